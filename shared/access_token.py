@@ -1,0 +1,30 @@
+"""The access token that both sides agree on: RFC 9068 in a compact RS256 JWS (RFC 7515).
+
+Contract A, in words: `specs/001-register-login-verify/contracts/access-token.md`.
+"""
+
+from typing import Final
+
+ALGORITHM: Final = "RS256"
+"""RFC 7518 §3.3. A constant and not a setting: a choice of algorithms is a choice for the attacker."""
+
+TOKEN_TYPE: Final = "at+jwt"
+"""RFC 9068 §2.1: what tells an access token from every other JWT that the same key may sign."""
+
+REQUIRED_CLAIMS: Final = ("iss", "sub", "aud", "exp", "iat", "jti", "client_id")
+"""RFC 9068 §2.2."""
+
+MAX_ISSUED_BYTES: Final = 1024
+"""What the issuer lets a token weigh; gateways and clients carry it on every request."""
+
+MAX_TOKEN_BYTES: Final = 8192
+"""What the verifier reads of a token at most, before any parsing."""
+
+MAX_HEADER_BYTES: Final = 1024
+"""What the verifier reads of the encoded JOSE header at most."""
+
+MAX_LIFETIME_SECONDS: Final = 3600
+"""The longest life the issuer grants: the bound on how long a leaked token is useful."""
+
+MIN_KEY_BITS: Final = 2048
+"""RFC 7518 §3.3."""

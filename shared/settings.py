@@ -1,0 +1,75 @@
+"""Settings of a process: read once from the environment, checked together, frozen, handed down.
+
+A variable with our prefix that names no setting is a fault and not a shrug: a typing error in
+`VERIFIER_AUDIENSE` must not leave the default in force. Secrets come by file: for a `SecretStr` field
+`X`, `PREFIX_X_FILE` names the file that holds it, so that it stays out of the process table.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+
+
+class SettingsError(Exception):
+    """Every fault that was found, one line each. Values are never quoted: they may be secrets."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Settings(BaseModel):
+    """Base of a process's settings. Field `x` is the variable `PREFIX + "X"`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+    PREFIX: ClassVar[str]
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Build from variables such as `os.environ`; an empty variable counts as unset.
+
+        Raises:
+            SettingsError: with all faults at once.
+        """
+        given = {name: value for name, value in environ.items() if name.startswith(cls.PREFIX) and value}
+        faults: list[str] = []
+        values: dict[str, Any] = {}
+        for name, value in sorted(given.items()):
+            field = name.removeprefix(cls.PREFIX).lower()
+            if field in cls.model_fields and name == cls.variable(field):
+                values[field] = value
+            elif (secret := cls._secret_in_file(name)) is None:
+                faults.append(f"{name}: no such setting")
+            elif cls.variable(secret) in given:
+                faults.append(f"{name}: set this or {cls.variable(secret)}, not both")
+            else:
+                try:
+                    values[secret] = Path(value).read_text(encoding="utf-8").strip()
+                except (OSError, ValueError) as error:
+                    faults.append(f"{name}: cannot be read ({type(error).__name__})")
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            faults += [cls._describe(fault["loc"], fault["msg"]) for fault in error.errors()]
+        if faults:
+            raise SettingsError(faults)
+        return settings
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of a field."""
+        return cls.PREFIX + field.upper()
+
+    @classmethod
+    def _secret_in_file(cls, name: str) -> str | None:
+        field = name.removeprefix(cls.PREFIX).removesuffix("_FILE").lower()
+        info = cls.model_fields.get(field)
+        return field if name.endswith("_FILE") and info is not None and info.annotation is SecretStr else None
+
+    @classmethod
+    def _describe(cls, location: tuple[int | str, ...], message: str) -> str:
+        text = message[:1].lower() + message[1:]
+        return f"{cls.variable(str(location[0]))}: {text}" if location else text.removeprefix("value error, ")

@@ -1,0 +1,90 @@
+"""One strict reading of JSON (RFC 8259), for bytes that a stranger wrote.
+
+What two parsers could read differently is refused: duplicate member names at any depth, NaN and Infinity,
+numbers beyond the range where every implementation agrees (RFC 8259 §6), bytes that are not UTF-8,
+a byte order mark, lone surrogates, trailing data, deep nesting. The top level must be an object.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+MAX_DEPTH: Final = 16
+MAX_INTEGER: Final = 2**53 - 1
+_MAX_NUMBER_CHARACTERS: Final = 32
+
+JsonObject = dict[str, Any]
+
+
+class StrictJsonError(ValueError):
+    """The bytes are not a JSON object in the one reading that we accept."""
+
+
+def parse_object(data: bytes) -> JsonObject:
+    """Read `data` as one JSON object.
+
+    Raises:
+        StrictJsonError: the bytes are anything else. The message never quotes them.
+    """
+    try:
+        parsed = _decode(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise StrictJsonError("not strict JSON") from error
+    if type(parsed) is not dict:
+        raise StrictJsonError("not a JSON object")
+    # A depth over the bound needs as many opening brackets: most documents are cleared by counting them.
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
+        raise StrictJsonError("nested too deeply")
+    # A surrogate can only come from an escape, and a lone one makes a string that no UTF-8 can hold.
+    if b"\\u" in data and not _encodable(parsed):
+        raise StrictJsonError("lone surrogate")
+    return parsed
+
+
+def _object(members: list[tuple[str, Any]]) -> JsonObject:
+    distinct = dict(members)
+    if len(distinct) != len(members):
+        raise StrictJsonError("duplicate member")
+    return distinct
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MAX_NUMBER_CHARACTERS or not -MAX_INTEGER <= (value := int(digits)) <= MAX_INTEGER:
+        raise StrictJsonError("integer out of range")
+    return value
+
+
+def _real(digits: str) -> float:
+    if len(digits) > _MAX_NUMBER_CHARACTERS or not -MAX_INTEGER <= (value := float(digits)) <= MAX_INTEGER:
+        raise StrictJsonError("number out of range")
+    return value
+
+
+def _constant(name: str) -> None:
+    raise StrictJsonError(f"{name} is not JSON")
+
+
+def _depth(value: Any) -> int:
+    """Nesting of objects and arrays, without recursion: the input chose the depth."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [child for item in level for child in _children(item)]
+    return depth
+
+
+def _children(item: Any) -> Iterable[Any]:
+    return item.values() if isinstance(item, dict) else item
+
+
+def _encodable(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant
+).decode
