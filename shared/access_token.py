@@ -8,7 +8,7 @@ from typing import Final
 ALGORITHM: Final = "RS256"
 """RFC 7518 §3.3. A constant and not a setting: a choice of algorithms is a choice for the attacker."""
 
-TOKEN_TYPE: Final = "at+jwt"
+TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 """RFC 9068 §2.1: what tells an access token from every other JWT that the same key may sign."""
 
 REQUIRED_CLAIMS: Final = ("iss", "sub", "aud", "exp", "iat", "jti", "client_id")

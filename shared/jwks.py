@@ -23,7 +23,7 @@ MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 256
 MAX_KEY_BITS: Final = 8192
 MAX_KID_CHARACTERS: Final = 256
-_MAX_EXPONENT: Final = 2**32
+_EXPONENTS: Final = range(3, 2**32, 2)
 _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -73,7 +73,7 @@ def parse_jwks(document: bytes) -> JwkSet:
     if len(entries) > MAX_KEYS:
         raise JwksError(f"more than {MAX_KEYS} keys")
     if any(_is_secret(entry) for entry in entries):
-        raise JwksError("private or symmetric key material: publish public keys only, and replace the leaked ones")
+        raise JwksError("private or symmetric key material: publish only public keys, replace the leaked ones")
     keys, skipped = _usable(entries)
     if not keys:
         raise JwksError("no usable RS256 key" + (f" ({_tally(skipped)})" if skipped else ""))
@@ -152,7 +152,7 @@ def _may_verify(operations: Any) -> bool:
 def _rsa_key(n: int, e: int) -> RSAPublicKey:
     if not MIN_KEY_BITS <= n.bit_length() <= MAX_KEY_BITS or n % 2 == 0:
         raise _Unusable(f"modulus not odd or not of {MIN_KEY_BITS} to {MAX_KEY_BITS} bits")
-    if not 3 <= e < _MAX_EXPONENT or e % 2 == 0:
+    if e not in _EXPONENTS:
         raise _Unusable("degenerate exponent")
     try:
         return RSAPublicNumbers(e, n).public_key()

@@ -54,6 +54,7 @@ class Settings(BaseModel):
             settings = cls(**values)
         except ValidationError as error:
             faults += [cls._describe(fault["loc"], fault["msg"]) for fault in error.errors()]
+            raise SettingsError(faults) from None
         if faults:
             raise SettingsError(faults)
         return settings

@@ -1,0 +1,1 @@
+"""Checks of everything that the issues and contracts promise, against real components."""

@@ -1,0 +1,1 @@
+"""Real servers and hand-made tokens for tests; no mocks."""

@@ -1,0 +1,84 @@
+"""Makes access tokens, good and deliberately bad, the way an issuer or an attacker would.
+
+It signs with `cryptography` directly, so that it can make what no library would.
+"""
+
+import base64
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from shared.jwks import format_jwks, thumbprint
+
+ISSUER = "https://issuer.example"
+AUDIENCE = "gatepass"
+
+
+def b64url(data: bytes) -> bytes:
+    """Base64url without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+@dataclass(frozen=True)
+class Forge:
+    """A signing key and the claims that it signs unless told otherwise."""
+
+    issuer: str = ISSUER
+    key: RSAPrivateKey = field(default_factory=lambda: generate_private_key(65537, 2048), repr=False)
+
+    @property
+    def kid(self) -> str:
+        return thumbprint(self.key.public_key())
+
+    @property
+    def jwks(self) -> bytes:
+        return format_jwks([self.key.public_key()])
+
+    def publish(self, folder: Path) -> Path:
+        """Write the key set to a file and name it."""
+        path = folder / "jwks.json"
+        path.write_bytes(self.jwks)
+        return path
+
+    def claims(self, now: float, **changes: Any) -> dict[str, Any]:
+        """Those of contract A. A change to `...` leaves the claim out."""
+        claims = {
+            "iss": self.issuer,
+            "sub": "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10",
+            "aud": AUDIENCE,
+            "exp": int(now) + 600,
+            "iat": int(now),
+            "jti": "b0a5a2a4-7a52-4f0f-8f6c-111111111111",
+            "client_id": "gatepass",
+            "scope": "profile",
+            "auth_time": int(now),
+            "sid": "51d0a7f6-0000-4000-8000-000000000001",
+            **changes,
+        }
+        return {name: value for name, value in claims.items() if value is not ...}
+
+    def header(self, **changes: Any) -> dict[str, Any]:
+        """The JOSE header of contract A. A change to `...` leaves the member out."""
+        header = {"alg": "RS256", "kid": self.kid, "typ": "at+jwt", **changes}
+        return {name: value for name, value in header.items() if value is not ...}
+
+    def token(self, now: float, header: dict[str, Any] | None = None, **changes: Any) -> bytes:
+        """A token signed by this key; `header` and `changes` as in `header()` and `claims()`."""
+        return self.sign(
+            json.dumps(self.header(**(header or {}))).encode(), json.dumps(self.claims(now, **changes)).encode()
+        )
+
+    def sign(self, header: bytes, payload: bytes) -> bytes:
+        """Any two byte strings as the signed parts of a compact JWS."""
+        signing_input = b64url(header) + b"." + b64url(payload)
+        return signing_input + b"." + b64url(self.key.sign(signing_input, PKCS1v15(), SHA256()))
+
+    @classmethod
+    def another(cls) -> Self:
+        """The same issuer's name, another key."""
+        return cls()

@@ -1,0 +1,124 @@
+"""`python -m verifier [serve|check-config|explain]`: the command line, and nothing else."""
+
+import argparse
+import asyncio
+import os
+import ssl
+import sys
+import time
+from pathlib import Path
+
+import structlog
+
+from shared.logs import configure_logs
+from shared.settings import SettingsError
+from verifier.explain import explain
+from verifier.key_sources import SourceError, open_source
+from verifier.keyset import KeySet
+from verifier.policies import PolicyError, Rules
+from verifier.settings import VerifierSettings
+from verifier.supervisor import ListenError, Supervisor, bind
+
+_FAULTY_SETTINGS = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command. Returns the exit status: 0 done, 1 failed or refused, 2 faulty settings."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        settings = VerifierSettings.from_environment(os.environ)
+        rules = settings.read_rules()
+        for source in rules.sources.values():
+            open_source(source, ssl.create_default_context(), allow_http=settings.jwks_allow_http)
+    except (SettingsError, PolicyError) as error:
+        print(error, file=sys.stderr)
+        return _FAULTY_SETTINGS
+    match parsed.command:
+        case "check-config":
+            return _check_config(settings, rules)
+        case "explain":
+            return _explain(settings, rules, parsed)
+        case _:
+            return _serve(settings, rules)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m verifier", description="Decide about access tokens.")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("serve", help="answer gateways (the default)")
+    commands.add_parser("check-config", help="read settings, policies and key sets once and say what is wrong")
+    command = commands.add_parser("explain", help="say check by check why a token is accepted or refused")
+    command.add_argument(
+        "token", type=Path, nargs="?", help="a file that holds the token; standard input if left out"
+    )
+    command.add_argument("--policy", default="default", help="the policy to judge by")
+    command.add_argument("--now", type=float, help="seconds since the epoch; the present if left out")
+    return parser
+
+
+def _serve(settings: VerifierSettings, rules: Rules) -> int:
+    configure_logs("verifier", settings.log_level)
+    try:
+        listeners = bind(settings)
+    except ListenError as error:
+        print(error, file=sys.stderr)
+        return 1
+    structlog.get_logger().info(
+        "listening",
+        subrequests=_address(listeners.subrequests.getsockname()),
+        admin=_address(listeners.admin.getsockname()),
+        policies=sorted(rules.policies),
+        workers=settings.workers,
+    )
+    try:
+        return Supervisor(settings, rules, listeners).run()
+    finally:
+        if settings.uds is not None:
+            settings.uds.unlink(missing_ok=True)
+
+
+def _address(name: str | tuple[str, int]) -> str:
+    return name if isinstance(name, str) else f"{name[0]}:{name[1]}"
+
+
+def _check_config(settings: VerifierSettings, rules: Rules) -> int:
+    keys, faults = asyncio.run(_read_keys(settings, rules))
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    for name, policy in sorted(rules.policies.items()):
+        print(f"policy {name}: issuers {', '.join(sorted(policy.issuers))}")
+    print(f"{len(keys.issuers)} of {len(rules.sources)} issuers have keys")
+    return 1 if faults else 0
+
+
+def _explain(settings: VerifierSettings, rules: Rules, parsed: argparse.Namespace) -> int:
+    if parsed.policy not in rules.policies:
+        print(f"no policy {parsed.policy}: there are {', '.join(sorted(rules.policies))}", file=sys.stderr)
+        return _FAULTY_SETTINGS
+    token = (parsed.token.read_bytes() if parsed.token else sys.stdin.buffer.read()).strip()
+    keys, faults = asyncio.run(_read_keys(settings, rules))
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    now = time.time() if parsed.now is None else parsed.now
+    lines, accepted = explain(token, keys=keys, policy=rules.policies[parsed.policy], now=now)
+    print("\n".join(lines))
+    return 0 if accepted else 1
+
+
+async def _read_keys(settings: VerifierSettings, rules: Rules) -> tuple[KeySet, list[str]]:
+    """Every key set, read once, and what was wrong with the others."""
+    tls = ssl.create_default_context(cafile=settings.jwks_ca_file)
+    published, faults = {}, []
+    for issuer, where in rules.sources.items():
+        try:
+            reading = await open_source(where, tls, allow_http=settings.jwks_allow_http).read()
+        except SourceError as error:
+            faults.append(f"issuer {issuer}: {error}")
+        else:
+            assert reading.jwks is not None
+            published[issuer] = reading.jwks
+    return KeySet.of(published), faults
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,197 @@
+"""Request target and credentials in, ready answer out: one synchronous function, `Decider.decide`.
+
+It owns the choice of the policy, the extraction of the one bearer token, and the cache around
+`verification.verify`. It does no I/O but counting and, for refusals, a rate-limited log line.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from verifier import answers
+from verifier.cache import CachedDecision, DecisionCache
+from verifier.keyset import KeySet
+from verifier.metrics import LatencyHistogram, Name, Page
+from verifier.policies import DEFAULT_POLICY, Policy, Rules
+from verifier.reasons import Reason
+from verifier.refusal_log import RefusalLog
+from verifier.verification import Accepted, NothingRevoked, Rejected, Revocations, verify
+
+_TOKEN_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+
+_log = structlog.get_logger()
+
+
+class _Route:
+    """A policy with everything about it that can be made ready before a request comes."""
+
+    def __init__(self, policy: Policy, realm: str, page: Page) -> None:
+        def slot(outcome: str, reason: str) -> int:
+            return page.slot(Name.DECISIONS, policy.name, outcome, reason)
+
+        self.policy = policy
+        self.digest_prefix = policy.name.encode() + b"\0"
+        self.allowed = slot("allowed", "")
+        self.anonymous = slot("allowed", "anonymous")
+        self.refusals = {reason: answers.refused(reason, policy, realm) for reason in Reason}
+        self.refused = {
+            reason: slot("undecidable" if reason is Reason.UNDECIDABLE else "refused", reason) for reason in Reason
+        }
+
+
+class Decider:
+    """Decides for every connection of one worker.
+
+    Args:
+        rules: the policies.
+        realm: named in challenges.
+        page: where to count.
+        cache: decisions to give again, or None to make each anew.
+        revocations: what was taken back before its time.
+        clock: seconds since the epoch.
+        on_unknown_key: told when a token names a key that we lack; must return at once.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        realm: str,
+        page: Page,
+        cache: DecisionCache | None,
+        revocations: Revocations | None = None,
+        clock: Callable[[], float] = time.time,
+        on_unknown_key: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._realm, self._page, self._cache, self._clock = realm, page, cache, clock
+        self._counts = page.values
+        self._latency = LatencyHistogram(page)
+        self._refusal_log = RefusalLog(page)
+        self._revocations = revocations or NothingRevoked()
+        self._on_unknown_key = on_unknown_key
+        self._keys = KeySet()
+        self._hit, self._miss = page.slot(Name.CACHE_HITS), page.slot(Name.CACHE_MISSES)
+        self._unknown_policy = answers.refused(Reason.UNKNOWN_POLICY, None, realm)
+        self.replace_rules(rules)
+
+    def replace_rules(self, rules: Rules) -> None:
+        """Decide by other policies from the next request on; no decision of the old ones is given again."""
+        self._routes = {
+            name.encode(): _Route(policy, self._realm, self._page) for name, policy in rules.policies.items()
+        }
+        # The targets of most gateways, found without taking them apart.
+        self._by_target = {b"/verify/" + name: route for name, route in self._routes.items()}
+        self._by_target[b"/verify"] = self._routes[DEFAULT_POLICY.encode()]
+        self._forget()
+
+    def replace_keys(self, keys: KeySet) -> None:
+        """Decide by other keys from the next request on; a key that is gone takes its decisions with it."""
+        if not keys.keeps(self._keys):
+            self._forget()
+        self._keys = keys
+
+    def decide(self, target: bytes, authorization: bytes | None) -> bytes:
+        """The answer to one subrequest, as the bytes of an HTTP/1.1 response.
+
+        Args:
+            target: the request target as received; its first two segments alone choose the policy.
+            authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
+        """
+        started = time.perf_counter()
+        answer = self._decide(target, authorization)
+        self._latency.observe(time.perf_counter() - started)
+        return answer
+
+    def _decide(self, target: bytes, authorization: bytes | None) -> bytes:
+        route = self._by_target.get(target) or self._route(target)
+        if route is None or authorization is None or self._cache is None:
+            return self._judge(route, authorization, None)
+        digest = hashlib.sha256(route.digest_prefix + authorization).digest()
+        cached = self._cache.get(digest)
+        if cached is None:
+            return self._judge(route, authorization, digest)
+        now = self._clock()
+        answer, valid_from, valid_until, status = cached
+        if not valid_from <= now < valid_until or (status is not None and self._revocations.is_revoked(status)):
+            self._cache.discard(digest)
+            return self._judge(route, authorization, digest)
+        self._counts[route.allowed] += 1
+        self._counts[self._hit] += 1
+        return answer
+
+    def report(self) -> None:
+        """Bring the gauges of the cache up to date."""
+        if self._cache is not None:
+            self._page.set(Name.CACHE_ENTRIES, len(self._cache))
+            self._page.set(Name.CACHE_BYTES, self._cache.size)
+            self._page.set(Name.CACHE_EVICTIONS, self._cache.evicted)
+
+    def _forget(self) -> None:
+        if self._cache is not None:
+            self._cache.clear()
+
+    def _route(self, target: bytes) -> _Route | None:
+        """The policy of `/verify/<policy>/whatever?else`: raw bytes of the second segment, nothing decoded."""
+        root, verify_segment, *rest = target.partition(b"?")[0].split(b"/", 3)
+        if root or verify_segment != b"verify":
+            return None
+        return self._routes.get(rest[0] if rest else DEFAULT_POLICY.encode())
+
+    def _judge(self, route: _Route | None, authorization: bytes | None, digest: bytes | None) -> bytes:
+        """Decide from scratch, fail closed, count, log."""
+        if route is None:
+            self._page.add(Name.DECISIONS, "", "refused", Reason.UNKNOWN_POLICY)
+            return self._unknown_policy
+        try:
+            return self._answer(route, authorization, digest)
+        except Exception:  # noqa: BLE001 - fail closed
+            # Whatever went wrong is ours, and no reason to let anyone through.
+            _log.exception("decision_failed", policy=route.policy.name)
+            return self._refuse(route, Reason.UNDECIDABLE, b"")
+
+    def _answer(self, route: _Route, authorization: bytes | None, digest: bytes | None) -> bytes:
+        if authorization is None:
+            if not route.policy.anonymous:
+                return self._refuse(route, Reason.MISSING_TOKEN, b"")
+            self._counts[route.anonymous] += 1
+            return answers.ANONYMOUS
+        token = _bearer_token(authorization)
+        if isinstance(token, Reason):
+            return self._refuse(route, token, authorization)
+        self._counts[self._miss] += 1
+        decision = verify(
+            token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._revocations
+        )
+        if isinstance(decision, Rejected):
+            return self._refuse(route, decision.reason, token)
+        return self._allow(route, decision, digest)
+
+    def _allow(self, route: _Route, accepted: Accepted, digest: bytes | None) -> bytes:
+        answer = answers.allowed(accepted.claims)
+        if digest is not None and self._cache is not None:
+            self._cache.put(
+                digest,
+                CachedDecision(answer, accepted.valid_from, accepted.valid_until, accepted.claims.status),
+            )
+        self._counts[route.allowed] += 1
+        return answer
+
+    def _refuse(self, route: _Route, reason: Reason, credentials: bytes) -> bytes:
+        if reason in (Reason.UNKNOWN_KEY, Reason.UNDECIDABLE):
+            self._on_unknown_key()
+        self._counts[route.refused[reason]] += 1
+        self._refusal_log.write(route.policy.name, reason, credentials)
+        return route.refusals[reason]
+
+
+def _bearer_token(authorization: bytes) -> bytes | Reason:
+    """The token of `Bearer b64token` (RFC 6750 §2.1): one space, nothing after it."""
+    scheme, _, token = authorization.partition(b" ")
+    if scheme.lower() != b"bearer":
+        return Reason.MISSING_TOKEN
+    if not token or token.translate(None, _TOKEN_CHARACTERS):
+        return Reason.MALFORMED_CREDENTIALS
+    return token

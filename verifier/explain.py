@@ -1,0 +1,43 @@
+"""Why a token is accepted or refused, check by check, for people. The token itself is never shown."""
+
+from typing import Final
+
+from verifier.keyset import KeySet
+from verifier.policies import Policy
+from verifier.reasons import Reason
+from verifier.verification import NothingRevoked, Rejected, verify
+
+CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
+    ("size", frozenset({Reason.TOO_LARGE})),
+    ("form", frozenset({Reason.MALFORMED})),
+    ("header", frozenset({Reason.INVALID_HEADER})),
+    ("algorithm", frozenset({Reason.UNSUPPORTED_ALGORITHM})),
+    ("type", frozenset({Reason.WRONG_TYPE})),
+    ("key", frozenset({Reason.UNKNOWN_KEY, Reason.UNDECIDABLE})),
+    ("signature", frozenset({Reason.BAD_SIGNATURE})),
+    ("claims", frozenset({Reason.INVALID_CLAIMS})),
+    ("sender", frozenset({Reason.SENDER_CONSTRAINED})),
+    ("issuer", frozenset({Reason.WRONG_ISSUER})),
+    ("audience", frozenset({Reason.WRONG_AUDIENCE})),
+    ("time", frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.TOO_OLD})),
+    ("status", frozenset({Reason.REVOKED})),
+    ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE})),
+)
+"""The numbered checks of `verification`, and the reasons that each can give."""
+
+
+def explain(token: bytes, *, keys: KeySet, policy: Policy, now: float) -> tuple[list[str], bool]:
+    """One line for each numbered check, then the verdict; and whether the token is accepted.
+
+    Args are those of `verification.verify`, whose decision this is.
+    """
+    decision = verify(token, keys=keys, policy=policy, now=now, revocations=NothingRevoked())
+    reason = decision.reason if isinstance(decision, Rejected) else None
+    lines, reached = [], True
+    for number, (name, reasons) in enumerate(CHECKS, 1):
+        failed = reason in reasons
+        outcome = f"FAILED: {reason}" if failed else "passed" if reached else "not reached"
+        lines.append(f"{number:2}. {name:<11} {outcome}")
+        reached = reached and not failed
+    verdict = "accepted" if reason is None else f"refused: {reason}"
+    return [*lines, f"{verdict} by policy {policy.name}"], reason is None

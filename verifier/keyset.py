@@ -1,0 +1,69 @@
+"""The public keys of every issuer, as one immutable snapshot. Replaced whole, never edited; no I/O here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from shared.jwks import JwkSet
+
+_PKCS1V15: Final = PKCS1v15()
+_SHA256: Final = SHA256()
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """An RS256 public key, bound to the issuer that published it."""
+
+    kid: str
+    issuer: str
+    rsa: RSAPublicKey
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        """RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2.2)."""
+        try:
+            self.rsa.verify(signature, message, _PKCS1V15, _SHA256)
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """All keys, found by the name that tokens call them.
+
+    Attributes:
+        issuers: those that have at least one key here.
+    """
+
+    issuers: frozenset[str] = frozenset()
+    _by_kid: Mapping[str, tuple[VerificationKey, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, published: Mapping[str, JwkSet]) -> Self:
+        """Join what each issuer published. Two issuers may use one `kid`: both keys are kept, each its owner's."""
+        by_kid: dict[str, tuple[VerificationKey, ...]] = {}
+        for issuer, jwks in published.items():
+            for kid, key in jwks.keys.items():
+                by_kid[kid] = (*by_kid.get(kid, ()), VerificationKey(kid, issuer, key.rsa))
+        return cls(frozenset(published), by_kid)
+
+    def find(self, kid: str) -> tuple[VerificationKey, ...]:
+        """The keys of that name, one for each issuer at most; empty if unknown."""
+        return self._by_kid.get(kid, ())
+
+    def covers(self, issuers: frozenset[str]) -> bool:
+        """Whether each of `issuers` has a key: without, an unknown `kid` proves nothing."""
+        return issuers <= self.issuers
+
+    def keeps(self, other: Self) -> bool:
+        """Whether every key of `other` is here unchanged: then what `other` verified still stands."""
+        return all(
+            any(old.issuer == new.issuer and old.rsa == new.rsa for new in self.find(kid))
+            for kid, keys in other._by_kid.items()
+            for old in keys
+        )

@@ -1,0 +1,168 @@
+"""Named policies: what a gateway demands of a token, chosen by the path that its own configuration names.
+
+The TOML document is parsed here, strictly, into frozen values. A policy never comes from anything that a
+client can write.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from shared.access_token import TOKEN_TYPE
+
+DEFAULT_POLICY: Final = "default"
+MAX_POLICIES: Final = 64
+NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
+
+PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
+# The grammar of a scope token, RFC 6749 §3.3: what may stand in a quoted challenge parameter unescaped.
+ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
+RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class PolicyError(Exception):
+    """The policy document must not be used; every fault, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a token must be to pass.
+
+    Attributes:
+        name: the path segment after `/verify/`.
+        issuers: accepted `iss` values, compared whole.
+        audiences: at least one must be in the token's `aud`.
+        token_types: accepted `typ`, lower case and without `application/` (RFC 9068 §2.1).
+        scopes_all: every one must be granted.
+        scopes_any: one at least must be granted, if any is named.
+        roles_any: one at least must be held, if any is named.
+        leeway_seconds: tolerance for clocks that differ, on `exp`, `nbf` and `iat`.
+        max_age_seconds: longest time since `iat`, or None for what `exp` allows.
+        anonymous: let a request without credentials through, with an empty identity.
+    """
+
+    name: str
+    issuers: frozenset[str]
+    audiences: frozenset[str]
+    token_types: frozenset[str] = frozenset({TOKEN_TYPE})
+    scopes_all: frozenset[str] = frozenset()
+    scopes_any: frozenset[str] = frozenset()
+    roles_any: frozenset[str] = frozenset()
+    leeway_seconds: int = 5
+    max_age_seconds: int | None = None
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JwksSource:
+    """Where an issuer's key set is read from: exactly one of a file and a URL."""
+
+    file: Path | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that a verifier decides by, besides the keys themselves: replaced whole, never edited."""
+
+    policies: Mapping[str, Policy]
+    sources: Mapping[str, JwksSource]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class _Issuer(_Strict):
+    jwks_file: Path | None = None
+    jwks_url: AnyHttpUrl | None = None
+
+
+class _Policy(_Strict):
+    audience: Identifier | list[Identifier] | None = None
+    issuers: list[Identifier] | None = Field(default=None, min_length=1)
+    token_types: list[Identifier] = Field(default=[TOKEN_TYPE], min_length=1)
+    scopes_all: list[ScopeToken] = []
+    scopes_any: list[ScopeToken] = []
+    roles_any: list[RoleName] = []
+    leeway_seconds: int | None = Field(default=None, ge=0, le=60, strict=True)
+    max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
+    anonymous: bool = Field(default=False, strict=True)
+
+
+class _Document(_Strict):
+    issuers: dict[Identifier, _Issuer] = {}
+    policies: dict[PolicyName, _Policy] = Field(default={}, max_length=MAX_POLICIES - 1)
+
+
+def parse_rules(
+    document: str,
+    *,
+    sources: Mapping[str, JwksSource],
+    audience: str,
+    leeway_seconds: int,
+) -> Rules:
+    """Read a policy document.
+
+    Args:
+        document: TOML; empty means one policy, `default`.
+        sources: the issuers that the settings name, before those of the document.
+        audience: for policies that name none.
+        leeway_seconds: for policies that name none.
+
+    Raises:
+        PolicyError: with every fault that was found.
+    """
+    try:
+        parsed = _Document.model_validate(tomllib.loads(document))
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"not TOML: {error}") from None
+    except ValidationError as error:
+        raise PolicyError("\n".join(_describe(fault["loc"], fault["msg"]) for fault in error.errors())) from None
+    known = {**sources, **{name: _source(name, issuer) for name, issuer in parsed.issuers.items()}}
+    if not known:
+        raise PolicyError("no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table")
+    written = {DEFAULT_POLICY: _Policy(), **parsed.policies}
+    policies = {
+        name: _policy(name, policy, frozenset(known), audience, leeway_seconds) for name, policy in written.items()
+    }
+    return Rules(policies, known)
+
+
+def _source(name: str, issuer: _Issuer) -> JwksSource:
+    if (issuer.jwks_file is None) == (issuer.jwks_url is None):
+        raise PolicyError(f'issuers."{name}": name exactly one of jwks_file and jwks_url')
+    return JwksSource(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
+
+
+def _policy(name: str, given: _Policy, known: frozenset[str], audience: str, leeway_seconds: int) -> Policy:
+    issuers = known if given.issuers is None else frozenset(given.issuers)
+    if not issuers <= known:
+        raise PolicyError(f"policies.{name}.issuers: {sorted(issuers - known)} have no key set")
+    audiences = given.audience or audience
+    return Policy(
+        name=name,
+        issuers=issuers,
+        audiences=frozenset([audiences] if isinstance(audiences, str) else audiences),
+        token_types=frozenset(normalise_type(value) for value in given.token_types),
+        scopes_all=frozenset(given.scopes_all),
+        scopes_any=frozenset(given.scopes_any),
+        roles_any=frozenset(given.roles_any),
+        leeway_seconds=leeway_seconds if given.leeway_seconds is None else given.leeway_seconds,
+        max_age_seconds=given.max_age_seconds,
+        anonymous=given.anonymous,
+    )
+
+
+def normalise_type(value: str) -> str:
+    """A media type as RFC 7515 §4.1.9 compares it: case folded, `application/` left out."""
+    return value.lower().removeprefix("application/") if value.isascii() else value
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in location)}: {message[:1].lower()}{message[1:]}"

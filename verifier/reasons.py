@@ -1,0 +1,32 @@
+"""Why a request is not let through: the closed list. Counted and logged, never told to the client in full."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One member for each way to be refused; the value is the label in metrics and logs."""
+
+    MISSING_TOKEN = "missing_token"  # noqa: S105 - a label
+    MALFORMED_CREDENTIALS = "malformed_credentials"
+
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    INVALID_HEADER = "invalid_header"
+    UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    INVALID_CLAIMS = "invalid_claims"
+    SENDER_CONSTRAINED = "sender_constrained"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_AUDIENCE = "wrong_audience"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    TOO_OLD = "too_old"
+    REVOKED = "revoked"
+
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    INSUFFICIENT_ROLE = "insufficient_role"
+
+    UNKNOWN_POLICY = "unknown_policy"
+    UNDECIDABLE = "undecidable"

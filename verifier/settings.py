@@ -1,0 +1,76 @@
+"""What an operator can say to the verifier, all of it by `VERIFIER_…` variables."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from shared.logs import LogLevel
+from shared.settings import Settings
+from verifier.policies import JwksSource, PolicyError, Rules, parse_rules
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Realm = Annotated[str, StringConstraints(pattern=r"^[\x20\x21\x23-\x5B\x5D-\x7E]{1,64}$")]
+
+
+class VerifierSettings(Settings):
+    """Read once, at the start; what `policies_file` names is read again on SIGHUP."""
+
+    PREFIX: ClassVar[str] = "VERIFIER_"
+
+    host: str = Field("127.0.0.1", description="address to listen on for subrequests")
+    port: Port = Field(8001, description="port to listen on for subrequests")
+    uds: Path | None = Field(None, description="unix socket to listen on instead of host and port")
+    uds_mode: str = Field("0660", pattern=r"^0?[0-7]{3}$", description="permissions of the unix socket, octal")
+    uds_group: str | None = Field(None, description="group that owns the unix socket, such as the gateway's")
+    admin_host: str = Field("127.0.0.1", description="address of /healthz, /readyz and /metrics")
+    admin_port: Port = Field(9001, description="port of /healthz, /readyz and /metrics")
+    workers: int = Field(1, ge=1, le=64, description="processes that share the listening socket; one per core")
+
+    issuer: str | None = Field(None, min_length=1, max_length=512, description="the `iss` to accept")
+    audience: str = Field("gatepass", min_length=1, max_length=512, description="must be in `aud`")
+    jwks_file: Path | None = Field(None, description="the issuer's key set as a file; read again when it changes")
+    jwks_url: str | None = Field(None, description="the issuer's key set by https, or by http from loopback")
+    jwks_ca_file: Path | None = Field(None, description="certificate authorities to trust for key sets, PEM")
+    jwks_allow_http: bool = Field(default=False, description="fetch key sets by plain http: in private networks only")
+    jwks_cache_dir: Path | None = Field(None, description="where fetched key sets are kept for a cold start")
+    jwks_max_stale_seconds: int = Field(
+        86_400, ge=60, le=2_592_000, description="how long keys count that can no longer be fetched"
+    )
+    policies_file: Path | None = Field(None, description="named policies and further issuers, TOML")
+    leeway_seconds: int = Field(5, ge=0, le=60, description="tolerance for clocks that differ")
+    realm: Realm = Field("gatepass", description="named in challenges")
+
+    cache_entries: int = Field(100_000, ge=0, le=10_000_000, description="decisions remembered; 0 for none")
+    cache_bytes: int = Field(
+        64 * 1024 * 1024, ge=65_536, le=2**36, description="memory for remembered decisions, per worker"
+    )
+    max_connections: int = Field(10_000, ge=1, le=1_000_000, description="open connections, per worker")
+    drain_seconds: int = Field(2, ge=0, le=300, description="how long open connections are served while stopping")
+    log_level: LogLevel = Field("info", description="debug, info, warning or error")
+
+    @model_validator(mode="after")
+    def _one_key_set(self) -> Self:
+        if self.jwks_file and self.jwks_url:
+            raise ValueError("VERIFIER_JWKS_FILE, VERIFIER_JWKS_URL: set one of them, not both")
+        if (self.issuer is None) != (self.jwks_file is None and self.jwks_url is None):
+            raise ValueError("VERIFIER_ISSUER: goes with VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL")
+        if self.issuer is None and self.policies_file is None:
+            raise ValueError(
+                "VERIFIER_ISSUER: whose tokens? Set it and VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL, "
+                "or name issuers in VERIFIER_POLICIES_FILE"
+            )
+        return self
+
+    def read_rules(self) -> Rules:
+        """The policies as the policy file has them now.
+
+        Raises:
+            PolicyError: the file can't be read or must not be used.
+        """
+        own = {self.issuer: JwksSource(self.jwks_file, self.jwks_url)} if self.issuer else {}
+        try:
+            document = self.policies_file.read_text(encoding="utf-8") if self.policies_file else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise PolicyError(f"{self.policies_file}: cannot be read ({type(error).__name__})") from error
+        return parse_rules(document, sources=own, audience=self.audience, leeway_seconds=self.leeway_seconds)

@@ -1,0 +1,322 @@
+"""Is this an access token that we accept? The checks, by number; the only way to `Accepted` is past them all.
+
+Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the time are handed in.
+
+ 1. size         8 KiB at most, its header 1 KiB: before anything is parsed
+ 2. form         compact JWS of three canonical, unpadded base64url segments          RFC 7515 §2, §3.1
+ 3. header       strict JSON object; nothing in it that would change the reading      RFC 7515 §4, §4.1.11
+ 4. algorithm    `alg` is RS256, always                                               RFC 8725 §3.1
+ 5. type         `typ` is one that the policy accepts, `at+jwt` as a rule             RFC 9068 §4, RFC 8725 §3.11
+ 6. key          `kid` names a key that we hold                                       RFC 7515 §4.1.4
+ 7. signature    RSASSA-PKCS1-v1_5 with SHA-256 by that key, over the bytes received  RFC 7518 §3.3
+ 8. claims       strict JSON object; all required claims, each of its exact type      RFC 7519 §4.1, RFC 9068 §2.2
+ 9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
+10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
+11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
+12. time         after `nbf` and `iat`, before `exp`, not over the policy's age       RFC 7519 §4.1.4-6
+13. status       not revoked
+14. permission   the scopes and roles that the policy demands
+
+What the caller still owes: the one token of the request (`decider`), and an answer (`answers`).
+"""
+
+import re
+from binascii import a2b_base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Protocol
+
+from shared.access_token import ALGORITHM, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, REQUIRED_CLAIMS
+from shared.strict_json import StrictJsonError, parse_object
+from verifier.keyset import KeySet
+from verifier.policies import Policy, normalise_type
+from verifier.reasons import Reason
+
+MAX_IDENTIFIER_CHARACTERS: Final = 255
+MAX_LIST_CHARACTERS: Final = 800
+"""Of `scope`, and of all `roles` together: with the identifiers, the identity headers stay under 3 KiB."""
+
+
+class StatusReference(NamedTuple):
+    """The bit of a Token Status List that says whether the token still counts."""
+
+    uri: str
+    idx: int
+
+
+class Claims(NamedTuple):
+    """What a verified token says; holding one means that every type and length was checked.
+
+    Times are seconds since the epoch.
+    """
+
+    issuer: str
+    subject: str
+    audience: tuple[str, ...]
+    expires_at: int
+    issued_at: int
+    not_before: int
+    token_id: str
+    client_id: str
+    scope: str
+    roles: tuple[str, ...]
+    session: str
+    status: StatusReference | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The token passes, from `valid_from` until before `valid_until` (seconds since the epoch)."""
+
+    claims: Claims
+    kid: str
+    valid_from: int
+    valid_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The token does not pass. A value and not an exception: a caller can't forget to catch it."""
+
+    reason: Reason
+
+
+class Revocations(Protocol):
+    """What is known of tokens that were taken back before they expired."""
+
+    def is_revoked(self, status: StatusReference) -> bool:
+        """Whether the bit is set."""
+
+
+class NothingRevoked:
+    """No status lists are followed."""
+
+    def is_revoked(self, status: StatusReference) -> bool:
+        """Never."""
+        del status
+        return False
+
+
+class _Header(NamedTuple):
+    algorithm: str
+    type: str
+    kid: str
+
+
+class _InvalidClaimsError(ValueError):
+    """Check 8 failed. Raised and caught inside this module."""
+
+
+def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their numbered order, is the point
+    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: Revocations
+) -> Accepted | Rejected:
+    """Judge `token`, the credentials after `Bearer`, as received.
+
+    Args:
+        token: any bytes.
+        keys: the public keys of every issuer, as they are now.
+        policy: what is demanded.
+        now: seconds since the epoch.
+        revocations: what was taken back.
+    """
+    # 1 size
+    if len(token) > MAX_TOKEN_BYTES or token.find(b".") > MAX_HEADER_BYTES:
+        return Rejected(Reason.TOO_LARGE)
+
+    # 2 form: every byte that is not of the base64url alphabet is one of exactly two dots
+    if token.translate(None, _BASE64URL) != b"..":
+        return Rejected(Reason.MALFORMED)
+    encoded_header, encoded_claims, encoded_signature = token.split(b".")
+    try:
+        signature, payload = _decode(encoded_signature), _decode(encoded_claims)
+    except ValueError:
+        return Rejected(Reason.MALFORMED)
+
+    # 3 header (and 2 for its segment)
+    header = _read_header(encoded_header)
+    if isinstance(header, Reason):
+        return Rejected(header)
+
+    # 4 algorithm
+    if header.algorithm != ALGORITHM:
+        return Rejected(Reason.UNSUPPORTED_ALGORITHM)
+
+    # 5 type
+    if header.type not in policy.token_types:
+        return Rejected(Reason.WRONG_TYPE)
+
+    # 6 key: several issuers may use one `kid`; no more than one candidate each
+    candidates = keys.find(header.kid)
+    if not candidates:
+        return Rejected(Reason.UNKNOWN_KEY if keys.covers(policy.issuers) else Reason.UNDECIDABLE)
+
+    # 7 signature
+    signing_input = token[: -1 - len(encoded_signature)]
+    owners = [key.issuer for key in candidates if key.verifies(signature, signing_input)]
+    if not owners:
+        return Rejected(Reason.BAD_SIGNATURE)
+
+    # 8 claims
+    try:
+        members = parse_object(payload)
+        claims = _read_claims(members)
+    except (StrictJsonError, _InvalidClaimsError):
+        return Rejected(Reason.INVALID_CLAIMS)
+
+    # 9 sender
+    if "cnf" in members:
+        return Rejected(Reason.SENDER_CONSTRAINED)
+
+    # 10 issuer
+    if claims.issuer not in owners or claims.issuer not in policy.issuers:
+        return Rejected(Reason.WRONG_ISSUER)
+
+    # 11 audience
+    if policy.audiences.isdisjoint(claims.audience):
+        return Rejected(Reason.WRONG_AUDIENCE)
+
+    # 12 time
+    valid_from = max(claims.not_before, claims.issued_at) - policy.leeway_seconds
+    valid_until = claims.expires_at + policy.leeway_seconds
+    if now >= valid_until:
+        return Rejected(Reason.EXPIRED)
+    if now < valid_from:
+        return Rejected(Reason.NOT_YET_VALID)
+    if policy.max_age_seconds is not None:
+        valid_until = min(valid_until, claims.issued_at + policy.max_age_seconds + policy.leeway_seconds)
+        if now >= valid_until:
+            return Rejected(Reason.TOO_OLD)
+
+    # 13 status
+    if claims.status is not None and revocations.is_revoked(claims.status):
+        return Rejected(Reason.REVOKED)
+
+    # 14 permission
+    if policy.scopes_all or policy.scopes_any:
+        granted = frozenset(claims.scope.split(" "))
+        if not policy.scopes_all <= granted or (policy.scopes_any and policy.scopes_any.isdisjoint(granted)):
+            return Rejected(Reason.INSUFFICIENT_SCOPE)
+    if policy.roles_any and policy.roles_any.isdisjoint(claims.roles):
+        return Rejected(Reason.INSUFFICIENT_ROLE)
+
+    return Accepted(claims, header.kid, valid_from, valid_until)
+
+
+@lru_cache(maxsize=256)
+def _read_header(encoded: bytes) -> _Header | Reason:
+    """Checks 2 and 3 of the header segment. Remembered, since an issuer's tokens share a handful of headers."""
+    try:
+        header = _decode(encoded)
+    except ValueError:
+        return Reason.MALFORMED
+    try:
+        members = parse_object(header)
+    except StrictJsonError:
+        return Reason.INVALID_HEADER
+    values = [members.get(name, "") for name in ("alg", "typ", "kid")]
+    if not _CHANGE_THE_READING.isdisjoint(members) or not all(type(value) is str for value in values):
+        return Reason.INVALID_HEADER
+    return _Header(values[0], normalise_type(values[1]), values[2])
+
+
+def _read_claims(members: Mapping[str, Any]) -> Claims:
+    """Check 8. A claim that we act upon or pass on has its exact type, or the token is refused."""
+    if not all(name in members for name in REQUIRED_CLAIMS):
+        raise _InvalidClaimsError
+    issued_at, expires_at = _time(members["iat"]), _time(members["exp"])
+    if expires_at <= issued_at:
+        raise _InvalidClaimsError
+    _time(members.get("auth_time", 0))
+    return Claims(
+        issuer=_string(members["iss"]),
+        subject=_identifier(members["sub"]),
+        audience=_audience(members["aud"]),
+        expires_at=expires_at,
+        issued_at=issued_at,
+        not_before=_time(members.get("nbf", issued_at)),
+        token_id=_identifier(members["jti"]),
+        client_id=_identifier(members["client_id"]),
+        scope=_scope(members.get("scope", "")),
+        roles=_roles(members["roles"]) if "roles" in members else (),
+        session=_identifier(members["sid"]) if "sid" in members else "",
+        status=_status(members["status"]) if "status" in members else None,
+    )
+
+
+def _time(value: Any) -> int:
+    """NumericDate as a whole number: not `true`, not `"1"`, not `1e3` (RFC 7519 §2)."""
+    if type(value) is not int or value < 0:
+        raise _InvalidClaimsError
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str or not value:
+        raise _InvalidClaimsError
+    return value
+
+
+def _identifier(value: Any) -> str:
+    """A value that becomes one response header: visible ASCII, so that it can end no line and join no other."""
+    if type(value) is not str or len(value) > MAX_IDENTIFIER_CHARACTERS or not _VISIBLE(value):
+        raise _InvalidClaimsError
+    return value
+
+
+def _audience(value: Any) -> tuple[str, ...]:
+    """StringOrURI, or an array of them (RFC 7519 §4.1.3)."""
+    return tuple(map(_string, value)) if type(value) is list else (_string(value),)
+
+
+def _scope(value: Any) -> str:
+    """Scope tokens with single spaces between them (RFC 6749 §3.3); empty when none is granted."""
+    if type(value) is not str or len(value) > MAX_LIST_CHARACTERS or not _SCOPE(value):
+        raise _InvalidClaimsError
+    return value
+
+
+def _roles(value: Any) -> tuple[str, ...]:
+    """Visible ASCII without the comma that separates them in the identity header."""
+    if type(value) is not list or not all(type(role) is str and _ROLE(role) for role in value):
+        raise _InvalidClaimsError
+    if sum(len(role) + 1 for role in value) > MAX_LIST_CHARACTERS:
+        raise _InvalidClaimsError
+    return tuple(value)
+
+
+def _status(value: Any) -> StatusReference:
+    """The only status mechanism that we know (draft-ietf-oauth-status-list §6.2); another can't be checked."""
+    reference = value.get("status_list") if type(value) is dict else None
+    if type(reference) is not dict:
+        raise _InvalidClaimsError
+    return StatusReference(_string(reference.get("uri")), _time(reference.get("idx")))
+
+
+def _decode(segment: bytes) -> bytes:
+    """Canonical base64url: no padding, the unused bits of the last character zero (RFC 4648 §3.5).
+
+    A second spelling of one token would dodge a denial by hash and flood a cache.
+
+    Raises:
+        ValueError: not canonical. The alphabet is the caller's to check.
+    """
+    surplus = len(segment) % 4
+    if surplus and segment[-1:] not in _LAST_CHARACTER[surplus]:
+        raise ValueError
+    return a2b_base64(segment.translate(_TO_STANDARD) + b"=" * (-surplus % 4))
+
+
+_BASE64URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_LAST_CHARACTER: Final = {1: b"", 2: _BASE64URL[::16], 3: _BASE64URL[::4]}
+
+# RFC 7515 and RFC 7516 header parameters that alter what is signed, how it is read, or whose key counts.
+_CHANGE_THE_READING: Final = frozenset(
+    {"crit", "b64", "zip", "enc", "epk", "apu", "apv", "iv", "tag", "p2s", "p2c", "cty"}
+    | {"jwk", "jku", "x5u", "x5c"}
+)
+
+_VISIBLE: Final = re.compile(r"[\x21-\x7E]+").fullmatch
+_SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*").fullmatch
+_ROLE: Final = re.compile(r"[\x21-\x2B\x2D-\x7E]+").fullmatch

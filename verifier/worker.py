@@ -1,0 +1,183 @@
+"""One worker process: the decider, its keys and its connections, on one event loop hosted by uvicorn."""
+
+import asyncio
+import contextlib
+import signal
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from socket import socket
+from typing import Any, Final, cast
+
+import structlog
+import uvicorn
+
+from verifier.admin import AdminApp
+from verifier.cache import DecisionCache
+from verifier.decider import Decider
+from verifier.key_refresh import KeyRefresh
+from verifier.key_sources import KeySource, open_source
+from verifier.keyset import KeySet
+from verifier.metrics import Name, Pages
+from verifier.policies import JwksSource, PolicyError, Rules
+from verifier.protocol import Connection, Front
+from verifier.settings import VerifierSettings
+
+FIRST_LOOK_SECONDS: Final = 2.0
+"""How long a worker waits for its first keys before it accepts connections all the same."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Bound sockets that the supervisor owns and every worker accepts on."""
+
+    subrequests: socket
+    admin: socket
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with the signals left to the worker: it hosts two servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Worker:
+    """Wires the parts of one process together.
+
+    Args:
+        settings: of the process.
+        rules: as they were read at the start.
+        pages: the numbers of all workers.
+        number: which of the pages is ours.
+    """
+
+    def __init__(self, settings: VerifierSettings, rules: Rules, pages: Pages, number: int) -> None:
+        self._settings, self._rules, self._page = settings, rules, pages[number]
+        self._tls = ssl.create_default_context(cafile=settings.jwks_ca_file)
+        cache = DecisionCache(settings.cache_entries, settings.cache_bytes) if settings.cache_entries else None
+        self._keys = KeyRefresh(
+            self._use_keys,
+            page=self._page,
+            max_stale_seconds=settings.jwks_max_stale_seconds,
+            cache_dir=settings.jwks_cache_dir,
+        )
+        self._decider = Decider(
+            rules, realm=settings.realm, page=self._page, cache=cache, on_unknown_key=self._keys.look_sooner
+        )
+        self._front = Front(self._decider, settings.max_connections, settings.drain_seconds)
+        self._subrequests = _Server(_subrequest_config(self._front))
+        self._admin = _Server(_admin_config(AdminApp(pages, self._missing, self._report)))
+
+    async def serve(self, listeners: Listeners, supervisor: int) -> None:
+        """Answer until told to stop.
+
+        Args:
+            listeners: where to accept.
+            supervisor: a descriptor that becomes readable when the supervisor is gone.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_reader(supervisor, self._stop)
+        for number, handler in {
+            signal.SIGTERM: self._stop,
+            signal.SIGINT: self._stop,
+            signal.SIGHUP: self._reload,
+        }.items():
+            loop.add_signal_handler(number, handler)
+        self._keys.follow(self._sources(self._rules.sources))
+        await self._keys.first_look(FIRST_LOOK_SECONDS)
+        async with asyncio.TaskGroup() as group:
+            ticking = group.create_task(self._tick())
+            group.create_task(self._admin.serve([listeners.admin]))
+            await self._subrequests.serve([listeners.subrequests])
+            self._admin.should_exit = True
+            ticking.cancel()
+
+    def _stop(self) -> None:
+        self._front.draining = True
+        self._report()
+        self._subrequests.should_exit = True
+
+    def _reload(self) -> None:
+        """Take the policy file as it is now, or keep what we have and say why."""
+        try:
+            rules = self._settings.read_rules()
+            sources = self._sources(rules.sources)
+        except PolicyError as error:
+            self._page.add(Name.RELOAD_FAILURES)
+            _log.error("policies_not_taken", detail=str(error), policies_kept=sorted(self._rules.policies))
+            return
+        self._rules = rules
+        self._decider.replace_rules(rules)
+        self._keys.follow(sources)
+        _log.info("policies_taken", policies=sorted(rules.policies), issuers=sorted(rules.sources))
+
+    def _sources(self, sources: Mapping[str, JwksSource]) -> dict[str, KeySource]:
+        return {
+            issuer: open_source(source, self._tls, allow_http=self._settings.jwks_allow_http)
+            for issuer, source in sources.items()
+        }
+
+    def _use_keys(self, keys: KeySet) -> None:
+        self._decider.replace_keys(keys)
+        self._report()
+
+    def _missing(self) -> frozenset[str]:
+        return self._keys.missing(frozenset(self._rules.sources))
+
+    def _report(self) -> None:
+        """Bring this worker's gauges up to date."""
+        self._page.set(Name.READY, not self._missing() and not self._front.draining)
+        self._page.set(Name.CONNECTIONS, len(self._front.connections))
+        self._decider.report()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            self._front.tick()
+            self._report()
+
+
+def _subrequest_config(front: Front) -> uvicorn.Config:
+    """The server with our protocol in the place of its own; the application is never called."""
+
+    def connect(server_state: Any, **_: Any) -> Connection:
+        # uvicorn asks what is in this set to stop, and waits until it is empty.
+        server_state.connections = front.connections
+        return Connection(front)
+
+    return uvicorn.Config(
+        _no_application,
+        http=cast("Any", connect),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_graceful_shutdown=front.drain_seconds + 1,
+    )
+
+
+def _admin_config(app: AdminApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        cast("Any", app),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=5,
+        limit_concurrency=64,
+        timeout_graceful_shutdown=1,
+    )
+
+
+async def _no_application(scope: Any, receive: Any, send: Any) -> None:
+    raise NotImplementedError
