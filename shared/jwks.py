@@ -24,7 +24,7 @@ MAX_KEYS: Final = 256
 MAX_KEY_BITS: Final = 8192
 MAX_KID_CHARACTERS: Final = 256
 _EXPONENTS: Final = range(3, 2**32, 2)
-_SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 
 
 class JwksError(ValueError):

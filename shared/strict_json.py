@@ -12,6 +12,7 @@ from typing import Any, Final
 MAX_DEPTH: Final = 16
 MAX_INTEGER: Final = 2**53 - 1
 _MAX_NUMBER_CHARACTERS: Final = 32
+_WHITESPACE: Final = " \t\r\n"
 
 JsonObject = dict[str, Any]
 
@@ -27,11 +28,14 @@ def parse_object(data: bytes) -> JsonObject:
         StrictJsonError: the bytes are anything else. The message never quotes them.
     """
     try:
-        parsed = _decode(data.decode("utf-8"))
+        text = data.decode("utf-8").strip(_WHITESPACE)
+        parsed, end = _decoder.raw_decode(text)
+    except StrictJsonError:
+        raise
     except (ValueError, RecursionError) as error:
         raise StrictJsonError("not strict JSON") from error
-    if type(parsed) is not dict:
-        raise StrictJsonError("not a JSON object")
+    if type(parsed) is not dict or end != len(text):
+        raise StrictJsonError("not one JSON object")
     # A depth over the bound needs as many opening brackets: most documents are cleared by counting them.
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
         raise StrictJsonError("nested too deeply")
@@ -51,6 +55,8 @@ def _object(members: list[tuple[str, Any]]) -> JsonObject:
 def _integer(digits: str) -> int:
     if len(digits) > _MAX_NUMBER_CHARACTERS or not -MAX_INTEGER <= (value := int(digits)) <= MAX_INTEGER:
         raise StrictJsonError("integer out of range")
+    if not value and digits != "0":
+        raise StrictJsonError("negative zero")  # an integer to some readers, a floating point number to others
     return value
 
 
@@ -85,6 +91,6 @@ def _encodable(value: Any) -> bool:
     return True
 
 
-_decode = json.JSONDecoder(
+_decoder: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant
-).decode
+)

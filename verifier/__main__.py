@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import os
-import ssl
 import sys
 import time
 from pathlib import Path
@@ -27,9 +26,9 @@ def main(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         settings = VerifierSettings.from_environment(os.environ)
-        rules = settings.read_rules()
+        tls, rules = settings.trust(), settings.read_rules()
         for source in rules.sources.values():
-            open_source(source, ssl.create_default_context(), allow_http=settings.jwks_allow_http)
+            open_source(source, tls, allow_http=settings.jwks_allow_http)
     except (SettingsError, PolicyError) as error:
         print(error, file=sys.stderr)
         return _FAULTY_SETTINGS
@@ -95,7 +94,11 @@ def _explain(settings: VerifierSettings, rules: Rules, parsed: argparse.Namespac
     if parsed.policy not in rules.policies:
         print(f"no policy {parsed.policy}: there are {', '.join(sorted(rules.policies))}", file=sys.stderr)
         return _FAULTY_SETTINGS
-    token = (parsed.token.read_bytes() if parsed.token else sys.stdin.buffer.read()).strip()
+    try:
+        token = (parsed.token.read_bytes() if parsed.token else sys.stdin.buffer.read()).strip()
+    except OSError as error:
+        print(f"{parsed.token}: cannot be read ({error.strerror})", file=sys.stderr)
+        return _FAULTY_SETTINGS
     keys, faults = asyncio.run(_read_keys(settings, rules))
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -107,7 +110,7 @@ def _explain(settings: VerifierSettings, rules: Rules, parsed: argparse.Namespac
 
 async def _read_keys(settings: VerifierSettings, rules: Rules) -> tuple[KeySet, list[str]]:
     """Every key set, read once, and what was wrong with the others."""
-    tls = ssl.create_default_context(cafile=settings.jwks_ca_file)
+    tls = settings.trust()
     published, faults = {}, []
     for issuer, where in rules.sources.items():
         try:

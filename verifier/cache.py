@@ -5,6 +5,7 @@ born in the young one and move there again when they are found in the old one; w
 becomes the old one, and what was not asked for since is let go all at once.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from verifier.verification import StatusReference
@@ -18,12 +19,14 @@ class CachedDecision(NamedTuple):
         valid_from: not before this time (seconds since the epoch).
         valid_until: only before this time.
         status: the revocation bit to look at each time, if the token has one.
+        counter: the metric that counts each time it is given again.
     """
 
     answer: bytes
     valid_from: int
     valid_until: int
     status: StatusReference | None
+    counter: int
 
 
 ENTRY_BYTES: Final = 512
@@ -39,12 +42,15 @@ class DecisionCache:
     """
 
     def __init__(self, entries: int, size: int) -> None:
-        self._entries = max(1, entries // 2)
+        self.max_entries, self.max_size = entries, size
+        self._entries = entries // 2
         self._size = size // 2
         self.evicted = 0
         self._young: dict[bytes, CachedDecision] = {}
         self._old: dict[bytes, CachedDecision] = {}
         self._young_size = self._old_size = 0
+        self.get_young: Callable[[bytes], CachedDecision | None] = self._young.get
+        """`get` for those that have no time, at the price that entries of the old generation are missed."""
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -63,14 +69,18 @@ class DecisionCache:
         return found
 
     def put(self, key: bytes, decision: CachedDecision) -> None:
-        """Remember `decision`, letting older ones go if there is no room."""
+        """Remember `decision`, letting older ones go if there is no room; not one that takes all there is."""
         self.discard(key)
-        if len(self._young) >= self._entries or self._young_size + _cost(decision) > self._size:
+        cost = _cost(decision)
+        if not self._entries or cost > self._size:
+            return
+        if len(self._young) >= self._entries or self._young_size + cost > self._size:
             self.evicted += len(self._old)
-            self._old, self._old_size = self._young, self._young_size
-            self._young, self._young_size = {}, 0
+            self._old, self._old_size = self._young.copy(), self._young_size
+            self._young.clear()
+            self._young_size = 0
         self._young[key] = decision
-        self._young_size += _cost(decision)
+        self._young_size += cost
 
     def discard(self, key: bytes) -> None:
         """Forget one decision, such as one that has expired."""
@@ -81,7 +91,8 @@ class DecisionCache:
 
     def clear(self) -> None:
         """Forget everything: keys went away, or policies changed."""
-        self._young, self._old = {}, {}
+        self._young.clear()
+        self._old.clear()
         self._young_size = self._old_size = 0
 
 

@@ -4,9 +4,9 @@ It owns the choice of the policy, the extraction of the one bearer token, and th
 `verification.verify`. It does no I/O but counting and, for refusals, a rate-limited log line.
 """
 
-import hashlib
 import time
 from collections.abc import Callable
+from hashlib import sha256 as _sha256
 from typing import Final
 
 import structlog
@@ -20,7 +20,10 @@ from verifier.reasons import Reason
 from verifier.refusal_log import RefusalLog
 from verifier.verification import Accepted, NothingRevoked, Rejected, Revocations, verify
 
-_TOKEN_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+_PATIENCE: Final = 1024
+"""How many requests more than were recalled may be remembered in vain before recalling takes a rest."""
+_REST: Final = 65_536
+"""How many requests it rests for."""
 
 _log = structlog.get_logger()
 
@@ -34,7 +37,8 @@ class _Route:
 
         self.policy = policy
         self.digest_prefix = policy.name.encode() + b"\0"
-        self.allowed = slot("allowed", "")
+        self.verified = slot("allowed", "verified")
+        self.cached = slot("allowed", "cached")
         self.anonymous = slot("allowed", "anonymous")
         self.refusals = {reason: answers.refused(reason, policy, realm) for reason in Reason}
         self.refused = {
@@ -49,7 +53,7 @@ class Decider:
         rules: the policies.
         realm: named in challenges.
         page: where to count.
-        cache: decisions to give again, or None to make each anew.
+        cache: decisions to give again, or None to make each anew; whole requests get one of the same bounds.
         revocations: what was taken back before its time.
         clock: seconds since the epoch.
         on_unknown_key: told when a token names a key that we lack; must return at once.
@@ -66,14 +70,19 @@ class Decider:
         clock: Callable[[], float] = time.time,
         on_unknown_key: Callable[[], None] = lambda: None,
     ) -> None:
-        self._realm, self._page, self._cache, self._clock = realm, page, cache, clock
+        self._realm, self._page, self._clock = realm, page, clock
         self._counts = page.values
         self._latency = LatencyHistogram(page)
         self._refusal_log = RefusalLog(page)
         self._revocations = revocations or NothingRevoked()
         self._on_unknown_key = on_unknown_key
         self._keys = KeySet()
-        self._hit, self._miss = page.slot(Name.CACHE_HITS), page.slot(Name.CACHE_MISSES)
+        self._caching = cache is not None
+        self._decisions = DecisionCache(0, 0) if cache is None else cache
+        self._requests = DecisionCache(self._decisions.max_entries, self._decisions.max_size)
+        self._find_decision, self._find_request = self._decisions.get_young, self._requests.get_young
+        self._last_known: CachedDecision | None = None
+        self._patience = _PATIENCE if self._caching else 0
         self._unknown_policy = answers.refused(Reason.UNKNOWN_POLICY, None, realm)
         self.replace_rules(rules)
 
@@ -100,38 +109,81 @@ class Decider:
             target: the request target as received; its first two segments alone choose the policy.
             authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
         """
-        started = time.perf_counter()
-        answer = self._decide(target, authorization)
-        self._latency.observe(time.perf_counter() - started)
+        route = self._by_target.get(target) or self._route(target)
+        if route is None or authorization is None or not self._caching:
+            return self._judge(route, authorization, None)
+        digest = _sha256(route.digest_prefix + authorization).digest()
+        known = self._find_decision(digest) or self._decisions.get(digest)
+        if known is None:
+            return self._judge(route, authorization, digest)
+        if not self._holds(known):
+            self._decisions.discard(digest)
+            return self._judge(route, authorization, digest)
+        self._counts[known.counter] += 1
+        self._last_known = known
+        return known.answer
+
+    def recall(self, request: bytes) -> bytes | None:
+        """The answer to a request that came before in the same bytes, or None if it has to be parsed.
+
+        A gateway that forwards little but the credentials repeats itself to the byte, and what was parsed once
+        parses the same: this spares it the parser, for the price of the digest that `decide` would take. It is
+        asked only where a request begins.
+        """
+        if self._patience <= 0:
+            self._rest()
+            return None
+        digest = _sha256(request).digest()
+        known = self._find_request(digest) or self._requests.get(digest)
+        if known is None:
+            return None
+        # `_holds`, written out: it is called for most of the requests there are.
+        answer, valid_from, valid_until, status, counter = known
+        if not valid_from <= self._clock() < valid_until or (
+            status is not None and self._revocations.is_revoked(status)
+        ):
+            self._requests.discard(digest)
+            return None
+        if self._patience < _PATIENCE:
+            self._patience += 1
+        self._counts[counter] += 1
         return answer
 
-    def _decide(self, target: bytes, authorization: bytes | None) -> bytes:
-        route = self._by_target.get(target) or self._route(target)
-        if route is None or authorization is None or self._cache is None:
-            return self._judge(route, authorization, None)
-        digest = hashlib.sha256(route.digest_prefix + authorization).digest()
-        cached = self._cache.get(digest)
-        if cached is None:
-            return self._judge(route, authorization, digest)
-        now = self._clock()
-        answer, valid_from, valid_until, status = cached
-        if not valid_from <= now < valid_until or (status is not None and self._revocations.is_revoked(status)):
-            self._cache.discard(digest)
-            return self._judge(route, authorization, digest)
-        self._counts[route.allowed] += 1
-        self._counts[self._hit] += 1
-        return answer
+    def remember(self, request: bytes, answer: bytes) -> None:
+        """Recall `answer` for `request` from now on, if it was given from the cache.
+
+        Args:
+            request: one whole request and nothing else, that `decide` has just answered.
+            answer: as it was sent.
+        """
+        known = self._last_known
+        if known is not None and known.answer is answer and self._patience > 0:
+            # Known credentials in unknown bytes: where that is the rule, recalling is in vain.
+            self._patience -= 1
+            self._requests.put(_sha256(request).digest(), known)
 
     def report(self) -> None:
         """Bring the gauges of the cache up to date."""
-        if self._cache is not None:
-            self._page.set(Name.CACHE_ENTRIES, len(self._cache))
-            self._page.set(Name.CACHE_BYTES, self._cache.size)
-            self._page.set(Name.CACHE_EVICTIONS, self._cache.evicted)
+        caches = (self._decisions, self._requests)
+        self._page.set(Name.CACHE_ENTRIES, len(self._decisions))
+        self._page.set(Name.CACHE_BYTES, sum(cache.size for cache in caches))
+        self._page.set(Name.CACHE_EVICTIONS, sum(cache.evicted for cache in caches))
 
     def _forget(self) -> None:
-        if self._cache is not None:
-            self._cache.clear()
+        self._decisions.clear()
+        self._requests.clear()
+        self._last_known = None
+
+    def _rest(self) -> None:
+        self._patience -= 1
+        if self._caching and self._patience <= -_REST:
+            self._patience = _PATIENCE
+
+    def _holds(self, known: CachedDecision) -> bool:
+        """Whether a decision may be given again now: exact to the second and to the revocation."""
+        return known.valid_from <= self._clock() < known.valid_until and (
+            known.status is None or not self._revocations.is_revoked(known.status)
+        )
 
     def _route(self, target: bytes) -> _Route | None:
         """The policy of `/verify/<policy>/whatever?else`: raw bytes of the second segment, nothing decoded."""
@@ -142,15 +194,18 @@ class Decider:
 
     def _judge(self, route: _Route | None, authorization: bytes | None, digest: bytes | None) -> bytes:
         """Decide from scratch, fail closed, count, log."""
+        started = time.perf_counter()
         if route is None:
             self._page.add(Name.DECISIONS, "", "refused", Reason.UNKNOWN_POLICY)
             return self._unknown_policy
         try:
-            return self._answer(route, authorization, digest)
+            answer = self._answer(route, authorization, digest)
         except Exception:  # noqa: BLE001 - fail closed
             # Whatever went wrong is ours, and no reason to let anyone through.
             _log.exception("decision_failed", policy=route.policy.name)
-            return self._refuse(route, Reason.UNDECIDABLE, b"")
+            answer = self._refuse(route, Reason.UNDECIDABLE, b"")
+        self._latency.observe(time.perf_counter() - started)
+        return answer
 
     def _answer(self, route: _Route, authorization: bytes | None, digest: bytes | None) -> bytes:
         if authorization is None:
@@ -161,7 +216,6 @@ class Decider:
         token = _bearer_token(authorization)
         if isinstance(token, Reason):
             return self._refuse(route, token, authorization)
-        self._counts[self._miss] += 1
         decision = verify(
             token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._revocations
         )
@@ -171,12 +225,14 @@ class Decider:
 
     def _allow(self, route: _Route, accepted: Accepted, digest: bytes | None) -> bytes:
         answer = answers.allowed(accepted.claims)
-        if digest is not None and self._cache is not None:
-            self._cache.put(
+        if digest is not None:
+            self._decisions.put(
                 digest,
-                CachedDecision(answer, accepted.valid_from, accepted.valid_until, accepted.claims.status),
+                CachedDecision(
+                    answer, accepted.valid_from, accepted.valid_until, accepted.claims.status, route.cached
+                ),
             )
-        self._counts[route.allowed] += 1
+        self._counts[route.verified] += 1
         return answer
 
     def _refuse(self, route: _Route, reason: Reason, credentials: bytes) -> bytes:
@@ -188,10 +244,10 @@ class Decider:
 
 
 def _bearer_token(authorization: bytes) -> bytes | Reason:
-    """The token of `Bearer b64token` (RFC 6750 §2.1): one space, nothing after it."""
+    """The token of `Bearer token` (RFC 6750 §2.1): one of them, after one space, with nothing behind it."""
     scheme, _, token = authorization.partition(b" ")
     if scheme.lower() != b"bearer":
         return Reason.MISSING_TOKEN
-    if not token or token.translate(None, _TOKEN_CHARACTERS):
+    if not token or b" " in token or b"," in token or b"\t" in token:
         return Reason.MALFORMED_CREDENTIALS
     return token

@@ -7,18 +7,17 @@ next look forward, at most once in `REFETCH_SECONDS` however many such tokens co
 
 import asyncio
 import contextlib
-import hashlib
-import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from shared.jwks import JwksError, JwkSet, parse_jwks
+from shared.jwks import JwkSet
+from verifier.kept_keys import KeptKeys
 from verifier.key_sources import KeySource, Reading, SourceError
 from verifier.keyset import KeySet
 from verifier.metrics import Name, Page
@@ -27,6 +26,28 @@ REFETCH_SECONDS: Final = 10.0
 _REPEAT_LOG_SECONDS: Final = 60.0
 
 _log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Followed:
+    """One issuer.
+
+    Attributes:
+        jwks: the last that was taken.
+        good_until: when it stops to count, if its source goes stale; seconds since the epoch.
+        sooner: set when a token named a key that we lack.
+        tried: set when there was a first attempt, good or bad.
+        said, said_at: the failure that was logged last, and when by the monotonic clock.
+    """
+
+    issuer: str
+    source: KeySource
+    good_until: float
+    jwks: JwkSet | None = None
+    sooner: asyncio.Event = field(default_factory=asyncio.Event)
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    said: str = ""
+    said_at: float = 0.0
 
 
 class KeyRefresh:
@@ -47,131 +68,116 @@ class KeyRefresh:
         max_stale_seconds: float,
         cache_dir: Path | None = None,
     ) -> None:
-        self._on_change, self._page = on_change, page
-        self._max_stale_seconds, self._cache_dir = max_stale_seconds, cache_dir
+        self._on_change, self._page, self._max_stale_seconds = on_change, page, max_stale_seconds
+        self._kept = KeptKeys(cache_dir) if cache_dir else None
         self._published: dict[str, JwkSet] = {}
-        self._tasks: dict[str, tuple[KeySource, asyncio.Task[None]]] = {}
-        self._sooner: dict[str, asyncio.Event] = {}
-        self._tried: dict[str, asyncio.Event] = {}
-        self._logged: dict[str, tuple[str, float]] = {}
+        self._followed: dict[str, _Followed] = {}
+        self._tasks: list[asyncio.Task[None]] = []
 
     def follow(self, sources: Mapping[str, KeySource]) -> None:
-        """Look after these issuers from now on, and forget the others together with their keys."""
-        for issuer in list(self._tasks):
-            self._tasks.pop(issuer)[1].cancel()
-            if issuer not in sources:
-                self._withdraw(issuer)
+        """Look after these issuers from now on, and forget the others together with their keys.
+
+        Keys that are held already count no longer than they would have: asking again refreshes nothing.
+        """
+        for task in self._tasks:
+            task.cancel()
+        before, self._followed = self._followed, {}
+        for issuer in before.keys() - sources.keys():
+            self._withdraw(issuer, "no longer followed")
         for issuer, source in sources.items():
-            self._sooner[issuer], self._tried[issuer] = asyncio.Event(), asyncio.Event()
-            self._tasks[issuer] = source, asyncio.create_task(self._look_after(issuer, source))
+            followed = _Followed(issuer, source, time.time() + self._max_stale_seconds)
+            if issuer in self._published:
+                followed.jwks, followed.good_until = before[issuer].jwks, before[issuer].good_until
+            else:
+                self._recall(followed)
+            self._followed[issuer] = followed
+        self._tasks = [asyncio.create_task(self._look_after(followed)) for followed in self._followed.values()]
 
     async def first_look(self, seconds: float) -> None:
         """Wait until every source was tried once, for `seconds` at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for tried in self._tried.values():
-                    await tried.wait()
+                for followed in self._followed.values():
+                    await followed.tried.wait()
 
     def look_sooner(self) -> None:
         """A token named a key that we lack. Returns at once."""
-        for event in self._sooner.values():
-            event.set()
+        for followed in self._followed.values():
+            followed.sooner.set()
 
     def missing(self, issuers: frozenset[str]) -> frozenset[str]:
         """The issuers without a key."""
         return issuers - self._published.keys()
 
-    async def _look_after(self, issuer: str, source: KeySource) -> None:
-        good_until = self._recall(issuer, source)
+    async def _look_after(self, followed: _Followed) -> None:
         failures = 0
         while True:
             started = time.monotonic()
+            followed.sooner.clear()
             try:
-                reading = await source.read()
-            except SourceError as error:
+                reading = await followed.source.read()
+            except Exception as error:  # noqa: BLE001 - whatever a source did, the next look may be better
                 failures += 1
-                self._report(issuer, error)
-                pause = min(2.0 ** (failures - 1), source.max_retry_seconds) * _jitter(0.5, 1.0)
+                self._report(followed, error)
+                pause = min(2.0 ** (failures - 1), followed.source.max_retry_seconds) * _jitter(0.5, 1.0)
             else:
                 failures = 0
-                good_until = time.time() + self._max_stale_seconds
-                self._take(issuer, source, reading)
+                self._take(followed, reading)
                 pause = reading.next_seconds * _jitter(0.75, 0.95)
-            self._tried[issuer].set()
-            await self._pause(issuer, source, started, pause, good_until)
+            followed.tried.set()
+            await self._pause(followed, started, pause)
 
-    async def _pause(self, issuer: str, source: KeySource, started: float, pause: float, good_until: float) -> None:
+    async def _pause(self, followed: _Followed, started: float, pause: float) -> None:
         """Sleep for `pause`, less if an unknown key is asked for; drop keys that go stale meanwhile."""
-        event = self._sooner[issuer]
-        event.clear()
         deadline = started + pause
         while (left := deadline - time.monotonic()) > 0:
-            if source.goes_stale and time.time() >= good_until:
-                self._withdraw(issuer)
+            if followed.source.goes_stale and time.time() >= followed.good_until:
+                self._withdraw(followed.issuer, "stale beyond the limit")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), min(left, 1.0))
-                event.clear()
+                await asyncio.wait_for(followed.sooner.wait(), min(left, 1.0))
+                followed.sooner.clear()
                 deadline = min(deadline, started + REFETCH_SECONDS)
 
-    def _take(self, issuer: str, source: KeySource, reading: Reading) -> None:
-        self._page.set(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, time.time(), issuer)
-        self._logged.pop(issuer, None)
+    def _take(self, followed: _Followed, reading: Reading) -> None:
+        followed.good_until = time.time() + self._max_stale_seconds
+        followed.said = ""
+        self._page.set(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, time.time(), followed.issuer)
         if reading.jwks is not None:
-            self._publish(issuer, reading.jwks)
-            if source.goes_stale:
-                self._remember(issuer, reading.document)
+            self._publish(followed, reading.jwks)
+        elif followed.jwks is not None and followed.issuer not in self._published:
+            # It went stale, and its source is back and says that it never changed.
+            self._publish(followed, followed.jwks)
+        if self._kept and followed.source.goes_stale:
+            self._kept.keep(followed.issuer, reading.document)
 
-    def _publish(self, issuer: str, jwks: JwkSet) -> None:
-        self._published[issuer] = jwks
-        self._page.set(Name.JWKS_KEYS, len(jwks.keys), issuer)
+    def _recall(self, followed: _Followed) -> None:
+        """Start with what a former run kept, if it still counts."""
+        kept = self._kept.recall(followed.issuer) if self._kept and followed.source.goes_stale else None
+        if kept is not None and time.time() < kept.confirmed_at + self._max_stale_seconds:
+            followed.good_until = kept.confirmed_at + self._max_stale_seconds
+            self._page.set(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, kept.confirmed_at, followed.issuer)
+            self._publish(followed, kept.jwks)
+
+    def _publish(self, followed: _Followed, jwks: JwkSet) -> None:
+        followed.jwks = self._published[followed.issuer] = jwks
+        self._page.set(Name.JWKS_KEYS, len(jwks.keys), followed.issuer)
         self._on_change(KeySet.of(self._published))
-        _log.info("jwks_taken", issuer=issuer, kids=sorted(jwks.keys), skipped=jwks.skipped)
+        _log.info("jwks_taken", issuer=followed.issuer, kids=sorted(jwks.keys), skipped=jwks.skipped)
 
-    def _withdraw(self, issuer: str) -> None:
+    def _withdraw(self, issuer: str, why: str) -> None:
         if self._published.pop(issuer, None) is not None:
             self._page.set(Name.JWKS_KEYS, 0, issuer)
             self._on_change(KeySet.of(self._published))
-            _log.error("jwks_withdrawn", issuer=issuer, why="no longer followed, or stale beyond the limit")
+            _log.error("jwks_withdrawn", issuer=issuer, why=why)
 
-    def _report(self, issuer: str, error: SourceError) -> None:
-        self._page.add(Name.JWKS_FAILURES, issuer, error.cause)
-        said, at = self._logged.get(issuer, ("", -_REPEAT_LOG_SECONDS))
-        if said != str(error) or time.monotonic() - at >= _REPEAT_LOG_SECONDS:
-            self._logged[issuer] = str(error), time.monotonic()
-            kept = len(self._published[issuer].keys) if issuer in self._published else 0
-            _log.warning("jwks_not_taken", issuer=issuer, cause=error.cause, detail=str(error), keys_kept=kept)
-
-    def _remember(self, issuer: str, document: bytes) -> None:
-        """Keep a good document for a cold start, replacing the old one in one step."""
-        if self._cache_dir is None:
-            return
-        try:
-            with tempfile.NamedTemporaryFile(dir=self._cache_dir, delete=False) as file:
-                file.write(document)
-            os.replace(file.name, self._kept_file(self._cache_dir, issuer))  # noqa: PTH105 - two plain names
-        except OSError as error:
-            _log.warning("jwks_not_kept", issuer=issuer, detail=type(error).__name__)
-
-    def _recall(self, issuer: str, source: KeySource) -> float:
-        """Start with what a former run kept, if it is not stale. Until when what we hold counts."""
-        if self._cache_dir is None or not source.goes_stale:
-            return time.time() + self._max_stale_seconds
-        kept = self._kept_file(self._cache_dir, issuer)
-        try:
-            good_until = kept.stat().st_mtime + self._max_stale_seconds
-            if time.time() < good_until:
-                self._publish(issuer, parse_jwks(kept.read_bytes()))
-        except FileNotFoundError:
-            pass
-        except (OSError, JwksError) as error:
-            _log.warning("jwks_not_recalled", issuer=issuer, detail=str(error))
-        else:
-            return good_until
-        return time.time() + self._max_stale_seconds
-
-    @staticmethod
-    def _kept_file(folder: Path, issuer: str) -> Path:
-        return folder / f"{hashlib.sha256(issuer.encode()).hexdigest()}.json"
+    def _report(self, followed: _Followed, error: Exception) -> None:
+        cause = error.cause if isinstance(error, SourceError) else "unexpected"
+        detail = str(error) if isinstance(error, SourceError) else type(error).__name__
+        self._page.add(Name.JWKS_FAILURES, followed.issuer, cause)
+        if followed.said != detail or time.monotonic() - followed.said_at >= _REPEAT_LOG_SECONDS:
+            followed.said, followed.said_at = detail, time.monotonic()
+            kept = len(self._published[followed.issuer].keys) if followed.issuer in self._published else 0
+            _log.warning("jwks_not_taken", issuer=followed.issuer, cause=cause, detail=detail, keys_kept=kept)
 
 
 def _jitter(low: float, high: float) -> float:

@@ -24,6 +24,7 @@ FETCH_SECONDS: Final = 5.0
 FILE_POLL_SECONDS: Final = 1.0
 DEFAULT_MAX_AGE_SECONDS: Final = 300
 _MAX_AGE_BOUNDS: Final = (10, 3600)
+_VISIBLE: Final = re.compile(r"[\x21-\x7E]+").fullmatch
 
 
 class SourceError(Exception):
@@ -84,7 +85,7 @@ class FileSource:
             seen, document = await asyncio.to_thread(_read_if_changed, self._path, self._seen)
         except OSError as error:
             self._seen = None
-            raise SourceError("unreadable", f"cannot be read ({type(error).__name__})") from error
+            raise SourceError("unreadable", f"cannot be read ({error.strerror or error})") from error
         if document is None:
             return Reading(None, b"", FILE_POLL_SECONDS)
         self._seen = None
@@ -147,7 +148,13 @@ def check_url(url: str, *, allow_http: bool) -> str | None:
 
     Plain http lets anyone on the way choose the keys, so it is for loopback or by explicit permission.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        return "malformed"
+    if not _VISIBLE(url):
+        return "characters that a URL can't have (RFC 3986 §2)"
     if parts.scheme not in ("https", "http") or not parts.hostname:
         return "not an https URL"
     if parts.username or parts.password or parts.fragment:
@@ -174,12 +181,18 @@ def _parse(document: bytes) -> JwkSet:
 def _read_if_changed(path: Path, seen: tuple[int, ...] | None) -> tuple[tuple[int, ...], bytes | None]:
     # O_NONBLOCK: opening a pipe that nobody writes to must not hang.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise OSError("not a regular file")
         now = (state.st_mtime_ns, state.st_size, state.st_ino, state.st_dev)
-        return now, None if now == seen else file.read(MAX_DOCUMENT_BYTES + 1)
+        if now == seen:
+            return now, None
+        with open(descriptor, "rb", closefd=False) as file:
+            return now, file.read(MAX_DOCUMENT_BYTES + 1)
+    finally:
+        # By hand: a file object that is refused a directory leaves the descriptor open.
+        os.close(descriptor)
 
 
 async def _get(url: SplitResult, tls: ssl.SSLContext, etag: bytes | None) -> tuple[h11.Response, bytes]:
@@ -200,13 +213,11 @@ async def _get(url: SplitResult, tls: ssl.SSLContext, etag: bytes | None) -> tup
 def _request(url: SplitResult, etag: bytes | None) -> h11.Request:
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     headers = [
-        ("Host", url.netloc),
-        ("Accept", "application/jwk-set+json, application/json"),
-        ("Connection", "close"),
+        (b"Host", url.netloc.encode()),
+        (b"Accept", b"application/jwk-set+json, application/json"),
+        (b"Connection", b"close"),
     ]
-    return h11.Request(
-        method="GET", target=target, headers=headers + ([("If-None-Match", etag.decode())] if etag else [])
-    )
+    return h11.Request(method="GET", target=target, headers=headers + ([(b"If-None-Match", etag)] if etag else []))
 
 
 async def _receive(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Response, bytes]:

@@ -35,7 +35,6 @@ class Name(Enum):
 
     DECISIONS = _Kind("Answers given.", ("policy", "outcome", "reason"), sum, counter=True)
     CACHE_HITS = _Kind("Decisions given again from the cache.", (), sum, counter=True)
-    CACHE_MISSES = _Kind("Decisions that had to be made.", (), sum, counter=True)
     CACHE_EVICTIONS = _Kind("Decisions let go to make room.", (), sum, counter=True)
     CACHE_ENTRIES = _Kind("Decisions held.", (), sum)
     CACHE_BYTES = _Kind("Estimated bytes of the decisions held.", (), sum)
@@ -49,7 +48,7 @@ class Name(Enum):
     JWKS_FAILURES = _Kind("Key sets that were not taken.", ("issuer", "cause"), sum, counter=True)
     RELOAD_FAILURES = _Kind("Policy files that were not taken.", (), sum, counter=True)
     SUPPRESSED_LOG_LINES = _Kind("Refusals that were not logged, over the rate limit.", (), sum, counter=True)
-    DECISION_SECONDS = _Kind("Time to decide, without the HTTP around it.", ("part",), sum)
+    DECISION_SECONDS = _Kind("Time to make a decision that was not in the cache.", ("part",), sum)
     READY = _Kind("1 when every worker can decide for every issuer.", (), min)
 
 
@@ -121,7 +120,8 @@ class Pages(Collector):
             page.set(Name.READY, 0)
 
     def __getitem__(self, worker: int) -> Page:
-        return self._pages[worker]
+        # Read anew: in memory that a dead predecessor wrote, a number keeps the place that it gave it.
+        return Page(self._memory, worker)
 
     def joined(self) -> dict[tuple[Name, tuple[str, ...]], float]:
         """Every number over all workers."""
@@ -129,7 +129,12 @@ class Pages(Collector):
         for page in self._pages:
             for name, labels, value in page.numbers():
                 found.setdefault((name, labels), []).append(value)
-        return {key: key[0].value.join(values) for key, values in found.items()}
+        joined = {key: key[0].value.join(values) for key, values in found.items()}
+        # Counted once on the request path, as a decision; told twice.
+        joined[Name.CACHE_HITS, ()] = sum(
+            value for (name, labels), value in joined.items() if name is Name.DECISIONS and labels[2] == "cached"
+        )
+        return joined
 
     def collect(self) -> Iterator[Metric]:
         """The Prometheus view of `joined`."""

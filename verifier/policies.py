@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from shared.access_token import TOKEN_TYPE
 
@@ -23,6 +23,8 @@ PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
 ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+# RFC 6838 §4.2, with or without `application/`: never what would make a token without `typ` pass.
+TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
 
 
 class PolicyError(Exception):
@@ -83,13 +85,18 @@ class _Issuer(_Strict):
     jwks_url: AnyHttpUrl | None = None
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 class _Policy(_Strict):
-    audience: Identifier | list[Identifier] | None = None
+    # An empty list is a fault: it could be meant as "nobody" and would demand nothing.
+    audience: Annotated[list[Identifier], BeforeValidator(_listed)] | None = Field(default=None, min_length=1)
     issuers: list[Identifier] | None = Field(default=None, min_length=1)
-    token_types: list[Identifier] = Field(default=[TOKEN_TYPE], min_length=1)
-    scopes_all: list[ScopeToken] = []
-    scopes_any: list[ScopeToken] = []
-    roles_any: list[RoleName] = []
+    token_types: list[TokenType] = Field(default=[TOKEN_TYPE], min_length=1)
+    scopes_all: list[ScopeToken] = Field(default=[], min_length=1)
+    scopes_any: list[ScopeToken] = Field(default=[], min_length=1)
+    roles_any: list[RoleName] = Field(default=[], min_length=1)
     leeway_seconds: int | None = Field(default=None, ge=0, le=60, strict=True)
     max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
     anonymous: bool = Field(default=False, strict=True)
@@ -144,11 +151,10 @@ def _policy(name: str, given: _Policy, known: frozenset[str], audience: str, lee
     issuers = known if given.issuers is None else frozenset(given.issuers)
     if not issuers <= known:
         raise PolicyError(f"policies.{name}.issuers: {sorted(issuers - known)} have no key set")
-    audiences = given.audience or audience
     return Policy(
         name=name,
         issuers=issuers,
-        audiences=frozenset([audiences] if isinstance(audiences, str) else audiences),
+        audiences=frozenset(given.audience or [audience]),
         token_types=frozenset(normalise_type(value) for value in given.token_types),
         scopes_all=frozenset(given.scopes_all),
         scopes_any=frozenset(given.scopes_any),

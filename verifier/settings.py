@@ -1,12 +1,13 @@
 """What an operator can say to the verifier, all of it by `VERIFIER_…` variables."""
 
+import ssl
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from shared.logs import LogLevel
-from shared.settings import Settings
+from shared.settings import Settings, SettingsError
 from verifier.policies import JwksSource, PolicyError, Rules, parse_rules
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -62,6 +63,18 @@ class VerifierSettings(Settings):
             )
         return self
 
+    def trust(self) -> ssl.SSLContext:
+        """The certificate authorities that may vouch for key sets.
+
+        Raises:
+            SettingsError: there are none to be read.
+        """
+        try:
+            return ssl.create_default_context(cafile=self.jwks_ca_file)
+        except OSError as error:
+            fault = f"{self.variable('jwks_ca_file')}: no PEM certificates can be read ({type(error).__name__})"
+            raise SettingsError([fault]) from error
+
     def read_rules(self) -> Rules:
         """The policies as the policy file has them now.
 
@@ -69,8 +82,15 @@ class VerifierSettings(Settings):
             PolicyError: the file can't be read or must not be used.
         """
         own = {self.issuer: JwksSource(self.jwks_file, self.jwks_url)} if self.issuer else {}
-        try:
-            document = self.policies_file.read_text(encoding="utf-8") if self.policies_file else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise PolicyError(f"{self.policies_file}: cannot be read ({type(error).__name__})") from error
+        document = _read(self.policies_file) if self.policies_file else ""
         return parse_rules(document, sources=own, audience=self.audience, leeway_seconds=self.leeway_seconds)
+
+
+def _read(path: Path) -> str:
+    try:
+        # Of a pipe, a reload would wait for ever for what comes only once.
+        if path.exists() and not path.is_file():
+            raise PolicyError(f"{path}: not a regular file")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path}: cannot be read ({type(error).__name__})") from error

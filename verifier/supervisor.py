@@ -30,6 +30,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _STOP_GRACE_SECONDS: Final = 1.5
 _QUICK_SECONDS: Final = 2.0
 _MAX_QUICK_FAILURES: Final = 5
+_NO_FAULT_OF_ITS_OWN: Final = (0, -signal.SIGTERM, -signal.SIGKILL)
 
 _log = structlog.get_logger()
 
@@ -103,9 +104,12 @@ class Supervisor:
     def _replace_the_dead(self) -> bool:
         """Start a successor for each worker that ended. False if that is hopeless."""
         for pid, status in _reap():
-            ended = self._running.pop(pid)
+            ended = self._running.pop(pid, None)
+            if ended is None:
+                # As process 1 of a container we also inherit the orphans of others.
+                continue
             code = os.waitstatus_to_exitcode(status)
-            quick = code > 0 and time.monotonic() - ended.started < _QUICK_SECONDS
+            quick = code not in _NO_FAULT_OF_ITS_OWN and time.monotonic() - ended.started < _QUICK_SECONDS
             self._quick_failures = self._quick_failures + 1 if quick else 0
             _log.error("worker_died", worker=ended.number, pid=pid, status=code)
             if self._quick_failures >= _MAX_QUICK_FAILURES:
@@ -115,6 +119,9 @@ class Supervisor:
 
     def _stop(self, status: int) -> int:
         """Let the workers drain, then insist; a second signal insists at once."""
+        # With ours open, a connection that comes after the workers closed theirs would wait for nobody.
+        self._listeners.subrequests.close()
+        self._listeners.admin.close()
         self._tell(signal.SIGTERM)
         deadline = time.monotonic() + self._settings.drain_seconds + _STOP_GRACE_SECONDS
         while self._running and (left := deadline - time.monotonic()) > 0:

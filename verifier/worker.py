@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import signal
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from socket import socket
@@ -25,6 +24,10 @@ from verifier.settings import VerifierSettings
 
 FIRST_LOOK_SECONDS: Final = 2.0
 """How long a worker waits for its first keys before it accepts connections all the same."""
+
+_ACCEPTS_PER_TURN: Final = 16
+"""libuv accepts one connection in each turn of its loop, and a busy turn is long: with 1,000 gateways connecting
+at once the last one waited for most of a second. It looks at each of these duplicates of the socket."""
 
 _log = structlog.get_logger()
 
@@ -57,8 +60,8 @@ class Worker:
 
     def __init__(self, settings: VerifierSettings, rules: Rules, pages: Pages, number: int) -> None:
         self._settings, self._rules, self._page = settings, rules, pages[number]
-        self._tls = ssl.create_default_context(cafile=settings.jwks_ca_file)
-        cache = DecisionCache(settings.cache_entries, settings.cache_bytes) if settings.cache_entries else None
+        self._tls = settings.trust()
+        cache = DecisionCache(settings.cache_entries, settings.cache_bytes // 2) if settings.cache_entries else None
         self._keys = KeyRefresh(
             self._use_keys,
             page=self._page,
@@ -92,7 +95,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(self._tick())
             group.create_task(self._admin.serve([listeners.admin]))
-            await self._subrequests.serve([listeners.subrequests])
+            await self._subrequests.serve([listeners.subrequests.dup() for _ in range(_ACCEPTS_PER_TURN)])
             self._admin.should_exit = True
             ticking.cancel()
 
