@@ -1,0 +1,50 @@
+"""E-mail addresses: the one normalised identity of an account. No DNS, no deliverability, no I/O.
+
+Two spellings that reach one mailbox must be one account, and two that look alike must not be mistaken for
+one another: so the local part is ASCII without quoting, the domain is compared as IDNA A-labels, and case
+counts nowhere. (GitHub's takeover by a dotless i and CVE-2019-19844 were a lookup that folded more than the
+registration did: here both use `key`.)
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from email_validator import EmailNotValidError, validate_email
+
+MAX_CHARACTERS: Final = 254
+"""RFC 5321 §4.5.3.1.3, less the angle brackets."""
+
+
+class AddressError(ValueError):
+    """Not an address we register. The message never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmailAddress:
+    """An address that passed.
+
+    Attributes:
+        given: as the person wrote it; mail goes there.
+        key: the identity: lower case, ASCII, compared byte by byte.
+    """
+
+    given: str
+    key: str
+
+
+def parse_address(text: str) -> EmailAddress:
+    """Read `text` as an addr-spec (RFC 5322 §3.4.1).
+
+    Raises:
+        AddressError: with what is asked for instead.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise AddressError(f"must have at most {MAX_CHARACTERS} characters")
+    try:
+        valid = validate_email(text, check_deliverability=False, allow_smtputf8=False, strict=True)
+    except EmailNotValidError as error:
+        raise AddressError("must be an e-mail address such as name@example.com") from error
+    key = f"{valid.ascii_local_part}@{valid.ascii_domain}".lower()
+    if len(key) > MAX_CHARACTERS:
+        raise AddressError(f"must have at most {MAX_CHARACTERS} characters")
+    return EmailAddress(text, key)

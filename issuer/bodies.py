@@ -1,0 +1,134 @@
+"""Request bodies: from bytes that a stranger wrote to checked values. The only room where pydantic parses.
+
+Size before parsing, the one strict reading of JSON before the model, then exact types and no unknown
+members (mass assignment: CVE-2025-61928 and its kin). Faults name members and never quote their values.
+"""
+
+import json
+import re
+from typing import Annotated, Final, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from starlette.requests import Request
+
+from issuer.errors import (
+    ContentTooLargeError,
+    FieldFault,
+    InvalidFieldsError,
+    MalformedJsonError,
+    UnsupportedMediaTypeError,
+)
+from shared.strict_json import StrictJsonError, parse_object
+
+MAX_BODY_BYTES: Final = 64 * 1024
+
+_NUL: Final = "must not contain U+0000"
+_LONE_SURROGATE: Final = "must not contain unpaired surrogates"
+_DETAILS: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not a member of this request",
+    "string_type": "must be a string",
+}
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_JSON_MEDIA_TYPE: Final = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+
+
+def _without_nul(text: str) -> str:
+    """PostgreSQL cannot hold U+0000, and a C library somewhere would stop reading there."""
+    if "\0" in text:
+        raise ValueError(_NUL)
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RegistrationBody(_Body):
+    """`POST /register`."""
+
+    email: Text
+    password: Text
+
+
+class LoginBody(_Body):
+    """`POST /login`."""
+
+    email: Text
+    password: Text
+
+
+Body = TypeVar("Body", bound=_Body)
+
+
+async def read_body(request: Request, model: type[Body]) -> Body:
+    """Read and check the body of `request`.
+
+    Raises:
+        RequestError: whatever is wrong with it.
+    """
+    if not _is_json(request):
+        raise UnsupportedMediaTypeError
+    data = await _read_bounded(request)
+    try:
+        members = parse_object(data)
+    except StrictJsonError as error:
+        raise _unreadable(data) from error
+    try:
+        return model.model_validate(members)
+    except ValidationError as error:
+        # Without its cause: pydantic's error carries the values.
+        raise InvalidFieldsError(*_faults(error)) from None
+
+
+def _is_json(request: Request) -> bool:
+    """Exactly one Content-Type, JSON in UTF-8, and no content coding to unpack."""
+    declared = request.headers.getlist("content-type")
+    plain = request.headers.get("content-encoding", "identity").lower() == "identity"
+    return len(declared) == 1 and plain and _JSON_MEDIA_TYPE.fullmatch(declared[0].strip()) is not None
+
+
+async def _read_bounded(request: Request) -> bytes:
+    """The body, counted while it comes: a chunked one announces no length."""
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced[:20]) > MAX_BODY_BYTES:
+        raise ContentTooLargeError
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            raise ContentTooLargeError
+    return bytes(data)
+
+
+def _unreadable(data: bytes) -> MalformedJsonError | InvalidFieldsError:
+    """Why the strict reading failed: a lone surrogate is one member's fault, all else is the document's."""
+    try:
+        members = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return MalformedJsonError()
+    if not isinstance(members, dict):
+        return MalformedJsonError()
+    faulty = [name for name, text in members.items() if isinstance(text, str) and _SURROGATE.search(text)]
+    if not faulty:
+        return MalformedJsonError()
+    return InvalidFieldsError(*(FieldFault(_field(name), _LONE_SURROGATE) for name in faulty))
+
+
+def _faults(error: ValidationError) -> list[FieldFault]:
+    return [
+        FieldFault(
+            _field(str(fault["loc"][0]) if fault["loc"] else ""),
+            _DETAILS.get(fault["type"]) or fault["msg"].removeprefix("Value error, "),
+        )
+        for fault in error.errors(include_input=False, include_url=False)
+    ][:16]
+
+
+def _field(name: str) -> str:
+    """A member's name, where it is one: an unknown one is as much a stranger's text as any value."""
+    return name if _PLAIN_NAME.fullmatch(name) else "*"

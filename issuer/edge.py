@@ -1,0 +1,117 @@
+"""The outermost ring around an application: request ids, the access log, default fields, the last resort.
+
+Logs what was asked by its route and never by its path, query, fields or body: those are where people put
+secrets by mistake. An exception that reaches this ring is logged by its kind and place, without its message.
+"""
+
+import logging
+import re
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from issuer.metrics import Metrics
+from issuer.problems import problem_response
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One request and what became of its answer."""
+
+    request_id: str
+    begun: float
+    status: int = 0
+
+
+class Edge:
+    """Wraps an ASGI application.
+
+    Args:
+        app: what answers.
+        metrics: where answers are counted.
+        quiet: log answers at debug level, where they are polled all day.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, quiet: bool = False) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._level = logging.DEBUG if quiet else logging.INFO
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        fields = Headers(scope=scope)
+        exchange = _Exchange(_request_id(fields), time.perf_counter())
+        context = {"request_id": exchange.request_id} | _trace(fields)
+
+        async def send_with_fields(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                _complete(MutableHeaders(raw=message["headers"]), exchange.request_id)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(**context):
+            try:
+                await self._app(scope, receive, send_with_fields)
+            except ClientDisconnect:
+                _log.info("client left before its request was complete")
+            except Exception as error:  # noqa: BLE001 - the last resort: nothing may leave this ring
+                _report(error)
+                if not exchange.status:
+                    await problem_response(error)(scope, receive, send_with_fields)
+            self._record(scope, exchange)
+
+    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+        seconds = time.perf_counter() - exchange.begun
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
+        self._metrics.requests.labels(route, method, exchange.status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        _log.log(
+            self._level,
+            "request",
+            method=method,
+            route=route,
+            status=exchange.status,
+            milliseconds=round(seconds * 1000, 1),
+            client=(scope.get("client") or ("",))[0],
+        )
+
+
+def _request_id(fields: Headers) -> str:
+    """The gateway's id if it is one, so that both logs can be joined; else our own."""
+    given = fields.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _trace(fields: Headers) -> dict[str, str]:
+    """W3C Trace Context §3.2: the id of the trace that this request is part of."""
+    given = _TRACEPARENT.fullmatch(fields.get("traceparent", ""))
+    return {"trace_id": given[1]} if given else {}
+
+
+def _complete(headers: MutableHeaders, request_id: str) -> None:
+    headers["X-Request-Id"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+
+
+def _report(error: Exception) -> None:
+    frames = traceback.extract_tb(error.__traceback__)
+    _log.error(
+        "unexpected exception",
+        kind=type(error).__name__,
+        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]],
+    )

@@ -1,0 +1,141 @@
+"""Everything that the issuer can say no with. How each is answered over HTTP is `problems.py`'s business.
+
+    IssuerError
+    ├── RequestError                 the request itself cannot be read
+    │   ├── NoSuchResourceError
+    │   ├── MethodNotAllowedError
+    │   ├── MalformedJsonError
+    │   ├── UnsupportedMediaTypeError
+    │   ├── ContentTooLargeError
+    │   └── InvalidFieldsError       … or its members are not acceptable
+    ├── RefusedError                 the request is clear and the answer is no
+    │   ├── EmailTakenError
+    │   ├── InvalidCredentialsError
+    │   ├── MissingTokenError
+    │   └── InvalidTokenError
+    ├── UnavailableError             not now: the client may try again
+    │   ├── StoreUnavailableError
+    │   ├── NoSigningKeyError
+    │   └── OverloadedError
+    └── OperationError               a command of the operator failed; never seen over HTTP
+        ├── KeyringError
+        ├── MigrationError
+        └── ListenError
+
+No message ever quotes a password, a token, key material or what a stranger wrote.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+class IssuerError(Exception):
+    """Root of the tree, never raised itself."""
+
+
+class RequestError(IssuerError):
+    """The request itself cannot be read."""
+
+
+class NoSuchResourceError(RequestError):
+    """Nothing is served at this path."""
+
+
+class MethodNotAllowedError(RequestError):
+    """The path is served, but not by this method.
+
+    Attributes:
+        allow: the value of the `Allow` field (RFC 9110 §10.2.1).
+    """
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(allow)
+        self.allow: Final = allow
+
+
+class MalformedJsonError(RequestError):
+    """The body is not one JSON object in the one strict reading that we accept."""
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is not declared as plain `application/json`."""
+
+
+class ContentTooLargeError(RequestError):
+    """The body is longer than we read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """One member of a request and why it is not acceptable. Never holds the member's value."""
+
+    field: str
+    detail: str
+
+
+class InvalidFieldsError(RequestError):
+    """Members are missing, unknown, of the wrong type or not acceptable: all of them at once."""
+
+    def __init__(self, *faults: FieldFault) -> None:
+        super().__init__(*(fault.field for fault in faults))
+        self.faults: Final = faults
+
+
+class RefusedError(IssuerError):
+    """The request is clear, and the answer is no."""
+
+
+class EmailTakenError(RefusedError):
+    """An account with this e-mail address exists."""
+
+
+class InvalidCredentialsError(RefusedError):
+    """The one answer to every failed login, whatever the reason was."""
+
+
+class MissingTokenError(RefusedError):
+    """The request carries no bearer token (RFC 6750 §3: the challenge then has no error code)."""
+
+
+class InvalidTokenError(RefusedError):
+    """The bearer token is not one of ours, not an access token, or no longer good."""
+
+
+class UnavailableError(IssuerError):
+    """Not now. The client may try again.
+
+    Attributes:
+        retry_after: seconds, for the `Retry-After` field.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after: Final = retry_after
+
+
+class StoreUnavailableError(UnavailableError):
+    """PostgreSQL does not answer, or not in time."""
+
+
+class NoSigningKeyError(UnavailableError):
+    """There is no current signing key."""
+
+
+class OverloadedError(UnavailableError):
+    """More password hashing is asked for than this machine can do in time."""
+
+
+class OperationError(IssuerError):
+    """A command of the operator failed. The message is one line that says what to do."""
+
+
+class KeyringError(OperationError):
+    """The keys folder must not be used as it is."""
+
+
+class MigrationError(OperationError):
+    """The schema could not be brought to the head revision."""
+
+
+class ListenError(OperationError):
+    """An address cannot be listened on."""

@@ -1,0 +1,37 @@
+"""What the issuer counts for Prometheus. Labels come from closed sets, never from what a client wrote."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """One registry with every collector of a process."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "issuer_http_requests", "Requests answered.", ("route", "method", "status"), registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "issuer_http_request_seconds", "Time to answer.", ("route",), buckets=_SECONDS, registry=self.registry
+        )
+        self.registrations = Counter("issuer_registrations", "Accounts created.", registry=self.registry)
+        self.logins = Counter("issuer_logins", "Logins judged.", ("outcome",), registry=self.registry)
+        self.argon2_computations = Counter(
+            "issuer_argon2_computations", "Password hashes computed.", registry=self.registry
+        )
+        self.hash_wait_seconds = Histogram(
+            "issuer_hash_wait_seconds", "Wait for a hash to begin.", buckets=_SECONDS, registry=self.registry
+        )
+        self.hash_refusals = Counter("issuer_hash_refusals", "Hashes refused by admission.", registry=self.registry)
+        self.keyring_failures = Counter(
+            "issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
+        )
+
+    def exposition(self) -> bytes:
+        """The text format that Prometheus scrapes."""
+        return generate_latest(self.registry)

@@ -1,0 +1,108 @@
+"""From an error to its answer: RFC 9457 problem documents with stable types.
+
+The one place where errors meet status codes; total over `errors.py`, and a test counts both sides. A problem
+never says more than its kind, except for the names of refused members.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from issuer.errors import (
+    ContentTooLargeError,
+    EmailTakenError,
+    InvalidCredentialsError,
+    InvalidFieldsError,
+    InvalidTokenError,
+    IssuerError,
+    MalformedJsonError,
+    MethodNotAllowedError,
+    MissingTokenError,
+    NoSigningKeyError,
+    NoSuchResourceError,
+    OverloadedError,
+    StoreUnavailableError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+_CHALLENGE: Final = 'Bearer realm="gatepass"'
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A kind of problem: what `type`, `title` and `status` say (RFC 9457 §3.1)."""
+
+    slug: str
+    title: str
+    status: int
+
+    @property
+    def type(self) -> str:
+        """The URI that clients may rely on: it never changes once published."""
+        return f"urn:gatepass:problem:{self.slug}"
+
+
+INTERNAL: Final = Problem("internal", "Something went wrong on our side", 500)
+
+PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
+    NoSuchResourceError: Problem("not-found", "There is nothing at this path", 404),
+    MethodNotAllowedError: Problem("method-not-allowed", "This path does not take this method", 405),
+    MalformedJsonError: Problem("malformed-json", "The body is not a well-formed JSON object", 400),
+    UnsupportedMediaTypeError: Problem("unsupported-media-type", "The body must be application/json", 415),
+    ContentTooLargeError: Problem("content-too-large", "The body is too large", 413),
+    InvalidFieldsError: Problem("invalid-fields", "Some members of the body are not acceptable", 422),
+    EmailTakenError: Problem("email-taken", "This e-mail address has an account already", 409),
+    InvalidCredentialsError: Problem("invalid-credentials", "The e-mail address or password is wrong", 401),
+    MissingTokenError: Problem("missing-token", "This needs an access token", 401),
+    InvalidTokenError: Problem("invalid-token", "The access token is not valid", 401),
+    StoreUnavailableError: Problem("store-unavailable", "The account store does not answer", 503),
+    NoSigningKeyError: Problem("no-signing-key", "There is no key to sign with yet", 503),
+    OverloadedError: Problem("overloaded", "Too many logins at this moment", 503),
+}
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that answers `error`; `INTERNAL` for what nobody foresaw."""
+    return PROBLEMS.get(type(error), INTERNAL) if isinstance(error, IssuerError) else INTERNAL
+
+
+def problem_response(error: Exception) -> Response:
+    """The answer to `error`, with the fields that its kind calls for."""
+    problem = problem_of(error)
+    document: dict[str, Any] = {"type": problem.type, "title": problem.title, "status": problem.status}
+    if isinstance(error, InvalidFieldsError):
+        document["errors"] = [{"field": fault.field, "detail": fault.detail} for fault in error.faults]
+    return JSONResponse(document, problem.status, _fields(error), MEDIA_TYPE)
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for every exception, its own routing errors included."""
+    if not isinstance(error, HTTPException):
+        return problem_response(error)
+    allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+    if request.method == "OPTIONS" and allow:
+        return Response(status_code=204, headers={"Allow": f"{allow}, OPTIONS"})
+    return problem_response(MethodNotAllowedError(allow) if allow else NoSuchResourceError())
+
+
+def _fields(error: Exception) -> dict[str, str]:
+    """Response fields; a 401 without a challenge would break RFC 9110 §15.5.2."""
+    match error:
+        case UnavailableError():
+            return {"Retry-After": str(error.retry_after)}
+        case MethodNotAllowedError():
+            return {"Allow": error.allow}
+        case UnsupportedMediaTypeError():
+            return {"Accept": "application/json"}
+        case InvalidTokenError():
+            return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        case MissingTokenError() | InvalidCredentialsError():
+            return {"WWW-Authenticate": _CHALLENGE}
+        case _:
+            return {}

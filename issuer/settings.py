@@ -1,0 +1,82 @@
+"""The issuer's settings: every one has a safe default, its unit in its name and bounds."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator
+
+from shared.access_token import MAX_LIFETIME_SECONDS
+from shared.logs import LogLevel
+from shared.settings import Settings, SettingsError
+
+
+def _issuer_identifier(url: str) -> str:
+    """RFC 8414 §2: an http(s) URL without query or fragment. It becomes `iss` exactly as written."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise ValueError("must be an http or https URL without credentials")
+    if "?" in url or "#" in url:
+        raise ValueError("must have neither query nor fragment")
+    return url
+
+
+def _is_postgresql(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, parts.query and parse_qsl(parts.query, strict_parsing=True)
+    except ValueError:
+        return False
+    return parts.scheme in {"postgres", "postgresql"}
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+ClaimText = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
+"""Every token carries it, and a token's size is promised: hence `max_length` on each."""
+
+
+class IssuerSettings(Settings):
+    """Read once at start; field `x` is the variable `ISSUER_X`."""
+
+    PREFIX: ClassVar[str] = "ISSUER_"
+
+    host: str = Field(default="127.0.0.1", description="address of the public listener")
+    port: Port = Field(default=8000, description="port of the public listener")
+    admin_host: str = Field(default="127.0.0.1", description="address of health, readiness and metrics")
+    admin_port: Port = Field(default=9000, description="port of health, readiness and metrics")
+    url: Annotated[ClaimText, AfterValidator(_issuer_identifier)] = Field(
+        default="http://127.0.0.1:8000",
+        max_length=100,
+        description="the `iss` claim: how this issuer is called in tokens",
+    )
+    audience: ClaimText = Field(default="gatepass", max_length=60, description="the `aud` claim")
+    database_url: SecretStr = Field(
+        default=SecretStr(""), description="postgresql:// URL; `serve` and `migrate` need it"
+    )
+    database_connections: int = Field(default=10, ge=1, le=200, description="most connections of one process")
+    keys_dir: Path = Field(default=Path("keys"), description="folder with private/ and public/")
+    access_token_seconds: int = Field(
+        default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="longest life of an access token"
+    )
+    password_min_length: int = Field(default=15, ge=8, le=64, description="shortest password, in code points")
+    hash_wait_seconds: float = Field(
+        default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
+    )
+    log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not _is_postgresql(url.get_secret_value()):
+            raise ValueError("must be a postgresql:// URL")
+        return url
+
+    def require_database(self) -> str:
+        """The database URL, for the commands that cannot do without.
+
+        Raises:
+            SettingsError: it is not set.
+        """
+        if not self.database_url.get_secret_value():
+            raise SettingsError([f"{self.variable('database_url')}: is required by this command"])
+        return self.database_url.get_secret_value()

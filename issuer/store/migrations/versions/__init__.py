@@ -1,0 +1,1 @@
+"""One module for each revision, with its SQL beside it. A published revision never changes."""

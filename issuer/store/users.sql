@@ -1,0 +1,24 @@
+-- Accounts. Every lookup is by the primary key or by email_key.
+
+-- name: insert-account
+-- One atomic statement: of any number of registrations of one address, one finds the key free.
+INSERT INTO users (id, email, email_key, password_hash, created_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (email_key) DO NOTHING
+RETURNING id;
+
+-- name: find-credentials
+SELECT id, password_hash, disabled_at, security_version
+FROM users
+WHERE email_key = $1;
+
+-- name: find-account
+SELECT id, email, created_at
+FROM users
+WHERE id = $1 AND disabled_at IS NULL;
+
+-- name: replace-password-hash
+-- Compare and swap: a password changed meanwhile must not be undone by the rehash of the old one.
+UPDATE users
+SET password_hash = $3
+WHERE id = $1 AND password_hash = $2;

@@ -1,0 +1,119 @@
+"""What an operator types, and what is said when it cannot be done."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.jwks import parse_jwks
+from tests.support.issuer_process import IssuerProcess, free_port, issuer_command, running_issuer
+
+
+def test_keys_are_generated_and_listed(tmp_path: Path) -> None:
+    folder = str(tmp_path / "keys")
+    made = [issuer_command("keys", "generate", KEYS_DIR=folder).stdout for _ in range(2)]
+    listed = issuer_command("keys", "list", KEYS_DIR=folder).stdout
+    assert listed == "".join(made)
+    assert [line.split()[1] for line in made] == ["current", "next"]
+    published = parse_jwks((tmp_path / "keys/public/jwks.json").read_bytes()).keys
+    assert set(published) == {line.split()[0] for line in made}
+
+
+def test_a_key_is_made_only_if_there_is_none(tmp_path: Path) -> None:
+    folder = str(tmp_path / "keys")
+    runs = [issuer_command("keys", "generate", "--if-missing", KEYS_DIR=folder) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout
+    assert len(list((tmp_path / "keys/private").glob("*.pem"))) == 1
+
+
+def test_a_key_that_others_can_read_stops_the_issuer(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    issuer_command("keys", "generate", KEYS_DIR=str(folder))
+    next((folder / "private").glob("*.pem")).chmod(0o644)
+    for command in (["keys", "list"], ["serve"]):
+        run = issuer_command(
+            *command,
+            KEYS_DIR=str(folder),
+            DATABASE_URL="postgresql://localhost/x",
+            PORT=str(free_port()),
+            ADMIN_PORT=str(free_port()),
+        )
+        assert run.returncode == 1
+        assert run.stderr.count("\n") == 1
+        assert "chmod 600" in run.stderr
+
+
+def test_every_fault_of_the_settings_is_told_at_once() -> None:
+    run = issuer_command("serve", PORT="http", AUDIENSE="x", ACCESS_TOKEN_SECONDS="5")
+    assert run.returncode == 2
+    lines = run.stderr.splitlines()
+    assert {line.split(":")[0] for line in lines} == {"ISSUER_PORT", "ISSUER_AUDIENSE", "ISSUER_ACCESS_TOKEN_SECONDS"}
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_missing_database_url_is_told(command: str) -> None:
+    run = issuer_command(command)
+    assert (run.returncode, run.stderr) == (2, "ISSUER_DATABASE_URL: is required by this command\n")
+
+
+def test_the_database_url_may_come_by_file(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{database_url}\n")
+    assert issuer_command("migrate", DATABASE_URL_FILE=str(tmp_path / "url")).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["keys"], ["sing"], ["serve", "--fast"]])
+def test_an_unknown_command_is_answered_with_the_usage(arguments: list[str]) -> None:
+    run = issuer_command(*arguments)
+    assert run.returncode == 2
+    assert run.stderr.startswith("usage: python -m issuer")
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        run = issuer_command("serve", PORT=port, KEYS_DIR=str(tmp_path), DATABASE_URL="postgresql://localhost/x")
+    assert run.returncode == 1
+    assert run.stderr == f"cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(database_url: str, number: signal.Signals) -> None:
+    with running_issuer(database_url) as issuer:
+        assert issuer.stop(number) == 0
+        assert '"stopped"' in issuer.logs()
+        assert "Traceback" not in issuer.logs()
+
+
+def test_a_request_that_has_begun_is_answered_before_the_end(issuer_to_stop: IssuerProcess) -> None:
+    body = b'{"email":"ann@example.com","password":"a long and lonely walk"}'
+    with socket.create_connection(("127.0.0.1", issuer_to_stop.port), timeout=10) as client:
+        client.sendall(b"POST /register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        client.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body[:10]))
+        client.sendall(body[10:])
+        os.kill(issuer_to_stop.process.pid, signal.SIGTERM)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 201")
+    assert issuer_to_stop.process.wait(timeout=10) == 0
+
+
+def test_a_client_that_never_finishes_does_not_hold_up_the_end(issuer_to_stop: IssuerProcess) -> None:
+    head = b"POST /register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    ports = [issuer_to_stop.port, int(issuer_to_stop.admin_url.rsplit(":", 1)[1])]
+    clients = [socket.create_connection(("127.0.0.1", port)) for port in ports]
+    for client in clients:
+        client.sendall(head)
+    begun = time.monotonic()
+    assert issuer_to_stop.stop() == 0
+    assert time.monotonic() - begun < 5
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def issuer_to_stop(database_url: str) -> IssuerProcess:  # type: ignore[misc] # a generator fixture
+    with running_issuer(database_url) as issuer:
+        yield issuer

@@ -1,0 +1,120 @@
+"""Every path, method and status of the contract is really served, in the documented shape."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from openapi_schema_validator import OAS31Validator
+
+from tests.support.issuer_process import PASSWORD, IssuerProcess, free_port, running_issuer
+from tests.support.openapi import contract
+
+CREDENTIALS = {"email": "ann@example.com", "password": PASSWORD}
+Ask = Callable[[str], httpx.Response]
+
+
+def post(path: str, **request: Any) -> Ask:
+    return lambda url: httpx.post(url + path, **request, timeout=30)
+
+
+def get(path: str, headers: dict[str, str] | None = None) -> Ask:
+    return lambda url: httpx.get(url + path, headers=headers, timeout=30)
+
+
+def me(url: str) -> httpx.Response:
+    token = httpx.post(f"{url}/login", json=CREDENTIALS).json()["access_token"]
+    return httpx.get(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
+
+
+def bodies(path: str) -> dict[tuple[str, str, str], Ask]:
+    json_type = {"Content-Type": "application/json"}
+    return {
+        (path, "post", "400"): post(path, content=b"{", headers=json_type),
+        (path, "post", "413"): post(path, content=b" " * 65_537, headers=json_type),
+        (path, "post", "415"): post(path, content=b"{}"),
+        (path, "post", "422"): post(path, json={}),
+    }
+
+
+# In this order: an account is registered before it is taken, logs in or is asked about.
+SERVED: dict[tuple[str, str, str], Ask] = {
+    **bodies("/register"),
+    ("/register", "post", "201"): post("/register", json=CREDENTIALS),
+    ("/register", "post", "409"): post("/register", json=CREDENTIALS),
+    **bodies("/login"),
+    ("/login", "post", "200"): post("/login", json=CREDENTIALS),
+    ("/login", "post", "401"): post("/login", json=CREDENTIALS | {"password": "wrong"}),
+    ("/me", "get", "200"): me,
+    ("/me", "get", "401"): get("/me"),
+    ("/.well-known/jwks.json", "get", "200"): get("/.well-known/jwks.json"),
+    ("/.well-known/jwks.json", "get", "304"): get("/.well-known/jwks.json", {"If-None-Match": "*"}),
+    ("/openapi.json", "get", "200"): get("/openapi.json"),
+    ("/openapi.json", "get", "304"): get("/openapi.json", {"If-None-Match": "*"}),
+}
+AWAY: dict[tuple[str, str, str], Ask] = {
+    ("/register", "post", "503"): post("/register", json=CREDENTIALS),
+    ("/login", "post", "503"): post("/login", json=CREDENTIALS),
+    ("/.well-known/jwks.json", "get", "503"): get("/.well-known/jwks.json"),
+}
+ELSEWHERE = {("/me", "get", "503")}
+"""Asked for in test_outages, with a token from before the outage."""
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return contract()
+
+
+def resolve(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        target: Any = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def check(document: dict[str, Any], path: str, method: str, status: str, response: httpx.Response) -> None:
+    assert response.status_code == int(status)
+    documented = resolve(document, document["paths"][path][method]["responses"][status])
+    for name, header in documented.get("headers", {}).items():
+        schema = resolve(document, header)["schema"]
+        value: Any = response.headers[name]
+        OAS31Validator(schema).validate(int(value) if schema["type"] == "integer" else value)
+    content = documented.get("content")
+    if content is None:
+        assert response.content == b""
+        return
+    media_type = response.headers["content-type"]
+    schema = content[media_type]["schema"] | {"components": document["components"]}
+    OAS31Validator(schema).validate(response.json())
+
+
+def test_every_documented_answer_is_asked_for(document: dict[str, Any]) -> None:
+    documented = {
+        (path, method, status)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        for status in operation["responses"]
+    }
+    assert documented == set(SERVED) | set(AWAY) | ELSEWHERE
+
+
+def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[str, Any]) -> None:
+    for (path, method, status), ask in SERVED.items():
+        check(document, path, method, status, ask(issuer.url))
+
+
+def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
+        for (path, method, status), ask in AWAY.items():
+            check(document, path, method, status, ask(issuer.url))
+
+
+def test_every_route_is_documented(issuer: IssuerProcess, document: dict[str, Any]) -> None:
+    assert httpx.get(f"{issuer.url}/openapi.json").json() == document
+    for path, item in document["paths"].items():
+        allow = httpx.options(issuer.url + path).headers["allow"].lower().split(", ")
+        assert set(allow) - {"head", "options"} == set(item)

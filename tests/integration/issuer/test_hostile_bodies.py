@@ -1,0 +1,259 @@
+"""Whatever a stranger sends: a 4xx problem document, nothing stored, nobody quoted, and the issuer lives on."""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.issuer_process import PASSWORD, IssuerProcess
+from tests.support.postgres import execute
+
+JSON = "application/json"
+CANARY = "hunter2-is-nobodys-business"
+
+
+def credentials(email: object = "ann@example.com", password: object = PASSWORD, **more: object) -> bytes:
+    return json.dumps({"email": email, "password": password} | more).encode()
+
+
+NOT_JSON = [
+    b"",
+    b" ",
+    b"{",
+    b"}",
+    b"null",
+    b"true",
+    b"7",
+    b'"ann@example.com"',
+    b"[]",
+    b'[{"email":"ann@example.com"}]',
+    b"{]",
+    b"{'email':'ann@example.com'}",
+    b'{"email":"ann@example.com","password":"a long and lonely walk",}',
+    b'{"email":"ann@example.com" "password":"x"}',
+    b'{"email":"ann@example.com","password":"a long and lonely walk"}{}',
+    b'{"email":"ann@example.com","password":"a long and lonely walk"} x',
+    b'{"email":"ann@example.com","email":"bob@example.com","password":"a long and lonely walk"}',
+    b'{"email":"ann@example.com","password":"a long and lonely walk","password":"another lonely walk"}',
+    b'{"email":"ann@example.com","password":"a long\nand lonely walk"}',
+    b'{"email":"ann@example.com","password":"\xff\xfe a long and lonely walk"}',
+    b'{"email":"ann@example.com","password":"\xed\xa0\x80 a long and lonely walk"}',
+    b"\xef\xbb\xbf" + credentials(),
+    credentials().decode().encode("utf-16"),
+    b'{"email":"ann@example.com","password":NaN}',
+    b'{"email":"ann@example.com","password":Infinity}',
+    b'{"email":"ann@example.com","password":1e400}',
+    b'{"email":"ann@example.com","password":' + b"9" * 5000 + b"}",
+    b'{"email":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'{"a":' * 2000 + b"1" + b"}" * 2000,
+    b'{"email":"ann@example.com","password":"\\x41"}',
+    b'{"email":"ann@example.com","password":"\\u12"}',
+    b"email=ann%40example.com&password=x",
+    b"<email>ann@example.com</email>",
+    b"\0" * 100,
+    bytes(range(256)),
+]
+
+NOT_ACCEPTABLE = [
+    (b"{}", {"email", "password"}),
+    (b'{"email":"ann@example.com"}', {"password"}),
+    (b'{"password":"a long and lonely walk"}', {"email"}),
+    (b'{"Email":"ann@example.com","Password":"x"}', {"email", "password", "Email", "Password"}),
+    (credentials(email=None), {"email"}),
+    (credentials(email=7), {"email"}),
+    (credentials(email=True), {"email"}),
+    (credentials(email=["ann@example.com"]), {"email"}),
+    (credentials(email={"$ne": ""}), {"email"}),
+    (credentials(password=None), {"password"}),
+    (credentials(password=7), {"password"}),
+    (credentials(password=["a long and lonely walk"]), {"password"}),
+    (credentials(password={"$gt": ""}), {"password"}),
+    (credentials(email=7, password=7), {"email", "password"}),
+    (credentials(id="00000000-0000-0000-0000-000000000000"), {"id"}),
+    (credentials(created_at="2026-01-01T00:00:00Z"), {"created_at"}),
+    (credentials(password_hash="x"), {"password_hash"}),
+    (credentials(roles=["admin"]), {"roles"}),
+    (credentials(scope="admin"), {"scope"}),
+    (credentials(email_verified_at=None), {"email_verified_at"}),
+    (credentials(__proto__={"admin": True}), {"__proto__"}),
+    (credentials(**{CANARY + "!": 1}), {"*"}),
+    (credentials(**{"\r\nSet-Cookie: a=b": 1}), {"*"}),
+    (credentials(**{"": 1}), {"*"}),
+    (credentials(**{f"x{number}": 1 for number in range(500)}), {f"x{number}" for number in range(16)}),
+    (credentials(email="ann\0@example.com"), {"email"}),
+    (credentials(password="a long and\0 lonely walk"), {"password"}),
+    (credentials(email="ann\ud800@example.com"), {"email"}),
+    (credentials(password="\udc00 a long and lonely walk"), {"password"}),
+    (credentials(password="\ude00\ud83d a long and lonely walk"), {"password"}),
+    (credentials(email="ann\ud800@example.com", password="\ud800" * 20), {"email", "password"}),
+    (credentials(email=""), {"email"}),
+    (credentials(email=CANARY), {"email"}),
+    (credentials(email="Ann <ann@example.com>"), {"email"}),
+    (credentials(email="ann@example.com\r\nBcc: bob@example.com"), {"email"}),
+    (credentials(email="' OR 1=1 --@example.com"), {"email"}),
+    (credentials(email="ann@[127.0.0.1]"), {"email"}),
+    (credentials(email="a" * 255 + "@example.com"), {"email"}),
+    (credentials(email="a" * 60_000 + "@example.com"), {"email"}),
+    (credentials(email="@" * 60_000), {"email"}),
+    (credentials(email="a@" + "b." * 20_000 + "com"), {"email"}),
+    (credentials(password="x" * 257), {"password"}),
+    (credentials(password="x" * 60_000), {"password"}),
+    (credentials(password="\u0323\u0307" * 5_000), {"password"}),
+]
+
+TOO_WEAK = [
+    (credentials(password=""), {"password"}),
+    (credentials(password=CANARY[:14]), {"password"}),
+    (credentials(password="passwordpassword"), {"password"}),
+    (credentials(password="ann@example.com"), {"password"}),
+    (credentials(email="", password=""), {"email", "password"}),
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_stored(issuer: IssuerProcess) -> Iterator[None]:
+    yield
+    assert execute(issuer.database_url, "SELECT count(*) FROM users")[0]["count"] == 0
+    assert issuer.process.poll() is None
+
+
+def post(issuer: IssuerProcess, path: str, body: bytes, content_type: str = JSON) -> httpx.Response:
+    response = httpx.post(f"{issuer.url}{path}", content=body, headers={"Content-Type": content_type}, timeout=30)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == response.status_code
+    assert CANARY not in response.text
+    return response
+
+
+@pytest.mark.parametrize("path", ["/register", "/login"])
+@pytest.mark.parametrize("body", NOT_JSON, ids=range(len(NOT_JSON)))
+def test_what_is_not_one_json_object_is_malformed(issuer: IssuerProcess, path: str, body: bytes) -> None:
+    response = post(issuer, path, body)
+    assert response.status_code == 400
+    assert response.json()["type"] == "urn:gatepass:problem:malformed-json"
+
+
+@pytest.mark.parametrize("path", ["/register", "/login"])
+@pytest.mark.parametrize(("body", "fields"), NOT_ACCEPTABLE, ids=range(len(NOT_ACCEPTABLE)))
+def test_members_that_are_not_acceptable_are_named(
+    issuer: IssuerProcess, path: str, body: bytes, fields: set[str]
+) -> None:
+    response = post(issuer, path, body)
+    assert response.status_code == 422
+    assert {error["field"] for error in response.json()["errors"]} == fields
+
+
+@pytest.mark.parametrize(("body", "fields"), TOO_WEAK, ids=range(len(TOO_WEAK)))
+def test_a_weak_password_is_named_at_registration(issuer: IssuerProcess, body: bytes, fields: set[str]) -> None:
+    response = post(issuer, "/register", body)
+    assert response.status_code == 422
+    assert {error["field"] for error in response.json()["errors"]} == fields
+
+
+@pytest.mark.parametrize("path", ["/register", "/login"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16",
+        "application/json; charset=latin-1",
+        "application/json;;",
+        "application/jsonx",
+        "application/json, text/plain",
+        "application/merge-patch+json",
+    ],
+)
+def test_what_is_not_declared_as_json_is_not_read(issuer: IssuerProcess, path: str, content_type: str) -> None:
+    assert post(issuer, path, credentials(), content_type).status_code == 415
+
+
+def test_a_body_without_a_content_type_is_not_read(issuer: IssuerProcess) -> None:
+    assert httpx.post(f"{issuer.url}/register", content=credentials()).status_code == 415
+
+
+def test_a_compressed_body_is_not_unpacked(issuer: IssuerProcess) -> None:
+    headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
+    assert httpx.post(f"{issuer.url}/register", content=b"\x1f\x8b", headers=headers).status_code == 415
+
+
+@pytest.mark.parametrize("size", [64 * 1024 + 1, 1024 * 1024, 8 * 1024 * 1024])
+def test_a_body_over_64_kib_is_refused_by_its_announced_length(issuer: IssuerProcess, size: int) -> None:
+    assert post(issuer, "/register", b" " * size).status_code == 413
+
+
+def test_a_chunked_body_over_64_kib_is_refused_while_it_comes(issuer: IssuerProcess) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(65):
+            yield b" " * 1024
+
+    response = httpx.post(f"{issuer.url}/login", content=chunks(), headers={"Content-Type": JSON})
+    assert response.status_code == 413
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_refused_length_is_told_before_the_body_comes(issuer: IssuerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
+        head = (
+            f"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: 99999999999999999999\r\n\r\n"
+        )
+        client.sendall(head.encode())
+        assert client.recv(4096).startswith((b"HTTP/1.1 413", b"HTTP/1.1 400"))
+
+
+def test_an_endless_length_is_told_before_the_body_comes(issuer: IssuerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
+        head = f"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: 65537\r\n\r\n"
+        client.sendall(head.encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/nope", 404),
+        ("POST", "/register/", 404),
+        ("POST", "/Register", 404),
+        ("POST", "//register", 404),
+        ("GET", "/register/../me", 404),
+        ("GET", "/%6De/..", 404),
+        ("GET", "/docs", 404),
+        ("GET", "/metrics", 404),
+        ("GET", "/healthz", 404),
+        ("GET", "/register", 405),
+        ("PUT", "/login", 405),
+        ("DELETE", "/me", 405),
+        ("POST", "/.well-known/jwks.json", 405),
+        ("BREW", "/login", 405),
+    ],
+)
+def test_unknown_paths_and_methods_are_problems_too(
+    issuer: IssuerProcess, method: str, path: str, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
+        client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    if method == "BREW":
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 405"))
+    else:
+        assert answer.startswith(f"HTTP/1.1 {status}".encode())
+        assert (b"\r\nallow: " in answer) == (status == 405)
+    assert b"application/problem+json" in answer
+
+
+def test_options_names_what_a_path_takes(issuer: IssuerProcess) -> None:
+    response = httpx.options(f"{issuer.url}/me")
+    assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+    assert httpx.options(f"{issuer.url}/nope").status_code == 404
+
+
+def test_head_answers_as_get_without_its_body(issuer: IssuerProcess) -> None:
+    got, head = (httpx.request(method, f"{issuer.url}/openapi.json") for method in ("GET", "HEAD"))
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]

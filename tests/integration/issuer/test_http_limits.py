@@ -1,0 +1,127 @@
+"""Clients that are slow, endless or malformed below HTTP's surface, on raw sockets."""
+
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support.issuer_process import IssuerProcess
+
+HEAD = b"GET /me HTTP/1.1\r\nHost: x\r\n"
+
+
+def exchange(issuer: IssuerProcess, *pieces: bytes) -> bytes:
+    """Everything that comes back until the other side closes; pieces beyond a refusal are not sent."""
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=15) as client:
+        try:
+            for piece in pieces:
+                client.sendall(piece)
+            return b"".join(iter(lambda: client.recv(65536), b""))
+        except ConnectionError:
+            return b""
+
+
+def statuses(answer: bytes) -> list[bytes]:
+    return re.findall(rb"HTTP/1\.1 (\d+) ", answer)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"rubbish\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /me HTTP/9.9\r\n\r\n",
+        b"GET /m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
+        HEAD + b"Bad Name: x\r\n\r\n",
+        HEAD + b"X: a\0b\r\n\r\n",
+        HEAD + b"Content-Length: x\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_refused_and_closed(issuer: IssuerProcess, request_bytes: bytes) -> None:
+    answer = exchange(issuer, request_bytes)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"urn:gatepass:problem:malformed-request" in answer
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [HEAD + b"X: " + b"a" * 20_000 + b"\r\n\r\n"],
+        [HEAD] + [b"X: " + b"a" * 1000 + b"\r\n"] * 20,
+        [HEAD + b"X: "] + [b"a" * 1000] * 40,
+        [b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"],
+        [b"GET /"] + [b"a" * 1000] * 40,
+    ],
+)
+def test_a_head_over_16_kib_is_refused(issuer: IssuerProcess, pieces: list[bytes]) -> None:
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=15) as client:
+        for piece in pieces:
+            try:
+                client.sendall(piece)
+            except ConnectionError:
+                break
+            time.sleep(0.001)
+        try:
+            answer = client.recv(65536)
+        except ConnectionError:
+            answer = b"HTTP/1.1 431"
+    assert answer.startswith(b"HTTP/1.1 431")
+
+
+def test_a_large_head_within_the_bound_is_served(issuer: IssuerProcess) -> None:
+    answer = exchange(issuer, HEAD + b"X: " + b"a" * 15_000 + b"\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 401")
+
+
+def test_a_trailer_never_becomes_a_field(issuer: IssuerProcess) -> None:
+    token = issuer.token("trailer@example.com").encode()
+    answer = exchange(
+        issuer,
+        HEAD
+        + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer "
+        + token
+        + b"\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 401")
+
+
+def test_pipelined_requests_are_answered_in_order(issuer: IssuerProcess) -> None:
+    answer = exchange(
+        issuer,
+        b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD + b"\r\n" + HEAD + b"Connection: close\r\n\r\n",
+    )
+    assert statuses(answer) == [b"404", b"401", b"401"]
+
+
+def test_a_request_byte_by_byte_is_served(issuer: IssuerProcess) -> None:
+    request = HEAD + b"Connection: close\r\n\r\n"
+    assert exchange(issuer, *(request[at : at + 1] for at in range(len(request)))).startswith(b"HTTP/1.1 401")
+
+
+def test_a_request_after_a_long_body_in_one_packet_is_served(issuer: IssuerProcess) -> None:
+    body = b" " * 40_000
+    first = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40000\r\n\r\n"
+    answer = exchange(issuer, first + body + HEAD + b"Connection: close\r\n\r\n")
+    assert statuses(answer) == [b"400", b"401"]
+
+
+def test_a_head_that_never_ends_is_closed(issuer: IssuerProcess) -> None:
+    begun = time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda piece: exchange(issuer, piece), [b"", b"GET /me HT", HEAD]))
+    assert answers == [b"", b"", b""]
+    assert 8 < time.monotonic() - begun < 14
+
+
+def test_an_upgrade_is_answered_as_the_plain_request(issuer: IssuerProcess) -> None:
+    answer = exchange(issuer, HEAD + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 401")
+
+
+def test_the_server_does_not_name_itself(issuer: IssuerProcess) -> None:
+    assert b"\r\nserver:" not in exchange(issuer, HEAD + b"Connection: close\r\n\r\n").lower()

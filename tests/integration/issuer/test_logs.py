@@ -1,0 +1,127 @@
+"""What the issuer writes about requests, and what it never writes."""
+
+import hashlib
+import json
+import time
+from base64 import b64encode
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.postgres import execute
+
+PASSWORD = "canary: the tide takes everything"
+
+
+def events(issuer: IssuerProcess) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in issuer.logs().splitlines()]
+
+
+def events_of(issuer: IssuerProcess, response: httpx.Response) -> list[dict[str, Any]]:
+    """What was logged about a request, once it is complete: its last line follows its answer."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        found = [event for event in events(issuer) if event.get("request_id") == response.headers["x-request-id"]]
+        if found and found[-1]["event"] == "request":
+            return found
+        time.sleep(0.01)
+    raise AssertionError("the request was never logged")
+
+
+def test_every_line_is_one_json_object(issuer: IssuerProcess) -> None:
+    issuer.register("lines@example.com\r\nforged: line")
+    httpx.get(f"{issuer.url}/nope", headers={"User-Agent": "a\tb", "X-Request-Id": "x" * 200})
+    assert {event["process"] for event in events(issuer)} == {"issuer"}
+
+
+def test_an_answer_and_its_log_line_share_the_request_id(issuer: IssuerProcess) -> None:
+    logged = events_of(issuer, issuer.register("ids@example.com"))
+    assert [event["event"] for event in logged] == ["account registered", "request"]
+    assert (logged[1]["route"], logged[1]["status"]) == ("/register", 201)
+
+
+def test_a_gateways_request_id_and_trace_are_kept(issuer: IssuerProcess) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"X-Request-Id": "gateway-0001", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    logged = events_of(issuer, httpx.get(f"{issuer.url}/me", headers=headers))[-1]
+    assert (logged["request_id"], logged["trace_id"]) == ("gateway-0001", trace)
+
+
+def test_a_request_id_that_is_none_is_replaced(issuer: IssuerProcess) -> None:
+    for given in (
+        "short",
+        "x" * 65,
+        "a b c d e f",
+        "id\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9",
+        "<script>alert</script>",
+    ):
+        headers = [(b"X-Request-Id", given.encode())]
+        assert httpx.get(f"{issuer.url}/me", headers=headers).headers["x-request-id"] != given
+
+
+def test_no_secret_is_ever_written(database_url: str) -> None:
+    with running_issuer(database_url, LOG_LEVEL="debug") as issuer:
+        secrets = [PASSWORD, "canary@example.com", "Canary@Example.com"]
+        token = exercise(issuer)
+        stored = execute(database_url, "SELECT password_hash FROM users")[0][0]
+        secrets += [token, token.split(".")[2], stored, stored.rsplit("$", 1)[1], database_url]
+        pem = next((issuer.keys_dir / "private").glob("*.pem")).read_text()
+        secrets += pem.splitlines()[1:-1]
+        issuer.stop()
+        written = issuer.logs()
+    assert "account registered" in written
+    for secret in secrets:
+        for spelling in (secret, quote(secret), quote(secret, safe=""), b64encode(secret.encode()).decode()):
+            assert spelling not in written
+        assert hashlib.sha256(secret.encode()).hexdigest() not in written
+
+
+def exercise(issuer: IssuerProcess) -> str:
+    """Right and wrong, with the secrets in every place that people put them in."""
+    issuer.register("Canary@Example.com", PASSWORD)
+    issuer.register("canary@example.com", PASSWORD)
+    issuer.login("canary@example.com", PASSWORD + "!")
+    issuer.login(PASSWORD, PASSWORD)
+    token: str = issuer.login("canary@example.com", PASSWORD).json()["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    httpx.get(f"{issuer.url}/me", headers=bearer)
+    httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}x"})
+    httpx.get(f"{issuer.url}/me", params={"access_token": token, "password": PASSWORD})
+    httpx.get(f"{issuer.url}/{token}", headers={"Cookie": f"token={token}", "Referer": token, "User-Agent": token})
+    httpx.post(f"{issuer.url}/login", content=f'{{"email":"canary@example.com","password":"{PASSWORD}"')
+    httpx.post(f"{issuer.url}/login", json={PASSWORD: token})
+    httpx.post(f"{issuer.url}/login", data={"email": "canary@example.com", "password": PASSWORD})
+    httpx.request("DELETE", f"{issuer.url}/login", params={"password": PASSWORD}, headers=bearer)
+    execute(issuer.database_url, "ALTER TABLE users RENAME TO elsewhere")
+    issuer.login("canary@example.com", PASSWORD)
+    issuer.register("canary@example.com", PASSWORD)
+    execute(issuer.database_url, "ALTER TABLE elsewhere RENAME TO users")
+    execute(issuer.database_url, "ALTER TABLE users ADD CONSTRAINT odd CHECK (email_key <> 'canary2@example.com')")
+    assert issuer.register("canary2@example.com", PASSWORD).status_code == 500
+    return token
+
+
+def test_an_unforeseen_failure_is_a_500_that_says_nothing_and_is_logged_by_its_place(database_url: str) -> None:
+    with running_issuer(database_url) as issuer:
+        execute(database_url, "ALTER TABLE users ADD CONSTRAINT odd CHECK (email_key <> 'odd@example.com')")
+        response = issuer.register("odd@example.com")
+        assert response.status_code == 500
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json() == {
+            "type": "urn:gatepass:problem:internal",
+            "title": "Something went wrong on our side",
+            "status": 500,
+        }
+        logged = events_of(issuer, response)[0]
+        assert logged["kind"] == "CheckViolationError"
+        assert any("users.py" in frame for frame in logged["frames"])
+        assert issuer.register("even@example.com").status_code == 201
+
+
+def test_metrics_count_routes_and_never_paths(issuer: IssuerProcess) -> None:
+    httpx.get(f"{issuer.url}/no/such/canary")
+    text = httpx.get(f"{issuer.admin_url}/metrics").text
+    assert "canary" not in text
+    assert 'route="unmatched"' in text

@@ -1,0 +1,59 @@
+"""Forward only, any number of times, from anywhere at once."""
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+from issuer.store.schema import revisions
+from tests.support.issuer_process import free_port, issuer_command
+from tests.support.postgres import Postgres, execute
+
+
+def run_migrate(url: str) -> subprocess.CompletedProcess[str]:
+    return issuer_command("migrate", DATABASE_URL=url)
+
+
+def test_migrating_brings_the_schema_to_the_head_and_then_does_nothing(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    assert run_migrate(url).stdout == f"applied {', '.join(revisions())}\n"
+    assert run_migrate(url).stdout == "nothing to apply\n"
+    assert execute(url, "SELECT version_num FROM alembic_version")[0][0] == revisions()[-1]
+
+
+def test_migrations_at_the_same_time_apply_each_revision_once(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(run_migrate, [url] * 4))
+    assert [run.returncode for run in runs] == [0] * 4
+    assert sum(run.stdout.startswith("applied") for run in runs) == 1
+
+
+def test_a_schema_of_a_newer_release_is_left_alone(postgres: Postgres) -> None:
+    url = postgres.migrated_database()
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    assert run_migrate(url).returncode == 1
+    assert execute(url, "SELECT count(*) FROM users")[0][0] == 0
+
+
+def test_the_users_table_is_that_of_the_data_model(database_url: str) -> None:
+    columns = execute(
+        database_url,
+        "SELECT column_name, data_type, is_nullable FROM information_schema.columns "
+        "WHERE table_name = 'users' ORDER BY ordinal_position",
+    )
+    assert [tuple(column) for column in columns] == [
+        ("id", "uuid", "NO"),
+        ("email", "text", "NO"),
+        ("email_key", "text", "NO"),
+        ("password_hash", "text", "NO"),
+        ("created_at", "timestamp with time zone", "NO"),
+        ("email_verified_at", "timestamp with time zone", "YES"),
+        ("disabled_at", "timestamp with time zone", "YES"),
+        ("security_version", "integer", "NO"),
+    ]
+
+
+def test_a_database_that_is_away_is_one_clear_line() -> None:
+    run = run_migrate(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.startswith("PostgreSQL cannot be used")

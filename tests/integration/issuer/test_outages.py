@@ -1,0 +1,78 @@
+"""PostgreSQL and keys may come late, go, and come back: the process stays, says so, and recovers."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from issuer.keyring import generate_key
+from tests.support.issuer_process import IssuerProcess, free_port, issuer_command, running_issuer
+from tests.support.postgres import Postgres, running_postgres
+
+
+def assert_unavailable(response: httpx.Response, slug: str) -> None:
+    assert response.status_code == 503
+    assert response.json()["type"] == f"urn:gatepass:problem:{slug}"
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def test_postgresql_may_stop_and_come_back() -> None:
+    with running_postgres() as postgres:
+        postgres.make_template()
+        with running_issuer(postgres.migrated_database()) as issuer:
+            token = issuer.token("ann@example.com")
+            postgres.stop()
+            begun = time.monotonic()
+            assert_unavailable(issuer.register("bob@example.com"), "store-unavailable")
+            assert_unavailable(issuer.login("ann@example.com"), "store-unavailable")
+            assert_unavailable(me(issuer, token), "store-unavailable")
+            assert time.monotonic() - begun < 5
+            assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
+            assert httpx.get(f"{issuer.admin_url}/healthz").status_code == 200
+            assert httpx.get(f"{issuer.admin_url}/readyz").json()["checks"]["database"] == "failing"
+            postgres.start()
+            issuer.wait_until_readiness_is(200)
+            assert issuer.login("ann@example.com").status_code == 200
+            assert me(issuer, token).json()["email"] == "ann@example.com"
+
+
+def test_the_issuer_starts_before_postgresql_does() -> None:
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    with running_issuer(url, ready=503) as issuer:
+        assert_unavailable(issuer.register("ann@example.com"), "store-unavailable")
+        assert issuer.process.poll() is None
+
+
+def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    with running_issuer(url, ready=503) as issuer:
+        checks = httpx.get(f"{issuer.admin_url}/readyz").json()["checks"]
+        assert checks == {"database": "ok", "migrations": "failing", "signing_key": "ok"}
+        assert_unavailable(issuer.register("ann@example.com"), "store-unavailable")
+        assert issuer_command("migrate", DATABASE_URL=url).returncode == 0
+        issuer.wait_until_readiness_is(200)
+        assert issuer.register("ann@example.com").status_code == 201
+
+
+def test_it_is_not_ready_before_there_is_a_key_and_takes_one_up(database_url: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    with running_issuer(database_url, keys, ready=503) as issuer:
+        assert issuer.register("ann@example.com").status_code == 201
+        assert_unavailable(issuer.login("ann@example.com"), "no-signing-key")
+        assert_unavailable(httpx.get(f"{issuer.url}/.well-known/jwks.json"), "no-signing-key")
+        generate_key(keys, datetime.now(UTC))
+        issuer.wait_until_readiness_is(200)
+        assert issuer.login("ann@example.com").status_code == 200
+
+
+def test_a_next_key_is_published_without_a_restart(issuer: IssuerProcess) -> None:
+    made = generate_key(issuer.keys_dir, datetime.now(UTC))
+    deadline = time.monotonic() + 10
+    while made.kid not in httpx.get(f"{issuer.url}/.well-known/jwks.json").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def me(issuer: IssuerProcess, token: str) -> httpx.Response:
+    return httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=30)

@@ -1,0 +1,211 @@
+"""From an address and a password to an account and a token, on a real PostgreSQL."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from shared.jwks import parse_jwks
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.postgres import Postgres, execute
+
+# Of "walrus walrus walrus", at 8 KiB and one pass.
+CHEAP_HASH = "$argon2id$v=19$m=8,t=1,p=1$HnwRC06buitboCiHFdxMYg$bLQxQqhEA+Lmtx/5a54NFwDlGKRU+mcdyZ9rTkTQLlo"
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return claims
+
+
+def me(issuer: IssuerProcess, *fields: str) -> httpx.Response:
+    return httpx.get(f"{issuer.url}/me", headers=[("Authorization", field) for field in fields])
+
+
+def told(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """Everything that a client sees, but for the two fields that differ every time."""
+    fields = [(name, text) for name, text in response.headers.items() if name not in {"date", "x-request-id"}]
+    return response.status_code, response.content, fields
+
+
+def test_a_person_registers_logs_in_and_is_known(issuer: IssuerProcess) -> None:
+    account = issuer.register("Ann@Example.com").json()
+    token = issuer.login("ann@example.com").json()["access_token"]
+    assert claims_of(token)["sub"] == account["id"]
+    assert me(issuer, f"Bearer {token}").json() == account
+    assert account["email"] == "Ann@Example.com"
+    assert account["created_at"].endswith("Z")
+    assert UUID(account["id"]).version == 4
+
+
+def test_a_login_is_shaped_as_rfc_6749_says(issuer: IssuerProcess) -> None:
+    issuer.register("shape@example.com")
+    response = issuer.login("shape@example.com")
+    body = response.json()
+    assert response.headers["cache-control"] == "no-store"
+    assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
+    assert (body["token_type"], body["scope"]) == ("Bearer", "profile")
+    assert 570 <= body["expires_in"] <= 600
+
+
+def test_each_login_is_a_session_of_its_own(issuer: IssuerProcess) -> None:
+    issuer.register("twice@example.com")
+    one, other = (claims_of(issuer.login("twice@example.com").json()["access_token"]) for _ in range(2))
+    assert one["sid"] != other["sid"]
+    assert one["jti"] != other["jti"]
+
+
+def test_a_taken_address_is_refused_in_every_spelling(issuer: IssuerProcess) -> None:
+    assert issuer.register("taken@example.com").status_code == 201
+    refused = issuer.register("TAKEN@Example.COM", "another long and lonely walk")
+    assert refused.status_code == 409
+    assert refused.json()["type"] == "urn:gatepass:problem:email-taken"
+    assert issuer.login("taken@example.com", "another long and lonely walk").status_code == 401
+
+
+def test_of_forty_registrations_of_one_address_one_succeeds(issuer: IssuerProcess) -> None:
+    spellings = ["race@example.com", "RACE@example.com", "Race@EXAMPLE.com", "race@Example.com"] * 10
+    with ThreadPoolExecutor(40) as pool:
+        statuses = [response.status_code for response in pool.map(issuer.register, spellings)]
+    assert statuses.count(201) == 1
+    assert set(statuses) <= {201, 409, 503}
+    assert statuses.count(503) == 0
+    rows = execute(issuer.database_url, "SELECT id FROM users WHERE email_key = $1", "race@example.com")
+    assert len(rows) == 1
+
+
+def test_unknown_address_wrong_password_and_disabled_account_are_told_alike(issuer: IssuerProcess) -> None:
+    issuer.register("known@example.com")
+    issuer.register("disabled@example.com")
+    execute(issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = $1", "disabled@example.com")
+    attempts = [
+        ("nobody@example.com", PASSWORD),
+        ("known@example.com", "the wrong password, sadly"),
+        ("known@example.com", ""),
+        ("disabled@example.com", PASSWORD),
+        ("disabled@example.com", "the wrong password, sadly"),
+    ]
+    answers = []
+    for email, password in attempts:
+        before = issuer.metric("issuer_argon2_computations_total")
+        answers.append(told(issuer.login(email, password)))
+        assert issuer.metric("issuer_argon2_computations_total") - before == 1
+    assert answers == [answers[0]] * len(attempts)
+    assert answers[0][0] == 401
+
+
+def test_a_successful_login_computes_one_hash_too(issuer: IssuerProcess) -> None:
+    issuer.register("one@example.com")
+    before = issuer.metric("issuer_argon2_computations_total")
+    assert issuer.login("one@example.com").status_code == 200
+    assert issuer.metric("issuer_argon2_computations_total") - before == 1
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "$argon2id$v=19$m=2097152,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$c29tZWhhc2hzb21laGFzaHNvbWVoYXNoc29tZQ",
+        "not a hash at all, alas",
+        "$2b$12$C6UzMDM.H6dfI/f/IKcEeO3ckmIS3Kz.5XbXJ3b5PcJW2S1H0lF2y",
+    ],
+)
+def test_a_planted_hash_is_refused_at_the_usual_cost(issuer: IssuerProcess, stored: str) -> None:
+    email = f"planted{len(stored)}@example.com"
+    issuer.register(email)
+    execute(issuer.database_url, "UPDATE users SET password_hash = $2 WHERE email_key = $1", email, stored)
+    before = issuer.metric("issuer_argon2_computations_total")
+    assert issuer.login(email).status_code == 401
+    assert issuer.metric("issuer_argon2_computations_total") - before == 1
+
+
+def test_a_cheaper_hash_is_upgraded_at_login_and_then_left_alone(issuer: IssuerProcess) -> None:
+    issuer.register("old@example.com")
+    execute(
+        issuer.database_url,
+        "UPDATE users SET password_hash = $2 WHERE email_key = $1",
+        "old@example.com",
+        CHEAP_HASH,
+    )
+    assert issuer.login("old@example.com", "walrus walrus walrus").status_code == 200
+    upgraded = stored_hash(issuer, "old@example.com")
+    assert "m=19456,t=2,p=1" in upgraded
+    assert issuer.login("old@example.com", "walrus walrus walrus").status_code == 200
+    assert stored_hash(issuer, "old@example.com") == upgraded
+
+
+def stored_hash(issuer: IssuerProcess, email_key: str) -> str:
+    rows = execute(issuer.database_url, "SELECT password_hash FROM users WHERE email_key = $1", email_key)
+    return str(rows[0]["password_hash"])
+
+
+def test_one_password_typed_on_two_keyboards_is_one(issuer: IssuerProcess) -> None:
+    assert issuer.register("nfc@example.com", "caf\u00e9 de la gare, midi").status_code == 201
+    assert issuer.login("nfc@example.com", "cafe\u0301 de la gare, midi").status_code == 200
+
+
+def test_a_token_does_not_outlive_the_disabling_of_its_account(issuer: IssuerProcess) -> None:
+    token = issuer.token("gone@example.com")
+    execute(issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = $1", "gone@example.com")
+    response = me(issuer, f"Bearer {token}")
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
+
+
+def test_no_token_is_challenged_without_an_error_code(issuer: IssuerProcess) -> None:
+    response = me(issuer)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == 'Bearer realm="gatepass"'
+
+
+def test_the_scheme_is_read_without_regard_to_case(issuer: IssuerProcess) -> None:
+    assert me(issuer, f"bEaReR {issuer.token('scheme@example.com')}").status_code == 200
+
+
+def test_a_token_in_any_other_place_or_form_is_refused(issuer: IssuerProcess) -> None:
+    token = issuer.token("forms@example.com")
+    forms = [
+        ("Bearer",),
+        (token,),
+        (f"Basic {token}",),
+        (f"Bearer  {token}",),
+        (f"Bearer\t{token}",),
+        (f"Bearer {token} {token}",),
+        (f"Bearer {token},Bearer {token}",),
+        (f"Bearer {token}", f"Bearer {token}"),
+        (f"Bearer {token}=",),
+        (f"Bearer {token[:-1]}",),
+        (f"Bearer {token[:-4]}AAAA",),
+        ("Bearer " + "a" * 9000,),
+    ]
+    answers = [me(issuer, *form) for form in forms]
+    assert [answer.status_code for answer in answers] == [401] * len(forms)
+    assert all('error="invalid_token"' in answer.headers["www-authenticate"] for answer in answers)
+    assert httpx.get(f"{issuer.url}/me", params={"access_token": token}).status_code == 401
+
+
+def test_published_keys_verify_what_was_signed(issuer: IssuerProcess) -> None:
+    response = httpx.get(f"{issuer.url}/.well-known/jwks.json")
+    header = json.loads(base64.urlsafe_b64decode(issuer.token("keys@example.com").split(".")[0] + "=="))
+    assert header["kid"] in parse_jwks(response.content).keys
+    assert response.content == (issuer.keys_dir / "public/jwks.json").read_bytes()
+    assert response.headers["cache-control"] == "public, max-age=300"
+
+
+def test_who_has_the_key_set_is_not_sent_it_again(issuer: IssuerProcess) -> None:
+    url = f"{issuer.url}/.well-known/jwks.json"
+    etag = httpx.get(url).headers["etag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        response = httpx.get(url, headers={"If-None-Match": known})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == etag
+    assert httpx.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_shorter_password_may_be_allowed(postgres: Postgres) -> None:
+    with running_issuer(postgres.migrated_database(), PASSWORD_MIN_LENGTH="8") as issuer:
+        assert issuer.register("short@example.com", "walrus 8").status_code == 201
+        assert issuer.login("short@example.com", "walrus 8").status_code == 200

@@ -1,0 +1,171 @@
+"""The real `python -m issuer`, as an operator runs it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.openapi import ROOT
+from tests.support.postgres import Postgres
+
+START_SECONDS = 30.0
+PASSWORD = "a long and lonely walk"
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def issuer_command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m issuer …` to its end. `settings` are variables without their prefix."""
+    return subprocess.run(
+        [sys.executable, "-m", "issuer", *arguments],
+        env=_environment(settings),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class IssuerProcess:
+    """A running `python -m issuer serve`."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    admin_url: str
+    keys_dir: Path
+    database_url: str
+    log_file: Path
+
+    @property
+    def port(self) -> int:
+        """Of the public listener."""
+        return int(self.url.rsplit(":", 1)[1])
+
+    def logs(self) -> str:
+        """Everything that it has written so far."""
+        return self.log_file.read_text(encoding="utf-8")
+
+    def readiness(self) -> int:
+        """The status of /readyz; 0 if nothing listens."""
+        try:
+            return httpx.get(f"{self.admin_url}/readyz", timeout=5).status_code
+        except httpx.TransportError:
+            return 0
+
+    def wait_until_readiness_is(self, status: int) -> None:
+        """Poll /readyz."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.readiness() != status:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the issuer ended with {self.process.returncode}: {self.logs()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"readiness is not {status}: {self.logs()}")
+            time.sleep(0.05)
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        lines = httpx.get(f"{self.admin_url}/metrics").text.splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+
+    def register(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        """POST /register."""
+        return httpx.post(f"{self.url}/register", json={"email": email, "password": password}, timeout=30)
+
+    def login(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        """POST /login."""
+        return httpx.post(f"{self.url}/login", json={"email": email, "password": password}, timeout=30)
+
+    def token(self, email: str) -> str:
+        """Register and log in; the access token."""
+        assert self.register(email).status_code == 201
+        token: str = self.login(email).json()["access_token"]
+        return token
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=15)
+
+
+@contextmanager
+def running_issuer(
+    database_url: str, keys_dir: Path | None = None, *, ready: int = 200, **settings: str
+) -> Iterator[IssuerProcess]:
+    """A running issuer with a signing key, unless `keys_dir` says where keys are (or are not).
+
+    Args:
+        database_url: at the head revision, unless `ready` says otherwise.
+        keys_dir: used as it is.
+        ready: what /readyz has to say before the issuer is handed over.
+        settings: further variables, without their prefix.
+    """
+    with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:
+        if keys_dir is None:
+            keys_dir = Path(folder) / "keys"
+            assert issuer_command("keys", "generate", KEYS_DIR=str(keys_dir)).returncode == 0
+        port, admin_port = free_port(), free_port()
+        settings = {
+            "PORT": str(port),
+            "ADMIN_PORT": str(admin_port),
+            "URL": f"http://127.0.0.1:{port}",
+            "DATABASE_URL": database_url,
+            "KEYS_DIR": str(keys_dir),
+        } | settings
+        log_file = Path(folder) / "issuer.log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "issuer", "serve"],
+                env=_environment(settings),
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        issuer = IssuerProcess(
+            process,
+            f"http://127.0.0.1:{port}",
+            f"http://127.0.0.1:{admin_port}",
+            keys_dir,
+            database_url,
+            log_file,
+        )
+        try:
+            issuer.wait_until_readiness_is(ready)
+            yield issuer
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    """Nothing of the caller's own settings leaks in."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ISSUER_")}
+    return own | {f"ISSUER_{name}": value for name, value in settings.items()}
+
+
+@pytest.fixture(scope="module")
+def issuer(postgres: Postgres) -> Iterator[IssuerProcess]:
+    """An issuer for a module's tests, on a database of its own."""
+    with running_issuer(postgres.migrated_database()) as process:
+        yield process

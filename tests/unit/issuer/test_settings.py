@@ -1,0 +1,68 @@
+"""Defaults that are safe, and faults that are named."""
+
+import pytest
+
+from issuer.settings import IssuerSettings
+from shared.settings import SettingsError
+
+
+def read(**settings: str) -> IssuerSettings:
+    return IssuerSettings.from_environment({f"ISSUER_{name}": value for name, value in settings.items()})
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    settings = read()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert (settings.admin_host, settings.admin_port) == ("127.0.0.1", 9000)
+    assert (settings.url, settings.audience) == ("http://127.0.0.1:8000", "gatepass")
+    assert (settings.access_token_seconds, settings.password_min_length) == (600, 15)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("URL", "127.0.0.1:8000"),
+        ("URL", "ftp://issuer.example"),
+        ("URL", "https://ann:secret@issuer.example"),
+        ("URL", "https://issuer.example?a=b"),
+        ("URL", "https://issuer.example#a"),
+        ("URL", "https://exämple.com"),
+        ("AUDIENCE", "two words"),
+        ("AUDIENCE", "a" * 61),
+        ("DATABASE_URL", "mysql://localhost"),
+        ("DATABASE_URL", "localhost"),
+        ("DATABASE_URL", "postgresql://localhost:port/x"),
+        ("DATABASE_URL", "postgresql://[localhost/x"),
+        ("DATABASE_URL", "postgresql://localhost/x?y"),
+        ("ACCESS_TOKEN_SECONDS", "59"),
+        ("ACCESS_TOKEN_SECONDS", "3601"),
+        ("PASSWORD_MIN_LENGTH", "7"),
+        ("HASH_WAIT_SECONDS", "0"),
+        ("DATABASE_CONNECTIONS", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("PASWORD_MIN_LENGTH", "15"),
+    ],
+)
+def test_a_fault_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"ISSUER_{name}"):
+        read(**{name: value})
+
+
+def test_a_fault_of_the_database_url_does_not_show_its_password() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(DATABASE_URL="mysql://gatepass:hunter2@localhost")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_database_url_does_not_show_in_the_settings() -> None:
+    settings = read(DATABASE_URL="postgresql://gatepass:hunter2@localhost/gatepass")
+    assert "hunter2" not in repr(settings)
+    assert settings.require_database().endswith("localhost/gatepass")
+
+
+def test_a_command_that_needs_the_database_says_so() -> None:
+    with pytest.raises(SettingsError, match="ISSUER_DATABASE_URL: is required"):
+        read().require_database()

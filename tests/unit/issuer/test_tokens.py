@@ -1,0 +1,208 @@
+"""Contract A, minted; and the issuer's own strict reading of it."""
+
+import asyncio
+import base64
+import hmac
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from issuer.errors import InvalidTokenError
+from issuer.keyring import generate_key
+from issuer.live_keyring import LiveKeyring
+from issuer.metrics import Metrics
+from issuer.tokens import AccessTokens, Grant, IssuedToken
+from shared.access_token import MAX_ISSUED_BYTES
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SUBJECT, SESSION, JTI = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        generate_key(folder, NOW)
+        self.keyring = LiveKeyring(folder, Metrics())
+        self.now = NOW
+        self.fraction = 0.0
+        self.tokens = AccessTokens(
+            self.keyring,
+            "https://issuer.example",
+            "gatepass",
+            600,
+            now=lambda: self.now,
+            new_id=lambda: JTI,
+            fraction=lambda: self.fraction,
+        )
+
+    def mint(self) -> IssuedToken:
+        return asyncio.run(self.tokens.mint(Grant(SUBJECT, SESSION, NOW)))
+
+    def read(self, token: str) -> UUID:
+        return asyncio.run(self.tokens.read(token))
+
+    def sign(self, changes: dict[str, Any], header: dict[str, Any] | None = None) -> str:
+        claims = parts(self.mint().token)[1] | changes
+        claims = {name: value for name, value in claims.items() if value is not None}
+        headers = {"kid": self.keyring.signing.kid, "typ": "at+jwt"} | (header or {})
+        return jwt.encode(claims, self.keyring.signing.private, "RS256", headers)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys")
+
+
+@pytest.fixture
+def bench(folder: Path) -> Bench:
+    return Bench(folder)
+
+
+def encode(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    header, claims, _ = token.split(".")
+    return tuple(json.loads(base64.urlsafe_b64decode(part + "==")) for part in (header, claims))
+
+
+def test_a_token_says_what_contract_a_says(bench: Bench) -> None:
+    header, claims = parts(bench.mint().token)
+    assert header == {"alg": "RS256", "kid": bench.keyring.signing.kid, "typ": "at+jwt"}
+    assert claims == {
+        "iss": "https://issuer.example",
+        "sub": str(SUBJECT),
+        "aud": "gatepass",
+        "exp": int(NOW.timestamp()) + 600,
+        "iat": int(NOW.timestamp()),
+        "jti": str(JTI),
+        "client_id": "first-party",
+        "scope": "profile",
+        "auth_time": int(NOW.timestamp()),
+        "sid": str(SESSION),
+    }
+
+
+def test_lives_differ_by_up_to_a_twentieth(bench: Bench) -> None:
+    lives = []
+    for bench.fraction in (0.0, 0.5, 0.999):
+        issued = bench.mint()
+        assert parts(issued.token)[1]["exp"] - int(NOW.timestamp()) == issued.expires_in
+        lives.append(issued.expires_in)
+    assert lives == [600, 585, 571]
+
+
+def test_a_token_is_small_even_with_the_longest_names(folder: Path) -> None:
+    bench = Bench(folder)
+    bench.tokens._issuer = "https://" + "i" * 92
+    bench.tokens._audience = "a" * 60
+    assert len(bench.mint().token) <= MAX_ISSUED_BYTES
+
+
+def test_a_minted_token_does_not_show_in_its_repr(bench: Bench) -> None:
+    issued = bench.mint()
+    assert issued.token not in repr(issued)
+
+
+def test_the_own_token_reads_back_as_its_subject(bench: Bench) -> None:
+    assert bench.read(bench.mint().token) == SUBJECT
+
+
+def test_a_token_is_dead_at_its_exp_and_not_after_it(bench: Bench) -> None:
+    token = bench.mint().token
+    bench.now = NOW + timedelta(seconds=599)
+    assert bench.read(token) == SUBJECT
+    bench.now = NOW + timedelta(seconds=600)
+    with pytest.raises(InvalidTokenError):
+        bench.read(token)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "https://other.example"},
+        {"iss": None},
+        {"aud": "other"},
+        {"aud": ["gatepass"]},
+        {"aud": None},
+        {"sub": "ann@example.com"},
+        {"sub": None},
+        {"exp": None},
+        {"exp": "9999999999"},
+        {"exp": True},
+        {"exp": 9999999999.5},
+        {"exp": 0},
+        {"iat": None},
+        {"jti": None},
+        {"client_id": None},
+    ],
+)
+def test_other_claims_are_refused_though_our_key_signed_them(bench: Bench, changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTokenError):
+        bench.read(bench.sign(changes))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"typ": "JWT"}, {"typ": "statuslist+jwt"}, {"kid": "other"}, {"extra": "x"}, {"crit": ["x"]}],
+)
+def test_other_headers_are_refused_though_our_key_signed_them(bench: Bench, header: dict[str, Any]) -> None:
+    with pytest.raises(InvalidTokenError):
+        bench.read(bench.sign({}, header))
+
+
+def test_a_token_of_another_key_is_refused(bench: Bench, tmp_path: Path) -> None:
+    other = Bench(tmp_path)
+    with pytest.raises(InvalidTokenError):
+        bench.read(other.mint().token)
+    with pytest.raises(InvalidTokenError):
+        bench.read(other.sign({}, {"kid": bench.keyring.signing.kid}))
+
+
+def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(bench: Bench) -> None:
+    header, claims = parts(bench.mint().token)
+    signed = ".".join(encode(json.dumps(part).encode()) for part in (header | {"alg": "HS256"}, claims))
+    pem = bench.keyring.signing.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    forged = f"{signed}.{encode(hmac.digest(pem, signed.encode(), 'sha256'))}"
+    with pytest.raises(InvalidTokenError):
+        bench.read(forged)
+
+
+def test_an_unsigned_token_is_refused(bench: Bench) -> None:
+    claims = parts(bench.mint().token)[1]
+    forged = jwt.encode(claims, "", "none", {"kid": bench.keyring.signing.kid, "typ": "at+jwt"})
+    with pytest.raises(InvalidTokenError):
+        bench.read(forged)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "é.é.é", "x" * 2000, "a.b.c\n", "{}.{}.{}"]
+)
+def test_what_is_no_token_is_refused(bench: Bench, text: str) -> None:
+    with pytest.raises(InvalidTokenError):
+        bench.read(text)
+
+
+def test_every_cut_of_a_token_is_refused(bench: Bench) -> None:
+    token = bench.mint().token
+    for length in range(len(token)):
+        with pytest.raises(InvalidTokenError):
+            bench.read(token[:length])
+
+
+def test_a_padded_token_is_refused(bench: Bench) -> None:
+    with pytest.raises(InvalidTokenError):
+        bench.read(bench.mint().token + "==")
+
+
+def test_the_subject_is_not_guessed_from_a_real_clock(bench: Bench) -> None:
+    bench.now = datetime.fromtimestamp(time.time() + 10_000_000, UTC)
+    token = asyncio.run(bench.tokens.mint(Grant(uuid4(), SESSION, NOW))).token
+    assert isinstance(bench.read(token), UUID)
