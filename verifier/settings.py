@@ -34,7 +34,7 @@ class VerifierSettings(Settings):
     jwks_url: str | None = Field(None, description="the issuer's key set by https, or by http from loopback")
     jwks_ca_file: Path | None = Field(None, description="certificate authorities to trust for key sets, PEM")
     jwks_allow_http: bool = Field(default=False, description="fetch key sets by plain http: in private networks only")
-    jwks_cache_dir: Path | None = Field(None, description="where fetched key sets are kept for a cold start")
+    jwks_cache_dir: Path | None = Field(None, description="where fetched key sets outlive the process")
     jwks_max_stale_seconds: int = Field(
         86_400, ge=60, le=2_592_000, description="how long keys count that can no longer be fetched"
     )

@@ -8,10 +8,12 @@ signals.
 import asyncio
 import grp
 import os
+import shutil
 import signal
 import socket
 import stat
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,8 @@ class Supervisor:
         self._lifeline, self._held = os.pipe()
         self._running: dict[int, _Running] = {}
         self._quick_failures = 0
+        # A successor must not wait for an issuer that is down to know the keys that its predecessor knew.
+        self._kept_keys = settings.jwks_cache_dir or _temporary_folder()
 
     def run(self) -> int:
         """Supervise. Returns the exit status of the process."""
@@ -91,7 +95,7 @@ class Supervisor:
             os.close(self._held)
             self._pages[number].set(Name.READY, 0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            worker = Worker(self._settings, self._rules, self._pages, number)
+            worker = Worker(self._settings, self._rules, self._pages, number, self._kept_keys)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(worker.serve(self._listeners, self._lifeline))
             status = 0
@@ -133,11 +137,21 @@ class Supervisor:
         self._tell(signal.SIGKILL)
         for pid in self._running:
             os.waitpid(pid, 0)
+        if self._kept_keys is not None and self._kept_keys != self._settings.jwks_cache_dir:
+            shutil.rmtree(self._kept_keys, ignore_errors=True)
         return status
 
     def _tell(self, number: signal.Signals) -> None:
         for pid in self._running:
             os.kill(pid, number)
+
+
+def _temporary_folder() -> Path | None:
+    """A private folder for the life of this process, or None where nothing can be written."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="gatepass-keys-"))
+    except OSError:
+        return None
 
 
 def _reap() -> list[tuple[int, int]]:

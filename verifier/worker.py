@@ -5,6 +5,7 @@ import contextlib
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from socket import socket
 from typing import Any, Final, cast
 
@@ -56,9 +57,12 @@ class Worker:
         rules: as they were read at the start.
         pages: the numbers of all workers.
         number: which of the pages is ours.
+        kept_keys: a folder where fetched key sets survive a worker, if there is one.
     """
 
-    def __init__(self, settings: VerifierSettings, rules: Rules, pages: Pages, number: int) -> None:
+    def __init__(
+        self, settings: VerifierSettings, rules: Rules, pages: Pages, number: int, kept_keys: Path | None
+    ) -> None:
         self._settings, self._rules, self._page = settings, rules, pages[number]
         self._tls = settings.trust()
         cache = DecisionCache(settings.cache_entries, settings.cache_bytes // 2) if settings.cache_entries else None
@@ -66,7 +70,7 @@ class Worker:
             self._use_keys,
             page=self._page,
             max_stale_seconds=settings.jwks_max_stale_seconds,
-            cache_dir=settings.jwks_cache_dir,
+            cache_dir=kept_keys,
         )
         self._decider = Decider(
             rules, realm=settings.realm, page=self._page, cache=cache, on_unknown_key=self._keys.look_sooner
@@ -83,7 +87,7 @@ class Worker:
             supervisor: a descriptor that becomes readable when the supervisor is gone.
         """
         loop = asyncio.get_running_loop()
-        loop.add_reader(supervisor, self._stop)
+        loop.add_reader(supervisor, self._outlive, supervisor)
         for number, handler in {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
@@ -98,6 +102,10 @@ class Worker:
             await self._subrequests.serve([listeners.subrequests.dup() for _ in range(_ACCEPTS_PER_TURN)])
             self._admin.should_exit = True
             ticking.cancel()
+
+    def _outlive(self, supervisor: int) -> None:
+        asyncio.get_running_loop().remove_reader(supervisor)
+        self._stop()
 
     def _stop(self) -> None:
         self._front.draining = True

@@ -1,0 +1,1 @@
+"""Load on the real thing: never imported by what it loads."""

@@ -1,0 +1,95 @@
+"""The machine under the figures: what it is, which two cores are used, and how busy they were."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_SYSFS: Final = Path("/sys/devices/system/cpu")
+_PROC_STAT: Final = Path("/proc/stat")
+_STEAL: Final = 7
+_IDLE: Final = slice(3, 5)
+
+
+class TooFewCoresError(Exception):
+    """One core for the servers and one for the load is the least there must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Which core the servers get, and which the load."""
+
+    server: int
+    load: int
+
+
+@dataclass(slots=True)
+class Busy:
+    """Share of a stretch of time, 0 to 1, that each core worked, and that the host took from them."""
+
+    server: float = 0.0
+    load: float = 0.0
+    stolen: float = 0.0
+
+
+def choose_cores() -> Cores:
+    """Two cores that we may use, not two threads of one physical core unless there is nothing else.
+
+    Raises:
+        TooFewCoresError: we may use one only.
+    """
+    server, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise TooFewCoresError("the benchmark needs two cores: one for the server, one for the load")
+    siblings = _siblings(server)
+    return Cores(server, next((core for core in others if core not in siblings), others[0]))
+
+
+def describe() -> dict[str, str | int]:
+    """What a reader needs to know to compare with their own machine."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count() or 0,
+        "kernel": platform.release(),
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
+    }
+
+
+@contextmanager
+def watch(cores: Cores) -> Iterator[Busy]:
+    """Fill in, at the end of the block, how busy the cores were during it."""
+    busy = Busy()
+    before, started = (_ticks(cores.server), _ticks(cores.load)), time.monotonic()
+    yield busy
+    ticks = max(time.monotonic() - started, 0.01) * os.sysconf("SC_CLK_TCK")
+    server, load = (
+        [now - then for now, then in zip(_ticks(core), old, strict=True)]
+        for core, old in zip((cores.server, cores.load), before, strict=True)
+    )
+    busy.server, busy.load = (max(0.0, 1 - sum(spent[_IDLE]) / ticks) for spent in (server, load))
+    busy.stolen = (server[_STEAL] + load[_STEAL]) / (2 * ticks)
+
+
+def _ticks(core: int) -> list[int]:
+    lines = _PROC_STAT.read_text().splitlines()
+    return next([int(field) for field in line.split()[1:]] for line in lines if line.startswith(f"cpu{core} "))
+
+
+def _siblings(core: int) -> set[int]:
+    """The list is written like `0,2` or `0-1`."""
+    found: set[int] = set()
+    with suppress(OSError):
+        text = (_SYSFS / f"cpu{core}/topology/thread_siblings_list").read_text().strip()
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,92 @@
+"""What every contender is asked to verify: one key, 1,000 good tokens, and some that must be refused.
+
+The private key is made anew for each run and never leaves this module; tokens live for an hour.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from shared.access_token import ALGORITHM, MAX_LIFETIME_SECONDS, MIN_KEY_BITS, TOKEN_TYPE
+from shared.jwks import format_jwks, thumbprint
+
+TOKENS: Final = 1000
+ISSUER: Final = "https://issuer.gatepass.example"
+AUDIENCE: Final = "gatepass"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Files that servers and load read, and what the acceptance check sends itself.
+
+    Attributes:
+        jwks: the public key, as a JWK Set.
+        public_key: the same, as PEM, for HAProxy.
+        tokens: the good tokens, one a line.
+        good: the same tokens.
+        bad: tokens to be refused, by what is wrong with each.
+    """
+
+    jwks: Path
+    public_key: Path
+    tokens: Path
+    good: tuple[str, ...]
+    bad: Mapping[str, str]
+
+
+def make_material(directory: Path) -> Material:
+    """Sign the tokens (about a second) and write the files into `directory`."""
+    key = generate_private_key(65537, MIN_KEY_BITS)
+    good = tuple(_sign(key, _claims()) for _ in range(TOKENS))
+    jwks, public_key, tokens = (directory / name for name in ("jwks.json", "public.pem", "tokens.txt"))
+    jwks.write_bytes(format_jwks([key.public_key()]))
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    public_key.write_bytes(pem)
+    tokens.write_text("\n".join(good) + "\n")
+    return Material(jwks, public_key, tokens, good, _bad_tokens(key, good[0]))
+
+
+def _claims(**changes: Any) -> dict[str, Any]:
+    """A registered user's token as the issuer writes it (contract A)."""
+    now = int(time.time())
+    return {
+        "iss": ISSUER,
+        "sub": str(uuid.uuid4()),
+        "aud": AUDIENCE,
+        "exp": now + MAX_LIFETIME_SECONDS,
+        "iat": now,
+        "jti": str(uuid.uuid4()),
+        "client_id": "gatepass",
+        "scope": "profile",
+        "auth_time": now,
+        "sid": str(uuid.uuid4()),
+        **changes,
+    }
+
+
+def _bad_tokens(key: RSAPrivateKey, good: str) -> dict[str, str]:
+    now = int(time.time())
+    hour_ago = now - 3600
+    stranger = generate_private_key(65537, MIN_KEY_BITS)
+    head, body, signature = good.split(".")
+    other_body = _sign(key, _claims()).split(".")[1]
+    return {
+        "a tampered signature": f"{head}.{body}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}",
+        "tampered claims": f"{head}.{other_body}.{signature}",
+        "another's key under our kid": _sign(stranger, _claims(), kid=thumbprint(key.public_key())),
+        "an expired token": _sign(key, _claims(exp=hour_ago, iat=hour_ago - 600)),
+        "another issuer": _sign(key, _claims(iss="https://elsewhere.example")),
+        "another audience": _sign(key, _claims(aud="elsewhere")),
+    }
+
+
+def _sign(key: RSAPrivateKey, claims: dict[str, Any], kid: str = "") -> str:
+    header = {"kid": kid or thumbprint(key.public_key()), "typ": TOKEN_TYPE}
+    return jwt.encode(claims, key, ALGORITHM, header)

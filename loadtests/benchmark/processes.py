@@ -1,0 +1,89 @@
+"""The only door to other processes: pinned to one core, bounded in time, stopped by their own id.
+
+Never a shell, never an index of processes to search: what was not started here is not touched.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+STOP_SECONDS: Final = 5.0
+
+
+class ProcessError(Exception):
+    """A program ended in a way that it should not have; the message holds its last words."""
+
+
+def run(command: Sequence[str], *, timeout: float) -> str:
+    """Run `command` to its end; what it wrote to both outputs.
+
+    Raises:
+        ProcessError: it failed, or took longer than `timeout` seconds.
+    """
+    try:
+        result = subprocess.run(  # noqa: S603 - commands are written in this package, none comes from outside
+            command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ProcessError(f"{command[0]} took longer than {timeout:.0f} s") from error
+    if result.returncode:
+        raise ProcessError(f"{command[0]} ended with {result.returncode}: {_last_words(result.stderr)}")
+    return result.stdout + result.stderr
+
+
+def pinned(core: int, command: Sequence[str]) -> list[str]:
+    """`command` bound to `core` with every thread it starts, and told to stop should we be killed."""
+    return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *command]
+
+
+@contextmanager
+def running(command: Sequence[str], *, core: int, environment: Mapping[str, str], log: Path) -> Iterator["Running"]:
+    """`command` on `core`, with nothing of our environment but PATH, until the end of the block."""
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C reaches us alone, and we stop the servers in order.
+        process = subprocess.Popen(  # noqa: S603 - commands are written in this package, none comes from outside
+            pinned(core, command),
+            cwd=ROOT,
+            env={"PATH": os.environ.get("PATH", os.defpath), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        _stop(process)
+
+
+class Running:
+    """A server that was started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def ensure_alive(self) -> None:
+        """Raises ProcessError, with the last lines of its log, if it has ended."""
+        status = self._process.poll()
+        if status is not None:
+            words = _last_words(self._log.read_text(errors="replace"))
+            raise ProcessError(f"{self._log.stem} ended with {status}: {words}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_words(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-5:]) or "it said nothing"

@@ -1,0 +1,83 @@
+"""Where the other people's programs are, which versions they have, and what to do where one is missing."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from loadtests.benchmark.processes import ProcessError, run
+
+DEBIAN_PACKAGES: Final = {
+    "haproxy": "haproxy",
+    "nginx": "nginx",
+    "setpriv": "util-linux",
+    "taskset": "util-linux",
+    "wrk": "wrk",
+}
+PYTHON_PACKAGES: Final = ("cryptography", "httptools", "pyjwt", "starlette", "uvicorn", "uvloop")
+INSTALL_SECONDS: Final = 300.0
+
+
+class MissingProgramError(Exception):
+    """Something is not installed; the message is the command that installs it."""
+
+
+def find_programs(tell: Callable[[str], None]) -> Mapping[str, str]:
+    """The path of each program, by name; what Debian has and is missing is installed if we are root.
+
+    Raises:
+        MissingProgramError: and it could not be installed.
+    """
+    packages = sorted({package for name, package in DEBIAN_PACKAGES.items() if _which(name) is None})
+    if packages:
+        _install(packages, tell)
+    found = {name: _which(name) for name in (*DEBIAN_PACKAGES, "envoy")}
+    missing = [name for name, path in found.items() if path is None]
+    if missing:
+        raise MissingProgramError(f"{', '.join(missing)} not found; Envoy is in the environment of `make`")
+    return {"python": sys.executable, **{name: path for name, path in found.items() if path is not None}}
+
+
+def versions(programs: Mapping[str, str]) -> dict[str, str]:
+    """What is compared, to the patch level: it goes into the report."""
+    return {
+        "python": sys.version.split()[0],
+        "nginx": _version([programs["nginx"], "-v"]),
+        "haproxy": _version([programs["haproxy"], "-v"]),
+        "envoy": _version([programs["envoy"], "--version"]),
+        **{package: importlib.metadata.version(package) for package in PYTHON_PACKAGES},
+        "gatepass": _revision(),
+    }
+
+
+def _which(name: str) -> str | None:
+    """Beside our own interpreter first (Envoy comes from PyPI), then where Debian puts daemons."""
+    beside = Path(sys.executable).parent
+    return shutil.which(name, path=os.pathsep.join((str(beside), os.environ.get("PATH", ""), "/usr/sbin")))
+
+
+def _install(packages: list[str], tell: Callable[[str], None]) -> None:
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise MissingProgramError(f"install what is missing, as root: {' '.join(command)}")
+    tell(f"installing {', '.join(packages)}")
+    try:
+        run(command, timeout=INSTALL_SECONDS)
+    except ProcessError as error:
+        raise MissingProgramError(f"{error}\n(try `apt-get update` first)") from error
+
+
+def _version(command: list[str]) -> str:
+    found = re.search(r"\d+\.\d+[\w.+~-]*", run(command, timeout=10))
+    return found.group() if found else "unknown"
+
+
+def _revision() -> str:
+    try:
+        return run(["git", "describe", "--always", "--dirty"], timeout=10).strip()
+    except (ProcessError, OSError):
+        return "unknown"

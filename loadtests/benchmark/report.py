@@ -1,0 +1,151 @@
+"""What a run says, for people (one table) and for programs (JSON). Only complete, clean runs get here."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from loadtests.benchmark.contenders import Contender
+from loadtests.benchmark.figures import TARGETS, Figures, rate
+from loadtests.benchmark.rounds import Sample, Under
+
+CEILINGS: Final = {False: "nginx-204", True: "nginx+static"}
+"""What each group is a fraction of: asked directly, and behind nginx."""
+BUSY_ENOUGH: Final = 0.9
+_VERDICTS: Final = {True: "met", False: "NOT MET", None: "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run: what was compared, on what, and every sample.
+
+    Attributes:
+        seconds: how long each sample took.
+        others: how busy, 0 to 1, other programs kept our cores before the run.
+    """
+
+    contenders: Sequence[Contender]
+    machine: Mapping[str, str | int]
+    versions: Mapping[str, str]
+    seconds: int
+    others: float
+    samples: Sequence[Sample]
+
+    @property
+    def figures(self) -> Figures:
+        """The samples, ready for arithmetic."""
+        return Figures(self.samples)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were completed."""
+        return len({sample.round for sample in self.samples})
+
+
+def to_text(run: Run) -> str:
+    """The table, the half-load lines, the targets, and what limits the figures."""
+    sections = [_head(run), _table(run), _half_load(run), _targets(run), _reservations(run)]
+    return "\n\n".join(text for text in ("\n".join(lines) for lines in sections) if text)
+
+
+def to_json(run: Run) -> str:
+    """Everything, so that others can do their own arithmetic."""
+    judged = [(target, *target.judge(run.figures)) for target in TARGETS]
+    document: dict[str, Any] = {
+        "machine": run.machine,
+        "versions": run.versions,
+        "seconds_per_sample": run.seconds,
+        "busy_with_other_programs": run.others,
+        "contenders": {contender.name: contender.label for contender in run.contenders},
+        "targets": [
+            {"name": target.name, "demand": target.demand, "measured": words, "met": met}
+            for target, words, met in judged
+        ],
+        "samples": [dataclasses.asdict(sample) for sample in run.samples],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _head(run: Run) -> Iterator[str]:
+    yield f"{run.machine['cpu']}, {run.machine['cores']} cores, Linux {run.machine['kernel']}"
+    yield "one core for the server, another for wrk; RS256, 1,000 tokens, kept-alive connections"
+    yield f"medians of {run.rounds} rounds of {run.seconds} s; in brackets the lowest and highest round"
+
+
+def _table(run: Run) -> Iterator[str]:
+    yield (
+        f"{'':<42}{'32 connections':>15}{'':>19}{'ratio':>8}{'p50':>8}{'p99':>8}{'p99.9':>8}"
+        f"{'1,000 conn.':>14}{'p99':>8}"
+    )
+    yield f"{'':<42}{'requests/s':>15}{'':>19}{'':>8}{'ms':>8}{'ms':>8}{'ms':>8}{'requests/s':>14}{'ms':>8}"
+    for behind_nginx in (False, True):
+        group = [one for one in run.contenders if one.behind_nginx == behind_nginx]
+        if group:
+            ceiling = CEILINGS[behind_nginx]
+            asked = "asked by nginx auth_request, on the same core" if behind_nginx else "asked directly"
+            yield f"{asked}; ratio to {ceiling}"
+            yield from (_row(run.figures, contender, ceiling) for contender in group)
+
+
+def _row(figures: Figures, contender: Contender, ceiling: str) -> str:
+    few, many = (contender.name, Under.FEW), (contender.name, Under.MANY)
+    found = figures.throughput(few)
+    if found is None:
+        return f"  {contender.label:<40}{'not measured':>15}"
+    ratio = figures.ratio(few, (ceiling, Under.FEW))
+    crowd, latencies = figures.throughput(many), _latencies(figures, few)
+    return (
+        f"  {contender.label:<40}{found.median:>15,.0f}{f'({found.low:,.0f}-{found.high:,.0f})':>19}"
+        f"{f'{ratio.median:.2f}x' if ratio else '-':>8}{latencies}"
+        f"{f'{crowd.median:,.0f}' if crowd else '-':>14}{_latencies(figures, many)[8:16]}"
+    )
+
+
+def _latencies(figures: Figures, key: tuple[str, Under]) -> str:
+    found = (
+        figures.of(key, lambda sample: sample.measured.p50_ms),
+        figures.of(key, lambda sample: sample.measured.p99_ms),
+        figures.of(key, lambda sample: sample.measured.p999_ms),
+    )
+    return "".join(f"{one.median:>8.2f}" if one else f"{'-':>8}" for one in found)
+
+
+def _half_load(run: Run) -> Iterator[str]:
+    for contender in run.contenders:
+        key = (contender.name, Under.HALF)
+        sent, peak = run.figures.throughput(key), run.figures.throughput((contender.name, Under.FEW))
+        if sent and peak:
+            yield (
+                f"at half load: {contender.label}, {sent.median:,.0f}/s ({sent.median / peak.median:.0%} of "
+                f"its peak): p50, p99, p99.9 ms{_latencies(run.figures, key)}"
+            )
+
+
+def _targets(run: Run) -> Iterator[str]:
+    yield f"{'targets (ratios round by round, then the median)':<50}{'demanded':>10}  measured"
+    for target in TARGETS:
+        words, met = target.judge(run.figures)
+        yield f"  {target.name:<48}{target.demand:>10}  {words:<28}{_VERDICTS[met]}"
+
+
+def _reservations(run: Run) -> Iterator[str]:
+    """Where the server was not the bottleneck, its figure is what wrk could send, not what it can answer."""
+    for contender in run.contenders:
+        for under in (Under.FEW, Under.MANY):
+            busy = run.figures.of((contender.name, under), lambda sample: sample.busy.server)
+            if busy and busy.median < BUSY_ENOUGH:
+                yield f"note: {contender.name}, {under}: core {busy.median:.0%} busy, so this is a lower bound"
+    if run.others > 1 - BUSY_ENOUGH:
+        yield f"note: other programs kept a core {run.others:.0%} busy before the run: not a quiet machine"
+    stolen = max((sample.busy.stolen for sample in run.samples), default=0.0)
+    if stolen > 1 - BUSY_ENOUGH:
+        yield f"note: the host took up to {stolen:.0%} of the cores away during a sample"
+    wide = [one.name for one in run.contenders if _is_wide(run.figures, one)]
+    if wide:
+        yield f"note: over 15 % between lowest and highest round: {', '.join(wide)}"
+
+
+def _is_wide(figures: Figures, contender: Contender) -> bool:
+    found = figures.of((contender.name, Under.FEW), rate)
+    return found is not None and found.high - found.low > 0.15 * found.median

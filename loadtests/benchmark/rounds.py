@@ -1,0 +1,139 @@
+"""The measuring itself: rounds over all contenders, interleaved, one server alive at a time.
+
+Yields samples, draws no conclusions. Any answer or socket that failed voids the whole run.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from loadtests.benchmark import wrk
+from loadtests.benchmark.contenders import Contender
+from loadtests.benchmark.machine import Busy, Cores, watch
+from loadtests.benchmark.servers import Site, VoidRunError, serving
+from loadtests.benchmark.wrk import Load, Measurement
+
+FEW_CONNECTIONS: Final = 32
+MANY_CONNECTIONS: Final = 1000
+HALF_LOAD_CONNECTIONS: Final = 256
+"""Enough for pauses of about 4 ms, which wrk's whole milliseconds can express; more only cost wrk itself."""
+
+
+class Under(StrEnum):
+    """The loads: as fast as 32 or 1,000 connections go, and half the peak of the former."""
+
+    FEW = "32 connections"
+    MANY = "1,000 connections"
+    HALF = "half load"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long everything takes, in seconds."""
+
+    rounds: int
+    warm_up: int
+    measure: int
+    budget: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement, whose it is, and how busy the cores were meanwhile."""
+
+    round: int
+    contender: str
+    under: Under
+    measured: Measurement
+    busy: Busy
+
+
+FULL: Final = Plan(rounds=5, warm_up=1, measure=3, budget=720)
+QUICK: Final = Plan(rounds=2, warm_up=1, measure=1, budget=180)
+
+
+def run_rounds(
+    contenders: Sequence[Contender], plan: Plan, site: Site, cores: Cores, tell: Callable[[str], None]
+) -> Iterator[Sample]:
+    """Measure every contender once per round, until the rounds or the budget are used up.
+
+    Raises:
+        ProcessError, WrkOutputError: a server or wrk failed.
+        VoidRunError: an answer was wrong or missing, or the machine is far too slow.
+    """
+    started, slowest = time.monotonic(), 0.0
+    for number in range(plan.rounds):
+        elapsed = time.monotonic() - started
+        if number and elapsed + slowest > plan.budget:
+            tell(f"stopping after {number} rounds: another would not fit in {plan.budget:.0f} s")
+            return
+        for contender in order(contenders, number, plan.rounds):
+            if time.monotonic() - started > 1.5 * plan.budget:
+                raise VoidRunError(f"took far longer than the {plan.budget:.0f} s it should")
+            for sample in _measure(contender, number, plan, site, cores):
+                tell(_line(sample, plan))
+                yield sample
+        slowest = max(slowest, time.monotonic() - started - elapsed)
+
+
+def order(contenders: Sequence[Contender], number: int, rounds: int) -> list[Contender]:
+    """Another start each round, and backwards every second one: nobody always follows the same neighbour."""
+    first = number * len(contenders) // rounds
+    rotated = [*contenders[first:], *contenders[:first]]
+    return rotated[::-1] if number % 2 else rotated
+
+
+def count_samples(contenders: Sequence[Contender], rounds: int) -> int:
+    """How many samples `run_rounds` yields."""
+    return rounds * sum(3 if contender.half_load else 2 for contender in contenders)
+
+
+def ensure_clean(measured: Measurement, what: str) -> None:
+    """Raises VoidRunError if any request was refused or lost: fast refusals are no throughput."""
+    if measured.faults:
+        raise VoidRunError(f"{what}: {measured.faults}")
+
+
+def _measure(contender: Contender, number: int, plan: Plan, site: Site, cores: Cores) -> Iterator[Sample]:
+    with serving(contender, site) as port:
+
+        def run(under: Under, load: Load, seconds: int) -> Sample:
+            with watch(cores) as busy:
+                measured = wrk.send(load, port=port, tokens=site.material.tokens, core=cores.load, seconds=seconds)
+            ensure_clean(measured, f"{contender.name}, {under}")
+            return Sample(number, contender.name, under, measured, busy)
+
+        few = Load(FEW_CONNECTIONS, varied=contender.varied)
+        run(Under.FEW, few, plan.warm_up)
+        peak = run(Under.FEW, few, plan.measure)
+        yield peak
+        yield run(Under.MANY, Load(MANY_CONNECTIONS, varied=contender.varied), plan.measure)
+        if contender.half_load:
+            rate = peak.measured.requests_per_second / 2
+            trial = run(Under.HALF, Load(HALF_LOAD_CONNECTIONS, think_ms(rate)), plan.warm_up)
+            pause = think_ms(rate, trial.measured.requests_per_second)
+            yield run(Under.HALF, Load(HALF_LOAD_CONNECTIONS, pause), plan.measure)
+
+
+def think_ms(rate: float, tried: float | None = None) -> float:
+    """The mean pause with which the connections together send `rate` requests/s.
+
+    Args:
+        rate: what is wanted.
+        tried: what the pause for `rate` alone really gave, since an answer takes time too.
+    """
+    naive = HALF_LOAD_CONNECTIONS / rate * 1000
+    if tried is None:
+        return naive
+    cycle = HALF_LOAD_CONNECTIONS / tried * 1000
+    return max(0.1, 2 * naive - cycle)
+
+
+def _line(sample: Sample, plan: Plan) -> str:
+    measured = sample.measured
+    return (
+        f"round {sample.round + 1}/{plan.rounds}  {sample.contender:<19}{sample.under:<18}"
+        f"{measured.requests_per_second:>9,.0f}/s  p99 {measured.p99_ms:>7.2f} ms"
+    )

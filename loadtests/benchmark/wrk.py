@@ -1,0 +1,90 @@
+"""One run of wrk on the load core: how it is called, and how its result is read."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.benchmark.processes import pinned, run
+
+SCRIPT: Final = Path(__file__).with_name("wrk.lua")
+TIMEOUT_SECONDS: Final = 10
+_SPARE_SECONDS: Final = 20.0
+_MARK: Final = "result "
+
+
+class WrkOutputError(Exception):
+    """wrk did not print a result: it could not connect, or the script failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is sent.
+
+    Attributes:
+        connections: kept alive, each with one request under way at a time.
+        think_ms: mean pause of a connection between an answer and its next request; 0 for none.
+        varied: no two heads alike.
+    """
+
+    connections: int
+    think_ms: float = 0.0
+    varied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What came back. Latencies in milliseconds, from the request written to its answer read."""
+
+    requests: int
+    requests_per_second: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+    refused: int
+    socket_errors: int
+
+    @property
+    def faults(self) -> str:
+        """What makes the figures worthless, or nothing."""
+        counts = {"answers of 400 and above": self.refused, "socket errors": self.socket_errors}
+        found = [f"{count} {what}" for what, count in counts.items() if count]
+        return ", ".join(found if self.requests else [*found, "no answers"])
+
+
+def send(load: Load, *, port: int, tokens: Path, core: int, seconds: int) -> Measurement:
+    """Load the server at `port` for `seconds`.
+
+    Raises:
+        ProcessError: wrk failed or did not end.
+        WrkOutputError: wrk printed no result.
+    """
+    options = ["-t1", f"-c{load.connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
+    script = [str(tokens), "varied" if load.varied else "same", f"{load.think_ms:.3f}"]
+    command = ["wrk", *options, "-s", str(SCRIPT), f"http://127.0.0.1:{port}/verify", "--", *script]
+    return parse_output(run(pinned(core, command), timeout=seconds + _SPARE_SECONDS))
+
+
+def parse_output(output: str) -> Measurement:
+    """Read the line that `wrk.lua` prints last.
+
+    Raises:
+        WrkOutputError: there is none.
+    """
+    lines = [line.removeprefix(_MARK) for line in output.splitlines() if line.startswith(_MARK)]
+    if not lines:
+        raise WrkOutputError(f"wrk printed no result: {output.strip()[-300:]}")
+    result: dict[str, int] = json.loads(lines[-1])
+    return Measurement(
+        requests=result["requests"],
+        requests_per_second=result["requests"] / max(result["microseconds"], 1) * 1e6,
+        p50_ms=result["p50"] / 1000,
+        p90_ms=result["p90"] / 1000,
+        p99_ms=result["p99"] / 1000,
+        p999_ms=result["p99.9"] / 1000,
+        max_ms=result["max"] / 1000,
+        refused=result["status"],
+        socket_errors=sum(result[kind] for kind in ("connect", "read", "write", "timeout")),
+    )

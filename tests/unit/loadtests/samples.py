@@ -1,0 +1,21 @@
+"""Samples as a run would yield them, with the figures that a test states."""
+
+from loadtests.benchmark.machine import Busy
+from loadtests.benchmark.rounds import Sample, Under
+from loadtests.benchmark.wrk import Measurement
+
+
+def measurement(rate: float = 1000.0, p99_ms: float = 1.0, refused: int = 0, lost: int = 0) -> Measurement:
+    return Measurement(int(rate), rate, 0.5, 0.9, p99_ms, 2.0, 3.0, refused=refused, socket_errors=lost)
+
+
+def sample(
+    contender: str,
+    rate: float,
+    *,
+    number: int = 0,
+    under: Under = Under.FEW,
+    p99_ms: float = 1.0,
+    server_busy: float = 1.0,
+) -> Sample:
+    return Sample(number, contender, under, measurement(rate, p99_ms), Busy(server_busy, 0.5, 0.0))

@@ -1,0 +1,106 @@
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from loadtests.benchmark.rounds import ensure_clean
+from loadtests.benchmark.servers import VoidRunError
+from loadtests.benchmark.wrk import Load, Measurement, WrkOutputError, parse_output, send
+from tests.unit.loadtests.samples import measurement
+
+CORE = min(os.sched_getaffinity(0))
+OUTPUT = """Running 1s test @ http://127.0.0.1:18090/verify
+  1 threads and 32 connections
+Requests/sec: 175762.02
+result {"requests": 369094, "microseconds": 2000000, "p50": 130, "p90": 201, "p99": 254, "p99.9": 1382, \
+"max": 2621, "status": 0, "connect": 1, "read": 2, "write": 3, "timeout": 4}
+"""
+
+
+def test_the_result_line_is_read_in_requests_per_second_and_milliseconds() -> None:
+    result = parse_output(OUTPUT)
+    assert result.requests_per_second == pytest.approx(184_547)
+    assert (result.p50_ms, result.p90_ms, result.p99_ms) == (0.130, 0.201, 0.254)
+    assert (result.p999_ms, result.max_ms) == (1.382, 2.621)
+    assert (result.refused, result.socket_errors) == (0, 10)
+
+
+@pytest.mark.parametrize("output", ["", "unable to connect to 127.0.0.1:1", "results are in"])
+def test_output_without_a_result_is_an_error_and_never_a_zero(output: str) -> None:
+    with pytest.raises(WrkOutputError):
+        parse_output(output)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "named"),
+    [
+        (measurement(refused=7), "7 answers of 400 and above"),
+        (measurement(lost=3), "3 socket errors"),
+        (measurement(rate=0), "no answers"),
+    ],
+)
+def test_refused_or_lost_requests_void_the_run_and_are_named(faulty: Measurement, named: str) -> None:
+    with pytest.raises(VoidRunError, match=f"envoy, 32 connections: {named}"):
+        ensure_clean(faulty, "envoy, 32 connections")
+
+
+def test_a_clean_measurement_passes() -> None:
+    ensure_clean(measurement(), "envoy, 32 connections")
+
+
+class _Recorder(BaseHTTPRequestHandler):
+    """Answers 200 to tokens that start with `good`, 401 to others; keeps what it was sent."""
+
+    protocol_version = "HTTP/1.1"
+    seen: ClassVar[list[tuple[str | None, str | None]]] = []
+
+    def do_GET(self) -> None:
+        token, request_id = self.headers["Authorization"], self.headers["X-Request-Id"]
+        self.seen.append((token, request_id))
+        self.send_response(200 if token and token.startswith("Bearer good") else 401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def _recorder() -> Iterator[int]:
+    _Recorder.seen.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Recorder) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.parametrize(("varied", "heads"), [(False, 2), (True, 100)])
+def test_wrk_cycles_through_the_tokens_with_the_heads_that_were_asked_for(
+    tmp_path: Path, *, varied: bool, heads: int
+) -> None:
+    (tmp_path / "tokens").write_text("good-1\ngood-2\n")
+    with _recorder() as port:
+        result = send(Load(2, varied=varied), port=port, tokens=tmp_path / "tokens", core=CORE, seconds=1)
+    assert result.faults == ""
+    assert {token for token, _ in _Recorder.seen} == {"Bearer good-1", "Bearer good-2"}
+    distinct = len(set(_Recorder.seen))
+    assert distinct == heads if not varied else distinct > heads
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_wrk_counts_every_refusal(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("good\nbad\n")
+    with _recorder() as port:
+        load = Load(1, think_ms=2)
+        result = send(load, port=port, tokens=tmp_path / "tokens", core=CORE, seconds=1)
+    assert result.refused == pytest.approx(result.requests / 2, abs=1)
+    assert "answers of 400 and above" in result.faults
