@@ -52,7 +52,7 @@ def test_composed_and_decomposed_letters_have_one_length() -> None:
         "P@ssw0rd-123456",
         "123456789012345",
         "qwertyuiopasdfgh",
-        "correct horse battery staple",
+        "password 1234567890",
         "aaaaaaaaaaaaaaaa",
         "abcabcabcabcabca",
         "GatepassGatepass",
