@@ -1,0 +1,70 @@
+# Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint check bench lock clean
+
+VENV := .venv
+PYTHON ?=
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+UV_VERSION := 0.13.9
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/requirements.lock ## start everything on this machine; Ctrl-C stops it
+	@exec $(VENV)/bin/python -m stack
+
+test: $(VENV)/requirements.lock ## run the tests (PYTEST_ARGS="-k gateway")
+	@exec $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/requirements.lock ## ruff, mypy and the import contracts
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+check: lint test ## what CI runs
+
+bench: $(VENV)/requirements.lock ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
+	@exec $(VENV)/bin/python -m loadtests.benchmark $(BENCH_ARGS)
+
+lock: $(VENV)/requirements.lock ## resolve pyproject.toml into the requirements.lock files again
+	@set -eu; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(VENV)/bin/python -m venv "$$tools"; \
+	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
+	compile() { "$$tools/bin/uv" pip compile pyproject.toml --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --quiet "$$@"; }; \
+	compile --group dev --output-file requirements.lock; \
+	for side in issuer verifier; do \
+	  compile --group $$side --constraints requirements.lock --output-file $$side/requirements.lock; \
+	done
+
+clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment carries the lock that it was made from: another lock, another environment.
+$(VENV)/requirements.lock: requirements.lock
+	@set -eu; umask 022; \
+	if cmp -s requirements.lock $@ && $(VENV)/bin/python -c ''; then touch $@; exit 0; fi; \
+	python=''; \
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; \
+	  then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Gatepass needs Python 3.11 or newer with its venv module; found: $$(python3 --version 2>&1 || true)." >&2; \
+	  echo "Install it (Debian, Ubuntu: apt-get install python3 python3-venv) or name one: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing the locked packages into $(VENV) with $$($$python --version); a minute, and only when the lock changes"; \
+	rm -rf $(VENV); "$$python" -m venv $(VENV); \
+	{ $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	    --only-binary :all: --require-hashes -r requirements.lock 2>&1 && cp requirements.lock $@; } \
+	| awk -v all="$$(grep -c '==' requirements.lock)" \
+	  '/^Collecting/ { printf "\r%3d of %d  %-50s", ++n, all, $$2; fflush() } \
+	   /^Installing/ { printf "\r%-70s", "unpacking"; fflush() } /^ *(ERROR|WARNING)/ { print "\n" $$0 } END { print "" }'; \
+	if [ ! -f $@ ]; then \
+	  echo "The packages could not be installed: no network, or a platform they have no wheels for (compose.yaml is the other way)." >&2; \
+	  exit 1; \
+	fi

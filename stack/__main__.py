@@ -1,0 +1,81 @@
+"""`python -m stack`: starts everything, says when it is ready and what to type next, stops on Ctrl-C."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from typing import TextIO
+
+from stack.guide import session
+from stack.preflight import check_platform, check_ports, lock_home
+from stack.services import Services
+from stack.settings import DEFAULT_PORTS, StackError, StackSettings
+from stack.supervisor import Supervisor
+
+_VARIABLES = "Variables: GATEPASS_HOME (the state folder, .gatepass), " + ", ".join(
+    f"{name} ({default or 'any free port'})" for name, default in DEFAULT_PORTS.items()
+)
+
+
+def main() -> int:
+    """Run the stack until it is told to stop. Returns the exit status: 0, or 1 when it could not go on."""
+    argparse.ArgumentParser("python -m stack", description=__doc__, epilog=_VARIABLES).parse_args()
+    try:
+        check_platform()
+        settings = StackSettings.from_environment(os.environ)
+        with lock_home(settings) as lock:
+            check_ports(settings)
+            asyncio.run(_run(settings, lock))
+    except StackError as error:
+        _say(str(error), sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(settings: StackSettings, lock: TextIO) -> None:
+    services = Services(settings, _say)
+    work = asyncio.create_task(_start_and_watch(settings, services, lock))
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(stop, _stop_once, work)
+    try:
+        await work
+    except asyncio.CancelledError:
+        _say("stopped")
+    finally:
+        services.postgres.clean_up()
+
+
+async def _start_and_watch(settings: StackSettings, services: Services, lock: TextIO) -> None:
+    async with Supervisor(settings.logs, lock, _say) as supervisor:
+        try:
+            await services.start(supervisor)
+            _say(
+                f"ready: gateway {settings.url('GATEWAY_PORT')}, issuer {settings.url('ISSUER_PORT')}, "
+                f"logs in {settings.logs}. Ctrl-C stops everything. Type next, elsewhere:"
+            )
+            _print(session(settings))
+            await supervisor.watch()
+        finally:
+            _say("stopping")
+
+
+def _stop_once(work: asyncio.Task[None]) -> None:
+    """Further signals must not interrupt the stopping."""
+    if not work.cancelling():
+        work.cancel()
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    _print(f"gatepass: {text}", stream)
+
+
+def _print(text: str, stream: TextIO | None = None) -> None:
+    # The terminal may be gone (SIGHUP, a closed pipe); what is running must be stopped all the same.
+    with contextlib.suppress(OSError):
+        print(text, file=stream or sys.stdout, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Who passes a real gateway and who does not, and what a refused client is told."""
+
+import psutil
+import pytest
+
+from tests.integration.gateways.conftest import Gateway
+from tests.support.token_forge import Forge
+
+INVALID_TOKEN = 'Bearer realm="gatepass", error="invalid_token"'
+INVALID_REQUEST = 'Bearer realm="gatepass", error="invalid_request"'
+INSUFFICIENT_SCOPE = 'Bearer realm="gatepass", error="insufficient_scope", scope="admin"'
+
+
+def test_a_good_token_passes_and_the_application_learns_who_it_is(gateway: Gateway) -> None:
+    answer = gateway.ask("/hello", token=gateway.token(roles=["editor"]))
+    assert answer.status == 200
+    assert answer.application["path"] == "/hello"
+    assert set(answer.identity) == {
+        "X-Auth-Subject",
+        "X-Auth-Client",
+        "X-Auth-Scope",
+        "X-Auth-Roles",
+        "X-Auth-Session",
+        "X-Auth-Token",
+        "X-Auth-Expires",
+    }
+    assert answer.identity["X-Auth-Subject"] == gateway.forge.claims(0)["sub"]
+    assert answer.identity["X-Auth-Roles"] == "editor"
+
+
+def test_the_identity_is_for_the_application_and_not_for_the_client(gateway: Gateway) -> None:
+    for path in ("/", "/admin/"):
+        answer = gateway.ask(path, token=gateway.token())
+        assert not [name for name in answer.headers if name.lower().startswith("x-auth-")]
+
+
+def test_without_a_token_the_client_is_asked_for_one(gateway: Gateway) -> None:
+    answer = gateway.ask()
+    assert (answer.status, answer.challenge) == (401, 'Bearer realm="gatepass"')
+
+
+def test_a_malformed_token_is_refused(gateway: Gateway) -> None:
+    answer = gateway.ask(token=b"not.a.token")
+    assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+
+
+def test_a_tampered_token_is_refused(gateway: Gateway) -> None:
+    header, _, signature = gateway.token().split(b".")
+    payload = gateway.token(scope="admin").split(b".")[1]
+    answer = gateway.ask(token=b".".join([header, payload, signature]))
+    assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+
+
+def test_a_token_of_another_key_is_refused(gateway: Gateway) -> None:
+    stranger = Forge.another()
+    for kid in (stranger.kid, gateway.forge.kid):
+        answer = gateway.ask(token=stranger.token(gateway.now, {"kid": kid}))
+        assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+
+
+def test_an_expired_token_is_refused(gateway: Gateway) -> None:
+    answer = gateway.ask(token=gateway.forge.token(gateway.now - 3600))
+    assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+
+
+def test_two_authorization_fields_are_refused(gateway: Gateway) -> None:
+    good = f"Authorization: Bearer {gateway.token().decode()}"
+    answer = gateway.ask("/", good, good)
+    # nginx refuses by itself, before anybody is asked.
+    assert (answer.status, answer.challenge) in {(400, None), (401, INVALID_REQUEST)}
+
+
+def test_a_token_without_the_scope_is_refused_where_the_policy_demands_it(gateway: Gateway) -> None:
+    for path in ("/admin", "/admin/", "/admin/users?all"):
+        answer = gateway.ask(path, token=gateway.token())
+        assert (answer.status, answer.challenge) == (403, INSUFFICIENT_SCOPE)
+
+
+def test_a_token_with_the_scope_passes_there(gateway: Gateway) -> None:
+    for path in ("/admin", "/admin/", "/admin/users"):
+        answer = gateway.ask(path, token=gateway.token(scope="profile admin"))
+        assert (answer.status, answer.application["path"]) == (200, path)
+
+
+def test_a_bad_token_is_401_there_and_not_403(gateway: Gateway) -> None:
+    assert gateway.ask("/admin/").challenge == 'Bearer realm="gatepass"'
+    assert gateway.ask("/admin/", token=b"x").challenge == INVALID_TOKEN
+
+
+def test_four_requests_use_one_connection_to_the_verifier(gateway: Gateway) -> None:
+    connections = set()
+    for token in (gateway.token(), None, b"x", gateway.token()):
+        gateway.ask(token=token)
+        connections |= {
+            connection.raddr
+            for connection in psutil.net_connections("tcp")
+            if connection.laddr == ("127.0.0.1", gateway.verifier.port) and connection.status == "ESTABLISHED"
+        }
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/verify", "/verify/default", "/healthz", "/readyz", "/metrics", "/gatepass/default"]
+)
+def test_no_path_leads_to_the_verifier_itself(gateway: Gateway, path: str) -> None:
+    answer = gateway.ask(path, token=gateway.token())
+    assert answer.status == 404 or answer.application["path"] == path
+    assert gateway.ask(path).status in {401, 404}

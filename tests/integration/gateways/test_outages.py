@@ -1,0 +1,46 @@
+"""No verifier, no entry: gone, mute or slow, the gateway stays closed, and opens again by itself."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integration.gateways.conftest import Gateway
+from tests.support.gateways import GATEWAYS, Verifier, find_nginx, paused, running_gateway
+from tests.support.processes import wait_until
+
+
+@pytest.fixture(params=GATEWAYS)
+def lonely(request: pytest.FixtureRequest, tmp_path: Path, application: int) -> Iterator[Gateway]:
+    """A gateway whose verifier is not running yet."""
+    if request.param == "nginx":
+        find_nginx()
+    verifier = Verifier(tmp_path)
+    with running_gateway(request.param, tmp_path, verifier.port, application) as port:
+        yield Gateway(request.param, port, verifier)
+
+
+def test_without_a_verifier_nobody_passes_and_with_one_they_do(lonely: Gateway) -> None:
+    token = lonely.token()
+    assert lonely.ask(token=token).status == 503
+    assert lonely.ask().status == 503
+    with lonely.verifier.running():
+        wait_until(lambda: lonely.ask(token=token).status == 200, "open")
+        assert lonely.ask().status == 401
+    assert lonely.ask(token=token).status == 503
+    with lonely.verifier.running():
+        wait_until(lambda: lonely.ask(token=token).status == 200, "open again")
+
+
+def test_a_verifier_that_hangs_closes_the_gateway_within_two_seconds(lonely: Gateway) -> None:
+    token = lonely.token()
+    with ExitStack() as stack:
+        verifier = stack.enter_context(lonely.verifier.running())
+        wait_until(lambda: lonely.ask(token=token).status == 200, "open")
+        with paused(verifier):
+            asked = time.monotonic()
+            assert lonely.ask(token=token).status == 503
+            assert time.monotonic() - asked < 2
+        wait_until(lambda: lonely.ask(token=token).status == 200, "open again")

@@ -1,0 +1,90 @@
+"""Path tricks: the application never gets a path that was judged as another one.
+
+The application here is the most generous reader that we can think of (`_as_an_application_might`): it decodes,
+takes backslashes for slashes, drops path parameters and resolves dots.
+"""
+
+import posixpath
+import re
+from urllib.parse import unquote
+
+import pytest
+
+from tests.integration.gateways.conftest import Gateway
+
+TRICKS = (
+    "//admin/",
+    "/./admin/",
+    "/x/../admin/",
+    "/x/./../admin/",
+    "/x//../admin/",
+    "/../admin/",
+    "/x/%2e%2e/admin/",
+    "/x/%2E./admin/",
+    "/.%2e/admin/",
+    "/%61dmin/",
+    "/%61%64%6d%69%6e",
+    "/admi%6E/users",
+    "/admin%2fusers",
+    "/admin%2Fusers",
+    "/x%2f..%2fadmin/",
+    "/%2fadmin/",
+    "/%2e%2e%2fadmin/",
+    "/x/..%5cadmin/",
+    "/x\\..\\admin/",
+    "\\admin/",
+    "/admin\\users",
+    "/admin;x/users",
+    "/admin;/users",
+    "/;x/admin/",
+    "/x/..;/admin/",
+    "/x/.;/../admin/",
+    "/admin%3bx/users",
+    "/admin/.",
+    "/admin//",
+    "/admin/x/..",
+    "/admin#",
+    "/admin?",
+    "/admin%00",
+    "/admin%00/users",
+    "/admin\t/",
+    "/x/%252e%252e/admin/",
+    "/%c0%afadmin/",
+    "/%c0%ae%c0%ae/admin/",
+    "http://app.example/admin/",
+    "http://app.example//admin/",
+    "http://elsewhere.example/admin",
+    "admin/",
+    "*",
+)
+
+
+@pytest.mark.parametrize("path", TRICKS)
+def test_no_spelling_of_a_path_escapes_its_policy(gateway: Gateway, path: str) -> None:
+    answer = gateway.ask(path, token=gateway.token())
+    if answer.status == 200:
+        assert not _as_an_application_might_read(answer.application["path"]).startswith("/admin")
+    else:
+        assert answer.status in {400, 403, 404}
+
+
+@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y", "/x//y", "/%7Ex"])
+def test_the_application_gets_the_path_that_was_judged(gateway: Gateway, path: str) -> None:
+    answer = gateway.ask(path, token=gateway.token())
+    assert answer.status == 200
+    assert not re.search(r"admin|\.\.|//", answer.application["path"])
+
+
+@pytest.mark.parametrize("query", ["?policy=default", "?/../x", "?;", "?%2f..%2f", "?x=/x&scope=admin"])
+def test_no_query_changes_the_policy(gateway: Gateway, query: str) -> None:
+    assert gateway.ask(f"/admin/{query}", token=gateway.token()).status == 403
+    assert gateway.ask(f"/x{query}", token=gateway.token()).status == 200
+
+
+def test_a_name_that_only_begins_like_a_protected_one_is_another(gateway: Gateway) -> None:
+    assert gateway.ask("/administrators", token=gateway.token()).status == 200
+
+
+def _as_an_application_might_read(path: str) -> str:
+    decoded = unquote(path, errors="replace").replace("\\", "/")
+    return posixpath.normpath("/" + re.sub(r";[^/]*", "", decoded).lstrip("/"))

@@ -1,0 +1,152 @@
+"""Requests pass through a gateway unharmed: methods, bodies, websocket handshakes. And nothing slips past."""
+
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.gateways.conftest import Gateway
+from tests.support.gateways import running_gateway
+
+MEBIBYTE = bytes(range(256)) * 4096
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", MEBIBYTE], ids=["empty", "small", "1 MiB"])
+def test_a_body_reaches_the_application_whole(gateway: Gateway, body: bytes) -> None:
+    answer = gateway.ask("/", f"Content-Length: {len(body)}", method="POST", token=gateway.token(), body=body)
+    assert answer.application["body"] == _described(body)
+
+
+@pytest.mark.parametrize("size", [5, 70_000])
+def test_a_chunked_body_reaches_the_application_whole(gateway: Gateway, size: int) -> None:
+    chunks = [MEBIBYTE[start : start + size] for start in range(0, 3 * size, size)]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
+    assert answer.application["body"] == _described(b"".join(chunks))
+
+
+def test_a_refused_body_reaches_nobody(gateway: Gateway) -> None:
+    answer = gateway.ask("/", "Content-Length: 5", method="POST", body=b"hello")
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_a_method_is_checked_and_passed_on(gateway: Gateway, method: str) -> None:
+    answer = gateway.ask("/", "Content-Length: 0", method=method, token=gateway.token())
+    assert (answer.status, answer.application["method"]) == (200, method)
+    assert gateway.ask("/", "Content-Length: 0", method=method).status == 401
+    assert gateway.ask("/admin/", "Content-Length: 0", method=method, token=gateway.token()).status == 403
+
+
+def test_head_is_checked_and_passed_on(gateway: Gateway) -> None:
+    answer = gateway.ask(method="HEAD", token=gateway.token())
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["Content-Length"]) > 0
+    assert gateway.ask(method="HEAD").status == 401
+
+
+def test_an_expectation_is_met(gateway: Gateway) -> None:
+    lines = ("Content-Length: 5", "Expect: 100-continue")
+    assert gateway.ask("/", *lines, method="POST", body=b"hello").status in {100, 401}
+    assert gateway.ask("/admin/", *lines, method="POST", body=b"hello", token=b"x").status in {100, 401}
+
+
+class UpgradingApplication:
+    """Says yes to whatever upgrade it is asked for, and then echoes."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.heads: list[bytes] = []
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rwb", buffering=0) as stream:
+                self._answer(stream)
+
+    def _answer(self, stream: socket.SocketIO) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            if not (byte := stream.read(1)):
+                return
+            head += byte
+        self.heads.append(head)
+        protocol = next((line[9:] for line in head.split(b"\r\n") if line.lower().startswith(b"upgrade: ")), None)
+        if protocol is None:
+            stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        stream.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
+        while received := stream.read(100):
+            stream.write(received)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def upgrading(gateway: Gateway, tmp_path: Path) -> Iterator[tuple[Gateway, UpgradingApplication]]:
+    application = UpgradingApplication()
+    server = threading.Thread(target=application.serve)
+    server.start()
+    try:
+        with running_gateway(gateway.name, tmp_path, gateway.verifier.port, application.port) as port:
+            yield Gateway(gateway.name, port, gateway.verifier), application
+    finally:
+        application.close()
+        server.join()
+
+
+def _upgrade(gateway: Gateway, protocol: str, token: bytes) -> tuple[bytes, bytes]:
+    """The status line, and what came back for b"ping" afterwards."""
+    head = (
+        f"GET /chat HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"Authorization: Bearer {token.decode()}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", gateway.port), 5) as connection:
+        connection.sendall(head.encode())
+        with connection.makefile("rb") as stream:
+            status = stream.readline()
+            while stream.readline().strip():
+                pass
+            if b" 101 " not in status:
+                return status, b""
+            connection.sendall(b"ping")
+            return status, stream.read(4)
+
+
+def test_a_websocket_handshake_is_checked_and_then_tunnelled(
+    upgrading: tuple[Gateway, UpgradingApplication],
+) -> None:
+    gateway, application = upgrading
+    status, echoed = _upgrade(gateway, "websocket", gateway.token())
+    assert (b" 101 " in status, echoed) == (True, b"ping")
+    assert b"x-auth-subject: 7b7f6f3e" in application.heads[0].lower()
+
+
+def test_a_websocket_without_a_good_token_never_reaches_the_application(
+    upgrading: tuple[Gateway, UpgradingApplication],
+) -> None:
+    gateway, application = upgrading
+    status, _ = _upgrade(gateway, "websocket", b"x")
+    assert b" 401 " in status
+    assert application.heads == []
+
+
+def test_a_cleartext_http2_upgrade_is_never_tunnelled(upgrading: tuple[Gateway, UpgradingApplication]) -> None:
+    gateway, application = upgrading
+    status, _ = _upgrade(gateway, "h2c", gateway.token())
+    assert b" 101 " not in status
+    assert all(b"h2c" not in head for head in application.heads)
+
+
+def _described(body: bytes) -> dict[str, object]:
+    return {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}

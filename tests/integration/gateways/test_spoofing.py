@@ -1,0 +1,60 @@
+"""Identity headers from a client: none of them, however spelled, reaches the application."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.gateways.conftest import Gateway
+
+IDENTITY = ("Subject", "Client", "Scope", "Roles", "Session", "Token", "Expires")
+SPELLINGS: dict[str, Callable[[str], list[str]]] = {
+    "as documented": lambda name: [f"X-Auth-{name}: spoofed"],
+    "lower case": lambda name: [f"x-auth-{name.lower()}: spoofed"],
+    "upper case": lambda name: [f"X-AUTH-{name.upper()}: spoofed"],
+    "twice": lambda name: [f"X-Auth-{name}: spoofed", f"x-auth-{name}: spoofed too"],
+    "empty, then not": lambda name: [f"X-Auth-{name}:", f"X-Auth-{name}: spoofed"],
+    "underscores": lambda name: [f"X_Auth_{name}: spoofed"],
+    "one underscore": lambda name: [f"X-Auth_{name}: spoofed"],
+    "both": lambda name: [f"X-Auth-{name}: spoofed", f"X_AUTH_{name}: spoofed"],
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_spoofed_identity_header_never_reaches_the_application(gateway: Gateway, spelling: str) -> None:
+    lines = [line for name in IDENTITY for line in SPELLINGS[spelling](name)]
+    honest = gateway.ask(token=(token := gateway.token())).identity
+    assert gateway.ask("/", *lines, token=token).identity == honest
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_not_even_where_the_token_says_nothing(gateway: Gateway, spelling: str) -> None:
+    token = gateway.token(scope=..., sid=..., auth_time=...)
+    silent = {"X-Auth-Scope", "X-Auth-Roles", "X-Auth-Session"}
+    lines = [line for name in IDENTITY for line in SPELLINGS[spelling](name)]
+    answer = gateway.ask("/", *lines, token=token)
+    assert answer.status == 200
+    assert silent.isdisjoint(answer.identity)
+    assert b"spoofed" not in answer.body
+
+
+def test_a_header_that_the_connection_field_names_is_not_lost_on_the_way(gateway: Gateway) -> None:
+    # Hop-by-hop abuse: `Connection: X-Auth-Subject` asks the proxy to drop what the verifier said.
+    lines = [f"Connection: close, X-Auth-{name}" for name in IDENTITY]
+    answer = gateway.ask("/", *lines, token=gateway.token())
+    assert answer.status >= 400 or "X-Auth-Subject" in answer.identity
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X-Original-URL: /",
+        "X-Original-URI: /",
+        "X-Rewrite-URL: /",
+        "X-Forwarded-Uri: /",
+        "X-Forwarded-Prefix: /",
+        "X-Envoy-Original-Path: /",
+        "X-HTTP-Method-Override: OPTIONS",
+    ],
+)
+def test_no_header_talks_the_gateway_into_another_policy(gateway: Gateway, line: str) -> None:
+    assert gateway.ask("/admin/", line, token=gateway.token()).status == 403

@@ -1,0 +1,17 @@
+"""State folders outside pytest's own: each pytest session takes those from everybody else again, and as root
+PostgreSQL runs as somebody else."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="gatepass-stack-") as folder:
+        yield Path(folder)
+
+
+folder = pytest.fixture(_folder, name="folder")
+module_folder = pytest.fixture(_folder, name="module_folder", scope="module")

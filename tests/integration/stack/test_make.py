@@ -1,0 +1,59 @@
+"""`make` on a machine with Python alone. A tree without packages stands in for ours: what counts is the way there."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.lock").write_text("# nothing\n")
+    (tmp_path / "stack.py").write_text("print('the stack runs')\n")
+    return tmp_path
+
+
+def _make(tree: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", *arguments], cwd=tree, env=own | environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_environment_is_made_once_and_again_when_the_lock_changes(tree: Path) -> None:
+    first, second = _make(tree, "run"), _make(tree, "run")
+    assert ("Installing" in first.stdout, "Installing" in second.stdout) == (True, False)
+    assert second.stdout == "the stack runs\n"
+    (tree / "requirements.lock").write_text("no-such-package==1.0 --hash=sha256:" + 64 * "0" + "\n")
+    third = _make(tree, "run", PIP_NO_INDEX="1")
+    assert third.returncode != 0
+    assert "ERROR: No matching distribution found for no-such-package==1.0" in third.stdout
+    assert "could not be installed" in third.stderr
+    assert "the stack runs" not in third.stdout
+
+
+def test_a_python_that_will_not_do_is_one_clear_complaint(tree: Path) -> None:
+    tools = tree / "bin"
+    tools.mkdir()
+    for tool in ("sh", "cmp", "make"):
+        (tools / tool).symlink_to(shutil.which(tool) or "")
+    python = tools / "python3"
+    python.write_text(f"#!{shutil.which('sh')}\n[ $1 = --version ] && echo Python 3.9.2 && exit\nexit 1\n")
+    python.chmod(0o755)
+    done = _make(tree, "run", PATH=str(tools))
+    assert done.returncode != 0
+    assert "Gatepass needs Python 3.11 or newer with its venv module; found: Python 3.9.2." in done.stderr
+    assert not (tree / ".venv").exists()
+
+
+def test_help_names_every_target(tree: Path) -> None:
+    listed = [line.split()[1] for line in _make(tree).stdout.splitlines()]
+    phony = next(line for line in (tree / "Makefile").read_text().splitlines() if line.startswith(".PHONY"))
+    assert listed == phony.split()[1:]

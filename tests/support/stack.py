@@ -1,0 +1,120 @@
+"""`python -m stack` as an operator runs it, on free ports and with a state folder of its own."""
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from stack.settings import DEFAULT_PORTS
+from tests.support.processes import ROOT, command_line, free_port, wait_until
+
+COMMAND: Final = [sys.executable, "-m", "stack"]
+_START_SECONDS: Final = 60.0
+PASSWORD: Final = "seven quiet green rivers"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that runs, or ran."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    output_file: Path
+    ports: dict[str, int]
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text(encoding="utf-8")
+
+    def url(self, port: str, path: str = "") -> str:
+        return f"http://127.0.0.1:{self.ports[port]}{path}"
+
+    def gateway(self, path: str = "/", token: str | None = None, **headers: str) -> httpx.Response:
+        authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx.get(self.url("GATEWAY_PORT", path), headers=authorization | headers)
+
+    def account(self, path: str, email: str) -> httpx.Response:
+        return httpx.post(self.url("ISSUER_PORT", path), json={"email": email, "password": PASSWORD}, timeout=20)
+
+    def me(self, token: str) -> int:
+        """The status of the issuer's `GET /me`, or 0 if it does not answer."""
+        try:
+            return httpx.get(
+                self.url("ISSUER_PORT", "/me"), headers={"Authorization": f"Bearer {token}"}, timeout=5
+            ).status_code
+        except httpx.TransportError:
+            return 0
+
+    def child(self, *words: str) -> psutil.Process:
+        """The process of ours whose command line has all `words`."""
+        return next(child for child in self.descendants() if all(word in command_line(child) for word in words))
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+
+def settings(home: Path) -> dict[str, str]:
+    """The environment of a stack: nothing of the caller's own settings leaks in."""
+    own = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
+    return own | {"GATEPASS_HOME": str(home)} | {name: str(free_port()) for name in DEFAULT_PORTS}
+
+
+@contextmanager
+def starting_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator[Stack]:
+    """A stack from its first moment to its end."""
+    environ = environ or settings(home)
+    output_file = home.with_suffix(".output")
+    with output_file.open("wb") as output:
+        process = subprocess.Popen(COMMAND, env=environ, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        yield Stack(process, home, output_file, {name: int(environ[name]) for name in DEFAULT_PORTS})
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def running_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator[Stack]:
+    """A stack from when it is ready to its end."""
+    with starting_stack(home, environ) as stack:
+        wait_until(lambda: "ready: " in stack.output or stack.process.poll() is not None, "ready", _START_SECONDS)
+        assert stack.process.poll() is None, stack.output
+        yield stack
+
+
+def refused_start(environ: dict[str, str]) -> tuple[int, str]:
+    """Exit status and output of a stack that must not start."""
+    done = subprocess.run(
+        COMMAND,
+        env=environ,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def subject(token: str) -> str:
+    """The `sub` of a token, read without checking."""
+    payload = token.split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
