@@ -91,18 +91,18 @@ def test_unknown_address_wrong_password_and_disabled_account_are_told_alike(issu
     ]
     answers = []
     for email, password in attempts:
-        before = issuer.metric("issuer_argon2_computations_total")
+        before = issuer.metric("gatepass_issuer_argon2_computations_total")
         answers.append(told(issuer.login(email, password)))
-        assert issuer.metric("issuer_argon2_computations_total") - before == 1
+        assert issuer.metric("gatepass_issuer_argon2_computations_total") - before == 1
     assert answers == [answers[0]] * len(attempts)
     assert answers[0][0] == 401
 
 
 def test_a_successful_login_computes_one_hash_too(issuer: IssuerProcess) -> None:
     issuer.register("one@example.com")
-    before = issuer.metric("issuer_argon2_computations_total")
+    before = issuer.metric("gatepass_issuer_argon2_computations_total")
     assert issuer.login("one@example.com").status_code == 200
-    assert issuer.metric("issuer_argon2_computations_total") - before == 1
+    assert issuer.metric("gatepass_issuer_argon2_computations_total") - before == 1
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_a_planted_hash_is_refused_at_the_usual_cost(issuer: IssuerProcess, stor
     email = f"planted{len(stored)}@example.com"
     issuer.register(email)
     execute(issuer.database_url, "UPDATE users SET password_hash = $2 WHERE email_key = $1", email, stored)
-    before = issuer.metric("issuer_argon2_computations_total")
+    before = issuer.metric("gatepass_issuer_argon2_computations_total")
     assert issuer.login(email).status_code == 401
-    assert issuer.metric("issuer_argon2_computations_total") - before == 1
+    assert issuer.metric("gatepass_issuer_argon2_computations_total") - before == 1
 
 
 def test_a_cheaper_hash_is_upgraded_at_login_and_then_left_alone(issuer: IssuerProcess) -> None:

@@ -212,7 +212,7 @@ def test_a_bad_folder_never_replaces_a_good_ring(keys: Path) -> None:
     live.refresh()
     live.refresh()
     assert live.ring is good
-    assert metrics.registry.get_sample_value("issuer_keyring_failures_total") == 1
+    assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == 1
 
 
 def test_a_mended_folder_is_taken_up_though_the_ring_did_not_change(keys: Path) -> None:

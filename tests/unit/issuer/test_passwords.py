@@ -21,7 +21,7 @@ class Bench:
         self.passwords = Passwords(admission, self.metrics, CHEAP)
 
     def computations(self) -> float:
-        return self.metrics.registry.get_sample_value("issuer_argon2_computations_total") or 0
+        return self.metrics.registry.get_sample_value("gatepass_issuer_argon2_computations_total") or 0
 
     def hash(self, password: str) -> str:
         return asyncio.run(self.passwords.hash(password))

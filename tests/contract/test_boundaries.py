@@ -1,0 +1,214 @@
+"""The verifier holds nothing worth stealing: shown on running processes, and on the rules that keep it so."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from issuer.keyring import generate_key, load_keyring
+from tests.support.documents import files, git, text
+from tests.support.processes import ROOT
+from tests.support.token_forge import Forge
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, verifier_command
+
+FOREIGN: Final = {"issuer", "stack", "asyncpg", "argon2", "starlette", "sqlalchemy", "alembic", "jwt"}
+CONFIGURATION: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+CONTRACTS: Final = [contract["name"] for contract in CONFIGURATION["importlinter"]["contracts"]]
+
+# One import for each contract, in the order of pyproject.toml, that it must not let pass.
+VIOLATIONS: Final = (
+    ("verifier/answers.py", "import argon2"),
+    ("shared/jwks.py", "import verifier.answers"),
+    ("issuer/tokens.py", "import verifier.verification"),
+    ("stack/gateway.py", "import issuer.keyring"),
+    ("issuer/accounts.py", "import asyncpg"),
+    ("issuer/accounts.py", "import argon2"),
+    ("verifier/decider.py", "import pydantic"),
+    ("issuer/keyring.py", "import issuer.routes"),
+    ("issuer/accounts.py", "import starlette"),
+)
+BANNED: Final = (
+    "import asyncpg",
+    "from argon2 import PasswordHasher",
+    "from jwt import decode",
+    "from cryptography.hazmat.primitives.serialization import load_pem_private_key",
+)
+
+# Runs `python -m verifier` and notes every file that it opens and every module that it imports, workers included.
+_WITNESS: Final = """
+import os, runpy, sys
+notes = os.open({notes!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def note(event, arguments):
+    if event in ("open", "import"):
+        os.write(notes, f"{{event}} {{arguments[0]}}\\n".encode())
+sys.addaudithook(note)
+sys.argv[0] = "verifier"
+runpy.run_module("verifier", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A keys folder as the issuer makes it, with the private half beside the public one."""
+    folder = tmp_path / "keys"
+    generate_key(folder, datetime.now(UTC))
+    return folder
+
+
+@contextmanager
+def _verifier_of(keys: Path, tmp_path: Path) -> Iterator[VerifierProcess]:
+    signing = load_keyring(keys).signing
+    assert signing
+    folder = VerifierFolder(tmp_path, Forge(key=signing.private))
+    with folder.running(policies="[policies.admin]\n", JWKS_FILE=keys / "public/jwks.json") as verifier:
+        yield verifier
+
+
+def test_a_serving_verifier_imports_nothing_of_the_issuers_and_opens_no_private_key(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    witnessed = (sys.executable, "-c", _WITNESS.format(notes=str(notes)))
+    monkeypatch.setattr("tests.support.verifier_process.COMMAND", witnessed)
+    with _verifier_of(keys, tmp_path) as verifier:
+        assert verifier.ask(token=verifier.token()).status == 200
+        assert verifier.ask(token=Forge.another().token(0)).status == 401
+        verifier.reload()
+        verifier.wait_for_event("policies_taken")
+        assert verifier.admin("/metrics").status_code == 200
+        assert verifier.stop() == 0
+    seen = [line.split(" ", 1) for line in notes.read_text(encoding="utf-8", errors="replace").splitlines()]
+    opened = {Path(what).resolve() for event, what in seen if event == "open"}
+    imported = {what.partition(".")[0] for event, what in seen if event == "import"}
+    assert {keys / "public/jwks.json", tmp_path / "policies.toml"} <= opened
+    assert not [path for path in opened if "private" in path.parts or path.name == "ring.json"]
+    assert {"verifier", "shared", "cryptography"} <= imported
+    assert imported.isdisjoint(FOREIGN)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_has_no_library_of_the_issuers_mapped_and_no_key_file_open(keys: Path, tmp_path: Path) -> None:
+    with _verifier_of(keys, tmp_path) as verifier:
+        assert verifier.ask(token=verifier.token()).status == 200
+        for pid in (verifier.process.pid, verifier.worker()):
+            mapped = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+            assert "cryptography" in mapped
+            assert not re.search(r"asyncpg|argon2|sqlalchemy", mapped)
+            held = {Path(file.path) for file in psutil.Process(pid).open_files()}
+            assert not [path for path in held if "private" in path.parts or path.suffix == ".pem"]
+
+
+def test_in_one_process_a_decision_needs_no_foreign_module(keys: Path) -> None:
+    source = "import json, sys, verifier.__main__ as v; v.main(sys.argv[1:]); print(json.dumps(sorted(sys.modules)))"
+    signing = load_keyring(keys).signing
+    assert signing
+    forge = Forge(key=signing.private)
+    done = subprocess.run(
+        [sys.executable, "-c", source, "explain", "--now", "1000"],
+        cwd=ROOT,
+        env={"VERIFIER_ISSUER": forge.issuer, "VERIFIER_JWKS_FILE": str(keys / "public/jwks.json")},
+        input=forge.token(1000),
+        capture_output=True,
+        check=True,
+    )
+    *explained, modules = done.stdout.decode().splitlines()
+    assert explained[-1] == "accepted by policy default"
+    assert FOREIGN.isdisjoint(json.loads(modules))
+
+
+def test_a_verifier_that_is_given_private_keys_refuses_them_loudly(tmp_path: Path) -> None:
+    forge = Forge()
+    private = {**json.loads(forge.jwks)["keys"][0], "d": "AQAB"}
+    pem = forge.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for document in (json.dumps({"keys": [private]}).encode(), pem):
+        (tmp_path / "given").write_bytes(document)
+        done = verifier_command("check-config", ISSUER=forge.issuer, JWKS_FILE=tmp_path / "given")
+        assert done.returncode == 1
+        assert "0 of 1 issuers have keys" in done.stdout
+        assert "AQAB" not in done.stderr
+    folder = VerifierFolder(tmp_path, forge)
+    folder.publish(json.dumps({"keys": [private]}).encode())
+    with folder.running(ready=503) as verifier:
+        assert verifier.ask(token=verifier.token()).status == 503
+        refused = verifier.wait_for_event("jwks_not_taken")
+        assert "private or symmetric key material" in refused["detail"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what import contracts are about, to be spoilt."""
+    for package in CONFIGURATION["importlinter"]["root_packages"]:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def _lint_imports(tree: Path) -> tuple[int, list[str]]:
+    """Exit status, and the names of the broken contracts."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=tree, env=wide, capture_output=True, text=True, check=False)
+    return done.returncode, re.findall(r"^(.*) BROKEN", done.stdout, re.MULTILINE)
+
+
+def test_the_import_contracts_are_kept(tree: Path) -> None:
+    assert _lint_imports(tree) == (0, [])
+
+
+@pytest.mark.parametrize(("contract", "violation"), list(zip(CONTRACTS, VIOLATIONS, strict=True)))
+def test_an_import_contract_fails_when_it_is_broken(tree: Path, contract: str, violation: tuple[str, str]) -> None:
+    path, statement = violation
+    with (tree / path).open("a", encoding="utf-8") as module:
+        module.write(f"{statement}\n")
+    status, broken = _lint_imports(tree)
+    assert (status, contract in broken) == (1, True)
+
+
+@pytest.mark.parametrize("statement", BANNED)
+def test_a_banned_api_fails_the_linter(tree: Path, statement: str) -> None:
+    (tree / "verifier/banned.py").write_text(f"{statement}\n", encoding="utf-8")
+    ruff = [str(Path(sys.executable).with_name("ruff")), "check", "--no-cache", "--select", "TID251", "--quiet"]
+    done = subprocess.run([*ruff, "verifier"], cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "TID251" in done.stdout
+    assert "verifier/banned.py" in done.stdout
+
+
+def test_every_banned_api_is_tried() -> None:
+    banned = CONFIGURATION["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
+    tried = [re.sub(r"from (\S+) import (\S+)|import (\S+)", _dotted, statement) for statement in BANNED]
+    assert all(any(name == api or name.startswith(f"{api}.") for name in tried) for api in banned)
+
+
+def _dotted(statement: re.Match[str]) -> str:
+    return statement[3] or f"{statement[1]}.{statement[2]}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["keys/private/any.pem", "keys/private/ring.json", "keys/public/jwks.json", ".gatepass/keys/private/a.pem"],
+)
+def test_git_leaves_key_material_out(path: str) -> None:
+    assert git("check-ignore", "--quiet", path).returncode == 0
+
+
+def test_no_key_material_is_in_the_tree_beside_the_throw_away_keys_of_the_vectors() -> None:
+    vectors = ROOT / "tests/vectors"
+    for path in files():
+        if vectors in path.parents:
+            continue
+        assert path.suffix not in {".pem", ".key", ".p12", ".der"}, path
+        assert not re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/]{40}", text(path)), path
+        assert not re.search(r'"d"\s*:\s*"[A-Za-z0-9_-]{40,}"', text(path)), path

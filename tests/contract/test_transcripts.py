@@ -1,0 +1,79 @@
+"""Every command in README.md and in the quickstarts, typed in order against a real stack, answers as it is shown."""
+
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.processes import ROOT
+from tests.support.stack import Stack, running_stack
+from tests.support.transcripts import addressed, make_targets, matches, steps, typed
+from verifier.policies import JwksSource, parse_rules
+
+DOCUMENTS: Final = (
+    "README.md",
+    "specs/001-register-login-verify/quickstart.md",
+    "specs/002-verifier-complete/quickstart.md",
+)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if shutil.which("curl") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("curl is not installed, and in CI it has to be")
+        pytest.skip("curl is not installed")
+    with running_stack(tmp_path_factory.mktemp("documents") / "home") as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_documented_session_goes_as_it_is_shown(name: str, stack: Stack) -> None:
+    session = steps(ROOT / name)
+    assert [step.answer for step in session].count(None) < len(session)
+    for step, given in zip(session, typed(session, stack), strict=True):
+        said = given.replace("\r\n", "\n")
+        promised = addressed(step.answer or "", stack)
+        assert matches(promised, said), f"{step.commands}\nshall answer\n{promised}\nand answers\n{said}"
+
+
+def test_the_readmes_session_ends_refused() -> None:
+    statuses = re.findall(r"^HTTP/1.1 (\d+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert statuses == ["403", "401"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_what_is_to_be_made_can_be_made(name: str) -> None:
+    offered = re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert make_targets(ROOT / name) <= set(offered)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_documented_policy_file_is_one(name: str) -> None:
+    for document in re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
+        rules = parse_rules(
+            document,
+            sources={"https://issuer.example": JwksSource(Path("jwks.json"))},
+            audience="gatepass",
+            leeway_seconds=5,
+        )
+        assert set(tomllib.loads(document).get("policies", {})) <= set(rules.policies)
+
+
+@pytest.mark.parametrize(
+    ("promised", "given", "same"),
+    [
+        ("a…c", "abc", True),
+        ("a…c\n…", "abc\n\nmore\n", True),
+        ("abc", "abc more", False),
+        ("a.c", "abc", False),
+        ("0", "", False),
+    ],
+)
+def test_only_an_ellipsis_stands_for_anything(promised: str, given: str, same: bool) -> None:  # noqa: FBT001 - a table
+    assert matches(promised, given) is same

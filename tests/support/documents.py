@@ -1,0 +1,69 @@
+"""Our documents and the files of the tree, as tests of documents see them."""
+
+import ast
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.processes import ROOT
+
+SPECS: Final = sorted(folder for folder in (ROOT / "specs").iterdir() if re.match(r"\d{3}-", folder.name))
+ADRS: Final = sorted((ROOT / "specs/adr").glob("*.md"))
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git in the tree; skip the test where the tree is no checkout."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Every file that is, or would be, committed."""
+    listed = git("ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    return tuple(path for name in sorted(set(listed.split("\0"))) if name and (path := ROOT / name).is_file())
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def links(document: Path) -> Iterator[tuple[Path, str]]:
+    """The file and the fragment that each relative link of a document leads to."""
+    prose = re.sub(r"^```.*?^```", "", text(document), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if "://" not in target:
+            path, _, fragment = target.partition("#")
+            yield (document.parent / path if path else document), fragment
+
+
+def anchors(document: Path) -> set[str]:
+    """What code hosts call the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", text(document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@cache
+def test_names(path: Path) -> frozenset[str]:
+    """The tests of a module."""
+    nodes = ast.walk(ast.parse(text(path)))
+    functions = (node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return frozenset(name for name in functions if name.startswith("test_"))
+
+
+def requirements(spec: Path) -> list[str]:
+    """The numbers of a specification's requirements, in order."""
+    return re.findall(r"^- \*\*(FR-\d{3})\*\*", text(spec / "spec.md"), re.MULTILINE)
+
+
+def proofs(spec: Path) -> dict[str, list[str]]:
+    """Requirement → the tests that its row in `tasks.md` names, as `file::test`."""
+    rows = re.findall(r"^\| (FR-\d{3}) \| (.*) \|$", text(spec / "tasks.md"), re.MULTILINE)
+    return {number: re.findall(r"`(tests/[^`]+)`", cell) for number, cell in rows}
