@@ -94,11 +94,12 @@ class KeyRefresh:
         self._tasks = [asyncio.create_task(self._look_after(followed)) for followed in self._followed.values()]
 
     async def first_look(self, seconds: float) -> None:
-        """Wait until every source was tried once, for `seconds` at most."""
+        """Wait until every source that we hold no key of was tried once, for `seconds` at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for followed in self._followed.values():
-                    await followed.tried.wait()
+                    if followed.issuer not in self._published:
+                        await followed.tried.wait()
 
     def look_sooner(self) -> None:
         """A token named a key that we lack. Returns at once."""

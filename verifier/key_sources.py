@@ -24,6 +24,9 @@ FETCH_SECONDS: Final = 5.0
 FILE_POLL_SECONDS: Final = 1.0
 DEFAULT_MAX_AGE_SECONDS: Final = 300
 _MAX_AGE_BOUNDS: Final = (10, 3600)
+_MAX_ANSWER_BYTES: Final = MAX_DOCUMENT_BYTES + 64 * 1024
+_READ_BYTES: Final = 1024
+"""So little at once that what a hostile source packs into it can't delay requests by more than milliseconds."""
 _VISIBLE: Final = re.compile(r"[\x21-\x7E]+").fullmatch
 
 
@@ -139,7 +142,7 @@ def open_source(where: JwksSource, tls: ssl.SSLContext, *, allow_http: bool) -> 
         return FileSource(where.file)
     assert where.url is not None
     if fault := check_url(where.url, allow_http=allow_http):
-        raise PolicyError(f"key set URL {where.url.split('?')[0]!r}: {fault}")
+        raise PolicyError(f"key set URL {_without_secrets(where.url)!r}: {fault}")
     return UrlSource(where.url, tls)
 
 
@@ -162,6 +165,10 @@ def check_url(url: str, *, allow_http: bool) -> str | None:
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
         return "plain http beyond loopback: use https, or VERIFIER_JWKS_ALLOW_HTTP=true in a private network"
     return None
+
+
+def _without_secrets(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//***@", url.partition("?")[0])
 
 
 def _is_loopback(host: str) -> bool:
@@ -223,10 +230,17 @@ def _request(url: SplitResult, etag: bytes | None) -> h11.Request:
 async def _receive(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Response, bytes]:
     response: h11.Response | None = None
     document = bytearray()
+    received = 0
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(2**16))
+            data = await reader.read(_READ_BYTES)
+            received += len(data)
+            if received > _MAX_ANSWER_BYTES:
+                raise SourceError("refused", f"an answer of more than {_MAX_ANSWER_BYTES} bytes")
+            connection.receive_data(data)
+            # Data that is already there does not suspend us: requests come first.
+            await asyncio.sleep(0)
         elif isinstance(event, h11.Response):
             response = event
         elif isinstance(event, h11.Data):

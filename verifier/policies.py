@@ -125,35 +125,48 @@ def parse_rules(
     Raises:
         PolicyError: with every fault that was found.
     """
+    parsed = _read(document)
+    known = frozenset({*sources, *parsed.issuers})
+    if faults := _faults(parsed, known, frozenset(sources)):
+        raise PolicyError("\n".join(faults))
+    written = {DEFAULT_POLICY: _Policy(), **parsed.policies}
+    return Rules(
+        {name: _policy(name, policy, known, audience, leeway_seconds) for name, policy in written.items()},
+        {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
+    )
+
+
+def _read(document: str) -> _Document:
     try:
-        parsed = _Document.model_validate(tomllib.loads(document))
+        return _Document.model_validate(tomllib.loads(document))
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"not TOML: {error}") from None
     except ValidationError as error:
         raise PolicyError("\n".join(_describe(fault["loc"], fault["msg"]) for fault in error.errors())) from None
-    known = {**sources, **{name: _source(name, issuer) for name, issuer in parsed.issuers.items()}}
-    if not known:
-        raise PolicyError("no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table")
-    written = {DEFAULT_POLICY: _Policy(), **parsed.policies}
-    policies = {
-        name: _policy(name, policy, frozenset(known), audience, leeway_seconds) for name, policy in written.items()
-    }
-    return Rules(policies, known)
 
 
-def _source(name: str, issuer: _Issuer) -> JwksSource:
-    if (issuer.jwks_file is None) == (issuer.jwks_url is None):
-        raise PolicyError(f'issuers."{name}": name exactly one of jwks_file and jwks_url')
+def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:
+    """What is wrong beyond the form."""
+    faults = [] if known else ["no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table"]
+    for name, issuer in parsed.issuers.items():
+        if (issuer.jwks_file is None) == (issuer.jwks_url is None):
+            faults.append(f'issuers."{name}": name exactly one of jwks_file and jwks_url')
+        if name in in_settings:
+            faults.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
+    for name, policy in parsed.policies.items():
+        if unknown := frozenset(policy.issuers or ()) - known:
+            faults.append(f"policies.{name}.issuers: {', '.join(sorted(unknown))}: no such issuer")
+    return faults
+
+
+def _source(issuer: _Issuer) -> JwksSource:
     return JwksSource(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
 
 
 def _policy(name: str, given: _Policy, known: frozenset[str], audience: str, leeway_seconds: int) -> Policy:
-    issuers = known if given.issuers is None else frozenset(given.issuers)
-    if not issuers <= known:
-        raise PolicyError(f"policies.{name}.issuers: {sorted(issuers - known)} have no key set")
     return Policy(
         name=name,
-        issuers=issuers,
+        issuers=known if given.issuers is None else frozenset(given.issuers),
         audiences=frozenset(given.audience or [audience]),
         token_types=frozenset(normalise_type(value) for value in given.token_types),
         scopes_all=frozenset(given.scopes_all),

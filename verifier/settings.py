@@ -83,7 +83,10 @@ class VerifierSettings(Settings):
         """
         own = {self.issuer: JwksSource(self.jwks_file, self.jwks_url)} if self.issuer else {}
         document = _read(self.policies_file) if self.policies_file else ""
-        return parse_rules(document, sources=own, audience=self.audience, leeway_seconds=self.leeway_seconds)
+        try:
+            return parse_rules(document, sources=own, audience=self.audience, leeway_seconds=self.leeway_seconds)
+        except RecursionError as error:
+            raise PolicyError(f"{self.policies_file}: nested too deeply") from error
 
 
 def _read(path: Path) -> str:

@@ -185,7 +185,7 @@ def _bind_tcp(host: str, port: int, variable: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(
-            f"{host}:{port} can't be listened on ({error.strerror}): free it, or set {variable} to another"
+            f"{host}:{port} can't be listened on ({_why(error)}): free it, or set {variable} to another"
         ) from error
 
 
@@ -201,9 +201,14 @@ def _bind_unix(path: Path, mode: int, group: str | None) -> socket.socket:
         listener.listen(BACKLOG)
     except (OSError, KeyError) as error:
         listener.close()
-        why = f"no group {group!r}" if isinstance(error, KeyError) else error.strerror
+        why = f"no group {group!r}" if isinstance(error, KeyError) else _why(error)
         raise ListenError(f"{path} can't be listened on ({why}): see VERIFIER_UDS, VERIFIER_UDS_GROUP") from error
     return listener
+
+
+def _why(error: OSError) -> str:
+    """The system's own words; some libraries put more into `strerror`, or nothing."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 def _remove_stale(path: Path) -> None:

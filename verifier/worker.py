@@ -99,7 +99,10 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(self._tick())
             group.create_task(self._admin.serve([listeners.admin]))
-            await self._subrequests.serve([listeners.subrequests.dup() for _ in range(_ACCEPTS_PER_TURN)])
+            accepting = [listeners.subrequests.dup() for _ in range(_ACCEPTS_PER_TURN)]
+            # uvicorn closes its own when it stops: with ours open, connections would go on waiting for nobody.
+            listeners.subrequests.close()
+            await self._subrequests.serve(accepting)
             self._admin.should_exit = True
             ticking.cancel()
 
