@@ -1,11 +1,12 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check bench lock clean
+.PHONY: help run test lint check bench fuzz lock clean
 
 VENV := .venv
 PYTHON ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_SECONDS ?= 600
 UV_VERSION := 0.13.9
 
 help: ## list the targets
@@ -27,6 +28,9 @@ check: lint test ## what CI runs
 
 bench: $(VENV)/requirements.lock ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
 	@exec $(VENV)/bin/python -m loadtests.benchmark $(BENCH_ARGS)
+
+fuzz: $(VENV)/requirements.lock ## look for inputs that break the verifier (FUZZ_SECONDS=600)
+	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)
 
 lock: $(VENV)/requirements.lock ## resolve pyproject.toml into the requirements.lock files again
 	@set -eu; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \

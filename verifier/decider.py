@@ -137,11 +137,9 @@ class Decider:
         known = self._find_request(digest) or self._requests.get(digest)
         if known is None:
             return None
-        # `_holds`, written out: it is called for most of the requests there are.
+        # `_holds` for most of the requests there are, without its call.
         answer, valid_from, valid_until, status, counter = known
-        if not valid_from <= self._clock() < valid_until or (
-            status is not None and self._revocations.is_revoked(status)
-        ):
+        if not valid_from <= self._clock() < valid_until or (status is not None and not self._holds(known)):
             self._requests.discard(digest)
             return None
         if self._patience < _PATIENCE:
@@ -181,16 +179,19 @@ class Decider:
 
     def _holds(self, known: CachedDecision) -> bool:
         """Whether a decision may be given again now: exact to the second and to the revocation."""
-        return known.valid_from <= self._clock() < known.valid_until and (
-            known.status is None or not self._revocations.is_revoked(known.status)
-        )
+        try:
+            return known.valid_from <= self._clock() < known.valid_until and (
+                known.status is None or not self._revocations.is_revoked(known.status)
+            )
+        except Exception:  # noqa: BLE001 - fail closed: it is judged anew, which says what is wrong
+            return False
 
     def _route(self, target: bytes) -> _Route | None:
         """The policy of `/verify/<policy>/whatever?else`: raw bytes of the second segment, nothing decoded."""
-        root, verify_segment, *rest = target.partition(b"?")[0].split(b"/", 3)
-        if root or verify_segment != b"verify":
+        root, *segments = target.partition(b"?")[0].split(b"/", 3)
+        if root or segments[:1] != [b"verify"]:
             return None
-        return self._routes.get(rest[0] if rest else DEFAULT_POLICY.encode())
+        return self._routes.get(segments[1] if len(segments) > 1 else DEFAULT_POLICY.encode())
 
     def _judge(self, route: _Route | None, authorization: bytes | None, digest: bytes | None) -> bytes:
         """Decide from scratch, fail closed, count, log."""
@@ -220,6 +221,8 @@ class Decider:
             token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._revocations
         )
         if isinstance(decision, Rejected):
+            if decision.reason in (Reason.UNKNOWN_KEY, Reason.UNDECIDABLE):
+                self._on_unknown_key()
             return self._refuse(route, decision.reason, token)
         return self._allow(route, decision, digest)
 
@@ -236,8 +239,6 @@ class Decider:
         return answer
 
     def _refuse(self, route: _Route, reason: Reason, credentials: bytes) -> bytes:
-        if reason in (Reason.UNKNOWN_KEY, Reason.UNDECIDABLE):
-            self._on_unknown_key()
         self._counts[route.refused[reason]] += 1
         self._refusal_log.write(route.policy.name, reason, credentials)
         return route.refusals[reason]

@@ -1,0 +1,98 @@
+"""What is fuzzed, apart from the fuzzer: any input must be digested without an exception."""
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from shared.jwks import JwksError, parse_jwks
+from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
+from tests.vectors.generator.material import GOOD, NOW
+from verifier.answers import ANONYMOUS, refused
+from verifier.reasons import Reason
+
+structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=True)
+
+_BENCH: Final = Bench(now=NOW, keys=KEY_SETS["issuer"])
+_HEADER: Final = json.dumps(GOOD.header()).encode()
+_READY: Final = {ANONYMOUS} | {
+    refused(reason, policy, REALM) for reason in Reason for policy in (None, *POLICIES.values())
+}
+_OUR_TROUBLE: Final = refused(Reason.UNDECIDABLE, POLICIES["default"], REALM)
+
+
+def request(data: bytes) -> None:
+    """Target and credentials, separated by a line feed."""
+    target, found, credentials = data.partition(b"\n")
+    _expect_an_answer(target, credentials if found else None)
+    _expect_an_answer(b"/verify", credentials)
+
+
+def signed(data: bytes) -> None:
+    """Header and payload, separated by a line feed, behind a good signature. No header: a good one."""
+    header, _, payload = data.partition(b"\n")
+    token = GOOD.sign(header or _HEADER, payload)
+    _expect_an_answer(b"/verify/anonymous", b"Bearer " + token)
+
+
+def key_set(data: bytes) -> None:
+    """A JWK Set, or a refusal."""
+    try:
+        assert parse_jwks(data).keys
+    except JwksError:
+        return
+
+
+def _expect_an_answer(target: bytes, credentials: bytes | None) -> None:
+    answer = _BENCH.decider.decide(target, credentials)
+    # The keys are there, so "I can't decide" would hide an exception.
+    assert answer != _OUR_TROUBLE
+    assert answer in _READY or (
+        answer.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n") and _is_one_head(answer)
+    )
+
+
+def _is_one_head(answer: bytes) -> bool:
+    lines = answer.split(b"\r\n")
+    return len(answer) < 3 * 1024 and len(lines) == 11 and lines[-2:] == [b"", b""] and answer.count(b"\n") == 10
+
+
+ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {b"R": request, b"S": signed, b"K": key_set}
+"""By the first byte of an input."""
+
+
+def run(data: bytes) -> None:
+    """One input of the fuzzer."""
+    entry_point = ENTRY_POINTS.get(data[:1])
+    if entry_point is not None:
+        entry_point(data[1:])
+
+
+def write_corpus(folder: Path) -> None:
+    """The vectors as first inputs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = [
+        b"R" + octets(v["target"]) + b"\n" + b", ".join(map(octets, v["authorization"])) for v in load("requests")
+    ]
+    inputs += [b"K" + octets(v["document"]) for v in load("jwks")]
+    inputs += [b"S" + part for part in _signed_parts()]
+    for number, data in enumerate(inputs):
+        (folder / f"vector-{number:04}").write_bytes(data)
+
+
+def _signed_parts() -> list[bytes]:
+    parts = []
+    for name in ("03-header", "08-claims", "14-permission"):
+        for vector in load(name):
+            segments = octets(vector["token"]).split(b".")
+            if len(segments) == 3:
+                header, payload = (_decoded(segment) for segment in segments[:2])
+                parts.append((header if name == "03-header" else b"") + b"\n" + payload)
+    return parts
+
+
+def _decoded(segment: bytes) -> bytes:
+    return urlsafe_b64decode(segment + b"==")

@@ -1,0 +1,14 @@
+"""How long Hypothesis looks: the same few hundred examples every time, or `--hypothesis-profile=long`."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "short",
+    max_examples=300,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("long", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("short")

@@ -1,0 +1,275 @@
+"""Every way in which the verifier is stricter than PyJWT and joserfc, and why: the whole list.
+
+Each is stated in terms of the token alone, not of the verifier's code, so that a refusal for a wrong reason
+does not pass as strictness.
+"""
+
+import json
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import jwt
+
+from verifier.policies import Policy
+from verifier.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Lax:
+    """A token as a library reads it that accepts it."""
+
+    token: bytes
+    policy: Policy
+    keys: list[dict[str, Any]]
+    owners: dict[str, str]
+    """The issuer that published a key, by its modulus."""
+
+    def _segment(self, position: int) -> bytes:
+        return urlsafe_b64decode(self.token.split(b".")[position].rstrip(b"=") + b"==")
+
+    @cached_property
+    def header(self) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(self._segment(0))
+        return read
+
+    @cached_property
+    def claims(self) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(self._segment(1))
+        return read
+
+    def ambiguous(self, position: int) -> bool:
+        """Whether the segment is JSON of two readings (RFC 8725 §2.6), by a second, slower reader than ours."""
+        document = self._segment(position)
+        found: list[str] = []
+
+        def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+            if len({name for name, _ in pairs}) < len(pairs):
+                found.append("duplicate name")
+            return dict(pairs)
+
+        def number(digits: str) -> float:
+            if not abs(float(digits)) < 2**53 or digits == "-0" or len(digits) > 32:
+                found.append("number")
+            return float(digits)
+
+        def constant(name: str) -> float:
+            found.append(name)
+            return 0
+
+        value = json.loads(
+            document, object_pairs_hook=members, parse_int=number, parse_float=number, parse_constant=constant
+        )
+        if "\\ud" in document.decode("latin-1").lower() and _lone_surrogate(value):
+            found.append("surrogate")
+        return bool(found) or not _is_utf8(document) or _depth(value) > 16
+
+
+def _lone_surrogate(value: Any) -> bool:
+    return re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False)) is not None
+
+
+def _is_utf8(document: bytes) -> bool:
+    try:
+        return document.decode("utf-8")[0] != "\ufeff" and document[1:2] != b"\0" and document[:1] != b"\0"
+    except UnicodeDecodeError:
+        return False
+
+
+def _depth(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if children is None else 1 + max(map(_depth, children), default=0)
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """We refuse where others accept, for this reason and with this justification."""
+
+    name: str
+    reason: Reason
+    why: str
+    applies: Callable[[Lax], bool]
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_identifier(value: Any) -> bool:
+    return type(value) is str and re.fullmatch(r"[!-~]{1,255}", value) is not None
+
+
+def _is_scope(value: Any) -> bool:
+    return (
+        type(value) is str
+        and len(value) <= 800
+        and all(re.fullmatch(r"[!#-\[\]-~]+", t) for t in value.split(" ") if value)
+    )
+
+
+def _are_roles(value: Any) -> bool:
+    return (
+        type(value) is list
+        and all(type(role) is str and re.fullmatch(r"[!-+\--~]+", role) for role in value)
+        and len(",".join(value)) < 800
+    )
+
+
+def _is_status(value: Any) -> bool:
+    reference = value.get("status_list") if type(value) is dict else None
+    return (
+        type(reference) is dict
+        and type(reference.get("uri")) is str
+        and reference["uri"] != ""
+        and _is_time(reference.get("idx"))
+    )
+
+
+def _fails(check: Callable[[Any], bool], *names: str) -> Callable[[Lax], bool]:
+    return lambda lax: any(name in lax.claims and not check(lax.claims[name]) for name in names)
+
+
+def _key_of(lax: Lax) -> dict[str, Any]:
+    return next(key for key in lax.keys if key.get("kid") == lax.header["kid"])
+
+
+def _owner_of(lax: Lax) -> str:
+    """Whose key it is that made the signature: found by trying, as an auditor would."""
+    signing_input, _, signature = lax.token.rpartition(b".")
+    for key in lax.keys:
+        public = jwt.PyJWK(key, algorithm="RS256")
+        if public.Algorithm.verify(signing_input, public.key, urlsafe_b64decode(signature + b"==")):
+            return lax.owners[key["n"]]
+    raise LookupError
+
+
+def _is_meant_for_rs256(key: dict[str, Any]) -> bool:
+    bits = int.from_bytes(urlsafe_b64decode(key["n"] + "=="), "big").bit_length()
+    return key.get("alg", "RS256") == "RS256" and key.get("use", "sig") == "sig" and bits >= 2048
+
+
+_CHANGES_THE_READING: Final = {"crit", "b64", "zip", "cty", "jwk", "jku", "x5u", "x5c"} | {
+    "enc",
+    "epk",
+    "apu",
+    "apv",
+    "iv",
+    "tag",
+    "p2s",
+    "p2c",
+}
+
+STRICTNESSES: Final = (
+    Strictness(
+        "size",
+        Reason.TOO_LARGE,
+        "work is bounded before anything is parsed (CVE-2025-61920)",
+        lambda lax: len(lax.token) > 8192 or len(lax.token.split(b".")[0]) > 1024,
+    ),
+    Strictness(
+        "padding",
+        Reason.MALFORMED,
+        "RFC 7515 §2 leaves `=` out; a second spelling dodges a denial by hash",
+        lambda lax: b"=" in lax.token,
+    ),
+    Strictness("ambiguous header", Reason.INVALID_HEADER, "RFC 8725 §2.6", lambda lax: lax.ambiguous(0)),
+    Strictness(
+        "header members",
+        Reason.INVALID_HEADER,
+        "they say that the token is to be read or verified in another way",
+        lambda lax: not _CHANGES_THE_READING.isdisjoint(lax.header),
+    ),
+    Strictness(
+        "header types",
+        Reason.INVALID_HEADER,
+        "RFC 7515 §4.1.9: `typ` is a string",
+        lambda lax: type(lax.header.get("typ", "")) is not str,
+    ),
+    Strictness(
+        "type",
+        Reason.WRONG_TYPE,
+        "RFC 9068 §4: an access token says that it is one; the libraries leave it to us",
+        lambda lax: (
+            re.fullmatch(
+                "|".join(f"(application/)?{re.escape(kind)}" for kind in lax.policy.token_types),
+                str(lax.header.get("typ")),
+                re.IGNORECASE | re.ASCII,
+            )
+            is None
+        ),
+    ),
+    Strictness(
+        "key",
+        Reason.UNKNOWN_KEY,
+        "a key serves what it was published for (CVE-2026-48523), with 2048 bits (RFC 7518 §3.3)",
+        lambda lax: not _is_meant_for_rs256(_key_of(lax)),
+    ),
+    Strictness("ambiguous claims", Reason.INVALID_CLAIMS, "RFC 8725 §2.6", lambda lax: lax.ambiguous(1)),
+    Strictness(
+        "times",
+        Reason.INVALID_CLAIMS,
+        "whole seconds: strings and truth values are no NumericDate, fractions no one uses",
+        _fails(_is_time, "exp", "iat", "nbf", "auth_time"),
+    ),
+    Strictness(
+        "times in order",
+        Reason.INVALID_CLAIMS,
+        "a token that expires before it was issued has no good reading",
+        lambda lax: int(lax.claims["iat"]) >= int(lax.claims["exp"]),
+    ),
+    Strictness(
+        "identifiers",
+        Reason.INVALID_CLAIMS,
+        "they become response headers: visible ASCII, 255 characters",
+        _fails(_is_identifier, "sub", "jti", "client_id", "sid"),
+    ),
+    Strictness("scope", Reason.INVALID_CLAIMS, "RFC 6749 §3.3, and a response header", _fails(_is_scope, "scope")),
+    Strictness("roles", Reason.INVALID_CLAIMS, "a list, and a response header", _fails(_are_roles, "roles")),
+    Strictness(
+        "status", Reason.INVALID_CLAIMS, "a status that we can't look up is not clear", _fails(_is_status, "status")
+    ),
+    Strictness(
+        "audiences",
+        Reason.INVALID_CLAIMS,
+        "RFC 7519 §4.1.3: every member is a StringOrURI",
+        lambda lax: (
+            not all(
+                type(name) is str and name
+                for name in (lax.claims["aud"] if type(lax.claims["aud"]) is list else [lax.claims["aud"]])
+            )
+        ),
+    ),
+    Strictness(
+        "sender",
+        Reason.SENDER_CONSTRAINED,
+        "RFC 7800 §3.1: who presents it must prove a key, and we don't ask for that",
+        lambda lax: "cnf" in lax.claims,
+    ),
+    Strictness(
+        "issuer owns the key",
+        Reason.WRONG_ISSUER,
+        "the libraries know keys, not whose they are (RFC 8725 §3.8)",
+        lambda lax: _owner_of(lax) != lax.claims["iss"],
+    ),
+    Strictness(
+        "age", Reason.TOO_OLD, "the policy demands a fresh token", lambda lax: lax.policy.max_age_seconds is not None
+    ),
+    Strictness(
+        "revocation", Reason.REVOKED, "the libraries follow no status list", lambda lax: "status" in lax.claims
+    ),
+    Strictness(
+        "scope demanded",
+        Reason.INSUFFICIENT_SCOPE,
+        "permission is ours to judge",
+        lambda lax: bool(lax.policy.scopes_all or lax.policy.scopes_any),
+    ),
+    Strictness(
+        "role demanded",
+        Reason.INSUFFICIENT_ROLE,
+        "permission is ours to judge",
+        lambda lax: bool(lax.policy.roles_any),
+    ),
+)

@@ -1,0 +1,141 @@
+"""The cache keeps its bounds and forgets what it must; with it, decisions are what they are without it."""
+
+from typing import Any, Final
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.support.vectors import KEY_SETS, POLICIES, Bench, Revoked
+from tests.vectors.generator.material import GOOD, NOW, OTHER, STATUS_LIST, STRANGER
+from verifier.cache import ENTRY_BYTES, CachedDecision, DecisionCache
+from verifier.policies import Rules
+
+_KEYS: Final = st.integers(0, 12).map(lambda number: bytes([number]) * 32)
+_STATUS: Final = {"status_list": {"uri": STATUS_LIST, "idx": 7}}
+
+
+class CacheAgainstDictionary(RuleBasedStateMachine):
+    """A dictionary that never lets anything go is the model: what the cache still has is what the model has."""
+
+    @initialize(entries=st.integers(0, 16), room=st.integers(0, 30))
+    def begin(self, entries: int, room: int) -> None:
+        self.entries, self.size = entries, room * (ENTRY_BYTES + 50)
+        self.cache = DecisionCache(self.entries, self.size)
+        self.model: dict[bytes, CachedDecision] = {}
+
+    @rule(key=_KEYS, answer=st.binary(max_size=200))
+    def put(self, key: bytes, answer: bytes) -> None:
+        decision = CachedDecision(answer, 0, 1, None, 0)
+        self.cache.put(key, decision)
+        self.model[key] = decision
+        if self.entries >= 2 and 2 * (ENTRY_BYTES + len(answer)) <= self.size:
+            assert self.cache.get(key) is decision  # the newest is always there
+
+    @rule(key=_KEYS)
+    def get(self, key: bytes) -> None:
+        assert self.cache.get(key) in (None, self.model.get(key))
+
+    @rule(key=_KEYS)
+    def get_young(self, key: bytes) -> None:
+        assert self.cache.get_young(key) in (None, self.model.get(key))
+
+    @rule(key=_KEYS)
+    def discard(self, key: bytes) -> None:
+        self.cache.discard(key)
+        self.model.pop(key, None)
+        assert self.cache.get(key) is None
+        assert self.cache.get_young(key) is None
+
+    @rule()
+    def clear(self) -> None:
+        self.cache.clear()
+        self.model.clear()
+        assert len(self.cache) == 0
+        assert self.cache.size == 0
+
+    @invariant()
+    def within_bounds(self) -> None:
+        assert 0 <= len(self.cache) <= self.entries
+        held = [*self.cache._young.values(), *self.cache._old.values()]
+        assert self.cache.size == sum(ENTRY_BYTES + len(decision.answer) for decision in held) <= self.size
+
+
+_TOKENS: Final = {
+    "plain": GOOD.token(NOW),
+    "short": GOOD.token(NOW, exp=NOW + 30),
+    "later": GOOD.token(NOW, nbf=NOW + 40),
+    "revocable": GOOD.token(NOW, status=_STATUS, jti="revocable"),
+    "other issuer": OTHER.token(NOW),
+    "stranger": STRANGER.token(NOW),
+    "shared kid": GOOD.token(NOW, {"kid": "shared"}),
+    "scoped": GOOD.token(NOW, scope="invoices:read invoices:write admin", roles=["admin"]),
+    "forged": GOOD.token(NOW)[:-9] + b"AAAAAAAAA",
+}
+_POLICIES: Final = ["default", "two-issuers", "all-scopes", "roles", "fresh", "no-leeway", "anonymous"]
+
+
+class CachedAgainstFresh(RuleBasedStateMachine):
+    """Two deciders see the same; one has a small cache and recalls whole requests, the other decides each anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cached = Bench(now=NOW, cache=DecisionCache(6, 2**16))
+        self.fresh = Bench(now=NOW, cached=False)
+        self.asked: list[tuple[str, str]] = []
+
+    @rule(seconds=st.sampled_from([0.5, 1, 5, 29, 40, 60, 300, 600, -1, -45, -600]))
+    def time_passes_or_the_clock_steps_back(self, seconds: float) -> None:
+        self.cached.now = self.fresh.now = max(NOW - 100, self.cached.now + seconds)
+
+    @rule(name=st.sampled_from(sorted(KEY_SETS)))
+    def the_keys_change(self, name: str) -> None:
+        for bench in (self.cached, self.fresh):
+            bench.decider.replace_keys(KEY_SETS[name])
+
+    @rule(revoked=st.booleans())
+    def a_status_bit_changes(self, *, revoked: bool) -> None:
+        bits = Revoked.of([_STATUS["status_list"]]).bits if revoked else set()
+        self.cached.revoked.bits = self.fresh.revoked.bits = bits
+
+    @rule(audience=st.sampled_from(["gatepass", "billing"]))
+    def the_policies_are_read_again(self, audience: str) -> None:
+        from_now_on: dict[str, Any] = {
+            name: POLICIES["other-audience"] if audience == "billing" and name == "default" else policy
+            for name, policy in POLICIES.items()
+        }
+        for bench in (self.cached, self.fresh):
+            bench.decider.replace_rules(Rules(from_now_on, {}))
+
+    @rule(
+        token=st.sampled_from(sorted(_TOKENS)),
+        policy=st.sampled_from(_POLICIES),
+        scheme=st.sampled_from(["Bearer", "bearer"]),
+    )
+    def someone_asks(self, token: str, policy: str, scheme: str) -> None:
+        self._ask(f"{scheme} ".encode() + _TOKENS[token], policy)
+        self.asked.append((token, policy))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def someone_asks_again(self, data: st.DataObject) -> None:
+        token, policy = data.draw(st.sampled_from(self.asked))
+        self._ask(b"Bearer " + _TOKENS[token], policy)
+
+    def _ask(self, credentials: bytes, policy: str) -> None:
+        target = f"/verify/{policy}".encode()
+        expected = self.fresh.decider.decide(target, credentials)
+        request = b"GET " + target + b" HTTP/1.1\r\nAuthorization: " + credentials + b"\r\n\r\n"
+        recalled = self.cached.decider.recall(request)
+        assert recalled in (None, expected)
+        if recalled is None:
+            answer = self.cached.decider.decide(target, credentials)
+            self.cached.decider.remember(request, answer)
+            assert answer == expected
+
+
+_LONG_RUNS: Final = settings(max_examples=60, stateful_step_count=40)
+TestCacheAgainstDictionary = CacheAgainstDictionary.TestCase
+TestCacheAgainstDictionary.settings = _LONG_RUNS
+TestCachedAgainstFresh = CachedAgainstFresh.TestCase
+TestCachedAgainstFresh.settings = _LONG_RUNS

@@ -1,0 +1,223 @@
+"""Whatever bytes come, one of the four answers goes; and only the untouched token is let through."""
+
+import json
+from base64 import urlsafe_b64decode
+from typing import Any, Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.token_forge import b64url
+from tests.support.vectors import (
+    KEY_SETS,
+    POLICIES,
+    REALM,
+    TOKEN_VECTORS,
+    Bench,
+    fields_of,
+    identity,
+    octets,
+    status_of,
+)
+from tests.vectors.generator.material import GOOD, NOW, having, segments
+from verifier.answers import IDENTITY_HEADERS
+from verifier.verification import Accepted, NothingRevoked, Rejected, verify
+
+TOKEN: Final = GOOD.token(NOW)
+BENCH: Final = Bench(now=NOW)
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+_CREDENTIALS: Final = st.one_of(
+    st.none(),
+    st.binary(max_size=200),
+    st.binary(max_size=200).map(lambda rest: b"Bearer " + rest),
+    st.lists(st.sampled_from([b"Bearer", b"bearer", b" ", b"\t", b",", TOKEN, b".", b"=", b"Basic x", b"\0"])).map(
+        b"".join
+    ),
+    st.sampled_from([b"Bearer " + octets(vector["token"]) for vector in TOKEN_VECTORS[::7]]),
+)
+_TARGETS: Final = st.one_of(
+    st.binary(max_size=60),
+    st.lists(st.sampled_from([b"/", b"verify", b"default", b"anonymous", b"?", b"..", b"%2f", b"#", b"x"])).map(
+        b"".join
+    ),
+)
+
+
+def judged(token: bytes, now: float = NOW, policy: str = "default") -> Accepted | Rejected:
+    return verify(token, keys=KEY_SETS["issuer"], policy=POLICIES[policy], now=now, revocations=NothingRevoked())
+
+
+def assert_well_formed(answer: bytes) -> None:
+    """One of the four answers of contract B, whole and without a body."""
+    fields, status = fields_of(answer), status_of(answer)
+    assert fields["Content-Length"] == "0"
+    assert status in (200, 401, 403, 503)
+    assert (tuple(identity(answer)) == IDENTITY_HEADERS) == (status == 200)
+    assert ("WWW-Authenticate" in fields) >= (status == 401)
+    assert ("Retry-After" in fields) == (status == 503)
+    if status in (401, 403) and "WWW-Authenticate" in fields:
+        assert fields["WWW-Authenticate"].startswith(f'Bearer realm="{REALM}"')
+    assert len(answer) < 3 * 1024
+
+
+@given(target=_TARGETS, credentials=_CREDENTIALS)
+def test_any_bytes_get_one_of_the_four_answers(target: bytes, credentials: bytes | None) -> None:
+    assert_well_formed(BENCH.decider.decide(target, credentials))
+    assert_well_formed(BENCH.decider.decide(b"/verify", credentials))
+
+
+@given(head=st.binary(max_size=80), payload=st.binary(max_size=80), good_head=st.booleans())
+def test_any_signed_bytes_are_refused_and_never_raise(head: bytes, payload: bytes, *, good_head: bool) -> None:
+    """Behind a good signature as well: an issuer may be confused, too."""
+    header = json.dumps(GOOD.header()).encode() if good_head else head
+    assert isinstance(judged(GOOD.sign(header, payload)), Rejected)
+
+
+_JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("aé\0\x7f\r\n \u2028", max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\n", max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+_STRUCTURED: Final = st.dictionaries(
+    st.sampled_from(sorted({*GOOD.claims(NOW), "roles", "nbf", "status", "cnf"})), _JSON
+)
+
+
+@given(header=st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "x"]), _JSON), claims=_STRUCTURED)
+def test_any_json_in_header_and_claims_gets_a_decision(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    token = GOOD.token(NOW, header, **claims)
+    assert_well_formed(BENCH.decider.decide(b"/verify/roles", b"Bearer " + token))
+
+
+def test_every_single_bit_of_a_token_counts() -> None:
+    """Exhaustively: no bit of a valid token may be changed."""
+    assert isinstance(judged(TOKEN), Accepted)
+    for position in range(len(TOKEN)):
+        for bit in range(8):
+            changed = bytearray(TOKEN)
+            changed[position] ^= 1 << bit
+            assert isinstance(judged(bytes(changed)), Rejected), (position, bit)
+
+
+_VALID: Final = st.builds(
+    lambda token_id, roles, header: GOOD.token(NOW, header, jti=token_id, roles=roles),
+    st.text("abc-_~!", min_size=1, max_size=20),
+    st.lists(st.text("ab", min_size=1, max_size=3), max_size=3),
+    st.dictionaries(st.sampled_from(["x", "x5t"]), st.text("ab", max_size=3)),
+)
+
+
+@given(token=_VALID, data=st.data())
+def test_a_changed_byte_is_refused_wherever_it_is(token: bytes, data: st.DataObject) -> None:
+    assert isinstance(judged(token), Accepted)
+    position = data.draw(st.integers(0, len(token) - 1))
+    octet = data.draw(st.integers(0, 255).filter(lambda value: value != token[position]))
+    assert isinstance(judged(token[:position] + bytes([octet]) + token[position + 1 :]), Rejected)
+    assert isinstance(judged(token[:position] + token[position + 1 :]), Rejected)
+    assert isinstance(judged(token[:position] + bytes([octet]) + token[position:]), Rejected)
+
+
+@given(token=_VALID)
+def test_only_the_canonical_spelling_of_a_token_is_accepted(token: bytes) -> None:
+    for position in range(3):
+        for segment in _other_spellings(token.split(b".")[position]):
+            spelling = b".".join([*token.split(b".")[:position], segment, *token.split(b".")[position + 1 :]])
+            assert isinstance(judged(spelling), Rejected)
+            if position < 2:  # signed as it is spelt, so that the spelling alone is at fault
+                assert isinstance(judged(segments(spelling.split(b".")[0], spelling.split(b".")[1])), Rejected)
+
+
+def _other_spellings(segment: bytes) -> list[bytes]:
+    """All that a lax decoder reads as the same octets."""
+    meant = urlsafe_b64decode(segment + b"==")
+    last = [segment[:-1] + bytes([letter]) for letter in _ALPHABET if letter != segment[-1]]
+    same = [spelling for spelling in last if len(segment) % 4 and urlsafe_b64decode(spelling + b"==") == meant]
+    assert len(same) == {0: 0, 2: 15, 3: 3}[len(segment) % 4]
+    padded = [segment + b"=" * count for count in (1, 2)]
+    spaced = [segment + b"\n", b" " + segment, segment[:4] + b"\r\n" + segment[4:], segment + b"\0"]
+    standard = segment.translate(bytes.maketrans(b"-_", b"+/"))
+    return [*same, *padded, *spaced, *([standard] if standard != segment else [])]
+
+
+_VISIBLE: Final = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
+_SCOPE_TOKEN: Final = st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters='"\\'), min_size=1, max_size=99
+)
+_ROLE: Final = st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=","), min_size=1, max_size=99
+)
+
+
+@given(
+    claims=st.fixed_dictionaries(
+        {"sub": _VISIBLE, "client_id": _VISIBLE, "jti": _VISIBLE},
+        optional={
+            "sid": _VISIBLE,
+            "scope": st.lists(_SCOPE_TOKEN, max_size=8).map(" ".join),
+            "roles": st.lists(_ROLE, max_size=8),
+            "exp": st.integers(NOW + 1, 2**53 - 1),
+        },
+    )
+)
+def test_the_identity_headers_read_back_as_exactly_the_claims(claims: dict[str, Any]) -> None:
+    claims = {"sid": ..., "scope": ..., "roles": ..., "exp": NOW + 600, **claims}
+    answer = BENCH.decider.decide(b"/verify", b"Bearer " + GOOD.token(NOW, **claims))
+    assert_well_formed(answer)
+    assert set(fields_of(answer)) == {"Content-Length", *IDENTITY_HEADERS}
+    told = identity(answer)
+    absent = {name: "" for name, value in claims.items() if value is ...}
+    roles = claims["roles"] if claims["roles"] is not ... else []
+    assert told == {
+        "X-Auth-Subject": claims["sub"],
+        "X-Auth-Client": claims["client_id"],
+        "X-Auth-Scope": absent.get("scope", claims["scope"]),
+        "X-Auth-Roles": ",".join(roles),
+        "X-Auth-Session": absent.get("sid", claims["sid"]),
+        "X-Auth-Token": claims["jti"],
+        "X-Auth-Expires": str(claims["exp"]),
+    }
+    assert [role for role in told["X-Auth-Roles"].split(",") if role] == roles
+
+
+def test_the_largest_identity_stays_under_3_kib() -> None:
+    most = having(
+        **dict.fromkeys(("sub", "jti", "client_id", "sid"), "u" * 255),
+        scope="s" * 800,
+        roles=["r" * 9] * 80,
+        exp=2**53 - 1,
+    )
+    answer = BENCH.decider.decide(b"/verify", b"Bearer " + most)
+    assert status_of(answer) == 200
+    assert 2600 < len(answer) < 3 * 1024
+
+
+@given(
+    claim=st.sampled_from(["sub", "jti", "client_id", "sid", "scope", "roles"]),
+    text=st.text(),
+    where=st.integers(0, 9),
+)
+def test_no_claim_can_begin_a_line_of_its_own(claim: str, text: str, where: int) -> None:
+    value: Any = "u"[:where] + text
+    token = GOOD.sign(
+        json.dumps(GOOD.header()).encode(),
+        json.dumps(GOOD.claims(NOW, **{claim: [value] if claim == "roles" else value})).encode(),
+    )
+    answer = BENCH.decider.decide(b"/verify", b"Bearer " + token)
+    assert_well_formed(answer)
+    if status_of(answer) == 200:
+        assert value in identity(answer).values()
+
+
+@given(now=st.floats(NOW - 100, NOW + 1000), leeway=st.sampled_from(["default", "no-leeway", "fresh"]))
+def test_a_token_is_accepted_in_one_unbroken_stretch_of_time(now: float, leeway: str) -> None:
+    decision = judged(GOOD.token(NOW, nbf=NOW + 10), now, leeway)
+    seconds = POLICIES[leeway].leeway_seconds
+    end = NOW + 600 if POLICIES[leeway].max_age_seconds is None else NOW + 60
+    assert isinstance(decision, Accepted) == (NOW + 10 - seconds <= now < end + seconds)
+
+
+def test_a_signature_of_another_length_is_refused() -> None:
+    head = TOKEN.rsplit(b".", 1)[0]
+    for length in [*range(8), 255, 257, 512, 1024]:
+        assert isinstance(judged(head + b"." + b64url(bytes(length))), Rejected)

@@ -1,0 +1,162 @@
+"""Reads `tests/vectors/` into the verifier's own types, and lets a real `Decider` judge them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from shared.jwks import JwksError, parse_jwks
+from verifier.answers import IDENTITY_HEADERS, refused
+from verifier.cache import DecisionCache
+from verifier.decider import Decider
+from verifier.keyset import KeySet
+from verifier.metrics import Name, Pages
+from verifier.policies import Policy, Rules
+from verifier.reasons import Reason
+from verifier.verification import Accepted, Rejected, StatusReference, verify
+
+FOLDER: Final = Path(__file__).parent.parent / "vectors"
+CHECK_FILES: Final = sorted(path.stem for path in FOLDER.glob("[0-9][0-9]-*.json"))
+REALM: Final = "gatepass"
+
+Json = dict[str, Any]
+
+
+def load(name: str) -> Any:
+    """One file of vectors, by its name without `.json`."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="ascii"))
+
+
+def octets(text: str) -> bytes:
+    """The octets that a vector writes as code points U+0000 to U+00FF."""
+    return text.encode("latin-1")
+
+
+def _policy(name: str, written: Json) -> Policy:
+    values: dict[str, Any] = {
+        key: frozenset(value) if isinstance(value, list) else value for key, value in written.items()
+    }
+    return Policy(name=name, **values)
+
+
+def _key_set(published: Json) -> KeySet:
+    usable = {}
+    for issuer, document in published.items():
+        try:
+            usable[issuer] = parse_jwks(json.dumps(document).encode())
+        except JwksError:
+            continue
+    return KeySet.of(usable)
+
+
+POLICIES: Final[Mapping[str, Policy]] = {name: _policy(name, written) for name, written in load("policies").items()}
+KEY_SETS: Final[Mapping[str, KeySet]] = {name: _key_set(published) for name, published in load("key-sets").items()}
+TOKEN_VECTORS: Final[list[Json]] = [
+    {**vector, "id": f"{name}/{vector['id']}", "file": name} for name in CHECK_FILES for vector in load(name)
+]
+
+
+@dataclass
+class Revoked:
+    """The revocations of a vector."""
+
+    bits: set[StatusReference] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, written: Iterable[Json]) -> "Revoked":
+        return cls({StatusReference(bit["uri"], bit["idx"]) for bit in written})
+
+    def is_revoked(self, status: StatusReference) -> bool:
+        return status in self.bits
+
+
+def judge(vector: Json) -> Accepted | Rejected:
+    """`verify` on a token vector."""
+    return verify(
+        octets(vector["token"]),
+        keys=KEY_SETS[vector["key_sets"]],
+        policy=POLICIES[vector["policy"]],
+        now=vector["now"],
+        revocations=Revoked.of(vector.get("revoked", ())),
+    )
+
+
+def identity(answer: bytes) -> dict[str, str]:
+    """The identity headers of an answer."""
+    fields = fields_of(answer)
+    return {name: fields[name] for name in IDENTITY_HEADERS if name in fields}
+
+
+def fields_of(answer: bytes) -> dict[str, str]:
+    """The header fields of a bodiless HTTP/1.1 answer, none of them twice."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    assert (end, body) == (b"\r\n\r\n", b"")
+    lines = [line.split(": ", 1) for line in head.decode("ascii").split("\r\n")[1:]]
+    fields = {line[0]: line[1] for line in lines}
+    assert len(fields) == len(lines)
+    return fields
+
+
+def status_of(answer: bytes) -> int:
+    """The status code of an answer."""
+    version, code, _ = answer.split(b" ", 2)
+    assert version == b"HTTP/1.1"
+    return int(code)
+
+
+class Bench:
+    """A real decider whose clock, keys and revocations are at hand, and whose reasons can be asked for."""
+
+    def __init__(
+        self,
+        policies: Mapping[str, Policy] = POLICIES,
+        *,
+        keys: KeySet = KEY_SETS["issuer"],
+        now: float = 0,
+        cached: bool = True,
+        cache: DecisionCache | None = None,
+    ) -> None:
+        self.now = now
+        self.unknown_keys = 0
+        self.revoked = Revoked()
+        self.pages = Pages(1)
+        self.cache = (DecisionCache(1000, 2**20) if cache is None else cache) if cached else None
+        self.decider = Decider(
+            Rules(policies, {}),
+            realm=REALM,
+            page=self.pages[0],
+            cache=self.cache,
+            revocations=self.revoked,
+            clock=lambda: self.now,
+            on_unknown_key=self._count_unknown_key,
+        )
+        self.decider.replace_keys(keys)
+
+    def _count_unknown_key(self) -> None:
+        self.unknown_keys += 1
+
+    def decisions(self) -> dict[tuple[str, ...], float]:
+        """(policy, outcome, reason) → how often."""
+        numbers = self.pages[0].numbers()
+        return {labels: value for name, labels, value in numbers if name is Name.DECISIONS and value}
+
+    def answer(self, target: bytes, authorization: bytes | None) -> tuple[bytes, str | None]:
+        """The answer, and the reason that was counted for it, None if the request was let through."""
+        before = self.decisions()
+        answer = self.decider.decide(target, authorization)
+        counted = [labels for labels, value in self.decisions().items() if value != before.get(labels, 0)]
+        assert len(counted) == 1
+        ((_, outcome, reason),) = counted
+        return answer, None if outcome == "allowed" else reason
+
+
+def authorization_of(vector: Json) -> bytes | None:
+    """The `Authorization` fields of a request, joined as RFC 9110 §5.3 says."""
+    return b", ".join(octets(value) for value in vector["authorization"]) if vector["authorization"] else None
+
+
+def ready_answer(reason: str, target: bytes) -> bytes:
+    """The refusal that the policy of `target` has ready."""
+    name = target.partition(b"?")[0].split(b"/")[2:3] or [b"default"]
+    return refused(Reason(reason), POLICIES.get(name[0].decode("latin-1")), REALM)

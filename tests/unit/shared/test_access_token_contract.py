@@ -1,0 +1,48 @@
+"""Contract A in words says what the code does."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from shared import access_token
+from shared.strict_json import MAX_DEPTH
+from verifier import verification
+from verifier.explain import CHECKS
+
+CONTRACT: Final = Path(__file__).parents[3] / "specs/001-register-login-verify/contracts/access-token.md"
+ISSUED, _, READ = CONTRACT.read_text(encoding="utf-8").partition("## As it is read")
+
+
+def test_the_checks_are_those_of_the_code_with_their_reasons() -> None:
+    rows = re.findall(r"^\| *(\d*) *\| *(\w*) *\|.*\| ([^|]*) \|$", READ.partition("Leeway is")[0], re.MULTILINE)
+    told: dict[str, set[str]] = {}
+    name = ""
+    for number, check, reasons in rows:
+        name = check or name
+        assert not number or int(number) == len(told) + 1
+        told.setdefault(name, set()).update(re.findall("`([a-z_]+)`", reasons))
+    assert told == {name: {str(reason) for reason in reasons} for name, reasons in CHECKS}
+
+
+def test_the_required_claims_are_those_of_the_code() -> None:
+    required = re.findall(r"^\| (`[^|]*) \|.*\| yes \|$", READ, re.MULTILINE)
+    assert set(re.findall("`([a-z_]+)`", " ".join(required))) == set(access_token.REQUIRED_CLAIMS)
+    always = re.findall(r"^\| (`[^|]*) \| always \|", ISSUED, re.MULTILINE)
+    assert set(re.findall("`([a-z_]+)`", " ".join(always))) == {*access_token.REQUIRED_CLAIMS, "scope"}
+
+
+def test_the_bounds_are_those_of_the_code() -> None:
+    for bound in (access_token.MAX_TOKEN_BYTES, access_token.MAX_HEADER_BYTES, MAX_DEPTH):
+        assert f" {bound}" in READ
+    for bound in (verification.MAX_IDENTIFIER_CHARACTERS, verification.MAX_LIST_CHARACTERS):
+        assert f" {bound} " in READ
+    for bound in (access_token.MAX_LIFETIME_SECONDS, access_token.MIN_KEY_BITS):
+        assert str(bound) in ISSUED
+    assert f"{access_token.MAX_ISSUED_BYTES:,}" in ISSUED
+    assert f"`{access_token.ALGORITHM}`" in ISSUED
+    assert f"`{access_token.TOKEN_TYPE}`" in ISSUED
+
+
+def test_the_refused_header_members_are_those_of_the_code() -> None:
+    told = READ.partition("**Refused in the header**")[2].partition("Other unknown")[0]
+    assert set(re.findall("`([a-z0-9]+)`", told)) == verification._CHANGE_THE_READING

@@ -1,0 +1,68 @@
+"""Key sets are written as RFC 7517 says, named as RFC 7638 says, and refused without quoting them."""
+
+import json
+from base64 import urlsafe_b64decode
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+
+from shared.jwks import MAX_DOCUMENT_BYTES, JwksError, format_jwks, parse_jwks, thumbprint, to_jwk
+from tests.vectors.generator.material import GOOD, PRIVATE, public, rsa_key
+
+# RFC 7638 §3.1
+_RFC_N = (
+    "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn6"
+    "4tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n9"
+    "1CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+)
+
+
+def test_the_thumbprint_is_the_one_of_the_rfc() -> None:
+    n = int.from_bytes(urlsafe_b64decode(_RFC_N + "=="), "big")
+    assert thumbprint(RSAPublicNumbers(65537, n).public_key()) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+
+def test_what_is_written_is_read_back_and_is_public() -> None:
+    keys = [rsa_key(name).public_key() for name in ("issuer", "other")]
+    written = format_jwks(keys)
+    assert {kid: key.rsa for kid, key in parse_jwks(written).keys.items()} == {thumbprint(key): key for key in keys}
+    assert all(set(jwk) == {"kty", "n", "e", "kid", "use", "alg"} for jwk in json.loads(written)["keys"])
+    assert to_jwk(keys[0])["kid"] == GOOD.kid
+
+
+def test_what_was_passed_over_is_counted_by_cause() -> None:
+    document = {
+        "keys": [
+            public("issuer"),
+            public("p-256", kid="a"),
+            public("ed25519", kid="b"),
+            public("stranger", use="enc"),
+        ]
+    }
+    assert parse_jwks(json.dumps(document).encode()).skipped == {"not an RSA key": 2, "not for signatures": 1}
+
+
+def test_a_document_without_a_usable_key_says_why() -> None:
+    document = json.dumps({"keys": [public("p-256", kid="a"), public("short-1024")]}).encode()
+    with pytest.raises(JwksError, match=r"no usable RS256 key \(1 not an RSA key, 1 modulus not odd or not of 2048"):
+        parse_jwks(document)
+
+
+def test_the_size_of_a_document_is_bounded_to_the_byte() -> None:
+    document = format_jwks([GOOD.key.public_key()])
+    assert parse_jwks(document.ljust(MAX_DOCUMENT_BYTES)).keys
+    with pytest.raises(JwksError, match="larger than"):
+        parse_jwks(document.ljust(MAX_DOCUMENT_BYTES + 1))
+
+
+def test_a_refusal_never_quotes_the_key_that_was_leaked() -> None:
+    document = json.dumps({"keys": [{**public("issuer"), "d": PRIVATE["issuer"]["d"]}]}).encode()
+    with pytest.raises(JwksError) as refused:
+        parse_jwks(document)
+    assert PRIVATE["issuer"]["d"] not in str(refused.value)
+    assert "private or symmetric" in str(refused.value)
+
+
+def test_a_document_of_two_readings_says_which() -> None:
+    with pytest.raises(JwksError, match="duplicate member"):
+        parse_jwks(b'{"keys":[],"keys":[]}')

@@ -1,0 +1,73 @@
+"""Settings are read together; secrets come by file; faults are named and values are not."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import Field, SecretStr
+
+from shared.settings import Settings, SettingsError
+
+
+class ExampleSettings(Settings):
+    PREFIX: ClassVar[str] = "EXAMPLE_"
+
+    number: int = Field(1, ge=0, le=9)
+    name: str = Field("x", pattern="^[a-z]+$")
+    password: SecretStr | None = None
+    url: SecretStr = SecretStr("")
+
+
+def read(**settings: str) -> ExampleSettings:
+    return ExampleSettings.from_environment({f"EXAMPLE_{name}": value for name, value in settings.items()})
+
+
+def faults(**settings: str) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        read(**settings)
+    return refused.value.faults
+
+
+def test_only_variables_with_our_prefix_are_looked_at() -> None:
+    assert ExampleSettings.from_environment({"NUMBER": "9", "OTHER_NUMBER": "x", "EXAMPLE": "x"}).number == 1
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert read(NUMBER="", UNKNOWN="").number == 1
+
+
+def test_a_variable_that_names_no_setting_is_a_fault() -> None:
+    assert faults(NUMBR="1") == ["EXAMPLE_NUMBR: no such setting"]
+    assert faults(number="1") == ["EXAMPLE_number: no such setting"]
+    assert faults(NAME_FILE="/x") == ["EXAMPLE_NAME_FILE: no such setting"]  # not a secret, so not by file
+
+
+def test_every_fault_is_told_and_no_value_is_quoted() -> None:
+    told = faults(NUMBER="hunter2", NAME="HUNTER2", HUNTER="hunter2")
+    assert [fault.split(":")[0] for fault in told] == ["EXAMPLE_HUNTER", "EXAMPLE_NUMBER", "EXAMPLE_NAME"]
+    assert "hunter2" not in "\n".join(told).lower().replace("example_hunter", "")
+
+
+def test_a_secret_comes_by_file_without_its_last_line_feed(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("hunter2\n")
+    settings = read(URL_FILE=str(file))
+    assert settings.url.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings)
+
+
+def test_a_secret_given_twice_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("hunter2")
+    assert faults(URL="hunter3", URL_FILE=str(file)) == ["EXAMPLE_URL_FILE: set this or EXAMPLE_URL, not both"]
+
+
+def test_a_secret_that_can_not_be_read_is_a_fault(tmp_path: Path) -> None:
+    assert faults(URL_FILE=str(tmp_path / "none")) == ["EXAMPLE_URL_FILE: cannot be read (FileNotFoundError)"]
+    (tmp_path / "binary").write_bytes(b"\xff")
+    assert faults(URL_FILE=str(tmp_path / "binary")) == ["EXAMPLE_URL_FILE: cannot be read (UnicodeDecodeError)"]
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        read().number = 2

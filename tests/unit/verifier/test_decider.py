@@ -1,0 +1,164 @@
+"""What the decider owes beside the decision: it fails closed, asks for keys, counts, and keeps within its cache."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, STRANGER
+from verifier.cache import DecisionCache
+from verifier.policies import Rules
+from verifier.verification import StatusReference
+
+BEARER = b"Bearer " + GOOD.token(NOW)
+
+
+class Broken:
+    """Revocations that can't be asked."""
+
+    def is_revoked(self, status: StatusReference) -> bool:
+        raise RuntimeError(status.uri)
+
+
+def test_an_error_of_our_own_lets_nobody_through_and_is_logged_without_the_token() -> None:
+    bench = Bench(now=NOW)
+    bench.decider._revocations = Broken()
+    token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
+    with capture_logs() as lines:
+        assert status_of(bench.decider.decide(b"/verify", b"Bearer " + token)) == 503
+    assert [line["event"] for line in lines] == ["decision_failed", "refused"]
+    assert token.decode() not in repr([{**line, "exc_info": None} for line in lines])
+
+
+def test_an_error_of_our_own_lets_nobody_through_who_was_let_through_before() -> None:
+    bench = Bench(now=NOW)
+    token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
+    assert status_of(bench.decider.decide(b"/verify", b"Bearer " + token)) == 200
+    bench.decider._revocations = Broken()
+    with capture_logs():
+        assert status_of(bench.decider.decide(b"/verify", b"Bearer " + token)) == 503
+
+
+def test_an_unknown_key_is_asked_for_and_a_bad_signature_is_not() -> None:
+    bench = Bench(now=NOW)
+    bench.decider.decide(b"/verify", b"Bearer " + STRANGER.token(NOW, {"kid": GOOD.kid}))
+    assert bench.unknown_keys == 0
+    bench.decider.decide(b"/verify", b"Bearer " + STRANGER.token(NOW))
+    assert bench.unknown_keys == 1
+    bench.decider.replace_keys(KEY_SETS["none"])
+    bench.decider.decide(b"/verify", BEARER)
+    assert bench.unknown_keys == 2
+
+
+def test_decisions_are_counted_by_policy_and_reason() -> None:
+    bench = Bench(now=NOW)
+    for target, credentials in ((b"/verify", BEARER), (b"/verify", BEARER), (b"/verify", None), (b"/x", BEARER)):
+        bench.decider.decide(target, credentials)
+    bench.decider.decide(b"/verify/anonymous", None)
+    bench.decider.replace_keys(KEY_SETS["none"])
+    bench.decider.decide(b"/verify", BEARER)
+    assert bench.decisions() == {
+        ("default", "allowed", "verified"): 1,
+        ("default", "allowed", "cached"): 1,
+        ("default", "refused", "missing_token"): 1,
+        ("", "refused", "unknown_policy"): 1,
+        ("anonymous", "allowed", "anonymous"): 1,
+        ("default", "undecidable", "undecidable"): 1,
+    }
+
+
+def test_only_acceptances_are_remembered_so_that_no_flood_of_bad_tokens_fills_the_cache() -> None:
+    bench = Bench(now=NOW)
+    for number in range(50):
+        bench.decider.decide(b"/verify", BEARER + str(number).encode())
+        bench.decider.decide(b"/verify", b"Basic %d" % number)
+    assert bench.cache is not None
+    assert len(bench.cache) == 0
+    bench.decider.decide(b"/verify", BEARER)
+    assert len(bench.cache) == 1
+
+
+def test_the_cache_holds_no_token() -> None:
+    bench = Bench(now=NOW)
+    bench.decider.decide(b"/verify", BEARER)
+    assert bench.cache is not None
+    held = repr(vars(bench.cache))
+    assert not any(segment.decode() in held for segment in BEARER[7:].split(b"."))
+
+
+def test_new_rules_count_from_the_next_request_on() -> None:
+    bench = Bench(now=NOW)
+    assert status_of(bench.decider.decide(b"/verify", BEARER)) == 200
+    bench.decider.replace_rules(Rules({"default": POLICIES["other-audience"]}, {}))
+    assert status_of(bench.decider.decide(b"/verify", BEARER)) == 401
+    assert status_of(bench.decider.decide(b"/verify/anonymous", None)) == 403
+
+
+def test_a_revoked_token_is_refused_at_its_next_use() -> None:
+    bench = Bench(now=NOW)
+    reference = {"uri": STATUS_LIST, "idx": 9}
+    credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": reference})
+    assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
+    bench.revoked.bits = {StatusReference(STATUS_LIST, 9)}
+    answer, reason = bench.answer(b"/verify", credentials)
+    assert (status_of(answer), reason) == (401, "revoked")
+
+
+def test_a_request_that_was_recalled_dies_with_its_key_its_time_and_its_policies() -> None:
+    def asked() -> Bench:
+        bench = Bench(now=NOW)
+        bench.decider.decide(b"/verify", BEARER)
+        answer = bench.decider.decide(b"/verify", BEARER)
+        bench.decider.remember(b"whole request", answer)
+        assert bench.decider.recall(b"whole request") == answer
+        return bench
+
+    assert asked().decider.recall(b"another request") is None
+    bench = asked()
+    bench.now = NOW + 605
+    assert bench.decider.recall(b"whole request") is None
+    bench = asked()
+    bench.decider.replace_keys(KEY_SETS["rotated"])
+    assert bench.decider.recall(b"whole request") is None
+    bench = asked()
+    bench.decider.replace_rules(Rules(POLICIES, {}))
+    assert bench.decider.recall(b"whole request") is None
+
+
+def test_a_request_that_was_recalled_is_not_when_its_token_is_revoked() -> None:
+    bench = Bench(now=NOW)
+    credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
+    bench.decider.decide(b"/verify", credentials)
+    answer = bench.decider.decide(b"/verify", credentials)
+    bench.decider.remember(b"whole request", answer)
+    bench.revoked.bits = {StatusReference(STATUS_LIST, 8)}
+    assert bench.decider.recall(b"whole request") == answer
+    bench.revoked.bits = {StatusReference(STATUS_LIST, 9)}
+    assert bench.decider.recall(b"whole request") is None
+
+
+def test_a_decision_that_was_forgotten_is_not_remembered_for_its_request() -> None:
+    bench = Bench(now=NOW)
+    bench.decider.decide(b"/verify", BEARER)
+    answer = bench.decider.decide(b"/verify", BEARER)
+    bench.decider.replace_keys(KEY_SETS["rotated"])
+    bench.decider.remember(b"whole request", answer)
+    assert bench.decider.recall(b"whole request") is None
+
+
+def test_a_refusal_is_never_recalled() -> None:
+    bench = Bench(now=NOW)
+    for _ in range(2):
+        bench.decider.decide(b"/verify", BEARER)
+    refusal = bench.decider.decide(b"/verify", b"Bearer x")
+    bench.decider.remember(b"bad request", refusal)
+    assert bench.decider.recall(b"bad request") is None
+
+
+@pytest.mark.parametrize("entries", [0, 1, 2, 3])
+def test_a_tiny_cache_still_decides(entries: int) -> None:
+    bench = Bench(now=NOW, cache=DecisionCache(entries, 2**16))
+    tokens = [b"Bearer " + GOOD.token(NOW, jti=f"t{number}") for number in range(3)]
+    for credentials in tokens * 3:
+        assert identity(bench.decider.decide(b"/verify", credentials))["X-Auth-Subject"]
+    assert bench.cache is not None
+    assert len(bench.cache) <= entries

@@ -1,0 +1,61 @@
+"""`explain` tells every check and its outcome, and never the token."""
+
+import inspect
+import re
+
+import pytest
+
+from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, octets
+from tests.vectors.generator.material import GOOD, NOW
+from verifier import verification
+from verifier.explain import CHECKS, explain
+from verifier.reasons import Reason
+
+NOT_OF_A_TOKEN = {Reason.MISSING_TOKEN, Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_POLICY}
+
+
+def told(token: bytes, policy: str = "default", key_sets: str = "issuer") -> tuple[list[str], bool]:
+    return explain(token, keys=KEY_SETS[key_sets], policy=POLICIES[policy], now=NOW)
+
+
+def test_the_table_of_checks_is_the_numbered_list_of_verification() -> None:
+    numbered = re.findall(r"^ ?(\d+)\. (\w+) ", verification.__doc__ or "", re.MULTILINE)
+    assert numbered == [(str(number), name) for number, (name, _) in enumerate(CHECKS, 1)]
+
+
+def test_the_code_of_verify_follows_the_numbered_list() -> None:
+    steps = re.findall(r"^    # (\d+) (\w+)", inspect.getsource(verification.verify), re.MULTILINE)
+    assert [name for _, name in steps] == [name for name, _ in CHECKS]
+    assert [int(number) for number, _ in steps] == list(range(1, len(CHECKS) + 1))
+
+
+def test_every_reason_belongs_to_exactly_one_check() -> None:
+    reasons = [reason for _, of_check in CHECKS for reason in of_check]
+    assert len(reasons) == len(set(reasons))
+    assert set(reasons) == set(Reason) - NOT_OF_A_TOKEN
+
+
+def test_an_accepted_token_passes_every_check() -> None:
+    lines, accepted = told(GOOD.token(NOW))
+    assert accepted
+    assert [line.split()[-1] for line in lines[:-1]] == ["passed"] * len(CHECKS)
+    assert lines[-1] == "accepted by policy default"
+
+
+def test_a_refused_token_fails_one_check_and_does_not_reach_the_rest() -> None:
+    lines, accepted = told(GOOD.token(NOW, aud="billing"))
+    assert not accepted
+    assert lines[9] == "10. issuer      passed"
+    assert lines[10] == "11. audience    FAILED: wrong_audience"
+    assert {line.split(maxsplit=2)[2] for line in lines[11:-1]} == {"not reached"}
+    assert lines[-1] == "refused: wrong_audience by policy default"
+
+
+@pytest.mark.parametrize("name", sorted({vector["file"] for vector in TOKEN_VECTORS}))
+def test_nothing_of_the_token_is_told(name: str) -> None:
+    for vector in TOKEN_VECTORS:
+        if vector["file"] == name:
+            lines, _ = told(octets(vector["token"]), vector["policy"], vector["key_sets"])
+            text = "\n".join(lines)
+            assert not any(segment and segment in text for segment in vector["token"].split(".") if len(segment) > 4)
+            assert "7b7f6f3e" not in text

@@ -1,0 +1,92 @@
+"""Safe defaults; every fault is named by its variable, and no value is quoted."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.settings import SettingsError
+from verifier.policies import PolicyError
+from verifier.settings import VerifierSettings
+
+ISSUER = {"ISSUER": "https://issuer.example", "JWKS_URL": "https://issuer.example/jwks.json"}
+
+
+def read(**settings: str) -> VerifierSettings:
+    return VerifierSettings.from_environment({f"VERIFIER_{name}": value for name, value in settings.items()})
+
+
+def test_the_defaults_listen_on_loopback_and_forgive_five_seconds() -> None:
+    settings = read(**ISSUER)
+    assert (settings.host, settings.port) == ("127.0.0.1", 8001)
+    assert (settings.admin_host, settings.admin_port) == ("127.0.0.1", 9001)
+    assert (settings.audience, settings.leeway_seconds, settings.workers) == ("gatepass", 5, 1)
+    assert not settings.jwks_allow_http
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUDIENSE", "gatepass"),
+        ("PORT", "65536"),
+        ("PORT", "tcp://10.0.0.1:8001"),
+        ("ADMIN_PORT", "-1"),
+        ("UDS_MODE", "0999"),
+        ("UDS_MODE", "rw"),
+        ("WORKERS", "0"),
+        ("WORKERS", "65"),
+        ("WORKERS", "many"),
+        ("AUDIENCE", "a" * 513),
+        ("JWKS_MAX_STALE_SECONDS", "59"),
+        ("LEEWAY_SECONDS", "61"),
+        ("LEEWAY_SECONDS", "-1"),
+        ("LEEWAY_SECONDS", "5.5"),
+        ("REALM", 'a"b'),
+        ("REALM", "a\\b"),
+        ("REALM", "a\nb"),
+        ("REALM", "a" * 65),
+        ("CACHE_ENTRIES", "-1"),
+        ("CACHE_BYTES", "65535"),
+        ("MAX_CONNECTIONS", "0"),
+        ("DRAIN_SECONDS", "301"),
+        ("LOG_LEVEL", "loud"),
+        ("JWKS_FILE", "/keys/jwks.json"),
+    ],
+)
+def test_a_fault_names_its_variable(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(**{**ISSUER, name: value})
+    assert len(refused.value.faults) == 1
+    assert f"VERIFIER_{name}" in refused.value.faults[0]
+    assert len(value) < 3 or value not in refused.value.faults[0].replace(f"VERIFIER_{name}", "")
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(**ISSUER, PORT="x", WORKERS="0", REALM='"')
+    assert len(refused.value.faults) == 3
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"ISSUER": "i"}, {"JWKS_FILE": "f"}, {"JWKS_URL": "u"}, {"ISSUER": "i", "JWKS_FILE": ""}]
+)
+def test_an_issuer_goes_with_its_key_set(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="VERIFIER_ISSUER"):
+        read(**given)
+
+
+def test_a_policy_file_may_name_the_issuers_alone(tmp_path: Path) -> None:
+    file = tmp_path / "policies.toml"
+    file.write_text("[issuers.i]\njwks_file = 'f'\n[policies.admin]\nroles_any = ['admin']")
+    settings = read(POLICIES_FILE=str(file), LEEWAY_SECONDS="9")
+    rules = settings.read_rules()
+    assert set(rules.sources) == {"i"}
+    assert rules.policies["admin"].leeway_seconds == 9
+
+
+def test_a_policy_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    settings = read(**ISSUER, POLICIES_FILE=str(tmp_path / "policies.toml"))
+    with pytest.raises(PolicyError, match=r"policies\.toml: cannot be read \(FileNotFoundError\)"):
+        settings.read_rules()
+    (tmp_path / "policies.toml").write_bytes(b"\xff")
+    with pytest.raises(PolicyError, match="UnicodeDecodeError"):
+        settings.read_rules()
