@@ -14,10 +14,17 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "gatepass_issuer_http_requests", "Requests answered.", ("route", "method", "status"), registry=self.registry
+            "gatepass_issuer_http_requests",
+            "Requests answered.",
+            ("route", "method", "status"),
+            registry=self.registry,
         )
         self.request_seconds = Histogram(
-            "gatepass_issuer_http_request_seconds", "Time to answer.", ("route",), buckets=_SECONDS, registry=self.registry
+            "gatepass_issuer_http_request_seconds",
+            "Time to answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.registrations = Counter("gatepass_issuer_registrations", "Accounts created.", registry=self.registry)
         self.logins = Counter("gatepass_issuer_logins", "Logins judged.", ("outcome",), registry=self.registry)
@@ -27,7 +34,9 @@ class Metrics:
         self.hash_wait_seconds = Histogram(
             "gatepass_issuer_hash_wait_seconds", "Wait for a hash to begin.", buckets=_SECONDS, registry=self.registry
         )
-        self.hash_refusals = Counter("gatepass_issuer_hash_refusals", "Hashes refused by admission.", registry=self.registry)
+        self.hash_refusals = Counter(
+            "gatepass_issuer_hash_refusals", "Hashes refused by admission.", registry=self.registry
+        )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
         )
