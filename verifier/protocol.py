@@ -84,9 +84,10 @@ class Front:
 
     def flush(self) -> None:
         """Write what is not written yet."""
-        unsent, self._unsent = self._unsent, []
-        for transport, answer in unsent:
-            transport.write(answer)
+        if unsent := self._unsent:
+            self._unsent = []
+            for transport, answer in unsent:
+                transport.write(answer)
 
     def tick(self) -> None:
         """A second has passed: close what has had its time. Called once a second."""
@@ -95,13 +96,19 @@ class Front:
             connection.expire(self.now)
 
 
+class _MalformedError(Exception):
+    """Raised to the parser, which stops at it: no request, though the parser would let it pass."""
+
+
 class Connection(asyncio.Protocol):
     """One connection of a gateway."""
 
     __slots__ = (
         "_authorization",
         "_decide",
+        "_framed",
         "_front",
+        "_hosts",
         "_option",
         "_out",
         "_parser",
@@ -127,6 +134,8 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._authorization: bytes | None = None
         self._option: bytes | None = None
+        self._hosts = 0
+        self._framed = False
         self._out: list[bytes] = []
         self._write_paused = False
 
@@ -147,6 +156,7 @@ class Connection(asyncio.Protocol):
         begins = self._phase == _IDLE
         if begins and (answer := self._recall(data)) is not None:
             self._since = self._front.now
+            self._front.flush()
             self._transport.write(answer)
             return
         if len(data) <= _SLICE_BYTES:
@@ -155,9 +165,14 @@ class Connection(asyncio.Protocol):
             for start in range(0, len(data), _SLICE_BYTES):
                 self._feed(data[start : start + _SLICE_BYTES])
         if out := self._out:
-            self._front.send(self._transport, out[0] if len(out) == 1 else b"".join(out))
-            if begins and self._phase == _IDLE and len(out) == 1:
-                self._remember(data, out[0])
+            if len(out) == 1:
+                self._front.send(self._transport, out[0])
+                if begins and self._phase == _IDLE:
+                    self._remember(data, out[0])
+            else:
+                # At once, so that a client that does not read its answers is not read from for long.
+                self._front.flush()
+                self._transport.write(b"".join(out))
             out.clear()
 
     def eof_received(self) -> bool:
@@ -198,10 +213,13 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Parser: the first byte of a request."""
+        if self._phase == _CLOSING:
+            return
         self._phase = _HEAD
         self._since = self._front.now
         self._target = b""
-        self._authorization = None
+        self._authorization = self._option = None
+        self._hosts, self._framed = 0, False
 
     def on_url(self, url: bytes) -> None:
         """Parser: the request target, or a part of it."""
@@ -209,32 +227,57 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser: a header field; or a trailer field, which is none (RFC 9110 §6.5.1)."""
-        length = len(name)
-        if length == 13:  # noqa: PLR2004 - its length spares most fields the comparison
-            if self._phase == _HEAD and name.lower() == b"authorization":
+        if self._phase != _HEAD:
+            return
+        match len(name):  # which spares most fields the comparison
+            case 4 if name.lower() == b"host":
+                self._hosts += 1
+            case 6 if name.lower() == b"expect":
+                # After our final answer the client may or may not send the body: only closing is unambiguous.
+                self._option = b"close"
+            case 10 if name.lower() == b"connection":
+                if self._parser.get_http_version() != "1.1":
+                    self._option = self._option or b"keep-alive"
+            case 13 if name.lower() == b"authorization":
                 # Two fields are one list (RFC 9110 §5.3), which no bearer token is.
                 self._authorization = value if self._authorization is None else self._authorization + b", " + value
-        elif length == 10:  # noqa: PLR2004
-            if name.lower() == b"connection" and self._parser.get_http_version() == "1.0":
-                self._option = b"keep-alive"
-        elif length == 6 and name.lower() == b"expect":  # noqa: PLR2004
-            # After our final answer the client may or may not send the body: only closing is unambiguous.
-            self._option = b"close"
+            case 14 if name.lower() == b"content-length":
+                self._framed = True
+            case 17 if name.lower() == b"transfer-encoding":
+                # RFC 9112 §6.1, §6.3: an unknown coding leaves the end of the body in doubt.
+                if self._framed or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                    raise _MalformedError
+                self._framed = True
+            case _:
+                pass
 
     def on_headers_complete(self) -> None:
         """Parser: the head is complete. This is where a request is answered."""
         if self._phase != _HEAD:
             return
+        closes = not self._parser.should_keep_alive() or self._front.draining
+        if self._hosts != 1 or closes or self._option:
+            self._check_version()
+        if self._parser.should_upgrade():
+            if self._parser.get_method() == b"CONNECT":
+                raise _MalformedError
+            # The parser takes what follows for another protocol, and not for the body of this request.
+            closes = closes or self._framed
         self._phase = _BODY
         self._pending_bytes = 0
         answer = self._decide(self._target, self._authorization)
-        if not self._parser.should_keep_alive() or self._option == b"close" or self._front.draining:
+        if closes or self._option == b"close":
             self._close_with(_with_connection(answer, b"close"))
         elif self._option is not None:
             self._out.append(_with_connection(answer, self._option))
-            self._option = None
         else:
             self._out.append(answer)
+
+    def _check_version(self) -> None:
+        """RFC 9112 §3.2: one Host, which HTTP/1.0 may leave out. The parser would also pass 0.9 and 2.0."""
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1") or (self._hosts != 1 and (self._hosts or version == "1.1")):
+            raise _MalformedError
 
     def on_message_complete(self) -> None:
         """Parser: the body has ended as well, if there was one."""

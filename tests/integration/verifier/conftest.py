@@ -1,0 +1,40 @@
+"""A verifier that the tests of a module share, and folders for those that start their own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, running_verifier
+
+POLICIES = """\
+[policies.default]
+[policies.admin]
+scopes_all = ["admin"]
+[policies.reader]
+scopes_any = ["read", "write"]
+[policies.operator]
+roles_any = ["operator", "owner"]
+[policies.open]
+anonymous = true
+"""
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[VerifierProcess]:
+    with running_verifier(policies=POLICIES) as process:
+        yield process
+        assert process.process.poll() is None, process.log()
+        assert "Traceback" not in process.log()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> VerifierFolder:
+    return VerifierFolder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reloading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VerifierProcess]:
+    """One whose policy file the tests of a module spoil in turn."""
+    with VerifierFolder(tmp_path_factory.mktemp("reloading")).running(policies="[policies.gate]") as process:
+        yield process

@@ -1,0 +1,195 @@
+"""What operators see: health, readiness, numbers that add up, and logs that keep secrets."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.token_forge import Forge
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, running_verifier
+
+_POLICIES = '[policies.default]\n[policies.admin]\nscopes_all = ["admin"]\n[policies.open]\nanonymous = true'
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[VerifierProcess]:
+    with running_verifier(policies=_POLICIES, WORKERS=3) as process:
+        yield process
+
+
+def _ask_on_many_connections(verifier: VerifierProcess, rounds: int) -> int:
+    """Six kinds of request, each `rounds` times, over 30 connections; how many of each."""
+    token, bad = bearer(verifier.token()), bearer(Forge.another().token(time.time(), {"kid": verifier.forge.kid}))
+    kinds = [
+        request("/verify", token),
+        request("/verify"),
+        request("/verify", bad),
+        request("/verify/admin", token),
+        request("/verify/open"),
+        request("/verify/nowhere", token),
+    ]
+    with ExitStack() as stack:
+        wires = [stack.enter_context(verifier.connect()) for _ in range(30)]
+        for _ in range(rounds):
+            for kind in kinds:
+                random.choice(wires).ask(kind)
+    return rounds
+
+
+def _counts(verifier: VerifierProcess) -> dict[str, float]:
+    metric = verifier.metric
+    return {
+        "allowed": metric("decisions_total", policy="default", outcome="allowed"),
+        "missing": metric("decisions_total", policy="default", outcome="refused", reason="missing_token"),
+        "bad": metric("decisions_total", policy="default", outcome="refused", reason="bad_signature"),
+        "scope": metric("decisions_total", policy="admin", outcome="refused", reason="insufficient_scope"),
+        "anonymous": metric("decisions_total", policy="open", outcome="allowed", reason="anonymous"),
+        "unknown": metric("decisions_total", policy="", outcome="refused", reason="unknown_policy"),
+    }
+
+
+def test_the_numbers_of_all_workers_add_up_also_after_one_was_killed(three: VerifierProcess) -> None:
+    asked = _ask_on_many_connections(three, 50)
+    assert set(_counts(three).values()) == {asked}
+    assert three.metric("decisions_total") == 6 * asked
+    for _ in range(2):
+        victim = three.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda victim=victim: len(set(three.workers()) - {victim}) == 3, "it is replaced")  # type: ignore[misc]
+        assert set(_counts(three).values()) == {asked}
+        asked += _ask_on_many_connections(three, 30)
+        assert set(_counts(three).values()) == {asked}
+    assert three.metric("decisions_total") == 6 * asked
+    hits = three.metric("decisions_total", reason="cached")
+    assert three.metric("cache_hits_total") == hits
+    # Neither what came from the cache nor what named no policy took time to decide.
+    wait_until(lambda: three.metric("jwks_keys") == 1, "every worker has the key")
+    assert three.metric("decision_seconds_count") <= three.metric("decisions_total") - hits
+
+
+def test_failures_keep_their_names_when_a_worker_is_replaced(folder: VerifierFolder) -> None:
+    with folder.running(policies=_POLICIES) as verifier:
+        verifier.ask("/verify/nowhere")
+        folder.jwks.write_bytes(b"garbage")
+        wait_until(lambda: verifier.metric("jwks_failures_total", cause="refused") > 0, "the failure is counted")
+        folder.publish()
+        wait_until(lambda: len(verifier.events("jwks_taken")) > 1, "the key set is taken again")
+        failures, keys = verifier.metric("jwks_failures_total", cause="refused"), verifier.metric("jwks_keys")
+        # The successor finds other things in another order.
+        folder.jwks.unlink()
+        os.kill(verifier.worker(), signal.SIGKILL)
+        wait_until(lambda: verifier.metric("jwks_failures_total", cause="unreadable") > 0, "the successor has looked")
+        assert verifier.metric("jwks_failures_total", cause="refused") == failures
+        assert verifier.metric("decisions_total", reason="unknown_policy") == 1
+        assert keys == 1
+
+
+def test_metrics_are_what_prometheus_reads(three: VerifierProcess) -> None:
+    _ask_on_many_connections(three, 1)
+    answer = three.admin("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert all(name.startswith("gatepass_verifier_") for name in families)
+    assert all(family.documentation for family in families.values())
+    histogram = families["gatepass_verifier_decision_seconds"]
+    buckets = [sample.value for sample in histogram.samples if sample.name.endswith("_bucket")]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == next(sample.value for sample in histogram.samples if sample.name.endswith("_count"))
+    assert buckets[-1] > 0
+    refreshed = families["gatepass_verifier_jwks_refreshed_timestamp_seconds"].samples
+    assert [sample.labels for sample in refreshed] == [{"issuer": three.forge.issuer}]
+    assert 0 <= time.time() - refreshed[0].value < 30
+
+
+def test_connections_and_cache_are_gauged(three: VerifierProcess) -> None:
+    with three.connect() as one, three.connect() as other:
+        for wire in (one, other):
+            wire.ask(request("/verify", bearer(three.token())))
+        wait_until(lambda: three.metric("connections") == 2, "two connections are seen")
+        assert three.metric("cache_entries") >= 1
+        assert three.metric("cache_bytes") > 0
+    wait_until(lambda: three.metric("connections") == 0, "they are gone")
+
+
+def test_health_is_told_on_the_admin_listener_alone(three: VerifierProcess) -> None:
+    assert [three.admin(path).status_code for path in ("/healthz", "/readyz", "/metrics", "/", "/verify")] == [
+        *(200, 200, 200),
+        *(404, 404),
+    ]
+    assert [three.admin("/healthz", method).status_code for method in ("HEAD", "POST", "DELETE")] == [200, 405, 405]
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert three.ask(path, token=three.token()).status == 403
+
+
+def test_hostile_requests_leave_the_admin_listener_alive(three: VerifierProcess) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{three.admin_port}") as client:
+        for path in ("/metrics/../healthz", "/%2e%2e", "//metrics", "/" + "x" * 5000, "/metrics?" + "x" * 5000):
+            assert client.get(path).status_code in (200, 404)
+        assert client.get("/metrics", headers={"Accept": "application/openmetrics-text"}).status_code == 200
+        assert client.get("/healthz").status_code == 200
+
+
+def test_refusals_are_logged_but_not_without_end(folder: VerifierFolder) -> None:
+    with folder.running() as verifier, verifier.connect() as wire:
+        started = time.monotonic()
+        for _ in range(1000):
+            wire.ask(request())
+        took = time.monotonic() - started
+        lines = len(verifier.events("refused"))
+        assert 50 <= lines <= 50 + 10 * took + 1
+        wait_until(lambda: verifier.metric("suppressed_log_lines_total") == 1000 - lines, "the rest is counted")
+
+
+def test_no_part_of_a_token_is_ever_in_the_log(folder: VerifierFolder) -> None:
+    with folder.running(policies=_POLICIES, LOG_LEVEL="debug") as verifier:
+        good, now = verifier.token(), time.time()
+        tokens = [
+            good,
+            good[:-5],
+            good + b"AAAA",
+            good + b"=",
+            verifier.token(exp=1),
+            verifier.token(aud="other"),
+            verifier.token(sub="very-secret-subject", iss="https://other.example"),
+            Forge.another().token(now),
+            Forge.another().token(now, {"kid": verifier.forge.kid}),
+            b"not.a.token-but-a-secret-word",
+            b"x" * 9000,
+        ]
+        for token in tokens:
+            assert verifier.ask(token=token).status in (200, 401)
+            verifier.ask("/verify/admin", token=token)
+            verifier.ask("/verify", "Authorization: " + token.decode())
+            verifier.ask("/verify", f"Authorization: Bearer {token.decode()} {token.decode()}")
+            verifier.ask("/verify?access_token=" + token.decode()[:1000])
+        verifier.stop()
+        log = verifier.log()
+    for token in tokens:
+        for part in token.decode().split("."):
+            assert part[:24] not in log or len(part) < 3
+    assert "very-secret-subject" not in log
+    assert "secret-word" not in log
+    refused = verifier.events("refused")
+    assert refused
+    assert all(set(line) >= {"policy", "reason", "fingerprint", "timestamp", "process"} for line in refused)
+
+
+def test_one_token_has_one_fingerprint_for_as_long_as_the_process_lives(folder: VerifierFolder) -> None:
+    with folder.running() as verifier:
+        first, second = (verifier.token(exp=1, iat=0, jti=name) for name in ("one", "two"))
+        for token in (first, first, second):
+            verifier.ask(token=token)
+        wait_until(lambda: len(verifier.events("refused")) == 3, "they are logged")
+        names = [line["fingerprint"] for line in verifier.events("refused")]
+        assert names[0] == names[1] != names[2]
+    with folder.running() as verifier:
+        verifier.ask(token=first)
+        assert verifier.wait_for_event("refused")["fingerprint"] != names[0]

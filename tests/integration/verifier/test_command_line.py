@@ -1,0 +1,196 @@
+"""`python -m verifier`: it starts, or it says in one line each what is wrong; and it explains its decisions."""
+
+import socket
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+
+from tests.support.jwks_server import running_jwks_server, serves
+from tests.support.processes import free_port
+from tests.support.token_forge import ISSUER, Forge
+from tests.support.verifier_process import VerifierFolder, environment, verifier_command
+from verifier.__main__ import main
+
+_CHECKS = 14
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a command said, and its exit status."""
+
+    status: int
+    output: str
+    faults: str
+
+
+def _run(*arguments: str, stdin: bytes = b"", **settings: Any) -> _Done:
+    """A command that serves nothing, in this process: an interpreter for each would take most of the time."""
+    output, faults = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
+        for name, value in environment(settings).items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))
+        return _Done(main(list(arguments)), output.getvalue(), faults.getvalue())
+
+
+def _settings(folder: VerifierFolder, **changes: Any) -> dict[str, Any]:
+    folder.publish()
+    ports = {"PORT": free_port(), "ADMIN_PORT": free_port()}
+    return {"ISSUER": ISSUER, "JWKS_FILE": folder.jwks, **ports, **changes}
+
+
+def test_all_faulty_settings_are_named_at_once() -> None:
+    done = verifier_command(
+        WORKERS="0", PORT="99999", AUDIENSE="x", LOG_LEVEL="loud", UDS_MODE="rwx", REALM='a"b', CACHE_ENTRIES="-1"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    for name in ("WORKERS", "PORT", "AUDIENSE", "LOG_LEVEL", "UDS_MODE", "REALM", "CACHE_ENTRIES"):
+        assert f"VERIFIER_{name}: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"ISSUER": None, "JWKS_FILE": None}, "VERIFIER_ISSUER: whose tokens?"),
+    ({"ISSUER": None}, "VERIFIER_ISSUER: goes with"),
+    ({"JWKS_FILE": None}, "VERIFIER_ISSUER: goes with"),
+    ({"JWKS_URL": "https://issuer.example/jwks"}, "set one of them"),
+    ({"POLICIES_FILE": "/nonexistent.toml"}, "/nonexistent.toml: cannot be read"),
+    ({"POLICIES_FILE": "/dev/zero"}, "/dev/zero: not a regular file"),
+    ({"POLICIES_FILE": "/"}, "/: not a regular file"),
+    ({"JWKS_CA_FILE": "/nonexistent.pem"}, "VERIFIER_JWKS_CA_FILE: "),
+    ({"JWKS_CA_FILE": __file__}, "VERIFIER_JWKS_CA_FILE: "),
+    ({"JWKS_MAX_STALE_SECONDS": "59"}, "VERIFIER_JWKS_MAX_STALE_SECONDS: "),
+])  # fmt: skip
+def test_a_faulty_setting_is_one_line_and_exit_status_2(
+    folder: VerifierFolder, changes: dict[str, Any], why: str
+) -> None:
+    for command in ("serve", "check-config", "explain"):
+        done = _run(command, **_settings(folder, **changes))
+        assert (done.status, done.output) == (2, "")
+        assert why in done.faults
+        assert done.faults.count("\n") == 1
+
+
+@pytest.mark.parametrize("setting", ["PORT", "ADMIN_PORT"])
+def test_a_port_in_use_is_one_line_and_exit_status_1(folder: VerifierFolder, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = verifier_command(**_settings(folder, **{setting: port}))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"127.0.0.1:{port} can't be listened on (Address already in use): "
+        f"free it, or set VERIFIER_{setting} to another\n"
+    )
+
+
+def test_a_unix_socket_in_use_is_one_line_and_exit_status_1_and_left_alone(folder: VerifierFolder) -> None:
+    uds = folder.path / "verifier.sock"
+    with folder.running(UDS=uds) as verifier:
+        done = verifier_command(**_settings(folder, UDS=uds))
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"{uds} can't be listened on (Address already in use)")
+        assert done.stderr.count("\n") == 1
+        assert verifier.ask(token=verifier.token()).status == 200
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"UDS": "/nonexistent/verifier.sock"}, "No such file or directory"),
+    ({"UDS": "/proc/verifier.sock"}, ""),
+    ({"UDS": "/tmp/" + "x" * 200}, "too long"),
+    ({"HOST": "192.0.2.1"}, "Cannot assign requested address"),
+    ({"HOST": "no such host"}, ""),
+    ({"UDS_GROUP": "no-such-group"}, "no group"),
+])  # fmt: skip
+def test_an_address_that_can_not_be_had_is_one_line_and_exit_status_1(
+    folder: VerifierFolder, changes: dict[str, Any], why: str
+) -> None:
+    if "UDS_GROUP" in changes:
+        changes = {**changes, "UDS": folder.path / "verifier.sock"}
+    done = verifier_command(**_settings(folder, **changes))
+    assert done.returncode == 1
+    assert "can't be listened on" in done.stderr
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_in_the_place_of_the_socket_is_left_alone(folder: VerifierFolder) -> None:
+    uds = folder.path / "precious"
+    uds.write_text("data")
+    done = verifier_command(**_settings(folder, UDS=uds))
+    assert (done.returncode, uds.read_text()) == (1, "data")
+
+
+def test_check_config_says_what_is_there(folder: VerifierFolder) -> None:
+    folder.policies.write_text('[policies.admin]\nscopes_all = ["admin"]')
+    done = _run("check-config", **_settings(folder, POLICIES_FILE=folder.policies))
+    assert (done.status, done.faults) == (0, "")
+    assert done.output.splitlines() == [
+        f"policy admin: issuers {ISSUER}",
+        f"policy default: issuers {ISSUER}",
+        "1 of 1 issuers have keys",
+    ]
+
+
+def test_check_config_fails_when_a_key_set_can_not_be_had(folder: VerifierFolder) -> None:
+    for changes in ({"JWKS_FILE": folder.path / "absent"}, {"JWKS_FILE": None, "JWKS_URL": "http://127.0.0.1:1/"}):
+        done = _run("check-config", **_settings(folder, **changes))
+        assert done.status == 1
+        assert done.faults.startswith(f"issuer {ISSUER}: ")
+        assert "0 of 1 issuers have keys" in done.output
+    with running_jwks_server(serves(folder.forge.jwks)) as server:
+        done = _run("check-config", **_settings(folder, JWKS_FILE=None, JWKS_URL=server.url))
+        assert done.status == 0
+
+
+def test_explain_tells_each_numbered_check_and_never_the_token(folder: VerifierFolder, tmp_path: Path) -> None:
+    settings = _settings(folder)
+    good, stranger = folder.forge.token(time()), Forge.another().token(time(), {"kid": folder.forge.kid})
+    accepted = _run("explain", stdin=good + b"\n", **settings)
+    assert (accepted.status, accepted.faults) == (0, "")
+    lines = accepted.output.splitlines()
+    assert [line.split(".")[0].strip() for line in lines[:-1]] == [str(number + 1) for number in range(_CHECKS)]
+    assert all(line.endswith("passed") for line in lines[:-1])
+    assert lines[-1] == "accepted by policy default"
+    file = tmp_path / "token"
+    file.write_bytes(stranger)
+    refused = _run("explain", str(file), **settings)
+    assert refused.status == 1
+    lines = refused.output.splitlines()
+    assert [line.split()[-1] for line in lines[:6]] == ["passed"] * 6
+    assert lines[6].endswith("FAILED: bad_signature")
+    assert all(line.endswith("not reached") for line in lines[7:-1])
+    assert lines[-1] == "refused: bad_signature by policy default"
+    for output, token in ((accepted.output, good), (refused.output, stranger)):
+        assert not any(part in output for part in token.decode().split("."))
+
+
+def test_explain_judges_by_another_policy_and_another_time(folder: VerifierFolder) -> None:
+    folder.policies.write_text('[policies.admin]\nscopes_all = ["admin"]')
+    settings = _settings(folder, POLICIES_FILE=folder.policies)
+    token = folder.forge.token(time())
+    assert "insufficient_scope" in _run("explain", "--policy", "admin", stdin=token, **settings).output
+    assert "expired" in _run("explain", "--now", "4000000000", stdin=token, **settings).output
+    nowhere = _run("explain", "--policy", "nowhere", stdin=token, **settings)
+    assert (nowhere.status, nowhere.output) == (2, "")
+    assert nowhere.faults == "no policy nowhere: there are admin, default\n"
+
+
+@pytest.mark.parametrize("token", [b"", b"\0", b"\xff" * 100, b"a.b.c", b"x" * 10_000, b"Bearer x"])
+def test_explain_refuses_garbage_without_falling_over_it(folder: VerifierFolder, token: bytes) -> None:
+    done = _run("explain", stdin=token, **_settings(folder))
+    assert (done.status, done.faults) == (1, "")
+    assert "refused" in done.output
+
+
+def test_explain_says_that_a_file_can_not_be_read(folder: VerifierFolder, tmp_path: Path) -> None:
+    for file in (tmp_path / "absent", tmp_path):
+        done = _run("explain", str(file), **_settings(folder))
+        assert (done.status, done.output) == (2, "")
+        assert done.faults.startswith(f"{file}: cannot be read")
+        assert done.faults.count("\n") == 1

@@ -1,0 +1,225 @@
+"""The deadlines of the front, on real sockets and a real loop, with its seconds counted out by the test."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvloop
+
+from shared.jwks import parse_jwks
+from tests.support.raw_http import Answer, bearer, parse, request
+from tests.support.token_forge import AUDIENCE, Forge
+from verifier.decider import Decider
+from verifier.keyset import KeySet
+from verifier.metrics import Name, Page, Pages
+from verifier.policies import JwksSource, parse_rules
+from verifier.protocol import IDLE_TICKS, LINGER_TICKS, REQUEST_TICKS, Connection, Front
+
+
+@dataclass
+class Fixture:
+    """A front that listens, and one connection to it."""
+
+    front: Front
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    token: str
+    page: Page
+
+    async def send(self, data: bytes) -> None:
+        """Until the front has taken it."""
+        self.writer.write(data)
+        await self.writer.drain()
+        await asyncio.sleep(0.02)
+
+    async def tick(self, seconds: int) -> None:
+        """Let so many seconds pass, and what follows from it happen."""
+        for _ in range(seconds):
+            self.front.tick()
+        await asyncio.sleep(0.02)
+
+    async def answer(self) -> Answer:
+        """The next answer."""
+        async with asyncio.timeout(5):
+            (answer,) = parse(await self.reader.readuntil(b"\r\n\r\n"))
+            return answer
+
+    async def rest(self) -> list[int]:
+        """Statuses until the front closes."""
+        async with asyncio.timeout(5):
+            return [answer.status for answer in parse(await self.reader.read())]
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.front.connections) and not self.reader.at_eof()
+
+
+@asynccontextmanager
+async def _listening() -> AsyncIterator[Fixture]:
+    forge = Forge()
+    rules = parse_rules("", sources={forge.issuer: JwksSource(url="unused")}, audience=AUDIENCE, leeway_seconds=5)
+    page = Pages(1)[0]
+    decider = Decider(rules, realm="gatepass", page=page, cache=None)
+    decider.replace_keys(KeySet.of({forge.issuer: parse_jwks(forge.jwks)}))
+    front = Front(decider, max_connections=10, drain_seconds=0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(front), sock=listener)
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    try:
+        yield Fixture(front, reader, writer, bearer(forge.token(time.time())), page)
+    finally:
+        writer.transport.abort()
+        server.close()
+
+
+def _run(story: Callable[[Fixture], Awaitable[None]]) -> None:
+    async def told() -> None:
+        async with _listening() as fixture:
+            await story(fixture)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(told())
+
+
+def test_a_head_that_is_not_complete_after_10_seconds_gets_408() -> None:
+    async def story(it: Fixture) -> None:
+        await it.send(b"GET /ver")
+        await it.tick(REQUEST_TICKS)
+        assert it.is_open
+        await it.tick(1)
+        assert await it.rest() == [408]
+
+    _run(story)
+
+
+def test_dripping_bytes_do_not_win_time() -> None:
+    async def story(it: Fixture) -> None:
+        await it.send(b"GET /verify HTTP/1.1\r\nX: ")
+        for _ in range(REQUEST_TICKS):
+            await it.tick(1)
+            await it.send(b"x")
+        assert it.is_open
+        await it.tick(1)
+        assert await it.rest() == [408]
+
+    _run(story)
+
+
+def test_the_time_for_a_head_starts_with_its_first_byte() -> None:
+    async def story(it: Fixture) -> None:
+        await it.tick(IDLE_TICKS - 1)
+        await it.send(b"GET /verify HTTP/1.1\r\n")
+        await it.tick(REQUEST_TICKS)
+        await it.send(f"Host: v\r\n{it.token}\r\n\r\n".encode())
+        assert (await it.answer()).status == 200
+
+    _run(story)
+
+
+def test_an_idle_connection_is_closed_after_75_seconds_without_a_word() -> None:
+    async def story(it: Fixture) -> None:
+        await it.send(request("/verify", it.token))
+        assert (await it.answer()).status == 200
+        await it.tick(IDLE_TICKS)
+        assert it.is_open
+        await it.tick(1)
+        assert await it.rest() == []
+
+    _run(story)
+
+
+def test_each_request_starts_the_idle_time_anew() -> None:
+    async def story(it: Fixture) -> None:
+        for _ in range(3):
+            await it.tick(IDLE_TICKS - 1)
+            await it.send(request("/verify", it.token))
+            assert (await it.answer()).status == 200
+
+    _run(story)
+
+
+def test_a_connection_that_never_asks_is_closed_too() -> None:
+    async def story(it: Fixture) -> None:
+        await it.tick(IDLE_TICKS + 1)
+        assert await it.rest() == []
+
+    _run(story)
+
+
+def test_empty_lines_are_no_reason_to_stay() -> None:
+    async def story(it: Fixture) -> None:
+        for _ in range(IDLE_TICKS // 5 + 1):
+            await it.send(b"\r\n")
+            await it.tick(5)
+        assert await it.rest() in ([], [408])
+
+    _run(story)
+
+
+def test_a_body_that_is_not_complete_after_10_seconds_ends_the_connection_without_a_second_answer() -> None:
+    async def story(it: Fixture) -> None:
+        await it.send(request("/verify", it.token, "Content-Length: 100"))
+        assert (await it.answer()).status == 200
+        for _ in range(REQUEST_TICKS):
+            await it.tick(1)
+            await it.send(b"x")
+        await it.tick(1)
+        assert await it.rest() == []
+
+    _run(story)
+
+
+def test_a_client_that_does_not_close_after_the_last_answer_is_cut_off() -> None:
+    async def story(it: Fixture) -> None:
+        await it.send(request("/verify", it.token, "Connection: close"))
+        assert (await it.answer()).closes
+        await it.tick(LINGER_TICKS + 1)
+        assert not it.front.connections
+
+    _run(story)
+
+
+def test_a_client_that_does_not_read_is_cut_off_after_10_seconds() -> None:
+    async def story(it: Fixture) -> None:
+        # The limit of our own reader stops it from emptying the socket.
+        flood = request("/verify", it.token) * 500
+        writing = asyncio.create_task(_write_forever(it.writer, flood))
+        await _wait_until(lambda: writing.done() or any(known._write_paused for known in it.front.connections))
+        await it.tick(REQUEST_TICKS)
+        assert it.front.connections
+        await it.tick(1)
+        assert not it.front.connections
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+    _run(story)
+
+
+async def _write_forever(writer: asyncio.StreamWriter, data: bytes) -> None:
+    while True:
+        writer.write(data)
+        await writer.drain()
+
+
+async def _wait_until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if happened():
+                return
+            await asyncio.sleep(0.01)
+
+
+def test_while_draining_the_next_answer_is_the_last_however_many_were_asked() -> None:
+    async def story(it: Fixture) -> None:
+        it.front.draining = True
+        await it.send(request("/verify", it.token) * 3)
+        answer = await it.answer()
+        assert (answer.status, answer.closes) == (200, True)
+        assert await it.rest() == []
+        # What is not answered is not decided either: the sums tell how many answers were given.
+        assert sum(value for name, _, value in it.page.numbers() if name is Name.DECISIONS) == 1
+
+    _run(story)

@@ -1,0 +1,194 @@
+"""What no client can do: send a head without end, hold what others need, make the front spin or fall."""
+
+import contextlib
+import random
+import resource
+import time
+
+import pytest
+
+from tests.support.processes import wait_until
+from tests.support.raw_http import Answer, bearer, request
+from tests.support.verifier_process import (
+    VerifierFolder,
+    VerifierProcess,
+    cpu_seconds,
+    open_descriptors,
+    resident_bytes,
+)
+
+_LIMIT = 16 * 1024
+_SEED = 20_260_401
+
+
+def _answers(verifier: VerifierProcess, *pieces: bytes) -> list[Answer]:
+    """Of a server that may close while it is still being sent to."""
+    with verifier.connect() as wire:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            wire.send(*pieces)
+        return wire.rest()
+
+
+def _head_of(size: int, token: str) -> bytes:
+    bare = len(request("/verify", token, "X: "))
+    return request("/verify", token, "X: " + "x" * (size - bare))
+
+
+def test_a_head_of_exactly_16_kib_is_answered(verifier: VerifierProcess) -> None:
+    head = _head_of(_LIMIT, bearer(verifier.token()))
+    assert len(head) == _LIMIT
+    for pieces in ([head], [head[:5000], head[5000:]], [head[:-1], head[-1:]]):
+        with verifier.connect() as wire:
+            assert next(wire.send(*pieces).answers(1)).status == 200
+            assert wire.ask(head).status == 200
+
+
+def _oversized(token: str) -> dict[str, bytes]:
+    return {
+        "one byte more": _head_of(_LIMIT + 1, token),
+        "a huge value": _head_of(10 * _LIMIT, token),
+        "a huge name": request("/verify", token, "x" * 2 * _LIMIT + ": x"),
+        "many fields": request("/verify", token, *(f"X-{number}: x" for number in range(5000))),
+        "a huge target": request("/verify?" + "x" * 2 * _LIMIT, token),
+        "a huge method": b"G" * 2 * _LIMIT,
+        "huge credentials": request("/verify", "Authorization: Bearer " + "x" * 2 * _LIMIT),
+        "no end": b"GET /verify HTTP/1.1\r\nHost: v\r\nX: " + b"x" * 50 * _LIMIT,
+        "spaces without end": b"GET /verify HTTP/1.1\r\nHost: v\r\nX:" + b" " * 50 * _LIMIT,
+        "many short fields without end": b"GET /verify HTTP/1.1\r\nHost: v\r\n" + b"a:b\r\n" * 20 * _LIMIT,
+    }
+
+
+@pytest.mark.parametrize("case", _oversized("").keys())
+def test_a_head_over_16_kib_gets_431_and_the_end(verifier: VerifierProcess, case: str) -> None:
+    data = _oversized(bearer(verifier.token()))[case]
+    for pieces in ([data], [data[:4000], data[4000:]]):
+        answers = _answers(verifier, *pieces)
+        assert [answer.closes for answer in answers] == [True]
+        assert answers[0].status == 431 or (case == "a huge method" and answers[0].status == 400)
+
+
+def test_a_head_over_the_limit_is_refused_behind_good_requests_too(verifier: VerifierProcess) -> None:
+    token = bearer(verifier.token())
+    answers = _answers(verifier, request("/verify", token) * 3 + _head_of(3 * _LIMIT, token))
+    assert [answer.status for answer in answers] == [200, 200, 200, 431]
+
+
+def test_a_long_pipeline_of_short_heads_is_no_long_head(verifier: VerifierProcess) -> None:
+    data = request("/verify", bearer(verifier.token())) * 200
+    with verifier.connect() as wire:
+        wire.send(data[:-10])
+        assert all(answer.status == 200 for answer in wire.answers(199))
+        wire.send(data[-10:])
+        assert next(wire.answers(1)).status == 200
+
+
+def test_unfinished_heads_on_many_connections_cost_little(verifier: VerifierProcess) -> None:
+    before = resident_bytes(verifier.worker())
+    head = b"GET /verify HTTP/1.1\r\nHost: v\r\nX: " + b"x" * (_LIMIT - 100)
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(verifier.connect()).send(head)
+        assert verifier.ask(token=verifier.token()).status == 200
+        # Each may hold its 16 KiB and the parser's and the transport's few.
+        assert resident_bytes(verifier.worker()) - before < 200 * 64 * 1024
+
+
+def test_connections_over_the_limit_are_told_and_closed(folder: VerifierFolder) -> None:
+    with folder.running(MAX_CONNECTIONS=5) as verifier, contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(verifier.connect()) for _ in range(5)]
+        assert all(wire.ask(request()).status == 401 for wire in wires)
+        with verifier.connect() as sixth:
+            (answer,) = sixth.send(request("/verify", bearer(verifier.token()))).rest()
+            assert (answer.status, answer.closes) == (503, True)
+        assert all(wire.ask(request()).status == 401 for wire in wires)
+        wires[0].__exit__()
+        wait_until(lambda: verifier.ask().status == 401, "there is room again")
+
+
+def test_exhausted_descriptors_neither_spin_nor_last(folder: VerifierFolder) -> None:
+    with folder.running() as verifier, contextlib.ExitStack() as stack:
+        pid = verifier.worker()
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        with verifier.connect() as early:
+            assert early.ask(request()).status == 401
+            held = open_descriptors(pid)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (held + 10, hard))
+            wires = [stack.enter_context(verifier.connect()) for _ in range(60)]
+            time.sleep(0.2)
+            used, at = cpu_seconds(pid), time.monotonic()
+            time.sleep(1.5)
+            assert cpu_seconds(pid) - used < 0.3 * (time.monotonic() - at), "accept() is tried again and again"
+            assert early.ask(request("/verify", bearer(verifier.token()))).status == 200
+        for wire in wires:
+            wire.__exit__()
+        wait_until(lambda: _ask_quietly(verifier) == 200, "connections are taken again")
+
+
+def _ask_quietly(verifier: VerifierProcess) -> int:
+    try:
+        return verifier.ask(token=verifier.token()).status
+    except (OSError, AssertionError):
+        return 0
+
+
+def _mutations(token: str) -> list[bytes]:
+    rng = random.Random(_SEED)
+    seeds = [
+        request("/verify", token),
+        request("/verify/admin/x?y=z", token, "X-Forwarded-For: 10.0.0.1", method="POST"),
+        request("/verify", token, "Content-Length: 5") + b"hello",
+        request("/verify", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        request("/verify", token, "Upgrade: websocket", "Connection: Upgrade"),
+        request("/verify", token, "Connection: keep-alive", version="HTTP/1.0") * 2,
+    ]
+    spice = [
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\0",
+        b" ",
+        b"\t",
+        b":",
+        b"\xff",
+        b"/",
+        b"%",
+        b"\r\n\r\n",
+        b"0",
+        b"9" * 20,
+        b"chunked",
+    ]
+
+    def mutated(data: bytes) -> bytes:
+        for _ in range(rng.randint(1, 4)):
+            at, what = rng.randrange(len(data) or 1), rng.randrange(6)
+            if what == 0:
+                data = data[:at]
+            elif what == 1:
+                data = data[:at] + rng.choice(spice) + data[at:]
+            elif what == 2:
+                data = data[:at] + data[at + rng.randint(1, 8) :]
+            elif what == 3:
+                data = data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :]
+            elif what == 4:
+                data = data[:at] + data[at : at + rng.randint(1, 30)] * 2 + data[at:]
+            else:
+                data += rng.choice(seeds)
+        return data
+
+    return [rng.randbytes(rng.randint(1, 300)) for _ in range(500)] + [
+        mutated(rng.choice(seeds)) for _ in range(2500)
+    ]
+
+
+def test_garbage_is_answered_by_the_letter_or_closed(verifier: VerifierProcess) -> None:
+    for number, data in enumerate(_mutations(bearer(verifier.token()))):
+        with verifier.connect() as wire:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                wire.send(data)
+            with contextlib.suppress(OSError):
+                wire.finish()
+            answers = wire.rest()
+        assert {answer.status for answer in answers} <= {200, 400, 401, 403, 408, 431}, (number, data)
+    assert verifier.ask(token=verifier.token()).status == 200
+    assert not verifier.events("decision_failed")
+    assert verifier.metric("decisions_total", outcome="undecidable") == 0

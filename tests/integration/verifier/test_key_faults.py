@@ -1,0 +1,327 @@
+"""Whatever happens to a key set, the one that was good stays, nobody waits for it, and it is said.
+
+One verifier follows an issuer for each fault, so that all of them happen at once.
+"""
+
+import base64
+import contextlib
+import gzip
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, generate_private_key
+
+from shared.jwks import to_jwk
+from tests.support.jwks_server import Behaviour, Exchange, JwksServer, answer, says, serves
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.token_forge import Forge, b64url
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
+
+_FORGE: Final = Forge()
+_GOOD: Final[dict[str, Any]] = json.loads(_FORGE.jwks)["keys"][0]
+
+
+def _set(*keys: Any, **members: Any) -> bytes:
+    return json.dumps({"keys": list(keys), **members}).encode()
+
+
+def _b64(number: int) -> str:
+    return b64url(number.to_bytes((number.bit_length() + 7) // 8, "big")).decode()
+
+
+def _private() -> dict[str, str]:
+    numbers: RSAPrivateNumbers = _FORGE.key.private_numbers()
+    return {**_GOOD, "d": _b64(numbers.d), "p": _b64(numbers.p), "q": _b64(numbers.q)}
+
+
+_OCT: Final = {"kty": "oct", "kid": "hmac", "k": base64.urlsafe_b64encode(b"a secret that is long enough").decode()}
+_EC: Final = {"kty": "EC", "crv": "P-256", "kid": "ec", "x": _b64(2**255 + 1), "y": _b64(2**255 + 3)}
+_SMALL: Final = {**to_jwk(generate_private_key(65537, 1024).public_key()), "kid": "small"}
+_SECRETS: Final = ("a secret that is long enough", _OCT["k"], _private()["d"], _private()["p"])
+
+DOCUMENTS: Final[dict[str, bytes]] = {
+    "garbage": bytes(range(256)) * 4,
+    "empty": b"",
+    "white space": b" \n\t ",
+    "an HTML page": b"<!doctype html><title>503</title>",
+    "null": b"null",
+    "a list": json.dumps([_GOOD]).encode(),
+    "a string": b'"keys"',
+    "no keys member": b"{}",
+    "keys is an object": json.dumps({"keys": _GOOD}).encode(),
+    "keys is null": b'{"keys": null}',
+    "no keys at all": _set(),
+    "only null keys": _set(None, 1, "x", []),
+    "half of it": _FORGE.jwks[: len(_FORGE.jwks) // 2],
+    "one byte short": _FORGE.jwks[:-1],
+    "twice in a row": _FORGE.jwks * 2,
+    "UTF-16": _FORGE.jwks.decode().encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf" + _FORGE.jwks,
+    "not UTF-8": _FORGE.jwks.replace(b'"RSA"', b'"R\xffA"'),
+    "compressed": gzip.compress(_FORGE.jwks),
+    "duplicate members": _FORGE.jwks[:-1] + b',"keys":[]}',
+    "NaN": _FORGE.jwks[:-1] + b',"x":NaN}',
+    "nested without end": b'{"keys":' + b"[" * 50_000,
+    "nested deeply": _FORGE.jwks[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
+    "huge": _FORGE.jwks + b" " * 300_000,
+    "too many keys": _set(*[_GOOD] * 300),
+    "only elliptic curves": _set(_EC),
+    "too small a key": _set(_SMALL),
+    "exponent 1": _set({**_GOOD, "e": "AQ"}),
+    "an even exponent": _set({**_GOOD, "e": "Ag"}),
+    "an even modulus": _set({**_GOOD, "n": _b64(2**2047)}),
+    "a modulus of zero": _set({**_GOOD, "n": "AA"}),
+    "a modulus that is a number": _set({**_GOOD, "n": 65537}),
+    "a modulus in another alphabet": _set({**_GOOD, "n": "+/" + _GOOD["n"][2:]}),
+    "for encryption": _set({**_GOOD, "use": "enc"}),
+    "for another algorithm": _set({**_GOOD, "alg": "PS256"}),
+    "without a kid": _set({name: value for name, value in _GOOD.items() if name != "kid"}),
+    "one kid for two keys": _set(_GOOD, {**to_jwk(Forge().key.public_key()), "kid": _GOOD["kid"]}),
+    "a private key": _set(_private()),
+    "a private key among good ones": _set(_GOOD, {**_private(), "kid": "other"}),
+    "a symmetric key": _set(_OCT),
+    "a symmetric key among good ones": _set(_GOOD, _OCT),
+}
+
+
+def _device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+def _dangling(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_suffix(".gone"))
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _socket(path: Path) -> None:
+    path.unlink()
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path.name)
+
+
+def _truncated(path: Path) -> None:
+    os.truncate(path, 100)
+
+
+def _overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\0" * 50)
+
+
+FILES: Final[dict[str, Callable[[Path], None]]] = {
+    "deleted": Path.unlink,
+    "a link to a device without end": _device,
+    "a link to itself": _loop,
+    "a link to nothing": _dangling,
+    "a pipe that nobody writes to": _pipe,
+    "a directory": _directory,
+    "a unix socket": _socket,
+    "truncated in place": _truncated,
+    "overwritten in place": _overwritten,
+}
+
+
+def _reset(exchange: Exchange) -> None:
+    exchange.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _then(data: bytes, action: Callable[[Exchange], None]) -> Behaviour:
+    def behave(exchange: Exchange) -> None:
+        exchange.socket.sendall(data)
+        action(exchange)
+
+    return behave
+
+
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+_GOOD_ANSWER: Final = answer(_FORGE.jwks)
+
+ANSWERS: Final[dict[str, Behaviour]] = {
+    "no answer": Exchange.hang,
+    "hangs within the status line": _then(b"HTTP/1.1 2", Exchange.hang),
+    "hangs within the head": _then(_HEAD, Exchange.hang),
+    "hangs before the body": _then(_GOOD_ANSWER[: -len(_FORGE.jwks)], Exchange.hang),
+    "hangs before the last byte": _then(_GOOD_ANSWER[:-1], Exchange.hang),
+    "hangs after a body without a length": _then(_HEAD + b"\r\n" + _FORGE.jwks, Exchange.hang),
+    "drips a head without end": _then(_HEAD, lambda it: it.drip(b"X: y\r\n")),
+    "drips a body without end": _then(_HEAD + b"Content-Length: 100000\r\n\r\n", lambda it: it.drip(b" ")),
+    "drips chunks without end": _then(
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n", lambda it: it.drip(b"1\r\n \r\n")
+    ),
+    "pours a head without end": _then(_HEAD, lambda it: it.pour(b"X: " + b"y" * 1000 + b"\r\n")),
+    "pours a body without end": _then(_HEAD + b"\r\n", lambda it: it.pour(b" " * 65536)),
+    "pours chunks without end": _then(
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n", lambda it: it.pour(b"400\r\n" + b" " * 1024 + b"\r\n")
+    ),
+    "pours 100-continue without end": lambda it: it.pour(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "pours the length it announced, of gigabytes": _then(
+        _HEAD + b"Content-Length: 10000000000\r\n\r\n", lambda it: it.pour(b" " * 65536)
+    ),
+    "closes at once": lambda _: None,
+    "resets": _reset,
+    "closes within the head": says(_HEAD),
+    "closes within the body": says(_GOOD_ANSWER[:-1]),
+    "closes within a chunk": says(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + _FORGE.jwks),
+    "announces too much": says(answer(_FORGE.jwks, length=10_000)),
+    "announces too little": says(answer(_FORGE.jwks, length=50)),
+    "announces two lengths": says(answer(_FORGE.jwks, "Content-Length: 3")),
+    "announces a negative length": says(answer(_FORGE.jwks, length=-1)),
+    "a malformed chunk": says(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+    "speaks no HTTP": says(b"220 mail.example ESMTP\r\n"),
+    "speaks TLS": says(b"\x15\x03\x01\x00\x02\x02\x28"),
+    "speaks HTTP/2": says(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18)),
+    "NUL in the head": says(b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n" + _FORGE.jwks),
+    "204": says(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "206": says(answer(_FORGE.jwks, status="206 Partial Content")),
+    "301 to a good one": says(answer(b"", "Location: /other", status="301 Moved Permanently")),
+    "302 to a file": says(answer(_FORGE.jwks, "Location: file:///etc/passwd", status="302 Found")),
+    "307 elsewhere": says(answer(b"", "Location: http://169.254.169.254/", status="307 Temporary Redirect")),
+    "304 that nobody asked for": says(answer(b"", status="304 Not Modified")),
+    "401": says(answer(b"", status="401 Unauthorized")),
+    "404 with a good document": says(answer(_FORGE.jwks, status="404 Not Found")),
+    "500 with a good document": says(answer(_FORGE.jwks, status="500 Internal Server Error")),
+    "compressed and labelled": says(answer(gzip.compress(_FORGE.jwks), "Content-Encoding: gzip")),
+    **{f"200 with {name}": serves(document) for name, document in DOCUMENTS.items() if name != "compressed"},
+}
+
+
+class Issuers:
+    """An issuer for each fault, all with the one key, in one verifier."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.names = {fault: f"https://issuer-{number}.example" for number, fault in enumerate(faults)}
+
+    def policies(self, where: Callable[[str], str]) -> str:
+        """The policy document; `where` gives the source of a fault's issuer as TOML."""
+        tables = [f'[issuers."{name}"]\n{where(fault)}\n' for fault, name in self.names.items()]
+        return "\n".join(tables)
+
+    def tokens(self) -> dict[str, bytes]:
+        """A good token of each."""
+        return {fault: Forge(name, _FORGE.key).token(time.time()) for fault, name in self.names.items()}
+
+    def wait_until_said(self, verifier: VerifierProcess) -> None:
+        """Until each fault was counted, while every token of every issuer, cached or new, is let through."""
+        cached = self.tokens()
+        pending = set(self.names)
+        deadline = time.monotonic() + 20
+        with verifier.connect(timeout=2) as wire:
+            while pending:
+                assert time.monotonic() < deadline, f"nothing was said of {sorted(pending)}: {verifier.log()[-3000:]}"
+                for tokens in (cached, self.tokens()):
+                    for fault, token in tokens.items():
+                        assert wire.ask(request("/verify", bearer(token))).status == 200, fault
+                said = {line["issuer"] for line in verifier.events("jwks_not_taken") if line["keys_kept"] == 1}
+                pending = {fault for fault in pending if self.names[fault] not in said}
+        failed = {labels["issuer"] for labels, value in verifier.samples("jwks_failures_total") if value >= 1}
+        assert failed == set(self.names.values())
+        assert {value for _, value in verifier.samples("jwks_keys")} == {1}
+
+
+def _no_secret_is_in(log: str) -> None:
+    assert not any(secret in log for secret in _SECRETS)
+
+
+def test_a_file_that_goes_bad_changes_nothing_but_the_log(folder: VerifierFolder) -> None:
+    changes: dict[str, Callable[[Path], Any]] = {
+        **{name: lambda path, document=document: path.write_bytes(document) for name, document in DOCUMENTS.items()},  # type: ignore[misc]
+        **FILES,
+    }
+    issuers = Issuers(list(changes))
+    files = {fault: folder.path / f"{number}.json" for number, fault in enumerate(changes)}
+    for file in files.values():
+        file.write_bytes(_FORGE.jwks)
+    policies = issuers.policies(lambda fault: f'jwks_file = "{files[fault]}"')
+    with folder.running(policies=policies) as verifier:
+        held = open_descriptors(verifier.worker())
+        for fault, change in changes.items():
+            change(files[fault])
+        issuers.wait_until_said(verifier)
+        # Each is looked at again every second: what one look leaves open would add up.
+        looks = verifier.metric("jwks_failures_total")
+        wait_until(lambda: verifier.metric("jwks_failures_total") > looks + 2 * len(changes), "two looks more")
+        assert open_descriptors(verifier.worker()) - held < 10
+        _no_secret_is_in(verifier.log())
+        assert "private or symmetric key material" in verifier.log()
+        for file in files.values():
+            _restore(file)
+        taken = {line["issuer"] for line in verifier.events("jwks_taken")}
+        wait_until(
+            lambda: (
+                {line["issuer"] for line in verifier.events("jwks_taken")[len(taken) :]}
+                >= set(issuers.names.values())
+            ),
+            "every file is taken again",
+        )
+
+
+def _restore(path: Path) -> None:
+    if path.is_dir():
+        path.rmdir()
+    new = path.with_suffix(".new")
+    new.write_bytes(_FORGE.jwks)
+    new.replace(path)
+
+
+@pytest.fixture
+def servers() -> Iterator[dict[str, JwksServer]]:
+    with contextlib.ExitStack() as stack:
+        yield {fault: stack.enter_context(JwksServer(serves(_FORGE.jwks)).running()) for fault in ANSWERS}
+
+
+def test_a_url_that_goes_bad_changes_nothing_but_the_log(
+    folder: VerifierFolder, servers: dict[str, JwksServer]
+) -> None:
+    issuers = Issuers(list(ANSWERS))
+    # Policies are at most 64, issuers are not.
+    policies = issuers.policies(lambda fault: f'jwks_url = "{servers[fault].url}"')
+    with folder.running(policies=policies) as verifier:
+        before = resident_bytes(verifier.worker())
+        for fault, server in servers.items():
+            server.behaviour = ANSWERS[fault]
+        verifier.reload()
+        issuers.wait_until_said(verifier)
+        assert resident_bytes(verifier.worker()) - before < 40 * 2**20
+        _no_secret_is_in(verifier.log())
+        assert not verifier.events("decision_failed")
+        assert b"GET /other" not in b"".join(servers["301 to a good one"].requests)
+        for server in servers.values():
+            server.behaviour = serves(_FORGE.jwks)
+        taken = len(verifier.events("jwks_taken"))
+        verifier.reload()
+        wait_until(lambda: len(verifier.events("jwks_taken")) >= taken + len(ANSWERS), "every source is taken again")
+        held = open_descriptors(verifier.worker())
+        assert held < 60, "sockets of sources stay open"
+
+
+def test_a_source_that_is_bad_from_the_start_is_a_503_until_it_is_good(folder: VerifierFolder) -> None:
+    with JwksServer(_reset).running() as server, folder.running(JWKS_URL=server.url, ready=503) as verifier:
+        assert verifier.ask(token=verifier.token()).status == 503
+        assert verifier.ask().status == 401
+        server.behaviour = serves(folder.forge.jwks)
+        verifier.wait_until_readiness_is(200)
+        assert verifier.ask(token=verifier.token()).status == 200

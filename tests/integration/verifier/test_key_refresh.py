@@ -1,0 +1,159 @@
+"""Keys come and go while requests are answered; sources are asked no more often than they say."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.jwks import format_jwks
+from tests.support.jwks_server import Exchange, running_jwks_server, serves
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.token_forge import Forge
+from tests.support.verifier_process import VerifierFolder, verifier_command
+from verifier.kept_keys import KeptKeys
+from verifier.key_sources import check_url
+
+
+def _jwks(*forges: Forge) -> bytes:
+    return format_jwks([forge.key.public_key() for forge in forges])
+
+
+def test_a_key_that_appears_in_the_file_counts_and_one_that_goes_takes_its_decisions_along(
+    folder: VerifierFolder,
+) -> None:
+    old, new = folder.forge, Forge()
+    with folder.running() as verifier, verifier.connect() as wire:
+
+        def status(token: bytes) -> int:
+            return wire.ask(request("/verify", bearer(token))).status
+
+        by_old, by_new = old.token(time.time()), new.token(time.time())
+        assert [status(by_old), status(by_old), status(by_new)] == [200, 200, 401]
+        folder.publish(_jwks(old, new))
+        wait_until(lambda: status(by_new) == 200, "the new key counts", 4)
+        assert status(by_old) == 200
+        folder.publish(_jwks(new))
+        wait_until(lambda: status(by_old) == 401, "the decisions of the old key are gone", 4)
+        assert status(by_new) == 200
+        # Rewritten in place, not replaced; of the same size.
+        folder.jwks.write_bytes(_jwks(old))
+        wait_until(lambda: status(by_old) == 200, "the old key is back", 4)
+        assert status(by_new) == 401
+
+
+def test_a_link_that_is_switched_is_followed_as_kubernetes_does_it(folder: VerifierFolder) -> None:
+    other = Forge()
+    for name, forge in (("first", folder.forge), ("second", other)):
+        (folder.path / name).mkdir()
+        forge.publish(folder.path / name)
+    link = folder.path / "data"
+    link.symlink_to("first")
+    with folder.running(JWKS_FILE=link / "jwks.json") as verifier:
+        (folder.path / "data.new").symlink_to("second")
+        (folder.path / "data.new").replace(link)
+        wait_until(lambda: verifier.ask(token=other.token(time.time())).status == 200, "the other key counts", 4)
+        assert verifier.ask(token=verifier.token()).status == 401
+
+
+def test_a_key_set_that_was_kept_lets_a_verifier_start_without_its_issuer(folder: VerifierFolder) -> None:
+    cache_dir = folder.path / "kept"
+    cache_dir.mkdir()
+    with running_jwks_server(serves(folder.forge.jwks)) as server:
+        with folder.running(JWKS_URL=server.url, JWKS_CACHE_DIR=cache_dir) as verifier:
+            assert verifier.ask(token=verifier.token()).status == 200
+        (kept,) = cache_dir.iterdir()
+        assert kept.stat().st_mode & 0o077 == 0
+        server.behaviour = Exchange.hang
+        with folder.running(JWKS_URL=server.url, JWKS_CACHE_DIR=cache_dir) as verifier:
+            assert verifier.ask(token=verifier.token()).status == 200
+            assert time.time() - verifier.metric("jwks_refreshed_timestamp_seconds") < 60
+        assert list(cache_dir.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize("what", ["stale", "garbage", "private", "empty", "a directory"])
+def test_a_kept_key_set_that_does_not_count_is_a_503(folder: VerifierFolder, what: str) -> None:
+    KeptKeys(folder.path).keep(folder.forge.issuer, folder.forge.jwks)
+    (kept,) = folder.path.glob("*.json")
+    _spoil(kept, what)
+    settings: dict[str, Any] = {"JWKS_CACHE_DIR": folder.path, "JWKS_MAX_STALE_SECONDS": 60}
+    with (
+        running_jwks_server(lambda _: None) as server,
+        folder.running(JWKS_URL=server.url, ready=503, **settings) as verifier,
+    ):
+        assert server.requests
+        assert verifier.ask(token=verifier.token()).status == 503
+
+
+def _spoil(kept: Path, what: str) -> None:
+    match what:
+        case "stale":
+            os.utime(kept, (time.time() - 70, time.time() - 70))
+        case "garbage":
+            kept.write_bytes(b"\0" * 1000)
+        case "private":
+            kept.write_bytes(b'{"keys":[{"kty":"oct","k":"AAAA","kid":"x"}]}')
+        case "empty":
+            kept.write_bytes(b"")
+        case _:
+            kept.unlink()
+            kept.mkdir()
+
+
+def test_a_folder_that_can_not_be_written_is_said_and_costs_nothing(folder: VerifierFolder) -> None:
+    with (
+        running_jwks_server(serves(folder.forge.jwks)) as server,
+        folder.running(JWKS_URL=server.url, JWKS_CACHE_DIR=folder.path / "absent") as verifier,
+    ):
+        assert verifier.wait_for_event("jwks_not_kept")["detail"] == "No such file or directory"
+        assert verifier.ask(token=verifier.token()).status == 200
+
+
+@pytest.mark.parametrize(("url", "why"), [
+    ("http://issuer.example/jwks", "plain http beyond loopback"),
+    ("http://10.0.0.1/jwks", "plain http beyond loopback"),
+    ("http://127.0.0.1.example/jwks", "plain http beyond loopback"),
+    ("http://0.0.0.0/jwks", "plain http beyond loopback"),
+    ("http://2130706433/jwks", "plain http beyond loopback"),
+    ("ftp://127.0.0.1/jwks", "not an https URL"),
+    ("file:///etc/passwd", "not an https URL"),
+    ("data:application/json,{}", "not an https URL"),
+    ("jwks.json", "not an https URL"),
+    ("https:///jwks", "not an https URL"),
+    ("https://user:pass@issuer.example/jwks", "credentials"),
+    ("https://issuer.example/jwks#keys", "fragments"),
+    ("https://issuer.example:99999/jwks", "malformed"),
+    ("https://issuer.example:x/jwks", "malformed"),
+    ("https://[::1/jwks", "malformed"),
+    ("https://issuer.example/jw ks", "characters"),
+    ("https://b\xfccher.example/jwks", "characters"),
+    ("https://issuer.example/\x7f", "characters"),
+])  # fmt: skip
+def test_a_url_that_must_not_be_trusted_is_refused(url: str, why: str) -> None:
+    assert why in (check_url(url, allow_http=False) or "")
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+@pytest.mark.parametrize("url", ["http://issuer.example/jwks?x=secret", "https://user:secret@issuer.example/jwks"])
+def test_a_verifier_does_not_start_with_such_a_url(command: str, url: str) -> None:
+    done = verifier_command(command, ISSUER="https://issuer.example", JWKS_URL=url, PORT="0", ADMIN_PORT="0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "issuer.example/jwks" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_plain_http_in_a_private_network_has_to_be_allowed(folder: VerifierFolder) -> None:
+    with folder.running(JWKS_URL="http://192.0.2.1/jwks", JWKS_ALLOW_HTTP="true", ready=503) as verifier:
+        assert verifier.ask(token=verifier.token()).status == 503
+
+
+def test_loopback_may_be_called_by_its_name(folder: VerifierFolder) -> None:
+    with (
+        running_jwks_server(serves(folder.forge.jwks)) as server,
+        folder.running(JWKS_URL=server.url.replace("127.0.0.1", "localhost")) as verifier,
+    ):
+        assert verifier.stop(signal.SIGINT) == 0

@@ -1,0 +1,184 @@
+"""What takes the seconds that it takes: these tests share a dozen of them.
+
+Key sets are refreshed before their `max-age` is over, unknown keys bring a look every ten seconds, and slow
+clients have ten seconds too. All of it is set going at once, and each test waits for its part.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from shared.jwks import format_jwks
+from tests.support.jwks_server import JwksServer, running_jwks_server, serves, serves_with_etag
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.token_forge import Forge
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
+
+_ETAG = '"of the first"'
+_WINDOW_SECONDS = 13.0
+
+
+class SlowClients:
+    """Three clients that hold a connection: one stalls in its head, one drips it, one never reads.
+
+    Attributes:
+        ended: after how many seconds the server ended each, and what it answered.
+    """
+
+    def __init__(self, verifier: VerifierProcess) -> None:
+        self._verifier = verifier
+        self.ended: dict[str, tuple[float, list[int]]] = {}
+        self._threads = [threading.Thread(target=play) for play in (self._stall, self._drip, self._never_read)]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        """Until all have ended."""
+        for thread in self._threads:
+            thread.join()
+
+    def _stall(self) -> None:
+        started = time.monotonic()
+        with self._verifier.connect(_WINDOW_SECONDS) as wire:
+            answers = wire.send(b"GET /verify HTTP/1.1\r\n").rest()
+            self.ended["stalls"] = time.monotonic() - started, [answer.status for answer in answers]
+
+    def _drip(self) -> None:
+        started = time.monotonic()
+        with self._verifier.connect(0.25) as wire:
+            wire.send(b"GET /verify HTTP/1.1\r\nX: ")
+            while time.monotonic() - started < _WINDOW_SECONDS:
+                try:
+                    answers = wire.rest()
+                except TimeoutError:
+                    wire.send(b"x")
+                else:
+                    self.ended["drips"] = time.monotonic() - started, [answer.status for answer in answers]
+                    return
+
+    def _never_read(self) -> None:
+        flood = request("/verify", bearer(self._verifier.token())) * 500
+        started = time.monotonic()
+        with self._verifier.connect(_WINDOW_SECONDS) as wire:
+            try:
+                while time.monotonic() - started < _WINDOW_SECONDS:
+                    wire.send(flood)
+            except (BrokenPipeError, ConnectionResetError):
+                self.ended["never reads"] = time.monotonic() - started, []
+
+
+def _jwks(*forges: Forge) -> bytes:
+    return format_jwks([forge.key.public_key() for forge in forges])
+
+
+@dataclass
+class Scene:
+    """Two verifiers that run for the same dozen seconds: one is left alone, one is asked for unknown keys."""
+
+    calm: VerifierProcess
+    tagged: JwksServer
+    odd: JwksServer
+    lasting: JwksServer
+    kept: Path
+    flooded: VerifierProcess
+    rotating: JwksServer
+    slow: SlowClients
+    new: Forge = field(default_factory=Forge)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    calm = VerifierFolder(tmp_path_factory.mktemp("calm"))
+    flooded = VerifierFolder(tmp_path_factory.mktemp("flooded"))
+    kept = tmp_path_factory.mktemp("kept")
+    jwks, short, long = calm.forge.jwks, "Cache-Control: public, max-age=10", "Cache-Control: max-age=3600, private"
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        tagged = enter(running_jwks_server(serves_with_etag(jwks, _ETAG, short)))
+        odd = enter(running_jwks_server(serves_with_etag(jwks, '"\xff"', short)))
+        lasting = enter(running_jwks_server(serves(jwks, long)))
+        rotating = enter(running_jwks_server(serves(flooded.forge.jwks, long)))
+        policies = "\n".join(
+            f'[issuers."https://{name}.example"]\njwks_url = "{server.url}"'
+            for name, server in {"odd": odd, "lasting": lasting}.items()
+        )
+        left_alone = enter(calm.running(JWKS_URL=tagged.url, JWKS_CACHE_DIR=kept, policies=policies))
+        for path in kept.iterdir():
+            os.utime(path, (1, 1))
+        yield Scene(
+            left_alone,
+            tagged,
+            odd,
+            lasting,
+            kept,
+            asked := enter(flooded.running(JWKS_URL=rotating.url)),
+            rotating,
+            slow := SlowClients(asked),
+        )
+        slow.join()
+
+
+def test_two_thousand_unknown_keys_bring_one_look_and_the_new_key(scene: Scene) -> None:
+    verifier, server = scene.flooded, scene.rotating
+    long = "Cache-Control: max-age=3600"
+    server.behaviour = serves(_jwks(verifier.forge, scene.new), long)
+    good, rotated = verifier.token(), scene.new.token(time.time())
+    with verifier.connect() as wire:
+        for number in range(2000):
+            stranger = replace_kid(verifier.forge, f"unknown-{number}")
+            assert wire.ask(request("/verify", bearer(stranger))).status == 401
+        assert wire.ask(request("/verify", bearer(good))).status == 200
+        assert wire.ask(request("/verify", bearer(rotated))).status == 401
+        wait_until(lambda: wire.ask(request("/verify", bearer(rotated))).status == 200, "the new key counts", 12)
+    assert len(server.requests) == 2
+    assert server.times[1] - server.times[0] >= 9.9
+
+
+def replace_kid(forge: Forge, kid: str) -> bytes:
+    """A token that names another key; its signature does not matter."""
+    good = forge.token(time.time())
+    header = forge.token(time.time(), {"kid": kid}).split(b".")[0]
+    return header + good[good.index(b".") :]
+
+
+def test_an_unchanged_key_set_is_asked_for_by_its_tag_and_kept(scene: Scene) -> None:
+    for server, etag in ((scene.tagged, _ETAG), (scene.odd, '"\xff"')):
+        wait_until(lambda server=server: len(server.requests) > 1, "it is asked again before max-age is over", 12)  # type: ignore[misc]
+        assert server.times[1] - server.times[0] >= 7
+        assert b"If-None-Match" not in server.requests[0]
+        assert b"If-None-Match: " + etag.encode("latin-1") in server.requests[1]
+    assert scene.calm.metric("jwks_failures_total") == 0
+    assert scene.calm.ask(token=scene.calm.token()).status == 200
+
+
+def test_a_confirmation_makes_the_kept_key_set_young_again(scene: Scene) -> None:
+    # Three are kept; two of the sources have been asked again, and said that nothing changed.
+    wait_until(lambda: sum(path.stat().st_mtime > 1 for path in scene.kept.iterdir()) == 2, "two are confirmed", 12)
+    assert len(list(scene.kept.iterdir())) == 3
+
+
+def test_a_key_set_that_holds_for_an_hour_is_asked_for_once(scene: Scene) -> None:
+    wait_until(lambda: len(scene.tagged.requests) > 1, "ten seconds have passed", 12)
+    assert len(scene.lasting.requests) == 1
+
+
+def test_a_request_for_a_key_set_says_what_it_wants_and_nothing_else(scene: Scene) -> None:
+    lines = scene.lasting.requests[0].decode().split("\r\n")
+    assert lines[0] == "GET /.well-known/jwks.json HTTP/1.1"
+    assert sorted(line.partition(":")[0].lower() for line in lines[1:-2]) == ["accept", "connection", "host"]
+
+
+@pytest.mark.parametrize(("client", "answers"), [("stalls", [408]), ("drips", [408]), ("never reads", [])])
+def test_a_slow_client_has_ten_seconds(scene: Scene, client: str, answers: list[int]) -> None:
+    scene.slow.join()
+    seconds, statuses = scene.slow.ended[client]
+    assert 9 < seconds < _WINDOW_SECONDS
+    assert statuses == answers
+    assert scene.flooded.ask(token=scene.flooded.token()).status == 200

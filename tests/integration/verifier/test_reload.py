@@ -1,0 +1,103 @@
+"""SIGHUP takes the policy file as it is now, whole or not at all."""
+
+from time import time
+
+import pytest
+
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.token_forge import Forge
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
+
+
+def _reload(folder: VerifierFolder, verifier: VerifierProcess, policies: str) -> None:
+    folder.policies.write_text(policies, encoding="utf-8")
+    verifier.reload()
+
+
+def test_policies_are_swapped_whole_and_old_decisions_with_them(folder: VerifierFolder) -> None:
+    with folder.running(policies="[policies.gate]", WORKERS=2) as verifier, verifier.connect() as wire:
+        asked = request("/verify/gate", bearer(verifier.token()))
+        assert [wire.ask(asked).status for _ in range(3)] == [200] * 3
+        _reload(folder, verifier, '[policies.gate]\nscopes_all = ["admin"]\n[policies.more]\nanonymous = true')
+        wait_until(lambda: len(verifier.events("policies_taken")) == 2, "both workers have taken them")
+        assert wire.ask(asked).status == 403
+        assert wire.ask(request("/verify/more")).status == 200
+        _reload(folder, verifier, "")
+        wait_until(lambda: len(verifier.events("policies_taken")) == 4, "both workers have taken them")
+        assert wire.ask(asked).status == 403
+        assert wire.ask(request("/verify/more")).status == 403
+        assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
+
+
+@pytest.mark.parametrize(("document", "why"), [
+    ("[policies.gate", "not TOML"),
+    ('[policies.gate]\nscope_all = ["admin"]', "scope_all"),
+    ('[policies.gate]\nscopes_all = "admin"', "list"),
+    ("[policies.gate]\nanonymous = 1", "bool"),
+    ("[policies.Gate]", "pattern"),
+    ('[policies.gate]\nissuers = ["https://nobody.example"]', "no such issuer"),
+    ('[issuers."https://new.example"]\njwks_url = "http://new.example/jwks"', "plain http"),
+    ('[issuers."https://new.example"]', "exactly one"),
+    ("[policies.gate]\nleeway_seconds = 61", "60"),
+    ("a = " + "[" * 5000, "nested"),
+])  # fmt: skip
+def test_a_bad_policy_file_keeps_the_old_one_and_says_why(
+    reloading: VerifierProcess, document: str, why: str
+) -> None:
+    folder = VerifierFolder(reloading.log_file.parent, reloading.forge)
+    failures, lines = reloading.metric("reload_failures_total"), len(reloading.events("policies_not_taken"))
+    _reload(folder, reloading, document)
+    wait_until(lambda: len(reloading.events("policies_not_taken")) > lines, "it is said")
+    assert why in reloading.events("policies_not_taken")[-1]["detail"]
+    assert reloading.metric("reload_failures_total") == failures + 1
+    assert reloading.ask("/verify/gate", token=reloading.token()).status == 200
+    assert reloading.readiness() == 200
+
+
+def test_a_policy_file_that_is_gone_or_no_file_keeps_the_old_one(folder: VerifierFolder) -> None:
+    with folder.running(policies="[policies.gate]") as verifier:
+        folder.policies.unlink()
+        verifier.reload()
+        assert "FileNotFoundError" in verifier.wait_for_event("policies_not_taken")["detail"]
+        folder.policies.mkdir()
+        verifier.reload()
+        wait_until(lambda: len(verifier.events("policies_not_taken")) == 2, "it is said again")
+        assert verifier.ask("/verify/gate", token=verifier.token()).status == 200
+
+
+def test_a_new_issuer_is_followed_and_a_removed_one_forgotten_with_its_keys(folder: VerifierFolder) -> None:
+    theirs = Forge("https://another.example")
+    (folder.path / "theirs").mkdir()
+    both = f'[issuers."{theirs.issuer}"]\njwks_file = "{theirs.publish(folder.path / "theirs")}"'
+    with folder.running(policies="") as verifier, verifier.connect() as wire:
+        asked = request("/verify", bearer(theirs.token(time())))
+        assert wire.ask(asked).status == 401
+        _reload(folder, verifier, both)
+        wait_until(lambda: wire.ask(asked).status == 200, "the new issuer is followed")
+        assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
+        _reload(folder, verifier, "")
+        wait_until(lambda: wire.ask(asked).status == 401, "its keys are forgotten")
+        assert verifier.wait_for_event("jwks_withdrawn")["issuer"] == theirs.issuer
+        assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
+
+
+def test_an_issuer_without_a_key_makes_the_verifier_unready_but_not_blind(folder: VerifierFolder) -> None:
+    absent = f'[issuers."https://another.example"]\njwks_file = "{folder.path / "absent.json"}"'
+    with folder.running(policies="") as verifier:
+        _reload(folder, verifier, absent)
+        verifier.wait_until_readiness_is(503)
+        assert "https://another.example" in verifier.admin("/readyz").text
+        assert folder.forge.issuer not in verifier.admin("/readyz").text
+        assert verifier.ask(token=verifier.token()).status == 200
+        _reload(folder, verifier, "")
+        verifier.wait_until_readiness_is(200)
+
+
+def test_reloads_under_load_fail_no_request(folder: VerifierFolder) -> None:
+    with folder.running(policies="[policies.gate]") as verifier, verifier.connect() as wire:
+        asked = request("/verify/gate", bearer(verifier.token()))
+        for number in range(200):
+            if number % 10 == 0:
+                verifier.reload()
+            assert wire.ask(asked).status == 200

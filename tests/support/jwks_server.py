@@ -1,0 +1,143 @@
+"""An issuer's key set endpoint that can be told to behave badly: real sockets, one thread for each connection."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+Behaviour = Callable[["Exchange"], None]
+"""What is done with a connection once its request has been read."""
+
+_PATIENCE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request, and the socket to answer on."""
+
+    socket: socket.socket
+    head: bytes
+    stopping: threading.Event
+
+    def header(self, name: str) -> str | None:
+        """A header of the request."""
+        for line in self.head.decode("latin-1").split("\r\n")[1:]:
+            known, _, value = line.partition(":")
+            if known.lower() == name.lower():
+                return value.strip()
+        return None
+
+    def hang(self) -> None:
+        """Until the client goes or the test ends."""
+        self.stopping.wait(_PATIENCE_SECONDS)
+
+    def drip(self, data: bytes) -> None:
+        """`data` over and over, slowly, until the client goes."""
+        while not self.stopping.wait(0.05):
+            self.socket.sendall(data)
+
+    def pour(self, data: bytes) -> None:
+        """`data` over and over, as fast as it is taken, until the client goes."""
+        while not self.stopping.is_set():
+            self.socket.sendall(data)
+
+
+def answer(document: bytes, *lines: str, status: str = "200 OK", length: int | None = None) -> bytes:
+    """A whole HTTP answer; `length` lies about the size."""
+    size = len(document) if length is None else length
+    head = [f"HTTP/1.1 {status}", "Content-Type: application/jwk-set+json", f"Content-Length: {size}", *lines]
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + document
+
+
+def says(data: bytes) -> Behaviour:
+    """Always the same bytes."""
+    return lambda exchange: exchange.socket.sendall(data)
+
+
+def serves(document: bytes, *lines: str) -> Behaviour:
+    """A good key set."""
+    return says(answer(document, *lines))
+
+
+def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
+    """A good key set to who does not know it, 304 to who does."""
+
+    def respond(exchange: Exchange) -> None:
+        known = exchange.header("If-None-Match") == etag
+        body, status = (b"", "304 Not Modified") if known else (document, "200 OK")
+        exchange.socket.sendall(answer(body, f"ETag: {etag}", *lines, status=status))
+
+    return respond
+
+
+@dataclass
+class JwksServer:
+    """Listens until its block ends. `behaviour` may be changed at any time.
+
+    Attributes:
+        requests: the head of every request, in order.
+        times: when each came, by the monotonic clock.
+    """
+
+    behaviour: Behaviour
+    requests: list[bytes] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._stopping = threading.Event()
+        self.port: int = self._listener.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/.well-known/jwks.json"
+
+    @contextmanager
+    def running(self) -> Iterator["JwksServer"]:
+        """Accept and answer."""
+        threads = [threading.Thread(target=self._accept)]
+        threads[0].start()
+        try:
+            yield self
+        finally:
+            self._stopping.set()
+            # Wakes accept(), which closing alone would not.
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            threads[0].join()
+
+    def _accept(self) -> None:
+        serving: list[threading.Thread] = []
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                break
+            serving.append(threading.Thread(target=self._serve, args=(connection,)))
+            serving[-1].start()
+        for thread in serving:
+            thread.join()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(_PATIENCE_SECONDS)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                if not (more := connection.recv(65536)):
+                    return
+                head += more
+            self.times.append(time.monotonic())
+            self.requests.append(head)
+            self.behaviour(Exchange(connection, head, self._stopping))
+
+
+@contextmanager
+def running_jwks_server(behaviour: Behaviour) -> Iterator[JwksServer]:
+    """A key set endpoint."""
+    with JwksServer(behaviour).running() as server:
+        yield server

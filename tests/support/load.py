@@ -1,0 +1,89 @@
+"""A steady load of subrequests over kept-alive connections, by the letter of HTTP: no request is sent twice."""
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.support.raw_http import parse
+
+_PATIENCE_SECONDS: Final = 10.0
+
+
+@dataclass
+class Load:
+    """What became of the requests.
+
+    Attributes:
+        statuses: of the answers.
+        lost: requests that were sent and not answered.
+        announced: connections whose last answer announced the end.
+        refused: connections that could not be made.
+    """
+
+    port: int
+    request: bytes
+    connections: int
+    statuses: Counter[int] = field(default_factory=Counter)
+    lost: int = 0
+    announced: int = 0
+    refused: int = 0
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def answered(self) -> int:
+        return self.statuses.total()
+
+    @contextmanager
+    def running(self, *, reconnect: bool) -> Iterator["Load"]:
+        """In a thread until the block ends.
+
+        Args:
+            reconnect: whether a connection that ended is followed by another.
+        """
+        thread = threading.Thread(target=lambda: asyncio.run(self._run(reconnect=reconnect)))
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stopping.set()
+            thread.join()
+
+    async def _run(self, *, reconnect: bool) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.connections):
+                group.create_task(self._keep_asking(reconnect=reconnect))
+
+    async def _keep_asking(self, *, reconnect: bool) -> None:
+        while not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except (OSError, TimeoutError):
+                self.refused += 1
+                await asyncio.sleep(0.01)
+            else:
+                with contextlib.closing(writer):
+                    await self._use(reader, writer)
+            if not reconnect:
+                return
+
+    async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not self._stopping.is_set():
+            writer.write(self.request)
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    (answer,) = parse(await reader.readuntil(b"\r\n\r\n"))
+            except (OSError, EOFError, TimeoutError):
+                self.lost += 1
+                return
+            self.statuses[answer.status] += 1
+            if answer.closes:
+                self.announced += 1
+                return
+            # A moment for the others: a load that takes the whole processor tests nothing but it.
+            await asyncio.sleep(0.001)

@@ -1,0 +1,253 @@
+"""The real `python -m verifier`, as an operator runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.processes import ROOT, free_port, wait_until
+from tests.support.raw_http import Answer, Wire
+from tests.support.token_forge import AUDIENCE, Forge
+
+COMMAND: Final = (sys.executable, "-m", "verifier")
+_START_SECONDS: Final = 20.0
+_STOP_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True)
+class VerifierProcess:
+    """A running `python -m verifier`; `uds` instead of a port if it listens there."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    admin_port: int
+    log_file: Path
+    forge: Forge
+    uds: Path | None = None
+
+    def token(self, **changes: Any) -> bytes:
+        """A good token, changed as `Forge.claims` says."""
+        return self.forge.token(time.time(), **changes)
+
+    def connect(self, timeout: float = 5.0) -> Wire:
+        """A raw connection to the listener of subrequests."""
+        return Wire(self.uds or self.port, timeout)
+
+    def ask(self, target: str = "/verify", *lines: str, token: bytes | None = None, method: str = "GET") -> Answer:
+        """One subrequest on a connection of its own."""
+        fields = [*lines, f"Authorization: Bearer {token.decode()}"] if token is not None else list(lines)
+        with self.connect() as wire:
+            return wire.ask(
+                "\r\n".join([f"{method} {target} HTTP/1.1", "Host: v", *fields, "", ""]).encode("latin-1")
+            )
+
+    def admin(self, path: str, method: str = "GET") -> httpx.Response:
+        """Ask the admin listener."""
+        return httpx.request(method, f"http://127.0.0.1:{self.admin_port}{path}", timeout=5)
+
+    def readiness(self) -> int:
+        """The status of /readyz; 0 if nobody answers."""
+        try:
+            return self.admin("/readyz").status_code
+        except httpx.TransportError:
+            return 0
+
+    def wait_until_readiness_is(self, status: int, seconds: float = _START_SECONDS) -> None:
+        """Poll /readyz."""
+
+        def reached() -> bool:
+            assert self.process.poll() is None, f"the verifier ended: {self.log()}"
+            return self.readiness() == status
+
+        wait_until(reached, f"readiness {status}: {self.log()}", seconds)
+
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each sample of a metric; `name` without the prefix."""
+        return [
+            (sample.labels, sample.value)
+            for family in text_string_to_metric_families(self.admin("/metrics").text)
+            for sample in family.samples
+            if sample.name == f"gatepass_verifier_{name}"
+        ]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels; `name` without the prefix."""
+        return sum(value for known, value in self.samples(name) if labels.items() <= known.items())
+
+    def log(self) -> str:
+        """Everything that it has written so far."""
+        return self.log_file.read_text(encoding="utf-8")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log lines of one event."""
+        # The last line may be half written.
+        whole = self.log().rpartition("\n")[0].splitlines()
+        lines = [json.loads(line) for line in whole if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
+
+    def wait_for_event(self, name: str, seconds: float = 10.0, **members: Any) -> dict[str, Any]:
+        """The first log line of that event with these members, as soon as it is there."""
+        found: list[dict[str, Any]] = []
+
+        def seen() -> bool:
+            found.extend(line for line in self.events(name) if members.items() <= line.items())
+            return bool(found)
+
+        wait_until(seen, f"{name} {members} in the log", seconds)
+        return found[0]
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers that live."""
+        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
+        return [int(pid) for pid in text.split() if is_alive(int(pid))]
+
+    def worker(self) -> int:
+        """Process id of the only worker."""
+        (pid,) = self.workers()
+        return pid
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(_STOP_SECONDS)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory that a process has for itself: shared pages of its parent do not count."""
+    fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    return int(fields[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def open_descriptors(pid: int) -> int:
+    """How many descriptors a process holds."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    """`settings` as variables, given without their prefix; None leaves one out. Nothing of the caller's leaks in."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")}
+    return own | {f"VERIFIER_{name}": str(value) for name, value in settings.items() if value is not None}
+
+
+def verifier_command(*arguments: str, stdin: bytes = b"", **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run `python -m verifier …` to its end."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(settings),
+        cwd=ROOT,
+        capture_output=True,
+        input=stdin,
+        timeout=30,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@dataclass
+class VerifierFolder:
+    """Where a verifier finds its key set and its policies, and how to start it."""
+
+    path: Path
+    forge: Forge = field(default_factory=Forge)
+
+    @property
+    def jwks(self) -> Path:
+        return self.path / "jwks.json"
+
+    @property
+    def policies(self) -> Path:
+        return self.path / "policies.toml"
+
+    def publish(self, document: bytes | None = None) -> None:
+        """Replace the key set in one step, as an issuer does."""
+        new = self.path / "jwks.json.new"
+        new.write_bytes(self.forge.jwks if document is None else document)
+        new.replace(self.jwks)
+
+    @contextmanager
+    def running(
+        self, *, policies: str | None = None, ready: int | None = 200, **settings: Any
+    ) -> Iterator[VerifierProcess]:
+        """A verifier, started and surely stopped.
+
+        Args:
+            policies: the TOML document, if there is to be one.
+            ready: what /readyz has to say before it is handed over; None does not wait for it.
+            settings: further variables without their prefix; None leaves out what is set here.
+        """
+        if not self.jwks.exists():
+            self.publish()
+        if policies is not None:
+            self.policies.write_text(policies, encoding="utf-8")
+        port, admin_port = free_port(), free_port()
+        values: dict[str, Any] = {
+            "PORT": port,
+            "ADMIN_PORT": admin_port,
+            "ISSUER": self.forge.issuer,
+            "AUDIENCE": AUDIENCE,
+            "JWKS_FILE": None if "JWKS_URL" in settings else self.jwks,
+            "POLICIES_FILE": None if policies is None else self.policies,
+        } | settings
+        log_file = self.path / f"verifier-{port}.log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                COMMAND, env=environment(values), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+            )
+        verifier = VerifierProcess(process, port, admin_port, log_file, self.forge, values.get("UDS"))
+        try:
+            if ready is not None:
+                verifier.wait_until_readiness_is(ready)
+            yield verifier
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        # The second signal spares the tests the draining.
+        process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def running_verifier(**arguments: Any) -> Iterator[VerifierProcess]:
+    """A verifier in a folder of its own; arguments are those of `VerifierFolder.running`."""
+    with (
+        tempfile.TemporaryDirectory(prefix="gatepass-verifier-") as folder,
+        VerifierFolder(Path(folder)).running(**arguments) as verifier,
+    ):
+        yield verifier
