@@ -12,7 +12,7 @@ import structlog
 from shared.logs import configure_logs
 from shared.settings import SettingsError
 from verifier.explain import explain
-from verifier.key_sources import SourceError, open_source
+from verifier.key_sources import SourceError, open_source, open_sources
 from verifier.keyset import KeySet
 from verifier.policies import PolicyError, Rules
 from verifier.settings import VerifierSettings
@@ -27,8 +27,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = VerifierSettings.from_environment(os.environ)
         tls, rules = settings.trust(), settings.read_rules()
-        for source in rules.sources.values():
-            open_source(source, tls, allow_http=settings.jwks_allow_http)
+        open_sources(rules.sources, tls, allow_http=settings.jwks_allow_http)
     except (SettingsError, PolicyError) as error:
         print(error, file=sys.stderr)
         return _FAULTY_SETTINGS

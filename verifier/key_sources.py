@@ -9,6 +9,7 @@ import os
 import re
 import ssl
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -130,6 +131,15 @@ class UrlSource:
         jwks = _parse(document)
         self._etag = headers.get(b"etag")
         return Reading(jwks, document, next_seconds)
+
+
+def open_sources(sources: Mapping[str, JwksSource], tls: ssl.SSLContext, *, allow_http: bool) -> dict[str, KeySource]:
+    """The readers of all sources, by issuer.
+
+    Raises:
+        PolicyError: as `open_source`.
+    """
+    return {issuer: open_source(where, tls, allow_http=allow_http) for issuer, where in sources.items()}
 
 
 def open_source(where: JwksSource, tls: ssl.SSLContext, *, allow_http: bool) -> KeySource:

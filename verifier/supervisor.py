@@ -6,6 +6,7 @@ signals.
 """
 
 import asyncio
+import contextlib
 import grp
 import os
 import shutil
@@ -22,8 +23,9 @@ from typing import Final
 import structlog
 import uvloop
 
+from verifier.key_sources import open_sources
 from verifier.metrics import Name, Pages
-from verifier.policies import Rules
+from verifier.policies import PolicyError, Rules
 from verifier.settings import VerifierSettings
 from verifier.worker import Listeners, Worker
 
@@ -52,7 +54,7 @@ class Supervisor:
 
     Args:
         settings: of the process.
-        rules: as read at the start; workers read them again on SIGHUP.
+        rules: as read at the start; read again on SIGHUP.
         listeners: bound sockets.
     """
 
@@ -74,12 +76,20 @@ class Supervisor:
         while True:
             received = signal.sigwait(_SIGNALS)
             if received == signal.SIGHUP:
+                self._read_rules_again()
                 self._tell(signal.SIGHUP)
             elif received != signal.SIGCHLD:
                 return self._stop(0)
             elif not self._replace_the_dead():
                 _log.error("giving_up", why="workers fail as soon as they start")
                 return self._stop(1)
+
+    def _read_rules_again(self) -> None:
+        """For successors: one must not decide by what its predecessor had already let go."""
+        with contextlib.suppress(PolicyError):  # the workers say what is wrong, and keep what they have
+            rules = self._settings.read_rules()
+            open_sources(rules.sources, self._settings.trust(), allow_http=self._settings.jwks_allow_http)
+            self._rules = rules
 
     def _start(self, number: int) -> None:
         sys.stderr.flush()

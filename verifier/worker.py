@@ -16,7 +16,7 @@ from verifier.admin import AdminApp
 from verifier.cache import DecisionCache
 from verifier.decider import Decider
 from verifier.key_refresh import KeyRefresh
-from verifier.key_sources import KeySource, open_source
+from verifier.key_sources import KeySource, open_sources
 from verifier.keyset import KeySet
 from verifier.metrics import Name, Pages
 from verifier.policies import JwksSource, PolicyError, Rules
@@ -130,10 +130,7 @@ class Worker:
         _log.info("policies_taken", policies=sorted(rules.policies), issuers=sorted(rules.sources))
 
     def _sources(self, sources: Mapping[str, JwksSource]) -> dict[str, KeySource]:
-        return {
-            issuer: open_source(source, self._tls, allow_http=self._settings.jwks_allow_http)
-            for issuer, source in sources.items()
-        }
+        return open_sources(sources, self._tls, allow_http=self._settings.jwks_allow_http)
 
     def _use_keys(self, keys: KeySet) -> None:
         self._decider.replace_keys(keys)

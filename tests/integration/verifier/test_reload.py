@@ -1,5 +1,7 @@
 """SIGHUP takes the policy file as it is now, whole or not at all."""
 
+import os
+import signal
 from time import time
 
 import pytest
@@ -101,3 +103,14 @@ def test_reloads_under_load_fail_no_request(folder: VerifierFolder) -> None:
             if number % 10 == 0:
                 verifier.reload()
             assert wire.ask(asked).status == 200
+
+
+def test_the_successor_of_a_killed_worker_decides_by_the_policies_of_the_day(folder: VerifierFolder) -> None:
+    with folder.running(policies="[policies.gate]") as verifier:
+        _reload(folder, verifier, '[policies.gate]\nscopes_all = ["admin"]')
+        verifier.wait_for_event("policies_taken")
+        _reload(folder, verifier, "[policies.gate")
+        verifier.wait_for_event("policies_not_taken")
+        os.kill(verifier.workers()[0], signal.SIGKILL)
+        verifier.wait_for_event("worker_died")
+        assert verifier.ask("/verify/gate", token=verifier.token()).status == 403
