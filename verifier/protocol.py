@@ -66,9 +66,13 @@ class Front:
         self.max_connections = max_connections
         self.drain_seconds = drain_seconds
         self.connections: set[Connection] = set()
-        self._unsent: list[tuple[asyncio.Transport, bytes]] = []
+        self.unsent: list[tuple[asyncio.Transport, bytes]] = []
         self.draining = False
         self.now = 0
+
+    def connect(self) -> "Connection":
+        """The protocol of a new connection."""
+        return Connection(self)
 
     def send(self, transport: asyncio.Transport, answer: bytes) -> None:
         """Write together with the answers to what came in with the same turn of the event loop.
@@ -76,16 +80,16 @@ class Front:
         A gateway that has answered goes to sleep; each write of its own would wake it, and an interrupt between
         two virtual processors costs as much as a third of a signature check.
         """
-        if not self._unsent:
+        if not self.unsent:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._unsent.append((transport, answer))
-        if len(self._unsent) >= _SENT_TOGETHER:
+        self.unsent.append((transport, answer))
+        if len(self.unsent) >= _SENT_TOGETHER:
             self.flush()
 
     def flush(self) -> None:
         """Write what is not written yet."""
-        if unsent := self._unsent:
-            self._unsent = []
+        if unsent := self.unsent:
+            self.unsent = []
             for transport, answer in unsent:
                 transport.write(answer)
 
@@ -155,8 +159,10 @@ class Connection(asyncio.Protocol):
         """Bytes have come: of one request, of a part of one, or of many."""
         begins = self._phase == _IDLE
         if begins and (answer := self._recall(data)) is not None:
-            self._since = self._front.now
-            self._front.flush()
+            front = self._front
+            self._since = front.now
+            if front.unsent:
+                front.flush()
             self._transport.write(answer)
             return
         if len(data) <= _SLICE_BYTES:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import structlog
 import uvicorn
 
+from verifier.acceptor import Acceptor
 from verifier.admin import AdminApp
 from verifier.cache import DecisionCache
 from verifier.decider import Decider
@@ -20,15 +21,11 @@ from verifier.key_sources import KeySource, open_sources
 from verifier.keyset import KeySet
 from verifier.metrics import Name, Pages
 from verifier.policies import JwksSource, PolicyError, Rules
-from verifier.protocol import Connection, Front
+from verifier.protocol import Front
 from verifier.settings import VerifierSettings
 
 FIRST_LOOK_SECONDS: Final = 2.0
 """How long a worker waits for its first keys before it accepts connections all the same."""
-
-_ACCEPTS_PER_TURN: Final = 16
-"""libuv accepts one connection in each turn of its loop, and a busy turn is long: with 1,000 gateways connecting
-at once the last one waited for most of a second. It looks at each of these duplicates of the socket."""
 
 _log = structlog.get_logger()
 
@@ -47,6 +44,28 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _SubrequestServer(_Server):
+    """Hosts our connections instead of uvicorn's own; what it would call an application is never called."""
+
+    def __init__(self, front: Front) -> None:
+        super().__init__(
+            uvicorn.Config(
+                _no_application,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                timeout_graceful_shutdown=front.drain_seconds + 1,
+            )
+        )
+        self._front = front
+        # uvicorn asks these to stop, and waits until there are none.
+        self.server_state.connections = cast("Any", front.connections)
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        self.servers = [cast("Any", Acceptor(listener, self._front.connect)) for listener in sockets or []]
+        self.started = True
 
 
 class Worker:
@@ -76,7 +95,7 @@ class Worker:
             rules, realm=settings.realm, page=self._page, cache=cache, on_unknown_key=self._keys.look_sooner
         )
         self._front = Front(self._decider, settings.max_connections, settings.drain_seconds)
-        self._subrequests = _Server(_subrequest_config(self._front))
+        self._subrequests = _SubrequestServer(self._front)
         self._admin = _Server(_admin_config(AdminApp(pages, self._missing, self._report)))
 
     async def serve(self, listeners: Listeners, supervisor: int) -> None:
@@ -99,10 +118,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(self._tick())
             group.create_task(self._admin.serve([listeners.admin]))
-            accepting = [listeners.subrequests.dup() for _ in range(_ACCEPTS_PER_TURN)]
-            # uvicorn closes its own when it stops: with ours open, connections would go on waiting for nobody.
-            listeners.subrequests.close()
-            await self._subrequests.serve(accepting)
+            await self._subrequests.serve([listeners.subrequests])
             self._admin.should_exit = True
             ticking.cancel()
 
@@ -150,27 +166,6 @@ class Worker:
             await asyncio.sleep(1)
             self._front.tick()
             self._report()
-
-
-def _subrequest_config(front: Front) -> uvicorn.Config:
-    """The server with our protocol in the place of its own; the application is never called."""
-
-    def connect(server_state: Any, **_: Any) -> Connection:
-        # uvicorn asks what is in this set to stop, and waits until it is empty.
-        server_state.connections = front.connections
-        return Connection(front)
-
-    return uvicorn.Config(
-        _no_application,
-        http=cast("Any", connect),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        backlog=2048,
-        timeout_graceful_shutdown=front.drain_seconds + 1,
-    )
 
 
 def _admin_config(app: AdminApp) -> uvicorn.Config:
