@@ -1,15 +1,16 @@
 """The HTTP/1.1 front of the subrequest: parser, limits, timeouts. It asks the decider and writes its bytes.
 
-Hosted by uvicorn, which keeps sockets, event loop and graceful stop; parsed by httptools (llhttp). It is our
-own since what sits here meets the internet: a head has a limit and a deadline, a trailer never becomes a
-header, and there is no routing, no task and no second component for each request.
+Hosted by uvicorn, which keeps start and graceful stop; parsed by httptools (llhttp). It is our own since what
+sits here meets the internet: a head has a limit and a deadline, a trailer never becomes a header, and there is
+no routing, no task and no second component for each request.
 
-Accepted: HTTP/1.0 and 1.1, any target and method, a head of 16 KiB, a body of 64 KiB (read and dropped),
-pipelining, `Upgrade` (ignored: the plain decision is the answer). A request is answered as soon as its head
-is complete, with one of the decider's answers. What is no request is answered once and closed: 400 if it is
-malformed, 408 if its head does not come within 10 s, 431 if its head is over the limit, 503 if there are too
-many connections. A body over the limit, too late or malformed closes the connection without a second answer,
-which could be taken for the answer to another request.
+Accepted: HTTP/1.1 with one Host, HTTP/1.0; any target, any method but CONNECT; a head of 16 KiB; a body of
+64 KiB, by Content-Length or the one coding `chunked` (read and dropped); pipelining; `Upgrade` (ignored: the
+plain decision is the answer). A request is answered as soon as its head is complete, with one of the decider's
+answers. What is no request is answered once and closed: 400 if it is malformed, 408 if its head does not come
+within 10 s, 431 if its head is over the limit, 503 if there are too many connections. A body over the limit,
+too late or malformed closes the connection without a second answer, which could be taken for the answer to
+another request.
 """
 
 import asyncio
@@ -32,7 +33,6 @@ _SENT_TOGETHER: Final = 16
 
 _SLICE_BYTES: Final = 4096
 """What is parsed at once, and so by how much a limit on what is not yet complete can be overstepped."""
-
 
 _IDLE: Final = 0
 _HEAD: Final = 1
