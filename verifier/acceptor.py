@@ -19,7 +19,7 @@ class Acceptor:
     """Accepts until it is closed; of `asyncio.Server`, what uvicorn asks of its servers.
 
     Args:
-        listener: bound and listening; closed with the acceptor.
+        listener: bound and listening; whoever stops the acceptor closes it.
         connect: makes the protocol of a connection.
     """
 
@@ -34,7 +34,6 @@ class Acceptor:
         """Take no more connections."""
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
-            self._listener.close()
 
     async def wait_closed(self) -> None:
         """Return when connections that were being opened are."""

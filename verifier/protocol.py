@@ -28,7 +28,7 @@ IDLE_TICKS: Final = 75
 LINGER_TICKS: Final = 2
 """Seconds, counted by `Front.tick`: one clock for all connections is cheaper than a timer for each."""
 
-_SENT_TOGETHER: Final = 64
+_SENT_TOGETHER: Final = 16
 """How many answers may wait for each other."""
 
 _SLICE_BYTES: Final = 4096

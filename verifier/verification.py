@@ -68,7 +68,6 @@ class Accepted(NamedTuple):
     """The token passes, from `valid_from` until before `valid_until` (seconds since the epoch)."""
 
     claims: Claims
-    kid: str
     valid_from: int
     valid_until: int
 
@@ -197,7 +196,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     if policy.roles_any and policy.roles_any.isdisjoint(claims.roles):
         return Rejected(Reason.INSUFFICIENT_ROLE)
 
-    return Accepted(claims, header.kid, valid_from, valid_until)
+    return Accepted(claims, valid_from, valid_until)
 
 
 @lru_cache(maxsize=256)

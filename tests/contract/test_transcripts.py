@@ -1,8 +1,6 @@
 """Every command in README.md and in the quickstarts, typed in order against a real stack, answers as it is shown."""
 
-import os
 import re
-import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Final
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
 from tests.support.transcripts import addressed, make_targets, matches, steps, typed
 from verifier.policies import JwksSource, parse_rules
@@ -24,10 +23,7 @@ DOCUMENTS: Final = (
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    if shutil.which("curl") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("curl is not installed, and in CI it has to be")
-        pytest.skip("curl is not installed")
+    program("curl")
     with running_stack(tmp_path_factory.mktemp("documents") / "home") as stack:
         yield stack
 

@@ -9,9 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from tests.support.processes import ROOT
+from tests.support.programs import absent
 
 SPECS: Final = sorted(folder for folder in (ROOT / "specs").iterdir() if re.match(r"\d{3}-", folder.name))
 ADRS: Final = sorted((ROOT / "specs/adr").glob("*.md"))
@@ -20,7 +19,7 @@ ADRS: Final = sorted((ROOT / "specs/adr").glob("*.md"))
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git in the tree; skip the test where the tree is no checkout."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
+        absent("this is no git checkout")
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 

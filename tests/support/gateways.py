@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,11 +14,11 @@ from typing import Any, Final
 
 import httpx
 import psutil
-import pytest
 
 from stack import gateway
 from stack.preflight import find_binary
 from tests.support.processes import ROOT, free_port, running, wait_until
+from tests.support.programs import program
 from tests.support.token_forge import AUDIENCE, Forge
 
 GATEWAYS: Final = ("nginx", "envoy")
@@ -134,13 +133,8 @@ def running_gateway(name: str, folder: Path, verifier_port: int, application_por
 
 
 def find_nginx() -> str:
-    """The nginx binary; without one the test is skipped, but in CI it fails."""
-    binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if binary is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("nginx is not installed, and in CI it has to be")
-        pytest.skip("nginx is not installed")
-    return binary
+    """The nginx binary."""
+    return program("nginx")
 
 
 def find_envoy() -> str:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,16 +16,10 @@ import pytest
 
 from tests.support.openapi import ROOT
 from tests.support.postgres import Postgres
+from tests.support.processes import free_port
 
 START_SECONDS = 30.0
 PASSWORD = "a long and lonely walk"
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def issuer_command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.support.processes import wait_until
 from tests.support.raw_http import parse
 
 _PATIENCE_SECONDS: Final = 10.0
@@ -33,6 +34,11 @@ class Load:
     announced: int = 0
     refused: int = 0
     _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def wait_for(self, answers: int) -> None:
+        """Until so many more were answered."""
+        enough = self.answered + answers
+        wait_until(lambda: self.answered > enough, "the load is on")
 
     @property
     def answered(self) -> int:

@@ -117,6 +117,12 @@ class VerifierProcess:
         (pid,) = self.workers()
         return pid
 
+    def replace_worker(self, within: float = 10.0) -> None:
+        """Kill one worker and wait until another has taken its place."""
+        before = self.workers()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: len(set(self.workers()) - {before[0]}) == len(before), "it is replaced", within)
+
     def reload(self) -> None:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)

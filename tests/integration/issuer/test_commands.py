@@ -4,12 +4,14 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared.jwks import parse_jwks
-from tests.support.issuer_process import IssuerProcess, free_port, issuer_command, running_issuer
+from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
+from tests.support.processes import free_port
 
 
 def test_keys_are_generated_and_listed(tmp_path: Path) -> None:
@@ -114,6 +116,6 @@ def test_a_client_that_never_finishes_does_not_hold_up_the_end(issuer_to_stop: I
 
 
 @pytest.fixture
-def issuer_to_stop(database_url: str) -> IssuerProcess:  # type: ignore[misc] # a generator fixture
+def issuer_to_stop(database_url: str) -> Iterator[IssuerProcess]:
     with running_issuer(database_url) as issuer:
         yield issuer

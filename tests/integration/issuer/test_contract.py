@@ -7,8 +7,9 @@ import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from tests.support.issuer_process import PASSWORD, IssuerProcess, free_port, running_issuer
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.openapi import contract
+from tests.support.processes import free_port
 
 CREDENTIALS = {"email": "ann@example.com", "password": PASSWORD}
 Ask = Callable[[str], httpx.Response]

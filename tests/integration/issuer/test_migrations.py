@@ -4,8 +4,9 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from issuer.store.schema import revisions
-from tests.support.issuer_process import free_port, issuer_command
+from tests.support.issuer_process import issuer_command
 from tests.support.postgres import Postgres, execute
+from tests.support.processes import free_port
 
 
 def run_migrate(url: str) -> subprocess.CompletedProcess[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 
 from issuer.keyring import generate_key
-from tests.support.issuer_process import IssuerProcess, free_port, issuer_command, running_issuer
+from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.postgres import Postgres, running_postgres
+from tests.support.processes import free_port
 
 
 def assert_unavailable(response: httpx.Response, slug: str) -> None:

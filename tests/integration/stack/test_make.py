@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ROOT
+from tests.support.programs import program
 
-pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+@pytest.fixture(autouse=True)
+def _make_is_there() -> None:
+    program("make")
 
 
 @pytest.fixture

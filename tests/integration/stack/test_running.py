@@ -1,6 +1,5 @@
 """One stack, as `make run` starts it: the main job through it over HTTP, and what dies comes back."""
 
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.processes import wait_until
+from tests.support.programs import program
 from tests.support.stack import Stack, running_stack, subject
 from tests.support.token_forge import Forge
 
@@ -55,8 +55,7 @@ def test_it_reports_its_progress_and_one_ready_line(stack: Stack) -> None:
 
 
 def test_what_it_says_to_type_next_works_and_ends_refused(stack: Stack) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    program("curl")
     session = stack.output.partition("# register")[2]
     typed = subprocess.run(["sh", "-eu"], input="# register" + session, capture_output=True, text=True, check=False)
     assert typed.returncode == 0, typed.stderr

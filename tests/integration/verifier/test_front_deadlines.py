@@ -1,83 +1,19 @@
 """The deadlines of the front, on real sockets and a real loop, with its seconds counted out by the test."""
 
 import asyncio
-import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from shared.jwks import parse_jwks
-from tests.support.raw_http import Answer, bearer, parse, request
-from tests.support.token_forge import AUDIENCE, Forge
-from verifier.decider import Decider
-from verifier.keyset import KeySet
-from verifier.metrics import Name, Page, Pages
-from verifier.policies import JwksSource, parse_rules
-from verifier.protocol import IDLE_TICKS, LINGER_TICKS, REQUEST_TICKS, Connection, Front
+from tests.support.listening_front import ListeningFront, listening_front
+from tests.support.raw_http import request
+from verifier.metrics import Name
+from verifier.protocol import IDLE_TICKS, LINGER_TICKS, REQUEST_TICKS
 
 
-@dataclass
-class Fixture:
-    """A front that listens, and one connection to it."""
-
-    front: Front
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    token: str
-    page: Page
-
-    async def send(self, data: bytes) -> None:
-        """Until the front has taken it."""
-        self.writer.write(data)
-        await self.writer.drain()
-        await asyncio.sleep(0.02)
-
-    async def tick(self, seconds: int) -> None:
-        """Let so many seconds pass, and what follows from it happen."""
-        for _ in range(seconds):
-            self.front.tick()
-        await asyncio.sleep(0.02)
-
-    async def answer(self) -> Answer:
-        """The next answer."""
-        async with asyncio.timeout(5):
-            (answer,) = parse(await self.reader.readuntil(b"\r\n\r\n"))
-            return answer
-
-    async def rest(self) -> list[int]:
-        """Statuses until the front closes."""
-        async with asyncio.timeout(5):
-            return [answer.status for answer in parse(await self.reader.read())]
-
-    @property
-    def is_open(self) -> bool:
-        return bool(self.front.connections) and not self.reader.at_eof()
-
-
-@asynccontextmanager
-async def _listening() -> AsyncIterator[Fixture]:
-    forge = Forge()
-    rules = parse_rules("", sources={forge.issuer: JwksSource(url="unused")}, audience=AUDIENCE, leeway_seconds=5)
-    page = Pages(1)[0]
-    decider = Decider(rules, realm="gatepass", page=page, cache=None)
-    decider.replace_keys(KeySet.of({forge.issuer: parse_jwks(forge.jwks)}))
-    front = Front(decider, max_connections=10, drain_seconds=0)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(front), sock=listener)
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
-    try:
-        yield Fixture(front, reader, writer, bearer(forge.token(time.time())), page)
-    finally:
-        writer.transport.abort()
-        server.close()
-
-
-def _run(story: Callable[[Fixture], Awaitable[None]]) -> None:
+def _run(story: Callable[[ListeningFront], Awaitable[None]]) -> None:
     async def told() -> None:
-        async with _listening() as fixture:
+        async with listening_front() as fixture:
             await story(fixture)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -85,7 +21,7 @@ def _run(story: Callable[[Fixture], Awaitable[None]]) -> None:
 
 
 def test_a_head_that_is_not_complete_after_10_seconds_gets_408() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         await it.send(b"GET /ver")
         await it.tick(REQUEST_TICKS)
         assert it.is_open
@@ -96,7 +32,7 @@ def test_a_head_that_is_not_complete_after_10_seconds_gets_408() -> None:
 
 
 def test_dripping_bytes_do_not_win_time() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         await it.send(b"GET /verify HTTP/1.1\r\nX: ")
         for _ in range(REQUEST_TICKS):
             await it.tick(1)
@@ -109,7 +45,7 @@ def test_dripping_bytes_do_not_win_time() -> None:
 
 
 def test_the_time_for_a_head_starts_with_its_first_byte() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         await it.tick(IDLE_TICKS - 1)
         await it.send(b"GET /verify HTTP/1.1\r\n")
         await it.tick(REQUEST_TICKS)
@@ -120,7 +56,7 @@ def test_the_time_for_a_head_starts_with_its_first_byte() -> None:
 
 
 def test_an_idle_connection_is_closed_after_75_seconds_without_a_word() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         await it.send(request("/verify", it.token))
         assert (await it.answer()).status == 200
         await it.tick(IDLE_TICKS)
@@ -132,7 +68,7 @@ def test_an_idle_connection_is_closed_after_75_seconds_without_a_word() -> None:
 
 
 def test_each_request_starts_the_idle_time_anew() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         for _ in range(3):
             await it.tick(IDLE_TICKS - 1)
             await it.send(request("/verify", it.token))
@@ -142,7 +78,7 @@ def test_each_request_starts_the_idle_time_anew() -> None:
 
 
 def test_a_connection_that_never_asks_is_closed_too() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         await it.tick(IDLE_TICKS + 1)
         assert await it.rest() == []
 
@@ -150,7 +86,7 @@ def test_a_connection_that_never_asks_is_closed_too() -> None:
 
 
 def test_empty_lines_are_no_reason_to_stay() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         for _ in range(IDLE_TICKS // 5 + 1):
             await it.send(b"\r\n")
             await it.tick(5)
@@ -160,7 +96,7 @@ def test_empty_lines_are_no_reason_to_stay() -> None:
 
 
 def test_a_body_that_is_not_complete_after_10_seconds_ends_the_connection_without_a_second_answer() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         await it.send(request("/verify", it.token, "Content-Length: 100"))
         assert (await it.answer()).status == 200
         for _ in range(REQUEST_TICKS):
@@ -173,7 +109,7 @@ def test_a_body_that_is_not_complete_after_10_seconds_ends_the_connection_withou
 
 
 def test_a_client_that_does_not_close_after_the_last_answer_is_cut_off() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         await it.send(request("/verify", it.token, "Connection: close"))
         assert (await it.answer()).closes
         await it.tick(LINGER_TICKS + 1)
@@ -183,7 +119,7 @@ def test_a_client_that_does_not_close_after_the_last_answer_is_cut_off() -> None
 
 
 def test_a_client_that_does_not_read_is_cut_off_after_10_seconds() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         # The limit of our own reader stops it from emptying the socket.
         flood = request("/verify", it.token) * 500
         writing = asyncio.create_task(_write_forever(it.writer, flood))
@@ -213,7 +149,7 @@ async def _wait_until(happened: Callable[[], bool]) -> None:
 
 
 def test_while_draining_the_next_answer_is_the_last_however_many_were_asked() -> None:
-    async def story(it: Fixture) -> None:
+    async def story(it: ListeningFront) -> None:
         it.front.draining = True
         await it.send(request("/verify", it.token) * 3)
         answer = await it.answer()

@@ -52,7 +52,7 @@ def test_composed_and_decomposed_letters_have_one_length() -> None:
         "P@ssw0rd-123456",
         "123456789012345",
         "qwertyuiopasdfgh",
-        "password 1234567890",
+        "correct horse battery staple",
         "aaaaaaaaaaaaaaaa",
         "abcabcabcabcabca",
         "GatepassGatepass",

@@ -1,5 +1,4 @@
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from loadtests.benchmark.processes import ProcessError, run, running
 from loadtests.benchmark.programs import DEBIAN_PACKAGES, MissingProgramError, find_programs
 from loadtests.benchmark.servers import CONFIGURATIONS, Site, VoidRunError, check, serving
 from shared.access_token import MAX_ISSUED_BYTES
+from tests.support.programs import absent, program
 
 CORE = min(os.sched_getaffinity(0))
 VERIFYING = Contender("fake", "Fake", ())
@@ -125,10 +125,9 @@ def test_a_command_that_hangs_is_ended() -> None:
 
 
 def _programs() -> dict[str, str]:
-    missing = [name for name in DEBIAN_PACKAGES if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    for name in DEBIAN_PACKAGES:
+        program(name)
     try:
         return dict(find_programs(print))
     except MissingProgramError as error:
-        pytest.skip(str(error))
+        absent(str(error))

@@ -1,5 +1,4 @@
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,14 @@ import pytest
 from loadtests.benchmark.rounds import ensure_clean
 from loadtests.benchmark.servers import VoidRunError
 from loadtests.benchmark.wrk import Load, Measurement, WrkOutputError, parse_output, send
+from tests.support.programs import program
 from tests.unit.loadtests.samples import measurement
+
+
+@pytest.fixture(name="wrk")
+def _wrk() -> None:
+    program("wrk")
+
 
 CORE = min(os.sched_getaffinity(0))
 OUTPUT = """Running 1s test @ http://127.0.0.1:18090/verify
@@ -82,7 +88,7 @@ def _recorder() -> Iterator[int]:
         thread.join()
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.usefixtures("wrk")
 @pytest.mark.parametrize(("varied", "heads"), [(False, 2), (True, 100)])
 def test_wrk_cycles_through_the_tokens_with_the_heads_that_were_asked_for(
     tmp_path: Path, *, varied: bool, heads: int
@@ -96,7 +102,7 @@ def test_wrk_cycles_through_the_tokens_with_the_heads_that_were_asked_for(
     assert distinct == heads if not varied else distinct > heads
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.usefixtures("wrk")
 def test_wrk_counts_every_refusal(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good\nbad\n")
     with _recorder() as port:

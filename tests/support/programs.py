@@ -1,0 +1,20 @@
+"""What the tests need of the machine. CI installs all of it, so that there nothing is passed over in silence."""
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def program(name: str) -> str:
+    """The path of a program; without it the test is skipped, and in CI fails."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    return found if found is not None else absent(f"{name} is not installed")
+
+
+def absent(what: str) -> NoReturn:
+    """Skip the test for want of something, or fail it where CI has to have it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and in CI it has to be")
+    pytest.skip(what)
