@@ -30,7 +30,8 @@ class CachedDecision(NamedTuple):
 
 
 ENTRY_BYTES: Final = 512
-"""What an entry costs beside its answer: digest, tuple, numbers, its share of the dictionary (measured)."""
+"""What an entry is taken to cost beside its answer: digest, tuple, numbers, its share of the dictionary. It errs
+on the safe side: 40,000 entries took 670 bytes each, with their answers of 290."""
 
 
 class DecisionCache:
