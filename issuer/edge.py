@@ -54,6 +54,7 @@ class Edge:
         """Answer one request (ASGI)."""
         fields = Headers(scope=scope)
         exchange = _Exchange(_request_id(fields), time.perf_counter())
+        scope.setdefault("state", {})["request_id"] = exchange.request_id
         context = {"request_id": exchange.request_id} | _trace(fields)
 
         async def send_with_fields(message: Message) -> None:

@@ -26,5 +26,9 @@ MAX_HEADER_BYTES: Final = 1024
 MAX_LIFETIME_SECONDS: Final = 3600
 """The longest life the issuer grants: the bound on how long a leaked token is useful."""
 
+REVOCATION_SECONDS: Final = MAX_LIFETIME_SECONDS + 120
+"""How long a revocation is told: until the last token that it can concern is dead, whatever life it was granted and
+with the greatest leeway that a verifier may have."""
+
 MIN_KEY_BITS: Final = 2048
 """RFC 7518 §3.3."""

@@ -31,6 +31,9 @@ _AWAY: Final = (
 )
 """Down, starting, stopping, full, failed over, not ours to enter, not migrated: all of them may pass."""
 
+Connection = asyncpg.pool.PoolConnectionProxy
+"""A connection that was lent for one round trip, or for one transaction."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -65,7 +68,7 @@ class Database:
             await connection.execute("SELECT 1")
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+    async def connection(self) -> AsyncIterator[Connection]:
         """One connection for one round trip.
 
         Raises:
@@ -80,3 +83,13 @@ class Database:
             # The kind alone: messages of PostgreSQL quote the rows that they are about.
             _log.warning("PostgreSQL is away", kind=type(error).__name__)
             raise StoreUnavailableError(type(error).__name__) from None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One connection inside a transaction, committed when the block ends well.
+
+        Raises:
+            StoreUnavailableError: PostgreSQL does not answer, or not in time; then nothing is sure to be done.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection

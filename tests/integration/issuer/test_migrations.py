@@ -50,6 +50,9 @@ def test_the_users_table_is_that_of_the_data_model(database_url: str) -> None:
         ("email_verified_at", "timestamp with time zone", "YES"),
         ("disabled_at", "timestamp with time zone", "YES"),
         ("security_version", "integer", "NO"),
+        ("scope", "text", "NO"),
+        ("roles", "ARRAY", "NO"),
+        ("password_changed_at", "timestamp with time zone", "YES"),
     ]
 
 

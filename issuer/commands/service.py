@@ -1,0 +1,29 @@
+"""`serve` and `migrate`."""
+
+import argparse
+import asyncio
+
+import uvloop
+
+from issuer.commands.command import Commands, add_command
+from issuer.serving import serve
+from issuer.settings import IssuerSettings
+from issuer.store.schema import migrate
+from shared.logs import configure_logs
+
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Register them."""
+    add_command(commands, "serve", "answer clients until stopped", _serve)
+    add_command(commands, "migrate", "bring the database schema to this release", _migrate)
+
+
+def _serve(settings: IssuerSettings, _: argparse.Namespace) -> None:
+    settings.require_database()
+    configure_logs("issuer", settings.log_level)
+    uvloop.run(serve(settings))
+
+
+def _migrate(settings: IssuerSettings, _: argparse.Namespace) -> None:
+    applied = asyncio.run(migrate(settings.require_database()))
+    print("applied " + ", ".join(applied) if applied else "nothing to apply")

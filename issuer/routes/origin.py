@@ -1,0 +1,20 @@
+"""Where a request comes from, for sessions, throttles and the audit trail."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from issuer.audit import Origin
+
+_MAX_USER_AGENT_BYTES: Final = 512
+
+
+def origin_of(request: Request, actor: str = "self") -> Origin:
+    """The origin of `request`."""
+    agent = request.headers.get("user-agent", "").encode()[:_MAX_USER_AGENT_BYTES].decode(errors="ignore")
+    return Origin(
+        actor,
+        address=request.client.host if request.client else None,
+        user_agent=agent or None,
+        request_id=request.state.request_id,
+    )
