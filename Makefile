@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check bench fuzz lock clean
+.PHONY: help run test lint check bench bench-issuer fuzz lock clean
 
 VENV := .venv
 PYTHON ?=
@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 600
 UV_VERSION := 0.13.9
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/requirements.lock ## start everything on this machine; Ctrl-C stops it
 	@exec $(VENV)/bin/python -m stack
@@ -28,6 +28,9 @@ check: lint test ## what CI runs
 
 bench: $(VENV)/requirements.lock ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
 	@exec $(VENV)/bin/python -m loadtests.benchmark $(BENCH_ARGS)
+
+bench-issuer: $(VENV)/requirements.lock ## compare the issuer with what argon2 and PostgreSQL allow (BENCH_ARGS=--quick)
+	@exec $(VENV)/bin/python -m loadtests.issuer_benchmark $(BENCH_ARGS)
 
 fuzz: $(VENV)/requirements.lock ## look for inputs that break the verifier (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)

@@ -4,6 +4,7 @@ The issuer and the verifier share the two folders of the keys and nothing else: 
 the public file, and no database.
 """
 
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -52,17 +53,31 @@ class Services:
         await supervisor.complete(self._issuer("issuer-migrate", "migrate"))
         self._say("making a signing key if there is none")
         await supervisor.complete(self._issuer("issuer-keys", "keys", "generate", "--if-missing"))
+        self._write_issuer_settings()
         self._say("starting the issuer")
         ready = answers(self._settings.ports["ISSUER_ADMIN_PORT"], "/readyz", 200)
         await supervisor.start(self._issuer("issuer", "serve"), ready)
 
     def _issuer(self, name: str, *arguments: str) -> Program:
-        environ = self._environ("ISSUER_") | {
+        return Program(name, [sys.executable, "-m", "issuer", *arguments], self._environ() | self._issuer_settings())
+
+    def _issuer_settings(self) -> dict[str, str]:
+        """Those of the operator, before our own where we decide."""
+        defaults = {"ISSUER_MAIL_URL": (self._settings.home / "mail").as_uri()}
+        decided = {
             "ISSUER_URL": self._settings.issuer_url,
             "ISSUER_DATABASE_URL": self.postgres.url,
             "ISSUER_KEYS_DIR": str(self._settings.keys),
         }
-        return Program(name, [sys.executable, "-m", "issuer", *arguments], environ)
+        own = {name: value for name, value in self._environ("ISSUER_").items() if name.startswith("ISSUER_")}
+        return defaults | own | decided
+
+    def _write_issuer_settings(self) -> None:
+        """For commands of the operator in another terminal: `. .gatepass/issuer.env`."""
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self._issuer_settings().items())]
+        path = self._settings.home / "issuer.env"
+        path.touch(mode=0o600)
+        path.write_text("".join(lines), encoding="utf-8")
 
     def _verifier(self) -> Program:
         defaults = {
@@ -72,6 +87,7 @@ class Services:
         decided = {
             "VERIFIER_ISSUER": self._settings.issuer_url,
             "VERIFIER_JWKS_FILE": str(self._settings.keys / "public/jwks.json"),
+            "VERIFIER_STATUS_LISTS": f"{self._settings.url('ISSUER_PORT')}/status-lists",
             "VERIFIER_UDS": "",
         }
         return Program(

@@ -84,7 +84,7 @@ def test_secrets_come_by_file() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             assert not re.search("PASSWORD|SECRET|DATABASE_URL", name) or name.endswith("_FILE")
-            assert "://" not in str(value) or name.endswith(("ISSUER_URL", "VERIFIER_ISSUER"))
+            assert "://" not in str(value) or name.endswith(("ISSUER_URL", "VERIFIER_ISSUER", "STATUS_LISTS"))
 
 
 def test_every_setting_that_compose_names_exists() -> None:

@@ -1,0 +1,1 @@
+"""`make bench-issuer`: logins, overload and refreshes of the issuer beside what bounds each of them."""

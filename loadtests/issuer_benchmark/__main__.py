@@ -1,0 +1,72 @@
+"""`make bench-issuer`: what the issuer does beside what argon2 and PostgreSQL alone do on the same cores.
+
+Exit status: 0 reported (whether or not targets are met), 1 void (wrong answers, errors).
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+from issuer.settings import IssuerSettings
+from loadtests.benchmark import machine
+from loadtests.benchmark.processes import ROOT, ProcessError
+from loadtests.issuer_benchmark.measurements import Lengths, Round, VoidError, measure
+from loadtests.issuer_benchmark.report import to_json, to_text
+from loadtests.issuer_benchmark.site import Site, running_site
+
+VOID = 1
+INTERRUPTED = 130
+FULL = 3, Lengths(short=6.0, overload=20.0)
+QUICK = 1, Lengths(short=4.0, overload=10.0)
+
+
+def main() -> int:
+    """Run it; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.issuer_benchmark", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round: a minute instead of five")
+    parser.add_argument("--out", type=Path, default=ROOT / ".bench", help="where the JSON goes")
+    arguments = parser.parse_args()
+    rounds, lengths = QUICK if arguments.quick else FULL
+    _allow_many_connections()
+    try:
+        with running_site() as site:
+            measured = uvloop.run(_measure(site, rounds, lengths))
+    except (ProcessError, VoidError, OSError, TimeoutError) as error:
+        print(f"void, nothing is reported: {error or type(error).__name__}", file=sys.stderr)
+        return VOID
+    except KeyboardInterrupt:
+        print("interrupted; servers are stopped, nothing is reported", file=sys.stderr)
+        return INTERRUPTED
+    wait = IssuerSettings().hash_wait_seconds
+    print(f"\n{to_text(measured, machine.describe(), wait)}\n")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "issuer.json"
+    path.write_text(to_json(measured, machine.describe(), wait), encoding="utf-8")
+    print(path)
+    return 0
+
+
+async def _measure(site: Site, rounds: int, lengths: Lengths) -> list[Round]:
+    begun = time.monotonic()
+
+    def tell(number: int) -> Callable[[str], None]:
+        return lambda line: print(
+            f"{time.monotonic() - begun:4.0f} s  round {number} of {rounds}  {line}", flush=True
+        )
+
+    return [await measure(site, lengths, tell(number + 1)) for number in range(rounds)]
+
+
+def _allow_many_connections() -> None:
+    """Who waits for a hash holds a connection, and the usual limit is 1,024 descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

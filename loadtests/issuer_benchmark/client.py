@@ -1,0 +1,154 @@
+"""The load: many kept-alive HTTP/1.1 connections from one process, as cheap as Python can make them.
+
+Each connection comes from a loopback address of its own, as clients do, so that limits for one address do not
+mistake a thousand clients for one attacker. Closed loops send when they were answered; an open loop sends at
+its rate whatever happens, and counts waiting from the moment at which it should have sent.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+_PATIENCE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and body of one answer, and how long it was waited for, in seconds."""
+
+    status: int
+    body: bytes
+    seconds: float
+
+
+@dataclass(slots=True)
+class Sample:
+    """What a stretch of load was answered."""
+
+    seconds: float = 0.0
+    statuses: dict[int, int] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
+
+    def add(self, answer: Answer) -> None:
+        """Count one answer."""
+        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+        self.waits.append(answer.seconds)
+
+    def rate(self, status: int = 200) -> float:
+        """Answers of that status a second."""
+        return self.statuses.get(status, 0) / self.seconds
+
+    def percentile(self, share: float) -> float:
+        """Seconds that `share` (0 to 1) of the answers took at most."""
+        ordered = sorted(self.waits)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+class Connection(asyncio.Protocol):
+    """One connection; one request at a time."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._answered: asyncio.Future[tuple[int, bytes]] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    @classmethod
+    async def open(cls, port: int, number: int) -> Self:
+        """Connect from the loopback address with that number."""
+        source = f"127.0.{1 + number // 250 % 200}.{1 + number % 250}"
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(cls, "127.0.0.1", port, local_addr=(source, 0))
+        return connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed: whoever waits is told."""
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(exc or ConnectionResetError("closed by the issuer"))
+
+    def data_received(self, data: bytes) -> None:
+        """A part of an answer."""
+        self._received += data
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        lines = head.lower().split(b"\r\n")
+        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        if len(body) >= length and self._answered is not None and not self._answered.done():
+            self._received.clear()
+            self._answered.set_result((int(head[9:12]), bytes(body)))
+
+    async def ask(self, request: bytes, since: float | None = None) -> Answer:
+        """Send `request` and wait for its answer; waiting counts from `since` (monotonic), or from now."""
+        assert self._transport is not None
+        begun = time.monotonic() if since is None else since
+        self._answered = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        status, body = await asyncio.wait_for(self._answered, _PATIENCE_SECONDS)
+        return Answer(status, body, time.monotonic() - begun)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def closed_loops(
+    port: int, loops: Sequence[Callable[[Connection], Awaitable[Answer]]], seconds: float, warm_up: float = 1.0
+) -> Sample:
+    """Each of `loops` asks over and over on a connection of its own, for `seconds` after the warm-up."""
+    sample = Sample()
+    counted_from = time.monotonic() + warm_up
+    until = counted_from + seconds
+
+    async def go_on(number: int, ask: Callable[[Connection], Awaitable[Answer]]) -> None:
+        connection = await Connection.open(port, number)
+        try:
+            while time.monotonic() < until:
+                answer = await ask(connection)
+                if counted_from <= time.monotonic() < until:
+                    sample.add(answer)
+        finally:
+            connection.close()
+
+    await asyncio.gather(*(go_on(number, ask) for number, ask in enumerate(loops)))
+    sample.seconds = seconds
+    return sample
+
+
+async def open_loop(
+    port: int, next_request: Callable[[], bytes], rate: float, seconds: float, first_number: int = 0
+) -> Sample:
+    """Send `rate` requests a second for `seconds`, on as many connections as that takes; wait for every answer."""
+    sample = Sample(seconds)
+    idle: deque[Connection] = deque()
+    opened = 0
+
+    async def ask(due: float) -> None:
+        nonlocal opened
+        if idle:
+            connection = idle.popleft()
+        else:
+            opened += 1
+            connection = await Connection.open(port, first_number + opened)
+        sample.add(await connection.ask(next_request(), due))
+        idle.append(connection)
+
+    begun = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        for number in range(int(rate * seconds)):
+            due = begun + number / rate
+            with contextlib.suppress(ValueError):
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+            group.create_task(ask(due))
+    for connection in idle:
+        connection.close()
+    return sample

@@ -1,0 +1,207 @@
+"""One round of the benchmark: what bounds each figure, and the figure, one after the other.
+
+A round is over in about a minute. Ratios are taken within a round, so that a machine that changes its speed
+changes both sides.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import asyncpg  # noqa: TID251 - asks PostgreSQL what it can do without an issuer
+
+from issuer.store.queries import load_queries
+from loadtests.benchmark.processes import ROOT
+from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
+from loadtests.issuer_benchmark.site import PASSWORD, Site, person
+
+LOGIN_CONNECTIONS: Final = 32
+REFRESH_CONNECTIONS: Final = 64
+DATABASE_CONNECTIONS: Final = 10
+"""As many as the issuer has by default."""
+OVERLOAD: Final = 1.5
+PROBES_PER_SECOND: Final = 20.0
+_CREATED: Final = "first-party"
+
+
+class VoidError(Exception):
+    """An answer that should not have been given: nothing is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Seconds that each part of a round takes."""
+
+    short: float
+    overload: float
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The figures of one round: rates per second, times in seconds, memory in bytes."""
+
+    argon2_rate: float
+    login_rate: float
+    overload_offered: float
+    overload_served: float
+    overload_refused: float
+    overload_p99: float
+    memory_before: int
+    memory_after: int
+    refresh_p95: float
+    me_p95: float
+    swap_rate: float
+    refresh_rate: float
+
+
+async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> Round:
+    """Go through one round."""
+    # The issuer does nothing while argon2 is measured alone.
+    alone = (await asyncio.to_thread(site.calibrate, lengths.short))["hashes_per_second"]
+    tell(f"argon2 alone: {alone:.0f}/s")
+    people = count()
+    logins = await closed_loops(site.port, [_login(people)] * LOGIN_CONNECTIONS, lengths.short)
+    _demand(logins, {200})
+    tell(f"logins: {logins.rate():.0f}/s")
+    before = site.resident_bytes()
+    overload = await open_loop(site.port, lambda: _login_request(next(people)), OVERLOAD * alone, lengths.overload)
+    _demand(overload, {200, 503})
+    after = site.resident_bytes()
+    tell(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
+    refresh, me = await _beside_logins(site, people, lengths)
+    tell(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
+    swaps = await _swaps(site, lengths.short)
+    tell(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
+    refreshes = await _refreshes(site, people, lengths.short)
+    tell(f"refreshes: {refreshes.rate():.0f}/s")
+    return Round(
+        argon2_rate=alone,
+        login_rate=logins.rate(),
+        overload_offered=OVERLOAD * alone,
+        overload_served=overload.rate(),
+        overload_refused=overload.rate(503),
+        overload_p99=overload.percentile(0.99),
+        memory_before=before,
+        memory_after=after,
+        refresh_p95=refresh,
+        me_p95=me,
+        swap_rate=swaps,
+        refresh_rate=refreshes.rate(),
+    )
+
+
+def _request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
+    head = [f"{method} {path} HTTP/1.1", "Host: issuer", f"Content-Length: {len(body)}", *fields, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def _login_request(number: int) -> bytes:
+    body = json.dumps({"email": person(number), "password": PASSWORD}).encode()
+    return _request("POST", "/login", body, "Content-Type: application/json")
+
+
+def _refresh_request(token: str) -> bytes:
+    body = urlencode({"grant_type": "refresh_token", "refresh_token": token, "client_id": _CREATED}).encode()
+    return _request("POST", "/token", body, "Content-Type: application/x-www-form-urlencoded")
+
+
+def _login(people: Iterator[int]) -> Callable[[Connection], Awaitable[Answer]]:
+    async def ask(connection: Connection) -> Answer:
+        return await connection.ask(_login_request(next(people)))
+
+    return ask
+
+
+class _Refresher:
+    """One session that refreshes over and over."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def __call__(self, connection: Connection) -> Answer:
+        answer = await connection.ask(_refresh_request(self._token))
+        if answer.status != 200:  # noqa: PLR2004 - RFC 6749 §5.1
+            raise VoidError(f"a refresh was answered {answer.status}")
+        self._token = json.loads(answer.body)["refresh_token"]
+        return answer
+
+
+async def _sessions(site: Site, people: Iterator[int], how_many: int) -> list[dict[str, Any]]:
+    """Log in so many times; the bodies of the answers."""
+    sessions: list[dict[str, Any]] = []
+    connections = await asyncio.gather(*(Connection.open(site.port, number) for number in range(8)))
+
+    async def log_in(connection: Connection) -> None:
+        while len(sessions) < how_many:
+            answer = await connection.ask(_login_request(next(people)))
+            if answer.status != 200:  # noqa: PLR2004 - RFC 9110 §15.3.1
+                raise VoidError(f"a login was answered {answer.status}")
+            sessions.append(json.loads(answer.body))
+
+    await asyncio.gather(*map(log_in, connections))
+    for connection in connections:
+        connection.close()
+    return sessions[:how_many]
+
+
+async def _beside_logins(site: Site, people: Iterator[int], lengths: Lengths) -> tuple[float, float]:
+    """The 95th percentiles of refresh and `GET /me` at a modest rate, while logins take all that there is."""
+    refresher, reader = await _sessions(site, people, 2)
+    chain = [refresher["refresh_token"]]
+    me = _request("GET", "/me", b"", f"Authorization: Bearer {reader['access_token']}")
+    refreshes, readings = Sample(lengths.short), Sample(lengths.short)
+
+    async def probe(sample: Sample, number: int, ask: Callable[[Connection], Awaitable[Answer]]) -> None:
+        connection = await Connection.open(site.port, number)
+        until = time.monotonic() + lengths.short
+        while time.monotonic() < until:
+            answer = await ask(connection)
+            sample.add(answer)
+            await asyncio.sleep(max(0.0, 1 / PROBES_PER_SECOND - answer.seconds))
+        connection.close()
+
+    async def refresh(connection: Connection) -> Answer:
+        answer = await connection.ask(_refresh_request(chain[-1]))
+        chain.append(json.loads(answer.body)["refresh_token"])
+        return answer
+
+    async def read(connection: Connection) -> Answer:
+        return await connection.ask(me)
+
+    load = asyncio.create_task(
+        closed_loops(site.port, [_login(people)] * LOGIN_CONNECTIONS, lengths.short + 1.0, warm_up=0.5)
+    )
+    await asyncio.sleep(0.5)
+    await asyncio.gather(probe(refreshes, 100, refresh), probe(readings, 101, read))
+    _demand(await load, {200})
+    _demand(refreshes, {200})
+    _demand(readings, {200})
+    return refreshes.percentile(0.95), readings.percentile(0.95)
+
+
+async def _swaps(site: Site, seconds: float) -> float:
+    """How often a second PostgreSQL does the statement of a refresh, asked by a bare client."""
+    statement = load_queries(ROOT / "issuer/store/sessions.sql")["rotate-session"]
+    del statement
+    raise NotImplementedError
+
+
+async def _refreshes(site: Site, people: Iterator[int], seconds: float) -> Sample:
+    sessions = await _sessions(site, people, REFRESH_CONNECTIONS)
+    return await closed_loops(site.port, [_Refresher(one["refresh_token"]) for one in sessions], seconds)
+
+
+def _demand(sample: Sample, statuses: set[int]) -> None:
+    if wrong := sample.statuses.keys() - statuses:
+        raise VoidError(f"answered {', '.join(map(str, sorted(wrong)))}")
+    if not sample.waits:
+        raise VoidError("nothing was answered")
+
+
+_ = Path, asyncpg

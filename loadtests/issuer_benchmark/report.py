@@ -1,0 +1,120 @@
+"""What a run says: one table with the ratios and targets, and JSON with every round. Knows no servers."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from loadtests.benchmark.figures import spread
+from loadtests.issuer_benchmark.measurements import OVERLOAD, Round
+
+DEADLINE_SHARE: Final = 1.2
+"""Of the longest wait for a hash: what the slowest of 100 answers under overload may take."""
+_VERDICTS: Final = {True: "met", False: "NOT MET"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure of each round, and what its median has to be."""
+
+    name: str
+    figure: Callable[[Round], float]
+    bound: float
+    at_least: bool
+    unit: str = ""
+
+    def judge(self, rounds: Sequence[Round]) -> tuple[str, bool]:
+        """What was measured, in words, and whether it is enough."""
+        found = spread([self.figure(one) for one in rounds])
+        assert found is not None
+        met = found.median >= self.bound if self.at_least else found.median <= self.bound
+        return f"{found.median:.2f}{self.unit} ({found.low:.2f}-{found.high:.2f})", met
+
+    @property
+    def demand(self) -> str:
+        """The bound, in words."""
+        return f"{'>=' if self.at_least else '<='} {self.bound:g}{self.unit}"
+
+
+def targets(hash_wait_seconds: float) -> tuple[Target, ...]:
+    """All of them, for an issuer that lets a hash wait so long."""
+    return (
+        Target("logins / argon2 alone", lambda one: one.login_rate / one.argon2_rate, 0.9, at_least=True),
+        Target(
+            f"served at {OVERLOAD:g} x / argon2 alone",
+            lambda one: one.overload_served / one.argon2_rate,
+            0.9,
+            at_least=True,
+        ),
+        Target(
+            f"p99 at {OVERLOAD:g} x",
+            lambda one: one.overload_p99,
+            hash_wait_seconds * DEADLINE_SHARE,
+            at_least=False,
+            unit=" s",
+        ),
+        Target(
+            f"memory after / before {OVERLOAD:g} x",
+            lambda one: one.memory_after / one.memory_before,
+            1.1,
+            at_least=False,
+        ),
+        Target(
+            "refresh p95 while logins saturate",
+            lambda one: one.refresh_p95 * 1000,
+            20,
+            at_least=False,
+            unit=" ms",
+        ),
+        Target("/me p95 while logins saturate", lambda one: one.me_p95 * 1000, 20, at_least=False, unit=" ms"),
+        Target("refreshes / bare compare-and-swap", lambda one: one.refresh_rate / one.swap_rate, 0.5, at_least=True),
+    )
+
+
+def to_text(rounds: Sequence[Round], machine: Mapping[str, str | int], hash_wait_seconds: float) -> str:
+    """Machine, rates and targets."""
+    return "\n".join([*_head(rounds, machine), "", *_rates(rounds), "", *_targets(rounds, hash_wait_seconds)])
+
+
+def to_json(rounds: Sequence[Round], machine: Mapping[str, str | int], hash_wait_seconds: float) -> str:
+    """Everything, so that others can do their own arithmetic."""
+    document: dict[str, Any] = {
+        "machine": machine,
+        "rounds": [dataclasses.asdict(one) for one in rounds],
+        "targets": [
+            {"name": target.name, "demanded": target.demand, "measured": words, "met": met}
+            for target in targets(hash_wait_seconds)
+            for words, met in [target.judge(rounds)]
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _head(rounds: Sequence[Round], machine: Mapping[str, str | int]) -> Iterator[str]:
+    yield f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}"
+    yield "issuer, PostgreSQL and load on all cores together, over loopback"
+    yield f"medians of {len(rounds)} rounds; in brackets the lowest and highest round"
+
+
+def _rates(rounds: Sequence[Round]) -> Iterator[str]:
+    rows: tuple[tuple[str, Callable[[Round], float]], ...] = (
+        ("argon2 alone, hashes/s", lambda one: one.argon2_rate),
+        ("logins/s", lambda one: one.login_rate),
+        (f"offered at {OVERLOAD:g} x, logins/s", lambda one: one.overload_offered),
+        ("    served/s", lambda one: one.overload_served),
+        ("    refused with 503/s", lambda one: one.overload_refused),
+        ("bare compare-and-swap/s", lambda one: one.swap_rate),
+        ("refreshes/s", lambda one: one.refresh_rate),
+    )
+    for name, figure in rows:
+        found = spread([figure(one) for one in rounds])
+        assert found is not None
+        yield f"  {name:<40}{found.median:>10,.0f}  ({found.low:,.0f}-{found.high:,.0f})"
+
+
+def _targets(rounds: Sequence[Round], hash_wait_seconds: float) -> Iterator[str]:
+    yield f"{'targets (ratios round by round, then the median)':<50}{'demanded':>10}  measured"
+    for target in targets(hash_wait_seconds):
+        words, met = target.judge(rounds)
+        yield f"  {target.name:<48}{target.demand:>10}  {words:<28}{_VERDICTS[met]}"

