@@ -15,7 +15,7 @@ _log = structlog.get_logger(__name__)
 
 
 class KeyTicker:
-    """Ticks once a minute: soon enough for what takes minutes to days, and exact to no user.
+    """Ticks once a minute, and sooner where something falls due before.
 
     Args:
         folder: shared with any number of other issuers.
@@ -28,10 +28,21 @@ class KeyTicker:
         self._fault = ""
 
     async def watch(self) -> None:
-        """Tick until cancelled. Not at once: who was away must first be heard of again by verifiers."""
+        """Tick until cancelled. Not at once: of who was away, verifiers must first hear again."""
         while True:
-            await asyncio.sleep(_INTERVAL_SECONDS)
+            await asyncio.sleep(await asyncio.to_thread(self.pause))
             await asyncio.to_thread(self.tick)
+
+    def pause(self) -> float:
+        """Seconds until the next tick."""
+        try:
+            moments = [self._folder.schedule.due_at(key) for key in self._folder.read()]
+        except KeyringError:
+            return _INTERVAL_SECONDS
+        now = self._folder.now()
+        left = [(moment - now).total_seconds() for moment in moments if moment is not None]
+        # What is due already was tried at the last tick.
+        return min([_INTERVAL_SECONDS, *(seconds for seconds in left if seconds > 0)])
 
     def tick(self) -> None:
         """Once; whatever goes wrong is told and tried again the next time."""
@@ -39,7 +50,7 @@ class KeyTicker:
             self._ticks.labels("read_only").inc()
             return
         try:
-            # Another writer may be waiting for a slow disk, and whatever is due is due in a minute too.
+            # Whoever holds the lock may hold it for long, and what is due now is due in a minute too.
             steps = self._folder.tick(wait=False)
         except KeyringError as error:
             self._ticks.labels("failed").inc()

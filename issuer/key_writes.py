@@ -2,7 +2,8 @@
 
 Private halves come first, then the key set with all that is old and new, then `ring.json`, which is the moment
 at which it happens, then the key set without what is gone, then the deletions. So no key ever signs
-unpublished, and what a crash leaves is a file too many, which the next writer mends.
+unpublished. What a crash leaves is a key set with one key too many, which the next writer mends, or a private
+half that never was in the ring, which nobody can use.
 """
 
 from collections.abc import Iterable, Mapping
