@@ -1,6 +1,6 @@
 """What the issuer counts for Prometheus. Labels come from closed sets, never from what a client wrote."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -39,6 +39,17 @@ class Metrics:
         )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
+        )
+        self.signing_key_activated_timestamp_seconds = Gauge(
+            "gatepass_issuer_signing_key_activated_timestamp_seconds",
+            "When the current key began to sign; 0 if there is none.",
+            registry=self.registry,
+        )
+        self.signing_keys = Gauge(
+            "gatepass_issuer_signing_keys", "Signing keys by state.", ("state",), registry=self.registry
+        )
+        self.key_ticks = Counter(
+            "gatepass_issuer_key_ticks", "Looks at what is due in the key ring.", ("outcome",), registry=self.registry
         )
 
     def exposition(self) -> bytes:

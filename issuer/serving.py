@@ -13,6 +13,9 @@ from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, usable_cores
 from issuer.app import build_app
+from issuer.key_folder import KeyFolder
+from issuer.key_lifecycle import Schedule
+from issuer.key_ticker import KeyTicker
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
@@ -37,7 +40,7 @@ async def serve(settings: IssuerSettings) -> None:
     """
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     metrics = Metrics()
-    keyring = LiveKeyring(settings.keys_dir, metrics)
+    keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
     database = Database(settings.database_url.get_secret_value(), settings.database_connections)
     admission = Admission(
         usable_cores(),
@@ -46,18 +49,24 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
-    watch = asyncio.create_task(keyring.watch())
+    watches = [asyncio.create_task(watch()) for watch in (keyring.watch, _key_ticker(settings, metrics).watch)]
     try:
         public = _public_app(settings, metrics, keyring, database, admission)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for watch in watches:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
         admission.close()
         await database.close()
     _log.info("stopped")
+
+
+def _key_ticker(settings: IssuerSettings, metrics: Metrics) -> KeyTicker:
+    schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    return KeyTicker(KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase()), metrics)
 
 
 def _public_app(
@@ -84,7 +93,8 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    return build_app([*AccountRoutes(accounts, tokens).routes(), *DocumentRoutes(keyring).routes()], metrics)
+    documents = DocumentRoutes(keyring, settings.jwks_max_age_seconds)
+    return build_app([*AccountRoutes(accounts, tokens).routes(), *documents.routes()], metrics)
 
 
 def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:

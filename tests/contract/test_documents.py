@@ -41,7 +41,7 @@ def test_the_tables_of_the_readme_are_those_of_the_code() -> None:
 def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
     told = set(re.findall(r"^\| `(GET|POST) (/\S*)`", README, re.MULTILINE))
     nobody = cast("Any", None)
-    routes = [*AccountRoutes(nobody, nobody).routes(), *DocumentRoutes(nobody).routes()]
+    routes = [*AccountRoutes(nobody, nobody).routes(), *DocumentRoutes(nobody, nobody).routes()]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
     contracted = {(method.upper(), path) for path, methods in contract()["paths"].items() for method in methods}
     assert told == served == contracted

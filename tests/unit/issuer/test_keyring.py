@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from issuer.errors import KeyringError, NoSigningKeyError
-from issuer.keyring import KeyState, RingKey, generate_key, load_keyring
+from issuer.keyring import load_keyring
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
+from issuer.ring import KeyState, RingKey
 from shared.jwks import parse_jwks, thumbprint
+from tests.support.signing_keys import generate_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -88,7 +90,7 @@ def test_keys_generated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
 def test_generating_leaves_no_half_written_file(keys: Path) -> None:
     assert {path.name for path in (keys / "public").iterdir()} == {"jwks.json"}
     names = {path.name for path in (keys / "private").iterdir()}
-    assert names == {".lock", "ring.json", pem_file(keys).name}
+    assert names == {".lock", "ring.json", "mac-secrets.json", pem_file(keys).name}
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o644, 0o660, 0o666])

@@ -15,11 +15,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.errors import InvalidTokenError
-from issuer.keyring import generate_key
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.tokens import AccessTokens, Grant, IssuedToken
 from shared.access_token import MAX_ISSUED_BYTES
+from tests.support.signing_keys import generate_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUBJECT, SESSION, JTI = UUID(int=1), UUID(int=2), UUID(int=3)
