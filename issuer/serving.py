@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -18,10 +17,13 @@ from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
+from issuer.published_lists import PublishedLists
 from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.sessions import SessionRoutes
+from issuer.routes.status_lists import StatusListRoutes
 from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
@@ -52,15 +54,16 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
-    watch = asyncio.create_task(keyring.watch())
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
+    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
     try:
-        public = _public_app(settings, metrics, keyring, database, admission)
+        public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         admission.close()
         await database.close()
     _log.info("stopped")
@@ -72,6 +75,7 @@ def _public_app(
     keyring: LiveKeyring,
     database: Database,
     admission: Admission,
+    published: PublishedLists,
 ) -> ASGIApp:
     accounts = Accounts(
         Users(database),
@@ -94,7 +98,7 @@ def _public_app(
         SessionRows(database),
         tokens,
         RefreshTokens(lambda: keyring.ring.mac_secrets),
-        StatusLists(StatusListRows(database), settings.url),
+        StatusLists(StatusListRows(database), settings.url, published.wake),
         metrics,
         Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
         _now,
@@ -102,7 +106,9 @@ def _public_app(
     )
     routes = [
         *AccountRoutes(accounts, sessions, tokens).routes(),
+        *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(sessions).routes(),
+        *StatusListRoutes(published).routes(),
         *DocumentRoutes(keyring).routes(),
     ]
     return build_app(routes, metrics)
