@@ -28,7 +28,7 @@ from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.status_lists import status_list_uri
 from shared.access_token import ALGORITHM, MAX_LIFETIME_SECONDS
-from shared.status_list import TOKEN_TYPE, encode, pack
+from shared.status_list import STATUS_LIST_TYPE, encode, pack
 
 POLL_SECONDS: Final = 0.5
 RESIGN_SECONDS: Final = 60
@@ -198,7 +198,7 @@ def sign_list(indices: Iterable[int], size: int, uri: str, issuer: str, issued_a
         "ttl": TTL_SECONDS,
         "status_list": {"bits": 1, "lst": encode(pack(indices, size))},
     }
-    return jwt.encode(claims, key.private, ALGORITHM, {"kid": key.kid, "typ": TOKEN_TYPE}).encode()
+    return jwt.encode(claims, key.private, ALGORITHM, {"kid": key.kid, "typ": STATUS_LIST_TYPE}).encode()
 
 
 def _calls_for_build(old: PublishedList | None, state: ListState, key: SigningKey, read_at: datetime) -> bool:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from issuer.errors import NoSuchResourceError
 from issuer.published_lists import PublishedLists
 from issuer.routes.cached import cached
-from shared.status_list import MEDIA_TYPE
+from shared.status_list import STATUS_LIST_MEDIA_TYPE
 
 _MAX_AGE_SECONDS: Final = 1
 """For caches between us and the verifiers: each second of it is a second that a revocation comes later."""
@@ -43,4 +43,4 @@ class StatusListRoutes:
         token = self._published.token(int(text)) if _ID.fullmatch(text) else None
         if token is None:
             raise NoSuchResourceError
-        return cached(request, token, MEDIA_TYPE, _MAX_AGE_SECONDS)
+        return cached(request, token, STATUS_LIST_MEDIA_TYPE, _MAX_AGE_SECONDS)
