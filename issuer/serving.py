@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -21,11 +20,20 @@ from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
+from issuer.published_lists import PublishedLists
+from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.sessions import SessionRoutes
+from issuer.routes.status_lists import StatusListRoutes
+from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
+from issuer.status_lists import StatusLists
 from issuer.store.database import Database
 from issuer.store.schema import is_migrated, revisions
+from issuer.store.sessions import SessionRows
+from issuer.store.status_lists import StatusListRows
 from issuer.store.users import Users
 from issuer.tokens import AccessTokens
 
@@ -49,16 +57,17 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
-    watches = [asyncio.create_task(watch()) for watch in (keyring.watch, _key_ticker(settings, metrics).watch)]
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
+    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
+    tasks.append(asyncio.create_task(_key_ticker(settings, metrics).watch()))
     try:
-        public = _public_app(settings, metrics, keyring, database, admission)
+        public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        for watch in watches:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         admission.close()
         await database.close()
     _log.info("stopped")
@@ -75,6 +84,7 @@ def _public_app(
     keyring: LiveKeyring,
     database: Database,
     admission: Admission,
+    published: PublishedLists,
 ) -> ASGIApp:
     accounts = Accounts(
         Users(database),
@@ -93,8 +103,24 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    documents = DocumentRoutes(keyring, settings.jwks_max_age_seconds)
-    return build_app([*AccountRoutes(accounts, tokens).routes(), *documents.routes()], metrics)
+    sessions = Sessions(
+        SessionRows(database),
+        tokens,
+        RefreshTokens(lambda: keyring.ring.mac_secrets),
+        StatusLists(StatusListRows(database), settings.url, published.wake),
+        metrics,
+        Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
+        _now,
+        uuid4,
+    )
+    routes = [
+        *AccountRoutes(accounts, sessions, tokens).routes(),
+        *SessionRoutes(sessions, tokens).routes(),
+        *OAuthRoutes(sessions).routes(),
+        *StatusListRoutes(published).routes(),
+        *DocumentRoutes(keyring, settings.jwks_max_age_seconds).routes(),
+    ]
+    return build_app(routes, metrics)
 
 
 def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:

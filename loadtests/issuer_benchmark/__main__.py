@@ -37,7 +37,7 @@ def main() -> int:
         with running_site() as site:
             measured = uvloop.run(_measure(site, rounds, lengths))
     except (ProcessError, VoidError, OSError, TimeoutError) as error:
-        print(f"void, nothing is reported: {error or type(error).__name__}", file=sys.stderr)
+        print(f"void, nothing is reported: {error!s} ({type(error).__name__})", file=sys.stderr)
         return VOID
     except KeyboardInterrupt:
         print("interrupted; servers are stopped, nothing is reported", file=sys.stderr)

@@ -9,14 +9,16 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 import asyncpg  # noqa: TID251 - asks PostgreSQL what it can do without an issuer
 
 from issuer.store.queries import load_queries
+from issuer.tokens import FIRST_PARTY_CLIENT
 from loadtests.benchmark.processes import ROOT
 from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
 from loadtests.issuer_benchmark.site import PASSWORD, Site, person
@@ -27,7 +29,7 @@ DATABASE_CONNECTIONS: Final = 10
 """As many as the issuer has by default."""
 OVERLOAD: Final = 1.5
 PROBES_PER_SECOND: Final = 20.0
-_CREATED: Final = "first-party"
+_LIVE_SESSIONS: Final = "SELECT id, generation FROM sessions WHERE ended_at IS NULL ORDER BY random() LIMIT $1"
 
 
 class VoidError(Exception):
@@ -107,7 +109,9 @@ def _login_request(number: int) -> bytes:
 
 
 def _refresh_request(token: str) -> bytes:
-    body = urlencode({"grant_type": "refresh_token", "refresh_token": token, "client_id": _CREATED}).encode()
+    body = urlencode(
+        {"grant_type": "refresh_token", "refresh_token": token, "client_id": FIRST_PARTY_CLIENT}
+    ).encode()
     return _request("POST", "/token", body, "Content-Type: application/x-www-form-urlencoded")
 
 
@@ -186,10 +190,31 @@ async def _beside_logins(site: Site, people: Iterator[int], lengths: Lengths) ->
 
 
 async def _swaps(site: Site, seconds: float) -> float:
-    """How often a second PostgreSQL does the statement of a refresh, asked by a bare client."""
+    """How often a second PostgreSQL does the statement of a refresh, asked by a bare client.
+
+    The same statement on the same table, over as many connections as the issuer has; no HTTP, no signature.
+    """
     statement = load_queries(ROOT / "issuer/store/sessions.sql")["rotate-session"]
-    del statement
-    raise NotImplementedError
+    swapped = 0
+    connections = [await asyncpg.connect(site.database_url) for _ in range(DATABASE_CONNECTIONS)]
+    rows = await connections[0].fetch(_LIVE_SESSIONS, DATABASE_CONNECTIONS)
+    until = time.monotonic() + seconds
+
+    async def swap(connection: asyncpg.Connection, session: UUID, generation: int) -> None:
+        nonlocal swapped
+        while time.monotonic() < until:
+            now = datetime.now(UTC)
+            row = await connection.fetchrow(
+                statement, session, generation, FIRST_PARTY_CLIENT, now, now + timedelta(days=1)
+            )
+            if row is None:
+                raise VoidError("a compare-and-swap found another generation")
+            generation, swapped = row["generation"], swapped + 1
+
+    await asyncio.gather(*(swap(one, *row) for one, row in zip(connections, rows, strict=True)))
+    for connection in connections:
+        await connection.close()
+    return swapped / seconds
 
 
 async def _refreshes(site: Site, people: Iterator[int], seconds: float) -> Sample:
@@ -202,6 +227,3 @@ def _demand(sample: Sample, statuses: set[int]) -> None:
         raise VoidError(f"answered {', '.join(map(str, sorted(wrong)))}")
     if not sample.waits:
         raise VoidError("nothing was answered")
-
-
-_ = Path, asyncpg

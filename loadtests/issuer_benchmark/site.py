@@ -123,7 +123,7 @@ def _issuer(environment: dict[str, str], *arguments: str) -> None:
 def _serving(environment: dict[str, str], folder: Path, admin_port: int) -> Iterator[subprocess.Popen[bytes]]:
     log = folder / "issuer.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - written here
+        process = subprocess.Popen(
             [sys.executable, "-m", "issuer", "serve"], env=environment, cwd=ROOT, stdout=output, stderr=output
         )
     try:
