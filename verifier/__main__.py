@@ -12,7 +12,8 @@ import structlog
 from shared.logs import configure_logs
 from shared.settings import SettingsError
 from verifier.explain import explain
-from verifier.key_sources import SourceError, open_source, open_sources
+from verifier.fetch import SourceError
+from verifier.key_sources import open_source, open_sources
 from verifier.keyset import KeySet
 from verifier.policies import PolicyError, Rules
 from verifier.settings import VerifierSettings
