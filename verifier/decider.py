@@ -24,6 +24,7 @@ _PATIENCE: Final = 1024
 """How many requests more than were recalled may be remembered in vain before recalling takes a rest."""
 _REST: Final = 65_536
 """How many requests it rests for."""
+_VALID: Final = Status.VALID
 
 _log = structlog.get_logger()
 
@@ -189,7 +190,7 @@ class Decider:
 
     def _is_valid(self, reference: StatusReference, now: float) -> bool:
         try:
-            return self._revocations.status(reference, now) is Status.VALID
+            return self._revocations.status(reference, now) is _VALID
         except Exception:  # noqa: BLE001 - fail closed: it is judged anew, which says what is wrong
             return False
 

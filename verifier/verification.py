@@ -25,6 +25,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
+from sys import intern
 from typing import Any, Final, NamedTuple, Protocol
 
 from shared.access_token import ALGORITHM, MAX_HEADER_BYTES, MAX_TOKEN_BYTES
@@ -299,7 +300,8 @@ def _status(issuer: str, value: Any) -> StatusReference:
     reference = value.get("status_list") if type(value) is dict else None
     if type(reference) is not dict:
         raise _InvalidClaimsError
-    return StatusReference(issuer, _string(reference.get("uri")), _time(reference.get("idx")))
+    # Interned: an issuer's tokens name a handful of lists, and each remembered decision holds the names.
+    return StatusReference(intern(issuer), intern(_string(reference.get("uri"))), _time(reference.get("idx")))
 
 
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*").fullmatch

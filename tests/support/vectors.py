@@ -66,10 +66,9 @@ def follow(lists: StatusLists, written: Json) -> StatusLists:
     for issuer in (ISSUER, OTHER_ISSUER):
         lists.forget(issuer)
     for issuer, of_issuer in written.items():
-        known = {
-            uri: KnownList(decode(entry["lst"]), entry.get("counts_until", inf)) for uri, entry in of_issuer.items()
-        }
-        lists.replace(issuer, known)
+        lists.follow(issuer)
+        for uri, entry in of_issuer.items():
+            lists.put(issuer, uri, KnownList(decode(entry["lst"]), entry.get("counts_until", inf)))
     return lists
 
 
