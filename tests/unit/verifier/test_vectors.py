@@ -30,7 +30,7 @@ from verifier.explain import CHECKS
 from verifier.reasons import Reason
 from verifier.verification import Accepted, Rejected
 
-REQUESTS, SEQUENCES, DOCUMENTS = load("requests"), load("sequences"), load("jwks")
+REQUESTS, SEQUENCES, DOCUMENTS, LISTS = load("requests"), load("sequences"), load("jwks"), load("status-lists")
 README = (FOLDER / "README.md").read_text()
 
 
@@ -125,7 +125,7 @@ def test_every_file_also_has_vectors_that_are_accepted() -> None:
 
 
 def test_every_attack_and_every_reason_is_explained_in_the_readme() -> None:
-    used = {vector["attack"] for vector in [*TOKEN_VECTORS, *REQUESTS, *SEQUENCES, *DOCUMENTS]}
+    used = {vector["attack"] for vector in [*TOKEN_VECTORS, *REQUESTS, *SEQUENCES, *DOCUMENTS, *LISTS]}
     assert used == set(re.findall(r"^\| `([a-z0-9-]+)` \|", README.partition("## Attacks")[2], re.MULTILINE))
     told = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) ", README.partition("## Attacks")[0], re.MULTILINE))
     assert told == {reason: str(_status(reason)) for reason in Reason}
@@ -152,6 +152,7 @@ def test_the_files_follow_their_schema() -> None:
         "jwks": "documents",
         "policies": "policies",
         "key-sets": "keySets",
+        "status-lists": "lists",
     }
     for path in _data_files():
         reference = {**schema, "$ref": f"#/$defs/{kinds.get(path.stem, 'tokens')}"}
