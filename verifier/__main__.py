@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -12,10 +13,14 @@ import structlog
 from shared.logs import configure_logs
 from shared.settings import SettingsError
 from verifier.explain import explain
-from verifier.key_sources import SourceError, open_source, open_sources
+from verifier.fetch import SourceError
+from verifier.key_sources import open_source, open_sources
 from verifier.keyset import KeySet
 from verifier.policies import PolicyError, Rules
+from verifier.revocations import KnownList, StatusLists
 from verifier.settings import VerifierSettings
+from verifier.status_list_token import StatusList
+from verifier.status_sources import open_aggregations, read_lists
 from verifier.supervisor import ListenError, Supervisor, bind
 
 _FAULTY_SETTINGS = 2
@@ -28,6 +33,7 @@ def main(arguments: list[str]) -> int:
         settings = VerifierSettings.from_environment(os.environ)
         tls, rules = settings.trust(), settings.read_rules()
         open_sources(rules.sources, tls, allow_http=settings.jwks_allow_http)
+        open_aggregations(rules.status_lists, tls, allow_http=settings.jwks_allow_http)
     except (SettingsError, PolicyError) as error:
         print(error, file=sys.stderr)
         return _FAULTY_SETTINGS
@@ -44,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m verifier", description="Decide about access tokens.")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="answer gateways (the default)")
-    commands.add_parser("check-config", help="read settings, policies and key sets once and say what is wrong")
+    commands.add_parser("check-config", help="read settings, policies, keys and lists once and say what is wrong")
     command = commands.add_parser("explain", help="say check by check why a token is accepted or refused")
     command.add_argument(
         "token", type=Path, nargs="?", help="a file that holds the token; standard input if left out"
@@ -80,13 +86,16 @@ def _address(name: str | tuple[str, int]) -> str:
 
 
 def _check_config(settings: VerifierSettings, rules: Rules) -> int:
-    keys, faults = asyncio.run(_read_keys(settings, rules))
-    for fault in faults:
+    read = asyncio.run(_read_once(settings, rules))
+    for fault in read.faults:
         print(fault, file=sys.stderr)
     for name, policy in sorted(rules.policies.items()):
         print(f"policy {name}: issuers {', '.join(sorted(policy.issuers))}")
-    print(f"{len(keys.issuers)} of {len(rules.sources)} issuers have keys")
-    return 1 if faults else 0
+    for issuer, lists in sorted(read.lists.items()):
+        size = sum(len(known.octets) for known in lists.values())
+        print(f"issuer {issuer}: {len(lists)} status lists, {size} bytes")
+    print(f"{len(read.keys.issuers)} of {len(rules.sources)} issuers have keys")
+    return 1 if read.faults else 0
 
 
 def _explain(settings: VerifierSettings, rules: Rules, parsed: argparse.Namespace) -> int:
@@ -98,17 +107,34 @@ def _explain(settings: VerifierSettings, rules: Rules, parsed: argparse.Namespac
     except OSError as error:
         print(f"{parsed.token}: cannot be read ({error.strerror})", file=sys.stderr)
         return _FAULTY_SETTINGS
-    keys, faults = asyncio.run(_read_keys(settings, rules))
-    for fault in faults:
+    read = asyncio.run(_read_once(settings, rules))
+    for fault in read.faults:
         print(fault, file=sys.stderr)
     now = time.time() if parsed.now is None else parsed.now
-    lines, accepted = explain(token, keys=keys, policy=rules.policies[parsed.policy], now=now)
+    policy = rules.policies[parsed.policy]
+    lines, accepted = explain(token, keys=read.keys, policy=policy, now=now, revocations=read.revocations())
     print("\n".join(lines))
     return 0 if accepted else 1
 
 
-async def _read_keys(settings: VerifierSettings, rules: Rules) -> tuple[KeySet, list[str]]:
-    """Every key set, read once, and what was wrong with the others."""
+@dataclass(frozen=True)
+class _Read:
+    """Every key set and status list, read once, and what was wrong with the others."""
+
+    keys: KeySet
+    lists: dict[str, dict[str, StatusList]]
+    faults: list[str]
+
+    def revocations(self) -> StatusLists:
+        lists = StatusLists()
+        for issuer, of_issuer in self.lists.items():
+            lists.follow(issuer)
+            for uri, known in of_issuer.items():
+                lists.put(issuer, uri, KnownList(known.octets, known.expires_at))
+        return lists
+
+
+async def _read_once(settings: VerifierSettings, rules: Rules) -> _Read:
     tls = settings.trust()
     published, faults = {}, []
     for issuer, where in rules.sources.items():
@@ -119,7 +145,12 @@ async def _read_keys(settings: VerifierSettings, rules: Rules) -> tuple[KeySet, 
         else:
             assert reading.jwks is not None
             published[issuer] = reading.jwks
-    return KeySet.of(published), faults
+    keys, lists = KeySet.of(published), {}
+    aggregations = open_aggregations(rules.status_lists, tls, allow_http=settings.jwks_allow_http)
+    for issuer, source in aggregations.items():
+        lists[issuer], wrong = await read_lists(source, keys)
+        faults += [f"issuer {issuer}: {fault}" for fault in wrong]
+    return _Read(keys, lists, faults)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,12 @@ class AdminApp:
 
     Args:
         pages: of all workers: any of them can answer for all.
-        missing: the issuers for which the answering worker has no key.
+        lacking: what the answering worker can't decide without, in words; empty when it is ready.
         refresh: brings gauges up to date before they are read.
     """
 
-    def __init__(self, pages: Pages, missing: Callable[[], frozenset[str]], refresh: Callable[[], None]) -> None:
-        self._pages, self._missing, self._refresh = pages, missing, refresh
+    def __init__(self, pages: Pages, lacking: Callable[[], list[str]], refresh: Callable[[], None]) -> None:
+        self._pages, self._lacking, self._refresh = pages, lacking, refresh
         self._registry = CollectorRegistry()
         self._registry.register(pages)
 
@@ -54,8 +54,8 @@ class AdminApp:
                 return 404, _TEXT, b"not found: /healthz, /readyz and /metrics are here\n"
 
     def _readiness(self) -> tuple[int, str, bytes]:
-        if missing := self._missing():
-            return 503, _TEXT, f"not ready: no key yet for {', '.join(sorted(missing))}\n".encode()
+        if lacking := self._lacking():
+            return 503, _TEXT, f"not ready: {'; '.join(lacking)}\n".encode()
         if not self._pages.joined()[Name.READY, ()]:
             return 503, _TEXT, b"not ready: a worker is starting or stopping\n"
         return 200, _TEXT, b"ready\n"

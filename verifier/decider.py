@@ -18,12 +18,13 @@ from verifier.metrics import LatencyHistogram, Name, Page
 from verifier.policies import DEFAULT_POLICY, Policy, Rules
 from verifier.reasons import Reason
 from verifier.refusal_log import RefusalLog
-from verifier.verification import Accepted, NothingRevoked, Rejected, Revocations, verify
+from verifier.verification import Accepted, NothingRevoked, Rejected, Revocations, Status, StatusReference, verify
 
 _PATIENCE: Final = 1024
 """How many requests more than were recalled may be remembered in vain before recalling takes a rest."""
 _REST: Final = 65_536
 """How many requests it rests for."""
+_VALID: Final = Status.VALID
 
 _log = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class Decider:
         revocations: what was taken back before its time.
         clock: seconds since the epoch.
         on_unknown_key: told when a token names a key that we lack; must return at once.
+        on_unknown_list: told when a good token refers to a status list that we lack; must return at once.
     """
 
     def __init__(
@@ -69,13 +71,14 @@ class Decider:
         revocations: Revocations | None = None,
         clock: Callable[[], float] = time.time,
         on_unknown_key: Callable[[], None] = lambda: None,
+        on_unknown_list: Callable[[], None] = lambda: None,
     ) -> None:
         self._realm, self._page, self._clock = realm, page, clock
         self._counts = page.values
         self._latency = LatencyHistogram(page)
         self._refusal_log = RefusalLog(page)
         self._revocations = revocations or NothingRevoked()
-        self._on_unknown_key = on_unknown_key
+        self._on_unknown_key, self._on_unknown_list = on_unknown_key, on_unknown_list
         self._keys = KeySet()
         self._caching = cache is not None
         self._decisions = DecisionCache(0, 0) if cache is None else cache
@@ -139,7 +142,8 @@ class Decider:
             return None
         # `_holds` for most of the requests there are, without its call.
         answer, valid_from, valid_until, status, counter = known
-        if not valid_from <= self._clock() < valid_until or (status is not None and not self._holds(known)):
+        now = self._clock()
+        if not valid_from <= now < valid_until or (status is not None and not self._is_valid(status, now)):
             self._requests.discard(digest)
             return None
         if self._patience < _PATIENCE:
@@ -179,10 +183,14 @@ class Decider:
 
     def _holds(self, known: CachedDecision) -> bool:
         """Whether a decision may be given again now: exact to the second and to the revocation."""
+        now = self._clock()
+        return known.valid_from <= now < known.valid_until and (
+            known.status is None or self._is_valid(known.status, now)
+        )
+
+    def _is_valid(self, reference: StatusReference, now: float) -> bool:
         try:
-            return known.valid_from <= self._clock() < known.valid_until and (
-                known.status is None or not self._revocations.is_revoked(known.status)
-            )
+            return self._revocations.status(reference, now) is _VALID
         except Exception:  # noqa: BLE001 - fail closed: it is judged anew, which says what is wrong
             return False
 
@@ -221,7 +229,9 @@ class Decider:
             token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._revocations
         )
         if isinstance(decision, Rejected):
-            if decision.reason in (Reason.UNKNOWN_KEY, Reason.UNDECIDABLE):
+            if decision.list_unknown:
+                self._on_unknown_list()
+            elif decision.reason in (Reason.UNKNOWN_KEY, Reason.UNDECIDABLE):
                 self._on_unknown_key()
             return self._refuse(route, decision.reason, token)
         return self._allow(route, decision, digest)

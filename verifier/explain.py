@@ -5,7 +5,7 @@ from typing import Final
 from verifier.keyset import KeySet
 from verifier.policies import Policy
 from verifier.reasons import Reason
-from verifier.verification import NothingRevoked, Rejected, verify
+from verifier.verification import Rejected, Revocations, verify
 
 CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("size", frozenset({Reason.TOO_LARGE})),
@@ -23,19 +23,25 @@ CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("status", frozenset({Reason.REVOKED})),
     ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE})),
 )
-"""The numbered checks of `verification`, and the reasons that each can give."""
+"""The numbered checks of `verification`, and the reasons that each can give.
+
+`status` is undecidable too, where the status list is not known.
+"""
 
 
-def explain(token: bytes, *, keys: KeySet, policy: Policy, now: float) -> tuple[list[str], bool]:
+def explain(
+    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: Revocations
+) -> tuple[list[str], bool]:
     """One line for each numbered check, then the verdict; and whether the token is accepted.
 
     Args are those of `verification.verify`, whose decision this is.
     """
-    decision = verify(token, keys=keys, policy=policy, now=now, revocations=NothingRevoked())
+    decision = verify(token, keys=keys, policy=policy, now=now, revocations=revocations)
     reason = decision.reason if isinstance(decision, Rejected) else None
+    list_unknown = isinstance(decision, Rejected) and decision.list_unknown
     lines, reached = [], True
     for number, (name, reasons) in enumerate(CHECKS, 1):
-        failed = reason in reasons
+        failed = name == "status" if list_unknown else reason in reasons
         outcome = f"FAILED: {reason}" if failed else "passed" if reached else "not reached"
         lines.append(f"{number:2}. {name:<11} {outcome}")
         reached = reached and not failed

@@ -16,9 +16,10 @@ from typing import Final
 
 import structlog
 
-from shared.jwks import JwkSet
-from verifier.kept_keys import KeptKeys
-from verifier.key_sources import KeySource, Reading, SourceError
+from shared.jwks import MAX_DOCUMENT_BYTES, JwksError, JwkSet, parse_jwks
+from verifier.fetch import SourceError
+from verifier.kept_documents import Kept, KeptDocuments
+from verifier.key_sources import KeySource, Reading
 from verifier.keyset import KeySet
 from verifier.metrics import Name, Page
 
@@ -69,7 +70,7 @@ class KeyRefresh:
         cache_dir: Path | None = None,
     ) -> None:
         self._on_change, self._page, self._max_stale_seconds = on_change, page, max_stale_seconds
-        self._kept = KeptKeys(cache_dir) if cache_dir else None
+        self._kept = KeptDocuments(cache_dir, "jwks", ".json", MAX_DOCUMENT_BYTES) if cache_dir else None
         self._published: dict[str, JwkSet] = {}
         self._followed: dict[str, _Followed] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -149,15 +150,16 @@ class KeyRefresh:
             # It went stale, and its source is back and says that it never changed.
             self._publish(followed, followed.jwks)
         if self._kept and followed.source.goes_stale:
-            self._kept.keep(followed.issuer, reading.document)
+            self._kept.keep(reading.document, followed.issuer)
 
     def _recall(self, followed: _Followed) -> None:
         """Start with what a former run kept, if it still counts."""
         kept = self._kept.recall(followed.issuer) if self._kept and followed.source.goes_stale else None
-        if kept is not None and time.time() < kept.confirmed_at + self._max_stale_seconds:
+        jwks = _parse_kept(followed.issuer, kept) if kept is not None else None
+        if kept is not None and jwks is not None and time.time() < kept.confirmed_at + self._max_stale_seconds:
             followed.good_until = kept.confirmed_at + self._max_stale_seconds
             self._page.set(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, kept.confirmed_at, followed.issuer)
-            self._publish(followed, kept.jwks)
+            self._publish(followed, jwks)
 
     def _publish(self, followed: _Followed, jwks: JwkSet) -> None:
         followed.jwks = self._published[followed.issuer] = jwks
@@ -179,6 +181,14 @@ class KeyRefresh:
             followed.said, followed.said_at = detail, time.monotonic()
             kept = len(self._published[followed.issuer].keys) if followed.issuer in self._published else 0
             _log.warning("jwks_not_taken", issuer=followed.issuer, cause=cause, detail=detail, keys_kept=kept)
+
+
+def _parse_kept(issuer: str, kept: Kept) -> JwkSet | None:
+    try:
+        return parse_jwks(kept.document)
+    except JwksError as error:
+        _log.warning("jwks_not_recalled", issuer=issuer, detail=str(error))
+        return None
 
 
 def _jitter(low: float, high: float) -> float:

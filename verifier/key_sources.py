@@ -1,7 +1,7 @@
 """Where key sets come from: a file or a URL, one attempt at a time. When to try again is `key_refresh`'s.
 
-Whatever the source does (hang, drip, never end, redirect, hand out rubbish), an attempt ends within
-`FETCH_SECONDS` and within the size limit, away from the request path, and in a `JwkSet` or a `SourceError`.
+Whatever the source does, an attempt ends within `fetch.FETCH_SECONDS` and within the size limit, away from the
+request path, and in a `JwkSet` or a `SourceError`.
 """
 
 import asyncio
@@ -11,32 +11,18 @@ import ssl
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import SplitResult, urlsplit
-
-import h11
+from urllib.parse import urlsplit
 
 from shared.jwks import MAX_DOCUMENT_BYTES, JwksError, JwkSet, parse_jwks
+from verifier.fetch import SourceError, Wanted, check_url, fetch, without_secrets
 from verifier.policies import JwksSource, PolicyError
 
-FETCH_SECONDS: Final = 5.0
 FILE_POLL_SECONDS: Final = 1.0
 DEFAULT_MAX_AGE_SECONDS: Final = 300
 _MAX_AGE_BOUNDS: Final = (10, 3600)
-_MAX_ANSWER_BYTES: Final = MAX_DOCUMENT_BYTES + 64 * 1024
-_READ_BYTES: Final = 1024
-"""So little at once that what a hostile source packs into it can't delay requests by more than milliseconds."""
-_VISIBLE: Final = re.compile(r"[\x21-\x7E]+").fullmatch
-
-
-class SourceError(Exception):
-    """This attempt gave no key set. `cause` is a short label from a closed list, for metrics."""
-
-    def __init__(self, cause: str, detail: str) -> None:
-        super().__init__(detail)
-        self.cause = cause
+_ACCEPT: Final = "application/jwk-set+json, application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,27 +96,18 @@ class UrlSource:
     max_retry_seconds = 30.0
 
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
-        self._url, self._tls = urlsplit(url), tls
+        self._wanted, self._tls = Wanted(urlsplit(url), _ACCEPT, MAX_DOCUMENT_BYTES), tls
         self._etag: bytes | None = None
 
     async def read(self) -> Reading:
-        """Fetch once, within `FETCH_SECONDS` in all."""
-        try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                response, document = await _get(self._url, self._tls, self._etag)
-        except TimeoutError as error:
-            raise SourceError("timeout", f"no complete answer within {FETCH_SECONDS:g} s") from error
-        except (OSError, h11.ProtocolError) as error:
-            raise SourceError("unreachable", type(error).__name__) from error
-        headers = dict(response.headers)
-        next_seconds = _max_age(headers.get(b"cache-control", b""))
-        if response.status_code == 304 and self._etag:  # noqa: PLR2004 - RFC 9110 §15.4.5
+        """Fetch once."""
+        answer = await fetch(self._wanted, self._tls, self._etag)
+        next_seconds = _max_age(answer.cache_control)
+        if answer.document is None:
             return Reading(None, b"", next_seconds)
-        if response.status_code != 200:  # noqa: PLR2004 - RFC 9110 §15.3.1
-            raise SourceError("status", f"answered {response.status_code}; redirects are not followed")
-        jwks = _parse(document)
-        self._etag = headers.get(b"etag")
-        return Reading(jwks, document, next_seconds)
+        jwks = _parse(answer.document)
+        self._etag = answer.etag
+        return Reading(jwks, answer.document, next_seconds)
 
 
 def open_sources(sources: Mapping[str, JwksSource], tls: ssl.SSLContext, *, allow_http: bool) -> dict[str, KeySource]:
@@ -152,40 +129,8 @@ def open_source(where: JwksSource, tls: ssl.SSLContext, *, allow_http: bool) -> 
         return FileSource(where.file)
     assert where.url is not None
     if fault := check_url(where.url, allow_http=allow_http):
-        raise PolicyError(f"key set URL {_without_secrets(where.url)!r}: {fault}")
+        raise PolicyError(f"key set URL {without_secrets(where.url)!r}: {fault}")
     return UrlSource(where.url, tls)
-
-
-def check_url(url: str, *, allow_http: bool) -> str | None:
-    """Why `url` must not be a source of keys, or None if it may.
-
-    Plain http lets anyone on the way choose the keys, so it is for loopback or by explicit permission.
-    """
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it is what checks it
-    except ValueError:
-        return "malformed"
-    if not _VISIBLE(url):
-        return "characters that a URL can't have (RFC 3986 §2)"
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        return "not an https URL"
-    if parts.username or parts.password or parts.fragment:
-        return "credentials and fragments have no place in it"
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
-        return "plain http beyond loopback: use https, or VERIFIER_JWKS_ALLOW_HTTP=true in a private network"
-    return None
-
-
-def _without_secrets(url: str) -> str:
-    return re.sub(r"//[^/]*@", "//***@", url.partition("?")[0])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _parse(document: bytes) -> JwkSet:
@@ -210,57 +155,6 @@ def _read_if_changed(path: Path, seen: tuple[int, ...] | None) -> tuple[tuple[in
     finally:
         # By hand: a file object that is refused a directory leaves the descriptor open.
         os.close(descriptor)
-
-
-async def _get(url: SplitResult, tls: ssl.SSLContext, etag: bytes | None) -> tuple[h11.Response, bytes]:
-    assert url.hostname
-    secure = url.scheme == "https"
-    reader, writer = await asyncio.open_connection(
-        url.hostname, url.port or (443 if secure else 80), ssl=tls if secure else None, limit=2**16
-    )
-    try:
-        connection = h11.Connection(h11.CLIENT)
-        writer.write(connection.send(_request(url, etag)) or b"")
-        writer.write(connection.send(h11.EndOfMessage()) or b"")
-        return await _receive(connection, reader)
-    finally:
-        writer.transport.abort()
-
-
-def _request(url: SplitResult, etag: bytes | None) -> h11.Request:
-    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    headers = [
-        (b"Host", url.netloc.encode()),
-        (b"Accept", b"application/jwk-set+json, application/json"),
-        (b"Connection", b"close"),
-    ]
-    return h11.Request(method="GET", target=target, headers=headers + ([(b"If-None-Match", etag)] if etag else []))
-
-
-async def _receive(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Response, bytes]:
-    response: h11.Response | None = None
-    document = bytearray()
-    received = 0
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            data = await reader.read(_READ_BYTES)
-            received += len(data)
-            if received > _MAX_ANSWER_BYTES:
-                raise SourceError("refused", f"an answer of more than {_MAX_ANSWER_BYTES} bytes")
-            connection.receive_data(data)
-            # Data that is already there does not suspend us: requests come first.
-            await asyncio.sleep(0)
-        elif isinstance(event, h11.Response):
-            response = event
-        elif isinstance(event, h11.Data):
-            document += event.data
-            if len(document) > MAX_DOCUMENT_BYTES:
-                raise SourceError("refused", f"larger than {MAX_DOCUMENT_BYTES} bytes")
-        elif isinstance(event, h11.EndOfMessage) and response is not None:
-            return response, bytes(document)
-        elif not isinstance(event, h11.InformationalResponse):
-            raise h11.RemoteProtocolError("connection closed before the end of the answer")
 
 
 def _max_age(cache_control: bytes) -> float:

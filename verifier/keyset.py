@@ -60,10 +60,10 @@ class KeySet:
         """Whether each of `issuers` has a key: without, an unknown `kid` proves nothing."""
         return issuers <= self.issuers
 
+    def holds(self, key: VerificationKey) -> bool:
+        """Whether `key` is here, as its issuer's: then what it verified still stands."""
+        return any(key.issuer == known.issuer and key.rsa == known.rsa for known in self.find(key.kid))
+
     def keeps(self, other: Self) -> bool:
-        """Whether every key of `other` is here unchanged: then what `other` verified still stands."""
-        return all(
-            any(old.issuer == new.issuer and old.rsa == new.rsa for new in self.find(kid))
-            for kid, keys in other._by_kid.items()
-            for old in keys
-        )
+        """Whether every key of `other` is here unchanged."""
+        return all(self.holds(key) for keys in other._by_kid.values() for key in keys)

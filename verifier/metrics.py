@@ -46,6 +46,15 @@ class Name(Enum):
         min,
     )
     JWKS_FAILURES = _Kind("Key sets that were not taken.", ("issuer", "cause"), sum, counter=True)
+    STATUS_LISTS = _Kind("Status lists of an issuer, in the worker that has fewest.", ("issuer",), min)
+    STATUS_LIST_BYTES = _Kind("Bytes of the status lists held, decompressed, in all workers.", ("issuer",), sum)
+    STATUS_LIST_REFRESHED_TIMESTAMP_SECONDS = _Kind(
+        "When the aggregation and every list that it names were last confirmed, in the worker that is furthest "
+        "behind; 0 while one was never.",
+        ("issuer",),
+        min,
+    )
+    STATUS_LIST_FAILURES = _Kind("Status lists that were not taken.", ("issuer", "cause"), sum, counter=True)
     RELOAD_FAILURES = _Kind("Policy files that were not taken.", (), sum, counter=True)
     SUPPRESSED_LOG_LINES = _Kind("Refusals that were not logged, over the rate limit.", (), sum, counter=True)
     DECISION_SECONDS = _Kind("Time to make a decision that was not in the cache.", ("part",), sum)

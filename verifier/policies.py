@@ -6,8 +6,9 @@ client can write.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -70,10 +71,17 @@ class JwksSource:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All that a verifier decides by, besides the keys themselves: replaced whole, never edited."""
+    """All that a verifier decides by, besides the keys and lists themselves: replaced whole, never edited.
+
+    Attributes:
+        policies: by name.
+        sources: of the key sets, by issuer.
+        status_lists: URLs of the aggregation documents, by issuer; of the others no lists are followed.
+    """
 
     policies: Mapping[str, Policy]
     sources: Mapping[str, JwksSource]
+    status_lists: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Strict(BaseModel):
@@ -83,6 +91,7 @@ class _Strict(BaseModel):
 class _Issuer(_Strict):
     jwks_file: Path | None = None
     jwks_url: AnyHttpUrl | None = None
+    status_lists: AnyHttpUrl | None = None
 
 
 def _listed(value: Any) -> Any:
@@ -113,6 +122,7 @@ def parse_rules(
     sources: Mapping[str, JwksSource],
     audience: str,
     leeway_seconds: int,
+    status_lists: Mapping[str, str] = MappingProxyType({}),
 ) -> Rules:
     """Read a policy document.
 
@@ -121,6 +131,7 @@ def parse_rules(
         sources: the issuers that the settings name, before those of the document.
         audience: for policies that name none.
         leeway_seconds: for policies that name none.
+        status_lists: the aggregation documents that the settings name, by issuer.
 
     Raises:
         PolicyError: with every fault that was found.
@@ -133,6 +144,10 @@ def parse_rules(
     return Rules(
         {name: _policy(name, policy, known, audience, leeway_seconds) for name, policy in written.items()},
         {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
+        {
+            **status_lists,
+            **{n: str(issuer.status_lists) for n, issuer in parsed.issuers.items() if issuer.status_lists},
+        },
     )
 
 

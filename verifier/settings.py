@@ -2,7 +2,7 @@
 
 import ssl
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -34,9 +34,16 @@ class VerifierSettings(Settings):
     jwks_url: str | None = Field(None, description="the issuer's key set by https, or by http from loopback")
     jwks_ca_file: Path | None = Field(None, description="certificate authorities to trust for key sets, PEM")
     jwks_allow_http: bool = Field(default=False, description="fetch key sets by plain http: in private networks only")
-    jwks_cache_dir: Path | None = Field(None, description="where fetched key sets outlive the process")
+    jwks_cache_dir: Path | None = Field(
+        None, description="where fetched key sets and status lists outlive the process"
+    )
     jwks_max_stale_seconds: int = Field(
         86_400, ge=60, le=2_592_000, description="how long keys count that can no longer be fetched"
+    )
+    status_lists: str | None = Field(None, description="the issuer's status list aggregation, as VERIFIER_JWKS_URL")
+    status_poll_seconds: float = Field(2.0, ge=0.2, le=300, description="how often status lists are looked for")
+    status_stale: Literal["accept", "refuse"] = Field(
+        "accept", description="a status list that can't be refreshed: accept until its exp, or refuse"
     )
     policies_file: Path | None = Field(None, description="named policies and further issuers, TOML")
     leeway_seconds: int = Field(5, ge=0, le=60, description="tolerance for clocks that differ")
@@ -61,6 +68,8 @@ class VerifierSettings(Settings):
                 "VERIFIER_ISSUER: whose tokens? Set it and VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL, "
                 "or name issuers in VERIFIER_POLICIES_FILE"
             )
+        if self.status_lists and self.issuer is None:
+            raise ValueError("VERIFIER_STATUS_LISTS: goes with VERIFIER_ISSUER")
         return self
 
     def trust(self) -> ssl.SSLContext:
@@ -82,9 +91,16 @@ class VerifierSettings(Settings):
             PolicyError: the file can't be read or must not be used.
         """
         own = {self.issuer: JwksSource(self.jwks_file, self.jwks_url)} if self.issuer else {}
+        lists = {self.issuer: self.status_lists} if self.issuer and self.status_lists else {}
         document = _read(self.policies_file) if self.policies_file else ""
         try:
-            return parse_rules(document, sources=own, audience=self.audience, leeway_seconds=self.leeway_seconds)
+            return parse_rules(
+                document,
+                sources=own,
+                audience=self.audience,
+                leeway_seconds=self.leeway_seconds,
+                status_lists=lists,
+            )
         except RecursionError as error:
             raise PolicyError(f"{self.policies_file}: nested too deeply") from error
 

@@ -27,6 +27,7 @@ from verifier.key_sources import open_sources
 from verifier.metrics import Name, Pages
 from verifier.policies import PolicyError, Rules
 from verifier.settings import VerifierSettings
+from verifier.status_sources import open_aggregations
 from verifier.worker import Listeners, Worker
 
 BACKLOG: Final = 2048
@@ -65,8 +66,8 @@ class Supervisor:
         self._lifeline, self._held = os.pipe()
         self._running: dict[int, _Running] = {}
         self._quick_failures = 0
-        # A successor must not wait for an issuer that is down to know the keys that its predecessor knew.
-        self._kept_keys = settings.jwks_cache_dir or _temporary_folder()
+        # A successor must not wait for an issuer that is down to know what its predecessor knew.
+        self._kept = settings.jwks_cache_dir or _temporary_folder()
 
     def run(self) -> int:
         """Supervise. Returns the exit status of the process."""
@@ -88,7 +89,9 @@ class Supervisor:
         """For successors: one must not decide by what its predecessor had already let go."""
         with contextlib.suppress(PolicyError):  # the workers say what is wrong, and keep what they have
             rules = self._settings.read_rules()
-            open_sources(rules.sources, self._settings.trust(), allow_http=self._settings.jwks_allow_http)
+            tls, allow_http = self._settings.trust(), self._settings.jwks_allow_http
+            open_sources(rules.sources, tls, allow_http=allow_http)
+            open_aggregations(rules.status_lists, tls, allow_http=allow_http)
             self._rules = rules
 
     def _start(self, number: int) -> None:
@@ -105,7 +108,7 @@ class Supervisor:
             os.close(self._held)
             self._pages[number].set(Name.READY, 0)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            worker = Worker(self._settings, self._rules, self._pages, number, self._kept_keys)
+            worker = Worker(self._settings, self._rules, self._pages, number, self._kept)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(worker.serve(self._listeners, self._lifeline))
             status = 0
@@ -147,8 +150,8 @@ class Supervisor:
         self._tell(signal.SIGKILL)
         for pid in self._running:
             os.waitpid(pid, 0)
-        if self._kept_keys is not None and self._kept_keys != self._settings.jwks_cache_dir:
-            shutil.rmtree(self._kept_keys, ignore_errors=True)
+        if self._kept is not None and self._kept != self._settings.jwks_cache_dir:
+            shutil.rmtree(self._kept, ignore_errors=True)
         return status
 
     def _tell(self, number: signal.Signals) -> None:

@@ -14,22 +14,25 @@ Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the
 10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
 11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
 12. time         after `nbf` and `iat`, before `exp`, not over the policy's age       RFC 7519 §4.1.4-6
-13. status       not revoked
+13. status       the status list that it refers to, if its issuer's are followed, is
+                 known and holds nothing against it                                  draft-ietf-oauth-status-list §8.3
 14. permission   the scopes and roles that the policy demands
 
 What the caller still owes: the one token of the request (`decider`), and an answer (`answers`).
 """
 
 import re
-from binascii import a2b_base64
 from collections.abc import Mapping
+from enum import Enum
 from functools import lru_cache
+from sys import intern
 from typing import Any, Final, NamedTuple, Protocol
 
 from shared.access_token import ALGORITHM, MAX_HEADER_BYTES, MAX_TOKEN_BYTES
 from shared.strict_json import StrictJsonError, parse_object
+from verifier.jws import BASE64URL, decode, read_header
 from verifier.keyset import KeySet
-from verifier.policies import Policy, normalise_type
+from verifier.policies import Policy
 from verifier.reasons import Reason
 
 MAX_IDENTIFIER_CHARACTERS: Final = 255
@@ -38,10 +41,22 @@ MAX_LIST_CHARACTERS: Final = 800
 
 
 class StatusReference(NamedTuple):
-    """The bit of a Token Status List that says whether the token still counts."""
+    """The bit of a Token Status List that says whether the token still counts.
 
+    It names the token's issuer, since the lists of one never speak about the tokens of another.
+    """
+
+    issuer: str
     uri: str
     idx: int
+
+
+class Status(Enum):
+    """What is known of a token that may have been taken back."""
+
+    VALID = "valid"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
 
 
 class Claims(NamedTuple):
@@ -73,31 +88,31 @@ class Accepted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """The token does not pass. A value and not an exception: a caller can't forget to catch it."""
+    """The token does not pass. A value and not an exception: a caller can't forget to catch it.
+
+    Attributes:
+        reason: why.
+        list_unknown: it is undecidable for want of the status list that it refers to.
+    """
 
     reason: Reason
+    list_unknown: bool = False
 
 
 class Revocations(Protocol):
     """What is known of tokens that were taken back before they expired."""
 
-    def is_revoked(self, status: StatusReference) -> bool:
-        """Whether the bit is set."""
+    def status(self, reference: StatusReference, now: float) -> Status:
+        """What counts at `now`, seconds since the epoch."""
 
 
 class NothingRevoked:
     """No status lists are followed."""
 
-    def is_revoked(self, status: StatusReference) -> bool:
-        """Never."""
-        del status
-        return False
-
-
-class _Header(NamedTuple):
-    algorithm: str
-    type: str
-    kid: str
+    def status(self, reference: StatusReference, now: float) -> Status:
+        """Always valid."""
+        del reference, now
+        return Status.VALID
 
 
 class _InvalidClaimsError(ValueError):
@@ -121,16 +136,16 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         return Rejected(Reason.TOO_LARGE)
 
     # 2 form: every byte that is not of the base64url alphabet is one of exactly two dots
-    if token.translate(None, _BASE64URL) != b"..":
+    if token.translate(None, BASE64URL) != b"..":
         return Rejected(Reason.MALFORMED)
     encoded_header, encoded_claims, encoded_signature = token.split(b".")
     try:
-        signature, payload = _decode(encoded_signature), _decode(encoded_claims)
+        signature, payload = decode(encoded_signature), decode(encoded_claims)
     except ValueError:
         return Rejected(Reason.MALFORMED)
 
     # 3 header (and 2 for its segment)
-    header = _read_header(encoded_header)
+    header = read_header(encoded_header)
     if isinstance(header, Reason):
         return Rejected(header)
 
@@ -185,8 +200,10 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
             return Rejected(Reason.TOO_OLD)
 
     # 13 status
-    if claims.status is not None and revocations.is_revoked(claims.status):
-        return Rejected(Reason.REVOKED)
+    if claims.status is not None and (status := revocations.status(claims.status, now)) is not Status.VALID:
+        if status is Status.REVOKED:
+            return Rejected(Reason.REVOKED)
+        return Rejected(Reason.UNDECIDABLE, list_unknown=True)
 
     # 14 permission
     if policy.scopes_all or policy.scopes_any:
@@ -197,23 +214,6 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         return Rejected(Reason.INSUFFICIENT_ROLE)
 
     return Accepted(claims, valid_from, valid_until)
-
-
-@lru_cache(maxsize=256)
-def _read_header(encoded: bytes) -> _Header | Reason:
-    """Checks 2 and 3 of the header segment. Remembered, since an issuer's tokens share a handful of headers."""
-    try:
-        header = _decode(encoded)
-    except ValueError:
-        return Reason.MALFORMED
-    try:
-        members = parse_object(header)
-    except StrictJsonError:
-        return Reason.INVALID_HEADER
-    values = [members.get(name, "") for name in ("alg", "typ", "kid")]
-    if not _CHANGE_THE_READING.isdisjoint(members) or not all(type(value) is str for value in values):
-        return Reason.INVALID_HEADER
-    return _Header(values[0], normalise_type(values[1]), values[2])
 
 
 def _read_claims(members: Mapping[str, Any]) -> Claims:
@@ -227,8 +227,9 @@ def _read_claims(members: Mapping[str, Any]) -> Claims:
     if expires_at <= issued_at:
         raise _InvalidClaimsError
     _time(members.get("auth_time", 0))
+    issuer = _string(members["iss"])
     return Claims(
-        issuer=_string(members["iss"]),
+        issuer=issuer,
         subject=_identifier(members["sub"]),
         audience=_audience(members["aud"]),
         expires_at=expires_at,
@@ -239,7 +240,7 @@ def _read_claims(members: Mapping[str, Any]) -> Claims:
         scope=_scope(members.get("scope", "")),
         roles=_roles(members["roles"]) if "roles" in members else (),
         session=_identifier(members["sid"]) if "sid" in members else "",
-        status=_status(members["status"]) if "status" in members else None,
+        status=_status(issuer, members["status"]) if "status" in members else None,
     )
 
 
@@ -294,37 +295,14 @@ def _roles(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _status(value: Any) -> StatusReference:
+def _status(issuer: str, value: Any) -> StatusReference:
     """The only status mechanism that we know (draft-ietf-oauth-status-list §6.2); another can't be checked."""
     reference = value.get("status_list") if type(value) is dict else None
     if type(reference) is not dict:
         raise _InvalidClaimsError
-    return StatusReference(_string(reference.get("uri")), _time(reference.get("idx")))
+    # Interned: an issuer's tokens name a handful of lists, and each remembered decision holds the names.
+    return StatusReference(intern(issuer), intern(_string(reference.get("uri"))), _time(reference.get("idx")))
 
-
-def _decode(segment: bytes) -> bytes:
-    """Canonical base64url: no padding, the unused bits of the last character zero (RFC 4648 §3.5).
-
-    A second spelling of one token would dodge a denial by hash and flood a cache.
-
-    Raises:
-        ValueError: not canonical. The alphabet is the caller's to check.
-    """
-    surplus = len(segment) % 4
-    if surplus and segment[-1:] not in _LAST_CHARACTER[surplus]:
-        raise ValueError
-    return a2b_base64(segment.translate(_TO_STANDARD) + b"=" * (-surplus % 4))
-
-
-_BASE64URL: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-_LAST_CHARACTER: Final = {1: b"", 2: _BASE64URL[::16], 3: _BASE64URL[::4]}
-
-# RFC 7515 and RFC 7516 header parameters that alter what is signed, how it is read, or whose key counts.
-_CHANGE_THE_READING: Final = frozenset(
-    {"crit", "b64", "zip", "enc", "epk", "apu", "apv", "iv", "tag", "p2s", "p2c", "cty"}
-    | {"jwk", "jku", "x5u", "x5c"}
-)
 
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*").fullmatch
 _ROLE: Final = re.compile(r"[\x21-\x2B\x2D-\x7E]+").fullmatch

@@ -1,9 +1,9 @@
-"""One worker process: the decider, its keys and its connections, on one event loop hosted by uvicorn."""
+"""One worker process: the decider, its keys, lists and connections, on one event loop hosted by uvicorn."""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
@@ -20,12 +20,15 @@ from verifier.key_refresh import KeyRefresh
 from verifier.key_sources import KeySource, open_sources
 from verifier.keyset import KeySet
 from verifier.metrics import Name, Pages
-from verifier.policies import JwksSource, PolicyError, Rules
+from verifier.policies import PolicyError, Rules
 from verifier.protocol import Front
+from verifier.revocations import StatusLists
 from verifier.settings import VerifierSettings
+from verifier.status_refresh import StatusRefresh
+from verifier.status_sources import AggregationSource, open_aggregations
 
 FIRST_LOOK_SECONDS: Final = 2.0
-"""How long a worker waits for its first keys before it accepts connections all the same."""
+"""How long a worker waits for its first keys and lists before it accepts connections all the same."""
 
 _log = structlog.get_logger()
 
@@ -76,11 +79,11 @@ class Worker:
         rules: as they were read at the start.
         pages: the numbers of all workers.
         number: which of the pages is ours.
-        kept_keys: a folder where fetched key sets survive a worker, if there is one.
+        kept: a folder where fetched key sets and status lists survive a worker, if there is one.
     """
 
     def __init__(
-        self, settings: VerifierSettings, rules: Rules, pages: Pages, number: int, kept_keys: Path | None
+        self, settings: VerifierSettings, rules: Rules, pages: Pages, number: int, kept: Path | None
     ) -> None:
         self._settings, self._rules, self._page = settings, rules, pages[number]
         self._tls = settings.trust()
@@ -89,14 +92,29 @@ class Worker:
             self._use_keys,
             page=self._page,
             max_stale_seconds=settings.jwks_max_stale_seconds,
-            cache_dir=kept_keys,
+            cache_dir=kept,
+        )
+        status_lists = StatusLists()
+        self._lists = StatusRefresh(
+            status_lists,
+            page=self._page,
+            poll_seconds=settings.status_poll_seconds,
+            refuse_stale=settings.status_stale == "refuse",
+            cache_dir=kept,
+            on_unknown_key=self._keys.look_sooner,
         )
         self._decider = Decider(
-            rules, realm=settings.realm, page=self._page, cache=cache, on_unknown_key=self._keys.look_sooner
+            rules,
+            realm=settings.realm,
+            page=self._page,
+            cache=cache,
+            revocations=status_lists,
+            on_unknown_key=self._keys.look_sooner,
+            on_unknown_list=self._lists.look_sooner,
         )
         self._front = Front(self._decider, settings.max_connections, settings.drain_seconds)
         self._subrequests = _SubrequestServer(self._front)
-        self._admin = _Server(_admin_config(AdminApp(pages, self._missing, self._report)))
+        self._admin = _Server(_admin_config(AdminApp(pages, self._lacking, self._report)))
 
     async def serve(self, listeners: Listeners, supervisor: int) -> None:
         """Answer until told to stop.
@@ -113,8 +131,11 @@ class Worker:
             signal.SIGHUP: self._reload,
         }.items():
             loop.add_signal_handler(number, handler)
-        self._keys.follow(self._sources(self._rules.sources))
+        self._lists.follow(self._aggregations(self._rules))
+        self._keys.follow(self._sources(self._rules))
+        deadline = loop.time() + FIRST_LOOK_SECONDS
         await self._keys.first_look(FIRST_LOOK_SECONDS)
+        await self._lists.first_look(deadline - loop.time())
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(self._tick())
             group.create_task(self._admin.serve([listeners.admin]))
@@ -135,31 +156,39 @@ class Worker:
         """Take the policy file as it is now, or keep what we have and say why."""
         try:
             rules = self._settings.read_rules()
-            sources = self._sources(rules.sources)
+            sources, aggregations = self._sources(rules), self._aggregations(rules)
         except PolicyError as error:
             self._page.add(Name.RELOAD_FAILURES)
             _log.error("policies_not_taken", detail=str(error), policies_kept=sorted(self._rules.policies))
             return
         self._rules = rules
         self._decider.replace_rules(rules)
+        self._lists.follow(aggregations)
         self._keys.follow(sources)
         _log.info("policies_taken", policies=sorted(rules.policies), issuers=sorted(rules.sources))
 
-    def _sources(self, sources: Mapping[str, JwksSource]) -> dict[str, KeySource]:
-        return open_sources(sources, self._tls, allow_http=self._settings.jwks_allow_http)
+    def _sources(self, rules: Rules) -> dict[str, KeySource]:
+        return open_sources(rules.sources, self._tls, allow_http=self._settings.jwks_allow_http)
+
+    def _aggregations(self, rules: Rules) -> dict[str, AggregationSource]:
+        return open_aggregations(rules.status_lists, self._tls, allow_http=self._settings.jwks_allow_http)
 
     def _use_keys(self, keys: KeySet) -> None:
         self._decider.replace_keys(keys)
+        self._lists.use_keys(keys)
         self._report()
 
-    def _missing(self) -> frozenset[str]:
-        return self._keys.missing(frozenset(self._rules.sources))
+    def _lacking(self) -> list[str]:
+        """What we can't decide without, for people."""
+        lacking = {"key": self._keys.missing(frozenset(self._rules.sources)), "status list": self._lists.missing()}
+        return [f"no {what} yet for {', '.join(sorted(issuers))}" for what, issuers in lacking.items() if issuers]
 
     def _report(self) -> None:
         """Bring this worker's gauges up to date."""
-        self._page.set(Name.READY, not self._missing() and not self._front.draining)
+        self._page.set(Name.READY, not self._lacking() and not self._front.draining)
         self._page.set(Name.CONNECTIONS, len(self._front.connections))
         self._decider.report()
+        self._lists.report()
 
     async def _tick(self) -> None:
         while True:

@@ -6,8 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.support.vectors import KEY_SETS, POLICIES, Bench, Revoked
-from tests.vectors.generator.material import GOOD, NOW, OTHER, STATUS_LIST, STRANGER
+from tests.support.token_forge import ISSUER
+from tests.support.vectors import KEY_SETS, POLICIES, Bench, follow
+from tests.vectors.generator.material import GOOD, NOW, OTHER, STATUS_LIST, STRANGER, listed
 from verifier.cache import ENTRY_BYTES, CachedDecision, DecisionCache
 from verifier.policies import Rules
 
@@ -72,6 +73,7 @@ _TOKENS: Final = {
     "scoped": GOOD.token(NOW, scope="invoices:read invoices:write admin", roles=["admin"]),
     "forged": GOOD.token(NOW)[:-9] + b"AAAAAAAAA",
 }
+_LISTS: Final = [{}, {ISSUER: {}}, listed(), listed(7), listed(counts_until=NOW + 50), listed(issuer=OTHER.issuer)]
 _POLICIES: Final = ["default", "two-issuers", "all-scopes", "roles", "fresh", "no-leeway", "anonymous"]
 
 
@@ -93,10 +95,10 @@ class CachedAgainstFresh(RuleBasedStateMachine):
         for bench in (self.cached, self.fresh):
             bench.decider.replace_keys(KEY_SETS[name])
 
-    @rule(revoked=st.booleans())
-    def a_status_bit_changes(self, *, revoked: bool) -> None:
-        bits = Revoked.of([_STATUS["status_list"]]).bits if revoked else set()
-        self.cached.revoked.bits = self.fresh.revoked.bits = bits
+    @rule(lists=st.sampled_from(_LISTS))
+    def the_status_lists_change(self, lists: dict[str, Any]) -> None:
+        for bench in (self.cached, self.fresh):
+            follow(bench.lists, lists)
 
     @rule(audience=st.sampled_from(["gatepass", "billing"]))
     def the_policies_are_read_again(self, audience: str) -> None:

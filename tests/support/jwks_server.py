@@ -1,10 +1,10 @@
-"""An issuer's key set endpoint that can be told to behave badly: real sockets, one thread for each connection."""
+"""What an issuer publishes, on a server that can be told to behave badly: real sockets, a thread per connection."""
 
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -30,6 +30,11 @@ class Exchange:
             if known.lower() == name.lower():
                 return value.strip()
         return None
+
+    @property
+    def path(self) -> str:
+        """The request target."""
+        return self.head.split(b" ", 2)[1].decode("latin-1")
 
     def hang(self) -> None:
         """Until the client goes or the test ends."""
@@ -74,6 +79,15 @@ def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
     return respond
 
 
+def by_path(routes: Mapping[str, Behaviour]) -> Behaviour:
+    """Each path its own; `routes` may be changed at any time. 404 for the others."""
+
+    def respond(exchange: Exchange) -> None:
+        routes.get(exchange.path, says(answer(b"", status="404 Not Found")))(exchange)
+
+    return respond
+
+
 @dataclass
 class JwksServer:
     """Listens until its block ends. `behaviour` may be changed at any time.
@@ -94,7 +108,11 @@ class JwksServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/.well-known/jwks.json"
+        return self.url_of("/.well-known/jwks.json")
+
+    def url_of(self, path: str) -> str:
+        """Where something is published."""
+        return f"http://127.0.0.1:{self.port}{path}"
 
     @contextmanager
     def running(self) -> Iterator["JwksServer"]:

@@ -1,12 +1,14 @@
 """Reads `tests/vectors/` into the verifier's own types, and lets a real `Decider` judge them."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from shared.jwks import JwksError, parse_jwks
+from shared.status_list import decode
+from tests.support.token_forge import ISSUER
 from verifier.answers import IDENTITY_HEADERS, refused
 from verifier.cache import DecisionCache
 from verifier.decider import Decider
@@ -14,11 +16,13 @@ from verifier.keyset import KeySet
 from verifier.metrics import Name, Pages
 from verifier.policies import Policy, Rules
 from verifier.reasons import Reason
-from verifier.verification import Accepted, Rejected, StatusReference, verify
+from verifier.revocations import KnownList, StatusLists
+from verifier.verification import Accepted, Rejected, verify
 
 FOLDER: Final = Path(__file__).parent.parent / "vectors"
 CHECK_FILES: Final = sorted(path.stem for path in FOLDER.glob("[0-9][0-9]-*.json"))
 REALM: Final = "gatepass"
+OTHER_ISSUER: Final = "https://other.example"
 
 Json = dict[str, Any]
 
@@ -57,18 +61,15 @@ TOKEN_VECTORS: Final[list[Json]] = [
 ]
 
 
-@dataclass
-class Revoked:
-    """The revocations of a vector."""
-
-    bits: set[StatusReference] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, written: Iterable[Json]) -> "Revoked":
-        return cls({StatusReference(bit["uri"], bit["idx"]) for bit in written})
-
-    def is_revoked(self, status: StatusReference) -> bool:
-        return status in self.bits
+def follow(lists: StatusLists, written: Json) -> StatusLists:
+    """Make `lists` know what a vector says under `status_lists`, and nothing else."""
+    for issuer in (ISSUER, OTHER_ISSUER):
+        lists.forget(issuer)
+    for issuer, of_issuer in written.items():
+        lists.follow(issuer)
+        for uri, entry in of_issuer.items():
+            lists.put(issuer, uri, KnownList(decode(entry["lst"]), entry.get("counts_until", inf)))
+    return lists
 
 
 def judge(vector: Json) -> Accepted | Rejected:
@@ -78,7 +79,7 @@ def judge(vector: Json) -> Accepted | Rejected:
         keys=KEY_SETS[vector["key_sets"]],
         policy=POLICIES[vector["policy"]],
         now=vector["now"],
-        revocations=Revoked.of(vector.get("revoked", ())),
+        revocations=follow(StatusLists(), vector.get("status_lists", {})),
     )
 
 
@@ -119,7 +120,8 @@ class Bench:
     ) -> None:
         self.now = now
         self.unknown_keys = 0
-        self.revoked = Revoked()
+        self.unknown_lists = 0
+        self.lists = StatusLists()
         self.pages = Pages(1)
         self.cache = (DecisionCache(1000, 2**20) if cache is None else cache) if cached else None
         self.decider = Decider(
@@ -127,14 +129,18 @@ class Bench:
             realm=REALM,
             page=self.pages[0],
             cache=self.cache,
-            revocations=self.revoked,
+            revocations=self.lists,
             clock=lambda: self.now,
             on_unknown_key=self._count_unknown_key,
+            on_unknown_list=self._count_unknown_list,
         )
         self.decider.replace_keys(keys)
 
     def _count_unknown_key(self) -> None:
         self.unknown_keys += 1
+
+    def _count_unknown_list(self) -> None:
+        self.unknown_lists += 1
 
     def decisions(self) -> dict[tuple[str, ...], float]:
         """(policy, outcome, reason) → how often."""

@@ -14,8 +14,8 @@ from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, verifier_command
-from verifier.kept_keys import KeptKeys
-from verifier.key_sources import check_url
+from verifier.fetch import check_url
+from verifier.kept_documents import KeptDocuments
 
 
 def _jwks(*forges: Forge) -> bytes:
@@ -76,7 +76,7 @@ def test_a_key_set_that_was_kept_lets_a_verifier_start_without_its_issuer(folder
 
 @pytest.mark.parametrize("what", ["stale", "garbage", "private", "empty", "a directory"])
 def test_a_kept_key_set_that_does_not_count_is_a_503(folder: VerifierFolder, what: str) -> None:
-    KeptKeys(folder.path).keep(folder.forge.issuer, folder.forge.jwks)
+    KeptDocuments(folder.path, "jwks", ".json", 2**20).keep(folder.forge.jwks, folder.forge.issuer)
     (kept,) = folder.path.glob("*.json")
     _spoil(kept, what)
     settings: dict[str, Any] = {"JWKS_CACHE_DIR": folder.path, "JWKS_MAX_STALE_SECONDS": 60}

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from shared.jwks import parse_jwks
 from tests.support.token_forge import ISSUER, Forge
+from verifier.fetch import SourceError
 from verifier.key_refresh import KeyRefresh
-from verifier.key_sources import Reading, SourceError
+from verifier.key_sources import Reading
 from verifier.keyset import KeySet
 from verifier.metrics import Pages
 

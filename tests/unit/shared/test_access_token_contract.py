@@ -6,7 +6,7 @@ from typing import Final
 
 from shared import access_token
 from shared.strict_json import MAX_DEPTH
-from verifier import verification
+from verifier import jws, verification
 from verifier.explain import CHECKS
 
 CONTRACT: Final = Path(__file__).parents[3] / "specs/001-register-login-verify/contracts/access-token.md"
@@ -45,4 +45,4 @@ def test_the_bounds_are_those_of_the_code() -> None:
 
 def test_the_refused_header_members_are_those_of_the_code() -> None:
     told = READ.partition("**Refused in the header**")[2].partition("Other unknown")[0]
-    assert set(re.findall("`([a-z0-9]+)`", told)) == verification._CHANGE_THE_READING
+    assert set(re.findall("`([a-z0-9]+)`", told)) == jws._CHANGE_THE_READING

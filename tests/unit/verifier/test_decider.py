@@ -3,11 +3,12 @@
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, STRANGER
+from tests.support.token_forge import ISSUER
+from tests.support.vectors import KEY_SETS, POLICIES, Bench, follow, identity, status_of
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, STRANGER, listed
 from verifier.cache import DecisionCache
 from verifier.policies import Rules
-from verifier.verification import StatusReference
+from verifier.verification import Status, StatusReference
 
 BEARER = b"Bearer " + GOOD.token(NOW)
 
@@ -15,8 +16,8 @@ BEARER = b"Bearer " + GOOD.token(NOW)
 class Broken:
     """Revocations that can't be asked."""
 
-    def is_revoked(self, status: StatusReference) -> bool:
-        raise RuntimeError(status.uri)
+    def status(self, reference: StatusReference, now: float) -> Status:
+        raise RuntimeError(reference.uri, now)
 
 
 def test_an_error_of_our_own_lets_nobody_through_and_is_logged_without_the_token() -> None:
@@ -98,9 +99,23 @@ def test_a_revoked_token_is_refused_at_its_next_use() -> None:
     reference = {"uri": STATUS_LIST, "idx": 9}
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": reference})
     assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
-    bench.revoked.bits = {StatusReference(STATUS_LIST, 9)}
+    follow(bench.lists, listed(9))
     answer, reason = bench.answer(b"/verify", credentials)
     assert (status_of(answer), reason) == (401, "revoked")
+
+
+def test_a_token_whose_list_is_unknown_is_undecidable_asks_for_the_list_and_for_no_key() -> None:
+    bench = Bench(now=NOW)
+    credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
+    assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
+    follow(bench.lists, {ISSUER: {}})
+    answer, reason = bench.answer(b"/verify", credentials)
+    assert (status_of(answer), reason) == (503, "undecidable")
+    assert (bench.unknown_lists, bench.unknown_keys) == (1, 0)
+    bench.decider.decide(b"/verify", b"Bearer " + STRANGER.token(NOW, status={"status_list": {"uri": "x", "idx": 9}}))
+    assert (bench.unknown_lists, bench.unknown_keys) == (1, 1)
+    follow(bench.lists, listed())
+    assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
 
 
 def test_a_request_that_was_recalled_dies_with_its_key_its_time_and_its_policies() -> None:
@@ -130,9 +145,15 @@ def test_a_request_that_was_recalled_is_not_when_its_token_is_revoked() -> None:
     bench.decider.decide(b"/verify", credentials)
     answer = bench.decider.decide(b"/verify", credentials)
     bench.decider.remember(b"whole request", answer)
-    bench.revoked.bits = {StatusReference(STATUS_LIST, 8)}
+    follow(bench.lists, listed(8))
     assert bench.decider.recall(b"whole request") == answer
-    bench.revoked.bits = {StatusReference(STATUS_LIST, 9)}
+    follow(bench.lists, listed(9))
+    assert bench.decider.recall(b"whole request") is None
+    follow(bench.lists, listed())
+    answer = bench.decider.decide(b"/verify", credentials)
+    bench.decider.remember(b"whole request", bench.decider.decide(b"/verify", credentials))
+    assert bench.decider.recall(b"whole request") == answer
+    follow(bench.lists, listed(counts_until=NOW))
     assert bench.decider.recall(b"whole request") is None
 
 

@@ -5,17 +5,22 @@ import re
 
 import pytest
 
-from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, octets
-from tests.vectors.generator.material import GOOD, NOW
+from tests.support.token_forge import ISSUER
+from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, Json, follow, octets
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, listed
 from verifier import verification
 from verifier.explain import CHECKS, explain
 from verifier.reasons import Reason
+from verifier.revocations import StatusLists
 
 NOT_OF_A_TOKEN = {Reason.MISSING_TOKEN, Reason.MALFORMED_CREDENTIALS, Reason.UNKNOWN_POLICY}
 
 
-def told(token: bytes, policy: str = "default", key_sets: str = "issuer") -> tuple[list[str], bool]:
-    return explain(token, keys=KEY_SETS[key_sets], policy=POLICIES[policy], now=NOW)
+def told(
+    token: bytes, policy: str = "default", key_sets: str = "issuer", lists: Json | None = None
+) -> tuple[list[str], bool]:
+    known = follow(StatusLists(), lists or {})
+    return explain(token, keys=KEY_SETS[key_sets], policy=POLICIES[policy], now=NOW, revocations=known)
 
 
 def test_the_table_of_checks_is_the_numbered_list_of_verification() -> None:
@@ -49,6 +54,16 @@ def test_a_refused_token_fails_one_check_and_does_not_reach_the_rest() -> None:
     assert lines[10] == "11. audience    FAILED: wrong_audience"
     assert {line.split(maxsplit=2)[2] for line in lines[11:-1]} == {"not reached"}
     assert lines[-1] == "refused: wrong_audience by policy default"
+
+
+@pytest.mark.parametrize(("lists", "outcome"), [(listed(7), "revoked"), ({ISSUER: {}}, "undecidable")])
+def test_check_13_tells_what_the_status_lists_say(lists: Json, outcome: str) -> None:
+    token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 7}})
+    assert told(token, lists=listed())[1]
+    lines, accepted = told(token, lists=lists)
+    assert not accepted
+    assert lines[5] == " 6. key         passed"
+    assert lines[12] == f"13. status      FAILED: {outcome}"
 
 
 @pytest.mark.parametrize("name", sorted({vector["file"] for vector in TOKEN_VECTORS}))

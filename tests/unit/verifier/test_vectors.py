@@ -15,8 +15,8 @@ from tests.support.vectors import (
     KEY_SETS,
     TOKEN_VECTORS,
     Bench,
-    Revoked,
     authorization_of,
+    follow,
     identity,
     judge,
     load,
@@ -30,7 +30,7 @@ from verifier.explain import CHECKS
 from verifier.reasons import Reason
 from verifier.verification import Accepted, Rejected
 
-REQUESTS, SEQUENCES, DOCUMENTS = load("requests"), load("sequences"), load("jwks")
+REQUESTS, SEQUENCES, DOCUMENTS, LISTS = load("requests"), load("sequences"), load("jwks"), load("status-lists")
 README = (FOLDER / "README.md").read_text()
 
 
@@ -52,7 +52,8 @@ def test_a_token_is_judged_as_its_vector_says(vector: dict[str, Any]) -> None:
 def test_the_decider_answers_as_the_token_vectors_say_and_says_it_again(*, cached: bool) -> None:
     bench = Bench(cached=cached)
     for vector in TOKEN_VECTORS:
-        bench.now, bench.revoked.bits = vector["now"], Revoked.of(vector.get("revoked", ())).bits
+        bench.now = vector["now"]
+        follow(bench.lists, vector.get("status_lists", {}))
         bench.decider.replace_keys(KEY_SETS[vector["key_sets"]])
         target, credentials = f"/verify/{vector['policy']}".encode(), b"Bearer " + octets(vector["token"])
         answer, reason = bench.answer(target, credentials)
@@ -89,8 +90,8 @@ def test_a_sequence_is_answered_as_its_vector_says(vector: dict[str, Any], *, ca
         bench.now = step.get("now", bench.now)
         if "key_sets" in step:
             bench.decider.replace_keys(KEY_SETS[step["key_sets"]])
-        if "revoked" in step:
-            bench.revoked.bits = Revoked.of(step["revoked"]).bits
+        if "status_lists" in step:
+            follow(bench.lists, step["status_lists"])
         answer, reason = bench.answer(octets(step["target"]), authorization_of(step))
         assert ({"reason": reason} if reason else {"identity": identity(answer)}) == step["expected"]
 
@@ -124,7 +125,7 @@ def test_every_file_also_has_vectors_that_are_accepted() -> None:
 
 
 def test_every_attack_and_every_reason_is_explained_in_the_readme() -> None:
-    used = {vector["attack"] for vector in [*TOKEN_VECTORS, *REQUESTS, *SEQUENCES, *DOCUMENTS]}
+    used = {vector["attack"] for vector in [*TOKEN_VECTORS, *REQUESTS, *SEQUENCES, *DOCUMENTS, *LISTS]}
     assert used == set(re.findall(r"^\| `([a-z0-9-]+)` \|", README.partition("## Attacks")[2], re.MULTILINE))
     told = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) ", README.partition("## Attacks")[0], re.MULTILINE))
     assert told == {reason: str(_status(reason)) for reason in Reason}
@@ -151,6 +152,7 @@ def test_the_files_follow_their_schema() -> None:
         "jwks": "documents",
         "policies": "policies",
         "key-sets": "keySets",
+        "status-lists": "lists",
     }
     for path in _data_files():
         reference = {**schema, "$ref": f"#/$defs/{kinds.get(path.stem, 'tokens')}"}

@@ -13,6 +13,7 @@ from tests.vectors.generator.material import (
     STATUS_LIST,
     Attack,
     Json,
+    listed,
     vector,
 )
 from tests.vectors.generator.reading import CONFORMANCE
@@ -184,15 +185,43 @@ def time() -> list[Json]:
 def status() -> list[Json]:
     """Check 13."""
     token = GOOD.token(NOW, status=_STATUS)
-    bit = {"uri": STATUS_LIST, "idx": 7}
+    beyond = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 16}})
+    far = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 2**53 - 1}})
+    last = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 15}})
+    two = {ISSUER: {**listed()[ISSUER], **listed(7, uri=STATUS_LIST + "2")[ISSUER]}}
+    elsewhere = listed(7, issuer=OTHER_ISSUER)
+    further = GOOD.token(NOW, status={**_STATUS, "x": {}})
+    rows: list[tuple[str, bytes, str | None, Json]] = [
+        ("clear", token, None, listed()),
+        ("set", token, "revoked", listed(7)),
+        ("another-bit", token, None, listed(*range(7), *range(8, 16))),
+        ("another-list", token, None, two),
+        ("last-bit", last, "revoked", listed(15)),
+        ("last-bit-clear", last, None, listed(*range(15))),
+        ("index-beyond-the-list", beyond, "revoked", listed()),
+        ("index-far-beyond-the-list", far, "revoked", listed()),
+        ("no-reference", GOOD.token(NOW), None, listed(7)),
+        ("no-reference-and-no-lists", GOOD.token(NOW), None, {ISSUER: {}}),
+        ("further-mechanisms", further, "revoked", listed(7)),
+        ("no-lists-yet", token, "undecidable", {ISSUER: {}}),
+        ("list-unknown", token, "undecidable", listed(uri=STATUS_LIST + "2")),
+        ("list-by-a-longer-name", token, "undecidable", listed(uri=STATUS_LIST + "/")),
+        ("list-by-another-case", token, "undecidable", listed(uri=STATUS_LIST.upper())),
+        ("list-counts-still", token, None, listed(counts_until=NOW + 605)),
+        ("list-counts-no-longer", token, "undecidable", listed(counts_until=NOW)),
+        ("set-in-a-list-that-counts-no-longer", token, "undecidable", listed(7, counts_until=NOW - 1)),
+        ("issuer-not-followed", token, None, {}),
+        ("list-of-another-issuer", token, None, elsewhere),
+        ("list-of-another-issuer-beside-ours", token, None, {**listed(), **elsewhere}),
+        ("list-of-another-issuer-alone", token, "undecidable", {ISSUER: {}, **listed(issuer=OTHER_ISSUER)}),
+    ]
     return [
-        vector("clear", CONFORMANCE, token, None),
-        vector("set", REVOKED, token, "revoked", revoked=[bit]),
-        vector("another-bit", CONFORMANCE, token, None, revoked=[{**bit, "idx": 6}]),
-        vector("another-list", CONFORMANCE, token, None, revoked=[{**bit, "uri": STATUS_LIST + "2"}]),
-        vector("no-reference", CONFORMANCE, GOOD.token(NOW), None, revoked=[bit]),
-        vector("further-mechanisms", REVOKED, GOOD.token(NOW, status={**_STATUS, "x": {}}), "revoked", revoked=[bit]),
-        vector("before-permission", REVOKED, token, "revoked", revoked=[bit], policy="all-scopes"),
+        *(
+            vector(name, REVOKED if reason else CONFORMANCE, token, reason, status_lists=lists)
+            for name, token, reason, lists in rows
+        ),
+        vector("before-permission", REVOKED, token, "revoked", status_lists=listed(7), policy="all-scopes"),
+        vector("after-time", REVOKED, token, "expired", status_lists=listed(7), now=NOW + 605),
     ]
 
 

@@ -1,8 +1,18 @@
-"""Which vectors are in which file: one for each numbered check of `verifier/verification.py`, and three more."""
+"""Which vectors are in which file: one for each numbered check of `verifier/verification.py`, and four more."""
 
 import json
 
-from tests.vectors.generator import acceptance, algorithms, claims, key_sets, reading, requests, sequences, signatures
+from tests.vectors.generator import (
+    acceptance,
+    algorithms,
+    claims,
+    key_sets,
+    lists,
+    reading,
+    requests,
+    sequences,
+    signatures,
+)
 from tests.vectors.generator.material import DEFAULTS, KEY_SETS, POLICIES, Json
 
 
@@ -34,6 +44,7 @@ def every_file() -> dict[str, str]:
         "requests.json": _lines(requests.requests()),
         "sequences.json": _lines(sequences.sequences()),
         "jwks.json": _lines(key_sets.documents()),
+        "status-lists.json": _lines(lists.status_lists()),
     }
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.jwks import to_jwk
+from shared.status_list import encode, pack
 from tests.support.token_forge import AUDIENCE, ISSUER, Forge, b64url
 
 FOLDER: Final = Path(__file__).parent.parent
@@ -110,6 +111,11 @@ DEFAULTS: Final[Json] = {
     "max_age_seconds": None,
     "anonymous": False,
 }
+
+
+def listed(*bits: int, uri: str = STATUS_LIST, issuer: str = ISSUER, **more: Any) -> Json:
+    """What is known of status lists: one of 16 bits, those named are set. Stored, since compressors differ."""
+    return {issuer: {uri: {"lst": encode(pack(bits, 16), level=0), **more}}}
 
 
 def having(**claims: Any) -> bytes:

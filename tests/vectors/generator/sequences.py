@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, Attack, Json, accepted, text
+from tests.support.token_forge import ISSUER
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, Attack, Json, accepted, listed, text
 from tests.vectors.generator.reading import CONFORMANCE
 
 COLLISION: Final = Attack("cache-key-collision", ("CVE-2026-35039",))
@@ -17,7 +18,7 @@ _LATER: Final = GOOD.token(NOW, nbf=NOW + 100)
 
 
 def step(token: bytes, reason: str | None = None, policy: str = "default", **changes: Any) -> Json:
-    """One request, with what changed before it: `now`, `key_sets`, `revoked`; what is not said stays."""
+    """One request, with what changed before it: `now`, `key_sets`, `status_lists`; what is not said stays."""
     return {
         **changes,
         "target": f"/verify/{policy}",
@@ -27,9 +28,9 @@ def step(token: bytes, reason: str | None = None, policy: str = "default", **cha
 
 
 def sequences() -> list[Json]:
-    """Each begins with `key_sets` issuer, `now` and nothing revoked."""
+    """Each begins with `key_sets` issuer, `now` and no status list that is followed."""
     twin = GOOD.token(NOW, scope="admin")
-    bit = [{"uri": STATUS_LIST, "idx": 7}]
+    bit = listed(7)
     broken = _TOKEN[:-8] + b"AAAAAAAA"
     cases: list[tuple[str, Attack, list[Json]]] = [
         ("same-token-again", CONFORMANCE, [step(_TOKEN)] * 3),
@@ -95,9 +96,43 @@ def sequences() -> list[Json]:
         (
             "revoked",
             STALE,
-            [step(_REVOCABLE), step(_REVOCABLE, "revoked", revoked=bit), step(_REVOCABLE, revoked=[])],
+            [
+                step(_REVOCABLE),
+                step(_REVOCABLE, "revoked", status_lists=bit),
+                step(_REVOCABLE, status_lists=listed()),
+            ],
         ),
-        ("another-revoked", CONFORMANCE, [step(_REVOCABLE), step(_TOKEN, revoked=bit), step(_REVOCABLE, "revoked")]),
+        (
+            "another-revoked",
+            CONFORMANCE,
+            [step(_REVOCABLE), step(_TOKEN, status_lists=bit), step(_REVOCABLE, "revoked")],
+        ),
+        (
+            "list-lost",
+            STALE,
+            [
+                step(_REVOCABLE, status_lists=listed()),
+                step(_REVOCABLE),
+                step(_REVOCABLE, "undecidable", status_lists={ISSUER: {}}),
+                step(_TOKEN),
+                step(_REVOCABLE, status_lists=listed()),
+            ],
+        ),
+        (
+            "list-expires-between",
+            STALE,
+            [
+                step(_REVOCABLE, status_lists=listed(counts_until=NOW + 10)),
+                step(_REVOCABLE, now=NOW + 9.9),
+                step(_REVOCABLE, "undecidable", now=NOW + 10),
+                step(_TOKEN),
+            ],
+        ),
+        (
+            "lists-followed-later",
+            STALE,
+            [step(_REVOCABLE), step(_REVOCABLE, "revoked", status_lists=bit), step(_REVOCABLE, status_lists={})],
+        ),
         (
             "stricter-policy-later",
             POLICIES,
