@@ -45,6 +45,8 @@ class Credentials:
     password_hash: str
     disabled_at: datetime | None
     security_version: int
+    scope: str
+    roles: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"Credentials(id={self.id})"
@@ -59,8 +61,8 @@ class AccountStore(Protocol):
     async def find_credentials(self, email_key: str) -> Credentials | None:
         """The credentials of the account with this key."""
 
-    async def find_account(self, account_id: UUID) -> Account | None:
-        """The account, unless it is disabled."""
+    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
+        """The account, unless it is disabled or this session of it is not live."""
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap: nothing happens if the hash is no longer `old`."""
@@ -102,8 +104,8 @@ class Accounts:
         _log.info("account registered", account=str(account.id))
         return account
 
-    async def authenticate(self, email: str, password: str) -> UUID:
-        """The id of the account that `email` and `password` open.
+    async def authenticate(self, email: str, password: str) -> Credentials:
+        """The account that `email` and `password` open.
 
         Raises:
             InvalidFieldsError: not an address or beyond any password's length; the same for every account.
@@ -120,15 +122,15 @@ class Accounts:
             await self._upgrade(found, password)
         self._metrics.logins.labels("accepted").inc()
         _log.info("login accepted", account=str(found.id))
-        return found.id
+        return found
 
-    async def find(self, account_id: UUID) -> Account | None:
-        """The account, unless it is gone or disabled.
+    async def find(self, account_id: UUID, session_id: UUID) -> Account | None:
+        """The account, unless it is gone or disabled or this session of it has ended.
 
         Raises:
             UnavailableError: not now.
         """
-        return await self._store.find_account(account_id)
+        return await self._store.find_account(account_id, session_id, self._now())
 
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []

@@ -174,13 +174,20 @@ def _registered(entry: Any) -> dict[str, str]:
     operations = entry.get("key_ops", ["verify"])
     if entry.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise ClientKeysError("a key is not for signatures")
-    kty = entry.get("kty")
-    algorithm = entry.get("alg", {"RSA": "RS256", "EC": "ES256"}.get(kty) if isinstance(kty, str) else None)
-    if (kty, algorithm) not in (("RSA", "RS256"), ("RSA", "PS256"), ("EC", "ES256")):
-        raise ClientKeysError(f"a key is for none of {', '.join(ALGORITHMS)}")
+    algorithm = _algorithm(entry)
     _public(entry, algorithm)
-    members = _RSA_MEMBERS if kty == "RSA" else _EC_MEMBERS
+    members = _EC_MEMBERS if algorithm == "ES256" else _RSA_MEMBERS
     return {name: str(entry[name]) for name in members} | {"kid": kid, "alg": algorithm}
+
+
+def _algorithm(entry: Mapping[str, Any]) -> str:
+    """The one that the key is good under: as it says, else what is usual for its type."""
+    kty, default = entry.get("kty"), "ES256" if entry.get("kty") == "EC" else "RS256"
+    match kty, entry.get("alg", default):
+        case ("RSA", ("RS256" | "PS256") as algorithm) | ("EC", "ES256" as algorithm):
+            return str(algorithm)
+        case _:
+            raise ClientKeysError(f"a key is for none of {', '.join(ALGORITHMS)}")
 
 
 def _public(entry: Mapping[str, Any], algorithm: str) -> RSAPublicKey | EllipticCurvePublicKey:

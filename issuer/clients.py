@@ -27,8 +27,8 @@ from issuer.client_assertions import (
 )
 from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError
 from issuer.metrics import Metrics
-from issuer.status_lists import StatusIndex
-from issuer.tokens import Grant
+from issuer.status_lists import StatusIndex, StatusLists
+from issuer.tokens import Grant, StatusReference
 
 _log = structlog.get_logger(__name__)
 
@@ -114,15 +114,11 @@ class ClientStore(Protocol):
     async def give_status(self, client: Client, status: StatusIndex) -> StatusIndex | None:
         """The client's status index, `status` if it had none; None if the client is no longer what it was."""
 
+    async def revoke_status(self, client: Client, status: StatusIndex, now: datetime, origin: Origin) -> None:
+        """Set the bit and take it from the client, with an event; nothing if it has another by now."""
+
     async def record_refusal(self, event: Event) -> None:
         """Write the event of a refused client."""
-
-
-class StatusIndexes(Protocol):
-    """Where fresh status indices come from."""
-
-    async def lease(self) -> StatusIndex:
-        """One that nobody else has."""
 
 
 class Clients:
@@ -139,7 +135,7 @@ class Clients:
     def __init__(
         self,
         store: ClientStore,
-        status_lists: StatusIndexes,
+        status_lists: StatusLists,
         urls: frozenset[str],
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -157,11 +153,8 @@ class Clients:
             InvalidClientError: it has not, for whatever reason.
             UnavailableError: not now.
         """
-        match proof:
-            case SecretProof():
-                client, refusal = await self._judge_secret(proof)
-            case AssertionProof():
-                client, refusal = await self._judge_assertion(proof)
+        judge = self._judge_secret(proof) if isinstance(proof, SecretProof) else self._judge_assertion(proof)
+        client, refusal = await judge
         if client is None or refusal is not None:
             await self._refuse(client, refusal or ClientRefusal.UNKNOWN, origin)
             raise InvalidClientError
@@ -188,11 +181,29 @@ class Clients:
         status = client.status or await self._first_status(client)
         return Grant(
             subject=client.id,
+            session_id=None,
+            auth_time=None,
             client_id=client.id,
             scope=granted,
             audience=audience or client.audiences[0],
-            status=status,
+            status=self._status_lists.reference(status),
         )
+
+    async def revoke_tokens(self, client: Client, status: StatusReference, origin: Origin) -> None:
+        """Revoke what was granted to `client` under the bit that `status` refers to, if that is not done yet.
+
+        Raises:
+            UnavailableError: not now.
+        """
+        if client.status is None or self._status_lists.reference(client.status) != status:
+            return
+        await self._store.revoke_status(client, client.status, self._now(), origin)
+        self._status_lists.revoked()
+
+    def is_current(self, client: Client, status: StatusReference) -> bool:
+        """Whether tokens of `client` that refer to `status` are still good."""
+        known = client.status
+        return client.disabled_at is None and known is not None and self._status_lists.reference(known) == status
 
     async def find(self, client_id: str) -> Client | None:
         """The client of this id, disabled or not.
@@ -200,7 +211,7 @@ class Clients:
         Raises:
             UnavailableError: not now.
         """
-        return await self._store.find_client(client_id)
+        return await self._find_plausible(client_id)
 
     async def _first_status(self, client: Client) -> StatusIndex:
         """A bit of its own: of several requests at once one gives it, and all get that one."""

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -13,16 +13,26 @@ from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, usable_cores
 from issuer.app import build_app
+from issuer.clients import Clients
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
+from issuer.presented_tokens import PresentedTokens
+from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.metadata import MetadataRoutes, endpoint_urls
+from issuer.routes.oauth import OAuthRoutes
+from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
+from issuer.status_lists import StatusLists
+from issuer.store.clients import ClientRows
 from issuer.store.database import Database
 from issuer.store.schema import is_migrated, revisions
+from issuer.store.sessions import SessionRows
+from issuer.store.status_lists import StatusListRows
 from issuer.store.users import Users
 from issuer.tokens import AccessTokens
 
@@ -84,7 +94,26 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    return build_app([*AccountRoutes(accounts, tokens).routes(), *DocumentRoutes(keyring).routes()], metrics)
+    status_lists = StatusLists(StatusListRows(database), settings.url)
+    sessions = Sessions(
+        SessionRows(database),
+        tokens,
+        RefreshTokens(lambda: keyring.ring.mac_secrets),
+        status_lists,
+        metrics,
+        Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
+        _now,
+        uuid4,
+    )
+    clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
+    routes = [
+        *AccountRoutes(accounts, sessions, tokens).routes(),
+        *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
+        *DocumentRoutes(keyring).routes(),
+    ]
+    routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
+    return build_app(routes, metrics)
 
 
 def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from issuer.clients import Client
 from issuer.commands.command import Commands, add_command, add_subject, show
 from issuer.errors import ClientError, UnavailableError
 from issuer.settings import IssuerSettings
-from issuer.store.clients import ClientTable
+from issuer.store.clients import ClientRows
 from issuer.store.database import Database
 from shared.jwks import MAX_DOCUMENT_BYTES
 
@@ -105,7 +105,7 @@ def _with_registry(settings: IssuerSettings, work: Callable[[ClientRegistry], Aw
         database = Database(url, connections=1)
         await database.open()
         try:
-            table = ClientTable(database)
+            table = ClientRows(database)
             return await work(ClientRegistry(settings.url, table, lambda: datetime.now(UTC), secrets.token_bytes))
         finally:
             await database.close()
@@ -126,7 +126,7 @@ def _read(path: Path | None) -> bytes | None:
         raise ClientError(f"{path}: {error.strerror}") from None
 
 
-def _document(client: Client) -> Mapping[str, Any]:
+def _document(client: Client) -> dict[str, Any]:
     return {
         "id": client.id,
         "name": client.name,
@@ -139,5 +139,5 @@ def _document(client: Client) -> Mapping[str, Any]:
     }
 
 
-def _secret(registered: Registered) -> Mapping[str, Any]:
+def _secret(registered: Registered) -> dict[str, Any]:
     return {"secret": registered.secret} if registered.secret is not None else {}

@@ -36,14 +36,14 @@ class DocumentRoutes:
         if not self._keyring.ring.keys:
             # An empty set would be cached as the truth; this is asked for again.
             raise NoSigningKeyError
-        return _cached(request, self._keyring.ring.jwks, "application/jwk-set+json", JWKS_MAX_AGE_SECONDS)
+        return cached(request, self._keyring.ring.jwks, "application/jwk-set+json", JWKS_MAX_AGE_SECONDS)
 
     async def openapi(self, request: Request) -> Response:
         """200 and the contract of this API."""
-        return _cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)
+        return cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)
 
 
-def _cached(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
+def cached(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
     """200, or 304 where the asker has it already (RFC 9110 §13.1.2)."""
     etag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
     fields = {"ETag": etag, "Cache-Control": f"public, max-age={max_age}"}

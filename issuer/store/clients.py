@@ -1,12 +1,14 @@
 """Clients in PostgreSQL: rows in, frozen values out."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from issuer.audit import Event
+import asyncpg  # noqa: TID251 - issuer/store is that door
+
+from issuer.audit import Event, Origin
 from issuer.clients import AuthMethod, Client
 from issuer.status_lists import StatusIndex
 from issuer.store.audit import record
@@ -17,7 +19,7 @@ from shared.access_token import REVOCATION_SECONDS
 _SQL: Final = load_queries(Path(__file__).with_name("clients.sql"))
 
 
-class ClientTable:
+class ClientRows:
     """The `clients` and `client_assertions` tables. Implements what `issuer.clients` and its registry ask for."""
 
     def __init__(self, database: Database) -> None:
@@ -47,6 +49,20 @@ class ClientTable:
                 _SQL["give-status"], client.id, client.security_version, status.list_id, status.idx
             )
         return None if row is None else StatusIndex(row["status_list_id"], row["status_idx"])
+
+    async def revoke_status(self, client: Client, status: StatusIndex, now: datetime, origin: Origin) -> None:
+        """Set the bit and take it from the client, with an event; nothing if it has another by now."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _SQL["give-up-status"],
+                client.id,
+                status.list_id,
+                status.idx,
+                now + timedelta(seconds=REVOCATION_SECONDS),
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
 
     async def record_refusal(self, event: Event) -> None:
         """Write the event of a refused client."""
@@ -115,7 +131,7 @@ def _document(client: Client) -> str | None:
     return None if client.jwks is None else json.dumps(client.jwks)
 
 
-def _client(row: Mapping[str, Any]) -> Client:
+def _client(row: asyncpg.Record) -> Client:
     members = dict(row)
     list_id, idx = members.pop("status_list_id"), members.pop("status_idx")
     return Client(

@@ -47,6 +47,22 @@ SET status_list_id = coalesce(status_list_id, $3), status_idx = coalesce(status_
 WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL
 RETURNING status_list_id, status_idx;
 
+-- name: give-up-status
+-- $1 client, $2 status list, $3 index, $4 when the last access token is dead, $5 actor, $6 address, $7 request id.
+WITH given_up AS (
+  UPDATE clients
+  SET status_list_id = NULL, status_idx = NULL
+  WHERE id = $1 AND status_list_id = $2 AND status_idx = $3
+  RETURNING id
+), revoked AS (
+  INSERT INTO revocations (status_list_id, status_idx, expires_at)
+  SELECT $2, $3, $4 FROM given_up
+  ON CONFLICT DO NOTHING
+)
+INSERT INTO audit_events (kind, client_id, actor, address, request_id, detail)
+SELECT 'client_tokens_revoked', id, $5, $6, $7, '{}'::jsonb
+FROM given_up;
+
 -- name: use-assertion
 -- Of any number of uses, at any number of issuers, one inserts. The lock keeps the client from being deleted
 -- between the look and the insert.
