@@ -13,7 +13,7 @@ from issuer.audit import EndReason, Origin
 from issuer.clients import Client, Clients
 from issuer.errors import InvalidTokenError, UnauthorizedClientError
 from issuer.refresh_tokens import RefreshToken
-from issuer.sessions import Sessions, SessionState, Verdict, judge
+from issuer.sessions import Sessions, Verdict, judge
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens, Bearer
 
 
@@ -144,17 +144,13 @@ class PresentedTokens:
     async def _is_backed(self, bearer: Bearer) -> bool:
         """Whether the session or the client behind a token is still what it was when the token was minted."""
         if bearer.session_id is not None:
-            return self._is_live(await self._sessions.state_of(bearer.session_id))
+            try:
+                await self._sessions.require_live(bearer.session_id, UUID(bearer.subject))
+            except InvalidTokenError:
+                return False
+            return True
         client = await self._clients.find(bearer.client_id)
         return client is not None and bearer.status is not None and self._clients.is_current(client, bearer.status)
-
-    def _is_live(self, state: SessionState | None) -> bool:
-        return (
-            state is not None
-            and state.ended_at is None
-            and state.disabled_at is None
-            and state.expires_at > self._now()
-        )
 
     async def _end_session(self, session_id: UUID, client: Client | None, origin: Origin) -> None:
         state = await self._sessions.state_of(session_id)

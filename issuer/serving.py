@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -20,11 +19,14 @@ from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
 from issuer.presented_tokens import PresentedTokens
+from issuer.published_lists import PublishedLists
 from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.routes.metadata import MetadataRoutes, endpoint_urls
 from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.sessions import SessionRoutes
+from issuer.routes.status_lists import StatusListRoutes
 from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
@@ -56,15 +58,16 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
-    watch = asyncio.create_task(keyring.watch())
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
+    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
     try:
-        public = _public_app(settings, metrics, keyring, database, admission)
+        public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         admission.close()
         await database.close()
     _log.info("stopped")
@@ -76,6 +79,7 @@ def _public_app(
     keyring: LiveKeyring,
     database: Database,
     admission: Admission,
+    published: PublishedLists,
 ) -> ASGIApp:
     accounts = Accounts(
         Users(database),
@@ -94,7 +98,7 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    status_lists = StatusLists(StatusListRows(database), settings.url)
+    status_lists = StatusLists(StatusListRows(database), settings.url, published.wake)
     sessions = Sessions(
         SessionRows(database),
         tokens,
@@ -109,7 +113,9 @@ def _public_app(
     presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
     routes = [
         *AccountRoutes(accounts, sessions, tokens).routes(),
+        *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
+        *StatusListRoutes(published).routes(),
         *DocumentRoutes(keyring).routes(),
     ]
     routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from issuer.client_assertions import ALGORITHMS
 from issuer.clients import AuthMethod
-from issuer.routes.documents import cached
+from issuer.routes.cached import cached
 
 WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
 MAX_AGE_SECONDS: Final = 3600
