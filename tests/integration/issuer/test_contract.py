@@ -7,6 +7,7 @@ import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 
+from tests.support import machine_answers
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.openapi import contract
 from tests.support.processes import free_port
@@ -58,8 +59,8 @@ AWAY: dict[tuple[str, str, str], Ask] = {
     ("/login", "post", "503"): post("/login", json=CREDENTIALS),
     ("/.well-known/jwks.json", "get", "503"): get("/.well-known/jwks.json"),
 }
-ELSEWHERE = {("/me", "get", "503")}
-"""Asked for in test_outages, with a token from before the outage."""
+ELSEWHERE = {("/me", "get", "503")} | set(machine_answers.SERVED) | set(machine_answers.AWAY)
+"""Asked for in test_outages, with a token from before the outage; and in test_machine_contract, as a client."""
 
 
 @pytest.fixture(scope="module")
