@@ -61,6 +61,12 @@ class Metrics:
         self.hash_refusals = Counter(
             "gatepass_issuer_hash_refusals", "Hashes refused by admission.", registry=self.registry
         )
+        self.client_authentications = Counter(
+            "gatepass_issuer_client_authentications",
+            "Clients that were let in or refused, by why.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
         )

@@ -12,6 +12,7 @@ from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, usable_cores
 from issuer.app import build_app
+from issuer.clients import Clients
 from issuer.key_folder import KeyFolder
 from issuer.key_lifecycle import Schedule
 from issuer.key_ticker import KeyTicker
@@ -20,16 +21,19 @@ from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
+from issuer.presented_tokens import PresentedTokens
 from issuer.published_lists import PublishedLists
 from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.metadata import MetadataRoutes, endpoint_urls
 from issuer.routes.oauth import OAuthRoutes
 from issuer.routes.sessions import SessionRoutes
 from issuer.routes.status_lists import StatusListRoutes
 from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
+from issuer.store.clients import ClientRows
 from issuer.store.database import Database
 from issuer.store.schema import is_migrated, revisions
 from issuer.store.sessions import SessionRows
@@ -103,23 +107,27 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
+    status_lists = StatusLists(StatusListRows(database), settings.url, published.wake)
     sessions = Sessions(
         SessionRows(database),
         tokens,
         RefreshTokens(lambda: keyring.ring.mac_secrets),
-        StatusLists(StatusListRows(database), settings.url, published.wake),
+        status_lists,
         metrics,
         Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
         _now,
         uuid4,
     )
+    clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
     routes = [
         *AccountRoutes(accounts, sessions, tokens).routes(),
         *SessionRoutes(sessions, tokens).routes(),
-        *OAuthRoutes(sessions).routes(),
+        *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
         *StatusListRoutes(published).routes(),
         *DocumentRoutes(keyring, settings.jwks_max_age_seconds).routes(),
     ]
+    routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
     return build_app(routes, metrics)
 
 

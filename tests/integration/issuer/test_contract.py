@@ -7,6 +7,7 @@ import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 
+from tests.support import machine_answers
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.openapi import contract
 from tests.support.processes import free_port
@@ -111,8 +112,10 @@ ELSEWHERE = {
     ("/sessions", "get", "503"),
     ("/sessions", "delete", "503"),
     ("/sessions/{id}", "delete", "503"),
+    *machine_answers.SERVED,
+    *machine_answers.AWAY,
 }
-"""Asked for in test_outages, with a token from before the outage."""
+"""Asked for in test_outages, with a token from before the outage; and in test_machine_contract, as a client."""
 
 
 @pytest.fixture(scope="module")
