@@ -12,7 +12,8 @@
     │   ├── EmailTakenError
     │   ├── InvalidCredentialsError
     │   ├── MissingTokenError
-    │   └── InvalidTokenError
+    │   ├── InvalidTokenError
+    │   └── InvalidOneTimeTokenError
     ├── UnavailableError             not now: the client may try again
     │   ├── StoreUnavailableError
     │   ├── NoSigningKeyError
@@ -99,6 +100,10 @@ class MissingTokenError(RefusedError):
 
 class InvalidTokenError(RefusedError):
     """The bearer token is not one of ours, not an access token, or no longer good."""
+
+
+class InvalidOneTimeTokenError(RefusedError):
+    """The one answer to every token from a mail that is not good: unknown, used, replaced or too old."""
 
 
 class UnavailableError(IssuerError):

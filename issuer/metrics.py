@@ -1,6 +1,6 @@
 """What the issuer counts for Prometheus. Labels come from closed sets, never from what a client wrote."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -39,6 +39,16 @@ class Metrics:
         )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
+        )
+        self.mails = Counter(
+            "gatepass_issuer_mails",
+            "Mails that left (sent), will be tried again (failed), or never leave (given_up, dropped).",
+            ("template", "outcome"),
+            registry=self.registry,
+        )
+        self.outbox_mails = Gauge("gatepass_issuer_outbox_mails", "Mails that wait.", registry=self.registry)
+        self.outbox_oldest_seconds = Gauge(
+            "gatepass_issuer_outbox_oldest_seconds", "Age of the oldest mail that waits.", registry=self.registry
         )
 
     def exposition(self) -> bytes:
