@@ -5,7 +5,7 @@ was found, and only then judge. Body, status and work are the same for every ref
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from issuer.addresses import AddressError, EmailAddress, parse_address
+from issuer.audit import Origin
 from issuer.errors import (
     EmailTakenError,
     FieldFault,
@@ -38,13 +39,25 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """An account that may be made. Its repr leaves the hash out."""
+
+    account: Account
+    email_key: str
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What a login is judged by. Its repr leaves the hash out."""
 
     id: UUID
     password_hash: str
     disabled_at: datetime | None
+    email_verified_at: datetime | None
     security_version: int
+    scope: str
+    roles: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"Credentials(id={self.id})"
@@ -53,21 +66,21 @@ class Credentials:
 class AccountStore(Protocol):
     """What the use cases ask of `store/`. Each method is one round trip that keeps no connection."""
 
-    async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
+    async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it, or say False if the key is taken: one atomic statement."""
 
     async def find_credentials(self, email_key: str) -> Credentials | None:
         """The credentials of the account with this key."""
 
-    async def find_account(self, account_id: UUID) -> Account | None:
-        """The account, unless it is disabled."""
+    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
+        """The account, unless it is disabled or this session of it is not live."""
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap: nothing happens if the hash is no longer `old`."""
 
 
 class Accounts:
-    """Registers and authenticates people."""
+    """Registers and authenticates people; with `verified_only`, only those whose address is verified."""
 
     def __init__(
         self,
@@ -77,6 +90,8 @@ class Accounts:
         metrics: Metrics,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
+        *,
+        verified_only: bool = False,
     ) -> None:
         self._store = store
         self._passwords = passwords
@@ -84,8 +99,9 @@ class Accounts:
         self._metrics = metrics
         self._now = now
         self._new_id = new_id
+        self._verified_only = verified_only
 
-    async def register(self, email: str, password: str) -> Account:
+    async def register(self, email: str, password: str, origin: Origin) -> Account:
         """Create an account.
 
         Raises:
@@ -93,17 +109,30 @@ class Accounts:
             EmailTakenError: there is an account with this address.
             UnavailableError: not now.
         """
+        registration = await self.prepare(email, password)
+        if not await self._store.insert_account(registration, origin):
+            raise EmailTakenError
+        self.count_registered(registration.account)
+        return registration.account
+
+    async def prepare(self, email: str, password: str) -> Registration:
+        """Judge and hash: all of a registration but the insertion, and the same whoever has the address.
+
+        Raises:
+            InvalidFieldsError: the address or the password is not acceptable.
+            OverloadedError: not now.
+        """
         address = self._acceptable(email, password)
         password_hash = await self._passwords.hash(password)
-        account = Account(self._new_id(), address.given, self._now())
-        if not await self._store.insert_account(account, address.key, password_hash):
-            raise EmailTakenError
+        return Registration(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
+
+    def count_registered(self, account: Account) -> None:
+        """Tell of an account that was inserted."""
         self._metrics.registrations.inc()
         _log.info("account registered", account=str(account.id))
-        return account
 
-    async def authenticate(self, email: str, password: str) -> UUID:
-        """The id of the account that `email` and `password` open.
+    async def authenticate(self, email: str, password: str) -> Credentials:
+        """The account that `email` and `password` open.
 
         Raises:
             InvalidFieldsError: not an address or beyond any password's length; the same for every account.
@@ -113,22 +142,25 @@ class Accounts:
         address = _readable(email, password)
         found = await self._store.find_credentials(address.key)
         verdict = await self._passwords.verify(found.password_hash if found else None, password)
-        if found is None or not verdict.matches or found.disabled_at is not None:
+        if found is None or not verdict.matches or not self._may_log_in(found):
             self._metrics.logins.labels("refused").inc()
             raise InvalidCredentialsError
         if verdict.outdated:
             await self._upgrade(found, password)
         self._metrics.logins.labels("accepted").inc()
         _log.info("login accepted", account=str(found.id))
-        return found.id
+        return found
 
-    async def find(self, account_id: UUID) -> Account | None:
-        """The account, unless it is gone or disabled.
+    async def find(self, account_id: UUID, session_id: UUID) -> Account | None:
+        """The account, unless it is gone or disabled or this session of it has ended.
 
         Raises:
             UnavailableError: not now.
         """
-        return await self._store.find_account(account_id)
+        return await self._store.find_account(account_id, session_id, self._now())
+
+    def _may_log_in(self, found: Credentials) -> bool:
+        return found.disabled_at is None and (found.email_verified_at is not None or not self._verified_only)
 
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []

@@ -14,6 +14,13 @@
     │   ├── MissingTokenError
     │   ├── InvalidTokenError
     │   └── InvalidOneTimeTokenError
+    ├── OAuthError                   a no in the words of RFC 6749 §5.2: `oauth_errors.py` answers it
+    │   ├── InvalidTokenRequestError
+    │   ├── InvalidClientError
+    │   ├── InvalidGrantError
+    │   ├── UnauthorizedClientError
+    │   ├── UnsupportedGrantTypeError
+    │   └── InvalidScopeError
     ├── UnavailableError             not now: the client may try again
     │   ├── StoreUnavailableError
     │   ├── NoSigningKeyError
@@ -104,6 +111,34 @@ class InvalidTokenError(RefusedError):
 
 class InvalidOneTimeTokenError(RefusedError):
     """The one answer to every token from a mail that is not good: unknown, used, replaced or too old."""
+
+
+class OAuthError(IssuerError):
+    """The answer of an OAuth endpoint is no (RFC 6749 §5.2)."""
+
+
+class InvalidTokenRequestError(OAuthError):
+    """The form cannot be read, lacks a parameter or has one twice: `invalid_request`."""
+
+
+class InvalidClientError(OAuthError):
+    """The client did not authenticate: `invalid_client`."""
+
+
+class InvalidGrantError(OAuthError):
+    """The refresh token is not good, for whatever reason: `invalid_grant`."""
+
+
+class UnauthorizedClientError(OAuthError):
+    """This client may not use this grant: `unauthorized_client`."""
+
+
+class UnsupportedGrantTypeError(OAuthError):
+    """A grant that is not served: `unsupported_grant_type`."""
+
+
+class InvalidScopeError(OAuthError):
+    """A scope that this client may not have: `invalid_scope`."""
 
 
 class UnavailableError(IssuerError):

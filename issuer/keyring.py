@@ -8,7 +8,9 @@ A key is published before it signs, and stays published until the last token it 
 key of all signs at once: nobody can hold an older key set yet.
 """
 
+import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -70,6 +72,14 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
+class MacSecret:
+    """A secret for what the issuer signs for itself alone. Shows only its name."""
+
+    id: str
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Keyring:
     """One consistent reading of the folder.
 
@@ -77,11 +87,13 @@ class Keyring:
         keys: all keys of the ring, every one of them published.
         signing: the current private key, checked; None while there is none.
         jwks: the public key set as a document (RFC 7517).
+        mac_secrets: newest first.
     """
 
     keys: tuple[RingKey, ...] = ()
     signing: SigningKey | None = None
     jwks: bytes = field(default=b'{"keys":[]}', repr=False)
+    mac_secrets: tuple[MacSecret, ...] = ()
 
     def public_key(self, kid: str) -> rsa.RSAPublicKey | None:
         """The published key of that name."""
@@ -105,7 +117,7 @@ def load_keyring(folder: Path) -> Keyring:
         raise KeyringError(f"{ring_file(folder)}: more than one current key")
     _check_published(folder, keys)
     signing = SigningKey(current[0].kid, _open_private(folder, current[0])) if current else None
-    return Keyring(keys, signing, format_jwks(key.public for key in keys))
+    return Keyring(keys, signing, format_jwks(key.public for key in keys), _read_mac_secrets(folder))
 
 
 def generate_key(folder: Path, now: datetime, *, only_first: bool = False) -> RingKey:
@@ -133,6 +145,8 @@ def generate_key(folder: Path, now: datetime, *, only_first: bool = False) -> Ri
             # In this order a crash leaves a file too many, never a key that signs unpublished.
             write_whole(private_dir / f"{new.kid}.pem", _to_pem(private), 0o600)
             write_whole(public_dir / "jwks.json", format_jwks(key.public for key in (*keys, new)), 0o644)
+            if not (private_dir / "mac-secret.bin").exists():
+                write_whole(private_dir / "mac-secret.bin", os.urandom(32), 0o600)
             write_whole(ring_file(folder), _format_ring((*keys, new)), 0o600)
     except OSError as error:
         raise KeyringError(f"{folder}: cannot be written ({error.strerror})") from error
@@ -191,6 +205,17 @@ def _parse_entry(entry: dict[str, Any]) -> RingKey:
         activated_at=_optional_time(entry["activated_at"]),
         retired_at=_optional_time(entry["retired_at"]),
     )
+
+
+def _read_mac_secrets(folder: Path) -> tuple[MacSecret, ...]:
+    path = folder / "private" / "mac-secret.bin"
+    try:
+        value = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
+    return (MacSecret(hashlib.sha256(value).hexdigest()[:8], value),)
 
 
 def _optional_time(text: str | None) -> datetime | None:

@@ -87,11 +87,11 @@ def sender_for(place: SmtpServer | Path) -> Sender:
 
 
 class SmtpSender:
-    """Hands each mail to a mail server on a connection of its own."""
+    """Hands each mail to a mail server on a connection of its own; `context` says which certificates are good."""
 
-    def __init__(self, server: SmtpServer) -> None:
+    def __init__(self, server: SmtpServer, context: ssl.SSLContext | None = None) -> None:
         self._server = server
-        self._context = ssl.create_default_context()
+        self._context = context or ssl.create_default_context()
         self._threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="mail")
 
     async def send(self, message: EmailMessage) -> None:

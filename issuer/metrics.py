@@ -28,6 +28,16 @@ class Metrics:
         )
         self.registrations = Counter("gatepass_issuer_registrations", "Accounts created.", registry=self.registry)
         self.logins = Counter("gatepass_issuer_logins", "Logins judged.", ("outcome",), registry=self.registry)
+        self.refreshes = Counter(
+            "gatepass_issuer_refreshes", "Refresh tokens judged.", ("outcome",), registry=self.registry
+        )
+        self.sessions_begun = Counter("gatepass_issuer_sessions_begun", "Sessions begun.", registry=self.registry)
+        self.sessions_ended = Counter(
+            "gatepass_issuer_sessions_ended",
+            "Sessions ended before their time.",
+            ("reason",),
+            registry=self.registry,
+        )
         self.argon2_computations = Counter(
             "gatepass_issuer_argon2_computations", "Password hashes computed.", registry=self.registry
         )

@@ -62,9 +62,7 @@ PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
     InvalidCredentialsError: Problem("invalid-credentials", "The e-mail address or password is wrong", 401),
     MissingTokenError: Problem("missing-token", "This needs an access token", 401),
     InvalidTokenError: Problem("invalid-token", "The access token is not valid", 401),
-    InvalidOneTimeTokenError: Problem(
-        "invalid-one-time-token", "The token is not good: ask for another mail", 400
-    ),
+    InvalidOneTimeTokenError: Problem("invalid-one-time-token", "The token is not good: ask for another mail", 400),
     StoreUnavailableError: Problem("store-unavailable", "The account store does not answer", 503),
     NoSigningKeyError: Problem("no-signing-key", "There is no key to sign with yet", 503),
     OverloadedError: Problem("overloaded", "Too many logins at this moment", 503),

@@ -17,7 +17,7 @@ import structlog
 
 from issuer.accounts import Account, Accounts, Credentials, Registration
 from issuer.addresses import AddressError, EmailAddress, parse_address
-from issuer.audit import EventKind, Origin
+from issuer.audit import EndReason, EventKind, Origin
 from issuer.errors import (
     FieldFault,
     InvalidCredentialsError,
@@ -27,7 +27,7 @@ from issuer.errors import (
 )
 from issuer.letters import LETTERS, Template
 from issuer.one_time_tokens import Purpose, hash_of
-from issuer.password_policy import PasswordPolicy
+from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.passwords import Passwords
 
 EVEN_SECONDS: Final = 0.1
@@ -71,6 +71,16 @@ class MailRequest:
         return LETTERS[self.template].purpose
 
 
+@dataclass(frozen=True, slots=True)
+class PasswordChange:
+    """A new password for an account whose present one was checked at `security_version`."""
+
+    account_id: UUID
+    security_version: int
+    password_hash: str = field(repr=False)
+    session_id: UUID
+
+
 class RecoveryStore(Protocol):
     """What the use cases ask of `store/`. Each method is one transaction that keeps no connection."""
 
@@ -88,26 +98,25 @@ class RecoveryStore(Protocol):
 
     async def reset_password(
         self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, *, notify: bool
-    ) -> str | None:
-        """Consume the token, set the password, end every session; the owner's email_key, or None."""
+    ) -> tuple[str, int] | None:
+        """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
 
     async def change_password(
-        self, change: "PasswordChange", now: datetime, origin: Origin, *, notify: bool
-    ) -> bool:
-        """Set the password and end every session but the present, or say False if the account has moved on."""
+        self, change: PasswordChange, now: datetime, origin: Origin, *, notify: bool
+    ) -> int | None:
+        """Set the password, end every session but the present; how many, or None if the account has moved on."""
 
-    async def delete_account(self, account_id: UUID, security_version: int, now: datetime, origin: Origin) -> bool:
-        """End every session and delete it, or say False if the account has moved on."""
+    async def delete_account(
+        self, account_id: UUID, security_version: int, now: datetime, origin: Origin
+    ) -> int | None:
+        """End every session and delete the account; how many, or None if the account has moved on."""
 
 
-@dataclass(frozen=True, slots=True)
-class PasswordChange:
-    """A new password for an account whose present one was checked at `security_version`."""
+class SessionsEnded(Protocol):
+    """Whoever wants to hear that sessions ended in a transaction of ours."""
 
-    account_id: UUID
-    security_version: int
-    password_hash: str = field(repr=False)
-    session_id: UUID
+    def tell_ended(self, reason: EndReason, count: int) -> None:
+        """So many have."""
 
 
 class Recovery:
@@ -116,6 +125,7 @@ class Recovery:
     Args:
         store: where accounts are.
         accounts: which knows how a password is checked.
+        sessions: which hears how many of them ended.
         passwords: which hashes new ones.
         policy: which judges new ones.
         forgive: forgets the failed logins of the account with this email_key.
@@ -127,6 +137,7 @@ class Recovery:
         self,
         store: RecoveryStore,
         accounts: Accounts,
+        sessions: SessionsEnded,
         passwords: Passwords,
         policy: PasswordPolicy,
         forgive: Callable[[str], Awaitable[None]],
@@ -136,6 +147,7 @@ class Recovery:
     ) -> None:
         self._store = store
         self._accounts = accounts
+        self._sessions = sessions
         self._passwords = passwords
         self._policy = policy
         self._forgive = forgive
@@ -200,11 +212,13 @@ class Recovery:
             raise InvalidOneTimeTokenError
         self._check_policy("password", password, owner.email)
         password_hash = await self._passwords.hash(password)
-        email_key = await self._store.reset_password(
+        done = await self._store.reset_password(
             token_hash, password_hash, self._now(), origin, notify=self._sends_mail
         )
-        if email_key is None:
+        if done is None:
             raise InvalidOneTimeTokenError
+        email_key, ended = done
+        self._sessions.tell_ended(EndReason.PASSWORD_RESET, ended)
         _log.info("password reset", account=str(owner.id))
         await self._forgive_failures(email_key)
 
@@ -214,15 +228,19 @@ class Recovery:
         """Set a new password for who knows the present one; every session but the present ends.
 
         Raises:
-            InvalidFieldsError: the new password is not acceptable.
+            InvalidFieldsError: the new password is not acceptable, or the present one beyond any length.
             InvalidCredentialsError: the present one is wrong, or no longer the present one.
             UnavailableError: not now.
         """
+        if is_too_long(current):
+            raise InvalidFieldsError(FieldFault("current_password", f"must have at most {MAX_LENGTH} characters"))
         self._check_policy("new_password", new, account.email)
-        known = await self._reauthenticate(account, current, origin)
+        known = await self._reauthenticate(account, current)
         change = PasswordChange(account.id, known.security_version, await self._passwords.hash(new), session_id)
-        if not await self._store.change_password(change, self._now(), origin, notify=self._sends_mail):
+        ended = await self._store.change_password(change, self._now(), origin, notify=self._sends_mail)
+        if ended is None:
             raise InvalidCredentialsError
+        self._sessions.tell_ended(EndReason.PASSWORD_CHANGED, ended)
         _log.info("password changed", account=str(account.id))
 
     async def delete_account(self, account: Account, password: str, origin: Origin) -> None:
@@ -233,9 +251,11 @@ class Recovery:
             InvalidCredentialsError: the password is wrong.
             UnavailableError: not now.
         """
-        known = await self._reauthenticate(account, password, origin)
-        if not await self._store.delete_account(account.id, known.security_version, self._now(), origin):
+        known = await self._reauthenticate(account, password)
+        ended = await self._store.delete_account(account.id, known.security_version, self._now(), origin)
+        if ended is None:
             raise InvalidCredentialsError
+        self._sessions.tell_ended(EndReason.ACCOUNT_DELETED, ended)
         _log.info("account deleted", account=str(account.id))
 
     async def _request(self, email: str, template: Template, kind: EventKind | None, origin: Origin) -> None:
@@ -244,9 +264,9 @@ class Recovery:
             request = MailRequest(template, now, now - MAIL_SPACING, kind)
             await _evenly(self._store.request_mail(address.key, request, origin))
 
-    async def _reauthenticate(self, account: Account, password: str, origin: Origin) -> Credentials:
+    async def _reauthenticate(self, account: Account, password: str) -> Credentials:
         """By the way of every login, so that guesses with a stolen token are slowed down like all others."""
-        known = await self._accounts.authenticate(account.email, password, origin)
+        known = await self._accounts.authenticate(account.email, password)
         if known.id != account.id:
             raise InvalidCredentialsError
         return known

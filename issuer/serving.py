@@ -1,9 +1,9 @@
 """Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
 import asyncio
+import os
 import random
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -13,16 +13,29 @@ from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, usable_cores
 from issuer.app import build_app
+from issuer.letters import Stationery
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
+from issuer.mail import parse_mail_url, sender_for
 from issuer.metrics import Metrics
+from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
+from issuer.recovery import Recovery
+from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.recovery import RecoveryRoutes
+from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
+from issuer.status_lists import StatusLists
 from issuer.store.database import Database
+from issuer.store.outbox import OutboxRows
+from issuer.store.recovery import RecoveryRows
 from issuer.store.schema import is_migrated, revisions
+from issuer.store.sessions import SessionRows
+from issuer.store.status_lists import StatusListRows
 from issuer.store.users import Users
 from issuer.tokens import AccessTokens
 
@@ -46,15 +59,18 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
-    watch = asyncio.create_task(keyring.watch())
+    outbox = _outbox(settings, metrics, database)
+    background = [asyncio.create_task(keyring.watch())]
+    if outbox is not None:
+        background.append(asyncio.create_task(outbox.run()))
     try:
         public = _public_app(settings, metrics, keyring, database, admission)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         admission.close()
         await database.close()
     _log.info("stopped")
@@ -67,14 +83,9 @@ def _public_app(
     database: Database,
     admission: Admission,
 ) -> ASGIApp:
-    accounts = Accounts(
-        Users(database),
-        Passwords(admission, metrics),
-        PasswordPolicy(settings.password_min_length),
-        metrics,
-        _now,
-        uuid4,
-    )
+    passwords, policy = Passwords(admission, metrics), PasswordPolicy(settings.password_min_length)
+    verified_only = settings.email_verification == "required"
+    accounts = Accounts(Users(database), passwords, policy, metrics, _now, uuid4, verified_only=verified_only)
     tokens = AccessTokens(
         keyring,
         settings.url,
@@ -84,7 +95,33 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    return build_app([*AccountRoutes(accounts, tokens).routes(), *DocumentRoutes(keyring).routes()], metrics)
+    sessions = Sessions(
+        SessionRows(database),
+        tokens,
+        RefreshTokens(lambda: keyring.ring.mac_secrets),
+        StatusLists(StatusListRows(database), settings.url),
+        metrics,
+        Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
+        _now,
+        uuid4,
+    )
+    recovery = Recovery(
+        RecoveryRows(database),
+        accounts,
+        sessions,
+        passwords,
+        policy,
+        _forgive_nothing,
+        _now,
+        sends_mail=bool(settings.mail_url.get_secret_value()),
+    )
+    routes = [
+        *AccountRoutes(accounts, sessions, tokens, recovery if verified_only else None).routes(),
+        *RecoveryRoutes(recovery, accounts, tokens).routes(),
+        *OAuthRoutes(sessions).routes(),
+        *DocumentRoutes(keyring).routes(),
+    ]
+    return build_app(routes, metrics)
 
 
 def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:
@@ -106,6 +143,28 @@ def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> AS
         "signing_key": signing_key_present,
     }
     return build_app(AdminRoutes(metrics, checks).routes(), metrics, quiet=True)
+
+
+def _outbox(settings: IssuerSettings, metrics: Metrics, database: Database) -> Outbox | None:
+    """The loop that sends mail, where there is a way for it to leave."""
+    url = settings.mail_url.get_secret_value()
+    if not url:
+        _log.warning("mail is not configured: nobody can verify an address or reset a password")
+        return None
+    return Outbox(
+        OutboxRows(database),
+        sender_for(parse_mail_url(url)),
+        Stationery(settings.mail_from, settings.mail_link),
+        metrics,
+        _now,
+        uuid4,
+        os.urandom,
+        random.SystemRandom().random,
+    )
+
+
+async def _forgive_nothing(_email_key: str) -> None:
+    """Until failed logins are counted there is nothing to forget."""
 
 
 def _now() -> datetime:

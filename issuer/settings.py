@@ -60,6 +60,18 @@ class IssuerSettings(Settings):
     access_token_seconds: int = Field(
         default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="longest life of an access token"
     )
+    session_idle_seconds: int = Field(
+        default=14 * 86_400,
+        ge=MAX_LIFETIME_SECONDS,
+        le=90 * 86_400,
+        description="a session ends when it was not refreshed for so long",
+    )
+    session_seconds: int = Field(
+        default=30 * 86_400,
+        ge=MAX_LIFETIME_SECONDS,
+        le=90 * 86_400,
+        description="a session ends at this age, however it is used",
+    )
     password_min_length: int = Field(default=15, ge=8, le=64, description="shortest password, in code points")
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"

@@ -79,43 +79,44 @@ class RecoveryRows:
 
     async def reset_password(
         self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, *, notify: bool
-    ) -> str | None:
-        """Consume the token, set the password, end every session; the owner's email_key, or None."""
+    ) -> tuple[str, int] | None:
+        """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["reset-password"], token_hash, now, password_hash)
             if row is None:
                 return None
             if notify:
                 await connection.execute(_SQL["queue-notice"], row["id"], Template.PASSWORD_CHANGED, now)
-            await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, origin)
+            ended = await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, origin)
             await record(connection, Event(EventKind.PASSWORD_RESET, origin, row["id"]))
-        email_key: str = row["email_key"]
-        return email_key
+        return row["email_key"], ended
 
     async def change_password(
         self, change: PasswordChange, now: datetime, origin: Origin, *, notify: bool
-    ) -> bool:
-        """Set the password and end every session but the present, or say False if the account has moved on."""
+    ) -> int | None:
+        """Set the password, end every session but the present; how many, or None if the account has moved on."""
         user_id, spared = change.account_id, change.session_id
         async with self._database.transaction() as connection:
             changed = await connection.fetchval(
                 _SQL["change-password"], user_id, change.security_version, now, change.password_hash
             )
             if changed is None:
-                return False
+                return None
             await forget_tokens(connection, user_id)
             if notify:
                 await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now)
-            await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, origin, spared)
+            ended = await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, origin, spared)
             await record(connection, Event(EventKind.PASSWORD_CHANGED, origin, user_id, spared))
-        return True
+        return ended
 
-    async def delete_account(self, account_id: UUID, security_version: int, now: datetime, origin: Origin) -> bool:
-        """End every session and delete it, or say False if the account has moved on."""
+    async def delete_account(
+        self, account_id: UUID, security_version: int, now: datetime, origin: Origin
+    ) -> int | None:
+        """End every session and delete the account; how many, or None if the account has moved on."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
-                return False
-            await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DELETED, origin)
+                return None
+            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DELETED, origin)
             await connection.execute(_SQL["delete-account"], account_id)
             await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, account_id))
-        return True
+        return ended

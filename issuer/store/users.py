@@ -1,10 +1,12 @@
 """Accounts in PostgreSQL: rows in, frozen values out."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.accounts import Account, Credentials
+from issuer.accounts import Account, Credentials, Registration
+from issuer.audit import Origin
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
 
@@ -17,11 +19,20 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
+    async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it, or say False if the key is taken."""
+        account = registration.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
-                _SQL["insert-account"], account.id, account.email, email_key, password_hash, account.created_at
+                _SQL["insert-account"],
+                account.id,
+                account.email,
+                registration.email_key,
+                registration.password_hash,
+                account.created_at,
+                origin.actor,
+                origin.address,
+                origin.request_id,
             )
         return inserted is not None
 
@@ -29,12 +40,12 @@ class Users:
         """The credentials of the account with this key."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-credentials"], email_key)
-        return None if row is None else Credentials(**row)
+        return None if row is None else Credentials(**dict(row) | {"roles": tuple(row["roles"])})
 
-    async def find_account(self, account_id: UUID) -> Account | None:
-        """The account, unless it is disabled."""
+    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
+        """The account, unless it is disabled or this session of it is not live."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-account"], account_id)
+            row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
