@@ -12,6 +12,9 @@ from tests.support.openapi import contract
 from tests.support.processes import free_port
 
 CREDENTIALS = {"email": "ann@example.com", "password": PASSWORD}
+ADDRESS = {"email": "ann@example.com"}
+NEW = "another long and lonely walk"
+RESET, VERIFICATION = "gpw_" + "a" * 43, "gpv_" + "a" * 43
 Ask = Callable[[str], httpx.Response]
 
 
@@ -26,6 +29,25 @@ def get(path: str, headers: dict[str, str] | None = None) -> Ask:
 def me(url: str) -> httpx.Response:
     token = httpx.post(f"{url}/login", json=CREDENTIALS).json()["access_token"]
     return httpx.get(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
+
+
+def as_owner(method: str, path: str, **request: Any) -> Ask:
+    def ask(url: str) -> httpx.Response:
+        token = httpx.post(f"{url}/login", json=CREDENTIALS, timeout=30).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"} | request.pop("headers", {})
+        return httpx.request(method, url + path, headers=headers, timeout=30, **request)
+
+    return ask
+
+
+def owners_bodies(path: str, method: str) -> dict[tuple[str, str, str], Ask]:
+    json_type = {"Content-Type": "application/json"}
+    return {
+        (path, method, "400"): as_owner(method, path, content=b"{", headers=json_type),
+        (path, method, "413"): as_owner(method, path, content=b" " * 65_537, headers=json_type),
+        (path, method, "415"): as_owner(method, path, content=b"{}"),
+        (path, method, "422"): as_owner(method, path, json={}),
+    }
 
 
 def bodies(path: str) -> dict[tuple[str, str, str], Ask]:
@@ -48,6 +70,22 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/login", "post", "401"): post("/login", json=CREDENTIALS | {"password": "wrong"}),
     ("/me", "get", "200"): me,
     ("/me", "get", "401"): get("/me"),
+    **bodies("/password/forgot"),
+    ("/password/forgot", "post", "202"): post("/password/forgot", json=ADDRESS),
+    **bodies("/email/verify/resend"),
+    ("/email/verify/resend", "post", "202"): post("/email/verify/resend", json=ADDRESS),
+    **bodies("/password/reset"),
+    ("/password/reset", "post", "400"): post("/password/reset", json={"token": "gpw_", "password": NEW}),
+    **bodies("/email/verify"),
+    ("/email/verify", "post", "400"): post("/email/verify", json={"token": "gpv_"}),
+    **owners_bodies("/password", "post"),
+    ("/password", "post", "401"): post("/password", json={}),
+    ("/password", "post", "204"): as_owner(
+        "POST", "/password", json={"current_password": PASSWORD, "new_password": PASSWORD}
+    ),
+    **owners_bodies("/me", "delete"),
+    ("/me", "delete", "401"): as_owner("DELETE", "/me", json={"password": "wrong"}),
+    ("/me", "delete", "204"): as_owner("DELETE", "/me", json={"password": PASSWORD}),
     ("/.well-known/jwks.json", "get", "200"): get("/.well-known/jwks.json"),
     ("/.well-known/jwks.json", "get", "304"): get("/.well-known/jwks.json", {"If-None-Match": "*"}),
     ("/openapi.json", "get", "200"): get("/openapi.json"),
@@ -56,10 +94,22 @@ SERVED: dict[tuple[str, str, str], Ask] = {
 AWAY: dict[tuple[str, str, str], Ask] = {
     ("/register", "post", "503"): post("/register", json=CREDENTIALS),
     ("/login", "post", "503"): post("/login", json=CREDENTIALS),
+    ("/password/forgot", "post", "503"): post("/password/forgot", json=ADDRESS),
+    ("/email/verify/resend", "post", "503"): post("/email/verify/resend", json=ADDRESS),
+    ("/password/reset", "post", "503"): post("/password/reset", json={"token": RESET, "password": NEW}),
+    ("/email/verify", "post", "503"): post("/email/verify", json={"token": VERIFICATION}),
     ("/.well-known/jwks.json", "get", "503"): get("/.well-known/jwks.json"),
 }
-ELSEWHERE = {("/me", "get", "503")}
-"""Asked for in test_outages, with a token from before the outage."""
+ELSEWHERE = {
+    # In test_outages, with a token from before the outage.
+    ("/me", "get", "503"),
+    ("/me", "delete", "503"),
+    ("/password", "post", "503"),
+    # In test_recovery, where addresses are verified and tokens come by mail.
+    ("/register", "post", "202"),
+    ("/email/verify", "post", "204"),
+    ("/password/reset", "post", "204"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +159,8 @@ def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[
 
 def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
-    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
+    mail = {"MAIL_URL": tmp_path_factory.mktemp("mail").as_uri(), "MAIL_FROM": "no-reply@example.com"}
+    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503, **mail) as issuer:
         for (path, method, status), ask in AWAY.items():
             check(document, path, method, status, ask(issuer.url))
 

@@ -68,5 +68,5 @@ def test_the_bytes_that_leave_are_read_back_as_they_were_written() -> None:
     ],
 )
 def test_no_address_becomes_more_than_one_field_with_one_recipient(mailbox: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         LINKED.write(Template.RESET_PASSWORD, mailbox, TOKEN, AT, ID)

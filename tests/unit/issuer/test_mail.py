@@ -147,5 +147,5 @@ def test_a_folder_gets_each_mail_as_a_file_for_its_owner(tmp_path: Path) -> None
 
 def test_a_folder_that_cannot_be_written_is_worth_another_try(tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("a file")
-    with pytest.raises(DeliveryError, match="FileExistsError|NotADirectoryError"):
+    with pytest.raises(DeliveryError, match=r"FileExistsError|NotADirectoryError"):
         send(FolderSender(tmp_path / "mail"))
