@@ -34,8 +34,8 @@ def me(url: str) -> httpx.Response:
 def as_owner(method: str, path: str, **request: Any) -> Ask:
     def ask(url: str) -> httpx.Response:
         token = httpx.post(f"{url}/login", json=CREDENTIALS, timeout=30).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"} | request.pop("headers", {})
-        return httpx.request(method, url + path, headers=headers, timeout=30, **request)
+        headers = {"Authorization": f"Bearer {token}"} | request.get("headers", {})
+        return httpx.request(method, url + path, timeout=30, **request | {"headers": headers})
 
     return ask
 
