@@ -2,15 +2,15 @@
 
     keys/private/<kid>.pem     PKCS#8, 0600
     keys/private/ring.json     which key is in what state, since when
+    keys/private/mac-secrets.json   what refresh tokens and throttle keys are made with
     keys/public/jwks.json      derived: what verifiers need, and nothing else
 
 A key is published before it signs, and stays published until the last token it signed is dead. The first
 key of all signs at once: nobody can hold an older key set yet.
 """
 
-import hashlib
 import json
-import os
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,8 +21,10 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -31,12 +33,20 @@ from cryptography.hazmat.primitives.serialization import (
 
 from issuer.atomic_files import sole_writer, write_whole
 from issuer.errors import KeyringError
+from issuer.mac_secrets import (
+    MacSecret,
+    add_secret,
+    format_mac_secrets,
+    mac_secrets_file,
+    new_secret,
+    read_mac_secrets,
+)
+from issuer.private_files import read_private
 from shared.access_token import MIN_KEY_BITS
 from shared.jwks import JwksError, format_jwks, parse_jwks, thumbprint, to_jwk
 from shared.strict_json import StrictJsonError, parse_object
 
 _FORMAT: Final = 1
-_OTHERS_MAY: Final = 0o077
 _EXPONENT: Final = 65537
 
 
@@ -72,14 +82,6 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
-class MacSecret:
-    """A secret for what the issuer signs for itself alone. Shows only its name."""
-
-    id: str
-    value: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Keyring:
     """One consistent reading of the folder.
 
@@ -87,7 +89,7 @@ class Keyring:
         keys: all keys of the ring, every one of them published.
         signing: the current private key, checked; None while there is none.
         jwks: the public key set as a document (RFC 7517).
-        mac_secrets: newest first.
+        mac_secrets: the first makes, all are accepted; at least one where there is a key.
     """
 
     keys: tuple[RingKey, ...] = ()
@@ -105,7 +107,7 @@ def ring_file(folder: Path) -> Path:
     return folder / "private" / "ring.json"
 
 
-def load_keyring(folder: Path) -> Keyring:
+def load_keyring(folder: Path, passphrase: bytes | None = None) -> Keyring:
     """Read and check the folder; an empty ring if there is none yet.
 
     Raises:
@@ -116,17 +118,23 @@ def load_keyring(folder: Path) -> Keyring:
     if len(current) > 1:
         raise KeyringError(f"{ring_file(folder)}: more than one current key")
     _check_published(folder, keys)
-    signing = SigningKey(current[0].kid, _open_private(folder, current[0])) if current else None
-    return Keyring(keys, signing, format_jwks(key.public for key in keys), _read_mac_secrets(folder))
+    signing = SigningKey(current[0].kid, _open_private(folder, current[0], passphrase)) if current else None
+    mac_secrets = tuple(entry.secret for entry in read_mac_secrets(folder, passphrase))
+    if keys and not mac_secrets:
+        raise KeyringError(f"{mac_secrets_file(folder)}: is missing: restore it, or run `keys generate --if-missing`")
+    return Keyring(keys, signing, format_jwks(key.public for key in keys), mac_secrets)
 
 
-def generate_key(folder: Path, now: datetime, *, only_first: bool = False) -> RingKey:
-    """Make a key and publish it: current if there is none, else next.
+def generate_key(
+    folder: Path, now: datetime, *, only_first: bool = False, passphrase: bytes | None = None
+) -> RingKey:
+    """Make a key and publish it: current if there is none, else next. A folder without MAC secret gets one.
 
     Args:
         folder: made if it does not exist.
         now: the moment that the ring records.
         only_first: make none where a current key is, and return that one.
+        passphrase: encrypts what is written.
 
     Raises:
         KeyringError: the folder cannot be used or written.
@@ -136,6 +144,7 @@ def generate_key(folder: Path, now: datetime, *, only_first: bool = False) -> Ri
         private_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         public_dir.mkdir(mode=0o755, exist_ok=True)
         with sole_writer(private_dir):
+            _supply_mac_secret(folder, now, passphrase)
             keys = _read_ring(folder)
             current = next((key for key in keys if key.state is KeyState.CURRENT), None)
             if current is not None and only_first:
@@ -143,14 +152,18 @@ def generate_key(folder: Path, now: datetime, *, only_first: bool = False) -> Ri
             private = rsa.generate_private_key(_EXPONENT, MIN_KEY_BITS)
             new = _new_ring_key(private.public_key(), now, first=current is None)
             # In this order a crash leaves a file too many, never a key that signs unpublished.
-            write_whole(private_dir / f"{new.kid}.pem", _to_pem(private), 0o600)
+            write_whole(private_dir / f"{new.kid}.pem", _to_pem(private, passphrase), 0o600)
             write_whole(public_dir / "jwks.json", format_jwks(key.public for key in (*keys, new)), 0o644)
-            if not (private_dir / "mac-secret.bin").exists():
-                write_whole(private_dir / "mac-secret.bin", os.urandom(32), 0o600)
             write_whole(ring_file(folder), _format_ring((*keys, new)), 0o600)
     except OSError as error:
         raise KeyringError(f"{folder}: cannot be written ({error.strerror})") from error
     return new
+
+
+def _supply_mac_secret(folder: Path, now: datetime, passphrase: bytes | None) -> None:
+    if not read_mac_secrets(folder, passphrase):
+        entries = add_secret((), new_secret(secrets.token_bytes), now)
+        write_whole(mac_secrets_file(folder), format_mac_secrets(entries, passphrase), 0o600)
 
 
 def _new_ring_key(public: rsa.RSAPublicKey, now: datetime, *, first: bool) -> RingKey:
@@ -158,8 +171,9 @@ def _new_ring_key(public: rsa.RSAPublicKey, now: datetime, *, first: bool) -> Ri
     return RingKey(thumbprint(public), state, public, now, activated_at=now if first else None)
 
 
-def _to_pem(private: rsa.RSAPrivateKey) -> bytes:
-    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def _to_pem(private: rsa.RSAPrivateKey, passphrase: bytes | None) -> bytes:
+    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
 
 
 def _format_ring(keys: Iterable[RingKey]) -> bytes:
@@ -207,17 +221,6 @@ def _parse_entry(entry: dict[str, Any]) -> RingKey:
     )
 
 
-def _read_mac_secrets(folder: Path) -> tuple[MacSecret, ...]:
-    path = folder / "private" / "mac-secret.bin"
-    try:
-        value = path.read_bytes()
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
-    return (MacSecret(hashlib.sha256(value).hexdigest()[:8], value),)
-
-
 def _optional_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
@@ -236,22 +239,34 @@ def _check_published(folder: Path, keys: tuple[RingKey, ...]) -> None:
             raise KeyringError(f"{path}: does not publish {key.kid}: restore it, or delete it if nobody reads it")
 
 
-def _open_private(folder: Path, key: RingKey) -> rsa.RSAPrivateKey:
+def _open_private(folder: Path, key: RingKey, passphrase: bytes | None) -> rsa.RSAPrivateKey:
     path = folder / "private" / f"{key.kid}.pem"
     try:
-        mode = path.stat().st_mode & 0o777
-        if mode & _OTHERS_MAY:
-            raise KeyringError(f"{path}: mode {mode:04o} lets others at it: chmod 600, and replace the key")
-        private = load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
+        private = _parse_private(path, read_private(path), passphrase)
+    except FileNotFoundError as error:
         raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Without its cause: a parser's message may quote what it read.
-        raise KeyringError(f"{path}: not an unencrypted PKCS#8 key") from None
     if not isinstance(private, rsa.RSAPrivateKey) or private.key_size < MIN_KEY_BITS:
         raise KeyringError(f"{path}: not an RSA key of at least {MIN_KEY_BITS} bits")
     _self_test(path, private, key)
     return private
+
+
+def _parse_private(path: Path, pem: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
+    """Causes are left out: a parser's message may quote what it read."""
+    encrypted = is_encrypted(pem)
+    if encrypted and passphrase is None:
+        raise KeyringError(f"{path}: is encrypted: set ISSUER_KEYS_PASSPHRASE_FILE")
+    try:
+        return load_pem_private_key(pem, passphrase if encrypted else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        if encrypted:
+            raise KeyringError(f"{path}: does not open with the passphrase of ISSUER_KEYS_PASSPHRASE") from None
+        raise KeyringError(f"{path}: not an unencrypted PKCS#8 key") from None
+
+
+def is_encrypted(pem: bytes) -> bool:
+    """By its label (RFC 7468 §11)."""
+    return pem.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
 
 
 def _self_test(path: Path, private: rsa.RSAPrivateKey, key: RingKey) -> None:

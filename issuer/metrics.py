@@ -38,6 +38,20 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
+        self.status_list_build_seconds = Histogram(
+            "gatepass_issuer_status_list_build_seconds",
+            "Time to pack, compress and sign a status list.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.status_list_bytes = Gauge(
+            "gatepass_issuer_status_list_bytes", "All status lists as they are sent.", registry=self.registry
+        )
+        self.status_lists_read_at = Gauge(
+            "gatepass_issuer_status_lists_read_timestamp_seconds",
+            "When revocations were last read for the status lists.",
+            registry=self.registry,
+        )
         self.argon2_computations = Counter(
             "gatepass_issuer_argon2_computations", "Password hashes computed.", registry=self.registry
         )

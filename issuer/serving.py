@@ -21,12 +21,15 @@ from issuer.metrics import Metrics
 from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
+from issuer.published_lists import PublishedLists
 from issuer.recovery import Recovery
 from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.routes.oauth import OAuthRoutes
 from issuer.routes.recovery import RecoveryRoutes
+from issuer.routes.sessions import SessionRoutes
+from issuer.routes.status_lists import StatusListRoutes
 from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
@@ -59,18 +62,19 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
+    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
     outbox = _outbox(settings, metrics, database)
-    background = [asyncio.create_task(keyring.watch())]
     if outbox is not None:
-        background.append(asyncio.create_task(outbox.run()))
+        tasks.append(asyncio.create_task(outbox.run()))
     try:
-        public = _public_app(settings, metrics, keyring, database, admission)
+        public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        for task in background:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         admission.close()
         await database.close()
     _log.info("stopped")
@@ -82,6 +86,7 @@ def _public_app(
     keyring: LiveKeyring,
     database: Database,
     admission: Admission,
+    published: PublishedLists,
 ) -> ASGIApp:
     passwords, policy = Passwords(admission, metrics), PasswordPolicy(settings.password_min_length)
     verified_only = settings.email_verification == "required"
@@ -99,7 +104,7 @@ def _public_app(
         SessionRows(database),
         tokens,
         RefreshTokens(lambda: keyring.ring.mac_secrets),
-        StatusLists(StatusListRows(database), settings.url),
+        StatusLists(StatusListRows(database), settings.url, published.wake),
         metrics,
         Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
         _now,
@@ -118,7 +123,9 @@ def _public_app(
     routes = [
         *AccountRoutes(accounts, sessions, tokens, recovery if verified_only else None).routes(),
         *RecoveryRoutes(recovery, accounts, tokens).routes(),
+        *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(sessions).routes(),
+        *StatusListRoutes(published).routes(),
         *DocumentRoutes(keyring).routes(),
     ]
     return build_app(routes, metrics)

@@ -16,7 +16,7 @@ import structlog
 
 from issuer.accounts import Credentials
 from issuer.audit import EndReason, Origin
-from issuer.errors import InvalidCredentialsError, InvalidGrantError, StoreUnavailableError
+from issuer.errors import InvalidCredentialsError, InvalidGrantError, InvalidTokenError, StoreUnavailableError
 from issuer.metrics import Metrics
 from issuer.refresh_tokens import RefreshToken, RefreshTokens
 from issuer.status_lists import StatusIndex, StatusLists
@@ -287,6 +287,23 @@ class Sessions:
             UnavailableError: not now.
         """
         return await self._store.list_live(user_id, self._now())
+
+    async def require_live(self, session_id: UUID, user_id: UUID) -> None:
+        """Nothing, if this session of this account is live: an access token outlives its session by minutes.
+
+        Raises:
+            InvalidTokenError: it is not.
+            UnavailableError: not now.
+        """
+        state = await self._store.find_state(session_id)
+        if (
+            state is None
+            or state.user_id != user_id
+            or state.ended_at is not None
+            or state.disabled_at is not None
+            or state.expires_at <= self._now()
+        ):
+            raise InvalidTokenError
 
     def read_refresh_token(self, text: str) -> RefreshToken | None:
         """What a refresh token says, or None unless it is ours; whether it is still good is not asked."""

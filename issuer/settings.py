@@ -1,7 +1,7 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
@@ -36,6 +36,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
 """Every token carries it, and a token's size is promised: hence `max_length` on each."""
 
+MAX_NAMES: Final = 103
+"""URL twice and audience: of the 123 characters that `issuer.tokens` counts, 20 stay for scope and roles."""
+
 
 class IssuerSettings(Settings):
     """Read once at start; field `x` is the variable `ISSUER_X`."""
@@ -48,10 +51,10 @@ class IssuerSettings(Settings):
     admin_port: Port = Field(default=9000, description="port of health, readiness and metrics")
     url: Annotated[ClaimText, AfterValidator(_issuer_identifier)] = Field(
         default="http://127.0.0.1:8000",
-        max_length=100,
+        max_length=48,
         description="the `iss` claim: how this issuer is called in tokens",
     )
-    audience: ClaimText = Field(default="gatepass", max_length=60, description="the `aud` claim")
+    audience: ClaimText = Field(default="gatepass", max_length=40, description="the `aud` claim")
     database_url: SecretStr = Field(
         default=SecretStr(""), description="postgresql:// URL; `serve` and `migrate` need it"
     )
@@ -124,6 +127,15 @@ class IssuerSettings(Settings):
             raise ValueError(f"{self.variable('mail_from')}: is required with {self.variable('mail_url')}")
         if self.email_verification == "required" and not self.mail_url.get_secret_value():
             raise ValueError(f"{self.variable('mail_url')}: is required where e-mail addresses are verified")
+        return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if 2 * len(self.url) + len(self.audience) > MAX_NAMES:
+            raise ValueError(
+                f"ISSUER_URL, ISSUER_AUDIENCE: twice the length of the URL and that of the audience must not exceed"
+                f" {MAX_NAMES} together, or tokens would be too long"
+            )
         return self
 
     def require_database(self) -> str:

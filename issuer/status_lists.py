@@ -8,6 +8,7 @@ lease unless they come faster than leases do. A range that a stopped issuer had 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -49,11 +50,13 @@ class StatusLists:
     Args:
         store: where ranges are leased.
         issuer: the issuer's URL.
+        revoked: called when a bit was set by this process.
     """
 
-    def __init__(self, store: StatusListStore, issuer: str) -> None:
+    def __init__(self, store: StatusListStore, issuer: str, revoked: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._issuer = issuer
+        self._revoked = revoked
         self._free: deque[StatusIndex] = deque()
         self._leasing: asyncio.Task[None] | None = None
 
@@ -80,6 +83,7 @@ class StatusLists:
 
     def revoked(self) -> None:
         """A bit was set by this process: publish it now and not at the next look."""
+        self._revoked()
 
     def _begin_leasing(self) -> asyncio.Task[None]:
         if self._leasing is None or self._leasing.done():

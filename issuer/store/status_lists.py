@@ -1,11 +1,14 @@
 """Status lists in PostgreSQL: leases of indices, and the bits that are set."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from issuer.status_lists import StatusIndex
+from issuer.published_lists import ListState
+from issuer.status_lists import RANGE, StatusIndex
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
+from shared.access_token import REVOCATION_SECONDS
 from shared.status_list import LIST_BITS
 
 PUBLISH_SECONDS: Final = 60.0
@@ -17,7 +20,10 @@ _SQL: Final = load_queries(Path(__file__).with_name("status_lists.sql"))
 
 
 class StatusListRows:
-    """The tables `status_lists` and `revocations`. Implements `issuer.status_lists.StatusListStore`."""
+    """The tables `status_lists` and `revocations`.
+
+    Implements `issuer.status_lists.StatusListStore` and `issuer.published_lists.RevocationStore`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,3 +44,17 @@ class StatusListRows:
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-extension"])
             await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)
+
+    async def list_states(self, now: datetime) -> list[ListState]:
+        """Every list that a live token or a coming one may refer to."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL["list-states"], now, RANGE, now - timedelta(seconds=REVOCATION_SECONDS)
+            )
+        return [ListState(**row) for row in rows]
+
+    async def revoked_indices(self, list_id: int, now: datetime) -> list[int]:
+        """The bits of a list that are set."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["revoked-indices"], list_id, now)
+        return [row["status_idx"] for row in rows]

@@ -88,7 +88,7 @@ def test_keys_generated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
 def test_generating_leaves_no_half_written_file(keys: Path) -> None:
     assert {path.name for path in (keys / "public").iterdir()} == {"jwks.json"}
     names = {path.name for path in (keys / "private").iterdir()}
-    assert names == {".lock", "ring.json", pem_file(keys).name}
+    assert names == {".lock", "ring.json", "mac-secrets.json", pem_file(keys).name}
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o644, 0o660, 0o666])
