@@ -126,7 +126,7 @@ class IssuerSettings(Settings):
         if self.mail_url.get_secret_value() and not self.mail_from:
             raise ValueError(f"{self.variable('mail_from')}: is required with {self.variable('mail_url')}")
         if self.email_verification == "required" and not self.mail_url.get_secret_value():
-            raise ValueError(f"{self.variable('mail_url')}: is required where e-mail addresses are verified")
+            raise ValueError(f"{self.variable('email_verification')}: `required` needs {self.variable('mail_url')}")
         return self
 
     @model_validator(mode="after")
