@@ -5,7 +5,7 @@ was found, and only then judge. Body, status and work are the same for every ref
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from issuer.addresses import AddressError, EmailAddress, parse_address
+from issuer.audit import Origin
 from issuer.errors import (
     EmailTakenError,
     FieldFault,
@@ -38,12 +39,22 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """An account that may be made. Its repr leaves the hash out."""
+
+    account: Account
+    email_key: str
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """What a login is judged by. Its repr leaves the hash out."""
 
     id: UUID
     password_hash: str
     disabled_at: datetime | None
+    email_verified_at: datetime | None
     security_version: int
     scope: str
     roles: tuple[str, ...]
@@ -55,7 +66,7 @@ class Credentials:
 class AccountStore(Protocol):
     """What the use cases ask of `store/`. Each method is one round trip that keeps no connection."""
 
-    async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
+    async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it, or say False if the key is taken: one atomic statement."""
 
     async def find_credentials(self, email_key: str) -> Credentials | None:
@@ -69,7 +80,7 @@ class AccountStore(Protocol):
 
 
 class Accounts:
-    """Registers and authenticates people."""
+    """Registers and authenticates people; with `verified_only`, only those whose address is verified."""
 
     def __init__(
         self,
@@ -79,6 +90,8 @@ class Accounts:
         metrics: Metrics,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
+        *,
+        verified_only: bool = False,
     ) -> None:
         self._store = store
         self._passwords = passwords
@@ -86,8 +99,9 @@ class Accounts:
         self._metrics = metrics
         self._now = now
         self._new_id = new_id
+        self._verified_only = verified_only
 
-    async def register(self, email: str, password: str) -> Account:
+    async def register(self, email: str, password: str, origin: Origin) -> Account:
         """Create an account.
 
         Raises:
@@ -95,14 +109,27 @@ class Accounts:
             EmailTakenError: there is an account with this address.
             UnavailableError: not now.
         """
+        registration = await self.prepare(email, password)
+        if not await self._store.insert_account(registration, origin):
+            raise EmailTakenError
+        self.count_registered(registration.account)
+        return registration.account
+
+    async def prepare(self, email: str, password: str) -> Registration:
+        """Judge and hash: all of a registration but the insertion, and the same whoever has the address.
+
+        Raises:
+            InvalidFieldsError: the address or the password is not acceptable.
+            OverloadedError: not now.
+        """
         address = self._acceptable(email, password)
         password_hash = await self._passwords.hash(password)
-        account = Account(self._new_id(), address.given, self._now())
-        if not await self._store.insert_account(account, address.key, password_hash):
-            raise EmailTakenError
+        return Registration(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
+
+    def count_registered(self, account: Account) -> None:
+        """Tell of an account that was inserted."""
         self._metrics.registrations.inc()
         _log.info("account registered", account=str(account.id))
-        return account
 
     async def authenticate(self, email: str, password: str) -> Credentials:
         """The account that `email` and `password` open.
@@ -115,7 +142,7 @@ class Accounts:
         address = _readable(email, password)
         found = await self._store.find_credentials(address.key)
         verdict = await self._passwords.verify(found.password_hash if found else None, password)
-        if found is None or not verdict.matches or found.disabled_at is not None:
+        if found is None or not verdict.matches or not self._may_log_in(found):
             self._metrics.logins.labels("refused").inc()
             raise InvalidCredentialsError
         if verdict.outdated:
@@ -131,6 +158,9 @@ class Accounts:
             UnavailableError: not now.
         """
         return await self._store.find_account(account_id, session_id, self._now())
+
+    def _may_log_in(self, found: Credentials) -> bool:
+        return found.disabled_at is None and (found.email_verified_at is not None or not self._verified_only)
 
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []

@@ -62,6 +62,38 @@ class LoginBody(_Body):
     password: Text
 
 
+class AddressBody(_Body):
+    """`POST /password/forgot`, `POST /email/verify/resend`."""
+
+    email: Text
+
+
+class TokenBody(_Body):
+    """`POST /email/verify`."""
+
+    token: Text
+
+
+class PasswordResetBody(_Body):
+    """`POST /password/reset`."""
+
+    token: Text
+    password: Text
+
+
+class PasswordChangeBody(_Body):
+    """`POST /password`."""
+
+    current_password: Text
+    new_password: Text
+
+
+class PasswordBody(_Body):
+    """`DELETE /me`."""
+
+    password: Text
+
+
 Body = TypeVar("Body", bound=_Body)
 
 

@@ -12,7 +12,8 @@
     │   ├── EmailTakenError
     │   ├── InvalidCredentialsError
     │   ├── MissingTokenError
-    │   └── InvalidTokenError
+    │   ├── InvalidTokenError
+    │   └── InvalidOneTimeTokenError
     ├── OAuthError                   a no in the words of RFC 6749 §5.2: `oauth_errors.py` answers it
     │   ├── InvalidTokenRequestError
     │   ├── InvalidClientError
@@ -108,6 +109,10 @@ class MissingTokenError(RefusedError):
 
 class InvalidTokenError(RefusedError):
     """The bearer token is not one of ours, not an access token, or no longer good."""
+
+
+class InvalidOneTimeTokenError(RefusedError):
+    """The one answer to every token from a mail that is not good: unknown, used, replaced or too old."""
 
 
 class OAuthError(IssuerError):

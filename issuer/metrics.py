@@ -81,6 +81,16 @@ class Metrics:
         self.key_ticks = Counter(
             "gatepass_issuer_key_ticks", "Looks at what is due in the key ring.", ("outcome",), registry=self.registry
         )
+        self.mails = Counter(
+            "gatepass_issuer_mails",
+            "Mails that left (sent), will be tried again (failed), or never leave (given_up, dropped).",
+            ("template", "outcome"),
+            registry=self.registry,
+        )
+        self.outbox_mails = Gauge("gatepass_issuer_outbox_mails", "Mails that wait.", registry=self.registry)
+        self.outbox_oldest_seconds = Gauge(
+            "gatepass_issuer_outbox_oldest_seconds", "Age of the oldest mail that waits.", registry=self.registry
+        )
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -1,6 +1,7 @@
 """Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
 import asyncio
+import os
 import random
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -16,18 +17,23 @@ from issuer.clients import Clients
 from issuer.key_folder import KeyFolder
 from issuer.key_lifecycle import Schedule
 from issuer.key_ticker import KeyTicker
+from issuer.letters import Stationery
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
+from issuer.mail import parse_mail_url, sender_for
 from issuer.metrics import Metrics
+from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
 from issuer.presented_tokens import PresentedTokens
 from issuer.published_lists import PublishedLists
+from issuer.recovery import Recovery
 from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.routes.metadata import MetadataRoutes, endpoint_urls
 from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.recovery import RecoveryRoutes
 from issuer.routes.sessions import SessionRoutes
 from issuer.routes.status_lists import StatusListRoutes
 from issuer.sessions import Lifetimes, Sessions
@@ -35,6 +41,8 @@ from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
 from issuer.store.clients import ClientRows
 from issuer.store.database import Database
+from issuer.store.outbox import OutboxRows
+from issuer.store.recovery import RecoveryRows
 from issuer.store.schema import is_migrated, revisions
 from issuer.store.sessions import SessionRows
 from issuer.store.status_lists import StatusListRows
@@ -64,6 +72,9 @@ async def serve(settings: IssuerSettings) -> None:
     published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
     tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
     tasks.append(asyncio.create_task(_key_ticker(settings, metrics).watch()))
+    outbox = _outbox(settings, metrics, database)
+    if outbox is not None:
+        tasks.append(asyncio.create_task(outbox.run()))
     try:
         public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
@@ -90,14 +101,9 @@ def _public_app(
     admission: Admission,
     published: PublishedLists,
 ) -> ASGIApp:
-    accounts = Accounts(
-        Users(database),
-        Passwords(admission, metrics),
-        PasswordPolicy(settings.password_min_length),
-        metrics,
-        _now,
-        uuid4,
-    )
+    passwords, policy = Passwords(admission, metrics), PasswordPolicy(settings.password_min_length)
+    verified_only = settings.email_verification == "required"
+    accounts = Accounts(Users(database), passwords, policy, metrics, _now, uuid4, verified_only=verified_only)
     tokens = AccessTokens(
         keyring,
         settings.url,
@@ -120,8 +126,19 @@ def _public_app(
     )
     clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
+    recovery = Recovery(
+        RecoveryRows(database),
+        accounts,
+        sessions,
+        passwords,
+        policy,
+        _forgive_nothing,
+        _now,
+        sends_mail=bool(settings.mail_url.get_secret_value()),
+    )
     routes = [
-        *AccountRoutes(accounts, sessions, tokens).routes(),
+        *AccountRoutes(accounts, sessions, tokens, recovery if verified_only else None).routes(),
+        *RecoveryRoutes(recovery, accounts, tokens).routes(),
         *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
         *StatusListRoutes(published).routes(),
@@ -150,6 +167,28 @@ def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> AS
         "signing_key": signing_key_present,
     }
     return build_app(AdminRoutes(metrics, checks).routes(), metrics, quiet=True)
+
+
+def _outbox(settings: IssuerSettings, metrics: Metrics, database: Database) -> Outbox | None:
+    """The loop that sends mail, where there is a way for it to leave."""
+    url = settings.mail_url.get_secret_value()
+    if not url:
+        _log.warning("mail is not configured: nobody can verify an address or reset a password")
+        return None
+    return Outbox(
+        OutboxRows(database),
+        sender_for(parse_mail_url(url)),
+        Stationery(settings.mail_from, settings.mail_link),
+        metrics,
+        _now,
+        uuid4,
+        os.urandom,
+        random.SystemRandom().random,
+    )
+
+
+async def _forgive_nothing(_email_key: str) -> None:
+    """Until failed logins are counted there is nothing to forget."""
 
 
 def _now() -> datetime:

@@ -268,7 +268,7 @@ class Sessions:
         """
         ended = await self._store.end(session_id, user_id, self._now(), reason, origin)
         if ended:
-            self._tell_ended(reason, 1)
+            self.tell_ended(reason, 1)
         return ended
 
     async def end_all(self, user_id: UUID, reason: EndReason, origin: Origin, spared: UUID | None = None) -> int:
@@ -279,7 +279,7 @@ class Sessions:
         """
         ended = await self._store.end_all(user_id, self._now(), reason, origin, spared)
         if ended:
-            self._tell_ended(reason, ended)
+            self.tell_ended(reason, ended)
         return ended
 
     async def list_of(self, user_id: UUID) -> list[Session]:
@@ -318,6 +318,11 @@ class Sessions:
     def read_refresh_token(self, text: str) -> RefreshToken | None:
         """What a refresh token says, or None unless it is ours; whether it is still good is not asked."""
         return self._refresh_tokens.read(text)
+
+    def tell_ended(self, reason: EndReason, count: int) -> None:
+        """Count sessions that ended, and let the status lists know that bits were set."""
+        self._metrics.sessions_ended.labels(reason.value).inc(count)
+        self._status_lists.revoked()
 
     async def _insert(self, session_id: UUID, account: Credentials, now: datetime, origin: Origin) -> StatusIndex:
         for _ in range(_ATTEMPTS):
@@ -363,7 +368,7 @@ class Sessions:
             case Verdict.REUSED:
                 if await self._store.end_reused(presented, now, origin):
                     _log.warning("refresh token reused: session ended", session=str(state.id))
-                    self._tell_ended(EndReason.REUSED, 1)
+                    self.tell_ended(EndReason.REUSED, 1)
                     raise self._refusal(verdict)
             case Verdict.FUTURE:
                 await self._store.record_future(state, presented, origin)
@@ -380,7 +385,3 @@ class Sessions:
     def _refusal(self, verdict: Verdict) -> InvalidGrantError:
         self._metrics.refreshes.labels(verdict.value).inc()
         return InvalidGrantError()
-
-    def _tell_ended(self, reason: EndReason, count: int) -> None:
-        self._metrics.sessions_ended.labels(reason.value).inc(count)
-        self._status_lists.revoked()

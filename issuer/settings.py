@@ -1,12 +1,14 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from issuer.addresses import AddressError, mailbox_of
 from issuer.key_lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
+from issuer.mail import parse_mail_url
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
@@ -96,6 +98,17 @@ class IssuerSettings(Settings):
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
     )
+    email_verification: Literal["off", "required"] = Field(
+        default="off", description="`required`: nobody logs in before the e-mail address is verified"
+    )
+    mail_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="smtp:// (STARTTLS), smtps:// or smtp+plain:// URL of a mail server, or file:// URL of a folder",
+    )
+    mail_from: str = Field(default="", description="address that mail comes from; needed with a mail URL")
+    mail_link: str = Field(
+        default="", max_length=500, description="where links in mail begin, such as https://app.example/auth"
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 
     @field_validator("database_url")
@@ -116,6 +129,36 @@ class IssuerSettings(Settings):
     def passphrase(self) -> bytes | None:
         """The passphrase of the keys folder, if there is one."""
         return self.keys_passphrase.get_secret_value().encode() or None
+
+    @field_validator("mail_url")
+    @classmethod
+    def _check_mail_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            parse_mail_url(url.get_secret_value())
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _check_mail_from(cls, address: str) -> str:
+        try:
+            return mailbox_of(address) if address else ""
+        except AddressError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("mail_link")
+    @classmethod
+    def _check_mail_link(cls, link: str) -> str:
+        if link and not link.isascii():
+            raise ValueError("must be in ASCII")
+        return _issuer_identifier(link).rstrip("/") if link else ""
+
+    @model_validator(mode="after")
+    def _check_mail(self) -> Self:
+        if self.mail_url.get_secret_value() and not self.mail_from:
+            raise ValueError(f"{self.variable('mail_from')}: is required with {self.variable('mail_url')}")
+        if self.email_verification == "required" and not self.mail_url.get_secret_value():
+            raise ValueError(f"{self.variable('email_verification')}: `required` needs {self.variable('mail_url')}")
+        return self
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

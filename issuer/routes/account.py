@@ -9,8 +9,10 @@ from starlette.routing import Route
 from issuer.accounts import Account, Accounts
 from issuer.bodies import LoginBody, RegistrationBody, read_body
 from issuer.errors import InvalidTokenError
+from issuer.recovery import Recovery
 from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
+from issuer.routes.recovery import accepted
 from issuer.routes.token_document import token_document
 from issuer.sessions import Sessions
 from issuer.tokens import AccessTokens
@@ -19,8 +21,11 @@ from issuer.tokens import AccessTokens
 class AccountRoutes:
     """The account endpoints, over the use cases they speak for."""
 
-    def __init__(self, accounts: Accounts, sessions: Sessions, tokens: AccessTokens) -> None:
+    def __init__(
+        self, accounts: Accounts, sessions: Sessions, tokens: AccessTokens, by_mail: Recovery | None = None
+    ) -> None:
         self._accounts = accounts
+        self._by_mail = by_mail
         self._sessions = sessions
         self._tokens = tokens
 
@@ -33,9 +38,12 @@ class AccountRoutes:
         ]
 
     async def register(self, request: Request) -> Response:
-        """201 and the new account."""
+        """201 and the new account; or 202 where a mail has to open it, whoever has the address."""
         body = await read_body(request, RegistrationBody)
-        account = await self._accounts.register(body.email, body.password)
+        if self._by_mail is not None:
+            await self._by_mail.register(body.email, body.password, origin_of(request))
+            return accepted()
+        account = await self._accounts.register(body.email, body.password, origin_of(request))
         return JSONResponse(_account_document(account), 201)
 
     async def login(self, request: Request) -> Response:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.accounts import Account, Credentials
+from issuer.accounts import Account, Credentials, Registration
+from issuer.audit import Origin
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
 
@@ -18,11 +19,20 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
+    async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it, or say False if the key is taken."""
+        account = registration.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
-                _SQL["insert-account"], account.id, account.email, email_key, password_hash, account.created_at
+                _SQL["insert-account"],
+                account.id,
+                account.email,
+                registration.email_key,
+                registration.password_hash,
+                account.created_at,
+                origin.actor,
+                origin.address,
+                origin.request_id,
             )
         return inserted is not None
 

@@ -2,13 +2,19 @@
 
 -- name: insert-account
 -- One atomic statement: of any number of registrations of one address, one finds the key free.
-INSERT INTO users (id, email, email_key, password_hash, created_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (email_key) DO NOTHING
-RETURNING id;
+-- $6 actor, $7 address, $8 request id.
+WITH inserted AS (
+  INSERT INTO users (id, email, email_key, password_hash, created_at)
+  VALUES ($1, $2, $3, $4, $5)
+  ON CONFLICT (email_key) DO NOTHING
+  RETURNING id
+)
+INSERT INTO audit_events (kind, user_id, actor, address, request_id)
+SELECT 'account_registered', id, $6, $7, $8 FROM inserted
+RETURNING user_id;
 
 -- name: find-credentials
-SELECT id, password_hash, disabled_at, security_version, scope, roles
+SELECT id, password_hash, disabled_at, email_verified_at, security_version, scope, roles
 FROM users
 WHERE email_key = $1;
 

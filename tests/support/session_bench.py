@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from issuer.accounts import Account, Credentials
+from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import EndReason, Origin
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
@@ -63,7 +63,7 @@ class SessionBench:
     async def account(self) -> Credentials:
         """A new account, as a login finds it."""
         key = f"{uuid4().hex}@example.com"
-        await self.users.insert_account(Account(uuid4(), key, self.now), key, _HASH)
+        await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), ORIGIN)
         found = await self.users.find_credentials(key)
         assert found is not None
         return found

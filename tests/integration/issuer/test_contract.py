@@ -13,6 +13,9 @@ from tests.support.openapi import contract
 from tests.support.processes import free_port
 
 CREDENTIALS = {"email": "ann@example.com", "password": PASSWORD}
+ADDRESS = {"email": "ann@example.com"}
+NEW = "another long and lonely walk"
+RESET, VERIFICATION = "gpw_" + "a" * 43, "gpv_" + "a" * 43
 Ask = Callable[[str], httpx.Response]
 
 
@@ -38,7 +41,7 @@ def login(url: str) -> dict[str, Any]:
     return tokens
 
 
-def as_owner(method: str, path: str) -> Ask:
+def as_owner(method: str, path: str, **request: Any) -> Ask:
     """Ask with a token of a new session; `{id}` in the path is that of another one of the same account."""
 
     def ask(url: str) -> httpx.Response:
@@ -47,7 +50,8 @@ def as_owner(method: str, path: str) -> Ask:
         if "{id}" in path:
             listed = httpx.get(f"{url}/sessions", headers=bearer).json()["sessions"]
             other = next(session["id"] for session in listed if not session["current"])
-        return httpx.request(method, url + path.replace("{id}", other), headers=bearer, timeout=30)
+        headers = bearer | request.get("headers", {})
+        return httpx.request(method, url + path.replace("{id}", other), timeout=30, **request | {"headers": headers})
 
     return ask
 
@@ -55,6 +59,16 @@ def as_owner(method: str, path: str) -> Ask:
 def refresh(url: str) -> httpx.Response:
     form = {"grant_type": "refresh_token", "refresh_token": login(url)["refresh_token"]}
     return httpx.post(f"{url}/token", data=form, timeout=30)
+
+
+def owners_bodies(path: str, method: str) -> dict[tuple[str, str, str], Ask]:
+    json_type = {"Content-Type": "application/json"}
+    return {
+        (path, method, "400"): as_owner(method, path, content=b"{", headers=json_type),
+        (path, method, "413"): as_owner(method, path, content=b" " * 65_537, headers=json_type),
+        (path, method, "415"): as_owner(method, path, content=b"{}"),
+        (path, method, "422"): as_owner(method, path, json={}),
+    }
 
 
 def bodies(path: str) -> dict[tuple[str, str, str], Ask]:
@@ -93,6 +107,22 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/status-lists/{id}", "get", "200"): get("/status-lists/1"),
     ("/status-lists/{id}", "get", "304"): get("/status-lists/1", {"If-None-Match": "*"}),
     ("/status-lists/{id}", "get", "404"): get("/status-lists/0"),
+    **bodies("/password/forgot"),
+    ("/password/forgot", "post", "202"): post("/password/forgot", json=ADDRESS),
+    **bodies("/email/verify/resend"),
+    ("/email/verify/resend", "post", "202"): post("/email/verify/resend", json=ADDRESS),
+    **bodies("/password/reset"),
+    ("/password/reset", "post", "400"): post("/password/reset", json={"token": "gpw_", "password": NEW}),
+    **bodies("/email/verify"),
+    ("/email/verify", "post", "400"): post("/email/verify", json={"token": "gpv_"}),
+    **owners_bodies("/password", "post"),
+    ("/password", "post", "401"): post("/password", json={}),
+    ("/password", "post", "204"): as_owner(
+        "POST", "/password", json={"current_password": PASSWORD, "new_password": PASSWORD}
+    ),
+    **owners_bodies("/me", "delete"),
+    ("/me", "delete", "401"): as_owner("DELETE", "/me", json={"password": "wrong"}),
+    ("/me", "delete", "204"): as_owner("DELETE", "/me", json={"password": PASSWORD}),
     ("/.well-known/jwks.json", "get", "200"): get("/.well-known/jwks.json"),
     ("/.well-known/jwks.json", "get", "304"): get("/.well-known/jwks.json", {"If-None-Match": "*"}),
     ("/openapi.json", "get", "200"): get("/openapi.json"),
@@ -104,6 +134,10 @@ AWAY: dict[tuple[str, str, str], Ask] = {
     ("/status-lists", "get", "503"): get("/status-lists"),
     ("/status-lists/{id}", "get", "503"): get("/status-lists/1"),
     ("/token", "post", "503"): post("/token", data={"grant_type": "refresh_token", "refresh_token": "x"}),
+    ("/password/forgot", "post", "503"): post("/password/forgot", json=ADDRESS),
+    ("/email/verify/resend", "post", "503"): post("/email/verify/resend", json=ADDRESS),
+    ("/password/reset", "post", "503"): post("/password/reset", json={"token": RESET, "password": NEW}),
+    ("/email/verify", "post", "503"): post("/email/verify", json={"token": VERIFICATION}),
     ("/.well-known/jwks.json", "get", "503"): get("/.well-known/jwks.json"),
 }
 ELSEWHERE = {
@@ -112,10 +146,17 @@ ELSEWHERE = {
     ("/sessions", "get", "503"),
     ("/sessions", "delete", "503"),
     ("/sessions/{id}", "delete", "503"),
+    # In test_recovery, where addresses are verified and tokens come by mail.
+    ("/me", "delete", "503"),
+    ("/password", "post", "503"),
+    ("/register", "post", "202"),
+    ("/email/verify", "post", "204"),
+    ("/password/reset", "post", "204"),
+    # In test_machine_contract, as a client.
     *machine_answers.SERVED,
     *machine_answers.AWAY,
 }
-"""Asked for in test_outages, with a token from before the outage; and in test_machine_contract, as a client."""
+"""Asked for in test_outages, with a token from before the outage, or where a comment says."""
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +206,8 @@ def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[
 
 def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
-    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
+    mail = {"MAIL_URL": tmp_path_factory.mktemp("mail").as_uri(), "MAIL_FROM": "no-reply@example.com"}
+    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503, **mail) as issuer:
         for (path, method, status), ask in AWAY.items():
             check(document, path, method, status, ask(issuer.url))
 

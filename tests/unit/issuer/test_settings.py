@@ -43,6 +43,15 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("HASH_WAIT_SECONDS", "0"),
         ("DATABASE_CONNECTIONS", "0"),
         ("LOG_LEVEL", "loud"),
+        ("EMAIL_VERIFICATION", "maybe"),
+        ("EMAIL_VERIFICATION", "required"),
+        ("MAIL_URL", "http://mail.example"),
+        ("MAIL_URL", "smtp://ann@mail.example"),
+        ("MAIL_URL", "file:///var/mail"),
+        ("MAIL_FROM", "Gatepass <no-reply@example.com>"),
+        ("MAIL_LINK", "app.example"),
+        ("MAIL_LINK", "https://app.example/?x=y"),
+        ("MAIL_LINK", "https://app.example/#token"),
         ("PASWORD_MIN_LENGTH", "15"),
     ],
 )
@@ -55,6 +64,18 @@ def test_a_fault_of_the_database_url_does_not_show_its_password() -> None:
     with pytest.raises(SettingsError) as refused:
         read(DATABASE_URL="mysql://gatepass:hunter2@localhost")
     assert "hunter2" not in str(refused.value)
+
+
+def test_mail_settings_belong_together() -> None:
+    settings = read(
+        MAIL_URL="smtp://ann:hunter2@mail.example",
+        MAIL_FROM="no-reply@exämple.com",
+        MAIL_LINK="https://app.example/auth/",
+        EMAIL_VERIFICATION="required",
+    )
+    assert settings.mail_from == "no-reply@xn--exmple-cua.com"
+    assert settings.mail_link == "https://app.example/auth"
+    assert "hunter2" not in repr(settings)
 
 
 def test_the_database_url_does_not_show_in_the_settings() -> None:

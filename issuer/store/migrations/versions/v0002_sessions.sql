@@ -115,13 +115,15 @@ CREATE INDEX one_time_tokens_by_expiry ON one_time_tokens (expires_at);
 
 -- name: create-outbox
 -- Mail that is still to be sent. It says what and to whom; a token is made when it is sent, so none lies here.
+-- One of a template waits for a person at a time, however often it is asked for.
 CREATE TABLE outbox (
   id              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   user_id         uuid        NOT NULL REFERENCES users (id) ON DELETE CASCADE,
   template        text        NOT NULL,
   created_at      timestamptz NOT NULL,
   next_attempt_at timestamptz NOT NULL,
-  attempts        smallint    NOT NULL DEFAULT 0
+  attempts        smallint    NOT NULL DEFAULT 0,
+  UNIQUE (user_id, template)
 );
 
 -- name: index-outbox-by-next-attempt
