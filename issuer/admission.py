@@ -64,8 +64,8 @@ def check_memory(threads: int, work_bytes: int, usable_bytes: int) -> None:
     needed = threads * work_bytes + _OWN_MEMORY_BYTES
     if needed > usable_bytes:
         raise CapacityError(
-            f"{threads} password hashes at once need {needed >> 20} MiB of memory and there are {usable_bytes >> 20}: "
-            "give more, or fewer cores, or choose a smaller ISSUER_ARGON2"
+            f"{threads} password hashes at once need {needed >> 20} MiB of memory and there are {usable_bytes >> 20}"
+            ": give more, or fewer cores, or choose a smaller ISSUER_ARGON2"
         )
 
 
@@ -173,7 +173,7 @@ class Admission:
         self._running = 0
         self._duration = 0.0
 
-    async def run(self, work: Callable[[], T], asker: Asker = Asker()) -> T:  # noqa: B008 - frozen
+    async def run(self, work: Callable[[], T], asker: Asker = Asker()) -> T:
         """Run `work` in a thread when its turn comes.
 
         Raises:
@@ -216,11 +216,11 @@ class Admission:
             del self._signals[ticket]
 
     async def _work(self, work: Callable[[], T], asked: float, asker: Asker) -> T:
-        begun = self._clock()
+        if asker.has_left():
+            self._hand_on()
+            raise self._refusal()
+        self._started(self._clock() - asked)
         try:
-            if asker.has_left():
-                raise self._refusal()
-            self._started(begun - asked)
             running = asyncio.get_running_loop().run_in_executor(self._pool, self._timed, work)
         except BaseException:
             self._hand_on()

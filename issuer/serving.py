@@ -1,7 +1,9 @@
 """Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
 import asyncio
+import os
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -11,19 +13,21 @@ from starlette.types import ASGIApp
 
 from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
-from issuer.admission import Admission, usable_cores
+from issuer.admission import Admission, check_memory, usable_cores, usable_memory
 from issuer.app import build_app
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
-from issuer.passwords import Passwords
+from issuer.passwords import ARGON2_COSTS, Passwords
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.settings import IssuerSettings
 from issuer.store.database import Database
 from issuer.store.schema import is_migrated, revisions
+from issuer.store.throttles import Throttles
 from issuer.store.users import Users
+from issuer.throttle import Throttle, limits
 from issuer.tokens import AccessTokens
 
 _log = structlog.get_logger(__name__)
@@ -33,8 +37,9 @@ async def serve(settings: IssuerSettings) -> None:
     """Serve until a signal to stop. PostgreSQL and the signing key may come later, and go meanwhile.
 
     Raises:
-        OperationError: the addresses or the keys folder cannot be used.
+        OperationError: the addresses or the keys folder cannot be used, or memory is too little.
     """
+    check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     metrics = Metrics()
     keyring = LiveKeyring(settings.keys_dir, metrics)
@@ -67,10 +72,18 @@ def _public_app(
     database: Database,
     admission: Admission,
 ) -> ASGIApp:
+    throttle = Throttle(
+        Throttles(database),
+        _throttle_secret(keyring),
+        limits(settings.failures_per_address, settings.requests_per_address),
+        metrics,
+        _now,
+    )
     accounts = Accounts(
         Users(database),
-        Passwords(admission, metrics),
+        Passwords(admission, metrics, ARGON2_COSTS[settings.argon2]),
         PasswordPolicy(settings.password_min_length),
+        throttle,
         metrics,
         _now,
         uuid4,
@@ -84,7 +97,19 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    return build_app([*AccountRoutes(accounts, tokens).routes(), *DocumentRoutes(keyring).routes()], metrics)
+    routes = [*AccountRoutes(accounts, tokens).routes(), *DocumentRoutes(keyring).routes()]
+    return build_app(routes, metrics, settings.trusted_hops)
+
+
+def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
+    """Of the ring; of this process alone while there is none, when nobody can log in either."""
+    own = os.urandom(32)
+
+    def secret() -> bytes:
+        secrets = keyring.ring.mac_secrets
+        return secrets[0].value if secrets else own
+
+    return secret
 
 
 def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:

@@ -1,7 +1,7 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator
@@ -61,6 +61,21 @@ class IssuerSettings(Settings):
     password_min_length: int = Field(default=15, ge=8, le=64, description="shortest password, in code points")
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
+    )
+    argon2: Literal["46m", "19m", "12m", "9m", "7m"] = Field(
+        default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
+    )
+    trusted_hops: int = Field(
+        default=0, ge=0, le=10, description="proxies in front whose X-Forwarded-For says who the client is"
+    )
+    failures_per_address: int = Field(
+        default=100, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
+    )
+    requests_per_address: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="registrations in 10 minutes from one client address; so for each kind of password request",
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 

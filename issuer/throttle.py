@@ -101,7 +101,9 @@ class Attempt:
 class ThrottleStore(Protocol):
     """What the throttle asks of `store/`. Each method is one statement."""
 
-    async def standing(self, keys: Sequence[bytes], claim: Claim, now: datetime) -> tuple[bool, Mapping[bytes, Count]]:
+    async def standing(
+        self, keys: Sequence[bytes], claim: Claim, now: datetime
+    ) -> tuple[bool, Mapping[bytes, Count]]:
         """Whether the claim is of somebody known, and the counts that are not forgotten."""
 
     async def count(self, tallies: Sequence[Tally], now: datetime) -> Mapping[bytes, Count]:
@@ -172,7 +174,7 @@ class Throttle:
             UnavailableError: not now.
         """
         now = self._now()
-        key = self._key(action, _client(origin))
+        key = self._key(action, client_of(origin))
         counts = await self._store.count([Tally(key, now + self._limits.window, slides=False)], now)
         if counts[key].failures > self._limits.requests:
             raise self._refusal(action, counts[key].expires_at - now)
@@ -217,8 +219,9 @@ class Throttle:
         return counts[attempt.keys[Scope.ACCOUNT]].failures >= MAX_FAILURES
 
     async def count_success(self, attempt: Attempt) -> None:
-        """Forget the failures of the account and of the pair. Not of the address: the attacker's own account
-        would buy them new guesses (allauth 65.14.2).
+        """Forget the failures of the account and of the pair.
+
+        Not of the address: the attacker's own account would buy them new guesses (allauth 65.14.2).
 
         Raises:
             UnavailableError: not now.
@@ -237,7 +240,7 @@ class Throttle:
 
     def _keys(self, email_key: str, origin: Origin, known_session: UUID | None) -> dict[Scope, bytes]:
         """A shown session stands for the client in its pair: nobody at the same address can block it."""
-        client = _client(origin)
+        client = client_of(origin)
         mate = client if known_session is None else f"session {known_session}"
         return {
             Scope.ACCOUNT: self._key(Scope.ACCOUNT, email_key),
@@ -269,7 +272,7 @@ def delay(failures: int, free: int) -> timedelta:
     return timedelta(seconds=min(doubled, _LONGEST_DELAY_SECONDS))
 
 
-def _client(origin: Origin) -> str:
+def client_of(origin: Origin) -> str:
     """All who come without an address are one client: a limit is never skipped."""
     return "" if origin.address is None else network_of(origin.address)[0]
 

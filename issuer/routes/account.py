@@ -1,7 +1,8 @@
 """`POST /register`, `POST /login`, `GET /me`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,15 +12,29 @@ from issuer.accounts import Account, Accounts
 from issuer.bodies import LoginBody, RegistrationBody, read_body
 from issuer.errors import InvalidTokenError
 from issuer.routes.bearer import bearer_token
+from issuer.routes.origin import origin_of
 from issuer.tokens import AccessTokens, Grant
 
 
-class AccountRoutes:
-    """The account endpoints, over the use cases they speak for."""
+def _nobody(_: str) -> None:
+    return None
 
-    def __init__(self, accounts: Accounts, tokens: AccessTokens) -> None:
+
+class AccountRoutes:
+    """The account endpoints, over the use cases they speak for.
+
+    Args:
+        accounts: who registers and logs in.
+        tokens: what a login is answered with.
+        known_session: the session of a refresh token, if its MAC is ours.
+    """
+
+    def __init__(
+        self, accounts: Accounts, tokens: AccessTokens, known_session: Callable[[str], UUID | None] = _nobody
+    ) -> None:
         self._accounts = accounts
         self._tokens = tokens
+        self._known_session = known_session
 
     def routes(self) -> list[Route]:
         """For the application."""
@@ -32,14 +47,16 @@ class AccountRoutes:
     async def register(self, request: Request) -> Response:
         """201 and the new account."""
         body = await read_body(request, RegistrationBody)
-        account = await self._accounts.register(body.email, body.password)
+        account = await self._accounts.register(body.email, body.password, origin_of(request))
         return JSONResponse(_account_document(account), 201)
 
     async def login(self, request: Request) -> Response:
         """200 and an access token, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
-        subject = await self._accounts.authenticate(body.email, body.password)
-        issued = await self._tokens.mint(Grant(subject, session_id=uuid4(), auth_time=datetime.now(UTC)))
+        account = await self._accounts.authenticate(
+            body.email, body.password, origin_of(request), self._known_session(body.refresh_token)
+        )
+        issued = await self._tokens.mint(Grant(account.id, session_id=uuid4(), auth_time=datetime.now(UTC)))
         return JSONResponse(
             {
                 "access_token": issued.token,

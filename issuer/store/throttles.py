@@ -18,7 +18,9 @@ class Throttles:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def standing(self, keys: Sequence[bytes], claim: Claim, now: datetime) -> tuple[bool, Mapping[bytes, Count]]:
+    async def standing(
+        self, keys: Sequence[bytes], claim: Claim, now: datetime
+    ) -> tuple[bool, Mapping[bytes, Count]]:
         """Whether the claim is of somebody known, and the counts that are not forgotten."""
         first, last = claim.network or (None, None)
         async with self._database.connection() as connection:

@@ -1,10 +1,12 @@
 """Accounts in PostgreSQL: rows in, frozen values out."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from issuer.accounts import Account, Credentials
+from issuer.audit import Origin
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
 
@@ -41,3 +43,8 @@ class Users:
         """Compare and swap."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["replace-password-hash"], account_id, old, new)
+
+    async def disable_password(self, email_key: str, now: datetime, origin: Origin) -> None:
+        """Let the account's password open nothing more."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["disable-password"], email_key, now, origin.address, origin.request_id)

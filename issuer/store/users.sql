@@ -8,7 +8,7 @@ ON CONFLICT (email_key) DO NOTHING
 RETURNING id;
 
 -- name: find-credentials
-SELECT id, password_hash, disabled_at, security_version
+SELECT id, password_hash, disabled_at, password_disabled_at, security_version
 FROM users
 WHERE email_key = $1;
 
@@ -22,3 +22,17 @@ WHERE id = $1 AND disabled_at IS NULL;
 UPDATE users
 SET password_hash = $3
 WHERE id = $1 AND password_hash = $2;
+
+-- name: disable-password
+-- $1 key, $2 now, $3 address, $4 request id.
+-- Nobody is the actor: whoever guessed has not proved to be the owner. The version stops logins that are on
+-- their way, so that a guess beyond the last one opens nothing, however many ran at once. A new password sets
+-- password_disabled_at to null.
+WITH disabled AS (
+  UPDATE users
+  SET password_disabled_at = $2, security_version = security_version + 1
+  WHERE email_key = $1 AND password_disabled_at IS NULL
+  RETURNING id
+)
+INSERT INTO audit_events (kind, user_id, address, request_id)
+SELECT 'password_disabled', id, $3, $4 FROM disabled;

@@ -23,6 +23,16 @@ def get(path: str, headers: dict[str, str] | None = None) -> Ask:
     return lambda url: httpx.get(url + path, headers=headers, timeout=30)
 
 
+def often(path: str, body: dict[str, str]) -> Ask:
+    """Asked again and again, until something else is answered."""
+
+    def ask(url: str) -> httpx.Response:
+        answers = (httpx.post(url + path, json=body, timeout=30) for _ in range(20))
+        return next(answer for answer in answers if answer.status_code not in {201, 401, 409})
+
+    return ask
+
+
 def me(url: str) -> httpx.Response:
     token = httpx.post(f"{url}/login", json=CREDENTIALS).json()["access_token"]
     return httpx.get(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
@@ -52,6 +62,10 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/.well-known/jwks.json", "get", "304"): get("/.well-known/jwks.json", {"If-None-Match": "*"}),
     ("/openapi.json", "get", "200"): get("/openapi.json"),
     ("/openapi.json", "get", "304"): get("/openapi.json", {"If-None-Match": "*"}),
+}
+THROTTLED: dict[tuple[str, str, str], Ask] = {
+    ("/register", "post", "429"): often("/register", CREDENTIALS),
+    ("/login", "post", "429"): often("/login", CREDENTIALS | {"password": "wrong"}),
 }
 AWAY: dict[tuple[str, str, str], Ask] = {
     ("/register", "post", "503"): post("/register", json=CREDENTIALS),
@@ -99,12 +113,18 @@ def test_every_documented_answer_is_asked_for(document: dict[str, Any]) -> None:
         for method, operation in item.items()
         for status in operation["responses"]
     }
-    assert documented == set(SERVED) | set(AWAY) | ELSEWHERE
+    assert documented == set(SERVED) | set(THROTTLED) | set(AWAY) | ELSEWHERE
 
 
 def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[str, Any]) -> None:
     for (path, method, status), ask in SERVED.items():
         check(document, path, method, status, ask(issuer.url))
+
+
+def test_every_documented_throttle_is_told(document: dict[str, Any], database_url: str) -> None:
+    with running_issuer(database_url, FAILURES_PER_ADDRESS="1", REQUESTS_PER_ADDRESS="1") as issuer:
+        for (path, method, status), ask in THROTTLED.items():
+            check(document, path, method, status, ask(issuer.url))
 
 
 def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
