@@ -64,7 +64,8 @@ _LEAST_STORED: Final = Parameters(
 """Less is no argon2 (RFC 9106 §3.1), or no hash: it would be refused at once, and tell by it."""
 
 _ARGON2: Final = re.compile(
-    r"\$argon2(?:id|i|d)(?:\$v=\d{1,2})?\$m=\d{1,7},t=\d{1,3},p=\d{1,3}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+"
+    r"\$argon2(?:id|i|d)(?:\$v=\d{1,2})?\$m=\d{1,7},t=\d{1,3},p=\d{1,3}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+",
+    re.ASCII,
 )
 
 _log = structlog.get_logger(__name__)

@@ -7,6 +7,29 @@ VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (email_key) DO NOTHING
 RETURNING id;
 
+-- name: import-accounts
+-- $1 ids, $2 addresses, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor.
+-- In the order of the keys, so that two imports at once never wait for each other; the sort of the events makes
+-- every row precede the first lock of a chain.
+WITH imported AS (
+  INSERT INTO users (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles)
+  SELECT id, email, email_key, password_hash, created_at, email_verified_at, scope,
+         ARRAY(SELECT jsonb_array_elements_text(roles))
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[],
+              $8::jsonb[])
+    AS given (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles)
+  ORDER BY email_key
+  ON CONFLICT (email_key) DO NOTHING
+  RETURNING id, email_key
+), events AS (
+  INSERT INTO audit_events (kind, user_id, actor)
+  SELECT 'account_imported', id, $9 FROM imported ORDER BY id
+)
+SELECT email_key FROM imported;
+
+-- name: find-taken
+SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
+
 -- name: find-credentials
 SELECT id, password_hash, disabled_at, password_disabled_at, security_version
 FROM users
