@@ -12,7 +12,7 @@ import bcrypt  # noqa: TID251 - makes the hashes of the other system
 import pytest
 from argon2 import PasswordHasher, Type  # noqa: TID251 - likewise
 
-from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
+from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
 from tests.support.openapi import ROOT
 from tests.support.postgres import execute
 
@@ -73,7 +73,7 @@ def stored(url: str, email: str) -> str:
 
 @pytest.fixture(scope="module")
 def imported(issuer: IssuerProcess) -> IssuerProcess:
-    hashes = FOREIGN | ARGON2
+    hashes = FOREIGN | ARGON2 | {"disabled": FOREIGN["bcrypt"]}
     done = run(issuer.database_url, lines(*(account(f"{n}@example.com", password_hash=h) for n, h in hashes.items())))
     assert (done.returncode, done.stdout) == (0, f"{len(hashes)}  imported  0  0\n")
     return issuer
@@ -166,11 +166,9 @@ def test_a_file_or_a_database_that_is_away_is_one_clear_line(database_url: str, 
     assert (away.returncode, away.stderr.splitlines()[-1][:27]) == (1, "PostgreSQL cannot be used: ")
 
 
-def test_a_disabled_account_keeps_its_foreign_hash(database_url: str) -> None:
-    run(database_url, lines(account("ann@example.com")))
-    execute(database_url, "UPDATE users SET disabled_at = now()")
-    with running_issuer(database_url) as issuer:
-        before = issuer.metric(COMPUTED)
-        assert issuer.login("ann@example.com").status_code == 401
-        assert issuer.metric(COMPUTED) - before == 1
-    assert stored(database_url, "ann@example.com") == FOREIGN["bcrypt"]
+def test_a_disabled_account_keeps_its_foreign_hash(imported: IssuerProcess) -> None:
+    execute(imported.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = 'disabled@example.com'")
+    before = imported.metric(COMPUTED)
+    assert imported.login("disabled@example.com").status_code == 401
+    assert imported.metric(COMPUTED) - before == 1
+    assert stored(imported.database_url, "disabled@example.com") == FOREIGN["bcrypt"]
