@@ -51,6 +51,8 @@ class Credentials:
     disabled_at: datetime | None
     password_disabled_at: datetime | None
     security_version: int
+    scope: str
+    roles: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"Credentials(id={self.id})"
@@ -65,8 +67,8 @@ class AccountStore(Protocol):
     async def find_credentials(self, email_key: str) -> Credentials | None:
         """The credentials of the account with this key."""
 
-    async def find_account(self, account_id: UUID) -> Account | None:
-        """The account, unless it is disabled."""
+    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
+        """The account, unless it is disabled or this session of it is not live."""
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap: nothing happens if the hash is no longer `old`."""
@@ -146,13 +148,13 @@ class Accounts:
         _log.info("login accepted", account=str(found.id))
         return found
 
-    async def find(self, account_id: UUID) -> Account | None:
-        """The account, unless it is gone or disabled.
+    async def find(self, account_id: UUID, session_id: UUID) -> Account | None:
+        """The account, unless it is gone or disabled or this session of it has ended.
 
         Raises:
             UnavailableError: not now.
         """
-        return await self._store.find_account(account_id)
+        return await self._store.find_account(account_id, session_id, self._now())
 
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []

@@ -14,6 +14,13 @@
     │   ├── TooManyAttemptsError
     │   ├── MissingTokenError
     │   └── InvalidTokenError
+    ├── OAuthError                   a no in the words of RFC 6749 §5.2: `oauth_errors.py` answers it
+    │   ├── InvalidTokenRequestError
+    │   ├── InvalidClientError
+    │   ├── InvalidGrantError
+    │   ├── UnauthorizedClientError
+    │   ├── UnsupportedGrantTypeError
+    │   └── InvalidScopeError
     ├── UnavailableError             not now: the client may try again
     │   ├── StoreUnavailableError
     │   ├── NoSigningKeyError
@@ -114,6 +121,34 @@ class MissingTokenError(RefusedError):
 
 class InvalidTokenError(RefusedError):
     """The bearer token is not one of ours, not an access token, or no longer good."""
+
+
+class OAuthError(IssuerError):
+    """The answer of an OAuth endpoint is no (RFC 6749 §5.2)."""
+
+
+class InvalidTokenRequestError(OAuthError):
+    """The form cannot be read, lacks a parameter or has one twice: `invalid_request`."""
+
+
+class InvalidClientError(OAuthError):
+    """The client did not authenticate: `invalid_client`."""
+
+
+class InvalidGrantError(OAuthError):
+    """The refresh token is not good, for whatever reason: `invalid_grant`."""
+
+
+class UnauthorizedClientError(OAuthError):
+    """This client may not use this grant: `unauthorized_client`."""
+
+
+class UnsupportedGrantTypeError(OAuthError):
+    """A grant that is not served: `unsupported_grant_type`."""
+
+
+class InvalidScopeError(OAuthError):
+    """A scope that this client may not have: `invalid_scope`."""
 
 
 class UnavailableError(IssuerError):

@@ -1,6 +1,6 @@
 """What the issuer counts for Prometheus. Labels come from closed sets, never from what a client wrote."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -28,6 +28,30 @@ class Metrics:
         )
         self.registrations = Counter("gatepass_issuer_registrations", "Accounts created.", registry=self.registry)
         self.logins = Counter("gatepass_issuer_logins", "Logins judged.", ("outcome",), registry=self.registry)
+        self.refreshes = Counter(
+            "gatepass_issuer_refreshes", "Refresh tokens judged.", ("outcome",), registry=self.registry
+        )
+        self.sessions_begun = Counter("gatepass_issuer_sessions_begun", "Sessions begun.", registry=self.registry)
+        self.sessions_ended = Counter(
+            "gatepass_issuer_sessions_ended",
+            "Sessions ended before their time.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.status_list_build_seconds = Histogram(
+            "gatepass_issuer_status_list_build_seconds",
+            "Time to pack, compress and sign a status list.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.status_list_bytes = Gauge(
+            "gatepass_issuer_status_list_bytes", "All status lists as they are sent.", registry=self.registry
+        )
+        self.status_lists_read_at = Gauge(
+            "gatepass_issuer_status_lists_read_timestamp_seconds",
+            "When revocations were last read for the status lists.",
+            registry=self.registry,
+        )
         self.argon2_computations = Counter(
             "gatepass_issuer_argon2_computations", "Password hashes computed.", registry=self.registry
         )

@@ -4,8 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import structlog
@@ -20,11 +19,20 @@ from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import ARGON2_COSTS, Passwords
+from issuer.published_lists import PublishedLists
+from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.sessions import SessionRoutes
+from issuer.routes.status_lists import StatusListRoutes
+from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
+from issuer.status_lists import StatusLists
 from issuer.store.database import Database
 from issuer.store.schema import is_migrated, revisions
+from issuer.store.sessions import SessionRows
+from issuer.store.status_lists import StatusListRows
 from issuer.store.throttles import Throttles
 from issuer.store.users import Users
 from issuer.throttle import Throttle, limits
@@ -51,15 +59,16 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
-    watch = asyncio.create_task(keyring.watch())
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
+    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
     try:
-        public = _public_app(settings, metrics, keyring, database, admission)
+        public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         admission.close()
         await database.close()
     _log.info("stopped")
@@ -71,6 +80,7 @@ def _public_app(
     keyring: LiveKeyring,
     database: Database,
     admission: Admission,
+    published: PublishedLists,
 ) -> ASGIApp:
     throttle = Throttle(
         Throttles(database),
@@ -97,7 +107,24 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    routes = [*AccountRoutes(accounts, tokens).routes(), *DocumentRoutes(keyring).routes()]
+    refresh_tokens = RefreshTokens(lambda: keyring.ring.mac_secrets)
+    sessions = Sessions(
+        SessionRows(database),
+        tokens,
+        refresh_tokens,
+        StatusLists(StatusListRows(database), settings.url, published.wake),
+        metrics,
+        Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
+        _now,
+        uuid4,
+    )
+    routes = [
+        *AccountRoutes(accounts, sessions, tokens, refresh_tokens).routes(),
+        *SessionRoutes(sessions, tokens).routes(),
+        *OAuthRoutes(sessions).routes(),
+        *StatusListRoutes(published).routes(),
+        *DocumentRoutes(keyring).routes(),
+    ]
     return build_app(routes, metrics, settings.trusted_hops)
 
 

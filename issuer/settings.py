@@ -1,10 +1,10 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
@@ -34,6 +34,9 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
 """Every token carries it, and a token's size is promised: hence `max_length` on each."""
 
+MAX_NAMES: Final = 103
+"""URL twice and audience: of the 123 characters that `issuer.tokens` counts, 20 stay for scope and roles."""
+
 
 class IssuerSettings(Settings):
     """Read once at start; field `x` is the variable `ISSUER_X`."""
@@ -46,10 +49,10 @@ class IssuerSettings(Settings):
     admin_port: Port = Field(default=9000, description="port of health, readiness and metrics")
     url: Annotated[ClaimText, AfterValidator(_issuer_identifier)] = Field(
         default="http://127.0.0.1:8000",
-        max_length=100,
+        max_length=48,
         description="the `iss` claim: how this issuer is called in tokens",
     )
-    audience: ClaimText = Field(default="gatepass", max_length=60, description="the `aud` claim")
+    audience: ClaimText = Field(default="gatepass", max_length=40, description="the `aud` claim")
     database_url: SecretStr = Field(
         default=SecretStr(""), description="postgresql:// URL; `serve` and `migrate` need it"
     )
@@ -57,6 +60,18 @@ class IssuerSettings(Settings):
     keys_dir: Path = Field(default=Path("keys"), description="folder with private/ and public/")
     access_token_seconds: int = Field(
         default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="longest life of an access token"
+    )
+    session_idle_seconds: int = Field(
+        default=14 * 86_400,
+        ge=MAX_LIFETIME_SECONDS,
+        le=90 * 86_400,
+        description="a session ends when it was not refreshed for so long",
+    )
+    session_seconds: int = Field(
+        default=30 * 86_400,
+        ge=MAX_LIFETIME_SECONDS,
+        le=90 * 86_400,
+        description="a session ends at this age, however it is used",
     )
     password_min_length: int = Field(default=15, ge=8, le=64, description="shortest password, in code points")
     hash_wait_seconds: float = Field(
@@ -85,6 +100,15 @@ class IssuerSettings(Settings):
         if url.get_secret_value() and not _is_postgresql(url.get_secret_value()):
             raise ValueError("must be a postgresql:// URL")
         return url
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if 2 * len(self.url) + len(self.audience) > MAX_NAMES:
+            raise ValueError(
+                f"ISSUER_URL, ISSUER_AUDIENCE: twice the length of the URL and that of the audience must not exceed"
+                f" {MAX_NAMES} together, or tokens would be too long"
+            )
+        return self
 
     def require_database(self) -> str:
         """The database URL, for the commands that cannot do without.

@@ -1,8 +1,6 @@
 """`POST /register`, `POST /login`, `GET /me`."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from datetime import UTC
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,30 +9,24 @@ from starlette.routing import Route
 from issuer.accounts import Account, Accounts
 from issuer.bodies import LoginBody, RegistrationBody, read_body
 from issuer.errors import InvalidTokenError
-from issuer.routes.bearer import bearer_token
+from issuer.refresh_tokens import RefreshTokens
+from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
-from issuer.tokens import AccessTokens, Grant
-
-
-def _nobody(_: str) -> None:
-    return None
+from issuer.routes.token_document import token_document
+from issuer.sessions import Sessions
+from issuer.tokens import AccessTokens
 
 
 class AccountRoutes:
-    """The account endpoints, over the use cases they speak for.
-
-    Args:
-        accounts: who registers and logs in.
-        tokens: what a login is answered with.
-        known_session: the session of a refresh token, if its MAC is ours.
-    """
+    """The account endpoints, over the use cases they speak for."""
 
     def __init__(
-        self, accounts: Accounts, tokens: AccessTokens, known_session: Callable[[str], UUID | None] = _nobody
+        self, accounts: Accounts, sessions: Sessions, tokens: AccessTokens, refresh_tokens: RefreshTokens
     ) -> None:
         self._accounts = accounts
+        self._sessions = sessions
         self._tokens = tokens
-        self._known_session = known_session
+        self._refresh_tokens = refresh_tokens
 
     def routes(self) -> list[Route]:
         """For the application."""
@@ -51,24 +43,19 @@ class AccountRoutes:
         return JSONResponse(_account_document(account), 201)
 
     async def login(self, request: Request) -> Response:
-        """200 and an access token, in the shape of RFC 6749 §5.1."""
+        """200 and the tokens of a new session, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
+        shown = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
         account = await self._accounts.authenticate(
-            body.email, body.password, origin_of(request), self._known_session(body.refresh_token)
+            body.email, body.password, origin_of(request), shown.session_id if shown else None
         )
-        issued = await self._tokens.mint(Grant(account.id, session_id=uuid4(), auth_time=datetime.now(UTC)))
-        return JSONResponse(
-            {
-                "access_token": issued.token,
-                "token_type": "Bearer",
-                "expires_in": issued.expires_in,
-                "scope": issued.scope,
-            }
-        )
+        issued = await self._sessions.begin(account, origin_of(request))
+        return JSONResponse(token_document(issued))
 
     async def me(self, request: Request) -> Response:
-        """200 and the bearer's account; a token outlives neither its account nor a disabling of it."""
-        account = await self._accounts.find(await self._tokens.read(bearer_token(request)))
+        """200 and the bearer's account; a token outlives neither its session nor its account."""
+        owner = await owner_of(request, self._tokens)
+        account = await self._accounts.find(owner.user_id, owner.session_id)
         if account is None:
             raise InvalidTokenError
         return JSONResponse(_account_document(account))

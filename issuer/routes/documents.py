@@ -1,6 +1,5 @@
 """`GET /.well-known/jwks.json`, `GET /openapi.json`: public documents, cached by whoever asks for them."""
 
-import hashlib
 from importlib.resources import files
 from typing import Final
 
@@ -10,6 +9,7 @@ from starlette.routing import Route
 
 from issuer.errors import NoSigningKeyError
 from issuer.live_keyring import LiveKeyring
+from issuer.routes.cached import cached
 
 JWKS_MAX_AGE_SECONDS: Final = 300
 """How long a verifier may go without asking; the earliest promotion of a new key counts from it."""
@@ -36,18 +36,8 @@ class DocumentRoutes:
         if not self._keyring.ring.keys:
             # An empty set would be cached as the truth; this is asked for again.
             raise NoSigningKeyError
-        return _cached(request, self._keyring.ring.jwks, "application/jwk-set+json", JWKS_MAX_AGE_SECONDS)
+        return cached(request, self._keyring.ring.jwks, "application/jwk-set+json", JWKS_MAX_AGE_SECONDS)
 
     async def openapi(self, request: Request) -> Response:
         """200 and the contract of this API."""
-        return _cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)
-
-
-def _cached(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
-    """200, or 304 where the asker has it already (RFC 9110 §13.1.2)."""
-    etag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
-    fields = {"ETag": etag, "Cache-Control": f"public, max-age={max_age}"}
-    known = ",".join(request.headers.getlist("if-none-match"))
-    if known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
-        return Response(status_code=304, headers=fields)
-    return Response(document, headers=fields, media_type=media_type)
+        return cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)

@@ -34,12 +34,12 @@ class Users:
         """The credentials of the account with this key."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-credentials"], email_key)
-        return None if row is None else Credentials(**row)
+        return None if row is None else Credentials(**dict(row) | {"roles": tuple(row["roles"])})
 
-    async def find_account(self, account_id: UUID) -> Account | None:
-        """The account, unless it is disabled."""
+    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
+        """The account, unless it is disabled or this session of it is not live."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-account"], account_id)
+            row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:

@@ -31,14 +31,14 @@ SELECT email_key FROM imported;
 SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 
 -- name: find-credentials
-SELECT id, password_hash, disabled_at, password_disabled_at, security_version
+SELECT id, password_hash, disabled_at, password_disabled_at, security_version, scope, roles
 FROM users
 WHERE email_key = $1;
 
 -- name: find-account
-SELECT id, email, created_at
-FROM users
-WHERE id = $1 AND disabled_at IS NULL;
+SELECT u.id, u.email, u.created_at
+FROM users u JOIN sessions s ON s.user_id = u.id
+WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3;
 
 -- name: replace-password-hash
 -- Compare and swap: a password changed meanwhile must not be undone by the rehash of the old one.
