@@ -20,10 +20,9 @@ COMPUTED = "gatepass_issuer_argon2_computations_total"
 @pytest.fixture(scope="module")
 def issuers(postgres: Postgres) -> Iterator[tuple[IssuerProcess, IssuerProcess]]:
     """Two, over one database and one keys folder, each behind one proxy."""
-    settings = {"TRUSTED_HOPS": "1", "HASH_WAIT_SECONDS": "30"}
     with (
-        running_issuer(postgres.migrated_database(), **settings) as one,
-        running_issuer(one.database_url, one.keys_dir, **settings) as other,
+        running_issuer(postgres.migrated_database(), TRUSTED_HOPS="1", HASH_WAIT_SECONDS="30") as one,
+        running_issuer(one.database_url, one.keys_dir, TRUSTED_HOPS="1", HASH_WAIT_SECONDS="30") as other,
     ):
         yield one, other
 
