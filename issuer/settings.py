@@ -109,6 +109,21 @@ class IssuerSettings(Settings):
     mail_link: str = Field(
         default="", max_length=500, description="where links in mail begin, such as https://app.example/auth"
     )
+    argon2: Literal["46m", "19m", "12m", "9m", "7m"] = Field(
+        default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
+    )
+    trusted_hops: int = Field(
+        default=0, ge=0, le=10, description="proxies in front whose X-Forwarded-For says who the client is"
+    )
+    failures_per_address: int = Field(
+        default=100, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
+    )
+    requests_per_address: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="registrations in 10 minutes from one client address; so for each kind of password request",
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 
     @field_validator("database_url")

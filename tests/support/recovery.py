@@ -26,7 +26,9 @@ from issuer.recovery import Recovery
 from issuer.store.database import Database
 from issuer.store.outbox import OutboxRows
 from issuer.store.recovery import RecoveryRows
+from issuer.store.throttles import Throttles
 from issuer.store.users import Users
+from issuer.throttle import Throttle, limits
 
 SELF = Origin("self", "192.0.2.1", "a browser", "request-1")
 PASSWORD = "a long and lonely walk"
@@ -77,7 +79,6 @@ class House:
     recovery: Recovery
     outbox: Outbox
     sent: Collector
-    forgiven: list[str]
     ended: list[tuple[EndReason, int]]
 
     def tell_ended(self, reason: EndReason, count: int) -> None:
@@ -106,16 +107,14 @@ def token_in(message: EmailMessage) -> str:
 async def house(url: str, sender: Sender | None = None, *, verified_only: bool = False) -> AsyncIterator[House]:
     """An issuer without its HTTP, on the database at `url`."""
     clock, metrics, sent = Clock(), Metrics(), Collector()
-    forgiven: list[str] = []
-
-    async def forgive(email_key: str) -> None:
-        forgiven.append(email_key)
-
     database = Database(url, 10)
     admission = Admission(2, 30.0, started=lambda _: None, refused=lambda: None)
     await database.open()
     passwords, policy = Passwords(admission, metrics, CHEAP), PasswordPolicy(15)
-    accounts = Accounts(Users(database), passwords, policy, metrics, clock, uuid4, verified_only=verified_only)
+    throttle = Throttle(Throttles(database), lambda: b"secret" * 6, limits(100, 100), metrics, clock)
+    accounts = Accounts(
+        Users(database), passwords, policy, throttle, metrics, clock, uuid4, verified_only=verified_only
+    )
     outbox = Outbox(
         OutboxRows(database),
         sender or sent,
@@ -126,9 +125,9 @@ async def house(url: str, sender: Sender | None = None, *, verified_only: bool =
         os.urandom,
         lambda: 0.0,
     )
-    built: Any = House(clock, metrics, accounts, None, outbox, sent, forgiven, [])  # type: ignore[arg-type] # next line
+    built: Any = House(clock, metrics, accounts, None, outbox, sent, [])  # type: ignore[arg-type] # next line
     built.recovery = Recovery(
-        RecoveryRows(database), accounts, built, passwords, policy, forgive, clock, sends_mail=True
+        RecoveryRows(database), accounts, built, passwords, policy, throttle, clock, sends_mail=True
     )
     try:
         yield built

@@ -1,6 +1,7 @@
 """Every path, method and status of the contract is really served, in the documented shape."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from tests.support.openapi import contract
 from tests.support.processes import free_port
 
 CREDENTIALS = {"email": "ann@example.com", "password": PASSWORD}
+OTHER = {"email": "bob@example.com", "password": PASSWORD}
 ADDRESS = {"email": "ann@example.com"}
 NEW = "another long and lonely walk"
 RESET, VERIFICATION = "gpw_" + "a" * 43, "gpv_" + "a" * 43
@@ -29,6 +31,35 @@ def get(path: str, headers: dict[str, str] | None = None) -> Ask:
 
 def delete(path: str) -> Ask:
     return lambda url: httpx.delete(url + path, timeout=30)
+
+
+def often(path: str, body: dict[str, str]) -> Ask:
+    """Asked again and again, until something else is answered."""
+
+    def ask(url: str) -> httpx.Response:
+        answers = (httpx.post(url + path, json=body, timeout=30) for _ in range(20))
+        return next(answer for answer in answers if answer.status_code not in {201, 202, 400, 401, 409})
+
+    return ask
+
+
+@cache
+def bearer_of_another(url: str) -> dict[str, str]:
+    """Of one session, since whoever has failed too often can't log in to begin a second one."""
+    httpx.post(f"{url}/register", json=OTHER, timeout=30)
+    token = httpx.post(f"{url}/login", json=OTHER, timeout=30).json()["access_token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def often_as_owner(method: str, path: str, body: dict[str, str]) -> Ask:
+    """The same with the token of that session."""
+
+    def ask(url: str) -> httpx.Response:
+        bearer = bearer_of_another(url)
+        answers = (httpx.request(method, url + path, json=body, headers=bearer, timeout=30) for _ in range(20))
+        return next(answer for answer in answers if answer.status_code != 401)
+
+    return ask
 
 
 def me(url: str) -> httpx.Response:
@@ -128,6 +159,17 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/openapi.json", "get", "200"): get("/openapi.json"),
     ("/openapi.json", "get", "304"): get("/openapi.json", {"If-None-Match": "*"}),
 }
+THROTTLED: dict[tuple[str, str, str], Ask] = {
+    ("/password", "post", "429"): often_as_owner(
+        "POST", "/password", {"current_password": "wrong", "new_password": NEW}
+    ),
+    ("/me", "delete", "429"): often_as_owner("DELETE", "/me", {"password": "wrong"}),
+    ("/register", "post", "429"): often("/register", CREDENTIALS),
+    ("/login", "post", "429"): often("/login", CREDENTIALS | {"password": "wrong"}),
+    ("/password/forgot", "post", "429"): often("/password/forgot", ADDRESS),
+    ("/email/verify/resend", "post", "429"): often("/email/verify/resend", ADDRESS),
+    ("/password/reset", "post", "429"): often("/password/reset", {"token": RESET, "password": NEW}),
+}
 AWAY: dict[tuple[str, str, str], Ask] = {
     ("/register", "post", "503"): post("/register", json=CREDENTIALS),
     ("/login", "post", "503"): post("/login", json=CREDENTIALS),
@@ -196,12 +238,18 @@ def test_every_documented_answer_is_asked_for(document: dict[str, Any]) -> None:
         for method, operation in item.items()
         for status in operation["responses"]
     }
-    assert documented == set(SERVED) | set(AWAY) | ELSEWHERE
+    assert documented == set(SERVED) | set(THROTTLED) | set(AWAY) | ELSEWHERE
 
 
 def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[str, Any]) -> None:
     for (path, method, status), ask in SERVED.items():
         check(document, path, method, status, ask(issuer.url))
+
+
+def test_every_documented_throttle_is_told(document: dict[str, Any], database_url: str) -> None:
+    with running_issuer(database_url, REQUESTS_PER_ADDRESS="1") as issuer:
+        for (path, method, status), ask in THROTTLED.items():
+            check(document, path, method, status, ask(issuer.url))
 
 
 def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
