@@ -76,7 +76,6 @@ def test_a_passphrase_is_changed_by_files_alone(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     for file in (old, new):
         file.write_text(f"the {file.name} passphrase, quite long\n")
-        file.chmod(0o600)
     _keys(tmp_path / "keys", "generate", KEYS_PASSPHRASE_FILE=str(old))
     wrapped = _keys(tmp_path / "keys", "rewrap", "--old-passphrase-file", str(old), KEYS_PASSPHRASE_FILE=str(new))
     assert [step["done"] for step in wrapped] == ["rewrapped", "rewrapped"]
