@@ -13,7 +13,6 @@ from issuer.key_folder import KeyFolder
 from issuer.key_lifecycle import Schedule, Step
 from issuer.keyring import load_keyring
 from issuer.mac_secrets import SecretEntry
-from issuer.private_files import read_private
 from issuer.ring import KeyState, RingKey, key_in_state
 from issuer.settings import IssuerSettings
 
@@ -88,8 +87,8 @@ def _old_passphrase(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return read_private(path).strip()
-    except FileNotFoundError as error:
+        return path.read_bytes().strip()
+    except OSError as error:
         raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
 
 
