@@ -1,52 +1,33 @@
 """`python -m issuer clients …`: what an operator types about machines."""
 
-import io
 import json
-import os
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from issuer.__main__ import main
 from tests.integration.issuer.test_machines import assert_invalid_client
+from tests.support.command_shell import CommandShell, command_shell
 from tests.support.issuer_process import IssuerProcess, issuer_command
 from tests.support.machines import Machine, public_jwk
 from tests.support.postgres import execute
 
 
-@dataclass(frozen=True)
-class Done:
-    """A command that has run."""
-
-    returncode: int
-    stdout: str
-    stderr: str
+@pytest.fixture(scope="module")
+def shell(issuer: IssuerProcess) -> Iterator[CommandShell]:
+    with command_shell(DATABASE_URL=issuer.database_url, URL=issuer.url) as process:
+        yield process
 
 
-def run(issuer: IssuerProcess, *arguments: str) -> Done:
-    """The command in this process: a process for each takes a second, and says the same."""
-    environment = {"ISSUER_DATABASE_URL": issuer.database_url, "ISSUER_URL": issuer.url}
-    out, err = io.StringIO(), io.StringIO()
-    with mock.patch.dict(os.environ, environment), redirect_stdout(out), redirect_stderr(err):
-        try:
-            status = main(["clients", *arguments])
-        except SystemExit as end:
-            status = int(end.code or 0)
-    return Done(status, out.getvalue(), err.getvalue())
-
-
-def documents(issuer: IssuerProcess, *arguments: str) -> list[dict[str, Any]]:
-    done = run(issuer, *arguments, "--json")
+def documents(shell: CommandShell, *arguments: str) -> list[dict[str, Any]]:
+    done = shell.run("clients", *arguments, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_client_lives_by_commands(issuer: IssuerProcess) -> None:
-    made = documents(issuer, "create", "Nightly reports", "--id", "nightly", "--scope", "read write")[0]
+def test_a_client_lives_by_commands(issuer: IssuerProcess, shell: CommandShell) -> None:
+    made = documents(shell, "create", "Nightly reports", "--id", "nightly", "--scope", "read write")[0]
     secret = made.pop("secret")
     assert made | {"created_at": None} == {
         "id": "nightly",
@@ -60,21 +41,21 @@ def test_a_client_lives_by_commands(issuer: IssuerProcess) -> None:
     }
     machine = Machine(issuer, "nightly", secret)
     assert machine.ask().json()["scope"] == "read write"
-    assert documents(issuer, "show", "nightly") == [made]
-    assert made in documents(issuer, "list")
+    assert documents(shell, "show", "nightly") == [made]
+    assert made in documents(shell, "list")
 
-    changed = documents(issuer, "update", "nightly", "--scope", "read", "--audience", "api", "--audience", "files")[0]
+    changed = documents(shell, "update", "nightly", "--scope", "read", "--audience", "api", "--audience", "files")[0]
     assert (changed["scope"], changed["audiences"]) == ("read", ["api", "files"])
     assert machine.ask().json()["scope"] == "read"
 
-    assert documents(issuer, "disable", "nightly")[0]["disabled_at"] is not None
+    assert documents(shell, "disable", "nightly")[0]["disabled_at"] is not None
     assert_invalid_client(machine.ask())
-    assert documents(issuer, "enable", "nightly")[0]["disabled_at"] is None
-    renewed = documents(issuer, "renew-secret", "nightly")[0]["secret"]
+    assert documents(shell, "enable", "nightly")[0]["disabled_at"] is None
+    renewed = documents(shell, "renew-secret", "nightly")[0]["secret"]
     assert_invalid_client(machine.ask())
     assert Machine(issuer, "nightly", renewed).ask().status_code == 200
 
-    assert documents(issuer, "delete", "nightly")[0]["id"] == "nightly"
+    assert documents(shell, "delete", "nightly")[0]["id"] == "nightly"
     assert_invalid_client(Machine(issuer, "nightly", renewed).ask())
     events = execute(
         issuer.database_url,
@@ -91,32 +72,32 @@ def test_a_client_lives_by_commands(issuer: IssuerProcess) -> None:
     ]
 
 
-def test_a_secret_is_printed_once_and_stored_nowhere(issuer: IssuerProcess) -> None:
-    printed = run(issuer, "create", "Once", "--id", "once").stdout
+def test_a_secret_is_printed_once_and_stored_nowhere(issuer: IssuerProcess, shell: CommandShell) -> None:
+    printed = shell.run("clients", "create", "Once", "--id", "once").stdout
     secret = printed.split()[-1]
     assert secret.startswith("gpc_")
     assert len(secret) == 47
-    assert secret not in run(issuer, "show", "once").stdout + run(issuer, "list").stdout
+    assert secret not in shell.run("clients", "show", "once").stdout + shell.run("clients", "list").stdout
     rows = execute(issuer.database_url, "SELECT c::text AS row FROM clients c WHERE id = 'once'")
     assert secret not in rows[0]["row"]
 
 
-def test_a_client_with_keys_has_no_secret(issuer: IssuerProcess, tmp_path: Path) -> None:
+def test_a_client_with_keys_has_no_secret(issuer: IssuerProcess, shell: CommandShell, tmp_path: Path) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [public_jwk()]}))
-    made = documents(issuer, "create", "Keyed", "--id", "keyed", "--jwks", str(jwks))[0]
+    made = documents(shell, "create", "Keyed", "--id", "keyed", "--jwks", str(jwks))[0]
     assert (made["auth_method"], made["kids"]) == ("private_key_jwt", ["k1"])
     assert "secret" not in made
     assert Machine(issuer, "keyed").ask().status_code == 200
-    refused = run(issuer, "renew-secret", "keyed")
+    refused = shell.run("clients", "renew-secret", "keyed")
     assert (refused.returncode, refused.stderr) == (1, "this client authenticates by keys, not by a secret\n")
     assert Machine(issuer, "keyed").ask().status_code == 200
 
 
-def test_a_file_with_a_private_key_is_refused_without_quoting_it(issuer: IssuerProcess, tmp_path: Path) -> None:
+def test_a_file_with_a_private_key_is_refused_without_quoting_it(shell: CommandShell, tmp_path: Path) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [public_jwk() | {"d": "c2VjcmV0LW1hdGVyaWFs"}]}))
-    refused = run(issuer, "create", "Careless", "--jwks", str(jwks))
+    refused = shell.run("clients", "create", "Careless", "--jwks", str(jwks))
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "private or symmetric key material" in refused.stderr
@@ -133,16 +114,17 @@ def test_a_file_with_a_private_key_is_refused_without_quoting_it(issuer: IssuerP
         (("create", "X", "--id", "first-party"), "this id could be taken for our own applications, or for a person"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line(issuer: IssuerProcess, arguments: tuple[str, ...], told: str) -> None:
-    refused = run(issuer, *arguments)
+def test_what_cannot_be_done_is_one_clear_line(shell: CommandShell, arguments: tuple[str, ...], told: str) -> None:
+    refused = shell.run("clients", *arguments)
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{told}\n")
 
 
 def test_without_postgresql_it_says_so() -> None:
     away = issuer_command("clients", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:9/nothing")
-    assert away.returncode == 1
-    assert away.stderr.splitlines()[-1].startswith("PostgreSQL cannot be used: ")
+    assert (away.returncode, away.stdout) == (1, "")
+    assert away.stderr.startswith("PostgreSQL cannot be used: ")
+    assert away.stderr.count("\n") == 1
 
 
-def test_a_secret_is_never_an_argument(issuer: IssuerProcess) -> None:
-    assert run(issuer, "create", "X", "--secret", "chosen").returncode == 2
+def test_a_secret_is_never_an_argument(shell: CommandShell) -> None:
+    assert shell.run("clients", "create", "X", "--secret", "chosen").returncode == 2
