@@ -21,8 +21,9 @@ from issuer.tokens import FIRST_PARTY_CLIENT
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 _AUDIENCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
-_TOKEN_ROOM: Final = 220
-"""Characters that a token of `MAX_ISSUED_BYTES` has for what differs: issuer and client id twice, audience, scope."""
+_TOKEN_ROOM: Final = 230
+"""Characters that a token of `MAX_ISSUED_BYTES` has for what differs: issuer and client id twice, audience, scope.
+ADR 0039 counts the same for people."""
 
 _MAX_AUDIENCES: Final = 16
 _SECRET_BYTES: Final = 32

@@ -16,6 +16,7 @@ from issuer.settings import IssuerSettings
 from issuer.store.clients import ClientRows
 from issuer.store.database import Database
 from shared.jwks import MAX_DOCUMENT_BYTES
+from shared.logs import configure_logs
 
 T = TypeVar("T")
 
@@ -100,6 +101,7 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _with_registry(settings: IssuerSettings, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
     url = settings.require_database()
+    configure_logs("issuer", "error")
 
     async def run() -> T:
         database = Database(url, connections=1)

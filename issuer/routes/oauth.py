@@ -97,6 +97,8 @@ class OAuthRoutes:
 
     async def _client_credentials(self, request: Request, form: Form) -> Response:
         """RFC 6749 §4.4: an access token and nothing to refresh it with."""
+        # First, because an assertion is good once and without a key there would be no answer to it.
+        self._tokens.require_key()
         client = await self._client_of(request, form)
         if client is None:
             raise InvalidClientError

@@ -5,8 +5,10 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import jwt
 import pytest
 
+from issuer.keyring import load_keyring
 from tests.integration.issuer.test_machines import assert_error, assert_invalid_client, revoked
 from tests.integration.issuer.test_register_and_login import claims_of
 from tests.support.issuer_process import IssuerProcess, running_issuer
@@ -252,8 +254,17 @@ def test_rfc7662_2_1_who_asks_authenticates(issuer: IssuerProcess, resource: Mac
 
 
 def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
-    with running_issuer(
-        issuer.database_url, issuer.keys_dir, URL=issuer.url, ACCESS_TOKEN_SECONDS="60"
-    ) as short_lived:
-        token = login(short_lived)["access_token"]
-    assert introspect(resource, token)["exp"] <= time.time() + 60
+    claims = claims_of(login(issuer)["access_token"])
+    key = load_keyring(issuer.keys_dir).signing
+    assert key is not None
+
+    def signed(exp: int) -> str:
+        return jwt.encode(claims | {"exp": exp}, key.private, "RS256", {"kid": key.kid, "typ": "at+jwt"})
+
+    assert introspect(resource, signed(int(time.time()) + 60))["active"] is True
+    assert is_inactive(resource, signed(int(time.time())))
+
+
+def test_rfc8725_3_11_a_status_list_is_no_access_token(resource: Machine) -> None:
+    uri = claims_of(resource.token())["status"]["status_list"]["uri"]
+    assert is_inactive(resource, httpx.get(uri).text)
