@@ -1,5 +1,7 @@
 """An application: its routes, the one answer to every error, and what surrounds them all."""
 
+from itertools import groupby
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,7 +18,7 @@ from issuer.problems import answer_error
 def build_app(routes: list[Route], metrics: Metrics, *, quiet: bool = False) -> ASGIApp:
     """An application of `routes` in which every error is a problem document; `quiet` as in `Edge`."""
     app = Starlette(
-        routes=_by_path(routes),
+        routes=_one_for_each_path(routes),
         exception_handlers={
             IssuerError: answer_error,
             HTTPException: answer_error,
@@ -28,19 +30,20 @@ def build_app(routes: list[Route], metrics: Metrics, *, quiet: bool = False) -> 
     return Edge(app, metrics, quiet=quiet)
 
 
-def _by_path(routes: list[Route]) -> list[Route]:
-    """One route for each path, so that `Allow` names every method of it and not those of the first."""
-    paths: dict[str, list[Route]] = {}
-    for route in routes:
-        paths.setdefault(route.path, []).append(route)
-    return [same[0] if len(same) == 1 else _joined(path, same) for path, same in paths.items()]
+def _one_for_each_path(routes: list[Route]) -> list[Route]:
+    """Join the methods of a path: Starlette's 405 and `Allow` would know those of its first route alone."""
+    paths = list(dict.fromkeys(route.path for route in routes))
+    ordered = sorted(routes, key=lambda route: paths.index(route.path))
+    return [_joined(list(group)) for _, group in groupby(ordered, key=lambda route: route.path)]
 
 
-def _joined(path: str, routes: list[Route]) -> Route:
+def _joined(routes: list[Route]) -> Route:
+    if len(routes) == 1:
+        return routes[0]
     endpoints = {method: route.endpoint for route in routes for method in route.methods or ()}
 
-    async def endpoint(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         response: Response = await endpoints[request.method](request)
         return response
 
-    return Route(path, endpoint, methods=list(endpoints))
+    return Route(routes[0].path, answer, methods=list(endpoints))

@@ -73,14 +73,21 @@ class RefreshTokens:
         return "gpr_" + base64.urlsafe_b64encode(head + _mac(secret, head)).decode()
 
     def read(self, text: str) -> RefreshToken | None:
-        """What `text` says, or None unless one of our secrets made it. Total: any text has an answer."""
+        """What `text` says, or None unless one of our secrets made it; any text has an answer.
+
+        Raises:
+            NoSigningKeyError: there is no secret. Nobody's token is bad for that: a client would forget it.
+        """
+        secrets = self._secrets()
+        if not secrets:
+            raise NoSigningKeyError
         found = _TOKEN.fullmatch(text)
         if found is None:
             return None
         data = base64.urlsafe_b64decode(found[1])
         head, mac = data[: _HEAD.size], data[_HEAD.size :]
         version, session_id, generation, name = _HEAD.unpack(head)
-        secret = next((secret for secret in self._secrets() if _name(secret) == name), None)
+        secret = next((secret for secret in secrets if _name(secret) == name), None)
         if secret is None or not hmac.compare_digest(_mac(secret, head), mac):
             return None
         if version != _VERSION or generation > MAX_GENERATION:

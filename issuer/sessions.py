@@ -218,6 +218,7 @@ class Sessions:
         """
         session_id, now = self._new_id(), self._now()
         refresh_token = self._refresh_tokens.write(RefreshToken(session_id, 0))
+        self._access_tokens.require_key()
         index = await self._insert(session_id, account, now, origin)
         self._metrics.sessions_begun.inc()
         _log.info("session begun", account=str(account.id), session=str(session_id))
@@ -243,8 +244,9 @@ class Sessions:
         presented = self._refresh_tokens.read(refresh_token)
         if presented is None:
             raise self._refusal(Verdict.INVALID)
-        # Before the row is changed: without a key there would be no answer to the change.
+        # Before the row is changed: without keys there would be no answer to the change.
         successor = self._refresh_tokens.write(presented.successor)
+        self._access_tokens.require_key()
         state = await self._advance(presented, client_id, origin)
         grant = Grant(
             str(state.user_id),

@@ -118,6 +118,14 @@ class AccessTokens:
         self._new_id = new_id
         self._fraction = fraction
 
+    def require_key(self) -> None:
+        """Nothing, if a token could be signed: asked before a change that only a token can tell of.
+
+        Raises:
+            NoSigningKeyError: there is no current key.
+        """
+        _ = self._keyring.signing
+
     async def mint(self, grant: Grant) -> IssuedToken:
         """Sign an access token for `grant`.
 

@@ -47,7 +47,7 @@ def test_a_login_is_shaped_as_rfc_6749_says(issuer: IssuerProcess) -> None:
     response = issuer.login("shape@example.com")
     body = response.json()
     assert response.headers["cache-control"] == "no-store"
-    assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
+    assert set(body) == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
     assert (body["token_type"], body["scope"]) == ("Bearer", "profile")
     assert 570 <= body["expires_in"] <= 600
 
