@@ -1,9 +1,10 @@
 """The use cases of accounts: register, authenticate, look up. No HTTP, no SQL, no clock of its own.
 
-The order inside `authenticate` is the defence: look up, let the connection go, hash exactly once whatever
-was found, and only then judge. Body, status and work are the same for every refusal.
+The order inside `authenticate` is the defence: count those before, look up, let the connection go, hash
+exactly once whatever was found, and only then judge. Body, status and work are the same for every refusal.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from issuer.addresses import AddressError, EmailAddress, parse_address
+from issuer.admission import Asker, Urgency
 from issuer.audit import Origin
 from issuer.errors import (
     EmailTakenError,
@@ -21,10 +23,12 @@ from issuer.errors import (
     InvalidFieldsError,
     OverloadedError,
     StoreUnavailableError,
+    TooManyAttemptsError,
 )
 from issuer.metrics import Metrics
 from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
-from issuer.passwords import Passwords
+from issuer.passwords import Passwords, Verdict
+from issuer.throttle import Action, Attempt, Throttle, client_of
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +59,7 @@ class Credentials:
     password_hash: str
     disabled_at: datetime | None
     email_verified_at: datetime | None
+    password_disabled_at: datetime | None
     security_version: int
     scope: str
     roles: tuple[str, ...]
@@ -78,6 +83,9 @@ class AccountStore(Protocol):
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap: nothing happens if the hash is no longer `old`."""
 
+    async def disable_password(self, email_key: str, now: datetime, origin: Origin) -> None:
+        """Let the account's password open nothing more; nothing happens if it does not, or there is no account."""
+
 
 class Accounts:
     """Registers and authenticates people; with `verified_only`, only those whose address is verified."""
@@ -87,6 +95,7 @@ class Accounts:
         store: AccountStore,
         passwords: Passwords,
         policy: PasswordPolicy,
+        throttle: Throttle,
         metrics: Metrics,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
@@ -96,9 +105,11 @@ class Accounts:
         self._store = store
         self._passwords = passwords
         self._policy = policy
+        self._throttle = throttle
         self._metrics = metrics
         self._now = now
         self._new_id = new_id
+        self._upgrades: set[asyncio.Task[None]] = set()
         self._verified_only = verified_only
 
     async def register(self, email: str, password: str, origin: Origin) -> Account:
@@ -106,24 +117,27 @@ class Accounts:
 
         Raises:
             InvalidFieldsError: the address or the password is not acceptable.
+            TooManyAttemptsError: this client has asked too often.
             EmailTakenError: there is an account with this address.
             UnavailableError: not now.
         """
-        registration = await self.prepare(email, password)
+        registration = await self.prepare(email, password, origin)
         if not await self._store.insert_account(registration, origin):
             raise EmailTakenError
         self.count_registered(registration.account)
         return registration.account
 
-    async def prepare(self, email: str, password: str) -> Registration:
+    async def prepare(self, email: str, password: str, origin: Origin) -> Registration:
         """Judge and hash: all of a registration but the insertion, and the same whoever has the address.
 
         Raises:
             InvalidFieldsError: the address or the password is not acceptable.
-            OverloadedError: not now.
+            TooManyAttemptsError: this client has asked too often.
+            UnavailableError: not now.
         """
         address = self._acceptable(email, password)
-        password_hash = await self._passwords.hash(password)
+        await self._throttle.admit(Action.REGISTER, origin)
+        password_hash = await self._passwords.hash(password, asker_of(origin, Urgency.OTHER))
         return Registration(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
 
     def count_registered(self, account: Account) -> None:
@@ -131,22 +145,32 @@ class Accounts:
         self._metrics.registrations.inc()
         _log.info("account registered", account=str(account.id))
 
-    async def authenticate(self, email: str, password: str) -> Credentials:
+    async def authenticate(
+        self, email: str, password: str, origin: Origin, known_session: UUID | None = None
+    ) -> Credentials:
         """The account that `email` and `password` open.
+
+        Args:
+            email: as the person wrote it.
+            password: likewise.
+            origin: of the request.
+            known_session: of a refresh token that the request shows, if its MAC is ours.
 
         Raises:
             InvalidFieldsError: not an address or beyond any password's length; the same for every account.
+            TooManyAttemptsError: too many have failed; the same for every account, existing or not.
             InvalidCredentialsError: for every other reason.
             UnavailableError: not now.
         """
         address = _readable(email, password)
+        attempt = await self._admit(address, origin, known_session)
         found = await self._store.find_credentials(address.key)
-        verdict = await self._passwords.verify(found.password_hash if found else None, password)
-        if found is None or not verdict.matches or not self._may_log_in(found):
-            self._metrics.logins.labels("refused").inc()
+        verdict = await self._passwords.verify(found.password_hash if found else None, password, asker_of(origin))
+        if found is None or not verdict.matches or not self._is_open(found, attempt):
+            await self._refuse(address, attempt, origin)
             raise InvalidCredentialsError
-        if verdict.outdated:
-            await self._upgrade(found, password)
+        await self._throttle.count_success(attempt)
+        await self._upgrade(found, verdict, password)
         self._metrics.logins.labels("accepted").inc()
         _log.info("login accepted", account=str(found.id))
         return found
@@ -159,8 +183,10 @@ class Accounts:
         """
         return await self._store.find_account(account_id, session_id, self._now())
 
-    def _may_log_in(self, found: Credentials) -> bool:
-        return found.disabled_at is None and (found.email_verified_at is not None or not self._verified_only)
+    def _is_open(self, found: Credentials, attempt: Attempt) -> bool:
+        """A password that strangers have worn out still serves who is known."""
+        verified = found.email_verified_at is not None or not self._verified_only
+        return verified and found.disabled_at is None and (found.password_disabled_at is None or attempt.known)
 
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []
@@ -173,13 +199,46 @@ class Accounts:
             raise InvalidFieldsError(*faults)
         return address
 
-    async def _upgrade(self, found: Credentials, password: str) -> None:
-        """Rehash at today's cost. A login never fails over it."""
+    async def _admit(self, address: EmailAddress, origin: Origin, known_session: UUID | None) -> Attempt:
         try:
-            new = await self._passwords.hash(password)
-            await self._store.replace_password_hash(found.id, found.password_hash, new)
-        except (OverloadedError, StoreUnavailableError):
+            return await self._throttle.admit_login(address.key, origin, known_session)
+        except TooManyAttemptsError:
+            self._metrics.logins.labels("throttled").inc()
+            raise
+
+    async def _refuse(self, address: EmailAddress, attempt: Attempt, origin: Origin) -> None:
+        """Count it. The same statements for an account that exists and for one that does not."""
+        self._metrics.logins.labels("refused").inc()
+        if await self._throttle.count_failure(attempt):
+            await self._store.disable_password(address.key, self._now(), origin)
+
+    async def _upgrade(self, found: Credentials, verdict: Verdict, password: str) -> None:
+        """Store what the password is hashed to today. A login never fails over it, nor waits for a second hash."""
+        if verdict.replacement is not None:
+            await self._replace_hash(found, verdict.replacement)
+        elif verdict.outdated:
+            task = asyncio.create_task(self._rehash(found, password))
+            self._upgrades.add(task)
+            task.add_done_callback(self._upgrades.discard)
+
+    async def _rehash(self, found: Credentials, password: str) -> None:
+        try:
+            new = await self._passwords.hash(password, Asker(urgency=Urgency.OTHER))
+        except OverloadedError:
             _log.info("password hash upgrade postponed", account=str(found.id))
+        else:
+            await self._replace_hash(found, new)
+
+    async def _replace_hash(self, found: Credentials, new: str) -> None:
+        try:
+            await self._store.replace_password_hash(found.id, found.password_hash, new)
+        except StoreUnavailableError:
+            _log.info("password hash upgrade postponed", account=str(found.id))
+
+
+def asker_of(origin: Origin, urgency: Urgency = Urgency.LOGIN) -> Asker:
+    """For whom a hash is computed, when a request from `origin` needs one."""
+    return Asker(client_of(origin), origin.has_left, urgency)
 
 
 def _readable(email: str, password: str) -> EmailAddress:

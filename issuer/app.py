@@ -15,8 +15,8 @@ from issuer.metrics import Metrics
 from issuer.problems import answer_error
 
 
-def build_app(routes: list[Route], metrics: Metrics, *, quiet: bool = False) -> ASGIApp:
-    """An application of `routes` in which every error is a problem document; `quiet` as in `Edge`."""
+def build_app(routes: list[Route], metrics: Metrics, trusted_hops: int = 0, *, quiet: bool = False) -> ASGIApp:
+    """An application of `routes` in which every error is a problem document; the rest as in `Edge`."""
     app = Starlette(
         routes=_one_for_each_path(routes),
         exception_handlers={
@@ -27,7 +27,7 @@ def build_app(routes: list[Route], metrics: Metrics, *, quiet: bool = False) -> 
     )
     # A second spelling of a path is a second reading of it: /login/ is not /login.
     app.router.redirect_slashes = False
-    return Edge(app, metrics, quiet=quiet)
+    return Edge(app, metrics, trusted_hops, quiet=quiet)
 
 
 def _one_for_each_path(routes: list[Route]) -> list[Route]:

@@ -56,10 +56,11 @@ class RegistrationBody(_Body):
 
 
 class LoginBody(_Body):
-    """`POST /login`."""
+    """`POST /login`. Who shows a refresh token of an earlier session is not slowed down by strangers."""
 
     email: Text
     password: Text
+    refresh_token: Text = ""
 
 
 class AddressBody(_Body):

@@ -11,6 +11,7 @@
     ├── RefusedError                 the request is clear and the answer is no
     │   ├── EmailTakenError
     │   ├── InvalidCredentialsError
+    │   ├── TooManyAttemptsError
     │   ├── MissingTokenError
     │   ├── InvalidTokenError
     │   └── InvalidOneTimeTokenError
@@ -28,7 +29,9 @@
     └── OperationError               a command of the operator failed; never seen over HTTP
         ├── KeyringError
         ├── MigrationError
-        └── ListenError
+        ├── ListenError
+        ├── CapacityError
+        └── ImportRefusedError
 
 No message ever quotes a password, a token, key material or what a stranger wrote.
 """
@@ -99,6 +102,18 @@ class EmailTakenError(RefusedError):
 
 class InvalidCredentialsError(RefusedError):
     """The one answer to every failed login, whatever the reason was."""
+
+
+class TooManyAttemptsError(RefusedError):
+    """Too many attempts failed, or too many were made, before this one.
+
+    Attributes:
+        retry_after: seconds, for the `Retry-After` field.
+    """
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after: Final = retry_after
 
 
 class MissingTokenError(RefusedError):
@@ -179,3 +194,11 @@ class MigrationError(OperationError):
 
 class ListenError(OperationError):
     """An address cannot be listened on."""
+
+
+class CapacityError(OperationError):
+    """This machine has too little memory for the password hashing that is asked of it."""
+
+
+class ImportRefusedError(OperationError):
+    """Accounts could not be imported, in whole or in part."""

@@ -61,6 +61,9 @@ class Metrics:
         self.hash_refusals = Counter(
             "gatepass_issuer_hash_refusals", "Hashes refused by admission.", registry=self.registry
         )
+        self.throttled = Counter(
+            "gatepass_issuer_throttled", "Attempts refused as too many.", ("scope",), registry=self.registry
+        )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
         )

@@ -15,8 +15,9 @@ from uuid import UUID
 
 import structlog
 
-from issuer.accounts import Account, Accounts, Credentials, Registration
+from issuer.accounts import Account, Accounts, Credentials, Registration, asker_of
 from issuer.addresses import AddressError, EmailAddress, parse_address
+from issuer.admission import Urgency
 from issuer.audit import EndReason, EventKind, Origin
 from issuer.errors import (
     FieldFault,
@@ -29,6 +30,7 @@ from issuer.letters import LETTERS, Template
 from issuer.one_time_tokens import Purpose, hash_of
 from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.passwords import Passwords
+from issuer.throttle import Action, Throttle
 
 EVEN_SECONDS: Final = 0.1
 """Answers to strangers' questions about an address leave no sooner. A statement that finds nothing to write is
@@ -128,7 +130,7 @@ class Recovery:
         sessions: which hears how many of them ended.
         passwords: which hashes new ones.
         policy: which judges new ones.
-        forgive: forgets the failed logins of the account with this email_key.
+        throttle: which limits requests, and forgets failed logins of before a new password.
         sends_mail: whether there is a way for mail to leave; without one nothing is queued.
         now: the clock.
     """
@@ -140,7 +142,7 @@ class Recovery:
         sessions: SessionsEnded,
         passwords: Passwords,
         policy: PasswordPolicy,
-        forgive: Callable[[str], Awaitable[None]],
+        throttle: Throttle,
         now: Callable[[], datetime],
         *,
         sends_mail: bool,
@@ -150,7 +152,7 @@ class Recovery:
         self._sessions = sessions
         self._passwords = passwords
         self._policy = policy
-        self._forgive = forgive
+        self._throttle = throttle
         self._sends_mail = sends_mail
         self._now = now
 
@@ -159,9 +161,10 @@ class Recovery:
 
         Raises:
             InvalidFieldsError: the address or the password is not acceptable.
+            TooManyAttemptsError: this client has asked too often.
             UnavailableError: not now.
         """
-        registration = await self._accounts.prepare(email, password)
+        registration = await self._accounts.prepare(email, password, origin)
         since = self._now() - MAIL_SPACING
         if await _evenly(self._store.insert_unverified(registration, since, origin)):
             self._accounts.count_registered(registration.account)
@@ -171,6 +174,7 @@ class Recovery:
 
         Raises:
             InvalidFieldsError: this is no address.
+            TooManyAttemptsError: this client has asked too often.
             UnavailableError: not now.
         """
         await self._request(email, Template.RESET_PASSWORD, EventKind.PASSWORD_RESET_REQUESTED, origin)
@@ -180,6 +184,7 @@ class Recovery:
 
         Raises:
             InvalidFieldsError: this is no address.
+            TooManyAttemptsError: this client has asked too often.
             UnavailableError: not now.
         """
         await self._request(email, Template.VERIFY_EMAIL, None, origin)
@@ -203,15 +208,17 @@ class Recovery:
 
         Raises:
             InvalidOneTimeTokenError: the token is not good.
+            TooManyAttemptsError: this client has asked too often.
             InvalidFieldsError: the password is not acceptable.
             UnavailableError: not now.
         """
         token_hash = _readable(token, Purpose.RESET_PASSWORD)
+        await self._throttle.admit(Action.RESET, origin)
         owner = await self._store.find_owner(token_hash, Purpose.RESET_PASSWORD, self._now())
         if owner is None:
             raise InvalidOneTimeTokenError
         self._check_policy("password", password, owner.email)
-        password_hash = await self._passwords.hash(password)
+        password_hash = await self._passwords.hash(password, asker_of(origin, Urgency.OTHER))
         done = await self._store.reset_password(
             token_hash, password_hash, self._now(), origin, notify=self._sends_mail
         )
@@ -220,7 +227,7 @@ class Recovery:
         email_key, ended = done
         self._sessions.tell_ended(EndReason.PASSWORD_RESET, ended)
         _log.info("password reset", account=str(owner.id))
-        await self._forgive_failures(email_key)
+        await self._forgive(email_key, origin)
 
     async def change_password(
         self, account: Account, session_id: UUID, current: str, new: str, origin: Origin
@@ -229,29 +236,36 @@ class Recovery:
 
         Raises:
             InvalidFieldsError: the new password is not acceptable, or the present one beyond any length.
+            TooManyAttemptsError: too many have failed.
             InvalidCredentialsError: the present one is wrong, or no longer the present one.
             UnavailableError: not now.
         """
         if is_too_long(current):
             raise InvalidFieldsError(FieldFault("current_password", f"must have at most {MAX_LENGTH} characters"))
         self._check_policy("new_password", new, account.email)
-        known = await self._reauthenticate(account, current)
-        change = PasswordChange(account.id, known.security_version, await self._passwords.hash(new), session_id)
+        known = await self._reauthenticate(account, session_id, current, origin)
+        change = PasswordChange(
+            account.id,
+            known.security_version,
+            await self._passwords.hash(new, asker_of(origin, Urgency.OTHER)),
+            session_id,
+        )
         ended = await self._store.change_password(change, self._now(), origin, notify=self._sends_mail)
         if ended is None:
             raise InvalidCredentialsError
         self._sessions.tell_ended(EndReason.PASSWORD_CHANGED, ended)
         _log.info("password changed", account=str(account.id))
 
-    async def delete_account(self, account: Account, password: str, origin: Origin) -> None:
+    async def delete_account(self, account: Account, session_id: UUID, password: str, origin: Origin) -> None:
         """Delete the account of who knows its password, with all that is known of them.
 
         Raises:
             InvalidFieldsError: this is beyond any password's length.
+            TooManyAttemptsError: too many have failed.
             InvalidCredentialsError: the password is wrong.
             UnavailableError: not now.
         """
-        known = await self._reauthenticate(account, password)
+        known = await self._reauthenticate(account, session_id, password, origin)
         ended = await self._store.delete_account(account.id, known.security_version, self._now(), origin)
         if ended is None:
             raise InvalidCredentialsError
@@ -260,13 +274,14 @@ class Recovery:
 
     async def _request(self, email: str, template: Template, kind: EventKind | None, origin: Origin) -> None:
         address, now = _address(email), self._now()
+        await self._throttle.admit(Action.FORGOT, origin)
         if self._sends_mail:
             request = MailRequest(template, now, now - MAIL_SPACING, kind)
             await _evenly(self._store.request_mail(address.key, request, origin))
 
-    async def _reauthenticate(self, account: Account, password: str) -> Credentials:
+    async def _reauthenticate(self, account: Account, session_id: UUID, password: str, origin: Origin) -> Credentials:
         """By the way of every login, so that guesses with a stolen token are slowed down like all others."""
-        known = await self._accounts.authenticate(account.email, password)
+        known = await self._accounts.authenticate(account.email, password, origin, session_id)
         if known.id != account.id:
             raise InvalidCredentialsError
         return known
@@ -276,10 +291,10 @@ class Recovery:
         if faults:
             raise InvalidFieldsError(*faults)
 
-    async def _forgive_failures(self, email_key: str) -> None:
+    async def _forgive(self, email_key: str, origin: Origin) -> None:
         """After the fact: the password is set, whatever becomes of this."""
         try:
-            await self._forgive(email_key)
+            await self._throttle.forgive(email_key, origin)
         except StoreUnavailableError:
             _log.warning("failed logins were not forgiven")
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from starlette.types import ASGIApp
 
 from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
-from issuer.admission import Admission, usable_cores
+from issuer.admission import Admission, check_memory, usable_cores, usable_memory
 from issuer.app import build_app
 from issuer.letters import Stationery
 from issuer.listeners import bind, listen
@@ -20,7 +21,7 @@ from issuer.mail import parse_mail_url, sender_for
 from issuer.metrics import Metrics
 from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
-from issuer.passwords import Passwords
+from issuer.passwords import ARGON2_COSTS, Passwords
 from issuer.published_lists import PublishedLists
 from issuer.recovery import Recovery
 from issuer.refresh_tokens import RefreshTokens
@@ -39,7 +40,9 @@ from issuer.store.recovery import RecoveryRows
 from issuer.store.schema import is_migrated, revisions
 from issuer.store.sessions import SessionRows
 from issuer.store.status_lists import StatusListRows
+from issuer.store.throttles import Throttles
 from issuer.store.users import Users
+from issuer.throttle import Throttle, limits
 from issuer.tokens import AccessTokens
 
 _log = structlog.get_logger(__name__)
@@ -49,8 +52,9 @@ async def serve(settings: IssuerSettings) -> None:
     """Serve until a signal to stop. PostgreSQL and the signing key may come later, and go meanwhile.
 
     Raises:
-        OperationError: the addresses or the keys folder cannot be used.
+        OperationError: the addresses or the keys folder cannot be used, or memory is too little.
     """
+    check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     metrics = Metrics()
     keyring = LiveKeyring(settings.keys_dir, metrics)
@@ -88,9 +92,19 @@ def _public_app(
     admission: Admission,
     published: PublishedLists,
 ) -> ASGIApp:
-    passwords, policy = Passwords(admission, metrics), PasswordPolicy(settings.password_min_length)
+    throttle = Throttle(
+        Throttles(database),
+        _throttle_secret(keyring),
+        limits(settings.failures_per_address, settings.requests_per_address),
+        metrics,
+        _now,
+    )
+    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2])
+    policy = PasswordPolicy(settings.password_min_length)
     verified_only = settings.email_verification == "required"
-    accounts = Accounts(Users(database), passwords, policy, metrics, _now, uuid4, verified_only=verified_only)
+    accounts = Accounts(
+        Users(database), passwords, policy, throttle, metrics, _now, uuid4, verified_only=verified_only
+    )
     tokens = AccessTokens(
         keyring,
         settings.url,
@@ -100,10 +114,11 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
+    refresh_tokens = RefreshTokens(lambda: keyring.ring.mac_secrets)
     sessions = Sessions(
         SessionRows(database),
         tokens,
-        RefreshTokens(lambda: keyring.ring.mac_secrets),
+        refresh_tokens,
         StatusLists(StatusListRows(database), settings.url, published.wake),
         metrics,
         Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
@@ -116,19 +131,30 @@ def _public_app(
         sessions,
         passwords,
         policy,
-        _forgive_nothing,
+        throttle,
         _now,
         sends_mail=bool(settings.mail_url.get_secret_value()),
     )
     routes = [
-        *AccountRoutes(accounts, sessions, tokens, recovery if verified_only else None).routes(),
+        *AccountRoutes(accounts, sessions, tokens, refresh_tokens, recovery if verified_only else None).routes(),
         *RecoveryRoutes(recovery, accounts, tokens).routes(),
         *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(sessions).routes(),
         *StatusListRoutes(published).routes(),
         *DocumentRoutes(keyring).routes(),
     ]
-    return build_app(routes, metrics)
+    return build_app(routes, metrics, settings.trusted_hops)
+
+
+def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
+    """Of the ring; of this process alone while there is none, when nobody can log in either."""
+    own = os.urandom(32)
+
+    def secret() -> bytes:
+        secrets = keyring.ring.mac_secrets
+        return secrets[0].value if secrets else own
+
+    return secret
 
 
 def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:
@@ -168,10 +194,6 @@ def _outbox(settings: IssuerSettings, metrics: Metrics, database: Database) -> O
         os.urandom,
         random.SystemRandom().random,
     )
-
-
-async def _forgive_nothing(_email_key: str) -> None:
-    """Until failed logins are counted there is nothing to forget."""
 
 
 def _now() -> datetime:

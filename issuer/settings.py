@@ -79,6 +79,21 @@ class IssuerSettings(Settings):
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
     )
+    argon2: Literal["46m", "19m", "12m", "9m", "7m"] = Field(
+        default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
+    )
+    trusted_hops: int = Field(
+        default=0, ge=0, le=10, description="proxies in front whose X-Forwarded-For says who the client is"
+    )
+    failures_per_address: int = Field(
+        default=100, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
+    )
+    requests_per_address: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="registrations in 10 minutes from one client address; so for each kind of password request",
+    )
     email_verification: Literal["off", "required"] = Field(
         default="off", description="`required`: nobody logs in before the e-mail address is verified"
     )

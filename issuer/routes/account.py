@@ -10,6 +10,7 @@ from issuer.accounts import Account, Accounts
 from issuer.bodies import LoginBody, RegistrationBody, read_body
 from issuer.errors import InvalidTokenError
 from issuer.recovery import Recovery
+from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
 from issuer.routes.recovery import accepted
@@ -22,12 +23,18 @@ class AccountRoutes:
     """The account endpoints, over the use cases they speak for."""
 
     def __init__(
-        self, accounts: Accounts, sessions: Sessions, tokens: AccessTokens, by_mail: Recovery | None = None
+        self,
+        accounts: Accounts,
+        sessions: Sessions,
+        tokens: AccessTokens,
+        refresh_tokens: RefreshTokens,
+        by_mail: Recovery | None = None,
     ) -> None:
         self._accounts = accounts
         self._by_mail = by_mail
         self._sessions = sessions
         self._tokens = tokens
+        self._refresh_tokens = refresh_tokens
 
     def routes(self) -> list[Route]:
         """For the application."""
@@ -49,7 +56,10 @@ class AccountRoutes:
     async def login(self, request: Request) -> Response:
         """200 and the tokens of a new session, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
-        account = await self._accounts.authenticate(body.email, body.password)
+        shown = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
+        account = await self._accounts.authenticate(
+            body.email, body.password, origin_of(request), shown.session_id if shown else None
+        )
         issued = await self._sessions.begin(account, origin_of(request))
         return JSONResponse(token_document(issued))
 

@@ -1,10 +1,13 @@
 """Accounts in PostgreSQL: rows in, frozen values out."""
 
+import json
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from issuer.account_import import ImportedAccount
 from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import Origin
 from issuer.store.database import Database
@@ -52,3 +55,31 @@ class Users:
         """Compare and swap."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["replace-password-hash"], account_id, old, new)
+
+    async def disable_password(self, email_key: str, now: datetime, origin: Origin) -> None:
+        """Let the account's password open nothing more."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["disable-password"], email_key, now, origin.address, origin.request_id)
+
+    async def import_accounts(self, accounts: Collection[ImportedAccount], origin: Origin) -> set[str]:
+        """Add those whose key is free, each with its event, all or none; the keys that were."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL["import-accounts"],
+                [account.id for account in accounts],
+                [account.address.given for account in accounts],
+                [account.address.key for account in accounts],
+                [account.password_hash for account in accounts],
+                [account.created_at for account in accounts],
+                [account.email_verified_at for account in accounts],
+                [account.scope for account in accounts],
+                [json.dumps(account.roles) for account in accounts],
+                origin.actor,
+            )
+        return {row["email_key"] for row in rows}
+
+    async def find_taken(self, email_keys: Iterable[str]) -> set[str]:
+        """Which of these keys have an account."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["find-taken"], list(email_keys))
+        return {row["email_key"] for row in rows}

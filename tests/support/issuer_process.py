@@ -127,6 +127,9 @@ def running_issuer(
             "URL": f"http://127.0.0.1:{port}",
             "DATABASE_URL": database_url,
             "KEYS_DIR": str(keys_dir),
+            # All tests come from one address.
+            "FAILURES_PER_ADDRESS": "1000000",
+            "REQUESTS_PER_ADDRESS": "1000000",
         } | settings
         log_file = Path(folder) / "issuer.log"
         with log_file.open("wb") as log:

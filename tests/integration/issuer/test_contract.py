@@ -30,6 +30,16 @@ def delete(path: str) -> Ask:
     return lambda url: httpx.delete(url + path, timeout=30)
 
 
+def often(path: str, body: dict[str, str]) -> Ask:
+    """Asked again and again, until something else is answered."""
+
+    def ask(url: str) -> httpx.Response:
+        answers = (httpx.post(url + path, json=body, timeout=30) for _ in range(20))
+        return next(answer for answer in answers if answer.status_code not in {201, 202, 400, 401, 409})
+
+    return ask
+
+
 def me(url: str) -> httpx.Response:
     token = httpx.post(f"{url}/login", json=CREDENTIALS).json()["access_token"]
     return httpx.get(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
@@ -63,6 +73,17 @@ def owners_bodies(path: str, method: str) -> dict[tuple[str, str, str], Ask]:
         (path, method, "415"): as_owner(method, path, content=b"{}"),
         (path, method, "422"): as_owner(method, path, json={}),
     }
+
+
+def often_as_owner(method: str, path: str, body: dict[str, str]) -> Ask:
+    """Asked with one token again and again, until something else than a wrong password is told."""
+
+    def ask(url: str) -> httpx.Response:
+        bearer = {"Authorization": f"Bearer {login(url)['access_token']}"}
+        answers = (httpx.request(method, url + path, json=body, headers=bearer, timeout=30) for _ in range(20))
+        return next(answer for answer in answers if answer.status_code != 401)
+
+    return ask
 
 
 def refresh(url: str) -> httpx.Response:
@@ -126,6 +147,18 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/.well-known/jwks.json", "get", "304"): get("/.well-known/jwks.json", {"If-None-Match": "*"}),
     ("/openapi.json", "get", "200"): get("/openapi.json"),
     ("/openapi.json", "get", "304"): get("/openapi.json", {"If-None-Match": "*"}),
+}
+# In this order: an account is registered before its owner is throttled, and that before everybody is.
+THROTTLED: dict[tuple[str, str, str], Ask] = {
+    ("/register", "post", "429"): often("/register", CREDENTIALS),
+    ("/password", "post", "429"): often_as_owner(
+        "POST", "/password", {"current_password": "wrong", "new_password": NEW}
+    ),
+    ("/me", "delete", "429"): often_as_owner("DELETE", "/me", {"password": "wrong"}),
+    ("/password/forgot", "post", "429"): often("/password/forgot", ADDRESS),
+    ("/email/verify/resend", "post", "429"): often("/email/verify/resend", ADDRESS),
+    ("/password/reset", "post", "429"): often("/password/reset", {"token": RESET, "password": NEW}),
+    ("/login", "post", "429"): often("/login", CREDENTIALS | {"password": "wrong"}),
 }
 AWAY: dict[tuple[str, str, str], Ask] = {
     ("/register", "post", "503"): post("/register", json=CREDENTIALS),
@@ -192,12 +225,18 @@ def test_every_documented_answer_is_asked_for(document: dict[str, Any]) -> None:
         for method, operation in item.items()
         for status in operation["responses"]
     }
-    assert documented == set(SERVED) | set(AWAY) | ELSEWHERE
+    assert documented == set(SERVED) | set(THROTTLED) | set(AWAY) | ELSEWHERE
 
 
 def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[str, Any]) -> None:
     for (path, method, status), ask in SERVED.items():
         check(document, path, method, status, ask(issuer.url))
+
+
+def test_every_documented_throttle_is_told(document: dict[str, Any], database_url: str) -> None:
+    with running_issuer(database_url, FAILURES_PER_ADDRESS="1", REQUESTS_PER_ADDRESS="1") as issuer:
+        for (path, method, status), ask in THROTTLED.items():
+            check(document, path, method, status, ask(issuer.url))
 
 
 def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -6,9 +6,10 @@ SET LOCAL lock_timeout = '5s';
 
 -- name: extend-users
 ALTER TABLE users
-  ADD COLUMN scope               text        NOT NULL DEFAULT 'profile',
-  ADD COLUMN roles               text[]      NOT NULL DEFAULT '{}',
-  ADD COLUMN password_changed_at timestamptz;
+  ADD COLUMN scope                text        NOT NULL DEFAULT 'profile',
+  ADD COLUMN roles                text[]      NOT NULL DEFAULT '{}',
+  ADD COLUMN password_changed_at  timestamptz,
+  ADD COLUMN password_disabled_at timestamptz;
 
 -- name: create-status-lists
 -- Token Status Lists. Issuers lease ranges of indices: next_idx is the first that nobody has.
@@ -129,11 +130,12 @@ CREATE INDEX outbox_by_next_attempt ON outbox (next_attempt_at);
 
 -- name: create-throttles
 -- Failed attempts by account (existing or not), address and pair. Unlogged: a crash forgives everybody.
+-- How long somebody waits follows from failures and failed_at.
 CREATE UNLOGGED TABLE throttles (
-  key           bytea       PRIMARY KEY CHECK (octet_length(key) = 16),
-  failures      integer     NOT NULL,
-  blocked_until timestamptz NOT NULL,
-  expires_at    timestamptz NOT NULL
+  key        bytea       PRIMARY KEY CHECK (octet_length(key) = 16),
+  failures   integer     NOT NULL,
+  failed_at  timestamptz NOT NULL,
+  expires_at timestamptz NOT NULL
 ) WITH (fillfactor = 70);
 
 -- name: index-throttles-by-expiry
