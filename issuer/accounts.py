@@ -109,8 +109,8 @@ class Accounts:
         self._metrics = metrics
         self._now = now
         self._new_id = new_id
-        self._verified_only = verified_only
         self._upgrades: set[asyncio.Task[None]] = set()
+        self._verified_only = verified_only
 
     async def register(self, email: str, password: str, origin: Origin) -> Account:
         """Create an account.
@@ -132,7 +132,7 @@ class Accounts:
 
         Raises:
             InvalidFieldsError: the address or the password is not acceptable.
-            TooManyAttemptsError: too many registrations from one client.
+            TooManyAttemptsError: this client has asked too often.
             UnavailableError: not now.
         """
         address = self._acceptable(email, password)
@@ -185,11 +185,8 @@ class Accounts:
 
     def _is_open(self, found: Credentials, attempt: Attempt) -> bool:
         """A password that strangers have worn out still serves who is known."""
-        return (
-            found.disabled_at is None
-            and (found.password_disabled_at is None or attempt.known)
-            and (found.email_verified_at is not None or not self._verified_only)
-        )
+        verified = found.email_verified_at is not None or not self._verified_only
+        return verified and found.disabled_at is None and (found.password_disabled_at is None or attempt.known)
 
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []
@@ -240,7 +237,7 @@ class Accounts:
 
 
 def asker_of(origin: Origin, urgency: Urgency = Urgency.LOGIN) -> Asker:
-    """For whom a hash is computed."""
+    """For whom a hash is computed, when a request from `origin` needs one."""
     return Asker(client_of(origin), origin.has_left, urgency)
 
 

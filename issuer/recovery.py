@@ -130,7 +130,7 @@ class Recovery:
         sessions: which hears how many of them ended.
         passwords: which hashes new ones.
         policy: which judges new ones.
-        throttle: which limits what strangers ask, and forgets the failed logins of who has a new password.
+        throttle: which limits requests, and forgets failed logins of before a new password.
         sends_mail: whether there is a way for mail to leave; without one nothing is queued.
         now: the clock.
     """
@@ -161,6 +161,7 @@ class Recovery:
 
         Raises:
             InvalidFieldsError: the address or the password is not acceptable.
+            TooManyAttemptsError: this client has asked too often.
             UnavailableError: not now.
         """
         registration = await self._accounts.prepare(email, password, origin)
@@ -207,6 +208,7 @@ class Recovery:
 
         Raises:
             InvalidOneTimeTokenError: the token is not good.
+            TooManyAttemptsError: this client has asked too often.
             InvalidFieldsError: the password is not acceptable.
             UnavailableError: not now.
         """
@@ -225,7 +227,7 @@ class Recovery:
         email_key, ended = done
         self._sessions.tell_ended(EndReason.PASSWORD_RESET, ended)
         _log.info("password reset", account=str(owner.id))
-        await self._forgive_failures(email_key, origin)
+        await self._forgive(email_key, origin)
 
     async def change_password(
         self, account: Account, session_id: UUID, current: str, new: str, origin: Origin
@@ -234,30 +236,36 @@ class Recovery:
 
         Raises:
             InvalidFieldsError: the new password is not acceptable, or the present one beyond any length.
+            TooManyAttemptsError: too many have failed.
             InvalidCredentialsError: the present one is wrong, or no longer the present one.
             UnavailableError: not now.
         """
         if is_too_long(current):
             raise InvalidFieldsError(FieldFault("current_password", f"must have at most {MAX_LENGTH} characters"))
         self._check_policy("new_password", new, account.email)
-        known = await self._reauthenticate(account, current, origin)
-        password_hash = await self._passwords.hash(new, asker_of(origin, Urgency.OTHER))
-        change = PasswordChange(account.id, known.security_version, password_hash, session_id)
+        known = await self._reauthenticate(account, session_id, current, origin)
+        change = PasswordChange(
+            account.id,
+            known.security_version,
+            await self._passwords.hash(new, asker_of(origin, Urgency.OTHER)),
+            session_id,
+        )
         ended = await self._store.change_password(change, self._now(), origin, notify=self._sends_mail)
         if ended is None:
             raise InvalidCredentialsError
         self._sessions.tell_ended(EndReason.PASSWORD_CHANGED, ended)
         _log.info("password changed", account=str(account.id))
 
-    async def delete_account(self, account: Account, password: str, origin: Origin) -> None:
+    async def delete_account(self, account: Account, session_id: UUID, password: str, origin: Origin) -> None:
         """Delete the account of who knows its password, with all that is known of them.
 
         Raises:
             InvalidFieldsError: this is beyond any password's length.
+            TooManyAttemptsError: too many have failed.
             InvalidCredentialsError: the password is wrong.
             UnavailableError: not now.
         """
-        known = await self._reauthenticate(account, password, origin)
+        known = await self._reauthenticate(account, session_id, password, origin)
         ended = await self._store.delete_account(account.id, known.security_version, self._now(), origin)
         if ended is None:
             raise InvalidCredentialsError
@@ -271,9 +279,9 @@ class Recovery:
             request = MailRequest(template, now, now - MAIL_SPACING, kind)
             await _evenly(self._store.request_mail(address.key, request, origin))
 
-    async def _reauthenticate(self, account: Account, password: str, origin: Origin) -> Credentials:
+    async def _reauthenticate(self, account: Account, session_id: UUID, password: str, origin: Origin) -> Credentials:
         """By the way of every login, so that guesses with a stolen token are slowed down like all others."""
-        known = await self._accounts.authenticate(account.email, password, origin)
+        known = await self._accounts.authenticate(account.email, password, origin, session_id)
         if known.id != account.id:
             raise InvalidCredentialsError
         return known
@@ -283,7 +291,7 @@ class Recovery:
         if faults:
             raise InvalidFieldsError(*faults)
 
-    async def _forgive_failures(self, email_key: str, origin: Origin) -> None:
+    async def _forgive(self, email_key: str, origin: Origin) -> None:
         """After the fact: the password is set, whatever becomes of this."""
         try:
             await self._throttle.forgive(email_key, origin)

@@ -98,17 +98,6 @@ class IssuerSettings(Settings):
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
     )
-    email_verification: Literal["off", "required"] = Field(
-        default="off", description="`required`: nobody logs in before the e-mail address is verified"
-    )
-    mail_url: SecretStr = Field(
-        default=SecretStr(""),
-        description="smtp:// (STARTTLS), smtps:// or smtp+plain:// URL of a mail server, or file:// URL of a folder",
-    )
-    mail_from: str = Field(default="", description="address that mail comes from; needed with a mail URL")
-    mail_link: str = Field(
-        default="", max_length=500, description="where links in mail begin, such as https://app.example/auth"
-    )
     argon2: Literal["46m", "19m", "12m", "9m", "7m"] = Field(
         default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
     )
@@ -123,6 +112,17 @@ class IssuerSettings(Settings):
         ge=1,
         le=1_000_000,
         description="registrations in 10 minutes from one client address; so for each kind of password request",
+    )
+    email_verification: Literal["off", "required"] = Field(
+        default="off", description="`required`: nobody logs in before the e-mail address is verified"
+    )
+    mail_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="smtp:// (STARTTLS), smtps:// or smtp+plain:// URL of a mail server, or file:// URL of a folder",
+    )
+    mail_from: str = Field(default="", description="address that mail comes from; needed with a mail URL")
+    mail_link: str = Field(
+        default="", max_length=500, description="where links in mail begin, such as https://app.example/auth"
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 

@@ -67,9 +67,9 @@ class RecoveryRoutes:
 
     async def delete_account(self, request: Request) -> Response:
         """204, and there is no such account any more."""
-        account, _ = await self._present(request)
+        account, owner = await self._present(request)
         body = await read_body(request, PasswordBody)
-        await self._recovery.delete_account(account, body.password, origin_of(request))
+        await self._recovery.delete_account(account, owner.session_id, body.password, origin_of(request))
         return Response(status_code=204)
 
     async def _present(self, request: Request) -> tuple[Account, Owner]:

@@ -64,7 +64,7 @@ WITH owner AS (
 )
 UPDATE users
 SET password_hash = $3, password_changed_at = $2, security_version = security_version + 1,
-    email_verified_at = coalesce(email_verified_at, $2), password_disabled_at = NULL
+    password_disabled_at = NULL, email_verified_at = coalesce(email_verified_at, $2)
 FROM deleted
 WHERE id = user_id AND token_hash = $1
 RETURNING id, email_key;
@@ -72,8 +72,8 @@ RETURNING id, email_key;
 -- name: change-password
 -- $1 account, $2 the security version that the present password was checked at, $3 now, $4 new password hash.
 UPDATE users
-SET password_hash = $4, password_changed_at = $3, security_version = security_version + 1,
-    password_disabled_at = NULL
+SET password_hash = $4, password_changed_at = $3, password_disabled_at = NULL,
+    security_version = security_version + 1
 WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL
 RETURNING id;
 

@@ -37,7 +37,7 @@ SELECT email_key FROM imported;
 SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 
 -- name: find-credentials
-SELECT id, password_hash, disabled_at, password_disabled_at, email_verified_at, security_version, scope, roles
+SELECT id, password_hash, disabled_at, email_verified_at, password_disabled_at, security_version, scope, roles
 FROM users
 WHERE email_key = $1;
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that tests are quick
@@ -70,6 +70,17 @@ class Clock:
 
 
 @dataclass
+class Ended:
+    """What the use cases told of sessions that ended."""
+
+    told: list[tuple[EndReason, int]] = field(default_factory=list)
+
+    def tell_ended(self, reason: EndReason, count: int) -> None:
+        """Write it down."""
+        self.told.append((reason, count))
+
+
+@dataclass
 class House:
     """One issuer's recovery, outbox and what they stand on."""
 
@@ -79,11 +90,7 @@ class House:
     recovery: Recovery
     outbox: Outbox
     sent: Collector
-    ended: list[tuple[EndReason, int]]
-
-    def tell_ended(self, reason: EndReason, count: int) -> None:
-        """Write down what a use case tells of sessions."""
-        self.ended.append((reason, count))
+    ended: Ended
 
     async def token(self) -> str:
         """Deliver what is due; the token in the newest mail."""
@@ -111,7 +118,7 @@ async def house(url: str, sender: Sender | None = None, *, verified_only: bool =
     admission = Admission(2, 30.0, started=lambda _: None, refused=lambda: None)
     await database.open()
     passwords, policy = Passwords(admission, metrics, CHEAP), PasswordPolicy(15)
-    throttle = Throttle(Throttles(database), lambda: b"secret" * 6, limits(100, 100), metrics, clock)
+    throttle = Throttle(Throttles(database), lambda: bytes(32), limits(1000, 1000), metrics, clock)
     accounts = Accounts(
         Users(database), passwords, policy, throttle, metrics, clock, uuid4, verified_only=verified_only
     )
@@ -125,12 +132,10 @@ async def house(url: str, sender: Sender | None = None, *, verified_only: bool =
         os.urandom,
         lambda: 0.0,
     )
-    built: Any = House(clock, metrics, accounts, None, outbox, sent, [])  # type: ignore[arg-type] # next line
-    built.recovery = Recovery(
-        RecoveryRows(database), accounts, built, passwords, policy, throttle, clock, sends_mail=True
-    )
+    ended = Ended()
+    recovery = Recovery(RecoveryRows(database), accounts, ended, passwords, policy, throttle, clock, sends_mail=True)
     try:
-        yield built
+        yield House(clock, metrics, accounts, recovery, outbox, sent, ended)
     finally:
         admission.close()
         await database.close()

@@ -18,10 +18,6 @@ def assert_unavailable(response: httpx.Response, slug: str) -> None:
     assert int(response.headers["retry-after"]) >= 1
 
 
-def ask_as(issuer: IssuerProcess, token: str, method: str, path: str) -> httpx.Response:
-    return httpx.request(method, issuer.url + path, json={}, headers={"Authorization": f"Bearer {token}"})
-
-
 def test_postgresql_may_stop_and_come_back() -> None:
     with running_postgres() as postgres:
         postgres.make_template()
@@ -36,10 +32,10 @@ def test_postgresql_may_stop_and_come_back() -> None:
             assert_unavailable(issuer.register("bob@example.com"), "store-unavailable")
             assert_unavailable(issuer.login("ann@example.com"), "store-unavailable")
             assert_unavailable(me(issuer, token), "store-unavailable")
-            assert_unavailable(ask_as(issuer, token, "DELETE", "/me"), "store-unavailable")
-            assert_unavailable(ask_as(issuer, token, "POST", "/password"), "store-unavailable")
             for method, path in (
                 ("POST", "/logout"),
+                ("POST", "/password"),
+                ("DELETE", "/me"),
                 ("GET", "/sessions"),
                 ("DELETE", "/sessions"),
                 ("DELETE", "/sessions/00000000-0000-0000-0000-000000000000"),

@@ -10,6 +10,7 @@ from issuer.accounts import Account
 from issuer.audit import EndReason
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
 from issuer.one_time_tokens import Purpose
+from issuer.throttle import MAX_FAILURES
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house
 
@@ -61,21 +62,6 @@ async def outcomes(*attempts: Any) -> list[BaseException | None]:
     return list(await asyncio.gather(*attempts, return_exceptions=True))
 
 
-def test_a_reset_forgives_failed_logins_and_opens_a_password_that_strangers_have_worn_out(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        await rows(database_url, "UPDATE users SET password_disabled_at = now()")
-        for _ in range(5):
-            assert not await opens(at, PASSWORD)
-        before = await rows(database_url, "SELECT key FROM throttles WHERE failures = 5")
-        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
-        after = await rows(database_url, "SELECT key FROM throttles WHERE failures = 5")
-        assert (len(before), len(after)) == (3, 1), "all but the failures of the address"
-        assert await opens(at, NEW)
-
-    in_house(database_url, act)
-
-
 def test_a_reset_sets_the_password_and_ends_every_session(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
@@ -88,7 +74,21 @@ def test_a_reset_sets_the_password_and_ends_every_session(database_url: str) -> 
         (user,) = await rows(database_url, "SELECT * FROM users")
         assert (user["security_version"], user["password_changed_at"]) == (1, at.clock())
         assert user["email_verified_at"] == at.clock(), "the mail has reached its owner"
-        assert at.ended == [(EndReason.PASSWORD_RESET, 3)]
+        assert at.ended.told == [(EndReason.PASSWORD_RESET, 3)]
+
+    in_house(database_url, act)
+
+
+def test_a_reset_opens_an_account_that_guesses_have_closed(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        for _ in range(MAX_FAILURES):
+            at.clock.advance(minutes=16)
+            assert not await opens(at, THIRD)
+        at.clock.advance(minutes=16)
+        assert not await opens(at, PASSWORD)
+        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
+        assert await opens(at, NEW), "and without waiting"
 
     in_house(database_url, act)
 
@@ -147,7 +147,7 @@ def test_resets_and_deletions_at_once_never_wait_for_each_other(database_url: st
             token = await at.reset_token(email)
             results = await outcomes(
                 at.recovery.reset_password(token, NEW, SELF),
-                at.recovery.delete_account(account, PASSWORD, SELF),
+                at.recovery.delete_account(account, uuid4(), PASSWORD, SELF),
                 at.recovery.change_password(account, uuid4(), PASSWORD, THIRD, SELF),
                 at.outbox.deliver_due(),
             )
@@ -274,7 +274,7 @@ def test_a_change_ends_the_other_sessions_and_spares_the_present(database_url: s
         assert await live_sessions(database_url) == {present}
         assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
         assert (await rows(database_url, "SELECT security_version FROM users"))[0][0] == 1
-        assert at.ended == [(EndReason.PASSWORD_CHANGED, 2)]
+        assert at.ended.told == [(EndReason.PASSWORD_CHANGED, 2)]
         assert await kinds(database_url) == [
             "account_registered",
             "session_ended",
@@ -292,7 +292,7 @@ def test_who_does_not_know_the_password_changes_and_deletes_nothing(database_url
         with pytest.raises(InvalidCredentialsError):
             await at.recovery.change_password(account, session, NEW, THIRD, SELF)
         with pytest.raises(InvalidCredentialsError):
-            await at.recovery.delete_account(account, NEW, SELF)
+            await at.recovery.delete_account(account, session, NEW, SELF)
         assert await live_sessions(database_url) == {session}
         assert await opens(at, PASSWORD)
 
@@ -361,7 +361,7 @@ def test_a_deleted_account_leaves_revoked_tokens_and_ids_in_the_trail(database_u
         for _ in range(2):
             await begin_session(database_url, account.id)
         await at.recovery.forgot_password(ANN, SELF)
-        await at.recovery.delete_account(account, PASSWORD, SELF)
+        await at.recovery.delete_account(account, uuid4(), PASSWORD, SELF)
         for table in ("users", "sessions", "outbox", "one_time_tokens"):
             assert await rows(database_url, f"SELECT FROM {table}") == [], table
         assert len(await rows(database_url, "SELECT FROM revocations")) == 2
