@@ -20,13 +20,10 @@ CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("issuer", frozenset({Reason.WRONG_ISSUER})),
     ("audience", frozenset({Reason.WRONG_AUDIENCE})),
     ("time", frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.TOO_OLD})),
-    ("status", frozenset({Reason.REVOKED})),
+    ("status", frozenset({Reason.REVOKED, Reason.UNDECIDABLE})),
     ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE})),
 )
-"""The numbered checks of `verification`, and the reasons that each can give.
-
-`status` is undecidable too, where the status list is not known.
-"""
+"""The numbered checks of `verification`, and the reasons that each can give."""
 
 
 def explain(
@@ -39,9 +36,10 @@ def explain(
     decision = verify(token, keys=keys, policy=policy, now=now, revocations=revocations)
     reason = decision.reason if isinstance(decision, Rejected) else None
     list_unknown = isinstance(decision, Rejected) and decision.list_unknown
+    failing = "status" if list_unknown else next((name for name, reasons in CHECKS if reason in reasons), None)
     lines, reached = [], True
-    for number, (name, reasons) in enumerate(CHECKS, 1):
-        failed = name == "status" if list_unknown else reason in reasons
+    for number, (name, _) in enumerate(CHECKS, 1):
+        failed = name == failing
         outcome = f"FAILED: {reason}" if failed else "passed" if reached else "not reached"
         lines.append(f"{number:2}. {name:<11} {outcome}")
         reached = reached and not failed

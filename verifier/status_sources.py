@@ -5,10 +5,13 @@ is: inside a cluster an issuer has another address than its tokens say, and what
 from its signature and its `sub`, never from where it lay.
 """
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,6 +24,8 @@ from verifier.status_list_token import ListFault, StatusList, read_status_list
 
 MAX_AGGREGATION_BYTES: Final = 256 * 1024
 MAX_URI_CHARACTERS: Final = 512
+_READER: Final = ThreadPoolExecutor(1, "status-lists")
+"""The largest list takes 13 ms to read, for which no request should wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class ListSource:
         """Fetch it once; None if it is unchanged.
 
         Args:
-            keys: gives those that count when the answer is there, not when it was asked for.
+            keys: gives those that count now; they may change meanwhile.
 
         Raises:
             SourceError: there was no list that we take. For one that was refused, `cause` is a `ListFault`.
@@ -77,7 +82,10 @@ class ListSource:
         answer = await fetch(self._wanted, self._tls, self._etag)
         if answer.document is None:
             return None
-        taken = read_status_list(answer.document, issuer=self._issuer, uri=self._uri, keys=keys(), now=time.time())
+        judge = partial(read_status_list, issuer=self._issuer, uri=self._uri, keys=keys(), now=time.time())
+        taken = await asyncio.get_running_loop().run_in_executor(_READER, judge, answer.document)
+        if isinstance(taken, StatusList) and not keys().holds(taken.key):
+            taken = ListFault.UNKNOWN_KEY
         if isinstance(taken, ListFault):
             raise SourceError(taken, "no status list of this issuer by this name")
         self._etag = answer.etag

@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +19,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, generate_private_key
 
 from shared.jwks import to_jwk
-from tests.support.jwks_server import Behaviour, Exchange, JwksServer, answer, says, serves
+from tests.support.hostile_sources import hostile_answers, reset
+from tests.support.jwks_server import Behaviour, JwksServer, answer, says, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge, b64url
@@ -146,65 +146,8 @@ FILES: Final[dict[str, Callable[[Path], None]]] = {
 }
 
 
-def _reset(exchange: Exchange) -> None:
-    exchange.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _then(data: bytes, action: Callable[[Exchange], None]) -> Behaviour:
-    def behave(exchange: Exchange) -> None:
-        exchange.socket.sendall(data)
-        action(exchange)
-
-    return behave
-
-
-_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-_GOOD_ANSWER: Final = answer(_FORGE.jwks)
-
 ANSWERS: Final[dict[str, Behaviour]] = {
-    "no answer": Exchange.hang,
-    "hangs within the status line": _then(b"HTTP/1.1 2", Exchange.hang),
-    "hangs within the head": _then(_HEAD, Exchange.hang),
-    "hangs before the body": _then(_GOOD_ANSWER[: -len(_FORGE.jwks)], Exchange.hang),
-    "hangs before the last byte": _then(_GOOD_ANSWER[:-1], Exchange.hang),
-    "hangs after a body without a length": _then(_HEAD + b"\r\n" + _FORGE.jwks, Exchange.hang),
-    "drips a head without end": _then(_HEAD, lambda it: it.drip(b"X: y\r\n")),
-    "drips a body without end": _then(_HEAD + b"Content-Length: 100000\r\n\r\n", lambda it: it.drip(b" ")),
-    "drips chunks without end": _then(
-        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n", lambda it: it.drip(b"1\r\n \r\n")
-    ),
-    "pours a head without end": _then(_HEAD, lambda it: it.pour(b"X: " + b"y" * 1000 + b"\r\n")),
-    "pours a body without end": _then(_HEAD + b"\r\n", lambda it: it.pour(b" " * 65536)),
-    "pours chunks without end": _then(
-        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n", lambda it: it.pour(b"400\r\n" + b" " * 1024 + b"\r\n")
-    ),
-    "pours 100-continue without end": lambda it: it.pour(b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "pours the length it announced, of gigabytes": _then(
-        _HEAD + b"Content-Length: 10000000000\r\n\r\n", lambda it: it.pour(b" " * 65536)
-    ),
-    "closes at once": lambda _: None,
-    "resets": _reset,
-    "closes within the head": says(_HEAD),
-    "closes within the body": says(_GOOD_ANSWER[:-1]),
-    "closes within a chunk": says(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + _FORGE.jwks),
-    "announces too much": says(answer(_FORGE.jwks, length=10_000)),
-    "announces too little": says(answer(_FORGE.jwks, length=50)),
-    "announces two lengths": says(answer(_FORGE.jwks, "Content-Length: 3")),
-    "announces a negative length": says(answer(_FORGE.jwks, length=-1)),
-    "a malformed chunk": says(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
-    "speaks no HTTP": says(b"220 mail.example ESMTP\r\n"),
-    "speaks TLS": says(b"\x15\x03\x01\x00\x02\x02\x28"),
-    "speaks HTTP/2": says(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18)),
-    "NUL in the head": says(b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n" + _FORGE.jwks),
-    "204": says(b"HTTP/1.1 204 No Content\r\n\r\n"),
-    "206": says(answer(_FORGE.jwks, status="206 Partial Content")),
-    "301 to a good one": says(answer(b"", "Location: /other", status="301 Moved Permanently")),
-    "302 to a file": says(answer(_FORGE.jwks, "Location: file:///etc/passwd", status="302 Found")),
-    "307 elsewhere": says(answer(b"", "Location: http://169.254.169.254/", status="307 Temporary Redirect")),
-    "304 that nobody asked for": says(answer(b"", status="304 Not Modified")),
-    "401": says(answer(b"", status="401 Unauthorized")),
-    "404 with a good document": says(answer(_FORGE.jwks, status="404 Not Found")),
-    "500 with a good document": says(answer(_FORGE.jwks, status="500 Internal Server Error")),
+    **hostile_answers(_FORGE.jwks),
     "compressed and labelled": says(answer(gzip.compress(_FORGE.jwks), "Content-Encoding: gzip")),
     **{f"200 with {name}": serves(document) for name, document in DOCUMENTS.items() if name != "compressed"},
 }
@@ -324,7 +267,7 @@ def test_a_url_that_goes_bad_changes_nothing_but_the_log(
 
 
 def test_a_source_that_is_bad_from_the_start_is_a_503_until_it_is_good(folder: VerifierFolder) -> None:
-    with JwksServer(_reset).running() as server, folder.running(JWKS_URL=server.url, ready=503) as verifier:
+    with JwksServer(reset).running() as server, folder.running(JWKS_URL=server.url, ready=503) as verifier:
         assert verifier.ask(token=verifier.token()).status == 503
         assert verifier.ask().status == 401
         server.behaviour = serves(folder.forge.jwks)

@@ -1,0 +1,229 @@
+"""Whatever happens to a status list, the one that was good stays, nobody waits for it, and it is counted.
+
+One verifier follows an issuer for each fault, so that all of them happen at once.
+"""
+
+import gzip
+import json
+import random
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from shared.status_list import encode, pack
+from tests.support.hostile_sources import hostile_answers
+from tests.support.jwks_server import Behaviour, JwksServer, answer, by_path, says, serves
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.token_forge import Forge, b64url
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
+
+_KEY: Final = Forge().key
+_STRANGER: Final = Forge()
+_BOMB: Final = b64url(zlib.compress(bytes(50 * 2**20), 9)).decode()
+_SIZE: Final = 1024
+_GOOD: Final = 8
+_REVOKED: Final = 7
+_LATER: Final = 9
+_STREAM: Final = zlib.compress(bytes(128))
+
+
+class Faulty:
+    """One issuer, whose list goes bad."""
+
+    def __init__(self, number: int) -> None:
+        self.forge = Forge(f"https://issuer-{number}.example", _KEY)
+        self.aggregation = f"/{number}/status-lists"
+        self.path = f"/{number}/status-lists/1"
+        self.uri = self.forge.issuer + self.path
+
+    def list(self, *revoked: int, **changes: Any) -> bytes:
+        return self.forge.status_list(time.time(), self.uri, encode(pack(revoked, _SIZE)), **changes)
+
+    def with_lst(self, lst: str, bits: Any = 1) -> bytes:
+        return self.list(status_list={"bits": bits, "lst": lst})
+
+    def token(self, idx: int) -> bytes:
+        status = {"status_list": {"uri": self.uri, "idx": idx}}
+        return self.forge.token(time.time(), status=status, jti=f"{idx}-{time.monotonic_ns()}")
+
+    def aggregated(self, *uris: Any) -> bytes:
+        return json.dumps({"status_lists": list(uris)}).encode()
+
+
+def _documents(it: Faulty) -> dict[str, bytes]:
+    """What is no list of this issuer by this name."""
+    good = it.list()
+    header = json.dumps(it.forge.header(typ="statuslist+jwt")).encode()
+    claims = json.dumps(it.forge.list_claims(time.time(), it.uri, encode(bytes(128)))).encode()
+    return {
+        "garbage": random.Random(1).randbytes(5000),
+        "empty": b"",
+        "an HTML page": b"<!doctype html><title>503</title>",
+        "huge": good + b"A" * 600_000,
+        "a line feed behind it": good + b"\n",
+        "half of it": good[: len(good) // 2],
+        "compressed": gzip.compress(good),
+        "an access token": it.token(_GOOD),
+        "of type JWT": it.forge.status_list(time.time(), it.uri, encode(bytes(128)), header={"typ": "JWT"}),
+        "unsigned": b64url(b'{"alg":"none","typ":"statuslist+jwt"}') + b"." + b64url(claims) + b".",
+        "signed by a stranger": _STRANGER.status_list(time.time(), it.uri, encode(bytes(128))),
+        "under our kid by a stranger": _STRANGER.status_list(
+            time.time(), it.uri, encode(bytes(128)), header={"kid": it.forge.kid}
+        ),
+        "of another name": it.list(sub=it.uri + "0"),
+        "of another issuer": it.list(iss="https://issuer-0.example/"),
+        "expired": it.list(iat=int(time.time()) - 100, exp=int(time.time()) - 1),
+        "without exp": it.list(exp=...),
+        "of tomorrow": it.list(iat=int(time.time()) + 86_400, exp=int(time.time()) + 2 * 86_400),
+        "duplicate members": it.forge.sign(header, claims[:-1] + b', "exp": 9}'),
+        "nested deeply": it.forge.sign(header, b"[" * 100_000),
+        "no list": it.list(status_list=...),
+        "three bits": it.with_lst(encode(bytes(128)), 3),
+        "a bomb": it.with_lst(_BOMB),
+        "truncated": it.with_lst(b64url(_STREAM[:-6]).decode()),
+        "trailing data": it.with_lst(b64url(_STREAM + b"x").decode()),
+        "no bits": it.with_lst(encode(b"")),
+        "not compressed": it.with_lst(b64url(bytes(128)).decode()),
+    }
+
+
+def _aggregations(it: Faulty) -> dict[str, bytes]:
+    """What is no aggregation."""
+    return {
+        "garbage": random.Random(2).randbytes(5000),
+        "empty": b"",
+        "null": b"null",
+        "a list": json.dumps([it.uri]).encode(),
+        "an object in the place of the list": json.dumps({"status_lists": {"1": it.uri}}).encode(),
+        "without the list": b"{}",
+        "twice": it.aggregated(it.uri)[:-1] + b', "status_lists": []}',
+        "too many": it.aggregated(*(f"{it.uri}/{number}" for number in range(1025))),
+        "huge": it.aggregated(it.uri) + b" " * 300_000,
+        "a list of rubbish": it.aggregated(
+            it.uri, None, 7, "", "x", "file:///etc/passwd", "https://u:p@x/", "https://x/#y", "https://x/ y", [], {}
+        ),
+    }
+
+
+def _faults() -> dict[str, tuple[str, Behaviour]]:
+    """Name → whether it is the list or the aggregation that goes bad, and how; issuer `n` has the fault `n`."""
+    names: list[tuple[str, str]] = [
+        *(("list", name) for name in _documents(Faulty(0))),
+        *(("aggregation", name) for name in _aggregations(Faulty(0))),
+        *(("list", name) for name in [*hostile_answers(b"x" * 100), "compressed and labelled"]),
+        # Fetched by the same code: a few will do.
+        *(
+            ("aggregation", name)
+            for name in ("no answer", "drips a body without end", "resets", "204", "404 with a good document")
+        ),
+    ]
+    faults: dict[str, tuple[str, Behaviour]] = {}
+    for number, (what, name) in enumerate(names):
+        it = Faulty(number)
+        good = it.list() if what == "list" else it.aggregated(it.uri)
+        ways: dict[str, Behaviour] = {
+            "compressed and labelled": says(answer(gzip.compress(good), "Content-Encoding: gzip")),
+            **hostile_answers(good),
+            **{name: serves(document) for name, document in _documents(it).items() if what == "list"},
+            **{name: serves(document) for name, document in _aggregations(it).items() if what == "aggregation"},
+        }
+        faults[f"{what}: {name}"] = what, ways[name]
+    return faults
+
+
+@pytest.fixture
+def routes() -> dict[str, Behaviour]:
+    return {}
+
+
+@pytest.fixture
+def server(routes: dict[str, Behaviour]) -> Iterator[JwksServer]:
+    with JwksServer(by_path(routes)).running() as running:
+        yield running
+
+
+def test_a_list_that_goes_bad_changes_nothing_but_a_metric_and_the_log(
+    folder: VerifierFolder, server: JwksServer, routes: dict[str, Behaviour]
+) -> None:
+    faults = _faults()
+    issuers = {name: Faulty(number) for number, name in enumerate(faults)}
+    folder.publish(Forge(key=_KEY).jwks)
+    for it in issuers.values():
+        routes[it.aggregation] = serves(it.aggregated(it.uri))
+        routes[it.path] = serves(it.list(_REVOKED, iat=int(time.time()) - 60))
+    policies = "\n".join(
+        f'[issuers."{it.forge.issuer}"]\n'
+        f'jwks_file = "{folder.jwks}"\nstatus_lists = "{server.url_of(it.aggregation)}"\n'
+        for it in issuers.values()
+    )
+    settings: dict[str, Any] = {"ISSUER": None, "JWKS_FILE": None, "STATUS_POLL_SECONDS": 1}
+    with folder.running(policies=policies, **settings) as verifier:
+        before = resident_bytes(verifier.worker())
+        for name, (what, behaviour) in faults.items():
+            routes[issuers[name].path if what == "list" else issuers[name].aggregation] = behaviour
+        _good_tokens_go_on(verifier, issuers)
+        assert not verifier.events("decision_failed")
+        assert resident_bytes(verifier.worker()) - before < 60 * 2**20
+        assert b"GET /other" not in b"".join(server.requests)
+        for it in issuers.values():
+            routes[it.aggregation] = serves(it.aggregated(it.uri))
+            routes[it.path] = serves(it.list(_REVOKED, _LATER))
+        pending = dict(issuers)
+
+        def all_taken() -> bool:
+            for name in [name for name, it in pending.items() if verifier.ask(token=it.token(_LATER)).status == 401]:
+                del pending[name]
+            return not pending
+
+        wait_until(all_taken, "every source is taken again", 60)
+        wait_until(lambda: open_descriptors(verifier.worker()) < 60, "sockets of sources are closed", 10)
+        assert "Traceback" not in verifier.log()
+
+
+def _good_tokens_go_on(verifier: VerifierProcess, issuers: dict[str, Faulty]) -> None:
+    """Until each fault was counted, while every token, cached or new, is answered as before and at once."""
+    cached = {name: it.token(_GOOD) for name, it in issuers.items()}
+    pending = set(issuers)
+    deadline = time.monotonic() + 60
+    with verifier.connect(timeout=2) as wire:
+        while pending:
+            assert time.monotonic() < deadline, f"nothing was counted of {sorted(pending)}: {verifier.log()[-3000:]}"
+            for name, it in issuers.items():
+                for token, status in ((cached[name], 200), (it.token(_GOOD), 200), (it.token(_REVOKED), 401)):
+                    assert wire.ask(request("/verify", bearer(token))).status == status, name
+            failed = {labels["issuer"] for labels, n in verifier.samples("status_list_failures_total") if n}
+            pending = {name for name in pending if issuers[name].forge.issuer not in failed}
+    assert verifier.readiness() == 200
+    said = {(line["issuer"], line["cause"]) for line in verifier.events("status_list_not_taken")}
+    assert {issuer for issuer, _ in said} == {it.forge.issuer for it in issuers.values()}
+    assert len(said) == len(verifier.events("status_list_not_taken")), "each cause is said once a minute"
+
+
+def test_one_list_that_hangs_does_not_hold_up_the_others(
+    folder: VerifierFolder, server: JwksServer, routes: dict[str, Behaviour]
+) -> None:
+    it = Faulty(0)
+    forge = Forge(it.forge.issuer, folder.forge.key)
+    uris = [f"{it.uri}/{number}" for number in range(3)]
+    hanging = hostile_answers(b"x" * 100)["no answer"]
+    routes[it.aggregation] = serves(it.aggregated(*uris))
+    for uri in uris:
+        routes[uri.removeprefix(it.forge.issuer)] = serves(
+            forge.status_list(time.time() - 9, uri, encode(bytes(128)))
+        )
+    folder.forge = forge
+    settings: dict[str, Any] = {"STATUS_LISTS": server.url_of(it.aggregation), "STATUS_POLL_SECONDS": 0.2}
+    with folder.running(**settings) as verifier:
+        first, _, last = uris
+        routes[first.removeprefix(it.forge.issuer)] = hanging
+        routes[it.aggregation] = hanging
+        time.sleep(0.5)
+        for idx in range(5):
+            lst = encode(pack(range(idx + 1), 1024))
+            routes[last.removeprefix(it.forge.issuer)] = serves(forge.status_list(time.time(), last, lst))
+            token = forge.token(time.time(), status={"status_list": {"uri": last, "idx": idx}})
+            wait_until(lambda token=token: verifier.ask(token=token).status == 401, "it is taken", 2)  # type: ignore[misc]

@@ -1,0 +1,398 @@
+"""A token that was taken back is refused within a poll, wherever it was let through before."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from shared.status_list import LIST_BITS, encode, pack
+from tests.support.jwks_server import serves
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.status_lists import AGGREGATION, StatusIssuer, down, running_status_issuer, unavailable
+from tests.support.token_forge import Forge
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, resident_bytes, verifier_command
+
+POLL: Final = 0.2
+OTHER: Final = "https://other.example"
+LISTS: Final = (1, 2, 4, 5, 6, 7, 8)
+
+
+@pytest.fixture
+def issuer(folder: VerifierFolder) -> Iterator[StatusIssuer]:
+    with running_status_issuer(folder.forge) as running:
+        yield running
+
+
+def _settings(issuer: StatusIssuer, **more: Any) -> dict[str, Any]:
+    return {"STATUS_LISTS": issuer.aggregation_url, "STATUS_POLL_SECONDS": POLL, **more}
+
+
+def _becomes(verifier: VerifierProcess, token: bytes, status: int, seconds: float = 5.0) -> None:
+    wait_until(lambda: verifier.ask(token=token).status == status, f"the token is answered {status}", seconds)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VerifierProcess, StatusIssuer]]:
+    """A verifier and the issuer that it follows; each test has lists of its own."""
+    folder = VerifierFolder(tmp_path_factory.mktemp("shared"))
+    with running_status_issuer(folder.forge, LISTS) as issuer, folder.running(**_settings(issuer)) as it:
+        yield it, issuer
+        assert "Traceback" not in it.log()
+
+
+def test_a_revoked_token_is_refused_on_a_cache_hit_and_when_its_request_is_recalled(
+    shared: tuple[VerifierProcess, StatusIssuer],
+) -> None:
+    verifier, issuer = shared
+    with verifier.connect() as wire:
+        revoked, other = (request("/verify", bearer(issuer.token(idx))) for idx in (7, 8))
+        assert {wire.ask(asked).status for asked in (revoked, other) * 5} == {200}
+        assert verifier.metric("decisions_total", reason="cached") >= 8
+        issuer.revoke(7)
+        wait_until(lambda: wire.ask(revoked).status == 401, "it is refused", 3)
+        assert {wire.ask(revoked).status for _ in range(5)} == {401}
+        # In other bytes it is a cache hit and not a request that is recalled.
+        assert wire.ask(revoked.replace(b"Host: ", b"Host:  ")).status == 401
+        assert {wire.ask(other).status for _ in range(5)} == {200}
+    assert verifier.metric("decisions_total", reason="revoked") >= 6
+    _becomes(verifier, issuer.token(7), 401)
+    assert verifier.ask(token=issuer.token(7)).challenge == 'Bearer realm="gatepass", error="invalid_token"'
+
+
+def test_a_token_beyond_its_list_is_refused_and_one_without_a_status_is_not(
+    shared: tuple[VerifierProcess, StatusIssuer],
+) -> None:
+    verifier, issuer = shared
+    assert verifier.ask(token=issuer.token(issuer.size - 1)).status == 200
+    assert verifier.ask(token=issuer.token(issuer.size)).status == 401
+    assert verifier.ask(token=verifier.token()).status == 200
+
+
+def test_lists_of_several_bits_are_read(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+    verifier, issuer = shared
+    for bits in (2, 4, 8):
+        issuer.revoked[bits] = {8 * bits, 8 * bits + bits - 1, 9 * bits + 1}
+        lst = encode(pack(issuer.revoked[bits], issuer.size))
+        issuer.publish(bits, status_list={"bits": bits, "lst": lst})
+        _becomes(verifier, issuer.token(8, bits), 401)
+        statuses = [verifier.ask(token=issuer.token(idx, bits)).status for idx in (7, 9, 10, 1024 // bits)]
+        assert statuses == [200, 401, 200, 401]
+
+
+def test_unchanged_lists_are_not_sent_again(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+    verifier, issuer = shared
+    wait_until(lambda: issuer.looks(issuer.path(5)) > 12, "it is looked at")
+    asked = [head for head in issuer.server.requests if head.startswith(f"GET {issuer.path(5)} ".encode())]
+    assert sum(b"If-None-Match" not in head for head in asked) == len(verifier.workers())
+    assert time.time() - verifier.metric("status_list_refreshed_timestamp_seconds") < 2
+
+
+def test_an_older_list_never_replaces_a_newer_one_and_the_same_second_joins(
+    shared: tuple[VerifierProcess, StatusIssuer],
+) -> None:
+    verifier, issuer = shared
+    now = time.time()
+
+    def publish(issued_at: float, *revoked: int) -> None:
+        issuer.revoked[6] = set(revoked)
+        issuer.publish(6, iat=int(issued_at))
+
+    publish(now + 30, 1)
+    _becomes(verifier, issuer.token(1, 6), 401)
+    publish(now + 30, 2)
+    _becomes(verifier, issuer.token(2, 6), 401)
+    _becomes(verifier, issuer.token(1, 6), 401)  # another process of the issuer said so
+    publish(now - 20, 3)
+    looks = issuer.looks(issuer.path(6))
+    wait_until(lambda: issuer.looks(issuer.path(6)) > looks + 6, "it is looked at")
+    assert [verifier.ask(token=issuer.token(idx, 6)).status for idx in (1, 2, 3)] == [401, 401, 200]
+    publish(now + 40, 3)
+    _becomes(verifier, issuer.token(3, 6), 401)
+    _becomes(verifier, issuer.token(1, 6), 200)
+
+
+def test_a_list_that_is_named_no_longer_is_forgotten(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+    verifier, issuer = shared
+    token = issuer.token(3, number=7)
+    _becomes(verifier, token, 200)
+    issuer.name(*(number for number in LISTS if number != 7))
+    _becomes(verifier, token, 503)
+    assert verifier.ask(token=issuer.token(3)).status == 200
+    issuer.name(*LISTS)
+    _becomes(verifier, token, 200)
+
+
+def test_what_is_held_is_told(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+    verifier, issuer = shared
+    name = issuer.forge.issuer
+    assert verifier.metric("status_lists", issuer=name) == len(LISTS)
+    bytes_before, before = verifier.metric("status_list_bytes", issuer=name), resident_bytes(verifier.workers()[0])
+    issuer.size = LIST_BITS
+    for number in range(20, 30):
+        issuer.publish(number)
+    issuer.size = 1024
+    issuer.name(*LISTS, *range(20, 30))
+    wait_until(lambda: verifier.metric("status_lists", issuer=name) == len(LISTS) + 10, "ten more are held")
+    held = verifier.metric("status_list_bytes", issuer=name) - bytes_before
+    assert held == 10 * LIST_BITS // 8 * len(verifier.workers())
+    assert resident_bytes(verifier.workers()[0]) - before < 10 * 2**20
+    issuer.routes[issuer.path(20)] = unavailable
+    wait_until(lambda: verifier.metric("status_list_failures_total", issuer=name, cause="status") > 1, "counted")
+    verifier.wait_for_event("status_list_not_taken", cause="status", lists_kept=len(LISTS) + 10)
+
+
+def test_what_is_not_followed_is_not_affected(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    issuer.revoke(7)
+    policies = f'[issuers."{OTHER}"]\njwks_file = "{folder.jwks}"\n'
+    other = Forge(OTHER, folder.forge.key)
+    with folder.running(policies=policies, **_settings(issuer)) as verifier:
+        assert verifier.ask(token=issuer.token(7)).status == 401
+        assert verifier.ask(token=verifier.token()).status == 200
+        # The very reference that is revoked for the one issuer says nothing about the tokens of another.
+        assert verifier.ask(token=other.token(time.time(), status=issuer.status(7))).status == 200
+    with folder.running() as verifier:
+        assert verifier.ask(token=issuer.token(7)).status == 200
+
+
+def test_lists_of_one_issuer_never_speak_about_tokens_of_another(folder: VerifierFolder) -> None:
+    other = Forge(OTHER)
+    with running_status_issuer(folder.forge) as ours, running_status_issuer(other) as theirs:
+        # Each also publishes, under the other's name for its list, a list in which everything is set.
+        for issuer, victim in ((ours, theirs), (theirs, ours)):
+            lst = json.dumps({"status_lists": [issuer.uri(), victim.uri(2)]}).encode()
+            issuer.routes[AGGREGATION] = serves(lst)
+            everything = StatusIssuer(issuer.forge, issuer.server, {}, revoked={2: set(range(1024))})
+            token = everything.list_token(2, sub=victim.uri(2))
+            issuer.routes[victim.path(2)] = serves(token)
+        policies = f'[issuers."{OTHER}"]\njwks_url = "{theirs.jwks_url}"\nstatus_lists = "{theirs.aggregation_url}"\n'
+        with folder.running(policies=policies, **_settings(ours)) as verifier:
+            for issuer in (ours, theirs):
+                assert verifier.ask(token=issuer.token(7)).status == 200
+                # What the other says of it does not count, so nobody knows the list.
+                assert verifier.ask(token=issuer.token(7, number=2)).status == 503
+            theirs.revoke(7)
+            _becomes(verifier, theirs.token(7), 401)
+            assert verifier.ask(token=ours.token(7)).status == 200
+
+
+def test_an_unknown_list_is_a_503_that_brings_the_next_look_forward_once(
+    folder: VerifierFolder, issuer: StatusIssuer
+) -> None:
+    with folder.running(**_settings(issuer, STATUS_POLL_SECONDS=300)) as verifier:
+        refused = verifier.ask(token=issuer.token(3, number=2))
+        assert (refused.status, refused["retry-after"]) == (503, "1")
+        issuer.publish(2)
+        issuer.name(1, 2)
+        _becomes(verifier, issuer.token(3, number=2), 200, 4)
+        looks, started = issuer.looks(AGGREGATION), time.monotonic()
+        with verifier.connect() as wire:
+            while time.monotonic() < started + 3:
+                assert wire.ask(request("/verify", bearer(issuer.token(3, number=9)))).status == 503
+        assert 2 <= issuer.looks(AGGREGATION) - looks <= 4
+        # A stranger's tokens bring nothing forward.
+        time.sleep(1.2)
+        looks = issuer.looks(AGGREGATION)
+        stranger = Forge(issuer.forge.issuer).token(time.time(), status=issuer.status(3, 9))
+        for _ in range(20):
+            assert verifier.ask(token=stranger).status == 401
+        time.sleep(1.2)
+        assert issuer.looks(AGGREGATION) == looks
+
+
+def test_a_list_that_can_not_be_refreshed_counts_until_its_exp(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    issuer.revoke(7)
+    issuer.publish(exp=int(time.time()) + 5)
+    with folder.running(**_settings(issuer)) as verifier:
+        token = issuer.token(8)
+        assert verifier.ask(token=token).status == 200
+        issuer.server.behaviour = unavailable
+        time.sleep(5 * POLL)
+        assert (verifier.ask(token=token).status, verifier.ask(token=issuer.token(7)).status) == (200, 401)
+        assert verifier.readiness() == 200
+        _becomes(verifier, token, 503, 8)
+        assert verifier.ask(token=issuer.token(7)).status == 503
+        assert verifier.ask(token=verifier.token()).status == 200
+        verifier.wait_until_readiness_is(503)
+        assert "no status list yet" in verifier.admin("/readyz").text
+
+
+def test_where_the_operator_says_so_it_counts_only_while_it_is_confirmed(
+    folder: VerifierFolder, issuer: StatusIssuer
+) -> None:
+    behaviour = issuer.server.behaviour
+    with folder.running(**_settings(issuer, STATUS_STALE="refuse", STATUS_POLL_SECONDS=0.5)) as verifier:
+        token = issuer.token(8)
+        started = time.monotonic()
+        while time.monotonic() < started + 2.5:
+            assert verifier.ask(token=token).status == 200, "a 304 confirms it"
+        issuer.server.behaviour = down
+        _becomes(verifier, token, 503)
+        verifier.wait_until_readiness_is(503)
+        issuer.server.behaviour = behaviour
+        _becomes(verifier, token, 200)
+        verifier.wait_until_readiness_is(200)
+
+
+def test_a_list_is_fresh_for_its_ttl_where_that_is_longer(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    issuer.publish(ttl=60)
+    with folder.running(**_settings(issuer, STATUS_STALE="refuse")) as verifier:
+        issuer.server.behaviour = down
+        time.sleep(8 * POLL)
+        assert verifier.ask(token=issuer.token(8)).status == 200
+
+
+def test_a_list_dies_with_the_key_that_signed_it_and_is_fetched_again(
+    folder: VerifierFolder, issuer: StatusIssuer
+) -> None:
+    issuer.revoke(7)
+    with folder.running(**_settings(issuer, STATUS_POLL_SECONDS=300)) as verifier:
+        assert verifier.ask(token=issuer.token(8)).status == 200
+        new = Forge(issuer.forge.issuer)
+        stolen, issuer.forge = issuer.forge, new
+        folder.publish(new.jwks)
+        verifier.wait_for_event("status_list_dropped", why="its key is gone")
+        _becomes(verifier, issuer.token(8), 503)
+        assert verifier.ask(token=stolen.token(time.time(), status=issuer.status(8))).status == 401
+        issuer.publish()
+        _becomes(verifier, issuer.token(8), 200)
+        assert verifier.ask(token=issuer.token(7)).status == 401
+
+
+def test_a_successor_knows_the_lists_though_their_source_is_down(
+    folder: VerifierFolder, issuer: StatusIssuer
+) -> None:
+    issuer.revoke(7)
+    with folder.running(**_settings(issuer, WORKERS=2)) as verifier:
+        good, revoked = issuer.token(8), issuer.token(7)
+        assert verifier.ask(token=good).status == 200
+        issuer.server.behaviour = down
+        for _ in range(2):
+            verifier.replace_worker()
+            assert verifier.ask(token=good).status == 200
+            assert verifier.ask(token=revoked).status == 401
+        assert verifier.events("status_list_recalled")
+
+
+def test_a_cold_start_knows_the_lists_of_a_former_run(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    issuer.revoke(7)
+    cache = folder.path / "cache"
+    cache.mkdir()
+    settings = _settings(issuer, JWKS_URL=issuer.jwks_url, JWKS_CACHE_DIR=cache)
+    with folder.running(**settings) as verifier:
+        assert verifier.ask(token=issuer.token(8)).status == 200
+    issuer.server.behaviour = down
+    with folder.running(**settings) as verifier:
+        assert verifier.ask(token=issuer.token(8)).status == 200
+        assert verifier.ask(token=issuer.token(7)).status == 401
+    _forge_files(cache, Forge(issuer.forge.issuer), issuer)
+    with folder.running(ready=None, **settings) as verifier:
+        verifier.wait_for_event("status_list_not_recalled")
+        assert verifier.ask(token=issuer.token(8)).status == 503
+
+
+def _forge_files(cache: Path, stranger: Forge, issuer: StatusIssuer) -> None:
+    """What is on disk is believed no more than what is fetched."""
+    (file,) = cache.glob("*.jwt")
+    forged = StatusIssuer(stranger, issuer.server, {})
+    file.write_bytes(forged.list_token())
+
+
+def test_stale_lists_of_a_former_run_do_not_count_where_the_operator_says_so(
+    folder: VerifierFolder, issuer: StatusIssuer
+) -> None:
+    cache = folder.path / "cache"
+    cache.mkdir()
+    settings = _settings(issuer, JWKS_CACHE_DIR=cache, STATUS_STALE="refuse")
+    with folder.running(**settings):
+        pass
+    for file in cache.glob("*"):
+        os.utime(file, (time.time() - 60, time.time() - 60))
+    issuer.server.behaviour = down
+    with folder.running(ready=503, **settings) as verifier:
+        assert verifier.ask(token=issuer.token(8)).status == 503
+
+
+def test_a_reload_follows_and_forgets(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    issuer.revoke(7)
+    without = f'[issuers."{issuer.forge.issuer}"]\njwks_file = "{folder.jwks}"\n'
+    source = f'status_lists = "{issuer.aggregation_url}"\n'
+    settings: dict[str, Any] = {"ISSUER": None, "JWKS_FILE": None, "STATUS_POLL_SECONDS": POLL}
+    with folder.running(policies=without, **settings) as verifier:
+        token = issuer.token(7)
+        assert {verifier.ask(token=token).status for _ in range(3)} == {200}
+
+        def reload(policies: str) -> None:
+            taken = len(verifier.events("policies_taken"))
+            folder.policies.write_text(policies, encoding="utf-8")
+            verifier.reload()
+            wait_until(lambda: len(verifier.events("policies_taken")) == taken + 1, "it is taken")
+
+        reload(without + source)
+        wait_until(lambda: {verifier.ask(token=token).status for _ in range(3)} == {401}, "it is followed")
+        # Lists that are held go on to count while they are looked for anew, here where they are not.
+        issuer.server.behaviour = down
+        reload(without + source + "[policies.more]\n")
+        assert {verifier.ask(token=token).status for _ in range(3)} == {401}
+        assert {verifier.ask(token=issuer.token(8)).status for _ in range(3)} == {200}
+        reload(without)
+        assert {verifier.ask(token=token).status for _ in range(3)} == {200}
+        assert verifier.readiness() == 200
+
+
+def test_plain_http_beyond_loopback_is_refused_as_for_keys(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    folder.publish()
+    settings: dict[str, Any] = {"ISSUER": issuer.forge.issuer, "JWKS_FILE": folder.jwks}
+    for url in ("http://lists.example/status-lists", "https://u:p@lists.example/"):
+        done = verifier_command("check-config", **settings, STATUS_LISTS=url)
+        assert done.returncode == 2
+        assert "status list URL" in done.stderr
+        assert "u:p" not in done.stderr
+
+
+def test_an_issuer_without_lists_yet_is_ready_and_one_whose_lists_can_not_be_had_is_not(
+    folder: VerifierFolder, issuer: StatusIssuer
+) -> None:
+    issuer.name()
+    with folder.running(**_settings(issuer)) as verifier:
+        issuer.name(1)
+        _becomes(verifier, issuer.token(7), 200)
+    issuer.routes[AGGREGATION] = unavailable
+    with folder.running(ready=503, **_settings(issuer)) as verifier:
+        assert verifier.ask(token=issuer.token(7)).status == 503
+        issuer.name(1)
+        verifier.wait_until_readiness_is(200)
+        assert verifier.ask(token=issuer.token(7)).status == 200
+
+
+def test_the_first_request_of_a_worker_finds_its_lists(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    issuer.revoke(7)
+    with folder.running(**_settings(issuer)) as verifier:
+        for _ in range(3):
+            os.kill(verifier.worker(), signal.SIGSTOP)
+            with verifier.connect() as waiting:
+                waiting.send(request("/verify", bearer(issuer.token(7))))
+                os.kill(verifier.worker(), signal.SIGKILL)
+                assert next(waiting.answers(1)).status == 401
+
+
+def test_check_config_and_explain_read_the_lists(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+    issuer.revoke(7)
+    folder.publish()
+    settings = {**_settings(issuer), "ISSUER": issuer.forge.issuer, "JWKS_FILE": folder.jwks}
+    done = verifier_command("check-config", **settings)
+    assert done.returncode == 0, done.stderr
+    assert f"issuer {issuer.forge.issuer}: 1 status lists, 128 bytes" in done.stdout
+    for idx, number, told in ((8, 1, "passed"), (7, 2, "FAILED: undecidable")):
+        explained = verifier_command("explain", stdin=issuer.token(idx, number), **settings)
+        assert f"13. status      {told}" in explained.stdout
+        assert explained.returncode == (0 if told == "passed" else 1)
+    issuer.name(1, 2)
+    done = verifier_command("check-config", **settings)
+    assert done.returncode == 1
+    assert f"status list {issuer.uri(2)}: answered 404" in done.stderr

@@ -1,0 +1,120 @@
+"""Whatever a status list is made of: a value, never an exception, and never a bit that was not published."""
+
+import json
+from typing import Any, Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.status_list import StatusListError, decode, encode, one_bit_each, pack
+from tests.support.token_forge import ISSUER, b64url
+from tests.support.vectors import KEY_SETS
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
+from verifier.fetch import SourceError
+from verifier.keyset import VerificationKey
+from verifier.revocations import KnownList, StatusLists
+from verifier.status_list_token import ListFault, StatusList, read_status_list
+from verifier.status_refresh import join
+from verifier.status_sources import parse_aggregation
+from verifier.verification import Status, StatusReference
+
+_HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
+_TOKEN: Final = GOOD.status_list(NOW, STATUS_LIST, encode(pack([7], 64)))
+_JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+_KEY: Final[VerificationKey] = KEY_SETS["issuer"].find(GOOD.kid)[0]
+
+
+def _read(token: bytes) -> StatusList | ListFault:
+    return read_status_list(token, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
+
+
+@given(st.binary() | st.binary().map(lambda data: data.replace(b"\0", b".")))
+def test_any_bytes_are_refused(token: bytes) -> None:
+    assert isinstance(_read(token), ListFault)
+
+
+@given(st.integers(0, len(_TOKEN) - 1), st.binary(max_size=3))
+def test_a_list_that_was_changed_on_its_way_is_refused(place: int, other: bytes) -> None:
+    changed = _TOKEN[:place] + other + _TOKEN[place + 1 :]
+    assert isinstance(_read(changed), ListFault) or changed == _TOKEN
+
+
+@given(st.binary(), st.binary())
+def test_any_bytes_that_the_issuer_signed_are_refused(header: bytes, payload: bytes) -> None:
+    assert isinstance(_read(GOOD.sign(header, payload)), ListFault)
+    assert isinstance(_read(GOOD.sign(_HEADER, payload)), ListFault)
+
+
+@given(st.sampled_from(["sub", "iat", "exp", "ttl", "iss", "status_list"]), _JSON)
+def test_any_value_of_any_claim_is_taken_for_what_it_is_or_refused(name: str, value: Any) -> None:
+    claims = {**GOOD.list_claims(NOW, STATUS_LIST, encode(pack([7], 64))), name: value}
+    taken = _read(GOOD.sign(_HEADER, json.dumps(claims).encode()))
+    assert isinstance(taken, ListFault) or (taken.uri, taken.octets) == (STATUS_LIST, pack([7], 64))
+
+
+@given(_JSON, st.text() | st.binary().map(lambda data: b64url(data).decode()) | st.binary(min_size=1).map(encode))
+def test_any_list_is_read_within_its_bounds_or_refused(bits: Any, lst: str) -> None:
+    taken = _read(GOOD.status_list(NOW, STATUS_LIST, "", status_list={"bits": bits, "lst": lst}))
+    assert isinstance(taken, ListFault | StatusList)
+
+
+@given(st.text())
+def test_any_text_is_a_list_or_an_error_of_ours(lst: str) -> None:
+    try:
+        assert decode(lst)
+    except StatusListError:
+        return
+
+
+@given(st.binary(min_size=1, max_size=500), st.sampled_from([0, 1, 6, 9]))
+def test_a_list_comes_back_as_it_went(octets: bytes, level: int) -> None:
+    assert decode(encode(octets, level)) == octets
+
+
+@given(st.binary(min_size=1, max_size=64), st.sampled_from([1, 2, 4, 8]))
+def test_whatever_the_bits_for_each_token_what_is_not_zero_does_not_count(octets: bytes, bits: int) -> None:
+    number = int.from_bytes(octets, "little")
+    values = [number >> (idx * bits) & ((1 << bits) - 1) for idx in range(len(octets) * 8 // bits)]
+    lists = StatusLists()
+    lists.follow(ISSUER)
+    lists.put(ISSUER, STATUS_LIST, KnownList(one_bit_each(octets, bits), NOW + 1))
+    for idx, value in enumerate(values):
+        known = lists.status(StatusReference(ISSUER, STATUS_LIST, idx), NOW)
+        assert known is (Status.REVOKED if value else Status.VALID)
+    for idx in (len(values), len(values) + 7, 2**53 - 1):
+        assert lists.status(StatusReference(ISSUER, STATUS_LIST, idx), NOW) is Status.REVOKED
+
+
+@given(st.binary() | _JSON.map(lambda value: json.dumps({"status_lists": value}).encode()))
+def test_any_document_is_an_aggregation_or_an_error_of_ours(document: bytes) -> None:
+    try:
+        aggregation = parse_aggregation(document)
+    except SourceError:
+        return
+    assert len(aggregation.uris) == len(set(aggregation.uris))
+    assert all(uri.startswith(("https://", "http://")) for uri in aggregation.uris)
+
+
+_LISTS: Final = st.builds(
+    lambda octets, issued_at: StatusList(STATUS_LIST, _KEY, octets, issued_at, NOW + 60, 0),
+    st.binary(min_size=1, max_size=4),
+    st.integers(NOW, NOW + 2),
+)
+
+
+@given(st.lists(_LISTS, min_size=1, max_size=6))
+def test_in_whatever_order_lists_arrive_the_newest_are_what_counts(lists: list[StatusList]) -> None:
+    held: StatusList | None = None
+    for new in lists:
+        held = join(held, new)
+    assert held is not None
+    newest = max(known.issued_at for known in lists)
+    assert held.issued_at == newest
+    bits = 0
+    for known in lists:
+        bits |= int.from_bytes(known.octets, "little") if known.issued_at == newest else 0
+    assert int.from_bytes(held.octets, "little") == bits

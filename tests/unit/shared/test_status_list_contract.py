@@ -1,0 +1,38 @@
+"""Contract E says what the code does."""
+
+import re
+from typing import Final
+
+from shared import status_list
+from tests.support.processes import ROOT
+from verifier import status_list_token, status_refresh
+from verifier.settings import VerifierSettings
+from verifier.status_list_token import ListFault
+
+TEXT: Final = (ROOT / "specs/001-register-login-verify/contracts/status-list.md").read_text(encoding="utf-8")
+
+
+def test_every_fault_is_named_with_its_check() -> None:
+    told = re.findall(r"^\| *(\d*) \| *(\w*) \|[^|]*\| `(\w+)` \|$", TEXT, re.MULTILINE)
+    assert [fault for _, _, fault in told] == list(ListFault)
+    numbered = re.findall(r"^ ?(\d+)\. (\w+) ", status_list_token.__doc__ or "", re.MULTILINE)
+    assert [(number, name) for number, name, _ in told if number] == numbered
+
+
+def test_the_bounds_are_those_of_the_code() -> None:
+    assert f"≤ {status_list.MAX_LIST_TOKEN_BYTES} bytes" in TEXT
+    assert f"has {status_list.LIST_BITS:,} indices; none is longer than {status_list.MAX_LIST_BYTES:,} bytes" in TEXT
+    assert f"at most {status_list.MAX_LISTS:,}." in TEXT
+    assert f"counts at most {status_list_token.MAX_LIFE_SECONDS // 86_400} days" in TEXT
+    assert f"now + {status_list_token.MAX_CLOCK_ERROR_SECONDS} s" in TEXT
+    assert f"over {status_refresh.MAX_BYTES_PER_ISSUER // 2**20} MiB" in TEXT
+    assert f"{status_refresh.MISSED_POLLS} polls" in TEXT
+    assert f"`typ` | `{status_list.STATUS_LIST_TYPE}`" in TEXT
+    assert f"`{status_list.STATUS_LIST_MEDIA_TYPE}`" in TEXT
+
+
+def test_the_settings_and_their_defaults_are_those_of_the_code() -> None:
+    fields = VerifierSettings.model_fields
+    assert f"`VERIFIER_STATUS_POLL_SECONDS` ({fields['status_poll_seconds'].default:g};" in TEXT
+    assert f"`VERIFIER_STATUS_STALE={fields['status_stale'].default}`, the default" in TEXT
+    assert "`VERIFIER_STATUS_LISTS`" in TEXT
