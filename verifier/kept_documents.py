@@ -11,8 +11,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
+
+_REPEAT_LOG_SECONDS: Final = 60.0
 
 _log = structlog.get_logger()
 
@@ -37,6 +40,7 @@ class KeptDocuments:
 
     def __init__(self, folder: Path, kind: str, suffix: str, max_bytes: int) -> None:
         self._folder, self._kind, self._suffix, self._max_bytes = folder, kind, suffix, max_bytes
+        self._said_at = -_REPEAT_LOG_SECONDS
 
     def keep(self, document: bytes, *names: str) -> None:
         """Replace what is kept in one step; an empty `document` confirms it as it is."""
@@ -56,7 +60,9 @@ class KeptDocuments:
                         new.unlink()
                     raise
         except OSError as error:
-            _log.warning(f"{self._kind}_not_kept", issuer=names[0], detail=error.strerror)
+            if time.monotonic() - self._said_at >= _REPEAT_LOG_SECONDS:
+                self._said_at = time.monotonic()
+                _log.warning(f"{self._kind}_not_kept", issuer=names[0], detail=error.strerror)
 
     def recall(self, *names: str) -> Kept | None:
         """What a former run kept, None if that is nothing or can't be read."""

@@ -369,12 +369,9 @@ def join(held: StatusList | None, new: StatusList) -> StatusList:
 
 async def _pause(followed: _Followed, started: float, seconds: float) -> None:
     """Sleep until `seconds` after `started`, less if a list is asked for that we lack."""
-    deadline = started + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(followed.sooner.wait(), left)
-            followed.sooner.clear()
-            deadline = min(deadline, started + SOONER_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(followed.sooner.wait(), started + seconds - time.monotonic())
+    await asyncio.sleep(started + min(seconds, SOONER_SECONDS) - time.monotonic())
 
 
 def _carry_over(before: _Followed, followed: _Followed) -> None:

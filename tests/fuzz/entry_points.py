@@ -9,15 +9,18 @@ from typing import Final
 import structlog
 
 from shared.jwks import JwksError, parse_jwks
+from tests.support.token_forge import ISSUER
 from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
-from tests.vectors.generator.material import GOOD, NOW
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.answers import ANONYMOUS, refused
 from verifier.reasons import Reason
+from verifier.status_list_token import read_status_list
 
 structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=True)
 
 _BENCH: Final = Bench(now=NOW, keys=KEY_SETS["issuer"])
 _HEADER: Final = json.dumps(GOOD.header()).encode()
+_LIST_HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
 _READY: Final = {ANONYMOUS} | {
     refused(reason, policy, REALM) for reason in Reason for policy in (None, *POLICIES.values())
 }
@@ -46,6 +49,13 @@ def key_set(data: bytes) -> None:
         return
 
 
+def status_list(data: bytes) -> None:
+    """Header and payload of a status list, as `signed`."""
+    header, _, payload = data.partition(b"\n")
+    token = GOOD.sign(header or _LIST_HEADER, payload)
+    read_status_list(token, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
+
+
 def _expect_an_answer(target: bytes, credentials: bytes | None) -> None:
     answer = _BENCH.decider.decide(target, credentials)
     # The keys are there, so "I can't decide" would hide an exception.
@@ -60,7 +70,12 @@ def _is_one_head(answer: bytes) -> bool:
     return len(answer) < 3 * 1024 and len(lines) == 11 and lines[-2:] == [b"", b""] and answer.count(b"\n") == 10
 
 
-ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {b"R": request, b"S": signed, b"K": key_set}
+ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {
+    b"R": request,
+    b"S": signed,
+    b"K": key_set,
+    b"L": status_list,
+}
 """By the first byte of an input."""
 
 
@@ -79,6 +94,7 @@ def write_corpus(folder: Path) -> None:
     ]
     inputs += [b"K" + octets(v["document"]) for v in load("jwks")]
     inputs += [b"S" + part for part in _signed_parts()]
+    inputs += [b"L" + part for part in _list_parts()]
     for number, data in enumerate(inputs):
         (folder / f"vector-{number:04}").write_bytes(data)
 
@@ -92,6 +108,11 @@ def _signed_parts() -> list[bytes]:
                 header, payload = (_decoded(segment) for segment in segments[:2])
                 parts.append((header if name == "03-header" else b"") + b"\n" + payload)
     return parts
+
+
+def _list_parts() -> list[bytes]:
+    tokens = [octets(vector["token"]).split(b".") for vector in load("status-lists")]
+    return [b"\n" + _decoded(segments[1]) for segments in tokens if len(segments) == 3]
 
 
 def _decoded(segment: bytes) -> bytes:
