@@ -13,11 +13,11 @@ from issuer.audit import Event
 from issuer.client_registry import ClientRegistry
 from issuer.clients import Client
 from issuer.errors import ClientError
-from issuer.keyring import generate_key
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.tokens import AccessTokens, Grant, StatusReference
 from shared.access_token import MAX_ISSUED_BYTES
+from tests.support.signing_keys import generate_key
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ISSUER: Final = "https://login.example.com/tenant"
