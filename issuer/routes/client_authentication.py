@@ -22,8 +22,8 @@ def client_proof(request: Request, form: Mapping[str, str]) -> ClientProof | Non
     """What the request proves its client with; None if it does not try to.
 
     Raises:
-        InvalidTokenRequestError: it tries in two ways at once, or names two clients (RFC 6749 §2.3).
-        InvalidClientError: it tries in a way that is not offered, or that cannot be read.
+        InvalidTokenRequestError: it tries in two ways at once (RFC 6749 §2.3).
+        InvalidClientError: it names two clients, or tries in a way that is not offered or cannot be read.
     """
     fields = request.headers.getlist("authorization")
     asserted = "client_assertion" in form or "client_assertion_type" in form
@@ -47,10 +47,8 @@ def _basic(field: str, named: str | None) -> SecretProof:
         proof = SecretProof(unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict"))
     except (binascii.Error, ValueError):
         raise InvalidClientError from None
-    if not separator:
+    if not separator or named not in {None, proof.client_id}:
         raise InvalidClientError
-    if named not in {None, proof.client_id}:
-        raise InvalidTokenRequestError
     return proof
 
 

@@ -67,12 +67,11 @@ class OAuthRoutes:
     async def revoke(self, request: Request) -> Response:
         """200, whether or not there was anything to revoke (RFC 7009 §2.2). Hints are not needed."""
         form = await read_form(request)
-        token = _required(form, "token")
         client = await self._client_of(request, form)
         if client is None and form.get("client_id") != FIRST_PARTY_CLIENT:
             raise InvalidClientError
         origin = origin_of(request, "self" if client is None else "client")
-        await self._presented.revoke(token, client, origin)
+        await self._presented.revoke(_required(form, "token"), client, origin)
         return Response()
 
     @in_oauth_words

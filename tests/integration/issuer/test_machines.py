@@ -189,8 +189,8 @@ def test_rfc6749_2_3_more_than_one_authentication_is_an_invalid_request(
     assert_error(send(issuer, FORM | by_key, headers=by_secret), "invalid_request")
     assert_error(send(issuer, FORM | {"client_secret": machine.secret}, headers=by_secret), "invalid_request")
     assert_error(send(issuer, FORM, headers=[*by_secret.items(), *by_secret.items()]), "invalid_request")
-    assert_error(send(issuer, FORM | {"client_id": keyed.id}, headers=by_secret), "invalid_request")
     assert_error(send(issuer, FORM | {"client_assertion": by_key["client_assertion"]}), "invalid_request")
+    assert_invalid_client(send(issuer, FORM | {"client_id": keyed.id}, headers=by_secret))
     assert send(issuer, FORM | {"client_id": machine.id}, headers=by_secret).status_code == 200
 
 
