@@ -1,8 +1,6 @@
 """Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
-import asyncio
 import random
-from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -13,6 +11,7 @@ from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, usable_cores
 from issuer.app import build_app
+from issuer.background import Background
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
@@ -46,15 +45,13 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
-    watch = asyncio.create_task(keyring.watch())
     try:
         public = _public_app(settings, metrics, keyring, database, admission)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
-        await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
+        async with Background() as background:
+            background.start("key ring", keyring.watch)
+            await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
         admission.close()
         await database.close()
     _log.info("stopped")
