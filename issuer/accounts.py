@@ -53,6 +53,9 @@ class Credentials:
 class AccountStore(Protocol):
     """What the use cases ask of `store/`. Each method is one round trip that keeps no connection."""
 
+    def require(self) -> None:
+        """Fail at once if the store is known to be away, before work that would be in vain."""
+
     async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
         """Add it, or say False if the key is taken: one atomic statement."""
 
@@ -94,6 +97,7 @@ class Accounts:
             UnavailableError: not now.
         """
         address = self._acceptable(email, password)
+        self._store.require()
         password_hash = await self._passwords.hash(password)
         account = Account(self._new_id(), address.given, self._now())
         if not await self._store.insert_account(account, address.key, password_hash):

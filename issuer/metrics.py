@@ -1,6 +1,6 @@
 """What the issuer counts for Prometheus. Labels come from closed sets, never from what a client wrote."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -39,6 +39,21 @@ class Metrics:
         )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
+        )
+        self.database_connections = Gauge(
+            "gatepass_issuer_database_connections",
+            "Connections to PostgreSQL that are open, idle, or awaited by requests.",
+            ("state",),
+            registry=self.registry,
+        )
+        self.database_away = Gauge(
+            "gatepass_issuer_database_away", "1 while PostgreSQL is known to be away.", registry=self.registry
+        )
+        self.database_failures = Counter(
+            "gatepass_issuer_database_failures",
+            "Round trips to PostgreSQL that failed, by why.",
+            ("failure",),
+            registry=self.registry,
         )
 
     def exposition(self) -> bytes:

@@ -20,7 +20,7 @@ from issuer.passwords import Passwords
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.settings import IssuerSettings
-from issuer.store.database import Database
+from issuer.store.database import PROMPT, Database
 from issuer.store.schema import is_migrated, revisions
 from issuer.store.users import Users
 from issuer.tokens import AccessTokens
@@ -37,7 +37,7 @@ async def serve(settings: IssuerSettings) -> None:
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     metrics = Metrics()
     keyring = LiveKeyring(settings.keys_dir, metrics)
-    database = Database(settings.database_url.get_secret_value(), settings.database_connections)
+    database = Database(settings.database_url.get_secret_value(), settings.database_connections, PROMPT, metrics)
     admission = Admission(
         usable_cores(),
         settings.hash_wait_seconds,
@@ -50,6 +50,7 @@ async def serve(settings: IssuerSettings) -> None:
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         async with Background() as background:
             background.start("key ring", keyring.watch)
+            background.start("database", database.watch)
             await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
         admission.close()

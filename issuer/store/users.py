@@ -17,6 +17,10 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def require(self) -> None:
+        """Fail at once if PostgreSQL is known to be away."""
+        self._database.require()
+
     async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
         """Add it, or say False if the key is taken."""
         async with self._database.connection() as connection:

@@ -7,15 +7,17 @@ data folder lies where that user can reach it and not under pytest's private one
 import asyncio
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg  # noqa: TID251 - tests look at the database from outside
+import psutil
 import pytest
 
 from issuer.store.schema import migrate
@@ -58,6 +60,20 @@ class Postgres:
     def start(self) -> None:
         """Start again on the same data."""
         self.server.ensure_postgres_running()
+
+    def pause(self) -> None:
+        """Stop every process of the server where it is, as a machine that hangs: connections stay open, silent."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        postmaster = psutil.Process(int((self.server.pgdata / "postmaster.pid").read_text().split()[0]))
+        for process in [postmaster, *postmaster.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def _control(self, *arguments: str) -> None:
         command = [str(self.server.bin_path / "pg_ctl"), "-w", "-D", str(self.server.pgdata), *arguments]
