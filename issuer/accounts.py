@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from issuer.addresses import AddressError, EmailAddress, parse_address
+from issuer.audit import Origin
 from issuer.errors import (
     EmailTakenError,
     FieldFault,
@@ -56,14 +57,17 @@ class AccountStore(Protocol):
     def require(self) -> None:
         """Fail at once if the store is known to be away, before work that would be in vain."""
 
-    async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
-        """Add it, or say False if the key is taken: one atomic statement."""
+    async def insert_account(self, account: Account, email_key: str, password_hash: str, origin: Origin) -> bool:
+        """Add it with its event, or say False if the key is taken: one atomic statement."""
 
     async def find_credentials(self, email_key: str) -> Credentials | None:
         """The credentials of the account with this key."""
 
     async def find_account(self, account_id: UUID) -> Account | None:
         """The account, unless it is disabled."""
+
+    async def record_refused_login(self, email_key: str, origin: Origin) -> None:
+        """Write the event of a failed login; the same work whether there is such an account."""
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap: nothing happens if the hash is no longer `old`."""
@@ -88,7 +92,7 @@ class Accounts:
         self._now = now
         self._new_id = new_id
 
-    async def register(self, email: str, password: str) -> Account:
+    async def register(self, email: str, password: str, origin: Origin) -> Account:
         """Create an account.
 
         Raises:
@@ -100,14 +104,14 @@ class Accounts:
         self._store.require()
         password_hash = await self._passwords.hash(password)
         account = Account(self._new_id(), address.given, self._now())
-        if not await self._store.insert_account(account, address.key, password_hash):
+        if not await self._store.insert_account(account, address.key, password_hash, origin):
             raise EmailTakenError
         self._metrics.registrations.inc()
         _log.info("account registered", account=str(account.id))
         return account
 
-    async def authenticate(self, email: str, password: str) -> UUID:
-        """The id of the account that `email` and `password` open.
+    async def authenticate(self, email: str, password: str, origin: Origin) -> Credentials:
+        """The account that `email` and `password` open.
 
         Raises:
             InvalidFieldsError: not an address or beyond any password's length; the same for every account.
@@ -119,12 +123,13 @@ class Accounts:
         verdict = await self._passwords.verify(found.password_hash if found else None, password)
         if found is None or not verdict.matches or found.disabled_at is not None:
             self._metrics.logins.labels("refused").inc()
+            await self._store.record_refused_login(address.key, origin)
             raise InvalidCredentialsError
         if verdict.outdated:
             await self._upgrade(found, password)
         self._metrics.logins.labels("accepted").inc()
         _log.info("login accepted", account=str(found.id))
-        return found.id
+        return found
 
     async def find(self, account_id: UUID) -> Account | None:
         """The account, unless it is gone or disabled.

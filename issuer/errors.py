@@ -20,7 +20,10 @@
     └── OperationError               a command of the operator failed; never seen over HTTP
         ├── KeyringError
         ├── MigrationError
-        └── ListenError
+        ├── ListenError
+        ├── NoSuchAccountError
+        ├── NoSuchSessionError
+        └── AuditTrailError
 
 No message ever quotes a password, a token, key material or what a stranger wrote.
 """
@@ -139,3 +142,15 @@ class MigrationError(OperationError):
 
 class ListenError(OperationError):
     """An address cannot be listened on."""
+
+
+class NoSuchAccountError(OperationError):
+    """The operator named an account that is not there."""
+
+
+class NoSuchSessionError(OperationError):
+    """The operator named a session that is not there."""
+
+
+class AuditTrailError(OperationError):
+    """The audit trail is not as it was written, or cannot be compared."""

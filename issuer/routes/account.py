@@ -11,6 +11,7 @@ from issuer.accounts import Account, Accounts
 from issuer.bodies import LoginBody, RegistrationBody, read_body
 from issuer.errors import InvalidTokenError
 from issuer.routes.bearer import bearer_token
+from issuer.routes.origin import origin_of
 from issuer.tokens import AccessTokens, Grant
 
 
@@ -32,14 +33,14 @@ class AccountRoutes:
     async def register(self, request: Request) -> Response:
         """201 and the new account."""
         body = await read_body(request, RegistrationBody)
-        account = await self._accounts.register(body.email, body.password)
+        account = await self._accounts.register(body.email, body.password, origin_of(request))
         return JSONResponse(_account_document(account), 201)
 
     async def login(self, request: Request) -> Response:
         """200 and an access token, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
-        subject = await self._accounts.authenticate(body.email, body.password)
-        issued = await self._tokens.mint(Grant(subject, session_id=uuid4(), auth_time=datetime.now(UTC)))
+        account = await self._accounts.authenticate(body.email, body.password, origin_of(request))
+        issued = await self._tokens.mint(Grant(account.id, session_id=uuid4(), auth_time=datetime.now(UTC)))
         return JSONResponse(
             {
                 "access_token": issued.token,

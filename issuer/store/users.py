@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from issuer.accounts import Account, Credentials
+from issuer.audit import Origin
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
 
@@ -21,11 +22,19 @@ class Users:
         """Fail at once if PostgreSQL is known to be away."""
         self._database.require()
 
-    async def insert_account(self, account: Account, email_key: str, password_hash: str) -> bool:
-        """Add it, or say False if the key is taken."""
+    async def insert_account(self, account: Account, email_key: str, password_hash: str, origin: Origin) -> bool:
+        """Add it with its event, or say False if the key is taken."""
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
-                _SQL["insert-account"], account.id, account.email, email_key, password_hash, account.created_at
+                _SQL["insert-account"],
+                account.id,
+                account.email,
+                email_key,
+                password_hash,
+                account.created_at,
+                origin.actor,
+                origin.address,
+                origin.request_id,
             )
         return inserted is not None
 
@@ -40,6 +49,13 @@ class Users:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-account"], account_id)
         return None if row is None else Account(**row)
+
+    async def record_refused_login(self, email_key: str, origin: Origin) -> None:
+        """Write the event of a failed login; the same work whether there is such an account."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _SQL["record-refused-login"], email_key, origin.actor, origin.address, origin.request_id
+            )
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap."""
