@@ -55,6 +55,12 @@ class Metrics:
             ("failure",),
             registry=self.registry,
         )
+        self.removed_rows = Counter(
+            "gatepass_issuer_removed_rows",
+            "Rows cleaned up, by what they were.",
+            ("subject",),
+            registry=self.registry,
+        )
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes."""

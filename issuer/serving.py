@@ -1,5 +1,6 @@
 """Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
+import asyncio
 import random
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -12,6 +13,7 @@ from issuer.admin import AdminRoutes
 from issuer.admission import Admission, usable_cores
 from issuer.app import build_app
 from issuer.background import Background
+from issuer.cleanup import Cleanup
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
@@ -20,6 +22,7 @@ from issuer.passwords import Passwords
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.settings import IssuerSettings
+from issuer.store.cleanup import DeadRows
 from issuer.store.database import PROMPT, Database
 from issuer.store.schema import is_migrated, revisions
 from issuer.store.users import Users
@@ -51,11 +54,16 @@ async def serve(settings: IssuerSettings) -> None:
         async with Background() as background:
             background.start("key ring", keyring.watch)
             background.start("database", database.watch)
+            background.start("clean-up", _cleanup(database, metrics).run)
             await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
         admission.close()
         await database.close()
     _log.info("stopped")
+
+
+def _cleanup(database: Database, metrics: Metrics) -> Cleanup:
+    return Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, random.SystemRandom().random)
 
 
 def _public_app(
