@@ -26,25 +26,24 @@ class Patience:
     Attributes:
         acquire: for a connection, and for a new one to be opened if none is free.
         connect: for a new connection that nobody waits for.
-        command: for the answer to a statement of a server that lives.
+        statement: for a statement to end, by the server; a second later we take it for lost.
     """
 
     acquire: float
     connect: float
-    command: float
+    statement: int
 
 
-PATIENT: Final = Patience(acquire=10.0, connect=10.0, command=60.0)
+PATIENT: Final = Patience(acquire=10.0, connect=10.0, statement=60)
 """For commands, which have nobody waiting behind them."""
 
-PROMPT: Final = Patience(acquire=0.2, connect=1.0, command=3.0)
-"""For requests. The server itself gives up a statement before we do: see `_SERVER_SETTINGS`."""
+PROMPT: Final = Patience(acquire=0.2, connect=1.0, statement=2)
+"""For requests."""
 
 _SERVER_SETTINGS: Final = {
     "application_name": "gatepass-issuer",
-    "statement_timeout": "2000",
-    "lock_timeout": "1000",
-    "idle_in_transaction_session_timeout": "5000",
+    "lock_timeout": "1s",
+    "idle_in_transaction_session_timeout": "5s",
 }
 
 _FAILURES: Final[Mapping[str, tuple[type[Exception], ...]]] = {
@@ -206,8 +205,8 @@ class Database:
         return await asyncpg.connect(
             self._url,
             timeout=self._patience.connect,
-            command_timeout=self._patience.command,
-            server_settings=_SERVER_SETTINGS,
+            command_timeout=self._patience.statement + 1,
+            server_settings={**_SERVER_SETTINGS, "statement_timeout": f"{self._patience.statement}s"},
         )
 
     async def _connect_for_pool(self, *_: Any, **__: Any) -> asyncpg.Connection:

@@ -177,6 +177,30 @@ def test_a_server_that_became_a_standby(someone: Someone) -> None:
         set_read_only(someone.postgres, "off")
 
 
+def test_what_was_answered_with_success_survives_a_kill(someone: Someone) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        attempts = {email: pool.submit(someone.issuer.register, email) for email in emails("survivor", 40)}
+        while sum(attempt.done() for attempt in attempts.values()) < 10:
+            time.sleep(0.01)
+        someone.postgres.kill()
+        statuses = {email: attempt.result().status_code for email, attempt in attempts.items()}
+    someone.postgres.start()
+    someone.wait_until_served()
+    assert set(statuses.values()) == {201, 503}
+    kept = {row[0] for row in execute(someone.issuer.database_url, "SELECT email_key FROM users")}
+    assert {email for email, status in statuses.items() if status == 201} <= kept
+    told = execute(
+        someone.issuer.database_url,
+        "SELECT FROM users u LEFT JOIN audit_events e ON e.user_id = u.id AND e.kind = 'account_registered'"
+        " WHERE e.user_id IS NULL",
+    )
+    assert told == [], "an account without its event"
+
+
+def emails(name: str, count: int) -> list[str]:
+    return [f"{name}{number}@example.com" for number in range(count)]
+
+
 @contextmanager
 def paused(postgres: Postgres) -> Iterator[None]:
     postgres.pause()
