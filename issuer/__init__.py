@@ -4,4 +4,7 @@ A request's way through the rooms: `protocol` (bytes) → `edge` (request id, lo
 `routes/` (HTTP in, HTTP out) → `bodies` (strict parsing) → `accounts` and `tokens` (the use cases) →
 `passwords`, `keyring`, `store/` (the only doors to argon2, private keys and PostgreSQL). What goes wrong is
 named in `errors` and answered by `problems`.
+
+Beside the requests: `background` runs what must go on by itself, such as `cleanup`. The operator's `commands/`
+ask the same use cases, `administration` and `audit_chain`.
 """

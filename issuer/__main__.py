@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from issuer.commands import calibrate, clients, keys, service, users
+from issuer.commands import audit, calibrate, clean_up, clients, keys, service, sessions, users
 from issuer.commands.command import Run
-from issuer.errors import OperationError
+from issuer.errors import InvalidFieldsError, IssuerError, OperationError, StoreUnavailableError
+from issuer.problems import problem_of
 from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
 
-SUBJECTS: Final = (service, keys, users, clients, calibrate)
+SUBJECTS: Final = (service, keys, users, sessions, clients, audit, clean_up, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,10 +25,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    except OperationError as error:
-        print(error, file=sys.stderr)
+    except IssuerError as error:
+        print(_line(error), file=sys.stderr)
         return 1
     return 0
+
+
+def _line(error: IssuerError) -> str:
+    """What went wrong, for an operator; requests would be told the same by a problem document."""
+    match error:
+        case OperationError():
+            return str(error)
+        case InvalidFieldsError():
+            return "; ".join(f"{fault.field}: {fault.detail}" for fault in error.faults)
+        case StoreUnavailableError():
+            return f"PostgreSQL cannot be used: {error}"
+        case _:
+            return problem_of(error).title
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -71,14 +71,20 @@ class Credentials:
 class AccountStore(Protocol):
     """What the use cases ask of `store/`. Each method is one round trip that keeps no connection."""
 
+    def require(self) -> None:
+        """Fail at once if the store is known to be away, before work that would be in vain."""
+
     async def insert_account(self, registration: Registration, origin: Origin) -> bool:
-        """Add it, or say False if the key is taken: one atomic statement."""
+        """Add it with its event, or say False if the key is taken: one atomic statement."""
 
     async def find_credentials(self, email_key: str) -> Credentials | None:
         """The credentials of the account with this key."""
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
         """The account, unless it is disabled or this session of it is not live."""
+
+    async def record_refused_login(self, email_key: str, origin: Origin) -> None:
+        """Write the event of a failed login; the same work whether there is such an account."""
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap: nothing happens if the hash is no longer `old`."""
@@ -136,6 +142,7 @@ class Accounts:
             UnavailableError: not now.
         """
         address = self._acceptable(email, password)
+        self._store.require()
         await self._throttle.admit(Action.REGISTER, origin)
         password_hash = await self._passwords.hash(password, asker_of(origin, Urgency.OTHER))
         return Registration(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
@@ -209,6 +216,7 @@ class Accounts:
     async def _refuse(self, address: EmailAddress, attempt: Attempt, origin: Origin) -> None:
         """Count it. The same statements for an account that exists and for one that does not."""
         self._metrics.logins.labels("refused").inc()
+        await self._store.record_refused_login(address.key, origin)
         if await self._throttle.count_failure(attempt):
             await self._store.disable_password(address.key, self._now(), origin)
 

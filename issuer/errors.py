@@ -33,7 +33,10 @@
         ├── MigrationError
         ├── ListenError
         ├── CapacityError
-        └── ImportRefusedError
+        ├── ImportRefusedError
+        ├── NoSuchAccountError
+        ├── NoSuchSessionError
+        └── AuditTrailError
 
 No message ever quotes a password, a token, key material or what a stranger wrote.
 """
@@ -212,3 +215,15 @@ class CapacityError(OperationError):
 
 class ImportRefusedError(OperationError):
     """Accounts could not be imported, in whole or in part."""
+
+
+class NoSuchAccountError(OperationError):
+    """The operator named an account that is not there."""
+
+
+class NoSuchSessionError(OperationError):
+    """The operator named a session that is not there."""
+
+
+class AuditTrailError(OperationError):
+    """The audit trail is not as it was written, or cannot be compared."""

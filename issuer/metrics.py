@@ -94,6 +94,27 @@ class Metrics:
         self.outbox_oldest_seconds = Gauge(
             "gatepass_issuer_outbox_oldest_seconds", "Age of the oldest mail that waits.", registry=self.registry
         )
+        self.database_connections = Gauge(
+            "gatepass_issuer_database_connections",
+            "Connections to PostgreSQL that are open, idle, or awaited by requests.",
+            ("state",),
+            registry=self.registry,
+        )
+        self.database_away = Gauge(
+            "gatepass_issuer_database_away", "1 while PostgreSQL is known to be away.", registry=self.registry
+        )
+        self.database_failures = Counter(
+            "gatepass_issuer_database_failures",
+            "Round trips to PostgreSQL that failed, by why.",
+            ("failure",),
+            registry=self.registry,
+        )
+        self.removed_rows = Counter(
+            "gatepass_issuer_removed_rows",
+            "Rows cleaned up, by what they were.",
+            ("subject",),
+            registry=self.registry,
+        )
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -3,17 +3,22 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import uuid4
 
 import structlog
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, check_memory, usable_cores, usable_memory
 from issuer.app import build_app
+from issuer.background import Background, Work
+from issuer.cleanup import Cleanup
 from issuer.clients import Clients
 from issuer.key_folder import KeyFolder
 from issuer.key_lifecycle import Schedule
@@ -40,8 +45,9 @@ from issuer.routes.status_lists import StatusListRoutes
 from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
+from issuer.store.cleanup import DeadRows
 from issuer.store.clients import ClientRows
-from issuer.store.database import Database
+from issuer.store.database import PROMPT, Database
 from issuer.store.outbox import OutboxRows
 from issuer.store.recovery import RecoveryRows
 from issuer.store.schema import is_migrated, revisions
@@ -52,6 +58,7 @@ from issuer.store.users import Users
 from issuer.throttle import Throttle, limits
 from issuer.tokens import AccessTokens
 
+_fraction: Final = random.SystemRandom().random
 _log = structlog.get_logger(__name__)
 
 
@@ -63,91 +70,107 @@ async def serve(settings: IssuerSettings) -> None:
     """
     check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
+    foundation = _lay_foundation(settings)
+    await foundation.database.open()
+    try:
+        public, admin = _public_app(foundation), _admin_app(foundation)
+        _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
+        async with Background() as background:
+            for name, work in _beside_the_requests(foundation):
+                background.start(name, work)
+            await listen((public, sockets[0]), (admin, sockets[1]))
+    finally:
+        foundation.admission.close()
+        await foundation.database.close()
+    _log.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Foundation:
+    """What the rooms stand on: the doors to the outside, one of each."""
+
+    settings: IssuerSettings
+    metrics: Metrics
+    keyring: LiveKeyring
+    database: Database
+    admission: Admission
+    published: PublishedLists
+
+
+def _lay_foundation(settings: IssuerSettings) -> _Foundation:
     metrics = Metrics()
     keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
-    database = Database(settings.database_url.get_secret_value(), settings.database_connections)
+    database = Database(settings.database_url.get_secret_value(), settings.database_connections, PROMPT, metrics)
     admission = Admission(
         usable_cores(),
         settings.hash_wait_seconds,
         started=metrics.hash_wait_seconds.observe,
         refused=metrics.hash_refusals.inc,
     )
-    await database.open()
     published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
-    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
-    tasks.append(asyncio.create_task(_key_ticker(settings, metrics).watch()))
-    outbox = _outbox(settings, metrics, database)
-    if outbox is not None:
-        tasks.append(asyncio.create_task(outbox.run()))
-    try:
-        public = _public_app(settings, metrics, keyring, database, admission, published)
-        _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
-        await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        admission.close()
-        await database.close()
-    _log.info("stopped")
+    return _Foundation(settings, metrics, keyring, database, admission, published)
 
 
-def _key_ticker(settings: IssuerSettings, metrics: Metrics) -> KeyTicker:
+def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
+    """Every task that runs as long as the process, by its name in the log."""
+    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
     schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
-    return KeyTicker(KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase()), metrics)
+    folder = KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase())
+    yield "database", database.watch
+    yield "key ring", foundation.keyring.watch
+    yield "key ticks", KeyTicker(folder, metrics).watch
+    yield "status lists", foundation.published.run
+    yield "clean-up", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
+    if url := settings.mail_url.get_secret_value():
+        stationery = Stationery(settings.mail_from, settings.mail_link)
+        sender = sender_for(parse_mail_url(url))
+        outbox = Outbox(OutboxRows(database), sender, stationery, metrics, _now, uuid4, os.urandom, _fraction)
+        yield "outbox", outbox.run
+    else:
+        _log.warning("mail is not configured: nobody can verify an address or reset a password")
 
 
-def _public_app(
-    settings: IssuerSettings,
-    metrics: Metrics,
-    keyring: LiveKeyring,
-    database: Database,
-    admission: Admission,
-    published: PublishedLists,
-) -> ASGIApp:
+def _public_app(foundation: _Foundation) -> ASGIApp:
+    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
+    tokens = AccessTokens(
+        foundation.keyring, settings.url, settings.audience, settings.access_token_seconds, _now, uuid4, _fraction
+    )
+    refresh_tokens = RefreshTokens(lambda: foundation.keyring.ring.mac_secrets)
+    status_lists = StatusLists(StatusListRows(database), settings.url, foundation.published.wake)
+    lifetimes = Lifetimes(
+        timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)
+    )
+    sessions = Sessions(SessionRows(database), tokens, refresh_tokens, status_lists, metrics, lifetimes, _now, uuid4)
+    clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
+    routes = [
+        *_account_routes(foundation, tokens, refresh_tokens, sessions),
+        *SessionRoutes(sessions, tokens).routes(),
+        *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
+        *StatusListRoutes(foundation.published).routes(),
+        *DocumentRoutes(foundation.keyring, settings.jwks_max_age_seconds).routes(),
+    ]
+    routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
+    return build_app(routes, metrics, settings.trusted_hops)
+
+
+def _account_routes(
+    foundation: _Foundation, tokens: AccessTokens, refresh_tokens: RefreshTokens, sessions: Sessions
+) -> list[Route]:
+    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
     throttle = Throttle(
         Throttles(database),
-        _throttle_secret(keyring),
+        _throttle_secret(foundation.keyring),
         limits(settings.failures_per_address, settings.requests_per_address),
         metrics,
         _now,
     )
-    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2])
+    passwords = Passwords(foundation.admission, metrics, ARGON2_COSTS[settings.argon2])
     policy = PasswordPolicy(settings.password_min_length)
     verified_only = settings.email_verification == "required"
     accounts = Accounts(
-        Users(database),
-        passwords,
-        policy,
-        throttle,
-        metrics,
-        _now,
-        uuid4,
-        verified_only=verified_only,
+        Users(database), passwords, policy, throttle, metrics, _now, uuid4, verified_only=verified_only
     )
-    tokens = AccessTokens(
-        keyring,
-        settings.url,
-        settings.audience,
-        settings.access_token_seconds,
-        _now,
-        uuid4,
-        random.SystemRandom().random,
-    )
-    status_lists = StatusLists(StatusListRows(database), settings.url, published.wake)
-    refresh_tokens = RefreshTokens(lambda: keyring.ring.mac_secrets)
-    sessions = Sessions(
-        SessionRows(database),
-        tokens,
-        refresh_tokens,
-        status_lists,
-        metrics,
-        Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
-        _now,
-        uuid4,
-    )
-    clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
-    presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
     recovery = Recovery(
         RecoveryRows(database),
         accounts,
@@ -158,16 +181,11 @@ def _public_app(
         _now,
         sends_mail=bool(settings.mail_url.get_secret_value()),
     )
-    routes = [
-        *AccountRoutes(accounts, sessions, tokens, refresh_tokens, recovery if verified_only else None).routes(),
+    by_mail = recovery if verified_only else None
+    return [
+        *AccountRoutes(accounts, sessions, tokens, refresh_tokens, by_mail).routes(),
         *RecoveryRoutes(recovery, accounts, tokens).routes(),
-        *SessionRoutes(sessions, tokens).routes(),
-        *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
-        *StatusListRoutes(published).routes(),
-        *DocumentRoutes(keyring, settings.jwks_max_age_seconds).routes(),
     ]
-    routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
-    return build_app(routes, metrics, settings.trusted_hops)
 
 
 def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
@@ -181,43 +199,25 @@ def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
     return secret
 
 
-def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:
+def _admin_app(foundation: _Foundation) -> ASGIApp:
     known = revisions()
 
     async def database_answers() -> bool:
-        await database.ping()
+        await foundation.database.ping()
         return True
 
     async def migrations_applied() -> bool:
-        return await is_migrated(database, known)
+        return await is_migrated(foundation.database, known)
 
     async def signing_key_present() -> bool:
-        return keyring.ring.signing is not None
+        return foundation.keyring.ring.signing is not None
 
     checks = {
         "database": database_answers,
         "migrations": migrations_applied,
         "signing_key": signing_key_present,
     }
-    return build_app(AdminRoutes(metrics, checks).routes(), metrics, quiet=True)
-
-
-def _outbox(settings: IssuerSettings, metrics: Metrics, database: Database) -> Outbox | None:
-    """The loop that sends mail, where there is a way for it to leave."""
-    url = settings.mail_url.get_secret_value()
-    if not url:
-        _log.warning("mail is not configured: nobody can verify an address or reset a password")
-        return None
-    return Outbox(
-        OutboxRows(database),
-        sender_for(parse_mail_url(url)),
-        Stationery(settings.mail_from, settings.mail_link),
-        metrics,
-        _now,
-        uuid4,
-        os.urandom,
-        random.SystemRandom().random,
-    )
+    return build_app(AdminRoutes(foundation.metrics, checks).routes(), foundation.metrics, quiet=True)
 
 
 def _now() -> datetime:

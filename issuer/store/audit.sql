@@ -4,3 +4,31 @@
 -- name: record-event
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: list-events
+-- $1 account or null, $2 kind or null, $3 the earliest moment or null, $4 how many; newest first.
+SELECT at, kind, user_id, session_id, client_id, actor, host(address) AS address, request_id, detail::text,
+  chain, position
+FROM audit_events
+WHERE ($1::uuid IS NULL OR user_id = $1) AND ($2::text IS NULL OR kind = $2)
+  AND ($3::timestamptz IS NULL OR at >= $3)
+ORDER BY at DESC, chain, position
+LIMIT $4;
+
+-- name: list-links
+-- $1, $2 chain and position after which to begin, $3 how many.
+-- The content is written out here, as in the schema's audit_event_content, and not asked of that function: who
+-- tampers with rows may have replaced it. A test holds the two to each other.
+SELECT chain, position, previous_hash, hash, pg_catalog.jsonb_build_array(
+  chain, position, extract(epoch FROM at), kind, user_id, session_id,
+  client_id, actor, address, request_id, detail
+)::pg_catalog.text AS content
+FROM audit_events
+WHERE (chain, position) > ($1, $2)
+ORDER BY chain, position
+LIMIT $3;
+
+-- name: list-heads
+SELECT DISTINCT ON (chain) chain, position, hash
+FROM audit_events
+ORDER BY chain, position DESC;

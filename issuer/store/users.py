@@ -22,8 +22,12 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def require(self) -> None:
+        """Fail at once if PostgreSQL is known to be away."""
+        self._database.require()
+
     async def insert_account(self, registration: Registration, origin: Origin) -> bool:
-        """Add it, or say False if the key is taken."""
+        """Add it with its event, or say False if the key is taken."""
         account = registration.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
@@ -50,6 +54,13 @@ class Users:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
+
+    async def record_refused_login(self, email_key: str, origin: Origin) -> None:
+        """Write the event of a failed login; the same work whether there is such an account."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _SQL["record-refused-login"], email_key, origin.actor, origin.address, origin.request_id
+            )
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap."""

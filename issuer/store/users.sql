@@ -46,6 +46,11 @@ SELECT u.id, u.email, u.created_at
 FROM users u JOIN sessions s ON s.user_id = u.id
 WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3;
 
+-- name: record-refused-login
+-- A row in any case, of no account where there is none: an unknown address costs what a known one does.
+INSERT INTO audit_events (kind, user_id, actor, address, request_id)
+VALUES ('login_refused', (SELECT id FROM users WHERE email_key = $1), $2, $3, $4);
+
 -- name: replace-password-hash
 -- Compare and swap: a password changed meanwhile must not be undone by the rehash of the old one.
 UPDATE users

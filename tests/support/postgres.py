@@ -7,8 +7,10 @@ data folder lies where that user can reach it and not under pytest's private one
 import asyncio
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg  # noqa: TID251 - tests look at the database from outside
+import psutil
 import pytest
 
 from issuer.store.schema import migrate
@@ -65,9 +68,45 @@ class Postgres:
         """Start again on the same data."""
         self.server.ensure_postgres_running()
 
+    def kill(self) -> None:
+        """End every process of the server without a chance to tidy up, as a loss of power would."""
+        processes = self._signal_all(signal.SIGKILL)
+        while any(map(_runs, processes)):
+            time.sleep(0.01)
+        # Nobody may have reaped them yet, and then their ids would count as a server's that runs.
+        for lock in (self._pid_file, *self._pid_file.parent.glob(".s.PGSQL.*.lock")):
+            lock.unlink()
+
+    def pause(self) -> None:
+        """Stop every process of the server where it is, as a machine that hangs: connections stay open, silent."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal_all(signal.SIGCONT)
+
+    @property
+    def _pid_file(self) -> Path:
+        return Path(self.server.pgdata) / "postmaster.pid"
+
+    def _signal_all(self, number: signal.Signals) -> list[psutil.Process]:
+        postmaster = psutil.Process(int(self._pid_file.read_text().split()[0]))
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        return processes
+
     def _control(self, *arguments: str) -> None:
         command = [str(self.server.bin_path / "pg_ctl"), "-w", "-D", str(self.server.pgdata), *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=30, user=self.server.system_user)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

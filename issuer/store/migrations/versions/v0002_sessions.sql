@@ -1,8 +1,9 @@
 -- Expand only: release 0001 works on this schema unchanged.
 
 -- name: lock-timeout
--- A revision that cannot have its lock soon gives up, instead of queuing every login behind it.
-SET LOCAL lock_timeout = '5s';
+-- A revision that cannot have its lock soon gives up, instead of queuing every login behind it. No longer than a
+-- login's own lock_timeout: those that queued meanwhile are then served and not refused.
+SET LOCAL lock_timeout = '800ms';
 
 -- name: extend-users
 ALTER TABLE users
@@ -66,6 +67,10 @@ CREATE INDEX sessions_by_user_and_address ON sessions (user_id, address);
 
 -- name: index-sessions-by-expiry
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+-- name: index-ended-sessions
+-- For the clean-up. A refresh changes nothing that it looks at.
+CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 -- name: create-clients
 -- Machines. secret_hash is SHA-256 of a random secret of ours, never of one that somebody chose.

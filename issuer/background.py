@@ -1,0 +1,77 @@
+"""Work beside the requests: named tasks that are begun again when they fail, and end together at the stop.
+
+Knows nothing of what the work is. A task's exception is logged by its kind and place, without its message.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from issuer.errors import UnavailableError
+
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+
+Work = Callable[[], Awaitable[None]]
+"""Runs until cancelled, or until it has nothing left to do."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Background:
+    """Tasks of a process: `async with Background() as background: background.start("keys", keyring.watch)`.
+
+    Args:
+        pause: waits for so many seconds before failed work is begun again.
+    """
+
+    def __init__(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._pause = pause
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, name: str, work: Work) -> None:
+        """Run `work` beside everything else, and again after a failure; `name` is for the log."""
+        self._tasks.append(asyncio.create_task(self._keep_running(name, work), name=name))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Cancel all and wait until each has cleaned up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_running(self, name: str, work: Work) -> None:
+        seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            begun = asyncio.get_running_loop().time()
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - one task's failure ends neither it nor the others
+                _report(name, error)
+            else:
+                return
+            if asyncio.get_running_loop().time() - begun > _LONGEST_PAUSE_SECONDS:
+                seconds = _FIRST_PAUSE_SECONDS
+            await self._pause(seconds)
+            seconds = min(seconds * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def _report(name: str, error: Exception) -> None:
+    if isinstance(error, UnavailableError):
+        _log.warning("background task waits", task=name, kind=type(error).__name__)
+        return
+    frames = traceback.extract_tb(error.__traceback__)
+    _log.error(
+        "background task failed",
+        task=name,
+        kind=type(error).__name__,
+        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]],
+    )

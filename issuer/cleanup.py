@@ -1,0 +1,89 @@
+"""Removes what nobody needs any more, a little at a time, while others work. ADR 0050.
+
+One issuer at a time: each batch is a transaction that the store refuses while somebody else's is under way.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from issuer.metrics import Metrics
+from shared.access_token import REVOCATION_SECONDS
+
+BATCH: Final = 500
+_PASS_SECONDS: Final = 60.0
+_BREATH_SECONDS: Final = 0.05
+
+_log = structlog.get_logger(__name__)
+
+
+class CleanupStore(Protocol):
+    """What the use case asks of `store/`."""
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """What can be removed, in the order in which it is."""
+
+    async def remove(self, subject: str, dead_before: datetime, batch: int) -> int | None:
+        """Remove at most `batch` rows that were of no use at that moment; how many. None: another does it now."""
+
+
+class Cleanup:
+    """Cleans up in passes.
+
+    Args:
+        store: what is cleaned.
+        metrics: where removed rows are counted.
+        now: the clock.
+        pause: waits for so many seconds.
+        fraction: a random number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        store: CleanupStore,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        pause: Callable[[float], Awaitable[None]],
+        fraction: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._removed = metrics.removed_rows
+        self._now = now
+        self._pause = pause
+        self._fraction = fraction
+
+    async def run(self) -> None:
+        """A pass each minute or so, until cancelled.
+
+        Raises:
+            UnavailableError: the store cannot be reached.
+        """
+        while True:
+            # Never in step: issuers that were started together would all ask at once, for ever.
+            await self._pause(_PASS_SECONDS * (0.5 + self._fraction()))
+            removed = await self.once()
+            if any(removed.values()):
+                _log.info("cleaned up", **{name.replace("-", "_"): count for name, count in removed.items() if count})
+
+    async def once(self) -> dict[str, int]:
+        """One pass: how many rows of each subject it removed. Less than there is if another does it at the time.
+
+        Raises:
+            UnavailableError: the store cannot be reached.
+        """
+        # Kept until no access token can refer to it, and no issuer's slow clock still believes in it.
+        dead_before = self._now() - timedelta(seconds=REVOCATION_SECONDS)
+        return {subject: await self._remove_all(subject, dead_before) for subject in self._store.subjects}
+
+    async def _remove_all(self, subject: str, dead_before: datetime) -> int:
+        removed = 0
+        while count := await self._store.remove(subject, dead_before, BATCH):
+            removed += count
+            self._removed.labels(subject).inc(count)
+            if count < BATCH:
+                break
+            await self._pause(_BREATH_SECONDS)
+        return removed

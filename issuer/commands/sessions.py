@@ -1,0 +1,47 @@
+"""`sessions`: who is logged in."""
+
+import argparse
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from issuer.administration import Administration, SessionRecord
+from issuer.commands.command import Commands, add_command, add_subject, show, with_database
+from issuer.settings import IssuerSettings
+from issuer.store.administration import AdministrationTables
+
+T = TypeVar("T")
+
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Register them."""
+    sessions = add_subject(commands, "sessions", "logins and what became of them")
+    listing = add_command(sessions, "list", "show an account's sessions, newest first", _list)
+    listing.add_argument("--user", type=UUID, required=True, metavar="ID")
+    revoke = add_command(sessions, "revoke", "end a session and revoke its access tokens", _revoke)
+    revoke.add_argument("session", type=UUID, metavar="SESSION_ID")
+
+
+def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, map(_document, _administer(settings, lambda use: use.sessions(options.user))))
+
+
+def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_administer(settings, lambda use: use.end_session(options.session)))])
+
+
+def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
+    return with_database(
+        settings, lambda database: use(Administration(AdministrationTables(database), lambda: datetime.now(UTC)))
+    )
+
+
+def _document(session: SessionRecord) -> Mapping[str, Any]:
+    state = "ended" if session.ended_at else "live"
+    return {
+        "id": session.id,
+        "state": state,
+        **{name: value for name, value in asdict(session).items() if name != "id"},
+    }

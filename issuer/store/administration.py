@@ -1,0 +1,119 @@
+"""The operator's view of accounts and sessions in PostgreSQL: rows in, frozen values out."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import asyncpg  # noqa: TID251 - issuer/store is that door
+
+from issuer.administration import AccountRecord, SessionRecord
+from issuer.audit import EndReason, Event, EventKind, Origin
+from issuer.store.audit import record
+from issuer.store.database import Database
+from issuer.store.queries import load_queries
+from issuer.store.sessions import end_sessions_of_user
+from shared.access_token import REVOCATION_SECONDS
+
+_SQL: Final = load_queries(Path(__file__).with_name("administration.sql"))
+
+
+class AdministrationTables:
+    """Implements `issuer.administration.AdministrationStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
+        """The accounts that follow `after`, by id."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["list-accounts"], after, disabled_only, limit)
+        return [_account(row) for row in rows]
+
+    async def find_record(self, account_id: UUID) -> AccountRecord | None:
+        """The account of this id."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-record"], account_id)
+        return None if row is None else _account(row)
+
+    async def find_record_by_key(self, email_key: str) -> AccountRecord | None:
+        """The account of this address."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-record-by-key"], email_key)
+        return None if row is None else _account(row)
+
+    async def update_grants(
+        self, account_id: UUID, scope: str | None, roles: Sequence[str] | None, origin: Origin
+    ) -> bool:
+        """Set what is not None; False if there is no such account."""
+        async with self._database.connection() as connection:
+            updated = await connection.fetchval(_SQL["update-grants"], account_id, scope, roles, *_traces(origin))
+        return updated is not None
+
+    async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+        """Disable it and end its sessions; False if it was not enabled.
+
+        Two statements: the second sees what was committed while the first waited for the row.
+        """
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
+                return False
+            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, origin)
+            await record(
+                connection, Event(EventKind.ACCOUNT_DISABLED, origin, account_id, detail={"sessions": ended})
+            )
+        return True
+
+    async def enable_account(self, account_id: UUID, origin: Origin) -> bool:
+        """Enable it; False if it was not disabled."""
+        async with self._database.connection() as connection:
+            enabled = await connection.fetchval(_SQL["enable-account"], account_id, *_traces(origin))
+        return enabled is not None
+
+    async def delete_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+        """Delete it, its sessions ended and revoked; False if there is none."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["outdate-logins"], account_id) is None:
+                return False
+            await connection.execute(_SQL["delete-mail-of-account"], account_id)
+            await connection.execute(_SQL["delete-tokens-of-account"], account_id)
+            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DELETED, origin)
+            await connection.execute(_SQL["delete-account"], account_id)
+            await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, account_id, detail={"sessions": ended}))
+        return True
+
+    async def end_sessions(self, account_id: UUID, now: datetime, origin: Origin) -> int:
+        """End every session, and every login under way; how many sessions."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["outdate-logins"], account_id)
+            return await end_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, origin)
+
+    async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
+        """The sessions of an account, newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["list-sessions"], account_id)
+        return [SessionRecord(**row) for row in rows]
+
+    async def end_session(self, session_id: UUID, now: datetime, origin: Origin) -> bool:
+        """End and revoke it; False if it was not live."""
+        dead = now + timedelta(seconds=REVOCATION_SECONDS)
+        async with self._database.connection() as connection:
+            ended = await connection.fetchval(
+                _SQL["end-session"], session_id, now, EndReason.ADMINISTRATOR, dead, *_traces(origin)
+            )
+        return ended is not None
+
+    async def find_session(self, session_id: UUID) -> SessionRecord | None:
+        """The session of this id."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-session"], session_id)
+        return None if row is None else SessionRecord(**row)
+
+
+def _account(row: asyncpg.Record) -> AccountRecord:
+    return AccountRecord(**{**row, "roles": tuple(row["roles"])})
+
+
+def _traces(origin: Origin) -> tuple[str, str | None, str | None]:
+    return origin.actor, origin.address, origin.request_id

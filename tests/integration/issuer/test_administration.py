@@ -1,0 +1,232 @@
+"""What an operator does to accounts and sessions, and what people notice of it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from issuer.administration import Administration
+from issuer.errors import InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
+from issuer.store.administration import AdministrationTables
+from issuer.store.database import Database
+from tests.support.accounts import add_account, add_sessions
+from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
+from tests.support.openapi import ROOT
+from tests.support.postgres import execute
+
+T = TypeVar("T")
+Act = Callable[..., Awaitable[object]]
+
+
+def administer(url: str, use: Callable[[Administration], Awaitable[T]]) -> T:
+    async def run() -> T:
+        database = Database(url, 1)
+        await database.open()
+        try:
+            return await use(Administration(AdministrationTables(database), lambda: datetime.now(UTC)))
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def acting(act: Act, *arguments: object) -> Callable[[Administration], Awaitable[object]]:
+    return lambda use: act(use, *arguments)
+
+
+@pytest.fixture(scope="module")
+def url(issuer: IssuerProcess) -> str:
+    return issuer.database_url
+
+
+def events(url: str, account: UUID) -> list[tuple[str, str | None]]:
+    """Kind and reason of each event of an account, in their order."""
+    rows = execute(
+        url, "SELECT kind, detail ->> 'reason' FROM audit_events WHERE user_id = $1 ORDER BY at, position", account
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def revoked_sessions(url: str, account: UUID) -> int:
+    return len(
+        execute(
+            url,
+            "SELECT FROM audit_events e JOIN revocations r ON r.status_list_id = 1 "
+            "WHERE e.user_id = $1 AND e.kind = 'session_ended' AND r.status_idx IN "
+            "(SELECT status_idx FROM sessions WHERE id = e.session_id)",
+            account,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("act", "reason", "last_event"),
+    [
+        (Administration.disable, "account_disabled", "account_disabled"),
+        (Administration.end_sessions, "administrator", "session_ended"),
+    ],
+)
+def test_ending_an_accounts_sessions_revokes_their_tokens_and_outdates_logins_under_way(
+    url: str, act: Act, reason: str, last_event: str
+) -> None:
+    account, other = add_account(url), add_account(url)
+    add_sessions(url, account, 3)
+    add_sessions(url, other, 1)
+    administer(url, acting(act, account))
+    assert events(url, account)[:3] == [("session_ended", reason)] * 3
+    assert events(url, account)[-1][0] == last_event
+    assert revoked_sessions(url, account) == 3
+    assert execute(url, "SELECT security_version FROM users WHERE id = $1", account)[0][0] == 1
+    assert events(url, other) == []
+
+
+def test_a_deleted_account_leaves_revoked_tokens_and_events_and_nothing_else(url: str) -> None:
+    account = add_account(url)
+    add_sessions(url, account, 2)
+    revoked = execute(url, "SELECT count(*) FROM revocations")[0][0]
+    administer(url, lambda use: use.delete(account))
+    assert events(url, account) == [("session_ended", "account_deleted")] * 2 + [("account_deleted", None)]
+    assert execute(url, "SELECT count(*) FROM revocations")[0][0] == revoked + 2
+    assert execute(url, "SELECT FROM sessions WHERE user_id = $1", account) == []
+    with pytest.raises(NoSuchAccountError):
+        administer(url, lambda use: use.account(str(account)))
+
+
+def test_disabling_and_enabling_twice_are_one_event_each(url: str) -> None:
+    account = add_account(url)
+    for act in (Administration.disable, Administration.enable):
+        for _ in range(2):
+            administer(url, acting(act, account))
+    assert [kind for kind, _ in events(url, account)] == ["account_disabled", "account_enabled"]
+
+
+def test_a_session_is_revoked_once(url: str) -> None:
+    account = add_account(url)
+    add_sessions(url, account, 2)
+    session = administer(url, lambda use: use.sessions(account))[0]
+    for _ in range(2):
+        assert administer(url, lambda use: use.end_session(session.id)).end_reason == "administrator"
+    assert events(url, account) == [("session_ended", "administrator")]
+    assert revoked_sessions(url, account) == 1
+    assert [each.end_reason for each in administer(url, lambda use: use.sessions(account))].count(None) == 1
+
+
+def test_accounts_are_listed_page_by_page(url: str) -> None:
+    made = {add_account(url) for _ in range(5)}
+
+    async def pages(use: Administration) -> list[UUID]:
+        found: list[UUID] = []
+        while page := await use.accounts(found[-1] if found else None, 2, disabled_only=False):
+            found += [account.id for account in page]
+        return found
+
+    listed = administer(url, pages)
+    assert listed == sorted(set(listed))
+    assert made <= set(listed)
+
+
+def test_scope_and_roles_are_what_a_token_can_carry(url: str) -> None:
+    account = add_account(url)
+    updated = administer(url, lambda use: use.update(account, "read write", ["a", "b"]))
+    assert (updated.scope, updated.roles) == ("read write", ("a", "b"))
+    updated = administer(url, lambda use: use.update(account, None, []))
+    assert (updated.scope, updated.roles) == ("read write", ())
+    refused: list[tuple[str | None, list[str] | None]] = [
+        ("a  b", None),
+        ('a"', None),
+        ("x" * 201, None),
+        (None, ["a,b"]),
+        (None, ["é"]),
+        (None, ["x" * 100, "y" * 100]),
+    ]
+    for scope, roles in refused:
+        with pytest.raises(InvalidFieldsError):
+            administer(url, acting(Administration.update, account, scope, roles))
+    assert [kind for kind, _ in events(url, account)] == ["account_updated"] * 2
+
+
+def test_what_is_not_there_is_told(url: str) -> None:
+    nobody = uuid4()
+    for act in (Administration.disable, Administration.enable, Administration.delete, Administration.end_sessions):
+        with pytest.raises(NoSuchAccountError):
+            administer(url, acting(act, nobody))
+    with pytest.raises(NoSuchSessionError):
+        administer(url, lambda use: use.end_session(nobody))
+    assert events(url, nobody) == []
+
+
+def test_an_operators_day(issuer: IssuerProcess) -> None:
+    """Every command once, on one account, against a serving issuer."""
+    account = run(issuer, "users", "create", "day@example.com", password=PASSWORD)
+    token = issuer.login("day@example.com").json()["access_token"]
+    assert run(issuer, "users", "update", account["id"], "--scope", "a b", "--role", "x")["roles"] == ["x"]
+    assert run(issuer, "users", "disable", account["id"])["state"] == "disabled"
+    assert run(issuer, "users", "list", "--disabled", "--limit", "1")["state"] == "disabled"
+    assert issuer.login("day@example.com").status_code == 401
+    assert httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    assert run(issuer, "users", "enable", account["id"])["state"] == "enabled"
+    assert issuer.login("day@example.com").status_code == 200
+    assert run(issuer, "users", "show", "DAY@example.com")["id"] == account["id"]
+    run(issuer, "users", "end-sessions", account["id"])
+    refused = issuer_command("users", "delete", account["id"], DATABASE_URL=issuer.database_url)
+    assert (refused.returncode, refused.stderr) == (1, "this cannot be undone: say --yes\n")
+    assert run(issuer, "users", "delete", account["id"], "--yes")["state"] == "deleted"
+    assert issuer.login("day@example.com").status_code == 401
+
+
+def test_sessions_are_shown_without_what_a_stranger_wrote_for_the_terminal(issuer: IssuerProcess) -> None:
+    account = add_account(issuer.database_url)
+    add_sessions(issuer.database_url, account, 1)
+    listed = command(issuer, "sessions", "list", "--user", str(account)).stdout
+    assert "Browser\ufffd[2J" in listed
+    assert run(issuer, "sessions", "revoke", listed.split()[0])["state"] == "ended"
+
+
+def test_an_account_that_an_operator_makes_is_judged_by_the_rules_of_registration(issuer: IssuerProcess) -> None:
+    refused = command(issuer, "users", "create", "nonsense", password="short")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert "email: must be an e-mail address" in refused.stderr
+    assert "password: must have at least" in refused.stderr
+
+
+def test_an_invited_account_has_a_password_that_nobody_knows(issuer: IssuerProcess) -> None:
+    run(issuer, "users", "create", "invited@example.com", "--invite")
+    for password in ("-", "!", PASSWORD):
+        assert issuer.login("invited@example.com", password).status_code == 401
+    taken = command(issuer, "users", "create", "invited@example.com", "--invite")
+    assert (taken.returncode, taken.stderr) == (1, "This e-mail address has an account already\n")
+
+
+def test_a_database_that_is_away_is_one_clear_line() -> None:
+    refused = issuer_command("users", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "PostgreSQL cannot be used: ConnectionRefusedError\n"
+
+
+def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "issuer", *arguments],
+        env=os.environ | {"ISSUER_DATABASE_URL": issuer.database_url},
+        input=f"{password}\n",
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def run(issuer: IssuerProcess, *arguments: str, password: str = "") -> dict[str, Any]:
+    """A command that must succeed and say one thing."""
+    done = command(issuer, *arguments, "--json", password=password)
+    assert (done.returncode, done.stderr) == (0, "")
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said

@@ -1,0 +1,148 @@
+"""What has expired goes away, a little at a time, while people register and log in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import pytest
+
+from issuer.cleanup import BATCH, Cleanup
+from issuer.metrics import Metrics
+from issuer.store.cleanup import DeadRows
+from issuer.store.database import Database
+from tests.support.accounts import add_account, add_sessions
+from tests.support.issuer_process import IssuerProcess, issuer_command
+from tests.support.postgres import Postgres, execute
+
+T = TypeVar("T")
+
+ADD_OF_EVERYTHING = """
+WITH given(at) AS (VALUES (now() - $2::text::interval)),
+a AS (INSERT INTO revocations (status_list_id, status_idx, expires_at) SELECT 1, $3::int, at FROM given),
+b AS (INSERT INTO one_time_tokens SELECT sha256($4), $1, 'p' || $3::int, at, at FROM given),
+c AS (INSERT INTO client_assertions SELECT 'machine', sha256($4), at FROM given),
+d AS (INSERT INTO throttles SELECT substr(sha256($4), 1, 16), 1, at, at FROM given)
+INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
+SELECT $1, 't', at - interval '7 days', at FROM given
+"""
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> str:
+    return postgres.migrated_database()
+
+
+@pytest.fixture(autouse=True)
+def empty(url: str) -> None:
+    execute(url, "TRUNCATE users, clients, revocations, throttles CASCADE")
+
+
+def clean_up(url: str, use: Callable[[Cleanup], Awaitable[T]], now: datetime | None = None) -> T:
+    async def run() -> T:
+        database = Database(url, 2)
+        await database.open()
+        try:
+            return await use(
+                Cleanup(DeadRows(database), Metrics(), lambda: now or datetime.now(UTC), asyncio.sleep, lambda: 0.5)
+            )
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def add_of_everything(url: str, expired_for: str) -> None:
+    """A session that expired, one that ended, and a row of every other kind."""
+    account = add_account(url)
+    number = execute(url, "SELECT count(*)::int FROM users")[0][0]
+    execute(
+        url,
+        "INSERT INTO clients (id, name, auth_method, secret_hash, audiences, created_at)"
+        " VALUES ('machine', 'm', 'client_secret_basic', sha256(''), '{}', now()) ON CONFLICT DO NOTHING",
+    )
+    execute(url, ADD_OF_EVERYTHING, account, expired_for, number, str(number).encode())
+    add_sessions(url, account, 1, expired=expired_for)
+    add_sessions(url, account, 1, expired="-30 days", ended=f"1 day {expired_for}")
+
+
+def test_dead_rows_of_every_kind_are_removed_and_others_stay(url: str) -> None:
+    add_of_everything(url, expired_for="2 hours")
+    add_of_everything(url, expired_for="-1 minute")
+    removed = clean_up(url, lambda use: use.once())
+    assert set(removed.values()) == {1}
+    assert set(clean_up(url, lambda use: use.once()).values()) == {0}
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert set(clean_up(url, lambda use: use.once(), later).values()) == {1}
+
+
+def test_nothing_goes_before_the_last_token_that_refers_to_it_is_dead(url: str) -> None:
+    add_of_everything(url, expired_for="61 minutes")
+    assert set(clean_up(url, lambda use: use.once()).values()) == {0}
+
+
+def test_rows_that_somebody_holds_are_passed_over(url: str) -> None:
+    account = add_account(url)
+    add_sessions(url, account, 3, expired="1 day")
+
+    async def clean_while_one_is_held(use: Cleanup) -> int:
+        database = Database(url, 1)
+        await database.open()
+        async with database.transaction() as connection:
+            await connection.execute("SELECT FROM sessions LIMIT 1 FOR UPDATE")
+            removed = await use.once()
+        await database.close()
+        return removed["expired-sessions"]
+
+    assert clean_up(url, clean_while_one_is_held) == 2
+    assert clean_up(url, lambda use: use.once())["expired-sessions"] == 1
+
+
+def test_one_cleans_at_a_time(url: str) -> None:
+    add_sessions(url, add_account(url), 3, expired="1 day")
+
+    async def clean_while_another_does(use: Cleanup) -> int:
+        database = Database(url, 1)
+        await database.open()
+        async with database.transaction() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(1734439782)")
+            removed = await use.once()
+        await database.close()
+        return sum(removed.values())
+
+    assert clean_up(url, clean_while_another_does) == 0
+    assert clean_up(url, lambda use: use.once())["expired-sessions"] == 3
+
+
+def test_thousands_of_rows_go_while_people_register_and_log_in(issuer: IssuerProcess) -> None:
+    issuer.register("ann@example.com")
+    add_sessions(issuer.database_url, add_account(issuer.database_url), 10 * BATCH, expired="1 day")
+    with ThreadPoolExecutor(4) as pool:
+        cleaned = pool.submit(issuer_command, "clean-up", DATABASE_URL=issuer.database_url)
+        answers = [pool.submit(issuer.login, "ann@example.com") for _ in range(20)]
+        answers += [pool.submit(issuer.register, f"n{number}@example.com") for number in range(5)]
+        assert {answer.result().status_code for answer in answers} == {200, 201}
+    assert f"expired-sessions  {10 * BATCH}\n" in cleaned.result().stdout
+    assert execute(issuer.database_url, "SELECT count(*) FROM sessions WHERE expires_at < now()")[0][0] == 0
+
+
+def test_passes_come_again_and_again_and_never_in_step(url: str) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise asyncio.CancelledError
+
+    async def run() -> None:
+        database = Database(url, 1)
+        await database.open()
+        fractions = iter([0.0, 0.5, 0.999])
+        cleanup = Cleanup(DeadRows(database), Metrics(), lambda: datetime.now(UTC), pause, lambda: next(fractions))
+        with pytest.raises(asyncio.CancelledError):
+            await cleanup.run()
+        await database.close()
+
+    asyncio.run(run())
+    assert [round(seconds) for seconds in pauses] == [30, 60, 90]

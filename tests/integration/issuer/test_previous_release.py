@@ -1,0 +1,101 @@
+"""The release before works on this schema: on connections from before the migration, and on new ones."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+import asyncpg  # noqa: TID251 - speaks for a release that is not in this tree any more
+import pytest
+
+from issuer.admission import Admission
+from issuer.errors import MigrationError
+from issuer.metrics import Metrics
+from issuer.passwords import Passwords
+from issuer.store.migrations import versions
+from issuer.store.queries import load_queries
+from issuer.store.schema import migrate, revisions
+from tests.support.issuer_process import PASSWORD, running_issuer
+from tests.support.postgres import Postgres, execute
+
+RELEASE_0001: Final = load_queries(Path(__file__).with_name("release_0001.sql"))
+SCHEMA_0001: Final = load_queries(Path(versions.__path__[0]) / "v0001_users.sql")
+HASH: Final = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+async def use_release_0001(connection: asyncpg.Connection, email: str) -> None:
+    """Register, register again, log in, upgrade the hash and look up, as that release does."""
+    account, now = uuid4(), datetime.now(UTC)
+    values = (email, email, HASH, now)
+    assert await connection.fetchval(RELEASE_0001["insert-account"], account, *values) == account
+    assert await connection.fetchval(RELEASE_0001["insert-account"], uuid4(), *values) is None
+    found = await connection.fetchrow(RELEASE_0001["find-credentials"], email)
+    assert found is not None
+    assert dict(found) == {"id": account, "password_hash": HASH, "disabled_at": None, "security_version": 0}
+    await connection.execute(RELEASE_0001["replace-password-hash"], account, HASH, HASH.replace("t=2", "t=3"))
+    shown = await connection.fetchrow(RELEASE_0001["find-account"], account)
+    assert shown is not None
+    assert dict(shown) == {"id": account, "email": email, "created_at": now}
+
+
+@pytest.fixture
+def old_url(postgres: Postgres) -> str:
+    """A database at revision 0001."""
+    url = postgres.new_database()
+    for statement in SCHEMA_0001.values():
+        execute(url, statement)
+    execute(url, "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    execute(url, "INSERT INTO alembic_version VALUES ('0001')")
+    return url
+
+
+def connected(url: str, use: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            await use(connection)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_of_the_release_before_goes_on_through_the_migration(old_url: str) -> None:
+    async def go_on(connection: asyncpg.Connection) -> None:
+        await use_release_0001(connection, "before@example.com")
+        assert await migrate(old_url) == revisions()[1:]
+        await use_release_0001(connection, "after@example.com")
+
+    connected(old_url, go_on)
+
+
+def test_a_process_of_the_release_before_may_start_on_this_schema(database_url: str) -> None:
+    connected(database_url, lambda connection: use_release_0001(connection, "ann@example.com"))
+
+
+def test_people_of_before_the_migration_log_in_after_it(old_url: str) -> None:
+    admission = Admission(threads=1, wait_seconds=10)
+    stored = asyncio.run(Passwords(admission, Metrics()).hash(PASSWORD))
+    admission.close()
+    account = UUID(int=1)
+    values = (account, "ann@example.com", "ann@example.com", stored, datetime.now(UTC))
+    execute(old_url, RELEASE_0001["insert-account"], *values)
+    asyncio.run(migrate(old_url))
+    [row] = execute(old_url, "SELECT * FROM users")
+    assert (row["id"], row["scope"], row["roles"], row["security_version"]) == (account, "profile", [], 0)
+    with running_issuer(old_url) as issuer:
+        assert issuer.login("ann@example.com").status_code == 200
+
+
+def test_a_migration_that_cannot_have_its_lock_gives_up_and_holds_nobody_up(old_url: str) -> None:
+    async def read_meanwhile(holder: asyncpg.Connection) -> None:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM users")
+            with pytest.raises(MigrationError, match="lock timeout"):
+                await migrate(old_url)
+        await use_release_0001(holder, "ann@example.com")
+        assert await migrate(old_url) == revisions()[1:]
+
+    connected(old_url, read_meanwhile)

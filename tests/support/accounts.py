@@ -1,0 +1,37 @@
+"""Rows that tests put into the database themselves, where how they came there is not the matter."""
+
+from uuid import UUID, uuid4
+
+from tests.support.postgres import execute
+
+_HASH = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+def add_account(url: str) -> UUID:
+    """An account that nobody can log in to."""
+    account = uuid4()
+    execute(
+        url,
+        "INSERT INTO users (id, email, email_key, password_hash, created_at) VALUES ($1, $2, $2, $3, now())",
+        account,
+        f"{account}@example.com",
+        _HASH,
+    )
+    return account
+
+
+def add_sessions(url: str, account: UUID, count: int, *, expired: str = "-1 day", ended: str | None = None) -> None:
+    """Sessions that expired, and maybe ended, so long ago (intervals of PostgreSQL)."""
+    execute(
+        url,
+        "INSERT INTO sessions (id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,"
+        " ended_at, end_reason, status_list_id, status_idx, user_agent)"
+        " SELECT gen_random_uuid(), $1, 'first-party', 'profile', now(), now(), now(), now() - $3::text::interval,"
+        " now() - $4::text::interval, CASE WHEN $4::text IS NULL THEN NULL ELSE 'logout' END, 1,"
+        " coalesce((SELECT max(status_idx) FROM sessions), -1) + n, E'Browser\\x1b[2J'"
+        " FROM generate_series(1, $2::int) n",
+        account,
+        count,
+        expired,
+        ended,
+    )

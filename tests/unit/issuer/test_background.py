@@ -1,0 +1,77 @@
+"""Tasks beside the requests: a failure is not the end, and the stop is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from issuer.background import Background
+from issuer.errors import StoreUnavailableError
+
+
+async def run_for(seconds: float, work: Callable[[], Awaitable[None]], pauses: list[float]) -> None:
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    async with Background(pause) as background:
+        background.start("work", work)
+        await asyncio.sleep(seconds)
+
+
+def test_failed_work_is_begun_again_after_longer_and_longer_pauses() -> None:
+    pauses: list[float] = []
+    runs = 0
+
+    async def fail() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 8:
+            raise RuntimeError("hunter2")
+
+    with capture_logs() as logs:
+        asyncio.run(run_for(0.05, fail, pauses))
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert runs == 8
+    assert [entry["event"] for entry in logs] == ["background task failed"] * 7
+    assert "hunter2" not in str(logs)
+
+
+def test_an_outage_is_a_warning_and_no_failure() -> None:
+    async def wait_for_the_database() -> None:
+        raise StoreUnavailableError
+
+    with capture_logs() as logs:
+        asyncio.run(run_for(0, wait_for_the_database, []))
+    assert {entry["log_level"] for entry in logs} <= {"warning"}
+
+
+def test_the_stop_waits_until_every_task_has_cleaned_up() -> None:
+    ended: list[str] = []
+
+    async def main() -> None:
+        async def work() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0)
+                ended.append("work")
+
+        async with Background() as background:
+            for _ in range(3):
+                background.start("work", work)
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert ended == ["work"] * 3
+
+
+def test_an_error_of_the_owner_ends_the_tasks_and_is_not_swallowed() -> None:
+    async def main() -> None:
+        async with Background() as background:
+            background.start("work", lambda: asyncio.sleep(60))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        asyncio.run(main())
