@@ -63,7 +63,10 @@ class Services:
 
     def _issuer_settings(self) -> dict[str, str]:
         """Those of the operator, before our own where we decide."""
-        defaults = {"ISSUER_MAIL_URL": (self._settings.home / "mail").as_uri()}
+        defaults = {
+            "ISSUER_MAIL_URL": (self._settings.home / "mail").as_uri(),
+            "ISSUER_MAIL_FROM": "gatepass@localhost.example",
+        }
         decided = {
             "ISSUER_URL": self._settings.issuer_url,
             "ISSUER_DATABASE_URL": self.postgres.url,

@@ -1,7 +1,6 @@
 """`clients`: machines that ask for tokens. A secret is printed when it is made, and never taken as an argument."""
 
 import argparse
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -10,13 +9,12 @@ from typing import Any, TypeVar
 
 from issuer.client_registry import ClientRegistry, Registered
 from issuer.clients import Client
-from issuer.commands.command import Commands, add_command, add_subject, show
-from issuer.errors import ClientError, UnavailableError
+from issuer.commands.command import Commands, add_command, add_subject, show, with_database
+from issuer.errors import ClientError
 from issuer.settings import IssuerSettings
 from issuer.store.clients import ClientRows
 from issuer.store.database import Database
 from shared.jwks import MAX_DOCUMENT_BYTES
-from shared.logs import configure_logs
 
 T = TypeVar("T")
 
@@ -100,22 +98,11 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _with_registry(settings: IssuerSettings, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
-    url = settings.require_database()
-    configure_logs("issuer", "error")
+    def use(database: Database) -> Awaitable[T]:
+        rows = ClientRows(database)
+        return work(ClientRegistry(settings.url, rows, lambda: datetime.now(UTC), secrets.token_bytes))
 
-    async def run() -> T:
-        database = Database(url, connections=1)
-        await database.open()
-        try:
-            table = ClientRows(database)
-            return await work(ClientRegistry(settings.url, table, lambda: datetime.now(UTC), secrets.token_bytes))
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(run())
-    except UnavailableError as error:
-        raise ClientError(f"PostgreSQL cannot be used: {error}") from None
+    return with_database(settings, use)
 
 
 def _read(path: Path | None) -> bytes | None:
