@@ -1,0 +1,305 @@
+"""Marked secrets go through every endpoint and every command; nothing that is written anywhere shows one."""
+
+import argparse
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import psutil
+
+from issuer.__main__ import _parser
+from tests.support.issuer_process import IssuerProcess, environment_of, issuer_command, running_issuer
+from tests.support.openapi import contract
+from tests.support.postgres import Postgres, execute
+from tests.support.processes import ROOT, free_port, wait_until
+
+PASSWORDS: Final = ("canary one: the tide takes everything", "canary two: the tide brings it back")
+PASSPHRASE: Final = "canary-passphrase-of-the-keys-folder"
+DATABASE_PASSWORD: Final = "canary-database-password"
+MAIL_PASSWORD: Final = "canary-mail-password"
+ANN: Final = "ann@example.com"
+
+
+@dataclass
+class Journey:
+    """What was sent and what came back."""
+
+    issuer: IssuerProcess
+    mail: Path
+    secrets: set[str] = field(default_factory=set)
+    asked: set[tuple[str, str]] = field(default_factory=set)
+    refusals: list[str] = field(default_factory=list)
+
+    def ask(self, method: str, path: str, route: str = "", **request: Any) -> httpx.Response:
+        """One request; every secret of its answer is one from now on."""
+        answer = httpx.request(method, self.issuer.url + path, timeout=30, **request)
+        self.asked.add((method, route or path))
+        if answer.is_error:
+            self.refusals.append(f"{answer.headers} {answer.text}")
+        elif answer.headers.get("content-type") == "application/json":
+            document = answer.json()
+            self.secrets |= {document[name] for name in ("access_token", "refresh_token") if name in document}
+        return answer
+
+    def token_by_mail(self, prefix: str) -> str:
+        """The newest one-time token of that kind."""
+        found: list[str] = []
+
+        def came() -> bool:
+            letters = sorted(self.mail.glob("*"), key=lambda path: path.stat().st_mtime_ns)
+            found[:] = [token for one in letters for token in re.findall(prefix + r"[\w-]{43}", one.read_text())]
+            return bool(found)
+
+        wait_until(came, f"a mail with a {prefix} token")
+        self.secrets.update(found)
+        return found[-1]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def drive_endpoints(journey: Journey, client: str, secret: str) -> None:
+    """Every endpoint of the contract, well and badly, with secrets where they belong and where they do not."""
+    first, second = PASSWORDS
+    ask = journey.ask
+    ask("POST", "/register", json={"email": ANN, "password": first})
+    ask("POST", "/register", json={"email": ANN, "password": first, first: secret})
+    ask(
+        "POST", "/register", content=f'{{"password": "{first}"'.encode(), headers={"Content-Type": "application/json"}
+    )
+    ask("POST", "/login", json={"email": ANN, "password": first})  # not verified yet
+    ask("POST", "/email/verify/resend", json={"email": ANN})
+    ask("POST", "/email/verify", json={"token": "gpv_" + "a" * 43})
+    ask("POST", "/email/verify", json={"token": journey.token_by_mail("gpv_")})
+    login = ask("POST", f"/login?password={quote(first)}", "/login", json={"email": ANN, "password": first}).json()
+    ask("POST", "/login", json={"email": ANN, "password": second, "refresh_token": login["refresh_token"]})
+    form = {"grant_type": "refresh_token", "refresh_token": login["refresh_token"]}
+    fresh = ask("POST", "/token", data=form).json()
+    ask("POST", "/token", data=form | {"refresh_token": fresh["access_token"], "password": first})
+    ask("POST", "/token", data={"grant_type": "client_credentials"}, auth=(client, secret))
+    ask("POST", "/token", data={"grant_type": "client_credentials"}, auth=(secret, secret))
+    ask("POST", "/introspect", data={"token": fresh["access_token"]}, auth=(client, secret))
+    ask("POST", "/introspect", data={"token": fresh["refresh_token"]}, auth=(client, f"{secret}x"))
+    token = bearer(fresh["access_token"])
+    ask("GET", f"/me?token={fresh['access_token']}", "/me", headers=token)
+    ask("GET", "/me", headers=bearer(fresh["refresh_token"]))
+    ask("GET", "/sessions", headers=token)
+    ask("DELETE", f"/sessions/{fresh['refresh_token']}", "/sessions/{id}", headers=token)
+    ask("POST", "/password", headers=token, json={"current_password": second, "new_password": first})
+    ask("POST", "/password", headers=token, json={"current_password": first, "new_password": second})
+    ask("POST", "/password/forgot", json={"email": ANN})
+    ask("POST", "/password/reset", json={"token": "gpw_" + "a" * 43, "password": first})
+    ask("POST", "/password/reset", json={"token": journey.token_by_mail("gpw_"), "password": first})
+    again = ask("POST", "/login", json={"email": ANN, "password": first}).json()
+    ask("POST", "/revoke", data={"token": again["refresh_token"], "client_id": "first-party"})
+    ask("POST", "/logout", headers=bearer(again["access_token"]))
+    last = ask("POST", "/login", json={"email": ANN, "password": first}).json()
+    ask("DELETE", "/sessions", headers=bearer(last["access_token"]))
+    last = ask("POST", "/login", json={"email": ANN, "password": first}).json()
+    ask("DELETE", "/me", headers=bearer(last["access_token"]), json={"password": second})
+    ask("DELETE", "/me", headers=bearer(last["access_token"]), json={"password": first})
+    for path in (
+        "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
+        "/openapi.json",
+        "/status-lists",
+    ):
+        ask("GET", path, headers=bearer(last["access_token"]))
+    ask("GET", "/status-lists/1", "/status-lists/{id}")
+    ask("GET", f"/{first}", "/nowhere")
+
+
+def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command there is."""
+    subjects = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not subjects:
+        yield path
+    for subject in subjects:
+        for name, command in subject.choices.items():
+            yield from leaves(command, (*path, name))
+
+
+class Operator:
+    """Runs commands, and keeps what they print beside what they are asked to."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self.settings = settings
+        self.ran: set[tuple[str, ...]] = set()
+        self.said = ""
+
+    def run(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
+        """Standard output of a command that succeeds."""
+        done = subprocess.run(
+            [sys.executable, "-m", "issuer", *arguments],
+            env=environment_of(self.settings),
+            cwd=ROOT,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.ran.add(arguments[:words])
+        self.said += done.stderr
+        assert done.returncode == 0, (arguments, done.stderr)
+        return done.stdout
+
+    def tell(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
+        """The same, of a command that has no business with secrets: its output is looked at, too."""
+        said = self.run(*arguments, stdin=stdin, words=words)
+        self.said += said
+        return said
+
+
+def make_client(operator: Operator, secrets: set[str]) -> tuple[str, str]:
+    """A client's id and secret; the two commands that print secrets, once."""
+    made = json.loads(operator.run("clients", "create", "reporting", "--scope", "reports", "--json"))
+    renewed = json.loads(operator.run("clients", "renew-secret", made["id"], "--json"))
+    secrets.update({made["secret"], renewed["secret"]})
+    return made["id"], renewed["secret"]
+
+
+def drive_commands(operator: Operator, client: str, folder: Path) -> None:
+    """Every command but `serve`, which runs all the time."""
+    tell = operator.tell
+    bob = json.loads(tell("users", "create", "bob@example.com", "--json", stdin=f"{PASSWORDS[0]}\n"))["id"]
+    tell("users", "import", "-", stdin="")
+    for command in ("list", "show", "update", "disable", "enable", "end-sessions"):
+        extra = {"list": (), "update": (bob, "--role", "reader")}.get(command, (bob,))
+        tell("users", command, *extra)
+    tell("sessions", "list", "--user", bob)
+    for command in ("list", "show", "update", "disable", "enable", "delete"):
+        extra = {"list": (), "update": (client, "--scope", "reports more")}.get(command, (client,))
+        tell("clients", command, *extra)
+    for command in ("generate", "list", "rotate", "renew-secret", "tick", "rewrap"):
+        # Too early to let the next key sign: refused, as it should be.
+        operator.said += issuer_command("keys", command, **operator.settings).stderr
+        operator.ran.add(("keys", command))
+    secret = json.loads(tell("keys", "list", "--mac-secrets", "--json").splitlines()[-1])
+    assert "value" not in secret
+    issuer_command("keys", "revoke", "no-such-key", **operator.settings)
+    operator.ran.add(("keys", "revoke"))
+    tell("audit", "list")
+    tell("audit", "verify")
+    (folder / "heads").write_text(tell("audit", "heads", "--json"), encoding="utf-8")
+    tell("users", "delete", bob, "--yes")
+    tell("clean-up", words=1)
+    tell("migrate", words=1)
+    tell("calibrate", "--seconds", "1", words=1)
+
+
+@contextmanager
+def watched_arguments(seen: set[str]) -> Iterator[None]:
+    """Note the command line of every process of ours, as everybody on the machine can."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    seen.add(" ".join(process.cmdline()))
+                except psutil.Error:
+                    continue
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def spellings(secret: str) -> set[str]:
+    """How a secret may be disguised: as it is, in a URL, in JSON, in base64 and in the middle of it."""
+    raw = secret.encode()
+    middle = secret[len(secret) // 3 : 2 * len(secret) // 3]
+    coded = {f(raw).decode().rstrip("=") for f in (b64encode, urlsafe_b64encode)}
+    return {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], *coded} | (
+        {middle} if len(middle) >= 16 else set()
+    )
+
+
+def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> None:
+    (tmp_path / "passphrase").write_text(PASSPHRASE, encoding="utf-8")
+    database = postgres.migrated_database().replace(":@", f":{DATABASE_PASSWORD}@", 1)
+    assert DATABASE_PASSWORD in database
+    (tmp_path / "database").write_text(database, encoding="utf-8")
+    keys, mail = tmp_path / "keys", tmp_path / "mail"
+    common = {"KEYS_DIR": str(keys), "KEYS_PASSPHRASE_FILE": str(tmp_path / "passphrase")}
+    operator = Operator(common | {"DATABASE_URL_FILE": str(tmp_path / "database")})
+    secrets: set[str] = set()
+    arguments: set[str] = set()
+    with watched_arguments(arguments):
+        operator.tell("keys", "generate", "--if-missing")
+        client, client_secret = make_client(operator, secrets)
+        verifying = {"EMAIL_VERIFICATION": "required", "MAIL_FROM": "no-reply@example.com", "LOG_LEVEL": "debug"}
+        with running_issuer(database, keys, ready=200, MAIL_URL=mail.as_uri(), **verifying, **common) as issuer:
+            journey = Journey(issuer, mail)
+            drive_endpoints(journey, client, client_secret)
+            metrics = httpx.get(f"{issuer.admin_url}/metrics").text
+            logs = issuer.logs()
+        secrets |= journey.secrets
+        # A mail server that is down: what is said of it has no password either.
+        broken = f"smtp://gatepass:{MAIL_PASSWORD}@127.0.0.1:{free_port()}"
+        with running_issuer(database, keys, ready=200, MAIL_URL=broken, **verifying, **common) as issuer:
+            issuer.register("carol@example.com", PASSWORDS[0])
+            wait_until(lambda: 'outcome="failed"' in httpx.get(f"{issuer.admin_url}/metrics").text, "a failed mail")
+            logs += issuer.logs()
+        drive_commands(operator, client, tmp_path)
+    tables = asyncio.run(dump(database))
+    documented = {
+        (method.upper(), path)
+        for path, methods in contract()["paths"].items()
+        for method in methods
+        if method != "parameters"
+    }
+    assert journey.asked - {("GET", "/nowhere")} == documented
+    assert operator.ran | {("serve",)} >= set(leaves(_parser())) - {("sessions", "revoke")}
+    assert len(secrets) > 15
+    secrets |= {*PASSWORDS, PASSPHRASE, DATABASE_PASSWORD, MAIL_PASSWORD}
+    written = {
+        "logs": logs,
+        "metrics": metrics,
+        "refusals": "\n".join(journey.refusals),
+        "commands": operator.said,
+        "process arguments": "\n".join(arguments),
+        "database": tables,
+    }
+    assert all(written.values())
+    shown = {
+        (where, spelling)
+        for where, text in written.items()
+        for secret in secrets
+        for spelling in spellings(secret)
+        if spelling in text
+    }
+    assert shown == set()
+
+
+async def dump(url: str) -> str:
+    """Everything in the database, as text."""
+    tables = await asyncio.to_thread(
+        execute, url, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+    )
+    rows = [
+        row
+        for table in tables
+        for row in await asyncio.to_thread(execute, url, f"SELECT t::text FROM {table['table_name']} t")
+    ]
+    assert any("login_accepted" in row[0] for row in rows)
+    return "\n".join(row[0] for row in rows)
