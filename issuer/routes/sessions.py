@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from issuer.audit import EndReason
-from issuer.errors import NoSuchResourceError
+from issuer.errors import FieldFault, InvalidFieldsError, NoSuchResourceError
 from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
 from issuer.sessions import Session, Sessions
@@ -58,11 +58,20 @@ class SessionRoutes:
         return Response(status_code=204)
 
     async def end_all(self, request: Request) -> Response:
-        """204: all sessions have ended, that of the token too."""
+        """204: all sessions have ended, that of the token too unless it is spared."""
         owner = await owner_of(request, self._tokens)
         await self._sessions.require_live(owner.session_id, owner.user_id)
-        await self._sessions.end_all(owner.user_id, EndReason.ENDED_BY_OWNER, origin_of(request))
+        spared = owner.session_id if _spares_current(request) else None
+        await self._sessions.end_all(owner.user_id, EndReason.ENDED_BY_OWNER, origin_of(request), spared)
         return Response(status_code=204)
+
+
+def _spares_current(request: Request) -> bool:
+    """Whether the query is `spare=current`. A query that was misread would end too much or too little."""
+    query = request.query_params.multi_items()
+    if query not in ([], [("spare", "current")]):
+        raise InvalidFieldsError(FieldFault("spare", "is the one parameter, and can only be `current`"))
+    return bool(query)
 
 
 def _read_id(text: str) -> UUID:

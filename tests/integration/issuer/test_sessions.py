@@ -338,6 +338,18 @@ def test_the_owner_ends_all_devices_this_one_too(issuer: IssuerProcess) -> None:
     assert ask(issuer, "GET", "/me", stranger["access_token"]).status_code == 200
 
 
+def test_the_owner_ends_all_devices_but_this_one(issuer: IssuerProcess) -> None:
+    here, *others = [login(issuer, "others@example.com"), *(issuer.login("others@example.com").json() for _ in "ab")]
+    for query in ("?spare=others", "?spare=", "?keep=current", "?spare=current&spare=current", "?spare=current&x=1"):
+        assert ask(issuer, "DELETE", f"/sessions{query}", here["access_token"]).status_code == 422
+    for tokens in others:
+        assert ask(issuer, "GET", "/me", tokens["access_token"]).status_code == 200
+    assert ask(issuer, "DELETE", "/sessions?spare=current", here["access_token"]).status_code == 204
+    for tokens in others:
+        assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert refresh(issuer, here["refresh_token"]).status_code == 200
+
+
 def test_an_access_token_of_an_ended_session_opens_no_account_endpoint(issuer: IssuerProcess) -> None:
     tokens, other = login(issuer, "ended@example.com"), issuer.login("ended@example.com").json()
     ask(issuer, "POST", "/logout", tokens["access_token"])
