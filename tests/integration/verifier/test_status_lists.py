@@ -165,8 +165,10 @@ def test_lists_of_one_issuer_never_speak_about_tokens_of_another(folder: Verifie
     with running_status_issuer(folder.forge) as ours, running_status_issuer(other) as theirs:
         # Each also publishes, under the other's name for its list, a list in which everything is set.
         for issuer, victim in ((ours, theirs), (theirs, ours)):
-            lst = json.dumps({"status_lists": [issuer.uri(), victim.uri(2)]}).encode()
-            issuer.routes[AGGREGATION] = serves(lst)
+            named = {"status_lists": [issuer.uri(), victim.uri(2), issuer.uri(3)]}
+            issuer.routes[AGGREGATION] = serves(json.dumps(named).encode())
+            # And where its own should be there is one that the other signed.
+            issuer.routes[issuer.path(3)] = serves(victim.list_token(3, sub=issuer.uri(3)))
             everything = StatusIssuer(issuer.forge, issuer.server, {}, revoked={2: set(range(1024))})
             token = everything.list_token(2, sub=victim.uri(2))
             issuer.routes[victim.path(2)] = serves(token)
@@ -176,6 +178,7 @@ def test_lists_of_one_issuer_never_speak_about_tokens_of_another(folder: Verifie
                 assert verifier.ask(token=issuer.token(7)).status == 200
                 # What the other says of it does not count, so nobody knows the list.
                 assert verifier.ask(token=issuer.token(7, number=2)).status == 503
+                assert verifier.ask(token=issuer.token(7, number=3)).status == 503
             theirs.revoke(7)
             _becomes(verifier, theirs.token(7), 401)
             assert verifier.ask(token=ours.token(7)).status == 200
