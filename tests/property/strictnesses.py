@@ -261,6 +261,12 @@ STRICTNESSES: Final = (
         "revocation", Reason.REVOKED, "the libraries follow no status list", lambda lax: "status" in lax.claims
     ),
     Strictness(
+        "list unknown",
+        Reason.UNDECIDABLE,
+        "the libraries follow no status list, and miss none",
+        lambda lax: "status" in lax.claims,
+    ),
+    Strictness(
         "scope demanded",
         Reason.INSUFFICIENT_SCOPE,
         "permission is ours to judge",

@@ -34,7 +34,8 @@ def test_the_code_of_verify_follows_the_numbered_list() -> None:
     assert [int(number) for number, _ in steps] == list(range(1, len(CHECKS) + 1))
 
 
-def test_every_reason_belongs_to_one_check_and_undecidable_to_two() -> None:
+def test_every_reason_belongs_to_exactly_one_check() -> None:
+    """But that we can't decide, which may be for want of a key or of a status list."""
     reasons = [reason for _, of_check in CHECKS for reason in of_check]
     assert {reason for reason in reasons if reasons.count(reason) > 1} == {Reason.UNDECIDABLE}
     assert [name for name, of_check in CHECKS if Reason.UNDECIDABLE in of_check] == ["key", "status"]
