@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -92,7 +93,7 @@ def _public_app(
     accounts = Accounts(
         Users(database),
         Passwords(admission, metrics, ARGON2_COSTS[settings.argon2]),
-        PasswordPolicy(settings.password_min_length),
+        PasswordPolicy(settings.password_min_length, _service_names(settings)),
         throttle,
         metrics,
         _now,
@@ -126,6 +127,11 @@ def _public_app(
         *DocumentRoutes(keyring).routes(),
     ]
     return build_app(routes, metrics, settings.trusted_hops)
+
+
+def _service_names(settings: IssuerSettings) -> frozenset[str]:
+    host = urlsplit(settings.url).hostname or ""
+    return frozenset({host, host.removeprefix("www."), settings.audience, settings.url})
 
 
 def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:

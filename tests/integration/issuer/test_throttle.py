@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import bcrypt  # noqa: TID251 - makes a hash of another system
 import pytest
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 
@@ -25,6 +26,7 @@ from tests.support.postgres import execute
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
+FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 ANN = "ann@example.com"
 NOBODY = "nobody@example.com"
 HOME = Origin("self", "192.0.2.7")
@@ -199,6 +201,29 @@ def test_a_second_issuer_sees_what_the_first_has_counted(database_url: str) -> N
         await issuer.fail(ANN, ELSEWHERE, 11)
         async with running(database_url) as other:
             assert await other.login(ANN, ELSEWHERE) == 1
+
+    play(database_url, scene)
+
+
+@pytest.mark.parametrize(
+    ("condition", "statement"),
+    [
+        ("accepted", "SELECT"),
+        ("refused", "UPDATE users SET disabled_at = now()"),
+        ("refused", "UPDATE users SET password_disabled_at = now()"),
+        ("refused", "UPDATE users SET password_hash = 'not a hash at all, alas'"),
+        ("refused", "UPDATE users SET email_key = 'somebody.else@example.com'"),
+        ("accepted", f"UPDATE users SET password_hash = '{FOREIGN_HASH}'"),
+        ("refused", f"UPDATE users SET password_hash = '{FOREIGN_HASH}', disabled_at = now()"),
+    ],
+)
+def test_every_path_through_a_login_computes_one_hash(database_url: str, condition: str, statement: str) -> None:
+    async def scene(issuer: Issuer) -> None:
+        await issuer.execute(statement)
+        for password, expected in ((PASSWORD, condition), ("wrong", "refused"), ("", "refused")):
+            before = issuer.hashes()
+            assert await issuer.login(ANN, ELSEWHERE, password) == expected
+            assert issuer.hashes() - before == 1
 
     play(database_url, scene)
 
