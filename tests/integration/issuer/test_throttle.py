@@ -23,6 +23,7 @@ from issuer.store.throttles import Throttles
 from issuer.store.users import Users
 from issuer.throttle import Action, Throttle, delay, limits
 from tests.support.postgres import execute
+from tests.support.session_bench import session_bench
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
@@ -361,16 +362,26 @@ def test_after_a_hundred_failures_in_a_row_the_password_opens_nothing_to_strange
     assert users[0]["security_version"] == 1
 
 
-def test_a_guess_that_was_on_its_way_when_the_hundredth_failed_cannot_begin_a_session(database_url: str) -> None:
-    """It would be the 101st of a burst: the version that it was judged by is no longer that of the account."""
-
+def test_a_guess_that_was_in_work_when_the_hundredth_failed_begins_no_session(database_url: str) -> None:
     async def scene(issuer: Issuer) -> None:
-        found = await Users(issuer.database).find_credentials(ANN)
-        await worn_out(issuer, ANN, 100)
-        now = await Users(issuer.database).find_credentials(ANN)
-        assert found
-        assert now
-        assert now.security_version == found.security_version + 1
+        async with session_bench(database_url) as bench:
+            in_work = await issuer.accounts.authenticate(ANN, PASSWORD, ELSEWHERE)
+            await worn_out(issuer, ANN, 99)
+            assert (await bench.sessions.begin(in_work, ELSEWHERE)).refresh_token
+            await worn_out(issuer, ANN, 1)
+            with pytest.raises(InvalidCredentialsError):
+                await bench.sessions.begin(in_work, ELSEWHERE)
+
+    play(database_url, scene)
+
+
+def test_counting_and_forgiving_at_once_do_not_wait_for_each_other(database_url: str) -> None:
+    async def scene(issuer: Issuer) -> None:
+        attempts = [await issuer.throttle.admit_login(ANN, stranger(number % 3)) for number in range(60)]
+        await asyncio.gather(
+            *(issuer.throttle.count_failure(attempt) for attempt in attempts),
+            *(issuer.throttle.forgive(ANN, stranger(number % 3)) for number in range(60)),
+        )
 
     play(database_url, scene)
 
