@@ -67,6 +67,17 @@ class Metrics:
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
         )
+        self.signing_key_activated_timestamp_seconds = Gauge(
+            "gatepass_issuer_signing_key_activated_timestamp_seconds",
+            "When the current key began to sign; 0 if there is none.",
+            registry=self.registry,
+        )
+        self.signing_keys = Gauge(
+            "gatepass_issuer_signing_keys", "Signing keys by state.", ("state",), registry=self.registry
+        )
+        self.key_ticks = Counter(
+            "gatepass_issuer_key_ticks", "Looks at what is due in the key ring.", ("outcome",), registry=self.registry
+        )
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -15,6 +15,9 @@ from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, check_memory, usable_cores, usable_memory
 from issuer.app import build_app
+from issuer.key_folder import KeyFolder
+from issuer.key_lifecycle import Schedule
+from issuer.key_ticker import KeyTicker
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
@@ -51,7 +54,7 @@ async def serve(settings: IssuerSettings) -> None:
     check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     metrics = Metrics()
-    keyring = LiveKeyring(settings.keys_dir, metrics)
+    keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
     database = Database(settings.database_url.get_secret_value(), settings.database_connections)
     admission = Admission(
         usable_cores(),
@@ -61,7 +64,9 @@ async def serve(settings: IssuerSettings) -> None:
     )
     await database.open()
     published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
-    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
+    tasks = [
+        asyncio.create_task(watch()) for watch in (keyring.watch, _key_ticker(settings, metrics).watch, published.run)
+    ]
     try:
         public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
@@ -73,6 +78,11 @@ async def serve(settings: IssuerSettings) -> None:
         admission.close()
         await database.close()
     _log.info("stopped")
+
+
+def _key_ticker(settings: IssuerSettings, metrics: Metrics) -> KeyTicker:
+    schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    return KeyTicker(KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase()), metrics)
 
 
 def _public_app(
@@ -124,7 +134,7 @@ def _public_app(
         *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(sessions).routes(),
         *StatusListRoutes(published).routes(),
-        *DocumentRoutes(keyring).routes(),
+        *DocumentRoutes(keyring, settings.jwks_max_age_seconds).routes(),
     ]
     return build_app(routes, metrics, settings.trusted_hops)
 
