@@ -320,7 +320,10 @@ def test_after_a_hundred_failures_in_a_row_the_password_opens_nothing_to_strange
         assert await issuer.login(ANN, ELSEWHERE) == "refused"
 
     play(database_url, scene)
-    rows = execute(database_url, "SELECT kind, user_id, actor, address::text FROM audit_events")
+    rows = execute(
+        database_url,
+        "SELECT kind, user_id, actor, address::text FROM audit_events WHERE kind <> 'account_registered'",
+    )
     assert [row["kind"] for row in rows] == ["password_disabled"]
     users = execute(database_url, "SELECT id, security_version FROM users")
     assert (rows[0]["user_id"], rows[0]["actor"]) == (users[0]["id"], None)
