@@ -9,6 +9,7 @@ import re
 import time
 import traceback
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
@@ -86,8 +87,10 @@ class Edge:
         method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
         self._metrics.requests.labels(route, method, exchange.status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        # Whoever polls and learns nothing new is not worth a line: verifiers do so every two seconds.
+        level = logging.DEBUG if exchange.status == HTTPStatus.NOT_MODIFIED else self._level
         _log.log(
-            self._level,
+            level,
             "request",
             method=method,
             route=route,

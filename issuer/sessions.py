@@ -138,7 +138,7 @@ class SessionStore(Protocol):
         """Write down that a token knows more than the database."""
 
     async def end(self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, origin: Origin) -> bool:
-        """End one session with its access tokens; False if it is not live or not theirs."""
+        """End one session with its access tokens; False if it has ended or is not theirs."""
 
     async def end_all(
         self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None
@@ -261,7 +261,7 @@ class Sessions:
         return IssuedTokens(issued.token, successor, issued.expires_in, issued.scope)
 
     async def end(self, session_id: UUID, user_id: UUID, reason: EndReason, origin: Origin) -> bool:
-        """End one session of an account; False if it is not live, or not theirs.
+        """End one session of an account; False if it has ended, or is not theirs.
 
         Raises:
             UnavailableError: not now.

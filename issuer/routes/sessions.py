@@ -49,7 +49,7 @@ class SessionRoutes:
         return JSONResponse({"sessions": [_document(session, owner.session_id) for session in found]})
 
     async def end(self, request: Request) -> Response:
-        """204: that session has ended. One that is unknown, somebody else's or over is not found."""
+        """204: that session has ended. One that is unknown, somebody else's or ended is not found."""
         owner = await owner_of(request, self._tokens)
         await self._sessions.require_live(owner.session_id, owner.user_id)
         session_id = _read_id(request.path_params["id"])

@@ -131,7 +131,7 @@ class SessionRows:
             await audit.record(connection, event)
 
     async def end(self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, origin: Origin) -> bool:
-        """End one session with its access tokens; False if it is not live or not theirs."""
+        """End one session with its access tokens; False if it has ended or is not theirs."""
         async with self._database.connection() as connection:
             ended = await connection.fetchval(
                 _SQL["end-session"],

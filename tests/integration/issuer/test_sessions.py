@@ -271,6 +271,13 @@ def test_a_logout_ends_the_session_and_its_access_tokens(issuer: IssuerProcess) 
     assert row(issuer, tokens)["end_reason"] == "logout"
 
 
+def test_a_logout_revokes_the_last_access_token_of_a_session_that_has_expired(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "last@example.com")
+    change(issuer, tokens, "idle_expires_at = now(), expires_at = now()")
+    assert ask(issuer, "POST", "/logout", tokens["access_token"]).status_code == 204
+    wait_until_flagged(issuer, tokens)
+
+
 def test_the_owner_sees_their_devices(issuer: IssuerProcess) -> None:
     issuer.register("devices@example.com")
     login(issuer, "stranger@example.com")

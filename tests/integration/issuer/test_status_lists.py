@@ -103,6 +103,14 @@ def test_without_a_database_the_lists_are_not_known_and_that_is_said(
             assert int(response.headers["retry-after"]) > 0
 
 
+def test_whoever_polls_and_learns_nothing_new_is_not_logged(issuer: IssuerProcess) -> None:
+    etag = httpx.get(uri(issuer)).headers["etag"]
+    response = httpx.get(uri(issuer), headers={"If-None-Match": etag})
+    assert response.status_code == 304
+    issuer.register("barrier@example.com")
+    assert response.headers["x-request-id"] not in issuer.logs()
+
+
 async def bits(bench: SessionBench) -> set[int]:
     return set(await bench.lists.revoked_indices(1, bench.now))
 
