@@ -253,10 +253,11 @@ class Throttle:
         return hmac.digest(_derived(self._secret()), text, "sha256")[:_KEY_BYTES]
 
     def _wait(self, scope: Scope, count: Count | None, now: datetime) -> timedelta:
-        if count is None:
+        """None while failures are free, though one at this very moment may have been counted after our `now`."""
+        cost = timedelta() if count is None else delay(count.failures, self._limits.failures[scope])
+        if count is None or not cost:
             return timedelta()
-        until = count.failed_at + delay(count.failures, self._limits.failures[scope])
-        return min(until, count.expires_at) - now
+        return min(count.failed_at + cost, count.expires_at) - now
 
     def _refusal(self, label: Scope | Action, wait: timedelta) -> TooManyAttemptsError:
         self._throttled.labels(label).inc()

@@ -140,6 +140,15 @@ def test_after_ten_free_failures_each_further_one_costs_twice_the_wait(database_
     play(database_url, scene)
 
 
+def test_a_free_failure_that_was_counted_a_moment_later_blocks_nobody(database_url: str) -> None:
+    async def scene(issuer: Issuer) -> None:
+        await issuer.fail(ANN, ELSEWHERE, 5)
+        issuer.passes(microseconds=-1)
+        assert await issuer.login(ANN, ELSEWHERE) == "accepted"
+
+    play(database_url, scene)
+
+
 def test_who_is_blocked_costs_no_hash_and_does_not_stay_blocked_for_trying(database_url: str) -> None:
     async def scene(issuer: Issuer) -> None:
         await issuer.fail(ANN, ELSEWHERE, 14)
