@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -100,7 +101,7 @@ def _public_app(
         _now,
     )
     passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2])
-    policy = PasswordPolicy(settings.password_min_length)
+    policy = PasswordPolicy(settings.password_min_length, _service_names(settings))
     verified_only = settings.email_verification == "required"
     accounts = Accounts(
         Users(database), passwords, policy, throttle, metrics, _now, uuid4, verified_only=verified_only
@@ -144,6 +145,11 @@ def _public_app(
         *DocumentRoutes(keyring).routes(),
     ]
     return build_app(routes, metrics, settings.trusted_hops)
+
+
+def _service_names(settings: IssuerSettings) -> frozenset[str]:
+    host = urlsplit(settings.url).hostname or ""
+    return frozenset({host, host.removeprefix("www."), settings.audience, settings.url})
 
 
 def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
