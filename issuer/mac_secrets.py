@@ -61,6 +61,11 @@ class SecretEntry:
     retired_at: datetime | None = None
 
     @property
+    def name(self) -> str:
+        """What an operator calls it by."""
+        return self.secret.id
+
+    @property
     def state(self) -> str:
         """`waiting`, `current` or `retired`."""
         if self.retired_at is not None:
@@ -140,9 +145,9 @@ def read_mac_secrets(folder: Path, passphrase: bytes | None) -> SecretEntries:
     return entries
 
 
-def are_sealed(folder: Path) -> bool:
-    """Whether the file, which must exist, is encrypted."""
-    return "sealed" in parse_object(read_private(mac_secrets_file(folder)))
+def is_sealed(content: bytes) -> bool:
+    """Whether this content of the file is encrypted."""
+    return b'"sealed"' in content
 
 
 def format_mac_secrets(entries: Iterable[SecretEntry], passphrase: bytes | None) -> bytes:
@@ -194,7 +199,7 @@ def _unseal(path: Path, sealed: dict[str, str], passphrase: bytes | None) -> byt
     try:
         return AESGCM(_stretch(passphrase, salt)).decrypt(nonce, ciphertext, None)
     except InvalidTag:
-        raise KeyringError(f"{path}: does not open with the passphrase of ISSUER_KEYS_PASSPHRASE") from None
+        raise KeyringError(f"{path}: does not open with the passphrase that was given") from None
 
 
 def _stretch(passphrase: bytes, salt: bytes) -> bytes:

@@ -77,6 +77,17 @@ class Metrics:
         self.outbox_oldest_seconds = Gauge(
             "gatepass_issuer_outbox_oldest_seconds", "Age of the oldest mail that waits.", registry=self.registry
         )
+        self.signing_key_activated_timestamp_seconds = Gauge(
+            "gatepass_issuer_signing_key_activated_timestamp_seconds",
+            "When the current key began to sign; 0 if there is none.",
+            registry=self.registry,
+        )
+        self.signing_keys = Gauge(
+            "gatepass_issuer_signing_keys", "Signing keys by state.", ("state",), registry=self.registry
+        )
+        self.key_ticks = Counter(
+            "gatepass_issuer_key_ticks", "Looks at what is due in the key ring.", ("outcome",), registry=self.registry
+        )
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes."""

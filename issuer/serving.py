@@ -15,6 +15,9 @@ from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
 from issuer.admission import Admission, check_memory, usable_cores, usable_memory
 from issuer.app import build_app
+from issuer.key_folder import KeyFolder
+from issuer.key_lifecycle import Schedule
+from issuer.key_ticker import KeyTicker
 from issuer.letters import Stationery
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
@@ -58,7 +61,7 @@ async def serve(settings: IssuerSettings) -> None:
     check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     metrics = Metrics()
-    keyring = LiveKeyring(settings.keys_dir, metrics)
+    keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
     database = Database(settings.database_url.get_secret_value(), settings.database_connections)
     admission = Admission(
         usable_cores(),
@@ -68,10 +71,11 @@ async def serve(settings: IssuerSettings) -> None:
     )
     await database.open()
     published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
-    tasks = [asyncio.create_task(keyring.watch()), asyncio.create_task(published.run())]
+    watches = [keyring.watch, _key_ticker(settings, metrics).watch, published.run]
     outbox = _outbox(settings, metrics, database)
     if outbox is not None:
-        tasks.append(asyncio.create_task(outbox.run()))
+        watches.append(outbox.run)
+    tasks = [asyncio.create_task(watch()) for watch in watches]
     try:
         public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
@@ -83,6 +87,11 @@ async def serve(settings: IssuerSettings) -> None:
         admission.close()
         await database.close()
     _log.info("stopped")
+
+
+def _key_ticker(settings: IssuerSettings, metrics: Metrics) -> KeyTicker:
+    schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    return KeyTicker(KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase()), metrics)
 
 
 def _public_app(
@@ -142,7 +151,7 @@ def _public_app(
         *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(sessions).routes(),
         *StatusListRoutes(published).routes(),
-        *DocumentRoutes(keyring).routes(),
+        *DocumentRoutes(keyring, settings.jwks_max_age_seconds).routes(),
     ]
     return build_app(routes, metrics, settings.trusted_hops)
 

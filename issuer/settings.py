@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from issuer.addresses import AddressError, mailbox_of
+from issuer.key_lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail import parse_mail_url
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
@@ -31,6 +32,9 @@ def _is_postgresql(url: str) -> bool:
         return False
     return parts.scheme in {"postgres", "postgresql"}
 
+
+_PASSPHRASE_MIN: Final = 16
+_PASSPHRASE_MAX: Final = 256
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
@@ -60,6 +64,21 @@ class IssuerSettings(Settings):
     )
     database_connections: int = Field(default=10, ge=1, le=200, description="most connections of one process")
     keys_dir: Path = Field(default=Path("keys"), description="folder with private/ and public/")
+    keys_passphrase: SecretStr = Field(
+        default=SecretStr(""), description="encrypts private keys and MAC secrets; 16 to 256 characters"
+    )
+    key_rotation_days: int = Field(
+        default=ROTATION_DAYS,
+        ge=0,
+        le=825,
+        description="age of the signing key at which the next is made; 0 is never",
+    )
+    jwks_max_age_seconds: int = Field(
+        default=JWKS_MAX_AGE_SECONDS,
+        ge=10,
+        le=3600,
+        description="how long the key set may be cached; a new key signs no sooner than twice that and 100 s",
+    )
     access_token_seconds: int = Field(
         default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="longest life of an access token"
     )
@@ -152,6 +171,18 @@ class IssuerSettings(Settings):
                 f" {MAX_NAMES} together, or tokens would be too long"
             )
         return self
+
+    @field_validator("keys_passphrase")
+    @classmethod
+    def _check_keys_passphrase(cls, passphrase: SecretStr) -> SecretStr:
+        # PKCS#8 stretches a passphrase too little for a short one.
+        if passphrase.get_secret_value() and not _PASSPHRASE_MIN <= len(passphrase) <= _PASSPHRASE_MAX:
+            raise ValueError(f"must have {_PASSPHRASE_MIN} to {_PASSPHRASE_MAX} characters")
+        return passphrase
+
+    def passphrase(self) -> bytes | None:
+        """The passphrase of the keys folder, if there is one."""
+        return self.keys_passphrase.get_secret_value().encode() or None
 
     def require_database(self) -> str:
         """The database URL, for the commands that cannot do without.

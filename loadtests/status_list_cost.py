@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from issuer.keyring import SigningKey, generate_key, load_keyring
+from issuer.key_folder import KeyFolder
+from issuer.key_lifecycle import Schedule
+from issuer.keyring import SigningKey, load_keyring
 from issuer.published_lists import sign_list
 from shared.status_list import LIST_BITS, encode, pack
 
@@ -32,7 +34,7 @@ def main() -> None:
 
 def _key() -> SigningKey:
     with tempfile.TemporaryDirectory() as folder:
-        generate_key(Path(folder), datetime.now(UTC))
+        KeyFolder(Path(folder), Schedule(), lambda: datetime.now(UTC)).generate()
         signing = load_keyring(Path(folder)).signing
     assert signing is not None
     return signing

@@ -11,17 +11,20 @@ from issuer.errors import NoSigningKeyError
 from issuer.live_keyring import LiveKeyring
 from issuer.routes.cached import cached
 
-JWKS_MAX_AGE_SECONDS: Final = 300
-"""How long a verifier may go without asking; the earliest promotion of a new key counts from it."""
-
 _OPENAPI_MAX_AGE_SECONDS: Final = 3600
 
 
 class DocumentRoutes:
-    """The public documents."""
+    """The public documents.
 
-    def __init__(self, keyring: LiveKeyring) -> None:
+    Args:
+        keyring: whose public half is served.
+        jwks_max_age_seconds: how long it may be cached; the earliest promotion of a new key counts from it.
+    """
+
+    def __init__(self, keyring: LiveKeyring, jwks_max_age_seconds: int) -> None:
         self._keyring = keyring
+        self._jwks_max_age_seconds = jwks_max_age_seconds
         self._openapi = files("issuer").joinpath("openapi.json").read_bytes()
 
     def routes(self) -> list[Route]:
@@ -36,7 +39,7 @@ class DocumentRoutes:
         if not self._keyring.ring.keys:
             # An empty set would be cached as the truth; this is asked for again.
             raise NoSigningKeyError
-        return cached(request, self._keyring.ring.jwks, "application/jwk-set+json", JWKS_MAX_AGE_SECONDS)
+        return cached(request, self._keyring.ring.jwks, "application/jwk-set+json", self._jwks_max_age_seconds)
 
     async def openapi(self, request: Request) -> Response:
         """200 and the contract of this API."""

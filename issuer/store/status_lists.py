@@ -56,5 +56,5 @@ class StatusListRows:
     async def revoked_indices(self, list_id: int, now: datetime) -> list[int]:
         """The bits of a list that are set."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["revoked-indices"], list_id, now)
-        return [row["status_idx"] for row in rows]
+            indices: list[int] = await connection.fetchval(_SQL["revoked-indices"], list_id, now)
+        return indices

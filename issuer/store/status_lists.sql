@@ -44,4 +44,5 @@ GROUP BY l.id
 ORDER BY l.id;
 
 -- name: revoked-indices
-SELECT status_idx FROM revocations WHERE status_list_id = $1 AND expires_at > $2;
+-- One value and not a row for each bit: those would hold up the event loop.
+SELECT coalesce(array_agg(status_idx), '{}') FROM revocations WHERE status_list_id = $1 AND expires_at > $2;

@@ -17,9 +17,10 @@ import psutil
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from issuer.keyring import generate_key, load_keyring
+from issuer.keyring import load_keyring
 from tests.support.documents import files, git, text
 from tests.support.processes import ROOT
+from tests.support.signing_keys import generate_key
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, verifier_command
 

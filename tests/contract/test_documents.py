@@ -49,7 +49,7 @@ def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
         *SessionRoutes(nobody, nobody).routes(),
         *OAuthRoutes(nobody).routes(),
         *StatusListRoutes(nobody).routes(),
-        *DocumentRoutes(nobody).routes(),
+        *DocumentRoutes(nobody, nobody).routes(),
     ]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
     contracted = {(method.upper(), path) for path, methods in contract()["paths"].items() for method in methods}

@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 
 from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import EndReason, Origin
-from issuer.keyring import generate_key
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.published_lists import PublishedLists
@@ -23,6 +22,7 @@ from issuer.store.sessions import SessionRows, end_sessions_of_user
 from issuer.store.status_lists import StatusListRows
 from issuer.store.users import Users
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens
+from tests.support.signing_keys import generate_key
 
 ORIGIN = Origin("self", "192.0.2.1", "a browser", "request-0001")
 ISSUER = "https://issuer.example"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 
-from issuer.keyring import generate_key
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.processes import free_port
+from tests.support.signing_keys import generate_key
 
 
 def assert_unavailable(response: httpx.Response, slug: str) -> None:

@@ -9,12 +9,12 @@ import jwt
 import pytest
 
 from issuer.errors import StoreUnavailableError
-from issuer.keyring import generate_key
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.published_lists import ListState, PublishedLists, sign_list
 from shared.access_token import MAX_LIFETIME_SECONDS, REVOCATION_SECONDS
 from shared.status_list import decode
+from tests.support.signing_keys import generate_key
 
 ISSUER = "https://issuer.example"
 URI = "https://issuer.example/status-lists/1"

@@ -15,7 +15,6 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.errors import InvalidTokenError
-from issuer.keyring import generate_key
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.settings import MAX_NAMES
@@ -23,6 +22,7 @@ from issuer.status_lists import status_list_uri
 from issuer.tokens import ACCOUNT_TOKEN_ROOM, AccessTokens, Grant, IssuedToken, StatusReference
 from shared.access_token import MAX_ISSUED_BYTES
 from shared.status_list import LIST_BITS
+from tests.support.signing_keys import generate_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUBJECT, SESSION, JTI = UUID(int=1), UUID(int=2), UUID(int=3)
