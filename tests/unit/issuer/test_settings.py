@@ -2,7 +2,7 @@
 
 import pytest
 
-from issuer.settings import IssuerSettings
+from issuer.settings import MAX_NAMES, IssuerSettings
 from shared.settings import SettingsError
 
 
@@ -31,7 +31,10 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("URL", "https://issuer.example#a"),
         ("URL", "https://exämple.com"),
         ("AUDIENCE", "two words"),
-        ("AUDIENCE", "a" * 61),
+        ("AUDIENCE", "a" * 41),
+        ("URL", "https://" + "i" * 41),
+        ("SESSION_IDLE_SECONDS", "3599"),
+        ("SESSION_SECONDS", str(90 * 86_400 + 1)),
         ("DATABASE_URL", "mysql://localhost"),
         ("DATABASE_URL", "localhost"),
         ("DATABASE_URL", "postgresql://localhost:port/x"),
@@ -49,6 +52,17 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 def test_a_fault_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"ISSUER_{name}"):
         read(**{name: value})
+
+
+def test_url_and_audience_are_bounded_together() -> None:
+    longest = "https://" + "i" * 35
+    assert read(URL=longest, AUDIENCE="a" * (MAX_NAMES - 2 * 43)).url == longest
+    with pytest.raises(SettingsError, match="ISSUER_URL, ISSUER_AUDIENCE: twice"):
+        read(URL=longest, AUDIENCE="a" * (MAX_NAMES - 2 * 43 + 1))
+
+
+def test_a_session_lives_14_days_idle_and_30_at_most() -> None:
+    assert (read().session_idle_seconds, read().session_seconds) == (14 * 86_400, 30 * 86_400)
 
 
 def test_a_fault_of_the_database_url_does_not_show_its_password() -> None:
