@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from issuer.commands import calibrate, keys, service, users
+from issuer.commands import calibrate, clients, keys, service, users
 from issuer.commands.command import Run
 from issuer.errors import OperationError
 from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
 
-SUBJECTS: Final = (service, keys, users, calibrate)
+SUBJECTS: Final = (service, keys, users, clients, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
