@@ -13,6 +13,7 @@ from issuer.audit import EndReason, Event, EventKind, Origin
 from issuer.store.audit import record
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
+from issuer.store.recovery import forget_tokens
 from issuer.store.sessions import end_sessions_of_user
 from shared.access_token import REVOCATION_SECONDS
 
@@ -59,6 +60,7 @@ class AdministrationTables:
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
                 return False
+            await forget_tokens(connection, account_id)
             ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, origin)
             await record(
                 connection, Event(EventKind.ACCOUNT_DISABLED, origin, account_id, detail={"sessions": ended})
@@ -77,7 +79,7 @@ class AdministrationTables:
             if await connection.fetchval(_SQL["outdate-logins"], account_id) is None:
                 return False
             await connection.execute(_SQL["delete-mail-of-account"], account_id)
-            await connection.execute(_SQL["delete-tokens-of-account"], account_id)
+            await forget_tokens(connection, account_id)
             ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DELETED, origin)
             await connection.execute(_SQL["delete-account"], account_id)
             await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, account_id, detail={"sessions": ended}))

@@ -61,9 +61,6 @@ RETURNING id;
 -- Before the first event, unlike the rest that goes with the account: a sender may hold these rows.
 DELETE FROM outbox WHERE user_id = $1;
 
--- name: delete-tokens-of-account
-DELETE FROM one_time_tokens WHERE user_id = $1;
-
 -- name: delete-account
 DELETE FROM users WHERE id = $1;
 

@@ -22,6 +22,7 @@ INSERT INTO one_time_tokens (token_hash, user_id, purpose, created_at, expires_a
 SELECT $1, id, $3, $4, $5
 FROM users
 WHERE id = $2 AND disabled_at IS NULL AND ($3 <> 'verify_email' OR email_verified_at IS NULL)
+FOR KEY SHARE
 ON CONFLICT (user_id, purpose) DO UPDATE
 SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
 RETURNING user_id;

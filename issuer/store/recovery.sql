@@ -1,5 +1,6 @@
 -- Accounts beyond registration. Every statement that touches a person's rows locks the row in users first and
--- the others after it, so that no two of them can wait for each other.
+-- the others after it, so that no two of them can wait for each other. FOR KEY SHARE where a row is only added:
+-- an account that is being deleted is waited for and then not found, instead of failing the foreign key.
 
 -- name: request-mail
 -- $1 email_key, $2 template, $3 purpose of the token in it, $4 now, $5 no earlier token may be younger than this,
@@ -13,6 +14,7 @@ WITH owner AS (
       SELECT FROM one_time_tokens
       WHERE one_time_tokens.user_id = users.id AND purpose = $3 AND one_time_tokens.created_at > $5
     )
+  FOR KEY SHARE
 ), queued AS (
   INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
   SELECT id, $2, $4, $4 FROM owner
@@ -106,15 +108,18 @@ WITH inserted AS (
   VALUES ($1, $2, $3, $4, $5)
   ON CONFLICT (email_key) DO NOTHING
   RETURNING id
-), queued AS (
-  INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
-  SELECT id, 'verify_email', $5, $5 FROM inserted
-  UNION ALL
-  SELECT id, 'account_exists', $5, $5 FROM users
+), present AS (
+  SELECT id FROM users
   WHERE email_key = $3 AND disabled_at IS NULL AND NOT EXISTS (
     SELECT FROM one_time_tokens
     WHERE one_time_tokens.user_id = users.id AND purpose = 'reset_password' AND one_time_tokens.created_at > $6
   )
+  FOR KEY SHARE
+), queued AS (
+  INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
+  SELECT id, 'verify_email', $5, $5 FROM inserted
+  UNION ALL
+  SELECT id, 'account_exists', $5, $5 FROM present
   ON CONFLICT (user_id, template) DO NOTHING
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)

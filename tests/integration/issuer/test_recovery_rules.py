@@ -1,6 +1,7 @@
 """What becomes of tokens, passwords and accounts, on a real PostgreSQL, at moments that the test states."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,8 @@ from issuer.accounts import Account
 from issuer.audit import EndReason
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
 from issuer.one_time_tokens import Purpose
+from issuer.store.database import Database
+from issuer.store.outbox import OutboxRows
 from issuer.throttle import MAX_FAILURES
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house
@@ -17,6 +20,7 @@ from tests.support.recovery import PASSWORD, SELF, House, in_house
 ANN = "ann@example.com"
 NEW = "another long and lonely walk"
 THIRD = "a third long and lonely walk"
+WAITING_FOR_A_ROW = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 # Of "walrus walrus walrus", at 8 KiB and one pass.
 CHEAPER_HASH = "$argon2id$v=19$m=8,t=1,p=1$HnwRC06buitboCiHFdxMYg$bLQxQqhEA+Lmtx/5a54NFwDlGKRU+mcdyZ9rTkTQLlo"
 
@@ -370,6 +374,28 @@ def test_a_deleted_account_leaves_revoked_tokens_and_ids_in_the_trail(database_u
         assert not [event for event in trail if ANN in event["line"]]
         assert not await opens(at, PASSWORD)
         assert (await register(at)).id != account.id
+
+    in_house(database_url, act)
+
+
+def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        database, later = Database(database_url, 3), at.clock() + timedelta(minutes=60)
+        await database.open()
+        asked = [
+            at.recovery.forgot_password(ANN, SELF),
+            at.recovery.resend_verification(ANN, SELF),
+            OutboxRows(database).replace_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later),
+        ]
+        async with database.transaction() as connection:
+            await connection.execute("DELETE FROM users")
+            answers = asyncio.gather(*asked)
+            while len(await rows(database_url, WAITING_FOR_A_ROW)) < len(asked):
+                assert not answers.done()
+        assert await answers == [None, None, False]
+        assert await rows(database_url, "SELECT FROM outbox") == []
+        await database.close()
 
     in_house(database_url, act)
 
