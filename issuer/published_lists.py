@@ -23,8 +23,8 @@ import jwt
 import structlog
 
 from issuer.errors import NoSigningKeyError, StoreUnavailableError
-from issuer.keyring import SigningKey
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.keyring import SigningKey
+from issuer.keys.live import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.status_lists import status_list_uri
 from shared.access_token import ALGORITHM, MAX_LIFETIME_SECONDS

@@ -26,8 +26,8 @@ from issuer.errors import (
     InvalidOneTimeTokenError,
     StoreUnavailableError,
 )
-from issuer.letters import LETTERS, Template
-from issuer.one_time_tokens import Purpose, hash_of
+from issuer.mail.letters import LETTERS, Template
+from issuer.mail.one_time_tokens import Purpose, hash_of
 from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.passwords import Passwords
 from issuer.throttle import Action, Throttle

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from issuer.errors import NoSigningKeyError
-from issuer.mac_secrets import MacSecret
+from issuer.keys.mac_secrets import MacSecret
 
 MAX_GENERATION: Final = 2**63 - 2
 """What the column holds, less one for the successor."""

@@ -21,15 +21,15 @@ from issuer.app import build_app
 from issuer.background import Background, Work
 from issuer.cleanup import Cleanup
 from issuer.clients import Clients
-from issuer.key_folder import KeyFolder
-from issuer.key_lifecycle import Schedule
-from issuer.key_ticker import KeyTicker
-from issuer.letters import Stationery
+from issuer.keys.folder import KeyFolder
+from issuer.keys.lifecycle import Schedule
+from issuer.keys.live import LiveKeyring
+from issuer.keys.ticker import KeyTicker
 from issuer.listeners import bind, listen
-from issuer.live_keyring import LiveKeyring
-from issuer.mail import parse_mail_url, sender_for
+from issuer.mail.letters import Stationery
+from issuer.mail.outbox import Outbox
+from issuer.mail.senders import parse_mail_url, sender_for
 from issuer.metrics import Metrics
-from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import ARGON2_COSTS, Passwords
 from issuer.presented_tokens import PresentedTokens

@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from issuer.addresses import AddressError, mailbox_of
-from issuer.key_lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
-from issuer.mail import parse_mail_url
+from issuer.keys.lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
+from issuer.mail.senders import parse_mail_url
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError

@@ -16,7 +16,7 @@ from uuid import UUID
 import jwt
 
 from issuer.errors import InvalidTokenError
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.live import LiveKeyring
 from shared.access_token import ALGORITHM, MAX_ISSUED_BYTES, REQUIRED_CLAIMS, TOKEN_TYPE
 
 FIRST_PARTY_CLIENT: Final = "first-party"

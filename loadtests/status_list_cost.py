@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from issuer.key_folder import KeyFolder
-from issuer.key_lifecycle import Schedule
-from issuer.keyring import SigningKey, load_keyring
+from issuer.keys.folder import KeyFolder
+from issuer.keys.keyring import SigningKey, load_keyring
+from issuer.keys.lifecycle import Schedule
 from issuer.published_lists import sign_list
 from shared.status_list import LIST_BITS, encode, pack
 

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from issuer.commands.command import Commands, add_command, add_subject, show
 from issuer.errors import KeyringError
-from issuer.key_folder import KeyFolder
-from issuer.key_lifecycle import Schedule, Step
-from issuer.keyring import load_keyring
-from issuer.mac_secrets import SecretEntry
-from issuer.ring import KeyState, RingKey, key_in_state
+from issuer.keys.folder import KeyFolder
+from issuer.keys.keyring import load_keyring
+from issuer.keys.lifecycle import Schedule, Step
+from issuer.keys.mac_secrets import SecretEntry
+from issuer.keys.ring import KeyState, RingKey, key_in_state
 from issuer.settings import IssuerSettings
 
 _PROTECTION: Final = {True: "encrypted", False: "plain", None: None}

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from issuer.errors import NoSigningKeyError
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.live import LiveKeyring
 from issuer.routes.cached import cached
 
 _OPENAPI_MAX_AGE_SECONDS: Final = 3600

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.letters import Template
-from issuer.one_time_tokens import Purpose
-from issuer.outbox import WaitingMail
+from issuer.mail.letters import Template
+from issuer.mail.one_time_tokens import Purpose
+from issuer.mail.outbox import WaitingMail
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
 

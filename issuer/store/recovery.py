@@ -7,8 +7,8 @@ from uuid import UUID
 
 from issuer.accounts import Registration
 from issuer.audit import EndReason, Event, EventKind, Origin
-from issuer.letters import Template
-from issuer.one_time_tokens import Purpose
+from issuer.mail.letters import Template
+from issuer.mail.one_time_tokens import Purpose
 from issuer.recovery import MailRequest, PasswordChange, TokenOwner
 from issuer.store.audit import record
 from issuer.store.database import Connection, Database

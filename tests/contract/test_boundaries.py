@@ -17,7 +17,7 @@ import psutil
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from issuer.keyring import load_keyring
+from issuer.keys.keyring import load_keyring
 from tests.support.documents import files, git, text
 from tests.support.processes import ROOT
 from tests.support.signing_keys import generate_key
@@ -33,12 +33,12 @@ VIOLATIONS: Final = (
     ("verifier/answers.py", "import argon2"),
     ("shared/jwks.py", "import verifier.answers"),
     ("issuer/tokens.py", "import verifier.verification"),
-    ("stack/gateway.py", "import issuer.keyring"),
+    ("stack/gateway.py", "import issuer.keys.keyring"),
     ("issuer/accounts.py", "import asyncpg"),
     ("issuer/accounts.py", "import argon2"),
     ("issuer/passwords.py", "import bcrypt"),
     ("verifier/decider.py", "import pydantic"),
-    ("issuer/keyring.py", "import issuer.routes"),
+    ("issuer/keys/keyring.py", "import issuer.routes"),
     ("issuer/accounts.py", "import starlette"),
 )
 BANNED: Final = (

@@ -16,10 +16,10 @@ from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that 
 from issuer.accounts import Accounts
 from issuer.admission import Admission
 from issuer.audit import EndReason, Origin
-from issuer.letters import Stationery
-from issuer.mail import DeliveryError, Sender
+from issuer.mail.letters import Stationery
+from issuer.mail.outbox import Outbox
+from issuer.mail.senders import DeliveryError, Sender
 from issuer.metrics import Metrics
-from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
 from issuer.recovery import Recovery

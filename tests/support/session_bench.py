@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import EndReason, Origin
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.live import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.published_lists import PublishedLists
 from issuer.refresh_tokens import RefreshTokens

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from issuer.key_folder import KeyFolder
-from issuer.key_lifecycle import Schedule
-from issuer.ring import RingKey
+from issuer.keys.folder import KeyFolder
+from issuer.keys.lifecycle import Schedule
+from issuer.keys.ring import RingKey
 
 
 def key_folder(

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from issuer.errors import InvalidOneTimeTokenError
-from issuer.letters import Template
-from issuer.mail import DeliveryError, parse_mail_url, sender_for
+from issuer.mail.letters import Template
+from issuer.mail.senders import DeliveryError, parse_mail_url, sender_for
 from tests.support.postgres import execute
 from tests.support.processes import free_port
 from tests.support.recovery import PASSWORD, SELF, House, house, in_house, token_in

@@ -10,7 +10,7 @@ import pytest
 from issuer.accounts import Account
 from issuer.audit import EndReason
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
-from issuer.one_time_tokens import Purpose
+from issuer.mail.one_time_tokens import Purpose
 from issuer.store.database import Database
 from issuer.store.outbox import OutboxRows
 from issuer.throttle import MAX_FAILURES

@@ -13,7 +13,7 @@ from issuer.audit import Event
 from issuer.client_registry import ClientRegistry
 from issuer.clients import Client
 from issuer.errors import ClientError
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.live import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.tokens import AccessTokens, Grant, StatusReference
 from shared.access_token import MAX_ISSUED_BYTES

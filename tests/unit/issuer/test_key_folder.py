@@ -12,12 +12,12 @@ from typing import Any, Final
 import pytest
 
 from issuer.errors import KeyringError
-from issuer.key_folder import KeyFolder
-from issuer.key_lifecycle import Schedule, Step
-from issuer.key_ticker import KeyTicker
-from issuer.keyring import load_keyring
-from issuer.live_keyring import LiveKeyring
-from issuer.mac_secrets import mac_secrets_file
+from issuer.keys.folder import KeyFolder
+from issuer.keys.keyring import load_keyring
+from issuer.keys.lifecycle import Schedule, Step
+from issuer.keys.live import LiveKeyring
+from issuer.keys.mac_secrets import mac_secrets_file
+from issuer.keys.ticker import KeyTicker
 from issuer.metrics import Metrics
 from shared.jwks import parse_jwks
 from tests.support.processes import ROOT

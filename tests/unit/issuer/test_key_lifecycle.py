@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from issuer.key_lifecycle import (
+from issuer.keys.lifecycle import (
     CLOCK_SKEW,
     Schedule,
     Step,
@@ -16,7 +16,7 @@ from issuer.key_lifecycle import (
     steps_between,
     wants_successor,
 )
-from issuer.ring import KeyState, Ring
+from issuer.keys.ring import KeyState, Ring
 from shared.access_token import MAX_LIFETIME_SECONDS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

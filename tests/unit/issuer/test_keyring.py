@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from issuer.errors import KeyringError, NoSigningKeyError
-from issuer.keyring import load_keyring
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.keyring import load_keyring
+from issuer.keys.live import LiveKeyring
+from issuer.keys.ring import KeyState, RingKey
 from issuer.metrics import Metrics
-from issuer.ring import KeyState, RingKey
 from shared.jwks import parse_jwks, thumbprint
 from tests.support.signing_keys import generate_key, key_folder
 

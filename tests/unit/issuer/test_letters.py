@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from issuer.letters import LETTERS, Letter, Stationery, Template
+from issuer.mail.letters import LETTERS, Letter, Stationery, Template
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ID = UUID(int=7)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from issuer.errors import KeyringError
-from issuer.keyring import load_keyring
-from issuer.mac_secrets import (
+from issuer.keys.keyring import load_keyring
+from issuer.keys.mac_secrets import (
     MAX_SESSION,
     SETTLING,
     MacSecret,

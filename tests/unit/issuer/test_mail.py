@@ -10,8 +10,16 @@ from uuid import UUID
 
 import pytest
 
-from issuer.letters import Stationery, Template
-from issuer.mail import DeliveryError, FolderSender, Sender, SmtpSender, SmtpServer, parse_mail_url, sender_for
+from issuer.mail.letters import Stationery, Template
+from issuer.mail.senders import (
+    DeliveryError,
+    FolderSender,
+    Sender,
+    SmtpSender,
+    SmtpServer,
+    parse_mail_url,
+    sender_for,
+)
 from tests.support.processes import free_port
 from tests.support.smtp import PASSWORD, USERNAME, read_mail, self_signed, smtp_server
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from issuer.one_time_tokens import LIFETIMES, PREFIXES, Purpose, hash_of, new_token
+from issuer.mail.one_time_tokens import LIFETIMES, PREFIXES, Purpose, hash_of, new_token
 
 
 @pytest.mark.parametrize("purpose", Purpose)

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from issuer.errors import StoreUnavailableError
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.live import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.published_lists import ListState, PublishedLists, sign_list
 from shared.access_token import MAX_LIFETIME_SECONDS, REVOCATION_SECONDS

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from issuer.errors import NoSigningKeyError
-from issuer.mac_secrets import MacSecret
+from issuer.keys.mac_secrets import MacSecret
 from issuer.refresh_tokens import MAX_GENERATION, RefreshToken, RefreshTokens
 
 OLD, NEW = MacSecret("old", b"o" * 32), MacSecret("new", b"n" * 32)

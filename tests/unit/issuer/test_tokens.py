@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.errors import InvalidTokenError
-from issuer.live_keyring import LiveKeyring
+from issuer.keys.live import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.settings import MAX_NAMES
 from issuer.status_lists import status_list_uri

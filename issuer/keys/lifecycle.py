@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from issuer.ring import KeyState, Ring, RingKey, key_in_state
+from issuer.keys.ring import KeyState, Ring, RingKey, key_in_state
 from shared.access_token import REVOCATION_SECONDS
 from shared.jwks import thumbprint
 

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from issuer.errors import KeyringError
-from issuer.key_folder import KeyFolder
+from issuer.keys.folder import KeyFolder
 from issuer.metrics import Metrics
 
 _INTERVAL_SECONDS: Final = 60.0

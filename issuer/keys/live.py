@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 
 from issuer.errors import KeyringError, NoSigningKeyError
-from issuer.keyring import Keyring, SigningKey, load_keyring, public_file
+from issuer.keys.keyring import Keyring, SigningKey, load_keyring, public_file
+from issuer.keys.ring import KeyState, key_in_state, ring_file
 from issuer.metrics import Metrics
-from issuer.ring import KeyState, key_in_state, ring_file
 
 _POLL_SECONDS: Final = 1.0
 _Stamp = frozenset[tuple[str, int, int, int, int]]

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from issuer.errors import KeyringError
-from issuer.private_files import read_private
+from issuer.keys.private_files import read_private
 from shared.strict_json import StrictJsonError, parse_object
 
 MAX_SESSION: Final = timedelta(days=90)

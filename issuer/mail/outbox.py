@@ -17,10 +17,10 @@ import structlog
 
 from issuer.addresses import AddressError, mailbox_of
 from issuer.errors import StoreUnavailableError
-from issuer.letters import LETTERS, Stationery, Template
-from issuer.mail import MAX_AT_ONCE, DeliveryError, Sender
+from issuer.mail.letters import LETTERS, Stationery, Template
+from issuer.mail.one_time_tokens import LIFETIMES, Purpose, new_token
+from issuer.mail.senders import MAX_AT_ONCE, DeliveryError, Sender
 from issuer.metrics import Metrics
-from issuer.one_time_tokens import LIFETIMES, Purpose, new_token
 
 _POLL_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 5.0

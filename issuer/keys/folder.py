@@ -16,10 +16,18 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from issuer.atomic_files import delete, sole_writer, sweep
 from issuer.errors import KeyringError
-from issuer.key_lifecycle import Schedule, Step, add_key, drop_dead, drop_key, promote, steps_between, wants_successor
-from issuer.key_writes import is_left, rewrap_key, rewrap_secrets, store_ring, store_secrets
-from issuer.keyring import is_encrypted, new_private, private_file, public_file
-from issuer.mac_secrets import (
+from issuer.keys.keyring import is_encrypted, new_private, private_file, public_file
+from issuer.keys.lifecycle import (
+    Schedule,
+    Step,
+    add_key,
+    drop_dead,
+    drop_key,
+    promote,
+    steps_between,
+    wants_successor,
+)
+from issuer.keys.mac_secrets import (
     SecretEntries,
     SecretEntry,
     add_secret,
@@ -29,8 +37,9 @@ from issuer.mac_secrets import (
     read_mac_secrets,
     waiting_secret,
 )
-from issuer.private_files import read_private
-from issuer.ring import KeyState, Ring, RingKey, key_in_state, read_ring, ring_file
+from issuer.keys.private_files import read_private
+from issuer.keys.ring import KeyState, Ring, RingKey, key_in_state, read_ring, ring_file
+from issuer.keys.writes import is_left, rewrap_key, rewrap_secrets, store_ring, store_secrets
 
 _NONE: Final[Mapping[str, RSAPrivateKey]] = MappingProxyType({})
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")

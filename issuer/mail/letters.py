@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from issuer.one_time_tokens import Purpose
+from issuer.mail.one_time_tokens import Purpose
 
 
 class Template(StrEnum):

@@ -28,9 +28,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from issuer.errors import KeyringError
-from issuer.mac_secrets import MacSecret, is_sealed, mac_secrets_file, read_mac_secrets
-from issuer.private_files import read_private
-from issuer.ring import KeyState, Ring, RingKey, key_in_state, read_ring
+from issuer.keys.mac_secrets import MacSecret, is_sealed, mac_secrets_file, read_mac_secrets
+from issuer.keys.private_files import read_private
+from issuer.keys.ring import KeyState, Ring, RingKey, key_in_state, read_ring
 from shared.access_token import MIN_KEY_BITS
 from shared.jwks import JwksError, format_jwks, parse_jwks, thumbprint
 
