@@ -32,6 +32,16 @@ class EmailAddress:
     key: str
 
 
+def mailbox_of(text: str) -> str:
+    """The ASCII addr-spec by which a mail server knows the address `text`: the local part as it is.
+
+    Raises:
+        AddressError: it is not an address.
+    """
+    domain = parse_address(text).key.rpartition("@")[2]
+    return f"{text.rpartition('@')[0]}@{domain}"
+
+
 def parse_address(text: str) -> EmailAddress:
     """Read `text` as an addr-spec (RFC 5322 §3.4.1).
 

@@ -3,26 +3,35 @@
 Password hashing is memory-hard, so more threads than cores do not hash faster but slower (argon2id
 19456/2/1 on two cores: 60/s with 2 threads, 29/s with 16). Without a bound on the wait an overload only
 grows: everybody is answered after they have left. Nothing here knows what the work is.
+
+The queue is fair: clients take turns, so whoever floods it waits behind themselves and not before others, and
+work that somebody waits for at a login goes before all other work. ADR 0047.
 """
 
 import asyncio
+import heapq
+import itertools
 import os
 import random
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from issuer.errors import OverloadedError
+from issuer.errors import CapacityError, OverloadedError
 
 T = TypeVar("T")
 
 _WEIGHT: Final = 0.05
-"""Of the newest duration in the moving average, which begins at nothing: the first burst is let in."""
+"""Of the newest duration in the moving average. It begins with the first: until then everybody is let in."""
 
 _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_OWN_MEMORY_BYTES: Final = 96 * 1024 * 1024
+"""What the issuer needs beside its hashes: 92 MiB resident when it has started, measured."""
 
 
 def usable_cores() -> int:
@@ -35,14 +44,114 @@ def usable_cores() -> int:
         return cores
 
 
+def usable_memory() -> int:
+    """Bytes that this process may use: the machine's, or less where a cgroup says so."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _CGROUP_MEMORY:
+        try:
+            found.append(int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return min(found)
+
+
+def check_memory(threads: int, work_bytes: int, usable_bytes: int) -> None:
+    """Better not to start than to be killed at the first burst of logins.
+
+    Raises:
+        CapacityError: `threads` at once, each with `work_bytes`, do not fit into `usable_bytes`.
+    """
+    needed = threads * work_bytes + _OWN_MEMORY_BYTES
+    if needed > usable_bytes:
+        raise CapacityError(
+            f"{threads} password hashes at once need {needed >> 20} MiB of memory and there are {usable_bytes >> 20}"
+            ": give more, or fewer cores, or choose a smaller ISSUER_ARGON2"
+        )
+
+
+class Urgency(IntEnum):
+    """Who goes first."""
+
+    LOGIN = 0
+    """Somebody with an account waits for it."""
+    OTHER = 1
+    """New accounts, new passwords, upgrades: while logins alone fill the machine, these are refused."""
+
+
+def _stays() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """For whom work is done.
+
+    Attributes:
+        client: who takes turns with others: their address.
+        has_left: whether nobody waits for the result any more.
+        urgency: who goes first.
+    """
+
+    client: Hashable = None
+    has_left: Callable[[], bool] = field(default=_stays, compare=False)
+    urgency: Urgency = Urgency.LOGIN
+
+
+class Turns:
+    """A fair order: by urgency, then round by round, each client once in a round. Pure: no clock, no threads."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, int, Asker]] = []
+        self._arrivals = itertools.count()
+        self._round = dict.fromkeys(Urgency, 0)
+        self._last: dict[tuple[Urgency, Hashable], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def ahead_of(self, asker: Asker) -> int:
+        """How many would have their turn before `asker`, who is not waiting yet."""
+        place = (asker.urgency, self._next_round(asker))
+        return sum((urgency, number) <= place for urgency, number, _, _ in self._waiting)
+
+    def join(self, asker: Asker) -> int:
+        """Wait; the ticket that `next` will answer with."""
+        number, ticket = self._next_round(asker), next(self._arrivals)
+        self._last[asker.urgency, asker.client] = number
+        heapq.heappush(self._waiting, (asker.urgency, number, ticket, asker))
+        return ticket
+
+    def leave(self, ticket: int) -> None:
+        """Wait no longer."""
+        self._waiting = [entry for entry in self._waiting if entry[2] != ticket]
+        heapq.heapify(self._waiting)
+
+    def next(self) -> int | None:
+        """The ticket whose turn it is; None if nobody waits."""
+        if not self._waiting:
+            self._last.clear()
+            return None
+        urgency, number, ticket, _ = heapq.heappop(self._waiting)
+        if number > self._round[Urgency(urgency)]:
+            self._round[Urgency(urgency)] = number
+            # What is of an earlier round says nothing any more; kept, it would be every client of the day.
+            self._last = {key: last for key, last in self._last.items() if key[0] != urgency or last >= number}
+        return ticket
+
+    def _next_round(self, asker: Asker) -> int:
+        current = self._round[asker.urgency]
+        return max(current, self._last.get((asker.urgency, asker.client), current - 1) + 1)
+
+
 class Admission:
-    """Runs work in threads, or refuses it because its turn would come too late.
+    """Runs work in threads, or refuses it because its turn would come too late. Belongs to one event loop.
 
     Args:
         threads: how many run at once.
         wait_seconds: the longest wait for a turn.
         started: told how long each waited, in seconds.
         refused: told of every refusal.
+        clock: seconds, of any epoch.
     """
 
     def __init__(
@@ -51,53 +160,90 @@ class Admission:
         wait_seconds: float,
         started: Callable[[float], None] = lambda _: None,
         refused: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._threads = threads
+        self.threads: Final = threads
         self._wait_seconds = wait_seconds
         self._started = started
         self._refused = refused
+        self._clock = clock
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hash")
-        self._lock = threading.Lock()
-        self._admitted = 0
+        self._turns = Turns()
+        self._signals: dict[int, asyncio.Future[None]] = {}
+        self._running = 0
         self._duration = 0.0
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], asker: Asker = Asker()) -> T:
         """Run `work` in a thread when its turn comes.
 
         Raises:
-            OverloadedError: its turn would come, or came, too late.
+            OverloadedError: its turn would come, or came, too late; or nobody waits for it any more.
         """
-        if self._expected_wait() > self._wait_seconds:
+        if self._expected_wait(asker) > self._wait_seconds:
             raise self._refusal()
-        self._admitted += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._take_turn, work, time.monotonic()
-            )
-        finally:
-            self._admitted -= 1
+        asked = self._clock()
+        if self._running < self.threads:
+            self._running += 1
+        else:
+            await self._turn_of(asker)
+        # From here on a place in the threads is ours, and has to be handed on.
+        return await self._work(work, asked, asker)
 
     def close(self) -> None:
         """Let running work end and forget the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _expected_wait(self) -> float:
+    def _expected_wait(self, asker: Asker) -> float:
         """Before queuing, so that an overload costs a refusal and not a place in the queue."""
-        return max(0, self._admitted - self._threads + 1) * self._duration / self._threads
+        ahead = self._turns.ahead_of(asker)
+        return max(0, self._running + ahead - self.threads + 1) * self._duration / self.threads
 
-    def _take_turn(self, work: Callable[[], T], asked: float) -> T:
-        begun = time.monotonic()
-        if begun - asked > self._wait_seconds:
-            raise self._refusal()
-        self._started(begun - asked)
+    async def _turn_of(self, asker: Asker) -> None:
+        ticket = self._turns.join(asker)
+        signal = self._signals[ticket] = asyncio.get_running_loop().create_future()
         try:
-            return work()
+            async with asyncio.timeout(self._wait_seconds):
+                await signal
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if signal.done() and not signal.cancelled():
+                self._hand_on()  # our turn came in the very moment in which we gave up
+            else:
+                self._turns.leave(ticket)
+            if isinstance(error, TimeoutError):
+                raise self._refusal() from None
+            raise
         finally:
-            self._observe(time.monotonic() - begun)
+            del self._signals[ticket]
 
-    def _observe(self, duration: float) -> None:
-        with self._lock:
-            self._duration += (duration - self._duration) * _WEIGHT
+    async def _work(self, work: Callable[[], T], asked: float, asker: Asker) -> T:
+        if asker.has_left():
+            self._hand_on()
+            raise self._refusal()
+        self._started(self._clock() - asked)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._pool, self._timed, work)
+        except BaseException:
+            self._hand_on()
+            raise
+        # The thread is taken until the work is done, whether or not somebody still waits for it.
+        running.add_done_callback(lambda _: self._hand_on())
+        result, duration = await asyncio.shield(running)
+        self._duration = self._duration or duration
+        self._duration += (duration - self._duration) * _WEIGHT
+        return result
+
+    def _timed(self, work: Callable[[], T]) -> tuple[T, float]:
+        begun = self._clock()
+        return work(), self._clock() - begun
+
+    def _hand_on(self) -> None:
+        """A thread is free: the next one's turn."""
+        while (ticket := self._turns.next()) is not None:
+            signal = self._signals[ticket]
+            if not signal.done():
+                signal.set_result(None)
+                return
+        self._running -= 1
 
     def _refusal(self) -> OverloadedError:
         self._refused()

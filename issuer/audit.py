@@ -4,7 +4,7 @@
 password, a token, an e-mail address or what a stranger wrote, except for the user agent of a session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
@@ -50,6 +50,10 @@ class EndReason(StrEnum):
     ADMINISTRATOR = "administrator"
 
 
+def _stays() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a change came from.
@@ -59,12 +63,14 @@ class Origin:
         address: of the client behind all proxies that we trust; None for the command line.
         user_agent: as the client wrote it, cut to 512 bytes.
         request_id: under which the request was logged.
+        has_left: whether nobody waits for the answer any more.
     """
 
     actor: str
     address: str | None = None
     user_agent: str | None = field(default=None, repr=False)
     request_id: str | None = None
+    has_left: Callable[[], bool] = field(default=_stays, repr=False, compare=False)
 
 
 OPERATOR = Origin("operator")

@@ -56,9 +56,42 @@ class RegistrationBody(_Body):
 
 
 class LoginBody(_Body):
-    """`POST /login`."""
+    """`POST /login`. Who shows a refresh token of an earlier session is not slowed down by strangers."""
 
     email: Text
+    password: Text
+    refresh_token: Text = ""
+
+
+class AddressBody(_Body):
+    """`POST /password/forgot`, `POST /email/verify/resend`."""
+
+    email: Text
+
+
+class TokenBody(_Body):
+    """`POST /email/verify`."""
+
+    token: Text
+
+
+class PasswordResetBody(_Body):
+    """`POST /password/reset`."""
+
+    token: Text
+    password: Text
+
+
+class PasswordChangeBody(_Body):
+    """`POST /password`."""
+
+    current_password: Text
+    new_password: Text
+
+
+class PasswordBody(_Body):
+    """`DELETE /me`."""
+
     password: Text
 
 
@@ -73,7 +106,7 @@ async def read_body(request: Request, model: type[Body]) -> Body:
     """
     if not _is_json(request):
         raise UnsupportedMediaTypeError
-    data = await _read_bounded(request)
+    data = await read_bounded(request)
     try:
         members = parse_object(data)
     except StrictJsonError as error:
@@ -92,8 +125,12 @@ def _is_json(request: Request) -> bool:
     return len(declared) == 1 and plain and _JSON_MEDIA_TYPE.fullmatch(declared[0].strip()) is not None
 
 
-async def _read_bounded(request: Request) -> bytes:
-    """The body, counted while it comes: a chunked one announces no length."""
+async def read_bounded(request: Request) -> bytes:
+    """The body, counted while it comes: a chunked one announces no length.
+
+    Raises:
+        ContentTooLargeError: it is longer than `MAX_BODY_BYTES`.
+    """
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or int(announced[:20]) > MAX_BODY_BYTES:
         raise ContentTooLargeError

@@ -1,4 +1,4 @@
-"""The outermost ring around an application: request ids, the access log, default fields, the last resort.
+"""The outermost ring around an application: request ids, client addresses, the access log, the last resort.
 
 Logs what was asked by its route and never by its path, query, fields or body: those are where people put
 secrets by mistake. An exception that reaches this ring is logged by its kind and place, without its message.
@@ -9,6 +9,7 @@ import re
 import time
 import traceback
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from issuer.client_address import client_address
 from issuer.metrics import Metrics
 from issuer.problems import problem_response
 
@@ -32,6 +34,7 @@ class _Exchange:
     """One request and what became of its answer."""
 
     request_id: str
+    client: str | None
     begun: float
     status: int = 0
 
@@ -42,19 +45,23 @@ class Edge:
     Args:
         app: what answers.
         metrics: where answers are counted.
+        trusted_hops: proxies of ours in front, whose word about the client's address counts.
         quiet: log answers at debug level, where they are polled all day.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, quiet: bool = False) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, trusted_hops: int = 0, *, quiet: bool = False) -> None:
         self._app = app
         self._metrics = metrics
+        self._trusted_hops = trusted_hops
         self._level = logging.DEBUG if quiet else logging.INFO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         fields = Headers(scope=scope)
-        exchange = _Exchange(_request_id(fields), time.perf_counter())
-        scope.setdefault("state", {})["request_id"] = exchange.request_id
+        peer = (scope.get("client") or (None,))[0]
+        client = client_address(peer, fields.getlist("x-forwarded-for"), self._trusted_hops)
+        exchange = _Exchange(_request_id(fields), client, time.perf_counter())
+        scope.setdefault("state", {}).update(request_id=exchange.request_id, client_address=client)
         context = {"request_id": exchange.request_id} | _trace(fields)
 
         async def send_with_fields(message: Message) -> None:
@@ -80,14 +87,16 @@ class Edge:
         method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
         self._metrics.requests.labels(route, method, exchange.status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        # Whoever polls and learns nothing new is not worth a line: verifiers do so every two seconds.
+        level = logging.DEBUG if exchange.status == HTTPStatus.NOT_MODIFIED else self._level
         _log.log(
-            self._level,
+            level,
             "request",
             method=method,
             route=route,
             status=exchange.status,
             milliseconds=round(seconds * 1000, 1),
-            client=(scope.get("client") or ("",))[0],
+            client=exchange.client or "",
         )
 
 

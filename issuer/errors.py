@@ -11,8 +11,17 @@
     ├── RefusedError                 the request is clear and the answer is no
     │   ├── EmailTakenError
     │   ├── InvalidCredentialsError
+    │   ├── TooManyAttemptsError
     │   ├── MissingTokenError
-    │   └── InvalidTokenError
+    │   ├── InvalidTokenError
+    │   └── InvalidOneTimeTokenError
+    ├── OAuthError                   a no in the words of RFC 6749 §5.2: `oauth_errors.py` answers it
+    │   ├── InvalidTokenRequestError
+    │   ├── InvalidClientError
+    │   ├── InvalidGrantError
+    │   ├── UnauthorizedClientError
+    │   ├── UnsupportedGrantTypeError
+    │   └── InvalidScopeError
     ├── UnavailableError             not now: the client may try again
     │   ├── StoreUnavailableError
     │   ├── NoSigningKeyError
@@ -23,7 +32,9 @@
         ├── ListenError
         ├── NoSuchAccountError
         ├── NoSuchSessionError
-        └── AuditTrailError
+        ├── AuditTrailError
+        ├── CapacityError
+        └── ImportRefusedError
 
 No message ever quotes a password, a token, key material or what a stranger wrote.
 """
@@ -96,12 +107,56 @@ class InvalidCredentialsError(RefusedError):
     """The one answer to every failed login, whatever the reason was."""
 
 
+class TooManyAttemptsError(RefusedError):
+    """Too many attempts failed, or too many were made, before this one.
+
+    Attributes:
+        retry_after: seconds, for the `Retry-After` field.
+    """
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after: Final = retry_after
+
+
 class MissingTokenError(RefusedError):
     """The request carries no bearer token (RFC 6750 §3: the challenge then has no error code)."""
 
 
 class InvalidTokenError(RefusedError):
     """The bearer token is not one of ours, not an access token, or no longer good."""
+
+
+class InvalidOneTimeTokenError(RefusedError):
+    """The one answer to every token from a mail that is not good: unknown, used, replaced or too old."""
+
+
+class OAuthError(IssuerError):
+    """The answer of an OAuth endpoint is no (RFC 6749 §5.2)."""
+
+
+class InvalidTokenRequestError(OAuthError):
+    """The form cannot be read, lacks a parameter or has one twice: `invalid_request`."""
+
+
+class InvalidClientError(OAuthError):
+    """The client did not authenticate: `invalid_client`."""
+
+
+class InvalidGrantError(OAuthError):
+    """The refresh token is not good, for whatever reason: `invalid_grant`."""
+
+
+class UnauthorizedClientError(OAuthError):
+    """This client may not use this grant: `unauthorized_client`."""
+
+
+class UnsupportedGrantTypeError(OAuthError):
+    """A grant that is not served: `unsupported_grant_type`."""
+
+
+class InvalidScopeError(OAuthError):
+    """A scope that this client may not have: `invalid_scope`."""
 
 
 class UnavailableError(IssuerError):
@@ -154,3 +209,11 @@ class NoSuchSessionError(OperationError):
 
 class AuditTrailError(OperationError):
     """The audit trail is not as it was written, or cannot be compared."""
+
+
+class CapacityError(OperationError):
+    """This machine has too little memory for the password hashing that is asked of it."""
+
+
+class ImportRefusedError(OperationError):
+    """Accounts could not be imported, in whole or in part."""

@@ -1,64 +1,40 @@
 """The signing keys: the only room that opens private keys. Contract C: `keys/README.md`.
 
-    keys/private/<kid>.pem     PKCS#8, 0600
-    keys/private/ring.json     which key is in what state, since when
-    keys/public/jwks.json      derived: what verifiers need, and nothing else
+    keys/private/<kid>.pem          PKCS#8, 0600, encrypted if there is a passphrase
+    keys/private/ring.json          which key is in what state, since when
+    keys/private/mac-secrets.json   what refresh tokens and throttle keys are made with
+    keys/public/jwks.json           derived: what verifiers need, and nothing else
 
-A key is published before it signs, and stays published until the last token it signed is dead. The first
-key of all signs at once: nobody can hold an older key set yet.
+Reads and checks; what changes the folder is in `key_folder`.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,  # noqa: TID251 - this is the one place
 )
 
-from issuer.atomic_files import sole_writer, write_whole
 from issuer.errors import KeyringError
+from issuer.mac_secrets import MacSecret, is_sealed, mac_secrets_file, read_mac_secrets
+from issuer.private_files import read_private
+from issuer.ring import KeyState, Ring, RingKey, key_in_state, read_ring
 from shared.access_token import MIN_KEY_BITS
-from shared.jwks import JwksError, format_jwks, parse_jwks, thumbprint, to_jwk
-from shared.strict_json import StrictJsonError, parse_object
+from shared.jwks import JwksError, format_jwks, parse_jwks, thumbprint
 
-_FORMAT: Final = 1
-_OTHERS_MAY: Final = 0o077
 _EXPONENT: Final = 65537
-
-
-class KeyState(StrEnum):
-    """Where a key is in its life."""
-
-    NEXT = "next"
-    """Published, so that verifiers learn it; does not sign yet."""
-    CURRENT = "current"
-    """Signs. At most one."""
-    RETIRED = "retired"
-    """Signs no more; published until its last token is dead."""
-
-
-@dataclass(frozen=True, slots=True)
-class RingKey:
-    """One key of the ring: its public half and its life so far. Shows only its name and state."""
-
-    kid: str
-    state: KeyState
-    public: rsa.RSAPublicKey = field(repr=False)
-    created_at: datetime = field(repr=False)
-    activated_at: datetime | None = field(default=None, repr=False)
-    retired_at: datetime | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,156 +53,125 @@ class Keyring:
         keys: all keys of the ring, every one of them published.
         signing: the current private key, checked; None while there is none.
         jwks: the public key set as a document (RFC 7517).
+        mac_secrets: the first makes, all are accepted; at least one where there is a key.
+        plain: names of the private files in use that are not encrypted.
     """
 
-    keys: tuple[RingKey, ...] = ()
+    keys: Ring = ()
     signing: SigningKey | None = None
     jwks: bytes = field(default=b'{"keys":[]}', repr=False)
+    mac_secrets: tuple[MacSecret, ...] = ()
+    plain: tuple[str, ...] = field(default=(), repr=False)
 
     def public_key(self, kid: str) -> rsa.RSAPublicKey | None:
         """The published key of that name."""
         return next((key.public for key in self.keys if key.kid == kid), None)
 
 
-def ring_file(folder: Path) -> Path:
-    """The file whose change means that the ring has changed."""
-    return folder / "private" / "ring.json"
-
-
-def load_keyring(folder: Path) -> Keyring:
+def load_keyring(folder: Path, passphrase: bytes | None = None) -> Keyring:
     """Read and check the folder; an empty ring if there is none yet.
 
     Raises:
         KeyringError: what is there must not be used, and what to do about it.
     """
-    keys = _read_ring(folder)
-    current = [key for key in keys if key.state is KeyState.CURRENT]
-    if len(current) > 1:
-        raise KeyringError(f"{ring_file(folder)}: more than one current key")
-    _check_published(folder, keys)
-    signing = SigningKey(current[0].kid, _open_private(folder, current[0])) if current else None
-    return Keyring(keys, signing, format_jwks(key.public for key in keys))
+    ring = read_ring(folder)
+    while True:
+        try:
+            return _load(folder, ring, passphrase)
+        except KeyringError:
+            # A writer may have been between two files: then there is another ring now, and that one is to be judged.
+            before, ring = ring, read_ring(folder)
+            if ring == before:
+                raise
 
 
-def generate_key(folder: Path, now: datetime, *, only_first: bool = False) -> RingKey:
-    """Make a key and publish it: current if there is none, else next.
+def _load(folder: Path, ring: Ring, passphrase: bytes | None) -> Keyring:
+    _check_published(folder, ring)
+    current = key_in_state(ring, KeyState.CURRENT)
+    signing = SigningKey(current.kid, open_private(folder, current, passphrase)) if current else None
+    mac_secrets = tuple(entry.secret for entry in read_mac_secrets(folder, passphrase))
+    if ring and not mac_secrets:
+        raise KeyringError(f"{mac_secrets_file(folder)}: is missing: restore it, or run `keys generate --if-missing`")
+    jwks = format_jwks(key.public for key in ring)
+    return Keyring(ring, signing, jwks, mac_secrets, tuple(_plain_files(folder, ring)))
 
-    Args:
-        folder: made if it does not exist.
-        now: the moment that the ring records.
-        only_first: make none where a current key is, and return that one.
+
+def _plain_files(folder: Path, ring: Ring) -> Iterator[str]:
+    """For a warning alone: what cannot be read now is not counted."""
+    for path in (*(private_file(folder, key.kid) for key in ring), mac_secrets_file(folder)):
+        with suppress(OSError):
+            if not is_encrypted(content := path.read_bytes()) and not is_sealed(content):
+                yield path.name
+
+
+def private_file(folder: Path, kid: str) -> Path:
+    """Where the private half of a key lies."""
+    return folder / "private" / f"{kid}.pem"
+
+
+def public_file(folder: Path) -> Path:
+    """The key set for verifiers that read a file."""
+    return folder / "public" / "jwks.json"
+
+
+def new_private() -> rsa.RSAPrivateKey:
+    """A fresh key."""
+    return rsa.generate_private_key(_EXPONENT, MIN_KEY_BITS)
+
+
+def format_private(private: rsa.RSAPrivateKey, passphrase: bytes | None) -> bytes:
+    """PKCS#8 in PEM, encrypted if there is a passphrase."""
+    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+
+
+def is_encrypted(pem: bytes) -> bool:
+    """By its label (RFC 7468 §11)."""
+    return pem.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+
+
+def open_private(folder: Path, key: RingKey, passphrase: bytes | None) -> rsa.RSAPrivateKey:
+    """The private half of `key`, checked by a signature.
 
     Raises:
-        KeyringError: the folder cannot be used or written.
+        KeyringError: it must not be used.
     """
-    private_dir, public_dir = folder / "private", folder / "public"
+    path = private_file(folder, key.kid)
     try:
-        private_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        public_dir.mkdir(mode=0o755, exist_ok=True)
-        with sole_writer(private_dir):
-            keys = _read_ring(folder)
-            current = next((key for key in keys if key.state is KeyState.CURRENT), None)
-            if current is not None and only_first:
-                return current
-            private = rsa.generate_private_key(_EXPONENT, MIN_KEY_BITS)
-            new = _new_ring_key(private.public_key(), now, first=current is None)
-            # In this order a crash leaves a file too many, never a key that signs unpublished.
-            write_whole(private_dir / f"{new.kid}.pem", _to_pem(private), 0o600)
-            write_whole(public_dir / "jwks.json", format_jwks(key.public for key in (*keys, new)), 0o644)
-            write_whole(ring_file(folder), _format_ring((*keys, new)), 0o600)
-    except OSError as error:
-        raise KeyringError(f"{folder}: cannot be written ({error.strerror})") from error
-    return new
-
-
-def _new_ring_key(public: rsa.RSAPublicKey, now: datetime, *, first: bool) -> RingKey:
-    state = KeyState.CURRENT if first else KeyState.NEXT
-    return RingKey(thumbprint(public), state, public, now, activated_at=now if first else None)
-
-
-def _to_pem(private: rsa.RSAPrivateKey) -> bytes:
-    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _format_ring(keys: Iterable[RingKey]) -> bytes:
-    entries = [
-        {
-            "kid": key.kid,
-            "state": key.state,
-            "created_at": key.created_at.isoformat(),
-            "activated_at": key.activated_at and key.activated_at.isoformat(),
-            "retired_at": key.retired_at and key.retired_at.isoformat(),
-            "public": to_jwk(key.public),
-        }
-        for key in keys
-    ]
-    return json.dumps({"format": _FORMAT, "keys": entries}, indent=2).encode() + b"\n"
-
-
-def _read_ring(folder: Path) -> tuple[RingKey, ...]:
-    path = ring_file(folder)
-    try:
-        document = parse_object(path.read_bytes())
-        if document["format"] != _FORMAT:
-            raise KeyringError(f"{path}: written by another version of Gatepass")
-        return tuple(_parse_entry(entry) for entry in document["keys"])
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
+        private = _parse_private(path, read_private(path), passphrase)
+    except FileNotFoundError as error:
         raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
-    except (StrictJsonError, JwksError, KeyError, TypeError, ValueError) as error:
-        raise KeyringError(f"{path}: not a ring: restore it from a backup") from error
+    if not isinstance(private, rsa.RSAPrivateKey) or private.key_size < MIN_KEY_BITS:
+        raise KeyringError(f"{path}: not an RSA key of at least {MIN_KEY_BITS} bits")
+    _self_test(path, private, key)
+    return private
 
 
-def _parse_entry(entry: dict[str, Any]) -> RingKey:
-    """Names follow from keys and not the other way round: a wrong `kid` is found here."""
-    public = parse_jwks(json.dumps({"keys": [entry["public"]]}).encode()).keys[entry["kid"]].rsa
-    if thumbprint(public) != entry["kid"]:
-        raise ValueError("kid is not the thumbprint")
-    return RingKey(
-        kid=entry["kid"],
-        state=KeyState(entry["state"]),
-        public=public,
-        created_at=datetime.fromisoformat(entry["created_at"]),
-        activated_at=_optional_time(entry["activated_at"]),
-        retired_at=_optional_time(entry["retired_at"]),
-    )
-
-
-def _optional_time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _check_published(folder: Path, keys: tuple[RingKey, ...]) -> None:
+def _check_published(folder: Path, ring: Ring) -> None:
     """A key that verifiers cannot know must not sign. Where there is no file, they read the issuer's URL."""
-    path = folder / "public" / "jwks.json"
+    path = public_file(folder)
     try:
         published = parse_jwks(path.read_bytes()).keys
     except FileNotFoundError:
         return
     except (OSError, JwksError) as error:
         raise KeyringError(f"{path}: not a readable key set ({error})") from error
-    for key in keys:
+    for key in ring:
         if key.kid not in published or thumbprint(published[key.kid].rsa) != key.kid:
             raise KeyringError(f"{path}: does not publish {key.kid}: restore it, or delete it if nobody reads it")
 
 
-def _open_private(folder: Path, key: RingKey) -> rsa.RSAPrivateKey:
-    path = folder / "private" / f"{key.kid}.pem"
+def _parse_private(path: Path, pem: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
+    """Causes are left out: a parser's message may quote what it read."""
+    encrypted = is_encrypted(pem)
+    if encrypted and passphrase is None:
+        raise KeyringError(f"{path}: is encrypted: set ISSUER_KEYS_PASSPHRASE_FILE")
     try:
-        mode = path.stat().st_mode & 0o777
-        if mode & _OTHERS_MAY:
-            raise KeyringError(f"{path}: mode {mode:04o} lets others at it: chmod 600, and replace the key")
-        private = load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
+        return load_pem_private_key(pem, passphrase if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Without its cause: a parser's message may quote what it read.
+        if encrypted:
+            raise KeyringError(f"{path}: does not open with the passphrase that was given") from None
         raise KeyringError(f"{path}: not an unencrypted PKCS#8 key") from None
-    if not isinstance(private, rsa.RSAPrivateKey) or private.key_size < MIN_KEY_BITS:
-        raise KeyringError(f"{path}: not an RSA key of at least {MIN_KEY_BITS} bits")
-    _self_test(path, private, key)
-    return private
 
 
 def _self_test(path: Path, private: rsa.RSAPrivateKey, key: RingKey) -> None:

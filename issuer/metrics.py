@@ -28,6 +28,30 @@ class Metrics:
         )
         self.registrations = Counter("gatepass_issuer_registrations", "Accounts created.", registry=self.registry)
         self.logins = Counter("gatepass_issuer_logins", "Logins judged.", ("outcome",), registry=self.registry)
+        self.refreshes = Counter(
+            "gatepass_issuer_refreshes", "Refresh tokens judged.", ("outcome",), registry=self.registry
+        )
+        self.sessions_begun = Counter("gatepass_issuer_sessions_begun", "Sessions begun.", registry=self.registry)
+        self.sessions_ended = Counter(
+            "gatepass_issuer_sessions_ended",
+            "Sessions ended before their time.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.status_list_build_seconds = Histogram(
+            "gatepass_issuer_status_list_build_seconds",
+            "Time to pack, compress and sign a status list.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.status_list_bytes = Gauge(
+            "gatepass_issuer_status_list_bytes", "All status lists as they are sent.", registry=self.registry
+        )
+        self.status_lists_read_at = Gauge(
+            "gatepass_issuer_status_lists_read_timestamp_seconds",
+            "When revocations were last read for the status lists.",
+            registry=self.registry,
+        )
         self.argon2_computations = Counter(
             "gatepass_issuer_argon2_computations", "Password hashes computed.", registry=self.registry
         )
@@ -37,8 +61,32 @@ class Metrics:
         self.hash_refusals = Counter(
             "gatepass_issuer_hash_refusals", "Hashes refused by admission.", registry=self.registry
         )
+        self.throttled = Counter(
+            "gatepass_issuer_throttled", "Attempts refused as too many.", ("scope",), registry=self.registry
+        )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
+        )
+        self.mails = Counter(
+            "gatepass_issuer_mails",
+            "Mails that left (sent), will be tried again (failed), or never leave (given_up, dropped).",
+            ("template", "outcome"),
+            registry=self.registry,
+        )
+        self.outbox_mails = Gauge("gatepass_issuer_outbox_mails", "Mails that wait.", registry=self.registry)
+        self.outbox_oldest_seconds = Gauge(
+            "gatepass_issuer_outbox_oldest_seconds", "Age of the oldest mail that waits.", registry=self.registry
+        )
+        self.signing_key_activated_timestamp_seconds = Gauge(
+            "gatepass_issuer_signing_key_activated_timestamp_seconds",
+            "When the current key began to sign; 0 if there is none.",
+            registry=self.registry,
+        )
+        self.signing_keys = Gauge(
+            "gatepass_issuer_signing_keys", "Signing keys by state.", ("state",), registry=self.registry
+        )
+        self.key_ticks = Counter(
+            "gatepass_issuer_key_ticks", "Looks at what is due in the key ring.", ("outcome",), registry=self.registry
         )
         self.database_connections = Gauge(
             "gatepass_issuer_database_connections",

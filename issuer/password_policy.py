@@ -19,7 +19,7 @@ MAX_LENGTH: Final = 256
 MAX_GIVEN_LENGTH: Final = 4 * MAX_LENGTH
 """Before NFC, whose cost grows with the square of a run of combining marks."""
 
-_SERVICE_NAMES: Final = frozenset({"gatepass"})
+_OUR_NAME: Final = "gatepass"
 
 
 def is_too_long(password: str) -> bool:
@@ -33,9 +33,11 @@ class PasswordPolicy:
 
     Attributes:
         min_length: in code points after NFC, each counting as one.
+        service_names: what this service is called, such as its host name: the first guess of whoever attacks it.
     """
 
     min_length: int
+    service_names: frozenset[str] = frozenset()
 
     def faults(self, password: str, address: EmailAddress | None) -> Iterator[str]:
         """Why `password` is not acceptable for the account of `address`: nothing if it is."""
@@ -45,10 +47,13 @@ class PasswordPolicy:
         plain = unicodedata.normalize("NFC", password)
         if len(plain) < self.min_length:
             yield f"must have at least {self.min_length} characters"
-        elif _folded(plain) in _common_passwords() or _is_repetitive(plain):
+        elif _folded(plain) in _common_passwords() or _is_repetitive(plain) or self._names_us(plain):
             yield "is too common: choose another"
         elif address is not None and _folded(plain) in _own_words(address):
             yield "must not be the own e-mail address: choose another"
+
+    def _names_us(self, plain: str) -> bool:
+        return _folded(plain) in {_folded(name) * times for name in self.service_names for times in (1, 2)} - {""}
 
 
 def _folded(text: str) -> str:
@@ -58,7 +63,7 @@ def _folded(text: str) -> str:
 
 def _is_repetitive(plain: str) -> bool:
     """One unit of up to four characters over and over, such as `abcabcabcabcabc` or `gatepassgatepass`."""
-    units = (*(plain[:size].casefold() for size in range(1, 5)), *_SERVICE_NAMES)
+    units = (*(plain[:size].casefold() for size in range(1, 5)), _OUR_NAME)
     return any((unit * len(plain))[: len(plain)] == plain.casefold() for unit in units)
 
 

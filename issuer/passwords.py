@@ -1,11 +1,15 @@
 """The only door to argon2: hashing and verifying passwords, each as one admitted computation.
 
-Knows nothing of accounts: "no such account" arrives here as no stored hash, and costs the same.
+Knows nothing of accounts: "no such account" arrives here as no stored hash, and costs the same. A hash of
+another kind is judged by what it is, and then one argon2 is computed all the same: of a match the hash that
+replaces it, else the decoy.
 """
 
 import os
+import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -21,20 +25,48 @@ from argon2.exceptions import (  # noqa: TID251 - this is that door
     VerifyMismatchError,
 )
 
-from issuer.admission import Admission
+from issuer.admission import Admission, Asker
 from issuer.metrics import Metrics
+from issuer.stored_hashes import MAX_CHARACTERS, ForeignHash, UnusableHashError, read_foreign_hash
 
-ARGON2ID_OWASP: Final = Parameters(
-    type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=2, memory_cost=19456, parallelism=1
-)
-"""OWASP Password Storage Cheat Sheet: 19 MiB, two passes, one lane."""
+
+def _argon2id(memory_kib: int, passes: int) -> Parameters:
+    return Parameters(
+        type=Type.ID,
+        version=19,
+        salt_len=16,
+        hash_len=32,
+        time_cost=passes,
+        memory_cost=memory_kib,
+        parallelism=1,
+    )
+
+
+ARGON2_COSTS: Final[Mapping[str, Parameters]] = {
+    "46m": _argon2id(47104, 1),
+    "19m": _argon2id(19456, 2),
+    "12m": _argon2id(12288, 3),
+    "9m": _argon2id(9216, 4),
+    "7m": _argon2id(7168, 5),
+}
+"""OWASP Password Storage Cheat Sheet: sets of one strength, named by the memory of each hash in MiB."""
+
+ARGON2ID_OWASP: Final = ARGON2_COSTS["19m"]
 
 _MAX_STORED: Final = Parameters(
     type=Type.ID, version=19, salt_len=64, hash_len=64, time_cost=10, memory_cost=256 * 1024, parallelism=8
 )
 """A stored hash names its own cost: without a bound, one planted row (m=2 GiB) takes the machine down."""
 
-_MAX_STORED_CHARACTERS: Final = 512
+_LEAST_STORED: Final = Parameters(
+    type=Type.ID, version=16, salt_len=8, hash_len=12, time_cost=1, memory_cost=8, parallelism=1
+)
+"""Less is no argon2 (RFC 9106 §3.1), or no hash: it would be refused at once, and tell by it."""
+
+_ARGON2: Final = re.compile(
+    r"\$argon2(?:id|i|d)(?:\$v=\d{1,2})?\$m=\d{1,7},t=\d{1,3},p=\d{1,3}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+",
+    re.ASCII,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -46,10 +78,15 @@ class Verdict:
     Attributes:
         matches: the password is the one that was hashed.
         outdated: it was hashed at less cost than we ask for today; only ever said of a match.
+        replacement: of a match with a hash of another kind: the argon2 hash to store instead of it.
     """
 
     matches: bool
     outdated: bool
+    replacement: str | None = field(default=None, repr=False)
+
+
+_NO: Final = Verdict(matches=False, outdated=False)
 
 
 class Passwords:
@@ -65,35 +102,57 @@ class Passwords:
         self._hasher = PasswordHasher.from_parameters(parameters)
         self._decoy = self._hasher.hash(os.urandom(32))
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, asker: Asker = Asker()) -> str:  # noqa: B008 - frozen
         """A new encoded hash of `password` (NFC).
 
         Raises:
             OverloadedError: too much is waiting already.
         """
         secret = _normal_form(password)
-        return await self._admission.run(lambda: self._hash(secret))
+        return await self._admission.run(lambda: self._hash(secret), asker)
 
-    async def verify(self, stored: str | None, password: str) -> Verdict:
+    async def verify(self, stored: str | None, password: str, asker: Asker = Asker()) -> Verdict:  # noqa: B008 - frozen
         """Compare `password` (NFC) with a stored hash by exactly one argon2 computation.
 
         Args:
             stored: the encoded hash, or None where there is no account: then the answer is no, at the
                 same cost (a quick no would tell who has an account). So for a hash we must not compute.
             password: as the person gave it.
+            asker: for whom.
 
         Raises:
             OverloadedError: too much is waiting already.
         """
+        found = _readable(stored)
         secret = _normal_form(password)
-        usable = stored is not None and self._is_bounded(stored)
-        encoded = stored if stored is not None and usable else self._decoy
-        matches = await self._admission.run(lambda: self._matches(encoded, secret))
-        return Verdict(matches and usable, matches and usable and self._is_outdated(encoded))
+        if isinstance(found, str):
+            return await self._admission.run(lambda: self._compare(found, secret), asker)
+        if found is None:
+            return await self._admission.run(lambda: self._refuse(secret), asker)
+        # As the system of origin read it: it knew nothing of NFC.
+        given = password.encode("utf-8")
+        return await self._admission.run(lambda: self._compare_foreign(found, given, secret), asker)
+
+    def measure(self) -> None:
+        """Compute one hash in the caller's thread."""
+        self._hash(b"a password to measure with")
 
     def _hash(self, secret: bytes) -> str:
         self._computations.inc()
         return self._hasher.hash(secret)
+
+    def _compare(self, encoded: str, secret: bytes) -> Verdict:
+        matches = self._matches(encoded, secret)
+        return Verdict(matches, matches and self._is_outdated(encoded))
+
+    def _compare_foreign(self, found: ForeignHash, given: bytes, secret: bytes) -> Verdict:
+        if not found.matches(given):
+            return self._refuse(secret)
+        return Verdict(matches=True, outdated=False, replacement=self._hash(secret))
+
+    def _refuse(self, secret: bytes) -> Verdict:
+        self._matches(self._decoy, secret)
+        return _NO
 
     def _matches(self, encoded: str, secret: bytes) -> bool:
         self._computations.inc()
@@ -105,20 +164,43 @@ class Passwords:
             _log.error("stored password hash cannot be computed")
             return False
 
-    def _is_bounded(self, stored: str) -> bool:
-        try:
-            found = extract_parameters(stored if len(stored) <= _MAX_STORED_CHARACTERS else "")
-        except InvalidHashError:
-            found = None
-        within = found is not None and found.type is Type.ID and _no_more_than(found, _MAX_STORED)
-        if not within:
-            _log.error("stored password hash is malformed or beyond the bounds")
-        return within
-
     def _is_outdated(self, encoded: str) -> bool:
         """Upgrade only: lowering the cost in a release must not weaken what is stored."""
         found = extract_parameters(encoded)
-        return _no_more_than(found, self._parameters) and found != self._parameters
+        return found.type is not Type.ID or (_no_more_than(found, self._parameters) and found != self._parameters)
+
+
+def check_stored_hash(text: str) -> None:
+    """Whether `verify` could compute it.
+
+    Raises:
+        UnusableHashError: it is malformed, of no known kind, or beyond the bounds.
+    """
+    _read(text)
+
+
+def _read(text: str) -> str | ForeignHash:
+    """An argon2 hash as it is, or another kind of hash, read."""
+    if not text.startswith("$argon2"):
+        return read_foreign_hash(text)
+    try:
+        found = extract_parameters(text if len(text) <= MAX_CHARACTERS and _ARGON2.fullmatch(text) else "")
+    except InvalidHashError:
+        raise UnusableHashError("is malformed") from None
+    if not (_no_more_than(_LEAST_STORED, found) and _no_more_than(found, _MAX_STORED)):
+        raise UnusableHashError("is beyond the bounds of what is computed")
+    return text
+
+
+def _readable(stored: str | None) -> str | ForeignHash | None:
+    """What to compare with; None for no hash, and for one that we must not compute."""
+    if stored is None:
+        return None
+    try:
+        return _read(stored)
+    except UnusableHashError as error:
+        _log.error("stored password hash is not used", reason=str(error))
+        return None
 
 
 def _normal_form(password: str) -> bytes:

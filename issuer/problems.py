@@ -17,6 +17,7 @@ from issuer.errors import (
     EmailTakenError,
     InvalidCredentialsError,
     InvalidFieldsError,
+    InvalidOneTimeTokenError,
     InvalidTokenError,
     IssuerError,
     MalformedJsonError,
@@ -26,6 +27,7 @@ from issuer.errors import (
     NoSuchResourceError,
     OverloadedError,
     StoreUnavailableError,
+    TooManyAttemptsError,
     UnavailableError,
     UnsupportedMediaTypeError,
 )
@@ -59,8 +61,10 @@ PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
     InvalidFieldsError: Problem("invalid-fields", "Some members of the body are not acceptable", 422),
     EmailTakenError: Problem("email-taken", "This e-mail address has an account already", 409),
     InvalidCredentialsError: Problem("invalid-credentials", "The e-mail address or password is wrong", 401),
+    TooManyAttemptsError: Problem("too-many-attempts", "Too many attempts: try again later", 429),
     MissingTokenError: Problem("missing-token", "This needs an access token", 401),
     InvalidTokenError: Problem("invalid-token", "The access token is not valid", 401),
+    InvalidOneTimeTokenError: Problem("invalid-one-time-token", "The token is not good: ask for another mail", 400),
     StoreUnavailableError: Problem("store-unavailable", "The account store does not answer", 503),
     NoSigningKeyError: Problem("no-signing-key", "There is no key to sign with yet", 503),
     OverloadedError: Problem("overloaded", "Too many logins at this moment", 503),
@@ -94,7 +98,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
 def _fields(error: Exception) -> dict[str, str]:
     """Response fields; a 401 without a challenge would break RFC 9110 §15.5.2."""
     match error:
-        case UnavailableError():
+        case UnavailableError() | TooManyAttemptsError():
             return {"Retry-After": str(error.retry_after)}
         case MethodNotAllowedError():
             return {"Allow": error.allow}

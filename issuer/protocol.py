@@ -67,6 +67,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """The head is whole; the body must follow in time."""
         self._advanced, self._reads_head, self._head_bytes = True, False, 0
         self._limit(BODY_SECONDS)
+        # Of a client who has left nobody waits for the answer: work in a queue asks before it begins.
+        self.scope["state"]["has_left"] = self.transport.is_closing
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

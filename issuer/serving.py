@@ -1,8 +1,11 @@
 """Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
 import asyncio
+import os
 import random
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -10,22 +13,43 @@ from starlette.types import ASGIApp
 
 from issuer.accounts import Accounts
 from issuer.admin import AdminRoutes
-from issuer.admission import Admission, usable_cores
+from issuer.admission import Admission, check_memory, usable_cores, usable_memory
 from issuer.app import build_app
 from issuer.background import Background
 from issuer.cleanup import Cleanup
+from issuer.key_folder import KeyFolder
+from issuer.key_lifecycle import Schedule
+from issuer.key_ticker import KeyTicker
+from issuer.letters import Stationery
 from issuer.listeners import bind, listen
 from issuer.live_keyring import LiveKeyring
+from issuer.mail import parse_mail_url, sender_for
 from issuer.metrics import Metrics
+from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
-from issuer.passwords import Passwords
+from issuer.passwords import ARGON2_COSTS, Passwords
+from issuer.published_lists import PublishedLists
+from issuer.recovery import Recovery
+from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.recovery import RecoveryRoutes
+from issuer.routes.sessions import SessionRoutes
+from issuer.routes.status_lists import StatusListRoutes
+from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
+from issuer.status_lists import StatusLists
 from issuer.store.cleanup import DeadRows
 from issuer.store.database import PROMPT, Database
+from issuer.store.outbox import OutboxRows
+from issuer.store.recovery import RecoveryRows
 from issuer.store.schema import is_migrated, revisions
+from issuer.store.sessions import SessionRows
+from issuer.store.status_lists import StatusListRows
+from issuer.store.throttles import Throttles
 from issuer.store.users import Users
+from issuer.throttle import Throttle, limits
 from issuer.tokens import AccessTokens
 
 _log = structlog.get_logger(__name__)
@@ -35,11 +59,12 @@ async def serve(settings: IssuerSettings) -> None:
     """Serve until a signal to stop. PostgreSQL and the signing key may come later, and go meanwhile.
 
     Raises:
-        OperationError: the addresses or the keys folder cannot be used.
+        OperationError: the addresses or the keys folder cannot be used, or memory is too little.
     """
+    check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     metrics = Metrics()
-    keyring = LiveKeyring(settings.keys_dir, metrics)
+    keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
     database = Database(settings.database_url.get_secret_value(), settings.database_connections, PROMPT, metrics)
     admission = Admission(
         usable_cores(),
@@ -48,13 +73,19 @@ async def serve(settings: IssuerSettings) -> None:
         refused=metrics.hash_refusals.inc,
     )
     await database.open()
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
+    outbox = _outbox(settings, metrics, database)
     try:
-        public = _public_app(settings, metrics, keyring, database, admission)
+        public = _public_app(settings, metrics, keyring, database, admission, published)
         _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
         async with Background() as background:
-            background.start("key ring", keyring.watch)
             background.start("database", database.watch)
+            background.start("key ring", keyring.watch)
+            background.start("keys", _key_ticker(settings, metrics).watch)
+            background.start("status lists", published.run)
             background.start("clean-up", _cleanup(database, metrics).run)
+            if outbox is not None:
+                background.start("outbox", outbox.run)
             await listen((public, sockets[0]), (_admin_app(metrics, keyring, database), sockets[1]))
     finally:
         admission.close()
@@ -66,20 +97,31 @@ def _cleanup(database: Database, metrics: Metrics) -> Cleanup:
     return Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, random.SystemRandom().random)
 
 
+def _key_ticker(settings: IssuerSettings, metrics: Metrics) -> KeyTicker:
+    schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    return KeyTicker(KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase()), metrics)
+
+
 def _public_app(
     settings: IssuerSettings,
     metrics: Metrics,
     keyring: LiveKeyring,
     database: Database,
     admission: Admission,
+    published: PublishedLists,
 ) -> ASGIApp:
-    accounts = Accounts(
-        Users(database),
-        Passwords(admission, metrics),
-        PasswordPolicy(settings.password_min_length),
+    throttle = Throttle(
+        Throttles(database),
+        _throttle_secret(keyring),
+        limits(settings.failures_per_address, settings.requests_per_address),
         metrics,
         _now,
-        uuid4,
+    )
+    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2])
+    policy = PasswordPolicy(settings.password_min_length, _service_names(settings))
+    verified_only = settings.email_verification == "required"
+    accounts = Accounts(
+        Users(database), passwords, policy, throttle, metrics, _now, uuid4, verified_only=verified_only
     )
     tokens = AccessTokens(
         keyring,
@@ -90,7 +132,52 @@ def _public_app(
         uuid4,
         random.SystemRandom().random,
     )
-    return build_app([*AccountRoutes(accounts, tokens).routes(), *DocumentRoutes(keyring).routes()], metrics)
+    refresh_tokens = RefreshTokens(lambda: keyring.ring.mac_secrets)
+    sessions = Sessions(
+        SessionRows(database),
+        tokens,
+        refresh_tokens,
+        StatusLists(StatusListRows(database), settings.url, published.wake),
+        metrics,
+        Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
+        _now,
+        uuid4,
+    )
+    recovery = Recovery(
+        RecoveryRows(database),
+        accounts,
+        sessions,
+        passwords,
+        policy,
+        throttle,
+        _now,
+        sends_mail=bool(settings.mail_url.get_secret_value()),
+    )
+    routes = [
+        *AccountRoutes(accounts, sessions, tokens, refresh_tokens, recovery if verified_only else None).routes(),
+        *RecoveryRoutes(recovery, accounts, tokens).routes(),
+        *SessionRoutes(sessions, tokens).routes(),
+        *OAuthRoutes(sessions).routes(),
+        *StatusListRoutes(published).routes(),
+        *DocumentRoutes(keyring, settings.jwks_max_age_seconds).routes(),
+    ]
+    return build_app(routes, metrics, settings.trusted_hops)
+
+
+def _service_names(settings: IssuerSettings) -> frozenset[str]:
+    host = urlsplit(settings.url).hostname or ""
+    return frozenset({host, host.removeprefix("www."), settings.audience, settings.url})
+
+
+def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
+    """Of the ring; of this process alone while there is none, when nobody can log in either."""
+    own = os.urandom(32)
+
+    def secret() -> bytes:
+        secrets = keyring.ring.mac_secrets
+        return secrets[0].value if secrets else own
+
+    return secret
 
 
 def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> ASGIApp:
@@ -112,6 +199,24 @@ def _admin_app(metrics: Metrics, keyring: LiveKeyring, database: Database) -> AS
         "signing_key": signing_key_present,
     }
     return build_app(AdminRoutes(metrics, checks).routes(), metrics, quiet=True)
+
+
+def _outbox(settings: IssuerSettings, metrics: Metrics, database: Database) -> Outbox | None:
+    """The loop that sends mail, where there is a way for it to leave."""
+    url = settings.mail_url.get_secret_value()
+    if not url:
+        _log.warning("mail is not configured: nobody can verify an address or reset a password")
+        return None
+    return Outbox(
+        OutboxRows(database),
+        sender_for(parse_mail_url(url)),
+        Stationery(settings.mail_from, settings.mail_link),
+        metrics,
+        _now,
+        uuid4,
+        os.urandom,
+        random.SystemRandom().random,
+    )
 
 
 def _now() -> datetime:

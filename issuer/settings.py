@@ -1,11 +1,14 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
+from issuer.addresses import AddressError, mailbox_of
+from issuer.key_lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
+from issuer.mail import parse_mail_url
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
@@ -30,9 +33,15 @@ def _is_postgresql(url: str) -> bool:
     return parts.scheme in {"postgres", "postgresql"}
 
 
+_PASSPHRASE_MIN: Final = 16
+_PASSPHRASE_MAX: Final = 256
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
 """Every token carries it, and a token's size is promised: hence `max_length` on each."""
+
+MAX_NAMES: Final = 103
+"""URL twice and audience: of the 123 characters that `issuer.tokens` counts, 20 stay for scope and roles."""
 
 
 class IssuerSettings(Settings):
@@ -46,21 +55,74 @@ class IssuerSettings(Settings):
     admin_port: Port = Field(default=9000, description="port of health, readiness and metrics")
     url: Annotated[ClaimText, AfterValidator(_issuer_identifier)] = Field(
         default="http://127.0.0.1:8000",
-        max_length=100,
+        max_length=48,
         description="the `iss` claim: how this issuer is called in tokens",
     )
-    audience: ClaimText = Field(default="gatepass", max_length=60, description="the `aud` claim")
+    audience: ClaimText = Field(default="gatepass", max_length=40, description="the `aud` claim")
     database_url: SecretStr = Field(
         default=SecretStr(""), description="postgresql:// URL; `serve` and `migrate` need it"
     )
     database_connections: int = Field(default=10, ge=1, le=200, description="most connections of one process")
     keys_dir: Path = Field(default=Path("keys"), description="folder with private/ and public/")
+    keys_passphrase: SecretStr = Field(
+        default=SecretStr(""), description="encrypts private keys and MAC secrets; 16 to 256 characters"
+    )
+    key_rotation_days: int = Field(
+        default=ROTATION_DAYS,
+        ge=0,
+        le=825,
+        description="age of the signing key at which the next is made; 0 is never",
+    )
+    jwks_max_age_seconds: int = Field(
+        default=JWKS_MAX_AGE_SECONDS,
+        ge=10,
+        le=3600,
+        description="how long the key set may be cached; a new key signs no sooner than twice that and 100 s",
+    )
     access_token_seconds: int = Field(
         default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="longest life of an access token"
+    )
+    session_idle_seconds: int = Field(
+        default=14 * 86_400,
+        ge=MAX_LIFETIME_SECONDS,
+        le=90 * 86_400,
+        description="a session ends when it was not refreshed for so long",
+    )
+    session_seconds: int = Field(
+        default=30 * 86_400,
+        ge=MAX_LIFETIME_SECONDS,
+        le=90 * 86_400,
+        description="a session ends at this age, however it is used",
     )
     password_min_length: int = Field(default=15, ge=8, le=64, description="shortest password, in code points")
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
+    )
+    argon2: Literal["46m", "19m", "12m", "9m", "7m"] = Field(
+        default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
+    )
+    trusted_hops: int = Field(
+        default=0, ge=0, le=10, description="proxies in front whose X-Forwarded-For says who the client is"
+    )
+    failures_per_address: int = Field(
+        default=100, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
+    )
+    requests_per_address: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="registrations in 10 minutes from one client address; so for each kind of password request",
+    )
+    email_verification: Literal["off", "required"] = Field(
+        default="off", description="`required`: nobody logs in before the e-mail address is verified"
+    )
+    mail_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="smtp:// (STARTTLS), smtps:// or smtp+plain:// URL of a mail server, or file:// URL of a folder",
+    )
+    mail_from: str = Field(default="", description="address that mail comes from; needed with a mail URL")
+    mail_link: str = Field(
+        default="", max_length=500, description="where links in mail begin, such as https://app.example/auth"
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 
@@ -70,6 +132,57 @@ class IssuerSettings(Settings):
         if url.get_secret_value() and not _is_postgresql(url.get_secret_value()):
             raise ValueError("must be a postgresql:// URL")
         return url
+
+    @field_validator("mail_url")
+    @classmethod
+    def _check_mail_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            parse_mail_url(url.get_secret_value())
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _check_mail_from(cls, address: str) -> str:
+        try:
+            return mailbox_of(address) if address else ""
+        except AddressError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("mail_link")
+    @classmethod
+    def _check_mail_link(cls, link: str) -> str:
+        if link and not link.isascii():
+            raise ValueError("must be in ASCII")
+        return _issuer_identifier(link).rstrip("/") if link else ""
+
+    @model_validator(mode="after")
+    def _check_mail(self) -> Self:
+        if self.mail_url.get_secret_value() and not self.mail_from:
+            raise ValueError(f"{self.variable('mail_from')}: is required with {self.variable('mail_url')}")
+        if self.email_verification == "required" and not self.mail_url.get_secret_value():
+            raise ValueError(f"{self.variable('email_verification')}: `required` needs {self.variable('mail_url')}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if 2 * len(self.url) + len(self.audience) > MAX_NAMES:
+            raise ValueError(
+                f"ISSUER_URL, ISSUER_AUDIENCE: twice the length of the URL and that of the audience must not exceed"
+                f" {MAX_NAMES} together, or tokens would be too long"
+            )
+        return self
+
+    @field_validator("keys_passphrase")
+    @classmethod
+    def _check_keys_passphrase(cls, passphrase: SecretStr) -> SecretStr:
+        # PKCS#8 stretches a passphrase too little for a short one.
+        if passphrase.get_secret_value() and not _PASSPHRASE_MIN <= len(passphrase) <= _PASSPHRASE_MAX:
+            raise ValueError(f"must have {_PASSPHRASE_MIN} to {_PASSPHRASE_MAX} characters")
+        return passphrase
+
+    def passphrase(self) -> bytes | None:
+        """The passphrase of the keys folder, if there is one."""
+        return self.keys_passphrase.get_secret_value().encode() or None
 
     def require_database(self) -> str:
         """The database URL, for the commands that cannot do without.

@@ -5,6 +5,7 @@ issuer's own endpoints alone, knows only its own keys, and takes a token only in
 """
 
 import asyncio
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,19 +23,46 @@ FIRST_PARTY_CLIENT: Final = "first-party"
 """The `client_id` of tokens from our own login, where no OAuth client takes part (RFC 9068 §2.2)."""
 
 DEFAULT_SCOPE: Final = "profile"
+ACCOUNT_TOKEN_ROOM: Final = 123
+"""Characters that the token of a session has for what differs: the issuer's URL twice (`iss` and the URI of the
+status list), audience, scope, and roles as JSON. 1024 bytes less 342 of signature, 111 of header and 2 dots leave 569
+of base64url, which are 426 of JSON, of which the other claims take 303 with a list of five digits."""
+
 _JITTER: Final = 0.05
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What a token says about its bearer."""
+class StatusReference:
+    """A bit of a Token Status List (draft-ietf-oauth-status-list-20 §6.1)."""
 
-    subject: UUID
-    session_id: UUID
-    auth_time: datetime
+    uri: str
+    idx: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token says about its bearer.
+
+    Attributes:
+        subject: an account's id, or a client's.
+        session_id: of a login; None for a machine, as `auth_time` is.
+        auth_time: when the password was shown.
+        client_id: who asked for the token.
+        scope: scope tokens with single spaces between them.
+        roles: may be empty.
+        audience: None for the issuer's usual one.
+        status: where the bit is that revokes the token.
+    """
+
+    subject: str
+    session_id: UUID | None
+    auth_time: datetime | None
     client_id: str = FIRST_PARTY_CLIENT
     scope: str = DEFAULT_SCOPE
+    roles: tuple[str, ...] = ()
+    audience: str | None = None
+    status: StatusReference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +72,19 @@ class IssuedToken:
     token: str = field(repr=False)
     expires_in: int
     scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """What one of our live tokens says. `session_id` is None for a machine; else `subject` is an account's UUID."""
+
+    subject: str
+    session_id: UUID | None
+    client_id: str
+    scope: str
+    jti: str
+    issued_at: int
+    expires_at: int
 
 
 class AccessTokens:
@@ -77,6 +118,14 @@ class AccessTokens:
         self._new_id = new_id
         self._fraction = fraction
 
+    def require_key(self) -> None:
+        """Nothing, if a token could be signed: asked before a change that only a token can tell of.
+
+        Raises:
+            NoSigningKeyError: there is no current key.
+        """
+        _ = self._keyring.signing
+
     async def mint(self, grant: Grant) -> IssuedToken:
         """Sign an access token for `grant`.
 
@@ -98,8 +147,8 @@ class AccessTokens:
             raise RuntimeError("a token outgrew what gateways are promised")
         return IssuedToken(token, life, grant.scope)
 
-    async def read(self, token: str) -> UUID:
-        """The subject of one of our own live tokens.
+    async def read(self, token: str) -> Bearer:
+        """What one of our own live tokens says. Whether its session still lives is not asked.
 
         Raises:
             InvalidTokenError: it is anything else.
@@ -109,7 +158,7 @@ class AccessTokens:
         try:
             header = jwt.get_unverified_header(token)
             claims = self._verified_claims(token, header)
-            return UUID(claims["sub"])
+            return _bearer(claims)
         except (jwt.InvalidTokenError, ValueError, KeyError, TypeError, AttributeError):
             # Without its cause: PyJWT's messages quote claims.
             raise InvalidTokenError from None
@@ -135,15 +184,38 @@ class AccessTokens:
 
     def _claims(self, grant: Grant, life: int) -> dict[str, Any]:
         issued_at = int(self._now().timestamp())
-        return {
+        claims: dict[str, Any] = {
             "iss": self._issuer,
-            "sub": str(grant.subject),
-            "aud": self._audience,
+            "sub": grant.subject,
+            "aud": grant.audience or self._audience,
             "exp": issued_at + life,
             "iat": issued_at,
-            "jti": str(self._new_id()),
+            "jti": base64.urlsafe_b64encode(self._new_id().bytes).rstrip(b"=").decode(),
             "client_id": grant.client_id,
             "scope": grant.scope,
-            "auth_time": int(grant.auth_time.timestamp()),
-            "sid": str(grant.session_id),
         }
+        if grant.auth_time is not None:
+            claims["auth_time"] = int(grant.auth_time.timestamp())
+        if grant.session_id is not None:
+            claims["sid"] = str(grant.session_id)
+        if grant.roles:
+            claims["roles"] = list(grant.roles)
+        if grant.status is not None:
+            claims["status"] = {"status_list": {"idx": grant.status.idx, "uri": grant.status.uri}}
+        return claims
+
+
+def _bearer(claims: dict[str, Any]) -> Bearer:
+    """Canonical UUIDs only: another spelling is not what this module wrote."""
+    session_id = UUID(claims["sid"]) if "sid" in claims else None
+    if session_id is not None and (str(session_id) != claims["sid"] or str(UUID(claims["sub"])) != claims["sub"]):
+        raise InvalidTokenError
+    return Bearer(
+        claims["sub"],
+        session_id,
+        claims["client_id"],
+        claims["scope"],
+        claims["jti"],
+        claims["iat"],
+        claims["exp"],
+    )

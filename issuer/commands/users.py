@@ -15,6 +15,7 @@ from issuer.administration import AccountRecord, Administration
 from issuer.admission import Admission
 from issuer.audit import OPERATOR
 from issuer.commands.command import Commands, add_command, add_subject, limit, show, with_database
+from issuer.commands.user_import import add_import
 from issuer.errors import OperationError
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
@@ -22,7 +23,9 @@ from issuer.passwords import Passwords
 from issuer.settings import IssuerSettings
 from issuer.store.administration import AdministrationTables
 from issuer.store.database import Database
+from issuer.store.throttles import Throttles
 from issuer.store.users import Users
+from issuer.throttle import Throttle, limits
 
 T = TypeVar("T")
 
@@ -50,6 +53,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     _of_account(users, "enable", "let an account's owner log in again", _enable)
     delete = _of_account(users, "delete", "forget an account, but for its audit events", _delete)
     delete.add_argument("--yes", action="store_true", help="required: it cannot be undone")
+    add_import(users)
     _of_account(users, "end-sessions", "end all sessions of an account", _end_sessions)
 
 
@@ -85,6 +89,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
                 Users(database),
                 Passwords(admission, metrics),
                 PasswordPolicy(settings.password_min_length),
+                _unlimited(settings, database, metrics),
                 metrics,
                 _now,
                 uuid4,
@@ -95,6 +100,13 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
             admission.close()
 
     show(options, [_document(with_database(settings, create))])
+
+
+def _unlimited(settings: IssuerSettings, database: Database, metrics: Metrics) -> Throttle:
+    """Counts under a secret of its own, which nothing else was or will be counted under."""
+    secret = secrets.token_bytes(32)
+    free = limits(settings.failures_per_address, settings.requests_per_address)
+    return Throttle(Throttles(database), lambda: secret, free, metrics, _now)
 
 
 def _read_password() -> str:

@@ -1,7 +1,6 @@
 """`POST /register`, `POST /login`, `GET /me`."""
 
-from datetime import UTC, datetime
-from uuid import uuid4
+from datetime import UTC
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -10,17 +9,32 @@ from starlette.routing import Route
 from issuer.accounts import Account, Accounts
 from issuer.bodies import LoginBody, RegistrationBody, read_body
 from issuer.errors import InvalidTokenError
-from issuer.routes.bearer import bearer_token
+from issuer.recovery import Recovery
+from issuer.refresh_tokens import RefreshTokens
+from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
-from issuer.tokens import AccessTokens, Grant
+from issuer.routes.recovery import accepted
+from issuer.routes.token_document import token_document
+from issuer.sessions import Sessions
+from issuer.tokens import AccessTokens
 
 
 class AccountRoutes:
     """The account endpoints, over the use cases they speak for."""
 
-    def __init__(self, accounts: Accounts, tokens: AccessTokens) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        sessions: Sessions,
+        tokens: AccessTokens,
+        refresh_tokens: RefreshTokens,
+        by_mail: Recovery | None = None,
+    ) -> None:
         self._accounts = accounts
+        self._by_mail = by_mail
+        self._sessions = sessions
         self._tokens = tokens
+        self._refresh_tokens = refresh_tokens
 
     def routes(self) -> list[Route]:
         """For the application."""
@@ -31,28 +45,28 @@ class AccountRoutes:
         ]
 
     async def register(self, request: Request) -> Response:
-        """201 and the new account."""
+        """201 and the new account; or 202 where a mail has to open it, whoever has the address."""
         body = await read_body(request, RegistrationBody)
+        if self._by_mail is not None:
+            await self._by_mail.register(body.email, body.password, origin_of(request))
+            return accepted()
         account = await self._accounts.register(body.email, body.password, origin_of(request))
         return JSONResponse(_account_document(account), 201)
 
     async def login(self, request: Request) -> Response:
-        """200 and an access token, in the shape of RFC 6749 §5.1."""
+        """200 and the tokens of a new session, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
-        account = await self._accounts.authenticate(body.email, body.password, origin_of(request))
-        issued = await self._tokens.mint(Grant(account.id, session_id=uuid4(), auth_time=datetime.now(UTC)))
-        return JSONResponse(
-            {
-                "access_token": issued.token,
-                "token_type": "Bearer",
-                "expires_in": issued.expires_in,
-                "scope": issued.scope,
-            }
+        shown = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
+        account = await self._accounts.authenticate(
+            body.email, body.password, origin_of(request), shown.session_id if shown else None
         )
+        issued = await self._sessions.begin(account, origin_of(request))
+        return JSONResponse(token_document(issued))
 
     async def me(self, request: Request) -> Response:
-        """200 and the bearer's account; a token outlives neither its account nor a disabling of it."""
-        account = await self._accounts.find(await self._tokens.read(bearer_token(request)))
+        """200 and the bearer's account; a token outlives neither its session nor its account."""
+        owner = await owner_of(request, self._tokens)
+        account = await self._accounts.find(owner.user_id, owner.session_id)
         if account is None:
             raise InvalidTokenError
         return JSONResponse(_account_document(account))

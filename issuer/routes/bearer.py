@@ -1,13 +1,24 @@
 """The bearer token of a request (RFC 6750 §2.1): from the Authorization field, and from nowhere else."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from starlette.requests import Request
 
 from issuer.errors import InvalidTokenError, MissingTokenError
+from issuer.tokens import AccessTokens
 
 _BEARER: Final = re.compile(r"bearer ([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose account a request is about, and from which session it comes."""
+
+    user_id: UUID
+    session_id: UUID
 
 
 def bearer_token(request: Request) -> str:
@@ -24,3 +35,16 @@ def bearer_token(request: Request) -> str:
     if found is None:
         raise InvalidTokenError
     return found[1]
+
+
+async def owner_of(request: Request, tokens: AccessTokens) -> Owner:
+    """Who asks, by the access token of a session; whether that session still lives is not asked.
+
+    Raises:
+        MissingTokenError: there is no token.
+        InvalidTokenError: it is not one of ours, not live, or a machine's.
+    """
+    bearer = await tokens.read(bearer_token(request))
+    if bearer.session_id is None:
+        raise InvalidTokenError
+    return Owner(UUID(bearer.subject), bearer.session_id)

@@ -1,6 +1,5 @@
 """`GET /.well-known/jwks.json`, `GET /openapi.json`: public documents, cached by whoever asks for them."""
 
-import hashlib
 from importlib.resources import files
 from typing import Final
 
@@ -10,18 +9,22 @@ from starlette.routing import Route
 
 from issuer.errors import NoSigningKeyError
 from issuer.live_keyring import LiveKeyring
-
-JWKS_MAX_AGE_SECONDS: Final = 300
-"""How long a verifier may go without asking; the earliest promotion of a new key counts from it."""
+from issuer.routes.cached import cached
 
 _OPENAPI_MAX_AGE_SECONDS: Final = 3600
 
 
 class DocumentRoutes:
-    """The public documents."""
+    """The public documents.
 
-    def __init__(self, keyring: LiveKeyring) -> None:
+    Args:
+        keyring: whose public half is served.
+        jwks_max_age_seconds: how long it may be cached; the earliest promotion of a new key counts from it.
+    """
+
+    def __init__(self, keyring: LiveKeyring, jwks_max_age_seconds: int) -> None:
         self._keyring = keyring
+        self._jwks_max_age_seconds = jwks_max_age_seconds
         self._openapi = files("issuer").joinpath("openapi.json").read_bytes()
 
     def routes(self) -> list[Route]:
@@ -36,18 +39,8 @@ class DocumentRoutes:
         if not self._keyring.ring.keys:
             # An empty set would be cached as the truth; this is asked for again.
             raise NoSigningKeyError
-        return _cached(request, self._keyring.ring.jwks, "application/jwk-set+json", JWKS_MAX_AGE_SECONDS)
+        return cached(request, self._keyring.ring.jwks, "application/jwk-set+json", self._jwks_max_age_seconds)
 
     async def openapi(self, request: Request) -> Response:
         """200 and the contract of this API."""
-        return _cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)
-
-
-def _cached(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
-    """200, or 304 where the asker has it already (RFC 9110 §13.1.2)."""
-    etag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
-    fields = {"ETag": etag, "Cache-Control": f"public, max-age={max_age}"}
-    known = ",".join(request.headers.getlist("if-none-match"))
-    if known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
-        return Response(status_code=304, headers=fields)
-    return Response(document, headers=fields, media_type=media_type)
+        return cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)

@@ -14,7 +14,8 @@ def origin_of(request: Request, actor: str = "self") -> Origin:
     agent = request.headers.get("user-agent", "").encode()[:_MAX_USER_AGENT_BYTES].decode(errors="ignore")
     return Origin(
         actor,
-        address=request.client.host if request.client else None,
+        address=request.state.client_address,
         user_agent=agent or None,
         request_id=request.state.request_id,
+        has_left=request.state.has_left,
     )

@@ -5,8 +5,15 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.audit import EndReason, Origin
-from issuer.store.database import Connection
+import asyncpg  # noqa: TID251 - issuer/store is that door
+
+from issuer.accounts import Credentials
+from issuer.audit import EndReason, Event, EventKind, Origin
+from issuer.refresh_tokens import RefreshToken
+from issuer.sessions import MAX_RETRIES, Inserted, NewSession, Session, SessionState
+from issuer.status_lists import StatusIndex
+from issuer.store import audit
+from issuer.store.database import Connection, Database
 from issuer.store.queries import load_queries
 from shared.access_token import REVOCATION_SECONDS
 
@@ -31,9 +38,135 @@ async def end_sessions_of_user(
         spared,
         now,
         reason,
-        now + timedelta(seconds=REVOCATION_SECONDS),
+        _all_dead(now),
         origin.actor,
         origin.address,
         origin.request_id,
     )
     return len(rows)
+
+
+class SessionRows:
+    """The `sessions` table. Implements `issuer.sessions.SessionStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert_session(self, session: NewSession, account: Credentials, origin: Origin) -> Inserted:
+        """Add it and its event, unless the account was disabled or changed since `account` was read."""
+        async with self._database.connection() as connection:
+            try:
+                inserted = await connection.fetchval(
+                    _SQL["insert-session"],
+                    session.id,
+                    account.id,
+                    account.security_version,
+                    session.client_id,
+                    session.scope,
+                    session.created_at,
+                    session.idle_expires_at,
+                    session.expires_at,
+                    session.index.list_id,
+                    session.index.idx,
+                    origin.address,
+                    origin.user_agent,
+                    origin.actor,
+                    origin.request_id,
+                )
+            except asyncpg.UniqueViolationError:
+                return Inserted.INDEX_TAKEN
+        return Inserted.REFUSED if inserted is None else Inserted.YES
+
+    async def rotate(
+        self, presented: RefreshToken, client_id: str, now: datetime, idle_expires_at: datetime
+    ) -> SessionState | None:
+        """Compare and swap to the next generation."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                _SQL["rotate-session"], presented.session_id, presented.generation, client_id, now, idle_expires_at
+            )
+        return None if row is None else _state(row)
+
+    async def find_state(self, session_id: UUID) -> SessionState | None:
+        """The row as it is."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-session"], session_id)
+        return None if row is None else _state(row)
+
+    async def count_retry(self, presented: RefreshToken, now: datetime, since: datetime) -> bool:
+        """Count one more answer to the token before, unless the row has moved on meanwhile."""
+        async with self._database.connection() as connection:
+            counted = await connection.fetchval(
+                _SQL["count-retry"], presented.session_id, presented.generation, now, since, MAX_RETRIES
+            )
+        return counted is not None
+
+    async def end_reused(self, presented: RefreshToken, now: datetime, origin: Origin) -> bool:
+        """End the session as stolen with its access tokens, unless it ended meanwhile."""
+        async with self._database.connection() as connection:
+            ended = await connection.fetch(
+                _SQL["end-reused-session"],
+                presented.session_id,
+                presented.generation,
+                now,
+                _all_dead(now),
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
+        return bool(ended)
+
+    async def record_future(self, state: SessionState, presented: RefreshToken, origin: Origin) -> None:
+        """Write down that a token knows more than the database."""
+        ahead = presented.generation - state.generation
+        event = Event(
+            EventKind.REFRESH_FROM_THE_FUTURE,
+            origin,
+            state.user_id,
+            state.id,
+            state.client_id,
+            {"generations_ahead": ahead},
+        )
+        async with self._database.connection() as connection:
+            await audit.record(connection, event)
+
+    async def end(self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, origin: Origin) -> bool:
+        """End one session with its access tokens; False if it has ended or is not theirs."""
+        async with self._database.connection() as connection:
+            ended = await connection.fetchval(
+                _SQL["end-session"],
+                session_id,
+                user_id,
+                now,
+                reason,
+                _all_dead(now),
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
+        return ended is not None
+
+    async def end_all(
+        self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None
+    ) -> int:
+        """End all of an account's sessions but `spared` with their access tokens; how many."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["lock-account"], user_id)
+            return await end_sessions_of_user(connection, user_id, now, reason, origin, spared)
+
+    async def list_live(self, user_id: UUID, now: datetime) -> list[Session]:
+        """The live sessions of an account, newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["list-live-sessions"], user_id, now)
+        return [Session(**row) for row in rows]
+
+
+def _all_dead(now: datetime) -> datetime:
+    """When the last access token that was minted until `now` is dead."""
+    return now + timedelta(seconds=REVOCATION_SECONDS)
+
+
+def _state(row: asyncpg.Record) -> SessionState:
+    members = dict(row)
+    index = StatusIndex(members.pop("status_list_id"), members.pop("status_idx"))
+    return SessionState(**members | {"roles": tuple(members["roles"])}, index=index)

@@ -21,3 +21,106 @@ SELECT 'session_ended', user_id, id, client_id, $6, $7, $8, jsonb_build_object('
 FROM ended
 ORDER BY id
 RETURNING session_id;
+
+-- name: insert-session
+-- $1 id, $2 account, $3 its security_version when the password was verified, $4 client, $5 scope, $6 now,
+-- $7 end when idle, $8 end at last, $9 status list, $10 index, $11 address, $12 user agent, $13 actor, $14 request id.
+-- FOR SHARE waits for a disabling or a change of password that is under way, and makes the next one wait: either
+-- it sees this session, or this login sees that the account has changed. A check without the lock let 370 of 400
+-- racing logins through. FOR KEY SHARE, which the foreign key takes, does not conflict and would not be enough.
+WITH account AS MATERIALIZED (
+  SELECT id FROM users
+  WHERE id = $2 AND security_version = $3 AND disabled_at IS NULL
+  FOR SHARE
+), begun AS (
+  INSERT INTO sessions (
+    id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,
+    status_list_id, status_idx, address, user_agent
+  )
+  SELECT $1, id, $4, $5, $6, $6, least($7::timestamptz, $8::timestamptz), $8, $9, $10, $11, $12 FROM account
+  RETURNING id, user_id, client_id
+)
+INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id)
+SELECT 'login_accepted', user_id, id, client_id, $13, $11, $14
+FROM begun
+RETURNING session_id;
+
+-- name: rotate-session
+-- $1 session, $2 generation presented, $3 client, $4 now, $5 end when idle.
+-- The hot path: a compare and swap of columns that no index has, so the update is HOT. The conditions are those
+-- under which `judge` says ROTATE; what runs at the same time waits for the row and looks again.
+UPDATE sessions s
+SET generation = s.generation + 1, retries = 0, rotated_at = $4, idle_expires_at = least($5, s.expires_at)
+FROM users u
+WHERE s.id = $1 AND s.generation = $2 AND s.client_id = $3
+  AND s.ended_at IS NULL AND s.expires_at > $4 AND s.idle_expires_at > $4
+  AND u.id = s.user_id AND u.disabled_at IS NULL
+RETURNING s.id, s.user_id, s.client_id, s.generation, s.retries, s.created_at, s.rotated_at,
+  s.idle_expires_at AS expires_at, s.ended_at, u.disabled_at, u.scope, u.roles, s.status_list_id, s.status_idx;
+
+-- name: find-session
+SELECT s.id, s.user_id, s.client_id, s.generation, s.retries, s.created_at, s.rotated_at,
+  least(s.idle_expires_at, s.expires_at) AS expires_at, s.ended_at, u.disabled_at, u.scope, u.roles,
+  s.status_list_id, s.status_idx
+FROM sessions s JOIN users u ON u.id = s.user_id
+WHERE s.id = $1;
+
+-- name: count-retry
+-- $1 session, $2 generation presented, $3 now, $4 no earlier rotation than this, $5 most retries.
+UPDATE sessions
+SET retries = retries + 1
+WHERE id = $1 AND generation = $2 + 1 AND retries < $5 AND rotated_at >= $4
+  AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
+RETURNING id;
+
+-- name: end-reused-session
+-- $1 session, $2 generation presented, $3 now, $4 when the last access token is dead, $5 actor, $6 address,
+-- $7 request id.
+WITH ended AS (
+  UPDATE sessions
+  SET ended_at = $3, end_reason = 'reused'
+  WHERE id = $1 AND generation > $2 AND ended_at IS NULL
+  RETURNING id, user_id, client_id, generation, status_list_id, status_idx
+), revoked AS (
+  INSERT INTO revocations (status_list_id, status_idx, expires_at)
+  SELECT status_list_id, status_idx, $4 FROM ended
+  ON CONFLICT DO NOTHING
+)
+INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
+SELECT event.kind, user_id, id, client_id, $5, $6, $7, event.detail
+FROM ended CROSS JOIN LATERAL (VALUES
+  ('refresh_reused', jsonb_build_object('generations_behind', generation - $2)),
+  ('session_ended', jsonb_build_object('reason', 'reused'))
+) AS event (kind, detail)
+RETURNING session_id;
+
+-- name: end-session
+-- $1 session, $2 account, $3 now, $4 reason, $5 when the last access token is dead, $6 actor, $7 address,
+-- $8 request id.
+-- One that has expired is ended too: its last access token may live for minutes yet.
+WITH ended AS (
+  UPDATE sessions
+  SET ended_at = $3, end_reason = $4
+  WHERE id = $1 AND user_id = $2 AND ended_at IS NULL
+  RETURNING id, user_id, client_id, status_list_id, status_idx
+), revoked AS (
+  INSERT INTO revocations (status_list_id, status_idx, expires_at)
+  SELECT status_list_id, status_idx, $5 FROM ended
+  ON CONFLICT DO NOTHING
+)
+INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
+SELECT 'session_ended', user_id, id, client_id, $6, $7, $8, jsonb_build_object('reason', $4::text)
+FROM ended
+RETURNING session_id;
+
+-- name: lock-account
+-- Whoever ends all sessions of an account holds its row, so that they do it one after the other, and after every
+-- login that is under way.
+SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: list-live-sessions
+SELECT id, created_at, rotated_at AS last_used_at, least(idle_expires_at, expires_at) AS expires_at,
+  host(address) AS address, user_agent
+FROM sessions
+WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
+ORDER BY created_at DESC, id;

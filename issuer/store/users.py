@@ -1,10 +1,14 @@
 """Accounts in PostgreSQL: rows in, frozen values out."""
 
+import json
+from collections.abc import Collection, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.accounts import Account, Credentials
+from issuer.account_import import ImportedAccount
+from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import Origin
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
@@ -18,19 +22,16 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def require(self) -> None:
-        """Fail at once if PostgreSQL is known to be away."""
-        self._database.require()
-
-    async def insert_account(self, account: Account, email_key: str, password_hash: str, origin: Origin) -> bool:
+    async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it with its event, or say False if the key is taken."""
+        account = registration.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
                 _SQL["insert-account"],
                 account.id,
                 account.email,
-                email_key,
-                password_hash,
+                registration.email_key,
+                registration.password_hash,
                 account.created_at,
                 origin.actor,
                 origin.address,
@@ -42,12 +43,12 @@ class Users:
         """The credentials of the account with this key."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-credentials"], email_key)
-        return None if row is None else Credentials(**row)
+        return None if row is None else Credentials(**dict(row) | {"roles": tuple(row["roles"])})
 
-    async def find_account(self, account_id: UUID) -> Account | None:
-        """The account, unless it is disabled."""
+    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
+        """The account, unless it is disabled or this session of it is not live."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-account"], account_id)
+            row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
 
     async def record_refused_login(self, email_key: str, origin: Origin) -> None:
@@ -61,3 +62,31 @@ class Users:
         """Compare and swap."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["replace-password-hash"], account_id, old, new)
+
+    async def disable_password(self, email_key: str, now: datetime, origin: Origin) -> None:
+        """Let the account's password open nothing more."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["disable-password"], email_key, now, origin.address, origin.request_id)
+
+    async def import_accounts(self, accounts: Collection[ImportedAccount], origin: Origin) -> set[str]:
+        """Add those whose key is free, each with its event, all or none; the keys that were."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL["import-accounts"],
+                [account.id for account in accounts],
+                [account.address.given for account in accounts],
+                [account.address.key for account in accounts],
+                [account.password_hash for account in accounts],
+                [account.created_at for account in accounts],
+                [account.email_verified_at for account in accounts],
+                [account.scope for account in accounts],
+                [json.dumps(account.roles) for account in accounts],
+                origin.actor,
+            )
+        return {row["email_key"] for row in rows}
+
+    async def find_taken(self, email_keys: Iterable[str]) -> set[str]:
+        """Which of these keys have an account."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["find-taken"], list(email_keys))
+        return {row["email_key"] for row in rows}

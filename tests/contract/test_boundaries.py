@@ -17,13 +17,14 @@ import psutil
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from issuer.keyring import generate_key, load_keyring
+from issuer.keyring import load_keyring
 from tests.support.documents import files, git, text
 from tests.support.processes import ROOT
+from tests.support.signing_keys import generate_key
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, verifier_command
 
-FOREIGN: Final = {"issuer", "stack", "asyncpg", "argon2", "starlette", "sqlalchemy", "alembic", "jwt"}
+FOREIGN: Final = {"issuer", "stack", "asyncpg", "argon2", "bcrypt", "starlette", "sqlalchemy", "alembic", "jwt"}
 CONFIGURATION: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
 CONTRACTS: Final = [contract["name"] for contract in CONFIGURATION["importlinter"]["contracts"]]
 
@@ -35,6 +36,7 @@ VIOLATIONS: Final = (
     ("stack/gateway.py", "import issuer.keyring"),
     ("issuer/accounts.py", "import asyncpg"),
     ("issuer/accounts.py", "import argon2"),
+    ("issuer/passwords.py", "import bcrypt"),
     ("verifier/decider.py", "import pydantic"),
     ("issuer/keyring.py", "import issuer.routes"),
     ("issuer/accounts.py", "import starlette"),
@@ -42,6 +44,7 @@ VIOLATIONS: Final = (
 BANNED: Final = (
     "import asyncpg",
     "from argon2 import PasswordHasher",
+    "import bcrypt",
     "from jwt import decode",
     "from cryptography.hazmat.primitives.serialization import load_pem_private_key",
 )

@@ -9,6 +9,9 @@ import pytest
 
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.sessions import SessionRoutes
+from issuer.routes.status_lists import StatusListRoutes
 from tests.support import documents, tables
 from tests.support.documents import ADRS, SPECS, anchors, files, links, proofs, requirements
 from tests.support.openapi import contract
@@ -39,9 +42,15 @@ def test_the_tables_of_the_readme_are_those_of_the_code() -> None:
 
 
 def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
-    told = set(re.findall(r"^\| `(GET|POST) (/\S*)`", README, re.MULTILINE))
+    told = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S*)`", README, re.MULTILINE))
     nobody = cast("Any", None)
-    routes = [*AccountRoutes(nobody, nobody).routes(), *DocumentRoutes(nobody).routes()]
+    routes = [
+        *AccountRoutes(nobody, nobody, nobody, nobody).routes(),
+        *SessionRoutes(nobody, nobody).routes(),
+        *OAuthRoutes(nobody).routes(),
+        *StatusListRoutes(nobody).routes(),
+        *DocumentRoutes(nobody, nobody).routes(),
+    ]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
     contracted = {(method.upper(), path) for path, methods in contract()["paths"].items() for method in methods}
     assert told == served == contracted

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 
+from shared.status_list import decode
 from tests.support.openapi import ROOT
 from tests.support.postgres import Postgres
 from tests.support.processes import free_port
@@ -73,9 +75,14 @@ class IssuerProcess:
             time.sleep(0.05)
 
     def metric(self, name: str) -> float:
-        """The value of a metric without labels."""
+        """The value of a metric, with its labels as they are shown; 0 if it was never counted."""
         lines = httpx.get(f"{self.admin_url}/metrics").text.splitlines()
-        return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+        return float(next((line.rsplit(" ", 1)[1] for line in lines if line.startswith(f"{name} ")), 0))
+
+    def bit(self, uri: str, index: int) -> bool:
+        """Whether the published status list at `uri` has this bit set."""
+        claims = jwt.decode(httpx.get(uri).text, options={"verify_signature": False})  # noqa: TID251 - looks inside
+        return bool(decode(claims["status_list"]["lst"])[index >> 3] >> (index & 7) & 1)
 
     def register(self, email: str, password: str = PASSWORD) -> httpx.Response:
         """POST /register."""
@@ -120,6 +127,9 @@ def running_issuer(
             "URL": f"http://127.0.0.1:{port}",
             "DATABASE_URL": database_url,
             "KEYS_DIR": str(keys_dir),
+            # All tests come from one address.
+            "FAILURES_PER_ADDRESS": "1000000",
+            "REQUESTS_PER_ADDRESS": "1000000",
         } | settings
         log_file = Path(folder) / "issuer.log"
         with log_file.open("wb") as log:

@@ -1,10 +1,13 @@
 """What an operator types, and what is said when it cannot be done."""
 
+import json
 import os
+import re
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.processes import free_port
+from tests.support.signing_keys import generate_key
 
 
 def test_keys_are_generated_and_listed(tmp_path: Path) -> None:
@@ -29,6 +33,61 @@ def test_a_key_is_made_only_if_there_is_none(tmp_path: Path) -> None:
     runs = [issuer_command("keys", "generate", "--if-missing", KEYS_DIR=folder) for _ in range(2)]
     assert runs[0].stdout == runs[1].stdout
     assert len(list((tmp_path / "keys/private").glob("*.pem"))) == 1
+
+
+def _keys(folder: Path, *arguments: str, **settings: str) -> list[dict[str, str]]:
+    """What a `keys` command prints as JSON."""
+    run = issuer_command("keys", *arguments, "--json", KEYS_DIR=str(folder), **settings)
+    assert run.returncode == 0, run.stderr
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def test_every_keys_command_speaks_json(tmp_path: Path) -> None:
+    (first,) = _keys(tmp_path, "generate")
+    assert (first["state"], first["private"]) == ("current", "plain")
+    (made,) = _keys(tmp_path, "rotate")
+    assert made["done"] == "made"
+    assert [key["kid"] for key in _keys(tmp_path, "list")] == [first["kid"], made["name"]]
+    (secret,) = _keys(tmp_path, "list", "--mac-secrets")
+    (waiting,) = _keys(tmp_path, "renew-secret")
+    assert (secret["state"], waiting["state"]) == ("current", "waiting")
+    assert _keys(tmp_path, "tick") == []
+    assert _keys(tmp_path, "revoke", first["kid"]) == [
+        {"name": first["kid"], "done": "dropped"},
+        {"name": made["name"], "done": "promoted"},
+    ]
+
+
+def test_the_age_at_which_a_successor_is_made_is_a_setting(tmp_path: Path) -> None:
+    generate_key(tmp_path, datetime.now(UTC) - timedelta(days=8))
+    assert _keys(tmp_path, "tick") == _keys(tmp_path, "tick", KEY_ROTATION_DAYS="0") == []
+    assert [step["done"] for step in _keys(tmp_path, "tick", KEY_ROTATION_DAYS="7")] == ["made"]
+
+
+def test_a_rotation_too_early_is_one_line_that_says_how_long_to_wait(tmp_path: Path) -> None:
+    _keys(tmp_path, "generate")
+    _keys(tmp_path, "rotate")
+    run = issuer_command("keys", "rotate", KEYS_DIR=str(tmp_path))
+    assert (run.returncode, run.stdout) == (1, "")
+    assert re.search(r"^\S+ is not known to every verifier before \S+: wait \d+ s, .*\n$", run.stderr)
+
+
+def test_a_passphrase_is_changed_by_files_alone(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for file in (old, new):
+        file.write_text(f"the {file.name} passphrase, quite long\n")
+    _keys(tmp_path / "keys", "generate", KEYS_PASSPHRASE_FILE=str(old))
+    wrapped = _keys(tmp_path / "keys", "rewrap", "--old-passphrase-file", str(old), KEYS_PASSPHRASE_FILE=str(new))
+    assert [step["done"] for step in wrapped] == ["rewrapped", "rewrapped"]
+    (key,) = _keys(tmp_path / "keys", "list", KEYS_PASSPHRASE_FILE=str(new))
+    assert key["private"] == "encrypted"
+
+
+def test_a_short_passphrase_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    run = issuer_command("keys", "list", KEYS_DIR=str(tmp_path), KEYS_PASSPHRASE="too short")
+    assert run.returncode == 2
+    assert "must have 16 to 256 characters" in run.stderr
+    assert "too short" not in run.stderr
 
 
 def test_a_key_that_others_can_read_stops_the_issuer(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_the_users_table_is_that_of_the_data_model(database_url: str) -> None:
         ("scope", "text", "NO"),
         ("roles", "ARRAY", "NO"),
         ("password_changed_at", "timestamp with time zone", "YES"),
+        ("password_disabled_at", "timestamp with time zone", "YES"),
     ]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 
-from issuer.keyring import generate_key
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.processes import free_port
+from tests.support.signing_keys import generate_key
 
 
 def assert_unavailable(response: httpx.Response, slug: str) -> None:
@@ -22,13 +22,29 @@ def test_postgresql_may_stop_and_come_back() -> None:
     with running_postgres() as postgres:
         postgres.make_template()
         with running_issuer(postgres.migrated_database()) as issuer:
-            token = issuer.token("ann@example.com")
+            issuer.register("ann@example.com")
+            tokens = issuer.login("ann@example.com").json()
+            token, form = tokens["access_token"], {"grant_type": "refresh_token"}
+            form["refresh_token"] = tokens["refresh_token"]
+            status_list = httpx.get(f"{issuer.url}/status-lists/1").text
             postgres.stop()
             begun = time.monotonic()
             assert_unavailable(issuer.register("bob@example.com"), "store-unavailable")
             assert_unavailable(issuer.login("ann@example.com"), "store-unavailable")
             assert_unavailable(me(issuer, token), "store-unavailable")
-            assert time.monotonic() - begun < 5
+            for method, path in (
+                ("POST", "/logout"),
+                ("POST", "/password"),
+                ("DELETE", "/me"),
+                ("GET", "/sessions"),
+                ("DELETE", "/sessions"),
+                ("DELETE", "/sessions/00000000-0000-0000-0000-000000000000"),
+            ):
+                bearer = {"Authorization": f"Bearer {token}"}
+                assert_unavailable(httpx.request(method, issuer.url + path, headers=bearer), "store-unavailable")
+            assert httpx.post(f"{issuer.url}/token", data=form).status_code == 503
+            assert time.monotonic() - begun < 8
+            assert httpx.get(f"{issuer.url}/status-lists/1").text == status_list
             assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
             assert httpx.get(f"{issuer.admin_url}/healthz").status_code == 200
             assert httpx.get(f"{issuer.admin_url}/readyz").json()["checks"]["database"] == "failing"
@@ -36,6 +52,7 @@ def test_postgresql_may_stop_and_come_back() -> None:
             issuer.wait_until_readiness_is(200)
             assert issuer.login("ann@example.com").status_code == 200
             assert me(issuer, token).json()["email"] == "ann@example.com"
+            assert httpx.post(f"{issuer.url}/token", data=form).status_code == 200
 
 
 def test_the_issuer_starts_before_postgresql_does() -> None:

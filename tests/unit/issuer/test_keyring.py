@@ -4,7 +4,7 @@ import json
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from issuer.errors import KeyringError, NoSigningKeyError
-from issuer.keyring import KeyState, RingKey, generate_key, load_keyring
+from issuer.keyring import load_keyring
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
+from issuer.ring import KeyState, RingKey
 from shared.jwks import parse_jwks, thumbprint
+from tests.support.signing_keys import generate_key, key_folder
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -88,7 +90,7 @@ def test_keys_generated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
 def test_generating_leaves_no_half_written_file(keys: Path) -> None:
     assert {path.name for path in (keys / "public").iterdir()} == {"jwks.json"}
     names = {path.name for path in (keys / "private").iterdir()}
-    assert names == {".lock", "ring.json", pem_file(keys).name}
+    assert names == {".lock", "ring.json", "mac-secrets.json", pem_file(keys).name}
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o644, 0o660, 0o666])
@@ -224,6 +226,42 @@ def test_a_mended_folder_is_taken_up_though_the_ring_did_not_change(keys: Path) 
     pem_file(keys).with_name(f"{live.signing.kid}.pem").chmod(0o600)
     live.refresh()
     assert live.ring.public_key(second.kid) is not None
+
+
+def test_a_running_issuer_sees_what_happens_to_any_file_and_keeps_what_it_has(keys: Path) -> None:
+    metrics = Metrics()
+    live = LiveKeyring(keys, metrics)
+    good = live.ring
+    for number, path in enumerate((pem_file(keys), keys / "private/mac-secrets.json"), 1):
+        path.chmod(0o644)
+        live.refresh()
+        assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == number
+        path.chmod(0o600)
+        live.refresh()
+    (keys / "public/jwks.json").write_text('{"keys":[]}')
+    live.refresh()
+    assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == 3
+    assert live.ring.signing is not None
+    assert live.ring.keys == good.keys
+
+
+def test_who_reads_the_ring_just_before_it_moves_on_reads_it_again(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = generate_key(keys, NOW)
+    read_bytes, changes = Path.read_bytes, [lambda: key_folder(keys, NOW + timedelta(days=1)).rotate()]
+
+    def overtaken(path: Path) -> bytes:
+        content = read_bytes(path)
+        if path.name == "ring.json" and changes:
+            changes.pop()()
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", overtaken)
+    signing = load_keyring(keys).signing
+    assert changes == []
+    assert signing is not None
+    assert signing.kid == following.kid
 
 
 def test_the_ring_file_is_for_people_too(keys: Path) -> None:

@@ -68,6 +68,14 @@ def test_the_own_address_is_refused(password: str) -> None:
     assert faults(password) == ["must not be the own e-mail address: choose another"]
 
 
+@pytest.mark.parametrize("password", ["login.example.org", "Login-Example-Org", "login.example.orglogin.example.org"])
+def test_the_name_of_the_service_is_refused(password: str) -> None:
+    policy = PasswordPolicy(15, frozenset({"login.example.org", ""}))
+    assert list(policy.faults(password, ADDRESS)) == ["is too common: choose another"]
+    assert not list(policy.faults("!? !? !! ?? !!! ???", ADDRESS))
+    assert not list(policy.faults(f"{password}, my old friend", ADDRESS))
+
+
 def test_an_address_of_punctuation_forbids_no_punctuation() -> None:
     address = parse_address("--__--@example.com")
     assert not list(PasswordPolicy(15).faults("!? !? !! ?? !!! ???", address))

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 
+import bcrypt  # noqa: TID251 - likewise
 import pytest
 from argon2 import Parameters, PasswordHasher, Type  # noqa: TID251 - makes the hashes that were stored
 
 from issuer.admission import Admission
 from issuer.metrics import Metrics
-from issuer.passwords import Passwords, Verdict
+from issuer.passwords import ARGON2_COSTS, Passwords, Verdict
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=2, memory_cost=64, parallelism=1)
 YES = Verdict(matches=True, outdated=False)
@@ -71,11 +72,13 @@ def test_composed_and_decomposed_letters_are_one_password(bench: Bench) -> None:
         "walrus",
         "$argon2id$",
         "$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQ$",
-        "$2b$12$C6UzMDM.H6dfI/f/IKcEeO3ckmIS3Kz.5XbXJ3b5PcJW2S1H0lF2y",
+        "$2b$15$C6UzMDM.H6dfI/f/IKcEeO3ckmIS3Kz.5XbXJ3b5PcJW2S1H0lF2y",
+        "$scrypt$ln=30,r=8,p=1$c2VhIHNhbHQ$c29tZWhhc2hzb21laGFzaHNvbWVoYXNoc29tZQ",
         stored_at("walrus").replace("m=64", "m=2097152"),
         stored_at("walrus").replace("t=2", "t=1000"),
         stored_at("walrus").replace("p=1", "p=64"),
-        stored_at("walrus").replace("argon2id", "argon2i"),
+        stored_at("walrus").replace("p=1", "p=16"),
+        stored_at("walrus").replace("argon2id", "argon2x"),
         stored_at("walrus").replace("m=64", "m=-1"),
         stored_at("walrus") + "A" * 600,
     ],
@@ -94,3 +97,44 @@ def test_only_a_cheaper_hash_is_outdated(bench: Bench, time_cost: int, memory_co
 
 def test_a_mismatch_is_never_called_outdated(bench: Bench) -> None:
     assert bench.verify(stored_at("walrus", time_cost=1), "walrux") == NO
+
+
+BCRYPT_OF_WALRUS = bcrypt.hashpw(b"walrus", bcrypt.gensalt(4)).decode()
+
+
+def test_a_foreign_hash_that_matches_is_replaced_by_the_one_argon2_that_is_computed(bench: Bench) -> None:
+    verdict = bench.verify(BCRYPT_OF_WALRUS, "walrus")
+    assert (verdict.matches, verdict.outdated) == (True, False)
+    assert verdict.replacement
+    assert bench.verify(verdict.replacement, "walrus") == YES
+    assert verdict.replacement not in repr(verdict)
+
+
+def test_a_foreign_hash_that_does_not_match_costs_the_decoy(bench: Bench) -> None:
+    assert bench.verify(BCRYPT_OF_WALRUS, "walrux") == NO
+
+
+def test_a_password_beyond_what_bcrypt_reads_is_no_error(bench: Bench) -> None:
+    assert bench.verify(BCRYPT_OF_WALRUS, "w" * 200) == NO
+
+
+def test_a_foreign_hash_is_compared_with_what_was_typed_and_replaced_by_its_normal_form(bench: Bench) -> None:
+    decomposed = "cafe\u0301"
+    foreign = bcrypt.hashpw(decomposed.encode(), bcrypt.gensalt(4)).decode()
+    replacement = bench.verify(foreign, decomposed).replacement
+    assert bench.verify(foreign, "caf\u00e9") == NO
+    assert bench.verify(replacement, "caf\u00e9") == YES
+
+
+@pytest.mark.parametrize("kind", [Type.I, Type.D])
+def test_another_argon2_is_outdated_whatever_it_costs(bench: Bench, kind: Type) -> None:
+    stored = PasswordHasher(4, 512, parallelism=1, type=kind).hash("walrus")
+    assert bench.verify(stored, "walrus") == Verdict(matches=True, outdated=True)
+
+
+def test_the_sets_of_owasp_do_not_replace_one_another() -> None:
+    for configured in ARGON2_COSTS.values():
+        for stored in ARGON2_COSTS.values():
+            cheaper = (stored.memory_cost, stored.time_cost) != (configured.memory_cost, configured.time_cost)
+            smaller = stored.memory_cost <= configured.memory_cost and stored.time_cost <= configured.time_cost
+            assert not (cheaper and smaller)

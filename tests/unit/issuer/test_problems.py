@@ -1,6 +1,7 @@
 """One answer for each error, and one error for each answer."""
 
-from issuer.errors import InvalidFieldsError, IssuerError, OperationError
+from issuer.errors import InvalidFieldsError, IssuerError, OAuthError, OperationError
+from issuer.oauth_errors import OAUTH_ANSWERS
 from issuer.problems import INTERNAL, PROBLEMS, problem_of, problem_response
 
 
@@ -10,7 +11,12 @@ def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
 
 
 def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
-    assert leaves(IssuerError) - leaves(OperationError) == set(PROBLEMS)
+    assert leaves(IssuerError) - leaves(OperationError) - leaves(OAuthError) == set(PROBLEMS)
+
+
+def test_every_oauth_error_has_its_code() -> None:
+    assert leaves(OAuthError) == set(OAUTH_ANSWERS)
+    assert len({answer.code for answer in OAUTH_ANSWERS.values()}) == len(OAUTH_ANSWERS)
 
 
 def test_no_two_problems_share_a_type() -> None:
@@ -18,7 +24,7 @@ def test_no_two_problems_share_a_type() -> None:
 
 
 def test_only_the_unforeseen_is_a_500() -> None:
-    assert {problem.status for problem in PROBLEMS.values()} <= {400, 401, 404, 405, 409, 413, 415, 422, 503}
+    assert {problem.status for problem in PROBLEMS.values()} <= {400, 401, 404, 405, 409, 413, 415, 422, 429, 503}
     assert INTERNAL.status == 500
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from issuer.settings import IssuerSettings
+from issuer.settings import MAX_NAMES, IssuerSettings
 from shared.settings import SettingsError
 
 
@@ -31,7 +31,10 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("URL", "https://issuer.example#a"),
         ("URL", "https://exämple.com"),
         ("AUDIENCE", "two words"),
-        ("AUDIENCE", "a" * 61),
+        ("AUDIENCE", "a" * 41),
+        ("URL", "https://" + "i" * 41),
+        ("SESSION_IDLE_SECONDS", "3599"),
+        ("SESSION_SECONDS", str(90 * 86_400 + 1)),
         ("DATABASE_URL", "mysql://localhost"),
         ("DATABASE_URL", "localhost"),
         ("DATABASE_URL", "postgresql://localhost:port/x"),
@@ -42,7 +45,21 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("PASSWORD_MIN_LENGTH", "7"),
         ("HASH_WAIT_SECONDS", "0"),
         ("DATABASE_CONNECTIONS", "0"),
+        ("ARGON2", "8m"),
+        ("TRUSTED_HOPS", "11"),
+        ("TRUSTED_HOPS", "-1"),
+        ("FAILURES_PER_ADDRESS", "0"),
+        ("REQUESTS_PER_ADDRESS", "0"),
         ("LOG_LEVEL", "loud"),
+        ("EMAIL_VERIFICATION", "maybe"),
+        ("EMAIL_VERIFICATION", "required"),
+        ("MAIL_URL", "http://mail.example"),
+        ("MAIL_URL", "smtp://ann@mail.example"),
+        ("MAIL_URL", "file:///var/mail"),
+        ("MAIL_FROM", "Gatepass <no-reply@example.com>"),
+        ("MAIL_LINK", "app.example"),
+        ("MAIL_LINK", "https://app.example/?x=y"),
+        ("MAIL_LINK", "https://app.example/#token"),
         ("PASWORD_MIN_LENGTH", "15"),
     ],
 )
@@ -51,10 +68,33 @@ def test_a_fault_names_its_variable(name: str, value: str) -> None:
         read(**{name: value})
 
 
+def test_url_and_audience_are_bounded_together() -> None:
+    longest = "https://" + "i" * 35
+    assert read(URL=longest, AUDIENCE="a" * (MAX_NAMES - 2 * 43)).url == longest
+    with pytest.raises(SettingsError, match="ISSUER_URL, ISSUER_AUDIENCE: twice"):
+        read(URL=longest, AUDIENCE="a" * (MAX_NAMES - 2 * 43 + 1))
+
+
+def test_a_session_lives_14_days_idle_and_30_at_most() -> None:
+    assert (read().session_idle_seconds, read().session_seconds) == (14 * 86_400, 30 * 86_400)
+
+
 def test_a_fault_of_the_database_url_does_not_show_its_password() -> None:
     with pytest.raises(SettingsError) as refused:
         read(DATABASE_URL="mysql://gatepass:hunter2@localhost")
     assert "hunter2" not in str(refused.value)
+
+
+def test_mail_settings_belong_together() -> None:
+    settings = read(
+        MAIL_URL="smtp://ann:hunter2@mail.example",
+        MAIL_FROM="no-reply@exämple.com",
+        MAIL_LINK="https://app.example/auth/",
+        EMAIL_VERIFICATION="required",
+    )
+    assert settings.mail_from == "no-reply@xn--exmple-cua.com"
+    assert settings.mail_link == "https://app.example/auth"
+    assert "hunter2" not in repr(settings)
 
 
 def test_the_database_url_does_not_show_in_the_settings() -> None:

@@ -15,11 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.errors import InvalidTokenError
-from issuer.keyring import generate_key
 from issuer.live_keyring import LiveKeyring
 from issuer.metrics import Metrics
-from issuer.tokens import AccessTokens, Grant, IssuedToken
+from issuer.settings import MAX_NAMES
+from issuer.status_lists import status_list_uri
+from issuer.tokens import ACCOUNT_TOKEN_ROOM, AccessTokens, Grant, IssuedToken, StatusReference
 from shared.access_token import MAX_ISSUED_BYTES
+from shared.status_list import LIST_BITS
+from tests.support.signing_keys import generate_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUBJECT, SESSION, JTI = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -42,10 +45,10 @@ class Bench:
         )
 
     def mint(self) -> IssuedToken:
-        return asyncio.run(self.tokens.mint(Grant(SUBJECT, SESSION, NOW)))
+        return asyncio.run(self.tokens.mint(Grant(str(SUBJECT), SESSION, NOW)))
 
     def read(self, token: str) -> UUID:
-        return asyncio.run(self.tokens.read(token))
+        return UUID(asyncio.run(self.tokens.read(token)).subject)
 
     def sign(self, changes: dict[str, Any], header: dict[str, Any] | None = None) -> str:
         claims = parts(self.mint().token)[1] | changes
@@ -82,7 +85,7 @@ def test_a_token_says_what_contract_a_says(bench: Bench) -> None:
         "aud": "gatepass",
         "exp": int(NOW.timestamp()) + 600,
         "iat": int(NOW.timestamp()),
-        "jti": str(JTI),
+        "jti": encode(JTI.bytes),
         "client_id": "first-party",
         "scope": "profile",
         "auth_time": int(NOW.timestamp()),
@@ -101,9 +104,37 @@ def test_lives_differ_by_up_to_a_twentieth(bench: Bench) -> None:
 
 def test_a_token_is_small_even_with_the_longest_names(folder: Path) -> None:
     bench = Bench(folder)
-    bench.tokens._issuer = "https://" + "i" * 92
-    bench.tokens._audience = "a" * 60
-    assert len(bench.mint().token) <= MAX_ISSUED_BYTES
+    bench.tokens._issuer = "https://" + "i" * 40
+    bench.tokens._audience = "a" * (MAX_NAMES - 2 * 48)
+    reference = StatusReference(status_list_uri(bench.tokens._issuer, 99_999), LIST_BITS - 1)
+    left = ACCOUNT_TOKEN_ROOM - MAX_NAMES
+    grant = Grant(str(SUBJECT), SESSION, NOW, scope="s" * left, status=reference)
+    assert len(asyncio.run(bench.tokens.mint(grant)).token) <= MAX_ISSUED_BYTES
+    roles = ("r" * (left - len(',"roles":[""]')),)
+    grant = Grant(str(SUBJECT), SESSION, NOW, scope="", roles=roles, status=reference)
+    assert len(asyncio.run(bench.tokens.mint(grant)).token) <= MAX_ISSUED_BYTES
+
+
+def test_a_token_of_a_session_says_its_roles_and_its_bit(bench: Bench) -> None:
+    reference = StatusReference("https://issuer.example/status-lists/1", 7)
+    grant = Grant(str(SUBJECT), SESSION, NOW, roles=("admin", "editor"), status=reference)
+    claims = parts(asyncio.run(bench.tokens.mint(grant)).token)[1]
+    assert claims["roles"] == ["admin", "editor"]
+    assert claims["status"] == {"status_list": {"idx": 7, "uri": "https://issuer.example/status-lists/1"}}
+
+
+def test_a_token_of_a_machine_names_no_session(bench: Bench) -> None:
+    token = asyncio.run(bench.tokens.mint(Grant("robot", None, None, "robot", "jobs:run", audience="jobs"))).token
+    claims = parts(token)[1]
+    assert (claims["sub"], claims["client_id"], claims["aud"]) == ("robot", "robot", "jobs")
+    assert not {"sid", "auth_time", "roles", "status"} & set(claims)
+
+
+def test_the_own_token_reads_back_as_what_it_says(bench: Bench) -> None:
+    bearer = asyncio.run(bench.tokens.read(bench.mint().token))
+    assert (bearer.subject, bearer.session_id) == (str(SUBJECT), SESSION)
+    assert (bearer.client_id, bearer.scope, bearer.jti) == ("first-party", "profile", encode(JTI.bytes))
+    assert bearer.expires_at - bearer.issued_at == 600
 
 
 def test_a_minted_token_does_not_show_in_its_repr(bench: Bench) -> None:
@@ -134,6 +165,9 @@ def test_a_token_is_dead_at_its_exp_and_not_after_it(bench: Bench) -> None:
         {"aud": None},
         {"sub": "ann@example.com"},
         {"sub": None},
+        {"sid": "not a session"},
+        {"sid": "00000000000000000000000000000002"},
+        {"sid": 2},
         {"exp": None},
         {"exp": "9999999999"},
         {"exp": True},
@@ -204,5 +238,5 @@ def test_a_padded_token_is_refused(bench: Bench) -> None:
 
 def test_the_subject_is_not_guessed_from_a_real_clock(bench: Bench) -> None:
     bench.now = datetime.fromtimestamp(time.time() + 10_000_000, UTC)
-    token = asyncio.run(bench.tokens.mint(Grant(uuid4(), SESSION, NOW))).token
+    token = asyncio.run(bench.tokens.mint(Grant(str(uuid4()), SESSION, NOW))).token
     assert isinstance(bench.read(token), UUID)

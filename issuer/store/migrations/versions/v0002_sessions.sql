@@ -7,9 +7,10 @@ SET LOCAL lock_timeout = '800ms';
 
 -- name: extend-users
 ALTER TABLE users
-  ADD COLUMN scope               text        NOT NULL DEFAULT 'profile',
-  ADD COLUMN roles               text[]      NOT NULL DEFAULT '{}',
-  ADD COLUMN password_changed_at timestamptz;
+  ADD COLUMN scope                text        NOT NULL DEFAULT 'profile',
+  ADD COLUMN roles                text[]      NOT NULL DEFAULT '{}',
+  ADD COLUMN password_changed_at  timestamptz,
+  ADD COLUMN password_disabled_at timestamptz;
 
 -- name: create-status-lists
 -- Token Status Lists. Issuers lease ranges of indices: next_idx is the first that nobody has.
@@ -118,13 +119,15 @@ CREATE INDEX one_time_tokens_by_expiry ON one_time_tokens (expires_at);
 
 -- name: create-outbox
 -- Mail that is still to be sent. It says what and to whom; a token is made when it is sent, so none lies here.
+-- One of a template waits for a person at a time, however often it is asked for.
 CREATE TABLE outbox (
   id              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   user_id         uuid        NOT NULL REFERENCES users (id) ON DELETE CASCADE,
   template        text        NOT NULL,
   created_at      timestamptz NOT NULL,
   next_attempt_at timestamptz NOT NULL,
-  attempts        smallint    NOT NULL DEFAULT 0
+  attempts        smallint    NOT NULL DEFAULT 0,
+  UNIQUE (user_id, template)
 );
 
 -- name: index-outbox-by-next-attempt
@@ -132,11 +135,12 @@ CREATE INDEX outbox_by_next_attempt ON outbox (next_attempt_at);
 
 -- name: create-throttles
 -- Failed attempts by account (existing or not), address and pair. Unlogged: a crash forgives everybody.
+-- How long somebody waits follows from failures and failed_at.
 CREATE UNLOGGED TABLE throttles (
-  key           bytea       PRIMARY KEY CHECK (octet_length(key) = 16),
-  failures      integer     NOT NULL,
-  blocked_until timestamptz NOT NULL,
-  expires_at    timestamptz NOT NULL
+  key        bytea       PRIMARY KEY CHECK (octet_length(key) = 16),
+  failures   integer     NOT NULL,
+  failed_at  timestamptz NOT NULL,
+  expires_at timestamptz NOT NULL
 ) WITH (fillfactor = 70);
 
 -- name: index-throttles-by-expiry

@@ -1,0 +1,168 @@
+"""The two ways for mail to leave: by SMTP, or into a folder. Knows nothing of accounts, tokens or retries.
+
+`smtps://` is TLS from the first byte, `smtp://` demands STARTTLS before anything is said, and only
+`smtp+plain://` goes without, for a relay on the same private network. No way falls back to a weaker one.
+"""
+
+import asyncio
+import smtplib
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+from issuer.atomic_files import write_whole
+
+MAX_AT_ONCE: Final = 4
+"""Mails under way in one process. They have threads of their own: a mail server that hangs delays only mail."""
+
+_TIMEOUT_SECONDS: Final = 10.0
+"""For each exchange with a mail server."""
+
+_DEFAULT_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
+
+
+class DeliveryError(Exception):
+    """A mail did not leave. The message is a kind of error, never a server's words.
+
+    Attributes:
+        is_final: the mail server refuses this recipient for good (RFC 5321 §4.2.1, 5yz): another try is in vain.
+    """
+
+    def __init__(self, kind: str, *, is_final: bool = False) -> None:
+        super().__init__(kind)
+        self.is_final: Final = is_final
+
+
+class Sender(Protocol):
+    """A way for mail to leave."""
+
+    async def send(self, message: EmailMessage) -> None:
+        """Hand it over.
+
+        Raises:
+            DeliveryError: it is not sure to have been taken.
+        """
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """A mail server to hand mail to."""
+
+    host: str
+    port: int
+    tls: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+
+def parse_mail_url(url: str) -> SmtpServer | Path:
+    """Read `smtp://user:password@host:port`, `smtps://…`, `smtp+plain://host:port` or `file:///folder`.
+
+    Raises:
+        ValueError: saying what is wrong without quoting it.
+    """
+    parts = urlsplit(url)
+    if parts.query or parts.fragment:
+        raise ValueError("must have neither query nor fragment")
+    if parts.scheme == "file":
+        if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
+            raise ValueError("must name a folder from the root, such as file:///var/mail")
+        return Path(unquote(parts.path))
+    return _smtp_server(url)
+
+
+def sender_for(place: SmtpServer | Path) -> Sender:
+    """The sender that `place` calls for."""
+    return FolderSender(place) if isinstance(place, Path) else SmtpSender(place)
+
+
+class SmtpSender:
+    """Hands each mail to a mail server on a connection of its own; `context` says which certificates are good."""
+
+    def __init__(self, server: SmtpServer, context: ssl.SSLContext | None = None) -> None:
+        self._server = server
+        self._context = context or ssl.create_default_context()
+        self._threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="mail")
+
+    async def send(self, message: EmailMessage) -> None:
+        """Hand it over; see `Sender`."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, _telling, partial(self._send, message))
+
+    def close(self) -> None:
+        """Take no more; what is under way ends with its timeouts."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _send(self, message: EmailMessage) -> None:
+        with self._connected(message["From"].addresses[0].domain) as smtp:
+            if self._server.tls == "starttls":
+                smtp.starttls(context=self._context)
+            if self._server.username:
+                smtp.login(self._server.username, self._server.password)
+            smtp.send_message(message)
+
+    def _connected(self, name: str) -> smtplib.SMTP:
+        host, port = self._server.host, self._server.port
+        if self._server.tls == "implicit":
+            return smtplib.SMTP_SSL(host, port, name, timeout=_TIMEOUT_SECONDS, context=self._context)
+        return smtplib.SMTP(host, port, name, timeout=_TIMEOUT_SECONDS)
+
+
+class FolderSender:
+    """Writes each mail into a folder as `<date>-<message id>.eml`, whole or not at all, for its owner only."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="mail")
+
+    async def send(self, message: EmailMessage) -> None:
+        """Write it; see `Sender`."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, _telling, partial(self._write, message))
+
+    def close(self) -> None:
+        """Take no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _write(self, message: EmailMessage) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        identity = str(message["Message-ID"]).strip("<>").partition("@")[0]
+        at = message["Date"].datetime
+        write_whole(self._folder / f"{at:%Y%m%dT%H%M%S}-{identity}.eml", message.as_bytes(), 0o600)
+
+
+def _telling(send: Callable[[], None]) -> None:
+    """Run `send`; what goes wrong becomes a kind, since servers' words can quote addresses and passwords."""
+    try:
+        send()
+    except smtplib.SMTPRecipientsRefused as error:
+        final = all(code >= 500 for code, _ in error.recipients.values())  # noqa: PLR2004 - RFC 5321 §4.2.1
+        raise DeliveryError(type(error).__name__, is_final=final) from None
+    except (OSError, ValueError) as error:
+        raise DeliveryError(type(error).__name__) from None
+
+
+def _smtp_server(url: str) -> SmtpServer:
+    parts = urlsplit(url)
+    tls = {"smtp": "starttls", "smtps": "implicit", "smtp+plain": "none"}.get(parts.scheme)
+    if tls is None or not parts.hostname or parts.path not in {"", "/"}:
+        raise ValueError("must be an smtp://, smtps://, smtp+plain:// or file:/// URL")
+    port = None
+    with suppress(ValueError):
+        port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]
+    if not port:
+        raise ValueError("must have a port from 1 to 65535")
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (username + password).isascii() or bool(username) != bool(password):
+        raise ValueError("must have a user name with its password, in ASCII, or neither")
+    if tls == "none" and username:
+        raise ValueError("must not send a password without TLS")
+    return SmtpServer(parts.hostname, port, tls, username, password)

@@ -1,0 +1,122 @@
+"""Accounts beyond registration in PostgreSQL: each method is one transaction."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from issuer.accounts import Registration
+from issuer.audit import EndReason, Event, EventKind, Origin
+from issuer.letters import Template
+from issuer.one_time_tokens import Purpose
+from issuer.recovery import MailRequest, PasswordChange, TokenOwner
+from issuer.store.audit import record
+from issuer.store.database import Connection, Database
+from issuer.store.queries import load_queries
+from issuer.store.sessions import end_sessions_of_user
+
+_SQL: Final = load_queries(Path(__file__).with_name("recovery.sql"))
+
+
+async def forget_tokens(connection: Connection, user_id: UUID) -> None:
+    """Kill every outstanding one-time token of an account, in the transaction that changed its state."""
+    await connection.execute(_SQL["forget-tokens"], user_id)
+
+
+class RecoveryRows:
+    """Implements `issuer.recovery.RecoveryStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert_unverified(self, registration: Registration, since: datetime, origin: Origin) -> bool:
+        """Add it with a mail to verify it, or queue a mail to whoever has the address and say False."""
+        account = registration.account
+        async with self._database.connection() as connection:
+            inserted = await connection.fetchval(
+                _SQL["insert-unverified"],
+                account.id,
+                account.email,
+                registration.email_key,
+                registration.password_hash,
+                account.created_at,
+                since,
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
+        return inserted is not None
+
+    async def request_mail(self, email_key: str, request: MailRequest, origin: Origin) -> None:
+        """Queue it, if there is an account that it is for."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _SQL["request-mail"],
+                email_key,
+                request.template,
+                request.purpose,
+                request.now,
+                request.since,
+                request.kind,
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
+
+    async def find_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
+        """Whose live token this is."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-owner-of-token"], token_hash, purpose, now)
+        return None if row is None else TokenOwner(**row)
+
+    async def verify_email(self, token_hash: bytes, now: datetime, origin: Origin) -> bool:
+        """Consume the token and mark its owner's address as verified, or say False."""
+        async with self._database.connection() as connection:
+            verified = await connection.fetchval(
+                _SQL["verify-email"], token_hash, now, origin.actor, origin.address, origin.request_id
+            )
+        return verified is not None
+
+    async def reset_password(
+        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, *, notify: bool
+    ) -> tuple[str, int] | None:
+        """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["reset-password"], token_hash, now, password_hash)
+            if row is None:
+                return None
+            if notify:
+                await connection.execute(_SQL["queue-notice"], row["id"], Template.PASSWORD_CHANGED, now)
+            ended = await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, origin)
+            await record(connection, Event(EventKind.PASSWORD_RESET, origin, row["id"]))
+        return row["email_key"], ended
+
+    async def change_password(
+        self, change: PasswordChange, now: datetime, origin: Origin, *, notify: bool
+    ) -> int | None:
+        """Set the password, end every session but the present; how many, or None if the account has moved on."""
+        user_id, spared = change.account_id, change.session_id
+        async with self._database.transaction() as connection:
+            changed = await connection.fetchval(
+                _SQL["change-password"], user_id, change.security_version, now, change.password_hash
+            )
+            if changed is None:
+                return None
+            await forget_tokens(connection, user_id)
+            if notify:
+                await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now)
+            ended = await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, origin, spared)
+            await record(connection, Event(EventKind.PASSWORD_CHANGED, origin, user_id, spared))
+        return ended
+
+    async def delete_account(
+        self, account_id: UUID, security_version: int, now: datetime, origin: Origin
+    ) -> int | None:
+        """End every session and delete the account; how many, or None if the account has moved on."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
+                return None
+            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DELETED, origin)
+            await connection.execute(_SQL["delete-account"], account_id)
+            await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, account_id))
+        return ended

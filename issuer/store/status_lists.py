@@ -1,0 +1,60 @@
+"""Status lists in PostgreSQL: leases of indices, and the bits that are set."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from issuer.published_lists import ListState
+from issuer.status_lists import RANGE, StatusIndex
+from issuer.store.database import Database
+from issuer.store.queries import load_queries
+from shared.access_token import REVOCATION_SECONDS
+from shared.status_list import LIST_BITS
+
+PUBLISH_SECONDS: Final = 60.0
+"""How long a new list is published before tokens name it: every verifier has looked for lists meanwhile."""
+
+_QUARTER: Final = LIST_BITS // 4
+_ATTEMPTS: Final = 5
+_SQL: Final = load_queries(Path(__file__).with_name("status_lists.sql"))
+
+
+class StatusListRows:
+    """The tables `status_lists` and `revocations`.
+
+    Implements `issuer.status_lists.StatusListStore` and `issuer.published_lists.RevocationStore`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def lease(self, count: int) -> StatusIndex | None:
+        """The first of `count` indices that nobody else will ever get; None if no list has them."""
+        for _ in range(_ATTEMPTS):
+            async with self._database.connection() as connection:
+                row = await connection.fetchrow(_SQL["lease-range"], count, PUBLISH_SECONDS)
+            if row is None or row["remaining"] < _QUARTER:
+                await self.extend()
+            if row is not None:
+                return StatusIndex(row["id"], row["first"])
+        return None
+
+    async def extend(self) -> None:
+        """Add a list if none has a quarter of its indices left, once however many issuers ask."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["lock-extension"])
+            await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)
+
+    async def list_states(self, now: datetime) -> list[ListState]:
+        """Every list that a live token or a coming one may refer to."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL["list-states"], now, RANGE, now - timedelta(seconds=REVOCATION_SECONDS)
+            )
+        return [ListState(**row) for row in rows]
+
+    async def revoked_indices(self, list_id: int, now: datetime) -> list[int]:
+        """The bits of a list that are set."""
+        async with self._database.connection() as connection:
+            indices: list[int] = await connection.fetchval(_SQL["revoked-indices"], list_id, now)
+        return indices

@@ -1,0 +1,48 @@
+-- Token Status Lists: leases of indices, and the bits that are set.
+
+-- name: lease-range
+-- $1 how many, $2 seconds that a list has to be published before tokens may name it. The oldest list with room;
+-- the very first may be named at once, since no verifier can know an older state of the world.
+-- The condition is repeated outside: who waited for the row looks at what the other has left.
+UPDATE status_lists
+SET next_idx = next_idx + $1
+WHERE next_idx + $1 <= size AND id = (
+  SELECT id FROM status_lists
+  WHERE next_idx + $1 <= size
+    AND (created_at <= clock_timestamp() - make_interval(secs => $2) OR id = (SELECT min(id) FROM status_lists))
+  ORDER BY id
+  LIMIT 1
+)
+RETURNING id, next_idx - $1 AS first, size - next_idx AS remaining;
+
+-- name: lock-extension
+SELECT pg_advisory_xact_lock(1734439781);
+
+-- name: extend
+-- A statement of its own after the lock: it has to see the list that somebody else added meanwhile.
+INSERT INTO status_lists (size, created_at)
+SELECT $1, clock_timestamp()
+WHERE NOT EXISTS (SELECT FROM status_lists WHERE size - next_idx >= $2);
+
+-- name: list-states
+-- $1 now, $2 the range that is leased at once, $3 no token that was issued before this is alive.
+-- Every list that can still be leased from, or that something refers to: a session whose tokens may live, a
+-- client, a bit. The fingerprint is a sum over the rows that are visible, so it is right in whatever order commits
+-- become visible; hashes, because sums of indices are easily equal.
+SELECT l.id AS list_id, l.size, count(r.status_idx) || ':' || coalesce(sum(hashint8extended(r.status_idx, 0)), 0)
+  AS fingerprint
+FROM status_lists l
+LEFT JOIN revocations r ON r.status_list_id = l.id AND r.expires_at > $1
+WHERE l.next_idx + $2 <= l.size
+  OR EXISTS (
+    SELECT FROM sessions s
+    WHERE s.status_list_id = l.id AND s.expires_at > $3 AND (s.ended_at IS NULL OR s.ended_at > $3)
+  )
+  OR EXISTS (SELECT FROM clients c WHERE c.status_list_id = l.id)
+  OR EXISTS (SELECT FROM revocations v WHERE v.status_list_id = l.id AND v.expires_at > $1)
+GROUP BY l.id
+ORDER BY l.id;
+
+-- name: revoked-indices
+-- One value and not a row for each bit: those would hold up the event loop.
+SELECT coalesce(array_agg(status_idx), '{}') FROM revocations WHERE status_list_id = $1 AND expires_at > $2;

@@ -1,0 +1,62 @@
+"""What status lists cost at a million sessions: `python -m loadtests.status_list_cost` prints a table.
+
+A list has 2^20 bits, one for each session; what it weighs and how long it takes to build depends on how many of them
+are revoked at once, and those are few: a bit is set only until the last access token is dead. Figures are medians of
+this machine, without a database.
+"""
+
+import random
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from issuer.key_folder import KeyFolder
+from issuer.key_lifecycle import Schedule
+from issuer.keyring import SigningKey, load_keyring
+from issuer.published_lists import sign_list
+from shared.status_list import LIST_BITS, encode, pack
+
+REVOKED: Final = (0, 100, 1_000, 10_000, 100_000, LIST_BITS // 2)
+_ROUNDS: Final = 9
+
+
+def main() -> None:
+    """Print the table."""
+    key = _key()
+    head = f"| revoked of {LIST_BITS:,} | token, bytes | pack, ms | compress, ms | all with signature, ms |"
+    rows = [head, "|---:|---:|---:|---:|---:|", *(_row(revoked, key) for revoked in REVOKED)]
+    sys.stdout.write("\n".join(rows) + "\n")
+
+
+def _key() -> SigningKey:
+    with tempfile.TemporaryDirectory() as folder:
+        KeyFolder(Path(folder), Schedule(), lambda: datetime.now(UTC)).generate()
+        signing = load_keyring(Path(folder)).signing
+    assert signing is not None
+    return signing
+
+
+def _row(revoked: int, key: SigningKey) -> str:
+    indices = random.Random(revoked).sample(range(LIST_BITS), revoked)  # noqa: S311 - the same list every time
+    packing, compressing, building, size = [], [], [], 0
+    for _ in range(_ROUNDS):
+        begun = time.perf_counter()
+        packed = pack(indices, LIST_BITS)
+        packing.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        encode(packed)
+        compressing.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        uri = "https://issuer.example/status-lists/1"
+        size = len(sign_list(indices, LIST_BITS, uri, "https://issuer.example", 0, key))
+        building.append(time.perf_counter() - begun)
+    medians = (f"{statistics.median(each) * 1000:.1f}" for each in (packing, compressing, building))
+    return f"| {revoked:,} | {size:,} | {' | '.join(medians)} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The Token Status List as bytes (draft-ietf-oauth-status-list-20 §4): what issuer and verifier must agree on.
+
+One bit for each token, index 0 the least significant bit of byte 0; compressed with ZLIB, then base64url
+without padding: the member `lst`. We write one bit for each token and read lists of 1, 2, 4 or 8: whatever
+value is not 0 means that the token does not count. Reading is bounded, whatever the bytes claim to hold.
+"""
+
+import base64
+import binascii
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+STATUS_LIST_TYPE: Final = "statuslist+jwt"
+"""`typ` of a status list token (§5.1); never that of an access token."""
+STATUS_LIST_MEDIA_TYPE: Final = "application/statuslist+jwt"
+LIST_BITS: Final = 2**20
+"""How many indices one list of our issuer has: 128 KiB in memory, whatever is set."""
+MAX_LIST_BYTES: Final = 2**20
+"""The largest list that is read, decompressed: eight of ours."""
+MAX_LIST_TOKEN_BYTES: Final = 512 * 1024
+"""The largest status list token that is read. One of `LIST_BITS` that can't be compressed has 234 KiB."""
+MAX_LISTS: Final = 1024
+"""How many lists one issuer's aggregation may name (§9.3)."""
+BITS_PER_TOKEN: Final = frozenset({1, 2, 4, 8})
+
+_LEVEL: Final = 6
+"""Level 9, which the draft recommends, takes 4 to 16 times as long (70 ms with 1 % set) for 15 % less."""
+
+
+class StatusListError(ValueError):
+    """The list must not be used. The message says why and never quotes it."""
+
+
+def pack(indices: Iterable[int], size: int) -> bytes:
+    """The list of `size` bits (a multiple of 8) in which those at `indices` are set, uncompressed.
+
+    Raises:
+        StatusListError: an index is not in it.
+    """
+    if size <= 0 or size % 8:
+        raise StatusListError("a size that is not a positive multiple of 8")
+    octets = bytearray(size // 8)
+    for index in indices:
+        if not 0 <= index < size:
+            raise StatusListError(f"no bit {index} in a list of {size}")
+        octets[index >> 3] |= 1 << (index & 7)
+    return bytes(octets)
+
+
+def encode(octets: bytes, level: int = _LEVEL) -> str:
+    """`octets` as the member `lst`."""
+    return base64.urlsafe_b64encode(zlib.compress(octets, level)).rstrip(b"=").decode()
+
+
+def decode(lst: str) -> bytes:
+    """The bytes of the member `lst`, at most `MAX_LIST_BYTES` of them.
+
+    Raises:
+        StatusListError: not canonical base64url, not one whole ZLIB stream, with something behind it, empty or
+            larger than that. No more is decompressed than it takes to know.
+    """
+    inflate = zlib.decompressobj()
+    try:
+        octets = inflate.decompress(_from_base64url(lst), MAX_LIST_BYTES + 1)
+    except zlib.error as error:
+        raise StatusListError("not a ZLIB stream") from error
+    if len(octets) > MAX_LIST_BYTES:
+        raise StatusListError(f"larger than {MAX_LIST_BYTES} bytes")
+    if not inflate.eof:
+        raise StatusListError("a ZLIB stream without its end")
+    if inflate.unused_data:
+        raise StatusListError("something behind the ZLIB stream")
+    if not octets:
+        raise StatusListError("no bits at all")
+    return octets
+
+
+def one_bit_each(octets: bytes, bits: int) -> bytes:
+    """A list of `bits` for each token as one of a single bit: set where the value is not 0.
+
+    Raises:
+        StatusListError: `bits` is not 1, 2, 4 or 8.
+    """
+    if bits not in BITS_PER_TOKEN:
+        raise StatusListError("bits that are not 1, 2, 4 or 8")
+    if bits == 1:
+        return octets
+    each = 8 // bits
+    folded = octets.translate(_FOLDED[bits])
+    # A last byte that is not full is filled up with tokens that do not count.
+    folded += bytes([(1 << each) - 1]) * (-len(folded) % bits)
+    joined = 0
+    for number in range(bits):
+        joined |= int.from_bytes(folded[number::bits], "little") << (number * each)
+    return joined.to_bytes(len(folded) // bits, "little")
+
+
+def _fold(octet: int, bits: int) -> int:
+    """The values in one byte, each as one bit."""
+    mask = (1 << bits) - 1
+    return sum(1 << place for place in range(8 // bits) if octet >> (place * bits) & mask)
+
+
+def _from_base64url(text: str) -> bytes:
+    """Canonical base64url without padding (RFC 4648 §5, §3.5): one spelling."""
+    try:
+        octets = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise StatusListError("not base64url") from error
+    if base64.urlsafe_b64encode(octets).rstrip(b"=") != text.encode("ascii"):
+        raise StatusListError("not canonical base64url")
+    return octets
+
+
+_FOLDED: Final = {bits: bytes(_fold(octet, bits) for octet in range(256)) for bits in (2, 4, 8)}

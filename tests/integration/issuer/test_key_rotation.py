@@ -1,0 +1,196 @@
+"""Keys move on under load: real issuers that share a folder, and real verifiers by file and by URL."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from issuer.key_lifecycle import Schedule
+from shared.jwks import parse_jwks
+from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
+from tests.support.processes import free_port, wait_until
+from tests.support.signing_keys import generate_key, key_folder
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
+
+MAX_AGE_SECONDS = 10
+"""So that a verifier by URL looks while a test lasts."""
+
+NOTHING_DUE = Schedule.of(MAX_AGE_SECONDS, 0)
+EMAIL = "ann@example.com"
+PASSPHRASE = "quite a long passphrase"
+
+
+@contextmanager
+def verifier_of(issuer: IssuerProcess, folder: Path, **source: Any) -> Iterator[VerifierProcess]:
+    folder.mkdir()
+    with VerifierFolder(folder).running(ISSUER=issuer.url, **source) as verifier:
+        yield verifier
+
+
+def signed_by(token: str) -> str:
+    kid: str = jwt.get_unverified_header(token)["kid"]
+    return kid
+
+
+@dataclass
+class Load:
+    """Logs in at every issuer in turn, and shows every verifier every token that must be good, until it is stopped.
+
+    Attributes:
+        dead: names of keys whose tokens need be good no more.
+        accepted: how often each key's tokens were.
+        refused: what must not have been: kid and status.
+    """
+
+    issuers: list[IssuerProcess]
+    verifiers: list[VerifierProcess]
+    dead: set[str] = field(default_factory=set)
+    accepted: dict[str, int] = field(default_factory=dict)
+    refused: list[tuple[str, int]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        held: list[str] = []
+        while not self.ended.is_set():
+            for issuer in self.issuers:
+                response = issuer.login(EMAIL)
+                if response.status_code != 200:
+                    self.refused.append(("login", response.status_code))
+                    continue
+                held.append(response.json()["access_token"])
+            for token in held:
+                self._show(token)
+
+    def _show(self, token: str) -> None:
+        kid = signed_by(token)
+        for verifier in self.verifiers:
+            if kid in self.dead:
+                return
+            status = verifier.ask(token=token.encode()).status
+            if status == 200:
+                self.accepted[kid] = self.accepted.get(kid, 0) + 1
+            elif kid not in self.dead:
+                self.refused.append((kid, status))
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """In a thread."""
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.ended.set()
+            thread.join()
+
+    def wait_for_more(self, kid: str, count: int = 20) -> None:
+        """Until that many further tokens of the key were accepted."""
+        least = self.accepted.get(kid, 0) + count
+        wait_until(lambda: self.accepted.get(kid, 0) >= least or bool(self.refused), f"tokens of {kid}", 30)
+        assert self.refused == []
+
+
+def test_a_whole_rotation_under_load_refuses_no_good_token(database_url: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    first = generate_key(keys, datetime.now(UTC)).kid
+    age = str(MAX_AGE_SECONDS)
+    with (
+        running_issuer(database_url, keys, JWKS_MAX_AGE_SECONDS=age) as issuer,
+        running_issuer(database_url, keys, URL=issuer.url, JWKS_MAX_AGE_SECONDS=age) as other,
+        verifier_of(issuer, tmp_path / "a", JWKS_FILE=keys / "public/jwks.json") as by_file,
+        verifier_of(issuer, tmp_path / "b", JWKS_URL=f"{issuer.url}/.well-known/jwks.json") as by_url,
+    ):
+        assert issuer.register(EMAIL).status_code == 201
+        load = Load([issuer, other], [by_file, by_url])
+        with load.running():
+            load.wait_for_more(first)
+            (made,) = key_folder(keys, datetime.now(UTC), schedule=NOTHING_DUE).rotate()
+            second = made.name
+            # Within the delay that a promotion has to wait, both have looked; the rest of it is told, not waited for.
+            wait_until(lambda: by_url.metric("jwks_keys") == by_file.metric("jwks_keys") == 2, "both keys known", 30)
+            after = datetime.now(UTC) + NOTHING_DUE.publish_delay
+            assert key_folder(keys, after, schedule=NOTHING_DUE).rotate()[-1].name == second
+            load.wait_for_more(second)
+            load.wait_for_more(first)
+            load.dead.add(first)
+            assert key_folder(keys, after + timedelta(hours=2), schedule=NOTHING_DUE).tick()
+            wait_until(lambda: by_file.metric("jwks_keys") == 1, "the first key gone", 10)
+            load.wait_for_more(second)
+        assert load.refused == []
+        assert set(load.accepted) == {first, second}
+        assert by_file.ask(token=b"").status == 401
+
+
+def test_an_issuer_promotes_by_itself_what_falls_due(database_url: str, tmp_path: Path) -> None:
+    keys, now = tmp_path / "keys", datetime.now(UTC)
+    generate_key(keys, now - timedelta(hours=1))
+    following = generate_key(keys, now - Schedule().publish_delay + timedelta(seconds=8)).kid
+    with running_issuer(database_url, keys) as issuer:
+        token = issuer.token(EMAIL)
+        assert signed_by(token) != following
+        wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) == following, "a promotion", 30)
+        me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
+        assert me.status_code == 200
+        assert issuer.metric('gatepass_issuer_key_ticks_total{outcome="advanced"}') == 1
+        assert issuer.metric('gatepass_issuer_signing_keys{state="retired"}') == 1
+
+
+def test_a_revoked_key_is_dead_at_its_verifiers_next_look_and_people_log_in_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    leaked = generate_key(keys, datetime.now(UTC)).kid
+    with (
+        running_issuer(database_url, keys) as issuer,
+        verifier_of(issuer, tmp_path / "a", JWKS_FILE=keys / "public/jwks.json") as verifier,
+    ):
+        token = issuer.token(EMAIL).encode()
+        assert verifier.ask(token=token).status == 200
+        run = issuer_command("keys", "revoke", leaked, KEYS_DIR=str(keys))
+        assert run.returncode == 0
+        assert "signs at once" in run.stderr
+        wait_until(lambda: verifier.ask(token=token).status == 401, "the old token refused", 5)
+        wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) != leaked, "a new key", 5)
+        again = issuer.login(EMAIL).json()["access_token"].encode()
+        wait_until(lambda: verifier.ask(token=again).status == 200, "a new token accepted", 5)
+        me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token.decode()}"})
+        assert me.status_code == 401
+        assert leaked not in parse_jwks((keys / "public/jwks.json").read_bytes()).keys
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> dict[str, str]:
+    """Settings of a folder that was made with a passphrase."""
+    (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
+    settings = {"KEYS_DIR": str(tmp_path / "keys"), "KEYS_PASSPHRASE_FILE": str(tmp_path / "passphrase")}
+    assert issuer_command("keys", "generate", **settings).stdout.split()[-1] == "encrypted"
+    return settings
+
+
+def test_an_issuer_serves_with_encrypted_keys_and_shows_their_passphrase_nowhere(
+    database_url: str, encrypted: dict[str, str]
+) -> None:
+    passphrase_file = encrypted["KEYS_PASSPHRASE_FILE"]
+    with running_issuer(database_url, Path(encrypted["KEYS_DIR"]), KEYS_PASSPHRASE_FILE=passphrase_file) as issuer:
+        assert issuer.token(EMAIL)
+        process = Path(f"/proc/{issuer.process.pid}")
+        for shown in (issuer.logs(), (process / "cmdline").read_text(), (process / "environ").read_text()):
+            assert PASSPHRASE not in shown
+
+
+def test_an_issuer_does_not_start_with_another_passphrase(
+    database_url: str, encrypted: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "passphrase").write_text("another long passphrase")
+    ports = {"PORT": str(free_port()), "ADMIN_PORT": str(free_port())}
+    run = issuer_command("serve", DATABASE_URL=database_url, **encrypted, **ports)
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert "does not open with the passphrase" in run.stderr

@@ -1,0 +1,272 @@
+"""Accounts beyond registration, over HTTP: what their owners can do, and what strangers cannot find out."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
+from tests.support.postgres import Postgres, execute
+from tests.support.recovery import token_in
+from tests.support.smtp import read_mail
+
+NEW = "another long and lonely walk"
+WRONG = "not the right walk at all"
+FROM = "no-reply@gatepass.example"
+
+
+class Post:
+    """An issuer that puts its mail into a folder, and that folder."""
+
+    def __init__(self, issuer: IssuerProcess, folder: Path) -> None:
+        self.issuer = issuer
+        self.folder = folder
+
+    def letter(self, email: str, subject: str) -> str:
+        """The token of the newest letter to `email` with this subject; waits for it."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for file in sorted(self.folder.glob("*.eml"), key=os.path.getmtime, reverse=True):
+                message = read_mail(file.read_bytes())
+                if (message["To"], message["Subject"]) == (email, subject):
+                    return token_in(message) if "gp" in message.get_content() else ""
+            time.sleep(0.05)
+        raise AssertionError(f"no such letter: {self.issuer.logs()}")
+
+    def ask(self, method: str, path: str, bearer: str | None = None, /, **body: str) -> httpx.Response:
+        """Ask with a JSON body, and a bearer token if need be."""
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        return httpx.request(method, self.issuer.url + path, json=body, headers=headers, timeout=30)
+
+    def login(self, email: str, password: str = PASSWORD) -> str:
+        """An access token."""
+        answer = self.issuer.login(email, password)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    def me(self, token: str) -> int:
+        """The status of GET /me."""
+        return httpx.get(f"{self.issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code
+
+    def hashes(self) -> float:
+        """How many passwords were hashed until now."""
+        return self.issuer.metric("gatepass_issuer_argon2_computations_total")
+
+
+def told(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """Everything that a client sees, but for the two fields that differ every time."""
+    fields = [(name, text) for name, text in response.headers.items() if name not in {"date", "x-request-id"}]
+    return response.status_code, response.content, fields
+
+
+@pytest.fixture(scope="module")
+def post(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
+    folder = tmp_path_factory.mktemp("mail")
+    with running_issuer(
+        postgres.migrated_database(),
+        MAIL_URL=folder.as_uri(),
+        MAIL_FROM=FROM,
+        MAIL_LINK="https://app.example/auth/",
+    ) as issuer:
+        yield Post(issuer, folder)
+
+
+@pytest.fixture(scope="module")
+def strict(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
+    """One that demands verified addresses."""
+    folder = tmp_path_factory.mktemp("strict-mail")
+    with running_issuer(
+        postgres.migrated_database(), MAIL_URL=folder.as_uri(), MAIL_FROM=FROM, EMAIL_VERIFICATION="required"
+    ) as issuer:
+        yield Post(issuer, folder)
+
+
+def test_who_forgot_the_password_sets_a_new_one_by_mail(post: Post) -> None:
+    email = "forgetful@example.com"
+    post.issuer.register(email)
+    sessions = [post.login(email) for _ in range(2)]
+    assert post.ask("POST", "/password/forgot", email=email).status_code == 202
+    token = post.letter(email, "Set a new password")
+    answer = post.ask("POST", "/password/reset", token=token, password=NEW)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert [post.me(session) for session in sessions] == [401, 401]
+    assert execute(post.issuer.database_url, "SELECT FROM sessions WHERE ended_at IS NULL") == []
+    assert post.issuer.login(email).status_code == 401
+    assert post.me(post.login(email, NEW)) == 200
+    assert post.letter(email, "Your password was changed") == ""
+
+
+def test_a_link_leads_to_the_operators_page(post: Post) -> None:
+    post.issuer.register("link@example.com")
+    post.ask("POST", "/password/forgot", email="link@example.com")
+    token = post.letter("link@example.com", "Set a new password")
+    letters = [read_mail(file.read_bytes()).get_content() for file in post.folder.glob("*.eml")]
+    assert any(f"https://app.example/auth/password/reset#token={token}" in letter for letter in letters)
+
+
+def test_nobody_learns_who_has_an_account_by_asking_for_mail(post: Post) -> None:
+    post.issuer.register("here@example.com")
+    post.issuer.register("shut@example.com")
+    execute(post.issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = 'shut@example.com'")
+    before = post.hashes()
+    for path in ("/password/forgot", "/email/verify/resend"):
+        emails = ["here@example.com", "nobody@example.com", "shut@example.com", "here@example.com"]
+        answers = [told(post.ask("POST", path, email=email)) for email in emails]
+        assert answers == [answers[0]] * len(emails)
+        assert answers[0][:2] == (202, b'{"status":"accepted"}')
+    assert post.hashes() == before
+
+
+def test_a_token_that_is_not_good_is_refused_in_one_way(post: Post) -> None:
+    email = "onetime@example.com"
+    post.issuer.register(email)
+    post.ask("POST", "/email/verify/resend", email=email)
+    token = post.letter(email, "Please confirm your e-mail address")
+    assert post.ask("POST", "/email/verify", token=token).status_code == 204
+    before = post.hashes()
+    bad = [token, "", "gpw_", "gpv_" + "a" * 43, "gpw_" + "a" * 43, "x" * 60_000, "gpv_\u0130"]
+    answers = [told(post.ask("POST", "/email/verify", token=each)) for each in bad]
+    answers += [told(post.ask("POST", "/password/reset", token=each, password=NEW)) for each in bad]
+    assert answers == [answers[0]] * len(answers)
+    assert answers[0][0] == 400
+    assert b"urn:gatepass:problem:invalid-one-time-token" in answers[0][1]
+    assert post.hashes() == before
+
+
+def test_a_change_of_the_password_logs_out_the_others(post: Post) -> None:
+    email = "changed@example.com"
+    post.issuer.register(email)
+    present, other = post.login(email), post.login(email)
+    before = post.hashes()
+    wrong = post.ask("POST", "/password", present, current_password=WRONG, new_password=NEW)
+    assert (wrong.status_code, wrong.json()["type"]) == (401, "urn:gatepass:problem:invalid-credentials")
+    assert post.hashes() - before == 1
+    answer = post.ask("POST", "/password", present, current_password=PASSWORD, new_password=NEW)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (post.me(present), post.me(other)) == (200, 401)
+    assert post.issuer.login(email).status_code == 401
+    assert post.me(post.login(email, NEW)) == 200
+
+
+def test_a_poor_new_password_is_named_as_such(post: Post) -> None:
+    post.issuer.register("poor@example.com")
+    token = post.login("poor@example.com")
+    for members, field in [
+        ({"current_password": PASSWORD, "new_password": "short"}, "new_password"),
+        ({"current_password": PASSWORD, "new_password": "poor@example.com"}, "new_password"),
+        ({"current_password": "x" * 5000, "new_password": NEW}, "current_password"),
+    ]:
+        answer = post.ask("POST", "/password", token, **members)
+        assert answer.status_code == 422
+        assert [fault["field"] for fault in answer.json()["errors"]] == [field]
+
+
+def test_an_owner_deletes_the_account(post: Post) -> None:
+    email = "leaving@example.com"
+    post.issuer.register(email)
+    token, other = post.login(email), post.login(email)
+    assert post.ask("DELETE", "/me", token, password=WRONG).status_code == 401
+    assert post.me(token) == 200
+    answer = post.ask("DELETE", "/me", token, password=PASSWORD)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (post.me(token), post.me(other)) == (401, 401)
+    assert post.issuer.login(email).status_code == 401
+    assert post.ask("DELETE", "/me", token, password=PASSWORD).status_code == 401
+    assert post.issuer.register(email).status_code == 201
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/password"), ("DELETE", "/me")])
+def test_without_a_token_of_a_live_session_nothing_is_even_read(post: Post, method: str, path: str) -> None:
+    assert post.ask(method, path, unknown="member").json()["type"] == "urn:gatepass:problem:missing-token"
+    refused = post.ask(method, path, "not.a.token", unknown="member")
+    assert refused.json()["type"] == "urn:gatepass:problem:invalid-token"
+
+
+@pytest.mark.parametrize(
+    ("path", "members"),
+    [
+        ("/email/verify", {"token"}),
+        ("/email/verify/resend", {"email"}),
+        ("/password/forgot", {"email"}),
+        ("/password/reset", {"token", "password"}),
+    ],
+)
+@pytest.mark.parametrize("junk", [None, 7, True, [], {"$ne": ""}, "a\0b", "\ud800"])
+def test_what_is_not_acceptable_is_named(post: Post, path: str, members: set[str], junk: object) -> None:
+    for member in members:
+        body: dict[str, Any] = dict.fromkeys(members, "x") | {"email": "ann@example.com", member: junk}
+        body = {name: value for name, value in body.items() if name in members}
+        answer = httpx.post(
+            post.issuer.url + path, content=json.dumps(body), headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code == 422
+        assert member in {fault["field"] for fault in answer.json()["errors"]}
+    assert httpx.post(post.issuer.url + path, json=dict.fromkeys(members, "x") | {"user_id": "1"}).status_code == 422
+
+
+def test_an_unverified_account_is_opened_by_mail(strict: Post) -> None:
+    email = "fresh@example.com"
+    assert strict.ask("POST", "/register", email=email, password=PASSWORD).status_code == 202
+    refused = strict.issuer.login(email)
+    assert told(refused) == told(strict.issuer.login("nobody@example.com"))
+    token = strict.letter(email, "Please confirm your e-mail address")
+    assert strict.ask("POST", "/email/verify", token=token).status_code == 204
+    assert strict.me(strict.login(email)) == 200
+
+
+def test_registration_answers_alike_whoever_has_the_address(strict: Post) -> None:
+    answers, costs = [], []
+    for email in ("alike@example.com", "ALIKE@example.com", "Alike@Example.com", "unlike@example.com"):
+        before = strict.hashes()
+        answers.append(told(strict.issuer.register(email)))
+        costs.append(strict.hashes() - before)
+    assert answers == [answers[0]] * len(answers)
+    assert answers[0][:2] == (202, b'{"status":"accepted"}')
+    assert costs == [1] * len(costs)
+    assert strict.letter("alike@example.com", "You have an account already")
+
+
+def test_no_token_address_or_password_is_logged(post: Post, strict: Post) -> None:
+    for each in (post, strict):
+        letters = [read_mail(file.read_bytes()) for file in each.folder.glob("*.eml")]
+        assert letters
+        for message in letters:
+            assert message["To"] not in each.issuer.logs()
+        assert not re.search(r"gp[vw]_[A-Za-z0-9_-]{43}", each.issuer.logs())
+        assert NEW not in each.issuer.logs()
+
+
+def test_mail_is_counted(post: Post) -> None:
+    text = httpx.get(f"{post.issuer.admin_url}/metrics").text
+    assert 'gatepass_issuer_mails_total{outcome="sent",template="reset_password"}' in text
+    assert post.issuer.metric("gatepass_issuer_outbox_mails") >= 0
+    assert post.issuer.metric("gatepass_issuer_outbox_oldest_seconds") >= 0
+
+
+def test_without_mail_the_answers_are_the_same_and_nothing_waits(issuer: IssuerProcess) -> None:
+    issuer.register("mailless@example.com")
+    for email in ("mailless@example.com", "nobody@example.com"):
+        answer = httpx.post(f"{issuer.url}/password/forgot", json={"email": email})
+        assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
+    token = issuer.login("mailless@example.com").json()["access_token"]
+    changed = httpx.post(
+        f"{issuer.url}/password",
+        json={"current_password": PASSWORD, "new_password": NEW},
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=30,
+    )
+    assert changed.status_code == 204
+    assert execute(issuer.database_url, "SELECT FROM outbox") == []
+    assert issuer.logs().count("mail is not configured") == 1
+
+
+def test_verification_without_mail_is_refused_at_the_start() -> None:
+    refused = issuer_command("serve", DATABASE_URL="postgresql://localhost/x", EMAIL_VERIFICATION="required")
+    assert refused.returncode == 2
+    assert refused.stderr == "ISSUER_EMAIL_VERIFICATION: `required` needs ISSUER_MAIL_URL\n"

@@ -1,0 +1,455 @@
+"""What becomes of tokens, passwords and accounts, on a real PostgreSQL, at moments that the test states."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from issuer.accounts import Account
+from issuer.audit import EndReason
+from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
+from issuer.one_time_tokens import Purpose
+from issuer.store.database import Database
+from issuer.store.outbox import OutboxRows
+from issuer.throttle import MAX_FAILURES
+from tests.support.postgres import execute
+from tests.support.recovery import PASSWORD, SELF, House, in_house
+
+ANN = "ann@example.com"
+NEW = "another long and lonely walk"
+THIRD = "a third long and lonely walk"
+WAITING_FOR_A_ROW = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+# Of "walrus walrus walrus", at 8 KiB and one pass.
+CHEAPER_HASH = "$argon2id$v=19$m=8,t=1,p=1$HnwRC06buitboCiHFdxMYg$bLQxQqhEA+Lmtx/5a54NFwDlGKRU+mcdyZ9rTkTQLlo"
+
+
+async def rows(url: str, statement: str, *arguments: object) -> list[Any]:
+    return await asyncio.to_thread(execute, url, statement, *arguments)
+
+
+async def kinds(url: str) -> list[str]:
+    return [row["kind"] for row in await rows(url, "SELECT kind FROM audit_events ORDER BY at")]
+
+
+async def begin_session(url: str, user_id: UUID) -> UUID:
+    session_id = uuid4()
+    await rows(
+        url,
+        "INSERT INTO sessions (id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,"
+        " status_list_id, status_idx) SELECT $1, $2, 'first-party', 'profile', now(), now(), later, later, 1,"
+        " (SELECT count(*) FROM sessions) FROM (SELECT now() + interval '1 day' AS later)",
+        session_id,
+        user_id,
+    )
+    return session_id
+
+
+async def live_sessions(url: str) -> set[UUID]:
+    return {row["id"] for row in await rows(url, "SELECT id FROM sessions WHERE ended_at IS NULL")}
+
+
+async def opens(at: House, password: str, email: str = ANN) -> bool:
+    try:
+        await at.accounts.authenticate(email, password, SELF)
+    except InvalidCredentialsError:
+        return False
+    return True
+
+
+async def register(at: House, email: str = ANN) -> Account:
+    return await at.accounts.register(email, PASSWORD, SELF)
+
+
+async def outcomes(*attempts: Any) -> list[BaseException | None]:
+    return list(await asyncio.gather(*attempts, return_exceptions=True))
+
+
+def test_a_reset_sets_the_password_and_ends_every_session(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        for _ in range(3):
+            await begin_session(database_url, account.id)
+        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
+        assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
+        assert await live_sessions(database_url) == set()
+        assert len(await rows(database_url, "SELECT FROM revocations")) == 3
+        (user,) = await rows(database_url, "SELECT * FROM users")
+        assert (user["security_version"], user["password_changed_at"]) == (1, at.clock())
+        assert user["email_verified_at"] == at.clock(), "the mail has reached its owner"
+        assert at.ended.told == [(EndReason.PASSWORD_RESET, 3)]
+
+    in_house(database_url, act)
+
+
+def test_a_reset_opens_an_account_that_guesses_have_closed(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        for _ in range(MAX_FAILURES):
+            at.clock.advance(minutes=16)
+            assert not await opens(at, THIRD)
+        at.clock.advance(minutes=16)
+        assert not await opens(at, PASSWORD)
+        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
+        assert await opens(at, NEW), "and without waiting"
+
+    in_house(database_url, act)
+
+
+def test_the_trail_tells_of_a_reset_last(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        await begin_session(database_url, account.id)
+        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
+        assert await kinds(database_url) == [
+            "account_registered",
+            "password_reset_requested",
+            "session_ended",
+            "password_reset",
+        ]
+        events = await rows(
+            database_url, "SELECT user_id, actor, host(address) AS address, request_id FROM audit_events"
+        )
+        assert {tuple(event.values()) for event in events} == {(account.id, "self", "192.0.2.1", "request-1")}
+
+    in_house(database_url, act)
+
+
+def test_of_forty_uses_of_one_reset_token_at_once_one_succeeds(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        token = await at.reset_token(ANN)
+        passwords = [f"{NEW} {number}" for number in range(40)]
+        results = await outcomes(*(at.recovery.reset_password(token, each, SELF) for each in passwords))
+        assert results.count(None) == 1
+        assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
+        assert await opens(at, passwords[results.index(None)])
+
+    in_house(database_url, act)
+
+
+def test_of_forty_uses_of_one_verification_token_at_once_one_succeeds(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        await at.recovery.resend_verification(ANN, SELF)
+        token = await at.token()
+        results = await outcomes(*(at.recovery.verify_email(token, SELF) for _ in range(40)))
+        assert results.count(None) == 1
+        assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
+        assert (await kinds(database_url)).count("email_verified") == 1
+
+    in_house(database_url, act)
+
+
+def test_resets_and_deletions_at_once_never_wait_for_each_other(database_url: str) -> None:
+    async def act(at: House) -> None:
+        for number in range(8):
+            email = f"race{number}@example.com"
+            account = await register(at, email)
+            await begin_session(database_url, account.id)
+            token = await at.reset_token(email)
+            results = await outcomes(
+                at.recovery.reset_password(token, NEW, SELF),
+                at.recovery.delete_account(account, uuid4(), PASSWORD, SELF),
+                at.recovery.change_password(account, uuid4(), PASSWORD, THIRD, SELF),
+                at.outbox.deliver_due(),
+            )
+            unexpected = (InvalidCredentialsError, InvalidOneTimeTokenError)
+            assert all(result is None or isinstance(result, (int, *unexpected)) for result in results), results
+            assert None in results[:3]
+            assert await live_sessions(database_url) == set()
+
+    in_house(database_url, act)
+
+
+def test_a_newer_token_makes_the_older_worthless(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        older = await at.reset_token(ANN)
+        at.clock.advance(seconds=61)
+        newer = await at.reset_token(ANN)
+        with pytest.raises(InvalidOneTimeTokenError):
+            await at.recovery.reset_password(older, NEW, SELF)
+        await at.recovery.reset_password(newer, NEW, SELF)
+        with pytest.raises(InvalidOneTimeTokenError):
+            await at.recovery.reset_password(newer, THIRD, SELF)
+
+    in_house(database_url, act)
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_token_dies_of_age(database_url: str, purpose: Purpose) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        if purpose is Purpose.VERIFY_EMAIL:
+            await at.recovery.resend_verification(ANN, SELF)
+            token = await at.token()
+            at.clock.advance(hours=24)
+            with pytest.raises(InvalidOneTimeTokenError):
+                await at.recovery.verify_email(token, SELF)
+        else:
+            token = await at.reset_token(ANN)
+            at.clock.advance(minutes=60)
+            with pytest.raises(InvalidOneTimeTokenError):
+                await at.recovery.reset_password(token, NEW, SELF)
+
+    in_house(database_url, act)
+
+
+def test_a_token_of_one_purpose_does_not_serve_another(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        await at.recovery.resend_verification(ANN, SELF)
+        verification = await at.token()
+        reset = await at.reset_token(ANN)
+        for wrong in (verification, verification.replace("gpv_", "gpw_"), "gpw_", ""):
+            with pytest.raises(InvalidOneTimeTokenError):
+                await at.recovery.reset_password(wrong, NEW, SELF)
+        with pytest.raises(InvalidOneTimeTokenError):
+            await at.recovery.verify_email(reset, SELF)
+        await at.recovery.verify_email(verification, SELF)
+        await at.recovery.reset_password(reset, NEW, SELF)
+
+    in_house(database_url, act)
+
+
+def test_a_change_of_the_password_kills_outstanding_tokens(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        token = await at.reset_token(ANN)
+        await at.recovery.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+        with pytest.raises(InvalidOneTimeTokenError):
+            await at.recovery.reset_password(token, THIRD, SELF)
+        assert await opens(at, NEW)
+
+    in_house(database_url, act)
+
+
+def test_a_disabled_account_is_not_reset(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        token = await at.reset_token(ANN)
+        await rows(database_url, "UPDATE users SET disabled_at = now()")
+        with pytest.raises(InvalidOneTimeTokenError):
+            await at.recovery.reset_password(token, NEW, SELF)
+        at.clock.advance(seconds=61)
+        await at.recovery.forgot_password(ANN, SELF)
+        assert await at.outbox.deliver_due() == 0
+
+    in_house(database_url, act)
+
+
+def test_rubbish_costs_no_hash_and_a_reset_costs_one(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        token = await at.reset_token(ANN)
+        computed = at.metrics.argon2_computations
+        before = computed._value.get()
+        for rubbish in ("", "gpw_" + "a" * 43, "gpv_" + "a" * 43):
+            with pytest.raises(InvalidOneTimeTokenError):
+                await at.recovery.reset_password(rubbish, NEW, SELF)
+        assert computed._value.get() == before
+        await at.recovery.reset_password(token, NEW, SELF)
+        assert computed._value.get() == before + 1
+
+    in_house(database_url, act)
+
+
+@pytest.mark.parametrize("poor", ["short", "a" * 300, ANN, "aaaaaaaaaaaaaaaaaaaa"])
+def test_a_poor_password_is_refused_and_leaves_the_token_good(database_url: str, poor: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        token = await at.reset_token(ANN)
+        with pytest.raises(InvalidFieldsError, match="password"):
+            await at.recovery.reset_password(token, poor, SELF)
+        with pytest.raises(InvalidFieldsError, match="new_password"):
+            await at.recovery.change_password(account, uuid4(), PASSWORD, poor, SELF)
+        await at.recovery.reset_password(token, NEW, SELF)
+
+    in_house(database_url, act)
+
+
+def test_a_change_ends_the_other_sessions_and_spares_the_present(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        present, *_ = [await begin_session(database_url, account.id) for _ in range(3)]
+        await at.recovery.change_password(account, present, PASSWORD, NEW, SELF)
+        assert await live_sessions(database_url) == {present}
+        assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
+        assert (await rows(database_url, "SELECT security_version FROM users"))[0][0] == 1
+        assert at.ended.told == [(EndReason.PASSWORD_CHANGED, 2)]
+        assert await kinds(database_url) == [
+            "account_registered",
+            "session_ended",
+            "session_ended",
+            "password_changed",
+        ]
+
+    in_house(database_url, act)
+
+
+def test_who_does_not_know_the_password_changes_and_deletes_nothing(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        session = await begin_session(database_url, account.id)
+        with pytest.raises(InvalidCredentialsError):
+            await at.recovery.change_password(account, session, NEW, THIRD, SELF)
+        with pytest.raises(InvalidCredentialsError):
+            await at.recovery.delete_account(account, session, NEW, SELF)
+        assert await live_sessions(database_url) == {session}
+        assert await opens(at, PASSWORD)
+
+    in_house(database_url, act)
+
+
+def test_of_two_changes_at_once_one_succeeds(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        results = await outcomes(
+            *(at.recovery.change_password(account, uuid4(), PASSWORD, f"{NEW} {n}", SELF) for n in range(8))
+        )
+        assert results.count(None) == 1
+        assert all(isinstance(result, InvalidCredentialsError) for result in results if result is not None)
+
+    in_house(database_url, act)
+
+
+def test_an_upgrade_of_the_hash_does_not_stop_a_change(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        await rows(database_url, "UPDATE users SET password_hash = $1", CHEAPER_HASH)
+        await at.recovery.change_password(account, uuid4(), "walrus walrus walrus", NEW, SELF)
+        assert await opens(at, NEW)
+
+    in_house(database_url, act)
+
+
+def test_the_owner_is_told_of_every_new_password(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        await at.recovery.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+        await at.outbox.deliver_due()
+        await at.recovery.reset_password(await at.reset_token(ANN), THIRD, SELF)
+        await at.outbox.deliver_due()
+        assert [message["Subject"] for message in at.sent.messages] == [
+            "Your password was changed",
+            "Set a new password",
+            "Your password was changed",
+        ]
+
+    in_house(database_url, act)
+
+
+def test_nobody_can_have_somebody_else_flooded_with_mail(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        for _ in range(5):
+            await at.recovery.forgot_password(ANN, SELF)
+        assert await at.outbox.deliver_due() == 1
+        for _ in range(5):
+            at.clock.advance(seconds=11)
+            await at.recovery.forgot_password(ANN, SELF)
+            await at.recovery.register(ANN, NEW, SELF)
+        assert await at.outbox.deliver_due() == 0
+        at.clock.advance(seconds=6)
+        await at.recovery.forgot_password(ANN, SELF)
+        assert await at.outbox.deliver_due() == 1
+
+    in_house(database_url, act)
+
+
+def test_a_deleted_account_leaves_revoked_tokens_and_ids_in_the_trail(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        for _ in range(2):
+            await begin_session(database_url, account.id)
+        await at.recovery.forgot_password(ANN, SELF)
+        await at.recovery.delete_account(account, uuid4(), PASSWORD, SELF)
+        for table in ("users", "sessions", "outbox", "one_time_tokens"):
+            assert await rows(database_url, f"SELECT FROM {table}") == [], table
+        assert len(await rows(database_url, "SELECT FROM revocations")) == 2
+        assert (await kinds(database_url))[-3:] == ["session_ended", "session_ended", "account_deleted"]
+        trail = await rows(database_url, "SELECT event::text AS line FROM audit_events event")
+        assert not [event for event in trail if ANN in event["line"]]
+        assert not await opens(at, PASSWORD)
+        assert (await register(at)).id != account.id
+
+    in_house(database_url, act)
+
+
+def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: str) -> None:
+    async def act(at: House) -> None:
+        account = await register(at)
+        database, later = Database(database_url, 3), at.clock() + timedelta(minutes=60)
+        await database.open()
+        asked = [
+            at.recovery.forgot_password(ANN, SELF),
+            at.recovery.resend_verification(ANN, SELF),
+            OutboxRows(database).replace_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later),
+        ]
+        async with database.transaction() as connection:
+            await connection.execute("DELETE FROM users")
+            answers = asyncio.gather(*asked)
+            while len(await rows(database_url, WAITING_FOR_A_ROW)) < len(asked):
+                assert not answers.done()
+        assert await answers == [None, None, False]
+        assert await rows(database_url, "SELECT FROM outbox") == []
+        await database.close()
+
+    in_house(database_url, act)
+
+
+def test_nobody_logs_in_before_the_address_is_verified(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await at.recovery.register(ANN, PASSWORD, SELF)
+        assert not await opens(at, PASSWORD)
+        await at.recovery.verify_email(await at.token(), SELF)
+        assert await opens(at, PASSWORD)
+        assert await kinds(database_url) == ["account_registered", "email_verified"]
+
+    in_house(database_url, act, verified_only=True)
+
+
+def test_who_registers_a_strangers_address_never_gets_into_the_account(database_url: str) -> None:
+    """The stranger's password must not become good by the owner's own registration."""
+
+    async def act(at: House) -> None:
+        await at.recovery.register(ANN, "the password of a stranger", SELF)
+        await at.outbox.deliver_due()
+        await at.recovery.register(ANN, PASSWORD, SELF)
+        token = await at.token()
+        assert [message["Subject"] for message in at.sent.messages] == [
+            "Please confirm your e-mail address",
+            "You have an account already",
+        ]
+        await at.recovery.reset_password(token, NEW, SELF)
+        assert await opens(at, NEW)
+        assert not await opens(at, "the password of a stranger")
+
+    in_house(database_url, act, verified_only=True)
+
+
+def test_forty_registrations_at_once_make_one_account_and_write_to_it(database_url: str) -> None:
+    async def act(at: House) -> None:
+        results = await outcomes(*(at.recovery.register(ANN, PASSWORD, SELF) for _ in range(40)))
+        assert results == [None] * 40
+        assert len(await rows(database_url, "SELECT FROM users")) == 1
+        assert (await rows(database_url, "SELECT template FROM outbox ORDER BY id"))[0]["template"] == "verify_email"
+        assert len(await rows(database_url, "SELECT FROM outbox")) <= 2
+        with pytest.raises(EmailTakenError):
+            await register(at)
+
+    in_house(database_url, act, verified_only=True)
+
+
+def test_a_verified_address_is_not_asked_to_verify_again(database_url: str) -> None:
+    async def act(at: House) -> None:
+        await register(at)
+        await at.recovery.resend_verification(ANN, SELF)
+        await at.recovery.verify_email(await at.token(), SELF)
+        at.clock.advance(seconds=61)
+        await at.recovery.resend_verification(ANN, SELF)
+        assert await at.outbox.deliver_due() == 0
+
+    in_house(database_url, act)

@@ -1,0 +1,202 @@
+"""What must hold whatever runs at once: the use cases over a real PostgreSQL, in hundreds of rounds."""
+
+import asyncio
+import random
+from collections.abc import Awaitable
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from issuer.audit import EndReason
+from issuer.errors import InvalidCredentialsError, InvalidGrantError
+from issuer.status_lists import StatusIndex, StatusLists
+from issuer.store.status_lists import StatusListRows
+from issuer.tokens import FIRST_PARTY_CLIENT
+from tests.support.postgres import execute
+from tests.support.session_bench import ISSUER, ORIGIN, SessionBench, session_bench
+
+ROUNDS = 200
+LOGINS = 8
+LIVE_AND_UNFLAGGED = """
+SELECT s.id FROM sessions s
+WHERE s.ended_at IS NULL
+  OR NOT EXISTS (
+    SELECT FROM revocations r WHERE r.status_list_id = s.status_list_id AND r.status_idx = s.status_idx
+  )
+"""
+
+
+async def later(action: Awaitable[object]) -> None:
+    """At any moment of the next two milliseconds; refusals are an answer too."""
+    await asyncio.sleep(random.random() / 500)
+    with suppress(InvalidCredentialsError, InvalidGrantError):
+        await action
+
+
+async def race(bench: SessionBench, *, disable: bool) -> None:
+    account = await bench.account()
+    first = [await bench.sessions.begin(account, ORIGIN) for _ in range(2)]
+    await asyncio.gather(
+        *(later(bench.sessions.begin(account, ORIGIN)) for _ in range(LOGINS)),
+        *(later(bench.refresh(tokens.refresh_token)) for tokens in first),
+        later(bench.change(account.id, disable=disable)),
+    )
+
+
+def test_no_session_outlives_a_disabling_or_a_new_password_whatever_runs_at_once(database_url: str) -> None:
+    async def rounds() -> None:
+        async with session_bench(database_url, connections=16) as bench:
+            for number in range(ROUNDS):
+                await race(bench, disable=number % 2 == 0)
+
+    asyncio.run(rounds())
+    assert execute(database_url, LIVE_AND_UNFLAGGED) == []
+    began = execute(database_url, "SELECT count(*) FROM sessions")[0][0]
+    assert 2 * ROUNDS < began < (2 + LOGINS) * ROUNDS
+
+
+def test_of_a_revocation_and_a_refresh_at_once_no_token_lives(database_url: str) -> None:
+    """Whether the refresh came first or was refused: the bit is set, and no refresh token of the session is good."""
+
+    async def rounds() -> set[bool]:
+        refreshed = set()
+        async with session_bench(database_url, connections=16) as bench:
+            for _ in range(ROUNDS):
+                account = await bench.account()
+                tokens = [(await bench.sessions.begin(account, ORIGIN)).refresh_token]
+                session = bench.sessions.read_refresh_token(tokens[0])
+                assert session is not None
+
+                async def refresh(known: list[str] = tokens) -> None:
+                    known.append(await bench.refresh(known[0]))
+
+                await asyncio.gather(
+                    later(refresh()),
+                    later(bench.sessions.end(session.session_id, account.id, EndReason.LOGOUT, ORIGIN)),
+                )
+                refreshed.add(len(tokens) == 2)
+                for token in tokens:
+                    with pytest.raises(InvalidGrantError):
+                        await bench.refresh(token)
+        return refreshed
+
+    assert asyncio.run(rounds()) == {True, False}
+    assert execute(database_url, LIVE_AND_UNFLAGGED) == []
+
+
+def test_a_stolen_session_ends_once_however_many_thieves_come_at_once(database_url: str) -> None:
+    async def thieves() -> None:
+        async with session_bench(database_url, connections=16) as bench:
+            old = (await bench.sessions.begin(await bench.account(), ORIGIN)).refresh_token
+            await bench.refresh(await bench.refresh(old))
+            await asyncio.gather(*(later(bench.refresh(old)) for _ in range(30)))
+            assert await bench.outcome("reused") == 1
+
+    asyncio.run(thieves())
+    kinds = [row["kind"] for row in execute(database_url, "SELECT kind FROM audit_events ORDER BY at")]
+    assert sorted(kinds) == ["login_accepted", "refresh_reused", "session_ended"]
+
+
+def test_everybody_ends_all_sessions_at_once_and_nobody_waits_for_each_other(database_url: str) -> None:
+    async def rounds() -> None:
+        async with session_bench(database_url, connections=16) as bench:
+            for _ in range(20):
+                account = await bench.account()
+                for _ in range(6):
+                    await bench.sessions.begin(account, ORIGIN)
+                live = await bench.sessions.list_of(account.id)
+                ended = await asyncio.gather(
+                    *(bench.sessions.end_all(account.id, EndReason.ENDED_BY_OWNER, ORIGIN) for _ in range(4)),
+                    *(bench.sessions.end(each.id, account.id, EndReason.ENDED_BY_OWNER, ORIGIN) for each in live),
+                )
+                assert sum(ended) == 6
+
+    asyncio.run(rounds())
+    assert execute(database_url, "SELECT count(*) FROM audit_events WHERE kind = 'session_ended'")[0][0] == 120
+
+
+def test_300_leases_at_once_over_several_issuers_never_collide(database_url: str) -> None:
+    async def leases() -> list[StatusIndex]:
+        async with session_bench(database_url) as one, session_bench(database_url) as other:
+            await one.lists.extend()
+            firsts = await asyncio.gather(*((one, other)[n % 2].lists.lease(256) for n in range(300)))
+            issuers = [StatusLists(StatusListRows(bench.database), ISSUER) for bench in (one, other, one, other)]
+            singles = await asyncio.gather(*(issuer.lease() for issuer in issuers for _ in range(700)))
+        ranges = [StatusIndex(first.list_id, first.idx + n) for first in firsts if first for n in range(256)]
+        return ranges + singles
+
+    indices = asyncio.run(leases())
+    assert len(indices) == 300 * 256 + 4 * 700
+    assert len(set(indices)) == len(indices)
+
+
+def test_a_list_that_runs_out_is_followed_by_one_that_verifiers_know_by_then(database_url: str) -> None:
+    async def fill() -> list[StatusIndex | None]:
+        async with session_bench(database_url, connections=16) as bench:
+            await bench.lists.extend()
+            execute_later = "UPDATE status_lists SET next_idx = size * 3 / 4 - 256"
+            await asyncio.to_thread(execute, database_url, execute_later)
+            early = await asyncio.gather(*(bench.lists.lease(256) for _ in range(20)))
+            await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size WHERE id = 1")
+            none_yet = await bench.lists.lease(256)
+            await asyncio.to_thread(
+                execute, database_url, "UPDATE status_lists SET created_at = created_at - interval '61 seconds'"
+            )
+            return [*early, none_yet, await bench.lists.lease(256)]
+
+    *early, none_yet, late = asyncio.run(fill())
+    assert {lease.list_id for lease in early if lease} == {1}
+    assert none_yet is None
+    assert late is not None
+    assert late.list_id > 1
+    assert execute(database_url, "SELECT count(*) FROM status_lists")[0][0] == 2
+
+
+def test_a_lease_that_a_restored_database_gave_out_twice_is_given_up(database_url: str) -> None:
+    async def logins() -> None:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            await bench.sessions.begin(account, ORIGIN)
+            await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = 0")
+            async with session_bench(database_url) as other:
+                for _ in range(3):
+                    await other.sessions.begin(account, ORIGIN)
+                await bench.sessions.begin(account, ORIGIN)
+
+    asyncio.run(logins())
+    assert execute(database_url, "SELECT count(DISTINCT status_idx) FROM sessions")[0][0] == 5
+
+
+def test_a_session_ends_when_idle_and_at_its_age_whatever_is_done_meanwhile(database_url: str) -> None:
+    async def years() -> None:
+        async with session_bench(database_url) as bench:
+            begun, idle, step = bench.now, timedelta(days=14), timedelta(days=9)
+            kept = (await bench.sessions.begin(await bench.account(), ORIGIN)).refresh_token
+            left = (await bench.sessions.begin(await bench.account(), ORIGIN)).refresh_token
+            for _ in range(3):
+                bench.now += step
+                kept = await bench.refresh(kept)
+            bench.now = begun + timedelta(days=30) - timedelta(microseconds=1)
+            kept = await bench.refresh(kept)
+            bench.now = begun + timedelta(days=30)
+            with pytest.raises(InvalidGrantError):
+                await bench.refresh(kept)
+            bench.now = begun + idle
+            with pytest.raises(InvalidGrantError):
+                await bench.refresh(left)
+            bench.now = begun + idle - timedelta(microseconds=1)
+            await bench.refresh(left)
+
+    asyncio.run(years())
+
+
+def test_a_token_is_only_for_the_client_of_its_session(database_url: str) -> None:
+    async def other_client() -> None:
+        async with session_bench(database_url) as bench:
+            token = (await bench.sessions.begin(await bench.account(), ORIGIN)).refresh_token
+            with pytest.raises(InvalidGrantError):
+                await bench.sessions.refresh(token, "another-client", ORIGIN)
+            await bench.sessions.refresh(token, FIRST_PARTY_CLIENT, ORIGIN)
+
+    asyncio.run(other_client())

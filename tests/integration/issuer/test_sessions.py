@@ -1,0 +1,374 @@
+"""Sessions over HTTP, on the real process: refresh, retry, reuse, logout, and the list of devices."""
+
+import base64
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.postgres import Postgres, execute
+
+INVALID_GRANT = (400, {"error": "invalid_grant"})
+
+
+def login(issuer: IssuerProcess, email: str) -> dict[str, Any]:
+    issuer.register(email)
+    tokens: dict[str, Any] = issuer.login(email).json()
+    return tokens
+
+
+def token(issuer: IssuerProcess, **form: str) -> httpx.Response:
+    return httpx.post(f"{issuer.url}/token", data=form, timeout=30)
+
+
+def refresh(issuer: IssuerProcess, refresh_token: str) -> httpx.Response:
+    return token(issuer, grant_type="refresh_token", refresh_token=refresh_token)
+
+
+def answer(response: httpx.Response) -> tuple[int, dict[str, Any]]:
+    return response.status_code, response.json()
+
+
+def ask(issuer: IssuerProcess, method: str, path: str, access_token: str) -> httpx.Response:
+    bearer = {"Authorization": f"Bearer {access_token}"}
+    return httpx.request(method, issuer.url + path, headers=bearer, timeout=30)
+
+
+def claims_of(access_token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(access_token.split(".")[1] + "=="))
+    return claims
+
+
+def row(issuer: IssuerProcess, tokens: dict[str, Any]) -> dict[str, Any]:
+    session = UUID(claims_of(tokens["access_token"])["sid"])
+    return dict(execute(issuer.database_url, "SELECT * FROM sessions WHERE id = $1", session)[0])
+
+
+def change(issuer: IssuerProcess, tokens: dict[str, Any], assignment: str) -> None:
+    session = UUID(claims_of(tokens["access_token"])["sid"])
+    execute(issuer.database_url, f"UPDATE sessions SET {assignment} WHERE id = $1", session)
+
+
+def events(issuer: IssuerProcess, tokens: dict[str, Any]) -> list[str]:
+    session = UUID(claims_of(tokens["access_token"])["sid"])
+    rows = execute(issuer.database_url, "SELECT kind FROM audit_events WHERE session_id = $1", session)
+    return sorted(found["kind"] for found in rows)
+
+
+def is_flagged(issuer: IssuerProcess, tokens: dict[str, Any]) -> bool:
+    """Whether the published list says that the access token is revoked."""
+    reference = claims_of(tokens["access_token"])["status"]["status_list"]
+    return issuer.bit(reference["uri"], reference["idx"])
+
+
+def wait_until_flagged(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_flagged(issuer, tokens):
+        assert time.monotonic() < deadline, "the bit was never published"
+        time.sleep(0.02)
+
+
+def outcomes(issuer: IssuerProcess, name: str) -> float:
+    return issuer.metric(f'gatepass_issuer_refreshes_total{{outcome="{name}"}}')
+
+
+def test_a_refresh_gives_new_tokens_of_the_same_session(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "refresh@example.com")
+    response = refresh(issuer, tokens["refresh_token"])
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    assert set(response.json()) == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
+    before, after = claims_of(tokens["access_token"]), claims_of(response.json()["access_token"])
+    assert {name for name in before if before[name] == after[name]} >= {"sid", "sub", "auth_time", "status", "aud"}
+    assert before["jti"] != after["jti"]
+    assert ask(issuer, "GET", "/me", response.json()["access_token"]).status_code == 200
+
+
+def test_the_database_holds_a_number_and_no_token(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "number@example.com")
+    stored = row(issuer, tokens)
+    assert stored["generation"] == 0
+    assert tokens["refresh_token"] not in repr(stored)
+    refresh(issuer, tokens["refresh_token"])
+    assert row(issuer, tokens)["generation"] == 1
+
+
+def test_a_lost_answer_is_given_again_three_times_and_then_refused(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "lost@example.com")
+    first = refresh(issuer, tokens["refresh_token"]).json()
+    again = [refresh(issuer, tokens["refresh_token"]) for _ in range(4)]
+    assert [response.status_code for response in again] == [200, 200, 200, 400]
+    assert {response.json()["refresh_token"] for response in again[:3]} == {first["refresh_token"]}
+    assert len({response.json()["access_token"] for response in again[:3]}) == 3
+    assert answer(again[3]) == INVALID_GRANT
+    assert refresh(issuer, first["refresh_token"]).status_code == 200
+    assert events(issuer, tokens) == ["login_accepted"]
+
+
+def test_of_fifty_refreshes_at_once_one_rotates_and_the_session_lives(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "fifty@example.com")
+    rotated = outcomes(issuer, "rotated")
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: refresh(issuer, tokens["refresh_token"]), range(50)))
+    good = [response.json() for response in answers if response.status_code == 200]
+    assert all(answer(response) == INVALID_GRANT for response in answers if response.status_code != 200)
+    assert 1 <= len(good) <= 4
+    assert len({response["refresh_token"] for response in good}) == 1
+    assert outcomes(issuer, "rotated") - rotated == 1
+    assert row(issuer, tokens)["generation"] == 1
+    assert refresh(issuer, good[0]["refresh_token"]).status_code == 200
+    assert ask(issuer, "GET", "/me", good[0]["access_token"]).status_code == 200
+    assert events(issuer, tokens) == ["login_accepted"]
+
+
+def test_an_old_token_ends_the_session_and_its_access_tokens(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "stolen@example.com")
+    newest = refresh(issuer, refresh(issuer, tokens["refresh_token"]).json()["refresh_token"]).json()
+    assert not is_flagged(issuer, newest)
+    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert answer(refresh(issuer, newest["refresh_token"])) == INVALID_GRANT
+    assert ask(issuer, "GET", "/me", newest["access_token"]).status_code == 401
+    wait_until_flagged(issuer, newest)
+    assert events(issuer, tokens) == ["login_accepted", "refresh_reused", "session_ended"]
+    assert row(issuer, tokens)["end_reason"] == "reused"
+    # Once more: the session is over, and nothing comes of it.
+    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert events(issuer, tokens) == ["login_accepted", "refresh_reused", "session_ended"]
+
+
+def test_the_token_before_is_reused_when_its_answer_cannot_be_on_its_way_any_more(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "late@example.com")
+    refresh(issuer, tokens["refresh_token"])
+    change(issuer, tokens, "rotated_at = rotated_at - interval '16 seconds'")
+    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert row(issuer, tokens)["end_reason"] == "reused"
+
+
+def test_a_restored_database_is_recognised_and_told_as_that(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "restored@example.com")
+    newest = refresh(issuer, refresh(issuer, tokens["refresh_token"]).json()["refresh_token"]).json()
+    change(issuer, tokens, "generation = 0")
+    assert answer(refresh(issuer, newest["refresh_token"])) == INVALID_GRANT
+    assert events(issuer, tokens) == ["login_accepted", "refresh_from_the_future"]
+    assert row(issuer, tokens)["ended_at"] is None
+    assert outcomes(issuer, "future") == 1
+    alarm = next(line for line in issuer.logs().splitlines() if "the database went back in time" in line)
+    assert json.loads(alarm)["level"] == "error"
+    # Who held an older token goes on with it.
+    assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("column", ["idle_expires_at", "expires_at"])
+def test_a_session_ends_when_idle_and_at_its_age(issuer: IssuerProcess, column: str) -> None:
+    tokens = login(issuer, f"{column}@example.com")
+    change(issuer, tokens, f"{column} = now()")
+    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert events(issuer, tokens) == ["login_accepted"]
+
+
+def test_lifetimes_are_settings_and_a_refresh_extends_the_idle_one_alone(postgres: Postgres) -> None:
+    url = postgres.migrated_database()
+    with running_issuer(url, SESSION_IDLE_SECONDS="3600", SESSION_SECONDS="5400") as issuer:
+        tokens = login(issuer, "lives@example.com")
+        before = row(issuer, tokens)
+        assert (before["idle_expires_at"] - before["created_at"]).total_seconds() == 3600
+        assert (before["expires_at"] - before["created_at"]).total_seconds() == 5400
+        renewed = refresh(issuer, tokens["refresh_token"]).json()
+        after = row(issuer, tokens)
+        assert after["idle_expires_at"] > before["idle_expires_at"]
+        assert after["expires_at"] == before["expires_at"]
+        change(issuer, tokens, "expires_at = now() + interval '60 seconds'")
+        assert refresh(issuer, renewed["refresh_token"]).status_code == 200
+        capped = row(issuer, tokens)
+        assert capped["idle_expires_at"] == capped["expires_at"]
+
+
+def test_scope_and_roles_are_those_that_the_account_has_now(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "roles@example.com")
+    execute(
+        issuer.database_url,
+        "UPDATE users SET scope = 'profile jobs', roles = '{admin}' WHERE email_key = $1",
+        "roles@example.com",
+    )
+    renewed = refresh(issuer, tokens["refresh_token"]).json()
+    assert renewed["scope"] == "profile jobs"
+    claims = claims_of(renewed["access_token"])
+    assert (claims["scope"], claims["roles"]) == ("profile jobs", ["admin"])
+
+
+def test_a_disabled_account_is_not_refreshed(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "disabled@example.com")
+    execute(issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = $1", "disabled@example.com")
+    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+
+
+def test_guesses_change_nothing(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "guess@example.com")
+    before = row(issuer, tokens)
+    good = tokens["refresh_token"]
+    for guess in (good[:-1], good[:-4] + "AAAA", good + "A", good.replace("gpr_", "gpx_"), "x", "\u00e9", "a" * 5000):
+        assert answer(refresh(issuer, guess)) == INVALID_GRANT
+    assert row(issuer, tokens) == before
+
+
+def test_rfc_6749_section_5_2_a_request_that_is_not_one_is_an_invalid_request(issuer: IssuerProcess) -> None:
+    good = login(issuer, "request@example.com")["refresh_token"]
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    bodies: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({}, form),
+        ({"content": f"refresh_token={good}"}, form),
+        ({"content": "grant_type=refresh_token"}, form),
+        ({"content": f"grant_type=refresh_token&refresh_token={good}&refresh_token={good}"}, form),
+        ({"content": f"grant_type=refresh_token&grant_type=refresh_token&refresh_token={good}"}, form),
+        ({"content": f"grant_type=refresh_token&refresh_token={good}&other=%ff"}, form),
+        ({"content": b"x" * 65_537}, form),
+        ({"json": {"grant_type": "refresh_token", "refresh_token": good}}, {}),
+        ({"content": f"grant_type=refresh_token&refresh_token={good}"}, {}),
+    ]
+    for body, headers in bodies:
+        response = httpx.post(f"{issuer.url}/token", headers=headers, **body)
+        assert answer(response) == (400, {"error": "invalid_request"})
+        assert response.headers["cache-control"] == "no-store"
+    assert refresh(issuer, good).status_code == 200
+
+
+@pytest.mark.parametrize("grant_type", ["password", "authorization_code", "REFRESH_TOKEN", "implicit"])
+def test_rfc_9700_section_2_4_no_other_grant_is_served(issuer: IssuerProcess, grant_type: str) -> None:
+    response = token(issuer, grant_type=grant_type, username="ann@example.com", password="x")
+    assert answer(response) == (400, {"error": "unsupported_grant_type"})
+
+
+def test_parameters_that_nobody_knows_are_ignored(issuer: IssuerProcess) -> None:
+    good = login(issuer, "unknown@example.com")["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": good, "client_id": "first-party", "audience": "any"}
+    assert token(issuer, **form).status_code == 200
+
+
+def test_a_token_of_another_client_is_refused(issuer: IssuerProcess) -> None:
+    good = login(issuer, "client@example.com")["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": good}
+    assert answer(token(issuer, **form, client_id="another")) == INVALID_GRANT
+    assert token(issuer, **form).status_code == 200
+
+
+def test_sessions_are_counted_by_how_they_end(issuer: IssuerProcess) -> None:
+    names = ["gatepass_issuer_sessions_begun_total", 'gatepass_issuer_sessions_ended_total{reason="logout"}']
+    before = [issuer.metric(name) for name in names]
+    ask(issuer, "POST", "/logout", login(issuer, "counted@example.com")["access_token"])
+    assert [issuer.metric(name) for name in names] == [count + 1 for count in before]
+
+
+def test_a_logout_ends_the_session_and_its_access_tokens(issuer: IssuerProcess) -> None:
+    tokens, other = login(issuer, "logout@example.com"), issuer.login("logout@example.com").json()
+    for _ in range(2):
+        response = ask(issuer, "POST", "/logout", tokens["access_token"])
+        assert (response.status_code, response.content) == (204, b"")
+    assert ask(issuer, "GET", "/me", tokens["access_token"]).status_code == 401
+    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    wait_until_flagged(issuer, tokens)
+    assert not is_flagged(issuer, other)
+    assert ask(issuer, "GET", "/me", other["access_token"]).status_code == 200
+    assert events(issuer, tokens) == ["login_accepted", "session_ended"]
+    assert row(issuer, tokens)["end_reason"] == "logout"
+
+
+def test_a_logout_revokes_the_last_access_token_of_a_session_that_has_expired(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "last@example.com")
+    change(issuer, tokens, "idle_expires_at = now(), expires_at = now()")
+    assert ask(issuer, "POST", "/logout", tokens["access_token"]).status_code == 204
+    wait_until_flagged(issuer, tokens)
+
+
+def test_the_owner_sees_their_devices(issuer: IssuerProcess) -> None:
+    issuer.register("devices@example.com")
+    login(issuer, "stranger@example.com")
+    credentials = {"email": "devices@example.com", "password": "a long and lonely walk"}
+    agent = {b"User-Agent": b"telephone " + "\u00e9".encode() * 300}
+    telephone = httpx.post(f"{issuer.url}/login", json=credentials, headers=agent).json()
+    laptop = httpx.post(f"{issuer.url}/login", json=credentials, headers={"User-Agent": "laptop"}).json()
+    gone = issuer.login("devices@example.com").json()
+    ask(issuer, "POST", "/logout", gone["access_token"])
+    listed = ask(issuer, "GET", "/sessions", laptop["access_token"]).json()["sessions"]
+    assert [entry["id"] for entry in listed] == [
+        claims_of(tokens["access_token"])["sid"] for tokens in (laptop, telephone)
+    ]
+    assert [entry["current"] for entry in listed] == [True, False]
+    assert listed[0]["user_agent"] == "laptop"
+    assert listed[1]["user_agent"].startswith("telephone")
+    assert {entry["address"] for entry in listed} == {"127.0.0.1"}
+    for entry in listed:
+        created, used, expires = (
+            datetime.fromisoformat(entry[name]) for name in ("created_at", "last_used_at", "expires_at")
+        )
+        assert created <= used < expires
+
+
+def test_the_owner_ends_one_device(issuer: IssuerProcess) -> None:
+    here, there = login(issuer, "one@example.com"), issuer.login("one@example.com").json()
+    there_id = claims_of(there["access_token"])["sid"]
+    assert ask(issuer, "DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 204
+    assert ask(issuer, "DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 404
+    assert answer(refresh(issuer, there["refresh_token"])) == INVALID_GRANT
+    wait_until_flagged(issuer, there)
+    assert row(issuer, there)["end_reason"] == "ended_by_owner"
+    assert ask(issuer, "GET", "/me", here["access_token"]).status_code == 200
+
+
+def test_nobody_ends_what_is_not_theirs(issuer: IssuerProcess) -> None:
+    mine, theirs = login(issuer, "mine@example.com"), login(issuer, "theirs@example.com")
+    their_id = claims_of(theirs["access_token"])["sid"]
+    for name in (their_id, str(uuid4()), their_id.upper(), "x", "0", "%00"):
+        assert ask(issuer, "DELETE", f"/sessions/{name}", mine["access_token"]).status_code == 404
+    assert ask(issuer, "GET", "/me", theirs["access_token"]).status_code == 200
+
+
+def test_the_owner_ends_all_devices_this_one_too(issuer: IssuerProcess) -> None:
+    devices = [login(issuer, "all@example.com"), *(issuer.login("all@example.com").json() for _ in range(2))]
+    stranger = login(issuer, "not-all@example.com")
+    assert ask(issuer, "DELETE", "/sessions", devices[0]["access_token"]).status_code == 204
+    for tokens in devices:
+        assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+        wait_until_flagged(issuer, tokens)
+    assert ask(issuer, "GET", "/me", stranger["access_token"]).status_code == 200
+
+
+def test_an_access_token_of_an_ended_session_opens_no_account_endpoint(issuer: IssuerProcess) -> None:
+    tokens, other = login(issuer, "ended@example.com"), issuer.login("ended@example.com").json()
+    ask(issuer, "POST", "/logout", tokens["access_token"])
+    other_id = claims_of(other["access_token"])["sid"]
+    for method, path in (
+        ("GET", "/me"),
+        ("GET", "/sessions"),
+        ("DELETE", "/sessions"),
+        ("DELETE", f"/sessions/{other_id}"),
+    ):
+        assert ask(issuer, method, path, tokens["access_token"]).status_code == 401
+    assert ask(issuer, "GET", "/me", other["access_token"]).status_code == 200
+
+
+def test_no_token_is_in_the_audit_trail_or_the_log(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "canary@example.com")
+    renewed = refresh(issuer, tokens["refresh_token"]).json()
+    refresh(issuer, renewed["refresh_token"])
+    refresh(issuer, tokens["refresh_token"])
+    written = issuer.logs() + repr([dict(found) for found in execute(issuer.database_url, "TABLE audit_events")])
+    for secret in (tokens["refresh_token"], renewed["refresh_token"], tokens["access_token"]):
+        assert secret not in written
+        assert secret[-30:] not in written
+
+
+def test_while_the_database_is_away_a_refresh_is_told_to_come_again(postgres: Postgres) -> None:
+    with running_issuer(postgres.migrated_database()) as issuer:
+        tokens = login(issuer, "away@example.com")
+        execute(issuer.database_url, "ALTER TABLE sessions RENAME TO elsewhere")
+        response = refresh(issuer, tokens["refresh_token"])
+        assert answer(response) == (503, {"error": "temporarily_unavailable"})
+        assert int(response.headers["retry-after"]) > 0
+        execute(issuer.database_url, "ALTER TABLE elsewhere RENAME TO sessions")
+        assert refresh(issuer, tokens["refresh_token"]).status_code == 200

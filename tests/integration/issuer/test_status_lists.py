@@ -1,0 +1,176 @@
+"""Status lists over HTTP and from a real PostgreSQL."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import httpx
+import jwt
+import pytest
+
+from issuer.audit import EndReason
+from shared.access_token import REVOCATION_SECONDS
+from shared.jwks import parse_jwks
+from shared.status_list import LIST_BITS, decode
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.postgres import Postgres, execute
+from tests.support.session_bench import ORIGIN, SessionBench, session_bench
+
+
+def uri(issuer: IssuerProcess) -> str:
+    found: str = httpx.get(f"{issuer.url}/status-lists").json()["status_lists"][0]
+    return found
+
+
+def test_the_lists_are_published_before_the_first_login(issuer: IssuerProcess) -> None:
+    response = httpx.get(f"{issuer.url}/status-lists")
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {"status_lists": [f"{issuer.url}/status-lists/1"]}
+
+
+def test_a_list_verifies_under_the_published_keys(issuer: IssuerProcess) -> None:
+    response = httpx.get(uri(issuer))
+    assert response.headers["content-type"] == "application/statuslist+jwt"
+    assert response.headers["cache-control"] == "public, max-age=1"
+    header = jwt.get_unverified_header(response.text)
+    assert header["typ"] == "statuslist+jwt"
+    key = parse_jwks(httpx.get(f"{issuer.url}/.well-known/jwks.json").content).keys[header["kid"]].rsa
+    claims = jwt.decode(response.text, key, ["RS256"], issuer=issuer.url)  # noqa: TID251 - the reference
+    assert claims["sub"] == uri(issuer)
+    assert len(decode(claims["status_list"]["lst"])) == LIST_BITS // 8
+
+
+def test_who_has_a_list_is_not_sent_it_again(issuer: IssuerProcess) -> None:
+    for path in (f"{issuer.url}/status-lists", uri(issuer)):
+        etag = httpx.get(path).headers["etag"]
+        response = httpx.get(path, headers={"If-None-Match": etag})
+        assert (response.status_code, response.content) == (304, b"")
+        assert httpx.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["0", "2", "01", "x", "-1", "1e0", "9" * 30, "%D9%A1"])
+def test_there_is_no_other_list(issuer: IssuerProcess, name: str) -> None:
+    assert httpx.get(f"{issuer.url}/status-lists/{name}").status_code == 404
+
+
+def test_a_status_list_is_no_access_token(issuer: IssuerProcess) -> None:
+    bearer = {"Authorization": f"Bearer {httpx.get(uri(issuer)).text}"}
+    assert httpx.get(f"{issuer.url}/me", headers=bearer).status_code == 401
+
+
+def test_what_another_process_revokes_is_published_too(issuer: IssuerProcess) -> None:
+    etag = httpx.get(uri(issuer)).headers["etag"]
+    execute(
+        issuer.database_url,
+        "INSERT INTO revocations (status_list_id, status_idx, expires_at) VALUES (1, 77, now() + interval '1 hour')",
+    )
+    deadline = time.monotonic() + 20
+    while not issuer.bit(uri(issuer), 77):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert httpx.get(uri(issuer), headers={"If-None-Match": etag}).status_code == 200
+    assert issuer.metric("gatepass_issuer_status_list_bytes") > 900
+    assert issuer.metric("gatepass_issuer_status_list_build_seconds_count") >= 2
+    assert abs(issuer.metric("gatepass_issuer_status_lists_read_timestamp_seconds") - time.time()) < 20
+
+
+def test_two_issuers_publish_what_either_revokes(postgres: Postgres) -> None:
+    url = postgres.migrated_database()
+    with running_issuer(url) as one, running_issuer(url, one.keys_dir, URL=one.url) as other:
+        one.register("two@example.com")
+        tokens = [issuer.login("two@example.com").json()["access_token"] for issuer in (one, other)]
+        references = [
+            jwt.decode(token, options={"verify_signature": False})["status"]["status_list"]  # noqa: TID251 - looks inside
+            for token in tokens
+        ]
+        assert references[0]["idx"] != references[1]["idx"]
+        httpx.post(f"{one.url}/logout", headers={"Authorization": f"Bearer {tokens[0]}"})
+        deadline = time.monotonic() + 20
+        while not other.bit(f"{other.url}/status-lists/1", references[0]["idx"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert not other.bit(f"{other.url}/status-lists/1", references[1]["idx"])
+
+
+def test_without_a_database_the_lists_are_not_known_and_that_is_said(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
+    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
+        for path in ("/status-lists", "/status-lists/1"):
+            response = httpx.get(issuer.url + path)
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) > 0
+
+
+def test_whoever_polls_and_learns_nothing_new_is_not_logged(issuer: IssuerProcess) -> None:
+    etag = httpx.get(uri(issuer)).headers["etag"]
+    response = httpx.get(uri(issuer), headers={"If-None-Match": etag})
+    assert response.status_code == 304
+    issuer.register("barrier@example.com")
+    assert response.headers["x-request-id"] not in issuer.logs()
+
+
+async def bits(bench: SessionBench) -> set[int]:
+    return set(await bench.lists.revoked_indices(1, bench.now))
+
+
+def test_a_bit_is_needed_until_the_last_access_token_is_dead_and_no_longer(database_url: str) -> None:
+    async def live() -> None:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            await bench.sessions.begin(account, ORIGIN)
+            before = (await bench.lists.list_states(bench.now))[0].fingerprint
+            await bench.sessions.end_all(account.id, EndReason.ADMINISTRATOR, ORIGIN)
+            assert await bits(bench) == {0}
+            flagged = (await bench.lists.list_states(bench.now))[0].fingerprint
+            bench.now += timedelta(seconds=REVOCATION_SECONDS - 1)
+            assert await bits(bench) == {0}
+            bench.now += timedelta(seconds=1)
+            assert await bits(bench) == set()
+            assert before == (await bench.lists.list_states(bench.now))[0].fingerprint != flagged
+
+    asyncio.run(live())
+
+
+def test_a_commit_that_becomes_visible_late_changes_the_fingerprint(database_url: str) -> None:
+    """As the newest time would not: the late row is older than one that was seen already."""
+
+    async def late() -> list[str]:
+        insert = "INSERT INTO revocations (status_list_id, status_idx, expires_at) VALUES (1, $1, 'infinity')"
+        seen = []
+        async with session_bench(database_url) as bench:
+            await bench.lists.extend()
+            async with bench.database.connection() as slow, slow.transaction():
+                await slow.execute(insert, 1)
+                async with bench.database.connection() as quick:
+                    await quick.execute(insert, 2)
+                seen.append((await bench.lists.list_states(bench.now))[0].fingerprint)
+            seen.append((await bench.lists.list_states(bench.now))[0].fingerprint)
+        return seen
+
+    first, second = asyncio.run(late())
+    assert first != second
+
+
+def test_a_full_list_is_published_as_long_as_something_live_refers_to_it(database_url: str) -> None:
+    async def full() -> None:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            tokens = await bench.sessions.begin(account, ORIGIN)
+            await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size")
+            await bench.lists.extend()
+
+            async def known() -> list[int]:
+                return [state.list_id for state in await bench.lists.list_states(bench.now)]
+
+            assert await known() == [1, 2]
+            session = bench.sessions.read_refresh_token(tokens.refresh_token)
+            assert session is not None
+            await bench.sessions.end(session.session_id, account.id, EndReason.LOGOUT, ORIGIN)
+            bench.now += timedelta(seconds=REVOCATION_SECONDS - 1)
+            assert await known() == [1, 2]
+            bench.now += timedelta(seconds=2)
+            assert await known() == [2]
+
+    asyncio.run(full())

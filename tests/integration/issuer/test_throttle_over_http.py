@@ -1,0 +1,151 @@
+"""What clients see of the limits, through proxies and at several issuers."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.postgres import Postgres, execute
+
+WRONG = "the wrong password, sadly"
+COMPUTED = "gatepass_issuer_argon2_computations_total"
+
+
+@pytest.fixture(scope="module")
+def issuers(postgres: Postgres) -> Iterator[tuple[IssuerProcess, IssuerProcess]]:
+    """Two, over one database and one keys folder, each behind one proxy."""
+    with (
+        running_issuer(postgres.migrated_database(), TRUSTED_HOPS="1", HASH_WAIT_SECONDS="30") as one,
+        running_issuer(one.database_url, one.keys_dir, TRUSTED_HOPS="1", HASH_WAIT_SECONDS="30") as other,
+    ):
+        yield one, other
+
+
+def login(issuer: IssuerProcess, email: str, forwarded: str, password: str = PASSWORD, **more: str) -> httpx.Response:
+    body = {"email": email, "password": password} | more
+    return httpx.post(f"{issuer.url}/login", json=body, headers={"X-Forwarded-For": forwarded}, timeout=60)
+
+
+def told(response: httpx.Response) -> tuple[int, dict[str, str], bytes]:
+    kept = {name: value for name, value in response.headers.items() if name not in {"date", "x-request-id"}}
+    return response.status_code, kept, response.content
+
+
+def all_have_failed(issuer: IssuerProcess, failures: int) -> None:
+    """Make every count of now one of so many failures."""
+    execute(issuer.database_url, "UPDATE throttles SET failures = $1, failed_at = now()", failures)
+
+
+def test_guesses_at_two_issuers_are_counted_together(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+    issuers[0].register("together@example.com")
+    with ThreadPoolExecutor(24) as pool:
+        guesses = [
+            pool.submit(login, issuers[number % 2], "together@example.com", "192.0.2.1", WRONG)
+            for number in range(24)
+        ]
+        assert {guess.result().status_code for guess in guesses} <= {401, 429}
+    before = [issuer.metric(COMPUTED) for issuer in issuers]
+    for issuer in issuers:
+        answer = login(issuer, "together@example.com", "192.0.2.1")
+        assert answer.status_code == 429
+        assert answer.json()["type"] == "urn:gatepass:problem:too-many-attempts"
+        assert 1 <= int(answer.headers["retry-after"]) <= 900
+    assert [issuer.metric(COMPUTED) for issuer in issuers] == before
+
+
+def test_a_block_tells_nothing_about_the_account(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+    issuer = issuers[0]
+    issuer.register("exists@example.com")
+    for email in ("exists@example.com", "exists.not@example.com"):
+        assert login(issuer, email, "192.0.2.2", WRONG).status_code == 401
+    all_have_failed(issuer, 1000)
+    answers = [login(issuer, email, "192.0.2.3") for email in ("exists@example.com", "exists.not@example.com")]
+    assert answers[0].status_code == 429
+    assert {answer.headers.pop("retry-after") for answer in answers} <= {"900", "899", "898"}
+    assert told(answers[0]) == told(answers[1])
+
+
+def test_an_owner_is_let_in_where_strangers_are_not(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+    issuer = issuers[0]
+    issuer.register("owner@example.com")
+    refresh_token = login(issuer, "owner@example.com", "192.0.2.10").json()["refresh_token"]
+    assert login(issuer, "owner@example.com", "198.51.100.1", WRONG).status_code == 401
+    all_have_failed(issuer, 99)
+    assert login(issuer, "owner@example.com", "203.0.113.5").status_code == 429
+    for forged in ("", "gpr_nothing", refresh_token[:-1] + ("A" if refresh_token[-1] != "A" else "B")):
+        assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=forged).status_code == 429
+    assert login(issuer, "owner@example.com", "192.0.2.10").status_code == 200
+    all_have_failed(issuer, 99)
+    assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=refresh_token).status_code == 200
+
+
+def test_after_the_hundredth_failure_only_who_is_known_gets_in(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+    issuer = issuers[1]
+    issuer.register("worn@example.com")
+    assert login(issuer, "worn@example.com", "192.0.2.20").status_code == 200
+    assert login(issuer, "worn@example.com", "198.51.100.2", WRONG).status_code == 401
+    all_have_failed(issuer, 99)
+    execute(issuer.database_url, "UPDATE throttles SET failed_at = failed_at - interval '1 hour'")
+    assert login(issuer, "worn@example.com", "198.51.100.3", WRONG).status_code == 401
+    execute(issuer.database_url, "TRUNCATE throttles")
+    before = issuer.metric(COMPUTED)
+    refused = login(issuer, "worn@example.com", "198.51.100.4")
+    assert told(refused) == told(login(issuer, "nobody@example.com", "198.51.100.4"))
+    assert issuer.metric(COMPUTED) - before == 2
+    assert login(issuer, "worn@example.com", "192.0.2.20").status_code == 200
+
+
+def test_the_log_and_the_sessions_name_the_client_that_the_proxy_vouches_for(
+    issuers: tuple[IssuerProcess, IssuerProcess],
+) -> None:
+    issuer = issuers[0]
+    issuer.register("named@example.com")
+    answers = {
+        login(issuer, "named@example.com", forwarded).headers["x-request-id"]: client
+        for forwarded, client in [
+            ("6.6.6.6, 192.0.2.30", "192.0.2.30"),
+            ("192.0.2.30, ::ffff:192.0.2.31", "192.0.2.31"),
+            ("192.0.2.30, [2001:db8::30]:443", "2001:db8::30"),
+            ("192.0.2.30, unknown", "127.0.0.1"),
+        ]
+    }
+    rows = execute(
+        issuer.database_url, "SELECT host(address) AS address FROM sessions ORDER BY created_at DESC LIMIT 4"
+    )
+    assert {row["address"] for row in rows} == set(answers.values())
+    assert {request: clients_of(issuer, request) for request in answers} == answers
+
+
+def clients_of(issuer: IssuerProcess, request_id: str) -> str:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for line in issuer.logs().splitlines():
+            event: dict[str, Any] = json.loads(line)
+            if event.get("request_id") == request_id and event["event"] == "request":
+                return str(event["client"])
+        time.sleep(0.02)
+    raise AssertionError("the request was never logged")
+
+
+def test_for_a_client_who_has_left_nothing_is_hashed(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+    issuer = issuers[1]
+    body = json.dumps({"email": "left@example.com", "password": PASSWORD}).encode()
+    head = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Forwarded-For: 192.0.2.40\r\n"
+    names = (COMPUTED, "gatepass_issuer_hash_refusals_total")
+    before = sum(issuer.metric(name) for name in names), issuer.metric(COMPUTED)
+    clients = [socket.create_connection(("127.0.0.1", issuer.port)) for _ in range(20)]
+    for client in clients:
+        client.sendall(head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+    for client in clients:
+        client.close()
+    deadline = time.monotonic() + 20
+    while sum(issuer.metric(name) for name in names) - before[0] < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert issuer.metric(COMPUTED) - before[1] < 20

@@ -1,0 +1,151 @@
+"""The use cases of recovery on a real store, at a time and with randomness that the test states."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from typing import TypeVar
+from uuid import uuid4
+
+from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that tests are quick
+
+from issuer.accounts import Accounts
+from issuer.admission import Admission
+from issuer.audit import EndReason, Origin
+from issuer.letters import Stationery
+from issuer.mail import DeliveryError, Sender
+from issuer.metrics import Metrics
+from issuer.outbox import Outbox
+from issuer.password_policy import PasswordPolicy
+from issuer.passwords import Passwords
+from issuer.recovery import Recovery
+from issuer.store.database import Database
+from issuer.store.outbox import OutboxRows
+from issuer.store.recovery import RecoveryRows
+from issuer.store.throttles import Throttles
+from issuer.store.users import Users
+from issuer.throttle import Throttle, limits
+
+SELF = Origin("self", "192.0.2.1", "a browser", "request-1")
+PASSWORD = "a long and lonely walk"
+CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class Collector:
+    """A sender that keeps what it is given, or fails as it is told."""
+
+    messages: list[EmailMessage] = field(default_factory=list)
+    fails: list[DeliveryError] = field(default_factory=list)
+
+    async def send(self, message: EmailMessage) -> None:
+        """Keep it."""
+        if self.fails:
+            raise self.fails.pop(0)
+        self.messages.append(message)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass
+class Clock:
+    """A time that passes when it is told to."""
+
+    at: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        """Now."""
+        return self.at
+
+    def advance(self, **duration: float) -> None:
+        """Let time pass."""
+        self.at += timedelta(**duration)
+
+
+@dataclass
+class Ended:
+    """What the use cases told of sessions that ended."""
+
+    told: list[tuple[EndReason, int]] = field(default_factory=list)
+
+    def tell_ended(self, reason: EndReason, count: int) -> None:
+        """Write it down."""
+        self.told.append((reason, count))
+
+
+@dataclass
+class House:
+    """One issuer's recovery, outbox and what they stand on."""
+
+    clock: Clock
+    metrics: Metrics
+    accounts: Accounts
+    recovery: Recovery
+    outbox: Outbox
+    sent: Collector
+    ended: Ended
+
+    async def token(self) -> str:
+        """Deliver what is due; the token in the newest mail."""
+        assert await self.outbox.deliver_due()
+        return token_in(self.sent.messages[-1])
+
+    async def reset_token(self, email: str) -> str:
+        """Ask for a new password; the token that came by mail."""
+        await self.recovery.forgot_password(email, SELF)
+        return await self.token()
+
+
+def token_in(message: EmailMessage) -> str:
+    """The token that a mail carries."""
+    found = re.search(r"gp[vw]_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])", message.get_content())
+    assert found is not None
+    return found[0]
+
+
+@asynccontextmanager
+async def house(url: str, sender: Sender | None = None, *, verified_only: bool = False) -> AsyncIterator[House]:
+    """An issuer without its HTTP, on the database at `url`."""
+    clock, metrics, sent = Clock(), Metrics(), Collector()
+    database = Database(url, 10)
+    admission = Admission(2, 30.0, started=lambda _: None, refused=lambda: None)
+    await database.open()
+    passwords, policy = Passwords(admission, metrics, CHEAP), PasswordPolicy(15)
+    throttle = Throttle(Throttles(database), lambda: bytes(32), limits(1000, 1000), metrics, clock)
+    accounts = Accounts(
+        Users(database), passwords, policy, throttle, metrics, clock, uuid4, verified_only=verified_only
+    )
+    outbox = Outbox(
+        OutboxRows(database),
+        sender or sent,
+        Stationery("no-reply@gatepass.example", ""),
+        metrics,
+        clock,
+        uuid4,
+        os.urandom,
+        lambda: 0.0,
+    )
+    ended = Ended()
+    recovery = Recovery(RecoveryRows(database), accounts, ended, passwords, policy, throttle, clock, sends_mail=True)
+    try:
+        yield House(clock, metrics, accounts, recovery, outbox, sent, ended)
+    finally:
+        admission.close()
+        await database.close()
+
+
+def in_house(url: str, act: Callable[[House], Awaitable[_T]], *, verified_only: bool = False) -> _T:
+    """Run `act` in a house of its own."""
+
+    async def run() -> _T:
+        async with house(url, verified_only=verified_only) as built:
+            return await act(built)
+
+    return asyncio.run(run())

@@ -1,0 +1,101 @@
+"""The use cases of sessions over a real database in this process, at a moment that the test states."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from issuer.accounts import Account, Credentials, Registration
+from issuer.audit import EndReason, Origin
+from issuer.live_keyring import LiveKeyring
+from issuer.metrics import Metrics
+from issuer.published_lists import PublishedLists
+from issuer.refresh_tokens import RefreshTokens
+from issuer.sessions import Lifetimes, Sessions
+from issuer.status_lists import StatusLists
+from issuer.store.database import Database
+from issuer.store.sessions import SessionRows, end_sessions_of_user
+from issuer.store.status_lists import StatusListRows
+from issuer.store.users import Users
+from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens
+from tests.support.signing_keys import generate_key
+
+ORIGIN = Origin("self", "192.0.2.1", "a browser", "request-0001")
+ISSUER = "https://issuer.example"
+_HASH = "not a hash, but as long as one has to be"
+
+
+@dataclass
+class SessionBench:
+    """One issuer's rooms, without its HTTP."""
+
+    database: Database
+    keyring: LiveKeyring
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        """Build the rooms."""
+        self.users = Users(self.database)
+        self.rows = SessionRows(self.database)
+        self.lists = StatusListRows(self.database)
+        self.tokens = AccessTokens(self.keyring, ISSUER, "gatepass", 600, self.clock, uuid4, lambda: 0.0)
+        self.published = PublishedLists(self.lists, self.keyring, self.metrics, ISSUER, self.clock)
+        self.sessions = Sessions(
+            self.rows,
+            self.tokens,
+            RefreshTokens(lambda: self.keyring.ring.mac_secrets),
+            StatusLists(self.lists, ISSUER),
+            self.metrics,
+            Lifetimes(timedelta(days=14), timedelta(days=30)),
+            self.clock,
+            uuid4,
+        )
+
+    def clock(self) -> datetime:
+        """The moment that the test states."""
+        return self.now
+
+    async def account(self) -> Credentials:
+        """A new account, as a login finds it."""
+        key = f"{uuid4().hex}@example.com"
+        await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), ORIGIN)
+        found = await self.users.find_credentials(key)
+        assert found is not None
+        return found
+
+    async def refresh(self, token: str) -> str:
+        """The successor of a refresh token."""
+        return (await self.sessions.refresh(token, FIRST_PARTY_CLIENT, ORIGIN)).refresh_token
+
+    async def change(self, user_id: UUID, *, disable: bool) -> None:
+        """Disable an account or change its password, in the two statements that every such change is."""
+        what = "disabled_at = now()" if disable else "password_changed_at = now()"
+        reason = EndReason.ACCOUNT_DISABLED if disable else EndReason.PASSWORD_CHANGED
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                f"UPDATE users SET {what}, security_version = security_version + 1 WHERE id = $1",
+                user_id,
+            )
+            await end_sessions_of_user(connection, user_id, self.now, reason, ORIGIN)
+
+    async def outcome(self, name: str) -> float:
+        """How many refreshes had this outcome."""
+        return self.metrics.registry.get_sample_value("gatepass_issuer_refreshes_total", {"outcome": name}) or 0.0
+
+
+@asynccontextmanager
+async def session_bench(url: str, connections: int = 10) -> AsyncIterator[SessionBench]:
+    """A bench on a migrated database, with keys of its own."""
+    with tempfile.TemporaryDirectory(prefix="gatepass-keys-") as folder:
+        await asyncio.to_thread(generate_key, Path(folder), datetime.now(UTC))
+        database = Database(url, connections)
+        await database.open()
+        try:
+            yield SessionBench(database, LiveKeyring(Path(folder), Metrics()))
+        finally:
+            await database.close()

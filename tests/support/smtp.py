@@ -1,0 +1,117 @@
+"""A real SMTP server in the test's process, and certificates for it."""
+
+import ipaddress
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+USERNAME, PASSWORD = "gatepass", "an SMTP p@ssword/with:signs"
+
+
+@dataclass
+class Mailbox:
+    """What a server was handed."""
+
+    port: int
+    refuses: str = ""
+    envelopes: list[Envelope] = field(default_factory=list)
+    encrypted: list[bool] = field(default_factory=list)
+
+    def messages(self) -> list[EmailMessage]:
+        """All of it, read as a mail program does."""
+        return [read_mail(envelope.content or b"") for envelope in self.envelopes]
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        """Take the recipient unless the server is told not to."""
+        if self.refuses:
+            return self.refuses
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
+        """Take the mail."""
+        self.envelopes.append(envelope)
+        self.encrypted.append(session.ssl is not None)
+        return "250 OK"
+
+
+def read_mail(content: str | bytes) -> EmailMessage:
+    """A mail of raw content."""
+    raw = content.encode() if isinstance(content, str) else content
+    message = message_from_bytes(raw, policy=default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+@contextmanager
+def smtp_server(port: int, tls: ssl.SSLContext | None = None, *, refuses: str = "") -> Iterator[Mailbox]:
+    """A server on 127.0.0.1; with `tls` it demands STARTTLS and then user name and password."""
+    mailbox = Mailbox(port, refuses)
+
+    def authenticate(*arguments: object) -> AuthResult:
+        given = arguments[-1]
+        known = isinstance(given, LoginPassword) and (given.login, given.password) == (
+            USERNAME.encode(),
+            PASSWORD.encode(),
+        )
+        return AuthResult(success=known, handled=False)
+
+    controller = Controller(
+        mailbox,
+        hostname="127.0.0.1",
+        port=port,
+        tls_context=tls,
+        require_starttls=tls is not None,
+        authenticator=authenticate,
+        auth_required=tls is not None,
+        auth_require_tls=True,
+    )
+    controller.start()
+    try:
+        yield mailbox
+    finally:
+        controller.stop()
+
+
+def self_signed(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts for a server at 127.0.0.1 and for a client that trusts it."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "mail.pem"
+    pem.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(pem)
+    return server, ssl.create_default_context(cafile=str(pem))

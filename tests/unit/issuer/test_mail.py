@@ -1,0 +1,151 @@
+"""Mail leaves by SMTP, as safely as the URL says, or into a folder, whole."""
+
+import asyncio
+import ssl
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from urllib.parse import quote
+from uuid import UUID
+
+import pytest
+
+from issuer.letters import Stationery, Template
+from issuer.mail import DeliveryError, FolderSender, Sender, SmtpSender, SmtpServer, parse_mail_url, sender_for
+from tests.support.processes import free_port
+from tests.support.smtp import PASSWORD, USERNAME, read_mail, self_signed, smtp_server
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def letter(number: int = 7) -> EmailMessage:
+    stationery = Stationery("no-reply@gatepass.example", "")
+    return stationery.write(Template.PASSWORD_CHANGED, "ann@example.com", "", AT, UUID(int=number))
+
+
+def send(sender: Sender, message: EmailMessage | None = None) -> None:
+    try:
+        asyncio.run(sender.send(message or letter()))
+    finally:
+        sender.close()
+
+
+def server_of(url: str) -> SmtpServer:
+    server = parse_mail_url(url)
+    assert isinstance(server, SmtpServer)
+    return server
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("smtp://mail.example", SmtpServer("mail.example", 587, "starttls")),
+        ("smtps://mail.example", SmtpServer("mail.example", 465, "implicit")),
+        ("smtp+plain://mail.internal", SmtpServer("mail.internal", 25, "none")),
+        ("smtp://ann:p%40ss@mail.example:2525", SmtpServer("mail.example", 2525, "starttls", "ann", "p@ss")),
+        ("smtps://[::1]:9", SmtpServer("::1", 9, "implicit")),
+        ("file:///var/mail/gate%20pass", Path("/var/mail/gate pass")),
+    ],
+)
+def test_a_mail_url_says_where_mail_goes(url: str, place: SmtpServer | Path) -> None:
+    assert parse_mail_url(url) == place
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mail.example",
+        "http://mail.example",
+        "smtp://",
+        "smtp://mail.example/inbox",
+        "smtp://mail.example:0",
+        "smtp://mail.example:99999",
+        "smtp://mail.example:port",
+        "smtp://mail.example?starttls=no",
+        "smtp://ann@mail.example",
+        "smtp://:hunter2@mail.example",
+        "smtp+plain://ann:hunter2@mail.example",
+        "smtp://ann:h%C3%BCnter2@mail.example",
+        "file://elsewhere/var/mail",
+        "file:mail",
+    ],
+)
+def test_a_mail_url_that_is_none_is_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(ValueError, match="must") as refused:
+        parse_mail_url(url)
+    assert "nter2" not in str(refused.value)
+
+
+def test_the_repr_of_a_server_shows_no_password() -> None:
+    assert "hunter2" not in repr(parse_mail_url("smtp://ann:hunter2@mail.example"))
+
+
+def test_a_mail_server_is_handed_the_mail() -> None:
+    with smtp_server(free_port()) as mailbox:
+        send(sender_for(parse_mail_url(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+    (envelope,), (message,) = mailbox.envelopes, mailbox.messages()
+    assert (envelope.mail_from, envelope.rcpt_tos) == ("no-reply@gatepass.example", ["ann@example.com"])
+    assert message["Subject"] == "Your password was changed"
+    assert message.get_content().replace("\r\n", "\n") == letter().get_content().replace("\r\n", "\n")
+
+
+def test_name_and_password_are_told_after_starttls_only(tmp_path: Path) -> None:
+    at_server, at_client = self_signed(tmp_path)
+    with smtp_server(free_port(), at_server) as mailbox:
+        url = f"smtp://{USERNAME}:{quote(PASSWORD, safe='')}@127.0.0.1:{mailbox.port}"
+        send(SmtpSender(server_of(url), at_client))
+        assert mailbox.encrypted == [True]
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_spoken_to(tmp_path: Path) -> None:
+    at_server, _ = self_signed(tmp_path)
+    with smtp_server(free_port(), at_server) as mailbox:
+        with pytest.raises(DeliveryError, match="SSLCertVerificationError"):
+            send(SmtpSender(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
+        assert mailbox.envelopes == []
+
+
+def test_a_server_without_starttls_is_handed_nothing() -> None:
+    with smtp_server(free_port()) as mailbox:
+        with pytest.raises(DeliveryError, match="SMTPNotSupportedError"):
+            send(SmtpSender(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
+        with pytest.raises(DeliveryError, match="SSLError"):
+            send(SmtpSender(server_of(f"smtps://127.0.0.1:{mailbox.port}"), ssl.create_default_context()))
+        assert mailbox.envelopes == []
+
+
+def test_a_wrong_password_is_worth_another_try_and_is_not_quoted(tmp_path: Path) -> None:
+    at_server, at_client = self_signed(tmp_path)
+    with smtp_server(free_port(), at_server) as mailbox, pytest.raises(DeliveryError) as failed:
+        send(SmtpSender(server_of(f"smtp://{USERNAME}:hunter2@127.0.0.1:{mailbox.port}"), at_client))
+    assert not failed.value.is_final
+    assert str(failed.value) == "SMTPAuthenticationError"
+
+
+@pytest.mark.parametrize(("answer", "is_final"), [("550 no such mailbox", True), ("450 greylisted", False)])
+def test_only_a_refusal_for_good_is_final(answer: str, is_final: bool) -> None:  # noqa: FBT001 - a parameter of a table
+    with smtp_server(free_port(), refuses=answer) as mailbox, pytest.raises(DeliveryError) as failed:
+        send(SmtpSender(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+    assert failed.value.is_final is is_final
+
+
+def test_a_server_that_is_down_is_worth_another_try() -> None:
+    with pytest.raises(DeliveryError, match="ConnectionRefusedError") as failed:
+        send(SmtpSender(server_of(f"smtp+plain://127.0.0.1:{free_port()}")))
+    assert not failed.value.is_final
+
+
+def test_a_folder_gets_each_mail_as_a_file_for_its_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "mail"
+    for number in (1, 2):
+        send(FolderSender(folder), letter(number))
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == [f"20260301T120000-{UUID(int=number)}.eml" for number in (1, 2)]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert read_mail(files[0].read_bytes())["To"] == "ann@example.com"
+
+
+def test_a_folder_that_cannot_be_written_is_worth_another_try(tmp_path: Path) -> None:
+    (tmp_path / "mail").write_text("a file")
+    with pytest.raises(DeliveryError, match=r"FileExistsError|NotADirectoryError"):
+        send(FolderSender(tmp_path / "mail"))

@@ -1,0 +1,73 @@
+"""What a refresh token is worth: the table of cases."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from issuer.refresh_tokens import RefreshToken
+from issuer.sessions import IssuedTokens, SessionState, Verdict, judge
+from issuer.status_lists import StatusIndex
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SESSION = UUID(int=1)
+STATE = SessionState(
+    id=SESSION,
+    user_id=UUID(int=2),
+    client_id="first-party",
+    generation=7,
+    retries=0,
+    created_at=NOW - timedelta(days=1),
+    rotated_at=NOW - timedelta(seconds=5),
+    expires_at=NOW + timedelta(days=14),
+    ended_at=None,
+    disabled_at=None,
+    scope="profile",
+    roles=(),
+    index=StatusIndex(1, 1),
+)
+LONG_AGO = replace(STATE, rotated_at=NOW - timedelta(seconds=15, microseconds=1))
+
+
+@pytest.mark.parametrize(
+    ("state", "generation", "verdict"),
+    [
+        (STATE, 7, Verdict.ROTATE),
+        (LONG_AGO, 7, Verdict.ROTATE),
+        (STATE, 6, Verdict.RETRY),
+        (replace(STATE, rotated_at=NOW - timedelta(seconds=15)), 6, Verdict.RETRY),
+        (replace(STATE, rotated_at=NOW + timedelta(seconds=1)), 6, Verdict.RETRY),
+        (replace(STATE, retries=2), 6, Verdict.RETRY),
+        (replace(STATE, retries=3), 6, Verdict.EXHAUSTED),
+        (replace(STATE, retries=3), 7, Verdict.ROTATE),
+        (LONG_AGO, 6, Verdict.REUSED),
+        (replace(LONG_AGO, retries=3), 6, Verdict.REUSED),
+        (STATE, 5, Verdict.REUSED),
+        (STATE, 0, Verdict.REUSED),
+        (STATE, 8, Verdict.FUTURE),
+        (LONG_AGO, 1000, Verdict.FUTURE),
+        (None, 7, Verdict.INVALID),
+    ],
+)
+def test_a_token_is_judged_by_its_place_in_the_count(
+    state: SessionState | None, generation: int, verdict: Verdict
+) -> None:
+    assert judge(state, RefreshToken(SESSION, generation), "first-party", NOW) is verdict
+
+
+@given(st.integers(0, 20))
+def test_a_session_that_is_over_refuses_every_token_and_nothing_more_comes_of_it(generation: int) -> None:
+    token = RefreshToken(SESSION, generation)
+    assert judge(replace(STATE, ended_at=NOW), token, "first-party", NOW) is Verdict.ENDED
+    assert judge(replace(STATE, expires_at=NOW), token, "first-party", NOW) is Verdict.EXPIRED
+    assert judge(replace(STATE, disabled_at=NOW), token, "first-party", NOW) is Verdict.DISABLED
+    assert judge(STATE, token, "another-client", NOW) is Verdict.INVALID
+
+
+def test_issued_tokens_do_not_show_in_their_repr() -> None:
+    shown = repr(IssuedTokens("the access token", "the refresh token", 600, "profile"))
+    assert "the access" not in shown
+    assert "the refresh" not in shown

@@ -1,0 +1,108 @@
+"""Status lists as bytes: the vectors of the draft, and nothing that is not one list."""
+
+import base64
+import random
+import zlib
+
+import pytest
+
+from shared.status_list import (
+    BITS_PER_TOKEN,
+    LIST_BITS,
+    MAX_LIST_BYTES,
+    StatusListError,
+    decode,
+    encode,
+    one_bit_each,
+    pack,
+)
+
+
+def _lst(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _set_bits(octets: bytes) -> set[int]:
+    return {index for index in range(len(octets) * 8) if octets[index >> 3] >> (index & 7) & 1}
+
+
+def test_the_vector_of_the_draft_with_one_bit() -> None:
+    octets = pack([0, 3, 4, 5, 7, 8, 9, 13, 15], 16)
+    assert octets == bytes.fromhex("b9a3")
+    assert encode(octets, level=9) == "eNrbuRgAAhcBXQ"
+    assert decode("eNrbuRgAAhcBXQ") == octets
+
+
+def test_the_vector_of_the_draft_with_two_bits() -> None:
+    octets = bytes.fromhex("c944f9")
+    assert decode(encode(octets)) == octets
+    # The values are 1 2 0 3 0 1 0 1 1 2 3 3.
+    assert _set_bits(one_bit_each(octets, 2)) & set(range(12)) == {0, 1, 3, 5, 7, 8, 9, 10, 11}
+
+
+@pytest.mark.parametrize("bits", sorted(BITS_PER_TOKEN))
+def test_whatever_is_not_zero_does_not_count(bits: int) -> None:
+    values = [random.Random(bits).choice([0, 0, 1, (1 << bits) - 1]) for _ in range(64)]
+    octets = sum(value << (index * bits) for index, value in enumerate(values)).to_bytes(8 * bits, "little")
+    assert _set_bits(one_bit_each(octets, bits)) == {index for index, value in enumerate(values) if value}
+
+
+def test_tokens_that_a_list_of_several_bits_has_no_value_for_do_not_count() -> None:
+    assert _set_bits(one_bit_each(b"\0", 8)) == set(range(1, 8))
+
+
+@pytest.mark.parametrize("bits", [0, 3, 16, -1])
+def test_other_numbers_of_bits_are_refused(bits: int) -> None:
+    with pytest.raises(StatusListError):
+        one_bit_each(b"\0", bits)
+
+
+def test_a_list_comes_back_as_it_was_packed() -> None:
+    indices = set(random.Random(1).sample(range(LIST_BITS), 1000))
+    octets = decode(encode(pack(indices, LIST_BITS)))
+    assert len(octets) == LIST_BITS // 8
+    assert _set_bits(octets) == indices
+
+
+@pytest.mark.parametrize(("indices", "size"), [([8], 8), ([-1], 8), ([], 0), ([], 12), ([], -8)])
+def test_what_is_not_in_the_list_can_not_be_packed(indices: list[int], size: int) -> None:
+    with pytest.raises(StatusListError):
+        pack(indices, size)
+
+
+def test_the_largest_list_is_read_and_one_byte_more_is_not() -> None:
+    assert len(decode(encode(bytes(MAX_LIST_BYTES)))) == MAX_LIST_BYTES
+    with pytest.raises(StatusListError, match="larger"):
+        decode(encode(bytes(MAX_LIST_BYTES + 1)))
+
+
+_STREAM = zlib.compress(bytes(1000))
+_RAW = zlib.compressobj(wbits=-15)
+
+REFUSED = {
+    "nothing": "",
+    "not base64url": "eNrbuRgAAhcBX!",
+    "the alphabet of base64": "+/+/",
+    "white space": "eNrbuRgA AhcBXQ",
+    "padding": "eNrbuRgAAhcBXQ==",
+    "unused bits": "eNrbuRgAAhcBXR",
+    "one character too many": "eNrbuRgAAhcBXQA",
+    "beyond ASCII": "eNrbuRgAAhcBXé",
+    "a lone surrogate": "\ud800",
+    "not compressed": _lst(bytes.fromhex("b9a3")),
+    "DEFLATE without its container": _lst(_RAW.compress(b"\xb9\xa3") + _RAW.flush()),
+    "GZIP": _lst(zlib.compress(bytes(10), wbits=31)),
+    "half of it": _lst(_STREAM[: len(_STREAM) // 2]),
+    "without its checksum": _lst(_STREAM[:-4]),
+    "a wrong checksum": _lst(_STREAM[:-1] + b"\0"),
+    "something behind it": _lst(_STREAM + b"\0"),
+    "two of them": _lst(_STREAM * 2),
+    "no bits": _lst(zlib.compress(b"")),
+    "a bomb": _lst(zlib.compress(bytes(200 * MAX_LIST_BYTES))),
+}
+
+
+@pytest.mark.parametrize("lst", REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_not_one_list_is_refused(lst: str) -> None:
+    with pytest.raises(StatusListError):
+        decode(lst)
