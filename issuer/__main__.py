@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from issuer.commands import audit, calibrate, clean_up, keys, service, sessions, users
+from issuer.commands import audit, calibrate, clean_up, clients, keys, service, sessions, users
 from issuer.commands.command import Run
 from issuer.errors import InvalidFieldsError, IssuerError, OperationError, StoreUnavailableError
 from issuer.problems import problem_of
 from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
 
-SUBJECTS: Final = (service, keys, users, sessions, audit, clean_up, calibrate)
+SUBJECTS: Final = (service, keys, users, clients, sessions, audit, clean_up, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

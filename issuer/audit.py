@@ -33,6 +33,8 @@ class EventKind(StrEnum):
     CLIENT_UPDATED = "client_updated"
     CLIENT_DISABLED = "client_disabled"
     CLIENT_ENABLED = "client_enabled"
+    CLIENT_TOKENS_REVOKED = "client_tokens_revoked"
+    CLIENT_DELETED = "client_deleted"
     CLIENT_REFUSED = "client_refused"
 
 

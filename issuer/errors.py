@@ -21,13 +21,15 @@
     │   ├── InvalidGrantError
     │   ├── UnauthorizedClientError
     │   ├── UnsupportedGrantTypeError
-    │   └── InvalidScopeError
+    │   ├── InvalidScopeError
+    │   └── InvalidTargetError
     ├── UnavailableError             not now: the client may try again
     │   ├── StoreUnavailableError
     │   ├── NoSigningKeyError
     │   └── OverloadedError
     └── OperationError               a command of the operator failed; never seen over HTTP
         ├── KeyringError
+        ├── ClientError
         ├── MigrationError
         ├── ListenError
         ├── NoSuchAccountError
@@ -159,6 +161,10 @@ class InvalidScopeError(OAuthError):
     """A scope that this client may not have: `invalid_scope`."""
 
 
+class InvalidTargetError(OAuthError):
+    """An audience that this client may not have tokens for: `invalid_target` (RFC 8707 §2)."""
+
+
 class UnavailableError(IssuerError):
     """Not now. The client may try again.
 
@@ -189,6 +195,10 @@ class OperationError(IssuerError):
 
 class KeyringError(OperationError):
     """The keys folder must not be used as it is."""
+
+
+class ClientError(OperationError):
+    """A client cannot be registered or changed like that."""
 
 
 class MigrationError(OperationError):

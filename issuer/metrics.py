@@ -64,6 +64,12 @@ class Metrics:
         self.throttled = Counter(
             "gatepass_issuer_throttled", "Attempts refused as too many.", ("scope",), registry=self.registry
         )
+        self.client_authentications = Counter(
+            "gatepass_issuer_client_authentications",
+            "Clients that were let in or refused, by why.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
         )

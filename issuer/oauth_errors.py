@@ -15,6 +15,7 @@ from issuer.errors import (
     InvalidClientError,
     InvalidGrantError,
     InvalidScopeError,
+    InvalidTargetError,
     InvalidTokenRequestError,
     OAuthError,
     RequestError,
@@ -41,6 +42,7 @@ OAUTH_ANSWERS: Final[Mapping[type[OAuthError], OAuthAnswer]] = {
     UnauthorizedClientError: OAuthAnswer("unauthorized_client"),
     UnsupportedGrantTypeError: OAuthAnswer("unsupported_grant_type"),
     InvalidScopeError: OAuthAnswer("invalid_scope"),
+    InvalidTargetError: OAuthAnswer("invalid_target"),
 }
 _UNAVAILABLE: Final = OAuthAnswer("temporarily_unavailable", 503)
 

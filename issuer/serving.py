@@ -17,6 +17,7 @@ from issuer.admission import Admission, check_memory, usable_cores, usable_memor
 from issuer.app import build_app
 from issuer.background import Background
 from issuer.cleanup import Cleanup
+from issuer.clients import Clients
 from issuer.key_folder import KeyFolder
 from issuer.key_lifecycle import Schedule
 from issuer.key_ticker import KeyTicker
@@ -28,11 +29,13 @@ from issuer.metrics import Metrics
 from issuer.outbox import Outbox
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import ARGON2_COSTS, Passwords
+from issuer.presented_tokens import PresentedTokens
 from issuer.published_lists import PublishedLists
 from issuer.recovery import Recovery
 from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.metadata import MetadataRoutes, endpoint_urls
 from issuer.routes.oauth import OAuthRoutes
 from issuer.routes.recovery import RecoveryRoutes
 from issuer.routes.sessions import SessionRoutes
@@ -41,6 +44,7 @@ from issuer.sessions import Lifetimes, Sessions
 from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
 from issuer.store.cleanup import DeadRows
+from issuer.store.clients import ClientRows
 from issuer.store.database import PROMPT, Database
 from issuer.store.outbox import OutboxRows
 from issuer.store.recovery import RecoveryRows
@@ -133,11 +137,12 @@ def _public_app(
         random.SystemRandom().random,
     )
     refresh_tokens = RefreshTokens(lambda: keyring.ring.mac_secrets)
+    status_lists = StatusLists(StatusListRows(database), settings.url, published.wake)
     sessions = Sessions(
         SessionRows(database),
         tokens,
         refresh_tokens,
-        StatusLists(StatusListRows(database), settings.url, published.wake),
+        status_lists,
         metrics,
         Lifetimes(timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)),
         _now,
@@ -153,14 +158,17 @@ def _public_app(
         _now,
         sends_mail=bool(settings.mail_url.get_secret_value()),
     )
+    clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
     routes = [
         *AccountRoutes(accounts, sessions, tokens, refresh_tokens, recovery if verified_only else None).routes(),
         *RecoveryRoutes(recovery, accounts, tokens).routes(),
         *SessionRoutes(sessions, tokens).routes(),
-        *OAuthRoutes(sessions).routes(),
+        *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
         *StatusListRoutes(published).routes(),
         *DocumentRoutes(keyring, settings.jwks_max_age_seconds).routes(),
     ]
+    routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
     return build_app(routes, metrics, settings.trusted_hops)
 
 

@@ -290,6 +290,14 @@ class Sessions:
         """
         return await self._store.list_live(user_id, self._now())
 
+    async def state_of(self, session_id: UUID) -> SessionState | None:
+        """A session as it is, live or not.
+
+        Raises:
+            UnavailableError: not now.
+        """
+        return await self._store.find_state(session_id)
+
     async def require_live(self, session_id: UUID, user_id: UUID) -> None:
         """Nothing, if this session of this account is live: an access token outlives its session by minutes.
 

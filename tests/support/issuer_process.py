@@ -28,7 +28,7 @@ def issuer_command(*arguments: str, **settings: str) -> subprocess.CompletedProc
     """Run `python -m issuer …` to its end. `settings` are variables without their prefix."""
     return subprocess.run(
         [sys.executable, "-m", "issuer", *arguments],
-        env=_environment(settings),
+        env=environment_of(settings),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -135,7 +135,7 @@ def running_issuer(
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "issuer", "serve"],
-                env=_environment(settings),
+                env=environment_of(settings),
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -161,7 +161,7 @@ def running_issuer(
                 process.wait()
 
 
-def _environment(settings: dict[str, str]) -> dict[str, str]:
+def environment_of(settings: dict[str, str]) -> dict[str, str]:
     """Nothing of the caller's own settings leaks in."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("ISSUER_")}
     return own | {f"ISSUER_{name}": value for name, value in settings.items()}

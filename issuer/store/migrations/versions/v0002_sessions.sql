@@ -74,6 +74,7 @@ CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 -- name: create-clients
 -- Machines. secret_hash is SHA-256 of a random secret of ours, never of one that somebody chose.
+-- security_version grows with every change, so that nothing is granted by what was true before.
 CREATE TABLE clients (
   id             text        COLLATE "C" PRIMARY KEY CHECK (id ~ '^[A-Za-z0-9._-]{1,64}$'),
   name           text        NOT NULL,
@@ -86,6 +87,7 @@ CREATE TABLE clients (
   disabled_at    timestamptz,
   status_list_id bigint,
   status_idx     integer     CHECK (status_idx >= 0),
+  security_version integer   NOT NULL DEFAULT 0,
   CHECK ((auth_method = 'client_secret_basic') = (secret_hash IS NOT NULL)),
   CHECK ((auth_method = 'private_key_jwt') = (jwks IS NOT NULL)),
   CHECK ((status_list_id IS NULL) = (status_idx IS NULL))

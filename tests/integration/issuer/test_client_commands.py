@@ -1,0 +1,130 @@
+"""`python -m issuer clients …`: what an operator types about machines."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.issuer.test_machines import assert_invalid_client
+from tests.support.command_shell import CommandShell, command_shell
+from tests.support.issuer_process import IssuerProcess, issuer_command
+from tests.support.machines import Machine, public_jwk
+from tests.support.postgres import execute
+
+
+@pytest.fixture(scope="module")
+def shell(issuer: IssuerProcess) -> Iterator[CommandShell]:
+    with command_shell(DATABASE_URL=issuer.database_url, URL=issuer.url) as process:
+        yield process
+
+
+def documents(shell: CommandShell, *arguments: str) -> list[dict[str, Any]]:
+    done = shell.run("clients", *arguments, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_client_lives_by_commands(issuer: IssuerProcess, shell: CommandShell) -> None:
+    made = documents(shell, "create", "Nightly reports", "--id", "nightly", "--scope", "read write")[0]
+    secret = made.pop("secret")
+    assert made | {"created_at": None} == {
+        "id": "nightly",
+        "name": "Nightly reports",
+        "auth_method": "client_secret_basic",
+        "scope": "read write",
+        "audiences": ["gatepass"],
+        "created_at": None,
+        "disabled_at": None,
+        "kids": [],
+    }
+    machine = Machine(issuer, "nightly", secret)
+    assert machine.ask().json()["scope"] == "read write"
+    assert documents(shell, "show", "nightly") == [made]
+    assert made in documents(shell, "list")
+
+    changed = documents(shell, "update", "nightly", "--scope", "read", "--audience", "api", "--audience", "files")[0]
+    assert (changed["scope"], changed["audiences"]) == ("read", ["api", "files"])
+    assert machine.ask().json()["scope"] == "read"
+
+    assert documents(shell, "disable", "nightly")[0]["disabled_at"] is not None
+    assert_invalid_client(machine.ask())
+    assert documents(shell, "enable", "nightly")[0]["disabled_at"] is None
+    renewed = documents(shell, "renew-secret", "nightly")[0]["secret"]
+    assert_invalid_client(machine.ask())
+    assert Machine(issuer, "nightly", renewed).ask().status_code == 200
+
+    assert documents(shell, "delete", "nightly")[0]["id"] == "nightly"
+    assert_invalid_client(Machine(issuer, "nightly", renewed).ask())
+    events = execute(
+        issuer.database_url,
+        "SELECT kind, actor, detail::text FROM audit_events WHERE client_id = 'nightly' AND actor = 'operator' "
+        "ORDER BY at",
+    )
+    assert [tuple(event) for event in events] == [
+        ("client_created", "operator", '{"auth_method": "client_secret_basic"}'),
+        ("client_updated", "operator", '{"scope": true, "audiences": true}'),
+        ("client_disabled", "operator", "{}"),
+        ("client_enabled", "operator", "{}"),
+        ("client_updated", "operator", '{"secret": true}'),
+        ("client_deleted", "operator", "{}"),
+    ]
+
+
+def test_a_secret_is_printed_once_and_stored_nowhere(issuer: IssuerProcess, shell: CommandShell) -> None:
+    printed = shell.run("clients", "create", "Once", "--id", "once").stdout
+    secret = printed.split()[-1]
+    assert secret.startswith("gpc_")
+    assert len(secret) == 47
+    assert secret not in shell.run("clients", "show", "once").stdout + shell.run("clients", "list").stdout
+    rows = execute(issuer.database_url, "SELECT c::text AS row FROM clients c WHERE id = 'once'")
+    assert secret not in rows[0]["row"]
+
+
+def test_a_client_with_keys_has_no_secret(issuer: IssuerProcess, shell: CommandShell, tmp_path: Path) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [public_jwk()]}))
+    made = documents(shell, "create", "Keyed", "--id", "keyed", "--jwks", str(jwks))[0]
+    assert (made["auth_method"], made["kids"]) == ("private_key_jwt", ["k1"])
+    assert "secret" not in made
+    assert Machine(issuer, "keyed").ask().status_code == 200
+    refused = shell.run("clients", "renew-secret", "keyed")
+    assert (refused.returncode, refused.stderr) == (1, "this client authenticates by keys, not by a secret\n")
+    assert Machine(issuer, "keyed").ask().status_code == 200
+
+
+def test_a_file_with_a_private_key_is_refused_without_quoting_it(shell: CommandShell, tmp_path: Path) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [public_jwk() | {"d": "c2VjcmV0LW1hdGVyaWFs"}]}))
+    refused = shell.run("clients", "create", "Careless", "--jwks", str(jwks))
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "private or symmetric key material" in refused.stderr
+    assert "c2VjcmV0LW1hdGVyaWFs" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("show", "nobody"), "there is no such client"),
+        (("update", "nobody", "--scope", "x"), "there is no such client"),
+        (("update", "nobody"), "nothing to change: give --scope, --audience or --jwks"),
+        (("create", "X", "--jwks", "/nowhere.json"), "/nowhere.json: No such file or directory"),
+        (("create", "X", "--id", "first-party"), "this id could be taken for our own applications, or for a person"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(shell: CommandShell, arguments: tuple[str, ...], told: str) -> None:
+    refused = shell.run("clients", *arguments)
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{told}\n")
+
+
+def test_without_postgresql_it_says_so() -> None:
+    away = issuer_command("clients", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:9/nothing")
+    assert (away.returncode, away.stdout) == (1, "")
+    assert away.stderr.startswith("PostgreSQL cannot be used: ")
+    assert away.stderr.count("\n") == 1
+
+
+def test_a_secret_is_never_an_argument(shell: CommandShell) -> None:
+    assert shell.run("clients", "create", "X", "--secret", "chosen").returncode == 2

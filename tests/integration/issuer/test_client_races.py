@@ -1,0 +1,170 @@
+"""A client that is changed while it asks: nothing is granted by what was true before. On the real tables."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from issuer.audit import OPERATOR
+from issuer.client_registry import ClientRegistry
+from issuer.clients import AssertionProof, Client, Clients, SecretProof
+from issuer.errors import ClientError, InvalidClientError
+from issuer.metrics import Metrics
+from issuer.status_lists import StatusLists
+from issuer.store.clients import ClientRows
+from issuer.store.database import Database
+from issuer.store.status_lists import StatusListRows
+from tests.support.machines import KEY, public_jwk
+from tests.support.postgres import Postgres, execute
+from tests.unit.issuer.test_client_assertions import document, sign
+
+URL = "https://issuer.example"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Bench:
+    """The use cases over the real tables, with a clock of the test's."""
+
+    def __init__(self, database: Database) -> None:
+        self.now = NOW
+        self.rows = ClientRows(database)
+        lists = StatusLists(StatusListRows(database), URL, lambda: None)
+        self.clients = Clients(self.rows, lists, frozenset({URL}), Metrics(), lambda: self.now)
+        self.registry = ClientRegistry(URL, self.rows, lambda: self.now, secrets.token_bytes)
+
+    async def proven(self) -> tuple[Client, str]:
+        made = await self.registry.create("a machine", None, "read", ["api"], None)
+        assert made.secret is not None
+        return await self.clients.authenticate(SecretProof(made.client.id, made.secret), OPERATOR), made.secret
+
+
+def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run() -> None:
+        database = Database(database_url, connections=10)
+        await database.open()
+        try:
+            await work(Bench(database))
+        finally:
+            await database.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def one_database(postgres: Postgres) -> str:
+    """For tests that leave it as it was."""
+    return postgres.migrated_database()
+
+
+CHANGES: dict[str, Callable[[ClientRegistry, str], Awaitable[Any]]] = {
+    "disable": lambda registry, client_id: registry.disable(client_id),
+    "renew": lambda registry, client_id: registry.renew_secret(client_id),
+    "narrow": lambda registry, client_id: registry.update(client_id, "", None, None),
+    "delete": lambda registry, client_id: registry.delete(client_id),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whoever_authenticated_before_a_change_gets_nothing_that_outlives_it(database_url: str, change: str) -> None:
+    async def work(bench: Bench) -> None:
+        without_bit, _ = await bench.proven()
+        await CHANGES[change](bench.registry, without_bit.id)
+        with pytest.raises(InvalidClientError):
+            await bench.clients.grant(without_bit, None, None)
+
+        fresh, secret = await bench.proven()
+        await bench.clients.grant(fresh, None, None)
+        with_bit = await bench.clients.authenticate(SecretProof(fresh.id, secret), OPERATOR)
+        assert with_bit.status is not None
+        await CHANGES[change](bench.registry, fresh.id)
+        late = await bench.clients.grant(with_bit, None, None)
+        assert late.status is not None
+        assert late.status.idx == with_bit.status.idx
+
+    on(database_url, work)
+    assert len(execute(database_url, "SELECT FROM revocations")) == 1
+
+
+def test_of_many_first_tokens_and_a_disabling_at_once_none_stays_good(database_url: str) -> None:
+    async def work(bench: Bench) -> None:
+        for _ in range(30):
+            client, _ = await bench.proven()
+            grants = [bench.clients.grant(client, None, None) for _ in range(6)]
+            outcomes = await asyncio.gather(
+                *grants[:3], bench.registry.disable(client.id), *grants[3:], return_exceptions=True
+            )
+            named = {outcome.status.idx for outcome in outcomes if hasattr(outcome, "status") and outcome.status}
+            rows = await bench.rows.find_client(client.id)
+            assert rows is not None
+            assert rows.status is None
+            granted.update(named - {None})
+
+    granted: set[Any] = set()
+    on(database_url, work)
+    revoked = {row["status_idx"] for row in execute(database_url, "SELECT status_idx FROM revocations")}
+    assert granted <= revoked
+
+
+def test_an_assertion_dies_of_age_by_the_issuers_clock(database_url: str) -> None:
+    async def work(bench: Bench) -> None:
+        client = (await bench.registry.create("keyed", "reports", "", ["api"], document(public_jwk("rsa")))).client
+        seconds = int(NOW.timestamp())
+        said = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 3600}
+        proof = AssertionProof(sign(said | {"jti": "a"}, key=KEY), None)
+        bench.now = NOW + timedelta(seconds=331)
+        with pytest.raises(InvalidClientError):
+            await bench.clients.authenticate(proof, OPERATOR)
+        bench.now = NOW + timedelta(seconds=329)
+        assert (await bench.clients.authenticate(proof, OPERATOR)).id == client.id
+        with pytest.raises(InvalidClientError):
+            await bench.clients.authenticate(proof, OPERATOR)
+
+    on(database_url, work)
+
+
+@pytest.mark.parametrize(
+    ("name", "client_id", "scope", "audiences"),
+    [
+        ("", "x", "", ["api"]),
+        ("n" * 101, "x", "", ["api"]),
+        ("a\nb", "x", "", ["api"]),
+        ("a\x1b[31m", "x", "", ["api"]),
+        ("x", "", "", ["api"]),
+        ("x", "i" * 65, "", ["api"]),
+        ("x", "a b", "", ["api"]),
+        ("x", "é", "", ["api"]),
+        ("x", "first-party", "", ["api"]),
+        ("x", "7f3b8a52-6e9d-4d1c-9d3b-0c8f4b8a2f11", "", ["api"]),
+        ("x", "7F3B8A526E9D4D1C9D3B0C8F4B8A2F11", "", ["api"]),
+        ("x", "x", "read  write", ["api"]),
+        ("x", "x", " read", ["api"]),
+        ("x", "x", 'a"b', ["api"]),
+        ("x", "x", "é", ["api"]),
+        ("x", "x", "", []),
+        ("x", "x", "", [""]),
+        ("x", "x", "", ["a b"]),
+        ("x", "x", "", ["a"] * 17),
+    ],
+)
+def test_a_client_that_could_be_misread_is_not_registered(
+    one_database: str, name: str, client_id: str, scope: str, audiences: list[str]
+) -> None:
+    async def work(bench: Bench) -> None:
+        with pytest.raises(ClientError):
+            await bench.registry.create(name, client_id, scope, audiences, None)
+
+    on(one_database, work)
+    assert execute(one_database, "SELECT FROM clients") == []
+
+
+def test_two_clients_of_one_id_are_not_registered(database_url: str) -> None:
+    async def work(bench: Bench) -> None:
+        made = await asyncio.gather(
+            *(bench.registry.create("x", "twin", "", ["api"], None) for _ in range(8)), return_exceptions=True
+        )
+        assert sum(not isinstance(outcome, BaseException) for outcome in made) == 1
+
+    on(database_url, work)

@@ -1,0 +1,36 @@
+"""The documented answers to machines are given in the documented shape."""
+
+import httpx
+import pytest
+
+from tests.integration.issuer.test_contract import check
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.machine_answers import AWAY, SERVED
+from tests.support.machines import Machine, with_secret
+from tests.support.openapi import contract
+from tests.support.processes import free_port
+
+
+def test_every_documented_answer_to_a_machine_is_given(issuer: IssuerProcess) -> None:
+    machine = with_secret(issuer, scope="read")
+    for (path, method, status), ask in SERVED.items():
+        check(contract(), path, method, status, ask(machine))
+
+
+def test_the_tokens_of_machines_and_what_is_told_of_them_have_the_documented_shapes(issuer: IssuerProcess) -> None:
+    without_scope = with_secret(issuer)
+    check(contract(), "/token", "post", "200", without_scope.ask())
+    check(contract(), "/introspect", "post", "200", without_scope.post("/introspect", token="x"))
+
+
+def test_every_documented_outage_is_told_to_machines(tmp_path_factory: pytest.TempPathFactory) -> None:
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
+        for (path, method, status), ask in AWAY.items():
+            check(contract(), path, method, status, ask(Machine(issuer, "nobody")))
+
+
+def test_options_and_other_methods_are_answered_like_everywhere(issuer: IssuerProcess) -> None:
+    for path in ("/token", "/revoke", "/introspect"):
+        assert httpx.options(issuer.url + path).headers["allow"] == "POST, OPTIONS"
+        assert httpx.put(issuer.url + path).status_code == 405

@@ -1,0 +1,382 @@
+"""A machine's way to a token: authentication (RFC 6749 §2.3, RFC 7523) and the client credentials grant (§4.4)."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.integration.issuer.test_register_and_login import claims_of, told
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.machines import (
+    ASSERTION_TYPE,
+    KEY,
+    Machine,
+    basic,
+    operate,
+    public_jwk,
+    with_key,
+    with_secret,
+)
+from tests.support.postgres import execute
+from tests.unit.issuer.test_client_assertions import encode
+
+FORM = {"grant_type": "client_credentials"}
+
+
+@pytest.fixture(scope="module")
+def second(issuer: IssuerProcess) -> Iterator[IssuerProcess]:
+    """Another process of the same issuer."""
+    with running_issuer(issuer.database_url, issuer.keys_dir, URL=issuer.url) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def machine(issuer: IssuerProcess) -> Machine:
+    return with_secret(issuer, "reports", "read write", ["api", "files"])
+
+
+@pytest.fixture(scope="module")
+def keyed(issuer: IssuerProcess) -> Machine:
+    return with_key(issuer, "read")
+
+
+def send(issuer: IssuerProcess, form: Any, **request: Any) -> httpx.Response:
+    return httpx.post(f"{issuer.url}/token", data=form, timeout=30, **request)
+
+
+def assert_error(response: httpx.Response, code: str, status: int = 400) -> None:
+    assert (response.status_code, response.json()) == (status, {"error": code})
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["content-type"] == "application/json"
+
+
+def assert_invalid_client(response: httpx.Response) -> None:
+    assert_error(response, "invalid_client", 401)
+    assert response.headers["www-authenticate"] == 'Basic realm="gatepass"'
+
+
+# RFC 6749 §4.4: the grant.
+
+
+def test_rfc6749_4_4_a_machine_with_a_secret_gets_a_token(machine: Machine) -> None:
+    response = machine.ask()
+    body = response.json()
+    assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
+    assert (body["token_type"], body["scope"]) == ("Bearer", "read write")
+    assert response.headers["cache-control"] == "no-store"
+    claims = claims_of(body["access_token"])
+    assert (claims["sub"], claims["client_id"], claims["aud"]) == ("reports", "reports", "api")
+    assert set(claims) == {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "status"}
+
+
+def test_rfc7523_2_2_a_machine_with_a_key_gets_a_token(keyed: Machine) -> None:
+    assert claims_of(keyed.token())["sub"] == keyed.id
+
+
+def test_rfc6749_3_3_a_scope_may_be_narrowed_and_not_widened(machine: Machine) -> None:
+    assert claims_of(machine.token(scope="write"))["scope"] == "write"
+    assert claims_of(machine.token(scope="write read"))["scope"] == "read write"
+    for scope in ("admin", "read admin", "read  write", " read", "READ"):
+        assert_error(machine.ask(scope=scope), "invalid_scope")
+
+
+def test_rfc6749_3_3_a_machine_without_a_scope_is_told_of_none(issuer: IssuerProcess) -> None:
+    machine = with_secret(issuer)
+    assert "scope" not in machine.ask().json()
+    assert claims_of(machine.token())["scope"] == ""
+    assert_error(machine.ask(scope="read"), "invalid_scope")
+
+
+def test_rfc8707_2_a_token_is_for_one_of_the_machines_audiences(machine: Machine) -> None:
+    assert claims_of(machine.token(resource="files"))["aud"] == "files"
+    assert claims_of(machine.token(audience="files"))["aud"] == "files"
+    assert_error(machine.ask(resource="elsewhere"), "invalid_target")
+    assert_error(machine.ask(resource="files", audience="api"), "invalid_target")
+
+
+def test_rfc6749_4_4_3_there_is_nothing_to_refresh_with(issuer: IssuerProcess, machine: Machine) -> None:
+    assert "refresh_token" not in machine.ask().json()
+    token = login(issuer, "refresher@example.com")["refresh_token"]
+    assert_error(machine.post("/token", grant_type="refresh_token", refresh_token=token), "unauthorized_client")
+    assert send(issuer, {"grant_type": "refresh_token", "refresh_token": token}).status_code == 200
+
+
+def test_a_machine_is_nobody_at_the_endpoints_of_people(issuer: IssuerProcess) -> None:
+    token = with_secret(issuer).token()
+    assert claims_of(token)["aud"] == "gatepass"
+    me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
+    assert (me.status_code, me.json()["type"]) == (401, "urn:gatepass:problem:invalid-token")
+
+
+# RFC 6749 §3.2 and §5.2: requests and errors.
+
+
+@pytest.mark.parametrize("grant", ["password", "authorization_code", "implicit", "urn:x", "CLIENT_CREDENTIALS", "é"])
+def test_rfc6749_5_2_other_grants_are_unsupported(machine: Machine, grant: str) -> None:
+    assert_error(machine.post("/token", grant_type=grant, username="ann", password="x"), "unsupported_grant_type")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "grant_type=",
+        "scope=read",
+        "grant_type=client_credentials&grant_type=client_credentials",
+        "grant_type=client_credentials&scope=read&scope=read",
+        "grant_type=client_credentials&x=1&x=2",
+        "grant_type=client_credentials&scope=%00",
+        "grant_type=client_credentials&scope=%FF",
+        "grant_type=client_credentials&scope=%",
+        "grant_type=client_credentials&" + "&".join(f"x{number}=1" for number in range(40)),
+        "grant_type=client_credentials&x=" + "x" * 70_000,
+    ],
+)
+def test_rfc6749_5_2_a_malformed_form_is_an_invalid_request(machine: Machine, body: str) -> None:
+    fields = basic(machine.id, machine.secret or "") | {"Content-Type": "application/x-www-form-urlencoded"}
+    assert_error(httpx.post(f"{machine.issuer.url}/token", content=body, headers=fields), "invalid_request")
+
+
+def test_rfc6749_3_2_only_a_form_is_a_request(machine: Machine) -> None:
+    fields = basic(machine.id, machine.secret or "")
+    url = f"{machine.issuer.url}/token"
+    assert_error(httpx.post(url, json=FORM, headers=fields), "invalid_request")
+    assert_error(httpx.post(url, params=FORM, headers=fields), "invalid_request")
+    assert httpx.get(url, params=FORM, headers=fields).status_code == 405
+
+
+def test_rfc6749_3_2_unknown_and_empty_parameters_are_ignored(machine: Machine) -> None:
+    assert machine.ask(scope="", nonsense="1").json()["scope"] == "read write"
+
+
+# RFC 6749 §2.3: authentication by a secret.
+
+
+def test_rfc6749_2_3_an_unknown_client_and_a_wrong_secret_are_one_answer(
+    issuer: IssuerProcess, machine: Machine, keyed: Machine
+) -> None:
+    wrong = [
+        send(issuer, FORM, headers=basic(machine.id, "gpc_wrong")),
+        send(issuer, FORM, headers=basic("nobody", machine.secret or "")),
+        send(issuer, FORM, headers=basic(keyed.id, "gpc_wrong")),
+        send(issuer, FORM, headers=basic("\0", "\0")),
+        send(issuer, FORM, headers=basic("é" * 100, "é")),
+        send(issuer, FORM, headers=basic(machine.id, "")),
+        send(issuer, FORM, headers={"Authorization": "Basic !"}),
+        send(issuer, FORM, headers={"Authorization": "Basic cmVwb3J0cw=="}),
+        send(issuer, FORM, headers={"Authorization": "Basic JUZGOiVGRg=="}),
+        send(issuer, FORM, headers={"Authorization": f"Bearer {machine.secret}"}),
+        send(issuer, FORM | {"client_id": machine.id, "client_secret": machine.secret or ""}),
+        send(issuer, FORM | {"client_id": machine.id}),
+        send(issuer, FORM | {"client_id": "first-party"}),
+        send(issuer, FORM),
+    ]
+    assert_invalid_client(wrong[0])
+    assert [told(response) for response in wrong] == [told(wrong[0])] * len(wrong)
+
+
+def test_rfc6749_2_3_more_than_one_authentication_is_an_invalid_request(
+    issuer: IssuerProcess, machine: Machine, keyed: Machine
+) -> None:
+    by_secret = basic(machine.id, machine.secret or "")
+    by_key = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": keyed.assertion()}
+    assert_error(send(issuer, FORM | by_key, headers=by_secret), "invalid_request")
+    assert_error(send(issuer, FORM | {"client_secret": machine.secret}, headers=by_secret), "invalid_request")
+    assert_error(send(issuer, FORM, headers=[*by_secret.items(), *by_secret.items()]), "invalid_request")
+    assert_error(send(issuer, FORM | {"client_assertion": by_key["client_assertion"]}), "invalid_request")
+    assert_invalid_client(send(issuer, FORM | {"client_id": keyed.id}, headers=by_secret))
+    assert send(issuer, FORM | {"client_id": machine.id}, headers=by_secret).status_code == 200
+
+
+def test_rfc6749_2_3_1_id_and_secret_are_form_encoded(issuer: IssuerProcess) -> None:
+    machine = with_secret(issuer, "a.b_c-d")
+    assert send(issuer, FORM, headers=basic(machine.id, machine.secret or "")).status_code == 200
+    assert send(issuer, FORM, auth=(machine.id, machine.secret or "")).status_code == 200
+
+
+# RFC 7523 §3: authentication by an assertion.
+
+
+def prove(machine: Machine, assertion: str, url: str | None = None, **form: str) -> httpx.Response:
+    proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
+    return httpx.post(f"{url or machine.issuer.url}/token", data=FORM | proof | form, timeout=30)
+
+
+def test_rfc7523_3_7_an_assertion_is_good_once_at_whichever_issuer(keyed: Machine, second: IssuerProcess) -> None:
+    assertion = keyed.assertion()
+    assert prove(keyed, assertion).status_code == 200
+    assert_invalid_client(prove(keyed, assertion, second.url))
+    assert_invalid_client(prove(keyed, assertion))
+    other_way_round = keyed.assertion()
+    assert prove(keyed, other_way_round, second.url).status_code == 200
+    assert_invalid_client(prove(keyed, other_way_round))
+
+
+def test_rfc7523_3_7_of_forty_uses_at_once_one_succeeds(keyed: Machine, second: IssuerProcess) -> None:
+    assertion = keyed.assertion()
+    urls = [keyed.issuer.url, second.url] * 20
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda url: prove(keyed, assertion, url).status_code, urls))
+    assert sorted(answers) == [200] + [401] * 39
+
+
+def test_rfc7523_3_7_a_jti_is_the_clients_own(issuer: IssuerProcess, keyed: Machine) -> None:
+    other = with_key(issuer)
+    assert prove(keyed, keyed.assertion(jti="shared")).status_code == 200
+    assert prove(other, other.assertion(jti="shared")).status_code == 200
+    assert_invalid_client(prove(other, other.assertion(jti="shared")))
+
+
+def test_an_assertion_that_is_refused_is_not_used_up(keyed: Machine) -> None:
+    assertion = keyed.assertion()
+    assert_invalid_client(prove(keyed, assertion, client_id="reports"))
+    assert prove(keyed, assertion, client_id=keyed.id).status_code == 200
+
+
+def test_rfc7523_3_the_stored_jti_is_a_hash_until_it_would_be_refused_anyhow(keyed: Machine) -> None:
+    assert prove(keyed, keyed.assertion(jti="remember me")).status_code == 200
+    rows = execute(
+        keyed.issuer.database_url,
+        "SELECT expires_at - now() < interval '2 minutes' AS soon FROM client_assertions WHERE jti_hash = $1",
+        hashlib.sha256(b"remember me").digest(),
+    )
+    assert [row["soon"] for row in rows] == [True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "reports"},
+        {"sub": "reports"},
+        {"sub": "nobody", "iss": "nobody"},
+        {"sub": "\0", "iss": "\0"},
+        {"aud": "https://elsewhere.example"},
+        {"aud": ["https://elsewhere.example", "https://elsewhere.example"]},
+        {"exp": 1},
+        {"exp": "soon"},
+        {"exp": None},
+        {"jti": 7},
+        {"jti": "j" * 300},
+        {"padding": "x" * 5000},
+    ],
+)
+def test_rfc7523_3_other_assertions_prove_nothing(keyed: Machine, changes: dict[str, Any]) -> None:
+    assert_invalid_client(prove(keyed, keyed.assertion(**changes)))
+
+
+def test_rfc7523_3_3_the_audience_is_the_issuer_or_its_token_endpoint(keyed: Machine) -> None:
+    for audience in (keyed.issuer.url, f"{keyed.issuer.url}/token", [keyed.issuer.url]):
+        assert prove(keyed, keyed.assertion(aud=audience)).status_code == 200
+
+
+def test_rfc8725_2_1_no_algorithm_but_the_keys_own_proves_anything(keyed: Machine) -> None:
+    pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    payload = keyed.assertion().split(".")[1]
+    for algorithm in ("HS256", "none"):
+        head = f"{encode(json.dumps({'alg': algorithm, 'kid': 'k1'}).encode())}.{payload}"
+        assert_invalid_client(prove(keyed, f"{head}.{encode(hmac.digest(pem, head.encode(), hashlib.sha256))}"))
+        assert_invalid_client(prove(keyed, f"{head}."))
+
+
+def test_rfc7521_4_2_other_kinds_of_assertion_are_refused(issuer: IssuerProcess, keyed: Machine) -> None:
+    kind = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"
+    form = FORM | {"client_assertion_type": kind, "client_assertion": keyed.assertion()}
+    assert_invalid_client(send(issuer, form))
+
+
+def test_an_access_token_is_no_assertion(issuer: IssuerProcess, keyed: Machine) -> None:
+    assert_invalid_client(prove(keyed, keyed.token()))
+    assert_invalid_client(prove(keyed, login(issuer, "asserter@example.com")["access_token"]))
+
+
+# What an operator does to a machine.
+
+
+def revoked(issuer: IssuerProcess, token: str) -> bool:
+    reference = claims_of(token)["status"]["status_list"]
+    rows = execute(
+        issuer.database_url,
+        "SELECT 1 FROM revocations WHERE status_list_id = $1 AND status_idx = $2",
+        int(reference["uri"].rsplit("/", 1)[1]),
+        reference["idx"],
+    )
+    return bool(rows)
+
+
+def test_a_disabled_machine_is_refused_and_its_tokens_are_revoked(issuer: IssuerProcess) -> None:
+    machine = with_secret(issuer)
+    token = machine.token()
+    assert not revoked(issuer, token)
+    operate(issuer, lambda registry: registry.disable(machine.id))
+    assert_invalid_client(machine.ask())
+    assert revoked(issuer, token)
+    operate(issuer, lambda registry: registry.enable(machine.id))
+    fresh = machine.token()
+    assert revoked(issuer, token)
+    assert not revoked(issuer, fresh)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda registry, client_id: registry.renew_secret(client_id),
+        lambda registry, client_id: registry.update(client_id, "other", None, None),
+        lambda registry, client_id: registry.update(client_id, None, ["other"], None),
+        lambda registry, client_id: registry.delete(client_id),
+    ],
+    ids=["secret", "scope", "audiences", "delete"],
+)
+def test_every_change_of_a_machine_revokes_its_tokens(issuer: IssuerProcess, change: Any) -> None:
+    machine = with_secret(issuer)
+    token = machine.token()
+    operate(issuer, lambda registry: change(registry, machine.id))
+    assert revoked(issuer, token)
+
+
+def test_a_renewed_secret_takes_the_place_of_the_old_one(issuer: IssuerProcess) -> None:
+    machine = with_secret(issuer)
+    renewed = operate(issuer, lambda registry: registry.renew_secret(machine.id))
+    assert_invalid_client(machine.ask())
+    assert Machine(issuer, machine.id, renewed.secret).ask().status_code == 200
+
+
+def test_renewed_keys_take_the_place_of_the_old_ones(issuer: IssuerProcess) -> None:
+    machine = with_key(issuer)
+    jwks = json.dumps({"keys": [public_jwk("k2")]}).encode()
+    operate(issuer, lambda registry: registry.update(machine.id, None, None, jwks))
+    assert_invalid_client(machine.ask())
+
+
+def test_all_tokens_of_a_machine_share_a_bit_and_no_two_machines_do(issuer: IssuerProcess) -> None:
+    machine, other = with_secret(issuer), with_secret(issuer)
+    with ThreadPoolExecutor(8) as pool:
+        bits = {json.dumps(claims_of(token)["status"]) for token in pool.map(lambda _: machine.token(), range(8))}
+    assert len(bits) == 1
+    assert json.dumps(claims_of(other.token())["status"]) not in bits
+
+
+def test_a_refused_machine_is_counted_and_audited_without_what_it_sent(issuer: IssuerProcess) -> None:
+    machine = with_secret(issuer)
+    send(issuer, FORM, headers=basic(machine.id, "gpc_marked-secret"))
+    send(issuer, FORM, headers=basic("marked-client", "gpc_marked-secret"))
+    rows = execute(
+        issuer.database_url, "SELECT *, detail::text AS told FROM audit_events WHERE kind = 'client_refused'"
+    )
+    last = [row for row in rows if row["client_id"] == machine.id]
+    assert [(row["told"], row["actor"]) for row in last] == [('{"reason": "wrong_secret"}', "client")]
+    assert "marked" not in "".join(str(dict(row)) for row in rows) + issuer.logs()
+    exposed = httpx.get(f"{issuer.admin_url}/metrics").text
+    assert 'gatepass_issuer_client_authentications_total{outcome="wrong_secret"}' in exposed
+    assert "marked" not in exposed
+
+
+def login(issuer: IssuerProcess, email: str) -> dict[str, str]:
+    assert issuer.register(email).status_code == 201
+    tokens: dict[str, str] = issuer.login(email).json()
+    return tokens

@@ -1,0 +1,91 @@
+"""The metadata document and the server say the same (RFC 8414)."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.issuer.test_machines import prove
+from tests.support.issuer_process import IssuerProcess
+from tests.support.machines import Machine, with_key, with_secret
+
+PATH = "/.well-known/oauth-authorization-server"
+
+
+@pytest.fixture(scope="module")
+def told(issuer: IssuerProcess) -> dict[str, Any]:
+    response = httpx.get(f"{issuer.url}{PATH}")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    document: dict[str, Any] = response.json()
+    return document
+
+
+def test_rfc8414_3_3_the_issuer_is_the_one_that_tokens_name(issuer: IssuerProcess, told: dict[str, Any]) -> None:
+    assert told["issuer"] == issuer.url
+    assert httpx.get(f"{issuer.url}{PATH}/tenant").status_code == 404
+
+
+def test_rfc8414_2_every_advertised_endpoint_is_served(told: dict[str, Any]) -> None:
+    endpoints = {name: url for name, url in told.items() if name.endswith(("_endpoint", "_uri"))}
+    assert set(endpoints) == {
+        "token_endpoint",
+        "jwks_uri",
+        "revocation_endpoint",
+        "introspection_endpoint",
+        "status_list_aggregation_endpoint",
+    }
+    for name, url in endpoints.items():
+        method = "GET" if name in {"jwks_uri", "status_list_aggregation_endpoint"} else "POST"
+        assert method in httpx.options(url).headers["allow"].split(", ")
+
+
+def test_rfc8414_2_every_served_oauth_endpoint_is_advertised(issuer: IssuerProcess, told: dict[str, Any]) -> None:
+    paths = httpx.get(f"{issuer.url}/openapi.json").json()["paths"]
+    forms = {
+        path
+        for path, operations in paths.items()
+        if "application/x-www-form-urlencoded" in operations.get("post", {}).get("requestBody", {}).get("content", {})
+    }
+    assert {url.removeprefix(issuer.url) for name, url in told.items() if name.endswith("_endpoint")} >= forms
+
+
+def test_rfc8414_2_exactly_the_advertised_grants_are_served(issuer: IssuerProcess, told: dict[str, Any]) -> None:
+    grants = ["authorization_code", "implicit", "password", "client_credentials", "refresh_token"]
+    answers = {grant: httpx.post(f"{issuer.url}/token", data={"grant_type": grant}) for grant in grants}
+    served = {grant for grant, answer in answers.items() if answer.json()["error"] != "unsupported_grant_type"}
+    assert served == set(told["grant_types_supported"])
+    assert told["response_types_supported"] == []
+
+
+@pytest.mark.parametrize("endpoint", ["token", "revocation", "introspection"])
+def test_rfc8414_2_exactly_the_advertised_authentications_are_served(
+    issuer: IssuerProcess, told: dict[str, Any], endpoint: str
+) -> None:
+    machine, keyed = with_secret(issuer), with_key(issuer)
+    form = {"grant_type": "client_credentials"} if endpoint == "token" else {"token": "x"}
+    path = told[f"{endpoint}_endpoint"].removeprefix(issuer.url)
+    in_body = {"client_id": machine.id, "client_secret": machine.secret}
+    works = {
+        "client_secret_basic": machine.post(path, **form).status_code == 200,
+        "private_key_jwt": keyed.post(path, **form).status_code == 200,
+        "client_secret_post": httpx.post(f"{issuer.url}{path}", data=form | in_body).status_code == 200,
+        "none": works_without_authentication(issuer, endpoint, path),
+    }
+    assert {method for method, does in works.items() if does} == set(
+        told[f"{endpoint}_endpoint_auth_methods_supported"]
+    )
+
+
+def works_without_authentication(issuer: IssuerProcess, endpoint: str, path: str) -> bool:
+    """For our own applications: a refresh that is judged by its token, not by its client."""
+    form = {"client_id": "first-party", "token": "x", "grant_type": "refresh_token", "refresh_token": "x"}
+    answer = httpx.post(f"{issuer.url}{path}", data=form)
+    return answer.status_code == 200 or (endpoint == "token" and answer.json() == {"error": "invalid_grant"})
+
+
+def test_an_assertion_may_be_for_the_endpoint_that_it_is_sent_to(issuer: IssuerProcess, told: dict[str, Any]) -> None:
+    keyed: Machine = with_key(issuer)
+    for audience in (told["token_endpoint"], told["introspection_endpoint"], told["issuer"]):
+        assert prove(keyed, keyed.assertion(aud=audience)).status_code == 200
+    assert prove(keyed, keyed.assertion(aud=told["jwks_uri"])).status_code == 401

@@ -1,0 +1,269 @@
+"""Tokens that somebody shows: revoked (RFC 7009) and told about (RFC 7662)."""
+
+import time
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+
+from issuer.keyring import load_keyring
+from tests.integration.issuer.test_machines import assert_error, assert_invalid_client, revoked
+from tests.integration.issuer.test_register_and_login import claims_of
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.machines import Machine, operate, with_key, with_secret
+from tests.support.postgres import execute
+from tests.support.processes import free_port
+
+INACTIVE = b'{"active":false}'
+
+
+@pytest.fixture(scope="module")
+def resource(issuer: IssuerProcess) -> Machine:
+    """A resource server: it asks about the tokens that it is shown."""
+    return with_secret(issuer, "resource-server")
+
+
+def login(issuer: IssuerProcess) -> dict[str, Any]:
+    email = f"{uuid4().hex}@example.com"
+    assert issuer.register(email).status_code == 201
+    tokens: dict[str, Any] = issuer.login(email).json()
+    return tokens
+
+
+def revoke(issuer: IssuerProcess, token: str, **form: str) -> httpx.Response:
+    """As our own applications do."""
+    data = {"token": token, "client_id": "first-party"} | form
+    return httpx.post(f"{issuer.url}/revoke", data=data, timeout=30)
+
+
+def refresh(issuer: IssuerProcess, token: str) -> httpx.Response:
+    data = {"grant_type": "refresh_token", "refresh_token": token}
+    return httpx.post(f"{issuer.url}/token", data=data, timeout=30)
+
+
+def me(issuer: IssuerProcess, token: str) -> int:
+    return httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=30).status_code
+
+
+def introspect(client: Machine, token: str, **form: str) -> Any:
+    response = client.post("/introspect", token=token, **form)
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    return response.json()
+
+
+def is_inactive(client: Machine, token: str) -> bool:
+    return client.post("/introspect", token=token).content == INACTIVE
+
+
+def assert_revoked(response: httpx.Response) -> None:
+    assert (response.status_code, response.content) == (200, b"")
+
+
+# RFC 7009: revocation.
+
+
+@pytest.mark.parametrize("hint", [{}, {"token_type_hint": "access_token"}, {"token_type_hint": "refresh_token"}])
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+def test_rfc7009_2_1_either_token_ends_the_session_whatever_the_hint_says(
+    issuer: IssuerProcess, kind: str, hint: dict[str, str]
+) -> None:
+    tokens = login(issuer)
+    assert_revoked(revoke(issuer, tokens[kind], **hint))
+    assert_error(refresh(issuer, tokens["refresh_token"]), "invalid_grant")
+    assert me(issuer, tokens["access_token"]) == 401
+    assert revoked(issuer, tokens["access_token"])
+
+
+def test_rfc7009_2_1_an_old_refresh_token_ends_its_session_too(issuer: IssuerProcess) -> None:
+    first = login(issuer)
+    second = refresh(issuer, first["refresh_token"]).json()
+    assert_revoked(revoke(issuer, first["refresh_token"]))
+    assert_error(refresh(issuer, second["refresh_token"]), "invalid_grant")
+    assert revoked(issuer, second["access_token"])
+
+
+def test_rfc7009_2_2_what_is_no_token_of_ours_is_answered_alike(issuer: IssuerProcess, resource: Machine) -> None:
+    tokens = login(issuer)
+    assert_revoked(revoke(issuer, tokens["refresh_token"]))
+    nothing = ["x", "a.b.c", "é\r\n", "gpr_" + "A" * 72, "x" * 9999]
+    for token in [tokens["refresh_token"], tokens["access_token"], *nothing]:
+        assert_revoked(revoke(issuer, token))
+    for token in nothing:
+        assert_revoked(resource.post("/revoke", token=token, token_type_hint="nonsense"))
+
+
+def test_rfc7009_2_1_a_forged_token_ends_nothing(issuer: IssuerProcess) -> None:
+    tokens = login(issuer)
+    forged = tokens["refresh_token"][:-2] + ("AA" if not tokens["refresh_token"].endswith("AA") else "BB")
+    assert_revoked(revoke(issuer, forged))
+    assert_revoked(revoke(issuer, tokens["access_token"][:-8] + "AAAAAAAA"))
+    assert me(issuer, tokens["access_token"]) == 200
+
+
+def test_rfc7009_2_1_another_clients_token_is_refused_and_lives(issuer: IssuerProcess, resource: Machine) -> None:
+    tokens = login(issuer)
+    other = with_secret(issuer)
+    token = other.token()
+    for shown in (tokens["refresh_token"], tokens["access_token"], token):
+        assert_error(resource.post("/revoke", token=shown), "unauthorized_client")
+    assert_error(revoke(issuer, token), "unauthorized_client")
+    assert me(issuer, tokens["access_token"]) == 200
+    assert not revoked(issuer, token)
+
+
+def test_rfc7009_2_1_a_machine_revokes_its_own_tokens_and_gets_new_ones(issuer: IssuerProcess) -> None:
+    for machine in (with_secret(issuer), with_key(issuer)):
+        token, twin = machine.token(), machine.token()
+        assert_revoked(machine.post("/revoke", token=token))
+        assert revoked(issuer, token)
+        assert revoked(issuer, twin)
+        fresh = machine.token()
+        assert not revoked(issuer, fresh)
+        assert_revoked(machine.post("/revoke", token=token))
+        assert not revoked(issuer, fresh)
+
+
+def test_rfc7009_2_1_a_client_authenticates(issuer: IssuerProcess) -> None:
+    token = login(issuer)["refresh_token"]
+    url = f"{issuer.url}/revoke"
+    assert_invalid_client(httpx.post(url, data={"token": token}))
+    assert_invalid_client(httpx.post(url, data={"token": token, "client_id": "resource-server"}))
+    assert_invalid_client(httpx.post(url, data={"token": token}, auth=("resource-server", "gpc_wrong")))
+    assert_invalid_client(
+        httpx.post(url, data={"token": token, "client_id": "first-party"}, auth=("first-party", ""))
+    )
+    assert refresh(issuer, token).status_code == 200
+
+
+@pytest.mark.parametrize("form", [{}, {"token": ""}, {"token_type_hint": "access_token"}])
+def test_rfc7009_2_1_a_token_is_required(resource: Machine, form: dict[str, str]) -> None:
+    assert_error(resource.post("/revoke", **form), "invalid_request")
+    assert_error(resource.post("/introspect", **form), "invalid_request")
+
+
+def test_rfc7009_2_2_1_while_the_database_is_away_nothing_is_said_to_be_revoked(issuer: IssuerProcess) -> None:
+    machine, tokens = with_secret(issuer), login(issuer)
+    token = machine.token()
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    with running_issuer(nowhere, issuer.keys_dir, ready=503, URL=issuer.url) as cut_off:
+        for answer in (
+            revoke(cut_off, tokens["refresh_token"]),
+            revoke(cut_off, tokens["access_token"]),
+            machine.post("/revoke", cut_off.url, token=token),
+            machine.post("/introspect", cut_off.url, token=token),
+            machine.post("/token", cut_off.url, grant_type="client_credentials"),
+        ):
+            assert_error(answer, "temporarily_unavailable", 503)
+            assert int(answer.headers["retry-after"]) >= 1
+    assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+    assert not revoked(issuer, token)
+
+
+def test_a_revocation_is_audited_with_who_asked(issuer: IssuerProcess) -> None:
+    machine = with_secret(issuer)
+    machine.post("/revoke", token=machine.token())
+    revoke(issuer, login(issuer)["refresh_token"])
+    rows = execute(issuer.database_url, "SELECT kind, actor, client_id, detail::text FROM audit_events")
+    assert ("client_tokens_revoked", "client", machine.id, "{}") in [tuple(row) for row in rows]
+    assert ("session_ended", "self", "first-party", '{"reason": "revoked"}') in [tuple(row) for row in rows]
+
+
+# RFC 7662: introspection.
+
+
+def test_rfc7662_2_2_a_persons_access_token_is_told_about_without_personal_data(
+    issuer: IssuerProcess, resource: Machine
+) -> None:
+    token = login(issuer)["access_token"]
+    claims = claims_of(token)
+    told = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti", "sid")}
+    assert introspect(resource, token) == told | {"active": True, "token_type": "Bearer"}
+
+
+def test_rfc7662_2_2_a_machines_access_token_is_told_about(issuer: IssuerProcess, resource: Machine) -> None:
+    token = with_key(issuer, "read").token()
+    claims = claims_of(token)
+    told = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti")}
+    assert introspect(resource, token) == told | {"active": True, "token_type": "Bearer"}
+
+
+def test_rfc7662_2_2_a_refresh_token_is_told_about_and_not_used(issuer: IssuerProcess, resource: Machine) -> None:
+    tokens = login(issuer)
+    claims = claims_of(tokens["access_token"])
+    told = introspect(resource, tokens["refresh_token"])
+    assert told.pop("exp") > time.time() + 3600
+    assert told == {"active": True} | {
+        name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "sid")
+    }
+    assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
+def test_rfc7662_2_1_a_wrong_hint_hides_nothing(issuer: IssuerProcess, resource: Machine, hint: str) -> None:
+    tokens = login(issuer)
+    for token in (tokens["access_token"], tokens["refresh_token"]):
+        assert introspect(resource, token, token_type_hint=hint)["active"] is True
+
+
+def test_rfc7662_2_2_whatever_is_not_active_is_answered_in_the_same_bytes(
+    issuer: IssuerProcess, resource: Machine
+) -> None:
+    ended, disabled, deleted = login(issuer), login(issuer), login(issuer)
+    revoke(issuer, ended["refresh_token"])
+    for tokens, statement in (
+        (disabled, "UPDATE users SET disabled_at = now() WHERE id = $1"),
+        (deleted, "DELETE FROM users WHERE id = $1"),
+    ):
+        execute(issuer.database_url, statement, claims_of(tokens["access_token"])["sub"])
+    machine = with_secret(issuer)
+    token = machine.token()
+    operate(issuer, lambda registry: registry.disable(machine.id))
+    shown = [tokens[kind] for tokens in (ended, disabled, deleted) for kind in ("access_token", "refresh_token")]
+    for inactive in [*shown, token, "x", "é", "a.b.c", token[:-8] + "AAAAAAAA", "x" * 9999]:
+        assert is_inactive(resource, inactive)
+
+
+def test_rfc7662_4_a_stale_refresh_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
+    first = login(issuer)["refresh_token"]
+    second = refresh(issuer, first).json()["refresh_token"]
+    refresh(issuer, second)
+    assert is_inactive(resource, first)
+
+
+def test_rfc7662_4_a_token_for_others_is_nobody_elses_business(issuer: IssuerProcess, resource: Machine) -> None:
+    tokens = login(issuer)
+    machine = with_secret(issuer, audiences=["elsewhere"])
+    assert is_inactive(resource, machine.token())
+    assert is_inactive(machine, tokens["access_token"])
+    assert is_inactive(machine, tokens["refresh_token"])
+    assert introspect(machine, machine.token())["aud"] == "elsewhere"
+
+
+def test_rfc7662_2_1_who_asks_authenticates(issuer: IssuerProcess, resource: Machine) -> None:
+    form = {"token": login(issuer)["access_token"]}
+    url = f"{issuer.url}/introspect"
+    assert_invalid_client(httpx.post(url, data=form))
+    assert_invalid_client(httpx.post(url, data=form | {"client_id": "first-party"}))
+    assert_invalid_client(httpx.post(url, data=form, headers={"Authorization": f"Bearer {form['token']}"}))
+    assert_invalid_client(httpx.post(url, data=form, auth=(resource.id, "gpc_wrong")))
+    assert httpx.get(url, params=form).status_code == 405
+
+
+def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
+    claims = claims_of(login(issuer)["access_token"])
+    key = load_keyring(issuer.keys_dir).signing
+    assert key is not None
+
+    def signed(exp: int) -> str:
+        return jwt.encode(claims | {"exp": exp}, key.private, "RS256", {"kid": key.kid, "typ": "at+jwt"})
+
+    assert introspect(resource, signed(int(time.time()) + 60))["active"] is True
+    assert is_inactive(resource, signed(int(time.time())))
+
+
+def test_rfc8725_3_11_a_status_list_is_no_access_token(resource: Machine) -> None:
+    uri = claims_of(resource.token())["status"]["status_list"]["uri"]
+    assert is_inactive(resource, httpx.get(uri).text)

@@ -1,0 +1,38 @@
+"""How to get each answer of the contract that takes a registered client."""
+
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from tests.support.machines import Machine
+
+Key = tuple[str, str, str]
+METADATA: Final = "/.well-known/oauth-authorization-server"
+
+
+def _from_nobody(path: str) -> Callable[[Machine], httpx.Response]:
+    form = {"token": "x", "grant_type": "client_credentials"}
+    return lambda machine: httpx.post(machine.issuer.url + path, data=form, auth=("nobody", "gpc_x"), timeout=30)
+
+
+def _metadata(**fields: str) -> Callable[[Machine], httpx.Response]:
+    return lambda machine: httpx.get(machine.issuer.url + METADATA, headers=fields, timeout=30)
+
+
+SERVED: Final[dict[Key, Callable[[Machine], httpx.Response]]] = {
+    ("/token", "post", "401"): _from_nobody("/token"),
+    ("/revoke", "post", "200"): lambda machine: machine.post("/revoke", token=machine.token()),
+    ("/revoke", "post", "400"): lambda machine: machine.post("/revoke"),
+    ("/revoke", "post", "401"): _from_nobody("/revoke"),
+    ("/introspect", "post", "200"): lambda machine: machine.post("/introspect", token=machine.token()),
+    ("/introspect", "post", "400"): lambda machine: machine.post("/introspect"),
+    ("/introspect", "post", "401"): _from_nobody("/introspect"),
+    (METADATA, "get", "200"): _metadata(),
+    (METADATA, "get", "304"): _metadata(**{"If-None-Match": "*"}),
+}
+
+AWAY: Final[dict[Key, Callable[[Machine], httpx.Response]]] = {
+    ("/revoke", "post", "503"): _from_nobody("/revoke"),
+    ("/introspect", "post", "503"): _from_nobody("/introspect"),
+}

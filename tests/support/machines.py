@@ -1,0 +1,108 @@
+"""OAuth clients as their operators register them, and what such a client sends."""
+
+import asyncio
+import base64
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import quote_plus
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from issuer.client_registry import ClientRegistry
+from issuer.store.clients import ClientRows
+from issuer.store.database import Database
+from tests.support.issuer_process import IssuerProcess
+
+T = TypeVar("T")
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+KEY = rsa.generate_private_key(65537, 2048)
+"""The private key of every machine that has one."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A registered client with whatever it proves itself with."""
+
+    issuer: IssuerProcess
+    id: str
+    secret: str | None = None
+
+    def post(self, path: str, url: str | None = None, **form: str) -> httpx.Response:
+        """POST a form as this client; `url` for another issuer process than the usual one."""
+        target = f"{url or self.issuer.url}{path}"
+        if self.secret is None:
+            proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self.assertion()}
+            return httpx.post(target, data=proof | form, timeout=30)
+        return httpx.post(target, data=form, headers=basic(self.id, self.secret), timeout=30)
+
+    def ask(self, **form: str) -> httpx.Response:
+        """POST /token for client_credentials."""
+        return self.post("/token", grant_type="client_credentials", **form)
+
+    def token(self, **form: str) -> str:
+        """An access token."""
+        response = self.ask(**form)
+        assert response.status_code == 200, response.text
+        return str(response.json()["access_token"])
+
+    def assertion(self, **changes: Any) -> str:
+        """A good assertion, unless changed."""
+        now = int(time.time())
+        claims = {
+            "iss": self.id,
+            "sub": self.id,
+            "aud": f"{self.issuer.url}/token",
+            "iat": now,
+            "exp": now + 60,
+            "jti": secrets.token_hex(8),
+        } | changes
+        return jwt.encode(claims, KEY, "RS256", {"kid": "k1"})
+
+
+def basic(client_id: str, secret: str) -> dict[str, str]:
+    """RFC 6749 §2.3.1."""
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
+    """What the `clients` commands do, without a process for each."""
+
+    async def run() -> T:
+        database = Database(issuer.database_url, connections=1)
+        await database.open()
+        try:
+            rows = ClientRows(database)
+            return await work(ClientRegistry(issuer.url, rows, lambda: datetime.now(UTC), secrets.token_bytes))
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def with_secret(
+    issuer: IssuerProcess, client_id: str | None = None, scope: str = "", audiences: Sequence[str] = ("gatepass",)
+) -> Machine:
+    """A new client with a secret."""
+    made = operate(issuer, lambda registry: registry.create("a machine", client_id, scope, audiences, None))
+    return Machine(issuer, made.client.id, made.secret)
+
+
+def with_key(issuer: IssuerProcess, scope: str = "", audiences: Sequence[str] = ("gatepass",)) -> Machine:
+    """A new client with `KEY`."""
+    jwks = json.dumps({"keys": [public_jwk()]}).encode()
+    made = operate(issuer, lambda registry: registry.create("a machine", None, scope, audiences, jwks))
+    return Machine(issuer, made.client.id)
+
+
+def public_jwk(kid: str = "k1") -> dict[str, Any]:
+    """The public half of `KEY`."""
+    return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())), "kid": kid}
