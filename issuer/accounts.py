@@ -71,9 +71,6 @@ class Credentials:
 class AccountStore(Protocol):
     """What the use cases ask of `store/`. Each method is one round trip that keeps no connection."""
 
-    def require(self) -> None:
-        """Fail at once if the store is known to be away, before work that would be in vain."""
-
     async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it with its event, or say False if the key is taken: one atomic statement."""
 
@@ -142,7 +139,6 @@ class Accounts:
             UnavailableError: not now.
         """
         address = self._acceptable(email, password)
-        self._store.require()
         await self._throttle.admit(Action.REGISTER, origin)
         password_hash = await self._passwords.hash(password, asker_of(origin, Urgency.OTHER))
         return Registration(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
@@ -214,7 +210,7 @@ class Accounts:
             raise
 
     async def _refuse(self, address: EmailAddress, attempt: Attempt, origin: Origin) -> None:
-        """Count it. The same statements for an account that exists and for one that does not."""
+        """Count and record it. The same statements for an account that exists and for one that does not."""
         self._metrics.logins.labels("refused").inc()
         await self._store.record_refused_login(address.key, origin)
         if await self._throttle.count_failure(attempt):

@@ -31,6 +31,7 @@ class AccountRecord:
     created_at: datetime
     email_verified_at: datetime | None
     password_changed_at: datetime | None
+    password_disabled_at: datetime | None
     disabled_at: datetime | None
     scope: str
     roles: tuple[str, ...]

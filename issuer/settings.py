@@ -105,10 +105,10 @@ class IssuerSettings(Settings):
         default=0, ge=0, le=10, description="proxies in front whose X-Forwarded-For says who the client is"
     )
     failures_per_address: int = Field(
-        default=100, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
+        default=1_000, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
     )
     requests_per_address: int = Field(
-        default=100,
+        default=5_000,
         ge=1,
         le=1_000_000,
         description="registrations in 10 minutes from one client address; so for each kind of password request",

@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -84,7 +83,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     password = secrets.token_urlsafe(32) if options.invite else _read_password()
 
     async def create(database: Database) -> AccountRecord:
-        secret = os.urandom(32)
+        secret = secrets.token_bytes(32)
         metrics, admission = Metrics(), Admission(threads=1, wait_seconds=settings.hash_wait_seconds)
         try:
             accounts = Accounts(

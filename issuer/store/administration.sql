@@ -2,19 +2,22 @@
 
 -- name: list-accounts
 -- $1 the id after which to begin or null, $2 disabled ones only, $3 how many.
-SELECT id, email, created_at, email_verified_at, password_changed_at, disabled_at, scope, roles
+SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
+  scope, roles
 FROM users
 WHERE ($1::uuid IS NULL OR id > $1) AND (NOT $2 OR disabled_at IS NOT NULL)
 ORDER BY id
 LIMIT $3;
 
 -- name: find-record
-SELECT id, email, created_at, email_verified_at, password_changed_at, disabled_at, scope, roles
+SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
+  scope, roles
 FROM users
 WHERE id = $1;
 
 -- name: find-record-by-key
-SELECT id, email, created_at, email_verified_at, password_changed_at, disabled_at, scope, roles
+SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
+  scope, roles
 FROM users
 WHERE email_key = $1;
 

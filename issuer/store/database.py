@@ -71,6 +71,12 @@ _FAILURES: Final[Mapping[str, tuple[type[Exception], ...]]] = {
 }
 """Every way of being away, by the label that it is counted under; the first that fits. All of them may pass."""
 
+_KNOWN_AWAY: Final = "away"
+"""Refused without asking."""
+
+_NO_CONNECTION: Final = "no_connection"
+"""None was free, or none could be opened, within a request's patience."""
+
 _AWAY: Final = tuple(kind for kinds in _FAILURES.values() for kind in kinds)
 
 Connection = asyncpg.pool.PoolConnectionProxy
@@ -102,6 +108,8 @@ class Database:
             connect=self._connect_for_pool,
             reset=_nothing_to_reset,
         )
+        for label in (*_FAILURES, _KNOWN_AWAY, _NO_CONNECTION):
+            self._metrics.database_failures.labels(label)
         self._metrics.database_connections.labels("open").set_function(self._pool.get_size)
         self._metrics.database_connections.labels("idle").set_function(self._pool.get_idle_size)
         self._metrics.database_connections.labels("awaited").set_function(lambda: len(self._acquiring))
@@ -127,7 +135,7 @@ class Database:
             StoreUnavailableError: it is.
         """
         if self._lookout.away is not None:
-            raise self._failure("away", self._lookout.away)
+            raise self._failure(_KNOWN_AWAY, self._lookout.away)
 
     async def ping(self) -> None:
         """One round trip.
@@ -183,7 +191,7 @@ class Database:
                 self._acquiring.add(deadline)
                 lent: Connection = await self._pool.acquire()
         except TimeoutError:
-            raise self._failure("no_connection", "TimeoutError") from None
+            raise self._failure(_NO_CONNECTION, "TimeoutError") from None
         else:
             return lent
         finally:

@@ -22,10 +22,6 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def require(self) -> None:
-        """Fail at once if PostgreSQL is known to be away."""
-        self._database.require()
-
     async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it with its event, or say False if the key is taken."""
         account = registration.account

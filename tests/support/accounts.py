@@ -21,14 +21,17 @@ def add_account(url: str) -> UUID:
 
 
 def add_sessions(url: str, account: UUID, count: int, *, expired: str = "-1 day", ended: str | None = None) -> None:
-    """Sessions that expired, and maybe ended, so long ago (intervals of PostgreSQL)."""
+    """Sessions that expired, and maybe ended, so long ago (intervals of PostgreSQL).
+
+    Their bits are in a list that no issuer leases from.
+    """
     execute(
         url,
         "INSERT INTO sessions (id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,"
         " ended_at, end_reason, status_list_id, status_idx, user_agent)"
         " SELECT gen_random_uuid(), $1, 'first-party', 'profile', now(), now(), now(), now() - $3::text::interval,"
-        " now() - $4::text::interval, CASE WHEN $4::text IS NULL THEN NULL ELSE 'logout' END, 1,"
-        " coalesce((SELECT max(status_idx) FROM sessions), -1) + n, E'Browser\\x1b[2J'"
+        " now() - $4::text::interval, CASE WHEN $4::text IS NULL THEN NULL ELSE 'logout' END, 0,"
+        " coalesce((SELECT max(status_idx) FROM sessions WHERE status_list_id = 0), -1) + n, E'Browser\\x1b[2J'"
         " FROM generate_series(1, $2::int) n",
         account,
         count,

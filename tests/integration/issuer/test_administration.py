@@ -59,7 +59,7 @@ def revoked_sessions(url: str, account: UUID) -> int:
     return len(
         execute(
             url,
-            "SELECT FROM audit_events e JOIN revocations r ON r.status_list_id = 1 "
+            "SELECT FROM audit_events e JOIN revocations r ON r.status_list_id = 0 "
             "WHERE e.user_id = $1 AND e.kind = 'session_ended' AND r.status_idx IN "
             "(SELECT status_idx FROM sessions WHERE id = e.session_id)",
             account,

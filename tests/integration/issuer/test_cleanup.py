@@ -122,7 +122,8 @@ def test_thousands_of_rows_go_while_people_register_and_log_in(issuer: IssuerPro
         cleaned = pool.submit(issuer_command, "clean-up", DATABASE_URL=issuer.database_url)
         answers = [pool.submit(issuer.login, "ann@example.com") for _ in range(20)]
         answers += [pool.submit(issuer.register, f"n{number}@example.com") for number in range(5)]
-        assert {answer.result().status_code for answer in answers} == {200, 201}
+        refused = [answer.result().text for answer in answers if answer.result().status_code not in {200, 201}]
+    assert refused == []
     assert f"expired-sessions  {10 * BATCH}\n" in cleaned.result().stdout
     assert execute(issuer.database_url, "SELECT count(*) FROM sessions WHERE expires_at < now()")[0][0] == 0
 

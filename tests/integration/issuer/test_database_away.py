@@ -19,7 +19,7 @@ import pytest
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.postgres import Postgres, execute, running_postgres
 
-PROMPT_SECONDS = 1.0
+PROMPT_SECONDS = 2.0
 RECOVERY_SECONDS = 10.0
 
 
@@ -30,9 +30,10 @@ class Someone:
     postgres: Postgres
     issuer: IssuerProcess
     token: str
+    client: httpx.Client
 
     def me(self) -> httpx.Response:
-        return httpx.get(f"{self.issuer.url}/me", headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
+        return self.client.get("/me", headers={"Authorization": f"Bearer {self.token}"})
 
     def login(self) -> httpx.Response:
         return self.issuer.login("ann@example.com")
@@ -56,8 +57,11 @@ class Someone:
 def someone() -> Iterator[Someone]:
     with running_postgres() as postgres:
         postgres.make_template()
-        with running_issuer(postgres.migrated_database(), DATABASE_CONNECTIONS="4") as issuer:
-            yield Someone(postgres, issuer, issuer.token("ann@example.com"))
+        with (
+            running_issuer(postgres.migrated_database(), DATABASE_CONNECTIONS="4") as issuer,
+            httpx.Client(base_url=issuer.url, timeout=30) as client,
+        ):
+            yield Someone(postgres, issuer, issuer.token("ann@example.com"), client)
 
 
 @pytest.fixture(autouse=True)

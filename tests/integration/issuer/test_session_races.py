@@ -94,7 +94,8 @@ def test_a_stolen_session_ends_once_however_many_thieves_come_at_once(database_u
             assert await bench.outcome("reused") == 1
 
     asyncio.run(thieves())
-    kinds = [row["kind"] for row in execute(database_url, "SELECT kind FROM audit_events ORDER BY at")]
+    rows = execute(database_url, "SELECT kind FROM audit_events WHERE kind <> 'account_registered'")
+    kinds = [row["kind"] for row in rows]
     assert sorted(kinds) == ["login_accepted", "refresh_reused", "session_ended"]
 
 
