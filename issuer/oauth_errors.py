@@ -44,14 +44,14 @@ OAUTH_ANSWERS: Final[Mapping[type[OAuthError], OAuthAnswer]] = {
     InvalidScopeError: OAuthAnswer("invalid_scope"),
     InvalidTargetError: OAuthAnswer("invalid_target"),
 }
-_UNAVAILABLE: Final = OAuthAnswer("temporarily_unavailable", 503)
+UNAVAILABLE: Final = OAuthAnswer("temporarily_unavailable", 503)
 
 
 def oauth_error_response(error: OAuthError | RequestError | UnavailableError) -> Response:
     """The answer to `error`. It never says more than the code."""
     match error:
         case UnavailableError():
-            answer, fields = _UNAVAILABLE, {"Retry-After": str(error.retry_after)}
+            answer, fields = UNAVAILABLE, {"Retry-After": str(error.retry_after)}
         case InvalidClientError():
             answer, fields = OAUTH_ANSWERS[InvalidClientError], {"WWW-Authenticate": _BASIC}
         case OAuthError():

@@ -5,20 +5,61 @@ from typing import Any
 
 from openapi_spec_validator import validate
 
-from issuer.problems import PROBLEMS
+from issuer.oauth_errors import OAUTH_ANSWERS, UNAVAILABLE
+from issuer.problems import INTERNAL, PROBLEMS
 from tests.support.openapi import SERVED, contract, served_form
+
+DOCUMENT = contract()
+SLUG = re.compile(r"`(?!errors`)([a-z-]+)`")
+"""In the description of a problem; `errors` is a member of one."""
+ANYWHERE = re.compile(r"([45]\d\d) \(`([a-z-]+)`\)")
+"""In the words of the document about every path."""
 
 
 def test_the_contract_is_valid_openapi() -> None:
-    validate(contract())
+    validate(DOCUMENT)
 
 
 def test_the_served_document_is_the_contract() -> None:
     assert SERVED.read_text(encoding="utf-8") == served_form(), "run `python -m tests.support.openapi`"
 
 
-def test_every_problem_but_those_of_any_path_is_documented() -> None:
-    responses: dict[str, Any] = contract()["components"]["responses"]
-    named = set(re.findall(r"`([a-z-]+)`:?", " ".join(entry["description"] for entry in responses.values())))
-    everywhere = {"method-not-allowed"}
-    assert {problem.slug for problem in PROBLEMS.values()} - everywhere == named - {"errors"}
+def test_every_problem_is_documented_under_its_status() -> None:
+    at_a_path = {(slug, int(status)) for status, answer in answers() for slug in slugs(answer)}
+    anywhere = {(slug, int(status)) for status, slug in ANYWHERE.findall(DOCUMENT["info"]["description"])}
+    problems = {(problem.slug, problem.status) for problem in [*PROBLEMS.values(), INTERNAL]}
+    assert at_a_path | anywhere == problems
+
+
+def test_every_oauth_error_is_documented_under_its_status() -> None:
+    documented = {(code, int(status)) for status, answer in answers() for code in oauth_codes(answer)}
+    answered = {(answer.code, answer.status) for answer in [*OAUTH_ANSWERS.values(), UNAVAILABLE]}
+    assert documented == answered
+
+
+def answers() -> list[tuple[str, dict[str, Any]]]:
+    """Every status of every operation, with its answer."""
+    operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
+    return [(status, resolved(answer)) for entry in operations for status, answer in entry["responses"].items()]
+
+
+def slugs(answer: dict[str, Any]) -> list[str]:
+    """The problems that an answer may be; none if it is something else."""
+    return SLUG.findall(answer["description"]) if "application/problem+json" in answer.get("content", {}) else []
+
+
+def oauth_codes(answer: dict[str, Any]) -> list[str]:
+    """The values that `error` may have in an answer; none in one of another kind."""
+    schema = resolved(answer.get("content", {}).get("application/json", {}).get("schema", {}))
+    error = schema.get("properties", {}).get("error", {})
+    return list(error.get("enum", [error["const"]] if "const" in error else []))
+
+
+def resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """What a reference points at."""
+    if "$ref" not in node:
+        return node
+    target = DOCUMENT
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        target = target[part]
+    return target
