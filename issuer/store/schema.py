@@ -1,37 +1,21 @@
-"""The schema's revisions: applying them, and knowing whether they are applied. ADR 0002.
+"""The schema's revisions: knowing them, and whether they are applied. `migration` applies them. ADR 0002.
 
-Forward only. `migrate` may run anywhere, any number of times at once: an advisory lock lets one at a time
-through, and whoever waits finds nothing left to do.
+A server asks this and no more, so that neither Alembic nor SQLAlchemy is in its process.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import pkgutil
 from pathlib import Path
 from typing import Final
 
-import asyncpg  # noqa: TID251 - issuer/store is that door
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
-
-from issuer.errors import MigrationError
 from issuer.store.database import Database
 
-_TRY_LOCK: Final = f"SELECT pg_try_advisory_lock({0x6761746570617373})"
-_LOCK_SECONDS: Final = 60.0
-_CONNECT_SECONDS: Final = 10.0
+_VERSIONS: Final = Path(__file__).parent / "migrations" / "versions"
 
 
 def revisions() -> tuple[str, ...]:
-    """Every revision that this release knows, oldest first."""
-    script = ScriptDirectory.from_config(_config())
-    return tuple(reversed([revision.revision for revision in script.walk_revisions()]))
+    """Every revision that this release knows, oldest first: `v0001_users.py` is 0001."""
+    names = sorted(module.name for module in pkgutil.iter_modules([str(_VERSIONS)]))
+    return tuple(name.removeprefix("v").partition("_")[0] for name in names)
 
 
 async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
@@ -47,61 +31,3 @@ async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
             return False
         applied = await connection.fetchval("SELECT version_num FROM alembic_version")
     return applied is not None and applied not in known[:-1]
-
-
-async def migrate(url: str) -> tuple[str, ...]:
-    """Bring the schema to the head revision; the revisions that this call applied.
-
-    Raises:
-        MigrationError: it could not be done; what was done before stays.
-    """
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(url), poolclass=NullPool)
-    known = revisions()
-    try:
-        async with _sole_migrator(url), engine.connect() as connection:
-            before = await connection.run_sync(_applied)
-            await connection.run_sync(_upgrade)
-            await connection.commit()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise MigrationError(f"PostgreSQL cannot be used: {type(error).__name__}") from error
-    except DBAPIError as error:
-        raise MigrationError(f"a revision failed: {error.orig}") from error
-    finally:
-        await engine.dispose()
-    return known[known.index(before) + 1 :] if before in known else (known if before is None else ())
-
-
-async def _connect(url: str) -> asyncpg.Connection:
-    return await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
-
-
-@asynccontextmanager
-async def _sole_migrator(url: str) -> AsyncIterator[None]:
-    """Hold the lock on a connection of its own.
-
-    Asked for again and again instead of waited for: a waiting statement is a snapshot, and a later
-    `CREATE INDEX CONCURRENTLY` of the holder would wait for that snapshot, for ever.
-    """
-    connection = await _connect(url)
-    try:
-        async with asyncio.timeout(_LOCK_SECONDS):
-            while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110 - the other is another process
-                await asyncio.sleep(0.1)
-        yield
-    finally:
-        await connection.close(timeout=_CONNECT_SECONDS)
-
-
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
-def _upgrade(connection: Connection) -> None:
-    command.upgrade(_config(connection), "head")
-
-
-def _applied(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()

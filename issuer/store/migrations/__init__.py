@@ -1,1 +1,1 @@
-"""Alembic's environment and our revisions. Run by `issuer.store.schema` alone, never by Alembic's own command."""
+"""Alembic's environment and our revisions. Run by `issuer.store.migration` alone, never by Alembic's own command."""

@@ -1,4 +1,4 @@
-"""What Alembic runs to apply revisions, on the connection that `issuer.store.schema` hands over."""
+"""What Alembic runs to apply revisions, on the connection that `issuer.store.migration` hands over."""
 
 from alembic import context
 

@@ -14,9 +14,10 @@ from issuer.admission import Admission
 from issuer.errors import MigrationError
 from issuer.metrics import Metrics
 from issuer.passwords import Passwords
+from issuer.store.migration import migrate
 from issuer.store.migrations import versions
 from issuer.store.queries import load_queries
-from issuer.store.schema import migrate, revisions
+from issuer.store.schema import revisions
 from tests.support.issuer_process import PASSWORD, running_issuer
 from tests.support.postgres import Postgres, execute
 
