@@ -100,6 +100,11 @@ class PublishedLists:
         self._lists: dict[int, PublishedList] | None = None
         self._woken = asyncio.Event()
 
+    @property
+    def are_known(self) -> bool:
+        """Whether they were ever read: until then verifiers cannot be answered."""
+        return self._lists is not None
+
     def uris(self) -> list[str]:
         """How tokens name the lists.
 

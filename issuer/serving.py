@@ -218,10 +218,14 @@ def _admin_app(foundation: _Foundation) -> ASGIApp:
     async def signing_key_present() -> bool:
         return foundation.keyring.ring.signing is not None
 
+    async def status_lists_known() -> bool:
+        return foundation.published.are_known
+
     checks = {
         "database": database_answers,
         "migrations": migrations_applied,
         "signing_key": signing_key_present,
+        "status_lists": status_lists_known,
     }
     return build_app(AdminRoutes(foundation.metrics, checks).routes(), foundation.metrics, quiet=True)
 
