@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -17,8 +18,10 @@ import pytest
 
 from shared.status_list import decode
 from tests.support.openapi import ROOT
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.processes import free_port
+from tests.support.signing_keys import generate_key
 
 START_SECONDS = 30.0
 PASSWORD = "a long and lonely walk"
@@ -60,7 +63,7 @@ class IssuerProcess:
     def readiness(self) -> int:
         """The status of /readyz; 0 if nothing listens."""
         try:
-            return httpx.get(f"{self.admin_url}/readyz", timeout=5).status_code
+            return HTTP.get(f"{self.admin_url}/readyz", timeout=5).status_code
         except httpx.TransportError:
             return 0
 
@@ -76,21 +79,21 @@ class IssuerProcess:
 
     def metric(self, name: str) -> float:
         """The value of a metric, with its labels as they are shown; 0 if it was never counted."""
-        lines = httpx.get(f"{self.admin_url}/metrics").text.splitlines()
+        lines = HTTP.get(f"{self.admin_url}/metrics").text.splitlines()
         return float(next((line.rsplit(" ", 1)[1] for line in lines if line.startswith(f"{name} ")), 0))
 
     def bit(self, uri: str, index: int) -> bool:
         """Whether the published status list at `uri` has this bit set."""
-        claims = jwt.decode(httpx.get(uri).text, options={"verify_signature": False})  # noqa: TID251 - looks inside
+        claims = jwt.decode(HTTP.get(uri).text, options={"verify_signature": False})  # noqa: TID251 - looks inside
         return bool(decode(claims["status_list"]["lst"])[index >> 3] >> (index & 7) & 1)
 
     def register(self, email: str, password: str = PASSWORD) -> httpx.Response:
         """POST /register."""
-        return httpx.post(f"{self.url}/register", json={"email": email, "password": password}, timeout=30)
+        return HTTP.post(f"{self.url}/register", json={"email": email, "password": password}, timeout=30)
 
     def login(self, email: str, password: str = PASSWORD) -> httpx.Response:
         """POST /login."""
-        return httpx.post(f"{self.url}/login", json={"email": email, "password": password}, timeout=30)
+        return HTTP.post(f"{self.url}/login", json={"email": email, "password": password}, timeout=30)
 
     def token(self, email: str) -> str:
         """Register and log in; the access token."""
@@ -119,7 +122,7 @@ def running_issuer(
     with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:
         if keys_dir is None:
             keys_dir = Path(folder) / "keys"
-            assert issuer_command("keys", "generate", KEYS_DIR=str(keys_dir)).returncode == 0
+            generate_key(keys_dir, datetime.now(UTC))
         port, admin_port = free_port(), free_port()
         settings = {
             "PORT": str(port),

@@ -6,6 +6,7 @@ from typing import Final
 import httpx
 
 from tests.support.machines import Machine
+from tests.support.plain_http import HTTP
 
 Key = tuple[str, str, str]
 METADATA: Final = "/.well-known/oauth-authorization-server"
@@ -13,11 +14,11 @@ METADATA: Final = "/.well-known/oauth-authorization-server"
 
 def _from_nobody(path: str) -> Callable[[Machine], httpx.Response]:
     form = {"token": "x", "grant_type": "client_credentials"}
-    return lambda machine: httpx.post(machine.issuer.url + path, data=form, auth=("nobody", "gpc_x"), timeout=30)
+    return lambda machine: HTTP.post(machine.issuer.url + path, data=form, auth=("nobody", "gpc_x"), timeout=30)
 
 
 def _metadata(**fields: str) -> Callable[[Machine], httpx.Response]:
-    return lambda machine: httpx.get(machine.issuer.url + METADATA, headers=fields, timeout=30)
+    return lambda machine: HTTP.get(machine.issuer.url + METADATA, headers=fields, timeout=30)
 
 
 SERVED: Final[dict[Key, Callable[[Machine], httpx.Response]]] = {

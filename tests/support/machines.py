@@ -19,6 +19,7 @@ from issuer.client_registry import ClientRegistry
 from issuer.store.clients import ClientRows
 from issuer.store.database import Database
 from tests.support.issuer_process import IssuerProcess
+from tests.support.plain_http import HTTP
 
 T = TypeVar("T")
 
@@ -40,8 +41,8 @@ class Machine:
         target = f"{url or self.issuer.url}{path}"
         if self.secret is None:
             proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self.assertion()}
-            return httpx.post(target, data=proof | form, timeout=30)
-        return httpx.post(target, data=form, headers=basic(self.id, self.secret), timeout=30)
+            return HTTP.post(target, data=proof | form, timeout=30)
+        return HTTP.post(target, data=form, headers=basic(self.id, self.secret), timeout=30)
 
     def ask(self, **form: str) -> httpx.Response:
         """POST /token for client_credentials."""

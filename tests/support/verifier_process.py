@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.plain_http import HTTP
 from tests.support.processes import ROOT, free_port, wait_until
 from tests.support.raw_http import Answer, Wire
 from tests.support.token_forge import AUDIENCE, Forge
@@ -54,7 +55,7 @@ class VerifierProcess:
 
     def admin(self, path: str, method: str = "GET") -> httpx.Response:
         """Ask the admin listener."""
-        return httpx.request(method, f"http://127.0.0.1:{self.admin_port}{path}", timeout=5)
+        return HTTP.request(method, f"http://127.0.0.1:{self.admin_port}{path}", timeout=5)
 
     def readiness(self) -> int:
         """The status of /readyz; 0 if nobody answers."""

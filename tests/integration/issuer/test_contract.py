@@ -11,6 +11,7 @@ from openapi_schema_validator import OAS31Validator
 from tests.support import machine_answers
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.openapi import contract
+from tests.support.plain_http import HTTP
 from tests.support.processes import free_port
 
 CREDENTIALS = {"email": "ann@example.com", "password": PASSWORD}
@@ -22,22 +23,22 @@ Ask = Callable[[str], httpx.Response]
 
 
 def post(path: str, **request: Any) -> Ask:
-    return lambda url: httpx.post(url + path, **request, timeout=30)
+    return lambda url: HTTP.post(url + path, **request, timeout=30)
 
 
 def get(path: str, headers: dict[str, str] | None = None) -> Ask:
-    return lambda url: httpx.get(url + path, headers=headers, timeout=30)
+    return lambda url: HTTP.get(url + path, headers=headers, timeout=30)
 
 
 def delete(path: str) -> Ask:
-    return lambda url: httpx.delete(url + path, timeout=30)
+    return lambda url: HTTP.delete(url + path, timeout=30)
 
 
 def often(path: str, body: dict[str, str]) -> Ask:
     """Asked again and again, until something else is answered."""
 
     def ask(url: str) -> httpx.Response:
-        answers = (httpx.post(url + path, json=body, timeout=30) for _ in range(20))
+        answers = (HTTP.post(url + path, json=body, timeout=30) for _ in range(20))
         return next(answer for answer in answers if answer.status_code not in {201, 202, 400, 401, 409})
 
     return ask
@@ -46,8 +47,8 @@ def often(path: str, body: dict[str, str]) -> Ask:
 @cache
 def bearer_of_another(url: str) -> dict[str, str]:
     """Of one session, since whoever has failed too often can't log in to begin a second one."""
-    httpx.post(f"{url}/register", json=OTHER, timeout=30)
-    token = httpx.post(f"{url}/login", json=OTHER, timeout=30).json()["access_token"]
+    HTTP.post(f"{url}/register", json=OTHER, timeout=30)
+    token = HTTP.post(f"{url}/login", json=OTHER, timeout=30).json()["access_token"]
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -56,19 +57,19 @@ def often_as_owner(method: str, path: str, body: dict[str, str]) -> Ask:
 
     def ask(url: str) -> httpx.Response:
         bearer = bearer_of_another(url)
-        answers = (httpx.request(method, url + path, json=body, headers=bearer, timeout=30) for _ in range(20))
+        answers = (HTTP.request(method, url + path, json=body, headers=bearer, timeout=30) for _ in range(20))
         return next(answer for answer in answers if answer.status_code != 401)
 
     return ask
 
 
 def me(url: str) -> httpx.Response:
-    token = httpx.post(f"{url}/login", json=CREDENTIALS).json()["access_token"]
-    return httpx.get(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
+    token = HTTP.post(f"{url}/login", json=CREDENTIALS).json()["access_token"]
+    return HTTP.get(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
 
 
 def login(url: str) -> dict[str, Any]:
-    tokens: dict[str, Any] = httpx.post(f"{url}/login", json=CREDENTIALS, timeout=30).json()
+    tokens: dict[str, Any] = HTTP.post(f"{url}/login", json=CREDENTIALS, timeout=30).json()
     return tokens
 
 
@@ -79,17 +80,17 @@ def as_owner(method: str, path: str, **request: Any) -> Ask:
         bearer = {"Authorization": f"Bearer {login(url)['access_token']}"}
         other = ""
         if "{id}" in path:
-            listed = httpx.get(f"{url}/sessions", headers=bearer).json()["sessions"]
+            listed = HTTP.get(f"{url}/sessions", headers=bearer).json()["sessions"]
             other = next(session["id"] for session in listed if not session["current"])
         headers = bearer | request.get("headers", {})
-        return httpx.request(method, url + path.replace("{id}", other), timeout=30, **request | {"headers": headers})
+        return HTTP.request(method, url + path.replace("{id}", other), timeout=30, **request | {"headers": headers})
 
     return ask
 
 
 def refresh(url: str) -> httpx.Response:
     form = {"grant_type": "refresh_token", "refresh_token": login(url)["refresh_token"]}
-    return httpx.post(f"{url}/token", data=form, timeout=30)
+    return HTTP.post(f"{url}/token", data=form, timeout=30)
 
 
 def owners_bodies(path: str, method: str) -> dict[tuple[str, str, str], Ask]:
@@ -262,7 +263,7 @@ def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_fact
 
 
 def test_every_route_is_documented(issuer: IssuerProcess, document: dict[str, Any]) -> None:
-    assert httpx.get(f"{issuer.url}/openapi.json").json() == document
+    assert HTTP.get(f"{issuer.url}/openapi.json").json() == document
     for path, item in document["paths"].items():
-        allow = httpx.options(issuer.url + path).headers["allow"].lower().split(", ")
+        allow = HTTP.options(issuer.url + path).headers["allow"].lower().split(", ")
         assert set(allow) - {"head", "options"} == set(item)

@@ -11,7 +11,6 @@ from http import HTTPStatus
 from itertools import count
 from typing import Any, Final
 
-import httpx
 import pytest
 import requests
 import schemathesis
@@ -21,6 +20,7 @@ from schemathesis import Case, Config
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.machines import Machine, basic, with_secret
 from tests.support.openapi import SERVED
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 
 EXAMPLES: Final = 15
@@ -98,13 +98,13 @@ class Owner:
         return {"Authorization": f"Bearer {self.tokens['access_token']}"}
 
     def come_back(self) -> None:
-        if not self.tokens or httpx.get(f"{self.issuer.url}/me", headers=self.bearer).status_code != 200:
+        if not self.tokens or HTTP.get(f"{self.issuer.url}/me", headers=self.bearer).status_code != 200:
             email = f"owner-{next(self._numbers)}@example.com"
             assert self.issuer.register(email).status_code == 201
             self.tokens = self.issuer.login(email).json()
 
     def session_id(self) -> str:
-        sessions = httpx.get(f"{self.issuer.url}/sessions", headers=self.bearer).json()["sessions"]
+        sessions = HTTP.get(f"{self.issuer.url}/sessions", headers=self.bearer).json()["sessions"]
         return str(sessions[0]["id"])
 
     def fill(self, case: Case[Any]) -> None:

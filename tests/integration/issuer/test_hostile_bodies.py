@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess
+from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 
 JSON = "application/json"
@@ -120,7 +121,7 @@ def nothing_is_stored(issuer: IssuerProcess) -> Iterator[None]:
 
 
 def post(issuer: IssuerProcess, path: str, body: bytes, content_type: str = JSON) -> httpx.Response:
-    response = httpx.post(f"{issuer.url}{path}", content=body, headers={"Content-Type": content_type}, timeout=30)
+    response = HTTP.post(f"{issuer.url}{path}", content=body, headers={"Content-Type": content_type}, timeout=30)
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == response.status_code
     assert CANARY not in response.text
@@ -174,12 +175,12 @@ def test_what_is_not_declared_as_json_is_not_read(issuer: IssuerProcess, path: s
 
 
 def test_a_body_without_a_content_type_is_not_read(issuer: IssuerProcess) -> None:
-    assert httpx.post(f"{issuer.url}/register", content=credentials()).status_code == 415
+    assert HTTP.post(f"{issuer.url}/register", content=credentials()).status_code == 415
 
 
 def test_a_compressed_body_is_not_unpacked(issuer: IssuerProcess) -> None:
     headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
-    assert httpx.post(f"{issuer.url}/register", content=b"\x1f\x8b", headers=headers).status_code == 415
+    assert HTTP.post(f"{issuer.url}/register", content=b"\x1f\x8b", headers=headers).status_code == 415
 
 
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 1024 * 1024, 8 * 1024 * 1024])
@@ -192,7 +193,7 @@ def test_a_chunked_body_over_64_kib_is_refused_while_it_comes(issuer: IssuerProc
         for _ in range(65):
             yield b" " * 1024
 
-    response = httpx.post(f"{issuer.url}/login", content=chunks(), headers={"Content-Type": JSON})
+    response = HTTP.post(f"{issuer.url}/login", content=chunks(), headers={"Content-Type": JSON})
     assert response.status_code == 413
     assert response.headers["content-type"] == "application/problem+json"
 
@@ -228,7 +229,7 @@ def test_an_endless_length_is_told_before_the_body_comes(issuer: IssuerProcess) 
         ("GET", "/healthz", 404),
         ("GET", "/register", 405),
         ("PUT", "/login", 405),
-        ("DELETE", "/me", 405),
+        ("PUT", "/me", 405),
         ("POST", "/.well-known/jwks.json", 405),
         ("BREW", "/login", 405),
     ],
@@ -248,12 +249,12 @@ def test_unknown_paths_and_methods_are_problems_too(
 
 
 def test_options_names_what_a_path_takes(issuer: IssuerProcess) -> None:
-    response = httpx.options(f"{issuer.url}/me")
-    assert (response.status_code, response.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
-    assert httpx.options(f"{issuer.url}/nope").status_code == 404
+    response = HTTP.options(f"{issuer.url}/me")
+    assert (response.status_code, response.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS")
+    assert HTTP.options(f"{issuer.url}/nope").status_code == 404
 
 
 def test_head_answers_as_get_without_its_body(issuer: IssuerProcess) -> None:
-    got, head = (httpx.request(method, f"{issuer.url}/openapi.json") for method in ("GET", "HEAD"))
+    got, head = (HTTP.request(method, f"{issuer.url}/openapi.json") for method in ("GET", "HEAD"))
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == got.headers["content-length"]

@@ -23,6 +23,7 @@ from tests.support.machines import (
     with_key,
     with_secret,
 )
+from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 from tests.unit.issuer.test_client_assertions import encode
 
@@ -47,7 +48,7 @@ def keyed(issuer: IssuerProcess) -> Machine:
 
 
 def send(issuer: IssuerProcess, form: Any, **request: Any) -> httpx.Response:
-    return httpx.post(f"{issuer.url}/token", data=form, timeout=30, **request)
+    return HTTP.post(f"{issuer.url}/token", data=form, timeout=30, **request)
 
 
 def assert_error(response: httpx.Response, code: str, status: int = 400) -> None:
@@ -110,7 +111,7 @@ def test_rfc6749_4_4_3_there_is_nothing_to_refresh_with(issuer: IssuerProcess, m
 def test_a_machine_is_nobody_at_the_endpoints_of_people(issuer: IssuerProcess) -> None:
     token = with_secret(issuer).token()
     assert claims_of(token)["aud"] == "gatepass"
-    me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
+    me = HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
     assert (me.status_code, me.json()["type"]) == (401, "urn:gatepass:problem:invalid-token")
 
 
@@ -140,15 +141,15 @@ def test_rfc6749_5_2_other_grants_are_unsupported(machine: Machine, grant: str) 
 )
 def test_rfc6749_5_2_a_malformed_form_is_an_invalid_request(machine: Machine, body: str) -> None:
     fields = basic(machine.id, machine.secret or "") | {"Content-Type": "application/x-www-form-urlencoded"}
-    assert_error(httpx.post(f"{machine.issuer.url}/token", content=body, headers=fields), "invalid_request")
+    assert_error(HTTP.post(f"{machine.issuer.url}/token", content=body, headers=fields), "invalid_request")
 
 
 def test_rfc6749_3_2_only_a_form_is_a_request(machine: Machine) -> None:
     fields = basic(machine.id, machine.secret or "")
     url = f"{machine.issuer.url}/token"
-    assert_error(httpx.post(url, json=FORM, headers=fields), "invalid_request")
-    assert_error(httpx.post(url, params=FORM, headers=fields), "invalid_request")
-    assert httpx.get(url, params=FORM, headers=fields).status_code == 405
+    assert_error(HTTP.post(url, json=FORM, headers=fields), "invalid_request")
+    assert_error(HTTP.post(url, params=FORM, headers=fields), "invalid_request")
+    assert HTTP.get(url, params=FORM, headers=fields).status_code == 405
 
 
 def test_rfc6749_3_2_unknown_and_empty_parameters_are_ignored(machine: Machine) -> None:
@@ -205,7 +206,7 @@ def test_rfc6749_2_3_1_id_and_secret_are_form_encoded(issuer: IssuerProcess) -> 
 
 def prove(machine: Machine, assertion: str, url: str | None = None, **form: str) -> httpx.Response:
     proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
-    return httpx.post(f"{url or machine.issuer.url}/token", data=FORM | proof | form, timeout=30)
+    return HTTP.post(f"{url or machine.issuer.url}/token", data=FORM | proof | form, timeout=30)
 
 
 def test_rfc7523_3_7_an_assertion_is_good_once_at_whichever_issuer(keyed: Machine, second: IssuerProcess) -> None:
@@ -371,7 +372,7 @@ def test_a_refused_machine_is_counted_and_audited_without_what_it_sent(issuer: I
     last = [row for row in rows if row["client_id"] == machine.id]
     assert [(row["told"], row["actor"]) for row in last] == [('{"reason": "wrong_secret"}', "client")]
     assert "marked" not in "".join(str(dict(row)) for row in rows) + issuer.logs()
-    exposed = httpx.get(f"{issuer.admin_url}/metrics").text
+    exposed = HTTP.get(f"{issuer.admin_url}/metrics").text
     assert 'gatepass_issuer_client_authentications_total{outcome="wrong_secret"}' in exposed
     assert "marked" not in exposed
 

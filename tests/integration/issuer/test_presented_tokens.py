@@ -13,6 +13,7 @@ from tests.integration.issuer.test_machines import assert_error, assert_invalid_
 from tests.integration.issuer.test_register_and_login import claims_of
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.machines import Machine, operate, with_key, with_secret
+from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 from tests.support.processes import free_port
 
@@ -35,16 +36,16 @@ def login(issuer: IssuerProcess) -> dict[str, Any]:
 def revoke(issuer: IssuerProcess, token: str, **form: str) -> httpx.Response:
     """As our own applications do."""
     data = {"token": token, "client_id": "first-party"} | form
-    return httpx.post(f"{issuer.url}/revoke", data=data, timeout=30)
+    return HTTP.post(f"{issuer.url}/revoke", data=data, timeout=30)
 
 
 def refresh(issuer: IssuerProcess, token: str) -> httpx.Response:
     data = {"grant_type": "refresh_token", "refresh_token": token}
-    return httpx.post(f"{issuer.url}/token", data=data, timeout=30)
+    return HTTP.post(f"{issuer.url}/token", data=data, timeout=30)
 
 
 def me(issuer: IssuerProcess, token: str) -> int:
-    return httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=30).status_code
+    return HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=30).status_code
 
 
 def introspect(client: Machine, token: str, **form: str) -> Any:
@@ -129,12 +130,10 @@ def test_rfc7009_2_1_a_machine_revokes_its_own_tokens_and_gets_new_ones(issuer: 
 def test_rfc7009_2_1_a_client_authenticates(issuer: IssuerProcess) -> None:
     token = login(issuer)["refresh_token"]
     url = f"{issuer.url}/revoke"
-    assert_invalid_client(httpx.post(url, data={"token": token}))
-    assert_invalid_client(httpx.post(url, data={"token": token, "client_id": "resource-server"}))
-    assert_invalid_client(httpx.post(url, data={"token": token}, auth=("resource-server", "gpc_wrong")))
-    assert_invalid_client(
-        httpx.post(url, data={"token": token, "client_id": "first-party"}, auth=("first-party", ""))
-    )
+    assert_invalid_client(HTTP.post(url, data={"token": token}))
+    assert_invalid_client(HTTP.post(url, data={"token": token, "client_id": "resource-server"}))
+    assert_invalid_client(HTTP.post(url, data={"token": token}, auth=("resource-server", "gpc_wrong")))
+    assert_invalid_client(HTTP.post(url, data={"token": token, "client_id": "first-party"}, auth=("first-party", "")))
     assert refresh(issuer, token).status_code == 200
 
 
@@ -245,11 +244,11 @@ def test_rfc7662_4_a_token_for_others_is_nobody_elses_business(issuer: IssuerPro
 def test_rfc7662_2_1_who_asks_authenticates(issuer: IssuerProcess, resource: Machine) -> None:
     form = {"token": login(issuer)["access_token"]}
     url = f"{issuer.url}/introspect"
-    assert_invalid_client(httpx.post(url, data=form))
-    assert_invalid_client(httpx.post(url, data=form | {"client_id": "first-party"}))
-    assert_invalid_client(httpx.post(url, data=form, headers={"Authorization": f"Bearer {form['token']}"}))
-    assert_invalid_client(httpx.post(url, data=form, auth=(resource.id, "gpc_wrong")))
-    assert httpx.get(url, params=form).status_code == 405
+    assert_invalid_client(HTTP.post(url, data=form))
+    assert_invalid_client(HTTP.post(url, data=form | {"client_id": "first-party"}))
+    assert_invalid_client(HTTP.post(url, data=form, headers={"Authorization": f"Bearer {form['token']}"}))
+    assert_invalid_client(HTTP.post(url, data=form, auth=(resource.id, "gpc_wrong")))
+    assert HTTP.get(url, params=form).status_code == 405
 
 
 def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
@@ -266,4 +265,4 @@ def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resou
 
 def test_rfc8725_3_11_a_status_list_is_no_access_token(resource: Machine) -> None:
     uri = claims_of(resource.token())["status"]["status_list"]["uri"]
-    assert is_inactive(resource, httpx.get(uri).text)
+    assert is_inactive(resource, HTTP.get(uri).text)

@@ -4,7 +4,6 @@ import asyncio
 import time
 from datetime import timedelta
 
-import httpx
 import jwt
 import pytest
 
@@ -13,28 +12,29 @@ from shared.access_token import REVOCATION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode
 from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
 from tests.support.session_bench import ORIGIN, SessionBench, session_bench
 
 
 def uri(issuer: IssuerProcess) -> str:
-    found: str = httpx.get(f"{issuer.url}/status-lists").json()["status_lists"][0]
+    found: str = HTTP.get(f"{issuer.url}/status-lists").json()["status_lists"][0]
     return found
 
 
 def test_the_lists_are_published_before_the_first_login(issuer: IssuerProcess) -> None:
-    response = httpx.get(f"{issuer.url}/status-lists")
+    response = HTTP.get(f"{issuer.url}/status-lists")
     assert response.headers["content-type"] == "application/json"
     assert response.json() == {"status_lists": [f"{issuer.url}/status-lists/1"]}
 
 
 def test_a_list_verifies_under_the_published_keys(issuer: IssuerProcess) -> None:
-    response = httpx.get(uri(issuer))
+    response = HTTP.get(uri(issuer))
     assert response.headers["content-type"] == "application/statuslist+jwt"
     assert response.headers["cache-control"] == "public, max-age=1"
     header = jwt.get_unverified_header(response.text)
     assert header["typ"] == "statuslist+jwt"
-    key = parse_jwks(httpx.get(f"{issuer.url}/.well-known/jwks.json").content).keys[header["kid"]].rsa
+    key = parse_jwks(HTTP.get(f"{issuer.url}/.well-known/jwks.json").content).keys[header["kid"]].rsa
     claims = jwt.decode(response.text, key, ["RS256"], issuer=issuer.url)  # noqa: TID251 - the reference
     assert claims["sub"] == uri(issuer)
     assert len(decode(claims["status_list"]["lst"])) == LIST_BITS // 8
@@ -42,24 +42,24 @@ def test_a_list_verifies_under_the_published_keys(issuer: IssuerProcess) -> None
 
 def test_who_has_a_list_is_not_sent_it_again(issuer: IssuerProcess) -> None:
     for path in (f"{issuer.url}/status-lists", uri(issuer)):
-        etag = httpx.get(path).headers["etag"]
-        response = httpx.get(path, headers={"If-None-Match": etag})
+        etag = HTTP.get(path).headers["etag"]
+        response = HTTP.get(path, headers={"If-None-Match": etag})
         assert (response.status_code, response.content) == (304, b"")
-        assert httpx.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+        assert HTTP.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["0", "2", "01", "x", "-1", "1e0", "9" * 30, "%D9%A1"])
 def test_there_is_no_other_list(issuer: IssuerProcess, name: str) -> None:
-    assert httpx.get(f"{issuer.url}/status-lists/{name}").status_code == 404
+    assert HTTP.get(f"{issuer.url}/status-lists/{name}").status_code == 404
 
 
 def test_a_status_list_is_no_access_token(issuer: IssuerProcess) -> None:
-    bearer = {"Authorization": f"Bearer {httpx.get(uri(issuer)).text}"}
-    assert httpx.get(f"{issuer.url}/me", headers=bearer).status_code == 401
+    bearer = {"Authorization": f"Bearer {HTTP.get(uri(issuer)).text}"}
+    assert HTTP.get(f"{issuer.url}/me", headers=bearer).status_code == 401
 
 
 def test_what_another_process_revokes_is_published_too(issuer: IssuerProcess) -> None:
-    etag = httpx.get(uri(issuer)).headers["etag"]
+    etag = HTTP.get(uri(issuer)).headers["etag"]
     execute(
         issuer.database_url,
         "INSERT INTO revocations (status_list_id, status_idx, expires_at) VALUES (1, 77, now() + interval '1 hour')",
@@ -68,7 +68,7 @@ def test_what_another_process_revokes_is_published_too(issuer: IssuerProcess) ->
     while not issuer.bit(uri(issuer), 77):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert httpx.get(uri(issuer), headers={"If-None-Match": etag}).status_code == 200
+    assert HTTP.get(uri(issuer), headers={"If-None-Match": etag}).status_code == 200
     assert issuer.metric("gatepass_issuer_status_list_bytes") > 900
     assert issuer.metric("gatepass_issuer_status_list_build_seconds_count") >= 2
     assert abs(issuer.metric("gatepass_issuer_status_lists_read_timestamp_seconds") - time.time()) < 20
@@ -84,7 +84,7 @@ def test_two_issuers_publish_what_either_revokes(postgres: Postgres) -> None:
             for token in tokens
         ]
         assert references[0]["idx"] != references[1]["idx"]
-        httpx.post(f"{one.url}/logout", headers={"Authorization": f"Bearer {tokens[0]}"})
+        HTTP.post(f"{one.url}/logout", headers={"Authorization": f"Bearer {tokens[0]}"})
         deadline = time.monotonic() + 20
         while not other.bit(f"{other.url}/status-lists/1", references[0]["idx"]):
             assert time.monotonic() < deadline
@@ -98,14 +98,14 @@ def test_without_a_database_the_lists_are_not_known_and_that_is_said(
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
         for path in ("/status-lists", "/status-lists/1"):
-            response = httpx.get(issuer.url + path)
+            response = HTTP.get(issuer.url + path)
             assert response.status_code == 503
             assert int(response.headers["retry-after"]) > 0
 
 
 def test_whoever_polls_and_learns_nothing_new_is_not_logged(issuer: IssuerProcess) -> None:
-    etag = httpx.get(uri(issuer)).headers["etag"]
-    response = httpx.get(uri(issuer), headers={"If-None-Match": etag})
+    etag = HTTP.get(uri(issuer)).headers["etag"]
+    response = HTTP.get(uri(issuer), headers={"If-None-Match": etag})
     assert response.status_code == 304
     issuer.register("barrier@example.com")
     assert response.headers["x-request-id"] not in issuer.logs()
