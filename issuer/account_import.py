@@ -5,6 +5,7 @@ tokens and the verifier hold them to, and a hash that could not be computed at a
 Faults name members and never quote their values.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +21,6 @@ from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 _REQUIRED: Final = frozenset({"email", "password_hash"})
 _OPTIONAL: Final = frozenset({"created_at", "email_verified", "scope", "roles"})
-_MAX_LIST_CHARACTERS: Final = 128
-"""Of a scope, and of all roles together: every token of the account carries them."""
-
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
 _ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
@@ -45,13 +43,14 @@ class ImportedAccount:
     roles: tuple[str, ...]
 
 
-def read_line(line: bytes, account_id: UUID, now: datetime) -> ImportedAccount:
+def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> ImportedAccount:
     """Read and check a line.
 
     Args:
         line: a JSON object.
         account_id: the account's, here.
         now: when it was created, unless the line says so; and verified, if it says that it is.
+        room: characters that a token has for scope and roles.
 
     Raises:
         LineError: at the first member that is not acceptable.
@@ -60,14 +59,17 @@ def read_line(line: bytes, account_id: UUID, now: datetime) -> ImportedAccount:
     created_at = _read(members, "created_at", _instant, now)
     if created_at > now:
         raise LineError("created_at: is in the future")
+    scope, roles = _read(members, "scope", _scope, DEFAULT_SCOPE), _read(members, "roles", _roles, ())
+    if len(scope) + (len(json.dumps({"roles": roles})) if roles else 0) > room:
+        raise LineError(f"scope: has with roles more than the {room} characters that a token has room for")
     return ImportedAccount(
         account_id,
         _read(members, "email", _address),
         _read(members, "password_hash", _password_hash),
         created_at,
         now if _read(members, "email_verified", _flag, default=False) else None,
-        _read(members, "scope", _scope, DEFAULT_SCOPE),
-        _read(members, "roles", _roles, ()),
+        scope,
+        roles,
     )
 
 
@@ -128,7 +130,7 @@ def _flag(value: Any) -> bool:
 
 def _scope(value: Any) -> str:
     text = _text(value)
-    if len(text) > _MAX_LIST_CHARACTERS or not _SCOPE.fullmatch(text):
+    if not _SCOPE.fullmatch(text):
         raise _MemberError("must be scopes with a space between them (RFC 6749 §3.3)")
     return text
 
@@ -136,6 +138,4 @@ def _scope(value: Any) -> str:
 def _roles(value: Any) -> tuple[str, ...]:
     if type(value) is not list or not all(type(role) is str and _ROLE.fullmatch(role) for role in value):
         raise _MemberError("must be a list of plain words")
-    if sum(len(role) + 1 for role in value) > _MAX_LIST_CHARACTERS:
-        raise _MemberError(f"must have at most {_MAX_LIST_CHARACTERS} characters")
     return tuple(value)

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from issuer.account_import import ImportedAccount, LineError, read_line
 from issuer.audit import OPERATOR
-from issuer.commands.command import Commands, add_command, show
+from issuer.commands.command import Commands, add_command, show, token_room
 from issuer.errors import ImportRefusedError, StoreUnavailableError
 from issuer.settings import IssuerSettings
 from issuer.store.database import Database
@@ -59,7 +59,7 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     url = settings.require_database()
     with _opened(options.file) as source:
-        tally = asyncio.run(_run(url, source, dry_run=options.dry_run))
+        tally = asyncio.run(_run(url, source, token_room(settings), dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
     show(options, [counts])
@@ -80,13 +80,14 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield source
 
 
-async def _run(url: str, source: BinaryIO, *, dry_run: bool) -> _Tally:
+async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tally:
     database = Database(url, 1)
     await database.open()
     users, tally, lines = Users(database), _Tally(), enumerate(_lines(source), 1)
     try:
         while batch := list(islice(lines, _BATCH_LINES)):
-            await _import_batch(users, tally, batch, dry_run=dry_run)
+            await _import_batch(users, tally, dict(_readable(tally, batch, room)), dry_run=dry_run)
+            tally.lines += len(batch)
             print(f"{tally.lines} lines: {tally.imported} accounts", file=sys.stderr)
     except StoreUnavailableError as error:
         raise ImportRefusedError(
@@ -97,9 +98,8 @@ async def _run(url: str, source: BinaryIO, *, dry_run: bool) -> _Tally:
     return tally
 
 
-async def _import_batch(users: Users, tally: _Tally, batch: list[tuple[int, bytes]], *, dry_run: bool) -> None:
+async def _import_batch(users: Users, tally: _Tally, accounts: dict[int, ImportedAccount], *, dry_run: bool) -> None:
     """Each batch is one transaction: whatever stops us later, it is there."""
-    accounts = dict(_readable(tally, batch))
     if dry_run:
         taken = await users.find_taken(account.address.key for account in accounts.values())
         new = {account.address.key for account in accounts.values()} - taken
@@ -110,17 +110,16 @@ async def _import_batch(users: Users, tally: _Tally, batch: list[tuple[int, byte
             tally.imported += 1
         else:
             tally.skip(number)
-    tally.lines += len(batch)
 
 
-def _readable(tally: _Tally, batch: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, ImportedAccount]]:
+def _readable(tally: _Tally, batch: Iterable[tuple[int, bytes]], room: int) -> Iterator[tuple[int, ImportedAccount]]:
     """The good lines of a batch, each address once."""
     now, seen = datetime.now(UTC), set[str]()
     for number, line in batch:
         if not line.strip():
             continue
         try:
-            account = read_line(line, uuid4(), now)
+            account = read_line(line, uuid4(), now, room)
         except LineError as error:
             tally.refuse(number, str(error))
             continue
