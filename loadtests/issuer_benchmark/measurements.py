@@ -6,8 +6,10 @@ changes both sides.
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,12 +18,16 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import asyncpg  # noqa: TID251 - asks PostgreSQL what it can do without an issuer
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from issuer.store.queries import load_queries
 from issuer.tokens import FIRST_PARTY_CLIENT
 from loadtests.benchmark.processes import ROOT
 from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
 from loadtests.issuer_benchmark.site import PASSWORD, Site, person
+from shared.access_token import MIN_KEY_BITS
 
 LOGIN_CONNECTIONS: Final = 32
 REFRESH_CONNECTIONS: Final = 64
@@ -59,7 +65,13 @@ class Round:
     refresh_p95: float
     me_p95: float
     swap_rate: float
+    signature_rate: float
     refresh_rate: float
+
+    @property
+    def refresh_ceiling(self) -> float:
+        """Refreshes a second if each were a compare-and-swap, a signature and nothing else, on all cores."""
+        return 1 / (1 / self.swap_rate + 1 / self.signature_rate)
 
 
 async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> Round:
@@ -80,6 +92,8 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     tell(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
     swaps = await _swaps(site, lengths.short)
     tell(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
+    signatures = await asyncio.to_thread(_signatures, lengths.short / 2)
+    tell(f"RS256 signatures: {signatures:.0f}/s")
     refreshes = await _refreshes(site, people, lengths.short)
     tell(f"refreshes: {refreshes.rate():.0f}/s")
     return Round(
@@ -94,6 +108,7 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
         refresh_p95=refresh,
         me_p95=me,
         swap_rate=swaps,
+        signature_rate=signatures,
         refresh_rate=refreshes.rate(),
     )
 
@@ -215,6 +230,23 @@ async def _swaps(site: Site, seconds: float) -> float:
     for connection in connections:
         await connection.close()
     return swapped / seconds
+
+
+def _signatures(seconds: float) -> float:
+    """How many RS256 signatures a second all cores make, by the library that the issuer signs with."""
+    key = rsa.generate_private_key(65537, MIN_KEY_BITS)
+    until = time.monotonic() + seconds
+
+    def sign(_: int) -> int:
+        made = 0
+        while time.monotonic() < until:
+            key.sign(b"x" * 600, PKCS1v15(), SHA256())
+            made += 1
+        return made
+
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+        return sum(pool.map(sign, range(cores))) / seconds
 
 
 async def _refreshes(site: Site, people: Iterator[int], seconds: float) -> Sample:
