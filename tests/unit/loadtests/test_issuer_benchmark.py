@@ -1,6 +1,7 @@
 """The benchmark of the issuer: what a run says, and the load that it sends."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 
@@ -82,10 +83,16 @@ def serve(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     play: Callable[[int], Awaitable[None]],
 ) -> None:
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await answer(reader, writer)
+        writer.transport.abort()
+
     async def run() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        server = await asyncio.start_server(converse, "127.0.0.1", 0)
         async with server:
             await play(server.sockets[0].getsockname()[1])
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
 
     asyncio.run(run())
 
