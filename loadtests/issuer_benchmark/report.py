@@ -71,6 +71,7 @@ def targets(hash_wait_seconds: float) -> tuple[Target, ...]:
             unit=" ms",
         ),
         Target("/me p95 while logins saturate", lambda one: one.me_p95 * 1000, 20, at_least=False, unit=" ms"),
+        Target("logout seen by a verifier, p99", lambda one: one.revocation_p99, 3.0, at_least=False, unit=" s"),
         Target(
             "refreshes / bare compare-and-swap",
             lambda one: one.refresh_rate / one.swap_rate,
