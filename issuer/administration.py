@@ -4,6 +4,7 @@ The races are the store's to win: whatever logs in or refreshes at the same mome
 disabling, a deletion or an ending is alive after it.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,6 @@ from uuid import UUID
 from issuer.addresses import AddressError, parse_address
 from issuer.audit import OPERATOR, Origin
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
-
-MAX_GRANTED_CHARACTERS: Final = 200
-"""Of the scope, and of all roles together: a token carries them, and its size is promised."""
 
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
 _ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
@@ -94,9 +92,19 @@ class AdministrationStore(Protocol):
 
 
 class Administration:
-    """The operator's use cases."""
+    """The operator's use cases.
 
-    def __init__(self, store: AdministrationStore, now: Callable[[], datetime], origin: Origin = OPERATOR) -> None:
+    Args:
+        store: where accounts and sessions are.
+        now: the clock.
+        room: characters that a token has for an account's scope and roles: its size is promised.
+        origin: who is told of in audit events.
+    """
+
+    def __init__(
+        self, store: AdministrationStore, now: Callable[[], datetime], room: int, origin: Origin = OPERATOR
+    ) -> None:
+        self._room = room
         self._store = store
         self._now = now
         self._origin = origin
@@ -123,9 +131,8 @@ class Administration:
             InvalidFieldsError: one of them cannot stand in a token.
             NoSuchAccountError: there is no such account.
         """
-        faults = _scope_faults(scope or "") + _roles_faults(roles or ())
-        if faults:
-            raise InvalidFieldsError(*faults)
+        present = await self.account(str(account_id))
+        self._judge(present.scope if scope is None else scope, present.roles if roles is None else roles)
         await self._store.update_grants(account_id, scope, roles, self._origin)
         return await self.account(str(account_id))
 
@@ -186,6 +193,19 @@ class Administration:
             raise NoSuchSessionError("there is no such session")
         return found
 
+    def _judge(self, scope: str, roles: Sequence[str]) -> None:
+        faults = []
+        if not _SCOPE.fullmatch(scope):
+            faults.append(FieldFault("scope", "must be scope tokens with single spaces between them"))
+        if not all(map(_ROLE.fullmatch, roles)):
+            faults.append(FieldFault("roles", "must be visible ASCII without commas"))
+        if len(scope) + (len(json.dumps({"roles": list(roles)})) if roles else 0) > self._room:
+            faults.append(
+                FieldFault("scope", f"has with roles more than the {self._room} characters that a token has")
+            )
+        if faults:
+            raise InvalidFieldsError(*faults)
+
     async def _find(self, id_or_address: str) -> AccountRecord | None:
         try:
             return await self._store.find_record(UUID(id_or_address))
@@ -195,17 +215,3 @@ class Administration:
             return await self._store.find_record_by_key(parse_address(id_or_address).key)
         except AddressError:
             return None
-
-
-def _scope_faults(scope: str) -> list[FieldFault]:
-    if len(scope) > MAX_GRANTED_CHARACTERS or not _SCOPE.fullmatch(scope):
-        asked = f"must be scope tokens with single spaces between them, {MAX_GRANTED_CHARACTERS} characters at most"
-        return [FieldFault("scope", asked)]
-    return []
-
-
-def _roles_faults(roles: Sequence[str]) -> list[FieldFault]:
-    if sum(len(role) + 1 for role in roles) > MAX_GRANTED_CHARACTERS or not all(map(_ROLE.fullmatch, roles)):
-        asked = f"must be visible ASCII without commas, {MAX_GRANTED_CHARACTERS} characters at most together"
-        return [FieldFault("roles", asked)]
-    return []

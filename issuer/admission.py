@@ -13,6 +13,8 @@ import heapq
 import itertools
 import os
 import random
+import sys
+import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,9 @@ T = TypeVar("T")
 _WEIGHT: Final = 0.05
 """Of the newest duration in the moving average. It begins with the first: until then everybody is let in."""
 
+_NICENESS: Final = 10
+"""Of threads that hash: a tenth of the share of what is not nice, when both want the same core."""
+
 _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _OWN_MEMORY_BYTES: Final = 96 * 1024 * 1024
@@ -42,6 +47,12 @@ def usable_cores() -> int:
         return max(1, min(cores, int(quota) // int(period)))
     except (OSError, ValueError):
         return cores
+
+
+def _step_back() -> None:
+    """Let this thread hash with what others leave: who refreshes or asks must not wait for a core behind hashes."""
+    if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def usable_memory() -> int:
@@ -167,7 +178,7 @@ class Admission:
         self._started = started
         self._refused = refused
         self._clock = clock
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hash")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hash", initializer=_step_back)
         self._turns = Turns()
         self._signals: dict[int, asyncio.Future[None]] = {}
         self._running = 0

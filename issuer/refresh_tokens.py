@@ -17,6 +17,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -101,5 +102,10 @@ def _name(secret: MacSecret) -> bytes:
 
 def _mac(secret: MacSecret, head: bytes) -> bytes:
     """Under a key of this purpose alone: what else the secret is used for says nothing about this."""
-    key = HKDF(SHA256(), length=32, salt=None, info=_INFO).derive(secret.value)
-    return hmac.digest(key, head, "sha256")[:_MAC_BYTES]
+    return hmac.digest(_derived(secret.value), head, "sha256")[:_MAC_BYTES]
+
+
+@lru_cache(maxsize=8)
+def _derived(secret: bytes) -> bytes:
+    """RFC 5869. Remembered, since it would be asked twice for every refresh."""
+    return HKDF(SHA256(), length=32, salt=None, info=_INFO).derive(secret)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from issuer.settings import IssuerSettings
 from issuer.store.database import Database
+from issuer.tokens import ACCOUNT_TOKEN_ROOM
 from shared.logs import configure_logs
 
 T = TypeVar("T")
@@ -64,6 +65,11 @@ def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[
             await database.close()
 
     return asyncio.run(run())
+
+
+def token_room(settings: IssuerSettings) -> int:
+    """Characters that a token has for the scope and roles of an account (ADR 0039)."""
+    return ACCOUNT_TOKEN_ROOM - 2 * len(settings.url) - len(settings.audience)
 
 
 def limit(text: str) -> int:

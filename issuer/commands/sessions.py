@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from issuer.administration import Administration, SessionRecord
-from issuer.commands.command import Commands, add_command, add_subject, show, with_database
+from issuer.commands.command import Commands, add_command, add_subject, show, token_room, with_database
 from issuer.settings import IssuerSettings
 from issuer.store.administration import AdministrationTables
+from issuer.store.database import Database
 
 T = TypeVar("T")
 
@@ -33,9 +34,10 @@ def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
-    return with_database(
-        settings, lambda database: use(Administration(AdministrationTables(database), lambda: datetime.now(UTC)))
-    )
+    def administer(database: Database) -> Awaitable[T]:
+        return use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), token_room(settings)))
+
+    return with_database(settings, administer)
 
 
 def _document(session: SessionRecord) -> Mapping[str, Any]:

@@ -19,12 +19,11 @@ from uuid import uuid4
 
 from issuer.account_import import ImportedAccount, LineError, read_line
 from issuer.audit import OPERATOR
-from issuer.commands.command import Commands, add_command, show
+from issuer.commands.command import Commands, add_command, show, token_room
 from issuer.errors import ImportRefusedError, StoreUnavailableError
 from issuer.settings import IssuerSettings
 from issuer.store.database import Database
 from issuer.store.users import Users
-from issuer.tokens import ACCOUNT_TOKEN_ROOM
 
 _BATCH_LINES: Final = 500
 _MAX_LINE_BYTES: Final = 16 * 1024
@@ -60,7 +59,7 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     url = settings.require_database()
     with _opened(options.file) as source:
-        tally = asyncio.run(_run(url, source, _room(settings), dry_run=options.dry_run))
+        tally = asyncio.run(_run(url, source, token_room(settings), dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
     show(options, [counts])
@@ -79,11 +78,6 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         raise ImportRefusedError(f"{name}: {error.strerror}") from error
     with source:
         yield source
-
-
-def _room(settings: IssuerSettings) -> int:
-    """Characters that a token has for the scope and roles of an account (ADR 0039)."""
-    return ACCOUNT_TOKEN_ROOM - 2 * len(settings.url) - len(settings.audience)
 
 
 async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tally:

@@ -14,7 +14,7 @@ from issuer.accounts import Accounts
 from issuer.administration import AccountRecord, Administration
 from issuer.admission import Admission
 from issuer.audit import OPERATOR
-from issuer.commands.command import Commands, add_command, add_subject, limit, show, with_database
+from issuer.commands.command import Commands, add_command, add_subject, limit, show, token_room, with_database
 from issuer.commands.user_import import add_import
 from issuer.errors import OperationError
 from issuer.metrics import Metrics
@@ -97,7 +97,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
                 uuid4,
             )
             account = await accounts.register(options.email, password, OPERATOR)
-            return await _administration(database).account(str(account.id))
+            return await _administration(settings, database).account(str(account.id))
         finally:
             admission.close()
 
@@ -136,11 +136,11 @@ def _end_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
-    return with_database(settings, lambda database: use(_administration(database)))
+    return with_database(settings, lambda database: use(_administration(settings, database)))
 
 
-def _administration(database: Database) -> Administration:
-    return Administration(AdministrationTables(database), _now)
+def _administration(settings: IssuerSettings, database: Database) -> Administration:
+    return Administration(AdministrationTables(database), _now, token_room(settings))
 
 
 def _document(account: AccountRecord) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ class Patience:
 PATIENT: Final = Patience(acquire=10.0, connect=10.0, statement=60)
 """For commands, which have nobody waiting behind them."""
 
-PROMPT: Final = Patience(acquire=0.2, connect=1.0, statement=2)
+PROMPT: Final = Patience(acquire=1.0, connect=1.0, statement=2)
 """For requests."""
 
 _SERVER_SETTINGS: Final = {

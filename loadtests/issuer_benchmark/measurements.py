@@ -6,8 +6,11 @@ changes both sides.
 
 import asyncio
 import json
+import os
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,18 +19,27 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import asyncpg  # noqa: TID251 - asks PostgreSQL what it can do without an issuer
+from argon2 import PasswordHasher  # noqa: TID251 - what argon2 can do without an issuer
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 
+from issuer.passwords import ARGON2ID_OWASP
 from issuer.store.queries import load_queries
 from issuer.tokens import FIRST_PARTY_CLIENT
 from loadtests.benchmark.processes import ROOT
 from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
 from loadtests.issuer_benchmark.site import PASSWORD, Site, person
+from shared.access_token import MIN_KEY_BITS
 
 LOGIN_CONNECTIONS: Final = 32
 REFRESH_CONNECTIONS: Final = 64
 DATABASE_CONNECTIONS: Final = 10
 """As many as the issuer has by default."""
 OVERLOAD: Final = 1.5
+REVOCATIONS: Final = 100
+LOOK_SECONDS: Final = 0.02
+PATIENCE_SECONDS: Final = 30.0
 PROBES_PER_SECOND: Final = 20.0
 _LIVE_SESSIONS: Final = "SELECT id, generation FROM sessions WHERE ended_at IS NULL ORDER BY random() LIMIT $1"
 
@@ -58,14 +70,21 @@ class Round:
     memory_after: int
     refresh_p95: float
     me_p95: float
+    revocation_p99: float
     swap_rate: float
+    signature_rate: float
     refresh_rate: float
+
+    @property
+    def refresh_ceiling(self) -> float:
+        """Refreshes a second if each were a compare-and-swap, a signature and nothing else, on all cores."""
+        return 1 / (1 / self.swap_rate + 1 / self.signature_rate)
 
 
 async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> Round:
     """Go through one round."""
     # The issuer does nothing while argon2 is measured alone.
-    alone = (await asyncio.to_thread(site.calibrate, lengths.short))["hashes_per_second"]
+    alone = await asyncio.to_thread(_hashes, lengths.short)
     tell(f"argon2 alone: {alone:.0f}/s")
     people = count()
     logins = await closed_loops(site.port, [_login(people)] * LOGIN_CONNECTIONS, lengths.short)
@@ -78,8 +97,12 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     tell(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
     refresh, me = await _beside_logins(site, people, lengths)
     tell(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
+    revoked = await _revocations(site, people, lengths.overload)
+    tell(f"{REVOCATIONS} logouts, seen by the verifier: p99 {revoked.percentile(0.99):.2f} s")
     swaps = await _swaps(site, lengths.short)
     tell(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
+    signatures = await asyncio.to_thread(_signatures, lengths.short / 2)
+    tell(f"RS256 signatures: {signatures:.0f}/s")
     refreshes = await _refreshes(site, people, lengths.short)
     tell(f"refreshes: {refreshes.rate():.0f}/s")
     return Round(
@@ -93,7 +116,9 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
         memory_after=after,
         refresh_p95=refresh,
         me_p95=me,
+        revocation_p99=revoked.percentile(0.99),
         swap_rate=swaps,
+        signature_rate=signatures,
         refresh_rate=refreshes.rate(),
     )
 
@@ -189,6 +214,33 @@ async def _beside_logins(site: Site, people: Iterator[int], lengths: Lengths) ->
     return refreshes.percentile(0.95), readings.percentile(0.95)
 
 
+async def _revocations(site: Site, people: Iterator[int], seconds: float) -> Sample:
+    """How long after the answer to a logout the verifier refuses; the logouts come at random times."""
+    sample = Sample(seconds)
+
+    async def follow(number: int, tokens: dict[str, Any]) -> None:
+        issuer = await Connection.open(site.port, number)
+        verifier = await Connection.open(site.verifier_port, number)
+        bearer = f"Authorization: Bearer {tokens['access_token']}"
+        await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - spreads load, guards nothing
+        if (await verifier.ask(_request("GET", "/verify", b"", bearer))).status != 200:  # noqa: PLR2004 - contract B
+            raise VoidError("a good token was refused")
+        await issuer.ask(_request("POST", "/logout", b"", bearer))
+        ended = time.monotonic()
+        while (answer := await verifier.ask(_request("GET", "/verify", b"", bearer))).status == 200:  # noqa: PLR2004
+            if time.monotonic() - ended > PATIENCE_SECONDS:
+                raise VoidError("a logout never reached the verifier")
+            await asyncio.sleep(LOOK_SECONDS)
+        sample.add(Answer(answer.status, b"", time.monotonic() - ended))
+        issuer.close()
+        verifier.close()
+
+    sessions = await _sessions(site, people, REVOCATIONS)
+    await asyncio.gather(*(follow(number, tokens) for number, tokens in enumerate(sessions)))
+    _demand(sample, {401})
+    return sample
+
+
 async def _swaps(site: Site, seconds: float) -> float:
     """How often a second PostgreSQL does the statement of a refresh, asked by a bare client.
 
@@ -215,6 +267,35 @@ async def _swaps(site: Site, seconds: float) -> float:
     for connection in connections:
         await connection.close()
     return swapped / seconds
+
+
+def _hashes(seconds: float) -> float:
+    """How many password hashes a second all cores compute, by the library and at the cost of the issuer."""
+    hasher = PasswordHasher.from_parameters(ARGON2ID_OWASP)
+    encoded = hasher.hash(PASSWORD)
+    return _on_all_cores(lambda: hasher.verify(encoded, PASSWORD), seconds)
+
+
+def _signatures(seconds: float) -> float:
+    """How many RS256 signatures a second all cores make, by the library that the issuer signs with."""
+    key = rsa.generate_private_key(65537, MIN_KEY_BITS)
+    return _on_all_cores(lambda: key.sign(b"x" * 600, PKCS1v15(), SHA256()), seconds)
+
+
+def _on_all_cores(work: Callable[[], object], seconds: float) -> float:
+    """How often a second it can be done; it must let go of the interpreter."""
+    until = time.monotonic() + seconds
+
+    def repeat(_: int) -> int:
+        done = 0
+        while time.monotonic() < until:
+            work()
+            done += 1
+        return done
+
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+        return sum(pool.map(repeat, range(cores))) / seconds
 
 
 async def _refreshes(site: Site, people: Iterator[int], seconds: float) -> Sample:

@@ -1,6 +1,6 @@
-"""What is measured: a PostgreSQL and an issuer of this checkout, with a thousand people in it.
+"""What is measured: a PostgreSQL, an issuer and a verifier of this checkout, with a thousand people in it.
 
-Nothing is pinned: issuer, PostgreSQL and load share the cores that there are, as they do on one machine.
+Nothing is pinned: servers and load share the cores that there are, as they do on one machine.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from socket import create_server
-from typing import Any, Final
+from typing import Final
 
 from argon2 import PasswordHasher  # noqa: TID251 - makes what is imported, as another system would have
 
@@ -37,9 +37,10 @@ _STOP_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A running issuer and where its database is."""
+    """A running issuer, a verifier that follows it, and where the database is."""
 
     port: int
+    verifier_port: int
     database_url: str
     pid: int
     environment: dict[str, str]
@@ -48,17 +49,6 @@ class Site:
         """The memory that the issuer holds now."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGESIZE")
-
-    def calibrate(self, seconds: float) -> dict[str, Any]:
-        """What argon2 alone does on these cores: the issuer's own `calibrate`, in a process of its own."""
-        command = [sys.executable, "-m", "issuer", "calibrate", "--json", "--seconds", str(seconds)]
-        finished = subprocess.run(  # noqa: S603 - written here
-            command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-        )
-        if finished.returncode:
-            raise ProcessError(f"calibrate ended with {finished.returncode}: {finished.stderr[-500:]}")
-        document: dict[str, Any] = json.loads(finished.stdout.splitlines()[0])
-        return document
 
 
 @contextlib.contextmanager
@@ -82,8 +72,13 @@ def running_site() -> Iterator[Site]:
         }
         _issuer(environment, "migrate")
         _issuer(environment, "keys", "generate")
-        with _serving(environment, folder, admin_port) as process:
-            site = Site(port, environment["ISSUER_DATABASE_URL"], process.pid, environment)
+        following = _following(environment, folder)
+        with (
+            _serving("issuer", environment, folder, admin_port) as process,
+            _serving("verifier", following, folder, int(following["VERIFIER_ADMIN_PORT"])),
+        ):
+            verifier_port = int(following["VERIFIER_PORT"])
+            site = Site(port, verifier_port, environment["ISSUER_DATABASE_URL"], process.pid, environment)
             _import_people(site, folder)
             yield site
     finally:
@@ -119,18 +114,32 @@ def _issuer(environment: dict[str, str], *arguments: str) -> None:
         raise ProcessError(f"issuer {arguments[0]} ended with {finished.returncode}: {finished.stderr[-500:]}")
 
 
+def _following(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """A verifier as it comes: its poll of the status lists is the default."""
+    own = {name: value for name, value in environment.items() if not name.startswith(("ISSUER_", "VERIFIER_"))}
+    return own | {
+        "VERIFIER_PORT": str(_free_port()),
+        "VERIFIER_ADMIN_PORT": str(_free_port()),
+        "VERIFIER_ISSUER": environment["ISSUER_URL"],
+        "VERIFIER_JWKS_FILE": str(folder / "keys/public/jwks.json"),
+        "VERIFIER_STATUS_LISTS": f"{environment['ISSUER_URL']}/status-lists",
+    }
+
+
 @contextlib.contextmanager
-def _serving(environment: dict[str, str], folder: Path, admin_port: int) -> Iterator[subprocess.Popen[bytes]]:
-    log = folder / "issuer.log"
+def _serving(
+    side: str, environment: dict[str, str], folder: Path, admin_port: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    log = folder / f"{side}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "issuer", "serve"], env=environment, cwd=ROOT, stdout=output, stderr=output
+        process = subprocess.Popen(  # noqa: S603 - written here
+            [sys.executable, "-m", side, "serve"], env=environment, cwd=ROOT, stdout=output, stderr=output
         )
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not _is_ready(admin_port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ProcessError(f"the issuer did not start: {log.read_text(encoding='utf-8')[-500:]}")
+                raise ProcessError(f"the {side} did not start: {log.read_text(encoding='utf-8')[-500:]}")
             time.sleep(0.1)
         yield process
     finally:

@@ -9,7 +9,9 @@ import pytest
 
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
+from issuer.routes.metadata import MetadataRoutes
 from issuer.routes.oauth import OAuthRoutes
+from issuer.routes.recovery import RecoveryRoutes
 from issuer.routes.sessions import SessionRoutes
 from issuer.routes.status_lists import StatusListRoutes
 from tests.support import documents, tables
@@ -50,6 +52,8 @@ def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
         *OAuthRoutes(nobody, nobody, nobody, nobody, nobody).routes(),
         *StatusListRoutes(nobody).routes(),
         *DocumentRoutes(nobody, nobody).routes(),
+        *RecoveryRoutes(nobody, nobody, nobody).routes(),
+        *MetadataRoutes("https://issuer.example", set()).routes(),
     ]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
     contracted = {(method.upper(), path) for path, methods in contract()["paths"].items() for method in methods}

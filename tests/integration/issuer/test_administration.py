@@ -31,7 +31,7 @@ def administer(url: str, use: Callable[[Administration], Awaitable[T]]) -> T:
         database = Database(url, 1)
         await database.open()
         try:
-            return await use(Administration(AdministrationTables(database), lambda: datetime.now(UTC)))
+            return await use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), room=40))
         finally:
             await database.close()
 
@@ -142,10 +142,10 @@ def test_scope_and_roles_are_what_a_token_can_carry(url: str) -> None:
     refused: list[tuple[str | None, list[str] | None]] = [
         ("a  b", None),
         ('a"', None),
-        ("x" * 201, None),
+        ("x" * 41, None),
         (None, ["a,b"]),
         (None, ["é"]),
-        (None, ["x" * 100, "y" * 100]),
+        (None, ["x" * 20]),
     ]
     for scope, roles in refused:
         with pytest.raises(InvalidFieldsError):

@@ -1,0 +1,155 @@
+"""The benchmark of the issuer: what a run says, and the load that it sends."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
+from loadtests.issuer_benchmark.measurements import Round
+from loadtests.issuer_benchmark.report import targets, to_json, to_text
+
+MACHINE: dict[str, str | int] = {"cpu": "a processor", "cores": 2, "kernel": "6", "system": "a system"}
+GOOD = {
+    "argon2_rate": 100.0,
+    "login_rate": 95.0,
+    "overload_offered": 150.0,
+    "overload_served": 96.0,
+    "overload_refused": 54.0,
+    "overload_p99": 3.1,
+    "memory_before": 100,
+    "memory_after": 101,
+    "refresh_p95": 0.012,
+    "me_p95": 0.006,
+    "revocation_p99": 2.4,
+    "swap_rate": 4000.0,
+    "signature_rate": 8000.0,
+    "refresh_rate": 2100.0,
+}
+
+
+def finished(**changes: float) -> Round:
+    return Round(**{**GOOD, **changes})  # type: ignore[arg-type] # memory is in whole bytes, and stays so
+
+
+def test_a_good_run_meets_every_target() -> None:
+    text = to_text([finished()], MACHINE, 3.0)
+    assert "NOT MET" not in text
+    assert text.count("  met") == len(targets(3.0))
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("login_rate", 89.0),
+        ("overload_served", 89.0),
+        ("overload_p99", 3.7),
+        ("memory_after", 112),
+        ("refresh_p95", 0.021),
+        ("me_p95", 0.021),
+        ("revocation_p99", 3.1),
+        ("refresh_rate", 1999.0),
+    ],
+)
+def test_each_target_can_be_missed_and_is_named(member: str, value: float) -> None:
+    assert to_text([finished(**{member: value})], MACHINE, 3.0).count("NOT MET") == 1
+
+
+def test_the_median_of_the_rounds_is_judged_and_the_spread_is_shown() -> None:
+    rounds = [finished(login_rate=rate) for rate in (50.0, 92.0, 99.0)]
+    assert "0.92 (0.50-0.99)" in to_text(rounds, MACHINE, 3.0)
+
+
+def test_it_says_what_signatures_alone_leave_of_the_target() -> None:
+    assert "note:" not in to_text([finished()], MACHINE, 3.0)
+    assert "leaves 0.20 of it" in to_text([finished(signature_rate=1000.0)], MACHINE, 3.0)
+
+
+def test_a_run_is_written_whole_for_programs() -> None:
+    document = json.loads(to_json([finished(), finished()], MACHINE, 3.0))
+    assert [one["login_rate"] for one in document["rounds"]] == [95.0, 95.0]
+    assert {target["met"] for target in document["targets"]} == {True}
+
+
+def test_percentiles_and_rates_count_what_was_answered() -> None:
+    sample = Sample(2.0)
+    for seconds in range(1, 101):
+        sample.add(Answer(200 if seconds <= 90 else 503, b"", seconds / 100))
+    assert (sample.rate(), sample.rate(503)) == (45.0, 5.0)
+    assert sample.percentile(0.95) == pytest.approx(0.96)
+
+
+def serve(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    play: Callable[[int], Awaitable[None]],
+) -> None:
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await answer(reader, writer)
+        writer.transport.abort()
+
+    async def run() -> None:
+        server = await asyncio.start_server(converse, "127.0.0.1", 0)
+        async with server:
+            await play(server.sockets[0].getsockname()[1])
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    asyncio.run(run())
+
+
+async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers each request in pieces, after 50 ms."""
+    while await reader.readuntil(b"\r\n\r\n"):
+        await asyncio.sleep(0.05)
+        for piece in (b"HTTP/1.1 200 OK\r\nContent-", b"Length: 4\r\n\r\nbo", b"dy"):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+
+async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+
+def test_an_answer_in_pieces_is_put_together() -> None:
+    async def play(port: int) -> None:
+        connection = await Connection.open(port, 7)
+        for _ in range(2):
+            answer = await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
+            assert (answer.status, answer.body) == (200, b"body")
+        connection.close()
+
+    serve(slow, play)
+
+
+def test_a_connection_that_is_closed_is_an_error_and_not_a_sample() -> None:
+    async def play(port: int) -> None:
+        connection = await Connection.open(port, 1)
+        with pytest.raises(ConnectionError):
+            await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
+
+    serve(closing, play)
+
+
+def test_an_open_loop_goes_on_sending_whatever_is_answered() -> None:
+    async def play(port: int) -> None:
+        sample = await open_loop(port, lambda: b"GET / HTTP/1.1\r\n\r\n", rate=200.0, seconds=0.2)
+        assert sample.statuses == {200: 40}
+        assert min(sample.waits) >= 0.05
+
+    serve(slow, play)
+
+
+def test_closed_loops_wait_for_their_answers() -> None:
+    async def ask(connection: Connection) -> Answer:
+        return await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
+
+    async def play(port: int) -> None:
+        sample = await closed_loops(port, [ask] * 2, seconds=0.3, warm_up=0.0)
+        assert 1 <= sample.statuses[200] <= 12
+        assert sample.statuses.keys() == {200}
+
+    serve(slow, play)
