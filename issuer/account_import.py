@@ -5,7 +5,6 @@ tokens and the verifier hold them to, and a hash that could not be computed at a
 Faults name members and never quote their values.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from uuid import UUID
 from issuer.addresses import AddressError, EmailAddress, parse_address
 from issuer.passwords import check_stored_hash
 from issuer.stored_hashes import UnusableHashError
-from issuer.tokens import DEFAULT_SCOPE
+from issuer.tokens import DEFAULT_SCOPE, grants_length
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 _REQUIRED: Final = frozenset({"email", "password_hash"})
@@ -60,7 +59,7 @@ def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> Import
     if created_at > now:
         raise LineError("created_at: is in the future")
     scope, roles = _read(members, "scope", _scope, DEFAULT_SCOPE), _read(members, "roles", _roles, ())
-    if len(scope) + (len(json.dumps({"roles": roles})) if roles else 0) > room:
+    if grants_length(scope, roles) > room:
         raise LineError(f"scope: has with roles more than the {room} characters that a token has room for")
     return ImportedAccount(
         account_id,

@@ -11,6 +11,7 @@ from issuer.administration import Administration, SessionRecord
 from issuer.commands.command import Commands, add_command, add_subject, show, with_database
 from issuer.settings import IssuerSettings
 from issuer.store.administration import AdministrationTables
+from issuer.tokens import room_for_grants
 
 T = TypeVar("T")
 
@@ -33,8 +34,10 @@ def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
+    room = room_for_grants(settings.url, settings.audience)
     return with_database(
-        settings, lambda database: use(Administration(AdministrationTables(database), lambda: datetime.now(UTC)))
+        settings,
+        lambda database: use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), room)),
     )
 
 

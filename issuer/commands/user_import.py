@@ -24,7 +24,7 @@ from issuer.errors import ImportRefusedError, StoreUnavailableError
 from issuer.settings import IssuerSettings
 from issuer.store.database import Database
 from issuer.store.users import Users
-from issuer.tokens import ACCOUNT_TOKEN_ROOM
+from issuer.tokens import room_for_grants
 
 _BATCH_LINES: Final = 500
 _MAX_LINE_BYTES: Final = 16 * 1024
@@ -60,7 +60,8 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     url = settings.require_database()
     with _opened(options.file) as source:
-        tally = asyncio.run(_run(url, source, _room(settings), dry_run=options.dry_run))
+        room = room_for_grants(settings.url, settings.audience)
+        tally = asyncio.run(_run(url, source, room, dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
     show(options, [counts])
@@ -79,11 +80,6 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         raise ImportRefusedError(f"{name}: {error.strerror}") from error
     with source:
         yield source
-
-
-def _room(settings: IssuerSettings) -> int:
-    """Characters that a token has for the scope and roles of an account (ADR 0039)."""
-    return ACCOUNT_TOKEN_ROOM - 2 * len(settings.url) - len(settings.audience)
 
 
 async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tally:

@@ -26,6 +26,7 @@ from issuer.store.database import Database
 from issuer.store.throttles import Throttles
 from issuer.store.users import Users
 from issuer.throttle import Throttle, limits
+from issuer.tokens import room_for_grants
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
                 uuid4,
             )
             account = await accounts.register(options.email, password, OPERATOR)
-            return await _administration(database).account(str(account.id))
+            return await _administration(settings, database).account(str(account.id))
         finally:
             admission.close()
 
@@ -110,6 +111,8 @@ def _read_password() -> str:
 
 
 def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    if options.scope is None and options.role is None:
+        raise OperationError("nothing to change: give --scope or --role")
     roles = None if options.role is None else [role for role in options.role if role]
     updated = _administer(settings, lambda use: use.update(options.account, options.scope, roles))
     show(options, [_document(updated)])
@@ -136,11 +139,12 @@ def _end_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
-    return with_database(settings, lambda database: use(_administration(database)))
+    return with_database(settings, lambda database: use(_administration(settings, database)))
 
 
-def _administration(database: Database) -> Administration:
-    return Administration(AdministrationTables(database), _now)
+def _administration(settings: IssuerSettings, database: Database) -> Administration:
+    room = room_for_grants(settings.url, settings.audience)
+    return Administration(AdministrationTables(database), _now, room)
 
 
 def _document(account: AccountRecord) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The operator's view of accounts and sessions in PostgreSQL: rows in, frozen values out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -45,12 +45,17 @@ class AdministrationTables:
         return None if row is None else _account(row)
 
     async def update_grants(
-        self, account_id: UUID, scope: str | None, roles: Sequence[str] | None, origin: Origin
-    ) -> bool:
-        """Set what is not None; False if there is no such account."""
-        async with self._database.connection() as connection:
-            updated = await connection.fetchval(_SQL["update-grants"], account_id, scope, roles, *_traces(origin))
-        return updated is not None
+        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
+    ) -> AccountRecord | None:
+        """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["lock-account"], account_id)
+            if row is None:
+                return None
+            changed = change(_account(row))
+            await connection.execute(_SQL["update-grants"], account_id, changed.scope, changed.roles)
+            await record(connection, event)
+        return changed
 
     async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
         """Disable it and end its sessions; False if it was not enabled.

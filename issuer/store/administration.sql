@@ -21,19 +21,15 @@ SELECT id, email, created_at, email_verified_at, password_changed_at, password_d
 FROM users
 WHERE email_key = $1;
 
+-- name: lock-account
+SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
+  scope, roles
+FROM users
+WHERE id = $1
+FOR UPDATE;
+
 -- name: update-grants
--- $2 scope or null, $3 roles or null; null leaves it as it is.
-WITH updated AS (
-  UPDATE users
-  SET scope = coalesce($2, scope), roles = coalesce($3, roles)
-  WHERE id = $1
-  RETURNING id
-)
-INSERT INTO audit_events (kind, user_id, actor, address, request_id, detail)
-SELECT 'account_updated', id, $4, $5, $6,
-  jsonb_build_object('scope', $2::text IS NOT NULL, 'roles', $3::text[] IS NOT NULL)
-FROM updated
-RETURNING user_id;
+UPDATE users SET scope = $2, roles = $3 WHERE id = $1;
 
 -- name: disable-account
 UPDATE users
