@@ -22,6 +22,8 @@ FROM users
 WHERE email_key = $1;
 
 -- name: lock-account
+-- Before a deletion too, which needs the whole lock: whoever asks for a mail meanwhile holds FOR KEY SHARE and may
+-- wait for the chain of an event, so nobody may wait for them with an event written.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
   scope, roles
 FROM users
@@ -56,13 +58,6 @@ SET security_version = security_version + 1
 WHERE id = $1
 RETURNING id;
 
--- name: delete-mail-of-account
--- Before the first event, unlike the rest that goes with the account: a sender may hold these rows.
-DELETE FROM outbox WHERE user_id = $1;
-
--- name: delete-account
-DELETE FROM users WHERE id = $1;
-
 -- name: list-sessions
 SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at, end_reason,
   host(address) AS address, user_agent
@@ -75,20 +70,3 @@ SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_
   host(address) AS address, user_agent
 FROM sessions
 WHERE id = $1;
-
--- name: end-session
--- $1 session, $2 now, $3 reason, $4 when the last access token is dead, $5 actor, $6 address, $7 request id.
-WITH ended AS (
-  UPDATE sessions
-  SET ended_at = $2, end_reason = $3
-  WHERE id = $1 AND ended_at IS NULL
-  RETURNING id, user_id, client_id, status_list_id, status_idx
-), revoked AS (
-  INSERT INTO revocations (status_list_id, status_idx, expires_at)
-  SELECT status_list_id, status_idx, $4 FROM ended
-  ON CONFLICT DO NOTHING
-)
-INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
-SELECT 'session_ended', user_id, id, client_id, $5, $6, $7, jsonb_build_object('reason', $3::text)
-FROM ended
-RETURNING session_id;

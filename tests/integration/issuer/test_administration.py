@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+import asyncpg  # noqa: TID251 - tests look at the database from outside
 import httpx
 import pytest
 
 from issuer.administration import Administration
+from issuer.audit import OPERATOR
 from issuer.errors import InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
 from issuer.store.administration import AdministrationTables
 from issuer.store.database import Database
@@ -99,6 +101,33 @@ def test_a_deleted_account_leaves_revoked_tokens_and_events_and_nothing_else(url
     assert execute(url, "SELECT FROM sessions WHERE user_id = $1", account) == []
     with pytest.raises(NoSuchAccountError):
         administer(url, lambda use: use.account(str(account)))
+
+
+def test_a_deletion_waits_for_the_account_before_it_holds_a_chain_of_the_trail(url: str) -> None:
+    """Whoever asks for a mail holds the account's row and waits for a chain: they would wait for each other."""
+    account = add_account(url)
+    add_sessions(url, account, 1)
+
+    async def meet() -> None:
+        asker, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
+        database = Database(url, 1)
+        await database.open()
+        try:
+            async with asker.transaction():
+                await asker.execute("SELECT FROM users WHERE id = $1 FOR KEY SHARE", account)
+                tables = AdministrationTables(database)
+                deletion = asyncio.create_task(tables.delete_account(account, datetime.now(UTC), OPERATOR))
+                while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    assert not deletion.done()
+                chains = await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE classid = 1734439780")
+            assert await deletion
+            assert chains == 0
+        finally:
+            await database.close()
+            await asker.close()
+            await watcher.close()
+
+    asyncio.run(meet())
 
 
 def test_disabling_and_enabling_twice_are_one_event_each(url: str) -> None:
