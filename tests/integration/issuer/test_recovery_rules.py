@@ -226,6 +226,25 @@ def test_a_change_of_the_password_kills_outstanding_tokens(database_url: str) ->
     in_house(database_url, act)
 
 
+def test_a_token_that_is_made_while_the_password_changes_does_not_outlive_the_change(database_url: str) -> None:
+    """It waits for the change, or the change waits for it and then sees it."""
+
+    async def act(at: House) -> None:
+        account = await register(at)
+        database, later = Database(database_url, 2), at.clock() + timedelta(minutes=60)
+        await database.open()
+        making = OutboxRows(database).replace_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later)
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE users SET security_version = security_version + 1")
+            token = asyncio.create_task(making)
+            while not await rows(database_url, WAITING_FOR_A_ROW):
+                assert not token.done()
+        assert await token
+        await database.close()
+
+    in_house(database_url, act)
+
+
 def test_a_disabled_account_is_not_reset(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
