@@ -30,7 +30,9 @@ async def rows(url: str, statement: str, *arguments: object) -> list[Any]:
 
 
 async def kinds(url: str) -> list[str]:
-    return [row["kind"] for row in await rows(url, "SELECT kind FROM audit_events ORDER BY at")]
+    """But for refused logins: here they only find out which password opens the account."""
+    told = await rows(url, "SELECT kind FROM audit_events WHERE kind <> 'login_refused' ORDER BY at")
+    return [row["kind"] for row in told]
 
 
 async def begin_session(url: str, user_id: UUID) -> UUID:
