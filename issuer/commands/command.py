@@ -79,7 +79,7 @@ def _column(value: Any) -> str:
         case None | "":
             return "-"
         case list() | tuple():
-            return ",".join(map(str, value)) or "-"
+            return ",".join(map(_column, value)) or "-"
         case dict():
             return json.dumps(value)
         case _:
