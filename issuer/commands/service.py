@@ -5,7 +5,7 @@ import asyncio
 
 import uvloop
 
-from issuer.commands.command import Commands, add_command
+from issuer.commands.command import Commands, add_command, show
 from issuer.serving import serve
 from issuer.settings import IssuerSettings
 from issuer.store.schema import migrate
@@ -24,6 +24,9 @@ def _serve(settings: IssuerSettings, _: argparse.Namespace) -> None:
     uvloop.run(serve(settings))
 
 
-def _migrate(settings: IssuerSettings, _: argparse.Namespace) -> None:
+def _migrate(settings: IssuerSettings, options: argparse.Namespace) -> None:
     applied = asyncio.run(migrate(settings.require_database()))
+    if options.json:
+        show(options, [{"applied": revision} for revision in applied])
+        return
     print("applied " + ", ".join(applied) if applied else "nothing to apply")

@@ -42,7 +42,8 @@ def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaita
 
 
 def _document(session: SessionRecord) -> Mapping[str, Any]:
-    state = "ended" if session.ended_at else "live"
+    expired = min(session.idle_expires_at, session.expires_at) <= datetime.now(UTC)
+    state = "ended" if session.ended_at else "expired" if expired else "live"
     return {
         "id": session.id,
         "state": state,

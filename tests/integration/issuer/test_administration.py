@@ -230,6 +230,7 @@ def test_sessions_are_shown_without_what_a_stranger_wrote_for_the_terminal(issue
     add_sessions(issuer.database_url, account, 1)
     listed = command(issuer, "sessions", "list", "--user", str(account)).stdout
     assert "Browser\ufffd[2J" in listed
+    assert listed.split()[1] == "expired"
     assert run(issuer, "sessions", "revoke", listed.split()[0])["state"] == "ended"
 
 
