@@ -23,6 +23,8 @@ _OPTIONAL: Final = frozenset({"created_at", "email_verified", "scope", "roles"})
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
 _ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Other systems write their zero where they know nothing, and the year 1 of some is no time in others."""
 
 
 class LineError(ValueError):
@@ -118,7 +120,10 @@ def _password_hash(value: Any) -> str:
 def _instant(value: Any) -> datetime:
     if not _INSTANT.fullmatch(_text(value)):
         raise _MemberError("must be a date and time with an offset (RFC 3339)")
-    return datetime.fromisoformat(value).astimezone(UTC)
+    instant = datetime.fromisoformat(value).astimezone(UTC)
+    if instant < _EARLIEST:
+        raise _MemberError("is before any account was made")
+    return instant
 
 
 def _flag(value: Any) -> bool:
