@@ -106,8 +106,18 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _read_password() -> str:
-    """From standard input and never an argument, which every process of the machine could read."""
-    return getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    """From standard input and never an argument, which every process of the machine could read.
+
+    Raises:
+        OperationError: no request could ever say it, so nobody would log in with it.
+    """
+    try:
+        text = getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        if b"\0" not in text.encode():
+            return text
+    except UnicodeError:
+        pass
+    raise OperationError("the password must be in UTF-8 and without U+0000")
 
 
 def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:

@@ -239,6 +239,8 @@ def test_an_account_that_an_operator_makes_is_judged_by_the_rules_of_registratio
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
     assert "email: must be an e-mail address" in refused.stderr
     assert "password: must have at least" in refused.stderr
+    refused = command(issuer, "users", "create", "unsayable@example.com", password=f"{PASSWORD}\0")
+    assert (refused.returncode, refused.stderr) == (1, "the password must be in UTF-8 and without U+0000\n")
 
 
 def test_an_invited_account_has_a_password_that_nobody_knows(issuer: IssuerProcess) -> None:
