@@ -90,7 +90,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
             accounts = Accounts(
                 Users(database),
                 Passwords(admission, metrics, ARGON2_COSTS[settings.argon2]),
-                PasswordPolicy(settings.password_min_length),
+                PasswordPolicy(settings.password_min_length, settings.service_names()),
                 # Of a secret that nobody else has: an operator is slowed down by nobody.
                 Throttle(Throttles(database), lambda: secret, limits(1, 1), metrics, _now),
                 metrics,
