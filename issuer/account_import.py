@@ -5,7 +5,6 @@ tokens and the verifier hold them to, and a hash that could not be computed at a
 Faults name members and never quote their values.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from uuid import UUID
 from issuer.addresses import AddressError, EmailAddress, parse_address
 from issuer.passwords import check_stored_hash
 from issuer.stored_hashes import UnusableHashError
-from issuer.tokens import DEFAULT_SCOPE
+from issuer.tokens import DEFAULT_SCOPE, grants_length
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 _REQUIRED: Final = frozenset({"email", "password_hash"})
@@ -24,6 +23,8 @@ _OPTIONAL: Final = frozenset({"created_at", "email_verified", "scope", "roles"})
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
 _ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Other systems write their zero where they know nothing, and the year 1 of some is no time in others."""
 
 
 class LineError(ValueError):
@@ -60,7 +61,7 @@ def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> Import
     if created_at > now:
         raise LineError("created_at: is in the future")
     scope, roles = _read(members, "scope", _scope, DEFAULT_SCOPE), _read(members, "roles", _roles, ())
-    if len(scope) + (len(json.dumps({"roles": roles})) if roles else 0) > room:
+    if grants_length(scope, roles) > room:
         raise LineError(f"scope: has with roles more than the {room} characters that a token has room for")
     return ImportedAccount(
         account_id,
@@ -119,7 +120,10 @@ def _password_hash(value: Any) -> str:
 def _instant(value: Any) -> datetime:
     if not _INSTANT.fullmatch(_text(value)):
         raise _MemberError("must be a date and time with an offset (RFC 3339)")
-    return datetime.fromisoformat(value).astimezone(UTC)
+    instant = datetime.fromisoformat(value).astimezone(UTC)
+    if instant < _EARLIEST:
+        raise _MemberError("is before any account was made")
+    return instant
 
 
 def _flag(value: Any) -> bool:

@@ -4,17 +4,17 @@ The races are the store's to win: whatever logs in or refreshes at the same mome
 disabling, a deletion or an ending is alive after it.
 """
 
-import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
 from issuer.addresses import AddressError, parse_address
-from issuer.audit import OPERATOR, Origin
+from issuer.audit import OPERATOR, Event, EventKind, Origin
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
+from issuer.tokens import grants_length
 
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
 _ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
@@ -65,9 +65,9 @@ class AdministrationStore(Protocol):
         """The account of this address."""
 
     async def update_grants(
-        self, account_id: UUID, scope: str | None, roles: Sequence[str] | None, origin: Origin
-    ) -> bool:
-        """Set what is not None; False if there is no such account."""
+        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
+    ) -> AccountRecord | None:
+        """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
 
     async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
         """Disable it and end its sessions; False if it was not enabled."""
@@ -97,17 +97,13 @@ class Administration:
     Args:
         store: where accounts and sessions are.
         now: the clock.
-        room: characters that a token has for an account's scope and roles: its size is promised.
-        origin: who is told of in audit events.
+        room: characters that a token has for scope and roles.
     """
 
-    def __init__(
-        self, store: AdministrationStore, now: Callable[[], datetime], room: int, origin: Origin = OPERATOR
-    ) -> None:
-        self._room = room
+    def __init__(self, store: AdministrationStore, now: Callable[[], datetime], room: int) -> None:
         self._store = store
         self._now = now
-        self._origin = origin
+        self._room = room
 
     async def accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
         """A page of accounts by id: those that follow `after`."""
@@ -128,13 +124,30 @@ class Administration:
         """Set scope or roles. Live tokens keep theirs; the next refresh has the new ones.
 
         Raises:
-            InvalidFieldsError: one of them cannot stand in a token.
+            InvalidFieldsError: one of them cannot stand in a token, or both together have no room in it.
             NoSuchAccountError: there is no such account.
         """
-        present = await self.account(str(account_id))
-        self._judge(present.scope if scope is None else scope, present.roles if roles is None else roles)
-        await self._store.update_grants(account_id, scope, roles, self._origin)
-        return await self.account(str(account_id))
+        faults = _scope_faults(scope or "") + _roles_faults(roles or ())
+        if faults:
+            raise InvalidFieldsError(*faults)
+
+        def change(account: AccountRecord) -> AccountRecord:
+            changed = replace(
+                account,
+                scope=account.scope if scope is None else scope,
+                roles=account.roles if roles is None else tuple(roles),
+            )
+            if grants_length(changed.scope, changed.roles) > self._room:
+                asked = f"must have with roles no more than the {self._room} characters that a token has room for"
+                raise InvalidFieldsError(FieldFault("scope", asked))
+            return changed
+
+        detail = {"scope": scope is not None, "roles": roles is not None}
+        event = Event(EventKind.ACCOUNT_UPDATED, OPERATOR, account_id, detail=detail)
+        updated = await self._store.update_grants(account_id, change, event)
+        if updated is None:
+            raise NoSuchAccountError("there is no such account")
+        return updated
 
     async def disable(self, account_id: UUID) -> AccountRecord:
         """Nobody logs in, refreshes or is let through with this account from now on.
@@ -142,7 +155,7 @@ class Administration:
         Raises:
             NoSuchAccountError: there is no such account.
         """
-        await self._store.disable_account(account_id, self._now(), self._origin)
+        await self._store.disable_account(account_id, self._now(), OPERATOR)
         return await self.account(str(account_id))
 
     async def enable(self, account_id: UUID) -> AccountRecord:
@@ -151,7 +164,7 @@ class Administration:
         Raises:
             NoSuchAccountError: there is no such account.
         """
-        await self._store.enable_account(account_id, self._origin)
+        await self._store.enable_account(account_id, OPERATOR)
         return await self.account(str(account_id))
 
     async def delete(self, account_id: UUID) -> None:
@@ -160,7 +173,7 @@ class Administration:
         Raises:
             NoSuchAccountError: there is no such account.
         """
-        if not await self._store.delete_account(account_id, self._now(), self._origin):
+        if not await self._store.delete_account(account_id, self._now(), OPERATOR):
             raise NoSuchAccountError("there is no such account")
 
     async def end_sessions(self, account_id: UUID) -> int:
@@ -170,7 +183,7 @@ class Administration:
             NoSuchAccountError: there is no such account.
         """
         await self.account(str(account_id))
-        return await self._store.end_sessions(account_id, self._now(), self._origin)
+        return await self._store.end_sessions(account_id, self._now(), OPERATOR)
 
     async def sessions(self, account_id: UUID) -> list[SessionRecord]:
         """The sessions of an account, ended ones included until they are cleaned up.
@@ -187,24 +200,11 @@ class Administration:
         Raises:
             NoSuchSessionError: there is no such session.
         """
-        await self._store.end_session(session_id, self._now(), self._origin)
+        await self._store.end_session(session_id, self._now(), OPERATOR)
         found = await self._store.find_session(session_id)
         if found is None:
             raise NoSuchSessionError("there is no such session")
         return found
-
-    def _judge(self, scope: str, roles: Sequence[str]) -> None:
-        faults = []
-        if not _SCOPE.fullmatch(scope):
-            faults.append(FieldFault("scope", "must be scope tokens with single spaces between them"))
-        if not all(map(_ROLE.fullmatch, roles)):
-            faults.append(FieldFault("roles", "must be visible ASCII without commas"))
-        if len(scope) + (len(json.dumps({"roles": list(roles)})) if roles else 0) > self._room:
-            faults.append(
-                FieldFault("scope", f"has with roles more than the {self._room} characters that a token has")
-            )
-        if faults:
-            raise InvalidFieldsError(*faults)
 
     async def _find(self, id_or_address: str) -> AccountRecord | None:
         try:
@@ -215,3 +215,15 @@ class Administration:
             return await self._store.find_record_by_key(parse_address(id_or_address).key)
         except AddressError:
             return None
+
+
+def _scope_faults(scope: str) -> list[FieldFault]:
+    if _SCOPE.fullmatch(scope):
+        return []
+    return [FieldFault("scope", "must be scope tokens with single spaces between them")]
+
+
+def _roles_faults(roles: Sequence[str]) -> list[FieldFault]:
+    if all(map(_ROLE.fullmatch, roles)):
+        return []
+    return [FieldFault("roles", "must be visible ASCII without commas")]

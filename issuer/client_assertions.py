@@ -169,8 +169,8 @@ def _registered(entry: Any) -> dict[str, str]:
     if entry.get("kty") == "oct" or not _SECRET_MEMBERS.isdisjoint(entry):
         raise ClientKeysError("private or symmetric key material: register public keys, replace the leaked ones")
     kid = entry.get("kid")
-    if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_NAME_CHARACTERS:
-        raise ClientKeysError("a key has no kid by which assertions could name it")
+    if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_NAME_CHARACTERS or not kid.isprintable():
+        raise ClientKeysError("a key has no plain kid by which assertions could name it")
     operations = entry.get("key_ops", ["verify"])
     if entry.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise ClientKeysError("a key is not for signatures")

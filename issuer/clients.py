@@ -38,6 +38,10 @@ CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NO_SECRET: Final = bytes(32)
 """Compared where there is no secret. No SHA-256 of anything that anybody could send."""
 
+REFUSALS_RECORDED: Final = 300
+"""In a minute, by one process. Events stay for ever and being refused costs nothing: without a bound, strangers could
+fill the disk with them. Metrics count every refusal."""
+
 
 class AuthMethod(StrEnum):
     """How a client authenticates: one way each (names of the IANA registry of RFC 8414 §7.3)."""
@@ -145,6 +149,7 @@ class Clients:
         self._urls = urls
         self._metrics = metrics
         self._now = now
+        self._minute = self._refusals = 0
 
     async def authenticate(self, proof: ClientProof, origin: Origin) -> Client:
         """The client that has proven itself.
@@ -265,8 +270,16 @@ class Clients:
         self._metrics.client_authentications.labels(refusal.value).inc()
         client_id = client.id if client is not None else None
         _log.info("client refused", client=client_id, reason=refusal.value)
-        detail = {"reason": refusal.value}
-        await self._store.record_refusal(Event(EventKind.CLIENT_REFUSED, origin, client_id=client_id, detail=detail))
+        if self._is_to_be_recorded():
+            event = Event(EventKind.CLIENT_REFUSED, origin, client_id=client_id, detail={"reason": refusal.value})
+            await self._store.record_refusal(event)
+
+    def _is_to_be_recorded(self) -> bool:
+        """Whoever's refusal it is, so that nothing is learned from the work that it makes."""
+        minute = int(self._now().timestamp()) // 60
+        self._refusals = self._refusals + 1 if minute == self._minute else 1
+        self._minute = minute
+        return self._refusals <= REFUSALS_RECORDED
 
 
 def hash_secret(secret: str) -> bytes:

@@ -61,8 +61,10 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
     except OSError as error:
-        # A resolver's own words, or the system's: create_server repeats the address after the latter.
-        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        # The system's own words: create_server repeats the address after them. It hands on the negative numbers of
+        # the resolver, which the system has no words for.
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else "not an address of this machine"
         raise ListenError(f"cannot listen on {host} port {port}: {why}") from error
 
 

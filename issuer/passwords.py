@@ -8,6 +8,7 @@ replaces it, else the decoy.
 import os
 import re
 import unicodedata
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -64,7 +65,8 @@ _LEAST_STORED: Final = Parameters(
 """Less is no argon2 (RFC 9106 §3.1), or no hash: it would be refused at once, and tell by it."""
 
 _ARGON2: Final = re.compile(
-    r"\$argon2(?:id|i|d)(?:\$v=\d{1,2})?\$m=\d{1,7},t=\d{1,3},p=\d{1,3}\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+",
+    r"\$argon2(?:id|i|d)(?:\$v=[1-9]\d)?\$m=[1-9]\d{0,6},t=[1-9]\d{0,2},p=[1-9]\d{0,2}"
+    r"\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)",
     re.ASCII,
 )
 
@@ -183,13 +185,26 @@ def _read(text: str) -> str | ForeignHash:
     """An argon2 hash as it is, or another kind of hash, read."""
     if not text.startswith("$argon2"):
         return read_foreign_hash(text)
+    parts = _ARGON2.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
+    if parts is None or not all(map(_is_canonical, parts.groups())):
+        raise UnusableHashError("is malformed")
     try:
-        found = extract_parameters(text if len(text) <= MAX_CHARACTERS and _ARGON2.fullmatch(text) else "")
+        found = extract_parameters(text)
     except InvalidHashError:
         raise UnusableHashError("is malformed") from None
-    if not (_no_more_than(_LEAST_STORED, found) and _no_more_than(found, _MAX_STORED)):
+    within = _no_more_than(_LEAST_STORED, found) and _no_more_than(found, _MAX_STORED)
+    # RFC 9106 §3.1: 8 KiB for each lane.
+    if not within or found.memory_cost < 8 * found.parallelism:
         raise UnusableHashError("is beyond the bounds of what is computed")
     return text
+
+
+def _is_canonical(text: str) -> bool:
+    """Whether it is base64 without padding and with no spare bit set: argon2 reads nothing else."""
+    try:
+        return b64encode(b64decode(text + "=" * (-len(text) % 4))).decode().rstrip("=") == text
+    except ValueError:
+        return False
 
 
 def _readable(stored: str | None) -> str | ForeignHash | None:

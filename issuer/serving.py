@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import structlog
@@ -167,7 +166,7 @@ def _account_routes(
         _now,
     )
     passwords = Passwords(foundation.admission, metrics, ARGON2_COSTS[settings.argon2])
-    policy = PasswordPolicy(settings.password_min_length, _service_names(settings))
+    policy = PasswordPolicy(settings.password_min_length, settings.service_names())
     verified_only = settings.email_verification == "required"
     accounts = Accounts(
         Users(database), passwords, policy, throttle, metrics, _now, uuid4, verified_only=verified_only
@@ -187,11 +186,6 @@ def _account_routes(
         *AccountRoutes(accounts, sessions, tokens, refresh_tokens, by_mail).routes(),
         *RecoveryRoutes(recovery, accounts, tokens).routes(),
     ]
-
-
-def _service_names(settings: IssuerSettings) -> frozenset[str]:
-    host = urlsplit(settings.url).hostname or ""
-    return frozenset({host, host.removeprefix("www."), settings.audience, settings.url})
 
 
 def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from issuer.addresses import AddressError, mailbox_of
+from issuer.client_address import MAX_TRUSTED_HOPS
 from issuer.keys.lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.senders import parse_mail_url
 from shared.access_token import MAX_LIFETIME_SECONDS
@@ -37,8 +38,8 @@ _PASSPHRASE_MIN: Final = 16
 _PASSPHRASE_MAX: Final = 256
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-ClaimText = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
-"""Every token carries it, and a token's size is promised: hence `max_length` on each."""
+ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
+"""Every token carries it, and its size is promised: hence `max_length` on each, and nothing that JSON escapes."""
 
 MAX_NAMES: Final = 103
 """URL twice and audience: of the 123 characters that `issuer.tokens` counts, 20 stay for scope and roles."""
@@ -102,7 +103,10 @@ class IssuerSettings(Settings):
         default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
     )
     trusted_hops: int = Field(
-        default=0, ge=0, le=10, description="proxies in front whose X-Forwarded-For says who the client is"
+        default=0,
+        ge=0,
+        le=MAX_TRUSTED_HOPS,
+        description="proxies in front whose X-Forwarded-For says who the client is",
     )
     failures_per_address: int = Field(
         default=1_000, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
@@ -183,6 +187,11 @@ class IssuerSettings(Settings):
                 f" {MAX_NAMES} together, or tokens would be too long"
             )
         return self
+
+    def service_names(self) -> frozenset[str]:
+        """What this service is called, which no password may be."""
+        host = urlsplit(self.url).hostname or ""
+        return frozenset({host, host.removeprefix("www."), self.audience, self.url})
 
     def require_database(self) -> str:
         """The database URL, for the commands that cannot do without.

@@ -33,7 +33,8 @@ _MAX_SALT_BYTES: Final = 64
 _DIGEST_BYTES: Final = range(16, 65)
 _BCRYPT_READS_BYTES: Final = 72
 
-_BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+# The last character of 22 for 16 bytes of salt has four bits to spare: bcrypt computes no hash in which they are set.
+_BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _PASSLIB_PBKDF2: Final = re.compile(
     r"\$pbkdf2-(sha256|sha512)\$(?:i=)?([1-9]\d{0,6})(?:,l=\d{1,3})?\$([A-Za-z0-9./+]*)\$([A-Za-z0-9./+]+)"
 )
@@ -124,7 +125,8 @@ def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> Pbkd
 
 
 def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> Scrypt:
-    _check(log_n <= _MAX_SCRYPT_LOG_N and r <= _MAX_SCRYPT_R and p <= _MAX_SCRYPT_P)
+    # RFC 7914 §2: N is less than 2^(128 * r / 8).
+    _check(log_n <= min(_MAX_SCRYPT_LOG_N, 16 * r - 1) and r <= _MAX_SCRYPT_R and p <= _MAX_SCRYPT_P)
     _check(len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
     return Scrypt(log_n, r, p, salt, digest)
 

@@ -6,8 +6,9 @@ issuer's own endpoints alone, knows only its own keys, and takes a token only in
 
 import asyncio
 import base64
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -217,6 +218,16 @@ class AccessTokens:
         if grant.status is not None:
             claims["status"] = {"status_list": {"idx": grant.status.idx, "uri": grant.status.uri}}
         return claims
+
+
+def room_for_grants(issuer: str, audience: str) -> int:
+    """Characters that the token of a session has for scope and roles (ADR 0039)."""
+    return ACCOUNT_TOKEN_ROOM - 2 * len(issuer) - len(audience)
+
+
+def grants_length(scope: str, roles: Sequence[str]) -> int:
+    """Characters that scope and roles take in a token; both are ASCII."""
+    return len(scope) + (len(json.dumps({"roles": roles})) if roles else 0)
 
 
 def _bearer(claims: dict[str, Any]) -> Bearer:

@@ -103,4 +103,7 @@ def _head(line: str) -> Head:
 def _moment(text: str) -> datetime:
     """An ISO 8601 time; UTC if it does not say otherwise."""
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError from None

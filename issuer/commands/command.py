@@ -10,7 +10,6 @@ from uuid import UUID
 
 from issuer.settings import IssuerSettings
 from issuer.store.database import Database
-from issuer.tokens import ACCOUNT_TOKEN_ROOM
 from shared.logs import configure_logs
 
 T = TypeVar("T")
@@ -67,11 +66,6 @@ def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[
     return asyncio.run(run())
 
 
-def token_room(settings: IssuerSettings) -> int:
-    """Characters that a token has for the scope and roles of an account (ADR 0039)."""
-    return ACCOUNT_TOKEN_ROOM - 2 * len(settings.url) - len(settings.audience)
-
-
 def limit(text: str) -> int:
     """An argument that says how many to show."""
     number = int(text)
@@ -85,7 +79,7 @@ def _column(value: Any) -> str:
         case None | "":
             return "-"
         case list() | tuple():
-            return ",".join(map(str, value)) or "-"
+            return ",".join(map(_column, value)) or "-"
         case dict():
             return json.dumps(value)
         case _:

@@ -5,7 +5,7 @@ import asyncio
 
 import uvloop
 
-from issuer.commands.command import Commands, add_command
+from issuer.commands.command import Commands, add_command, show
 from issuer.serving import serve
 from issuer.settings import IssuerSettings
 from shared.logs import configure_logs
@@ -23,9 +23,12 @@ def _serve(settings: IssuerSettings, _: argparse.Namespace) -> None:
     uvloop.run(serve(settings))
 
 
-def _migrate(settings: IssuerSettings, _: argparse.Namespace) -> None:
+def _migrate(settings: IssuerSettings, options: argparse.Namespace) -> None:
     # With Alembic and SQLAlchemy, which are a third of the start of every other command and of no use to it.
     from issuer.store.migration import migrate  # noqa: PLC0415 - so that a server never has them in its process
 
     applied = asyncio.run(migrate(settings.require_database()))
+    if options.json:
+        show(options, [{"applied": revision} for revision in applied])
+        return
     print("applied " + ", ".join(applied) if applied else "nothing to apply")

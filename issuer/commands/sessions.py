@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from issuer.administration import Administration, SessionRecord
-from issuer.commands.command import Commands, add_command, add_subject, show, token_room, with_database
+from issuer.commands.command import Commands, add_command, add_subject, show, with_database
 from issuer.settings import IssuerSettings
 from issuer.store.administration import AdministrationTables
-from issuer.store.database import Database
+from issuer.tokens import room_for_grants
 
 T = TypeVar("T")
 
@@ -34,14 +34,16 @@ def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
-    def administer(database: Database) -> Awaitable[T]:
-        return use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), token_room(settings)))
-
-    return with_database(settings, administer)
+    room = room_for_grants(settings.url, settings.audience)
+    return with_database(
+        settings,
+        lambda database: use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), room)),
+    )
 
 
 def _document(session: SessionRecord) -> Mapping[str, Any]:
-    state = "ended" if session.ended_at else "live"
+    expired = min(session.idle_expires_at, session.expires_at) <= datetime.now(UTC)
+    state = "ended" if session.ended_at else "expired" if expired else "live"
     return {
         "id": session.id,
         "state": state,

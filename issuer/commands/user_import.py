@@ -19,11 +19,12 @@ from uuid import uuid4
 
 from issuer.account_import import ImportedAccount, LineError, read_line
 from issuer.audit import OPERATOR
-from issuer.commands.command import Commands, add_command, show, token_room
+from issuer.commands.command import Commands, add_command, show
 from issuer.errors import ImportRefusedError, StoreUnavailableError
 from issuer.settings import IssuerSettings
 from issuer.store.database import Database
 from issuer.store.users import Users
+from issuer.tokens import room_for_grants
 
 _BATCH_LINES: Final = 500
 _MAX_LINE_BYTES: Final = 16 * 1024
@@ -59,7 +60,8 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     url = settings.require_database()
     with _opened(options.file) as source:
-        tally = asyncio.run(_run(url, source, token_room(settings), dry_run=options.dry_run))
+        room = room_for_grants(settings.url, settings.audience)
+        tally = asyncio.run(_run(url, source, room, dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
     show(options, [counts])

@@ -14,7 +14,7 @@ from issuer.accounts import Accounts
 from issuer.administration import AccountRecord, Administration
 from issuer.admission import Admission
 from issuer.audit import OPERATOR
-from issuer.commands.command import Commands, add_command, add_subject, limit, show, token_room, with_database
+from issuer.commands.command import Commands, add_command, add_subject, limit, show, with_database
 from issuer.commands.user_import import add_import
 from issuer.errors import OperationError
 from issuer.metrics import Metrics
@@ -26,6 +26,7 @@ from issuer.store.database import Database
 from issuer.store.throttles import Throttles
 from issuer.store.users import Users
 from issuer.throttle import Throttle, limits
+from issuer.tokens import room_for_grants
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
             accounts = Accounts(
                 Users(database),
                 Passwords(admission, metrics, ARGON2_COSTS[settings.argon2]),
-                PasswordPolicy(settings.password_min_length),
+                PasswordPolicy(settings.password_min_length, settings.service_names()),
                 # Of a secret that nobody else has: an operator is slowed down by nobody.
                 Throttle(Throttles(database), lambda: secret, limits(1, 1), metrics, _now),
                 metrics,
@@ -105,11 +106,23 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _read_password() -> str:
-    """From standard input and never an argument, which every process of the machine could read."""
-    return getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    """From standard input and never an argument, which every process of the machine could read.
+
+    Raises:
+        OperationError: no request could ever say it, so nobody would log in with it.
+    """
+    try:
+        text = getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        if b"\0" not in text.encode():
+            return text
+    except UnicodeError:
+        pass
+    raise OperationError("the password must be in UTF-8 and without U+0000")
 
 
 def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    if options.scope is None and options.role is None:
+        raise OperationError("nothing to change: give --scope or --role")
     roles = None if options.role is None else [role for role in options.role if role]
     updated = _administer(settings, lambda use: use.update(options.account, options.scope, roles))
     show(options, [_document(updated)])
@@ -140,7 +153,8 @@ def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaita
 
 
 def _administration(settings: IssuerSettings, database: Database) -> Administration:
-    return Administration(AdministrationTables(database), _now, token_room(settings))
+    room = room_for_grants(settings.url, settings.audience)
+    return Administration(AdministrationTables(database), _now, room)
 
 
 def _document(account: AccountRecord) -> Mapping[str, Any]:

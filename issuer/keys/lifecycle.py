@@ -28,7 +28,8 @@ CLOCK_SKEW: Final = timedelta(seconds=60)
 """Between machines that share the folder; in it lies the second in which issuers follow a change."""
 
 SIGNED_LIFE: Final = timedelta(seconds=REVOCATION_SECONDS)
-"""The longest that anything signed is good, a verifier's leeway included. Status lists live shorter than tokens."""
+"""The longest that a token is good, a verifier's leeway included. A status list may be relied on for some minutes
+more, when no token is left that it could tell of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from issuer.refresh_tokens import RefreshTokens
 from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
 from issuer.routes.recovery import accepted
-from issuer.routes.token_document import token_document
+from issuer.routes.token_document import NO_CACHE, token_document
 from issuer.sessions import Sessions
 from issuer.tokens import AccessTokens
 
@@ -61,7 +61,7 @@ class AccountRoutes:
             body.email, body.password, origin_of(request), shown.session_id if shown else None
         )
         issued = await self._sessions.begin(account, origin_of(request))
-        return JSONResponse(token_document(issued))
+        return JSONResponse(token_document(issued), headers=NO_CACHE)
 
     async def me(self, request: Request) -> Response:
         """200 and the bearer's account; a token outlives neither its session nor its account."""

@@ -22,7 +22,7 @@ from issuer.oauth_errors import in_oauth_words
 from issuer.presented_tokens import Introspection, PresentedTokens
 from issuer.routes.client_authentication import client_proof
 from issuer.routes.origin import origin_of
-from issuer.routes.token_document import token_document
+from issuer.routes.token_document import NO_CACHE, token_document
 from issuer.sessions import Sessions
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens
 
@@ -92,7 +92,7 @@ class OAuthRoutes:
         refresh_token = _required(form, "refresh_token")
         client_id = form.get("client_id", FIRST_PARTY_CLIENT)
         issued = await self._sessions.refresh(refresh_token, client_id, origin_of(request))
-        return JSONResponse(token_document(issued))
+        return JSONResponse(token_document(issued), headers=NO_CACHE)
 
     async def _client_credentials(self, request: Request, form: Form) -> Response:
         """RFC 6749 §4.4: an access token and nothing to refresh it with."""
@@ -105,7 +105,7 @@ class OAuthRoutes:
         issued = await self._tokens.mint(grant)
         document = {"access_token": issued.token, "token_type": "Bearer", "expires_in": issued.expires_in}
         # The grammar of RFC 6749 §3.3 has no empty scope: a client without any is told of none.
-        return JSONResponse(document | ({"scope": issued.scope} if issued.scope else {}))
+        return JSONResponse(document | ({"scope": issued.scope} if issued.scope else {}), headers=NO_CACHE)
 
     async def _client_of(self, request: Request, form: Form) -> Client | None:
         """The client that has proven itself; None if the request does not try to."""

@@ -1,7 +1,7 @@
 """The operator's view of accounts and sessions in PostgreSQL: rows in, frozen values out."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -13,9 +13,8 @@ from issuer.audit import EndReason, Event, EventKind, Origin
 from issuer.store.audit import record
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
-from issuer.store.recovery import forget_tokens
-from issuer.store.sessions import end_sessions_of_user
-from shared.access_token import REVOCATION_SECONDS
+from issuer.store.recovery import delete_locked_account, forget_tokens
+from issuer.store.sessions import end_session, end_sessions_of_user
 
 _SQL: Final = load_queries(Path(__file__).with_name("administration.sql"))
 
@@ -45,12 +44,17 @@ class AdministrationTables:
         return None if row is None else _account(row)
 
     async def update_grants(
-        self, account_id: UUID, scope: str | None, roles: Sequence[str] | None, origin: Origin
-    ) -> bool:
-        """Set what is not None; False if there is no such account."""
-        async with self._database.connection() as connection:
-            updated = await connection.fetchval(_SQL["update-grants"], account_id, scope, roles, *_traces(origin))
-        return updated is not None
+        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
+    ) -> AccountRecord | None:
+        """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["lock-account"], account_id)
+            if row is None:
+                return None
+            changed = change(_account(row))
+            await connection.execute(_SQL["update-grants"], account_id, changed.scope, changed.roles)
+            await record(connection, event)
+        return changed
 
     async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
         """Disable it and end its sessions; False if it was not enabled.
@@ -70,19 +74,17 @@ class AdministrationTables:
     async def enable_account(self, account_id: UUID, origin: Origin) -> bool:
         """Enable it; False if it was not disabled."""
         async with self._database.connection() as connection:
-            enabled = await connection.fetchval(_SQL["enable-account"], account_id, *_traces(origin))
+            enabled = await connection.fetchval(
+                _SQL["enable-account"], account_id, origin.actor, origin.address, origin.request_id
+            )
         return enabled is not None
 
     async def delete_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
         """Delete it, its sessions ended and revoked; False if there is none."""
         async with self._database.transaction() as connection:
-            if await connection.fetchval(_SQL["outdate-logins"], account_id) is None:
+            if await connection.fetchval(_SQL["lock-account"], account_id) is None:
                 return False
-            await connection.execute(_SQL["delete-mail-of-account"], account_id)
-            await forget_tokens(connection, account_id)
-            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DELETED, origin)
-            await connection.execute(_SQL["delete-account"], account_id)
-            await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, account_id, detail={"sessions": ended}))
+            await delete_locked_account(connection, account_id, now, origin)
         return True
 
     async def end_sessions(self, account_id: UUID, now: datetime, origin: Origin) -> int:
@@ -99,12 +101,8 @@ class AdministrationTables:
 
     async def end_session(self, session_id: UUID, now: datetime, origin: Origin) -> bool:
         """End and revoke it; False if it was not live."""
-        dead = now + timedelta(seconds=REVOCATION_SECONDS)
         async with self._database.connection() as connection:
-            ended = await connection.fetchval(
-                _SQL["end-session"], session_id, now, EndReason.ADMINISTRATOR, dead, *_traces(origin)
-            )
-        return ended is not None
+            return await end_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, origin)
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:
         """The session of this id."""
@@ -115,7 +113,3 @@ class AdministrationTables:
 
 def _account(row: asyncpg.Record) -> AccountRecord:
     return AccountRecord(**{**row, "roles": tuple(row["roles"])})
-
-
-def _traces(origin: Origin) -> tuple[str, str | None, str | None]:
-    return origin.actor, origin.address, origin.request_id

@@ -21,19 +21,17 @@ SELECT id, email, created_at, email_verified_at, password_changed_at, password_d
 FROM users
 WHERE email_key = $1;
 
+-- name: lock-account
+-- Before a deletion too, which needs the whole lock: whoever asks for a mail meanwhile holds FOR KEY SHARE and may
+-- wait for the chain of an event, so nobody may wait for them with an event written.
+SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
+  scope, roles
+FROM users
+WHERE id = $1
+FOR UPDATE;
+
 -- name: update-grants
--- $2 scope or null, $3 roles or null; null leaves it as it is.
-WITH updated AS (
-  UPDATE users
-  SET scope = coalesce($2, scope), roles = coalesce($3, roles)
-  WHERE id = $1
-  RETURNING id
-)
-INSERT INTO audit_events (kind, user_id, actor, address, request_id, detail)
-SELECT 'account_updated', id, $4, $5, $6,
-  jsonb_build_object('scope', $2::text IS NOT NULL, 'roles', $3::text[] IS NOT NULL)
-FROM updated
-RETURNING user_id;
+UPDATE users SET scope = $2, roles = $3 WHERE id = $1;
 
 -- name: disable-account
 UPDATE users
@@ -60,13 +58,6 @@ SET security_version = security_version + 1
 WHERE id = $1
 RETURNING id;
 
--- name: delete-mail-of-account
--- Before the first event, unlike the rest that goes with the account: a sender may hold these rows.
-DELETE FROM outbox WHERE user_id = $1;
-
--- name: delete-account
-DELETE FROM users WHERE id = $1;
-
 -- name: list-sessions
 SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at, end_reason,
   host(address) AS address, user_agent
@@ -79,20 +70,3 @@ SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_
   host(address) AS address, user_agent
 FROM sessions
 WHERE id = $1;
-
--- name: end-session
--- $1 session, $2 now, $3 reason, $4 when the last access token is dead, $5 actor, $6 address, $7 request id.
-WITH ended AS (
-  UPDATE sessions
-  SET ended_at = $2, end_reason = $3
-  WHERE id = $1 AND ended_at IS NULL
-  RETURNING id, user_id, client_id, status_list_id, status_idx
-), revoked AS (
-  INSERT INTO revocations (status_list_id, status_idx, expires_at)
-  SELECT status_list_id, status_idx, $4 FROM ended
-  ON CONFLICT DO NOTHING
-)
-INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
-SELECT 'session_ended', user_id, id, client_id, $5, $6, $7, jsonb_build_object('reason', $3::text)
-FROM ended
-RETURNING session_id;

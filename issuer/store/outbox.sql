@@ -18,11 +18,13 @@ RETURNING outbox.id, user_id, users.email, template, outbox.created_at, attempts
 
 -- name: replace-token
 -- $1 hash, $2 account, $3 purpose, $4 now, $5 its end. The one live token of this purpose, in place of a former.
+-- FOR SHARE, as a login: a disabling or a new password that is under way is waited for, and the next one finds the
+-- token. FOR KEY SHARE conflicts with neither, and a token of before would open the account after.
 INSERT INTO one_time_tokens (token_hash, user_id, purpose, created_at, expires_at)
 SELECT $1, id, $3, $4, $5
 FROM users
 WHERE id = $2 AND disabled_at IS NULL AND ($3 <> 'verify_email' OR email_verified_at IS NULL)
-FOR KEY SHARE
+FOR SHARE
 ON CONFLICT (user_id, purpose) DO UPDATE
 SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
 RETURNING user_id;

@@ -23,6 +23,14 @@ async def forget_tokens(connection: Connection, user_id: UUID) -> None:
     await connection.execute(_SQL["forget-tokens"], user_id)
 
 
+async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, origin: Origin) -> int:
+    """Delete an account whose row the transaction holds FOR UPDATE, its sessions ended and revoked; how many."""
+    ended = await end_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, origin)
+    await connection.execute(_SQL["delete-account"], user_id)
+    await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, user_id, detail={"sessions": ended}))
+    return ended
+
+
 class RecoveryRows:
     """Implements `issuer.recovery.RecoveryStore`."""
 
@@ -116,7 +124,4 @@ class RecoveryRows:
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
                 return None
-            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DELETED, origin)
-            await connection.execute(_SQL["delete-account"], account_id)
-            await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, account_id))
-        return ended
+            return await delete_locked_account(connection, account_id, now, origin)

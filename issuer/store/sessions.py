@@ -46,6 +46,24 @@ async def end_sessions_of_user(
     return len(rows)
 
 
+async def end_session(
+    connection: Connection, session_id: UUID, user_id: UUID | None, now: datetime, reason: EndReason, origin: Origin
+) -> bool:
+    """End one session, of `user_id` if that is given, and revoke its access tokens; False if there is none to end."""
+    ended = await connection.fetchval(
+        _SQL["end-session"],
+        session_id,
+        user_id,
+        now,
+        reason,
+        _all_dead(now),
+        origin.actor,
+        origin.address,
+        origin.request_id,
+    )
+    return ended is not None
+
+
 class SessionRows:
     """The `sessions` table. Implements `issuer.sessions.SessionStore`."""
 
@@ -133,18 +151,7 @@ class SessionRows:
     async def end(self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, origin: Origin) -> bool:
         """End one session with its access tokens; False if it has ended or is not theirs."""
         async with self._database.connection() as connection:
-            ended = await connection.fetchval(
-                _SQL["end-session"],
-                session_id,
-                user_id,
-                now,
-                reason,
-                _all_dead(now),
-                origin.actor,
-                origin.address,
-                origin.request_id,
-            )
-        return ended is not None
+            return await end_session(connection, session_id, user_id, now, reason, origin)
 
     async def end_all(
         self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None

@@ -95,13 +95,13 @@ FROM ended CROSS JOIN LATERAL (VALUES
 RETURNING session_id;
 
 -- name: end-session
--- $1 session, $2 account, $3 now, $4 reason, $5 when the last access token is dead, $6 actor, $7 address,
+-- $1 session, $2 account or null for whosever it is, $3 now, $4 reason, $5 when the last access token is dead, $6 actor, $7 address,
 -- $8 request id.
 -- One that has expired is ended too: its last access token may live for minutes yet.
 WITH ended AS (
   UPDATE sessions
   SET ended_at = $3, end_reason = $4
-  WHERE id = $1 AND user_id = $2 AND ended_at IS NULL
+  WHERE id = $1 AND ($2::uuid IS NULL OR user_id = $2) AND ended_at IS NULL
   RETURNING id, user_id, client_id, status_list_id, status_idx
 ), revoked AS (
   INSERT INTO revocations (status_list_id, status_idx, expires_at)

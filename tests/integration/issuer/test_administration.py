@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+import asyncpg  # noqa: TID251 - tests look at the database from outside
 import httpx
 import pytest
 
 from issuer.administration import Administration
+from issuer.audit import OPERATOR
 from issuer.errors import InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
 from issuer.store.administration import AdministrationTables
 from issuer.store.database import Database
+from issuer.tokens import room_for_grants
 from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
 from tests.support.openapi import ROOT
@@ -31,7 +34,7 @@ def administer(url: str, use: Callable[[Administration], Awaitable[T]]) -> T:
         database = Database(url, 1)
         await database.open()
         try:
-            return await use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), room=40))
+            return await use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), 60))
         finally:
             await database.close()
 
@@ -100,6 +103,33 @@ def test_a_deleted_account_leaves_revoked_tokens_and_events_and_nothing_else(url
         administer(url, lambda use: use.account(str(account)))
 
 
+def test_a_deletion_waits_for_the_account_before_it_holds_a_chain_of_the_trail(url: str) -> None:
+    """Whoever asks for a mail holds the account's row and waits for a chain: they would wait for each other."""
+    account = add_account(url)
+    add_sessions(url, account, 1)
+
+    async def meet() -> None:
+        asker, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
+        database = Database(url, 1)
+        await database.open()
+        try:
+            async with asker.transaction():
+                await asker.execute("SELECT FROM users WHERE id = $1 FOR KEY SHARE", account)
+                tables = AdministrationTables(database)
+                deletion = asyncio.create_task(tables.delete_account(account, datetime.now(UTC), OPERATOR))
+                while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    assert not deletion.done()
+                chains = await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE classid = 1734439780")
+            assert await deletion
+            assert chains == 0
+        finally:
+            await database.close()
+            await asker.close()
+            await watcher.close()
+
+    asyncio.run(meet())
+
+
 def test_disabling_and_enabling_twice_are_one_event_each(url: str) -> None:
     account = add_account(url)
     for act in (Administration.disable, Administration.enable):
@@ -142,15 +172,28 @@ def test_scope_and_roles_are_what_a_token_can_carry(url: str) -> None:
     refused: list[tuple[str | None, list[str] | None]] = [
         ("a  b", None),
         ('a"', None),
-        ("x" * 41, None),
+        ("x" * 61, None),
         (None, ["a,b"]),
         (None, ["é"]),
-        (None, ["x" * 20]),
+        (None, ["x" * 30, "y" * 30]),
     ]
     for scope, roles in refused:
         with pytest.raises(InvalidFieldsError):
             administer(url, acting(Administration.update, account, scope, roles))
     assert [kind for kind, _ in events(url, account)] == ["account_updated"] * 2
+
+
+def test_whatever_an_operator_grants_fits_into_a_token(issuer: IssuerProcess) -> None:
+    account = run(issuer, "users", "create", "granted@example.com", password=PASSWORD)
+    longest = "s" * room_for_grants(issuer.url, "gatepass")
+    assert run(issuer, "users", "update", account["id"], "--scope", longest)["scope"] == longest
+    for excess in (("--role", "x"), ("--scope", f"{longest}s")):
+        refused = command(issuer, "users", "update", account["id"], *excess)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+        assert "that a token has room for" in refused.stderr
+    assert issuer.login("granted@example.com").json()["scope"] == longest
+    nothing = command(issuer, "users", "update", account["id"])
+    assert (nothing.returncode, nothing.stderr) == (1, "nothing to change: give --scope or --role\n")
 
 
 def test_what_is_not_there_is_told(url: str) -> None:
@@ -187,6 +230,7 @@ def test_sessions_are_shown_without_what_a_stranger_wrote_for_the_terminal(issue
     add_sessions(issuer.database_url, account, 1)
     listed = command(issuer, "sessions", "list", "--user", str(account)).stdout
     assert "Browser\ufffd[2J" in listed
+    assert listed.split()[1] == "expired"
     assert run(issuer, "sessions", "revoke", listed.split()[0])["state"] == "ended"
 
 
@@ -195,6 +239,8 @@ def test_an_account_that_an_operator_makes_is_judged_by_the_rules_of_registratio
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
     assert "email: must be an e-mail address" in refused.stderr
     assert "password: must have at least" in refused.stderr
+    refused = command(issuer, "users", "create", "unsayable@example.com", password=f"{PASSWORD}\0")
+    assert (refused.returncode, refused.stderr) == (1, "the password must be in UTF-8 and without U+0000\n")
 
 
 def test_an_invited_account_has_a_password_that_nobody_knows(issuer: IssuerProcess) -> None:
@@ -214,7 +260,7 @@ def test_a_database_that_is_away_is_one_clear_line() -> None:
 def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "issuer", *arguments],
-        env=os.environ | {"ISSUER_DATABASE_URL": issuer.database_url},
+        env=os.environ | {"ISSUER_DATABASE_URL": issuer.database_url, "ISSUER_URL": issuer.url},
         input=f"{password}\n",
         cwd=ROOT,
         capture_output=True,

@@ -113,6 +113,11 @@ def test_a_cut_off_end_is_found_by_heads_that_were_noted(copy: str, tmp_path: Pa
     assert "missing: it was noted" in found.stdout
 
 
+def test_a_time_that_there_never_was_is_a_wrong_argument() -> None:
+    refused = issuer_command("audit", "list", "--since", "0001-01-01T00:00+14:00")
+    assert (refused.returncode, refused.stderr.count("Traceback")) == (2, 0)
+
+
 def test_a_file_that_holds_no_heads_is_one_clear_line(copy: str, tmp_path: Path) -> None:
     (tmp_path / "heads").write_text("hello\n")
     refused = issuer_command("audit", "verify", "--heads", str(tmp_path / "heads"), DATABASE_URL=copy)

@@ -10,7 +10,7 @@ import pytest
 
 from issuer.audit import OPERATOR
 from issuer.client_registry import ClientRegistry
-from issuer.clients import AssertionProof, Client, Clients, SecretProof
+from issuer.clients import REFUSALS_RECORDED, AssertionProof, Client, Clients, SecretProof
 from issuer.errors import ClientError, InvalidClientError
 from issuer.metrics import Metrics
 from issuer.status_lists import StatusLists
@@ -51,6 +51,22 @@ def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
             await database.close()
 
     asyncio.run(run())
+
+
+def test_strangers_cannot_fill_the_trail(postgres: Postgres) -> None:
+    url = postgres.migrated_database()
+
+    async def knock(bench: Bench) -> None:
+        for bench.now in (NOW, NOW + timedelta(minutes=1)):
+            for _ in range(REFUSALS_RECORDED // 2 + 50):
+                with pytest.raises(InvalidClientError):
+                    await bench.clients.authenticate(SecretProof("nobody", "guess"), OPERATOR)
+            for _ in range(REFUSALS_RECORDED // 2):
+                with pytest.raises(InvalidClientError):
+                    await bench.clients.authenticate(AssertionProof("a.b.c", None), OPERATOR)
+
+    on(url, knock)
+    assert execute(url, "SELECT count(*) FROM audit_events")[0][0] == 2 * REFUSALS_RECORDED
 
 
 @pytest.fixture(scope="module")

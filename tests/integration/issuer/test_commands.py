@@ -141,6 +141,12 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     assert run.stderr == f"cannot listen on 127.0.0.1 port {port}: Address already in use\n"
 
 
+def test_what_is_no_address_is_one_clear_line(tmp_path: Path) -> None:
+    run = issuer_command("serve", HOST="999.1.1.1", KEYS_DIR=str(tmp_path), DATABASE_URL="postgresql://localhost/x")
+    assert run.returncode == 1
+    assert run.stderr == "cannot listen on 999.1.1.1 port 8000: not an address of this machine\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_order(database_url: str, number: signal.Signals) -> None:
     with running_issuer(database_url) as issuer:

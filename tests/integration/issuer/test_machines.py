@@ -70,7 +70,7 @@ def test_rfc6749_4_4_a_machine_with_a_secret_gets_a_token(machine: Machine) -> N
     body = response.json()
     assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
     assert (body["token_type"], body["scope"]) == ("Bearer", "read write")
-    assert response.headers["cache-control"] == "no-store"
+    assert (response.headers["cache-control"], response.headers["pragma"]) == ("no-store", "no-cache")
     claims = claims_of(body["access_token"])
     assert (claims["sub"], claims["client_id"], claims["aud"]) == ("reports", "reports", "api")
     assert set(claims) == {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "status"}

@@ -1,5 +1,6 @@
 """Forward only, any number of times, from anywhere at once."""
 
+import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,13 @@ def test_migrating_brings_the_schema_to_the_head_and_then_does_nothing(postgres:
     assert run_migrate(url).stdout == f"applied {', '.join(revisions())}\n"
     assert run_migrate(url).stdout == "nothing to apply\n"
     assert execute(url, "SELECT version_num FROM alembic_version")[0][0] == revisions()[-1]
+
+
+def test_migrating_tells_a_program_each_revision_on_a_line(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    told = [issuer_command("migrate", "--json", DATABASE_URL=url).stdout.splitlines() for _ in range(2)]
+    assert [json.loads(line) for line in told[0]] == [{"applied": revision} for revision in revisions()]
+    assert told[1] == []
 
 
 def test_migrations_at_the_same_time_apply_each_revision_once(postgres: Postgres) -> None:

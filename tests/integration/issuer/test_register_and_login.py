@@ -47,7 +47,7 @@ def test_a_login_is_shaped_as_rfc_6749_says(issuer: IssuerProcess) -> None:
     issuer.register("shape@example.com")
     response = issuer.login("shape@example.com")
     body = response.json()
-    assert response.headers["cache-control"] == "no-store"
+    assert (response.headers["cache-control"], response.headers["pragma"]) == ("no-store", "no-cache")
     assert set(body) == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
     assert (body["token_type"], body["scope"]) == ("Bearer", "profile")
     assert 570 <= body["expires_in"] <= 600

@@ -57,6 +57,7 @@ def test_what_else_is_known_is_kept() -> None:
         (ANN | {"created_at": "2020-02-03T04:05:06"}, "created_at: must be a date and time with an offset"),
         (ANN | {"created_at": "2020-02-30T04:05:06Z"}, "created_at: is not acceptable"),
         (ANN | {"created_at": "0001-01-01T00:00:00+23:00"}, "created_at: is not acceptable"),
+        (ANN | {"created_at": "0001-01-01T00:00:00Z"}, "created_at: is before any account was made"),
         (ANN | {"created_at": 1}, "created_at: must be a string"),
         (ANN | {"created_at": (NOW + timedelta(seconds=1)).isoformat()}, "created_at: is in the future"),
         (ANN | {"email_verified": "yes"}, "email_verified: must be true or false"),

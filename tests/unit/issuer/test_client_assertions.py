@@ -225,6 +225,8 @@ def test_only_what_counts_of_a_key_is_kept() -> None:
         document(rsa_jwk(), rsa_jwk()),
         document(rsa_jwk(kid=None)),
         document(rsa_jwk(kid="")),
+        document(rsa_jwk(kid="a\0b")),
+        document(rsa_jwk(kid="\x1b[2J")),
         document(rsa_jwk(use="enc")),
         document(rsa_jwk(key_ops=["encrypt"])),
         document(rsa_jwk(key_ops=7)),

@@ -9,7 +9,8 @@ from argon2 import Parameters, PasswordHasher, Type  # noqa: TID251 - makes the 
 
 from issuer.admission import Admission
 from issuer.metrics import Metrics
-from issuer.passwords import ARGON2_COSTS, Passwords, Verdict
+from issuer.passwords import ARGON2_COSTS, Passwords, Verdict, check_stored_hash
+from issuer.stored_hashes import UnusableHashError
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=2, memory_cost=64, parallelism=1)
 YES = Verdict(matches=True, outdated=False)
@@ -81,9 +82,15 @@ def test_composed_and_decomposed_letters_are_one_password(bench: Bench) -> None:
         stored_at("walrus").replace("argon2id", "argon2x"),
         stored_at("walrus").replace("m=64", "m=-1"),
         stored_at("walrus") + "A" * 600,
+        f"{stored_at('walrus')[:-1]}B",
+        stored_at("walrus")[:-2],
+        stored_at("walrus").replace("m=64", "m=064"),
+        stored_at("walrus").replace("m=64", "m=8").replace("p=1", "p=8"),
     ],
 )
 def test_a_hash_that_must_not_be_computed_costs_one_decoy_and_never_matches(bench: Bench, stored: str) -> None:
+    with pytest.raises(UnusableHashError):
+        check_stored_hash(stored)
     assert bench.verify(stored, "walrus") == NO
 
 

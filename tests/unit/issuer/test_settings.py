@@ -32,6 +32,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("URL", "https://exämple.com"),
         ("AUDIENCE", "two words"),
         ("AUDIENCE", "a" * 41),
+        ("AUDIENCE", 'a"b'),
         ("URL", "https://" + "i" * 41),
         ("SESSION_IDLE_SECONDS", "3599"),
         ("SESSION_SECONDS", str(90 * 86_400 + 1)),
