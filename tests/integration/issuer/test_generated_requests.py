@@ -32,7 +32,7 @@ ADDRESSES = "422"
 PASSWORDS = "422"
 """One may be too short by a setting, or too common (NIST SP 800-63B §3.1.1.2): no schema says that."""
 OAUTH = "400"
-"""A form is well-formed by itself, and its token, scope or client unknown (RFC 6749 §5.2, RFC 7009 §2.2.1)."""
+"""A form is well-formed by itself, and its token, scope or client unknown (RFC 6749 §5.2)."""
 MAILED = "400"
 """A token is a string; whether it was ever in a mail no schema says (RFC 9110 §15.5.1)."""
 
@@ -45,7 +45,6 @@ REFUSED_FOR_WHAT_IT_SAYS: Final = {
     "resetPassword": {PASSWORDS, MAILED},
     "verifyEmail": {MAILED},
     "token": {OAUTH},
-    "revoke": {OAUTH},
 }
 """Operations that need not take everything that is well-formed, with the further status of their refusal."""
 
