@@ -212,10 +212,14 @@ def _admin_app(foundation: _Foundation) -> ASGIApp:
     async def signing_key_present() -> bool:
         return foundation.keyring.ring.signing is not None
 
+    async def status_lists_published() -> bool:
+        return bool(foundation.published.uris())
+
     checks = {
         "database": database_answers,
         "migrations": migrations_applied,
         "signing_key": signing_key_present,
+        "status_lists": status_lists_published,
     }
     return build_app(AdminRoutes(foundation.metrics, checks).routes(), foundation.metrics, quiet=True)
 

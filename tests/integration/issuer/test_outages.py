@@ -66,7 +66,7 @@ def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> No
     url = postgres.new_database()
     with running_issuer(url, ready=503) as issuer:
         checks = httpx.get(f"{issuer.admin_url}/readyz").json()["checks"]
-        assert checks == {"database": "ok", "migrations": "failing", "signing_key": "ok"}
+        assert checks == {"database": "ok", "migrations": "failing", "signing_key": "ok", "status_lists": "failing"}
         assert_unavailable(issuer.register("ann@example.com"), "store-unavailable")
         assert issuer_command("migrate", DATABASE_URL=url).returncode == 0
         issuer.wait_until_readiness_is(200)
