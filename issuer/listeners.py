@@ -7,6 +7,7 @@ answers until then.
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ from starlette.types import ASGIApp
 from issuer.errors import ListenError
 from issuer.protocol import BoundedHttpProtocol
 
-_CONNECTIONS: Final = 1024
+_CONNECTIONS: Final = 4096
+"""Who waits for a password hash holds one, and so does whoever may ask again: a thousand people are many connections."""
+
+_OTHER_DESCRIPTORS: Final = 512
 _IDLE_SECONDS: Final = 75
 _DRAIN_SECONDS: Final = 2
 
@@ -66,6 +70,15 @@ def bind(host: str, port: int) -> socket.socket:
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else "not an address of this machine"
         raise ListenError(f"cannot listen on {host} port {port}: {why}") from error
+
+
+def allow_descriptors() -> None:
+    """Ask the system for as many as there may be connections: the usual 1,024 are fewer."""
+    wanted = 2 * _CONNECTIONS + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # then there are fewer connections
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
 
 
 async def listen(public: tuple[ASGIApp, socket.socket], admin: tuple[ASGIApp, socket.socket]) -> None:

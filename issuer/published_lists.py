@@ -4,7 +4,8 @@ Twice a second, and at once when this process has revoked something, the set of 
 list is built again when its bits, the signing key or its age call for it, at most once in a second of the clock.
 
 - `iat` is the second in which the database was read, taken before it was: a list never looks fresher than it is.
-  It rises with every build, so that verifiers can refuse to go back.
+  It rises with every build, so that verifiers can refuse to go back; also where the clock was set back, since a
+  revocation must not wait for it to catch up.
 - While the database is away the last lists are served as they are. Each may be relied on until its `exp`, which is
   when every access token that was issued before it is dead.
 - Bits are compared by a sum of hashes over the rows that are visible, not by the newest time among them: a commit
@@ -65,10 +66,11 @@ class RevocationStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PublishedList:
-    """A signed list, and what it was made from."""
+    """A signed list, and what it was made from; `read_in` is the second of the clock in which that was read."""
 
     token: bytes = field(repr=False)
     issued_at: int
+    read_in: int
     kid: str
     fingerprint: str
 
@@ -99,11 +101,6 @@ class PublishedLists:
         self._now = now
         self._lists: dict[int, PublishedList] | None = None
         self._woken = asyncio.Event()
-
-    @property
-    def are_known(self) -> bool:
-        """Whether they were ever read: until then verifiers cannot be answered."""
-        return self._lists is not None
 
     def uris(self) -> list[str]:
         """How tokens name the lists.
@@ -158,26 +155,30 @@ class PublishedLists:
             old = lists.get(state.list_id)
             if not _calls_for_build(old, state, key, read_at):
                 continue
-            if old is not None and int(read_at.timestamp()) <= old.issued_at:
+            if old is not None and int(read_at.timestamp()) == old.read_in:
                 postponed = True
                 continue
-            lists[state.list_id] = await self._build(state, key, read_at)
+            lists[state.list_id] = await self._build(state, key, read_at, old)
         # All at once: a list is in the aggregation when it can be had.
         self._lists = {state.list_id: lists[state.list_id] for state in states}
         self._metrics.status_lists_read_at.set(read_at.timestamp())
         self._metrics.status_list_bytes.set(sum(len(published.token) for published in self._lists.values()))
         return postponed
 
-    async def _build(self, state: ListState, key: SigningKey, read_at: datetime) -> PublishedList:
+    async def _build(
+        self, state: ListState, key: SigningKey, read_at: datetime, old: PublishedList | None
+    ) -> PublishedList:
         """The state is from before the bits, so that a change between the two is seen at the next look."""
         indices = await self._store.revoked_indices(state.list_id, read_at)
         begun = time.perf_counter()
-        issued_at = int(read_at.timestamp())
+        read_in = issued_at = int(read_at.timestamp())
+        if old is not None:
+            issued_at = max(issued_at, old.issued_at + 1)
         uri = status_list_uri(self._issuer, state.list_id)
         # Off the event loop: packing and compressing a million bits takes milliseconds.
         token = await asyncio.to_thread(sign_list, indices, state.size, uri, self._issuer, issued_at, key)
         self._metrics.status_list_build_seconds.observe(time.perf_counter() - begun)
-        return PublishedList(token, issued_at, key.kid, state.fingerprint)
+        return PublishedList(token, issued_at, read_in, key.kid, state.fingerprint)
 
     async def _pause(self, *, postponed: bool) -> None:
         if postponed:

@@ -24,7 +24,7 @@ from issuer.keys.folder import KeyFolder
 from issuer.keys.lifecycle import Schedule
 from issuer.keys.live import LiveKeyring
 from issuer.keys.ticker import KeyTicker
-from issuer.listeners import bind, listen
+from issuer.listeners import allow_descriptors, bind, listen
 from issuer.mail.letters import Stationery
 from issuer.mail.outbox import Outbox
 from issuer.mail.senders import parse_mail_url, sender_for
@@ -70,6 +70,7 @@ async def serve(settings: IssuerSettings) -> None:
     """
     check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
+    allow_descriptors()
     foundation = _lay_foundation(settings)
     await foundation.database.open()
     try:
@@ -212,14 +213,14 @@ def _admin_app(foundation: _Foundation) -> ASGIApp:
     async def signing_key_present() -> bool:
         return foundation.keyring.ring.signing is not None
 
-    async def status_lists_known() -> bool:
-        return foundation.published.are_known
+    async def status_lists_published() -> bool:
+        return bool(foundation.published.uris())
 
     checks = {
         "database": database_answers,
         "migrations": migrations_applied,
         "signing_key": signing_key_present,
-        "status_lists": status_lists_known,
+        "status_lists": status_lists_published,
     }
     return build_app(AdminRoutes(foundation.metrics, checks).routes(), foundation.metrics, quiet=True)
 

@@ -230,6 +230,7 @@ class Sessions:
             account.scope,
             account.roles,
             status=self._status_lists.reference(index),
+            ends_at=now + min(self._lifetimes.idle, self._lifetimes.absolute),
         )
         issued = await self._access_tokens.mint(grant)
         return IssuedTokens(issued.token, refresh_token, issued.expires_in, issued.scope)
@@ -256,6 +257,7 @@ class Sessions:
             state.scope,
             state.roles,
             status=self._status_lists.reference(state.index),
+            ends_at=state.expires_at,
         )
         issued = await self._access_tokens.mint(grant)
         return IssuedTokens(issued.token, successor, issued.expires_in, issued.scope)

@@ -54,6 +54,7 @@ class Grant:
         roles: may be empty.
         audience: None for the issuer's usual one.
         status: where the bit is that revokes the token.
+        ends_at: when the session ends by itself; no token outlives it.
     """
 
     subject: str
@@ -64,6 +65,7 @@ class Grant:
     roles: tuple[str, ...] = ()
     audience: str | None = None
     status: StatusReference | None = None
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class AccessTokens:
         """
         # Some lives are up to 5 % shorter, so that clients who logged in together do not refresh together.
         life = self._life_seconds - int(self._life_seconds * _JITTER * self._fraction())
+        if grant.ends_at is not None:
+            life = max(1, min(life, int((grant.ends_at - self._now()).total_seconds())))
         key = self._keyring.signing
         # Off the event loop: an RSA-2048 signature is some 0.3 to 1 ms, in which others could be served.
         token = await asyncio.to_thread(

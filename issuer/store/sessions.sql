@@ -69,7 +69,7 @@ WHERE s.id = $1;
 -- $1 session, $2 generation presented, $3 now, $4 no earlier rotation than this, $5 most retries.
 UPDATE sessions
 SET retries = retries + 1
-WHERE id = $1 AND generation = $2 + 1 AND retries < $5 AND rotated_at >= $4
+WHERE id = $1 AND generation = $2::bigint + 1 AND retries < $5 AND rotated_at >= $4
   AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
 RETURNING id;
 

@@ -305,7 +305,6 @@ def test_a_change_ends_the_other_sessions_and_spares_the_present(database_url: s
             "session_ended",
             "session_ended",
             "password_changed",
-            "login_refused",
         ]
 
     in_house(database_url, act)
@@ -428,7 +427,7 @@ def test_nobody_logs_in_before_the_address_is_verified(database_url: str) -> Non
         assert not await opens(at, PASSWORD)
         await at.recovery.verify_email(await at.token(), SELF)
         assert await opens(at, PASSWORD)
-        assert await kinds(database_url) == ["account_registered", "login_refused", "email_verified"]
+        assert await kinds(database_url) == ["account_registered", "email_verified"]
 
     in_house(database_url, act, verified_only=True)
 

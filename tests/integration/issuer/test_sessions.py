@@ -184,9 +184,11 @@ def test_lifetimes_are_settings_and_a_refresh_extends_the_idle_one_alone(postgre
         assert after["idle_expires_at"] > before["idle_expires_at"]
         assert after["expires_at"] == before["expires_at"]
         change(issuer, tokens, "expires_at = now() + interval '60 seconds'")
-        assert refresh(issuer, renewed["refresh_token"]).status_code == 200
+        last = refresh(issuer, renewed["refresh_token"]).json()
         capped = row(issuer, tokens)
         assert capped["idle_expires_at"] == capped["expires_at"]
+        assert claims_of(last["access_token"])["exp"] <= capped["expires_at"].timestamp()
+        assert last["expires_in"] <= 60
 
 
 def test_scope_and_roles_are_those_that_the_account_has_now(issuer: IssuerProcess) -> None:

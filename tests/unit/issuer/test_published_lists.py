@@ -105,6 +105,18 @@ def test_the_vector_of_the_draft_is_signed_bit_for_bit(publisher: Publisher) -> 
     assert decode(claims["status_list"]["lst"]) == b"\xb9\xa3"
 
 
+def test_a_clock_that_was_set_back_holds_up_no_revocation(publisher: Publisher) -> None:
+    publisher.look()
+    for second, bits in ((-20, {1}), (-19, {1, 2})):
+        publisher.store.lists[1] = bits
+        assert not publisher.look(second)
+        assert publisher.bits() == sorted(bits)
+        assert publisher.claims()["iat"] == int(NOW.timestamp()) + second + 21
+    publisher.store.lists[1] = {3}
+    assert publisher.look(-18.5)
+    assert publisher.bits() == [1, 2]
+
+
 def test_a_list_may_be_relied_on_until_every_token_issued_before_is_dead(publisher: Publisher) -> None:
     publisher.look()
     claims = publisher.claims()

@@ -102,6 +102,14 @@ def test_lives_differ_by_up_to_a_twentieth(bench: Bench) -> None:
     assert lives == [600, 585, 571]
 
 
+def test_a_token_does_not_outlive_its_session(bench: Bench) -> None:
+    for left, life in ((3600, 600), (600, 600), (90, 90), (0, 1)):
+        grant = Grant(str(SUBJECT), SESSION, NOW, ends_at=NOW + timedelta(seconds=left))
+        issued = asyncio.run(bench.tokens.mint(grant))
+        claims = parts(issued.token)[1]
+        assert (issued.expires_in, claims["exp"] - claims["iat"]) == (life, life)
+
+
 def test_a_token_is_small_even_with_the_longest_names(folder: Path) -> None:
     bench = Bench(folder)
     bench.tokens._issuer = "https://" + "i" * 40

@@ -28,7 +28,7 @@ def test_the_required_claims_are_those_of_the_code() -> None:
     required = re.findall(r"^\| (`[^|]*) \|.*\| yes \|$", READ, re.MULTILINE)
     assert set(re.findall("`([a-z_]+)`", " ".join(required))) == set(access_token.REQUIRED_CLAIMS)
     always = re.findall(r"^\| (`[^|]*) \| always \|", ISSUED, re.MULTILINE)
-    assert set(re.findall("`([a-z_]+)`", " ".join(always))) == {*access_token.REQUIRED_CLAIMS, "scope"}
+    assert set(re.findall("`([a-z_]+)`", " ".join(always))) == {*access_token.REQUIRED_CLAIMS, "scope", "status"}
 
 
 def test_the_bounds_are_those_of_the_code() -> None:
