@@ -20,7 +20,7 @@ from issuer.errors import ListenError
 from issuer.protocol import BoundedHttpProtocol
 
 _CONNECTIONS: Final = 4096
-"""Who waits for a password hash holds one, and so does whoever may ask again: a thousand people are many connections."""
+"""Who waits for a password hash holds one, and so does whoever may ask again: a thousand people need many."""
 
 _OTHER_DESCRIPTORS: Final = 512
 _IDLE_SECONDS: Final = 75
