@@ -219,10 +219,10 @@ async def _revocations(site: Site, people: Iterator[int], seconds: float) -> Sam
     sample = Sample(seconds)
 
     async def follow(number: int, tokens: dict[str, Any]) -> None:
+        await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - spreads load, guards nothing
         issuer = await Connection.open(site.port, number)
         verifier = await Connection.open(site.verifier_port, number)
         bearer = f"Authorization: Bearer {tokens['access_token']}"
-        await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - spreads load, guards nothing
         if (await verifier.ask(_request("GET", "/verify", b"", bearer))).status != 200:  # noqa: PLR2004 - contract B
             raise VoidError("a good token was refused")
         await issuer.ask(_request("POST", "/logout", b"", bearer))
