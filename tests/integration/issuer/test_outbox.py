@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.letters import Template
@@ -83,7 +84,7 @@ def test_each_wait_is_twice_as_long_up_to_an_hour(database_url: str) -> None:
     assert waits[-1] == 1800
 
 
-def test_a_mail_is_given_up_after_a_day(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mail_is_given_up_after_a_day(database_url: str) -> None:
     async def act(at: House) -> None:
         await ask_for_reset(at)
         for hours in (0, 23, 25):
@@ -93,11 +94,12 @@ def test_a_mail_is_given_up_after_a_day(database_url: str, capsys: pytest.Captur
         assert mails(at, Template.RESET_PASSWORD, "failed") == 2
         assert mails(at, Template.RESET_PASSWORD, "given_up") == 1
 
-    in_house(database_url, act)
+    with capture_logs() as told:
+        in_house(database_url, act)
     assert waiting(database_url) == []
-    told = capsys.readouterr()
-    assert "mail given up" in told.out + told.err
-    assert ANN not in told.out + told.err
+    (given_up,) = [line for line in told if line["event"] == "mail given up"]
+    assert given_up["log_level"] == "error"
+    assert ANN not in str(told)
 
 
 def test_a_recipient_who_is_refused_for_good_is_not_tried_again(database_url: str) -> None:
