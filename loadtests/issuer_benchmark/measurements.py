@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from itertools import count
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -155,7 +156,7 @@ class _Refresher:
 
     async def __call__(self, connection: Connection) -> Answer:
         answer = await connection.ask(_refresh_request(self._token))
-        if answer.status != 200:  # noqa: PLR2004 - RFC 6749 §5.1
+        if answer.status != HTTPStatus.OK:
             raise VoidError(f"a refresh was answered {answer.status}")
         self._token = json.loads(answer.body)["refresh_token"]
         return answer
@@ -169,7 +170,7 @@ async def _sessions(site: Site, people: Iterator[int], how_many: int) -> list[di
     async def log_in(connection: Connection) -> None:
         while len(sessions) < how_many:
             answer = await connection.ask(_login_request(next(people)))
-            if answer.status != 200:  # noqa: PLR2004 - RFC 9110 §15.3.1
+            if answer.status != HTTPStatus.OK:
                 raise VoidError(f"a login was answered {answer.status}")
             sessions.append(json.loads(answer.body))
 
@@ -223,11 +224,11 @@ async def _revocations(site: Site, people: Iterator[int], seconds: float) -> Sam
         issuer = await Connection.open(site.port, number)
         verifier = await Connection.open(site.verifier_port, number)
         bearer = f"Authorization: Bearer {tokens['access_token']}"
-        if (await verifier.ask(_request("GET", "/verify", b"", bearer))).status != 200:  # noqa: PLR2004 - contract B
+        if (await verifier.ask(_request("GET", "/verify", b"", bearer))).status != HTTPStatus.OK:
             raise VoidError("a good token was refused")
         await issuer.ask(_request("POST", "/logout", b"", bearer))
         ended = time.monotonic()
-        while (answer := await verifier.ask(_request("GET", "/verify", b"", bearer))).status == 200:  # noqa: PLR2004
+        while (answer := await verifier.ask(_request("GET", "/verify", b"", bearer))).status == HTTPStatus.OK:
             if time.monotonic() - ended > PATIENCE_SECONDS:
                 raise VoidError("a logout never reached the verifier")
             await asyncio.sleep(LOOK_SECONDS)

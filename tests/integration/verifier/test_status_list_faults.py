@@ -226,4 +226,4 @@ def test_one_list_that_hangs_does_not_hold_up_the_others(
             lst = encode(pack(range(idx + 1), 1024))
             routes[last.removeprefix(it.forge.issuer)] = serves(forge.status_list(time.time(), last, lst))
             token = forge.token(time.time(), status={"status_list": {"uri": last, "idx": idx}})
-            wait_until(lambda token=token: verifier.ask(token=token).status == 401, "it is taken", 2)  # type: ignore[misc]
+            wait_until(lambda token=token: verifier.ask(token=token).status == 401, "it is taken", 2)  # type: ignore[misc]  # a lambda with a default
