@@ -126,8 +126,11 @@ async def closed_loops(
 async def open_loop(
     port: int, next_request: Callable[[], bytes], rate: float, seconds: float, first_number: int = 0
 ) -> Sample:
-    """Send `rate` requests a second for `seconds`, on as many connections as that takes; wait for every answer."""
-    sample = Sample(seconds)
+    """Send `rate` requests a second for `seconds`, on as many connections as that takes; wait for every answer.
+
+    The sample's time runs to the last answer, since what had queued up is answered after the last request.
+    """
+    sample = Sample()
     idle: deque[Connection] = deque()
     opened = 0
 
@@ -148,6 +151,7 @@ async def open_loop(
             with contextlib.suppress(ValueError):
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
             group.create_task(ask(due))
+    sample.seconds = time.monotonic() - begun
     for connection in idle:
         connection.close()
     return sample
