@@ -249,7 +249,7 @@ class StatusRefresh:
         try:
             async with followed.turns:
                 reading = await known.source.read(lambda: self._keys)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - whatever a source did, the next look may be better
             self._report(followed, uri, error)
         else:
             self._take(followed, uri, known, reading)

@@ -37,7 +37,7 @@ class Site:
 
     def ask(self, method: str, path: str, token: str, **request: object) -> int:
         bearer = {"Authorization": f"Bearer {token}"}
-        return httpx.request(method, self.issuer.url + path, headers=bearer, timeout=30, **request).status_code  # type: ignore[arg-type] # httpx's own
+        return httpx.request(method, self.issuer.url + path, headers=bearer, timeout=30, **request).status_code  # type: ignore[arg-type] # passed on as they come
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def watched(use: Callable[[Server, Lookout], Awaitable[None]]) -> list[str]:
 
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - whatever it is
+        while not condition():  # noqa: ASYNC110 - a condition has no event to wait for
             await asyncio.sleep(0.01)
 
 
