@@ -1,7 +1,7 @@
 """Where the one-machine stack listens and keeps its state, from the environment. Reads nothing else."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,8 @@ class StackSettings:
             StackError: a port is not a port, or two are the same.
         """
         ports = {name: _port(name, environ.get(name)) for name in DEFAULT_PORTS}
+        for name in [name for name, port in ports.items() if not port]:
+            ports[name] = _free_port(ports.values())
         names = {port: name for name, port in ports.items()}
         for name, port in ports.items():
             if names[port] != name:
@@ -77,13 +79,16 @@ class StackSettings:
 
 def _port(name: str, value: str | None) -> int:
     if not value:
-        return DEFAULT_PORTS[name] or _free_port()
+        return DEFAULT_PORTS[name]
     if not (value.isascii() and value.isdigit() and 0 < int(value) <= _LAST_PORT):
         raise StackError(f"{name} must be a port from 1 to {_LAST_PORT}")
     return int(value)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def _free_port(taken: Collection[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from socket import create_server
@@ -61,7 +61,7 @@ def running_site() -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="gatepass-bench-"))
     server = get_server(folder / "postgres", cleanup_mode="stop")
     try:
-        port, admin_port = _free_port(), _free_port()
+        port, admin_port, *verifier_ports = _free_ports(4)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ISSUER_")} | {
             "ISSUER_PORT": str(port),
             "ISSUER_ADMIN_PORT": str(admin_port),
@@ -72,7 +72,7 @@ def running_site() -> Iterator[Site]:
         }
         _issuer(environment, "migrate")
         _issuer(environment, "keys", "generate")
-        following = _following(environment, folder)
+        following = _following(environment, folder, verifier_ports)
         with (
             _serving("issuer", environment, folder, admin_port) as process,
             _serving("verifier", following, folder, int(following["VERIFIER_ADMIN_PORT"])),
@@ -114,12 +114,12 @@ def _issuer(environment: dict[str, str], *arguments: str) -> None:
         raise ProcessError(f"issuer {arguments[0]} ended with {finished.returncode}: {finished.stderr[-500:]}")
 
 
-def _following(environment: dict[str, str], folder: Path) -> dict[str, str]:
+def _following(environment: dict[str, str], folder: Path, ports: Sequence[int]) -> dict[str, str]:
     """A verifier as it comes: its poll of the status lists is the default."""
     own = {name: value for name, value in environment.items() if not name.startswith(("ISSUER_", "VERIFIER_"))}
     return own | {
-        "VERIFIER_PORT": str(_free_port()),
-        "VERIFIER_ADMIN_PORT": str(_free_port()),
+        "VERIFIER_PORT": str(ports[0]),
+        "VERIFIER_ADMIN_PORT": str(ports[1]),
         "VERIFIER_ISSUER": environment["ISSUER_URL"],
         "VERIFIER_JWKS_FILE": str(folder / "keys/public/jwks.json"),
         "VERIFIER_STATUS_LISTS": f"{environment['ISSUER_URL']}/status-lists",
@@ -159,6 +159,8 @@ def _is_ready(admin_port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    """All open at once, or the system might offer one of them twice."""
+    with contextlib.ExitStack() as taken:
+        servers = [taken.enter_context(create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(server.getsockname()[1]) for server in servers]

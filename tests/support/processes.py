@@ -14,12 +14,17 @@ import psutil
 
 ROOT: Final = Path(__file__).parents[2]
 _STOP_SECONDS: Final = 10.0
+_handed_out: Final[set[int]] = set()
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A loopback port that nothing listens on, another one at each call: the system may well offer the same again."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = int(taken.getsockname()[1])
+        if port not in _handed_out:
+            _handed_out.add(port)
+            return port
 
 
 def wait_until(happened: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
