@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check bench bench-issuer fuzz lock clean
+.PHONY: help run test lint check bench bench-issuer bench-scaling fuzz lock clean
 
 VENV := .venv
 PYTHON ?=
@@ -31,6 +31,9 @@ bench: $(VENV)/requirements.lock ## compare the verifier with its alternatives (
 
 bench-issuer: $(VENV)/requirements.lock ## compare the issuer with what argon2 and PostgreSQL allow (BENCH_ARGS=--quick)
 	@exec $(VENV)/bin/python -m loadtests.issuer_benchmark $(BENCH_ARGS)
+
+bench-scaling: $(VENV)/requirements.lock ## see whether more verifiers do more (BENCH_ARGS=--quick for half a minute)
+	@exec $(VENV)/bin/python -m loadtests.scaling $(BENCH_ARGS)
 
 fuzz: $(VENV)/requirements.lock ## look for inputs that break the verifier (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)

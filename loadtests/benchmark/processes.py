@@ -1,4 +1,4 @@
-"""The only door to other processes: pinned to one core, bounded in time, stopped by their own id.
+"""The only door to other processes: pinned to cores, bounded in time, stopped by their own id.
 
 Never a shell, never an index of processes to search: what was not started here is not touched.
 """
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 ROOT: Final = Path(__file__).parents[2]
 STOP_SECONDS: Final = 5.0
@@ -36,18 +38,20 @@ def run(command: Sequence[str], *, timeout: float) -> str:
     return result.stdout + result.stderr
 
 
-def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """`command` bound to `core` with every thread it starts, and told to stop should we be killed."""
-    return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *command]
+def pinned(cores: Sequence[int], command: Sequence[str]) -> list[str]:
+    """`command` bound to `cores` with every thread it starts, and told to stop should we be killed."""
+    return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", ",".join(map(str, cores)), *command]
 
 
 @contextmanager
-def running(command: Sequence[str], *, core: int, environment: Mapping[str, str], log: Path) -> Iterator["Running"]:
-    """`command` on `core`, with nothing of our environment but PATH, until the end of the block."""
+def running(
+    command: Sequence[str], *, cores: Sequence[int], environment: Mapping[str, str], log: Path
+) -> Iterator["Running"]:
+    """`command` on `cores`, with nothing of our environment but PATH, until the end of the block."""
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches us alone, and we stop the servers in order.
         process = subprocess.Popen(  # noqa: S603 - commands are written in this package, none comes from outside
-            pinned(core, command),
+            pinned(cores, command),
             cwd=ROOT,
             env={"PATH": os.environ.get("PATH", os.defpath), **environment},
             stdin=subprocess.DEVNULL,
@@ -67,6 +71,13 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What it and its children, those that live, have worked so far, for themselves and in the kernel."""
+        process = psutil.Process(self._process.pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return sum(one.user + one.system for one in times)
 
     def ensure_alive(self) -> None:
         """Raises ProcessError, with the last lines of its log, if it has ended."""

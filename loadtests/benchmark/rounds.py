@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from loadtests.benchmark import wrk
 from loadtests.benchmark.contenders import Contender
 from loadtests.benchmark.machine import Busy, Cores, watch
 from loadtests.benchmark.servers import Site, VoidRunError, serving
 from loadtests.benchmark.wrk import Load, Measurement
+
+_One = TypeVar("_One")
 
 FEW_CONNECTIONS: Final = 32
 MANY_CONNECTIONS: Final = 1000
@@ -78,7 +80,7 @@ def run_rounds(
         slowest = max(slowest, time.monotonic() - started - elapsed)
 
 
-def order(contenders: Sequence[Contender], number: int, rounds: int) -> list[Contender]:
+def order(contenders: Sequence[_One], number: int, rounds: int) -> list[_One]:
     """Another start each round, and backwards every second one: nobody always follows the same neighbour."""
     first = number * len(contenders) // rounds
     rotated = [*contenders[first:], *contenders[:first]]
@@ -101,7 +103,7 @@ def _measure(contender: Contender, number: int, plan: Plan, site: Site, cores: C
 
         def run(under: Under, load: Load, seconds: int) -> Sample:
             with watch(cores) as busy:
-                measured = wrk.send(load, port=port, tokens=site.material.tokens, core=cores.load, seconds=seconds)
+                measured = wrk.send(load, port=port, tokens=site.material.tokens, cores=[cores.load], seconds=seconds)
             ensure_clean(measured, f"{contender.name}, {under}")
             return Sample(number, contender.name, under, measured, busy)
 

@@ -97,7 +97,7 @@ def _start(stack: ExitStack, server: Server, directory: Path, site: Site, *, ups
     command = [Template(argument).substitute(values) for argument in server.command]
     environment = {name: Template(value).substitute(values) for name, value in server.environment.items()}
     log = site.directory / f"{directory.name}.log"
-    process = stack.enter_context(running(command, core=site.core, environment=environment, log=log))
+    process = stack.enter_context(running(command, cores=[site.core], environment=environment, log=log))
     _wait_until_ready(process, port, log)
     return port
 

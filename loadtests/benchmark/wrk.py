@@ -1,6 +1,7 @@
-"""One run of wrk on the load core: how it is called, and how its result is read."""
+"""One run of wrk: how it is called, and how its result is read."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,7 +55,7 @@ class Measurement:
         return ", ".join(found if self.requests else [*found, "no answers"])
 
 
-def send(load: Load, *, port: int, tokens: Path, core: int, seconds: int) -> Measurement:
+def send(load: Load, *, port: int, tokens: Path, cores: Sequence[int], seconds: int) -> Measurement:
     """Load the server at `port` for `seconds`.
 
     Raises:
@@ -64,7 +65,7 @@ def send(load: Load, *, port: int, tokens: Path, core: int, seconds: int) -> Mea
     options = ["-t1", f"-c{load.connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
     script = [str(tokens), "varied" if load.varied else "same", f"{load.think_ms:.3f}"]
     command = ["wrk", *options, "-s", str(SCRIPT), f"http://127.0.0.1:{port}/verify", "--", *script]
-    return parse_output(run(pinned(core, command), timeout=seconds + _SPARE_SECONDS))
+    return parse_output(run(pinned(cores, command), timeout=seconds + _SPARE_SECONDS))
 
 
 def parse_output(output: str) -> Measurement:

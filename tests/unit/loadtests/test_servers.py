@@ -113,7 +113,7 @@ def test_servers_are_gone_after_the_block_even_those_that_ignore_the_signal(
     monkeypatch.setattr("loadtests.benchmark.processes.STOP_SECONDS", 0.2)
     log = tmp_path / "deaf.log"
     command = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
-    with running(command, core=CORE, environment={}, log=log) as process:
+    with running(command, cores=[CORE], environment={}, log=log) as process:
         process.ensure_alive()
     with pytest.raises(ProcessError, match="deaf ended with -"):
         process.ensure_alive()

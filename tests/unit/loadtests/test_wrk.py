@@ -95,7 +95,7 @@ def test_wrk_cycles_through_the_tokens_with_the_heads_that_were_asked_for(
 ) -> None:
     (tmp_path / "tokens").write_text("good-1\ngood-2\n")
     with _recorder() as port:
-        result = send(Load(2, varied=varied), port=port, tokens=tmp_path / "tokens", core=CORE, seconds=1)
+        result = send(Load(2, varied=varied), port=port, tokens=tmp_path / "tokens", cores=[CORE], seconds=1)
     assert result.faults == ""
     assert {token for token, _ in _Recorder.seen} == {"Bearer good-1", "Bearer good-2"}
     distinct = len(set(_Recorder.seen))
@@ -107,6 +107,6 @@ def test_wrk_counts_every_refusal(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good\nbad\n")
     with _recorder() as port:
         load = Load(1, think_ms=2)
-        result = send(load, port=port, tokens=tmp_path / "tokens", core=CORE, seconds=1)
+        result = send(load, port=port, tokens=tmp_path / "tokens", cores=[CORE], seconds=1)
     assert result.refused == pytest.approx(result.requests / 2, abs=1)
     assert "answers of 400 and above" in result.faults

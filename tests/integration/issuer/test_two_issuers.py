@@ -1,0 +1,121 @@
+"""Two issuers on one database and one keys folder, behind a real nginx, one of them killed under load."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.integration.issuer.test_key_rotation import verifier_of
+from tests.support.gateways import find_nginx
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
+from tests.support.processes import free_port, running, wait_until
+
+CLIENTS = 6
+EMAIL = "ann@example.com"
+
+# As one would balance issuers anywhere: the next one is asked where the first could not be reached, never where
+# it may have acted already.
+BALANCER = """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    upstream issuers {{ server 127.0.0.1:{first}; server 127.0.0.1:{second}; }}
+    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://issuers; }} }}
+}}
+"""
+
+
+@contextmanager
+def balancer(folder: Path, first: IssuerProcess, second: IssuerProcess) -> Iterator[str]:
+    port, conf = free_port(), folder / "nginx.conf"
+    conf.write_text(BALANCER.format(folder=folder, port=port, first=first.port, second=second.port), encoding="utf-8")
+    url = f"http://127.0.0.1:{port}"
+    with running([find_nginx(), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
+        wait_until(lambda: _answers(url), "the balancer answers")
+        yield url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return HTTP.get(f"{url}/.well-known/jwks.json").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@dataclass
+class Logins:
+    """Clients that log in without pause, each with one request under way.
+
+    Attributes:
+        good: the answers of logins that worked, by when they were sent.
+        failed: when others were sent, and their status.
+    """
+
+    url: str
+    good: list[tuple[float, dict[str, str]]] = field(default_factory=list)
+    failed: list[tuple[float, int]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for _ in range(CLIENTS):
+                thread = threading.Thread(target=self._run)
+                stack.callback(thread.join)
+                thread.start()
+            stack.callback(self.ended.set)
+            yield
+
+    def wait_for_more(self, count: int) -> None:
+        enough = len(self.good) + count
+        wait_until(lambda: len(self.good) >= enough, f"{count} more logins", 60)
+
+    def _run(self) -> None:
+        with httpx.Client(timeout=30) as client:
+            while not self.ended.is_set():
+                sent = time.monotonic()
+                response = client.post(f"{self.url}/login", json={"email": EMAIL, "password": PASSWORD})
+                if response.status_code == 200:
+                    self.good.append((sent, response.json()))
+                else:
+                    self.failed.append((sent, response.status_code))
+
+
+def test_an_issuer_killed_under_load_fails_no_login_but_those_it_had_in_hand(
+    database_url: str, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        one = stack.enter_context(running_issuer(database_url))
+        other = stack.enter_context(running_issuer(database_url, one.keys_dir, URL=one.url))
+        verifier = stack.enter_context(
+            verifier_of(one, tmp_path / "verifier", JWKS_FILE=one.keys_dir / "public/jwks.json")
+        )
+        url = stack.enter_context(balancer(tmp_path, one, other))
+        assert one.register(EMAIL).status_code == 201
+        logins = Logins(url)
+        with logins.running():
+            logins.wait_for_more(2 * CLIENTS)
+            killed = time.monotonic()
+            other.process.send_signal(signal.SIGKILL)
+            other.process.wait(10)
+            logins.wait_for_more(4 * CLIENTS)
+
+        assert [status for sent, status in logins.failed if sent > killed] == []
+        assert len(logins.failed) <= CLIENTS
+        refreshed = [_refresh(one, answer["refresh_token"]) for _, answer in logins.good]
+        assert {response.status_code for response in refreshed} == {200}, "sessions of the killed one live on"
+        accepted = [verifier.ask(token=answer["access_token"].encode()).status for _, answer in logins.good]
+        assert set(accepted) == {200}, "and so do its tokens"
+
+
+def _refresh(issuer: IssuerProcess, token: str) -> httpx.Response:
+    return HTTP.post(f"{issuer.url}/token", data={"grant_type": "refresh_token", "refresh_token": token})
