@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from itertools import count
 from typing import Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 import asyncpg  # noqa: TID251 - asks PostgreSQL what it can do without an issuer
@@ -29,8 +28,9 @@ from issuer.passwords import ARGON2ID_OWASP
 from issuer.store.queries import load_queries
 from issuer.tokens import FIRST_PARTY_CLIENT
 from loadtests.benchmark.processes import ROOT
+from loadtests.issuer_benchmark import requests
 from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
-from loadtests.issuer_benchmark.site import PASSWORD, Site, person
+from loadtests.issuer_benchmark.site import PASSWORD, Site
 from shared.access_token import MIN_KEY_BITS
 
 LOGIN_CONNECTIONS: Final = 32
@@ -92,7 +92,7 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     _demand(logins, {200})
     tell(f"logins: {logins.rate():.0f}/s")
     before = site.resident_bytes()
-    overload = await open_loop(site.port, lambda: _login_request(next(people)), OVERLOAD * alone, lengths.overload)
+    overload = await open_loop(site.port, lambda: requests.login(next(people)), OVERLOAD * alone, lengths.overload)
     _demand(overload, {200, 503})
     after = site.resident_bytes()
     tell(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
@@ -124,26 +124,9 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     )
 
 
-def _request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
-    head = [f"{method} {path} HTTP/1.1", "Host: issuer", f"Content-Length: {len(body)}", *fields, "", ""]
-    return "\r\n".join(head).encode() + body
-
-
-def _login_request(number: int) -> bytes:
-    body = json.dumps({"email": person(number), "password": PASSWORD}).encode()
-    return _request("POST", "/login", body, "Content-Type: application/json")
-
-
-def _refresh_request(token: str) -> bytes:
-    body = urlencode(
-        {"grant_type": "refresh_token", "refresh_token": token, "client_id": FIRST_PARTY_CLIENT}
-    ).encode()
-    return _request("POST", "/token", body, "Content-Type: application/x-www-form-urlencoded")
-
-
 def _login(people: Iterator[int]) -> Callable[[Connection], Awaitable[Answer]]:
     async def ask(connection: Connection) -> Answer:
-        return await connection.ask(_login_request(next(people)))
+        return await connection.ask(requests.login(next(people)))
 
     return ask
 
@@ -155,7 +138,7 @@ class _Refresher:
         self._token = token
 
     async def __call__(self, connection: Connection) -> Answer:
-        answer = await connection.ask(_refresh_request(self._token))
+        answer = await connection.ask(requests.refresh(self._token))
         if answer.status != HTTPStatus.OK:
             raise VoidError(f"a refresh was answered {answer.status}")
         self._token = json.loads(answer.body)["refresh_token"]
@@ -169,7 +152,7 @@ async def _sessions(site: Site, people: Iterator[int], how_many: int) -> list[di
 
     async def log_in(connection: Connection) -> None:
         while len(sessions) < how_many:
-            answer = await connection.ask(_login_request(next(people)))
+            answer = await connection.ask(requests.login(next(people)))
             if answer.status != HTTPStatus.OK:
                 raise VoidError(f"a login was answered {answer.status}")
             sessions.append(json.loads(answer.body))
@@ -184,7 +167,7 @@ async def _beside_logins(site: Site, people: Iterator[int], lengths: Lengths) ->
     """The 95th percentiles of refresh and `GET /me` at a modest rate, while logins take all that there is."""
     refresher, reader = await _sessions(site, people, 2)
     chain = [refresher["refresh_token"]]
-    me = _request("GET", "/me", b"", f"Authorization: Bearer {reader['access_token']}")
+    me = requests.with_token("GET", "/me", reader["access_token"])
     refreshes, readings = Sample(lengths.short), Sample(lengths.short)
 
     async def probe(sample: Sample, number: int, ask: Callable[[Connection], Awaitable[Answer]]) -> None:
@@ -197,7 +180,7 @@ async def _beside_logins(site: Site, people: Iterator[int], lengths: Lengths) ->
         connection.close()
 
     async def refresh(connection: Connection) -> Answer:
-        answer = await connection.ask(_refresh_request(chain[-1]))
+        answer = await connection.ask(requests.refresh(chain[-1]))
         chain.append(json.loads(answer.body)["refresh_token"])
         return answer
 
@@ -223,12 +206,13 @@ async def _revocations(site: Site, people: Iterator[int], seconds: float) -> Sam
         await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - spreads load, guards nothing
         issuer = await Connection.open(site.port, number)
         verifier = await Connection.open(site.verifier_port, number)
-        bearer = f"Authorization: Bearer {tokens['access_token']}"
-        if (await verifier.ask(_request("GET", "/verify", b"", bearer))).status != HTTPStatus.OK:
+        token = tokens["access_token"]
+        look = requests.with_token("GET", "/verify", token)
+        if (await verifier.ask(look)).status != HTTPStatus.OK:
             raise VoidError("a good token was refused")
-        await issuer.ask(_request("POST", "/logout", b"", bearer))
+        await issuer.ask(requests.with_token("POST", "/logout", token))
         ended = time.monotonic()
-        while (answer := await verifier.ask(_request("GET", "/verify", b"", bearer))).status == HTTPStatus.OK:
+        while (answer := await verifier.ask(look)).status == HTTPStatus.OK:
             if time.monotonic() - ended > PATIENCE_SECONDS:
                 raise VoidError("a logout never reached the verifier")
             await asyncio.sleep(LOOK_SECONDS)

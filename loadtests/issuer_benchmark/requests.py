@@ -1,0 +1,30 @@
+"""The requests that the load sends, as bytes."""
+
+import json
+from urllib.parse import urlencode
+
+from issuer.tokens import FIRST_PARTY_CLIENT
+from loadtests.issuer_benchmark.site import PASSWORD, person
+
+
+def request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
+    """Any request, with further header fields as they are written."""
+    head = [f"{method} {path} HTTP/1.1", "Host: issuer", f"Content-Length: {len(body)}", *fields, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def login(number: int) -> bytes:
+    """The login of one of the people."""
+    body = json.dumps({"email": person(number), "password": PASSWORD}).encode()
+    return request("POST", "/login", body, "Content-Type: application/json")
+
+
+def refresh(token: str) -> bytes:
+    """The refresh of a session."""
+    form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": FIRST_PARTY_CLIENT}
+    return request("POST", "/token", urlencode(form).encode(), "Content-Type: application/x-www-form-urlencoded")
+
+
+def with_token(method: str, path: str, token: str) -> bytes:
+    """A request in the name of whom the access token speaks for."""
+    return request(method, path, b"", f"Authorization: Bearer {token}")
