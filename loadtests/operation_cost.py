@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg  # noqa: TID251 - asks PostgreSQL what an issuer's work weighs
+import httpx
 import psutil
 
 from loadtests.benchmark import machine
@@ -27,6 +28,7 @@ from loadtests.issuer_benchmark.site import PEOPLE, Site, running_site
 LOGINS: Final = PEOPLE
 REFRESHES_OF_EACH: Final = 3
 _CONNECTIONS: Final = 8
+_DONE: Final = frozenset({HTTPStatus.OK, HTTPStatus.NO_CONTENT})
 _TABLES: Final = ("users", "sessions", "audit_events", "revocations")
 _WAL: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
 
@@ -85,6 +87,7 @@ async def _measure(site: Site) -> tuple[list[Cost], dict[str, tuple[int, int]]]:
         for _ in range(REFRESHES_OF_EACH):
             await meter.measure("refresh", [_refresh(one) for one in sessions])
         await meter.measure("GET /me", [_with_token("GET", "/me", one) for one in sessions])
+        await meter.measure("poll of a verifier, nothing new", [await _poll(site.port)] * LOGINS)
         await meter.measure("logout", [_with_token("POST", "/logout", one) for one in sessions])
         return meter.costs, {table: await _weigh(database, table) for table in _TABLES}
     finally:
@@ -113,9 +116,26 @@ def _with_token(method: str, path: str, session: dict[str, Any]) -> Callable[[Co
     return do
 
 
-async def _ask(connection: Connection, request: bytes) -> bytes:
+async def _poll(port: int) -> Callable[[Connection], Awaitable[None]]:
+    """The aggregation and the one list that it names, with the ETags of their last answers."""
+    looks = [await _unless_changed(port, "/status-lists"), await _unless_changed(port, "/status-lists/1")]
+
+    async def do(connection: Connection) -> None:
+        for look in looks:
+            await _ask(connection, look, frozenset({HTTPStatus.NOT_MODIFIED}))
+
+    return do
+
+
+async def _unless_changed(port: int, path: str) -> bytes:
+    async with httpx.AsyncClient() as client:
+        etag = (await client.get(f"http://127.0.0.1:{port}{path}")).headers["ETag"]
+    return requests.request("GET", path, b"", f"If-None-Match: {etag}")
+
+
+async def _ask(connection: Connection, request: bytes, expected: frozenset[int] = _DONE) -> bytes:
     answer = await connection.ask(request)
-    if answer.status not in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}:
+    if answer.status not in expected:
         raise ProcessError(f"answered {answer.status}")
     return answer.body
 
