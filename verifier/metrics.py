@@ -58,6 +58,8 @@ class Name(Enum):
     RELOAD_FAILURES = _Kind("Policy files that were not taken.", (), sum, counter=True)
     SUPPRESSED_LOG_LINES = _Kind("Refusals that were not logged, over the rate limit.", (), sum, counter=True)
     DECISION_SECONDS = _Kind("Time to make a decision that was not in the cache.", ("part",), sum)
+    CPU_SECONDS = _Kind("Processor time that the workers have used.", (), sum, counter=True)
+    WORKERS = _Kind("Processes that share the listening socket, each with one core's worth of work.", (), sum)
     READY = _Kind("1 when every worker can decide for every issuer.", (), min)
 
 
@@ -127,6 +129,7 @@ class Pages(Collector):
         self._pages = [Page(self._memory, number) for number in range(workers)]
         for page in self._pages:
             page.set(Name.READY, 0)
+            page.set(Name.WORKERS, 1)
 
     def __getitem__(self, worker: int) -> Page:
         # Read anew: in memory that a dead predecessor wrote, a number keeps the place that it gave it.

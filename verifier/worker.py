@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ class Worker:
             max_stale_seconds=settings.jwks_max_stale_seconds,
             cache_dir=kept,
         )
+        self._cpu_seconds = 0.0
         status_lists = StatusLists()
         self._lists = StatusRefresh(
             status_lists,
@@ -189,6 +191,10 @@ class Worker:
         self._page.set(Name.CONNECTIONS, len(self._front.connections))
         self._decider.report()
         self._lists.report()
+        # Added up, so that what a worker's predecessor used is not forgotten with it.
+        used = time.process_time()
+        self._page.add(Name.CPU_SECONDS, amount=used - self._cpu_seconds)
+        self._cpu_seconds = used
 
     async def _tick(self) -> None:
         while True:
