@@ -114,6 +114,8 @@ class Accounts:
         self._new_id = new_id
         self._upgrades: set[asyncio.Task[None]] = set()
         self._verified_only = verified_only
+        for outcome in ("accepted", "refused", "throttled"):
+            metrics.logins.labels(outcome)  # or the first of them would not be an increase
 
     async def register(self, email: str, password: str, origin: Origin) -> Account:
         """Create an account.

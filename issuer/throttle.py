@@ -164,6 +164,8 @@ class Throttle:
         self._secret = secret
         self._limits = limits
         self._throttled = metrics.throttled
+        for label in (*Scope, *Action):
+            self._throttled.labels(label)  # or the first of them would not be an increase
         self._now = now
 
     async def admit(self, action: Action, origin: Origin) -> None:

@@ -128,7 +128,10 @@ class Pages(Collector):
         self._memory = mmap.mmap(-1, workers * _PAGE_BYTES)
         self._pages = [Page(self._memory, number) for number in range(workers)]
         for page in self._pages:
-            page.set(Name.READY, 0)
+            # From the beginning, or the first event would not be an increase.
+            for name in Name:
+                if not name.value.labels:
+                    page.add(name, amount=0)
             page.set(Name.WORKERS, 1)
 
     def __getitem__(self, worker: int) -> Page:

@@ -25,6 +25,8 @@ class KeyTicker:
     def __init__(self, folder: KeyFolder, metrics: Metrics) -> None:
         self._folder = folder
         self._ticks = metrics.key_ticks
+        for outcome in ("read_only", "failed", "advanced", "idle"):
+            self._ticks.labels(outcome)  # or the first of them would not be an increase
         self._fault = ""
 
     async def watch(self) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -103,6 +104,8 @@ class Outbox:
         self._random_bytes = random_bytes
         self._fraction = fraction
         self._measured_at = datetime.min.replace(tzinfo=now().tzinfo)
+        for template, outcome in product(LETTERS, ("sent", "failed", "given_up", "dropped")):
+            metrics.mails.labels(template, outcome)  # or the first of them would not be an increase
 
     async def run(self) -> None:
         """Send what is due, for ever."""

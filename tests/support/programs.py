@@ -7,10 +7,12 @@ from typing import NoReturn
 import pytest
 
 
-def program(name: str) -> str:
-    """The path of a program; without it the test is skipped, and in CI fails."""
+def program(name: str, package: str = "") -> str:
+    """The path of a program, of a Debian package that may have another name; without it the test is skipped,
+    and in CI fails."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    return found if found is not None else absent(f"{name} is not installed")
+    where = f" (it is in the package {package})" if package else ""
+    return found if found is not None else absent(f"{name} is not installed{where}")
 
 
 def absent(what: str) -> NoReturn:

@@ -1,0 +1,49 @@
+"""One issuer and one verifier that follows it, with a little of everything behind them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.postgres import Postgres, database_url, postgres
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
+
+__all__ = ["database_url", "postgres"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Both processes."""
+
+    issuer: IssuerProcess
+    verifier: VerifierProcess
+
+    def use(self) -> None:
+        """Logins that succeed and fail, a refresh, and requests that pass and are refused."""
+        self.issuer.register("ada@example.com")
+        login = self.issuer.login("ada@example.com").json()
+        self.issuer.login("ada@example.com", "not her password at all")
+        form = {"grant_type": "refresh_token", "refresh_token": login["refresh_token"]}
+        assert httpx.post(f"{self.issuer.url}/token", data=form).status_code == 200
+        token = login["access_token"].encode()
+        assert [self.verifier.ask(token=token).status for _ in range(3)] == [200] * 3
+        assert self.verifier.ask(token=token[:-4] + b"AAAA").status == 401
+
+
+@pytest.fixture(scope="package")
+def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("verifier")
+    mail = tmp_path_factory.mktemp("mail").as_uri()
+    with (
+        running_issuer(postgres.migrated_database(), MAIL_URL=mail, MAIL_FROM="gatepass@example.com") as issuer,
+        VerifierFolder(folder).running(
+            ISSUER=issuer.url,
+            JWKS_URL=f"{issuer.url}/.well-known/jwks.json",
+            STATUS_LISTS=f"{issuer.url}/status-lists",
+        ) as verifier,
+    ):
+        site = Site(issuer, verifier)
+        site.use()
+        yield site

@@ -1,0 +1,121 @@
+"""A real Prometheus, and what the expressions of rules and dashboard ask it for."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import yaml
+
+from tests.support.plain_http import HTTP
+from tests.support.processes import ROOT, free_port, running, wait_until
+from tests.support.programs import program
+
+RULES: Final = ROOT / "deploy/prometheus/gatepass.rules.yml"
+RULE_TESTS: Final = ROOT / "deploy/prometheus/gatepass.rules.test.yml"
+DASHBOARD: Final = ROOT / "deploy/grafana/gatepass.json"
+
+_SELECTOR: Final = re.compile(r"\b(gatepass_\w+|\w+:gatepass_\w+:\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
+_MATCHER: Final = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+_VARIABLE: Final = re.compile(r"\$\w+")
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A metric and what its labels are to be; `values` are the alternatives of each, none for what is a pattern."""
+
+    metric: str
+    values: dict[str, frozenset[str]]
+
+
+def selectors(expression: str) -> list[Selector]:
+    """Everything that a PromQL expression reads."""
+    return [
+        Selector(name, {label: _alternatives(value) for label, _, value in _MATCHER.findall(matchers)})
+        for name, matchers in _SELECTOR.findall(expression)
+    ]
+
+
+def _alternatives(pattern: str) -> frozenset[str]:
+    """The values that a matcher spells out: `a|b` are two, a variable or a real pattern is none."""
+    values = pattern.split("|")
+    return frozenset(value for value in values if value and not re.search(r"[.*+?\[\]$()]", value))
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every rule, alerts and recorded ones."""
+    document = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    return [rule for group in document["groups"] for rule in group["rules"]]
+
+
+def dashboard() -> dict[str, Any]:
+    """The document."""
+    board: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    return board
+
+
+def panels() -> list[dict[str, Any]]:
+    """Those that show something."""
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+def filled(expression: str) -> str:
+    """What Grafana makes of an expression for all instances and a narrow window."""
+    return _VARIABLE.sub(lambda name: {"$__rate_interval": "5m", "$instance": ".*"}[name[0]], expression)
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run promtool to its end."""
+    command = [program("promtool", "prometheus"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running server."""
+
+    url: str
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an expression now; AssertionError if it is none."""
+        answer = HTTP.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
+        assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+
+@contextmanager
+def running_prometheus(folder: Path, jobs: dict[str, str]) -> Iterator[Prometheus]:
+    """Prometheus with our rules, that scrapes `jobs` (the name of each and its address) every second."""
+    port = free_port()
+    document = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [address]}]} for job, address in jobs.items()
+        ],
+    }
+    configuration = folder / "prometheus.yml"
+    configuration.write_text(yaml.safe_dump(document), encoding="utf-8")
+    command = [
+        program("prometheus"),
+        f"--config.file={configuration}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    prometheus = Prometheus(f"http://127.0.0.1:{port}")
+    with running(command, folder / "prometheus.log"):
+        wait_until(lambda: _is_ready(prometheus), "Prometheus is ready")
+        yield prometheus
+
+
+def _is_ready(prometheus: Prometheus) -> bool:
+    try:
+        return HTTP.get(f"{prometheus.url}/-/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
