@@ -10,9 +10,14 @@ import pytest
 def program(name: str, package: str = "") -> str:
     """The path of a program, of a Debian package that may have another name; without it the test is skipped,
     and in CI fails."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    path = found(name)
     where = f" (it is in the package {package})" if package else ""
-    return found if found is not None else absent(f"{name} is not installed{where}")
+    return path if path is not None else absent(f"{name} is not installed{where}")
+
+
+def found(name: str) -> str | None:
+    """The path of a program, or None."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def absent(what: str) -> NoReturn:

@@ -1,0 +1,109 @@
+"""Manifests as a cluster's API would take them: rendered by kustomize, judged by the published schemas.
+
+Kinds of Kubernetes itself are judged by kubernetes-validate, others by the schemas in `tests/schemas`. A cluster is
+never asked, so what only a controller or a CEL rule refuses passes here.
+"""
+
+import json
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import kubernetes_validate  # type: ignore[import-untyped] # it has no stubs
+import yaml
+
+from tests.support.processes import ROOT
+from tests.support.programs import absent, found
+
+KUBERNETES: Final = "1.33"
+"""The oldest release that the manifests are for: sidecar containers are stable from it on."""
+SCHEMAS: Final = ROOT / "tests/schemas"
+_KUSTOMIZE: Final = (("kustomize", "build"), ("kubectl", "kustomize"))
+_OLDEST_KUSTOMIZE: Final = 4
+
+
+def validate(document: dict[str, Any], kubernetes: str = KUBERNETES) -> list[str]:
+    """What the schema of its kind says against a manifest, a line for each problem; an unknown kind is one."""
+    api, kind = document.get("apiVersion"), document.get("kind")
+    if not (isinstance(api, str) and isinstance(kind, str)):
+        return ["apiVersion and kind have to be strings"]
+    group, _, version = api.rpartition("/")
+    published = SCHEMAS / group / f"{kind}_{version}.json"
+    if published.is_file():
+        return _by_published_schema(document, published)
+    if "." in group and not group.endswith(".k8s.io"):
+        return [f"no schema for {kind} of {api}: there is no {published.relative_to(ROOT)}"]
+    return _as_built_in(document, kubernetes)
+
+
+def render(folder: Path) -> list[dict[str, Any]]:
+    """The objects that kustomize makes of a folder; the test is skipped without kustomize, and in CI fails."""
+    done = subprocess.run([*_kustomize(), str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
+
+
+def _as_built_in(document: dict[str, Any], kubernetes: str) -> list[str]:
+    try:
+        kubernetes_validate.validate(document, kubernetes, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [_problem(error)]
+    except kubernetes_validate.SchemaNotFoundError as error:
+        return [f"no schema: {error.message}"]
+    return []
+
+
+def _by_published_schema(document: dict[str, Any], published: Path) -> list[str]:
+    # Draft 4: as in OpenAPI 3.0, its exclusiveMinimum is a boolean.
+    judge = jsonschema.Draft4Validator(_closed(json.loads(published.read_text(encoding="utf-8"))))
+    return [_problem(error) for error in judge.iter_errors(document)]
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """A structural schema that refuses what it does not name, and knows `nullable` by JSON Schema's words.
+
+    What stands in anyOf, oneOf, allOf and not is left as it is: it names a part of the fields alone.
+    """
+    shut = dict(schema)
+    for name, fields in schema.items():
+        if name == "properties":
+            shut[name] = {field: _closed(inner) for field, inner in fields.items()}
+        elif name in {"items", "additionalProperties"} and isinstance(fields, dict):
+            shut[name] = _closed(fields)
+    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        shut.setdefault("additionalProperties", False)
+        if schema.get("x-kubernetes-embedded-resource"):
+            shut["properties"] = {"apiVersion": {}, "kind": {}, "metadata": {}, **shut["properties"]}
+    if schema.get("nullable"):
+        shut["type"] = [schema["type"], "null"]
+    return shut
+
+
+def _problem(error: jsonschema.ValidationError) -> str:
+    where = ".".join(str(step) for step in error.absolute_path)
+    return f"{where or 'the object'}: {error.message}"
+
+
+@cache
+def _kustomize() -> tuple[str, ...]:
+    """The command that renders a folder. kubectl has kustomize within, an old one too old a one."""
+    for name, verb in _KUSTOMIZE:
+        path = found(name)
+        if path is not None and _major(path, name) >= _OLDEST_KUSTOMIZE:
+            return path, verb
+    return absent(
+        f"kustomize {_OLDEST_KUSTOMIZE} or later is not installed, nor kubectl 1.24 or later which has it within: "
+        "`go install sigs.k8s.io/kustomize/kustomize/v5@v5.5.0` installs it"
+    )
+
+
+def _major(path: str, name: str) -> int:
+    """The major version of kustomize, 0 where a program does not tell."""
+    ask = {"kustomize": ["version"], "kubectl": ["version", "--client", "--output=json"]}[name]
+    done = subprocess.run([path, *ask], capture_output=True, text=True, check=False)
+    told = {"kustomize": r"v(\d+)\.", "kubectl": r'"kustomizeVersion": "v(\d+)\.'}[name]
+    match = re.search(told, done.stdout)
+    return int(match[1]) if match else 0
