@@ -17,8 +17,8 @@ import yaml
 from tests.support.processes import ROOT
 from tests.support.programs import absent, found
 
-KUBERNETES: Final = "1.33"
-"""The oldest release that the manifests are for: sidecar containers are stable from it on."""
+KUBERNETES: Final = "1.34"
+"""The oldest release that the manifests are for: that of CloudNativePG 1.30, with stable sidecars and sleeps."""
 SCHEMAS: Final = ROOT / "tests/schemas"
 _KUSTOMIZE: Final = (("kustomize", "build"), ("kubectl", "kustomize"))
 
@@ -99,7 +99,7 @@ def _kustomize() -> tuple[str, ...]:
 
 
 def _is_old(path: str, name: str) -> bool:
-    """Whether a kubectl is of before 1.24, which knows other fields than we use; kustomize itself is taken as it is."""
+    """Whether a kubectl is of before 1.24, which knows too few fields; kustomize itself is taken as it is."""
     if name != "kubectl":
         return False
     told = subprocess.run([path, "version", "--client", "--output=json"], capture_output=True, text=True, check=False)
