@@ -1,4 +1,4 @@
-"""`python -m verifier [serve|check-config|explain]`: the command line, and nothing else."""
+"""`python -m verifier [serve|check-config|explain|doctor]`: the command line, and nothing else."""
 
 import argparse
 import asyncio
@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -29,6 +30,8 @@ _FAULTY_SETTINGS = 2
 def main(arguments: list[str]) -> int:
     """Run a command. Returns the exit status: 0 done, 1 failed or refused, 2 faulty settings."""
     parsed = _parser().parse_args(arguments)
+    if parsed.command == "doctor":
+        return _doctor(parsed)
     try:
         settings = VerifierSettings.from_environment(os.environ)
         tls, rules = settings.trust(), settings.read_rules()
@@ -57,7 +60,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--policy", default="default", help="the policy to judge by")
     command.add_argument("--now", type=float, help="seconds since the epoch; the present if left out")
+    _add_doctor(commands)
     return parser
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser(
+        "doctor",
+        help="examine a gateway from outside and say what leaks",
+        description="Sends spoofed, doubled and ambiguous requests to a test route, and to nothing else. The access "
+        "token comes from GATEPASS_TOKEN or standard input. Exit status: 0 nothing leaked, 1 something did, 2 not "
+        "all could be judged.",
+    )
+    command.add_argument("url", help="a test route behind the gateway, with an echo: https://app.example/hello")
+    command.add_argument("--admin-path", metavar="PATH", help="a path that needs a scope which the token lacks")
+    command.add_argument(
+        "--gateway", metavar="NAME", help="which one it is, if its answers don't say: nginx, envoy, …"
+    )
+    command.add_argument("--ca-file", type=Path, help="certificate authorities to trust instead of the usual, PEM")
+    command.add_argument("--allow-http", action="store_true", help="plain http to a private address")
+    command.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def _serve(settings: VerifierSettings, rules: Rules) -> int:
@@ -115,6 +137,16 @@ def _explain(settings: VerifierSettings, rules: Rules, parsed: argparse.Namespac
     lines, accepted = explain(token, keys=read.keys, policy=policy, now=now, revocations=read.revocations())
     print("\n".join(lines))
     return 0 if accepted else 1
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from verifier.doctor.command import DoctorError, doctor  # noqa: PLC0415 - no process that decides ever has it
+
+    try:
+        return doctor(parsed, os.environ, sys.stdin.buffer, partial(print, flush=True))
+    except DoctorError as error:
+        print(error, file=sys.stderr)
+        return _FAULTY_SETTINGS
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,184 @@
+"""Our nginx configuration with one thing broken at a time, as people break it, and a HAProxy that picks a token."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stack import gateway
+from tests.support.gateways import find_nginx
+from tests.support.processes import free_port, running, wait_until
+from tests.support.programs import program
+from tests.support.raw_http import Wire
+
+_NGINX: Final = """\
+{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    {configuration}
+}}
+"""
+
+_HAPROXY: Final = """\
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 10s
+    timeout server 10s
+frontend front
+    bind 127.0.0.1:{port}
+    http-request set-header Authorization %[req.hdr(authorization,1)] if {{ req.hdr(authorization) -m found }}
+    default_backend gateway
+backend gateway
+    server gateway 127.0.0.1:{behind}
+"""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of a stack are, and a port for the gateway itself."""
+
+    port: int
+    verifier: int
+    verifier_admin: int
+    application: int
+
+
+def sound(addresses: Addresses) -> str:
+    """Our configuration as it is."""
+    return gateway.configuration(
+        "nginx",
+        {
+            "GATEWAY_PORT": str(addresses.port),
+            "VERIFIER_PORT": str(addresses.verifier),
+            "APPLICATION_PORT": str(addresses.application),
+        },
+    )
+
+
+def _without(*patterns: str, instead: str = "") -> Callable[[str, Addresses], str]:
+    def broken(configuration: str, _: Addresses) -> str:
+        for pattern in patterns:
+            configuration, count = re.subn(pattern, instead, configuration, flags=re.MULTILINE)
+            assert count, pattern
+        return configuration
+
+    return broken
+
+
+def _also(lines: str) -> Callable[[str, Addresses], str]:
+    """More in the server block."""
+
+    def broken(configuration: str, addresses: Addresses) -> str:
+        added = lines.replace("ADMIN_PORT", str(addresses.verifier_admin))
+        return configuration.replace("    # POLICIES.", f"{added}\n    # POLICIES.", 1)
+
+    return broken
+
+
+def _behind_a_front(lines: str) -> Callable[[str, Addresses], str]:
+    """Our gateway on another port, behind an nginx that only passes on."""
+
+    def broken(configuration: str, addresses: Addresses) -> str:
+        behind = free_port()
+        passing = f"{lines} location / {{ proxy_pass http://127.0.0.1:{behind}; }}"
+        front = f"server {{ listen 127.0.0.1:{addresses.port}; {passing} }}"
+        return configuration.replace(f"listen 127.0.0.1:{addresses.port};", f"listen 127.0.0.1:{behind};") + front
+
+    return broken
+
+
+def _before_an_application(lines: str) -> Callable[[str, Addresses], str]:
+    """Our gateway before another application."""
+
+    def broken(configuration: str, addresses: Addresses) -> str:
+        other = free_port()
+        application = f"server {{ listen 127.0.0.1:{other}; location / {{ {lines} }} }}"
+        return configuration.replace(f"127.0.0.1:{addresses.application};", f"127.0.0.1:{other};") + application
+
+    return broken
+
+
+def _with_an_open_default_site(configuration: str, addresses: Addresses) -> str:
+    named = configuration.replace(
+        f"listen 127.0.0.1:{addresses.port};", f"listen 127.0.0.1:{addresses.port}; server_name 127.0.0.1;"
+    )
+    site = f"listen 127.0.0.1:{addresses.port} default_server; location / {{ proxy_pass http://application; }}"
+    return f"{named} server {{ {site} }}"
+
+
+BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
+    "identity headers are not overwritten": _without(r"^ *proxy_set_header X-Auth-.*$"),
+    "one identity header is not overwritten": _without(r"^ *proxy_set_header X-Auth-Roles .*$"),
+    "underscores are let through": _without(r"underscores_in_headers off", instead="underscores_in_headers on"),
+    "nobody is asked": _without(r"^ *auth_request /gatepass/.*$"),
+    "the challenge is lost": _behind_a_front("proxy_hide_header WWW-Authenticate;"),
+    "a refusal becomes a redirect": _also(
+        "error_page 401 = @login; location @login { auth_request off; return 302 /login; }"
+    ),
+    "preflights are answered": _also("if ($request_method = OPTIONS) { return 204; }"),
+    "ambiguous paths are passed on as they came": _without(
+        r'^    "~\*\^\[\^\?\].*$', r"(?<=http://application)/[a-z/]*"
+    ),
+    "a token may stand in the query": _without(
+        r"Authorization \$http_authorization", instead='Authorization "$http_authorization$bearer_of_query"'
+    ),
+    "the verifier's pages are routed": _also(
+        "location /metrics { auth_request off; proxy_pass http://127.0.0.1:ADMIN_PORT; }\n"
+        "location /verify { auth_request off; proxy_pass http://verifier; }"
+    ),
+    "the identity goes to the client": _also("add_header X-Auth-Subject $auth_subject always;"),
+    "the application is told another subject": _without(r"(X-Auth-Subject +)\$auth_subject", instead=r"\1somebody"),
+    "any upgrade is tunnelled": _without(
+        r"Upgrade +\$websocket;\n.*Connection +\$websocket_connection;",
+        instead="Upgrade $http_upgrade; proxy_set_header Connection upgrade;",
+    ),
+    "another site of the port is open": _with_an_open_default_site,
+    "the route has no echo": _before_an_application("default_type text/plain; return 200 hello;"),
+    "the route shows the subject alone": _before_an_application(
+        'default_type application/json; return 200 \'{"x-auth-subject": "$http_x_auth_subject"}\';'
+    ),
+    "the route is not there": _before_an_application("return 404;"),
+    "the application fails": _before_an_application("return 500;"),
+}
+
+
+@contextmanager
+def broken_nginx(what: str, folder: Path, addresses: Addresses) -> Iterator[int]:
+    """nginx with `what` of `BROKEN` done to our configuration; its port."""
+    query = 'map $request_uri $bearer_of_query { default ""; "~access_token=(?<given>.+)" "Bearer $given"; }\n'
+    with running_nginx(query + BROKEN[what](sound(addresses), addresses), folder, addresses.port) as port:
+        yield port
+
+
+@contextmanager
+def running_nginx(configuration: str, folder: Path, port: int) -> Iterator[int]:
+    """nginx with a configuration for its http context."""
+    conf = folder / "nginx.conf"
+    conf.write_text(_NGINX.format(user="user root; ", folder=folder, configuration=configuration), encoding="utf-8")
+    with running([find_nginx(), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
+        wait_until(lambda: _listens(port), "nginx listens")
+        yield port
+
+
+@contextmanager
+def first_token_wins(folder: Path, behind: int) -> Iterator[int]:
+    """HAProxy that passes on the first token of several; its port."""
+    port, conf = free_port(), folder / "haproxy.cfg"
+    conf.write_text(_HAPROXY.format(port=port, behind=behind), encoding="utf-8")
+    with running([program("haproxy"), "-f", str(conf)], folder / "haproxy.log"):
+        wait_until(lambda: _listens(port), "HAProxy listens")
+        yield port
+
+
+def _listens(port: int) -> bool:
+    try:
+        with Wire(port):
+            return True
+    except OSError:
+        return False
