@@ -25,6 +25,7 @@ class Gateway(StrEnum):
     TRAEFIK = "traefik"
     INGRESS_NGINX = "ingress-nginx"
     ISTIO = "istio"
+    GATEWAY_API = "gateway-api"
     KONG = "kong"
     APISIX = "apisix"
 
@@ -99,7 +100,8 @@ _OVERWRITE: Final = {
 ADVICE: Final[dict[Cause, Advice]] = {
     Cause.OPEN: Advice(
         Severity.LEAK,
-        "the application was reached without a good token: the gateway does not ask the verifier, or ignores its no",
+        "the application was reached without a good token: the gateway does not ask the verifier, or ignores its no"
+        " (or the policy of this route is anonymous: name another route)",
         "put the check before the whole server and not before one location; let nothing pass when it fails",
         {
             Gateway.NGINX: "`auth_request /gatepass/default;` in the server block, no `auth_request off;` below it",
@@ -126,8 +128,8 @@ ADVICE: Final[dict[Cause, Advice]] = {
     ),
     Cause.UNDERSCORED: Advice(
         Severity.LEAK,
-        "an application by CGI, WSGI or PHP reads `_` as `-`: whoever sends these headers is whoever they like",
-        "drop every header with an underscore in its name",
+        "an application by CGI, WSGI or PHP reads `_` (some `.`) as `-`: whoever sends these is whoever they like",
+        "drop or refuse every header with `_` or `.` in its name",
         {
             Gateway.NGINX: "`underscores_in_headers off;`, in the first server block of the port",
             Gateway.ENVOY: "`headers_with_underscores_action: DROP_HEADER`",
@@ -144,7 +146,10 @@ ADVICE: Final[dict[Cause, Advice]] = {
         Severity.LEAK,
         "fields behind the body reached the application as headers: nobody had overwritten them there",
         "drop trailers from clients",
-        {Gateway.ENVOY: "`enable_trailers: false` in `http_protocol_options`"},
+        {
+            Gateway.ENVOY: "`enable_trailers: false` in `http_protocol_options`",
+            Gateway.HAPROXY: "`option http-drop-request-trailers`, from HAProxy 3.2 on",
+        },
     ),
     Cause.IDENTITY_WRONG: Advice(
         Severity.LEAK,
@@ -209,8 +214,8 @@ ADVICE: Final[dict[Cause, Advice]] = {
     ),
     Cause.TWO_LENGTHS: Advice(
         Severity.WEAK,
-        "a request with two lengths was accepted; if the application reads the other one, requests can be hidden in"
-        " bodies (RFC 9112 §6.3, §11.2)",
+        "a request with two lengths passed, as RFC 9112 §6.1 allows if the gateway passes on but one of them; whether"
+        " it does could not be seen, and if not, requests can be hidden in bodies (§11.2)",
         "refuse requests with both Content-Length and Transfer-Encoding; use a current version of the gateway",
     ),
     Cause.VERIFIER_REACHED: Advice(

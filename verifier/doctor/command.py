@@ -105,7 +105,7 @@ def summary(counts: Mapping[Severity, int]) -> str:
         LEAKED: "it leaks",
         NOT_JUDGED: "nothing seen to leak, but not all could be judged",
     }
-    return f"{verdict[exit_status(counts)]}: {', '.join(f'{counts[severity]} {severity}' for severity in Severity)}"
+    return f"{verdict[exit_status(counts)]}: {', '.join(f'{severity} {counts[severity]}' for severity in Severity)}"
 
 
 def exit_status(counts: Mapping[Severity, int]) -> int:

@@ -21,6 +21,9 @@ from verifier.doctor.probes import Bench, Verdict
 
 CONTROL: Final = "good-token"
 CONTROL_SENT: Final = "GET with a good token"
+_EMPTY_WITHOUT: Final = {"X-Auth-Scope": "scope", "X-Auth-Roles": "roles", "X-Auth-Session": "sid"}
+"""Claims without which a header is empty, and some gateways leave it out. Who shows the others shows it."""
+
 _NAMED: Final[tuple[tuple[str, Gateway], ...]] = (
     ("istio", Gateway.ISTIO),
     ("envoy", Gateway.ENVOY),
@@ -42,8 +45,11 @@ def learn(bench: Bench, outcome: Outcome) -> Echo:
     identity = subject_shown(outcome, bench.credential.subject)
     shown = identity_headers(outcome) | ({"X-Auth-Subject"} if identity else set())
     wanted = generously_read(bench.target.path)
+    everything = shows(outcome, bench.secret) or all(
+        name in shown or _EMPTY_WITHOUT.get(name, "sub") not in bench.credential.claims for name in IDENTITY_HEADERS
+    )
     return Echo(
-        shown=frozenset(IDENTITY_HEADERS) if shows(outcome, bench.secret) else shown,
+        shown=frozenset(IDENTITY_HEADERS) if everything else shown,
         identity=identity,
         path=any(generously_read(path) == wanted for path in paths(outcome)),
     )

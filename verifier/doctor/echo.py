@@ -11,9 +11,10 @@ from urllib.parse import unquote, urlsplit
 from verifier.answers import IDENTITY_HEADERS
 from verifier.doctor.exchange import Answer
 
-_LINE: Final = re.compile(r"""[\s"'\[{(]*([A-Za-z0-9_-]+)["'\])]*\s*(?::|=>?)\s*(.*)""").fullmatch
+_LINE: Final = re.compile(r"""[\s"'\[{(]*([A-Za-z0-9._-]+)["'\])]*\s*(?::|=>?)\s*(.*)""").fullmatch
 _NOT_THE_PATH: Final = re.compile(r"original|forwarded|rewrite|referer").search
 _LONG_ENOUGH: Final = 8
+_READ_AS_HYPHEN: Final = str.maketrans("_.", "--")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Echo:
 
 
 def folded(name: str) -> str:
-    """A name as the most forgiving application reads it: case, `_` for `-`, the prefix of CGI (RFC 3875 §4.1.18)."""
-    return name.strip().lower().replace("_", "-").removeprefix("http-")
+    """A name as the most forgiving application reads it: any case, `_` or `.` for `-`, and CGI's prefix."""
+    return name.strip().lower().translate(_READ_AS_HYPHEN).removeprefix("http-")
 
 
 IDENTITY: Final = {folded(name): name for name in IDENTITY_HEADERS}

@@ -36,6 +36,7 @@ SPELLINGS: Final[tuple[tuple[str, str, Cause, Spelling], ...]] = (
         Cause.UNDERSCORED,
         lambda name, value: [f"{name.replace('Auth-', 'Auth_')}: {value}"],
     ),
+    ("dots", "with `.` for `-`", Cause.UNDERSCORED, lambda name, value: [f"{name.replace('-', '.')}: {value}"]),
     (
         "both-spellings",
         "with `-`, and again with `_`",

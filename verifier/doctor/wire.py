@@ -20,6 +20,8 @@ _HEAD_BYTES: Final = 64 * 1024
 _ANSWER_BYTES: Final = 256 * 1024
 _SWITCHED: Final = 101
 _FINAL: Final = 200
+_CLOSED: Final = Silence("the connection was closed without an answer", refuses=True)
+_NOT_HTTP: Final = Silence("an answer that is not HTTP/1.1", refuses=False)
 
 
 class Wire:
@@ -28,18 +30,19 @@ class Wire:
     Args:
         target: where to send.
         tls: for https.
+        seconds: how long a request may take.
 
     Raises:
         TargetError: there is no such host, or it must not be asked without TLS.
     """
 
-    def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
-        self._target, self._tls = target, tls
+    def __init__(self, target: Target, tls: ssl.SSLContext, seconds: float = REQUEST_SECONDS) -> None:
+        self._target, self._tls, self._seconds = target, tls, seconds
         self._addresses = _resolve(target)
 
     def ask(self, request: Request) -> Outcome:
         """Send `request` and read one answer."""
-        deadline = time.monotonic() + REQUEST_SECONDS
+        deadline = time.monotonic() + self._seconds
         try:
             with self._connect() as connection:
                 _send(connection, request.octets)
@@ -47,7 +50,7 @@ class Wire:
         except ssl.SSLCertVerificationError as error:
             return Silence(f"its certificate is not trusted ({error.verify_message})", refuses=False)
         except TimeoutError:
-            return Silence(f"no answer within {REQUEST_SECONDS:g} s", refuses=False)
+            return Silence(f"no answer within {self._seconds:g} s", refuses=False)
         except OSError as error:
             return Silence(f"it can't be reached ({error.strerror or type(error).__name__})", refuses=False)
 
@@ -66,12 +69,12 @@ class Wire:
         *others, last = self._addresses
         for address in others:
             try:
-                connection = socket.create_connection((address, self._target.port), REQUEST_SECONDS)
+                connection = socket.create_connection((address, self._target.port), self._seconds)
             except OSError:
                 continue
             self._addresses = [address]
             return connection
-        connection = socket.create_connection((last, self._target.port), REQUEST_SECONDS)
+        connection = socket.create_connection((last, self._target.port), self._seconds)
         self._addresses = [last]
         return connection
 
@@ -111,9 +114,12 @@ def _receive(connection: socket.socket, method: str, deadline: float) -> Outcome
                 body += event.data
             else:
                 break
-    except (h11.RemoteProtocolError, OSError) as error:
+    except TimeoutError:
         if answer is None:
-            return _silence(error, received)
+            raise
+    except (h11.RemoteProtocolError, OSError):
+        if answer is None:
+            return _NOT_HTTP if received else _CLOSED
     if answer is None:
         return Silence("an answer without an end", refuses=False)
     fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
@@ -127,11 +133,3 @@ def _reader(method: str) -> h11.Connection:
     reader.send(h11.Request(method=method, target="/", headers=offers))
     reader.send(h11.EndOfMessage())
     return reader
-
-
-def _silence(error: Exception, received: int) -> Silence:
-    if isinstance(error, TimeoutError):
-        return Silence(f"no answer within {REQUEST_SECONDS:g} s", refuses=False)
-    if received:
-        return Silence("an answer that is not HTTP/1.1", refuses=False)
-    return Silence("the connection was closed without an answer", refuses=True)

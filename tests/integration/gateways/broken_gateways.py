@@ -1,4 +1,4 @@
-"""Our nginx configuration with one thing broken at a time, as people break it, and a HAProxy that picks a token."""
+"""Our nginx configuration with one thing broken at a time, as people break it, and a HAProxy that only passes on."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from stack import gateway
-from tests.support.gateways import find_nginx
 from tests.support.processes import free_port, running, wait_until
 from tests.support.programs import program
 from tests.support.raw_http import Wire
@@ -32,11 +31,15 @@ defaults
     timeout server 10s
 frontend front
     bind 127.0.0.1:{port}
-    http-request set-header Authorization %[req.hdr(authorization,1)] if {{ req.hdr(authorization) -m found }}
+    {lines}
     default_backend gateway
 backend gateway
     server gateway 127.0.0.1:{behind}
 """
+
+FIRST_TOKEN_WINS: Final = (
+    "http-request set-header Authorization %[req.hdr(authorization,1)] if { req.hdr(authorization) -m found }"
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,14 @@ BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
         'default_type application/json; return 200 \'{"x-auth-subject": "$http_x_auth_subject"}\';'
     ),
     "the route is not there": _before_an_application("return 404;"),
+    "ambiguous paths lead to a page that tells nothing": lambda configuration, addresses: _before_an_application(
+        "default_type text/plain; return 200 hello;"
+    )(BROKEN["ambiguous paths are passed on as they came"](configuration, addresses), addresses),
+    "an outage is 500": _without(r"^ *error_page 500 .*$"),
+    "the application tells everything": _before_an_application(
+        'default_type application/json; return 200 \'{"x-auth-subject": "$http_x_auth_subject", "all": '
+        '"$http_authorization $http_x_gatepass_doctor $http_cookie", "path": "$request_uri"}\';'
+    ),
     "the application fails": _before_an_application("return 500;"),
 }
 
@@ -161,17 +172,17 @@ def running_nginx(configuration: str, folder: Path, port: int) -> Iterator[int]:
     """nginx with a configuration for its http context."""
     conf = folder / "nginx.conf"
     conf.write_text(_NGINX.format(user="user root; ", folder=folder, configuration=configuration), encoding="utf-8")
-    with running([find_nginx(), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
+    with running([program("nginx"), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
         wait_until(lambda: _listens(port), "nginx listens")
         yield port
 
 
 @contextmanager
-def first_token_wins(folder: Path, behind: int) -> Iterator[int]:
-    """HAProxy that passes on the first token of several; its port."""
+def running_haproxy(lines: str, folder: Path, behind: int) -> Iterator[int]:
+    """HAProxy with more `lines` in its frontend, before whatever listens at `behind`; its port."""
     port, conf = free_port(), folder / "haproxy.cfg"
-    conf.write_text(_HAPROXY.format(port=port, behind=behind), encoding="utf-8")
-    with running([program("haproxy"), "-f", str(conf)], folder / "haproxy.log"):
+    conf.write_text(_HAPROXY.format(port=port, behind=behind, lines=lines), encoding="utf-8")
+    with running([program("haproxy"), "-db", "-f", str(conf)], folder / "haproxy.log"):
         wait_until(lambda: _listens(port), "HAProxy listens")
         yield port
 
