@@ -29,9 +29,12 @@ _FAULTY_SETTINGS = 2
 
 def main(arguments: list[str]) -> int:
     """Run a command. Returns the exit status: 0 done, 1 failed or refused, 2 faulty settings."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed, unknown = parser.parse_known_args(arguments)
     if parsed.command == "doctor":
-        return _doctor(parsed)
+        return _doctor(parsed, unknown)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         settings = VerifierSettings.from_environment(os.environ)
         tls, rules = settings.trust(), settings.read_rules()
@@ -139,7 +142,13 @@ def _explain(settings: VerifierSettings, rules: Rules, parsed: argparse.Namespac
     return 0 if accepted else 1
 
 
-def _doctor(parsed: argparse.Namespace) -> int:
+def _doctor(parsed: argparse.Namespace, unknown: list[str]) -> int:
+    if unknown:
+        # Not repeated: somebody may have typed a token.
+        print(
+            "doctor: one URL and its options; the token comes from GATEPASS_TOKEN or standard input", file=sys.stderr
+        )
+        return _FAULTY_SETTINGS
     from verifier.doctor.command import DoctorError, doctor  # noqa: PLC0415 - no process that decides ever has it
 
     try:

@@ -7,7 +7,7 @@ Whatever the other side does, a request ends within `REQUEST_SECONDS` and `_ANSW
 import socket
 import ssl
 import time
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 import h11
@@ -18,6 +18,9 @@ from verifier.doctor.target import Target, TargetError
 REQUEST_SECONDS: Final = 5.0
 _HEAD_BYTES: Final = 64 * 1024
 _ANSWER_BYTES: Final = 256 * 1024
+_PRIVATE: Final = [ip_network(name) for name in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
+"""RFC 1918 and RFC 4193; what `ipaddress` calls private holds addresses that lead anywhere."""
+
 _SWITCHED: Final = 101
 _FINAL: Final = 200
 _CLOSED: Final = Silence("the connection was closed without an answer", refuses=True)
@@ -85,9 +88,14 @@ def _resolve(target: Target) -> list[str]:
     except (OSError, UnicodeError) as error:
         raise TargetError("URL: its host is not known; check the name") from error
     addresses = [str(name[4][0]) for name in found]
-    if target.private_only and not all(ip_address(address.partition("%")[0]).is_private for address in addresses):
+    if target.private_only and not all(map(_is_private, addresses)):
         raise TargetError("URL: plain http to a public address would give the token away; use https")
     return addresses
+
+
+def _is_private(address: str) -> bool:
+    known = ip_address(address.partition("%")[0])
+    return known.is_loopback or any(known in network for network in _PRIVATE)
 
 
 def _send(connection: socket.socket, octets: bytes) -> None:
