@@ -14,7 +14,7 @@ from verifier.doctor.exchange import Answer, Outcome, Request
 from verifier.doctor.paths import admin_control, admin_tricks
 from verifier.doctor.probes import Bench, Probe, Verdict
 from verifier.doctor.refusals import bad_tokens, no_token, refusals
-from verifier.doctor.spoofing import spoofing
+from verifier.doctor.spoofing import anonymous_spoofing, spoofing
 
 Ask: TypeAlias = Callable[[Request], Outcome]
 
@@ -56,6 +56,8 @@ def examine(bench: Bench, ask: Ask, in_time: Callable[[], bool], gateway: Gatewa
     yield from run.all(chain(bad_tokens(bench), own_pages(bench)))
     if closed.cause is not Cause.OPEN:
         yield from run.all(chain(refusals(bench), tunnels(bench), ambiguities(bench) if control.accepted else ()))
+    elif echo:
+        yield run.one(anonymous_spoofing(bench))
     if not control.accepted:
         return
     yield from run.all(detours_with_token(bench))

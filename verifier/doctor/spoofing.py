@@ -1,6 +1,7 @@
 """A good token beside identities that the client made up: the application may be told those of the token alone."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from verifier.answers import IDENTITY_HEADERS
@@ -80,6 +81,18 @@ def spoofing(bench: Bench) -> Iterator[Probe]:
         yield Probe(name, sent, request, not_told(bench, cause), malformed=cause in _MALFORMED)
     yield _trailer(bench)
     yield from _hop_by_hop(bench)
+
+
+def anonymous_spoofing(bench: Bench) -> Probe:
+    """The probe of a route that is open without a token: who is nobody may not become somebody."""
+    lines = [f"{name}: {bench.marker(name)}" for name in IDENTITY_HEADERS]
+    judge = not_told(bench, Cause.SPOOFED)
+    return Probe(
+        "spoofed-without-token",
+        "all identity headers and no token",
+        bench.request(*bench.controls, *lines),
+        lambda answer, echo: judge(answer, replace(echo, identity=False)),
+    )
 
 
 def not_told(bench: Bench, cause: Cause) -> Judge:

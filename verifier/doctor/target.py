@@ -53,7 +53,7 @@ class Target:
             raise TargetError("URL: malformed; give one such as https://app.example/hello") from error
         if not _VISIBLE(url) or parts.scheme not in ("https", "http") or not parts.hostname:
             raise TargetError("URL: not an http(s) URL in ASCII; give one such as https://app.example/hello")
-        if "@" in parts.netloc or parts.query or parts.fragment or not _PATH(parts.path or "/"):
+        if "@" in parts.netloc or parts.query or parts.fragment or not _is_plain(parts.path or "/"):
             raise TargetError(
                 "URL: credentials, query, fragment and odd paths have no place in it; name a plain route"
             )
@@ -77,13 +77,18 @@ def parse_admin_path(path: str, target: Target) -> str:
         TargetError: it can't be told from the test route.
     """
     whole = path.rstrip("/") + "/"
-    if not _PATH(path) or whole == "/" or "//" in path or {".", ".."} & set(path.split("/")):
+    if not _is_plain(path) or whole == "/":
         raise TargetError("--admin-path: give a plain path such as /admin/")
     if f"{target.path}/".startswith(whole):
         raise TargetError(
             "--admin-path: the URL lies under it; give the URL of a route that needs no more than a token"
         )
     return whole
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it has one reading only, so that it can be told from its odd spellings."""
+    return bool(_PATH(path)) and "//" not in path and {".", ".."}.isdisjoint(path.split("/"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -47,7 +47,7 @@ class Wire:
         """Send `request` and read one answer."""
         deadline = time.monotonic() + self._seconds
         try:
-            with self._connect() as connection:
+            with self._connect(deadline) as connection:
                 _send(connection, request.octets)
                 return _receive(connection, request.method, deadline)
         except ssl.SSLCertVerificationError as error:
@@ -57,29 +57,29 @@ class Wire:
         except OSError as error:
             return Silence(f"it can't be reached ({error.strerror or type(error).__name__})", refuses=False)
 
-    def _connect(self) -> socket.socket:
-        connection = self._reach()
+    def _connect(self, deadline: float) -> socket.socket:
+        connection = self._reach(deadline)
         if not self._target.secure:
             return connection
         try:
+            connection.settimeout(_left(deadline))
             return self._tls.wrap_socket(connection, server_hostname=self._target.host)
         except BaseException:
             connection.close()
             raise
 
-    def _reach(self) -> socket.socket:
+    def _reach(self, deadline: float) -> socket.socket:
         """The first address that takes a connection; it is the only one from then on."""
-        *others, last = self._addresses
-        for address in others:
+        while True:
             try:
-                connection = socket.create_connection((address, self._target.port), self._seconds)
+                connection = socket.create_connection((self._addresses[0], self._target.port), _left(deadline))
             except OSError:
-                continue
-            self._addresses = [address]
-            return connection
-        connection = socket.create_connection((last, self._target.port), self._seconds)
-        self._addresses = [last]
-        return connection
+                if len(self._addresses) == 1:
+                    raise
+                del self._addresses[0]
+            else:
+                del self._addresses[1:]
+                return connection
 
 
 def _resolve(target: Target) -> list[str]:
@@ -112,7 +112,7 @@ def _receive(connection: socket.socket, method: str, deadline: float) -> Outcome
         while received <= _ANSWER_BYTES:
             event = reader.next_event()
             if event is h11.NEED_DATA:
-                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                connection.settimeout(_left(deadline))
                 data = connection.recv(65536)
                 received += len(data)
                 reader.receive_data(data)
@@ -132,6 +132,11 @@ def _receive(connection: socket.socket, method: str, deadline: float) -> Outcome
         return Silence("an answer without an end", refuses=False)
     fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
     return Answer(answer.status_code, fields, bytes(body))
+
+
+def _left(deadline: float) -> float:
+    """Seconds; never 0, which would mean not to wait but to fail."""
+    return max(deadline - time.monotonic(), 0.001)
 
 
 def _reader(method: str) -> h11.Connection:
