@@ -59,6 +59,8 @@ def doctor(
             f"at most {most_requests(bench)} requests to {target.origin}, one at a time, "
             f"{REQUEST_SECONDS:g} s each, {TOTAL_SECONDS:g} s in all"
         )
+        if admin_path is None:
+            say("paths that need a scope are not tried: name one with --admin-path")
     counts = Counter(finding.severity for finding in _told(findings, say, as_json=options.json))
     say(json.dumps({severity: counts[severity] for severity in Severity}) if options.json else summary(counts))
     return exit_status(counts)

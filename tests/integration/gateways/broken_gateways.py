@@ -132,7 +132,7 @@ BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
         r"Authorization \$http_authorization", instead='Authorization "$http_authorization$bearer_of_query"'
     ),
     "the verifier's pages are routed": _also(
-        "location /metrics { auth_request off; proxy_pass http://127.0.0.1:ADMIN_PORT; }\n"
+        "location ~ ^/(readyz|metrics)$ { auth_request off; proxy_pass http://127.0.0.1:ADMIN_PORT; }\n"
         "location /verify { auth_request off; proxy_pass http://verifier; }"
     ),
     "the identity goes to the client": _also("add_header X-Auth-Subject $auth_subject always;"),

@@ -123,14 +123,27 @@ def test_every_way_to_break_a_gateway_is_tried() -> None:
     assert set(FOUND) | ELSEWHERE == set(BROKEN)
 
 
+def test_each_page_of_the_verifiers_is_told_apart(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
+    with broken_nginx("the verifier's pages are routed", tmp_path, addresses) as port:
+        seen = examined(token, port)
+    assert {finding["probe"] for finding in seen.of("verifier_reached")} == {
+        "metrics-without-token",
+        "metrics",
+        "verify",
+        "readyz-without-token",
+        "readyz",
+    }
+
+
 def test_a_leak_is_told_in_words_that_lead_to_its_cure(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
     with broken_nginx("underscores are let through", tmp_path, addresses) as port:
         status, output, _ = told(token, f"http://127.0.0.1:{port}/hello")
     assert status == 1
-    assert "underscores: 200, and the application was told the made-up X-Auth-Subject" in output
+    assert "underscores: 200, and the application was told the made-up identity headers, all seven" in output
     block = output.partition("LEAK: underscored\n")[2].partition("\n\n")[0]
     assert "sent     a good token and all identity headers with `_` for `-`" in block
     assert "`underscores_in_headers off;`" in block
+    assert "name one with --admin-path" in output
     assert "see      deploy/gateways/nginx/" in block
     assert output.splitlines()[-1].startswith("it leaks: leak 3, weak 0, unjudged 0, fine ")
 
