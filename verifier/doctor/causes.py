@@ -25,6 +25,7 @@ class Gateway(StrEnum):
     TRAEFIK = "traefik"
     INGRESS_NGINX = "ingress-nginx"
     ISTIO = "istio"
+    ENVOY_GATEWAY = "envoy-gateway"
     GATEWAY_API = "gateway-api"
     KONG = "kong"
     APISIX = "apisix"
