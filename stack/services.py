@@ -104,7 +104,7 @@ class Services:
     def _gateway(self) -> Program:
         filled = self._settings.home / "envoy.yaml"
         ports = {name: str(port) for name, port in self._settings.ports.items()}
-        filled.write_text(gateway.configuration("envoy", ports), encoding="utf-8")
+        gateway.write("envoy", self._settings.home, ports)
         command = [str(self._envoy), "--config-path", str(filled), "--disable-hot-restart", "--concurrency", "2"]
         return Program("gateway", command, self._environ())
 

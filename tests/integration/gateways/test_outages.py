@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateways import GATEWAYS, Verifier, find_nginx, paused, running_gateway
+from tests.support.gateway_programs import PROGRAMS
+from tests.support.gateways import Verifier, paused, running_gateway
 from tests.support.processes import wait_until
 
 
-@pytest.fixture(params=GATEWAYS)
+@pytest.fixture(params=PROGRAMS)
 def lonely(request: pytest.FixtureRequest, tmp_path: Path, application: int) -> Iterator[Gateway]:
     """A gateway whose verifier is not running yet."""
-    if request.param == "nginx":
-        find_nginx()
     verifier = Verifier(tmp_path)
     with running_gateway(request.param, tmp_path, verifier.port, application) as port:
         yield Gateway(request.param, port, verifier)

