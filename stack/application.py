@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 _IDENTITY_PREFIX = b"x-auth-"
+_READ_AS_HYPHEN = bytes.maketrans(b"_.", b"--")
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -38,10 +39,10 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def _identity(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Every header that some application might read as an identity: `_` may stand for `-` (CGI, WSGI)."""
+    """Every header that some application might read as an identity: `_` may stand for `-` (CGI), `.` too (PHP)."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
-        if name.replace(b"_", b"-").startswith(_IDENTITY_PREFIX):
+        if name.translate(_READ_AS_HYPHEN).startswith(_IDENTITY_PREFIX):
             found.setdefault(name.decode("latin-1").title(), []).append(value.decode("latin-1"))
     return {name: ", ".join(values) for name, values in found.items()}
 

@@ -21,8 +21,10 @@ from tests.support.programs import absent, program
 class Difference(StrEnum):
     """What a gateway does otherwise than the rest. None of these lets in what another would keep out."""
 
-    REFUSES_UNTIDY_PATHS = "dot segments and doubled slashes are refused with 400, not tidied up"
+    REFUSES_UNTIDY_PATHS = "dot segments and doubled slashes in a path are 400, not tidied up"
+    IGNORES_CASE = "`/Admin/` is held to the policy of `/admin/` too"
     TELLS_HOW_THE_VERIFIER_FAILED = "a verifier that is gone is 502 and one that hangs 504, not 503"
+    ASKS_TWICE = "a path with a policy of its own is held to `default` first"
     JUDGES_TWO_CREDENTIALS_ITSELF = "two Authorization fields are 400 by the gateway's own rule, without a challenge"
 
 
@@ -102,13 +104,21 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
         frozenset({Difference.JUDGES_TWO_CREDENTIALS_ITSELF}),
     ),
     "envoy": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"]),
-    "caddy": GatewayProgram(_caddy, _caddy_check, frozenset({Difference.REFUSES_UNTIDY_PATHS})),
+    "caddy": GatewayProgram(
+        _caddy, _caddy_check, frozenset({Difference.REFUSES_UNTIDY_PATHS, Difference.IGNORES_CASE})
+    ),
     "haproxy": GatewayProgram(
-        _haproxy, lambda folder: [*_haproxy(folder), "-c"], frozenset({Difference.REFUSES_UNTIDY_PATHS})
+        _haproxy,
+        lambda folder: [*_haproxy(folder), "-c"],
+        frozenset({Difference.REFUSES_UNTIDY_PATHS, Difference.IGNORES_CASE}),
+    ),
+    "traefik": GatewayProgram(
+        _traefik,
+        differences=frozenset(
+            {Difference.IGNORES_CASE, Difference.TELLS_HOW_THE_VERIFIER_FAILED, Difference.ASKS_TWICE}
+        ),
     ),
 }
-
-PROGRAMS["traefik"] = GatewayProgram(_traefik, differences=frozenset({Difference.TELLS_HOW_THE_VERIFIER_FAILED}))
 
 ELSEWHERE: Final = "elsewhere"
 if os.environ.get("GATEPASS_GATEWAY"):

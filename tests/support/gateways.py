@@ -104,8 +104,22 @@ def running_application(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def running_gateway(name: str, folder: Path, verifier_port: int, application_port: int) -> Iterator[int]:
-    """The gateway `name`, its configuration in `folder`; its port."""
+def running_gateway(
+    name: str,
+    folder: Path,
+    verifier_port: int,
+    application_port: int,
+    change: tuple[str, str, str] | None = None,
+) -> Iterator[int]:
+    """The gateway `name`, its configuration in `folder`; its port.
+
+    Args:
+        name: a key of `PROGRAMS`.
+        folder: for its configuration and its log.
+        verifier_port: of the verifier.
+        application_port: of the application.
+        change: a file of the configuration, what is to be replaced in it, and by what.
+    """
     port = free_port()
     addresses = {
         "GATEWAY_HOST": "127.0.0.1",
@@ -117,6 +131,11 @@ def running_gateway(name: str, folder: Path, verifier_port: int, application_por
         "CHECK_PORT": str(free_port()),
     }
     gateway.write(name, folder, addresses)
+    if change is not None:
+        file, old, new = change
+        text = (folder / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        (folder / file).write_text(text.replace(old, new), encoding="utf-8")
     log = folder / f"{name}.log"
     with running(PROGRAMS[name].command(folder), log, addresses) as process:
 

@@ -12,39 +12,51 @@ from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import PROGRAMS, Difference
 from tests.support.gateways import Verifier, paused, running_gateway
 from tests.support.processes import wait_until
+from tests.support.taps import Tap, tapped
+
+
+@pytest.fixture
+def to_application(application: int) -> Iterator[Tap]:
+    with tapped(application) as tap:
+        yield tap
 
 
 @pytest.fixture(params=PROGRAMS)
-def lonely(request: pytest.FixtureRequest, tmp_path: Path, application: int) -> Iterator[Gateway]:
+def lonely(request: pytest.FixtureRequest, tmp_path: Path, to_application: Tap) -> Iterator[Gateway]:
     """A gateway whose verifier is not running yet."""
     verifier = Verifier(tmp_path)
-    with running_gateway(request.param, tmp_path, verifier.port, application) as port:
+    with running_gateway(request.param, tmp_path, verifier.port, to_application.port) as port:
         yield Gateway(request.param, port, verifier)
 
 
-def test_without_a_verifier_nobody_passes_and_with_one_they_do(lonely: Gateway) -> None:
+def test_without_a_verifier_nobody_passes_and_with_one_they_do(lonely: Gateway, to_application: Tap) -> None:
     token = lonely.token()
     gone = HTTPStatus.BAD_GATEWAY if _tells(lonely) else HTTPStatus.SERVICE_UNAVAILABLE
     assert lonely.ask(token=token).status == gone
     assert lonely.ask().status == gone
+    assert to_application.sent == b""
     with lonely.verifier.running():
         wait_until(lambda: lonely.ask(token=token).status == 200, "open")
         assert lonely.ask().status == 401
+    to_application.forget()
     assert lonely.ask(token=token).status == gone
+    assert to_application.sent == b""
     with lonely.verifier.running():
         wait_until(lambda: lonely.ask(token=token).status == 200, "open again")
 
 
-def test_a_verifier_that_hangs_closes_the_gateway_within_two_seconds(lonely: Gateway) -> None:
+def test_a_verifier_that_hangs_closes_the_gateway_within_two_seconds(lonely: Gateway, to_application: Tap) -> None:
     token = lonely.token()
     with ExitStack() as stack:
         verifier = stack.enter_context(lonely.verifier.running())
         wait_until(lambda: lonely.ask(token=token).status == 200, "open")
         with paused(verifier):
+            to_application.forget()
             asked = time.monotonic()
             slow = HTTPStatus.GATEWAY_TIMEOUT if _tells(lonely) else HTTPStatus.SERVICE_UNAVAILABLE
             assert lonely.ask(token=token).status == slow
             assert time.monotonic() - asked < 2
+            assert to_application.sent == b""
         wait_until(lambda: lonely.ask(token=token).status == 200, "open again")
 
 

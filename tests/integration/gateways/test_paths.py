@@ -86,6 +86,17 @@ def test_an_ordinary_path_arrives(gateway: Gateway, path: str) -> None:
     assert unquote(answer.application["path"]) == unquote(path)
 
 
+@pytest.mark.parametrize("path", ["/x%2fy", "/x%2Fy", "/x%5cy", "/x;y", "/x;/y", "/x%3by", "/x%00y"])
+def test_a_path_with_two_readings_is_refused(gateway: Gateway, path: str) -> None:
+    assert gateway.ask(path, token=gateway.token(scope="profile admin")).status == 400
+
+
+@pytest.mark.parametrize("path", ["/Admin/", "/ADMIN", "/aDmin/users"])
+def test_the_case_of_a_path_counts_or_not_as_the_table_says(gateway: Gateway, path: str) -> None:
+    held = gateway.differs(Difference.IGNORES_CASE)
+    assert gateway.ask(path, token=gateway.token()).status == (403 if held else 200)
+
+
 @pytest.mark.parametrize("query", ["?policy=default", "?/../x", "?;", "?%2f..%2f", "?x=/x&scope=admin"])
 def test_no_query_changes_the_policy(gateway: Gateway, query: str) -> None:
     assert gateway.ask(f"/admin/{query}", token=gateway.token()).status == 403

@@ -1,6 +1,7 @@
 """Requests pass through a gateway unharmed: methods, bodies, websocket handshakes. And nothing slips past."""
 
 import hashlib
+import http.client
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateways import running_gateway
+from tests.support.gateways import Answer, running_gateway
 
 MEBIBYTE = bytes(range(256)) * 4096
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -49,10 +50,31 @@ def test_head_is_checked_and_passed_on(gateway: Gateway) -> None:
     assert gateway.ask(method="HEAD").status == 401
 
 
-def test_an_expectation_is_met(gateway: Gateway) -> None:
-    lines = ("Content-Length: 5", "Expect: 100-continue")
-    assert gateway.ask("/", *lines, method="POST", body=b"hello").status in {100, 401}
-    assert gateway.ask("/admin/", *lines, method="POST", body=b"hello", token=b"x").status in {100, 401}
+def test_a_client_that_waits_to_be_told_sends_its_body_then(gateway: Gateway) -> None:
+    interim, answer = _expect(gateway, gateway.token())
+    assert interim == 100
+    assert answer.application["body"] == _described(b"hello")
+
+
+def test_a_client_that_waits_to_be_told_is_refused_like_any_other(gateway: Gateway) -> None:
+    _, answer = _expect(gateway, b"x")
+    assert (answer.status, answer.challenge) == (401, 'Bearer realm="gatepass", error="invalid_token"')
+
+
+def _expect(gateway: Gateway, token: bytes) -> tuple[int, Answer]:
+    """The first status that comes, and the answer; the body is sent after a 100 (RFC 9110 §10.1.1)."""
+    head = (
+        "POST / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Length: 5\r\n"
+        f"Expect: 100-continue\r\nAuthorization: Bearer {token.decode()}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", gateway.port), 10) as connection:
+        connection.sendall(head.encode())
+        first = connection.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL)
+        if first.endswith(b" 100"):
+            connection.sendall(b"hello")
+        answer = http.client.HTTPResponse(connection, method="POST")
+        answer.begin()
+        return int(first[-3:]), Answer(answer.status, answer.headers, answer.read())
 
 
 class UpgradingApplication:

@@ -15,6 +15,8 @@ SPELLINGS: dict[str, Callable[[str], list[str]]] = {
     "empty, then not": lambda name: [f"X-Auth-{name}:", f"X-Auth-{name}: spoofed"],
     "underscores": lambda name: [f"X_Auth_{name}: spoofed"],
     "one underscore": lambda name: [f"X-Auth_{name}: spoofed"],
+    "dots": lambda name: [f"X.Auth.{name}: spoofed"],
+    "one dot": lambda name: [f"X-Auth.{name}: spoofed", f"X.Auth-{name}: spoofed"],
     "both": lambda name: [f"X-Auth-{name}: spoofed", f"X_AUTH_{name}: spoofed"],
 }
 

@@ -1,14 +1,15 @@
-"""What passes between a gateway and its verifier, read off the line: little, on few connections."""
+"""What a gateway sends to its verifier and to the application, read off the line."""
 
 import http.client
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
+from tests.support.gateway_programs import Difference
 from tests.support.gateways import running_gateway
 from tests.support.taps import Tap, tapped
 
@@ -16,21 +17,37 @@ CLIENTS = 4
 REQUESTS = 60
 
 
+@dataclass(frozen=True)
+class Tapped:
+    """A gateway and what it sends."""
+
+    gateway: Gateway
+    to_verifier: Tap
+    to_application: Tap
+
+
 @pytest.fixture(scope="module")
-def line(
-    gateway: Gateway, application: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Gateway, Tap]]:
-    """The gateway once more, with a tap before the verifier."""
-    folder: Path = tmp_path_factory.mktemp("line")
+def tapped_gateway(gateway: Gateway, application: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tapped]:
+    """The gateway once more, with taps on both its lines."""
+    folder = tmp_path_factory.mktemp("tapped")
     with (
-        tapped(gateway.verifier.port) as tap,
-        running_gateway(gateway.name, folder, tap.port, application) as port,
+        tapped(gateway.verifier.port) as to_verifier,
+        tapped(application) as to_application,
+        running_gateway(gateway.name, folder, to_verifier.port, to_application.port) as port,
     ):
-        yield Gateway(gateway.name, port, gateway.verifier), tap
+        yield Tapped(Gateway(gateway.name, port, gateway.verifier), to_verifier, to_application)
 
 
-def test_hundreds_of_requests_use_a_handful_of_connections(line: tuple[Gateway, Tap]) -> None:
-    gateway, tap = line
+@pytest.fixture
+def line(tapped_gateway: Tapped) -> Tapped:
+    """With nothing heard yet."""
+    tapped_gateway.to_verifier.forget()
+    tapped_gateway.to_application.forget()
+    return tapped_gateway
+
+
+def test_hundreds_of_requests_use_a_handful_of_connections(line: Tapped) -> None:
+    gateway, tap = line.gateway, line.to_verifier
     opened, token = len(tap.connections), gateway.token().decode()
 
     def client(_: int) -> list[int]:
@@ -48,10 +65,9 @@ def test_hundreds_of_requests_use_a_handful_of_connections(line: tuple[Gateway, 
 
 
 def test_the_verifier_gets_the_policy_and_the_authorization_and_nothing_of_the_rest(
-    line: tuple[Gateway, Tap],
+    line: Tapped,
 ) -> None:
-    gateway, tap = line
-    tap.forget()
+    gateway, tap = line.gateway, line.to_verifier
     secrets = ("Cookie: session=secret-cookie", "X-Api-Key: secret-key", "Content-Length: 11", "Accept: secret/type")
     answer = gateway.ask("/a?secret-query", *secrets, method="POST", body=b"secret-body", token=gateway.token())
     assert answer.status == 200
@@ -61,9 +77,8 @@ def test_the_verifier_gets_the_policy_and_the_authorization_and_nothing_of_the_r
 
 
 @pytest.mark.parametrize("size", [0, 5, 70_000])
-def test_no_body_goes_to_the_verifier(line: tuple[Gateway, Tap], size: int) -> None:
-    gateway, tap = line
-    tap.forget()
+def test_no_body_goes_to_the_verifier(line: Tapped, size: int) -> None:
+    gateway, tap = line.gateway, line.to_verifier
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"B" * size) if size else b"0\r\n\r\n"
     answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", body=body, token=gateway.token())
     assert answer.application["body"]["bytes"] == size
@@ -71,12 +86,24 @@ def test_no_body_goes_to_the_verifier(line: tuple[Gateway, Tap], size: int) -> N
     assert b"BBBBB" not in tap.sent
 
 
-def test_a_refused_request_is_asked_about_once(line: tuple[Gateway, Tap]) -> None:
-    gateway, tap = line
-    tap.forget()
+def test_a_request_is_asked_about_once(line: Tapped) -> None:
+    gateway, tap = line.gateway, line.to_verifier
     assert gateway.ask("/admin/", token=gateway.token()).status == 403
     assert tap.sent.count(b"/verify/admin") == 1
-    assert tap.sent.count(b"/verify/") == 1
+    assert tap.sent.count(b"/verify/default") == (1 if gateway.differs(Difference.ASKS_TWICE) else 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status"),
+    [("/", b"x", 401), ("/", None, 401), ("/admin/", b"good", 403), ("/x;y", b"good", 400)],
+)
+def test_nothing_of_a_refused_request_reaches_the_application(
+    line: Tapped, path: str, token: bytes | None, status: int
+) -> None:
+    shown = line.gateway.token() if token == b"good" else token
+    answer = line.gateway.ask(path, "Content-Length: 5", method="POST", body=b"hello", token=shown)
+    assert answer.status == status
+    assert line.to_application.sent == b""
 
 
 def _ask(connection: http.client.HTTPConnection, token: str) -> int:

@@ -1,0 +1,84 @@
+"""What becomes of a configuration in somebody's hands: a route that is added is checked, a fault lets nobody in."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.gateways.conftest import Gateway
+from tests.support.gateway_programs import ELSEWHERE, PROGRAMS
+from tests.support.gateways import Verifier, running_gateway
+
+OURS = sorted(set(PROGRAMS) - {ELSEWHERE})
+
+# As the gateway's own documentation adds a route, by somebody who thinks of nothing else; `{port}`: the application's.
+TOMORROW: dict[str, tuple[str, str, str]] = {
+    "nginx": (
+        "gatepass.conf",
+        "    # POLICIES.",
+        "    location /tomorrow/ {{ proxy_pass http://127.0.0.1:{port}; }}\n    # POLICIES.",
+    ),
+    "envoy": (
+        "envoy.yaml",
+        "                        # Everything else: policy `default`.\n",
+        '                        - match: {{ prefix: "/tomorrow/" }}\n'
+        "                          route: {{ cluster: application }}\n",
+    ),
+    "caddy": (
+        "Caddyfile",
+        "		# ROUTES.",
+        "		handle /tomorrow/* {{\n			reverse_proxy 127.0.0.1:{port}\n		}}\n		# ROUTES.",
+    ),
+    "haproxy": (
+        "haproxy.cfg",
+        "    default_backend application\n",
+        "    use_backend application if {{ path_beg /tomorrow/ }}\n    default_backend application\n",
+    ),
+    "traefik": (
+        "routes.yaml",
+        "  middlewares:\n    #",
+        "    tomorrow: {{ rule: PathPrefix(`/tomorrow/`), service: application }}\n  middlewares:\n    #",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_route_that_somebody_adds_is_checked(
+    name: str, verifier: Verifier, application: int, tmp_path: Path
+) -> None:
+    file, old, new = TOMORROW[name]
+    change = (file, old, new.format(port=application))
+    with running_gateway(name, tmp_path, verifier.port, application, change) as port:
+        gateway = Gateway(name, port, verifier)
+        assert gateway.ask("/tomorrow/", "X-Auth-Subject: spoofed").status == 401
+        answer = gateway.ask("/tomorrow/", "X-Auth-Roles: spoofed", token=gateway.token())
+        assert (answer.status, answer.application["path"]) == (200, "/tomorrow/")
+        assert b"spoofed" not in answer.body
+
+
+@pytest.mark.parametrize("script", ['error("a fault")', "while true do end", "do return end"])
+def test_a_script_that_fails_never_returns_or_does_nothing_lets_nobody_in(
+    verifier: Verifier, application: int, tmp_path: Path, script: str
+) -> None:
+    change = ("gatepass.lua", "    local headers = {", f"    {script}\n    local headers = {{")
+    with running_gateway("haproxy", tmp_path, verifier.port, application, change) as port:
+        gateway = Gateway("haproxy", port, verifier)
+        assert gateway.ask(token=gateway.token()).status == 503
+
+
+TYPO: dict[str, tuple[str, str, str]] = {
+    "nginx": ("gatepass.conf", "auth_request /gatepass/default;", "auth_request /gatepass/typo;"),
+    "envoy": ("envoy.yaml", "path_override: /verify/default", "path_override: /verify/typo"),
+    "caddy": ("Caddyfile", "vars gatepass_policy default", "vars gatepass_policy typo"),
+    "haproxy": ("haproxy.cfg", "str(default)", "str(typo)"),
+    "traefik": ("routes.yaml", "/verify/default", "/verify/typo"),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_policy_that_the_verifier_does_not_know_lets_nobody_in(
+    name: str, verifier: Verifier, application: int, tmp_path: Path
+) -> None:
+    with running_gateway(name, tmp_path, verifier.port, application, TYPO[name]) as port:
+        gateway = Gateway(name, port, verifier)
+        answer = gateway.ask(token=gateway.token())
+        assert (answer.status, answer.challenge) == (403, None)
