@@ -1,7 +1,7 @@
 """The gateways that the conformance suite runs: how each is started, checked, and where it differs by nature.
 
-One more gateway is one more entry in `PROGRAMS`: its templates in `stack.gateway`, its command line, its
-differences. One that is built elsewhere needs none: `GATEPASS_GATEWAY` is a shell command that starts it in the
+One more gateway is a folder of templates in `deploy/gateways/` and an entry in `PROGRAMS`: its command line, its
+checker, its differences. One that is built elsewhere needs none: `GATEPASS_GATEWAY` names a program that serves in the
 foreground, with the six addresses in its environment (`deploy/gateways/README.md`).
 """
 
@@ -92,7 +92,7 @@ def _of_the_environment(name: str, package: str) -> str:
     return found if found is not None else absent(f"{name} is not installed (package {package}, Linux on x86_64)")
 
 
-def _elsewhere(folder: Path) -> list[str]:
+def _external(folder: Path) -> list[str]:
     del folder
     return ["sh", "-c", f"exec {os.environ['GATEPASS_GATEWAY']}"]
 
@@ -120,8 +120,8 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
     ),
 }
 
-ELSEWHERE: Final = "elsewhere"
+EXTERNAL: Final = "external"
 if os.environ.get("GATEPASS_GATEWAY"):
     # Nothing is known of it: what it does otherwise has to be said.
     told = os.environ.get("GATEPASS_GATEWAY_DIFFERENCES", "").split()
-    PROGRAMS[ELSEWHERE] = GatewayProgram(_elsewhere, differences=frozenset(Difference[name] for name in told))
+    PROGRAMS[EXTERNAL] = GatewayProgram(_external, differences=frozenset(Difference[name] for name in told))

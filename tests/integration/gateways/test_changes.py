@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateway_programs import ELSEWHERE, PROGRAMS
+from tests.support.gateway_programs import EXTERNAL, PROGRAMS
 from tests.support.gateways import Verifier, running_gateway
 
-OURS = sorted(set(PROGRAMS) - {ELSEWHERE})
+OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
-# As the gateway's own documentation adds a route, by somebody who thinks of nothing else; `{port}`: the application's.
+# A route as the gateway's own documentation adds one, by somebody who thinks of nothing else. `{port}`: the
+# application's.
 TOMORROW: dict[str, tuple[str, str, str]] = {
     "nginx": (
         "gatepass.conf",
@@ -20,8 +21,7 @@ TOMORROW: dict[str, tuple[str, str, str]] = {
     "envoy": (
         "envoy.yaml",
         "                        # Everything else: policy `default`.\n",
-        '                        - match: {{ prefix: "/tomorrow/" }}\n'
-        "                          route: {{ cluster: application }}\n",
+        '                        - {{ match: {{ prefix: "/tomorrow/" }}, route: {{ cluster: application }} }}\n',
     ),
     "caddy": (
         "Caddyfile",

@@ -1,0 +1,54 @@
+"""deploy/gateways/: the commands of its READMEs work, and its tables are those of the code."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stack import gateway
+from tests.support.gateway_programs import EXTERNAL, PROGRAMS, Difference
+from tests.support.processes import ROOT
+from verifier.answers import IDENTITY_HEADERS
+
+FOLDER = ROOT / "deploy/gateways"
+README = (FOLDER / "README.md").read_text(encoding="utf-8")
+OURS = sorted(set(PROGRAMS) - {EXTERNAL})
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"{name}/README.md" for name in OURS)])
+def test_the_commands_of_a_readme_work(document: str, tmp_path: Path) -> None:
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", (FOLDER / document).read_text(encoding="utf-8"), re.DOTALL))
+    programs = [Path(PROGRAMS[name].command(tmp_path)[0]).parent for name in OURS if name in document]
+    path = ":".join(map(str, [*programs, os.environ["PATH"]]))
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+    done = subprocess.run(
+        ["sh", "-euc", commands], cwd=tmp_path, env=environ, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not [text for text in written if "${" in text]
+
+
+def test_the_readme_says_where_gateways_differ() -> None:
+    section = README.partition("## Where they differ")[2].partition("\n## ")[0]
+    told = dict(reversed(row) for row in re.findall(r"^\| (.+) \| (.+) \|$", section, re.MULTILINE))
+    assert told == {
+        difference.value: ", ".join(name for name in OURS if difference in PROGRAMS[name].differences)
+        for difference in Difference
+    }
+
+
+def test_the_readme_names_every_identity_header() -> None:
+    assert set(re.findall(r"`(X-Auth-\w+)`", README)) == set(IDENTITY_HEADERS)
+
+
+@pytest.mark.parametrize("name", gateway.names())
+def test_every_placeholder_is_explained_and_used(name: str) -> None:
+    explained = set(re.findall(r"\$\{([A-Z_]+)\}", README))
+    templates = (FOLDER / name).glob("*.template")
+    used = {found for path in templates for found in re.findall(r"\$\{([A-Z_]+)\}", path.read_text(encoding="utf-8"))}
+    assert used <= explained
+    assert used >= explained - {"CHECK_PORT"}
