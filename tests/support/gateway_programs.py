@@ -1,8 +1,8 @@
 """The gateways that the conformance suite runs: how each is started, checked, and where it differs by nature.
 
 One more gateway is a folder of templates in `deploy/gateways/` and an entry in `PROGRAMS`: its command line, its
-checker, its differences. One that is built elsewhere needs none: `GATEPASS_GATEWAY` names a program that serves in the
-foreground, with the six addresses in its environment (`deploy/gateways/README.md`).
+checker, its differences. One that is built elsewhere needs neither: `GATEPASS_GATEWAY` names a program that serves in
+the foreground, with the six addresses in its environment (`deploy/gateways/README.md`).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""deploy/gateways/: every configuration is in the suite and passes its gateway's own checker; one from outside can be."""
+"""deploy/gateways/: every configuration is in the suite and passes its gateway's own checker."""
 
 import os
 import subprocess

@@ -106,6 +106,15 @@ def test_nothing_of_a_refused_request_reaches_the_application(
     assert line.to_application.sent == b""
 
 
+@pytest.mark.parametrize(
+    "value", ["X-Auth-Subject", "close, x-auth-subject, x-auth-roles", "keep-alive, X-Auth-Scope"]
+)
+def test_the_application_is_not_told_to_drop_what_the_verifier_said(line: Tapped, value: str) -> None:
+    answer = line.gateway.ask("/", f"Connection: {value}", token=line.gateway.token())
+    assert answer.status == 200
+    assert not re.search(rb"(?im)^connection:.*x-auth", line.to_application.sent)
+
+
 def _ask(connection: http.client.HTTPConnection, token: str) -> int:
     connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
     answer = connection.getresponse()
