@@ -1,9 +1,12 @@
 """Who passes a real gateway and who does not, and what a refused client is told."""
 
+import http.client
+
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import Difference
+from tests.support.gateways import Answer
 from tests.support.token_forge import Forge
 
 INVALID_TOKEN = 'Bearer realm="gatepass", error="invalid_token"'
@@ -26,6 +29,32 @@ def test_a_good_token_passes_and_the_application_learns_who_it_is(gateway: Gatew
     }
     assert answer.identity["X-Auth-Subject"] == gateway.forge.claims(0)["sub"]
     assert answer.identity["X-Auth-Roles"] == "editor"
+
+
+def test_a_long_identity_arrives_whole(gateway: Gateway) -> None:
+    scope = " ".join(f"scope-{number}" for number in range(90))
+    answer = gateway.ask("/", "Cookie: " + "a" * 6000, "Cookie: " + "b" * 6000, token=gateway.token(scope=scope))
+    assert answer.status == 200
+    assert answer.identity["X-Auth-Scope"] == scope
+
+
+def test_each_request_of_a_connection_is_judged_by_itself(gateway: Gateway) -> None:
+    tokens = [gateway.token(roles=[role]) for role in ("editor", "reader")]
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    for path, token, expected in [
+        ("/", tokens[0], "editor"),
+        ("/", tokens[1], "reader"),
+        ("/admin/", tokens[0], 403),
+        ("/", None, 401),
+        ("/", gateway.token(), None),
+        ("/", tokens[0], "editor"),
+    ]:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token.decode()}"} if token else {})
+        response = connection.getresponse()
+        answer = Answer(response.status, response.headers, response.read())
+        told = answer.identity.get("X-Auth-Roles") if answer.status == 200 else answer.status
+        assert told == expected
+    connection.close()
 
 
 def test_the_identity_is_for_the_application_and_not_for_the_client(gateway: Gateway) -> None:

@@ -106,6 +106,13 @@ def test_nothing_of_a_refused_request_reaches_the_application(
     assert line.to_application.sent == b""
 
 
+@pytest.mark.parametrize("target", ["app.example:443", "/", "/admin/", "/admin/../x"])
+def test_connect_is_no_way_in(line: Tapped, target: str) -> None:
+    for token in (None, line.gateway.token()):
+        assert line.gateway.ask(target, method="CONNECT", token=token).status >= 400
+    assert line.to_application.sent == b""
+
+
 @pytest.mark.parametrize(
     "value", ["X-Auth-Subject", "close, x-auth-subject, x-auth-roles", "keep-alive, X-Auth-Scope"]
 )
