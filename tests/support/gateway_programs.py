@@ -77,6 +77,8 @@ def _caddy_check(folder: Path) -> list[str]:
 
 
 def _haproxy(folder: Path) -> list[str]:
+    if sys.platform != "linux":
+        absent("abstract sockets, which our HAProxy configuration uses, need Linux")
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 
 

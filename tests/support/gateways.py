@@ -38,7 +38,8 @@ class Answer:
 
     @property
     def application(self) -> dict[str, Any]:
-        """What the sample application saw."""
+        """What the sample application saw; AssertionError if it saw nothing."""
+        assert self.status == HTTPStatus.OK, f"the gateway answered {self.status}"
         seen: dict[str, Any] = json.loads(self.body)
         return seen
 
@@ -137,7 +138,9 @@ def running_gateway(
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
     log = folder / f"{name}.log"
-    with running(PROGRAMS[name].command(folder), log, addresses) as process:
+    # Caddy keeps house in its user's data folder otherwise.
+    environ = {**addresses, "XDG_DATA_HOME": str(folder)}
+    with running(PROGRAMS[name].command(folder), log, environ) as process:
 
         def judges() -> bool:
             assert process.poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')}"

@@ -51,7 +51,8 @@ def test_a_route_that_somebody_adds_is_checked(
         gateway = Gateway(name, port, verifier)
         assert gateway.ask("/tomorrow/", "X-Auth-Subject: spoofed").status == 401
         answer = gateway.ask("/tomorrow/", "X-Auth-Roles: spoofed", token=gateway.token())
-        assert (answer.status, answer.application["path"]) == (200, "/tomorrow/")
+        assert answer.status == 200
+        assert answer.application["path"] == "/tomorrow/"
         assert b"spoofed" not in answer.body
 
 

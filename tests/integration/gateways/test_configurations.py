@@ -28,7 +28,8 @@ def test_the_gateways_own_checker_accepts_the_configuration(name: str, tmp_path:
     check = PROGRAMS[name].check
     assert check is not None
     gateway.write(name, tmp_path, {})
-    checked = subprocess.run(check(tmp_path), cwd=tmp_path, capture_output=True, text=True, check=False)
+    environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    checked = subprocess.run(check(tmp_path), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 

@@ -22,7 +22,7 @@ def test_the_commands_of_a_readme_work(document: str, tmp_path: Path) -> None:
     commands = "\n".join(re.findall(r"```sh\n(.*?)```", (FOLDER / document).read_text(encoding="utf-8"), re.DOTALL))
     programs = [Path(PROGRAMS[name].command(tmp_path)[0]).parent for name in OURS if name in document]
     path = ":".join(map(str, [*programs, os.environ["PATH"]]))
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "XDG_DATA_HOME": str(tmp_path)}
     done = subprocess.run(
         ["sh", "-euc", commands], cwd=tmp_path, env=environ, check=False, capture_output=True, text=True
     )
