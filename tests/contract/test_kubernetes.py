@@ -203,10 +203,10 @@ def test_the_readme_names_the_releases_whose_schemas_were_asked() -> None:
 
 
 def test_every_schema_says_where_it_was_published_and_under_which_licence() -> None:
-    rows = re.findall(
-        r"^\| `(\S+)` \| \S+/\S+, .+ \| \S+ \| \S+ \|$", (SCHEMAS / "README.md").read_text(), re.MULTILINE
-    )
-    assert sorted(rows) == sorted(str(path.relative_to(SCHEMAS)) for path in SCHEMAS.glob("*/*.json"))
+    rows = re.findall(r"^\|(.*)\|$", (SCHEMAS / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = [row.split("|")[0] for row in rows if len([cell for cell in row.split("|") if cell.strip()]) == 4]
+    for path in SCHEMAS.glob("*/*.json"):
+        assert any(f"`{path.relative_to(SCHEMAS)}`" in files for files in told), path
 
 
 def test_a_pod_can_gain_nothing(overlay: Rendered) -> None:
@@ -272,6 +272,8 @@ def test_every_port_that_is_named_is_there(overlay: Rendered) -> None:
             listening = {settings.admin_port, settings.port}
             ports = {port["name"]: port["containerPort"] for port in container.described["ports"]}
             assert set(ports.values()) <= listening
+            assert settings.admin_host == "0.0.0.0"
+            assert (settings.host == "0.0.0.0") is (settings.port in ports.values())
             assert ports["admin"] == settings.admin_port
     for service in overlay.of("Service").values():
         [pod] = overlay.selected(service["spec"]["selector"])
@@ -531,11 +533,9 @@ def test_the_first_issuer_makes_the_keys_and_the_job_moves_them_on(central: Rend
     for name in ("issuer", "keys"):
         [(pod, container)] = [(p, c) for p, c in central.ours() if p.name == name and c.described["name"] == "keys"]
         environs[name] = central.environment(container)
-        # The volume stands where the image has ISSUER_KEYS_DIR.
-        assert "/keys" in pod.mounts(container)
+        assert environs[name]["ISSUER_KEYS_DIR"] in pod.mounts(container)
         done = _run("issuer", container.described["args"], environs[name] | {"ISSUER_KEYS_DIR": str(tmp_path)})
         assert done.returncode == 0, done.stderr
-    assert "ISSUER_KEYS_DIR=/keys" in (ROOT / "issuer/Dockerfile").read_text()
     assert environs["issuer"] == environs["keys"]
     assert (tmp_path / "public/jwks.json").is_file()
 
