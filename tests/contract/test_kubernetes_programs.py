@@ -1,0 +1,249 @@
+"""What the Kubernetes manifests tell our programs, told to the real ones: settings, commands, limits, addresses."""
+
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from issuer import __main__ as issuer_commands
+from issuer.admission import check_memory
+from issuer.listeners import _DRAIN_SECONDS
+from issuer.passwords import ARGON2_COSTS
+from issuer.settings import IssuerSettings
+from tests.support.overlays import FOLDER, OVERLAYS, Container, Rendered, rendered
+from tests.support.processes import ROOT, free_port
+from tests.support.smtp import self_signed
+from verifier import __main__ as verifier_commands
+from verifier.settings import VerifierSettings
+from verifier.supervisor import _STOP_GRACE_SECONDS
+
+README: Final = (FOLDER / "README.md").read_text(encoding="utf-8")
+PARSERS: Final = {"gatepass-issuer": issuer_commands._parser, "gatepass-verifier": verifier_commands._parser}
+UNITS: Final = {"Mi": 1 << 20, "Gi": 1 << 30}
+SECRETS: Final = {
+    "database_url": "postgresql://issuer:p@postgres-rw.gatepass:5432/gatepass",
+    "mail_url": "smtps://gatepass:p@mail.example.com",
+}
+SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")
+"""What a client of PostgreSQL asks first when it wants TLS (protocol, "Message Formats")."""
+
+
+@pytest.fixture(params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest) -> Rendered:
+    return rendered(request.param)
+
+
+def _environment(overlay: Rendered, container: Container) -> dict[str, str]:
+    """Of a container; the secrets, which come by file, are made up and stand in it."""
+    environ = overlay.environment(container)
+    for name in {"ISSUER_DATABASE_URL_FILE", "ISSUER_MAIL_URL_FILE"} & environ.keys():
+        environ[name.removesuffix("_FILE")] = SECRETS[Path(environ.pop(name)).name]
+    return environ
+
+
+def _issuer(overlay: Rendered, container: Container) -> IssuerSettings:
+    return IssuerSettings.from_environment(_environment(overlay, container))
+
+
+def _verifier(overlay: Rendered, container: Container) -> VerifierSettings:
+    return VerifierSettings.from_environment(_environment(overlay, container))
+
+
+def _settings(overlay: Rendered, container: Container) -> IssuerSettings | VerifierSettings:
+    read = _issuer if container.image.endswith("issuer") else _verifier
+    return read(overlay, container)
+
+
+def _run(side: str, arguments: list[str], environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    command, path = [sys.executable, "-m", side, *arguments], {"PATH": os.environ["PATH"]}
+    return subprocess.run(command, cwd=ROOT, env={**path, **environ}, capture_output=True, text=True, check=False)
+
+
+def test_every_program_takes_its_settings_and_its_command(overlay: Rendered) -> None:
+    for _, container in overlay.ours():
+        settings = _settings(overlay, container)
+        PARSERS[container.image]().parse_args(container.described["args"])
+        if isinstance(settings, IssuerSettings) and container.described["args"][0] in {"serve", "migrate"}:
+            assert settings.require_database() == SECRETS["database_url"]
+
+
+def test_every_file_of_a_setting_is_mounted(overlay: Rendered) -> None:
+    for pod, container in overlay.ours():
+        environ, mounts = overlay.environment(container), pod.mounts(container)
+        files = {value for name, value in environ.items() if name.endswith("_FILE")}
+        folders = {environ["ISSUER_KEYS_DIR"]} if container.described["args"][0] == "keys" else set()
+        if "ISSUER_DATABASE_URL_FILE" in environ:
+            files.add(environ["PGSSLROOTCERT"])
+        assert {str(Path(file).parent) for file in files} | folders <= mounts.keys(), container.name
+
+
+def test_every_listener_is_where_its_ports_say(overlay: Rendered) -> None:
+    for _, container in overlay.ours():
+        if container.serves:
+            settings = _settings(overlay, container)
+            assert (settings.admin_host, settings.admin_port) == ("0.0.0.0", container.ports["admin"])
+            others = set(container.ports.values()) - {settings.admin_port}
+            # A sidecar is there for its pod alone.
+            assert (settings.host, others) in (("0.0.0.0", {settings.port}), ("127.0.0.1", set()))
+
+
+def test_issuer_and_verifiers_speak_of_the_same_things(overlay: Rendered) -> None:
+    issuers = [_issuer(overlay, container) for _, container in overlay.ours("gatepass-issuer")]
+    verifiers = [_verifier(overlay, container) for _, container in overlay.ours("gatepass-verifier")]
+    [agreed] = {(settings.url, settings.audience) for settings in issuers}
+    [port] = overlay.of("Service")["issuer"]["spec"]["ports"]
+    for settings in verifiers:
+        assert (settings.issuer, settings.audience) == agreed
+        assert settings.jwks_url == f"http://issuer:{port['port']}/.well-known/jwks.json"
+        assert settings.status_lists == f"http://issuer:{port['port']}/status-lists"
+
+
+def test_who_stops_has_time_for_those_who_were_connected(overlay: Rendered) -> None:
+    for pod, container in overlay.ours():
+        if container.serves:
+            [hook] = [found.described["lifecycle"] for found in pod.containers if "lifecycle" in found.described]
+            pause = hook["preStop"]["sleep"]["seconds"]
+            assert pause >= 5, pod.name
+            assert pod.spec["terminationGracePeriodSeconds"] > pause + _end(_settings(overlay, container)), pod.name
+
+
+def _end(settings: IssuerSettings | VerifierSettings) -> float:
+    """Seconds that a program may take from the signal to its end."""
+    if isinstance(settings, IssuerSettings):
+        return _DRAIN_SECONDS + settings.hash_wait_seconds
+    return settings.drain_seconds + _STOP_GRACE_SECONDS
+
+
+def test_an_issuer_has_memory_for_as_many_hashes_as_its_limit_has_cores(overlay: Rendered) -> None:
+    [issuer] = [container for _, container in overlay.ours("gatepass-issuer") if container.serves]
+    resources = issuer.described["resources"]
+    cost = ARGON2_COSTS[_issuer(overlay, issuer).argon2].memory_cost * 1024
+    for bound in ("requests", "limits"):
+        memory = resources[bound]["memory"]
+        check_memory(int(resources["limits"]["cpu"]), cost, int(memory[:-2]) * UNITS[memory[-2:]])
+
+
+@pytest.mark.parametrize("name", ["central", "sidecar"])
+def test_a_verifier_takes_its_policies_and_says_what_else_it_lacks(name: str, tmp_path: Path) -> None:
+    overlay = rendered(name)
+    [(pod, container)] = overlay.ours("gatepass-verifier")
+    environ, policies = _environment(overlay, container), overlay.of("ConfigMap")["policies"]
+    given = Path(environ["VERIFIER_POLICIES_FILE"])
+    assert pod.mounts(container)[str(given.parent)][0]["configMap"] == {"name": policies["metadata"]["name"]}
+    assert "emptyDir" in pod.mounts(container)[environ["VERIFIER_JWKS_CACHE_DIR"]][0]
+    (tmp_path / given.name).write_text(policies["data"][given.name])
+    nobody = f"127.0.0.1:{free_port()}"
+    environ |= {"VERIFIER_POLICIES_FILE": str(tmp_path / given.name), "VERIFIER_JWKS_CACHE_DIR": str(tmp_path)}
+    here = {variable: value.replace("issuer:8000", nobody) for variable, value in environ.items()}
+    done = _run("verifier", ["check-config"], here)
+    assert done.returncode == 1, done.stderr
+    assert re.findall("^policy admin: issuers https://auth.example.com$", done.stdout, re.MULTILINE)
+    assert all(line.startswith("issuer https://auth.example.com: ") for line in done.stderr.splitlines())
+
+
+def test_the_first_issuer_makes_the_keys_and_the_job_moves_them_on(tmp_path: Path) -> None:
+    central = rendered("central")
+    makers = {pod.name: container for pod, container in central.ours() if container.name == "keys"}
+    environs = [central.environment(makers[name]) for name in ("issuer", "keys")]
+    assert environs[0] == environs[1]
+    for name in ("issuer", "keys"):
+        done = _run("issuer", makers[name].described["args"], environs[0] | {"ISSUER_KEYS_DIR": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "public/jwks.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("answer", "vouched_for", "told"),
+    [(b"S", "server", b"issuer"), (b"S", "another", b""), (b"N", "server", b"")],
+    ids=["our PostgreSQL", "another", "without TLS"],
+)
+def test_the_issuer_tells_its_name_to_no_database_that_cannot_prove_itself(
+    tmp_path: Path, answer: bytes, vouched_for: str, told: bytes
+) -> None:
+    for name in ("server", "another"):
+        (tmp_path / name).mkdir()
+    tls, _ = self_signed(tmp_path / "server")
+    self_signed(tmp_path / "another")
+    central = rendered("central")
+    [migrate] = [container for _, container in central.ours() if container.name == "migrate"]
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listener = threading.Thread(target=_hear, args=(server, tls, answer, heard))
+        listener.start()
+        environ = _environment(central, migrate) | {
+            "ISSUER_DATABASE_URL": f"postgresql://issuer:p@127.0.0.1:{server.getsockname()[1]}/gatepass",
+            "PGSSLROOTCERT": str(tmp_path / vouched_for / "mail.pem"),
+        }
+        done = _run("issuer", migrate.described["args"], environ)
+        listener.join()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert heard[0] == SSL_REQUEST
+    assert told in heard[1]
+    assert bool(told) is bool(heard[1])
+
+
+def _hear(server: socket.socket, tls: ssl.SSLContext, answer: bytes, heard: list[bytes]) -> None:
+    """What one client says, in the clear and then by TLS if it was promised."""
+    connection, _ = server.accept()
+    with connection:
+        heard.append(connection.recv(1024))
+        connection.sendall(answer)
+        if answer == b"N":
+            heard.append(connection.recv(1024))
+            return
+        try:
+            with tls.wrap_socket(connection, server_side=True) as encrypted:
+                heard.append(encrypted.recv(1024))
+        except ssl.SSLError:
+            heard.append(b"")
+
+
+def test_the_gateway_is_told_where_verifier_and_application_are() -> None:
+    sidecar = rendered("sidecar")
+    verifier, nginx = sidecar.pod("gateway").containers
+    assert verifier.serves, "a sidecar, there before nginx and until nginx has ended"
+    environ, template = sidecar.environment(nginx), sidecar.of("ConfigMap")["nginx"]["data"]["default.conf.template"]
+    filled = {name for name in environ if re.search(environ["NGINX_ENVSUBST_FILTER"], name)}
+    assert filled == set(re.findall(r"\$\{(\w+)\}", template))
+    settings = _verifier(sidecar, verifier)
+    assert (environ["VERIFIER_HOST"], environ["VERIFIER_PORT"]) == (settings.host, str(settings.port))
+    [port] = sidecar.of("Service")[environ["APPLICATION_HOST"]]["spec"]["ports"]
+    assert environ["APPLICATION_PORT"] == str(port["port"])
+    assert environ["GATEWAY_PORT"] == str(nginx.ports["http"])
+
+
+def test_every_image_has_a_version_and_ours_that_of_the_project(overlay: Rendered) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    images = {container.described["image"] for pod in overlay.pods for container in pod.containers}
+    images.add(overlay.of("Cluster")["postgres"]["spec"]["imageName"])
+    assert all(re.search(r":v?\d+\.\d+", image) for image in images), images
+    ours = {image for image in images if "gatepass" in image}
+    assert ours == {f"gatepass-issuer:{version}", f"gatepass-verifier:{version}"}
+
+
+def test_what_the_readme_does_about_a_leaked_key_can_be_done() -> None:
+    jobs = rendered("central").of("CronJob")
+    assert set(re.findall(r"--from=cronjob/(\w+)", README)) == jobs.keys() == {"keys"}
+    [[change]] = [json.loads(patch) for patch in re.findall(r"-p '(.*)'", README)]
+    place: Any = jobs["keys"]["spec"]["jobTemplate"]
+    for step in change["path"].strip("/").split("/"):
+        place = place[int(step) if step.isdigit() else step]
+    assert (change["op"], place) == ("replace", ["keys", "tick"])
+    issuer_commands._parser().parse_args(change["value"])
+
+
+def test_the_readme_names_folders_and_deployments_that_exist() -> None:
+    folders = {str(path.parent.relative_to(FOLDER)) for path in FOLDER.glob("**/kustomization.yaml")}
+    assert set(re.findall(r"^\| `(\S+)` \|", README, re.MULTILINE)) == folders
+    assert set(re.findall(r"(?:-k|kustomize) deploy/kubernetes/(\S+)", README)) == {"overlays/central"}
+    assert set(re.findall(r"deploy/(\w+) --", README)) <= rendered("central").of("Deployment").keys()
