@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check bench bench-issuer bench-scaling fuzz lock clean
+.PHONY: help run test lint check bench bench-issuer bench-scaling fuzz lock clean sbom images
 
 VENV := .venv
 PYTHON ?=
@@ -47,6 +47,8 @@ lock: $(VENV)/requirements.lock ## resolve pyproject.toml into the requirements.
 	compile --group dev --output-file requirements.lock; \
 	for side in issuer verifier; do \
 	  compile --group $$side --constraints requirements.lock --output-file $$side/requirements.lock; \
+	  compile --group $$side --group tracing --constraints requirements.lock \
+	    --output-file $$side/requirements.tracing.lock; \
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
