@@ -2,28 +2,27 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
 import stat
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import httpx
 import pytest
 import yaml
 
 from tests.support.image_root import USER, Image, build, image_root
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, running_postgres
-from tests.support.processes import ROOT, free_port, wait_until
-from tests.support.token_forge import AUDIENCE, Forge
+from tests.support.processes import ROOT, free_port, running, wait_until
+from tests.support.programs import program
 
 SIDES: Final = ("issuer", "verifier")
 OF_THE_OTHER_SIDE: Final = {
@@ -32,6 +31,15 @@ OF_THE_OTHER_SIDE: Final = {
 }
 NOBODY_NEEDS: Final = {"pip", "setuptools", "wheel", "pytest", "tests", "loadtests"}
 ACCOUNT: Final = {"email": "ada@example.com", "password": "seven quiet green rivers"}
+
+
+class Ports(NamedTuple):
+    """Where both sides listen."""
+
+    issuer: int
+    issuer_admin: int
+    verifier: int
+    verifier_admin: int
 
 
 @pytest.fixture(scope="module")
@@ -89,45 +97,81 @@ def _grace_seconds(service: str) -> float:
     return float(compose["services"][service]["stop_grace_period"].removesuffix("s"))
 
 
-def test_the_verifiers_image_checks_its_configuration_and_answers_gateways(verifier: Image, tmp_path: Path) -> None:
-    forge = Forge()
-    with _readable_folder() as folder:
-        (folder / "jwks.json").write_bytes(forge.jwks)
-        settings = {"ISSUER": forge.issuer, "AUDIENCE": AUDIENCE, "JWKS_FILE": folder / "jwks.json"}
-        checked = verifier.run("check-config", **{f"VERIFIER_{name}": value for name, value in settings.items()})
-        assert (checked.returncode, checked.stderr) == (0, "")
-        assert "1 of 1 issuers have keys" in checked.stdout
-        with _serving(verifier, "VERIFIER", tmp_path / "log", **settings) as (port, admin_port):
-            where = f"http://127.0.0.1:{port}/verify"
-            assert HTTP.get(where).status_code == 401
-            token = forge.token(time.time()).decode()
-            assert HTTP.get(where, headers={"Authorization": f"Bearer {token}"}).status_code == 200
-            assert "gatepass_verifier_ready 1.0" in HTTP.get(f"http://127.0.0.1:{admin_port}/metrics").text
-
-
-def test_the_issuers_image_makes_keys_migrates_and_logs_people_in_for_the_verifiers(
-    issuer: Image, verifier: Image, postgres: Postgres, tmp_path: Path
-) -> None:
-    url = postgres.new_database()
+@pytest.fixture(scope="module")
+def ports(
+    issuer: Image, verifier: Image, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ports]:
+    """Both sides, started in the order of compose.yaml."""
+    logs, url = tmp_path_factory.mktemp("logs"), postgres.new_database()
     assert [*issuer.at("/keys/public").iterdir(), *issuer.at("/keys/private").iterdir()] == []
-    for command in (["--help"], ["keys", "generate", "--if-missing"], ["keys", "generate", "--if-missing"], ["migrate"]):
+    for command in (["--help"], ["migrate"], *[["keys", "generate", "--if-missing"]] * 2):
         done = issuer.run(*command, ISSUER_DATABASE_URL=url)
         assert done.returncode == 0, done.stderr
     assert stat.S_IMODE(issuer.at("/keys/private").stat().st_mode) == 0o700
-    with _serving(issuer, "ISSUER", tmp_path / "issuer.log", DATABASE_URL=url) as (port, _):
-        there = f"http://127.0.0.1:{port}"
-        assert HTTP.post(f"{there}/register", json=ACCOUNT).status_code == 201
-        token = HTTP.post(f"{there}/login", json=ACCOUNT).json()["access_token"]
-        # As compose has it: the public half of the folder, and the lists over http.
-        settings = {
+    with _serving(issuer, "ISSUER", logs / "issuer", DATABASE_URL=url) as (login, issuer_admin):
+        # The public half of the folder, and the lists over http.
+        settings: dict[str, Any] = {
             "ISSUER": "http://127.0.0.1:8000",
             "JWKS_FILE": issuer.at("/keys/public/jwks.json"),
-            "STATUS_LISTS": f"{there}/status-lists",
+            "STATUS_LISTS": f"http://127.0.0.1:{login}/status-lists",
         }
-        with _serving(verifier, "VERIFIER", tmp_path / "verifier.log", **settings) as (asked, _):
-            answer = HTTP.get(f"http://127.0.0.1:{asked}/verify", headers={"Authorization": f"Bearer {token}"})
-            assert answer.status_code == 200
-            assert answer.headers["X-Auth-Client"] == "first-party"
+        checked = verifier.run("check-config", **{f"VERIFIER_{name}": value for name, value in settings.items()})
+        assert (checked.returncode, checked.stderr) == (0, "")
+        assert "1 of 1 issuers have keys" in checked.stdout
+        with _serving(verifier, "VERIFIER", logs / "verifier", **settings) as (verify, verifier_admin):
+            yield Ports(login, issuer_admin, verify, verifier_admin)
+
+
+def test_the_issuers_image_logs_people_in_for_the_verifiers_image(ports: Ports) -> None:
+    there, verify = f"http://127.0.0.1:{ports.issuer}", f"http://127.0.0.1:{ports.verifier}/verify"
+    assert HTTP.get(verify).status_code == 401
+    assert HTTP.post(f"{there}/register", json=ACCOUNT).status_code == 201
+    token = HTTP.post(f"{there}/login", json=ACCOUNT).json()["access_token"]
+    answer = HTTP.get(verify, headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.headers["X-Auth-Client"]) == (200, "first-party")
+
+
+def test_prometheus_collects_from_both_as_it_is_told_to_in_compose(ports: Ports, tmp_path: Path) -> None:
+    described = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    described["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s"}
+    port = free_port()
+    here = {9000: ports.issuer_admin, 9001: ports.verifier_admin, 9090: port}
+    for job in described["scrape_configs"]:
+        _move_here(job, here)
+    for rules in described["rule_files"]:
+        shutil.copy(ROOT / "deploy/prometheus" / rules, tmp_path)
+    config = tmp_path / "prometheus.yml"
+    config.write_text(yaml.safe_dump(described), encoding="utf-8")
+    command = [
+        program("prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with running(command, tmp_path / "prometheus.log"):
+        asked = f"http://127.0.0.1:{port}/api/v1/query"
+        for query in ("up == 1", "gatepass_verifier_ready == 1", "gatepass_issuer_database_away == 0"):
+            jobs = {"gatepass-issuer", "gatepass-verifier", "prometheus"} if query == "up == 1" else None
+            wait_until(partial(_answers, asked, query, jobs), f"Prometheus knows {query}")
+
+
+def _move_here(job: dict[str, Any], here: dict[int, int]) -> None:
+    """The targets of a job, by the port that they have in their containers."""
+    named = [entry["port"] for entry in job.pop("dns_sd_configs", [])]
+    named += [
+        int(target.rpartition(":")[2]) for entry in job.get("static_configs", []) for target in entry["targets"]
+    ]
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{here[port]}" for port in named]}]
+
+
+def _answers(asked: str, query: str, jobs: set[str] | None) -> bool:
+    """Whether there are samples, and of all of the jobs if any are named."""
+    try:
+        answer = HTTP.get(asked, params={"query": query})
+    except httpx.TransportError:
+        return False
+    found = answer.json()["data"]["result"] if answer.status_code == 200 else []  # it says 503 until it is ready
+    return bool(found) and (jobs is None or {sample["metric"]["job"] for sample in found} == jobs)
 
 
 def test_a_faulty_setting_ends_a_container_with_one_line(image: Image) -> None:
@@ -156,7 +200,9 @@ def test_an_image_holds_no_key_no_cache_and_no_recipe(image: Image) -> None:
 
 def test_an_image_has_exactly_the_packages_of_its_lock(image: Image) -> None:
     lock = (image.at("/srv/gatepass") / image.entry_point()[2] / "requirements.lock").read_text(encoding="utf-8")
-    locked = {(_plain(name), version) for name, version in re.findall(r"^(\S+?)(?:\[\S*\])?==(\S+)", lock, re.MULTILINE)}
+    locked = {
+        (_plain(name), version) for name, version in re.findall(r"^(\S+?)(?:\[\S*\])?==(\S+)", lock, re.MULTILINE)
+    }
     assert {(_plain(package.name), package.version) for package in _packages(image)} == locked
 
 
@@ -172,7 +218,9 @@ def _plain(name: str) -> str:
 def test_all_of_an_image_is_compiled_since_a_container_can_write_nothing(image: Image) -> None:
     sources = [path for path in image.at("/srv/gatepass").rglob("*.py") if path.stat().st_size]
     assert sources
-    assert not [path for path in sources if not list((path.parent / "__pycache__").glob(f"{path.stem}.cpython-*.pyc"))]
+    assert not [
+        path for path in sources if not list((path.parent / "__pycache__").glob(f"{path.stem}.cpython-*.pyc"))
+    ]
 
 
 def test_the_user_of_an_image_can_write_nothing_but_the_keys(image: Image) -> None:
@@ -188,29 +236,16 @@ def test_the_user_of_an_image_can_write_nothing_but_the_keys(image: Image) -> No
     assert "PermissionError" in done.stderr
 
 
-def test_two_builds_are_the_same_bytes(tmp_path: Path) -> None:
-    assert _fingerprint(tmp_path / "root") == _fingerprint(tmp_path / "root")
+def test_another_build_elsewhere_is_the_same_bytes(verifier: Image, tmp_path: Path) -> None:
+    again = build(ROOT / "verifier/Dockerfile", tmp_path)
+    assert _contents(again) == _contents(verifier)
 
 
-def _fingerprint(folder: Path) -> str:
-    """Names, kinds, modes and contents of all files; in one place, since paths are in compiled files."""
-    folder.mkdir()
-    image = build(ROOT / "verifier/Dockerfile", folder)
-    digest = hashlib.sha256()
-    for path in sorted(image.path.rglob("*")):
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
-        entry = (str(path.relative_to(folder)), path.lstat().st_mode, hashlib.sha256(content).hexdigest())
-        digest.update(repr(entry).encode())
-    shutil.rmtree(folder)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _readable_folder() -> Iterator[Path]:
-    """A folder that another user may read: pytest's own are private."""
-    folder = Path(tempfile.mkdtemp(prefix="gatepass-mounted-"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+def _contents(image: Image) -> dict[str, tuple[int, str]]:
+    """Mode and hash of each file by its path in the image; but for the rights to write, which are taken away."""
+    own_place, found = str(image.path.parent).encode(), {}
+    for path in image.path.rglob("*"):
+        content = bytes(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        digest = hashlib.sha256(content.replace(own_place, b"")).hexdigest()
+        found[str(path.relative_to(image.path))] = (path.lstat().st_mode & ~0o222, digest)
+    return found

@@ -1,7 +1,6 @@
 """The images, compose.yaml and the locks, held to their promises without an engine to run them."""
 
 import json
-import os
 import re
 import stat
 import subprocess
@@ -13,16 +12,23 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from issuer.admission import check_memory
+from issuer.listeners import _DRAIN_SECONDS
 from issuer.settings import IssuerSettings
-from tests.support.gateways import Verifier
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT
 from verifier.settings import VerifierSettings
+from verifier.supervisor import _STOP_GRACE_SECONDS
 
-COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+COMPOSE_TEXT: Final = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: Final[dict[str, dict[str, Any]]] = COMPOSE["services"]
 JOBS: Final = {"migrate", "keys"}
 SIDES: Final = ("issuer", "verifier")
-LOCKS: Final = ("requirements.lock", "issuer/requirements.lock", "verifier/requirements.lock")
+LOCKS: Final = (
+    "requirements.lock",
+    *(f"{side}/{name}.lock" for side in SIDES for name in ("requirements", "requirements.tracing")),
+)
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def _dockerfile(side: str) -> str:
@@ -35,6 +41,19 @@ def _final_stage(side: str) -> str:
 
 def _mounts(service: str) -> set[str]:
     return set(SERVICES[service].get("volumes", []))
+
+
+def _networks(service: str) -> set[str]:
+    return set(SERVICES[service].get("networks", []))
+
+
+def _default(value: str) -> str:
+    """What `${NAME:-default}` is when nobody sets it."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+def _seconds(period: str) -> float:
+    return float(period.removesuffix("s"))
 
 
 def test_compose_is_valid() -> None:
@@ -55,17 +74,55 @@ def test_a_service_can_write_nothing_and_gain_nothing(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_says_how_it_is_unless_it_is_a_job(service: str) -> None:
-    in_its_image = service == "verifier" and "HEALTHCHECK" in _final_stage("verifier")
-    assert ("healthcheck" in SERVICES[service] or in_its_image) is (service not in JOBS)
+    assert ("healthcheck" in SERVICES[service]) is (service not in JOBS)
+    if SERVICES[service].get("healthcheck", {}).get("disable"):
+        assert re.search(rf"^  {service}:.*?disable: true # \S", COMPOSE_TEXT, re.DOTALL | re.MULTILINE)
 
 
-def test_only_the_gateway_and_the_issuer_are_published_and_only_on_loopback() -> None:
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_limits_an_end_and_logs_that_do_not_fill_the_disk(service: str) -> None:
+    described = SERVICES[service]
+    limits = described["deploy"]["resources"]["limits"]
+    assert set(limits) == {"cpus", "memory", "pids"}
+    assert re.fullmatch(r"\d+[MG]", limits["memory"])
+    assert limits["pids"] > 0
+    assert float(_default(limits["cpus"])) <= 2, "a host of two cores has no more to give"
+    assert re.fullmatch(r"\d+s", described["stop_grace_period"])
+    assert described["logging"] == {"driver": "local", "options": {"max-size": "10m", "max-file": "5"}}
+
+
+def test_programs_have_the_time_to_end_that_they_take() -> None:
+    draining = VerifierSettings.model_fields["drain_seconds"].default + _STOP_GRACE_SECONDS
+    assert draining < _seconds(SERVICES["verifier"]["stop_grace_period"])
+    hashing = IssuerSettings.model_fields["hash_wait_seconds"].default
+    assert max(hashing, 2 * _DRAIN_SECONDS) < _seconds(SERVICES["issuer"]["stop_grace_period"])
+
+
+def test_the_issuer_has_the_memory_for_the_hashes_of_its_cores() -> None:
+    bytes_of_a_hash = int(IssuerSettings.model_fields["argon2"].default.removesuffix("m")) << 20
+    limit = int(SERVICES["issuer"]["deploy"]["resources"]["limits"]["memory"].removesuffix("M")) << 20
+    check_memory(16, bytes_of_a_hash, limit)
+
+
+def test_nobody_reaches_an_admin_listener_but_who_is_named() -> None:
+    neighbours = {
+        service: {name for name in SERVICES if name != service and _networks(name) & _networks(service)}
+        for service in SIDES
+    }
+    # `migrate` and PostgreSQL by the database's network, and a verifier by that of the status lists.
+    assert neighbours["issuer"] == {"postgres", "migrate", "verifier", "prometheus"}
+    assert neighbours["verifier"] == {"issuer", "nginx", "prometheus"}
+    assert not any("9000" in port or "9001" in port for name in SIDES for port in SERVICES[name].get("ports", []))
+    template = (ROOT / "deploy/gateways/nginx/gatepass.conf.template").read_text(encoding="utf-8")
+    assert "900" not in template
+
+
+def test_only_gateway_issuer_and_dashboard_are_published_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"nginx", "issuer"}
+    assert set(published) == {"nginx", "issuer", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     outside = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
-    reaching_out = {name for name, service in SERVICES.items() if outside & set(service.get("networks", []))}
-    assert reaching_out == {"nginx", "issuer"}
+    assert {name for name in SERVICES if outside & _networks(name)} == set(published)
 
 
 def test_private_keys_are_the_issuers_and_the_verifier_reads_the_public_ones_alone() -> None:
@@ -83,8 +140,10 @@ def test_the_verifier_has_no_secret_and_no_way_to_the_database() -> None:
 def test_secrets_come_by_file() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            assert not re.search("PASSWORD|SECRET|DATABASE_URL", name) or name.endswith("_FILE")
+            assert not re.search("PASSWORD|SECRET_|DATABASE_URL", name) or name.endswith("_FILE")
             assert "://" not in str(value) or name.endswith(("ISSUER_URL", "VERIFIER_ISSUER", "STATUS_LISTS"))
+    mounted = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
+    assert mounted == set(COMPOSE["secrets"])
 
 
 def test_every_setting_that_compose_names_exists() -> None:
@@ -96,20 +155,71 @@ def test_every_setting_that_compose_names_exists() -> None:
                     assert {field, field.removesuffix("_file")} & settings.model_fields.keys()
 
 
-def test_every_image_has_a_version() -> None:
-    images = [service["image"] for service in SERVICES.values() if "build" not in service]
-    images += [image for side in SIDES for image in re.findall(r"^FROM (\S+)", _dockerfile(side), re.MULTILINE)]
-    assert len(images) >= 5
-    assert all(re.search(r":v?\d+\.\d+", image) for image in images), images
+def test_every_image_has_an_exact_version() -> None:
+    images = [service["image"] for service in SERVICES.values()]
+    images += [
+        default for side in SIDES for default in re.findall(r"^ARG PYTHON=(\S+)", _dockerfile(side), re.MULTILINE)
+    ]
+    assert len(images) == len(SERVICES) + 2
+    assert all(re.search(r":v?\d+\.\d+(\.\d+)?(-\w+)*$", image) for image in images), images
+    assert not [image for image in images if re.search(r":v?\d+\.\d+$", image)], "a minor version is many versions"
+    assert {image for side in SIDES for image in re.findall(r"^FROM (\S+)", _dockerfile(side), re.MULTILINE)} == {
+        "${PYTHON}"
+    }
+
+
+def test_our_images_carry_the_version_of_the_project() -> None:
+    version = PROJECT["project"]["version"]
+    assert {SERVICES[side]["image"] for side in SIDES} == {f"gatepass-{side}:{version}" for side in SIDES}
+    for side in SIDES:
+        labels = dict(re.findall(r'org\.opencontainers\.image\.([\w.]+)="([^"]*)"', _final_stage(side)))
+        assert labels.keys() == {"title", "description", "version", "revision", "licenses", "base.name"}
+        assert (labels["title"], labels["version"]) == (f"gatepass-{side}", version)
+
+
+def test_what_is_mounted_from_the_tree_is_there() -> None:
+    mounted = {mount.split(":")[0] for name in SERVICES for mount in _mounts(name) if mount.startswith(".")}
+    assert {"./deploy/gateways/policies.toml", "./deploy/prometheus/prometheus.yml"} <= mounted
+    assert not [path for path in mounted if not (ROOT / path).exists()]
+    read_only = {mount for name in SERVICES for mount in _mounts(name) if mount.startswith(".")}
+    assert all(mount.endswith(":ro") for mount in read_only)
+
+
+def test_the_profile_observability_adds_prometheus_and_grafana_and_nothing_else_has_one() -> None:
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
+    }
+
+
+def test_grafana_shows_without_a_login_and_lets_nobody_change() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"
+    targets = {mount.split(":")[1]: mount.split(":")[0] for mount in _mounts("grafana")}
+    assert environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] in targets
+    provisioned = ROOT / targets["/etc/grafana/provisioning"]
+    (provider,) = _yaml(provisioned / "dashboards/gatepass.yml")["providers"]
+    assert any(target.startswith(provider["options"]["path"]) for target in targets)
+    assert provider["allowUiUpdates"] is False
+    (source,) = _yaml(provisioned / "datasources/prometheus.yml")["datasources"]
+    assert (source["url"], source["editable"]) == ("http://prometheus:9090", False)
+
+
+def _yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def test_the_commands_that_make_the_secrets_make_them(tmp_path: Path) -> None:
-    header = (ROOT / "compose.yaml").read_text(encoding="utf-8").partition("\nname:")[0]
+    header = COMPOSE_TEXT.partition("\nname:")[0]
     commands = [line[4:] for line in header.splitlines() if line.startswith("#   ") and "docker" not in line]
     subprocess.run(["sh", "-euc", "\n".join(commands)], cwd=tmp_path, check=True)
     folder = tmp_path / ".gatepass/secrets"
-    password, url = ((folder / name).read_text() for name in ("database_password", "database_url"))
-    assert re.fullmatch("[0-9a-f]{48}", password)
+    password, dashboard, url = (
+        (folder / name).read_text() for name in ("database_password", "grafana_password", "database_url")
+    )
+    assert all(re.fullmatch("[0-9a-f]{48}", secret) for secret in (password, dashboard))
+    assert password != dashboard
     assert url == f"postgresql://issuer:{password}@postgres/gatepass"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     named = {secret["file"] for secret in COMPOSE["secrets"].values()}
@@ -131,7 +241,7 @@ def test_an_image_holds_its_own_side_and_what_is_shared(side: str) -> None:
         if "--from=" not in line
         for source in [word for word in line.split() if not word.startswith("--")][:-1]
     ]
-    assert set(from_tree) == {f"{side}/requirements.lock", "shared/", f"{side}/"}
+    assert set(from_tree) == {f"{side}/${{LOCK}}", "shared/", f"{side}/"}
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -143,13 +253,14 @@ def test_an_image_runs_as_an_unprivileged_number_without_a_shell(side: str) -> N
         word for line in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", final, re.MULTILINE) for word in json.loads(line)
     ]
     assert command == ["python", "-m", side, "serve"]
-    assert not re.search(r"apt|gcc|build-essential|pip install", final)
+    assert not re.search(r"apt|gcc|build-essential|pip install|ensurepip", final)
+    assert "python -m pip uninstall --yes pip" in final
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_an_image_takes_wheels_from_its_lock_and_nothing_else(side: str) -> None:
-    installs = re.findall(r"pip .*install.*", _dockerfile(side))
-    assert installs
+    installs = re.findall(r"python -m pip [^&]*\binstall [^&]*", _dockerfile(side))
+    assert len(installs) == 1
     assert all("--require-hashes" in line and "--only-binary" in line for line in installs)
 
 
@@ -160,18 +271,12 @@ def test_nothing_enters_a_build_that_is_not_named() -> None:
     assert {rule for rule in rules if rule.startswith("!")} == {"!shared/", "!verifier/", "!issuer/"}
 
 
-def test_the_verifiers_health_check_says_how_the_verifier_is(tmp_path: Path) -> None:
-    check = re.search(r"HEALTHCHECK.*?CMD (\[.*\])$", _dockerfile("verifier"), re.MULTILINE)
-    assert check
-    command = [sys.executable, *json.loads(check[1])[1:]]
-    verifier = Verifier(tmp_path)
-    with verifier.running():
-        assert _exit_status(command, VERIFIER_ADMIN_PORT=str(verifier.admin_port)) == 0
-    assert _exit_status(command, VERIFIER_ADMIN_PORT=str(free_port())) != 0
-
-
-def _exit_status(command: list[str], **environ: str) -> int:
-    return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, check=False).returncode
+def test_the_health_checks_of_compose_ask_what_those_of_the_images_ask() -> None:
+    for side, port in (("issuer", 9000), ("verifier", 9001)):
+        *command, program = SERVICES[side]["healthcheck"]["test"]
+        assert command == ["CMD", "python", "-c"]
+        asked = re.findall(r"127\.0\.0\.1:.*?(/\w+z)", _final_stage(side))
+        assert asked == re.findall(rf"http://127\.0\.0\.1:{port}(/\w+z)", program)
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -186,14 +291,16 @@ def test_a_lock_has_hashes_and_names_no_index(lock: str) -> None:
 @pytest.mark.parametrize("side", SIDES)
 def test_the_images_run_what_the_tests_ran(side: str) -> None:
     tested = _versions("requirements.lock")
-    assert _versions(f"{side}/requirements.lock").items() <= tested.items()
+    plain, traced = (_versions(f"{side}/{name}.lock") for name in ("requirements", "requirements.tracing"))
+    assert plain.items() < traced.items() <= tested.items()
 
 
 def test_every_dependency_is_in_its_lock() -> None:
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    groups = PROJECT["dependency-groups"]
     for side in SIDES:
-        wanted = {re.split(r"[\[>=;]", requirement)[0] for requirement in groups[side]}
-        assert wanted <= _versions(f"{side}/requirements.lock").keys()
+        for lock, requirements in {"": groups[side], ".tracing": groups[side] + groups["tracing"]}.items():
+            wanted = {re.split(r"[\[>=;]", requirement)[0] for requirement in requirements}
+            assert wanted <= _versions(f"{side}/requirements{lock}.lock").keys()
 
 
 def _versions(lock: str) -> dict[str, str]:

@@ -122,8 +122,8 @@ def build(dockerfile: Path, folder: Path) -> Image:
     stages: dict[str, Image] = {}
     arguments: dict[str, str] = {}
     image = Image(folder, python)
-    for instruction, value in steps(dockerfile):
-        value = re.sub(r"\$\{(\w+)\}", lambda name: arguments.get(name[1], ""), value)
+    for instruction, written in steps(dockerfile):
+        value = re.sub(r"\$\{(\w+)\}", lambda name: arguments.get(name[1], ""), written)
         match instruction:
             case "ARG":
                 name, _, default = value.partition("=")
@@ -178,6 +178,8 @@ def _run(command: str, image: Image) -> None:
         return
     if words[0] == "python":
         words[0] = str(sys.executable if "pip" in words else image.python)
+    if "compileall" in words:
+        words[3:3] = ["-s", str(image.path), "-p", "/"]  # the files name their place in the image
     if os.geteuid() != 0:
         words = [word for word in words if not word.startswith(("--owner=", "--group="))]
     subprocess.run(words, check=True, capture_output=True, cwd=image.path)
@@ -206,9 +208,7 @@ def _python_for_anybody() -> Path:
     for python in (ours, Path("/usr/local/bin") / name, Path("/usr/bin") / name):
         if python.exists() and all(folder.stat().st_mode & stat.S_IXOTH for folder in python.resolve().parents):
             return python
-    if os.geteuid() != 0:
-        return ours
-    absent(f"{name} is installed for root alone")
+    return ours if os.geteuid() != 0 else absent(f"{name} is installed for root alone")
 
 
 def _write_protect(folder: Path) -> None:
