@@ -8,6 +8,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 UV_VERSION := 0.13.9
+SBOM ?= sbom
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,8 +53,24 @@ lock: $(VENV)/requirements.lock ## resolve pyproject.toml into the requirements.
 	    --output-file $$side/requirements.tracing.lock; \
 	done
 
+sbom: $(VENV)/requirements.lock ## write the bills of materials (CycloneDX) of both images into sbom/
+	@set -eu; mkdir -p "$(SBOM)"; named=$$(mktemp); trap 'rm -f "$$named"' EXIT; \
+	for side in issuer verifier; do \
+	  sed "s/^name = \"gatepass\"/name = \"gatepass-$$side\"/" pyproject.toml > "$$named"; \
+	  $(VENV)/bin/python -W ignore -m cyclonedx_py requirements --output-reproducible --pyproject "$$named" \
+	    --output-file "$(SBOM)/$$side.cdx.json" $$side/requirements.lock; \
+	  echo "$(SBOM)/$$side.cdx.json"; \
+	done
+
+images: ## build both images with this machine's Docker
+	@set -eu; SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); export SOURCE_DATE_EPOCH; \
+	for side in issuer verifier; do \
+	  docker build --file $$side/Dockerfile --build-arg REVISION=$$(git rev-parse HEAD) \
+	    --tag gatepass-$$side:$(VERSION) .; \
+	done
+
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench sbom
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment carries the lock that it was made from: another lock, another environment.

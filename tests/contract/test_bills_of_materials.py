@@ -1,0 +1,84 @@
+"""`make sbom` names everything that the images are made of, and `make images` says of an image where it is from."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.documents import git
+from tests.support.processes import ROOT
+from tests.support.programs import program
+
+SIDES: Final = ("issuer", "verifier")
+_ENVIRONMENT: Final = ".venv/requirements.lock"
+"""What the targets stand on; these tests run in it, so it is not to be made anew under them."""
+
+
+def _make(*arguments: str, **environ: str) -> str:
+    command = [program("make"), "--silent", "--old-file", _ENVIRONMENT, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sbom")
+    written = _make("sbom", f"SBOM={folder}")
+    assert written.split() == [str(folder / f"{side}.cdx.json") for side in SIDES]
+    return folder
+
+
+def _bill(folder: Path, side: str) -> dict[str, Any]:
+    bill: dict[str, Any] = json.loads((folder / f"{side}.cdx.json").read_text(encoding="utf-8"))
+    return bill
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_bill_of_materials_is_valid_and_says_whose_it_is(folder: Path, side: str) -> None:
+    # Written only if it is valid by this schema: seconds that are not to be spent twice.
+    assert _bill(folder, side)["$schema"] == "http://cyclonedx.org/schema/bom-1.6.schema.json"
+    assert "--no-validate" not in (ROOT / "Makefile").read_text(encoding="utf-8")
+    described = _bill(folder, side)["metadata"]["component"]
+    assert (described["name"], described["type"]) == (f"gatepass-{side}", "application")
+    assert described["licenses"][0]["license"]["id"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_bill_of_materials_has_each_locked_package_with_all_its_hashes(folder: Path, side: str) -> None:
+    listed = {
+        (component["name"], component["version"]): {
+            found["content"] for source in component["externalReferences"] for found in source["hashes"]
+        }
+        for component in _bill(folder, side)["components"]
+    }
+    lock = (ROOT / side / "requirements.lock").read_text(encoding="utf-8")
+    requirements = re.findall(r"^(\S+?)(?:\[\S*\])?==(\S+)(.*?)(?=^\S+==|\Z)", lock, re.MULTILINE | re.DOTALL)
+    assert listed == {
+        (name, version): set(re.findall(r"--hash=sha256:(\w+)", rest)) for name, version, rest in requirements
+    }
+
+
+def test_a_bill_of_materials_is_written_in_the_same_bytes_again(folder: Path, tmp_path: Path) -> None:
+    _make("sbom", f"SBOM={tmp_path}")
+    for side in SIDES:
+        assert (tmp_path / f"{side}.cdx.json").read_bytes() == (folder / f"{side}.cdx.json").read_bytes()
+
+
+def test_images_are_built_from_the_tree_with_their_version_and_the_commit(tmp_path: Path) -> None:
+    commit = git("rev-parse", "HEAD").stdout.strip()
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$SOURCE_DATE_EPOCH $*"\n', encoding="utf-8")
+    docker.chmod(0o755)
+    lines = _make("images", PATH=f"{tmp_path}:{os.environ['PATH']}").splitlines()
+    moment = git("log", "-1", "--format=%ct").stdout.strip()
+    assert lines == [
+        f"{moment} build --file {side}/Dockerfile --build-arg REVISION={commit} --tag gatepass-{side}:0.1.0 ."
+        for side in SIDES
+    ]
