@@ -9,7 +9,7 @@ BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 UV_VERSION := 0.13.9
 SBOM ?= sbom
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile

@@ -91,6 +91,15 @@ def test_a_service_has_limits_an_end_and_logs_that_do_not_fill_the_disk(service:
     assert described["logging"] == {"driver": "local", "options": {"max-size": "10m", "max-file": "5"}}
 
 
+def test_what_is_written_in_memory_is_less_than_the_memory() -> None:
+    for service in SERVICES.values():
+        folders = service.get("tmpfs", [])
+        sizes = [int(size) for size in re.findall(r"size=(\d+)m", ";".join(folders))]
+        assert len(sizes) == len(folders)
+        limit = service["deploy"]["resources"]["limits"]["memory"].replace("G", "000M").removesuffix("M")
+        assert sum(sizes) <= int(limit) / 2
+
+
 def test_programs_have_the_time_to_end_that_they_take() -> None:
     draining = VerifierSettings.model_fields["drain_seconds"].default + _STOP_GRACE_SECONDS
     assert draining < _seconds(SERVICES["verifier"]["stop_grace_period"])
