@@ -198,6 +198,12 @@ def test_an_image_holds_no_key_no_cache_and_no_recipe(image: Image) -> None:
         assert path.name not in {"Dockerfile", "ring.json", ".git", "private-keys.test-only.json"}, path
 
 
+def test_a_build_takes_the_packages_for_traces_when_it_is_asked(tmp_path: Path) -> None:
+    image = build(ROOT / "verifier/Dockerfile", tmp_path, LOCK="requirements.tracing.lock")
+    packages = {_plain(package.name) for package in _packages(image)}
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "uvicorn"} <= packages
+
+
 def test_an_image_has_exactly_the_packages_of_its_lock(image: Image) -> None:
     lock = (image.at("/srv/gatepass") / image.entry_point()[2] / "requirements.lock").read_text(encoding="utf-8")
     locked = {

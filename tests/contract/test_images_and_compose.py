@@ -16,6 +16,7 @@ from issuer.admission import check_memory
 from issuer.listeners import _DRAIN_SECONDS
 from issuer.settings import IssuerSettings
 from tests.support.processes import ROOT
+from tests.support.programs import program
 from verifier.settings import VerifierSettings
 from verifier.supervisor import _STOP_GRACE_SECONDS
 
@@ -62,6 +63,16 @@ def test_compose_is_valid() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_what_services_name_is_declared_and_what_is_declared_is_named() -> None:
+    volumes = {mount.split(":")[0] for name in SERVICES for mount in _mounts(name) if not mount.startswith(".")}
+    assert volumes == set(COMPOSE["volumes"])
+    assert {network for name in SERVICES for network in _networks(name)} == set(COMPOSE["networks"])
+    for service in SERVICES.values():
+        for name, condition in service.get("depends_on", {}).items():
+            assert (condition["condition"] == "service_completed_successfully") is (name in JOBS)
+            assert condition["condition"] != "service_healthy" or "test" in SERVICES[name]["healthcheck"]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_can_write_nothing_and_gain_nothing(service: str) -> None:
     described = SERVICES[service]
@@ -100,7 +111,9 @@ def test_what_is_written_in_memory_is_less_than_the_memory() -> None:
         assert sum(sizes) <= int(limit) / 2
 
 
-def test_programs_have_the_time_to_end_that_they_take() -> None:
+def test_programs_have_the_descriptors_and_the_time_to_end_that_they_take() -> None:
+    connections = VerifierSettings.model_fields["max_connections"].default
+    assert SERVICES["verifier"]["ulimits"]["nofile"] > connections
     draining = VerifierSettings.model_fields["drain_seconds"].default + _STOP_GRACE_SECONDS
     assert draining < _seconds(SERVICES["verifier"]["stop_grace_period"])
     hashing = IssuerSettings.model_fields["hash_wait_seconds"].default
@@ -199,6 +212,26 @@ def test_the_profile_observability_adds_prometheus_and_grafana_and_nothing_else_
         "prometheus": ["observability"],
         "grafana": ["observability"],
     }
+
+
+def test_prometheus_takes_its_configuration_and_the_rules_beside_it() -> None:
+    command = [program("promtool"), "check", "config", str(ROOT / "deploy/prometheus/prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names = {mount.split(":")[1] for mount in _mounts("prometheus") if mount.startswith(".")}
+    assert names == {"/etc/prometheus/prometheus.yml", "/etc/prometheus/gatepass.rules.yml"}
+
+
+def test_prometheus_asks_each_side_by_the_name_and_the_port_that_compose_gives_it() -> None:
+    jobs = {job["job_name"]: job for job in _yaml(ROOT / "deploy/prometheus/prometheus.yml")["scrape_configs"]}
+    (issuer,) = jobs["gatepass-issuer"]["static_configs"]
+    assert issuer["targets"] == [f"issuer:{IssuerSettings.model_fields['admin_port'].default}"]
+    (verifiers,) = jobs["gatepass-verifier"]["dns_sd_configs"]
+    assert verifiers["names"] == ["verifier"]
+    assert verifiers["port"] == VerifierSettings.model_fields["admin_port"].default
+    for side in SIDES:
+        assert SERVICES[side]["environment"][f"{side.upper()}_ADMIN_HOST"] == "0.0.0.0"
+        assert len(_networks("prometheus") & _networks(side)) == 1
 
 
 def test_grafana_shows_without_a_login_and_lets_nobody_change() -> None:

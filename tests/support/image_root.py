@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
@@ -116,11 +116,10 @@ def image_root(side: str) -> Iterator[Image]:
         shutil.rmtree(folder)
 
 
-def build(dockerfile: Path, folder: Path) -> Image:
-    """Follow every step. The last stage."""
+def build(dockerfile: Path, folder: Path, **arguments: str) -> Image:
+    """Follow every step, with these build arguments. The last stage."""
     python = _python_for_anybody()
     stages: dict[str, Image] = {}
-    arguments: dict[str, str] = {}
     image = Image(folder, python)
     for instruction, written in steps(dockerfile):
         value = re.sub(r"\$\{(\w+)\}", lambda name: arguments.get(name[1], ""), written)
@@ -158,7 +157,7 @@ def steps(dockerfile: Path) -> list[tuple[str, str]]:
 def _copy(value: str, image: Image, stages: Mapping[str, Image]) -> None:
     *sources, target = value.split()
     origin = stages[sources.pop(0).removeprefix("--from=")].path if sources[0].startswith("--from=") else ROOT
-    ignored = shutil.ignore_patterns("Dockerfile", "__pycache__", "*.pyc") if origin == ROOT else None
+    ignored = _dockerignored() if origin == ROOT else None
     for source in sources:
         path, goal = origin / source.lstrip("/"), image.at(target)
         goal.parent.mkdir(parents=True, exist_ok=True)
@@ -166,6 +165,12 @@ def _copy(value: str, image: Image, stages: Mapping[str, Image]) -> None:
             shutil.copytree(path, goal, symlinks=True, ignore=ignored, dirs_exist_ok=True)
         else:
             shutil.copy(path, goal)
+
+
+def _dockerignored() -> Callable[[Any, list[str]], set[str]]:
+    """What stays out of a build wherever it lies."""
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    return shutil.ignore_patterns(*(line[3:].rstrip("/") for line in lines if line.startswith("**/")))
 
 
 def _run(command: str, image: Image) -> None:
