@@ -20,8 +20,9 @@ _ENVIRONMENT: Final = ".venv/requirements.lock"
 
 def _make(*arguments: str, **environ: str) -> str:
     command = [program("make"), "--silent", "--old-file", _ENVIRONMENT, *arguments]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=ROOT, env=own | environ, capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

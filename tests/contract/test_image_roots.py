@@ -251,6 +251,8 @@ def _contents(image: Image) -> dict[str, tuple[int, str]]:
     """Mode and hash of each file by its path in the image; but for the rights to write, which are taken away."""
     own_place, found = str(image.path.parent).encode(), {}
     for path in image.path.rglob("*"):
+        if path.name == "RECORD":  # pip's list of hashes, among them those of scripts that name their place
+            continue
         content = bytes(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
         digest = hashlib.sha256(content.replace(own_place, b"")).hexdigest()
         found[str(path.relative_to(image.path))] = (path.lstat().st_mode & ~0o222, digest)
