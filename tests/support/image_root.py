@@ -42,12 +42,14 @@ class Image:
         python: what stands for the `python` of the base image.
         environ: of ENV, as written.
         says: the last USER, WORKDIR, ENTRYPOINT, CMD, HEALTHCHECK, as written.
+        given_away: folders that belong to its user, to mount volumes on.
     """
 
     path: Path
     python: Path
     environ: dict[str, str] = field(default_factory=dict)
     says: dict[str, str] = field(default_factory=dict)
+    given_away: list[Path] = field(default_factory=list)
 
     def at(self, path: str) -> Path:
         """Where an absolute path of the image is on this machine."""
@@ -107,7 +109,7 @@ def image_root(side: str) -> Iterator[Image]:
     folder.chmod(0o755)
     try:
         image = build(ROOT / side / "Dockerfile", folder)
-        _write_protect(image.path)
+        _write_protect(image)
         yield image
     finally:
         for path in folder.rglob("*"):
@@ -185,9 +187,22 @@ def _run(command: str, image: Image) -> None:
         words[0] = str(sys.executable if "pip" in words else image.python)
     if "compileall" in words:
         words[3:3] = ["-s", str(image.path), "-p", "/"]  # the files name their place in the image
-    if os.geteuid() != 0:
-        words = [word for word in words if not word.startswith(("--owner=", "--group="))]
-    subprocess.run(words, check=True, capture_output=True, cwd=image.path)
+    if words[0] == "install":
+        image.given_away += _make_folders(words[2:])
+    else:
+        subprocess.run(words, check=True, capture_output=True, cwd=image.path)
+
+
+def _make_folders(words: list[str]) -> list[Path]:
+    """What GNU `install --directory` does; other systems have none."""
+    options = dict(word[2:].split("=") for word in words if word.startswith("--"))
+    folders = [Path(word) for word in words if not word.startswith("--")]
+    for folder in folders:
+        folder.mkdir()
+        folder.chmod(int(options["mode"], 8))
+        if os.geteuid() == 0:
+            os.chown(folder, int(options["owner"]), int(options["group"]))
+    return folders
 
 
 def _copy_packages(lock: Path, image: Image) -> None:
@@ -216,8 +231,8 @@ def _python_for_anybody() -> Path:
     return ours if os.geteuid() != 0 else absent(f"{name} is installed for root alone")
 
 
-def _write_protect(folder: Path) -> None:
-    """As a read-only root filesystem: only what is the user's own, which volumes are mounted on, stays as it is."""
-    for path in [folder, *folder.rglob("*")]:
-        if not path.is_symlink() and path.stat().st_uid != USER:
+def _write_protect(image: Image) -> None:
+    """As a read-only root filesystem: only what volumes are mounted on stays as it is."""
+    for path in [image.path, *image.path.rglob("*")]:
+        if not path.is_symlink() and path not in image.given_away:
             path.chmod(path.stat().st_mode & ~0o222)
