@@ -221,6 +221,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@pytest.mark.parametrize(("side", "mebibytes"), [("verifier", 55), ("issuer", 115)])
+def test_an_image_adds_no_more_to_its_base_than_it_did(
+    side: str, mebibytes: int, request: pytest.FixtureRequest
+) -> None:
+    image: Image = request.getfixturevalue(side)
+    assert image.size() < mebibytes << 20
+
+
 def test_all_of_an_image_is_compiled_since_a_container_can_write_nothing(image: Image) -> None:
     sources = [path for path in image.at("/srv/gatepass").rglob("*.py") if path.stat().st_size]
     assert sources

@@ -3,7 +3,7 @@
 Follows COPY, and of RUN the few commands that it knows, each absolute path moved below the folder; any other step is
 an error. It never runs a shell and never writes outside of its folder. The base image is the Python of this machine.
 The packages come out of the environment that the tests run in, each in the version of the lock; or from pip, as in
-the image, where GATEPASS_IMAGE_PIP=1.
+the image, where GATEPASS_IMAGE_PIP=1. `python -m tests.support.image_root` prints what each image adds to its base.
 """
 
 import json
@@ -97,7 +97,7 @@ class Image:
         return [found, *words[1:]]
 
     def size(self) -> int:
-        """Bytes of its files."""
+        """Bytes of its files, which are what it adds to the base image."""
         return sum(path.lstat().st_size for path in self.path.rglob("*") if not path.is_dir())
 
 
@@ -236,3 +236,9 @@ def _write_protect(image: Image) -> None:
     for path in [image.path, *image.path.rglob("*")]:
         if not path.is_symlink() and path not in image.given_away:
             path.chmod(path.stat().st_mode & ~0o222)
+
+
+if __name__ == "__main__":
+    for name in ("verifier", "issuer"):
+        with image_root(name) as measured:
+            print(f"{name}: {measured.size() / 2**20:.1f} MiB on top of the base image")  # noqa: T201 - a command
