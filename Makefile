@@ -1,12 +1,13 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check bench bench-issuer bench-scaling fuzz lock clean sbom images
+.PHONY: help run test lint check load sweep seed bench bench-issuer bench-scaling fuzz lock sbom images clean
 
 VENV := .venv
 PYTHON ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
+LOAD_ARGS ?=
 UV_VERSION := 0.13.9
 SBOM ?= sbom
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -36,6 +37,20 @@ bench-issuer: $(VENV)/requirements.lock ## compare the issuer with what argon2 a
 
 bench-scaling: $(VENV)/requirements.lock ## see whether more verifiers do more (BENCH_ARGS=--quick for half a minute)
 	@exec $(VENV)/bin/python -m loadtests.scaling $(BENCH_ARGS)
+
+# Only what is typed after `make` counts: a HOST that happens to be in the environment is not to be loaded.
+given = $(if $(filter command,$(origin $(1))),--$(2)='$($(1))')
+LOAD_FLAGS = $(call given,HOST,host) $(call given,ISSUER,issuer) $(call given,CALL,call) $(call given,ACCOUNTS,accounts) \
+  $(call given,JOURNEY,journey) $(call given,DURATION,duration) $(call given,RAMP,ramp) $(call given,THINK,think)
+
+load: $(VENV)/requirements.lock ## 1,000 users for 3 minutes and a verdict (USERS= DURATION= JOURNEY= HOST=)
+	@exec $(VENV)/bin/python -m loadtests.journeys load $(call given,USERS,users) $(LOAD_FLAGS) $(LOAD_ARGS)
+
+sweep: $(VENV)/requirements.lock ## from 100 to 2,000 users: throughput, p95 and the knee (STEPS= DURATION=)
+	@exec $(VENV)/bin/python -m loadtests.journeys sweep $(call given,STEPS,steps) $(LOAD_FLAGS) $(LOAD_ARGS)
+
+seed: $(VENV)/requirements.lock ## accounts for loading a deployed Gatepass (ACCOUNTS=10000)
+	@exec $(VENV)/bin/python -m loadtests.journeys seed $(call given,ACCOUNTS,accounts) $(LOAD_ARGS)
 
 fuzz: $(VENV)/requirements.lock ## look for inputs that break the verifier (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)
@@ -70,7 +85,7 @@ images: ## build both images with this machine's Docker
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench sbom
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load sbom
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment carries the lock that it was made from: another lock, another environment.

@@ -67,49 +67,53 @@ def draw(title: str, subtitle: str, groups: Sequence[Group], footer: str) -> str
     body: list[str] = []
     y = _HEAD
     for group in groups:
-        body.append(_text(24, y + 22, group.heading, "group"))
+        body.append(text(24, y + 22, group.heading, "group"))
         y += _GROUP
-        body.append(_line(_LEFT, y - 6, _LEFT, y + len(group.bars) * _ROW - 6, "axis"))
+        body.append(line(_LEFT, y - 6, _LEFT, y + len(group.bars) * _ROW - 6, "axis"))
         for bar in group.bars:
             body += _draw_bar(bar, y, scale)
             y += _ROW
     height = y + _FOOT
     head = [
-        _rectangle(0.5, 0.5, WIDTH - 1, height - 1, "card", radius=8),
-        _text(24, 38, title, "title"),
-        _text(24, 62, subtitle, "faint"),
+        rectangle(0.5, 0.5, WIDTH - 1, height - 1, "card", radius=8),
+        text(24, 38, title, "title"),
+        text(24, 62, subtitle, "faint"),
     ]
-    return _document(title, height, [*head, *body, _text(24, height - 16, footer, "faint")])
+    return document(title, height, [*head, *body, text(24, height - 16, footer, "faint")])
 
 
 def _draw_bar(bar: Bar, y: float, scale: float) -> list[str]:
     low, end, high = (_LEFT + scale * value for value in (bar.low, bar.value, bar.high))
     middle = y + _BAR / 2
     return [
-        _text(_LEFT - 12, middle + 5, bar.label, f"label {bar.kind}".strip(), anchor="end"),
-        _rectangle(_LEFT, y, end - _LEFT, _BAR, f"bar {bar.kind}".strip(), radius=2),
-        _line(low, middle, high, middle, "whisker"),
-        *(_line(x, middle - 4, x, middle + 4, "whisker") for x in (low, high)),
-        _text(high + 10, middle + 5, bar.note, f"value {bar.kind}".strip()),
+        text(_LEFT - 12, middle + 5, bar.label, f"label {bar.kind}".strip(), anchor="end"),
+        rectangle(_LEFT, y, end - _LEFT, _BAR, f"bar {bar.kind}".strip(), radius=2),
+        line(low, middle, high, middle, "whisker"),
+        *(line(x, middle - 4, x, middle + 4, "whisker") for x in (low, high)),
+        text(high + 10, middle + 5, bar.note, f"value {bar.kind}".strip()),
     ]
 
 
-def _document(title: str, height: float, parts: Sequence[str]) -> str:
+def document(title: str, height: float, parts: Sequence[str], style: str = "") -> str:
+    """The SVG document of a card and what is on it, with `style` beside the common one."""
     lines = "\n  ".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'height="{height}" role="img">\n  <title>{escape(title)}</title>\n  <style>{_STYLE}  </style>\n'
+        f'height="{height}" role="img">\n  <title>{escape(title)}</title>\n  <style>{_STYLE}{style}  </style>\n'
         f"  {lines}\n</svg>\n"
     )
 
 
-def _text(x: float, y: float, text: str, style: str, anchor: str = "start") -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, style: str, anchor: str = "start") -> str:
+    """`words` in a class of the style."""
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def _rectangle(x: float, y: float, width: float, height: float, style: str, *, radius: int) -> str:
+def rectangle(x: float, y: float, width: float, height: float, style: str, *, radius: int) -> str:
+    """A rectangle in a class of the style."""
     return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius}"/>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    """A line in a class of the style."""
     return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'

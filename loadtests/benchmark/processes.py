@@ -1,9 +1,10 @@
-"""The only door to other processes: pinned to cores, bounded in time, stopped by their own id.
+"""The only door to other processes: pinned to cores if wanted, bounded in time, stopped by their own id.
 
 Never a shell, never an index of processes to search: what was not started here is not touched.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,18 +41,28 @@ def run(command: Sequence[str], *, timeout: float) -> str:
 
 def pinned(cores: Sequence[int], command: Sequence[str]) -> list[str]:
     """`command` bound to `cores` with every thread it starts, and told to stop should we be killed."""
-    return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", ",".join(map(str, cores)), *command]
+    return bound_to_us(["taskset", "-c", ",".join(map(str, cores)), *command])
+
+
+def bound_to_us(command: Sequence[str]) -> list[str]:
+    """`command`, told to stop should we be killed; where the system can't do that, `command` as it is."""
+    return [*(["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []), *command]
 
 
 @contextmanager
 def running(
-    command: Sequence[str], *, cores: Sequence[int], environment: Mapping[str, str], log: Path
+    command: Sequence[str],
+    *,
+    cores: Sequence[int] | None,
+    environment: Mapping[str, str],
+    log: Path,
+    stop_seconds: float = STOP_SECONDS,
 ) -> Iterator["Running"]:
-    """`command` on `cores`, with nothing of our environment but PATH, until the end of the block."""
+    """`command` on `cores`, or on all, with nothing of our environment but PATH, until the end of the block."""
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches us alone, and we stop the servers in order.
         process = subprocess.Popen(  # noqa: S603 - commands are written in this package, none comes from outside
-            pinned(cores, command),
+            bound_to_us(command) if cores is None else pinned(cores, command),
             cwd=ROOT,
             env={"PATH": os.environ.get("PATH", os.defpath), **environment},
             stdin=subprocess.DEVNULL,
@@ -62,7 +73,7 @@ def running(
     try:
         yield Running(process, log)
     finally:
-        _stop(process)
+        stop(process, stop_seconds)
 
 
 class Running:
@@ -78,6 +89,9 @@ class Running:
         process = psutil.Process(self._process.pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
         return sum(one.user + one.system for one in times)
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
 
     def ensure_alive(self) -> None:
         """Raises ProcessError, with the last lines of its log, if it has ended."""
@@ -87,10 +101,11 @@ class Running:
             raise ProcessError(f"{self._log.stem} ended with {status}: {words}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
+    """End `process`, which leads a group of its own: by SIGTERM, and after `seconds` the whole group by SIGKILL."""
     process.terminate()
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
