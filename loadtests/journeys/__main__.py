@@ -19,6 +19,7 @@ from loadtests.benchmark import machine
 from loadtests.benchmark.processes import ROOT, ProcessError
 from loadtests.journeys import people, report
 from loadtests.journeys.generator import play
+from loadtests.journeys.pictures import to_svg
 from loadtests.journeys.plan import Plan
 from loadtests.journeys.report import Run
 from loadtests.journeys.settings import Settings, SettingsError, descriptors_needed, read, read_seed
@@ -135,24 +136,19 @@ def _seed(options: Sequence[str]) -> int:
 
 def _tell(run: Run) -> int:
     """Print and write what was measured; the exit status."""
-    sweep = len(run.settings.steps) > 1
-    name = "sweep" if sweep else "load"
-    if sweep and not run.steps:
-        print("load: nothing to report: no step was measured", file=sys.stderr)
+    name = "sweep" if run.swept else "load"
+    if not run.steps:
+        print("load: nothing to report: it ended before all users were there", file=sys.stderr)
         return NOT_MET
-    print(f"\n{report.sweep_to_text(run) if sweep else report.to_text(run)}\n")
-    files = {
-        f"{name}.json": report.to_json(run),
-        f"{name}.svg": report.sweep_to_svg(run) if sweep else report.to_svg(run),
-    }
-    if sweep:
-        files["sweep.csv"] = report.sweep_to_csv(run)
+    print(f"\n{report.to_text(run)}\n")
+    files = {f"{name}.json": report.to_json(run), f"{name}.svg": to_svg(run)}
+    if run.swept:
+        files[f"{name}.csv"] = report.to_csv(run)
     _write(files, run.settings.out)
     print(run.settings.out / "report.html", run.settings.out / "requests_stats.csv", sep="\n")
     if run.settings.publish:
-        page = report.sweep_to_markdown(run) if sweep else report.to_markdown(run)
-        _write({**files, f"{name}.md": page}, PUBLISHED)
-    return 0 if sweep or run.verdict.met else NOT_MET
+        _write(files | {f"{name}.md": report.to_markdown(run)}, PUBLISHED)
+    return 0 if run.met else NOT_MET
 
 
 def _write(files: Mapping[str, str], folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Where a sweep bends: the last number of users that is served as the first was. Pure.
 
-The rule: from the first step on, a step is served if throughput for each user is at least nine tenths of the
-first step's, the bounds of the verdict hold, and nothing failed. The knee is the last step before the first
+The rule: a step is served if throughput for each user is at least nine tenths of the first step's, the bounds of
+the verdict hold, and nothing failed, not even while its users came. The knee is the last step before the first
 that is not served.
 """
 
@@ -19,17 +19,21 @@ class Step:
     """What was measured with so many users.
 
     Attributes:
+        failures: wrong answers, its ramp included.
         throughput: answers a second.
         auth_p95: of the slowest operation of the issuer, in milliseconds; 0 where there was none.
         call_p95: of calls through the gateway, in milliseconds.
-        locust_share: of one core, that the load generator used; at 1 it is the limit itself.
+        locust: cores that the load generator kept busy; near 1 it is the limit itself.
+        machine: cores that everything did.
     """
 
     users: int
+    failures: int
     throughput: float
     auth_p95: float
     call_p95: float
-    locust_share: float
+    locust: float
+    machine: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,8 @@ class Knee:
     why: str
 
 
-def find_knee(steps: Sequence[Step], failures: int = 0) -> Knee:
-    """The knee of `steps`, which go by growing numbers of users.
-
-    Args:
-        steps: at least one.
-        failures: of the whole sweep; then there is no knee to speak of.
-    """
-    if failures:
-        return Knee(None, f"{failures} failures: the figures are of a system that was failing")
+def find_knee(steps: Sequence[Step]) -> Knee:
+    """The knee of `steps`, which go by growing numbers of users."""
     served: int | None = None
     for step in steps:
         if fault := _fault(step, steps[0]):
@@ -60,6 +57,8 @@ def find_knee(steps: Sequence[Step], failures: int = 0) -> Knee:
 def _fault(step: Step, first: Step) -> str:
     """Why a step is not served; nothing if it is."""
     kept = step.throughput / step.users / (first.throughput / first.users)
+    if step.failures:
+        return f"{step.failures:,} answers were wrong"
     if step.auth_p95 >= AUTH_P95_MS:
         return f"p95 of the slowest auth operation is {step.auth_p95:,.0f} ms"
     if step.call_p95 >= VALIDATION_MS:

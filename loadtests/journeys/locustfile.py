@@ -10,7 +10,7 @@ from locust import LoadTestShape, events
 
 from loadtests.journeys import users
 from loadtests.journeys.kinds import CALL, REFUSED_CALL, UNTIL_REFUSED
-from loadtests.journeys.recorder import RAMP
+from loadtests.journeys.recorder import ramp_to
 from loadtests.journeys.users import PLAN, RECORDER
 
 _TOLD_SECONDS: Final = 5.0
@@ -33,8 +33,8 @@ class Steps(LoadTestShape):
             return None
         users_now = PLAN.steps[int(step)]
         before = PLAN.steps[int(step) - 1] if step else 0
-        RECORDER.enter(str(users_now) if into >= PLAN.ramp else RAMP)
-        return users_now, max(1.0, (users_now - before) / PLAN.ramp * 1.5)
+        RECORDER.enter(str(users_now) if into >= PLAN.ramp else ramp_to(users_now))
+        return users_now, max(1.0, (users_now - before) / PLAN.ramp * 1.1)
 
 
 def _note(name: str, response_time: float, exception: BaseException | None, **_: Any) -> None:
@@ -73,6 +73,7 @@ def _clock(seconds: float) -> str:
 
 
 def _listen() -> None:
+    RECORDER.enter(ramp_to(PLAN.steps[0]))
     events.request.add_listener(_note)
     events.spawning_complete.add_listener(_all_are_here)
     events.test_start.add_listener(_begin)

@@ -11,9 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-RAMP: Final = "ramp"
-"""The phase in which users come, whose times are not reported; its faults are."""
-
 _PERCENTILES: Final = (0.5, 0.95, 0.99)
 
 Spent = Mapping[str, float]
@@ -40,6 +37,11 @@ class _Phase:
     spent: Counter[str] = field(default_factory=Counter)
 
 
+def ramp_to(users: int) -> str:
+    """The phase in which users come, whose times are not reported; its faults are."""
+    return f"ramp to {users}"
+
+
 class Recorder:
     """One run.
 
@@ -51,12 +53,11 @@ class Recorder:
     def __init__(self, spent: Callable[[], Spent], clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._spent = clock, spent
         self._phases: dict[str, _Phase] = {}
-        self._faults: Counter[tuple[str, str]] = Counter()
+        self._faults: Counter[tuple[str, str, str]] = Counter()
         self._recent: dict[str, array[float]] = defaultdict(lambda: array("f"))
         self._keys: set[str] = set()
         self._told_at = clock()
         self._phase = ""
-        self.enter(RAMP)
 
     @property
     def faults(self) -> int:
@@ -81,7 +82,7 @@ class Recorder:
     def note(self, operation: str, milliseconds: float, fault: str | None) -> None:
         """One answer."""
         if fault is not None:
-            self._faults[operation, fault] += 1
+            self._faults[self._phase, operation, fault] += 1
             return
         self._recent[operation].append(milliseconds)
         if self._phase:
@@ -114,8 +115,8 @@ class Recorder:
                 for name, phase in self._phases.items()
             },
             "faults": [
-                {"operation": operation, "fault": fault, "count": count}
-                for (operation, fault), count in self._faults.most_common()
+                {"phase": phase, "operation": operation, "fault": fault, "count": count}
+                for (phase, operation, fault), count in self._faults.most_common()
             ],
             "keys": sorted(self._keys),
         }

@@ -88,6 +88,8 @@ def read(arguments: Sequence[str], environ: Mapping[str, str], *, sweep: bool = 
     }
     journey = _journey(given.get("journey") or "person")
     host, issuer = _hosts(given.get("host"), given.get("issuer"), journey)
+    if host and given.get("publish"):
+        raise SettingsError("--publish is for what anybody can run again, on the one-machine stack: leave HOST out")
     steps = _steps(given, sweep=sweep)
     duration = _number("DURATION", given.get("duration") or ("360" if sweep else "180"), _seconds, _LONGEST_SECONDS)
     ramp = _ramp(given, duration, steps)

@@ -60,9 +60,9 @@ def operations_of(document: Mapping[str, Any], phase: str) -> dict[str, Times]:
     return {name: Times(**times) for name, times in found.items()}
 
 
-def faults_of(document: Mapping[str, Any]) -> int:
-    """How many answers were wrong."""
-    return sum(fault["count"] for fault in document["faults"])
+def faults_of(document: Mapping[str, Any], *phases: str) -> int:
+    """How many answers were wrong, in all or in `phases`."""
+    return sum(fault["count"] for fault in document["faults"] if not phases or fault["phase"] in phases)
 
 
 def _lines(journey: Journey, document: Mapping[str, Any], phase: str) -> Iterator[Line]:
