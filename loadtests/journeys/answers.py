@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-_OTHERS: Final = {
+_OTHERS: Final[Mapping[int, str]] = {
     HTTPStatus.TOO_MANY_REQUESTS: "throttled: 429",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable: 503",
 }
@@ -49,4 +49,4 @@ def seconds_to_wait(status: int, headers: Mapping[str, str]) -> int | None:
 
 
 def _other(status: int) -> str:
-    return _OTHERS.get(HTTPStatus(status), f"answered {status}") if status else "no answer"
+    return _OTHERS.get(status, f"answered {status}") if status else "no answer"

@@ -12,15 +12,16 @@ _RIGHT: Final = 190
 _HEAD: Final = 84
 _PANEL: Final = 180
 _GAP: Final = 58
-_FOOT: Final = 64
+_FOOT: Final = 36
+_TEXT: Final = 16
 _STYLE: Final = """
-    .curve { fill: none; stroke-width: 2.5 } .dot { stroke: none }
+    .curve { fill: none; stroke-width: 2.5 } .dot { fill: #ffffff; stroke-width: 2 }
     .first { stroke: #1a7f64 } .second { stroke: #8250df } .third { stroke: #bf5700 }
     .bound { stroke: #cf222e; stroke-dasharray: 2 4 } .mark { stroke: #59636e; stroke-dasharray: 6 4 }
     .number { font-size: 12px; font-variant-numeric: tabular-nums }
     @media (prefers-color-scheme: dark) {
       .first { stroke: #2ea98a } .second { stroke: #a371f7 } .third { stroke: #e0823d }
-      .bound { stroke: #f85149 } .mark { stroke: #9198a1 }
+      .dot { fill: #0d1117 } .bound { stroke: #f85149 } .mark { stroke: #9198a1 }
     }
 """
 _CLASSES: Final = ("first", "second", "third")
@@ -49,6 +50,39 @@ class Panel:
     bounds: Sequence[tuple[float, str]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where values lie in a panel whose upper edge is at `top`: y from `low` to `high`, x from 0 to `last`."""
+
+    top: float
+    low: float
+    high: float
+    last: int
+    logarithmic: bool
+
+    @property
+    def bottom(self) -> float:
+        return self.top + _PANEL
+
+    def x(self, value: float) -> float:
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * value / self.last
+
+    def y(self, value: float) -> float:
+        if self.logarithmic:
+            share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return self.bottom - _PANEL * share
+
+    def ticks(self) -> list[float]:
+        if self.logarithmic:
+            return [10.0**power for power in range(round(math.log10(self.low)), round(math.log10(self.high)) + 1)]
+        rough = self.high / 4
+        magnitude = 10 ** math.floor(math.log10(rough))
+        step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough)
+        return [step * number for number in range(int(self.high / step) + 1)]
+
+
 def draw(
     title: str, subtitle: str, xs: Sequence[int], panels: Sequence[Panel], mark: tuple[int, str] | None, footer: str
 ) -> str:
@@ -63,34 +97,40 @@ def draw(
         text(24, 62, subtitle, "faint"),
     ]
     for number, panel in enumerate(panels):
-        top = _HEAD + 30 + number * (_PANEL + _GAP)
-        body += _draw_panel(panel, xs, top, mark)
+        frame = _Frame(_HEAD + 30 + number * (_PANEL + _GAP), *_range(panel), xs[-1], panel.logarithmic)
+        body += [text(24, frame.top - 12, panel.heading, "group"), *_axes(frame, xs, panel.bounds, mark)]
+        body += _curves(frame, xs, panel.curves)
     return document(title, height, [*body, text(24, height - 16, footer, "faint")], _STYLE)
 
 
-def _draw_panel(panel: Panel, xs: Sequence[int], top: float, mark: tuple[int, str] | None) -> list[str]:
-    bottom = top + _PANEL
-    low, high = _range(panel)
-    parts = [text(24, top - 12, panel.heading, "group"), line(_LEFT, bottom, WIDTH - _RIGHT, bottom, "axis")]
-    for value in _ticks(low, high, logarithmic=panel.logarithmic):
-        y = bottom - _PANEL * _share(value, low, high, logarithmic=panel.logarithmic)
-        parts += [line(_LEFT, y, WIDTH - _RIGHT, y, "axis"), text(_LEFT - 8, y + 4, f"{value:,g}", "number", "end")]
-    parts += [text(_x(x, xs), bottom + 18, f"{x:,}", "number", "middle") for x in xs]
-    for bound, name in panel.bounds:
-        y = bottom - _PANEL * _share(bound, low, high, logarithmic=panel.logarithmic)
-        parts += [line(_LEFT, y, WIDTH - _RIGHT, y, "bound"), text(WIDTH - _RIGHT + 10, y + 4, name, "faint")]
+def _axes(
+    frame: _Frame, xs: Sequence[int], bounds: Sequence[tuple[float, str]], mark: tuple[int, str] | None
+) -> list[str]:
+    right = WIDTH - _RIGHT
+    parts = [line(_LEFT, frame.bottom, right, frame.bottom, "axis")]
+    for value in frame.ticks():
+        y = frame.y(value)
+        parts += [line(_LEFT, y, right, y, "axis"), text(_LEFT - 8, y + 4, f"{value:,g}", "number", "end")]
+    parts += [text(frame.x(x), frame.bottom + 18, f"{x:,}", "number", "middle") for x in xs]
+    for bound, name in bounds:
+        y = frame.y(bound)
+        parts += [line(_LEFT, y, right, y, "bound"), text(_LEFT + 6, y - 4, name, "faint")]
     if mark is not None:
-        x = _x(mark[0], xs)
-        parts += [line(x, top, x, bottom, "mark"), text(x + 6, top + 12, mark[1], "faint")]
-    taken: list[float] = []
-    for style, curve in zip(_CLASSES, panel.curves, strict=False):
-        ys = [bottom - _PANEL * _share(y, low, high, logarithmic=panel.logarithmic) for y in curve.ys]
-        points = list(zip((_x(x, xs) for x in xs), ys, strict=True))
+        x = frame.x(mark[0])
+        parts += [line(x, frame.top, x, frame.bottom, "mark"), text(x + 6, frame.top + 12, mark[1], "faint")]
+    return parts
+
+
+def _curves(frame: _Frame, xs: Sequence[int], curves: Sequence[Curve]) -> list[str]:
+    parts: list[str] = []
+    names: list[float] = []
+    for style, curve in zip(_CLASSES, curves, strict=False):
+        points = [(frame.x(x), frame.y(y)) for x, y in zip(xs, curve.ys, strict=True)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline class="curve {style}" points="{path}"/>')
-        parts += [f'<circle class="dot curve {style}" cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in points]
-        taken.append(_clear_of(taken, ys[-1] + 4))
-        parts.append(text(WIDTH - _RIGHT + 10, taken[-1], curve.name, "label"))
+        parts += [f'<circle class="dot {style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points]
+        names.append(_clear_of(names, points[-1][1] + 5))
+        parts.append(text(WIDTH - _RIGHT + 10, names[-1], curve.name, "label"))
     return parts
 
 
@@ -99,31 +139,11 @@ def _range(panel: Panel) -> tuple[float, float]:
     if not panel.logarithmic:
         return 0.0, max(values) * 1.08 or 1.0
     positive = [value for value in values if value > 0] or [1.0]
-    return 10 ** math.floor(math.log10(min(positive))), 10 ** math.ceil(math.log10(max(positive) * 1.01))
-
-
-def _ticks(low: float, high: float, *, logarithmic: bool) -> list[float]:
-    if logarithmic:
-        return [10**power for power in range(round(math.log10(low)), round(math.log10(high)) + 1)]
-    rough = high / 4
-    magnitude = 10 ** math.floor(math.log10(rough))
-    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough)
-    return [step * number for number in range(int(high / step) + 1)]
-
-
-def _share(value: float, low: float, high: float, *, logarithmic: bool) -> float:
-    if logarithmic:
-        return math.log(max(value, low) / low) / math.log(high / low)
-    return (value - low) / (high - low)
-
-
-def _x(x: float, xs: Sequence[int]) -> float:
-    """From 0 users at the axis to the most at the right."""
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * x / xs[-1]
+    return 10.0 ** math.floor(math.log10(min(positive))), 10.0 ** math.ceil(math.log10(max(positive) * 1.01))
 
 
 def _clear_of(taken: Sequence[float], y: float) -> float:
-    """A place for a name where none stands already, a line higher each time."""
-    while any(abs(y - other) < 16 for other in taken):  # noqa: PLR2004 - the height of a line of text
-        y -= 16
+    """A place for a name where none stands already: higher by a line until there is one."""
+    while any(abs(y - other) < _TEXT for other in taken):
+        y -= _TEXT
     return y

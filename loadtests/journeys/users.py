@@ -4,7 +4,6 @@ A user is one client with one connection to each side. It follows no redirect, s
 plan and nobody else.
 """
 
-import base64
 import json
 import os
 import random
@@ -30,6 +29,7 @@ from loadtests.journeys.answers import (
     seconds_to_wait,
 )
 from loadtests.journeys.costs import spent_by
+from loadtests.journeys.garbage import kid_of, spoilt
 from loadtests.journeys.kinds import AFTER_LOGOUT, CALL, REFUSED_CALL, TOLD_TO_WAIT, UNTIL_REFUSED
 from loadtests.journeys.people import address_of
 from loadtests.journeys.plan import Plan
@@ -292,32 +292,15 @@ class Revocation(Client):
         )
 
 
-def spoilt(token: str) -> dict[str, str | None]:
-    """What a good token can be turned into that opens nothing, by what it is."""
-    head, payload, signature = token.split(".")
-    unsigned = _encoded({"alg": "none", "typ": "at+jwt"})
-    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    middle = len(signature) // 2
-    flipped = "A" if signature[middle] != "A" else "B"
-    return {
-        "no token": None,
-        "no token at all but words": "let-me-in",
-        "a token with another signature": f"{head}.{payload}.{signature[:middle]}{flipped}{signature[middle + 1 :]}",
-        "a token with other claims": f"{head}.{_encoded({**claims, 'scope': 'admin'})}.{signature}",
-        "a token without a signature": f"{unsigned}.{payload}.",
-        "a token cut short": token[:-16],
-    }
-
-
-def _encoded(part: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part, separators=(",", ":")).encode()).rstrip(b"=").decode()
-
-
 def _tokens(answer: Answer) -> Tokens | None:
     if not answer.right:
         return None
-    document = json.loads(answer.content)
-    access, life = document["access_token"], document["expires_in"]
-    head = access.partition(".")[0]
-    RECORDER.note_key(json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"])
-    return Tokens(access, document["refresh_token"], time.monotonic() + _FRESH_SHARE * life)
+    try:
+        document = json.loads(answer.content)
+        access, refresh, life = document["access_token"], document["refresh_token"], document["expires_in"]
+        RECORDER.note_key(kid_of(access))
+    except (ValueError, LookupError, TypeError):
+        # Something else answers there, and 200 at that.
+        RECORDER.note("login", 0.0, "wrong answer: no tokens in it")
+        return None
+    return Tokens(access, refresh, time.monotonic() + _FRESH_SHARE * life)
