@@ -1,12 +1,15 @@
 """What a load run may be told, and what it refuses in one line."""
 
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from loadtests.journeys.__main__ import IMPOSSIBLE, main
+from loadtests.journeys.kinds import JOURNEYS
 from loadtests.journeys.settings import SettingsError, descriptors_needed, read, read_seed
 from tests.support.processes import ROOT
 from tests.support.programs import program
@@ -128,6 +131,25 @@ def test_a_host_in_the_environment_is_not_one_that_was_named() -> None:
     assert "--users='5' --host='https://app.example.com'" in named
     assert "--think" not in named
     assert "--host" not in _make("sweep", HOST="elsewhere")
+
+
+def test_every_command_of_the_readme_is_one_that_is_taken() -> None:
+    program("make")
+    readme = (ROOT / "loadtests/README.md").read_text(encoding="utf-8")
+    typed = re.findall(r"^    make ((?:load|sweep|seed)\b[^#\n]*)", readme, re.MULTILINE)
+    assert {line.split()[0] for line in typed} == {"load", "sweep", "seed"}
+    for line in typed:
+        _, command, *flags = shlex.split(_make(*shlex.split(line)).partition(" -m ")[2])
+        if command == "seed":
+            read_seed(flags)
+        else:
+            read(flags, {}, sweep=command == "sweep")
+
+
+def test_the_readme_tells_of_every_journey() -> None:
+    readme = (ROOT / "loadtests/README.md").read_text(encoding="utf-8")
+    table = readme.partition("| `JOURNEY` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(JOURNEYS)
 
 
 def _make(*arguments: str, **environ: str) -> str:
