@@ -55,7 +55,7 @@ def describe() -> dict[str, str | int]:
         "cpu": _cpu_model(),
         "cores": os.cpu_count() or 0,
         "kernel": platform.release(),
-        "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
+        "system": _system(),
     }
 
 
@@ -90,6 +90,14 @@ def _siblings(core: int) -> set[int]:
     return found
 
 
+def _system() -> str:
+    with suppress(OSError):
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    return platform.system()
+
+
 def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "unknown")
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "unknown")
+    return platform.processor() or "unknown"

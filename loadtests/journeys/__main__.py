@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from socket import create_connection
 from typing import Final
+from urllib.parse import urlsplit
 
 from loadtests.benchmark import machine
 from loadtests.benchmark.processes import ROOT, ProcessError
@@ -29,6 +31,8 @@ NOT_MET: Final = 1
 IMPOSSIBLE: Final = 2
 INTERRUPTED: Final = 130
 PUBLISHED: Final = ROOT / "specs/004-load-gateways-operation"
+_CONNECT_SECONDS: Final = 5.0
+_COMMANDS: Final = ("load", "sweep", "seed")
 USAGE: Final = "usage: python -m loadtests.journeys load|sweep|seed [--help]"
 
 
@@ -43,15 +47,13 @@ class _Target:
 
 def main(arguments: Sequence[str]) -> int:
     """Run it; the exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    command, *options = arguments or ["--help"]
+    command, *options = arguments or [""]
+    if command not in _COMMANDS:
+        print(USAGE, file=sys.stderr)
+        return IMPOSSIBLE
     try:
         if command == "seed":
             return _seed(options)
-        if command not in {"load", "sweep"}:
-            print(USAGE, file=sys.stderr)
-            return IMPOSSIBLE
         settings = read(options, os.environ, sweep=command == "sweep")
         _allow_descriptors(settings.users)
         run = _carry_out(settings)
@@ -95,6 +97,8 @@ def _carry_out(settings: Settings) -> Run:
 def _target(settings: Settings) -> Iterator[tuple[_Target, Path]]:
     """Whom to load, with the file of the accounts' password."""
     if settings.host is not None and settings.issuer is not None:
+        for url in (settings.host, settings.issuer):
+            _ensure_reachable(url)
         yield _Target(settings.host, settings.issuer, None), _secret_elsewhere(settings)
         return
     _say("starting the one-machine stack on free ports, with a state folder of its own")
@@ -108,6 +112,18 @@ def _target(settings: Settings) -> Iterator[tuple[_Target, Path]]:
         if settings.journey.rotates:
             site.rotate()
         yield _Target(site.host, site.issuer, site.process.pid), secret
+
+
+def _ensure_reachable(url: str) -> None:
+    """Raises SettingsError if nobody listens there."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+    try:
+        create_connection((parts.hostname or "", port), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise SettingsError(
+            f"{url} can't be reached ({error.strerror or error}): is it up, and is that its name?"
+        ) from None
 
 
 def _secret_elsewhere(settings: Settings) -> Path:
@@ -169,4 +185,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

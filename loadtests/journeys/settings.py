@@ -182,10 +182,11 @@ def _hosts(host: str | None, issuer: str | None, journey: Journey) -> tuple[str 
         return None, None
     if journey.rotates:
         raise SettingsError(f"JOURNEY={journey.name} rotates keys, which HOST's we can't: leave HOST out")
-    return _base_url("HOST", host), _base_url("ISSUER", issuer or host)
+    return _base_url("HOST", host), _base_url("ISSUER", issuer or host, below=True)
 
 
-def _base_url(name: str, url: str) -> str:
+def _base_url(name: str, url: str, *, below: bool = False) -> str:
+    """Without a slash at its end. An issuer may be `below` a path, as a gateway may lead to it."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -193,9 +194,9 @@ def _base_url(name: str, url: str) -> str:
         raise SettingsError(f"{name} is no URL: write it as https://app.example.com") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SettingsError(f"{name} must begin with https:// or http:// and a host: https://app.example.com")
-    if parts.username is not None or parts.path not in {"", "/"} or "?" in url or "#" in url:
+    if parts.username is not None or "?" in url or "#" in url or (parts.path.strip("/") and not below):
         raise SettingsError(f"{name} must be scheme, host and port alone, without path, query or credentials")
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _steps(given: Mapping[str, str], *, sweep: bool) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import pytest
 from loadtests.journeys.__main__ import IMPOSSIBLE, main
 from loadtests.journeys.kinds import JOURNEYS
 from loadtests.journeys.settings import SettingsError, descriptors_needed, read, read_seed
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, free_port
 from tests.support.programs import program
 
 
@@ -36,8 +36,8 @@ def test_users_and_duration_can_also_be_said_in_the_words_of_locust() -> None:
 def test_a_named_host_is_loaded_with_accounts_of_its_own() -> None:
     settings = read(["--host", "https://app.example.com:8443/"], {})
     assert (settings.host, settings.issuer, settings.people) == (*("https://app.example.com:8443",) * 2, 0)
-    both = read(["--host", "https://app.example.com", "--issuer", "https://login.example.com"], {})
-    assert both.issuer == "https://login.example.com"
+    both = read(["--host", "https://app.example.com", "--issuer", "https://app.example.com/auth/"], {})
+    assert (both.host, both.issuer) == ("https://app.example.com", "https://app.example.com/auth")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,14 @@ def test_the_command_line_ends_with_2_and_one_line(capsys: pytest.CaptureFixture
         assert main(arguments) == IMPOSSIBLE
         told = capsys.readouterr()
         assert (told.out, len(told.err.splitlines())) == ("", 1)
+
+
+def test_a_host_that_nobody_answers_for_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    assert main(["load", "--host", nobody, "--out", str(tmp_path)]) == IMPOSSIBLE
+    assert capsys.readouterr().err == (
+        f"load: {nobody} can't be reached (Connection refused): is it up, and is that its name?\n"
+    )
 
 
 def test_seeding_is_of_as_many_accounts_as_are_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
