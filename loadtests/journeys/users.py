@@ -132,6 +132,9 @@ class Client(FastHttpUser):
             fault = judge(status) if wait is None else None
             if fault is None:
                 response.success()
+            elif not status:
+                # A failure of the connection, which the library keeps beside the answer that it stands in for.
+                response.failure(f"{fault}: {type(getattr(response, 'error', None)).__name__}")
             else:
                 response.failure(fault)
             if wait is not None:
