@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from loadtests.journeys.costs import LOCUST
+from loadtests.journeys.costs import LOCUST, OTHERS
 from loadtests.journeys.kinds import AUTH, CALL, REFUSED_CALL
 from loadtests.journeys.knee import KEPT_SHARE, Knee, Step, find_knee
 from loadtests.journeys.recorder import ramp_to
@@ -15,6 +15,9 @@ from loadtests.journeys.verdict import Line, Verdict, faults_of, judge, operatio
 
 BUSY_SHARE: Final = 0.8
 """Of one core: where locust uses more, its users wait for each other, and their times contain that."""
+
+QUIET_SHARE: Final = 0.1
+"""Of the machine: where other programs use more, the times are also theirs."""
 
 _VERDICTS: Final = {True: "met", False: "NOT MET", None: ""}
 _RULE: Final = (
@@ -184,6 +187,8 @@ def _notes(run: Run) -> Iterator[str]:
         yield f"with {run.settings.users:,} users, of {all_seconds:,.0f} core-seconds: {shares}"
         if phase["spent"][LOCUST] > BUSY_SHARE * phase["seconds"]:
             yield "note: locust had little left of its core: the times contain waiting within the load generator"
+        if run.settings.host is None and phase["spent"][OTHERS] > QUIET_SHARE * all_seconds:
+            yield f"note: other programs used {phase['spent'][OTHERS] / all_seconds:.0%} of the machine meanwhile"
     counts: Counter[str] = Counter()
     for fault in run.figures["faults"]:
         counts[f"{fault['operation']}: {fault['fault']}"] += fault["count"]

@@ -14,9 +14,15 @@ def times(p95: float = 10.0, p99: float | None = None, count: int = 100) -> dict
     return {"count": count, "p50": p95 / 2, "p95": p95, "p99": p95 if p99 is None else p99, "longest": 1000.0}
 
 
-def phase(seconds: float = 10.0, locust: float = 1.0, **operations: dict[str, float]) -> dict[str, Any]:
+def phase(
+    seconds: float = 10.0, locust: float = 1.0, others: float = 0.0, **operations: dict[str, float]
+) -> dict[str, Any]:
     found = {name: times() for name in (*AUTH, CALL)} | operations
-    return {"seconds": seconds, "spent": {"locust": locust, "issuer": 3.0}, "operations": found}
+    return {
+        "seconds": seconds,
+        "spent": {"locust": locust, "issuer": 3.0, "other programs": others},
+        "operations": found,
+    }
 
 
 def fault(what: str = "wrong accept: 200 for no token", count: int = 1, at: str = "ramp to 1000") -> dict[str, Any]:

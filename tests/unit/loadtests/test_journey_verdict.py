@@ -182,10 +182,11 @@ def test_the_report_has_every_operation_the_costs_and_the_verdict() -> None:
 
 
 def test_the_report_names_what_was_wrong_and_admits_its_own_part() -> None:
-    document = figures(fault(count=3), **{"1000": phase(locust=9.0)})
+    document = figures(fault(count=3), **{"1000": phase(locust=9.0, others=5.0)})
     text = to_text(finished(document))
     assert "wrong: 3 x refused call: wrong accept: 200 for no token" in text
     assert "note: locust had little left" in text
+    assert "note: other programs used 25% of the machine meanwhile" in text
     assert text.endswith("verdict: NOT MET")
     assert json.loads(to_json(finished(document)))["met"] is False
 
