@@ -89,6 +89,8 @@ class Running:
         process = psutil.Process(self._process.pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
         return sum(one.user + one.system for one in times)
+
+    @property
     def pid(self) -> int:
         """Its id."""
         return self._process.pid

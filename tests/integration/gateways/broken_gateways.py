@@ -54,14 +54,12 @@ class Addresses:
 
 def sound(addresses: Addresses) -> str:
     """Our configuration as it is."""
-    return gateway.configuration(
-        "nginx",
-        {
-            "GATEWAY_PORT": str(addresses.port),
-            "VERIFIER_PORT": str(addresses.verifier),
-            "APPLICATION_PORT": str(addresses.application),
-        },
-    )
+    ports = {
+        "GATEWAY_PORT": str(addresses.port),
+        "VERIFIER_PORT": str(addresses.verifier),
+        "APPLICATION_PORT": str(addresses.application),
+    }
+    return gateway.files("nginx", ports)["gatepass.conf"]
 
 
 def _without(*patterns: str, instead: str = "") -> Callable[[str, Addresses], str]:

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 
 from tests.integration.issuer.test_key_rotation import verifier_of
-from tests.support.gateways import find_nginx
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.processes import free_port, running, wait_until
+from tests.support.programs import program
 
 CLIENTS = 6
 EMAIL = "ann@example.com"
@@ -39,7 +39,7 @@ def balancer(folder: Path, first: IssuerProcess, second: IssuerProcess) -> Itera
     port, conf = free_port(), folder / "nginx.conf"
     conf.write_text(BALANCER.format(folder=folder, port=port, first=first.port, second=second.port), encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
-    with running([find_nginx(), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
+    with running([program("nginx"), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
         wait_until(lambda: _answers(url), "the balancer answers")
         yield url
 
