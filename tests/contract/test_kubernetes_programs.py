@@ -163,12 +163,17 @@ def test_the_first_issuer_makes_the_keys_and_the_job_moves_them_on(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("answer", "vouched_for", "told"),
-    [(b"S", "server", b"issuer"), (b"S", "another", b""), (b"N", "server", b"")],
-    ids=["our PostgreSQL", "another", "without TLS"],
+    ("host", "answer", "vouched_for", "told"),
+    [
+        ("127.0.0.1", b"S", "server", b"issuer"),
+        ("127.0.0.1", b"S", "another", b""),
+        ("localhost", b"S", "server", b""),
+        ("127.0.0.1", b"N", "server", b""),
+    ],
+    ids=["our PostgreSQL", "of another authority", "of another name", "without TLS"],
 )
 def test_the_issuer_tells_its_name_to_no_database_that_cannot_prove_itself(
-    tmp_path: Path, answer: bytes, vouched_for: str, told: bytes
+    tmp_path: Path, host: str, answer: bytes, vouched_for: str, told: bytes
 ) -> None:
     for name in ("server", "another"):
         (tmp_path / name).mkdir()
@@ -181,7 +186,7 @@ def test_the_issuer_tells_its_name_to_no_database_that_cannot_prove_itself(
         listener = threading.Thread(target=_hear, args=(server, tls, answer, heard))
         listener.start()
         environ = _environment(central, migrate) | {
-            "ISSUER_DATABASE_URL": f"postgresql://issuer:p@127.0.0.1:{server.getsockname()[1]}/gatepass",
+            "ISSUER_DATABASE_URL": f"postgresql://issuer:p@{host}:{server.getsockname()[1]}/gatepass",
             "PGSSLROOTCERT": str(tmp_path / vouched_for / "mail.pem"),
         }
         done = _run("issuer", migrate.described["args"], environ)
