@@ -91,7 +91,7 @@ def test_a_name_that_only_begins_like_a_protected_one_is_another(cluster: Cluste
     assert cluster.ask("/administrators", token=cluster.token()).status == 200
 
 
-@pytest.mark.parametrize("spelling", ["X-Auth-{}", "x-auth-{}", "X_Auth_{}", "X-Auth_{}", "X_AUTH-{}"])
+@pytest.mark.parametrize("spelling", ["X-Auth-{}", "x-auth-{}", "X_Auth_{}", "X-Auth_{}", "X.AUTH-{}", "x.auth.{}"])
 def test_a_spoofed_identity_header_never_reaches_the_application(cluster: Cluster, spelling: str) -> None:
     names = [name.removeprefix("X-Auth-") for name in IDENTITY_HEADERS]
     lines = [f"{spelling.format(name)}: spoofed" for name in names for _ in range(2)]
@@ -113,10 +113,10 @@ def test_no_spelling_of_a_path_escapes_its_policy(cluster: Cluster, path: str) -
         assert answer.status in {400, 403}
 
 
-@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y"])
+@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y", "/x//y"])
 def test_the_application_gets_the_path_that_was_judged(cluster: Cluster, path: str) -> None:
     answer = cluster.ask(path, token=cluster.token())
-    assert answer.status == 400 or not re.search(r"admin|\.\.", answer.application["path"])
+    assert answer.status == 400 or not re.search(r"admin|\.\.|//", answer.application["path"])
 
 
 @pytest.mark.parametrize("path", ["/verify/admin/x", "/default", "/..", "/%2e%2e/verify/admin", "/x?/verify/default"])

@@ -90,7 +90,12 @@ def _virtual_service() -> list[dict[str, Any]]:
 
 def _route(rule: dict[str, Any]) -> dict[str, Any]:
     if "directResponse" not in rule:
-        return {"match": {"prefix": "/"}, "route": {"cluster": "application"}}
+        removed = rule["headers"]["request"]["remove"]
+        return {
+            "match": {"prefix": "/"},
+            "route": {"cluster": "application"},
+            "request_headers_to_remove": removed,
+        }
     regex = rule["match"][0]["uri"]["regex"]
     return {
         "match": {"safe_regex": {"regex": regex}},

@@ -1,0 +1,137 @@
+"""The Lua in deploy/gateways/kong/kong.yaml, run by the Lua of HAProxy before stand-ins for Kong and its HTTP client.
+
+Kong itself is not run. What is proved is what the function does with each answer of the verifier.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.clusters.documents import documents
+from tests.support.programs import program
+from verifier.answers import IDENTITY_HEADERS
+
+# Each scenario is an answer (nil: none came) and a path. What the function does is printed, a line for each.
+_HARNESS: Final = """
+local done
+kong = {
+  log = { err = function() end },
+  request = {
+    get_raw_path = function() return PATH end,
+    get_header = function(name) return "client's " .. name end,
+  },
+  response = {
+    exit = function(status, body, headers)
+      done[#done + 1] = "exit " .. status
+      for name, value in pairs(headers or {}) do done[#done + 1] = name .. ": " .. value end
+    end,
+  },
+  service = { request = {
+    set_header = function(name, value) done[#done + 1] = "set " .. name .. ": " .. value end,
+    clear_header = function(name) done[#done + 1] = "clear " .. name end,
+  } },
+}
+package.preload["resty.http"] = function()
+  return { new = function() return {
+    set_timeouts = function(_, ...)
+      local limits = {...}
+      done[#done + 1] = "timeouts " .. table.concat(limits, " ")
+    end,
+    request_uri = function(_, url, options)
+      done[#done + 1] = options.method .. " " .. url .. " " .. options.headers.Authorization
+      if options.body or options.ssl_verify == false then done[#done + 1] = "more than was to be sent" end
+      if ANSWER then return ANSWER end
+      return nil, "timeout"
+    end,
+  } end }
+end
+local act = assert(load(FUNCTION))()
+for _, scenario in ipairs(SCENARIOS) do
+  done, PATH, ANSWER = {}, scenario.path or "/", scenario.answer
+  act()
+  print("did " .. table.concat(done, "|"))
+end
+"""
+
+
+def _functions() -> dict[str, str]:
+    kong = documents("kong/kong.yaml")[0]
+    routes = {route["name"]: route for route in kong["services"][0]["routes"]}
+    plugins = {"default": kong["plugins"][0], "admin": routes["admin"]["plugins"][0]}
+    return {policy: plugin["config"]["access"][0] for policy, plugin in plugins.items()}
+
+
+@pytest.fixture(params=["default", "admin"])
+def policy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def _did(function: str, folder: Path, *scenarios: dict[str, Any]) -> list[list[str]]:
+    """What the function does in each scenario."""
+    lua = f"FUNCTION = {_lua(function)}\nSCENARIOS = {_lua(list(scenarios))}\n{_HARNESS}"
+    (folder / "harness.lua").write_text(lua, encoding="utf-8")
+    (folder / "haproxy.cfg").write_text(f"global\n    lua-load {folder}/harness.lua\n", encoding="utf-8")
+    command = [program("haproxy"), "-c", "-f", str(folder / "haproxy.cfg")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    did = [line.removeprefix("did ").split("|") for line in ran.stdout.splitlines() if line.startswith("did ")]
+    assert len(did) == len(scenarios), ran.stdout + ran.stderr
+    return did
+
+
+def _lua(value: Any) -> str:
+    """A literal of Lua."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"[{_lua(key)}] = {_lua(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ", ".join(map(_lua, value)) + "}"
+    return json.dumps(value)
+
+
+def _answer(status: int, headers: dict[str, str]) -> dict[str, Any]:
+    return {"answer": {"status": status, "headers": headers}}
+
+
+def test_it_asks_for_its_policy_with_the_authorization_alone_and_waits_half_a_second(
+    policy: str, tmp_path: Path
+) -> None:
+    [did] = _did(_functions()[policy], tmp_path, _answer(401, {}))
+    assert did[:2] == [
+        "timeouts 200 500 500",
+        f"GET http://verifier:8001/verify/{policy} client's Authorization",
+    ]
+
+
+def test_on_200_every_identity_header_is_the_verifiers_or_gone(policy: str, tmp_path: Path) -> None:
+    full = {name: f"value of {name}" for name in IDENTITY_HEADERS}
+    empty = dict.fromkeys(IDENTITY_HEADERS, "")
+    told, silent, missing = _did(
+        _functions()[policy], tmp_path, _answer(200, full), _answer(200, empty), _answer(200, {})
+    )
+    assert set(told[2:]) == {f"set {name}: {value}" for name, value in full.items()}
+    assert set(silent[2:]) == set(missing[2:]) == {f"clear {name}" for name in IDENTITY_HEADERS}
+
+
+def test_a_refusal_is_passed_on_with_its_challenge(policy: str, tmp_path: Path) -> None:
+    challenge = {"WWW-Authenticate": "Bearer realm=x"}
+    refused, forbidden, unknown = _did(
+        _functions()[policy], tmp_path, _answer(401, challenge), _answer(403, challenge), _answer(403, {})
+    )
+    assert refused[2:] == ["exit 401", "WWW-Authenticate: Bearer realm=x"]
+    assert forbidden[2:] == ["exit 403", "WWW-Authenticate: Bearer realm=x"]
+    assert unknown[2:] == ["exit 403"]
+
+
+def test_no_answer_or_any_other_is_a_refusal(policy: str, tmp_path: Path) -> None:
+    others = [_answer(status, {}) for status in (204, 201, 302, 404, 500, 503)]
+    for did in _did(_functions()[policy], tmp_path, {}, *others):
+        assert did[2:] == ["exit 503", "Retry-After: 1"]
+
+
+def test_a_path_with_two_readings_is_refused_before_anybody_is_asked(policy: str, tmp_path: Path) -> None:
+    ambiguous = ["/admin%2Fx", "/x%2f..", "/a%5cb", "/a\\b", "/admin;x/", "/admin%3Bx"]
+    plain = ["/", "/admin/", "/a.b/%20-%7E"]
+    did = _did(_functions()[policy], tmp_path, *({"path": path} for path in (*ambiguous, *plain)))
+    assert [steps == ["exit 400"] for steps in did] == [True] * len(ambiguous) + [False] * len(plain)
