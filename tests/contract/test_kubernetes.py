@@ -45,13 +45,6 @@ def test_the_readme_names_the_releases_whose_schemas_were_asked() -> None:
     assert f"Prometheus operator {tags['prometheus-operator']}" in README
 
 
-def test_every_schema_says_where_it_was_published_and_under_which_licence() -> None:
-    rows = re.findall(r"^\|(.*)\|$", (SCHEMAS / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    told = [row.split("|")[0] for row in rows if len([cell for cell in row.split("|") if cell.strip()]) == 4]
-    for path in SCHEMAS.glob("*/*.json"):
-        assert any(f"`{path.relative_to(SCHEMAS)}`" in files for files in told), path
-
-
 def test_a_pod_can_gain_nothing(overlay: Rendered) -> None:
     for pod in overlay.pods:
         context = pod.spec["securityContext"]
