@@ -24,6 +24,7 @@ class Difference(StrEnum):
     REFUSES_UNTIDY_PATHS = "dot segments and doubled slashes in a path are 400, not tidied up"
     IGNORES_CASE = "`/Admin/` is held to the policy of `/admin/` too"
     TELLS_HOW_THE_VERIFIER_FAILED = "a verifier that is gone is 502 and one that hangs 504, not 503"
+    MAKES_NO_REQUEST_ID = "no `X-Request-Id` is made, and the client's is not shown to the verifier"
     ASKS_TWICE = "a path with a policy of its own is held to `default` first"
     JUDGES_TWO_CREDENTIALS_ITSELF = "two Authorization fields are 400 by the gateway's own rule, without a challenge"
 
@@ -117,7 +118,12 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
     "traefik": GatewayProgram(
         _traefik,
         differences=frozenset(
-            {Difference.IGNORES_CASE, Difference.TELLS_HOW_THE_VERIFIER_FAILED, Difference.ASKS_TWICE}
+            {
+                Difference.IGNORES_CASE,
+                Difference.TELLS_HOW_THE_VERIFIER_FAILED,
+                Difference.MAKES_NO_REQUEST_ID,
+                Difference.ASKS_TWICE,
+            }
         ),
     ),
 }

@@ -14,6 +14,9 @@ local IDENTITY = {
     "x-auth-expires",
 }
 
+-- What the verifier gets of a request: what it judges, and two ids for its log.
+local ASKED_ABOUT = { "authorization", "x-request-id", "traceparent" }
+
 -- The listener `verifier` answers within 1.1 s, if only with 503 or 504. This is for when it does not.
 local TIMEOUT_MS = 2000
 
@@ -27,11 +30,14 @@ local function values(headers, name)
 end
 
 core.register_action("gatepass", { "http-req" }, function(txn, listener)
-    -- The policy is the configuration's; of the client's request only Authorization is sent, every field of it.
+    -- The policy is the configuration's. Every field is sent, should there be two.
     local headers = { ["host"] = { "verifier" } }
-    local authorization = values(txn.http:req_get_headers(), "authorization")
-    if #authorization > 0 then
-        headers["authorization"] = authorization
+    local sent = txn.http:req_get_headers()
+    for _, name in ipairs(ASKED_ABOUT) do
+        local found = values(sent, name)
+        if #found > 0 then
+            headers[name] = found
+        end
     end
     local answer = core.httpclient():get({
         url = "http://127.0.0.1/verify/" .. txn:get_var("txn.gatepass_policy"),

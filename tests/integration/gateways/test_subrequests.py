@@ -64,7 +64,7 @@ def test_hundreds_of_requests_use_a_handful_of_connections(line: Tapped) -> None
     assert len(tap.connections) - opened <= 2 * CLIENTS
 
 
-def test_the_verifier_gets_the_policy_and_the_authorization_and_nothing_of_the_rest(
+def test_the_verifier_gets_the_policy_the_authorization_and_nothing_of_the_rest(
     line: Tapped,
 ) -> None:
     gateway, tap = line.gateway, line.to_verifier
@@ -74,6 +74,20 @@ def test_the_verifier_gets_the_policy_and_the_authorization_and_nothing_of_the_r
     assert tap.sent.count(gateway.token()[:20]) == 1
     assert b"secret" not in tap.sent
     assert re.match(rb"(GET|POST|HEAD) /verify/default\?? HTTP/1.1\r\n", tap.sent)
+
+
+def test_verifier_and_application_hear_of_one_trace_and_one_request(line: Tapped) -> None:
+    trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    sent = (f"traceparent: {trace.decode()}", "X-Request-Id: of-the-client")
+    line.gateway.ask("/", *sent, token=line.gateway.token())
+    heard = [line.to_verifier.sent, line.to_application.sent]
+    assert [re.findall(rb"(?im)^traceparent: (.*?)\r", head) for head in heard] == [[trace], [trace]]
+    ids = [re.findall(rb"(?im)^x-request-id: (.*?)\r", head) for head in heard]
+    if line.gateway.differs(Difference.MAKES_NO_REQUEST_ID):
+        assert ids[0] == []
+    else:
+        assert ids[0] == ids[1]
+        assert [len(one) in {32, 36} for one in ids[0]] == [True]
 
 
 @pytest.mark.parametrize("size", [0, 5, 70_000])
