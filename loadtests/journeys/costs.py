@@ -24,15 +24,22 @@ def spent_by(stack: int | None) -> Callable[[], dict[str, float]]:
     def spent() -> dict[str, float]:
         found = dict.fromkeys((LOCUST, *(PARTS if stack is not None else ())), 0.0)
         found[LOCUST] = _seconds(ourselves)
-        if stack is not None:
-            for process in psutil.Process(stack).children(recursive=True):
-                if part := _part_of(process):
-                    found[part] += _seconds(process)
+        for process in _below(stack):
+            if part := _part_of(process):
+                found[part] += _seconds(process)
         machine = psutil.cpu_times()
         busy = sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - getattr(machine, "guest", 0.0)
         return found | {OTHERS: busy - sum(found.values())}
 
     return spent
+
+
+def _below(stack: int | None) -> list[psutil.Process]:
+    """None of a stack that is elsewhere, or that has died: what its clients were answered then says enough."""
+    try:
+        return [] if stack is None else psutil.Process(stack).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _part_of(process: psutil.Process) -> str | None:

@@ -76,7 +76,8 @@ class Recorder:
         if self._phase:
             phase, now = self._phases[self._phase], self._spent()
             phase.seconds += self._clock() - self._since
-            phase.spent.update({who: now[who] - self._before.get(who, 0.0) for who in now})
+            # Who has died is not in `now`, and must not count as having given time back.
+            phase.spent.update({who: max(0.0, now[who] - self._before.get(who, 0.0)) for who in now})
             self._phase = ""
 
     def note(self, operation: str, milliseconds: float, fault: str | None) -> None:

@@ -106,7 +106,8 @@ def running_site(out: Path, *, rotates: bool) -> Iterator[Site]:
             yield Site(process, home, *urls)
     finally:
         shutil.rmtree(out / "logs", ignore_errors=True)
-        shutil.copytree(home / "logs", out / "logs", dirs_exist_ok=True)
+        if (home / "logs").is_dir():
+            shutil.copytree(home / "logs", out / "logs")
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -1,6 +1,8 @@
 """What locust's users were answered, and what is said of it."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,7 @@ from loadtests.journeys.answers import (
     fault_of_refusal,
     seconds_to_wait,
 )
+from loadtests.journeys.costs import PARTS, spent_by
 from loadtests.journeys.garbage import kid_of, spoilt
 from loadtests.journeys.kinds import AUTH, CALL, JOURNEYS
 from loadtests.journeys.knee import Knee, Step, find_knee
@@ -146,6 +149,15 @@ def test_progress_tells_what_happened_since_it_was_told_last() -> None:
     assert recorder.progress(["login", "call"]).split() == ["0/s", "login", "p95", "40", "ms", "failures", "1"]
     now[0] = 10.0
     assert recorder.progress(["login"]).split() == ["0/s", "failures", "1"]
+
+
+def test_the_costs_of_a_stack_that_has_died_are_nothing_and_no_error() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    found = spent_by(process.pid)()
+    assert found["locust"] > 0
+    assert {found[part] for part in PARTS} == {0.0}
+    assert spent_by(None)().keys() == {"locust", "other programs"}
 
 
 def _step(users: int, throughput: float, auth: float = 50.0, call: float = 5.0, failures: int = 0) -> Step:
