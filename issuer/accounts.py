@@ -1,7 +1,8 @@
 """The use cases of accounts: register, authenticate, look up. No HTTP, no SQL, no clock of its own.
 
-The order inside `authenticate` is the defence: count those before, look up, let the connection go, hash
-exactly once whatever was found, and only then judge. Body, status and work are the same for every refusal.
+The order inside `authenticate` is the defence: turn away at the door who would wait too long, count those before,
+look up, let the connection go, hash exactly once whatever was found, and only then judge. Body, status and work are
+the same for every refusal.
 """
 
 import asyncio
@@ -167,10 +168,12 @@ class Accounts:
             InvalidCredentialsError: for every other reason.
             UnavailableError: not now.
         """
+        asker = asker_of(origin)
+        self._passwords.require_turn(asker)
         address = _readable(email, password)
         attempt = await self._admit(address, origin, known_session)
         found = await self._store.find_credentials(address.key)
-        verdict = await self._passwords.verify(found.password_hash if found else None, password, asker_of(origin))
+        verdict = await self._passwords.verify(found.password_hash if found else None, password, asker)
         if found is None or not verdict.matches or not self._is_open(found, attempt):
             await self._refuse(address, attempt, origin)
             raise InvalidCredentialsError

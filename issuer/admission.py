@@ -184,14 +184,22 @@ class Admission:
         self._running = 0
         self._duration = 0.0
 
+    def require_turn(self, asker: Asker) -> None:
+        """Nothing, if a turn would come in time: to be asked before anything else is spent on a request.
+
+        Raises:
+            OverloadedError: it would come too late.
+        """
+        if self._expected_wait(asker) > self._wait_seconds:
+            raise self._refusal()
+
     async def run(self, work: Callable[[], T], asker: Asker = Asker()) -> T:
         """Run `work` in a thread when its turn comes.
 
         Raises:
             OverloadedError: its turn would come, or came, too late; or nobody waits for it any more.
         """
-        if self._expected_wait(asker) > self._wait_seconds:
-            raise self._refusal()
+        self.require_turn(asker)
         asked = self._clock()
         if self._running < self.threads:
             self._running += 1

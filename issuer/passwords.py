@@ -104,6 +104,14 @@ class Passwords:
         self._hasher = PasswordHasher.from_parameters(parameters)
         self._decoy = self._hasher.hash(os.urandom(32))
 
+    def require_turn(self, asker: Asker) -> None:
+        """Nothing, if a hash for `asker` could begin in time: asked before anything else is spent on them.
+
+        Raises:
+            OverloadedError: too much is waiting already.
+        """
+        self._admission.require_turn(asker)
+
     async def hash(self, password: str, asker: Asker = Asker()) -> str:  # noqa: B008 - frozen
         """A new encoded hash of `password` (NFC).
 

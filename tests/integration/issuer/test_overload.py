@@ -1,16 +1,31 @@
 """More logins than the machine can hash: some are served, the rest are told when to come back."""
 
+import asyncio
 import threading
 import time
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Self
 
 import httpx
+import pytest
 
-from issuer.admission import usable_cores
+from issuer.accounts import Accounts
+from issuer.admission import Admission, usable_cores
+from issuer.audit import Origin
+from issuer.errors import OverloadedError
+from issuer.metrics import Metrics
+from issuer.password_policy import PasswordPolicy
+from issuer.passwords import Passwords
+from issuer.store.database import Database
+from issuer.store.throttles import Throttles
+from issuer.store.users import Users
+from issuer.throttle import Throttle, limits
 from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.processes import free_port
 
 COMPUTED = "gatepass_issuer_argon2_computations_total"
 REFUSED = "gatepass_issuer_hash_refusals_total"
@@ -33,6 +48,32 @@ def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(data
         assert 0 < statuses.count(200) <= issuer.metric(COMPUTED) - before <= 60 - len(refused)
         assert all(1 <= int(answer.headers["retry-after"]) <= 3 for answer in refused)
         assert issuer.login("ann@example.com").status_code == 200
+
+
+def test_who_would_wait_too_long_is_turned_away_without_a_word_to_the_database() -> None:
+    async def log_in_while_hashing() -> None:
+        admission, metrics, done = Admission(1, 0.01), Metrics(), threading.Event()
+        database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
+        throttle = Throttle(Throttles(database), lambda: b"s" * 32, limits(5, 5), metrics, _now)
+        accounts = Accounts(
+            Users(database), Passwords(admission, metrics), PasswordPolicy(15), throttle, metrics, _now, uuid.uuid4
+        )
+        await admission.run(lambda: time.sleep(0.05))
+        hashing = asyncio.create_task(admission.run(done.wait))
+        await asyncio.sleep(0)
+        try:
+            with pytest.raises(OverloadedError):
+                await accounts.authenticate("ann@example.com", "a long and lonely walk", Origin("self"))
+        finally:
+            done.set()
+            await hashing
+            admission.close()
+
+    asyncio.run(log_in_while_hashing())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Crowd:
