@@ -1,8 +1,8 @@
 """The use cases of accounts: register, authenticate, look up. No HTTP, no SQL, no clock of its own.
 
-The order inside `authenticate` is the defence: turn away at the door who would wait too long, count those before,
-look up, let the connection go, hash exactly once whatever was found, and only then judge. Body, status and work are
-the same for every refusal.
+The order inside `authenticate` is the defence: turn away at the door who would wait too long, look up failures
+and account at once, let the connection go, hash exactly once whatever was found, and only then judge. Body, status
+and work are the same for every refusal.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from issuer.errors import (
 from issuer.metrics import Metrics
 from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.passwords import Passwords, Verdict
-from issuer.throttle import Action, Attempt, Throttle, client_of
+from issuer.throttle import Action, Attempt, Claim, Standing, Throttle, client_of
 
 _log = structlog.get_logger(__name__)
 
@@ -75,8 +75,8 @@ class AccountStore(Protocol):
     async def insert_account(self, registration: Registration, origin: Origin) -> bool:
         """Add it with its event, or say False if the key is taken: one atomic statement."""
 
-    async def find_credentials(self, email_key: str) -> Credentials | None:
-        """The credentials of the account with this key."""
+    async def find_login(self, claim: Claim, now: datetime) -> tuple[Standing, Credentials | None]:
+        """What a login is judged by, before the hash and after it; the same work for an account that there is not."""
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
         """The account, unless it is disabled or this session of it is not live."""
@@ -171,8 +171,9 @@ class Accounts:
         asker = asker_of(origin)
         self._passwords.require_turn(asker)
         address = _readable(email, password)
-        attempt = await self._admit(address, origin, known_session)
-        found = await self._store.find_credentials(address.key)
+        claim = self._throttle.claim(address.key, origin, known_session)
+        standing, found = await self._store.find_login(claim, self._now())
+        attempt = self._admit(claim, standing)
         verdict = await self._passwords.verify(found.password_hash if found else None, password, asker)
         if found is None or not verdict.matches or not self._is_open(found, attempt):
             await self._refuse(address, attempt, origin)
@@ -207,9 +208,9 @@ class Accounts:
             raise InvalidFieldsError(*faults)
         return address
 
-    async def _admit(self, address: EmailAddress, origin: Origin, known_session: UUID | None) -> Attempt:
+    def _admit(self, claim: Claim, standing: Standing) -> Attempt:
         try:
-            return await self._throttle.admit_login(address.key, origin, known_session)
+            return self._throttle.admit_login(claim, standing)
         except TooManyAttemptsError:
             self._metrics.logins.labels("throttled").inc()
             raise

@@ -76,17 +76,27 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a login says of itself, by which it may be known: all that the store needs to look it up.
+    """What a login says of itself: all that the store needs to look up what it is judged by.
 
     Attributes:
+        keys: whose failures count against it.
         email_key: the account, existing or not.
         network: first and last address of the client's network, or None where the socket has none.
         session_id: of a refresh token that was shown and whose MAC is ours.
     """
 
+    keys: Mapping[Scope, bytes]
     email_key: str
     network: tuple[str, str] | None
     session_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a claim: whether it is of somebody known, and the counts that are not forgotten."""
+
+    known: bool
+    counts: Mapping[bytes, Count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +110,6 @@ class Attempt:
 
 class ThrottleStore(Protocol):
     """What the throttle asks of `store/`. Each method is one statement."""
-
-    async def standing(
-        self, keys: Sequence[bytes], claim: Claim, now: datetime
-    ) -> tuple[bool, Mapping[bytes, Count]]:
-        """Whether the claim is of somebody known, and the counts that are not forgotten."""
 
     async def count(self, tallies: Sequence[Tally], now: datetime) -> Mapping[bytes, Count]:
         """Count one more for each; the counts after it."""
@@ -181,30 +186,31 @@ class Throttle:
         if counts[key].failures > self._limits.requests:
             raise self._refusal(action, counts[key].expires_at - now)
 
-    async def admit_login(self, email_key: str, origin: Origin, known_session: UUID | None = None) -> Attempt:
-        """Let a login in, or say when to try again: alike for accounts that exist and that do not.
+    def claim(self, email_key: str, origin: Origin, known_session: UUID | None = None) -> Claim:
+        """What a login is looked up by: alike for accounts that exist and that do not.
 
         Args:
             email_key: whose login.
             origin: of the request.
             known_session: of a refresh token that the request shows; its MAC has been checked.
+        """
+        network = None if origin.address is None else network_of(origin.address)
+        return Claim(self._keys(email_key, origin, known_session), email_key, network, known_session)
+
+    def admit_login(self, claim: Claim, standing: Standing) -> Attempt:
+        """Let a login in, or say when to try again.
 
         Raises:
             TooManyAttemptsError: too many have failed before it.
-            UnavailableError: not now.
         """
-        now = self._now()
-        keys = self._keys(email_key, origin, known_session)
-        network = None if origin.address is None else network_of(origin.address)
-        claim = Claim(email_key, network, known_session)
-        known, counts = await self._store.standing(list(keys.values()), claim, now)
+        keys, counts, now = claim.keys, standing.counts, self._now()
         waits = {scope: self._wait(scope, counts.get(key), now) for scope, key in keys.items()}
-        judging = [Scope.PAIR] if known else list(Scope)
+        judging = [Scope.PAIR] if standing.known else list(Scope)
         strictest = max(judging, key=lambda scope: waits[scope])
         if waits[strictest] > timedelta():
             raise self._refusal(strictest, waits[strictest])
         failed_before = keys[Scope.ACCOUNT] in counts or keys[Scope.PAIR] in counts
-        return Attempt(keys, known, failed_before)
+        return Attempt(keys, standing.known, failed_before)
 
     async def count_failure(self, attempt: Attempt) -> bool:
         """Count a login that failed; whether its account has had its last attempt.

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
-from issuer.throttle import Claim, Count, Tally
+from issuer.throttle import Count, Tally
 
 _SQL: Final = load_queries(Path(__file__).with_name("throttles.sql"))
 
@@ -17,17 +17,6 @@ class Throttles:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def standing(
-        self, keys: Sequence[bytes], claim: Claim, now: datetime
-    ) -> tuple[bool, Mapping[bytes, Count]]:
-        """Whether the claim is of somebody known, and the counts that are not forgotten."""
-        first, last = claim.network or (None, None)
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _SQL["find-standing"], keys, now, claim.email_key, first, last, claim.session_id
-            )
-        return rows[0]["known"], _counts(row for row in rows if row["key"] is not None)
 
     async def count(self, tallies: Sequence[Tally], now: datetime) -> Mapping[bytes, Count]:
         """Count one more for each; the counts after it."""
@@ -39,7 +28,7 @@ class Throttles:
                 [tally.key for tally in tallies if tally.slides],
                 now,
             )
-        return _counts(rows)
+        return counts_of(rows)
 
     async def clear(self, keys: Sequence[bytes]) -> None:
         """Forget them."""
@@ -47,5 +36,6 @@ class Throttles:
             await connection.execute(_SQL["clear"], keys)
 
 
-def _counts(rows: Iterable[Any]) -> Mapping[bytes, Count]:
+def counts_of(rows: Iterable[Any]) -> Mapping[bytes, Count]:
+    """The counts in rows of the table."""
     return {row["key"]: Count(row["failures"], row["failed_at"], row["expires_at"]) for row in rows}

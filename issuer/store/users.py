@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+import asyncpg  # noqa: TID251 - issuer/store is that door
+
 from issuer.account_import import ImportedAccount
 from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import Origin
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
+from issuer.store.throttles import counts_of
+from issuer.throttle import Claim, Standing
 
 _SQL: Final = load_queries(Path(__file__).with_name("users.sql"))
 
@@ -39,11 +43,15 @@ class Users:
             )
         return inserted is not None
 
-    async def find_credentials(self, email_key: str) -> Credentials | None:
-        """The credentials of the account with this key."""
+    async def find_login(self, claim: Claim, now: datetime) -> tuple[Standing, Credentials | None]:
+        """What the login is judged by before the hash and after it."""
+        first, last = claim.network or (None, None)
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-credentials"], email_key)
-        return None if row is None else Credentials(**dict(row) | {"roles": tuple(row["roles"])})
+            rows = await connection.fetch(
+                _SQL["find-login"], list(claim.keys.values()), now, claim.email_key, first, last, claim.session_id
+            )
+        standing = Standing(rows[0]["known"], counts_of(row for row in rows if row["key"] is not None))
+        return standing, None if rows[0]["id"] is None else _credentials(rows[0])
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
         """The account, unless it is disabled or this session of it is not live."""
@@ -90,3 +98,16 @@ class Users:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["find-taken"], list(email_keys))
         return {row["email_key"] for row in rows}
+
+
+def _credentials(row: asyncpg.Record) -> Credentials:
+    return Credentials(
+        row["id"],
+        row["password_hash"],
+        row["disabled_at"],
+        row["email_verified_at"],
+        row["password_disabled_at"],
+        row["security_version"],
+        row["scope"],
+        tuple(row["roles"]),
+    )

@@ -36,10 +36,27 @@ SELECT email_key FROM imported;
 -- name: find-taken
 SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 
--- name: find-credentials
-SELECT id, password_hash, disabled_at, email_verified_at, password_disabled_at, security_version, scope, roles
-FROM users
-WHERE email_key = $1;
+-- name: find-login
+-- $1 keys of the throttle, $2 now, $3 email key, $4 and $5 the client's network, $6 a session that was shown.
+-- One statement for accounts that exist and that do not: a row for each count that is not forgotten, or one row if
+-- there is none, and the account again in each. A session that ended as stolen vouches for nobody.
+WITH account AS (
+  SELECT id, password_hash, disabled_at, email_verified_at, password_disabled_at, security_version, scope, roles
+  FROM users
+  WHERE email_key = $3
+), claim AS (
+  SELECT EXISTS (
+    SELECT FROM account JOIN sessions ON sessions.user_id = account.id
+    WHERE sessions.address BETWEEN $4 AND $5 AND sessions.end_reason IS DISTINCT FROM 'reused'
+  ) OR EXISTS (
+    SELECT FROM account JOIN sessions ON sessions.user_id = account.id
+    WHERE sessions.id = $6 AND sessions.end_reason IS DISTINCT FROM 'reused'
+  ) AS known
+)
+SELECT claim.known, throttles.key, throttles.failures, throttles.failed_at, throttles.expires_at, account.*
+FROM claim
+LEFT JOIN account ON true
+LEFT JOIN throttles ON throttles.key = ANY ($1::bytea[]) AND throttles.expires_at > $2;
 
 -- name: find-account
 SELECT u.id, u.email, u.created_at

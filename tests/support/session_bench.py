@@ -21,6 +21,7 @@ from issuer.store.database import Database
 from issuer.store.sessions import SessionRows, end_sessions_of_user
 from issuer.store.status_lists import StatusListRows
 from issuer.store.users import Users
+from issuer.throttle import Claim
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens
 from tests.support.signing_keys import generate_key
 
@@ -64,7 +65,7 @@ class SessionBench:
         """A new account, as a login finds it."""
         key = f"{uuid4().hex}@example.com"
         await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), ORIGIN)
-        found = await self.users.find_credentials(key)
+        _, found = await self.users.find_login(Claim({}, key, None, None), self.now)
         assert found is not None
         return found
 
