@@ -1,6 +1,7 @@
 """Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
 import asyncio
+import gc
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -79,11 +80,18 @@ async def serve(settings: IssuerSettings) -> None:
         async with Background() as background:
             for name, work in _beside_the_requests(foundation):
                 background.start(name, work)
+            _spare_the_collector()
             await listen((public, sockets[0]), (admin, sockets[1]))
     finally:
         foundation.admission.close()
         await foundation.database.close()
     _log.info("stopped")
+
+
+def _spare_the_collector() -> None:
+    """What is there by now stays, so that no collection looks through it: each full one held up everybody for 35 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True, slots=True)
