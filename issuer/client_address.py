@@ -7,6 +7,7 @@ requests share, so that leaving the field out or spoiling it never escapes a lim
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -30,8 +31,11 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted_hops: int
     return None if found is None else str(found)
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> tuple[str, str]:
     """First and last address of what is counted as one client: an IPv4 address, or an IPv6 /64.
+
+    Remembered, since a login asks for it three times.
 
     Args:
         address: as `client_address` gives it.

@@ -56,11 +56,12 @@ class AccountRoutes:
     async def login(self, request: Request) -> Response:
         """200 and the tokens of a new session, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
+        origin = origin_of(request)
         shown = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
         account = await self._accounts.authenticate(
-            body.email, body.password, origin_of(request), shown.session_id if shown else None
+            body.email, body.password, origin, shown.session_id if shown else None
         )
-        issued = await self._sessions.begin(account, origin_of(request))
+        issued = await self._sessions.begin(account, origin)
         return JSONResponse(token_document(issued), headers=NO_CACHE)
 
     async def me(self, request: Request) -> Response:
