@@ -89,7 +89,7 @@ async def serve(settings: IssuerSettings) -> None:
 
 
 def _spare_the_collector() -> None:
-    """What is there by now stays, so that no collection looks through it: each full one held up everybody for 35 ms."""
+    """What is there by now stays: a full collection that looks through it holds up everybody for 35 ms."""
     gc.collect()
     gc.freeze()
 
