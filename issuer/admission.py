@@ -9,6 +9,7 @@ work that somebody waits for at a login goes before all other work. ADR 0047.
 """
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 import os
@@ -240,7 +241,9 @@ class Admission:
             raise self._refusal()
         self._started(self._clock() - asked)
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._pool, self._timed, work)
+            # With the context, or what the thread logs would not say of which request.
+            run = contextvars.copy_context().run
+            running = asyncio.get_running_loop().run_in_executor(self._pool, run, self._timed, work)
         except BaseException:
             self._hand_on()
             raise

@@ -13,9 +13,17 @@ from issuer.edge import Edge
 from issuer.errors import IssuerError
 from issuer.metrics import Metrics
 from issuer.problems import answer_error
+from issuer.tracing import UNTRACED, Tracing
 
 
-def build_app(routes: list[Route], metrics: Metrics, trusted_hops: int = 0, *, quiet: bool = False) -> ASGIApp:
+def build_app(
+    routes: list[Route],
+    metrics: Metrics,
+    trusted_hops: int = 0,
+    tracing: Tracing = UNTRACED,
+    *,
+    quiet: bool = False,
+) -> ASGIApp:
     """An application of `routes` in which every error is a problem document; the rest as in `Edge`."""
     app = Starlette(
         routes=_one_for_each_path(routes),
@@ -27,7 +35,7 @@ def build_app(routes: list[Route], metrics: Metrics, trusted_hops: int = 0, *, q
     )
     # A second spelling of a path is a second reading of it: /login/ is not /login.
     app.router.redirect_slashes = False
-    return Edge(app, metrics, trusted_hops, quiet=quiet)
+    return Edge(app, metrics, trusted_hops, tracing, quiet=quiet)
 
 
 def _one_for_each_path(routes: list[Route]) -> list[Route]:

@@ -5,13 +5,11 @@ secrets by mistake. An exception that reaches this ring is logged by its kind an
 """
 
 import logging
-import re
 import time
 import traceback
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from issuer.client_address import client_address
 from issuer.metrics import Metrics
 from issuer.problems import problem_response
+from issuer.tracing import UNTRACED, RequestSpan, Tracing
+from shared.trace_context import request_id_of, traceparent_of
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _log = structlog.get_logger(__name__)
@@ -34,6 +32,7 @@ class _Exchange:
     """One request and what became of its answer."""
 
     request_id: str
+    span: RequestSpan
     client: str | None
     begun: float
     status: int = 0
@@ -46,40 +45,57 @@ class Edge:
         app: what answers.
         metrics: where answers are counted.
         trusted_hops: proxies of ours in front, whose word about the client's address counts.
+        tracing: where each request has its span.
         quiet: log answers at debug level, where they are polled all day.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, trusted_hops: int = 0, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        trusted_hops: int = 0,
+        tracing: Tracing = UNTRACED,
+        *,
+        quiet: bool = False,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._trusted_hops = trusted_hops
+        self._tracing = tracing
         self._level = logging.DEBUG if quiet else logging.INFO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         fields = Headers(scope=scope)
+        request_id = request_id_of(fields.getlist("x-request-id"))
+        with self._tracing.request(traceparent_of(fields.getlist("traceparent"))) as span:
+            ids = {"request_id": request_id, "trace_id": span.trace_id, "span_id": span.span_id}
+            with structlog.contextvars.bound_contextvars(**ids):
+                await self._answer(scope, receive, send, fields, request_id, span)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, fields: Headers, request_id: str, span: RequestSpan
+    ) -> None:
         peer = (scope.get("client") or (None,))[0]
         client = client_address(peer, fields.getlist("x-forwarded-for"), self._trusted_hops)
-        exchange = _Exchange(_request_id(fields), client, time.perf_counter())
-        scope.setdefault("state", {}).update(request_id=exchange.request_id, client_address=client)
-        context = {"request_id": exchange.request_id} | _trace(fields)
+        exchange = _Exchange(request_id, span, client, time.perf_counter())
+        scope.setdefault("state", {}).update(request_id=request_id, client_address=client)
 
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                _complete(MutableHeaders(raw=message["headers"]), exchange.request_id)
+                _complete(MutableHeaders(raw=message["headers"]), request_id)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(**context):
-            try:
-                await self._app(scope, receive, send_with_fields)
-            except ClientDisconnect:
-                _log.info("client left before its request was complete")
-            except Exception as error:  # noqa: BLE001 - the last resort: nothing may leave this ring
-                _report(error)
-                if not exchange.status:
-                    await problem_response(error)(scope, receive, send_with_fields)
-            self._record(scope, exchange)
+        try:
+            await self._app(scope, receive, send_with_fields)
+        except ClientDisconnect:
+            _log.info("client left before its request was complete")
+        except Exception as error:  # noqa: BLE001 - the last resort: nothing may leave this ring
+            _report(error)
+            if not exchange.status:
+                await problem_response(error)(scope, receive, send_with_fields)
+        self._record(scope, exchange)
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.begun
@@ -87,6 +103,7 @@ class Edge:
         method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
         self._metrics.requests.labels(route, method, exchange.status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        exchange.span.describe(exchange.request_id, method, route, exchange.status)
         # Whoever polls and learns nothing new is not worth a line: verifiers do so every two seconds.
         level = logging.DEBUG if exchange.status == HTTPStatus.NOT_MODIFIED else self._level
         _log.log(
@@ -98,18 +115,6 @@ class Edge:
             milliseconds=round(seconds * 1000, 1),
             client=exchange.client or "",
         )
-
-
-def _request_id(fields: Headers) -> str:
-    """The gateway's id if it is one, so that both logs can be joined; else our own."""
-    given = fields.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-
-
-def _trace(fields: Headers) -> dict[str, str]:
-    """W3C Trace Context §3.2: the id of the trace that this request is part of."""
-    given = _TRACEPARENT.fullmatch(fields.get("traceparent", ""))
-    return {"trace_id": given[1]} if given else {}
 
 
 def _complete(headers: MutableHeaders, request_id: str) -> None:

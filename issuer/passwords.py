@@ -9,9 +9,9 @@ import os
 import re
 import unicodedata
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from argon2 import (  # noqa: TID251 - this is that door
@@ -29,6 +29,9 @@ from argon2.exceptions import (  # noqa: TID251 - this is that door
 from issuer.admission import Admission, Asker
 from issuer.metrics import Metrics
 from issuer.stored_hashes import MAX_CHARACTERS, ForeignHash, UnusableHashError, read_foreign_hash
+from issuer.tracing import UNTRACED, Tracing
+
+T = TypeVar("T")
 
 
 def _argon2id(memory_kib: int, passes: int) -> Parameters:
@@ -97,10 +100,17 @@ class Passwords:
     Costs one argon2 computation to construct: the decoy that unknown accounts are verified against.
     """
 
-    def __init__(self, admission: Admission, metrics: Metrics, parameters: Parameters = ARGON2ID_OWASP) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        metrics: Metrics,
+        parameters: Parameters = ARGON2ID_OWASP,
+        tracing: Tracing = UNTRACED,
+    ) -> None:
         self._admission = admission
         self._computations = metrics.argon2_computations
         self._parameters = parameters
+        self._tracing = tracing
         self._hasher = PasswordHasher.from_parameters(parameters)
         self._decoy = self._hasher.hash(os.urandom(32))
 
@@ -119,7 +129,7 @@ class Passwords:
             OverloadedError: too much is waiting already.
         """
         secret = _normal_form(password)
-        return await self._admission.run(lambda: self._hash(secret), asker)
+        return await self._admitted(lambda: self._hash(secret), asker)
 
     async def verify(self, stored: str | None, password: str, asker: Asker = Asker()) -> Verdict:  # noqa: B008 - frozen
         """Compare `password` (NFC) with a stored hash by exactly one argon2 computation.
@@ -136,16 +146,21 @@ class Passwords:
         found = _readable(stored)
         secret = _normal_form(password)
         if isinstance(found, str):
-            return await self._admission.run(lambda: self._compare(found, secret), asker)
+            return await self._admitted(lambda: self._compare(found, secret), asker)
         if found is None:
-            return await self._admission.run(lambda: self._refuse(secret), asker)
+            return await self._admitted(lambda: self._refuse(secret), asker)
         # As the system of origin read it: it knew nothing of NFC.
         given = password.encode("utf-8")
-        return await self._admission.run(lambda: self._compare_foreign(found, given, secret), asker)
+        return await self._admitted(lambda: self._compare_foreign(found, given, secret), asker)
 
     def measure(self) -> None:
         """Compute one hash in the caller's thread."""
         self._hash(b"a password to measure with")
+
+    async def _admitted(self, work: Callable[[], T], asker: Asker) -> T:
+        """The span is as long as its request waits for it: for a thread, and for the hash."""
+        with self._tracing.part("argon2"):
+            return await self._admission.run(work, asker)
 
     def _hash(self, secret: bytes) -> str:
         self._computations.inc()

@@ -58,12 +58,13 @@ from issuer.store.throttles import Throttles
 from issuer.store.users import Users
 from issuer.throttle import Throttle, limits
 from issuer.tokens import AccessTokens
+from issuer.tracing import Tracing
 
 _fraction: Final = random.SystemRandom().random
 _log = structlog.get_logger(__name__)
 
 
-async def serve(settings: IssuerSettings) -> None:
+async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     """Serve until a signal to stop. PostgreSQL and the signing key may come later, and go meanwhile.
 
     Raises:
@@ -72,7 +73,7 @@ async def serve(settings: IssuerSettings) -> None:
     check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
     allow_descriptors()
-    foundation = _lay_foundation(settings)
+    foundation = _lay_foundation(settings, tracing)
     await foundation.database.open()
     try:
         public, admin = _public_app(foundation), _admin_app(foundation)
@@ -85,6 +86,7 @@ async def serve(settings: IssuerSettings) -> None:
     finally:
         foundation.admission.close()
         await foundation.database.close()
+        tracing.close()
     _log.info("stopped")
 
 
@@ -100,16 +102,18 @@ class _Foundation:
 
     settings: IssuerSettings
     metrics: Metrics
+    tracing: Tracing
     keyring: LiveKeyring
     database: Database
     admission: Admission
     published: PublishedLists
 
 
-def _lay_foundation(settings: IssuerSettings) -> _Foundation:
+def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
     metrics = Metrics()
     keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
-    database = Database(settings.database_url.get_secret_value(), settings.database_connections, PROMPT, metrics)
+    url, connections = settings.database_url.get_secret_value(), settings.database_connections
+    database = Database(url, connections, PROMPT, metrics, tracing)
     admission = Admission(
         usable_cores(),
         settings.hash_wait_seconds,
@@ -117,7 +121,7 @@ def _lay_foundation(settings: IssuerSettings) -> _Foundation:
         refused=metrics.hash_refusals.inc,
     )
     published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
-    return _Foundation(settings, metrics, keyring, database, admission, published)
+    return _Foundation(settings, metrics, tracing, keyring, database, admission, published)
 
 
 def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
@@ -160,7 +164,7 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
         *DocumentRoutes(foundation.keyring, settings.jwks_max_age_seconds).routes(),
     ]
     routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
-    return build_app(routes, metrics, settings.trusted_hops)
+    return build_app(routes, metrics, settings.trusted_hops, foundation.tracing)
 
 
 def _account_routes(
@@ -174,7 +178,7 @@ def _account_routes(
         metrics,
         _now,
     )
-    passwords = Passwords(foundation.admission, metrics, ARGON2_COSTS[settings.argon2])
+    passwords = Passwords(foundation.admission, metrics, ARGON2_COSTS[settings.argon2], foundation.tracing)
     policy = PasswordPolicy(settings.password_min_length, settings.service_names())
     verified_only = settings.email_verification == "required"
     accounts = Accounts(

@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import os
 
 import uvloop
 
 from issuer.commands.command import Commands, add_command, show
 from issuer.serving import serve
 from issuer.settings import IssuerSettings
+from issuer.tracing import open_tracing
 from shared.logs import configure_logs
 
 
@@ -19,8 +21,9 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def _serve(settings: IssuerSettings, _: argparse.Namespace) -> None:
     settings.require_database()
+    tracing = open_tracing(os.environ)
     configure_logs("issuer", settings.log_level)
-    uvloop.run(serve(settings))
+    uvloop.run(serve(settings, tracing))
 
 
 def _migrate(settings: IssuerSettings, options: argparse.Namespace) -> None:

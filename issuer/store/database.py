@@ -17,6 +17,7 @@ import structlog
 from issuer.errors import StoreUnavailableError
 from issuer.metrics import Metrics
 from issuer.store.lookout import UNREACHABLE, Lookout
+from issuer.tracing import UNTRACED, Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,18 @@ class Database:
     """
 
     def __init__(
-        self, url: str, connections: int, patience: Patience = PATIENT, metrics: Metrics | None = None
+        self,
+        url: str,
+        connections: int,
+        patience: Patience = PATIENT,
+        metrics: Metrics | None = None,
+        tracing: Tracing = UNTRACED,
     ) -> None:
         self._url = url
         self._size = connections
         self._patience = patience
         self._metrics = metrics or Metrics()
+        self._tracing = tracing
         self._acquiring: set[asyncio.Timeout] = set()
         self._opened: weakref.WeakSet[asyncpg.Connection] = weakref.WeakSet()
         self._lookout = Lookout(self._connect, self._cut_off, self._warm)
@@ -157,15 +164,16 @@ class Database:
         answered = False
         self._lookout.begin()
         try:
-            lent = await self._acquire()
-            try:
-                yield lent
-            except asyncpg.InternalClientError:
-                # The server said that it ends this idle connection and has not closed it yet: of no more use.
-                lent.terminate()
-                raise
-            finally:
-                await self._pool.release(lent, timeout=self._patience.acquire)
+            with self._tracing.part("postgresql"):
+                lent = await self._acquire()
+                try:
+                    yield lent
+                except asyncpg.InternalClientError:
+                    # The server said that it ends this idle connection and has not closed it yet: of no more use.
+                    lent.terminate()
+                    raise
+                finally:
+                    await self._pool.release(lent, timeout=self._patience.acquire)
             answered = True
         except _AWAY as error:
             if isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError):

@@ -1,0 +1,97 @@
+"""Spans by the SDK of OpenTelemetry, sent by OTLP over HTTP. Imported where they are asked for and nowhere else.
+
+A span says route, method and status, as metrics do, and never a header, a query, a path, a body, a statement or
+the words of an exception. No request fails or waits for its span: spans are sent from a thread, and dropped if
+nobody takes them. The SDK reads its own variables (sampler, headers, limits) from the environment.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from opentelemetry import context, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from shared.trace_context import Traceparent
+
+_TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
+_EXPORT_SECONDS: Final = 3.0
+"""Unless a variable says otherwise. Its own 10 s let more spans wait than the queue holds."""
+
+_CLOSE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    trace_id: str
+    span_id: str
+    span: trace.Span
+
+    def describe(self, request_id: str, method: str, route: str, status: int) -> None:
+        """Names of the semantic conventions for HTTP servers."""
+        self.span.update_name(f"{method} {route}")
+        self.span.set_attribute("http.request.method", method)
+        self.span.set_attribute("http.route", route)
+        self.span.set_attribute("http.response.status_code", status)
+        self.span.set_attribute("gatepass.request_id", request_id)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.span.set_status(trace.StatusCode.ERROR)
+
+
+class OtlpSpans:
+    """A `Tracing`. Starts the thread that sends.
+
+    Args:
+        environ: says whether the operator has set a timeout.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        named = Resource({"service.name": "gatepass-issuer"}).merge(OTELResourceDetector().detect())
+        self._provider = TracerProvider(resource=Resource.create().merge(named), shutdown_on_exit=False)
+        timeout = None if any(environ.get(name) for name in _TIMEOUTS) else _EXPORT_SECONDS
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
+        self._tracer = self._provider.get_tracer("gatepass.issuer")
+
+    @contextmanager
+    def request(self, parent: Traceparent | None) -> Iterator[_Recorded]:
+        """The span of a request, and the one that parts are within."""
+        span = self._tracer.start_span("request", _caller(parent), kind=trace.SpanKind.SERVER)
+        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            ids = span.get_span_context()
+            yield _Recorded(trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id), span)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """A span within the present one, if that is recorded; of an exception its kind alone."""
+        if not trace.get_current_span().is_recording():
+            yield
+            return
+        with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+            try:
+                yield
+            except Exception as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(trace.StatusCode.ERROR)
+                raise
+
+    def close(self) -> None:
+        """Send what is left; a collector that hangs holds up the end for no longer than this."""
+        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
+
+
+def _caller(parent: Traceparent | None) -> context.Context:
+    """Nothing of ours around it: a new trace, or the caller's."""
+    empty = context.Context()
+    if parent is None:
+        return empty
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if parent.sampled else trace.TraceFlags.DEFAULT)
+    caller = trace.SpanContext(int(parent.trace_id, 16), int(parent.parent_id, 16), is_remote=True, trace_flags=flags)
+    return trace.set_span_in_context(trace.NonRecordingSpan(caller), empty)

@@ -1,0 +1,49 @@
+"""What a request is called in logs: its id, and its place in a trace (W3C Trace Context, w3.org/TR/trace-context).
+
+Both may come from whoever sent the request, so they are believed in one strict form only. What is in no such
+form is replaced, and never written anywhere.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+from uuid import uuid4
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+_TRACEPARENT: Final = re.compile(
+    r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[\x20-\x7e]*)?", re.ASCII
+)
+_SAMPLED: Final = 1
+
+
+class Traceparent(NamedTuple):
+    """The caller's place in a trace. Ids are lower-case hexadecimal."""
+
+    trace_id: str
+    parent_id: str
+    sampled: bool
+
+
+def request_id_of(given: Sequence[str]) -> str:
+    """The gateway's id if there is one and it is one, so that both logs can be joined; else a new one.
+
+    Args:
+        given: every field `X-Request-Id` of the request.
+    """
+    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else uuid4().hex
+
+
+def traceparent_of(given: Sequence[str]) -> Traceparent | None:
+    """The caller's place in a trace, or None if it names none.
+
+    Args:
+        given: every field `traceparent` of the request. Two of them are none (§3.2); so are ids of zeros, the
+            version `ff`, and more than four parts in version 00 (§3.2.2). Later versions may have more.
+    """
+    found = _TRACEPARENT.fullmatch(given[0]) if len(given) == 1 else None
+    if found is None:
+        return None
+    version, trace_id, parent_id, flags, more = found.groups()
+    if version == "ff" or (version == "00" and more) or not int(trace_id, 16) or not int(parent_id, 16):
+        return None
+    return Traceparent(trace_id, parent_id, bool(int(flags, 16) & _SAMPLED))

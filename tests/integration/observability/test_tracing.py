@@ -1,0 +1,178 @@
+"""Spans of a real issuer arrive at a receiver of OTLP, say little, and never hold anything up."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.issuer_process import PASSWORD, IssuerProcess, environment_of, running_issuer
+from tests.support.otlp_receiver import Received, Receiver, running_receiver
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT, wait_until
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+UNSAMPLED = "5bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = "00f067aa0ba902b7"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def traced(postgres: Postgres, receiver: Receiver) -> Iterator[IssuerProcess]:
+    with issuer_with(postgres, {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}) as issuer:
+        yield issuer
+
+
+@contextmanager
+def issuer_with(postgres: Postgres, variables: dict[str, str]) -> Iterator[IssuerProcess]:
+    """An issuer that is started with `variables` and sends its spans soon."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in {"OTEL_BSP_SCHEDULE_DELAY": "50", **variables}.items():
+                environment.setenv(name, value)
+            issuer = stack.enter_context(running_issuer(postgres.migrated_database()))
+        yield issuer
+
+
+def login(issuer: IssuerProcess, password: str = PASSWORD, **headers: str) -> httpx.Response:
+    body = {"email": "traced@example.com", "password": password}
+    return httpx.post(f"{issuer.url}/login?canary=in-a-query", json=body, headers=headers, timeout=30)
+
+
+def whole_trace(receiver: Receiver, trace_id: str) -> dict[str, list[Received]]:
+    """The spans of a trace by their name, once that of its request has come."""
+    wait_until(lambda: any(span.is_of_a_server for span in receiver.of_trace(trace_id)), "the span of the request")
+    spans: dict[str, list[Received]] = {}
+    for span in receiver.of_trace(trace_id):
+        spans.setdefault(span.name, []).append(span)
+    return spans
+
+
+def lines_of(issuer: IssuerProcess, trace_id: str) -> list[dict[str, str]]:
+    return [line for line in map(json.loads, issuer.logs().splitlines()) if line.get("trace_id") == trace_id]
+
+
+def test_a_login_is_a_span_of_the_callers_trace_with_what_it_waited_for(
+    traced: IssuerProcess, receiver: Receiver
+) -> None:
+    traced.register("traced@example.com")
+    answer = login(traced, **{"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "gateway-0001"})
+    assert answer.status_code == 200
+    spans = whole_trace(receiver, TRACE)
+    (request,) = spans["POST /login"]
+    assert (request.service, request.parent_id, request.failed) == ("gatepass-issuer", PARENT, False)
+    assert request.attributes == {
+        "http.request.method": "POST",
+        "http.route": "/login",
+        "http.response.status_code": 200,
+        "gatepass.request_id": "gateway-0001",
+    }
+    (argon2,) = spans["argon2"]
+    assert {argon2.parent_id, *(span.parent_id for span in spans["postgresql"])} == {request.span_id}
+    assert {(line["span_id"], line["request_id"]) for line in lines_of(traced, TRACE)} == {
+        (request.span_id, "gateway-0001")
+    }
+
+
+def test_whoever_brings_no_trace_gets_one(traced: IssuerProcess, receiver: Receiver) -> None:
+    for headers in ({}, {"traceparent": f"00-{'0' * 32}-{PARENT}-01"}):
+        answer = httpx.get(f"{traced.url}/me", headers=headers)
+        trace_id = trace_of(traced, answer)
+        (span,) = whole_trace(receiver, trace_id)["GET /me"]
+        assert span.parent_id == ""
+        assert {line["span_id"] for line in lines_of(traced, trace_id)} == {span.span_id}
+
+
+def test_what_the_caller_does_not_sample_is_logged_and_not_sent(traced: IssuerProcess, receiver: Receiver) -> None:
+    login(traced, traceparent=f"00-{UNSAMPLED}-{PARENT}-00")
+    wait_until(lambda: bool(lines_of(traced, UNSAMPLED)), "it is logged")
+    whole_trace(receiver, trace_of(traced, httpx.get(f"{traced.url}/me")))  # a later one is sent
+    assert receiver.of_trace(UNSAMPLED) == []
+
+
+def trace_of(issuer: IssuerProcess, answer: httpx.Response) -> str:
+    """The trace that an answer was logged under."""
+
+    def found() -> list[str]:
+        lines = map(json.loads, issuer.logs().splitlines())
+        return [line["trace_id"] for line in lines if line.get("request_id") == answer.headers["x-request-id"]]
+
+    wait_until(lambda: bool(found()), "it is logged")
+    return found()[0]
+
+
+def test_no_secret_is_in_a_span(traced: IssuerProcess, receiver: Receiver) -> None:
+    token = login(traced).json()["access_token"]
+    bearer = {"Authorization": f"Bearer {token}", "Cookie": "canary=in-a-cookie"}
+    last = httpx.get(f"{traced.url}/me/in-a-path?canary=in-a-query", headers=bearer)
+    login(traced, "canary: not the password")
+    whole_trace(receiver, trace_of(traced, last))
+    sent = b"".join(receiver.bodies)
+    for secret in ("canary", "in-a-", PASSWORD, "traced@example.com", token.split(".")[2], "SELECT", "Bearer"):
+        assert secret.encode() not in sent
+    assert b"unmatched" in sent
+
+
+def test_a_collector_that_hangs_holds_up_neither_requests_nor_the_end(postgres: Postgres) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        with issuer_with(postgres, variables) as issuer:
+            assert issuer.register("hung@example.com").status_code == 201
+            assert issuer.login("hung@example.com").status_code == 200
+            with silent.accept()[0] as sending:
+                sending.recv(1)
+                assert issuer.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, "opentelemetry-exporter-otlp-proto-http"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "http or https URL"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "http/protobuf",
+        ),
+    ],
+)
+def test_what_cannot_be_traced_as_asked_does_not_start(variables: dict[str, str], words: str, tmp_path: Path) -> None:
+    done = serve(variables, tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("OTEL_EXPORTER_OTLP_")
+    assert words in done.stderr
+
+
+def test_who_does_not_ask_for_traces_needs_no_packages(postgres: Postgres, tmp_path: Path) -> None:
+    hide_opentelemetry(tmp_path)
+    with issuer_with(postgres, {"PYTHONPATH": str(tmp_path)}) as issuer:
+        assert issuer.register("plain@example.com").status_code == 201
+
+
+def serve(variables: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m issuer serve` where OpenTelemetry is not installed."""
+    hide_opentelemetry(folder)
+    environ = environment_of({"DATABASE_URL": "postgresql://127.0.0.1:1/x"})
+    return subprocess.run(
+        [sys.executable, "-m", "issuer", "serve"],
+        env=environ | variables | {"PYTHONPATH": str(folder)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def hide_opentelemetry(folder: Path) -> None:
+    (folder / "opentelemetry.py").write_text("raise ImportError\n", encoding="utf-8")

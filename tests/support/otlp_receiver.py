@@ -1,0 +1,88 @@
+"""A receiver of spans by OTLP over HTTP, as a collector is one."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+
+@dataclass(frozen=True)
+class Received:
+    """A span with what is wanted of it."""
+
+    service: str
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    kind: int
+    failed: bool
+    attributes: dict[str, str | int]
+
+    @property
+    def is_of_a_server(self) -> bool:
+        return self.kind == Span.SPAN_KIND_SERVER
+
+
+@dataclass
+class Receiver:
+    """What has come so far; `bodies` as received, to be searched for what must not be in them."""
+
+    url: str = ""
+    spans: list[Received] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    def take(self, path: str, body: bytes) -> None:
+        assert path == "/v1/traces"
+        self.bodies.append(body)
+        for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            named = {pair.key: pair.value.string_value for pair in of_resource.resource.attributes}
+            for of_scope in of_resource.scope_spans:
+                self.spans += [_received(span, named["service.name"]) for span in of_scope.spans]
+
+    def of_trace(self, trace_id: str) -> list[Received]:
+        return [span for span in self.spans if span.trace_id == trace_id]
+
+
+def _received(span: Span, service: str) -> Received:
+    return Received(
+        service,
+        span.name,
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        span.kind,
+        span.status.code == span.status.STATUS_CODE_ERROR,
+        {pair.key: pair.value.int_value or pair.value.string_value for pair in span.attributes},
+    )
+
+
+@contextmanager
+def running_receiver() -> Iterator[Receiver]:
+    """A receiver in a thread of this process."""
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            receiver.take(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quietly."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        receiver.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            server.shutdown()
+            thread.join()
