@@ -17,7 +17,7 @@ from verifier.keyset import KeySet
 from verifier.metrics import LatencyHistogram, Name, Page
 from verifier.policies import DEFAULT_POLICY, Policy, Rules
 from verifier.reasons import Reason
-from verifier.refusal_log import RefusalLog
+from verifier.refusal_log import RefusalLog, Trail
 from verifier.verification import Accepted, NothingRevoked, Rejected, Revocations, Status, StatusReference, verify
 
 _PATIENCE: Final = 1024
@@ -105,23 +105,31 @@ class Decider:
             self._forget()
         self._keys = keys
 
-    def decide(self, target: bytes, authorization: bytes | None) -> bytes:
+    def decide(
+        self,
+        target: bytes,
+        authorization: bytes | None,
+        request_id: bytes | None = None,
+        traceparent: bytes | None = None,
+    ) -> bytes:
         """The answer to one subrequest, as the bytes of an HTTP/1.1 response.
 
         Args:
             target: the request target as received; its first two segments alone choose the policy.
             authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
+            request_id: for the log and no decision; as `Trail` has it.
+            traceparent: likewise.
         """
         route = self._by_target.get(target) or self._route(target)
         if route is None or authorization is None or not self._caching:
-            return self._judge(route, authorization, None)
+            return self._judge(route, authorization, None, Trail(request_id, traceparent))
         digest = _sha256(route.digest_prefix + authorization).digest()
         known = self._find_decision(digest) or self._decisions.get(digest)
         if known is None:
-            return self._judge(route, authorization, digest)
+            return self._judge(route, authorization, digest, Trail(request_id, traceparent))
         if not self._holds(known):
             self._decisions.discard(digest)
-            return self._judge(route, authorization, digest)
+            return self._judge(route, authorization, digest, Trail(request_id, traceparent))
         self._counts[known.counter] += 1
         self._last_known = known
         return known.answer
@@ -201,30 +209,30 @@ class Decider:
             return None
         return self._routes.get(segments[1] if len(segments) > 1 else DEFAULT_POLICY.encode())
 
-    def _judge(self, route: _Route | None, authorization: bytes | None, digest: bytes | None) -> bytes:
+    def _judge(self, route: _Route | None, authorization: bytes | None, digest: bytes | None, trail: Trail) -> bytes:
         """Decide from scratch, fail closed, count, log."""
         started = time.perf_counter()
         if route is None:
             self._page.add(Name.DECISIONS, "", "refused", Reason.UNKNOWN_POLICY)
             return self._unknown_policy
         try:
-            answer = self._answer(route, authorization, digest)
+            answer = self._answer(route, authorization, digest, trail)
         except Exception:  # noqa: BLE001 - fail closed
             # Whatever went wrong is ours, and no reason to let anyone through.
-            _log.exception("decision_failed", policy=route.policy.name)
-            answer = self._refuse(route, Reason.UNDECIDABLE, b"")
+            _log.exception("decision_failed", policy=route.policy.name, **trail.ids())
+            answer = self._refuse(route, Reason.UNDECIDABLE, b"", trail)
         self._latency.observe(time.perf_counter() - started)
         return answer
 
-    def _answer(self, route: _Route, authorization: bytes | None, digest: bytes | None) -> bytes:
+    def _answer(self, route: _Route, authorization: bytes | None, digest: bytes | None, trail: Trail) -> bytes:
         if authorization is None:
             if not route.policy.anonymous:
-                return self._refuse(route, Reason.MISSING_TOKEN, b"")
+                return self._refuse(route, Reason.MISSING_TOKEN, b"", trail)
             self._counts[route.anonymous] += 1
             return answers.ANONYMOUS
         token = _bearer_token(authorization)
         if isinstance(token, Reason):
-            return self._refuse(route, token, authorization)
+            return self._refuse(route, token, authorization, trail)
         decision = verify(
             token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._revocations
         )
@@ -233,7 +241,7 @@ class Decider:
                 self._on_unknown_list()
             elif decision.reason in (Reason.UNKNOWN_KEY, Reason.UNDECIDABLE):
                 self._on_unknown_key()
-            return self._refuse(route, decision.reason, token)
+            return self._refuse(route, decision.reason, token, trail)
         return self._allow(route, decision, digest)
 
     def _allow(self, route: _Route, accepted: Accepted, digest: bytes | None) -> bytes:
@@ -248,9 +256,9 @@ class Decider:
         self._counts[route.verified] += 1
         return answer
 
-    def _refuse(self, route: _Route, reason: Reason, credentials: bytes) -> bytes:
+    def _refuse(self, route: _Route, reason: Reason, credentials: bytes, trail: Trail) -> bytes:
         self._counts[route.refused[reason]] += 1
-        self._refusal_log.write(route.policy.name, reason, credentials)
+        self._refusal_log.write(route.policy.name, reason, credentials, trail)
         return route.refusals[reason]
 
 

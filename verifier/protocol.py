@@ -120,8 +120,10 @@ class Connection(asyncio.Protocol):
         "_phase",
         "_recall",
         "_remember",
+        "_request_id",
         "_since",
         "_target",
+        "_traceparent",
         "_transport",
         "_write_paused",
     )
@@ -138,6 +140,8 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._authorization: bytes | None = None
         self._option: bytes | None = None
+        self._request_id: bytes | None = None
+        self._traceparent: bytes | None = None
         self._hosts = 0
         self._framed = False
         self._out: list[bytes] = []
@@ -224,14 +228,14 @@ class Connection(asyncio.Protocol):
         self._phase = _HEAD
         self._since = self._front.now
         self._target = b""
-        self._authorization = self._option = None
+        self._authorization = self._option = self._request_id = self._traceparent = None
         self._hosts, self._framed = 0, False
 
     def on_url(self, url: bytes) -> None:
         """Parser: the request target, or a part of it."""
         self._target += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: C901 - a table, on the hot path
         """Parser: a header field; or a trailer field, which is none (RFC 9110 §6.5.1)."""
         if self._phase != _HEAD:
             return
@@ -254,6 +258,11 @@ class Connection(asyncio.Protocol):
                 if self._framed or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
                     raise _MalformedError
                 self._framed = True
+            # Last, so that what decides is found first. Two of them are none (W3C Trace Context §3.2).
+            case 12 if name.lower() == b"x-request-id":
+                self._request_id = value if self._request_id is None else b""
+            case 11 if name.lower() == b"traceparent":
+                self._traceparent = value if self._traceparent is None else b""
             case _:
                 pass
 
@@ -271,7 +280,7 @@ class Connection(asyncio.Protocol):
             closes = closes or self._framed
         self._phase = _BODY
         self._pending_bytes = 0
-        answer = self._decide(self._target, self._authorization)
+        answer = self._decide(self._target, self._authorization, self._request_id, self._traceparent)
         if closes or self._option == b"close":
             self._close_with(_with_connection(answer, b"close"))
         elif self._option is not None:

@@ -25,8 +25,10 @@ def test_an_error_of_our_own_lets_nobody_through_and_is_logged_without_the_token
     bench.decider._revocations = Broken()
     token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
     with capture_logs() as lines:
-        assert status_of(bench.decider.decide(b"/verify", b"Bearer " + token)) == 503
+        answer = bench.decider.decide(b"/verify", b"Bearer " + token, b"gateway-0001")
+    assert status_of(answer) == 503
     assert [line["event"] for line in lines] == ["decision_failed", "refused"]
+    assert {line["request_id"] for line in lines} == {"gateway-0001"}
     assert token.decode() not in repr([{**line, "exc_info": None} for line in lines])
 
 

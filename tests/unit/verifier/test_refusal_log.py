@@ -56,7 +56,7 @@ def test_a_line_says_policy_reason_and_fingerprint_and_nothing_of_the_credential
         "wrong_audience", "missing_token", "malformed_credentials", "missing_token",
     ]  # fmt: skip
     for line in lines:
-        assert set(line) == {"event", "log_level", "policy", "reason", "fingerprint"}
+        assert set(line) == {"event", "log_level", "policy", "reason", "fingerprint", "request_id"}
         assert not any(segment.decode() in repr(line) for segment in secret.split(b"."))
 
 
