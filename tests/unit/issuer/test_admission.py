@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+import structlog
 
 from issuer.admission import Admission, Asker, Turns, Urgency, check_memory, usable_cores, usable_memory
 from issuer.errors import CapacityError, OverloadedError
@@ -15,6 +16,18 @@ def test_work_is_done_in_a_thread_and_its_result_comes_back() -> None:
         return await Admission(1, 1).run(lambda: threading.current_thread() is not threading.main_thread())
 
     assert asyncio.run(ask())
+
+
+def test_what_the_work_logs_says_of_which_request_it_is() -> None:
+    async def ask(request_id: str, admission: Admission) -> object:
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            return (await admission.run(structlog.contextvars.get_contextvars))["request_id"]
+
+    async def ask_all() -> list[object]:
+        admission = Admission(1, 1)
+        return await asyncio.gather(*(ask(f"request {number}", admission) for number in range(3)))
+
+    assert asyncio.run(ask_all()) == ["request 0", "request 1", "request 2"]
 
 
 def test_an_error_of_the_work_comes_back() -> None:
