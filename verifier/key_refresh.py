@@ -85,6 +85,8 @@ class KeyRefresh:
         before, self._followed = self._followed, {}
         for issuer in before.keys() - sources.keys():
             self._withdraw(issuer, "no longer followed")
+            self._page.forget(Name.JWKS_KEYS, issuer)
+            self._page.forget(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, issuer)
         for issuer, source in sources.items():
             followed = _Followed(issuer, source, time.time() + self._max_stale_seconds)
             if issuer in self._published:

@@ -4,6 +4,7 @@ A page is written by its worker alone and holds named numbers, so nothing is loc
 worker is killed (its successor takes the page over), and counting on the request path is one store.
 """
 
+import math
 import mmap
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
@@ -89,6 +90,10 @@ class Page:
         """Say how a thing is now."""
         self.values[self.slot(name, *labels)] = value
 
+    def forget(self, name: Name, *labels: str) -> None:
+        """Say nothing more of a thing, until it is set again: what is not followed is not stale."""
+        self.set(name, math.nan, *labels)
+
     def add(self, name: Name, *labels: str, amount: float = 1) -> None:
         """Count."""
         self.values[self.slot(name, *labels)] += amount
@@ -143,7 +148,8 @@ class Pages(Collector):
         found: dict[tuple[Name, tuple[str, ...]], list[float]] = {}
         for page in self._pages:
             for name, labels, value in page.numbers():
-                found.setdefault((name, labels), []).append(value)
+                if not math.isnan(value):
+                    found.setdefault((name, labels), []).append(value)
         joined = {key: key[0].value.join(values) for key, values in found.items()}
         # Counted once on the request path, as a decision; told twice.
         joined[Name.CACHE_HITS, ()] = sum(

@@ -131,7 +131,8 @@ class StatusRefresh:
         before, self._followed = self._followed, {}
         for issuer in before.keys() - sources.keys():
             self._lists.forget(issuer)
-            self._measure(_Followed(issuer, before[issuer].source))
+            for name in (Name.STATUS_LISTS, Name.STATUS_LIST_BYTES, Name.STATUS_LIST_REFRESHED_TIMESTAMP_SECONDS):
+                self._page.forget(name, issuer)
             _log.warning("status_lists_forgotten", issuer=issuer, why="no longer followed")
         for issuer, source in sources.items():
             followed = self._followed[issuer] = _Followed(issuer, source)

@@ -1,6 +1,7 @@
 """An id and a trace go through real nginx and real Envoy to the verifier's log and to the application."""
 
 import json
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.observability.conftest import Site
 from tests.support.gateways import Verifier, ask, running_gateway
 from tests.support.processes import wait_until
 
@@ -97,6 +99,25 @@ def test_verifier_and_application_hear_the_same_id_and_trace(name: str, path: st
         ]
     assert heard[0] == heard[1]
     assert heard[0]["traceparent"] == TRACEPARENT
+
+
+@pytest.mark.parametrize("name", ["nginx", "envoy"])
+def test_an_issuer_behind_a_gateway_logs_the_trace_that_the_verifier_logs(
+    name: str, site: Site, tmp_path: Path
+) -> None:
+    with running_gateway(name, tmp_path, site.verifier.port, site.issuer.port) as port:
+        trace = secrets.token_hex(16)
+        for token in (site.issuer.login("ada@example.com").json()["access_token"].encode(), b"x"):
+            ask(port, "/me", f"traceparent: 00-{trace}-00f067aa0ba902b7-01", token=token)
+
+    def of_trace(log: str) -> list[dict[str, Any]]:
+        return [line for line in map(json.loads, log.splitlines()) if line.get("trace_id") == trace]
+
+    wait_until(lambda: bool(of_trace(site.issuer.logs()) and of_trace(site.verifier.log())), "both have logged")
+    (answered,), (refused,) = of_trace(site.issuer.logs()), of_trace(site.verifier.log())
+    assert (answered["route"], answered["status"]) == ("/me", 200)
+    assert refused["reason"] == "malformed"
+    assert answered["request_id"] != refused["request_id"]
 
 
 def test_what_a_client_calls_its_request_misleads_nobody(way: Way) -> None:

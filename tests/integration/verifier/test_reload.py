@@ -81,6 +81,8 @@ def test_a_new_issuer_is_followed_and_a_removed_one_forgotten_with_its_keys(fold
         _reload(folder, verifier, "")
         wait_until(lambda: wire.ask(asked).status == 401, "its keys are forgotten")
         assert verifier.wait_for_event("jwks_withdrawn")["issuer"] == theirs.issuer
+        for name in ("jwks_keys", "jwks_refreshed_timestamp_seconds"):
+            assert [labels["issuer"] for labels, _ in verifier.samples(name)] == [verifier.forge.issuer]
         assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
 
 

@@ -328,6 +328,7 @@ def test_a_reload_follows_and_forgets(folder: VerifierFolder, issuer: StatusIssu
         assert {verifier.ask(token=issuer.token(8)).status for _ in range(3)} == {200}
         reload(without)
         assert {verifier.ask(token=token).status for _ in range(3)} == {200}
+        assert verifier.samples("status_list_refreshed_timestamp_seconds") == verifier.samples("status_lists") == []
         assert verifier.readiness() == 200
 
 

@@ -24,6 +24,23 @@ def test_the_worst_worker_speaks_for_keys_and_readiness() -> None:
     assert pages.joined()[Name.READY, ()] == 1
 
 
+def test_of_what_is_forgotten_nothing_is_told_until_it_is_set_again() -> None:
+    pages = Pages(2)
+    for worker in range(2):
+        pages[worker].set(Name.JWKS_KEYS, 1, "issuer")
+        pages[worker].forget(Name.JWKS_KEYS, "issuer")
+    assert (Name.JWKS_KEYS, ("issuer",)) not in pages.joined()
+    pages[0].set(Name.JWKS_KEYS, 2, "issuer")
+    assert pages.joined()[Name.JWKS_KEYS, ("issuer",)] == 2
+
+
+def test_what_has_no_labels_is_told_from_the_beginning() -> None:
+    joined = Pages(2).joined()
+    assert {name for name in Name if not name.value.labels} <= {name for name, _ in joined}
+    assert joined[Name.RELOAD_FAILURES, ()] == 0
+    assert joined[Name.WORKERS, ()] == 2
+
+
 def test_a_successor_goes_on_counting_where_its_predecessor_was_killed() -> None:
     pages = Pages(1)
     before = pages[0]
