@@ -5,8 +5,10 @@ the words of an exception. No request fails or waits for its span: spans are sen
 nobody takes them. The SDK reads its own variables (sampler, headers, limits) from the environment.
 """
 
+import logging
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,6 +27,7 @@ _EXPORT_SECONDS: Final = 3.0
 """Unless a variable says otherwise. Its own 10 s let more spans wait than the queue holds."""
 
 _CLOSE_SECONDS: Final = 2.0
+_REPEAT_LOG_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,28 @@ class _Recorded:
             self.span.set_status(trace.StatusCode.ERROR)
 
 
+class Seldom(logging.Filter):
+    """Lets a line through once in a while: the exporter has two for every batch that a collector does not take.
+
+    Args:
+        monotonic: seconds on a clock that never steps.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._said_at: float | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the last line is long enough ago."""
+        del record
+        now = self._monotonic()
+        if self._said_at is not None and now - self._said_at < _REPEAT_LOG_SECONDS:
+            return False
+        self._said_at = now
+        return True
+
+
 class OtlpSpans:
     """A `Tracing`. Starts the thread that sends.
 
@@ -56,6 +81,7 @@ class OtlpSpans:
         self._provider = TracerProvider(resource=Resource.create().merge(named), shutdown_on_exit=False)
         timeout = None if any(environ.get(name) for name in _TIMEOUTS) else _EXPORT_SECONDS
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(Seldom())
         self._tracer = self._provider.get_tracer("gatepass.issuer")
 
     @contextmanager
