@@ -67,24 +67,21 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         fields = Headers(scope=scope)
+        peer = (scope.get("client") or (None,))[0]
+        client = client_address(peer, fields.getlist("x-forwarded-for"), self._trusted_hops)
         request_id = request_id_of(fields.getlist("x-request-id"))
         with self._tracing.request(traceparent_of(fields.getlist("traceparent"))) as span:
             ids = {"request_id": request_id, "trace_id": span.trace_id, "span_id": span.span_id}
             with structlog.contextvars.bound_contextvars(**ids):
-                await self._answer(scope, receive, send, fields, request_id, span)
+                await self._answer(scope, receive, send, _Exchange(request_id, span, client, time.perf_counter()))
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, send: Send, fields: Headers, request_id: str, span: RequestSpan
-    ) -> None:
-        peer = (scope.get("client") or (None,))[0]
-        client = client_address(peer, fields.getlist("x-forwarded-for"), self._trusted_hops)
-        exchange = _Exchange(request_id, span, client, time.perf_counter())
-        scope.setdefault("state", {}).update(request_id=request_id, client_address=client)
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
+        scope.setdefault("state", {}).update(request_id=exchange.request_id, client_address=exchange.client)
 
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                _complete(MutableHeaders(raw=message["headers"]), request_id)
+                _complete(MutableHeaders(raw=message["headers"]), exchange.request_id)
             await send(message)
 
         try:
