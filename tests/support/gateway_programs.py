@@ -6,11 +6,14 @@ the foreground, with the six addresses in its environment (`deploy/gateways/READ
 """
 
 import os
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +28,7 @@ class Difference(StrEnum):
     IGNORES_CASE = "`/Admin/` is held to the policy of `/admin/` too"
     TELLS_HOW_THE_VERIFIER_FAILED = "a verifier that is gone is 502 and one that hangs 504, not 503"
     MAKES_NO_REQUEST_ID = "no `X-Request-Id` is made, and the client's is not shown to the verifier"
+    REFUSES_CHUNKS = "before HAProxy 3.2, which can drop trailers, a body in chunks is 411"
     ASKS_TWICE = "a path with a policy of its own is held to `default` first"
     JUDGES_TWO_CREDENTIALS_ITSELF = "two Authorization fields are 400 by the gateway's own rule, without a challenge"
 
@@ -43,6 +47,8 @@ class GatewayProgram:
     check: Callable[[Path], list[str]] | None = None
     differences: frozenset[Difference] = frozenset()
 
+
+_DROPS_TRAILERS: Final = (3, 2)
 
 # What a distribution's nginx.conf has around conf.d/, with a place of its own for what it writes.
 _NGINX_CONF: Final = """\
@@ -113,7 +119,7 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
     "haproxy": GatewayProgram(
         _haproxy,
         lambda folder: [*_haproxy(folder), "-c"],
-        frozenset({Difference.REFUSES_UNTIDY_PATHS, Difference.IGNORES_CASE}),
+        frozenset({Difference.REFUSES_UNTIDY_PATHS, Difference.IGNORES_CASE, Difference.REFUSES_CHUNKS}),
     ),
     "traefik": GatewayProgram(
         _traefik,
@@ -133,3 +139,18 @@ if os.environ.get("GATEPASS_GATEWAY"):
     # Nothing is known of it: what it does otherwise has to be said.
     told = os.environ.get("GATEPASS_GATEWAY_DIFFERENCES", "").split()
     PROGRAMS[EXTERNAL] = GatewayProgram(_external, differences=frozenset(Difference[name] for name in told))
+
+
+def differs(name: str, difference: Difference) -> bool:
+    """Whether the gateway `name`, in the version that is installed here, differs so."""
+    if difference is Difference.REFUSES_CHUNKS and name == "haproxy" and _haproxy_version() >= _DROPS_TRAILERS:
+        return False
+    return difference in PROGRAMS[name].differences
+
+
+@cache
+def _haproxy_version() -> tuple[int, int]:
+    told = subprocess.run([program("haproxy"), "-v"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (\d+)\.(\d+)", told)
+    assert found is not None, told
+    return int(found[1]), int(found[2])
