@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check load sweep seed bench bench-issuer bench-scaling fuzz lock sbom images clean
+.PHONY: help run test lint check bench bench-issuer bench-scaling load sweep seed fuzz lock sbom images clean
 
 VENV := .venv
 PYTHON ?=
