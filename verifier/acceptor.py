@@ -1,7 +1,8 @@
-"""Takes connections off a listening socket, as many at a time as there are.
+"""Takes connections off a listening socket, as many at a time as there are, but leaves the other workers their share.
 
 The event loop's own server takes one in each turn, and a busy turn is long: of 1,000 gateways that connected
-at once, the last waited for most of a second.
+at once, the last waited for most of a second. Taking all, the worker that woke first had them all for as long as
+they lived, and the others nothing to do.
 """
 
 import asyncio
@@ -12,6 +13,9 @@ from typing import Final
 
 ACCEPTS_PER_TURN: Final = 256
 _PAUSE_SECONDS: Final = 0.2
+_COURTESY_SECONDS: Final = 0.001
+"""Long enough for a worker that sleeps to wake up, too short to be felt if it hangs."""
+
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -21,17 +25,23 @@ class Acceptor:
     Args:
         listener: bound and listening; whoever stops the acceptor closes it.
         connect: makes the protocol of a connection.
+        is_ahead: whether we have more than our share of connections, given how many are being opened.
     """
 
-    def __init__(self, listener: socket.socket, connect: Callable[[], asyncio.Protocol]) -> None:
-        self._listener, self._connect = listener, connect
+    def __init__(
+        self, listener: socket.socket, connect: Callable[[], asyncio.Protocol], is_ahead: Callable[[int], bool]
+    ) -> None:
+        self._listener, self._connect, self._is_ahead = listener, connect, is_ahead
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
+        self._resuming: asyncio.TimerHandle | None = None
         listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._resume()
 
     def close(self) -> None:
         """Take no more connections."""
+        if self._resuming is not None:
+            self._resuming.cancel()
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
 
@@ -52,11 +62,18 @@ class Acceptor:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                # The socket stays readable: asking again at once would spin. Who waits, waits in the backlog.
-                self._loop.remove_reader(self._listener)
-                self._loop.call_later(_PAUSE_SECONDS, self._resume)
+                # Asking again at once would spin. Who waits, waits in the backlog.
+                self._look_away(_PAUSE_SECONDS)
                 return
             self._open(accepted)
+            if self._is_ahead(len(self._opening)):
+                self._look_away(_COURTESY_SECONDS)
+                return
+
+    def _look_away(self, seconds: float) -> None:
+        """The socket stays readable, and would bring us back at once."""
+        self._loop.remove_reader(self._listener)
+        self._resuming = self._loop.call_later(seconds, self._resume)
 
     def _open(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -65,3 +82,11 @@ class Acceptor:
         opening = self._loop.create_task(self._loop.connect_accepted_socket(self._connect, accepted))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
+
+
+def has_more_than_its_share(ours: int, fewest_elsewhere: int | None) -> bool:
+    """Whether the next connection should be another worker's: a few more than the one that has fewest are fair.
+
+    A quarter more, so that 1,000 connections that come at once are shared out in some tens of turns.
+    """
+    return fewest_elsewhere is not None and ours > fewest_elsewhere + 1 + fewest_elsewhere // 4

@@ -7,7 +7,7 @@ worker is killed (its successor takes the page over), and counting on the reques
 import math
 import mmap
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -112,6 +112,26 @@ class Page:
             yield name.decode(errors="replace")
 
 
+class ConnectionCounts:
+    """How many connections each worker holds: ours is written, those of the others are read."""
+
+    def __init__(self, pages: Sequence[Page], ours: int) -> None:
+        self._values, self._slot = pages[ours].values, pages[ours].slot(Name.CONNECTIONS)
+        self._others = [
+            (page.values, page.slot(Name.CONNECTIONS), page.slot(Name.READY))
+            for number, page in enumerate(pages)
+            if number != ours
+        ]
+
+    def tell(self, count: int) -> None:
+        """Say how many are ours."""
+        self._values[self._slot] = count
+
+    def fewest_elsewhere(self) -> int | None:
+        """Those of the ready worker that has fewest beside us; None if no other is ready."""
+        return min((int(values[held]) for values, held, ready in self._others if values[ready]), default=None)
+
+
 class LatencyHistogram:
     """Where a page counts how long decisions took."""
 
@@ -142,6 +162,10 @@ class Pages(Collector):
     def __getitem__(self, worker: int) -> Page:
         # Read anew: in memory that a dead predecessor wrote, a number keeps the place that it gave it.
         return Page(self._memory, worker)
+
+    def connection_counts(self, worker: int) -> ConnectionCounts:
+        """Of all workers, for one of them."""
+        return ConnectionCounts(self._pages, worker)
 
     def joined(self) -> dict[tuple[Name, tuple[str, ...]], float]:
         """Every number over all workers."""

@@ -14,6 +14,7 @@ another request.
 """
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -59,13 +60,21 @@ class Front:
         decider: asked for every request.
         max_connections: one more is answered 503 and closed.
         drain_seconds: how long connections are still served after uvicorn was told to stop.
+        tell_count: is told how many connections there are, whenever that changes.
     """
 
-    def __init__(self, decider: Decider, max_connections: int, drain_seconds: int) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        max_connections: int,
+        drain_seconds: int,
+        tell_count: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self.decide, self.recall, self.remember = decider.decide, decider.recall, decider.remember
         self.max_connections = max_connections
         self.drain_seconds = drain_seconds
         self.connections: set[Connection] = set()
+        self._tell_count = tell_count
         self.unsent: list[tuple[asyncio.Transport, bytes]] = []
         self.draining = False
         self.now = 0
@@ -73,6 +82,16 @@ class Front:
     def connect(self) -> "Connection":
         """The protocol of a new connection."""
         return Connection(self)
+
+    def opened(self, connection: "Connection") -> None:
+        """There is one more."""
+        self.connections.add(connection)
+        self._tell_count(len(self.connections))
+
+    def closed(self, connection: "Connection") -> None:
+        """There is one less."""
+        self.connections.discard(connection)
+        self._tell_count(len(self.connections))
 
     def send(self, transport: asyncio.Transport, answer: bytes) -> None:
         """Write together with the answers to what came in with the same turn of the event loop.
@@ -150,14 +169,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A gateway has connected."""
         self._transport = cast("asyncio.Transport", transport)
-        self._front.connections.add(self)
+        self._front.opened(self)
         if len(self._front.connections) > self._front.max_connections:
             self._close_with(_TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         del exc
-        self._front.connections.discard(self)
+        self._front.closed(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: of one request, of a part of one, or of many."""

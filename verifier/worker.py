@@ -13,14 +13,14 @@ from typing import Any, Final, cast
 import structlog
 import uvicorn
 
-from verifier.acceptor import Acceptor
+from verifier.acceptor import Acceptor, has_more_than_its_share
 from verifier.admin import AdminApp
 from verifier.cache import DecisionCache
 from verifier.decider import Decider
 from verifier.key_refresh import KeyRefresh
 from verifier.key_sources import KeySource, open_sources
 from verifier.keyset import KeySet
-from verifier.metrics import Name, Pages
+from verifier.metrics import ConnectionCounts, Name, Pages
 from verifier.policies import PolicyError, Rules
 from verifier.protocol import Front
 from verifier.revocations import StatusLists
@@ -53,7 +53,7 @@ class _Server(uvicorn.Server):
 class _SubrequestServer(_Server):
     """Hosts our connections instead of uvicorn's own; what it would call an application is never called."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, counts: ConnectionCounts) -> None:
         super().__init__(
             uvicorn.Config(
                 _no_application,
@@ -63,13 +63,18 @@ class _SubrequestServer(_Server):
                 timeout_graceful_shutdown=front.drain_seconds + 1,
             )
         )
-        self._front = front
+        self._front, self._counts = front, counts
         # uvicorn asks these to stop, and waits until there are none.
         self.server_state.connections = cast("Any", front.connections)
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        self.servers = [cast("Any", Acceptor(listener, self._front.connect)) for listener in sockets or []]
+        acceptors = [Acceptor(listener, self._front.connect, self._is_ahead) for listener in sockets or []]
+        self.servers = cast("Any", acceptors)
         self.started = True
+
+    def _is_ahead(self, opening: int) -> bool:
+        ours = len(self._front.connections) + opening
+        return has_more_than_its_share(ours, self._counts.fewest_elsewhere())
 
 
 class Worker:
@@ -114,8 +119,10 @@ class Worker:
             on_unknown_key=self._keys.look_sooner,
             on_unknown_list=self._lists.look_sooner,
         )
-        self._front = Front(self._decider, settings.max_connections, settings.drain_seconds)
-        self._subrequests = _SubrequestServer(self._front)
+        counts = pages.connection_counts(number)
+        counts.tell(0)  # not those of a predecessor that was killed
+        self._front = Front(self._decider, settings.max_connections, settings.drain_seconds, counts.tell)
+        self._subrequests = _SubrequestServer(self._front, counts)
         self._admin = _Server(_admin_config(AdminApp(pages, self._lacking, self._report)))
 
     async def serve(self, listeners: Listeners, supervisor: int) -> None:
@@ -188,7 +195,6 @@ class Worker:
     def _report(self) -> None:
         """Bring this worker's gauges up to date."""
         self._page.set(Name.READY, not self._lacking() and not self._front.draining)
-        self._page.set(Name.CONNECTIONS, len(self._front.connections))
         self._decider.report()
         self._lists.report()
         # Added up, so that what a worker's predecessor used is not forgotten with it.

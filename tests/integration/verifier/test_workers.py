@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,30 @@ def test_a_killed_worker_is_replaced_within_a_second_and_nobody_is_refused(folde
         verifier.wait_until_readiness_is(200)
     assert set(load.statuses) == {200}
     assert len(verifier.events("worker_died")) == 3
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_connections_that_come_at_once_are_shared_by_the_workers(folder: VerifierFolder, *, unix: bool) -> None:
+    place: dict[str, Any] = {"UDS": folder.path / "verifier.sock"} if unix else {}
+    with folder.running(WORKERS=2, **place) as verifier, ExitStack() as stack:
+        before = [_sockets(pid) for pid in verifier.workers()]
+        wires = [stack.enter_context(verifier.connect()) for _ in range(60)]
+        assert {wire.ask(request("/verify", bearer(verifier.token()))).status for wire in wires} == {200}
+        held = [_sockets(pid) - then for pid, then in zip(verifier.workers(), before, strict=True)]
+        assert min(held) >= 20, "each has its share"
+
+
+def _sockets(pid: int) -> int:
+    return sum(str(one.readlink()).startswith("socket:") for one in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_a_worker_that_hangs_keeps_no_connection_from_the_other(folder: VerifierFolder) -> None:
+    with folder.running(WORKERS=2) as verifier, ExitStack() as stack:
+        hanging = verifier.workers()[0]
+        os.kill(hanging, signal.SIGSTOP)
+        stack.callback(os.kill, hanging, signal.SIGCONT)
+        wires = [stack.enter_context(verifier.connect()) for _ in range(40)]
+        assert {wire.ask(request("/verify", bearer(verifier.token()))).status for wire in wires} == {200}
 
 
 def test_with_one_worker_connections_wait_for_its_successor(folder: VerifierFolder) -> None:
