@@ -7,7 +7,7 @@ own strict way. Whether an assertion was used before is not known here.
 An assertion is checked in this order, and nothing of it is believed before 4:
 
 1. size and compact form (RFC 7515 §3.1);
-2. the header: strict JSON, a type that no other JWT here has, nothing critical (RFC 7515 §4.1.11);
+2. the header: strict JSON, a type that no other JWT here has, no member that we do not know (RFC 7515 §4.1.11);
 3. the key: by its `kid`, and under the one algorithm that it was registered for (RFC 8725 §3.1);
 4. the signature;
 5. `iss` and `sub` are the client, `aud` is us and nobody else (RFC 7523 §3 (1) to (3));
@@ -44,7 +44,10 @@ MAX_KEYS: Final = 8
 _MAX_NAME_CHARACTERS: Final = 256
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TYPES: Final = frozenset({"jwt", "client-authentication+jwt"})
-_CHANGES_MEANING: Final = frozenset({"crit", "b64", "zip"})
+_HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
+"""All that the header of an assertion may have. Members that we do not know could change what is signed or whose key
+counts (`b64` of RFC 7797, `crit`, `jwk`, `x5c`), so they are rejected although RFC 7515 §4 has unknown ones ignored.
+The certificate thumbprints, which some libraries add, only repeat what `kid` says and are not used."""
 _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _RSA_MEMBERS: Final = ("kty", "n", "e")
 _EC_MEMBERS: Final = ("kty", "crv", "x", "y")
@@ -126,7 +129,7 @@ def read_assertion(text: str) -> UnverifiedAssertion:
     kid, algorithm = said.get("kid"), said.get("alg")
     if not isinstance(client_id, str) or not isinstance(algorithm, str) or not isinstance(kid, str | None):
         raise RefusedAssertionError("header or sub of a wrong type")
-    if not _CHANGES_MEANING.isdisjoint(said) or not _is_typed_well(said.get("typ", "JWT")):
+    if not said.keys() <= _HEADER_MEMBERS or not _is_typed_well(said.get("typ", "JWT")):
         raise RefusedAssertionError("not the header of an assertion")
     return UnverifiedAssertion(client_id, kid, algorithm, text)
 
