@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from verifier.policies import Policy
-from verifier.reasons import Reason
+from verifier.reasons import UNDECIDABLE, Reason
 from verifier.verification import Claims
 
 RETRY_AFTER_SECONDS: Final = 1
@@ -71,7 +71,7 @@ def refused(reason: Reason, policy: Policy | None, realm: str) -> bytes:
         policy: the one that refused, or None if the path names none.
         realm: of the challenge (RFC 9110 §11.5); visible ASCII without quotes.
     """
-    if reason is Reason.UNDECIDABLE:
+    if reason in UNDECIDABLE:
         return _head(HTTPStatus.SERVICE_UNAVAILABLE, [("Retry-After", str(RETRY_AFTER_SECONDS))])
     if reason is Reason.UNKNOWN_POLICY or policy is None:
         return _head(HTTPStatus.FORBIDDEN, [])

@@ -16,7 +16,7 @@ from verifier.cache import CachedDecision, DecisionCache
 from verifier.keyset import KeySet
 from verifier.metrics import LatencyHistogram, Name, Page
 from verifier.policies import DEFAULT_POLICY, Policy, Rules
-from verifier.reasons import Reason
+from verifier.reasons import UNDECIDABLE, Reason
 from verifier.refusal_log import RefusalLog, Trail
 from verifier.verification import Accepted, NothingRevoked, Rejected, Revocations, Status, StatusReference, verify
 
@@ -43,7 +43,7 @@ class _Route:
         self.anonymous = slot("allowed", "anonymous")
         self.refusals = {reason: answers.refused(reason, policy, realm) for reason in Reason}
         self.refused = {
-            reason: slot("undecidable" if reason is Reason.UNDECIDABLE else "refused", reason) for reason in Reason
+            reason: slot("undecidable" if reason in UNDECIDABLE else "refused", reason) for reason in Reason
         }
 
 
@@ -220,7 +220,7 @@ class Decider:
         except Exception:  # noqa: BLE001 - fail closed
             # Whatever went wrong is ours, and no reason to let anyone through.
             _log.exception("decision_failed", policy=route.policy.name, **trail.ids())
-            answer = self._refuse(route, Reason.UNDECIDABLE, b"", trail)
+            answer = self._refuse(route, Reason.INTERNAL_ERROR, b"", trail)
         self._latency.observe(time.perf_counter() - started)
         return answer
 
@@ -237,9 +237,9 @@ class Decider:
             token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._revocations
         )
         if isinstance(decision, Rejected):
-            if decision.list_unknown:
+            if decision.reason is Reason.STATUS_UNAVAILABLE:
                 self._on_unknown_list()
-            elif decision.reason in (Reason.UNKNOWN_KEY, Reason.UNDECIDABLE):
+            elif decision.reason in (Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE):
                 self._on_unknown_key()
             return self._refuse(route, decision.reason, token, trail)
         return self._allow(route, decision, digest)

@@ -13,14 +13,14 @@ CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("header", frozenset({Reason.INVALID_HEADER})),
     ("algorithm", frozenset({Reason.UNSUPPORTED_ALGORITHM})),
     ("type", frozenset({Reason.WRONG_TYPE})),
-    ("key", frozenset({Reason.UNKNOWN_KEY, Reason.UNDECIDABLE})),
+    ("key", frozenset({Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE})),
     ("signature", frozenset({Reason.BAD_SIGNATURE})),
     ("claims", frozenset({Reason.INVALID_CLAIMS})),
     ("sender", frozenset({Reason.SENDER_CONSTRAINED})),
     ("issuer", frozenset({Reason.WRONG_ISSUER})),
     ("audience", frozenset({Reason.WRONG_AUDIENCE})),
     ("time", frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.TOO_OLD})),
-    ("status", frozenset({Reason.REVOKED, Reason.UNDECIDABLE})),
+    ("status", frozenset({Reason.REVOKED, Reason.STATUS_UNAVAILABLE})),
     ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE})),
 )
 """The numbered checks of `verification`, and the reasons that each can give."""
@@ -35,8 +35,7 @@ def explain(
     """
     decision = verify(token, keys=keys, policy=policy, now=now, revocations=revocations)
     reason = decision.reason if isinstance(decision, Rejected) else None
-    list_unknown = isinstance(decision, Rejected) and decision.list_unknown
-    failing = "status" if list_unknown else next((name for name, reasons in CHECKS if reason in reasons), None)
+    failing = next((name for name, reasons in CHECKS if reason in reasons), None)
     lines, reached = [], True
     for number, (name, _) in enumerate(CHECKS, 1):
         failed = name == failing

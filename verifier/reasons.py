@@ -1,6 +1,7 @@
 """Why a request is not let through: the closed list. Counted and logged, never told to the client in full."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Reason(StrEnum):
@@ -29,4 +30,11 @@ class Reason(StrEnum):
     INSUFFICIENT_ROLE = "insufficient_role"
 
     UNKNOWN_POLICY = "unknown_policy"
-    UNDECIDABLE = "undecidable"
+
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    STATUS_UNAVAILABLE = "status_unavailable"
+    INTERNAL_ERROR = "internal_error"
+
+
+UNDECIDABLE: Final = frozenset({Reason.KEYS_UNAVAILABLE, Reason.STATUS_UNAVAILABLE, Reason.INTERNAL_ERROR})
+"""The reasons that say nothing about the request: the verifier could not decide, and answers 503."""

@@ -88,15 +88,9 @@ class Accepted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """The token does not pass. A value and not an exception: a caller can't forget to catch it.
-
-    Attributes:
-        reason: why.
-        list_unknown: it is undecidable for want of the status list that it refers to.
-    """
+    """The token does not pass. A value and not an exception: a caller can't forget to catch it."""
 
     reason: Reason
-    list_unknown: bool = False
 
 
 class Revocations(Protocol):
@@ -160,7 +154,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     # 6 key: several issuers may use one `kid`; no more than one candidate each
     candidates = keys.find(header.kid)
     if not candidates:
-        return Rejected(Reason.UNKNOWN_KEY if keys.covers(policy.issuers) else Reason.UNDECIDABLE)
+        return Rejected(Reason.UNKNOWN_KEY if keys.covers(policy.issuers) else Reason.KEYS_UNAVAILABLE)
 
     # 7 signature
     signing_input = token[: -1 - len(encoded_signature)]
@@ -203,7 +197,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     if claims.status is not None and (status := revocations.status(claims.status, now)) is not Status.VALID:
         if status is Status.REVOKED:
             return Rejected(Reason.REVOKED)
-        return Rejected(Reason.UNDECIDABLE, list_unknown=True)
+        return Rejected(Reason.STATUS_UNAVAILABLE)
 
     # 14 permission
     if policy.scopes_all or policy.scopes_any:

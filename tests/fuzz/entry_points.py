@@ -24,7 +24,7 @@ _LIST_HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
 _READY: Final = {ANONYMOUS} | {
     refused(reason, policy, REALM) for reason in Reason for policy in (None, *POLICIES.values())
 }
-_OUR_TROUBLE: Final = refused(Reason.UNDECIDABLE, POLICIES["default"], REALM)
+_OUR_TROUBLE: Final = refused(Reason.INTERNAL_ERROR, POLICIES["default"], REALM)
 
 
 def request(data: bytes) -> None:

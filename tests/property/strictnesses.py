@@ -262,7 +262,7 @@ STRICTNESSES: Final = (
     ),
     Strictness(
         "list unknown",
-        Reason.UNDECIDABLE,
+        Reason.STATUS_UNAVAILABLE,
         "the libraries follow no status list, and miss none",
         lambda lax: "status" in lax.claims,
     ),

@@ -28,6 +28,7 @@ def test_an_error_of_our_own_lets_nobody_through_and_is_logged_without_the_token
         answer = bench.decider.decide(b"/verify", b"Bearer " + token, b"gateway-0001")
     assert status_of(answer) == 503
     assert [line["event"] for line in lines] == ["decision_failed", "refused"]
+    assert bench.decisions() == {("default", "undecidable", "internal_error"): 1}
     assert {line["request_id"] for line in lines} == {"gateway-0001"}
     assert token.decode() not in repr([{**line, "exc_info": None} for line in lines])
 
@@ -65,7 +66,7 @@ def test_decisions_are_counted_by_policy_and_reason() -> None:
         ("default", "refused", "missing_token"): 1,
         ("", "refused", "unknown_policy"): 1,
         ("anonymous", "allowed", "anonymous"): 1,
-        ("default", "undecidable", "undecidable"): 1,
+        ("default", "undecidable", "keys_unavailable"): 1,
     }
 
 
@@ -106,13 +107,13 @@ def test_a_revoked_token_is_refused_at_its_next_use() -> None:
     assert (status_of(answer), reason) == (401, "revoked")
 
 
-def test_a_token_whose_list_is_unknown_is_undecidable_asks_for_the_list_and_for_no_key() -> None:
+def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
     bench = Bench(now=NOW)
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
     assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
     follow(bench.lists, {ISSUER: {}})
     answer, reason = bench.answer(b"/verify", credentials)
-    assert (status_of(answer), reason) == (503, "undecidable")
+    assert (status_of(answer), reason) == (503, "status_unavailable")
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 0)
     bench.decider.decide(b"/verify", b"Bearer " + STRANGER.token(NOW, status={"status_list": {"uri": "x", "idx": 9}}))
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 1)

@@ -177,9 +177,11 @@ def key() -> list[Json]:
         vector("rotating-old", CONFORMANCE, GOOD.token(NOW), None, key_sets="rotating"),
         vector("rotating-new", CONFORMANCE, STRANGER.token(NOW), None, key_sets="rotating"),
         vector("rotated", FORGED, GOOD.token(NOW), "unknown_key", key_sets="rotated"),
-        vector("no-keys", OUTAGE, GOOD.token(NOW), "undecidable", "our trouble, not the client's", key_sets="none"),
-        vector("no-keys-of-this-issuer", OUTAGE, GOOD.token(NOW), "undecidable", key_sets="other-issuer-alone"),
-        vector("no-keys-of-one-issuer", OUTAGE, OTHER.token(NOW), "undecidable", policy="two-issuers"),
+        vector(
+            "no-keys", OUTAGE, GOOD.token(NOW), "keys_unavailable", "our trouble, not the client's", key_sets="none"
+        ),
+        vector("no-keys-of-this-issuer", OUTAGE, GOOD.token(NOW), "keys_unavailable", key_sets="other-issuer-alone"),
+        vector("no-keys-of-one-issuer", OUTAGE, OTHER.token(NOW), "keys_unavailable", policy="two-issuers"),
         vector("keys-of-the-other-issuer", OUTAGE, GOOD.token(NOW), None, policy="two-issuers"),
         vector(
             "no-keys-bad-algorithm",

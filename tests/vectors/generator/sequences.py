@@ -66,13 +66,13 @@ def sequences() -> list[Json]:
         ),
         ("key-removed", STALE, [step(_TOKEN), step(_TOKEN, "unknown_key", key_sets="rotated")]),
         ("key-added", CONFORMANCE, [step(_TOKEN), step(_TOKEN, key_sets="rotating")]),
-        ("all-keys-lost", STALE, [step(_TOKEN), step(_TOKEN, "undecidable", key_sets="none")]),
+        ("all-keys-lost", STALE, [step(_TOKEN), step(_TOKEN, "keys_unavailable", key_sets="none")]),
         (
             "key-moves-to-another-issuer",
             STALE,
             [
                 step(_TOKEN, policy="two-issuers", key_sets="one-key-for-two-issuers"),
-                step(_TOKEN, "undecidable", "two-issuers", key_sets="other-issuer-alone"),
+                step(_TOKEN, "keys_unavailable", "two-issuers", key_sets="other-issuer-alone"),
             ],
         ),
         (
@@ -86,12 +86,12 @@ def sequences() -> list[Json]:
         (
             "keys-come-back",
             CONFORMANCE,
-            [step(_TOKEN), step(_TOKEN, "undecidable", key_sets="none"), step(_TOKEN, key_sets="issuer")],
+            [step(_TOKEN), step(_TOKEN, "keys_unavailable", key_sets="none"), step(_TOKEN, key_sets="issuer")],
         ),
         (
             "keys-come-late",
             CONFORMANCE,
-            [step(_TOKEN, "undecidable", key_sets="none"), step(_TOKEN, key_sets="issuer")],
+            [step(_TOKEN, "keys_unavailable", key_sets="none"), step(_TOKEN, key_sets="issuer")],
         ),
         (
             "revoked",
@@ -113,7 +113,7 @@ def sequences() -> list[Json]:
             [
                 step(_REVOCABLE, status_lists=listed()),
                 step(_REVOCABLE),
-                step(_REVOCABLE, "undecidable", status_lists={ISSUER: {}}),
+                step(_REVOCABLE, "status_unavailable", status_lists={ISSUER: {}}),
                 step(_TOKEN),
                 step(_REVOCABLE, status_lists=listed()),
             ],
@@ -124,7 +124,7 @@ def sequences() -> list[Json]:
             [
                 step(_REVOCABLE, status_lists=listed(counts_until=NOW + 10)),
                 step(_REVOCABLE, now=NOW + 9.9),
-                step(_REVOCABLE, "undecidable", now=NOW + 10),
+                step(_REVOCABLE, "status_unavailable", now=NOW + 10),
                 step(_TOKEN),
             ],
         ),
