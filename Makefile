@@ -3,25 +3,27 @@
 .PHONY: help run test lint check bench bench-issuer bench-scaling load sweep seed fuzz lock sbom images clean
 
 VENV := .venv
+UV := $(VENV)/bin/uv
+RUN := $(VENV)/run.lock
+DEV := $(VENV)/dev.lock
 PYTHON ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 LOAD_ARGS ?=
-UV_VERSION := 0.13.9
 SBOM ?= sbom
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: $(VENV)/requirements.lock ## start everything on this machine; Ctrl-C stops it
+run: $(RUN) ## start everything on this machine; Ctrl-C stops it
 	@exec $(VENV)/bin/python -m stack
 
-test: $(VENV)/requirements.lock ## run the tests (PYTEST_ARGS="-k gateway")
+test: $(DEV) ## run the tests (PYTEST_ARGS="-k gateway")
 	@exec $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/requirements.lock ## ruff, mypy and the import contracts
+lint: $(DEV) ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
@@ -29,13 +31,13 @@ lint: $(VENV)/requirements.lock ## ruff, mypy and the import contracts
 
 check: lint test ## what CI runs
 
-bench: $(VENV)/requirements.lock ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
+bench: $(DEV) ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
 	@exec $(VENV)/bin/python -m loadtests.benchmark $(BENCH_ARGS)
 
-bench-issuer: $(VENV)/requirements.lock ## compare the issuer with what argon2 and PostgreSQL allow (BENCH_ARGS=--quick)
+bench-issuer: $(DEV) ## compare the issuer with what argon2 and PostgreSQL allow (BENCH_ARGS=--quick)
 	@exec $(VENV)/bin/python -m loadtests.issuer_benchmark $(BENCH_ARGS)
 
-bench-scaling: $(VENV)/requirements.lock ## see whether more verifiers do more (BENCH_ARGS=--quick for half a minute)
+bench-scaling: $(DEV) ## see whether more verifiers do more (BENCH_ARGS=--quick for half a minute)
 	@exec $(VENV)/bin/python -m loadtests.scaling $(BENCH_ARGS)
 
 # Only what is typed after `make` counts: a HOST that happens to be in the environment is not to be loaded.
@@ -43,32 +45,30 @@ given = $(if $(filter command,$(origin $(1))),--$(2)='$($(1))')
 LOAD_FLAGS = $(call given,HOST,host) $(call given,ISSUER,issuer) $(call given,CALL,call) $(call given,ACCOUNTS,accounts) \
   $(call given,JOURNEY,journey) $(call given,DURATION,duration) $(call given,RAMP,ramp) $(call given,THINK,think)
 
-load: $(VENV)/requirements.lock ## 1,000 users for 3 minutes and a verdict (USERS= DURATION= JOURNEY= HOST=)
+load: $(DEV) ## 1,000 users for 3 minutes and a verdict (USERS= DURATION= JOURNEY= HOST=)
 	@exec $(VENV)/bin/python -m loadtests.journeys load $(call given,USERS,users) $(LOAD_FLAGS) $(LOAD_ARGS)
 
-sweep: $(VENV)/requirements.lock ## from 100 to 2,000 users: throughput, p95 and the knee (STEPS= DURATION=)
+sweep: $(DEV) ## from 100 to 2,000 users: throughput, p95 and the knee (STEPS= DURATION=)
 	@exec $(VENV)/bin/python -m loadtests.journeys sweep $(call given,STEPS,steps) $(LOAD_FLAGS) $(LOAD_ARGS)
 
-seed: $(VENV)/requirements.lock ## accounts for loading a deployed Gatepass (ACCOUNTS=10000)
+seed: $(DEV) ## accounts for loading a deployed Gatepass (ACCOUNTS=10000)
 	@exec $(VENV)/bin/python -m loadtests.journeys seed $(call given,ACCOUNTS,accounts) $(LOAD_ARGS)
 
-fuzz: $(VENV)/requirements.lock ## look for inputs that break the verifier (FUZZ_SECONDS=600)
+fuzz: $(DEV) ## look for inputs that break the verifier (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)
 
-lock: $(VENV)/requirements.lock ## resolve pyproject.toml into the requirements.lock files again
-	@set -eu; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
-	$(VENV)/bin/python -m venv "$$tools"; \
-	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
-	compile() { "$$tools/bin/uv" pip compile pyproject.toml --universal --python-version 3.11 \
+lock: $(DEV) ## resolve pyproject.toml into the requirements.lock files again
+	@set -eu; compile() { $(UV) pip compile pyproject.toml --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header --quiet "$$@"; }; \
 	compile --group dev --output-file requirements.lock; \
+	compile --group run --constraints requirements.lock --output-file stack/requirements.lock; \
 	for side in issuer verifier; do \
 	  compile --group $$side --constraints requirements.lock --output-file $$side/requirements.lock; \
 	  compile --group $$side --group tracing --constraints requirements.lock \
 	    --output-file $$side/requirements.tracing.lock; \
 	done
 
-sbom: $(VENV)/requirements.lock ## write the bills of materials (CycloneDX) of both images into sbom/
+sbom: $(DEV) ## write the bills of materials (CycloneDX) of both images into sbom/
 	@set -eu; mkdir -p "$(SBOM)"; named=$$(mktemp); trap 'rm -f "$$named"' EXIT; \
 	for side in issuer verifier; do \
 	  sed "s/^name = \"gatepass\"/name = \"gatepass-$$side\"/" pyproject.toml > "$$named"; \
@@ -88,11 +88,23 @@ clean: ## remove the environment and the caches; .gatepass/ with its accounts an
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load sbom
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment carries the lock that it was made from: another lock, another environment.
-$(VENV)/requirements.lock: requirements.lock
+# Each target installs what it needs, by uv from a lock with hashes: `run` the services, all others everything.
+# A copy of the installed lock marks the environment as up to date.
+$(RUN): stack/requirements.lock | $(UV)
+$(DEV): requirements.lock | $(UV)
+$(RUN) $(DEV):
 	@set -eu; umask 022; \
-	if cmp -s requirements.lock $@ && $(VENV)/bin/python -c ''; then touch $@; exit 0; fi; \
-	python=''; \
+	if cmp -s $< $@ && $(VENV)/bin/python -c ''; then touch $@; exit 0; fi; \
+	$(VENV)/bin/python -c '' || { rm -rf $(VENV); exec $(MAKE) --no-print-directory $@; }; \
+	echo "Installing $$(grep -c == $<) locked packages into $(VENV)"; \
+	$(UV) pip install --python $(VENV)/bin/python --require-hashes --only-binary :all: --requirement $< || { \
+	  echo "The packages could not be installed: no network, or no wheels for this platform (use compose.yaml there)." >&2; \
+	  exit 1; \
+	}; \
+	cp $< $@
+
+$(UV):
+	@set -eu; umask 022; python=''; \
 	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; \
 	  then python=$$candidate; break; fi; \
@@ -102,14 +114,8 @@ $(VENV)/requirements.lock: requirements.lock
 	  echo "Install it (Debian, Ubuntu: apt-get install python3 python3-venv) or name one: make PYTHON=/path/to/python3" >&2; \
 	  exit 1; \
 	fi; \
-	echo "Installing the locked packages into $(VENV) with $$($$python --version); a minute, and only when the lock changes"; \
+	echo "Making $(VENV) with $$($$python --version)"; \
 	rm -rf $(VENV); "$$python" -m venv $(VENV); \
-	{ $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
-	    --only-binary :all: --require-hashes -r requirements.lock 2>&1 && cp requirements.lock $@; } \
-	| awk -v all="$$(grep -c '==' requirements.lock)" \
-	  '/^Collecting/ { printf "\r%3d of %d  %-50s", ++n, all, $$2; fflush() } \
-	   /^Installing/ { printf "\r%-70s", "unpacking"; fflush() } /^ *(ERROR|WARNING)/ { print "\n" $$0 } END { print "" }'; \
-	if [ ! -f $@ ]; then \
-	  echo "The packages could not be installed: no network, or a platform they have no wheels for (compose.yaml is the other way)." >&2; \
-	  exit 1; \
-	fi
+	awk '/^[^ #]/ { wanted = /^uv==/ } wanted' requirements.lock > $(VENV)/uv.requirements; \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: \
+	  --require-hashes --requirement $(VENV)/uv.requirements || { rm -rf $(VENV); exit 1; }

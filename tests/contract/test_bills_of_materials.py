@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 from tests.support.programs import program
 
 SIDES: Final = ("issuer", "verifier")
-_ENVIRONMENT: Final = ".venv/requirements.lock"
+_ENVIRONMENT: Final = ".venv/dev.lock"
 """What the targets stand on; these tests run in it, so it is not to be made anew under them."""
 
 

@@ -15,7 +15,7 @@ from issuer.routes.recovery import RecoveryRoutes
 from issuer.routes.sessions import SessionRoutes
 from issuer.routes.status_lists import StatusListRoutes
 from tests.support import documents, tables
-from tests.support.documents import ADRS, SPECS, anchors, files, links, proofs, requirements
+from tests.support.documents import ADRS, SPECS, anchors, files, links, requirements
 from tests.support.openapi import contract
 from tests.support.processes import ROOT
 from verifier.answers import IDENTITY_HEADERS
@@ -25,7 +25,6 @@ from verifier.reasons import Reason
 README: Final = tables.README.read_text(encoding="utf-8")
 _NOT_OURS: Final = re.compile(r"/\.(venv|gatepass|bench|[a-z_]+_cache)/")
 MARKDOWN: Final = sorted(path for path in ROOT.glob("**/*.md") if not _NOT_OURS.search(str(path)))
-PLANS: Final = [spec / "plan.md" for spec in SPECS]
 PARTS: Final = ("spec.md", "plan.md", "research.md", "quickstart.md", "tasks.md")
 _INDEX_HOSTS: Final = re.compile(r"pypi\.org|pythonhosted|index-url|registry\.npmjs|proxy\.golang", re.IGNORECASE)
 _SOMEBODYS_HOME: Final = re.compile(r"(?<![\w.~}>])/(?:home|Users|root|work)/\w")
@@ -86,40 +85,9 @@ def test_every_dependency_has_its_reason() -> None:
     assert wanted <= reasons
 
 
-@pytest.mark.parametrize(
-    ("heading", "words"),
-    [
-        ("Access and authentication", "access token"),
-        ("Authentication flow", "Log in"),
-        ("User data model", "`id` `email` `password_hash` `created_at`"),
-        ("Security", "private key"),
-        ("Errors reveal nothing", "never which"),
-        ("What the backend is responsible for", "There is no user interface"),
-        ("How this is kept, and how it changes", "changes by a commit"),
-        ("Principles", "Refuse by default"),
-    ],
-)
-def test_the_constitution_rules_on_each_topic(heading: str, words: str) -> None:
-    constitution = documents.text(ROOT / "specs/constitution.md")
-    articles = dict(re.findall(r"^## [IVX]+\. (.*?)\n(.*?)(?=^## |\Z)", constitution, re.DOTALL | re.MULTILINE))
-    assert all(word in articles[heading] for word in (words.split() if "`" in words else [words]))
-
-
 @pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.name)
 def test_a_specification_has_all_its_parts(spec: Path) -> None:
     assert {part for part in PARTS if not (spec / part).is_file()} == set()
-
-
-@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.name)
-def test_every_requirement_names_tests_that_exist_or_is_an_open_task(spec: Path) -> None:
-    named = proofs(spec)
-    assert list(named) == requirements(spec)
-    open_tasks = set(re.findall(r"FR-\d{3}", "".join(re.findall(r"^- \[ \] .*$", _tasks(spec), re.MULTILINE))))
-    assert {number for number, tests in named.items() if not tests} <= open_tasks
-    for test in (test for tests in named.values() for test in tests):
-        path, _, name = test.partition("::")
-        assert (ROOT / path).is_file(), test
-        assert not name or name in documents.test_names(ROOT / path), test
 
 
 def test_no_requirement_has_the_number_of_another() -> None:
@@ -128,20 +96,12 @@ def test_no_requirement_has_the_number_of_another() -> None:
 
 
 @pytest.mark.parametrize("record", ADRS, ids=lambda path: path.stem)
-def test_a_decision_has_its_number_context_decision_and_consequences(record: Path) -> None:
-    written = documents.text(record)
-    assert written.startswith(f"# {record.name[:4]}: ")
-    assert re.findall(r"^## (.*)$", written, re.MULTILINE) == ["Context", "Decision", "Consequences"]
-    assert len(written.splitlines()) < 60
+def test_a_decision_carries_its_number(record: Path) -> None:
+    assert documents.text(record).startswith(f"# {record.name[:4]}: ")
 
 
-def test_every_decision_is_listed_once_in_the_plan_that_it_belongs_to() -> None:
+def test_decision_numbers_are_unique() -> None:
     assert len({record.name[:4] for record in ADRS}) == len(ADRS)
-    for plan in PLANS:
-        listed = [path.name for path, _ in links(plan) if path.parent.name == "adr"]
-        assert sorted(set(listed)) == sorted(listed)
-    everywhere = {path.resolve() for plan in PLANS for path, _ in links(plan)}
-    assert set(ADRS) <= everywhere
 
 
 def test_no_file_names_a_package_index_or_somebodys_home() -> None:
@@ -149,7 +109,3 @@ def test_no_file_names_a_package_index_or_somebodys_home() -> None:
         written = documents.text(path)
         assert not _INDEX_HOSTS.search(written) or path == Path(__file__), path
         assert not _SOMEBODYS_HOME.search(written), path
-
-
-def _tasks(spec: Path) -> str:
-    return documents.text(spec / "tasks.md")

@@ -1,6 +1,5 @@
 """Our documents and the files of the tree, as tests of documents see them."""
 
-import ast
 import re
 import shutil
 import subprocess
@@ -49,20 +48,6 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@cache
-def test_names(path: Path) -> frozenset[str]:
-    """The tests of a module."""
-    nodes = ast.walk(ast.parse(text(path)))
-    functions = (node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return frozenset(name for name in functions if name.startswith("test_"))
-
-
 def requirements(spec: Path) -> list[str]:
     """The numbers of a specification's requirements, in order."""
     return re.findall(r"^- \*\*(FR-\d{3})\*\*", text(spec / "spec.md"), re.MULTILINE)
-
-
-def proofs(spec: Path) -> dict[str, list[str]]:
-    """Requirement → the tests that its row in `tasks.md` names, as `file::test`."""
-    rows = re.findall(r"^\| (FR-\d{3}) \| (.*) \|$", text(spec / "tasks.md"), re.MULTILINE)
-    return {number: re.findall(r"`(tests/[^`]+)`", cell) for number, cell in rows}
