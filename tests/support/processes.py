@@ -6,7 +6,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -14,17 +16,29 @@ import psutil
 
 ROOT: Final = Path(__file__).parents[2]
 _STOP_SECONDS: Final = 10.0
-_handed_out: Final[set[int]] = set()
+_BLOCK: Final = 500
+_owned_block: Final[list[socket.socket]] = []
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, another one at each call: the system may well offer the same again."""
+    """Return a loopback port that nothing listens on, a different one at each call of this process."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = int(taken.getsockname()[1])
-        if port not in _handed_out:
-            _handed_out.add(port)
-            return port
+        with suppress(OSError), socket.create_server(("127.0.0.1", next(_ports()))) as taken:
+            return int(taken.getsockname()[1])
+
+
+@cache
+def _ports() -> Iterator[int]:
+    """Return the ports of a block that this process owns, over and over.
+
+    Below the range from which the kernel takes ports of outgoing connections, so that none of those is in the way
+    between the choice of a port and its use. Listening on the first port of a block keeps other processes off it.
+    """
+    for first in range(10_000, 32_000, _BLOCK):
+        with suppress(OSError):
+            _owned_block.append(socket.create_server(("127.0.0.1", first)))
+            return cycle(range(first + 1, first + _BLOCK))
+    raise AssertionError("every block of ports is in use")
 
 
 def wait_until(happened: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
