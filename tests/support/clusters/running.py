@@ -1,4 +1,4 @@
-"""Real Envoy and real nginx with what the controllers make of our configurations."""
+"""Real Envoy with what the controllers make of our configurations."""
 
 import json
 from collections.abc import Iterator
@@ -9,20 +9,17 @@ from typing import Any, Final
 import httpx
 
 from stack.preflight import find_binary
-from tests.support.clusters.ingress_nginx import ingress_nginx
 from tests.support.clusters.recorded import RECORDED, managers
 from tests.support.processes import free_port, running, wait_until
-from tests.support.programs import program
 
-TRANSLATED: Final = (*RECORDED, "ingress-nginx")
+TRANSLATED: Final = tuple(RECORDED)
 
 
 @contextmanager
 def running_translation(name: str, folder: Path, verifier: int, application: int) -> Iterator[int]:
     """The gateway that a configuration (one of `TRANSLATED`) becomes, before two ports; its own port."""
     port = free_port()
-    write = _envoy if name in RECORDED else _nginx
-    with running(write(name, folder, port, verifier, application), folder / f"{name}.log"):
+    with running(_envoy(name, folder, port, verifier, application), folder / f"{name}.log"):
         wait_until(lambda: _answers(port), f"{name} answers")
         yield port
 
@@ -64,9 +61,3 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
 
 def _address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-def _nginx(name: str, folder: Path, port: int, verifier: int, application: int) -> list[str]:
-    path = folder / f"{name}.conf"
-    path.write_text(ingress_nginx(folder, port, verifier, application), "utf-8")
-    return [program("nginx"), "-p", str(folder), "-c", str(path)]
