@@ -1,8 +1,8 @@
 """The Token Status List as bytes (draft-ietf-oauth-status-list-20 §4): what issuer and verifier must agree on.
 
 One bit for each token, index 0 the least significant bit of byte 0; compressed with ZLIB, then base64url
-without padding: the member `lst`. We write one bit for each token and read lists of 1, 2, 4 or 8: whatever
-value is not 0 means that the token does not count. Reading is bounded, whatever the bytes claim to hold.
+without padding: the member `lst`. We write one bit for each token and read lists of 1, 2, 4 or 8: any value
+but 0 means that the token is revoked. Reading is bounded, whatever the bytes claim to hold.
 """
 
 import base64
@@ -76,32 +76,6 @@ def decode(lst: str) -> bytes:
     return octets
 
 
-def one_bit_each(octets: bytes, bits: int) -> bytes:
-    """A list of `bits` for each token as one of a single bit: set where the value is not 0.
-
-    Raises:
-        StatusListError: `bits` is not 1, 2, 4 or 8.
-    """
-    if bits not in BITS_PER_TOKEN:
-        raise StatusListError("bits that are not 1, 2, 4 or 8")
-    if bits == 1:
-        return octets
-    each = 8 // bits
-    folded = octets.translate(_FOLDED[bits])
-    # A last byte that is not full is filled up with tokens that do not count.
-    folded += bytes([(1 << each) - 1]) * (-len(folded) % bits)
-    joined = 0
-    for number in range(bits):
-        joined |= int.from_bytes(folded[number::bits], "little") << (number * each)
-    return joined.to_bytes(len(folded) // bits, "little")
-
-
-def _fold(octet: int, bits: int) -> int:
-    """The values in one byte, each as one bit."""
-    mask = (1 << bits) - 1
-    return sum(1 << place for place in range(8 // bits) if octet >> (place * bits) & mask)
-
-
 def _from_base64url(text: str) -> bytes:
     """Canonical base64url without padding (RFC 4648 §5, §3.5): one spelling."""
     try:
@@ -111,6 +85,3 @@ def _from_base64url(text: str) -> bytes:
     if base64.urlsafe_b64encode(octets).rstrip(b"=") != text.encode("ascii"):
         raise StatusListError("not canonical base64url")
     return octets
-
-
-_FOLDED: Final = {bits: bytes(_fold(octet, bits) for octet in range(256)) for bits in (2, 4, 8)}

@@ -18,8 +18,8 @@ from verifier.fetch import SourceError
 from verifier.key_sources import open_source, open_sources
 from verifier.keyset import KeySet
 from verifier.policies import PolicyError, Rules
-from verifier.revocations import KnownList, StatusLists
 from verifier.settings import VerifierSettings
+from verifier.status import CurrentStatusList, StatusLists
 from verifier.status_list_token import StatusList
 from verifier.status_sources import open_aggregations, read_lists
 from verifier.supervisor import ListenError, Supervisor, bind
@@ -167,12 +167,12 @@ class _Read:
     faults: list[str]
 
     def revocations(self) -> StatusLists:
-        lists = StatusLists()
-        for issuer, of_issuer in self.lists.items():
-            lists.follow(issuer)
-            for uri, known in of_issuer.items():
-                lists.put(issuer, uri, KnownList(known.octets, known.expires_at))
-        return lists
+        return StatusLists(
+            {
+                issuer: {uri: CurrentStatusList(it.octets, it.bits, it.expires_at) for uri, it in lists.items()}
+                for issuer, lists in self.lists.items()
+            }
+        )
 
 
 async def _read_once(settings: VerifierSettings, rules: Rules) -> _Read:

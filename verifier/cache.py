@@ -8,7 +8,7 @@ becomes the old one, and what was not asked for since is let go all at once.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from verifier.verification import StatusReference
+from verifier.status import StatusReference
 
 
 class CachedDecision(NamedTuple):

@@ -18,7 +18,8 @@ from verifier.metrics import LatencyHistogram, Name, Page
 from verifier.policies import DEFAULT_POLICY, Policy, Rules
 from verifier.reasons import UNDECIDABLE, Reason
 from verifier.refusal_log import RefusalLog, Trail
-from verifier.verification import Accepted, NothingRevoked, Rejected, Revocations, Status, StatusReference, verify
+from verifier.status import Status, StatusLists, StatusReference
+from verifier.verification import Accepted, Rejected, verify
 
 _PATIENCE: Final = 1024
 """How many requests more than were recalled may be remembered in vain before recalling takes a rest."""
@@ -55,7 +56,6 @@ class Decider:
         realm: named in challenges.
         page: where to count.
         cache: decisions to give again, or None to make each anew; whole requests get one of the same bounds.
-        revocations: what was taken back before its time.
         clock: seconds since the epoch.
         on_unknown_key: told when a token names a key that we lack; must return at once.
         on_unknown_list: told when a good token refers to a status list that we lack; must return at once.
@@ -68,7 +68,6 @@ class Decider:
         realm: str,
         page: Page,
         cache: DecisionCache | None,
-        revocations: Revocations | None = None,
         clock: Callable[[], float] = time.time,
         on_unknown_key: Callable[[], None] = lambda: None,
         on_unknown_list: Callable[[], None] = lambda: None,
@@ -77,7 +76,7 @@ class Decider:
         self._counts = page.values
         self._latency = LatencyHistogram(page)
         self._refusal_log = RefusalLog(page)
-        self._revocations = revocations or NothingRevoked()
+        self._status_lists = StatusLists()
         self._on_unknown_key, self._on_unknown_list = on_unknown_key, on_unknown_list
         self._keys = KeySet()
         self._caching = cache is not None
@@ -104,6 +103,10 @@ class Decider:
         if not keys.keeps(self._keys):
             self._forget()
         self._keys = keys
+
+    def replace_status_lists(self, lists: StatusLists) -> None:
+        """Decide by these status lists from the next request on. Cached decisions are checked against them too."""
+        self._status_lists = lists
 
     def decide(
         self,
@@ -198,7 +201,7 @@ class Decider:
 
     def _is_valid(self, reference: StatusReference, now: float) -> bool:
         try:
-            return self._revocations.status(reference, now) is _VALID
+            return self._status_lists.status(reference, now) is _VALID
         except Exception:  # noqa: BLE001 - fail closed: it is judged anew, which says what is wrong
             return False
 
@@ -234,7 +237,7 @@ class Decider:
         if isinstance(token, Reason):
             return self._refuse(route, token, authorization, trail)
         decision = verify(
-            token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._revocations
+            token, keys=self._keys, policy=route.policy, now=self._clock(), revocations=self._status_lists
         )
         if isinstance(decision, Rejected):
             if decision.reason is Reason.STATUS_UNAVAILABLE:

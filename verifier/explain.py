@@ -5,7 +5,8 @@ from typing import Final
 from verifier.keyset import KeySet
 from verifier.policies import Policy
 from verifier.reasons import Reason
-from verifier.verification import Rejected, Revocations, verify
+from verifier.status import StatusLists
+from verifier.verification import Rejected, verify
 
 CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("size", frozenset({Reason.TOO_LARGE})),
@@ -27,7 +28,7 @@ CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
 
 
 def explain(
-    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: Revocations
+    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: StatusLists
 ) -> tuple[list[str], bool]:
     """One line for each numbered check, then the verdict; and whether the token is accepted.
 

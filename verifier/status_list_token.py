@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from shared.access_token import ALGORITHM, MAX_HEADER_BYTES
-from shared.status_list import MAX_LIST_TOKEN_BYTES, STATUS_LIST_TYPE, StatusListError, decode, one_bit_each
+from shared.status_list import BITS_PER_TOKEN, MAX_LIST_TOKEN_BYTES, STATUS_LIST_TYPE, StatusListError, decode
 from shared.strict_json import StrictJsonError, parse_object
 from verifier import jws
 from verifier.keyset import KeySet, VerificationKey
@@ -60,7 +60,8 @@ class StatusList(NamedTuple):
     Attributes:
         uri: what tokens call it by.
         key: that signed it, and whose it is.
-        octets: a bit for each token, index 0 the least significant of byte 0; set: the token does not count.
+        octets: as published, index 0 in the low bits of byte 0.
+        bits: for each token; 1, 2, 4 or 8. Any value but 0 revokes.
         issued_at: `iat`.
         expires_at: `exp`, within `MAX_LIFE_SECONDS`.
         ttl: how long it is fresh after it was fetched, in seconds; 0 if it does not say.
@@ -69,6 +70,7 @@ class StatusList(NamedTuple):
     uri: str
     key: VerificationKey
     octets: bytes
+    bits: int
     issued_at: int
     expires_at: int
     ttl: int
@@ -152,10 +154,10 @@ def _read_payload(payload: bytes, key: VerificationKey, uri: str, now: float) ->
         return ListFault.NOT_YET_VALID
 
     # 12 list
-    octets = _read_list(members.get("status_list"))
-    if octets is None:
+    entries = _read_list(members.get("status_list"))
+    if entries is None:
         return ListFault.INVALID_LIST
-    return StatusList(uri, key, octets, claims.issued_at, claims.expires_at, claims.ttl)
+    return StatusList(uri, key, *entries, claims.issued_at, claims.expires_at, claims.ttl)
 
 
 def _read_claims(members: Mapping[str, Any]) -> _Claims:
@@ -178,12 +180,14 @@ def _read_claims(members: Mapping[str, Any]) -> _Claims:
     )
 
 
-def _read_list(value: Any) -> bytes | None:
-    """Check 12: the list with one bit for each token, None if it is none."""
+def _read_list(value: Any) -> tuple[bytes, int] | None:
+    """Check 12: return the list and its bits for each token, or None if it is no list."""
     if type(value) is not dict or type(value.get("bits")) is not int or type(value.get("lst")) is not str:
         return None
+    if value["bits"] not in BITS_PER_TOKEN:
+        return None
     try:
-        return one_bit_each(decode(value["lst"]), value["bits"])
+        return decode(value["lst"]), value["bits"]
     except StatusListError:
         return None
 

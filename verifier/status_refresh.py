@@ -22,7 +22,7 @@ from verifier.fetch import SourceError
 from verifier.kept_documents import Kept, KeptDocuments
 from verifier.keyset import KeySet
 from verifier.metrics import Name, Page
-from verifier.revocations import KnownList, StatusLists
+from verifier.status import CurrentStatusList, StatusLists
 from verifier.status_list_token import ListFault, StatusList, read_status_list
 from verifier.status_sources import (
     MAX_AGGREGATION_BYTES,
@@ -93,7 +93,7 @@ class StatusRefresh:
     """The lists of all issuers that are followed, and the tasks that look after them.
 
     Args:
-        lists: what decisions look at; kept up to date here and nowhere else.
+        on_change: given the new snapshot, each time there is one.
         page: where ages and failures are counted.
         poll_seconds: between two looks, at most.
         refuse_stale: a list that can't be refreshed stops to count before its `exp`.
@@ -103,7 +103,7 @@ class StatusRefresh:
 
     def __init__(
         self,
-        lists: StatusLists,
+        on_change: Callable[[StatusLists], None],
         *,
         page: Page,
         poll_seconds: float,
@@ -111,7 +111,8 @@ class StatusRefresh:
         cache_dir: Path | None = None,
         on_unknown_key: Callable[[], None] = lambda: None,
     ) -> None:
-        self._lists, self._page = lists, page
+        self._on_change, self._page = on_change, page
+        self._snapshot = StatusLists()
         self._poll_seconds, self._refuse_stale = poll_seconds, refuse_stale
         self._on_unknown_key = on_unknown_key
         self._kept_aggregations = _kept(cache_dir, "status_lists", ".lists.json", MAX_AGGREGATION_BYTES)
@@ -130,7 +131,7 @@ class StatusRefresh:
             task.cancel()
         before, self._followed = self._followed, {}
         for issuer in before.keys() - sources.keys():
-            self._lists.forget(issuer)
+            self._publish(self._snapshot.without_issuer(issuer))
             for name in (Name.STATUS_LISTS, Name.STATUS_LIST_BYTES, Name.STATUS_LIST_REFRESHED_TIMESTAMP_SECONDS):
                 self._page.forget(name, issuer)
             _log.warning("status_lists_forgotten", issuer=issuer, why="no longer followed")
@@ -139,7 +140,7 @@ class StatusRefresh:
             if issuer in before:
                 _carry_over(before[issuer], followed)
             else:
-                self._lists.follow(issuer)
+                self._publish(self._snapshot.with_lists(issuer, {}))
             if issuer in self._keys.issuers:
                 followed.keyed.set()
         self._tasks = [asyncio.create_task(self._look_after(followed)) for followed in self._followed.values()]
@@ -152,7 +153,7 @@ class StatusRefresh:
                 if known.held is not None and not keys.holds(known.held.key):
                     known.held = None
                     known.source.forget()
-                    self._lists.discard(followed.issuer, uri)
+                    self._publish_lists(followed)
                     _log.warning("status_list_dropped", issuer=followed.issuer, uri=uri, why="its key is gone")
             if followed.issuer in keys.issuers:
                 if followed.keyed.is_set() and any(known.held is None for known in followed.lists.values()):
@@ -236,12 +237,12 @@ class StatusRefresh:
             )
         for uri in followed.lists.keys() - set(aggregation.uris):
             del followed.lists[uri]
-            self._lists.discard(followed.issuer, uri)
             if look := followed.looks.get(uri):
                 look.cancel()
             if self._kept_lists:
                 self._kept_lists.forget(followed.issuer, uri)
             _log.info("status_list_dropped", issuer=followed.issuer, uri=uri, why="no longer named")
+        self._publish_lists(followed)
         for uri in aggregation.uris:
             if uri not in followed.lists:
                 followed.lists[uri] = _List(followed.source.list_source(uri))
@@ -272,7 +273,7 @@ class StatusRefresh:
                 _log.info("status_list_taken", issuer=followed.issuer, uri=uri, bytes=len(taken.octets))
             known.held = taken
         known.confirmed_at = time.time()
-        self._publish(followed, uri, known)
+        self._confirm(followed, known)
         if self._kept_lists:
             # An older one confirms what we hold and does not replace it.
             newest = (
@@ -282,12 +283,23 @@ class StatusRefresh:
             )
             self._kept_lists.keep(reading.token if reading and newest else b"", followed.issuer, uri)
 
-    def _publish(self, followed: _Followed, uri: str, known: _List) -> None:
-        if known.held is not None:
-            if time.time() >= known.held.expires_at:
-                # Unchanged, says its source, and yet it counts no longer: there must be another.
-                known.source.forget()
-            self._lists.put(followed.issuer, uri, KnownList(known.held.octets, self._counts_until(known)))
+    def _confirm(self, followed: _Followed, known: _List) -> None:
+        if known.held is not None and time.time() >= known.held.expires_at:
+            # The source says 304 but our copy has expired; drop the ETag to force a full fetch.
+            known.source.forget()
+        self._publish_lists(followed)
+
+    def _publish_lists(self, followed: _Followed) -> None:
+        current = {
+            uri: CurrentStatusList(known.held.octets, known.held.bits, self._counts_until(known))
+            for uri, known in followed.lists.items()
+            if known.held is not None
+        }
+        self._publish(self._snapshot.with_lists(followed.issuer, current))
+
+    def _publish(self, snapshot: StatusLists) -> None:
+        self._snapshot = snapshot
+        self._on_change(snapshot)
 
     def _counts_until(self, known: _List) -> float:
         assert known.held is not None
@@ -319,7 +331,7 @@ class StatusRefresh:
             _log.warning("status_list_not_recalled", issuer=followed.issuer, uri=uri, detail=taken)
             return
         known.held, known.confirmed_at = taken, kept.confirmed_at
-        self._publish(followed, uri, known)
+        self._confirm(followed, known)
         _log.info("status_list_recalled", issuer=followed.issuer, uri=uri, confirmed_at=kept.confirmed_at)
 
     def _counts(self, followed: _Followed) -> bool:
@@ -361,7 +373,7 @@ def join(held: StatusList | None, new: StatusList) -> StatusList:
     """
     if held is None or new.issued_at > held.issued_at:
         return new
-    if new.issued_at < held.issued_at:
+    if new.issued_at < held.issued_at or new.bits != held.bits:
         return held
     size = max(len(held.octets), len(new.octets))
     both = int.from_bytes(held.octets, "little") | int.from_bytes(new.octets, "little")

@@ -23,10 +23,9 @@ What the caller still owes: the one token of the request (`decider`), and an ans
 
 import re
 from collections.abc import Mapping
-from enum import Enum
 from functools import lru_cache
 from sys import intern
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from shared.access_token import ALGORITHM, MAX_HEADER_BYTES, MAX_TOKEN_BYTES
 from shared.strict_json import StrictJsonError, parse_object
@@ -34,29 +33,11 @@ from verifier.jws import BASE64URL, decode, read_header
 from verifier.keyset import KeySet
 from verifier.policies import Policy
 from verifier.reasons import Reason
+from verifier.status import Status, StatusLists, StatusReference
 
 MAX_IDENTIFIER_CHARACTERS: Final = 255
 MAX_LIST_CHARACTERS: Final = 800
 """Of `scope`, and of all `roles` together: with the identifiers, the identity headers stay under 3 KiB."""
-
-
-class StatusReference(NamedTuple):
-    """The bit of a Token Status List that says whether the token still counts.
-
-    It names the token's issuer, since the lists of one never speak about the tokens of another.
-    """
-
-    issuer: str
-    uri: str
-    idx: int
-
-
-class Status(Enum):
-    """What is known of a token that may have been taken back."""
-
-    VALID = "valid"
-    REVOKED = "revoked"
-    UNKNOWN = "unknown"
 
 
 class Claims(NamedTuple):
@@ -93,28 +74,12 @@ class Rejected(NamedTuple):
     reason: Reason
 
 
-class Revocations(Protocol):
-    """What is known of tokens that were taken back before they expired."""
-
-    def status(self, reference: StatusReference, now: float) -> Status:
-        """What counts at `now`, seconds since the epoch."""
-
-
-class NothingRevoked:
-    """No status lists are followed."""
-
-    def status(self, reference: StatusReference, now: float) -> Status:
-        """Always valid."""
-        del reference, now
-        return Status.VALID
-
-
 class _InvalidClaimsError(ValueError):
     """Check 8 failed. Raised and caught inside this module."""
 
 
 def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their numbered order, is the point
-    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: Revocations
+    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: StatusLists
 ) -> Accepted | Rejected:
     """Judge `token`, the credentials after `Bearer`, as received.
 
@@ -123,7 +88,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         keys: the public keys of every issuer, as they are now.
         policy: what is demanded.
         now: seconds since the epoch.
-        revocations: what was taken back.
+        revocations: the status lists that are followed, as they are now.
     """
     # 1 size
     if len(token) > MAX_TOKEN_BYTES or token.find(b".") > MAX_HEADER_BYTES:

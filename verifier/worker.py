@@ -23,8 +23,8 @@ from verifier.keyset import KeySet
 from verifier.metrics import ConnectionCounts, Name, Pages
 from verifier.policies import PolicyError, Rules
 from verifier.protocol import Front
-from verifier.revocations import StatusLists
 from verifier.settings import VerifierSettings
+from verifier.status import StatusLists
 from verifier.status_refresh import StatusRefresh
 from verifier.status_sources import AggregationSource, open_aggregations
 
@@ -101,9 +101,8 @@ class Worker:
             cache_dir=kept,
         )
         self._cpu_seconds = 0.0
-        status_lists = StatusLists()
         self._lists = StatusRefresh(
-            status_lists,
+            self._use_status_lists,
             page=self._page,
             poll_seconds=settings.status_poll_seconds,
             refuse_stale=settings.status_stale == "refuse",
@@ -115,7 +114,6 @@ class Worker:
             realm=settings.realm,
             page=self._page,
             cache=cache,
-            revocations=status_lists,
             on_unknown_key=self._keys.look_sooner,
             on_unknown_list=self._lists.look_sooner,
         )
@@ -186,6 +184,9 @@ class Worker:
         self._decider.replace_keys(keys)
         self._lists.use_keys(keys)
         self._report()
+
+    def _use_status_lists(self, lists: StatusLists) -> None:
+        self._decider.replace_status_lists(lists)
 
     def _lacking(self) -> list[str]:
         """What we can't decide without, for people."""

@@ -13,7 +13,8 @@ from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, judge, octe
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.policies import Policy
 from verifier.reasons import Reason
-from verifier.verification import Accepted, NothingRevoked, Rejected, verify
+from verifier.status import StatusLists
+from verifier.verification import Accepted, Rejected, verify
 
 Accepts = Callable[[bytes, list[dict[str, Any]], Policy, float], bool]
 LIBRARIES: Final[dict[str, Accepts]] = {"PyJWT": pyjwt_accepts, "joserfc": joserfc_accepts}
@@ -115,7 +116,7 @@ def test_any_token_is_judged_as_the_libraries_do_or_refused_for_a_named_strictne
     header: dict[str, Any], claims: dict[str, Any], policy: str
 ) -> None:
     token = GOOD.token(NOW, header, **claims)
-    decision = verify(token, keys=KEY_SETS["issuer"], policy=POLICIES[policy], now=NOW, revocations=NothingRevoked())
+    decision = verify(token, keys=KEY_SETS["issuer"], policy=POLICIES[policy], now=NOW, revocations=StatusLists())
     for name, accepts in LIBRARIES.items():
         accepted = accepts(token, published_keys("issuer"), POLICIES[policy], NOW)
         if isinstance(decision, Accepted):

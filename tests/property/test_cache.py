@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support.token_forge import ISSUER
-from tests.support.vectors import KEY_SETS, POLICIES, Bench, follow
+from tests.support.vectors import KEY_SETS, POLICIES, Bench
 from tests.vectors.generator.material import GOOD, NOW, OTHER, STATUS_LIST, STRANGER, listed
 from verifier.cache import ENTRY_BYTES, CachedDecision, DecisionCache
 from verifier.policies import Rules
@@ -98,7 +98,7 @@ class CachedAgainstFresh(RuleBasedStateMachine):
     @rule(lists=st.sampled_from(_LISTS))
     def the_status_lists_change(self, lists: dict[str, Any]) -> None:
         for bench in (self.cached, self.fresh):
-            follow(bench.lists, lists)
+            bench.follow(lists)
 
     @rule(audience=st.sampled_from(["gatepass", "billing"]))
     def the_policies_are_read_again(self, audience: str) -> None:

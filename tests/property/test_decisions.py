@@ -21,7 +21,8 @@ from tests.support.vectors import (
 )
 from tests.vectors.generator.material import GOOD, NOW, having, segments
 from verifier.answers import IDENTITY_HEADERS
-from verifier.verification import Accepted, NothingRevoked, Rejected, verify
+from verifier.status import StatusLists
+from verifier.verification import Accepted, Rejected, verify
 
 TOKEN: Final = GOOD.token(NOW)
 BENCH: Final = Bench(now=NOW)
@@ -45,7 +46,7 @@ _TARGETS: Final = st.one_of(
 
 
 def judged(token: bytes, now: float = NOW, policy: str = "default") -> Accepted | Rejected:
-    return verify(token, keys=KEY_SETS["issuer"], policy=POLICIES[policy], now=now, revocations=NothingRevoked())
+    return verify(token, keys=KEY_SETS["issuer"], policy=POLICIES[policy], now=now, revocations=StatusLists())
 
 
 def assert_well_formed(answer: bytes) -> None:

@@ -6,17 +6,16 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.status_list import StatusListError, decode, encode, one_bit_each, pack
+from shared.status_list import StatusListError, decode, encode, pack
 from tests.support.token_forge import ISSUER, b64url
 from tests.support.vectors import KEY_SETS
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.fetch import SourceError
 from verifier.keyset import VerificationKey
-from verifier.revocations import KnownList, StatusLists
+from verifier.status import CurrentStatusList, Status, StatusLists, StatusReference
 from verifier.status_list_token import ListFault, StatusList, read_status_list
 from verifier.status_refresh import join
 from verifier.status_sources import parse_aggregation
-from verifier.verification import Status, StatusReference
 
 _HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
 _TOKEN: Final = GOOD.status_list(NOW, STATUS_LIST, encode(pack([7], 64)))
@@ -53,7 +52,7 @@ def test_any_bytes_that_the_issuer_signed_are_refused(header: bytes, payload: by
 def test_any_value_of_any_claim_is_taken_for_what_it_is_or_refused(name: str, value: Any) -> None:
     claims = {**GOOD.list_claims(NOW, STATUS_LIST, encode(pack([7], 64))), name: value}
     taken = _read(GOOD.sign(_HEADER, json.dumps(claims).encode()))
-    assert isinstance(taken, ListFault) or (taken.uri, taken.octets) == (STATUS_LIST, pack([7], 64))
+    assert isinstance(taken, ListFault) or (taken.uri, taken.octets, taken.bits) == (STATUS_LIST, pack([7], 64), 1)
 
 
 @given(_JSON, st.text() | st.binary().map(lambda data: b64url(data).decode()) | st.binary(min_size=1).map(encode))
@@ -79,9 +78,7 @@ def test_a_list_comes_back_as_it_went(octets: bytes, level: int) -> None:
 def test_whatever_the_bits_for_each_token_what_is_not_zero_does_not_count(octets: bytes, bits: int) -> None:
     number = int.from_bytes(octets, "little")
     values = [number >> (idx * bits) & ((1 << bits) - 1) for idx in range(len(octets) * 8 // bits)]
-    lists = StatusLists()
-    lists.follow(ISSUER)
-    lists.put(ISSUER, STATUS_LIST, KnownList(one_bit_each(octets, bits), NOW + 1))
+    lists = StatusLists({ISSUER: {STATUS_LIST: CurrentStatusList(octets, bits, NOW + 1)}})
     for idx, value in enumerate(values):
         known = lists.status(StatusReference(ISSUER, STATUS_LIST, idx), NOW)
         assert known is (Status.REVOKED if value else Status.VALID)
@@ -100,7 +97,7 @@ def test_any_document_is_an_aggregation_or_an_error_of_ours(document: bytes) -> 
 
 
 _LISTS: Final = st.builds(
-    lambda octets, issued_at: StatusList(STATUS_LIST, _KEY, octets, issued_at, NOW + 60, 0),
+    lambda octets, issued_at: StatusList(STATUS_LIST, _KEY, octets, 1, issued_at, NOW + 60, 0),
     st.binary(min_size=1, max_size=4),
     st.integers(NOW, NOW + 2),
 )

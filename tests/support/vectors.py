@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from shared.jwks import JwksError, parse_jwks
 from shared.status_list import decode
-from tests.support.token_forge import ISSUER
 from verifier.answers import IDENTITY_HEADERS, refused
 from verifier.cache import DecisionCache
 from verifier.decider import Decider
@@ -16,7 +15,7 @@ from verifier.keyset import KeySet
 from verifier.metrics import Name, Pages
 from verifier.policies import Policy, Rules
 from verifier.reasons import Reason
-from verifier.revocations import KnownList, StatusLists
+from verifier.status import CurrentStatusList, StatusLists
 from verifier.verification import Accepted, Rejected, verify
 
 FOLDER: Final = Path(__file__).parent.parent / "vectors"
@@ -61,15 +60,17 @@ TOKEN_VECTORS: Final[list[Json]] = [
 ]
 
 
-def follow(lists: StatusLists, written: Json) -> StatusLists:
-    """Make `lists` know what a vector says under `status_lists`, and nothing else."""
-    for issuer in (ISSUER, OTHER_ISSUER):
-        lists.forget(issuer)
-    for issuer, of_issuer in written.items():
-        lists.follow(issuer)
-        for uri, entry in of_issuer.items():
-            lists.put(issuer, uri, KnownList(decode(entry["lst"]), entry.get("counts_until", inf)))
-    return lists
+def status_lists(written: Json) -> StatusLists:
+    """Return what a vector says under `status_lists`."""
+    return StatusLists(
+        {
+            issuer: {
+                uri: CurrentStatusList(decode(entry["lst"]), 1, entry.get("counts_until", inf))
+                for uri, entry in of_issuer.items()
+            }
+            for issuer, of_issuer in written.items()
+        }
+    )
 
 
 def judge(vector: Json) -> Accepted | Rejected:
@@ -79,7 +80,7 @@ def judge(vector: Json) -> Accepted | Rejected:
         keys=KEY_SETS[vector["key_sets"]],
         policy=POLICIES[vector["policy"]],
         now=vector["now"],
-        revocations=follow(StatusLists(), vector.get("status_lists", {})),
+        revocations=status_lists(vector.get("status_lists", {})),
     )
 
 
@@ -121,7 +122,6 @@ class Bench:
         self.now = now
         self.unknown_keys = 0
         self.unknown_lists = 0
-        self.lists = StatusLists()
         self.pages = Pages(1)
         self.cache = (DecisionCache(1000, 2**20) if cache is None else cache) if cached else None
         self.decider = Decider(
@@ -129,12 +129,15 @@ class Bench:
             realm=REALM,
             page=self.pages[0],
             cache=self.cache,
-            revocations=self.lists,
             clock=lambda: self.now,
             on_unknown_key=self._count_unknown_key,
             on_unknown_list=self._count_unknown_list,
         )
         self.decider.replace_keys(keys)
+
+    def follow(self, written: Json) -> None:
+        """Decide by what a vector says under `status_lists`, and by no other lists."""
+        self.decider.replace_status_lists(status_lists(written))
 
     def _count_unknown_key(self) -> None:
         self.unknown_keys += 1

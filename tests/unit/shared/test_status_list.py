@@ -7,13 +7,11 @@ import zlib
 import pytest
 
 from shared.status_list import (
-    BITS_PER_TOKEN,
     LIST_BITS,
     MAX_LIST_BYTES,
     StatusListError,
     decode,
     encode,
-    one_bit_each,
     pack,
 )
 
@@ -36,25 +34,6 @@ def test_the_vector_of_the_draft_with_one_bit() -> None:
 def test_the_vector_of_the_draft_with_two_bits() -> None:
     octets = bytes.fromhex("c944f9")
     assert decode(encode(octets)) == octets
-    # The values are 1 2 0 3 0 1 0 1 1 2 3 3.
-    assert _set_bits(one_bit_each(octets, 2)) & set(range(12)) == {0, 1, 3, 5, 7, 8, 9, 10, 11}
-
-
-@pytest.mark.parametrize("bits", sorted(BITS_PER_TOKEN))
-def test_whatever_is_not_zero_does_not_count(bits: int) -> None:
-    values = [random.Random(bits).choice([0, 0, 1, (1 << bits) - 1]) for _ in range(64)]
-    octets = sum(value << (index * bits) for index, value in enumerate(values)).to_bytes(8 * bits, "little")
-    assert _set_bits(one_bit_each(octets, bits)) == {index for index, value in enumerate(values) if value}
-
-
-def test_tokens_that_a_list_of_several_bits_has_no_value_for_do_not_count() -> None:
-    assert _set_bits(one_bit_each(b"\0", 8)) == set(range(1, 8))
-
-
-@pytest.mark.parametrize("bits", [0, 3, 16, -1])
-def test_other_numbers_of_bits_are_refused(bits: int) -> None:
-    with pytest.raises(StatusListError):
-        one_bit_each(b"\0", bits)
 
 
 def test_a_list_comes_back_as_it_was_packed() -> None:

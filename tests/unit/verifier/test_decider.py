@@ -4,17 +4,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.token_forge import ISSUER
-from tests.support.vectors import KEY_SETS, POLICIES, Bench, follow, identity, status_of
+from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, STRANGER, listed
 from verifier.cache import DecisionCache
 from verifier.policies import Rules
-from verifier.verification import Status, StatusReference
+from verifier.status import Status, StatusLists, StatusReference
 
 BEARER = b"Bearer " + GOOD.token(NOW)
 
 
-class Broken:
-    """Revocations that can't be asked."""
+class Broken(StatusLists):
+    """Status lists whose lookup fails."""
 
     def status(self, reference: StatusReference, now: float) -> Status:
         raise RuntimeError(reference.uri, now)
@@ -22,7 +22,7 @@ class Broken:
 
 def test_an_error_of_our_own_lets_nobody_through_and_is_logged_without_the_token() -> None:
     bench = Bench(now=NOW)
-    bench.decider._revocations = Broken()
+    bench.decider.replace_status_lists(Broken())
     token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
     with capture_logs() as lines:
         answer = bench.decider.decide(b"/verify", b"Bearer " + token, b"gateway-0001")
@@ -37,7 +37,7 @@ def test_an_error_of_our_own_lets_nobody_through_who_was_let_through_before() ->
     bench = Bench(now=NOW)
     token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
     assert status_of(bench.decider.decide(b"/verify", b"Bearer " + token)) == 200
-    bench.decider._revocations = Broken()
+    bench.decider.replace_status_lists(Broken())
     with capture_logs():
         assert status_of(bench.decider.decide(b"/verify", b"Bearer " + token)) == 503
 
@@ -102,7 +102,7 @@ def test_a_revoked_token_is_refused_at_its_next_use() -> None:
     reference = {"uri": STATUS_LIST, "idx": 9}
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": reference})
     assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
-    follow(bench.lists, listed(9))
+    bench.follow(listed(9))
     answer, reason = bench.answer(b"/verify", credentials)
     assert (status_of(answer), reason) == (401, "revoked")
 
@@ -111,13 +111,13 @@ def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
     bench = Bench(now=NOW)
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
     assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
-    follow(bench.lists, {ISSUER: {}})
+    bench.follow({ISSUER: {}})
     answer, reason = bench.answer(b"/verify", credentials)
     assert (status_of(answer), reason) == (503, "status_unavailable")
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 0)
     bench.decider.decide(b"/verify", b"Bearer " + STRANGER.token(NOW, status={"status_list": {"uri": "x", "idx": 9}}))
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 1)
-    follow(bench.lists, listed())
+    bench.follow(listed())
     assert status_of(bench.decider.decide(b"/verify", credentials)) == 200
 
 
@@ -148,15 +148,15 @@ def test_a_request_that_was_recalled_is_not_when_its_token_is_revoked() -> None:
     bench.decider.decide(b"/verify", credentials)
     answer = bench.decider.decide(b"/verify", credentials)
     bench.decider.remember(b"whole request", answer)
-    follow(bench.lists, listed(8))
+    bench.follow(listed(8))
     assert bench.decider.recall(b"whole request") == answer
-    follow(bench.lists, listed(9))
+    bench.follow(listed(9))
     assert bench.decider.recall(b"whole request") is None
-    follow(bench.lists, listed())
+    bench.follow(listed())
     answer = bench.decider.decide(b"/verify", credentials)
     bench.decider.remember(b"whole request", bench.decider.decide(b"/verify", credentials))
     assert bench.decider.recall(b"whole request") == answer
-    follow(bench.lists, listed(counts_until=NOW))
+    bench.follow(listed(counts_until=NOW))
     assert bench.decider.recall(b"whole request") is None
 
 

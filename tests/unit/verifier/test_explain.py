@@ -6,12 +6,11 @@ import re
 import pytest
 
 from tests.support.token_forge import ISSUER
-from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, Json, follow, octets
+from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, Json, octets, status_lists
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, listed
 from verifier import verification
 from verifier.explain import CHECKS, explain
 from verifier.reasons import Reason
-from verifier.revocations import StatusLists
 
 NOT_OF_A_TOKEN = {
     Reason.MISSING_TOKEN,
@@ -24,8 +23,9 @@ NOT_OF_A_TOKEN = {
 def told(
     token: bytes, policy: str = "default", key_sets: str = "issuer", lists: Json | None = None
 ) -> tuple[list[str], bool]:
-    known = follow(StatusLists(), lists or {})
-    return explain(token, keys=KEY_SETS[key_sets], policy=POLICIES[policy], now=NOW, revocations=known)
+    return explain(
+        token, keys=KEY_SETS[key_sets], policy=POLICIES[policy], now=NOW, revocations=status_lists(lists or {})
+    )
 
 
 def test_the_table_of_checks_is_the_numbered_list_of_verification() -> None:

@@ -16,7 +16,6 @@ from tests.support.vectors import (
     TOKEN_VECTORS,
     Bench,
     authorization_of,
-    follow,
     identity,
     judge,
     load,
@@ -53,7 +52,7 @@ def test_the_decider_answers_as_the_token_vectors_say_and_says_it_again(*, cache
     bench = Bench(cached=cached)
     for vector in TOKEN_VECTORS:
         bench.now = vector["now"]
-        follow(bench.lists, vector.get("status_lists", {}))
+        bench.follow(vector.get("status_lists", {}))
         bench.decider.replace_keys(KEY_SETS[vector["key_sets"]])
         target, credentials = f"/verify/{vector['policy']}".encode(), b"Bearer " + octets(vector["token"])
         answer, reason = bench.answer(target, credentials)
@@ -91,7 +90,7 @@ def test_a_sequence_is_answered_as_its_vector_says(vector: dict[str, Any], *, ca
         if "key_sets" in step:
             bench.decider.replace_keys(KEY_SETS[step["key_sets"]])
         if "status_lists" in step:
-            follow(bench.lists, step["status_lists"])
+            bench.follow(step["status_lists"])
         answer, reason = bench.answer(octets(step["target"]), authorization_of(step))
         assert ({"reason": reason} if reason else {"identity": identity(answer)}) == step["expected"]
 
