@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check bench bench-issuer bench-scaling load sweep seed fuzz lock sbom images clean
+.PHONY: help run test test-fast lint check bench bench-issuer bench-scaling load sweep seed fuzz lock sbom images clean
 
 VENV := .venv
 UV := $(VENV)/bin/uv
@@ -8,6 +8,7 @@ RUN := $(VENV)/run.lock
 DEV := $(VENV)/dev.lock
 PYTHON ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 3
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 LOAD_ARGS ?=
@@ -20,8 +21,11 @@ help: ## list the targets
 run: $(RUN) ## start everything on this machine; Ctrl-C stops it
 	@exec $(VENV)/bin/python -m stack
 
-test: $(DEV) ## run the tests (PYTEST_ARGS="-k gateway")
-	@exec $(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+test: $(DEV) ## run the tests (PYTEST_ARGS="-k gateway", TEST_PROCESSES=3)
+	@exec $(VENV)/bin/python -m pytest --numprocesses=$(TEST_PROCESSES) $(PYTEST_ARGS)
+
+test-fast: $(DEV) ## run the tests that start no server: units, properties, vectors
+	@exec $(VENV)/bin/python -m pytest --numprocesses=$(TEST_PROCESSES) tests/unit tests/property $(PYTEST_ARGS)
 
 lint: $(DEV) ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check
