@@ -1,8 +1,12 @@
 """One strict reading of JSON (RFC 8259), for bytes that a stranger wrote.
 
-What two parsers could read differently is refused: duplicate member names at any depth, NaN and Infinity,
-numbers beyond the range where every implementation agrees (RFC 8259 §6), bytes that are not UTF-8,
-a byte order mark, lone surrogates, trailing data, deep nesting. The top level must be an object.
+What two parsers could read as different objects is rejected: duplicate member names at any depth, NaN and Infinity,
+bytes that are not UTF-8, a byte order mark, trailing data, deep nesting. The top level must be an object.
+
+`parse_object` is for documents whose members are all ours to define. Like I-JSON (RFC 7493 §2) it also rejects
+numbers and strings that implementations represent differently. `parse_open_object` is for JWT claims, where others
+add members that we must ignore (RFC 7519 §4): it accepts every well-formed value, and the caller checks the values
+that it uses.
 """
 
 import json
@@ -22,14 +26,34 @@ class StrictJsonError(ValueError):
 
 
 def parse_object(data: bytes) -> JsonObject:
-    """Read `data` as one JSON object.
+    """Read `data` as one JSON object whose values every implementation represents alike.
 
     Raises:
         StrictJsonError: the bytes are anything else. The message never quotes them.
     """
+    parsed = _parse(data, _strict_decoder)
+    # A surrogate can only come from an escape, and a lone one makes a string that no UTF-8 can hold.
+    if b"\\u" in data and not _encodable(parsed):
+        raise StrictJsonError("lone surrogate")
+    return parsed
+
+
+def parse_open_object(data: bytes) -> JsonObject:
+    """Read `data` as one JSON object with any values.
+
+    A number may be infinite, or an integer that no double holds; a string may hold lone surrogates. The only limit
+    is that of Python: an integer of more than 4,300 digits is rejected (RFC 8259 §6 allows limits).
+
+    Raises:
+        StrictJsonError: the bytes are anything else. The message never quotes them.
+    """
+    return _parse(data, _open_decoder)
+
+
+def _parse(data: bytes, decoder: json.JSONDecoder) -> JsonObject:
     try:
         text = data.decode("utf-8").strip(_WHITESPACE)
-        parsed, end = _decoder.raw_decode(text)
+        parsed, end = decoder.raw_decode(text)
     except StrictJsonError:
         raise
     except (ValueError, RecursionError) as error:
@@ -39,9 +63,6 @@ def parse_object(data: bytes) -> JsonObject:
     # A depth over the bound needs as many opening brackets: most documents are cleared by counting them.
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
         raise StrictJsonError("nested too deeply")
-    # A surrogate can only come from an escape, and a lone one makes a string that no UTF-8 can hold.
-    if b"\\u" in data and not _encodable(parsed):
-        raise StrictJsonError("lone surrogate")
     return parsed
 
 
@@ -91,6 +112,7 @@ def _encodable(value: Any) -> bool:
     return True
 
 
-_decoder: Final = json.JSONDecoder(
+_strict_decoder: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant
 )
+_open_decoder: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)

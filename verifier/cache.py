@@ -23,8 +23,8 @@ class CachedDecision(NamedTuple):
     """
 
     answer: bytes
-    valid_from: int
-    valid_until: int
+    valid_from: float
+    valid_until: float
     status: StatusReference | None
     counter: int
 

@@ -9,7 +9,8 @@ Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the
  5. type         `typ` is one that the policy accepts, `at+jwt` as a rule             RFC 9068 §4, RFC 8725 §3.11
  6. key          `kid` names a key that we hold                                       RFC 7515 §4.1.4
  7. signature    RSASSA-PKCS1-v1_5 with SHA-256 by that key, over the bytes received  RFC 7518 §3.3
- 8. claims       strict JSON object; all required claims, each of its exact type      RFC 7519 §4.1, RFC 9068 §2.2
+ 8. claims       strict JSON object; all required claims; each that we use of its
+                 exact type, the others anything                                      RFC 7519 §4, RFC 9068 §2.2
  9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
 10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
 11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
@@ -25,10 +26,10 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from sys import intern
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from shared.access_token import ALGORITHM, MAX_HEADER_BYTES, MAX_TOKEN_BYTES
-from shared.strict_json import StrictJsonError, parse_object
+from shared.strict_json import MAX_INTEGER, StrictJsonError, parse_open_object
 from verifier.jws import BASE64URL, decode, read_header
 from verifier.keyset import KeySet
 from verifier.policies import Policy
@@ -43,15 +44,15 @@ MAX_LIST_CHARACTERS: Final = 800
 class Claims(NamedTuple):
     """What a verified token says; holding one means that every type and length was checked.
 
-    Times are seconds since the epoch.
+    Times are seconds since the epoch, and may have fractions (RFC 7519 §2).
     """
 
     issuer: str
     subject: str
     audience: tuple[str, ...]
-    expires_at: int
-    issued_at: int
-    not_before: int
+    expires_at: float
+    issued_at: float
+    not_before: float
     token_id: str
     client_id: str
     scope: str
@@ -64,8 +65,8 @@ class Accepted(NamedTuple):
     """The token passes, from `valid_from` until before `valid_until` (seconds since the epoch)."""
 
     claims: Claims
-    valid_from: int
-    valid_until: int
+    valid_from: float
+    valid_until: float
 
 
 class Rejected(NamedTuple):
@@ -129,7 +130,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
 
     # 8 claims
     try:
-        members = parse_object(payload)
+        members = parse_open_object(payload)
         claims = _read_claims(members)
     except (StrictJsonError, _InvalidClaimsError, KeyError):
         return Rejected(Reason.INVALID_CLAIMS)
@@ -176,7 +177,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
 
 
 def _read_claims(members: Mapping[str, Any]) -> Claims:
-    """Check 8. A claim that we act upon or pass on has its exact type, or the token is refused.
+    """Check 8. A claim that we act upon or pass on has its exact type, or the token is rejected.
 
     Raises:
         _InvalidClaimsError: one has not.
@@ -203,17 +204,36 @@ def _read_claims(members: Mapping[str, Any]) -> Claims:
     )
 
 
-def _time(value: Any) -> int:
-    """NumericDate as a whole number: not `true`, not `"1"`, not `1e3` (RFC 7519 §2)."""
-    if type(value) is not int or value < 0:
+def _time(value: Any) -> float:
+    """NumericDate: a JSON number, whole or not (RFC 7519 §2); not `true`, not `"1"`.
+
+    Fractions are kept and not rounded. The clock is a double as well, so a double that stands for a time between two
+    doubles is still never after a moment that is before that time, and adding the leeway does not change this.
+    """
+    if (type(value) is not int and type(value) is not float) or not 0 <= value <= MAX_INTEGER:
+        raise _InvalidClaimsError
+    return cast("float", value)
+
+
+def _index(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise _InvalidClaimsError
     return value
 
 
 def _string(value: Any) -> str:
-    if type(value) is not str or not value:
+    """Text: lone surrogates, which JSON can escape, are none."""
+    if type(value) is not str or not value or not (value.isascii() or _is_text(value)):
         raise _InvalidClaimsError
     return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _identifier(value: Any) -> str:
@@ -260,7 +280,7 @@ def _status(issuer: str, value: Any) -> StatusReference:
     if type(reference) is not dict:
         raise _InvalidClaimsError
     # Interned: an issuer's tokens name a handful of lists, and each remembered decision holds the names.
-    return StatusReference(intern(issuer), intern(_string(reference.get("uri"))), _time(reference.get("idx")))
+    return StatusReference(intern(issuer), intern(_string(reference.get("uri"))), _index(reference.get("idx")))
 
 
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*").fullmatch

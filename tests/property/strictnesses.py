@@ -10,6 +10,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from typing import Any, Final
 
 import jwt
@@ -41,8 +42,13 @@ class Lax:
         read: dict[str, Any] = json.loads(self._segment(1))
         return read
 
-    def ambiguous(self, position: int) -> bool:
-        """Whether the segment is JSON of two readings (RFC 8725 §2.6), by a second, slower reader than ours."""
+    def ambiguous(self, position: int, *, values: bool) -> bool:
+        """Whether the segment is JSON of two readings (RFC 8725 §2.6), by a second, slower reader than ours.
+
+        Args:
+            position: of the segment.
+            values: count numbers and strings, too, that implementations represent differently.
+        """
         document = self._segment(position)
         found: list[str] = []
 
@@ -52,7 +58,7 @@ class Lax:
             return dict(pairs)
 
         def number(digits: str) -> float:
-            if not abs(float(digits)) < 2**53 or digits == "-0" or len(digits) > 32:
+            if values and (not abs(float(digits)) < 2**53 or digits == "-0" or len(digits) > 32):
                 found.append("number")
             return float(digits)
 
@@ -63,7 +69,7 @@ class Lax:
         value = json.loads(
             document, object_pairs_hook=members, parse_int=number, parse_float=number, parse_constant=constant
         )
-        if "\\ud" in document.decode("latin-1").lower() and _lone_surrogate(value):
+        if values and "\\ud" in document.decode("latin-1").lower() and _lone_surrogate(value):
             found.append("surrogate")
         return bool(found) or not _is_utf8(document) or _depth(value) > 16
 
@@ -95,7 +101,16 @@ class Strictness:
 
 
 def _is_time(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
+    return type(value) in (int, float) and 0 <= value < 2**53
+
+
+def _seconds(value: Any) -> float:
+    """A time as PyJWT reads it: strings as well."""
+    return inf if type(value) is int and value > 2**1023 else float(value)
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and value != "" and not _lone_surrogate(value)
 
 
 def _is_identifier(value: Any) -> bool:
@@ -122,8 +137,8 @@ def _is_status(value: Any) -> bool:
     reference = value.get("status_list") if type(value) is dict else None
     return (
         type(reference) is dict
-        and type(reference.get("uri")) is str
-        and reference["uri"] != ""
+        and _is_text(reference.get("uri"))
+        and type(reference.get("idx")) is int
         and _is_time(reference.get("idx"))
     )
 
@@ -175,7 +190,7 @@ STRICTNESSES: Final = (
         "RFC 7515 §2 leaves `=` out; a second spelling dodges a denial by hash",
         lambda lax: b"=" in lax.token,
     ),
-    Strictness("ambiguous header", Reason.INVALID_HEADER, "RFC 8725 §2.6", lambda lax: lax.ambiguous(0)),
+    Strictness("ambiguous header", Reason.INVALID_HEADER, "RFC 8725 §2.6", lambda lax: lax.ambiguous(0, values=True)),
     Strictness(
         "header members",
         Reason.INVALID_HEADER,
@@ -207,18 +222,26 @@ STRICTNESSES: Final = (
         "a key serves what it was published for (CVE-2026-48523), with 2048 bits (RFC 7518 §3.3)",
         lambda lax: not _is_meant_for_rs256(_key_of(lax)),
     ),
-    Strictness("ambiguous claims", Reason.INVALID_CLAIMS, "RFC 8725 §2.6", lambda lax: lax.ambiguous(1)),
+    Strictness(
+        "ambiguous claims", Reason.INVALID_CLAIMS, "RFC 8725 §2.6", lambda lax: lax.ambiguous(1, values=False)
+    ),
     Strictness(
         "times",
         Reason.INVALID_CLAIMS,
-        "whole seconds: strings and truth values are no NumericDate, fractions no one uses",
+        "RFC 7519 §2: strings and truth values are no NumericDate; times beyond 2^53 are a mistake",
         _fails(_is_time, "exp", "iat", "nbf", "auth_time"),
     ),
     Strictness(
         "times in order",
         Reason.INVALID_CLAIMS,
         "a token that expires before it was issued has no good reading",
-        lambda lax: int(lax.claims["iat"]) >= int(lax.claims["exp"]),
+        lambda lax: _seconds(lax.claims["iat"]) >= _seconds(lax.claims["exp"]),
+    ),
+    Strictness(
+        "fractions",
+        Reason.NOT_YET_VALID,
+        "RFC 7519 §4.1.5: before the exact time, of which PyJWT cuts the fraction off",
+        lambda lax: any(_seconds(lax.claims.get(name, 0)) % 1 for name in ("iat", "nbf")),
     ),
     Strictness(
         "identifiers",
@@ -237,7 +260,7 @@ STRICTNESSES: Final = (
         "RFC 7519 §4.1.3: every member is a StringOrURI",
         lambda lax: (
             not all(
-                type(name) is str and name
+                _is_text(name)
                 for name in (lax.claims["aud"] if type(lax.claims["aud"]) is list else [lax.claims["aud"]])
             )
         ),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +34,9 @@ def test_every_vector_that_we_accept_the_library_accepts(accepts: Accepts) -> No
     refused = [
         vector["id"]
         for vector in TOKEN_VECTORS
-        if isinstance(judge(vector), Accepted) and not _library_accepts(accepts, vector)
+        if isinstance(judge(vector), Accepted)
+        and not _library_accepts(accepts, vector)
+        and not (accepts is pyjwt_accepts and _is_in_the_last_fraction(vector))
     ]
     assert refused == []
 
@@ -63,6 +66,13 @@ def test_every_strictness_makes_a_difference_to_a_vector() -> None:
     assert used == {known.name for known in STRICTNESSES}
 
 
+def _is_in_the_last_fraction(vector: dict[str, Any]) -> bool:
+    """Whether `now` is after the whole seconds of `exp`: PyJWT cuts the fraction off."""
+    expires_at: float = jwt.decode(vector["token"], options={"verify_signature": False})["exp"]  # noqa: TID251 - read only
+    now: float = vector["now"] - POLICIES[vector["policy"]].leeway_seconds
+    return int(expires_at) <= now < expires_at
+
+
 def _library_accepts(accepts: Accepts, vector: dict[str, Any]) -> bool:
     policy = POLICIES[vector["policy"]]
     return accepts(octets(vector["token"]), published_keys(vector["key_sets"]), policy, vector["now"])
@@ -71,12 +81,32 @@ def _library_accepts(accepts: Accepts, vector: dict[str, Any]) -> bool:
 # Values that are right for one claim and wrong for another, around every bound that there is.
 _VALUES: Final = st.one_of(
     st.sampled_from(
-        [..., None, True, False, 0, 1, -1, 2**53 - 1, 2**53, 1.5, "", "x", " ", "a b", "a,b", "\r\n", "é"]
+        [
+            ...,
+            None,
+            True,
+            False,
+            0,
+            1,
+            -1,
+            2**53 - 1,
+            2**53,
+            1.5,
+            1e300,
+            -0.0,
+            "",
+            "x",
+            " ",
+            "a b",
+            "a,b",
+            "\r\n",
+            "é",
+        ]
     ),
     st.sampled_from(
         [GOOD.issuer, GOOD.issuer + "/", [GOOD.issuer], "gatepass", ["gatepass"], ["gatepass", 1], [], {}]
     ),
-    st.sampled_from([NOW + delta for delta in (-601, -600, -6, -5, -4, 0, 4, 5, 6, 600)]),
+    st.sampled_from([NOW + delta for delta in (-601, -600, -6, -5.5, -5, -4, 0, 0.5, 4, 5, 6, 600, 600.5)]),
     st.sampled_from([{"status_list": {"uri": STATUS_LIST, "idx": 1}}, {"status_list": 1}]),
     st.text("aé \x7f\u2028\U0001f511", max_size=5),
     st.recursive(st.none() | st.integers(), lambda inner: st.lists(inner, max_size=2), max_leaves=4),

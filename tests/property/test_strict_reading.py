@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.jwks import JwksError, parse_jwks
-from shared.strict_json import MAX_DEPTH, MAX_INTEGER, StrictJsonError, parse_object
+from shared.strict_json import MAX_DEPTH, MAX_INTEGER, StrictJsonError, parse_object, parse_open_object
 from tests.vectors.generator.material import public
 
 _TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -53,23 +53,24 @@ def test_an_unambiguous_object_is_read_as_json_reads_it(
 ) -> None:
     document = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
     if _depth(value) <= MAX_DEPTH:
-        assert parse_object(document) == value == json.loads(document)
+        assert parse_object(document) == parse_open_object(document) == value == json.loads(document)
 
 
 @given(text=_FRAGMENTS, wrapped=st.booleans())
 def test_what_is_accepted_is_read_as_json_reads_it(text: str, *, wrapped: bool) -> None:
     document = ('{"x":' + text + "}" if wrapped else text).encode()
-    try:
-        value = parse_object(document)
-    except StrictJsonError:
-        return
-    assert json.loads(document) == value
+    for parse in (parse_object, parse_open_object):
+        try:
+            value = parse(document)
+        except StrictJsonError:
+            continue
+        assert json.loads(document) == value
 
 
 @given(octets=st.binary(max_size=60))
 def test_any_bytes_are_an_object_or_a_refusal(octets: bytes) -> None:
     with suppress(StrictJsonError):
-        assert type(parse_object(octets)) is dict
+        assert type(parse_open_object(octets)) is dict
 
 
 @given(value=_OBJECT.filter(bool), inside=st.sampled_from(["", '{"x":', '[1,{"y":', '{"x":{"y":[']), data=st.data())
@@ -84,8 +85,9 @@ def test_a_member_named_twice_is_refused_at_any_depth(
     document = inside + twice + "".join(closing[c] for c in reversed(inside) if c in closing)
     if not document.startswith("{"):
         document = f'{{"x":{document}}}'
-    with pytest.raises(StrictJsonError, match="duplicate member"):
-        parse_object(document.encode())
+    for parse in (parse_object, parse_open_object):
+        with pytest.raises(StrictJsonError, match="duplicate member"):
+            parse(document.encode())
 
 
 @given(octets=st.binary(max_size=200))

@@ -1,8 +1,10 @@
-"""A refusal says why, and quotes nothing."""
+"""What is rejected, with which words, and what only an open object may hold."""
+
+import json
 
 import pytest
 
-from shared.strict_json import StrictJsonError, parse_object
+from shared.strict_json import StrictJsonError, parse_object, parse_open_object
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,56 @@ from shared.strict_json import StrictJsonError, parse_object
 def test_a_refusal_says_why(document: bytes, why: str) -> None:
     with pytest.raises(StrictJsonError, match=f"^{why}$"):
         parse_object(document)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"9007199254740992",
+        b"-9007199254740992",
+        b"1E22",
+        b"123e65",
+        b"1e400",
+        b"-0",
+        b"9" * 4300,
+        b"0." + b"0" * 5000 + b"1",
+        b'"\\udfff"',
+        b'{"\\ud800":[]}',
+    ],
+)
+def test_an_open_object_may_hold_any_well_formed_value(value: bytes) -> None:
+    document = b'{"a":[' + value + b"]}"
+    assert parse_open_object(document) == json.loads(document)
+    with pytest.raises(StrictJsonError):
+        parse_object(document)
+
+
+@pytest.mark.parametrize("digits", [b"5e-324", b"1e-400", b"-0.0"])
+def test_a_tiny_number_is_a_double_like_any_other(digits: bytes) -> None:
+    document = b'{"a":' + digits + b"}"
+    assert parse_object(document) == parse_open_object(document) == {"a": float(digits)}
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (b'{"a":1,"a":2}', "duplicate member"),
+        (b'{"a":[{"\\ud800":1,"\\uD800":2}]}', "duplicate member"),
+        (b'{"a":NaN}', "NaN is not JSON"),
+        (b'{"a":-Infinity}', "-Infinity is not JSON"),
+        (b'{"a":' + b"[" * 16 + b"]" * 16 + b"}", "nested too deeply"),
+        (b"[]", "not one JSON object"),
+        (b"{}{}", "not one JSON object"),
+        (b'\xef\xbb\xbf{"a":1}', "not strict JSON"),
+        (b'{"a":"\xed\xa0\x80"}', "not strict JSON"),
+        (b'{"a":01}', "not strict JSON"),
+        (b'{"a":' + b"9" * 4301 + b"}", "not strict JSON"),
+        (b'{"a":"\n"}', "not strict JSON"),
+    ],
+)
+def test_an_open_object_has_one_reading_all_the_same(document: bytes, why: str) -> None:
+    with pytest.raises(StrictJsonError, match=f"^{why}$"):
+        parse_open_object(document)
 
 
 @pytest.mark.parametrize("space", [b" ", b"\t", b"\r\n", b"\n \n"])

@@ -150,6 +150,8 @@ def time() -> list[Json]:
     """Check 12. The leeway is 5 seconds, or none."""
     token, early, later = GOOD.token(NOW), GOOD.token(NOW, nbf=NOW + 100), GOOD.token(NOW + 100)
     past, old, life = "expired", "too_old", NOW + 600
+    half_ends, half_begins = GOOD.token(NOW, exp=life + 0.5), GOOD.token(NOW, nbf=NOW + 0.5)
+    half_issued = GOOD.token(NOW, iat=NOW + 0.5)
     rows: list[tuple[str, bytes, float, str, str | None]] = [
         ("exp-before-end-of-leeway", token, life + 4, "default", None),
         ("exp-last-moment", token, life + 4.999, "default", None),
@@ -175,6 +177,17 @@ def time() -> list[Json]:
         ("age-expires-sooner", GOOD.token(NOW, exp=NOW + 10), NOW + 15, "fresh", past),
         ("age-expires-sooner-accepted", GOOD.token(NOW, exp=NOW + 10), NOW + 14, "fresh", None),
         ("age-not-demanded", token, NOW + 66, "default", None),
+        ("exp-fraction-last-moment", half_ends, life + 0.499, "no-leeway", None),
+        ("exp-fraction", half_ends, life + 0.5, "no-leeway", past),
+        ("exp-fraction-before-end-of-leeway", half_ends, life + 5.499, "default", None),
+        ("exp-fraction-end-of-leeway", half_ends, life + 5.5, "default", past),
+        ("exp-fraction-that-no-double-holds", GOOD.token(NOW, exp=life + 0.1), life + 0.1, "no-leeway", past),
+        ("nbf-fraction-before", half_begins, NOW + 0.499, "no-leeway", "not_yet_valid"),
+        ("nbf-fraction", half_begins, NOW + 0.5, "no-leeway", None),
+        ("iat-fraction-before", half_issued, NOW + 0.499, "no-leeway", "not_yet_valid"),
+        ("iat-fraction", half_issued, NOW + 0.5, "no-leeway", None),
+        ("iat-fraction-age-last-moment", half_issued, NOW + 65.499, "fresh", None),
+        ("iat-fraction-age-end", half_issued, NOW + 65.5, "fresh", old),
     ]
     return [
         vector(name, TIME if reason else CONFORMANCE, t, reason, now=now, policy=policy)

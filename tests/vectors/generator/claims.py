@@ -62,18 +62,9 @@ def _documents() -> list[Json]:
         "latin-1": good + b',"x":"\xe9"}',
         "overlong": good + b',"x":"\xc0\xaf"}',
         "encoded-surrogate": good + b',"x":"\xed\xa0\x80"}',
-        "lone-surrogate": good + b',"x":"\\ud800"}',
-        "lone-low-surrogate": good + b',"x":"\\udc00"}',
-        "surrogate-in-name": good + b',"\\ud800":1}',
         "nan": good + b',"x":NaN}',
         "infinity": good + b',"x":Infinity}',
         "minus-infinity": good + b',"x":-Infinity}',
-        "beyond-double": good + b',"x":1e400}',
-        "digits-4000": good + b',"x":' + b"9" * 4000 + b"}",
-        "beyond-2-53": good + b',"x":9007199254740992}',
-        "below-minus-2-53": good + b',"x":-9007199254740992}',
-        "beyond-2-53-float": good + b',"x":1e300}',
-        "negative-zero": good + b',"x":-0}',
         "leading-zero": good + b',"x":01}',
         "leading-plus": good + b',"x":+1}',
         "hexadecimal": good + b',"x":0x1}',
@@ -87,6 +78,24 @@ def _documents() -> list[Json]:
         "empty": b" ",
         "depth-17": good + b',"x":' + b"[" * 16 + b"]" * 16 + b"}",
         "depth-17-objects": good + b',"x":' + b'{"x":' * 16 + b"1" + b"}" * 16 + b"}",
+    }
+    legal = {
+        "lone-surrogate": b'"\\ud800"',
+        "lone-low-surrogate": b'"\\udc00"',
+        "surrogate-in-name": b'{"\\ud800":1}',
+        "beyond-2-53": b"9007199254740992",
+        "below-minus-2-53": b"-9007199254740992",
+        "beyond-2-63": b"9223372036854775808",
+        "beyond-2-53-float": b"1e300",
+        "beyond-double": b"1e400",
+        "upper-case-exponent": b"1E22",
+        "exponent": b"123e65",
+        "smallest-double": b"5e-324",
+        "smaller-than-a-double": b"1e-400",
+        "negative-zero": b"-0",
+        "negative-zero-float": b"-0.0",
+        "many-digits": b"0." + b"1" * 60,
+        "digits-4000": b"9" * 4000,
     }
     crashing = {
         "depth-1000": good + b',"x":' + b"[" * 1000 + b"]" * 1000 + b"}",
@@ -105,6 +114,10 @@ def _documents() -> list[Json]:
         ),
         vector("wide", CONFORMANCE, raw(good + b',"x":[' + b"[]," * 40 + b"[]]}"), None),
         vector("largest-integer", CONFORMANCE, raw(good + b',"x":[9007199254740991,-9007199254740991]}'), None),
+        *(
+            vector(f"unread-{name}", CONFORMANCE, raw(good + b',"x":' + value + b"}"), None)
+            for name, value in legal.items()
+        ),
         vector("no-claims", TYPES, raw(b"{}"), _WRONG),
         *(vector(f"json-{name}", JSON, raw(document), _WRONG) for name, document in ambiguous.items()),
         *(vector(f"json-{name}", CRASH, raw(document), _WRONG) for name, document in crashing.items()),
@@ -122,9 +135,18 @@ def _missing() -> list[Json]:
 
 
 def _times() -> list[Json]:
-    wrong: Named = {"null": None, "true": True, "string": str(NOW), "float": NOW + 0.5, "whole-float": float(NOW)}
-    wrong |= {"negative": -1, "list": [NOW], "object": {}, "empty": "", "2-63": 2**63, "2-53": 2**53}
-    raw = {"exponent": "18e8", "nan": "NaN", "infinity": "Infinity", "1e400": "1e400", "negative-zero": "-0"}
+    wrong: Named = {"null": None, "true": True, "string": str(NOW)}
+    wrong |= {
+        "negative": -1,
+        "negative-float": -0.5,
+        "float-2-53": 2.0**53,
+        "list": [NOW],
+        "object": {},
+        "empty": "",
+        "2-63": 2**63,
+        "2-53": 2**53,
+    }
+    raw = {"nan": "NaN", "infinity": "Infinity", "1e400": "1e400"}
     raw |= {"digits-4000": "1" * 4000, "leading-zero": f"0{NOW}", "minus-infinity": "-Infinity"}
     return [
         *(
@@ -137,6 +159,16 @@ def _times() -> list[Json]:
             for claim in _TIMES
             for name, value in raw.items()
         ),
+        *(
+            vector(f"{claim}-{name}", CONFORMANCE, with_raw(claim, f"{NOW + 600 * (claim == 'exp')}{end}"), None)
+            for claim in _TIMES
+            for name, end in {"fraction": ".5", "whole-float": ".0", "exponent": "e0"}.items()
+        ),
+        *(
+            vector(f"{claim}-negative-zero", CONFORMANCE, with_raw(claim, "-0"), None)
+            for claim in ("nbf", "auth_time")
+        ),
+        vector("exp-negative-zero", TIME, with_raw("exp", "-0"), _WRONG),
         vector("iat-is-exp", TIME, GOOD.token(NOW, iat=NOW + 600), _WRONG),
         vector("iat-after-exp", TIME, GOOD.token(NOW, iat=NOW + 601), _WRONG),
         vector("iat-zero", CONFORMANCE, GOOD.token(NOW, iat=0), None),
@@ -167,6 +199,7 @@ def _identifiers() -> list[Json]:
         "line-separator": "u\u2028v",
         "escape": "u\x1b",
         "beyond-latin-1": "u\u010d\u010a",
+        "lone-surrogate": "u\ud800",
     }
     characters |= {"length-256": "u" * 256, "length-4000": "u" * 4000}
     return [
@@ -192,7 +225,7 @@ def _identifiers() -> list[Json]:
         ),
         *(
             vector(f"iss-{name}", TYPES, GOOD.token(NOW, iss=value), _WRONG)
-            for name, value in {**types, "list": [ISSUER]}.items()
+            for name, value in {**types, "list": [ISSUER], "lone-surrogate": ISSUER + "\ud800"}.items()
         ),
     ]
 
@@ -268,6 +301,7 @@ def _audiences() -> list[Json]:
         "also-empty": [AUDIENCE, ""],
         "nested": [[AUDIENCE]],
     }
+    wrong |= {"lone-surrogate": [AUDIENCE, "\ud800"]}
     return [vector(f"aud-{name}", TYPES, GOOD.token(NOW, aud=value), _WRONG) for name, value in wrong.items()]
 
 
@@ -290,6 +324,8 @@ def _statuses() -> list[Json]:
         "idx-float": {"uri": "u", "idx": 1.5},
         "uri-number": {"uri": 1, "idx": 1},
         "uri-empty": {"uri": "", "idx": 1},
+        "uri-lone-surrogate": {"uri": "\ud800", "idx": 1},
+        "idx-2-53": {"uri": "u", "idx": 2**53},
     }
     wrong |= {f"list-{name}": {"status_list": value} for name, value in lists.items()}
     return [vector(f"status-{name}", TYPES, GOOD.token(NOW, status=value), _WRONG) for name, value in wrong.items()]

@@ -147,7 +147,7 @@ def accepted(token: bytes) -> Json:
             "X-Auth-Roles": ",".join(claims.get("roles", [])),
             "X-Auth-Session": claims.get("sid", ""),
             "X-Auth-Token": claims["jti"],
-            "X-Auth-Expires": str(claims["exp"]),
+            "X-Auth-Expires": str(int(claims["exp"])),
         }
     }
 

@@ -14,6 +14,7 @@ SPELLINGS: Final = Attack("malleability", ("RFC 4648 §3.5",))
 _TOKEN: Final = GOOD.token(NOW)
 _REVOCABLE: Final = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 7}})
 _SHORT: Final = GOOD.token(NOW, exp=NOW + 10)
+_HALF: Final = GOOD.token(NOW, exp=NOW + 600.5)
 _LATER: Final = GOOD.token(NOW, nbf=NOW + 100)
 
 
@@ -38,6 +39,18 @@ def sequences() -> list[Json]:
             "expires-between",
             STALE,
             [step(_TOKEN), step(_TOKEN, now=NOW + 604.9), step(_TOKEN, "expired", now=NOW + 605)],
+        ),
+        (
+            "expires-between-at-a-fraction",
+            STALE,
+            [
+                step(_HALF, policy="no-leeway"),
+                step(_HALF, policy="no-leeway", now=NOW + 600.499),
+                step(_HALF, "expired", "no-leeway", now=NOW + 600.5),
+                step(_HALF),
+                step(_HALF, now=NOW + 605.499),
+                step(_HALF, "expired", now=NOW + 605.5),
+            ],
         ),
         (
             "expired-stays-expired",
