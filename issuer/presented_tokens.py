@@ -13,7 +13,7 @@ from issuer.audit import EndReason, Origin
 from issuer.clients import Client, Clients
 from issuer.errors import InvalidTokenError, UnauthorizedClientError
 from issuer.refresh_tokens import RefreshToken
-from issuer.sessions import Sessions, Verdict, judge
+from issuer.sessions import Sessions
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens, Bearer
 
 
@@ -114,7 +114,7 @@ class PresentedTokens:
         if state is None:
             return None
         # Active is what a refresh would be answered with, without the refresh.
-        if judge(state, refresh_token, state.client_id, self._now()) not in {Verdict.ROTATE, Verdict.RETRY}:
+        if not self._sessions.would_refresh(state, refresh_token):
             return None
         return Introspection(
             str(state.user_id),

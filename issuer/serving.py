@@ -151,7 +151,9 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
     refresh_tokens = RefreshTokens(lambda: foundation.keyring.ring.mac_secrets)
     status_lists = StatusLists(StatusListRows(database), settings.url, foundation.published.wake)
     lifetimes = Lifetimes(
-        timedelta(seconds=settings.session_idle_seconds), timedelta(seconds=settings.session_seconds)
+        idle=timedelta(seconds=settings.session_idle_seconds),
+        absolute=timedelta(seconds=settings.session_seconds),
+        retry=timedelta(seconds=settings.refresh_retry_seconds),
     )
     sessions = Sessions(SessionRows(database), tokens, refresh_tokens, status_lists, metrics, lifetimes, _now, uuid4)
     clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)

@@ -5,8 +5,9 @@ What becomes of a refresh token is decided by `judge`, a pure function over the 
 if the row is still as it was judged, and whoever was overtaken judges again.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol
@@ -22,20 +23,32 @@ from issuer.refresh_tokens import RefreshToken, RefreshTokens
 from issuer.status_lists import StatusIndex, StatusLists
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens, Grant
 
-RETRY_SECONDS: Final = 15
-"""How long a token that was just used is answered again: a lost answer must log nobody out (FAPI 2.0)."""
+PARALLEL: Final = timedelta(seconds=2)
+"""Requests with one refresh token that arrive within this time of the first are one: tabs that wake together."""
 
-MAX_RETRIES: Final = 3
+MAX_RETRIES: Final = 50
+"""Retries with one refresh token: many tabs on a slow machine, and far fewer than a client in a loop sends."""
+
+MAX_RETRIED_IN_A_ROW: Final = 5
+"""Refreshes in a row whose token was presented again later. Beyond it a second party refreshes in step."""
+
 _ATTEMPTS: Final = 5
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long sessions live: since they were last used, and at most."""
+    """Durations of sessions and refresh tokens.
+
+    Attributes:
+        idle: of a session since it was last refreshed.
+        absolute: of a session, however it is used.
+        retry: after a refresh, during which the token that was used gets the same successor again.
+    """
 
     idle: timedelta
     absolute: timedelta
+    retry: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +78,23 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session's row, and what its account has to say. `expires_at` is the earlier of idle and absolute."""
+    """A session's row, and what its account has to say.
+
+    Attributes:
+        retries: how often the previous refresh token was presented again, parallel requests aside.
+        retried_in_a_row: of the refreshes before, the last ones whose tokens were all presented again.
+        rotated_ago: time since the last refresh, by the clock of the database: issuers have different clocks.
+        expires_at: the earlier of idle and absolute.
+    """
 
     id: UUID
     user_id: UUID
     client_id: str
     generation: int
     retries: int
+    retried_in_a_row: int
     created_at: datetime
-    rotated_at: datetime
+    rotated_ago: timedelta
     expires_at: datetime
     ended_at: datetime | None
     disabled_at: datetime | None
@@ -96,6 +117,7 @@ class Verdict(Enum):
     """What a refresh token is worth. The value is the label of its metric."""
 
     ROTATE = "rotated"
+    PARALLEL = "parallel"
     RETRY = "retried"
     REUSED = "reused"
     FUTURE = "future"
@@ -104,6 +126,10 @@ class Verdict(Enum):
     ENDED = "ended"
     DISABLED = "disabled"
     INVALID = "invalid"
+
+
+_REJECTED: Final = {Verdict.EXHAUSTED, Verdict.EXPIRED, Verdict.ENDED, Verdict.DISABLED, Verdict.INVALID}
+"""Verdicts that change nothing."""
 
 
 class Inserted(Enum):
@@ -128,8 +154,8 @@ class SessionStore(Protocol):
     async def find_state(self, session_id: UUID) -> SessionState | None:
         """The row as it is."""
 
-    async def count_retry(self, presented: RefreshToken, now: datetime, since: datetime) -> bool:
-        """Count one more answer to the token before, unless the row has moved on meanwhile."""
+    async def count_retry(self, presented: RefreshToken, now: datetime) -> bool:
+        """Count one more retry with the previous token; False if the row has changed meanwhile."""
 
     async def end_reused(self, presented: RefreshToken, now: datetime, origin: Origin) -> bool:
         """End the session as stolen with its access tokens, unless it ended meanwhile."""
@@ -149,12 +175,16 @@ class SessionStore(Protocol):
         """The live sessions of an account, newest first."""
 
 
-def judge(state: SessionState | None, presented: RefreshToken, client_id: str, now: datetime) -> Verdict:
-    """What `presented` is worth, whose MAC is ours. The order of the cases is the rule.
+def judge(  # noqa: PLR0911 - one return for each line of the rule
+    state: SessionState | None, presented: RefreshToken, client_id: str, now: datetime, retry: timedelta
+) -> Verdict:
+    """Return the verdict on `presented`, whose MAC is ours. The order of the cases is the rule.
 
-    A token is reused if its successor was used, or if it comes back when no answer can have been lost on the way:
-    then two parties hold it, and nobody can tell which is the owner (RFC 9700 §4.14.2). More than three retries
-    within the time are refused and nothing more: a client that asks in parallel is clumsy, not robbed.
+    The previous token gets its successor again: at once for requests in parallel, and for `retry` because the
+    answer may have been lost. It is reused if its successor was used, or later than that: then two parties hold it,
+    and we cannot tell which is the owner (RFC 9700 §4.14.2). It is also reused if the tokens of several refreshes
+    in a row came twice: answers are not lost so regularly, so a second party refreshes in step with the first. Too
+    many retries of one token are rejected and change nothing: a client in a loop is faulty, not robbed.
     """
     if state is None or state.client_id != client_id:
         return Verdict.INVALID
@@ -164,12 +194,14 @@ def judge(state: SessionState | None, presented: RefreshToken, client_id: str, n
         return Verdict.EXPIRED
     if state.disabled_at is not None:
         return Verdict.DISABLED
-    match presented.generation - state.generation:
+    match state.generation - presented.generation:
         case 0:
             return Verdict.ROTATE
-        case ahead if ahead > 0:
+        case behind if behind < 0:
             return Verdict.FUTURE
-        case -1 if now - state.rotated_at <= timedelta(seconds=RETRY_SECONDS):
+        case 1 if state.rotated_ago <= PARALLEL:
+            return Verdict.PARALLEL
+        case 1 if state.rotated_ago <= retry and state.retried_in_a_row < MAX_RETRIED_IN_A_ROW:
             return Verdict.RETRY if state.retries < MAX_RETRIES else Verdict.EXHAUSTED
         case _:
             return Verdict.REUSED
@@ -300,6 +332,11 @@ class Sessions:
         """
         return await self._store.find_state(session_id)
 
+    def would_refresh(self, state: SessionState, presented: RefreshToken) -> bool:
+        """Return whether a refresh with this token of this session would be answered with tokens."""
+        verdict = judge(state, presented, state.client_id, self._now(), self._lifetimes.retry)
+        return verdict in {Verdict.ROTATE, Verdict.PARALLEL, Verdict.RETRY}
+
     async def require_live(self, session_id: UUID, user_id: UUID) -> None:
         """Nothing, if this session of this account is live: an access token outlives its session by minutes.
 
@@ -344,6 +381,7 @@ class Sessions:
 
     async def _advance(self, presented: RefreshToken, client_id: str, origin: Origin) -> SessionState:
         """Rotate at once, as nearly every refresh may; else look, judge and do, until nobody comes between."""
+        arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
             now = self._now()
             rotated = await self._store.rotate(presented, client_id, now, now + self._lifetimes.idle)
@@ -351,8 +389,12 @@ class Sessions:
                 self._metrics.refreshes.labels(Verdict.ROTATE.value).inc()
                 return rotated
             state = await self._store.find_state(presented.session_id)
-            verdict = judge(state, presented, client_id, now)
-            if state is None or verdict not in {Verdict.ROTATE, Verdict.RETRY, Verdict.REUSED, Verdict.FUTURE}:
+            if state is not None:
+                # Judged as of its arrival: a request that waited for the database is no later than its neighbours.
+                waited = timedelta(seconds=time.monotonic() - arrived)
+                state = replace(state, rotated_ago=state.rotated_ago - waited)
+            verdict = judge(state, presented, client_id, now, self._lifetimes.retry)
+            if state is None or verdict in _REJECTED:
                 raise self._refusal(verdict)
             if await self._settle(verdict, state, presented, now, origin):
                 self._metrics.refreshes.labels(verdict.value).inc()
@@ -365,8 +407,10 @@ class Sessions:
     ) -> bool:
         """Whether the token is answered; False if the row has moved on and must be judged again."""
         match verdict:
+            case Verdict.PARALLEL:
+                return True
             case Verdict.RETRY:
-                return await self._store.count_retry(presented, now, now - timedelta(seconds=RETRY_SECONDS))
+                return await self._store.count_retry(presented, now)
             case Verdict.REUSED:
                 if await self._store.end_reused(presented, now, origin):
                     _log.warning("refresh token reused: session ended", session=str(state.id))

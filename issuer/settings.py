@@ -95,6 +95,12 @@ class IssuerSettings(Settings):
         le=90 * 86_400,
         description="a session ends at this age, however it is used",
     )
+    refresh_retry_seconds: int = Field(
+        default=120,
+        ge=10,
+        le=300,
+        description="how long after a refresh its token gets the same successor again, in case the answer was lost",
+    )
     password_min_length: int = Field(default=15, ge=8, le=64, description="shortest password, in code points")
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"

@@ -111,11 +111,11 @@ class SessionRows:
             row = await connection.fetchrow(_SQL["find-session"], session_id)
         return None if row is None else _state(row)
 
-    async def count_retry(self, presented: RefreshToken, now: datetime, since: datetime) -> bool:
-        """Count one more answer to the token before, unless the row has moved on meanwhile."""
+    async def count_retry(self, presented: RefreshToken, now: datetime) -> bool:
+        """Count one more retry with the previous token; False if the row has changed meanwhile."""
         async with self._database.connection() as connection:
             counted = await connection.fetchval(
-                _SQL["count-retry"], presented.session_id, presented.generation, now, since, MAX_RETRIES
+                _SQL["count-retry"], presented.session_id, presented.generation, now, MAX_RETRIES
             )
         return counted is not None
 

@@ -49,27 +49,29 @@ RETURNING session_id;
 -- $1 session, $2 generation presented, $3 client, $4 now, $5 end when idle.
 -- The hot path: a compare and swap of columns that no index has, so the update is HOT. The conditions are those
 -- under which `judge` says ROTATE; what runs at the same time waits for the row and looks again.
+-- rotated_at is of the database's clock, as its age in find-session is: issuers' clocks differ.
 UPDATE sessions s
-SET generation = s.generation + 1, retries = 0, rotated_at = $4, idle_expires_at = least($5, s.expires_at)
+SET generation = s.generation + 1, rotated_at = clock_timestamp(), idle_expires_at = least($5, s.expires_at),
+  retries = 0, retried_in_a_row = CASE WHEN s.retries > 0 THEN least(s.retried_in_a_row + 1, 1000) ELSE 0 END
 FROM users u
 WHERE s.id = $1 AND s.generation = $2 AND s.client_id = $3
   AND s.ended_at IS NULL AND s.expires_at > $4 AND s.idle_expires_at > $4
   AND u.id = s.user_id AND u.disabled_at IS NULL
-RETURNING s.id, s.user_id, s.client_id, s.generation, s.retries, s.created_at, s.rotated_at,
-  s.idle_expires_at AS expires_at, s.ended_at, u.disabled_at, u.scope, u.roles, s.status_list_id, s.status_idx;
+RETURNING s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_row, s.created_at,
+  interval '0' AS rotated_ago, s.idle_expires_at AS expires_at, s.ended_at, u.disabled_at, u.scope, u.roles, s.status_list_id, s.status_idx;
 
 -- name: find-session
-SELECT s.id, s.user_id, s.client_id, s.generation, s.retries, s.created_at, s.rotated_at,
-  least(s.idle_expires_at, s.expires_at) AS expires_at, s.ended_at, u.disabled_at, u.scope, u.roles,
-  s.status_list_id, s.status_idx
+SELECT s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_row, s.created_at,
+  clock_timestamp() - s.rotated_at AS rotated_ago, least(s.idle_expires_at, s.expires_at) AS expires_at, s.ended_at,
+  u.disabled_at, u.scope, u.roles, s.status_list_id, s.status_idx
 FROM sessions s JOIN users u ON u.id = s.user_id
 WHERE s.id = $1;
 
 -- name: count-retry
--- $1 session, $2 generation presented, $3 now, $4 no earlier rotation than this, $5 most retries.
+-- $1 session, $2 generation presented, $3 now, $4 most retries.
 UPDATE sessions
 SET retries = retries + 1
-WHERE id = $1 AND generation = $2::bigint + 1 AND retries < $5 AND rotated_at >= $4
+WHERE id = $1 AND generation = $2::bigint + 1 AND retries < $4
   AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
 RETURNING id;
 

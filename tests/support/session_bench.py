@@ -52,7 +52,7 @@ class SessionBench:
             RefreshTokens(lambda: self.keyring.ring.mac_secrets),
             StatusLists(self.lists, ISSUER),
             self.metrics,
-            Lifetimes(timedelta(days=14), timedelta(days=30)),
+            Lifetimes(timedelta(days=14), timedelta(days=30), timedelta(seconds=120)),
             self.clock,
             uuid4,
         )

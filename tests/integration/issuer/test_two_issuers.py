@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,17 @@ def test_an_issuer_killed_under_load_fails_no_login_but_those_it_had_in_hand(
         assert {response.status_code for response in refreshed} == {200}, "sessions of the killed one live on"
         accepted = [verifier.ask(token=answer["access_token"].encode()).status for _, answer in logins.good]
         assert set(accepted) == {200}, "and so do its tokens"
+
+
+def test_parallel_refreshes_at_two_issuers_get_one_successor(database_url: str) -> None:
+    with running_issuer(database_url) as one, running_issuer(database_url, one.keys_dir, URL=one.url) as other:
+        one.register(EMAIL)
+        token = one.login(EMAIL).json()["refresh_token"]
+        with ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(lambda number: _refresh((one, other)[number % 2], token), range(50)))
+        assert [response.status_code for response in answers] == [200] * 50
+        assert len(successors := {response.json()["refresh_token"] for response in answers}) == 1
+        assert _refresh(other, successors.pop()).status_code == 200
 
 
 def _refresh(issuer: IssuerProcess, token: str) -> httpx.Response:

@@ -20,8 +20,9 @@ STATE = SessionState(
     client_id="first-party",
     generation=7,
     retries=0,
+    retried_in_a_row=0,
     created_at=NOW - timedelta(days=1),
-    rotated_at=NOW - timedelta(seconds=5),
+    rotated_ago=timedelta(seconds=5),
     expires_at=NOW + timedelta(days=14),
     ended_at=None,
     disabled_at=None,
@@ -29,7 +30,10 @@ STATE = SessionState(
     roles=(),
     index=StatusIndex(1, 1),
 )
-LONG_AGO = replace(STATE, rotated_at=NOW - timedelta(seconds=15, microseconds=1))
+RETRY = timedelta(seconds=120)
+JUST_NOW = replace(STATE, rotated_ago=timedelta(seconds=2))
+LONG_AGO = replace(STATE, rotated_ago=timedelta(seconds=120, microseconds=1))
+IN_STEP = replace(STATE, retried_in_a_row=5)
 
 
 @pytest.mark.parametrize(
@@ -38,13 +42,21 @@ LONG_AGO = replace(STATE, rotated_at=NOW - timedelta(seconds=15, microseconds=1)
         (STATE, 7, Verdict.ROTATE),
         (LONG_AGO, 7, Verdict.ROTATE),
         (STATE, 6, Verdict.RETRY),
-        (replace(STATE, rotated_at=NOW - timedelta(seconds=15)), 6, Verdict.RETRY),
-        (replace(STATE, rotated_at=NOW + timedelta(seconds=1)), 6, Verdict.RETRY),
-        (replace(STATE, retries=2), 6, Verdict.RETRY),
-        (replace(STATE, retries=3), 6, Verdict.EXHAUSTED),
-        (replace(STATE, retries=3), 7, Verdict.ROTATE),
+        (replace(STATE, rotated_ago=RETRY), 6, Verdict.RETRY),
+        (replace(STATE, retries=49), 6, Verdict.RETRY),
+        (replace(STATE, retries=50), 6, Verdict.EXHAUSTED),
+        (replace(STATE, retries=50), 7, Verdict.ROTATE),
+        (JUST_NOW, 7, Verdict.ROTATE),
+        (JUST_NOW, 6, Verdict.PARALLEL),
+        (replace(JUST_NOW, retries=50, retried_in_a_row=5), 6, Verdict.PARALLEL),
+        (replace(JUST_NOW, rotated_ago=timedelta(seconds=2, microseconds=1)), 6, Verdict.RETRY),
+        (replace(JUST_NOW, rotated_ago=timedelta(seconds=-1)), 6, Verdict.PARALLEL),
+        (JUST_NOW, 5, Verdict.REUSED),
+        (replace(STATE, retried_in_a_row=4), 6, Verdict.RETRY),
+        (IN_STEP, 6, Verdict.REUSED),
+        (IN_STEP, 7, Verdict.ROTATE),
         (LONG_AGO, 6, Verdict.REUSED),
-        (replace(LONG_AGO, retries=3), 6, Verdict.REUSED),
+        (replace(LONG_AGO, retries=50), 6, Verdict.REUSED),
         (STATE, 5, Verdict.REUSED),
         (STATE, 0, Verdict.REUSED),
         (STATE, 8, Verdict.FUTURE),
@@ -55,16 +67,16 @@ LONG_AGO = replace(STATE, rotated_at=NOW - timedelta(seconds=15, microseconds=1)
 def test_a_token_is_judged_by_its_place_in_the_count(
     state: SessionState | None, generation: int, verdict: Verdict
 ) -> None:
-    assert judge(state, RefreshToken(SESSION, generation), "first-party", NOW) is verdict
+    assert judge(state, RefreshToken(SESSION, generation), "first-party", NOW, RETRY) is verdict
 
 
 @given(st.integers(0, 20))
 def test_a_session_that_is_over_refuses_every_token_and_nothing_more_comes_of_it(generation: int) -> None:
     token = RefreshToken(SESSION, generation)
-    assert judge(replace(STATE, ended_at=NOW), token, "first-party", NOW) is Verdict.ENDED
-    assert judge(replace(STATE, expires_at=NOW), token, "first-party", NOW) is Verdict.EXPIRED
-    assert judge(replace(STATE, disabled_at=NOW), token, "first-party", NOW) is Verdict.DISABLED
-    assert judge(STATE, token, "another-client", NOW) is Verdict.INVALID
+    assert judge(replace(STATE, ended_at=NOW), token, "first-party", NOW, RETRY) is Verdict.ENDED
+    assert judge(replace(STATE, expires_at=NOW), token, "first-party", NOW, RETRY) is Verdict.EXPIRED
+    assert judge(replace(STATE, disabled_at=NOW), token, "first-party", NOW, RETRY) is Verdict.DISABLED
+    assert judge(STATE, token, "another-client", NOW, RETRY) is Verdict.INVALID
 
 
 def test_issued_tokens_do_not_show_in_their_repr() -> None:
