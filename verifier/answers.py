@@ -42,6 +42,7 @@ CHALLENGES: Final[dict[Reason, str | None]] = {
     Reason.WRONG_AUDIENCE: "invalid_token",
     Reason.EXPIRED: "invalid_token",
     Reason.NOT_YET_VALID: "invalid_token",
+    Reason.LIFETIME_TOO_LONG: "invalid_token",
     Reason.TOO_OLD: "invalid_token",
     Reason.REVOKED: "invalid_token",
     Reason.INSUFFICIENT_SCOPE: "insufficient_scope",

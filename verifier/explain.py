@@ -20,7 +20,7 @@ CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("sender", frozenset({Reason.SENDER_CONSTRAINED})),
     ("issuer", frozenset({Reason.WRONG_ISSUER})),
     ("audience", frozenset({Reason.WRONG_AUDIENCE})),
-    ("time", frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.TOO_OLD})),
+    ("time", frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.LIFETIME_TOO_LONG, Reason.TOO_OLD})),
     ("status", frozenset({Reason.REVOKED, Reason.STATUS_UNAVAILABLE})),
     ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE})),
 )

@@ -13,10 +13,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from shared.access_token import TOKEN_TYPE
+from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
 
 DEFAULT_POLICY: Final = "default"
 MAX_POLICIES: Final = 64
+DEFAULT_MAX_LIFETIME_SECONDS: Final = 86_400
+"""Of tokens of other issuers. Those of our own issuer never live longer than `MAX_LIFETIME_SECONDS`."""
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 
 PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
@@ -45,6 +47,7 @@ class Policy:
         scopes_any: one at least must be granted, if any is named.
         roles_any: one at least must be held, if any is named.
         leeway_seconds: tolerance for clocks that differ, on `exp`, `nbf` and `iat`.
+        max_lifetime_seconds: longest time from `iat` to `exp`, by issuer; `DEFAULT_MAX_LIFETIME_SECONDS` for others.
         max_age_seconds: longest time since `iat`, or None for what `exp` allows.
         anonymous: let a request without credentials through, with an empty identity.
     """
@@ -57,6 +60,7 @@ class Policy:
     scopes_any: frozenset[str] = frozenset()
     roles_any: frozenset[str] = frozenset()
     leeway_seconds: int = 5
+    max_lifetime_seconds: Mapping[str, int] = field(default_factory=dict)
     max_age_seconds: int | None = None
     anonymous: bool = False
 
@@ -107,6 +111,7 @@ class _Policy(_Strict):
     scopes_any: list[ScopeToken] = Field(default=[], min_length=1)
     roles_any: list[RoleName] = Field(default=[], min_length=1)
     leeway_seconds: int | None = Field(default=None, ge=0, le=60, strict=True)
+    max_lifetime_seconds: int | None = Field(default=None, ge=1, le=31_536_000, strict=True)
     max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
     anonymous: bool = Field(default=False, strict=True)
 
@@ -128,7 +133,7 @@ def parse_rules(
 
     Args:
         document: TOML; empty means one policy, `default`.
-        sources: the issuers that the settings name, before those of the document.
+        sources: our own issuer, if the settings name one; the document names the others.
         audience: for policies that name none.
         leeway_seconds: for policies that name none.
         status_lists: the aggregation documents that the settings name, by issuer.
@@ -141,8 +146,11 @@ def parse_rules(
     if faults := _faults(parsed, known, frozenset(sources)):
         raise PolicyError("\n".join(faults))
     written = {DEFAULT_POLICY: _Policy(), **parsed.policies}
+    lifetimes = {
+        issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
+    }
     return Rules(
-        {name: _policy(name, policy, known, audience, leeway_seconds) for name, policy in written.items()},
+        {name: _policy(name, policy, lifetimes, audience, leeway_seconds) for name, policy in written.items()},
         {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
         {
             **status_lists,
@@ -178,16 +186,19 @@ def _source(issuer: _Issuer) -> JwksSource:
     return JwksSource(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
 
 
-def _policy(name: str, given: _Policy, known: frozenset[str], audience: str, leeway_seconds: int) -> Policy:
+def _policy(name: str, given: _Policy, lifetimes: Mapping[str, int], audience: str, leeway_seconds: int) -> Policy:
+    """Fill in the defaults; `lifetimes` has one for every issuer that is known."""
+    issuers = frozenset(lifetimes if given.issuers is None else given.issuers)
     return Policy(
         name=name,
-        issuers=known if given.issuers is None else frozenset(given.issuers),
+        issuers=issuers,
         audiences=frozenset(given.audience or [audience]),
         token_types=frozenset(normalise_type(value) for value in given.token_types),
         scopes_all=frozenset(given.scopes_all),
         scopes_any=frozenset(given.scopes_any),
         roles_any=frozenset(given.roles_any),
         leeway_seconds=leeway_seconds if given.leeway_seconds is None else given.leeway_seconds,
+        max_lifetime_seconds={issuer: given.max_lifetime_seconds or lifetimes[issuer] for issuer in issuers},
         max_age_seconds=given.max_age_seconds,
         anonymous=given.anonymous,
     )

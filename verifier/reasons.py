@@ -23,6 +23,7 @@ class Reason(StrEnum):
     WRONG_AUDIENCE = "wrong_audience"
     EXPIRED = "expired"
     NOT_YET_VALID = "not_yet_valid"
+    LIFETIME_TOO_LONG = "lifetime_too_long"
     TOO_OLD = "too_old"
     REVOKED = "revoked"
 

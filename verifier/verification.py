@@ -14,7 +14,8 @@ Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the
  9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
 10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
 11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
-12. time         after `nbf` and `iat`, before `exp`, not over the policy's age       RFC 7519 §4.1.4-6
+12. time         after `nbf` and `iat`, before `exp`; neither made to live longer, nor
+                 older, than the policy allows                                       RFC 7519 §4.1.4-6
 13. status       the status list that it refers to, if its issuer's are followed, is
                  known and holds nothing against it                                  draft-ietf-oauth-status-list §8.3
 14. permission   the scopes and roles that the policy demands
@@ -32,7 +33,7 @@ from shared.access_token import ALGORITHM, MAX_HEADER_BYTES, MAX_TOKEN_BYTES
 from shared.strict_json import MAX_INTEGER, StrictJsonError, parse_open_object
 from verifier.jws import BASE64URL, decode, read_header
 from verifier.keyset import KeySet
-from verifier.policies import Policy
+from verifier.policies import DEFAULT_MAX_LIFETIME_SECONDS, Policy
 from verifier.reasons import Reason
 from verifier.status import Status, StatusLists, StatusReference
 
@@ -154,6 +155,10 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         return Rejected(Reason.EXPIRED)
     if now < valid_from:
         return Rejected(Reason.NOT_YET_VALID)
+    # A token that lives for years is a password that cannot be changed.
+    lifetime = claims.expires_at - claims.issued_at
+    if lifetime > policy.max_lifetime_seconds.get(claims.issuer, DEFAULT_MAX_LIFETIME_SECONDS):
+        return Rejected(Reason.LIFETIME_TOO_LONG)
     if policy.max_age_seconds is not None:
         valid_until = min(valid_until, claims.issued_at + policy.max_age_seconds + policy.leeway_seconds)
         if now >= valid_until:

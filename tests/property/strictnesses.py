@@ -278,6 +278,14 @@ STRICTNESSES: Final = (
         lambda lax: _owner_of(lax) != lax.claims["iss"],
     ),
     Strictness(
+        "lifetime",
+        Reason.LIFETIME_TOO_LONG,
+        "a token that lives for years is a password that cannot be changed (RFC 6750 §5.3)",
+        lambda lax: (
+            lax.claims["exp"] - lax.claims["iat"] > lax.policy.max_lifetime_seconds.get(lax.claims["iss"], 86_400)
+        ),
+    ),
+    Strictness(
         "age", Reason.TOO_OLD, "the policy demands a fresh token", lambda lax: lax.policy.max_age_seconds is not None
     ),
     Strictness(

@@ -2,6 +2,8 @@
 
 import json
 from base64 import urlsafe_b64decode
+from fractions import Fraction
+from math import inf, nextafter
 from typing import Any, Final
 
 from hypothesis import given
@@ -19,7 +21,7 @@ from tests.support.vectors import (
     octets,
     status_of,
 )
-from tests.vectors.generator.material import GOOD, NOW, having, segments
+from tests.vectors.generator.material import GOOD, NOW, having, segments, with_raw
 from verifier.answers import IDENTITY_HEADERS
 from verifier.status import StatusLists
 from verifier.verification import Accepted, Rejected, verify
@@ -157,7 +159,7 @@ _ROLE: Final = st.text(
             "sid": _VISIBLE,
             "scope": st.lists(_SCOPE_TOKEN, max_size=8).map(" ".join),
             "roles": st.lists(_ROLE, max_size=8),
-            "exp": st.integers(NOW + 1, 2**53 - 1),
+            "exp": st.integers(NOW + 1, NOW + 86_400) | st.floats(NOW + 1, NOW + 86_400),
         },
     )
 )
@@ -176,7 +178,7 @@ def test_the_identity_headers_read_back_as_exactly_the_claims(claims: dict[str, 
         "X-Auth-Roles": ",".join(roles),
         "X-Auth-Session": absent.get("sid", claims["sid"]),
         "X-Auth-Token": claims["jti"],
-        "X-Auth-Expires": str(claims["exp"]),
+        "X-Auth-Expires": str(int(claims["exp"])),
     }
     assert [role for role in told["X-Auth-Roles"].split(",") if role] == roles
 
@@ -186,7 +188,6 @@ def test_the_largest_identity_stays_under_3_kib() -> None:
         **dict.fromkeys(("sub", "jti", "client_id", "sid"), "u" * 255),
         scope="s" * 800,
         roles=["r" * 9] * 80,
-        exp=2**53 - 1,
     )
     answer = BENCH.decider.decide(b"/verify", b"Bearer " + most)
     assert status_of(answer) == 200
@@ -216,6 +217,21 @@ def test_a_token_is_accepted_in_one_unbroken_stretch_of_time(now: float, leeway:
     seconds = POLICIES[leeway].leeway_seconds
     end = NOW + 600 if POLICIES[leeway].max_age_seconds is None else NOW + 60
     assert isinstance(decision, Accepted) == (NOW + 10 - seconds <= now < end + seconds)
+
+
+@given(
+    digits=st.text("0123456789", min_size=1, max_size=20),
+    steps=st.integers(-3, 3),
+    policy=st.sampled_from(["default", "no-leeway"]),
+)
+def test_no_token_is_accepted_at_or_after_its_exact_end(digits: str, steps: int, policy: str) -> None:
+    end = Fraction(f"{NOW + 600}.{digits}") + POLICIES[policy].leeway_seconds
+    now = float(end)
+    for _ in range(abs(steps)):
+        now = nextafter(now, inf if steps > 0 else -inf)
+    accepted = isinstance(judged(with_raw("exp", f"{NOW + 600}.{digits}"), now, policy), Accepted)
+    assert not (accepted and Fraction(now) >= end)
+    assert accepted or steps >= 0
 
 
 def test_a_signature_of_another_length_is_refused() -> None:

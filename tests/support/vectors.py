@@ -40,7 +40,8 @@ def _policy(name: str, written: Json) -> Policy:
     values: dict[str, Any] = {
         key: frozenset(value) if isinstance(value, list) else value for key, value in written.items()
     }
-    return Policy(name=name, **values)
+    lifetime = values.pop("max_lifetime_seconds")
+    return Policy(name=name, max_lifetime_seconds=dict.fromkeys(values["issuers"], lifetime), **values)
 
 
 def _key_set(published: Json) -> KeySet:

@@ -2,7 +2,17 @@
 
 import pytest
 
-from verifier.policies import DEFAULT_POLICY, JwksSource, Policy, PolicyError, Rules, normalise_type, parse_rules
+from shared.access_token import MAX_LIFETIME_SECONDS
+from verifier.policies import (
+    DEFAULT_MAX_LIFETIME_SECONDS,
+    DEFAULT_POLICY,
+    JwksSource,
+    Policy,
+    PolicyError,
+    Rules,
+    normalise_type,
+    parse_rules,
+)
 
 SOURCES = {"https://issuer.example": JwksSource(url="https://issuer.example/jwks.json")}
 
@@ -13,7 +23,13 @@ def read(document: str) -> Rules:
 
 def test_an_empty_document_is_one_policy_of_every_issuer() -> None:
     rules = read("")
-    expected = Policy(DEFAULT_POLICY, frozenset(SOURCES), frozenset({"gatepass"}), leeway_seconds=7)
+    expected = Policy(
+        DEFAULT_POLICY,
+        frozenset(SOURCES),
+        frozenset({"gatepass"}),
+        leeway_seconds=7,
+        max_lifetime_seconds={"https://issuer.example": MAX_LIFETIME_SECONDS},
+    )
     assert rules == Rules({DEFAULT_POLICY: expected}, SOURCES)
 
 
@@ -30,6 +46,7 @@ def test_every_member_of_a_policy_arrives() -> None:
         scopes_any = ["b", "c"]
         roles_any = ["admin"]
         leeway_seconds = 0
+        max_lifetime_seconds = 600
         max_age_seconds = 60
         anonymous = true
         [policies.default]
@@ -45,12 +62,24 @@ def test_every_member_of_a_policy_arrives() -> None:
         scopes_any=frozenset({"b", "c"}),
         roles_any=frozenset({"admin"}),
         leeway_seconds=0,
+        max_lifetime_seconds={"https://other.example": 600},
         max_age_seconds=60,
         anonymous=True,
     )
     assert rules.policies["default"].audiences == {"c"}
     assert rules.policies["default"].issuers == {"https://issuer.example", "https://other.example"}
     assert set(rules.sources) == rules.policies["default"].issuers
+
+
+def test_tokens_of_our_own_issuer_live_an_hour_and_those_of_others_a_day() -> None:
+    others = '[issuers."https://other.example"]\njwks_file = "/keys/other.json"\n'
+    both = 'issuers = ["https://issuer.example", "https://other.example"]\n'
+    rules = read(f"{others}[policies.a]\n{both}[policies.b]\n{both}max_lifetime_seconds = 31536000")
+    assert rules.policies["a"].max_lifetime_seconds == {
+        "https://issuer.example": MAX_LIFETIME_SECONDS,
+        "https://other.example": DEFAULT_MAX_LIFETIME_SECONDS,
+    }
+    assert set(rules.policies["b"].max_lifetime_seconds.values()) == {31_536_000}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +107,9 @@ def test_every_member_of_a_policy_arrives() -> None:
         ("[policies.a]\nleeway_seconds = true", "policies.a.leeway_seconds"),
         ("[policies.a]\nmax_age_seconds = 0", "policies.a.max_age_seconds"),
         ("[policies.a]\nmax_age_seconds = '60'", "policies.a.max_age_seconds"),
+        ("[policies.a]\nmax_lifetime_seconds = 0", "policies.a.max_lifetime_seconds"),
+        ("[policies.a]\nmax_lifetime_seconds = 31536001", "policies.a.max_lifetime_seconds"),
+        ("[policies.a]\nmax_lifetime_seconds = 1.5", "policies.a.max_lifetime_seconds"),
         ("[policies.a]\nanonymous = 1", "policies.a.anonymous"),
         ("[policies.a]\nanonymous = 'yes'", "policies.a.anonymous"),
         (

@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.support.token_forge import AUDIENCE, ISSUER
 from tests.vectors.generator.algorithms import ISSUER_KEYS
-from tests.vectors.generator.claims import TIME, Named
+from tests.vectors.generator.claims import LIFETIME, TIME, Named
 from tests.vectors.generator.material import (
     GOOD,
     NOW,
@@ -189,8 +189,37 @@ def time() -> list[Json]:
         ("iat-fraction-age-last-moment", half_issued, NOW + 65.499, "fresh", None),
         ("iat-fraction-age-end", half_issued, NOW + 65.5, "fresh", old),
     ]
+    long, day, year = "lifetime_too_long", 86_400, 365 * 86_400
+    lives: list[tuple[str, bytes, float, str, str | None]] = [
+        ("lifetime-of-a-hundred-years", GOOD.token(NOW, exp=NOW + 100 * year), NOW, "default", long),
+        (
+            "lifetime-of-a-hundred-years-half-over",
+            GOOD.token(NOW - 50 * year, exp=NOW + 50 * year),
+            NOW,
+            "default",
+            long,
+        ),
+        ("lifetime-of-a-day", GOOD.token(NOW, exp=NOW + day), NOW, "default", None),
+        ("lifetime-of-a-day-near-its-end", GOOD.token(NOW, exp=NOW + day), NOW + day + 4, "default", None),
+        ("lifetime-of-a-day-and-a-second", GOOD.token(NOW, exp=NOW + day + 1), NOW, "default", long),
+        ("lifetime-of-a-day-and-a-fraction", GOOD.token(NOW, exp=NOW + day + 0.5), NOW, "default", long),
+        (
+            "lifetime-of-a-day-between-fractions",
+            GOOD.token(NOW, iat=NOW - 0.5, exp=NOW + day - 0.5),
+            NOW,
+            "default",
+            None,
+        ),
+        ("lifetime-by-iat-not-nbf", GOOD.token(NOW, nbf=NOW + day, exp=NOW + day + 600), NOW + day, "default", long),
+        ("lifetime-expired-first", GOOD.token(NOW, exp=NOW + 2 * day), NOW + 2 * day + 5, "default", past),
+        ("lifetime-before-age", GOOD.token(NOW, exp=NOW + 2 * day), NOW + 66, "fresh", long),
+        ("lifetime-of-the-policy", token, NOW, "short-lived", None),
+        ("lifetime-over-the-policy", GOOD.token(NOW, exp=life + 1), NOW, "short-lived", long),
+        ("lifetime-over-the-policy-near-its-end", GOOD.token(NOW, exp=life + 1), life, "short-lived", long),
+    ]
     return [
-        vector(name, TIME if reason else CONFORMANCE, t, reason, now=now, policy=policy)
+        vector(name, attack if reason else CONFORMANCE, t, reason, now=now, policy=policy)
+        for attack, rows in ((TIME, rows), (LIFETIME, lives))
         for name, t, now, policy, reason in rows
     ]
 

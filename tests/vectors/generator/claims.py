@@ -19,10 +19,12 @@ from tests.vectors.generator.reading import CONFORMANCE, CRASH, JSON
 
 TIME: Final = Attack("time-claims", ("RFC 7519 §4.1.4", "RFC 7519 §2"))
 INJECTION: Final = Attack("header-injection", ("RFC 9110 §5.5",))
+LIFETIME: Final = Attack("endless-tokens", ("RFC 6750 §5.3", "RFC 7519 §4.1.4"))
 TYPES: Final = Attack("claim-types", ("RFC 7519 §4.1", "RFC 9068 §2.2"))
 _IDENTIFIERS: Final = ("sub", "jti", "client_id", "sid")
 _TIMES: Final = ("exp", "iat", "nbf", "auth_time")
 _WRONG: Final = "invalid_claims"
+_LONG: Final = "lifetime_too_long"
 Named = dict[str, Any]
 
 
@@ -171,8 +173,9 @@ def _times() -> list[Json]:
         vector("exp-negative-zero", TIME, with_raw("exp", "-0"), _WRONG),
         vector("iat-is-exp", TIME, GOOD.token(NOW, iat=NOW + 600), _WRONG),
         vector("iat-after-exp", TIME, GOOD.token(NOW, iat=NOW + 601), _WRONG),
-        vector("iat-zero", CONFORMANCE, GOOD.token(NOW, iat=0), None),
-        vector("largest-exp", CONFORMANCE, GOOD.token(NOW, exp=2**53 - 1), None),
+        vector("iat-zero", LIFETIME, GOOD.token(NOW, iat=0), _LONG),
+        vector("iat-negative-zero", LIFETIME, with_raw("iat", "-0"), _LONG),
+        vector("largest-exp", LIFETIME, GOOD.token(NOW, exp=2**53 - 1), _LONG),
     ]
 
 

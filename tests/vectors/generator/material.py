@@ -92,6 +92,7 @@ POLICIES: Final[dict[str, Json]] = {
     "dotted-audience": {"audiences": ["g.*"]},
     "no-leeway": {"leeway_seconds": 0},
     "fresh": {"max_age_seconds": 60},
+    "short-lived": {"max_lifetime_seconds": 600},
     "id-tokens": {"token_types": ["jwt", "kb+jwt"]},
     "all-scopes": {"scopes_all": ["invoices:read", "invoices:write"]},
     "any-scope": {"scopes_any": ["admin", "audit"]},
@@ -108,6 +109,7 @@ DEFAULTS: Final[Json] = {
     "scopes_any": [],
     "roles_any": [],
     "leeway_seconds": 5,
+    "max_lifetime_seconds": 86_400,
     "max_age_seconds": None,
     "anonymous": False,
 }
