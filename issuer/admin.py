@@ -20,10 +20,14 @@ class AdminRoutes:
     Attributes:
         metrics: what `/metrics` shows.
         checks: what must hold before requests are sent here, by name.
+        warnings: what an operator has to restore, by name, although requests are served. They do not count for
+            readiness: what all issuers share fails in all of them at once, and an orchestrator would take the whole
+            service away.
     """
 
     metrics: Metrics
     checks: Mapping[str, Check]
+    warnings: Mapping[str, Check]
 
     def routes(self) -> list[Route]:
         """For the application."""
@@ -38,18 +42,19 @@ class AdminRoutes:
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:
-        """200 if every check holds, else 503 with the names of those that do not."""
-        results = {name: await _holds(check) for name, check in self.checks.items()}
-        ready = all(results.values())
-        document = {
-            "status": "ready" if ready else "not ready",
-            "checks": {name: "ok" if held else "failing" for name, held in results.items()},
-        }
+        """200 if every check holds, else 503; both with the outcome of each check and of each warning."""
+        checks, warnings = await _outcomes(self.checks), await _outcomes(self.warnings)
+        ready = "failing" not in checks.values()
+        document = {"status": "ready" if ready else "not ready", "checks": checks, "warnings": warnings}
         return JSONResponse(document, 200 if ready else 503)
 
     async def exposition(self, _: Request) -> Response:
         """The Prometheus text format."""
         return Response(self.metrics.exposition(), media_type=self.metrics.content_type)
+
+
+async def _outcomes(checks: Mapping[str, Check]) -> dict[str, str]:
+    return {name: "ok" if await _holds(check) else "failing" for name, check in checks.items()}
 
 
 async def _holds(check: Check) -> bool:

@@ -78,6 +78,11 @@ class Metrics:
         self.keyring_failures = Counter(
             "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
         )
+        self.keys_folder_usable = Gauge(
+            "gatepass_issuer_keys_folder_usable",
+            "1 while the keys folder holds a usable key set; 0 while the last good one is used from memory.",
+            registry=self.registry,
+        )
         self.signing_key_activated_timestamp_seconds = Gauge(
             "gatepass_issuer_signing_key_activated_timestamp_seconds",
             "When the current key began to sign; 0 if there is none.",

@@ -227,6 +227,9 @@ def _admin_app(foundation: _Foundation) -> ASGIApp:
     async def signing_key_present() -> bool:
         return foundation.keyring.ring.signing is not None
 
+    async def keys_folder_usable() -> bool:
+        return foundation.keyring.is_current
+
     async def status_lists_published() -> bool:
         return bool(foundation.published.uris())
 
@@ -236,7 +239,8 @@ def _admin_app(foundation: _Foundation) -> ASGIApp:
         "signing_key": signing_key_present,
         "status_lists": status_lists_published,
     }
-    return build_app(AdminRoutes(foundation.metrics, checks).routes(), foundation.metrics, quiet=True)
+    routes = AdminRoutes(foundation.metrics, checks, {"keys_folder": keys_folder_usable}).routes()
+    return build_app(routes, foundation.metrics, quiet=True)
 
 
 def _now() -> datetime:

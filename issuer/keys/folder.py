@@ -79,7 +79,12 @@ class KeyFolder:
         return read_mac_secrets(self.path, self.passphrase)
 
     def is_writable(self) -> bool:
-        """Whether this process may change it."""
+        """Whether this process may change it.
+
+        Raises:
+            KeyringError: there are no keys in it. That is no reason to leave the work to others.
+        """
+        self._read_keys()
         folders = (ring_file(self.path).parent, public_file(self.path).parent)
         return all(os.access(folder, os.W_OK | os.X_OK) for folder in folders)
 
@@ -155,12 +160,14 @@ class KeyFolder:
             wait: for other writers; else leave it to them.
 
         Raises:
-            KeyringError: the folder cannot be used.
+            KeyringError: there are no keys, or the folder cannot be used.
         """
+        # Before the lock, which is a file: nothing at all may be written into an empty mount point.
+        self._read_keys()
         with self._writing(wait=wait) as held:
             if not held:
                 return ()
-            ring = self.read()
+            ring = self._read_keys()
             after = drop_dead(ring, self.schedule, self.now())
             following = key_in_state(after, KeyState.NEXT)
             if following is not None and self.schedule.is_due(following, self.now()):
@@ -246,6 +253,13 @@ class KeyFolder:
                 f"{key.kid} is not known to every verifier before {due_at.isoformat(timespec='seconds')}: "
                 f"wait {ceil((due_at - now).total_seconds())} s, or leave it to `keys tick`"
             )
+
+    def _read_keys(self) -> Ring:
+        """The ring, which must have keys: a folder that is not mounted looks like one without."""
+        ring = self.read()
+        if not ring:
+            raise KeyringError(f"{self.path}: no keys here: mount or restore it; for a first key run `keys generate`")
+        return ring
 
     def _is_known(self, kid: str) -> bool:
         return any(key.kid == kid for key in self.read()) or is_left(self.path, kid)

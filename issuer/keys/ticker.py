@@ -48,10 +48,10 @@ class KeyTicker:
 
     def tick(self) -> None:
         """Once; whatever goes wrong is told and tried again the next time."""
-        if not self._folder.is_writable():
-            self._ticks.labels("read_only").inc()
-            return
         try:
+            if not self._folder.is_writable():
+                self._ticks.labels("read_only").inc()
+                return
             # Whoever holds the lock may hold it for long, and what is due now is due in a minute too.
             steps = self._folder.tick(wait=False)
         except KeyringError as error:

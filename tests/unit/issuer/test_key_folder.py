@@ -20,6 +20,7 @@ from issuer.keys.mac_secrets import mac_secrets_file
 from issuer.keys.ticker import KeyTicker
 from issuer.metrics import Metrics
 from shared.jwks import parse_jwks
+from tests.support.lost_keys import bring_back, move_away
 from tests.support.processes import ROOT
 from tests.support.signing_keys import generate_key, key_folder
 
@@ -214,6 +215,28 @@ def test_a_folder_that_does_not_tick_is_reported_and_left(keys: Path) -> None:
     ticker.tick()
     assert ticker.pause() == 60
     assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "failed"}) == 1
+
+
+def test_rotation_goes_on_when_a_lost_folder_is_back(keys: Path) -> None:
+    generate_key(keys, NOW)
+    ticker = KeyTicker(key_folder(keys, LATER), Metrics())
+    move_away(keys)
+    ticker.tick()
+    bring_back(keys)
+    ticker.tick()
+    assert states(keys) == ["retired", "current"]
+
+
+def test_ticks_write_nothing_into_a_folder_without_keys(tmp_path: Path) -> None:
+    for folder in ("private", "public"):
+        (tmp_path / "mount" / folder).mkdir(parents=True)
+    metrics = Metrics()
+    for path in (tmp_path / "gone", tmp_path / "mount"):
+        KeyTicker(key_folder(path, NOW), metrics).tick()
+        with pytest.raises(KeyringError, match="no keys here"):
+            key_folder(path, NOW).tick()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["mount", "private", "public"]
+    assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "failed"}) == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

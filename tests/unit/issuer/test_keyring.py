@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from structlog.testing import capture_logs
 
 from issuer.errors import KeyringError, NoSigningKeyError
 from issuer.keys.keyring import load_keyring
@@ -18,6 +20,7 @@ from issuer.keys.live import LiveKeyring
 from issuer.keys.ring import KeyState, RingKey
 from issuer.metrics import Metrics
 from shared.jwks import parse_jwks, thumbprint
+from tests.support.lost_keys import LOSSES, bring_back, move_away
 from tests.support.signing_keys import generate_key, key_folder
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -39,6 +42,10 @@ def pem_file(keys: Path) -> Path:
 
 def write_private(path: Path, private: RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
     path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def usable(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("gatepass_issuer_keys_folder_usable")
 
 
 def test_a_folder_without_a_ring_is_an_empty_ring(tmp_path: Path) -> None:
@@ -215,6 +222,45 @@ def test_a_bad_folder_never_replaces_a_good_ring(keys: Path) -> None:
     live.refresh()
     assert live.ring is good
     assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == 1
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_lost_folder_never_replaces_a_good_key_set(keys: Path, lose: Callable[[Path], None]) -> None:
+    metrics = Metrics()
+    live = LiveKeyring(keys, metrics)
+    good = live.ring
+    assert usable(metrics) == 1
+    lose(keys)
+    live.refresh()
+    assert live.ring is good
+    assert not live.is_current
+    assert usable(metrics) == 0
+    assert LiveKeyring(keys, Metrics()).ring.signing is None, "a process that starts now has nothing to sign with"
+
+
+def test_a_folder_that_was_lost_is_taken_up_again(keys: Path) -> None:
+    metrics = Metrics()
+    live = LiveKeyring(keys, metrics)
+    move_away(keys)
+    live.refresh()
+    bring_back(keys)
+    second = generate_key(keys, NOW)
+    live.refresh()
+    assert live.is_current
+    assert usable(metrics) == 1
+    assert live.ring.public_key(second.kid) is not None
+
+
+def test_a_fault_that_persists_is_logged_every_five_minutes(keys: Path) -> None:
+    seconds = [1000.0]
+    live = LiveKeyring(keys, Metrics(), monotonic=lambda: seconds[0])
+    move_away(keys)
+    with capture_logs() as lines:
+        for _ in range(601):
+            live.refresh()
+            seconds[0] += 1
+    assert [line["log_level"] for line in lines] == ["error"] * 3
+    assert str(keys) in lines[0]["reason"]
 
 
 def test_a_mended_folder_is_taken_up_though_the_ring_did_not_change(keys: Path) -> None:

@@ -1,0 +1,84 @@
+"""A running issuer whose keys folder is lost goes on with the keys that it has; a new one has none."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.lost_keys import LOSSES, move_away
+from tests.support.plain_http import HTTP
+from tests.support.postgres import Postgres
+from tests.support.processes import wait_until
+
+EMAIL = "ann@example.com"
+USABLE = "gatepass_issuer_keys_folder_usable"
+
+
+@pytest.fixture(scope="module")
+def served(postgres: Postgres) -> Iterator[IssuerProcess]:
+    with running_issuer(postgres.migrated_database()) as issuer:
+        assert issuer.register(EMAIL).status_code == 201
+        yield issuer
+
+
+def kid_of(token: str) -> str:
+    kid: str = jwt.get_unverified_header(token)["kid"]
+    return kid
+
+
+def readiness(issuer: IssuerProcess) -> tuple[int, str, str]:
+    response = HTTP.get(f"{issuer.admin_url}/readyz")
+    document = response.json()
+    return response.status_code, document["checks"]["signing_key"], document["warnings"]["keys_folder"]
+
+
+def published(issuer: IssuerProcess) -> list[str]:
+    return [key["kid"] for key in HTTP.get(f"{issuer.url}/.well-known/jwks.json").json()["keys"]]
+
+
+def refresh(issuer: IssuerProcess, token: str) -> dict[str, str]:
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    response = HTTP.post(f"{issuer.url}/token", data=form)
+    assert response.status_code == 200, response.text
+    tokens: dict[str, str] = response.json()
+    return tokens
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_a_lost_folder_stops_nothing_but_rotation(
+    served: IssuerProcess, lose: Callable[[Path], None], tmp_path: Path
+) -> None:
+    keys, backup = served.keys_dir, tmp_path / "backup"
+    before = served.login(EMAIL).json()
+    shutil.copytree(keys, backup)
+    assert readiness(served) == (200, "ok", "ok")
+    lose(keys)
+    wait_until(lambda: served.metric(USABLE) == 0, "the loss noticed", 10)
+    assert readiness(served) == (200, "ok", "failing")
+    assert served.login(EMAIL).status_code == 200
+    assert kid_of(refresh(served, before["refresh_token"])["access_token"]) == kid_of(before["access_token"])
+    assert published(served) == [kid_of(before["access_token"])]
+    assert "key set not loaded" in served.logs()
+    shutil.rmtree(keys, ignore_errors=True)
+    shutil.rmtree(keys.with_name("away"), ignore_errors=True)
+    shutil.copytree(backup, keys)
+    wait_until(lambda: served.metric(USABLE) == 1, "the folder taken up again", 10)
+    assert readiness(served) == (200, "ok", "ok")
+    assert published(served) == [kid_of(served.login(EMAIL).json()["access_token"])]
+
+
+def test_a_restart_without_keys_refuses_to_sign(database_url: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    with running_issuer(database_url) as first:
+        first.register(EMAIL)
+        move_away(first.keys_dir)
+        wait_until(lambda: first.metric(USABLE) == 0, "the loss noticed", 10)
+        assert first.login(EMAIL).status_code == 200
+    with running_issuer(database_url, keys, ready=503) as second:
+        assert readiness(second) == (503, "failing", "failing")
+        assert second.login(EMAIL).status_code == 503
+        assert HTTP.get(f"{second.url}/.well-known/jwks.json").status_code == 503
+        assert not keys.exists()

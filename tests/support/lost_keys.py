@@ -1,0 +1,47 @@
+"""The ways in which a running issuer loses its keys folder."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+
+def move_away(keys: Path) -> None:
+    """Unmount the folder together with its mount point."""
+    keys.rename(keys.with_name("away"))
+
+
+def bring_back(keys: Path) -> None:
+    """Undo `move_away`."""
+    keys.with_name("away").rename(keys)
+
+
+def empty_mount_point(keys: Path) -> None:
+    """Unmount the folder: what is left are empty directories."""
+    move_away(keys)
+    (keys / "private").mkdir(parents=True, mode=0o700)
+    (keys / "public").mkdir()
+
+
+def remove_private(keys: Path) -> None:
+    """Remove everything private."""
+    shutil.rmtree(keys / "private")
+
+
+def remove_ring(keys: Path) -> None:
+    """Remove the file that says which key signs."""
+    (keys / "private/ring.json").unlink()
+
+
+def empty_ring(keys: Path) -> None:
+    """Leave a ring that is valid and has no keys."""
+    (keys / "private/ring.json").write_text('{"format": 1, "keys": []}')
+
+
+LOSSES: Final[tuple[Callable[[Path], None], ...]] = (
+    move_away,
+    empty_mount_point,
+    remove_private,
+    remove_ring,
+    empty_ring,
+)
