@@ -20,6 +20,8 @@ class EventKind(StrEnum):
     ACCOUNT_ENABLED = "account_enabled"
     ACCOUNT_DELETED = "account_deleted"
     EMAIL_VERIFIED = "email_verified"
+    MAIL_REJECTED = "mail_rejected"
+    MAIL_ABANDONED = "mail_abandoned"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a label
     PASSWORD_RESET_REQUESTED = "password_reset_requested"  # noqa: S105 - a label
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a label
@@ -61,7 +63,8 @@ class Origin:
     """Where a change came from.
 
     Attributes:
-        actor: `self` for the account's owner, `client` for a machine, `operator` for the command line.
+        actor: `self` for the account's owner, `client` for a machine, `operator` for the command line,
+            `issuer` for what it does by itself.
         address: of the client behind all proxies that we trust; None for the command line.
         user_agent: as the client wrote it, cut to 512 bytes.
         request_id: under which the request was logged.

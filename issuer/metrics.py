@@ -96,7 +96,7 @@ class Metrics:
         )
         self.mails = Counter(
             "gatepass_issuer_mails",
-            "Mails that left (sent), will be tried again (failed), or never leave (given_up, dropped).",
+            "Mails sent, failed (to be tried again), rejected by a mail server, abandoned after a day, or dropped.",
             ("template", "outcome"),
             registry=self.registry,
         )

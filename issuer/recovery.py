@@ -9,7 +9,7 @@ version that its password was checked at, in the statement that changes it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from issuer.errors import (
     StoreUnavailableError,
 )
 from issuer.mail.letters import LETTERS, Template
+from issuer.mail.limits import RecipientKeys
 from issuer.mail.one_time_tokens import Purpose, hash_of
 from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.passwords import Passwords
@@ -35,9 +36,6 @@ from issuer.throttle import Action, Throttle
 EVEN_SECONDS: Final = 0.1
 """Answers to strangers' questions about an address leave no sooner. A statement that finds nothing to write is
 faster by a flush of the log to disk, and that alone would tell who has an account."""
-
-MAIL_SPACING: Final = timedelta(seconds=60)
-"""Between two mails of a kind to one person: they can be asked for by strangers."""
 
 _T = TypeVar("_T")
 
@@ -58,19 +56,32 @@ class MailRequest:
 
     Attributes:
         template: which.
-        since: not if a mail with a token of the same purpose left after this.
+        limit: the key of the recipient's counter.
         kind: of the event that is written when there is somebody; None for none.
     """
 
     template: Template
     now: datetime
-    since: datetime
+    limit: bytes
     kind: EventKind | None
 
     @property
     def purpose(self) -> Purpose | None:
         """Of the token in the mail."""
         return LETTERS[self.template].purpose
+
+
+@dataclass(frozen=True, slots=True)
+class ResetLimits:
+    """Counters of mails to the owner of an account whose password is reset.
+
+    Attributes:
+        requests: starts again, since its owner has used a mail.
+        notices: holds back the mail that tells of the reset.
+    """
+
+    requests: bytes
+    notices: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +97,10 @@ class PasswordChange:
 class RecoveryStore(Protocol):
     """What the use cases ask of `store/`. Each method is one transaction that keeps no connection."""
 
-    async def insert_unverified(self, registration: Registration, since: datetime, origin: Origin) -> bool:
-        """Add it with a mail to verify it, or queue a mail to whoever has the address and say False."""
+    async def insert_unverified(
+        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, origin: Origin
+    ) -> bool:
+        """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
 
     async def request_mail(self, email_key: str, request: MailRequest, origin: Origin) -> None:
         """Queue it, if there is an account that it is for."""
@@ -99,12 +112,12 @@ class RecoveryStore(Protocol):
         """Consume the token and mark its owner's address as verified, or say False."""
 
     async def reset_password(
-        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, *, notify: bool
+        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, limits: ResetLimits | None
     ) -> tuple[str, int] | None:
         """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
 
     async def change_password(
-        self, change: PasswordChange, now: datetime, origin: Origin, *, notify: bool
+        self, change: PasswordChange, now: datetime, origin: Origin, notice_limit: bytes | None
     ) -> int | None:
         """Set the password, end every session but the present; how many, or None if the account has moved on."""
 
@@ -131,7 +144,7 @@ class Recovery:
         passwords: which hashes new ones.
         policy: which judges new ones.
         throttle: which limits requests, and forgets failed logins of before a new password.
-        sends_mail: whether there is a way for mail to leave; without one nothing is queued.
+        recipients: names the counters of mails; None where no mail leaves and so none is queued.
         now: the clock.
     """
 
@@ -143,9 +156,8 @@ class Recovery:
         passwords: Passwords,
         policy: PasswordPolicy,
         throttle: Throttle,
+        recipients: RecipientKeys | None,
         now: Callable[[], datetime],
-        *,
-        sends_mail: bool,
     ) -> None:
         self._store = store
         self._accounts = accounts
@@ -153,7 +165,7 @@ class Recovery:
         self._passwords = passwords
         self._policy = policy
         self._throttle = throttle
-        self._sends_mail = sends_mail
+        self._recipients = recipients
         self._now = now
 
     async def register(self, email: str, password: str, origin: Origin) -> None:
@@ -165,8 +177,12 @@ class Recovery:
             UnavailableError: not now.
         """
         registration = await self._accounts.prepare(email, password, origin)
-        since = self._now() - MAIL_SPACING
-        if await _evenly(self._store.insert_unverified(registration, since, origin)):
+        assert self._recipients is not None, "the settings allow no verification without mail"
+        verify_limit, reset_limit = (
+            self._recipients.for_purpose(purpose, registration.email_key)
+            for purpose in (Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
+        )
+        if await _evenly(self._store.insert_unverified(registration, verify_limit, reset_limit, origin)):
             self._accounts.count_registered(registration.account)
 
     async def forgot_password(self, email: str, origin: Origin) -> None:
@@ -220,7 +236,7 @@ class Recovery:
         self._check_policy("password", password, owner.email)
         password_hash = await self._passwords.hash(password, asker_of(origin, Urgency.OTHER))
         done = await self._store.reset_password(
-            token_hash, password_hash, self._now(), origin, notify=self._sends_mail
+            token_hash, password_hash, self._now(), origin, self._reset_limits(owner.email)
         )
         if done is None:
             raise InvalidOneTimeTokenError
@@ -250,7 +266,7 @@ class Recovery:
             await self._passwords.hash(new, asker_of(origin, Urgency.OTHER)),
             session_id,
         )
-        ended = await self._store.change_password(change, self._now(), origin, notify=self._sends_mail)
+        ended = await self._store.change_password(change, self._now(), origin, self._notice_limit(account.email))
         if ended is None:
             raise InvalidCredentialsError
         self._sessions.tell_ended(EndReason.PASSWORD_CHANGED, ended)
@@ -275,9 +291,21 @@ class Recovery:
     async def _request(self, email: str, template: Template, kind: EventKind | None, origin: Origin) -> None:
         address, now = _address(email), self._now()
         await self._throttle.admit(Action.FORGOT, origin)
-        if self._sends_mail:
-            request = MailRequest(template, now, now - MAIL_SPACING, kind)
+        purpose = LETTERS[template].purpose
+        if self._recipients is not None and purpose is not None:
+            request = MailRequest(template, now, self._recipients.for_purpose(purpose, address.key), kind)
             await _evenly(self._store.request_mail(address.key, request, origin))
+
+    def _reset_limits(self, email: str) -> ResetLimits | None:
+        if self._recipients is None:
+            return None
+        key = _address(email).key
+        return ResetLimits(
+            self._recipients.for_purpose(Purpose.RESET_PASSWORD, key), self._recipients.for_notice(key)
+        )
+
+    def _notice_limit(self, email: str) -> bytes | None:
+        return None if self._recipients is None else self._recipients.for_notice(_address(email).key)
 
     async def _reauthenticate(self, account: Account, session_id: UUID, password: str, origin: Origin) -> Credentials:
         """By the way of every login, so that guesses with a stolen token are slowed down like all others."""

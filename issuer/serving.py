@@ -27,6 +27,7 @@ from issuer.keys.live import LiveKeyring
 from issuer.keys.ticker import KeyTicker
 from issuer.listeners import allow_descriptors, bind, listen
 from issuer.mail.letters import Stationery
+from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
 from issuer.mail.senders import parse_mail_url, sender_for
 from issuer.metrics import Metrics
@@ -193,8 +194,8 @@ def _account_routes(
         passwords,
         policy,
         throttle,
+        RecipientKeys(_throttle_secret(foundation.keyring)) if settings.mail_url.get_secret_value() else None,
         _now,
-        sends_mail=bool(settings.mail_url.get_secret_value()),
     )
     by_mail = recovery if verified_only else None
     return [

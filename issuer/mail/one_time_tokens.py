@@ -35,10 +35,15 @@ LIFETIMES: Final = {
 """Counted from the sending: a mail that waited in the outbox is as good as any."""
 
 
+MAX_VALID: Final = 3
+"""Tokens of one purpose that are valid for an account at a time, so that a person may use any of the last mails."""
+
+
 @dataclass(frozen=True, slots=True)
 class OneTimeToken:
     """A fresh token. Its repr leaves the text out."""
 
+    purpose: Purpose
     text: str = field(repr=False)
     token_hash: bytes
 
@@ -47,7 +52,7 @@ def new_token(purpose: Purpose, random_bytes: Callable[[int], bytes]) -> OneTime
     """Make a token for `purpose` from 32 bytes of `random_bytes`."""
     body = base64.urlsafe_b64encode(random_bytes(_RANDOM_BYTES)).rstrip(b"=").decode("ascii")
     text = PREFIXES[purpose] + body
-    return OneTimeToken(text, _sha256(text))
+    return OneTimeToken(purpose, text, _sha256(text))
 
 
 def hash_of(text: str, purpose: Purpose) -> bytes | None:

@@ -1,13 +1,12 @@
-"""The outbox: sends what waits there, again and again until it is taken, and gives up after a day.
+"""The outbox: sends what waits there, tries again what fails, and gives up after a day or a permanent rejection.
 
 Requests only add rows, in the transaction of the change that a mail tells of; this loop, in every issuer,
-shares the work. A token is made at the moment of sending, so no secret lies in the database, and a second
-try makes a second token that replaces the first. A crash between sending and removing means a second mail,
-never none.
+shares the work. A token is made at the moment of sending, so no secret lies in the database; a try that fails
+takes its token with it. A crash between sending and removing means a second mail, never none.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import product
@@ -17,9 +16,10 @@ from uuid import UUID
 import structlog
 
 from issuer.addresses import AddressError, mailbox_of
+from issuer.audit import EventKind
 from issuer.errors import StoreUnavailableError
 from issuer.mail.letters import LETTERS, Stationery, Template
-from issuer.mail.one_time_tokens import LIFETIMES, Purpose, new_token
+from issuer.mail.one_time_tokens import LIFETIMES, OneTimeToken, Purpose, new_token
 from issuer.mail.senders import MAX_AT_ONCE, DeliveryError, Sender
 from issuer.metrics import Metrics
 
@@ -55,13 +55,19 @@ class OutboxStore(Protocol):
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[WaitingMail]:
         """Mails that are due, from now on nobody else's `until` that moment."""
 
-    async def replace_token(
+    async def add_token(
         self, token_hash: bytes, user_id: UUID, purpose: Purpose, now: datetime, expires_at: datetime
     ) -> bool:
-        """Make it the one live token of the account for `purpose`, or say False if there is no call for it."""
+        """Store a token beside the newest others for `purpose`; False if the account has no use for it."""
+
+    async def discard_token(self, token_hash: bytes) -> None:
+        """Delete the token of a mail that was not sent."""
 
     async def remove(self, mail_id: int) -> None:
-        """It is sent, or never will be."""
+        """Remove a mail that was sent or is not needed any more."""
+
+    async def abandon(self, mail_id: int, kind: EventKind, detail: Mapping[str, str | int]) -> None:
+        """Remove a mail that will never be sent, and record that in the audit trail of its account."""
 
     async def postpone(self, mail_id: int, until: datetime) -> None:
         """Try again then."""
@@ -104,7 +110,7 @@ class Outbox:
         self._random_bytes = random_bytes
         self._fraction = fraction
         self._measured_at = datetime.min.replace(tzinfo=now().tzinfo)
-        for template, outcome in product(LETTERS, ("sent", "failed", "given_up", "dropped")):
+        for template, outcome in product(LETTERS, ("sent", "failed", "rejected", "abandoned", "dropped")):
             metrics.mails.labels(template, outcome)  # or the first of them would not be an increase
 
     async def run(self) -> None:
@@ -142,48 +148,64 @@ class Outbox:
         return 0 if tried == MAX_AT_ONCE else _POLL_SECONDS * (0.5 + self._fraction())
 
     async def _deliver(self, mail: WaitingMail) -> None:
+        token = self._new_token(mail.template)
         try:
-            outcome = await self._send(mail)
+            outcome = await self._send(mail, token)
         except DeliveryError as error:
+            # Else three tries of one mail would displace the tokens of mails that did arrive.
+            if token is not None:
+                await self._store.discard_token(token.token_hash)
             await self._failed(mail, error)
             return
         await self._store.remove(mail.id)
         self._metrics.mails.labels(mail.template, outcome).inc()
 
-    async def _send(self, mail: WaitingMail) -> str:
-        """Write and send it; what came of it, unless it failed."""
-        purpose, token = LETTERS[mail.template].purpose, ""
-        if purpose is not None:
-            made, now = new_token(purpose, self._random_bytes), self._now()
-            if not await self._store.replace_token(
-                made.token_hash, mail.user_id, purpose, now, now + LIFETIMES[purpose]
-            ):
-                return "dropped"
-            token = made.text
+    def _new_token(self, template: Template) -> OneTimeToken | None:
+        purpose = LETTERS[template].purpose
+        return None if purpose is None else new_token(purpose, self._random_bytes)
+
+    async def _send(self, mail: WaitingMail, token: OneTimeToken | None) -> str:
+        """Write and send it; return the outcome, unless it failed."""
+        if token is not None and not await self._store_token(mail, token):
+            return "dropped"
         try:
-            mailbox = mailbox_of(mail.email)
-            message = self._stationery.write(mail.template, mailbox, token, self._now(), self._new_id())
+            message = self._stationery.write(
+                mail.template, mailbox_of(mail.email), token.text if token else "", self._now(), self._new_id()
+            )
         except (AddressError, ValueError) as error:
             raise DeliveryError(type(error).__name__, is_final=True) from None
         await self._sender.send(message)
         _log.info("mail sent", template=mail.template, account=str(mail.user_id))
         return "sent"
 
+    async def _store_token(self, mail: WaitingMail, token: OneTimeToken) -> bool:
+        now = self._now()
+        expires_at = now + LIFETIMES[token.purpose]
+        return await self._store.add_token(token.token_hash, mail.user_id, token.purpose, now, expires_at)
+
     async def _failed(self, mail: WaitingMail, error: DeliveryError) -> None:
         """Put it off, each time for twice as long; or give it up."""
-        known = {"template": mail.template, "account": str(mail.user_id), "kind": str(error)}
         now = self._now()
-        if error.is_final or now - mail.created_at >= _GIVE_UP_AFTER:
-            await self._store.remove(mail.id)
-            self._metrics.mails.labels(mail.template, "given_up").inc()
-            _log.error("mail given up", attempts=mail.attempts, **known)
+        if error.is_final:
+            await self._give_up(mail, error, "rejected", EventKind.MAIL_REJECTED)
+            return
+        if now - mail.created_at >= _GIVE_UP_AFTER:
+            await self._give_up(mail, error, "abandoned", EventKind.MAIL_ABANDONED)
             return
         doubled = _FIRST_RETRY * 2 ** min(mail.attempts - 1, 16)
         # From half to the whole, so that what failed together does not come back together.
         wait = min(doubled, _LONGEST_RETRY) * (0.5 + self._fraction() / 2)
         await self._store.postpone(mail.id, now + wait)
         self._metrics.mails.labels(mail.template, "failed").inc()
-        _log.warning("mail failed", attempts=mail.attempts, **known)
+        _log.warning("mail failed", **_facts(mail, error))
+
+    async def _give_up(self, mail: WaitingMail, error: DeliveryError, outcome: str, kind: EventKind) -> None:
+        detail: dict[str, str | int] = {"template": mail.template, "error": error.kind, "attempts": mail.attempts}
+        if error.code is not None:
+            detail["smtp_code"] = error.code
+        await self._store.abandon(mail.id, kind, detail)
+        self._metrics.mails.labels(mail.template, outcome).inc()
+        _log.error(f"mail {outcome}", **_facts(mail, error))
 
     async def _measure(self) -> None:
         now = self._now()
@@ -192,4 +214,15 @@ class Outbox:
         self._measured_at = now
         waiting, oldest = await self._store.measure()
         self._metrics.outbox_mails.set(waiting)
-        self._metrics.outbox_oldest_seconds.set((now - oldest).total_seconds() if oldest else 0)
+        # A notice that the limit holds back is younger than nothing.
+        self._metrics.outbox_oldest_seconds.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
+
+
+def _facts(mail: WaitingMail, error: DeliveryError) -> dict[str, str | int | None]:
+    return {
+        "template": mail.template,
+        "account": str(mail.user_id),
+        "attempts": mail.attempts,
+        "kind": error.kind,
+        "smtp_code": error.code,
+    }

@@ -25,18 +25,28 @@ MAX_AT_ONCE: Final = 4
 _TIMEOUT_SECONDS: Final = 10.0
 """For each exchange with a mail server."""
 
+_PERMANENT: Final = 500
+"""The first reply code of permanent failures (RFC 5321 §4.2.1)."""
+
+_AUTHENTICATION_CODES: Final = {530, 534, 535, 538}
+"""RFC 4954 §6: the server wants other credentials from us. That is no judgement on the mail."""
+
 _DEFAULT_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 
 
 class DeliveryError(Exception):
-    """A mail did not leave. The message is a kind of error, never a server's words.
+    """A mail did not leave.
 
     Attributes:
-        is_final: the mail server refuses this recipient for good (RFC 5321 §4.2.1, 5yz): another try is in vain.
+        kind: the type of the failure; never a server's words, which can quote addresses.
+        code: the reply code of the mail server (RFC 5321 §4.2.3), if there was a reply.
+        is_final: the mail server rejects this mail permanently (5yz): it would reject it again.
     """
 
-    def __init__(self, kind: str, *, is_final: bool = False) -> None:
-        super().__init__(kind)
+    def __init__(self, kind: str, code: int | None = None, *, is_final: bool = False) -> None:
+        super().__init__(kind if code is None else f"{kind} {code}")
+        self.kind: Final = kind
+        self.code: Final = code
         self.is_final: Final = is_final
 
 
@@ -108,7 +118,9 @@ class SmtpSender:
                 smtp.starttls(context=self._context)
             if self._server.username:
                 smtp.login(self._server.username, self._server.password)
-            smtp.send_message(message)
+            # With the envelope stated: `send_message` would read it from the header, by another parser.
+            sender, recipient = (message[name].addresses[0].addr_spec for name in ("From", "To"))
+            smtp.sendmail(sender, [recipient], message.as_bytes())
 
     def _connected(self, name: str) -> smtplib.SMTP:
         host, port = self._server.host, self._server.port
@@ -140,14 +152,24 @@ class FolderSender:
 
 
 def _telling(send: Callable[[], None]) -> None:
-    """Run `send`; what goes wrong becomes a kind, since servers' words can quote addresses and passwords."""
+    """Run `send`; a failure becomes its kind and code, since servers' words can quote addresses and passwords."""
     try:
         send()
     except smtplib.SMTPRecipientsRefused as error:
-        final = all(code >= 500 for code, _ in error.recipients.values())  # noqa: PLR2004 - RFC 5321 §4.2.1
-        raise DeliveryError(type(error).__name__, is_final=final) from None
+        ((code, _),) = error.recipients.values()
+        raise _rejection(error, code) from None
+    except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+        raise _rejection(error, error.smtp_code) from None
+    except smtplib.SMTPResponseException as error:
+        # Before the mail itself (greeting, EHLO, AUTH): the server or our settings, not the mail.
+        raise DeliveryError(type(error).__name__, error.smtp_code) from None
     except (OSError, ValueError) as error:
         raise DeliveryError(type(error).__name__) from None
+
+
+def _rejection(error: smtplib.SMTPException, code: int) -> DeliveryError:
+    is_final = code >= _PERMANENT and code not in _AUTHENTICATION_CODES
+    return DeliveryError(type(error).__name__, code, is_final=is_final)
 
 
 def _smtp_server(url: str) -> SmtpServer:

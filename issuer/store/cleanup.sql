@@ -27,6 +27,11 @@ DELETE FROM one_time_tokens WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM one_time_tokens WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 ));
 
+-- name: mail-limits
+DELETE FROM mail_limits WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM mail_limits WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+));
+
 -- name: client-assertions
 DELETE FROM client_assertions WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM client_assertions WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED

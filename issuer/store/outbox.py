@@ -1,12 +1,15 @@
 """The outbox in PostgreSQL: rows in, frozen values out."""
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from issuer.audit import EventKind
 from issuer.mail.letters import Template
-from issuer.mail.one_time_tokens import Purpose
+from issuer.mail.one_time_tokens import MAX_VALID, Purpose
 from issuer.mail.outbox import WaitingMail
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
@@ -15,7 +18,7 @@ _SQL: Final = load_queries(Path(__file__).with_name("outbox.sql"))
 
 
 class OutboxRows:
-    """Implements `issuer.outbox.OutboxStore`."""
+    """Implements `issuer.mail.outbox.OutboxStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -26,18 +29,30 @@ class OutboxRows:
             rows = await connection.fetch(_SQL["claim-due-mail"], now, until, list(Template), limit)
         return [WaitingMail(**{**row, "template": Template(row["template"])}) for row in rows]
 
-    async def replace_token(
+    async def add_token(
         self, token_hash: bytes, user_id: UUID, purpose: Purpose, now: datetime, expires_at: datetime
     ) -> bool:
-        """Make it the one live token of the account for `purpose`."""
+        """Store a token beside the newest others for `purpose`; False if the account has no use for it."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["lock-recipient"], user_id, purpose) is None:
+                return False
+            await connection.execute(_SQL["add-token"], token_hash, user_id, purpose, now, expires_at, MAX_VALID)
+        return True
+
+    async def discard_token(self, token_hash: bytes) -> None:
+        """Delete the token of a mail that was not sent."""
         async with self._database.connection() as connection:
-            found = await connection.fetchval(_SQL["replace-token"], token_hash, user_id, purpose, now, expires_at)
-        return found is not None
+            await connection.execute(_SQL["discard-token"], token_hash)
 
     async def remove(self, mail_id: int) -> None:
-        """It is sent, or never will be."""
+        """Remove a mail that was sent or is not needed any more."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["remove-mail"], mail_id)
+
+    async def abandon(self, mail_id: int, kind: EventKind, detail: Mapping[str, str | int]) -> None:
+        """Remove a mail that will never be sent, and record that in the audit trail of its account."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["abandon-mail"], mail_id, kind, json.dumps(dict(detail)))
 
     async def postpone(self, mail_id: int, until: datetime) -> None:
         """Try again then."""

@@ -16,21 +16,39 @@ FROM due, users
 WHERE outbox.id = due.id AND users.id = outbox.user_id
 RETURNING outbox.id, user_id, users.email, template, outbox.created_at, attempts;
 
--- name: replace-token
--- $1 hash, $2 account, $3 purpose, $4 now, $5 its end. The one live token of this purpose, in place of a former.
--- FOR SHARE, as a login: a disabling or a new password that is under way is waited for, and the next one finds the
--- token. FOR KEY SHARE conflicts with neither, and a token of before would open the account after.
-INSERT INTO one_time_tokens (token_hash, user_id, purpose, created_at, expires_at)
-SELECT $1, id, $3, $4, $5
-FROM users
-WHERE id = $2 AND disabled_at IS NULL AND ($3 <> 'verify_email' OR email_verified_at IS NULL)
-FOR SHARE
-ON CONFLICT (user_id, purpose) DO UPDATE
-SET token_hash = excluded.token_hash, created_at = excluded.created_at, expires_at = excluded.expires_at
-RETURNING user_id;
+-- name: lock-recipient
+-- $1 account, $2 purpose. A disabling or a new password that is under way is waited for, and the next one finds the
+-- token. Two mails to one account take turns, or together they would keep one token too many.
+SELECT id FROM users
+WHERE id = $1 AND disabled_at IS NULL AND ($2 <> 'verify_email' OR email_verified_at IS NULL)
+FOR NO KEY UPDATE;
+
+-- name: add-token
+-- $1 hash, $2 account, $3 purpose, $4 now, $5 its end, $6 how many of the purpose may be valid at a time.
+WITH displaced AS (
+  DELETE FROM one_time_tokens WHERE token_hash = ANY (ARRAY(
+    SELECT token_hash FROM one_time_tokens
+    WHERE user_id = $2 AND purpose = $3
+    ORDER BY created_at DESC, token_hash
+    OFFSET $6 - 1
+  ))
+)
+INSERT INTO one_time_tokens (token_hash, user_id, purpose, created_at, expires_at) VALUES ($1, $2, $3, $4, $5);
+
+-- name: discard-token
+DELETE FROM one_time_tokens WHERE token_hash = $1;
 
 -- name: remove-mail
 DELETE FROM outbox WHERE id = $1;
+
+-- name: abandon-mail
+-- $1 mail, $2 kind of the event, $3 its detail.
+WITH removed AS (
+  DELETE FROM outbox WHERE id = $1
+  RETURNING user_id
+)
+INSERT INTO audit_events (kind, user_id, actor, detail)
+SELECT $2, user_id, 'issuer', $3 FROM removed;
 
 -- name: postpone-mail
 UPDATE outbox SET next_attempt_at = $2 WHERE id = $1;

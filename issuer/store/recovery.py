@@ -8,8 +8,9 @@ from uuid import UUID
 from issuer.accounts import Registration
 from issuer.audit import EndReason, Event, EventKind, Origin
 from issuer.mail.letters import Template
+from issuer.mail.limits import QUIET, WAITS
 from issuer.mail.one_time_tokens import Purpose
-from issuer.recovery import MailRequest, PasswordChange, TokenOwner
+from issuer.recovery import MailRequest, PasswordChange, ResetLimits, TokenOwner
 from issuer.store.audit import record
 from issuer.store.database import Connection, Database
 from issuer.store.queries import load_queries
@@ -37,8 +38,10 @@ class RecoveryRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_unverified(self, registration: Registration, since: datetime, origin: Origin) -> bool:
-        """Add it with a mail to verify it, or queue a mail to whoever has the address and say False."""
+    async def insert_unverified(
+        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, origin: Origin
+    ) -> bool:
+        """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
         account = registration.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
@@ -48,7 +51,10 @@ class RecoveryRows:
                 registration.email_key,
                 registration.password_hash,
                 account.created_at,
-                since,
+                verify_limit,
+                reset_limit,
+                WAITS,
+                QUIET,
                 origin.actor,
                 origin.address,
                 origin.request_id,
@@ -64,7 +70,9 @@ class RecoveryRows:
                 request.template,
                 request.purpose,
                 request.now,
-                request.since,
+                request.limit,
+                WAITS,
+                QUIET,
                 request.kind,
                 origin.actor,
                 origin.address,
@@ -86,21 +94,22 @@ class RecoveryRows:
         return verified is not None
 
     async def reset_password(
-        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, *, notify: bool
+        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, limits: ResetLimits | None
     ) -> tuple[str, int] | None:
         """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["reset-password"], token_hash, now, password_hash)
             if row is None:
                 return None
-            if notify:
-                await connection.execute(_SQL["queue-notice"], row["id"], Template.PASSWORD_CHANGED, now)
+            if limits is not None:
+                await connection.execute(_SQL["reset-limit"], limits.requests)
+                await _queue_notice(connection, row["id"], limits.notices, now)
             ended = await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, origin)
             await record(connection, Event(EventKind.PASSWORD_RESET, origin, row["id"]))
         return row["email_key"], ended
 
     async def change_password(
-        self, change: PasswordChange, now: datetime, origin: Origin, *, notify: bool
+        self, change: PasswordChange, now: datetime, origin: Origin, notice_limit: bytes | None
     ) -> int | None:
         """Set the password, end every session but the present; how many, or None if the account has moved on."""
         user_id, spared = change.account_id, change.session_id
@@ -111,8 +120,8 @@ class RecoveryRows:
             if changed is None:
                 return None
             await forget_tokens(connection, user_id)
-            if notify:
-                await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now)
+            if notice_limit is not None:
+                await _queue_notice(connection, user_id, notice_limit, now)
             ended = await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, origin, spared)
             await record(connection, Event(EventKind.PASSWORD_CHANGED, origin, user_id, spared))
         return ended
@@ -125,3 +134,7 @@ class RecoveryRows:
             if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
                 return None
             return await delete_locked_account(connection, account_id, now, origin)
+
+
+async def _queue_notice(connection: Connection, user_id: UUID, limit: bytes, now: datetime) -> None:
+    await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now, limit, WAITS, QUIET)

@@ -3,26 +3,37 @@
 -- an account that is being deleted is waited for and then not found, instead of failing the foreign key.
 
 -- name: request-mail
--- $1 email_key, $2 template, $3 purpose of the token in it, $4 now, $5 no earlier token may be younger than this,
--- $6 kind of the event or null, $7 actor, $8 address, $9 request id.
--- One statement whether or not there is an account. Nobody is sent a second mail of a kind at once: this can be
--- asked for by strangers.
-WITH owner AS (
+-- $1 email_key, $2 template, $3 purpose of the token in it, $4 now, $5 key of the recipient's limit, $6 waits after the
+-- first, second, ... mail, $7 time without mail after which they begin again, $8 kind of the event or null, $9 actor,
+-- $10 address, $11 request id.
+-- One statement whether or not there is an account. It counts only mails that are queued: strangers can ask for this,
+-- and their asking must not put off the next mail. Of several at once one updates the counter; the others find it
+-- changed.
+WITH recipient AS (
   SELECT id FROM users
   WHERE email_key = $1 AND disabled_at IS NULL AND ($3 <> 'verify_email' OR email_verified_at IS NULL)
-    AND NOT EXISTS (
-      SELECT FROM one_time_tokens
-      WHERE one_time_tokens.user_id = users.id AND purpose = $3 AND one_time_tokens.created_at > $5
-    )
+    AND NOT EXISTS (SELECT FROM outbox WHERE outbox.user_id = users.id AND template = $2)
   FOR KEY SHARE
+), counted AS (
+  INSERT INTO mail_limits (key, mails, next_at, expires_at)
+  SELECT $5, 1, $4::timestamptz + ($6::interval[])[1], $4 + $7::interval FROM recipient
+  ON CONFLICT (key) DO UPDATE
+  SET (mails, next_at, expires_at) = (
+    SELECT count, $4 + ($6::interval[])[count], $4 + $7
+    FROM (
+      SELECT CASE WHEN mail_limits.expires_at <= $4 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($6)) END
+    ) AS mail (count)
+  )
+  WHERE mail_limits.next_at <= $4
+  RETURNING key
 ), queued AS (
   INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
-  SELECT id, $2, $4, $4 FROM owner
+  SELECT id, $2, $4, $4 FROM recipient, counted
   ON CONFLICT (user_id, template) DO NOTHING
   RETURNING user_id
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-SELECT $6, user_id, $7, $8, $9 FROM queued WHERE $6::text IS NOT NULL;
+SELECT $8, user_id, $9, $10, $11 FROM queued WHERE $8::text IS NOT NULL;
 
 -- name: find-owner-of-token
 SELECT users.id, users.email
@@ -30,21 +41,21 @@ FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
 WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 AND disabled_at IS NULL;
 
 -- name: verify-email
--- $1 hash, $2 now, $3 actor, $4 address, $5 request id. The deletion is what makes it good once: of any number
--- at the same time one deletes the row, and the others find nothing to return.
+-- $1 hash, $2 now, $3 actor, $4 address, $5 request id. The deletion is what makes a token good once: of any number at
+-- the same time one deletes its row, and the others find nothing to return. Every other token of the purpose goes too.
 WITH owner AS (
   SELECT users.id
   FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
   WHERE token_hash = $1 AND purpose = 'verify_email' AND expires_at > $2 AND disabled_at IS NULL
   FOR NO KEY UPDATE OF users
-), consumed AS (
+), deleted AS (
   DELETE FROM one_time_tokens USING owner
-  WHERE user_id = owner.id AND token_hash = $1
-  RETURNING user_id
+  WHERE user_id = owner.id AND purpose = 'verify_email'
+  RETURNING user_id, token_hash
 ), verified AS (
   UPDATE users SET email_verified_at = coalesce(email_verified_at, $2)
-  FROM consumed
-  WHERE id = user_id
+  FROM deleted
+  WHERE id = user_id AND token_hash = $1
   RETURNING id
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
@@ -84,10 +95,29 @@ RETURNING id;
 DELETE FROM one_time_tokens WHERE user_id = $1;
 
 -- name: queue-notice
--- $1 account, $2 template, $3 now.
+-- $1 account, $2 template, $3 now, $4 key of the recipient's limit, $5 waits and $6 quiet as in request-mail.
+-- A notice is put off and not dropped; one that waits already tells of both changes. Its time counts from when it may
+-- leave, or it would be abandoned as too old.
+WITH counted AS (
+  INSERT INTO mail_limits (key, mails, next_at, expires_at)
+  SELECT $4, 1, $3::timestamptz + ($5::interval[])[1], $3 + $6::interval
+  WHERE NOT EXISTS (SELECT FROM outbox WHERE user_id = $1 AND template = $2)
+  ON CONFLICT (key) DO UPDATE
+  SET (mails, next_at, expires_at) = (
+    SELECT count, leaves_at + ($5::interval[])[count], leaves_at + $6
+    FROM (
+      SELECT CASE WHEN mail_limits.expires_at <= $3 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($5)) END,
+        greatest(mail_limits.next_at, $3)
+    ) AS mail (count, leaves_at)
+  )
+  RETURNING next_at - ($5::interval[])[mails] AS leaves_at
+)
 INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
-VALUES ($1, $2, $3, $3)
+SELECT $1, $2, leaves_at, leaves_at FROM counted
 ON CONFLICT (user_id, template) DO NOTHING;
+
+-- name: reset-limit
+DELETE FROM mail_limits WHERE key = $1;
 
 -- name: lock-account
 -- $1 account, $2 security version. Nobody logs in, changes or mails it until the end of the transaction.
@@ -98,11 +128,12 @@ SELECT id FROM users WHERE id = $1 AND security_version = $2 AND disabled_at IS 
 DELETE FROM users WHERE id = $1;
 
 -- name: insert-unverified
--- $1 to $5 as insert-account of users.sql, $6 no earlier token may be younger than this, $7 actor, $8 address,
--- $9 request id.
+-- $1 to $5 as insert-account of users.sql, $6 and $7 keys of the recipient's limits for verification and for resets,
+-- $8 waits and $9 quiet as in request-mail, $10 actor, $11 address, $12 request id.
 -- One statement whether or not the address has an account: a new one is sent a token for its address, the owner
 -- of an old one a token for a new password. The old one may be somebody's who never had the mailbox and waits for
 -- its owner to verify the stranger's password: that is why the owner is not sent a token for the address here.
+-- The first mail of a new account is counted and never held back.
 WITH inserted AS (
   INSERT INTO users (id, email, email_key, password_hash, created_at)
   VALUES ($1, $2, $3, $4, $5)
@@ -110,18 +141,29 @@ WITH inserted AS (
   RETURNING id
 ), present AS (
   SELECT id FROM users
-  WHERE email_key = $3 AND disabled_at IS NULL AND NOT EXISTS (
-    SELECT FROM one_time_tokens
-    WHERE one_time_tokens.user_id = users.id AND purpose = 'reset_password' AND one_time_tokens.created_at > $6
-  )
+  WHERE email_key = $3 AND disabled_at IS NULL
+    AND NOT EXISTS (SELECT FROM outbox WHERE outbox.user_id = users.id AND template = 'account_exists')
   FOR KEY SHARE
+), counted AS (
+  INSERT INTO mail_limits (key, mails, next_at, expires_at)
+  SELECT key, 1, $5::timestamptz + ($8::interval[])[1], $5 + $9::interval
+  FROM (SELECT $6::bytea FROM inserted UNION ALL SELECT $7::bytea FROM present) AS mail (key)
+  ON CONFLICT (key) DO UPDATE
+  SET (mails, next_at, expires_at) = (
+    SELECT count, $5 + ($8::interval[])[count], $5 + $9
+    FROM (
+      SELECT CASE WHEN mail_limits.expires_at <= $5 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($8)) END
+    ) AS mail (count)
+  )
+  WHERE mail_limits.next_at <= $5 OR mail_limits.key = $6
+  RETURNING key
 ), queued AS (
   INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
   SELECT id, 'verify_email', $5, $5 FROM inserted
   UNION ALL
-  SELECT id, 'account_exists', $5, $5 FROM present
+  SELECT id, 'account_exists', $5, $5 FROM present, counted
   ON CONFLICT (user_id, template) DO NOTHING
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-SELECT 'account_registered', id, $7, $8, $9 FROM inserted
+SELECT 'account_registered', id, $10, $11, $12 FROM inserted
 RETURNING user_id;

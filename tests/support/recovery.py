@@ -17,6 +17,7 @@ from issuer.accounts import Accounts
 from issuer.admission import Admission
 from issuer.audit import EndReason, Origin
 from issuer.mail.letters import Stationery
+from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
 from issuer.mail.senders import DeliveryError, Sender
 from issuer.metrics import Metrics
@@ -133,7 +134,8 @@ async def house(url: str, sender: Sender | None = None, *, verified_only: bool =
         lambda: 0.0,
     )
     ended = Ended()
-    recovery = Recovery(RecoveryRows(database), accounts, ended, passwords, policy, throttle, clock, sends_mail=True)
+    recipients = RecipientKeys(lambda: bytes(32))
+    recovery = Recovery(RecoveryRows(database), accounts, ended, passwords, policy, throttle, recipients, clock)
     try:
         yield House(clock, metrics, accounts, recovery, outbox, sent, ended)
     finally:

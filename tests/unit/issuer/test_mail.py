@@ -127,14 +127,23 @@ def test_a_wrong_password_is_worth_another_try_and_is_not_quoted(tmp_path: Path)
     with smtp_server(free_port(), at_server) as mailbox, pytest.raises(DeliveryError) as failed:
         send(SmtpSender(server_of(f"smtp://{USERNAME}:hunter2@127.0.0.1:{mailbox.port}"), at_client))
     assert not failed.value.is_final
-    assert str(failed.value) == "SMTPAuthenticationError"
+    assert str(failed.value) == "SMTPAuthenticationError 535"
 
 
-@pytest.mark.parametrize(("answer", "is_final"), [("550 no such mailbox", True), ("450 greylisted", False)])
-def test_only_a_refusal_for_good_is_final(answer: str, is_final: bool) -> None:  # noqa: FBT001 - a parameter of a table
-    with smtp_server(free_port(), refuses=answer) as mailbox, pytest.raises(DeliveryError) as failed:
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize(
+    ("reply", "is_final"),
+    [
+        ("550 5.1.1 no such mailbox", True),
+        ("552 too large", True),
+        ("450 4.2.0 greylisted", False),
+        ("530 5.7.0 authentication required", False),
+    ],
+)
+def test_a_permanent_rejection_is_final(command: str, reply: str, is_final: bool) -> None:  # noqa: FBT001 - a parameter of a table
+    with smtp_server(free_port(), refuses=reply, at=command) as mailbox, pytest.raises(DeliveryError) as failed:
         send(SmtpSender(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
-    assert failed.value.is_final is is_final
+    assert (failed.value.is_final, failed.value.code) == (is_final, int(reply[:3]))
 
 
 def test_a_server_that_is_down_is_worth_another_try() -> None:
