@@ -46,6 +46,7 @@ class EndReason(StrEnum):
     LOGOUT = "logout"
     ENDED_BY_OWNER = "ended_by_owner"
     REUSED = "reused"
+    SESSION_LIMIT = "session_limit"
     REVOKED = "revoked"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a label
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a label

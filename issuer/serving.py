@@ -44,7 +44,7 @@ from issuer.routes.oauth import OAuthRoutes
 from issuer.routes.recovery import RecoveryRoutes
 from issuer.routes.sessions import SessionRoutes
 from issuer.routes.status_lists import StatusListRoutes
-from issuer.sessions import Lifetimes, Sessions
+from issuer.sessions import SessionLimits, Sessions
 from issuer.settings import IssuerSettings
 from issuer.status_lists import StatusLists
 from issuer.store.cleanup import DeadRows
@@ -151,12 +151,15 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
     )
     refresh_tokens = RefreshTokens(lambda: foundation.keyring.ring.mac_secrets)
     status_lists = StatusLists(StatusListRows(database), settings.url, foundation.published.wake)
-    lifetimes = Lifetimes(
+    limits_of_sessions = SessionLimits(
         idle=timedelta(seconds=settings.session_idle_seconds),
         absolute=timedelta(seconds=settings.session_seconds),
         retry=timedelta(seconds=settings.refresh_retry_seconds),
+        per_account=settings.sessions_per_account,
     )
-    sessions = Sessions(SessionRows(database), tokens, refresh_tokens, status_lists, metrics, lifetimes, _now, uuid4)
+    sessions = Sessions(
+        SessionRows(database), tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
+    )
     clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
     routes = [

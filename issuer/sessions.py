@@ -37,18 +37,20 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Lifetimes:
-    """Durations of sessions and refresh tokens.
+class SessionLimits:
+    """Bounds of sessions and refresh tokens.
 
     Attributes:
         idle: of a session since it was last refreshed.
         absolute: of a session, however it is used.
         retry: after a refresh, during which the token that was used gets the same successor again.
+        per_account: how many sessions an account has at most; a login beyond revokes the oldest.
     """
 
     idle: timedelta
     absolute: timedelta
     retry: timedelta
+    per_account: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,14 @@ class Session:
     expires_at: datetime
     address: str | None
     user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The place of a session in the list of its account's: newest first, then by id."""
+
+    created_at: datetime
+    id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +146,7 @@ class Inserted(Enum):
     """What became of a new session."""
 
     YES = "yes"
+    BEYOND_LIMIT = "beyond_limit"
     REFUSED = "refused"
     INDEX_TAKEN = "index_taken"
 
@@ -143,7 +154,7 @@ class Inserted(Enum):
 class SessionStore(Protocol):
     """What the use cases ask of `store/`. Each method is one transaction, committed when it returns."""
 
-    async def insert_session(self, session: NewSession, account: Credentials, origin: Origin) -> Inserted:
+    async def insert_session(self, session: NewSession, account: Credentials, origin: Origin, limit: int) -> Inserted:
         """Add it and its event, unless the account was disabled or changed since `account` was read."""
 
     async def rotate(
@@ -167,12 +178,12 @@ class SessionStore(Protocol):
         """End one session with its access tokens; False if it has ended or is not theirs."""
 
     async def end_all(
-        self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None
+        self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None, newest: int = 0
     ) -> int:
-        """End all of an account's sessions but `spared` with their access tokens; how many."""
+        """End an account's sessions but `spared` and as many of the newest, with their access tokens; how many."""
 
-    async def list_live(self, user_id: UUID, now: datetime) -> list[Session]:
-        """The live sessions of an account, newest first."""
+    async def list_live(self, user_id: UUID, now: datetime, after: Position | None, limit: int) -> list[Session]:
+        """The live sessions of an account that follow `after`, newest first."""
 
 
 def judge(  # noqa: PLR0911 - one return for each line of the rule
@@ -216,7 +227,7 @@ class Sessions:
         refresh_tokens: writes and reads.
         status_lists: hands out bits, and is told when one was set.
         metrics: where outcomes are counted.
-        lifetimes: of new sessions and, when idle, of all.
+        limits: of new sessions and, when idle, of all.
         now: the clock.
         new_id: a fresh random UUID.
     """
@@ -228,7 +239,7 @@ class Sessions:
         refresh_tokens: RefreshTokens,
         status_lists: StatusLists,
         metrics: Metrics,
-        lifetimes: Lifetimes,
+        limits: SessionLimits,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
     ) -> None:
@@ -237,7 +248,7 @@ class Sessions:
         self._refresh_tokens = refresh_tokens
         self._status_lists = status_lists
         self._metrics = metrics
-        self._lifetimes = lifetimes
+        self._limits = limits
         self._now = now
         self._new_id = new_id
 
@@ -262,7 +273,7 @@ class Sessions:
             account.scope,
             account.roles,
             status=self._status_lists.reference(index),
-            ends_at=now + min(self._lifetimes.idle, self._lifetimes.absolute),
+            ends_at=now + min(self._limits.idle, self._limits.absolute),
         )
         issued = await self._access_tokens.mint(grant)
         return IssuedTokens(issued.token, refresh_token, issued.expires_in, issued.scope)
@@ -316,13 +327,13 @@ class Sessions:
             self.tell_ended(reason, ended)
         return ended
 
-    async def list_of(self, user_id: UUID) -> list[Session]:
-        """The live sessions of an account, newest first.
+    async def list_of(self, user_id: UUID, after: Position | None, limit: int) -> list[Session]:
+        """Return at most `limit` live sessions of an account that follow `after`, newest first.
 
         Raises:
             UnavailableError: not now.
         """
-        return await self._store.list_live(user_id, self._now())
+        return await self._store.list_live(user_id, self._now(), after, limit)
 
     async def state_of(self, session_id: UUID) -> SessionState | None:
         """A session as it is, live or not.
@@ -334,7 +345,7 @@ class Sessions:
 
     def would_refresh(self, state: SessionState, presented: RefreshToken) -> bool:
         """Return whether a refresh with this token of this session would be answered with tokens."""
-        verdict = judge(state, presented, state.client_id, self._now(), self._lifetimes.retry)
+        verdict = judge(state, presented, state.client_id, self._now(), self._limits.retry)
         return verdict in {Verdict.ROTATE, Verdict.PARALLEL, Verdict.RETRY}
 
     async def require_live(self, session_id: UUID, user_id: UUID) -> None:
@@ -366,10 +377,13 @@ class Sessions:
     async def _insert(self, session_id: UUID, account: Credentials, now: datetime, origin: Origin) -> StatusIndex:
         for _ in range(_ATTEMPTS):
             index = await self._status_lists.lease()
-            idle, absolute = now + self._lifetimes.idle, now + self._lifetimes.absolute
+            idle, absolute = now + self._limits.idle, now + self._limits.absolute
             session = NewSession(session_id, FIRST_PARTY_CLIENT, account.scope, now, idle, absolute, index)
-            match await self._store.insert_session(session, account, origin):
+            match await self._store.insert_session(session, account, origin, self._limits.per_account):
                 case Inserted.YES:
+                    return index
+                case Inserted.BEYOND_LIMIT:
+                    await self._end_oldest(account.id, session_id, origin)
                     return index
                 case Inserted.REFUSED:
                     raise InvalidCredentialsError
@@ -379,12 +393,25 @@ class Sessions:
                     self._status_lists.forget_leases()
         raise StoreUnavailableError("no free status index")
 
+    async def _end_oldest(self, user_id: UUID, newest: UUID, origin: Origin) -> None:
+        """End sessions beyond the limit. If that is not possible now, the login stands and the next one does it."""
+        spared = self._limits.per_account - 1
+        try:
+            ended = await self._store.end_all(
+                user_id, self._now(), EndReason.SESSION_LIMIT, origin, newest, newest=spared
+            )
+        except StoreUnavailableError:
+            _log.warning("sessions beyond the limit not ended", account=str(user_id))
+            return
+        if ended:
+            self.tell_ended(EndReason.SESSION_LIMIT, ended)
+
     async def _advance(self, presented: RefreshToken, client_id: str, origin: Origin) -> SessionState:
         """Rotate at once, as nearly every refresh may; else look, judge and do, until nobody comes between."""
         arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
             now = self._now()
-            rotated = await self._store.rotate(presented, client_id, now, now + self._lifetimes.idle)
+            rotated = await self._store.rotate(presented, client_id, now, now + self._limits.idle)
             if rotated is not None:
                 self._metrics.refreshes.labels(Verdict.ROTATE.value).inc()
                 return rotated
@@ -393,7 +420,7 @@ class Sessions:
                 # Judged as of its arrival: a request that waited for the database is no later than its neighbours.
                 waited = timedelta(seconds=time.monotonic() - arrived)
                 state = replace(state, rotated_ago=state.rotated_ago - waited)
-            verdict = judge(state, presented, client_id, now, self._lifetimes.retry)
+            verdict = judge(state, presented, client_id, now, self._limits.retry)
             if state is None or verdict in _REJECTED:
                 raise self._refusal(verdict)
             if await self._settle(verdict, state, presented, now, origin):

@@ -95,6 +95,12 @@ class IssuerSettings(Settings):
         le=90 * 86_400,
         description="a session ends at this age, however it is used",
     )
+    sessions_per_account: int = Field(
+        default=100,
+        ge=1,
+        le=1000,
+        description="most sessions of an account; a login beyond revokes the oldest",
+    )
     refresh_retry_seconds: int = Field(
         default=120,
         ge=10,

@@ -1,7 +1,7 @@
 """`POST /logout`, `GET /sessions`, `DELETE /sessions`, `DELETE /sessions/{id}`: the owner's devices."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -13,9 +13,13 @@ from issuer.audit import EndReason
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchResourceError
 from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
-from issuer.sessions import Session, Sessions
+from issuer.sessions import Position, Session, Sessions
 from issuer.tokens import AccessTokens
 
+_MAX_PAGE: Final = 100
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}")
+_MICROSECONDS: Final = re.compile(r"[0-9]{1,17}")
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -42,11 +46,19 @@ class SessionRoutes:
         return Response(status_code=204)
 
     async def list(self, request: Request) -> Response:
-        """200 and the live sessions, newest first."""
+        """200 and a page of the live sessions, newest first."""
         owner = await owner_of(request, self._tokens)
+        after, limit = _page(request)
         await self._sessions.require_live(owner.session_id, owner.user_id)
-        found = await self._sessions.list_of(owner.user_id)
-        return JSONResponse({"sessions": [_document(session, owner.session_id) for session in found]})
+        # One more than asked for, to know whether there is another page.
+        found = await self._sessions.list_of(owner.user_id, after, limit + 1)
+        page = found[:limit]
+        return JSONResponse(
+            {
+                "sessions": [_document(session, owner.session_id) for session in page],
+                "next": _cursor(page[-1]) if len(found) > limit else None,
+            }
+        )
 
     async def end(self, request: Request) -> Response:
         """204: that session has ended. One that is unknown, somebody else's or ended is not found."""
@@ -64,6 +76,29 @@ class SessionRoutes:
         spared = owner.session_id if _spares_current(request) else None
         await self._sessions.end_all(owner.user_id, EndReason.ENDED_BY_OWNER, origin_of(request), spared)
         return Response(status_code=204)
+
+
+def _page(request: Request) -> tuple[Position | None, int]:
+    """Return the session after which to begin, and how many to list."""
+    query = dict(request.query_params.multi_items())
+    if len(query) != len(request.query_params.multi_items()) or not query.keys() <= {"after", "limit"}:
+        raise InvalidFieldsError(FieldFault("limit", "can be given once, and so can `after`; there is no other"))
+    limit = query.get("limit", str(_MAX_PAGE))
+    if not _LIMIT.fullmatch(limit) or int(limit) > _MAX_PAGE:
+        raise InvalidFieldsError(FieldFault("limit", f"must be a number from 1 to {_MAX_PAGE}"))
+    return (_position(query["after"]) if "after" in query else None), int(limit)
+
+
+def _cursor(session: Session) -> str:
+    """Return the position of a session as an opaque string. It tells nothing that the session does not."""
+    return f"{(session.created_at - _EPOCH) // timedelta(microseconds=1)}.{session.id}"
+
+
+def _position(cursor: str) -> Position:
+    when, _, session_id = cursor.partition(".")
+    if not _MICROSECONDS.fullmatch(when) or not _ID.fullmatch(session_id):
+        raise InvalidFieldsError(FieldFault("after", "must be the `next` of an earlier page"))
+    return Position(_EPOCH + timedelta(microseconds=int(when)), UUID(session_id))
 
 
 def _spares_current(request: Request) -> bool:

@@ -10,7 +10,7 @@ import asyncpg  # noqa: TID251 - issuer/store is that door
 from issuer.accounts import Credentials
 from issuer.audit import EndReason, Event, EventKind, Origin
 from issuer.refresh_tokens import RefreshToken
-from issuer.sessions import MAX_RETRIES, Inserted, NewSession, Session, SessionState
+from issuer.sessions import MAX_RETRIES, Inserted, NewSession, Position, Session, SessionState
 from issuer.status_lists import StatusIndex
 from issuer.store import audit
 from issuer.store.database import Connection, Database
@@ -27,8 +27,9 @@ async def end_sessions_of_user(
     reason: EndReason,
     origin: Origin,
     spared: UUID | None = None,
+    newest: int = 0,
 ) -> int:
-    """End every live session of an account but `spared`, and revoke their access tokens; how many.
+    """End the sessions of an account but `spared` and as many of the newest, with their access tokens; how many.
 
     Inside the caller's transaction, after the statement that changed the account.
     """
@@ -42,8 +43,9 @@ async def end_sessions_of_user(
         origin.actor,
         origin.address,
         origin.request_id,
+        newest,
     )
-    return len(rows)
+    return sum(row["sessions"] for row in rows)
 
 
 async def end_session(
@@ -70,11 +72,11 @@ class SessionRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_session(self, session: NewSession, account: Credentials, origin: Origin) -> Inserted:
+    async def insert_session(self, session: NewSession, account: Credentials, origin: Origin, limit: int) -> Inserted:
         """Add it and its event, unless the account was disabled or changed since `account` was read."""
         async with self._database.connection() as connection:
             try:
-                inserted = await connection.fetchval(
+                too_many = await connection.fetchval(
                     _SQL["insert-session"],
                     session.id,
                     account.id,
@@ -90,10 +92,13 @@ class SessionRows:
                     origin.user_agent,
                     origin.actor,
                     origin.request_id,
+                    limit - 1,
                 )
             except asyncpg.UniqueViolationError:
                 return Inserted.INDEX_TAKEN
-        return Inserted.REFUSED if inserted is None else Inserted.YES
+        if too_many is None:
+            return Inserted.REFUSED
+        return Inserted.BEYOND_LIMIT if too_many else Inserted.YES
 
     async def rotate(
         self, presented: RefreshToken, client_id: str, now: datetime, idle_expires_at: datetime
@@ -154,17 +159,18 @@ class SessionRows:
             return await end_session(connection, session_id, user_id, now, reason, origin)
 
     async def end_all(
-        self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None
+        self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None, newest: int = 0
     ) -> int:
-        """End all of an account's sessions but `spared` with their access tokens; how many."""
+        """End an account's sessions but `spared` and as many of the newest, with their access tokens; how many."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-account"], user_id)
-            return await end_sessions_of_user(connection, user_id, now, reason, origin, spared)
+            return await end_sessions_of_user(connection, user_id, now, reason, origin, spared, newest)
 
-    async def list_live(self, user_id: UUID, now: datetime) -> list[Session]:
-        """The live sessions of an account, newest first."""
+    async def list_live(self, user_id: UUID, now: datetime, after: Position | None, limit: int) -> list[Session]:
+        """The live sessions of an account that follow `after`, newest first."""
+        created_at, session_id = (None, None) if after is None else (after.created_at, after.id)
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["list-live-sessions"], user_id, now)
+            rows = await connection.fetch(_SQL["list-live-sessions"], user_id, now, created_at, session_id, limit)
         return [Session(**row) for row in rows]
 
 

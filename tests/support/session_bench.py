@@ -15,7 +15,7 @@ from issuer.keys.live import LiveKeyring
 from issuer.metrics import Metrics
 from issuer.published_lists import PublishedLists
 from issuer.refresh_tokens import RefreshTokens
-from issuer.sessions import Lifetimes, Sessions
+from issuer.sessions import SessionLimits, Sessions
 from issuer.status_lists import StatusLists
 from issuer.store.database import Database
 from issuer.store.sessions import SessionRows, end_sessions_of_user
@@ -38,6 +38,7 @@ class SessionBench:
     keyring: LiveKeyring
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     metrics: Metrics = field(default_factory=Metrics)
+    per_account: int = 100
 
     def __post_init__(self) -> None:
         """Build the rooms."""
@@ -52,7 +53,7 @@ class SessionBench:
             RefreshTokens(lambda: self.keyring.ring.mac_secrets),
             StatusLists(self.lists, ISSUER),
             self.metrics,
-            Lifetimes(timedelta(days=14), timedelta(days=30), timedelta(seconds=120)),
+            SessionLimits(timedelta(days=14), timedelta(days=30), timedelta(seconds=120), self.per_account),
             self.clock,
             uuid4,
         )
@@ -90,13 +91,13 @@ class SessionBench:
 
 
 @asynccontextmanager
-async def session_bench(url: str, connections: int = 10) -> AsyncIterator[SessionBench]:
+async def session_bench(url: str, connections: int = 10, per_account: int = 100) -> AsyncIterator[SessionBench]:
     """A bench on a migrated database, with keys of its own."""
     with tempfile.TemporaryDirectory(prefix="gatepass-keys-") as folder:
         await asyncio.to_thread(generate_key, Path(folder), datetime.now(UTC))
         database = Database(url, connections)
         await database.open()
         try:
-            yield SessionBench(database, LiveKeyring(Path(folder), Metrics()))
+            yield SessionBench(database, LiveKeyring(Path(folder), Metrics()), per_account=per_account)
         finally:
             await database.close()

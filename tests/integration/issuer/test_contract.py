@@ -133,6 +133,7 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/logout", "post", "204"): as_owner("POST", "/logout"),
     ("/logout", "post", "401"): post("/logout"),
     ("/sessions", "delete", "422"): as_owner("DELETE", "/sessions?spare=others"),
+    ("/sessions", "get", "422"): as_owner("GET", "/sessions?limit=0"),
     ("/sessions", "delete", "204"): as_owner("DELETE", "/sessions"),
     ("/sessions", "delete", "401"): delete("/sessions"),
     ("/status-lists", "get", "200"): get("/status-lists"),

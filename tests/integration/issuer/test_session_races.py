@@ -106,7 +106,7 @@ def test_everybody_ends_all_sessions_at_once_and_nobody_waits_for_each_other(dat
                 account = await bench.account()
                 for _ in range(6):
                     await bench.sessions.begin(account, ORIGIN)
-                live = await bench.sessions.list_of(account.id)
+                live = await bench.sessions.list_of(account.id, None, 100)
                 ended = await asyncio.gather(
                     *(bench.sessions.end_all(account.id, EndReason.ENDED_BY_OWNER, ORIGIN) for _ in range(4)),
                     *(bench.sessions.end(each.id, account.id, EndReason.ENDED_BY_OWNER, ORIGIN) for each in live),

@@ -1,0 +1,170 @@
+"""Accounts with many sessions: the limit, the pages of the list, and the end of all of them at once."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tests.integration.issuer.test_sessions import answer, ask, claims_of, login, refresh, wait_until_flagged
+from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
+from tests.support.plain_http import HTTP
+from tests.support.postgres import Postgres, execute
+from tests.support.session_bench import ORIGIN, session_bench
+
+INVALID_GRANT = (400, {"error": "invalid_grant"})
+MANY = 50_000
+ADD_SESSIONS = """
+INSERT INTO sessions (id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,
+  status_list_id, status_idx, address, user_agent)
+SELECT gen_random_uuid(), $1, 'first-party', 'profile', now() - n * interval '1 minute', now(),
+  now() + interval '14 days', now() + interval '30 days', 0,
+  n + greatest(
+    (SELECT max(status_idx) FROM sessions WHERE status_list_id = 0),
+    (SELECT max(status_idx) FROM revocations WHERE status_list_id = 0), 0
+  ), '192.0.2.1', 'a browser'
+FROM generate_series(1, $2::int) n
+"""
+"""Their bits are in a list that no issuer leases from."""
+LIVE = "SELECT count(*) FROM sessions WHERE user_id = $1 AND ended_at IS NULL"
+
+
+def subject(tokens: dict[str, Any]) -> UUID:
+    return UUID(claims_of(tokens["access_token"])["sub"])
+
+
+def live_sessions(issuer: IssuerProcess, user: UUID) -> int:
+    count: int = execute(issuer.database_url, LIVE, user)[0][0]
+    return count
+
+
+def test_a_login_beyond_the_limit_revokes_the_oldest_session(postgres: Postgres) -> None:
+    with running_issuer(postgres.migrated_database(), SESSIONS_PER_ACCOUNT="3") as issuer:
+        oldest, *others = [login(issuer, "ann@example.com"), *(issuer.login("ann@example.com").json() for _ in "ab")]
+        assert refresh(issuer, oldest["refresh_token"]).status_code == 200
+        newest = issuer.login("ann@example.com").json()
+        assert ask(issuer, "GET", "/me", oldest["access_token"]).status_code == 401
+        wait_until_flagged(issuer, oldest)
+        for tokens in (*others, newest):
+            assert ask(issuer, "GET", "/me", tokens["access_token"]).status_code == 200
+        [event] = execute(issuer.database_url, "SELECT * FROM audit_events WHERE kind = 'session_ended'")
+        assert event["session_id"] == UUID(claims_of(oldest["access_token"])["sid"])
+        assert event["detail"] == '{"reason": "session_limit"}'
+        assert issuer.metric('gatepass_issuer_sessions_ended_total{reason="session_limit"}') == 1
+
+
+def test_expired_sessions_make_room_before_live_ones(database_url: str) -> None:
+    async def logins() -> None:
+        async with session_bench(database_url, per_account=3) as bench:
+            account = await bench.account()
+            kept = (await bench.sessions.begin(account, ORIGIN)).refresh_token
+            bench.now += timedelta(days=8)
+            await bench.sessions.begin(account, ORIGIN)
+            await bench.sessions.begin(account, ORIGIN)
+            kept = await bench.refresh(kept)
+            # The two have expired by now, although they are younger.
+            bench.now += timedelta(days=14) - timedelta(seconds=1)
+            kept = await bench.refresh(kept)
+            bench.now += timedelta(seconds=2)
+            await bench.sessions.begin(account, ORIGIN)
+            await bench.sessions.begin(account, ORIGIN)
+            await bench.refresh(kept)
+
+    asyncio.run(logins())
+
+
+def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str) -> None:
+    async def logins() -> int:
+        async with session_bench(database_url, connections=16, per_account=5) as bench:
+            account = await bench.account()
+            await asyncio.gather(*(bench.sessions.begin(account, ORIGIN) for _ in range(60)))
+            await bench.sessions.begin(account, ORIGIN)
+            return len(await bench.sessions.list_of(account.id, None, 100))
+
+    assert asyncio.run(logins()) == 5
+
+
+def delete_sessions(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
+    assert ask(issuer, "DELETE", "/sessions", tokens["access_token"]).status_code == 204
+
+
+def change_password(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    body = {"current_password": PASSWORD, "new_password": "another long and lonely walk"}
+    response = HTTP.post(f"{issuer.url}/password", json=body, headers=bearer, timeout=30)
+    assert response.status_code in {200, 204}, response.text
+
+
+def delete_account(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    response = HTTP.request("DELETE", f"{issuer.url}/me", json={"password": PASSWORD}, headers=bearer, timeout=30)
+    assert response.status_code == 204, response.text
+
+
+def disable_account(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
+    run = issuer_command("users", "disable", str(subject(tokens)), DATABASE_URL=issuer.database_url)
+    assert run.returncode == 0, run.stderr
+
+
+def log_in_once_more(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
+    del tokens
+    assert issuer.login("log_in_once_more@example.com").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("action", "left"),
+    [(delete_sessions, 0), (change_password, 1), (delete_account, 0), (disable_account, 0), (log_in_once_more, 100)],
+)
+def test_fifty_thousand_sessions_end_within_the_timeout_of_a_statement(
+    issuer: IssuerProcess, action: Callable[[IssuerProcess, dict[str, Any]], None], left: int
+) -> None:
+    tokens = login(issuer, f"{action.__name__}@example.com")
+    account = subject(tokens)
+    execute(issuer.database_url, ADD_SESSIONS, account, MANY)
+    before = execute(issuer.database_url, "SELECT count(*) FROM revocations")[0][0]
+    action(issuer, tokens)
+    assert live_sessions(issuer, account) == left
+    revoked = execute(issuer.database_url, "SELECT count(*) FROM revocations")[0][0] - before
+    assert MANY + 2 - left - revoked in {0, 1}
+    told = "SELECT sum(coalesce((detail ->> 'sessions')::int, 1)) FROM audit_events WHERE kind = $1 AND user_id = $2"
+    assert execute(issuer.database_url, told, "session_ended", account)[0][0] == revoked
+    if left == 0:
+        assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+
+
+def page(issuer: IssuerProcess, tokens: dict[str, Any], query: str) -> httpx.Response:
+    return ask(issuer, "GET", f"/sessions{query}", tokens["access_token"])
+
+
+def test_the_sessions_are_listed_in_pages(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "pages@example.com")
+    execute(issuer.database_url, ADD_SESSIONS, subject(tokens), 234)
+    whole = page(issuer, tokens, "").json()
+    assert len(whole["sessions"]) == 100
+    listed, cursor = whole["sessions"], whole["next"]
+    while cursor:
+        following = page(issuer, tokens, f"?limit=30&after={cursor}").json()
+        listed, cursor = listed + following["sessions"], following["next"]
+    assert len(listed) == len({entry["id"] for entry in listed}) == 235
+    assert [entry["created_at"] for entry in listed] == sorted((each["created_at"] for each in listed), reverse=True)
+    assert listed[0]["current"]
+
+
+def test_the_last_page_has_no_next(issuer: IssuerProcess) -> None:
+    tokens = login(issuer, "last-page@example.com")
+    execute(issuer.database_url, ADD_SESSIONS, subject(tokens), 99)
+    assert page(issuer, tokens, "?limit=100").json()["next"] is None
+    assert page(issuer, tokens, "?limit=99").json()["next"] is not None
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?limit=0", "?limit=101", "?limit=", "?limit=1e1", "?limit=%D9%A1", "?limit=1&limit=1", "?after=", "?after=x",
+     "?after=1.2", "?after=99999999999999999999.00000000-0000-0000-0000-000000000000", "?offset=1"],
+)  # fmt: skip
+def test_a_page_that_cannot_be_is_rejected(issuer: IssuerProcess, query: str) -> None:
+    tokens = login(issuer, f"{abs(hash(query))}@example.com")
+    assert page(issuer, tokens, query).status_code == 422
