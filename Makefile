@@ -47,16 +47,16 @@ bench-scaling: $(DEV) ## see whether more verifiers do more (BENCH_ARGS=--quick 
 # Only what is typed after `make` counts: a HOST that happens to be in the environment is not to be loaded.
 given = $(if $(filter command,$(origin $(1))),--$(2)='$($(1))')
 LOAD_FLAGS = $(call given,HOST,host) $(call given,ISSUER,issuer) $(call given,CALL,call) $(call given,ACCOUNTS,accounts) \
-  $(call given,JOURNEY,journey) $(call given,DURATION,duration) $(call given,RAMP,ramp) $(call given,THINK,think)
+  $(call given,SCENARIO,scenario) $(call given,DURATION,duration) $(call given,RAMP,ramp) $(call given,THINK,think)
 
-load: $(DEV) ## 1,000 users for 3 minutes and a verdict (USERS= DURATION= JOURNEY= HOST=)
-	@exec $(VENV)/bin/python -m loadtests.journeys load $(call given,USERS,users) $(LOAD_FLAGS) $(LOAD_ARGS)
+load: $(DEV) ## 1,000 users for 3 minutes and a verdict (USERS= DURATION= SCENARIO= HOST=)
+	@exec $(VENV)/bin/python -m loadtests load $(call given,USERS,users) $(LOAD_FLAGS) $(LOAD_ARGS)
 
 sweep: $(DEV) ## from 100 to 2,000 users: throughput, p95 and the knee (STEPS= DURATION=)
-	@exec $(VENV)/bin/python -m loadtests.journeys sweep $(call given,STEPS,steps) $(LOAD_FLAGS) $(LOAD_ARGS)
+	@exec $(VENV)/bin/python -m loadtests sweep $(call given,STEPS,steps) $(LOAD_FLAGS) $(LOAD_ARGS)
 
 seed: $(DEV) ## accounts for loading a deployed Gatepass (ACCOUNTS=10000)
-	@exec $(VENV)/bin/python -m loadtests.journeys seed $(call given,ACCOUNTS,accounts) $(LOAD_ARGS)
+	@exec $(VENV)/bin/python -m loadtests seed $(call given,ACCOUNTS,accounts) $(LOAD_ARGS)
 
 fuzz: $(DEV) ## look for inputs that break the verifier (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)

@@ -1,0 +1,138 @@
+"""Listens to locust: options, progress, what its statistics lack, and the thresholds when it ends.
+
+Locust resets its statistics when all users are there (`--reset-stats`); failures count from the start all the same.
+"""
+
+import argparse
+import json
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import gevent
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+
+from loadtests.cpu_usage import cpu_seconds, used_between
+from loadtests.scenarios import SCENARIOS
+from loadtests.thresholds import all_met, evaluate, to_markdown
+
+_PROGRESS_SECONDS: Final = 5.0
+
+
+class Recorder:
+    """What locust's own statistics do not keep: failures during the ramp, signing keys, processor time."""
+
+    def __init__(self) -> None:
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.kids: set[str] = set()
+        self._stack_pid: int | None = None
+        self._measuring_since = time.monotonic()
+        self._cpu_before: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since measuring began."""
+        return time.monotonic() - self._measuring_since
+
+    def begin(self, stack_pid: int | None) -> None:
+        """Measure the processor time of the stack with this process id, from now on."""
+        self._stack_pid = stack_pid
+        self.begin_measuring()
+
+    def begin_measuring(self, **_: Any) -> None:
+        """Restart the clock and the processor time: all users are there."""
+        self._measuring_since = time.monotonic()
+        self._cpu_before = cpu_seconds(self._stack_pid)
+
+    def cpu_used(self) -> dict[str, float]:
+        """Return core-seconds by part since measuring began."""
+        return used_between(self._cpu_before, cpu_seconds(self._stack_pid))
+
+    def count_failure(self, name: str, exception: BaseException | None, **_: Any) -> None:
+        """Count a wrong response by operation and failure."""
+        if exception is not None:
+            self.failures[name, str(exception)] += 1
+
+
+RECORDER: Final = Recorder()
+
+
+def _add_options(parser: LocustArgumentParser) -> None:
+    parser.add_argument("--issuer", default="http://127.0.0.1:8000", help="base URL of the issuer")
+    parser.add_argument("--call", default="/hello", help="path to call through the gateway")
+    parser.add_argument("--think", type=float, default=5.0, help="mean pause between two steps of a user, in seconds")
+    parser.add_argument("--accounts", type=int, default=0, help="seeded accounts; with 0 each user registers")
+    parser.add_argument("--password-file", type=Path, include_in_web_ui=False, help="password of the seeded accounts")
+    parser.add_argument("--scenario", choices=SCENARIOS, help="what must have been measured; by default nothing")
+    parser.add_argument("--client-ips", action="store_true", help="give each user an X-Forwarded-For of its own")
+    parser.add_argument("--stack-pid", type=int, include_in_web_ui=False, help="measure processor time of this stack")
+    parser.add_argument("--results", type=Path, include_in_web_ui=False, help="file for the results, as JSON")
+
+
+def _start(environment: Environment, **_: Any) -> None:
+    RECORDER.begin(options_of(environment).stack_pid)
+    gevent.spawn(_print_progress, environment)
+
+
+def _apply_thresholds(environment: Environment, **_: Any) -> None:
+    """Print and write the results while the stack still runs, and set locust's exit status."""
+    options, stats = options_of(environment), environment.stats
+    operations = {entry.name: entry for entry in stats.entries.values()}
+    # The process that collects the statistics of several locust processes sees no single request.
+    failures = max(RECORDER.failures.total(), stats.total.num_failures)
+    results = evaluate(operations, failures, len(RECORDER.kids), SCENARIOS.get(options.scenario))
+    environment.process_exit_code = 0 if all_met(results) else 1
+    table, cpu = to_markdown(results, RECORDER.seconds), _describe(RECORDER.cpu_used())
+    _print("", table, "", cpu, *_failure_lines())
+    if options.results is not None:
+        document = {
+            "results": [asdict(result) for result in results],
+            "table": table,
+            "cpu": cpu,
+            "failures": [[name, failure, count] for (name, failure), count in RECORDER.failures.most_common()],
+        }
+        options.results.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def options_of(environment: Environment) -> argparse.Namespace:
+    """Return the parsed command line; locust sets it before it starts a test."""
+    options = environment.parsed_options
+    assert isinstance(options, argparse.Namespace)
+    return options
+
+
+def _describe(cpu: dict[str, float]) -> str:
+    parts = sorted(cpu.items(), key=lambda item: -item[1])
+    return "core-seconds used: " + ", ".join(f"{part} {seconds:.1f}" for part, seconds in parts)
+
+
+def _failure_lines() -> list[str]:
+    return [f"failure: {count:,} x {name}: {failure}" for (name, failure), count in RECORDER.failures.most_common(20)]
+
+
+def _print_progress(environment: Environment) -> None:
+    started = time.monotonic()
+    while (runner := environment.runner) is not None and runner.state in {"ready", "spawning", "running"}:
+        gevent.sleep(_PROGRESS_SECONDS)
+        total = environment.stats.total
+        elapsed = int(time.monotonic() - started)
+        p95 = total.get_current_response_time_percentile(0.95) or 0
+        _print(
+            f"{elapsed // 60}:{elapsed % 60:02} {runner.user_count:>6} users {total.current_rps:>7,.0f}/s"
+            f"  p95 {p95:,.0f} ms  failures {RECORDER.failures.total()}"
+        )
+
+
+def _print(*lines: str) -> None:
+    print("\n".join(lines), flush=True)  # noqa: T201 - output of a command line
+
+
+events.init_command_line_parser.add_listener(_add_options)
+events.request.add_listener(RECORDER.count_failure)
+events.spawning_complete.add_listener(RECORDER.begin_measuring)
+events.test_start.add_listener(_start)
+events.test_stopping.add_listener(_apply_thresholds)

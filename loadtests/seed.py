@@ -1,0 +1,46 @@
+"""The accounts of a load run: many email addresses, one random password, one hash.
+
+One hash for all makes seeding a matter of seconds, so it says nothing about registering. All accounts are as safe as
+the password file, which only its owner can read.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from argon2 import PasswordHasher  # noqa: TID251 - makes import lines, as another system would have
+
+from issuer.passwords import ARGON2ID_OWASP
+
+_SECRET_BYTES: Final = 24
+
+
+def email_of(number: int) -> str:
+    """Return the email address of a seeded account."""
+    return f"load-{number}@example.com"
+
+
+def write_password(file: Path) -> str:
+    """Write a new random password to `file` and return it."""
+    password = secrets.token_urlsafe(_SECRET_BYTES)
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(password, encoding="ascii")
+    return password
+
+
+def import_lines(count: int, password: str) -> Iterator[str]:
+    """Yield the lines that `python -m issuer users import` reads, with one argon2 computation for all of them."""
+    encoded = PasswordHasher.from_parameters(ARGON2ID_OWASP).hash(password)
+    for number in range(count):
+        yield json.dumps({"email": email_of(number), "password_hash": encoded}) + "\n"
+
+
+def write_accounts(count: int, password: str, file: Path) -> None:
+    """Write the import lines of `count` accounts to `file`."""
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    with file.open("w", encoding="ascii") as accounts:
+        accounts.writelines(import_lines(count, password))

@@ -1,0 +1,127 @@
+"""The one-machine stack for a load run, with ports and a state folder of its own that are removed afterwards."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import create_server
+from typing import Final
+
+from loadtests.benchmark.processes import ROOT, ProcessError, Running, running
+
+_PORTS: Final = ("GATEWAY_PORT", "ISSUER_PORT", "ISSUER_ADMIN_PORT", "VERIFIER_PORT", "VERIFIER_ADMIN_PORT")
+_START_SECONDS: Final = 90.0
+_STOP_SECONDS: Final = 10.0
+_COMMAND_SECONDS: Final = 600.0
+_READY: Final = "gatepass: ready: "
+
+# Locust acts as the one proxy in front and gives each of its users a client IP of its own, so that the rate limits
+# stay as they come.
+SETTINGS: Final = {"ISSUER_TRUSTED_HOPS": "1"}
+# The shortest cache time of a key set, so that a new key signs two minutes after its publication.
+ROTATION_SETTINGS: Final = {"ISSUER_JWKS_MAX_AGE_SECONDS": "10"}
+
+
+@dataclass(frozen=True, slots=True)
+class Testbed:
+    """A running stack. `gateway` and `issuer` are base URLs."""
+
+    process: Running
+    home: Path
+    gateway: str
+    issuer: str
+
+    def import_accounts(self, file: Path) -> None:
+        """Import accounts from a file of import lines.
+
+        Raises:
+            ProcessError: some lines were rejected.
+        """
+        self._run_issuer("users", "import", str(file))
+
+    def rotate_key(self) -> None:
+        """Publish the next signing key; the issuer begins to sign with it when every verifier has fetched it.
+
+        Raises:
+            ProcessError: the key could not be made.
+        """
+        self._run_issuer("keys", "rotate")
+
+    def _run_issuer(self, *arguments: str) -> None:
+        """Run a command of the issuer with the settings that the stack wrote for it."""
+        script = '. "$1" && shift && exec "$@"'
+        shell = ["sh", "-c", script, "sh", str(self.home / "issuer.env")]
+        finished = subprocess.run(  # noqa: S603 - the command is written here
+            [*shell, sys.executable, "-m", "issuer", *arguments],
+            cwd=ROOT,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+        if finished.returncode:
+            command = " ".join(arguments[:2])
+            raise ProcessError(f"issuer {command} ended with {finished.returncode}: {finished.stderr}")
+
+
+@contextmanager
+def running_testbed(out: Path, *, rotates_key: bool = False) -> Iterator[Testbed]:
+    """Run a stack below `out` until the block ends. Its logs stay in `out/logs`.
+
+    Raises:
+        ProcessError: it did not start; with the end of its log.
+    """
+    home = Path(tempfile.mkdtemp(prefix="stack-", dir=out))
+    ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+    settings = SETTINGS | (ROTATION_SETTINGS if rotates_key else {})
+    settings |= {"GATEPASS_HOME": str(home), **{name: str(port) for name, port in ports.items()}}
+    log = out / "stack.log"
+    command = [sys.executable, "-m", "stack"]
+    environment = clean_environment(settings)
+    try:
+        with running(command, cores=None, environment=environment, log=log, stop_seconds=_STOP_SECONDS) as process:
+            _wait_until_ready(process, log)
+            urls = (f"http://127.0.0.1:{ports[name]}" for name in ("GATEWAY_PORT", "ISSUER_PORT"))
+            yield Testbed(process, home, *urls)
+    finally:
+        shutil.rmtree(out / "logs", ignore_errors=True)
+        if (home / "logs").is_dir():
+            shutil.copytree(home / "logs", out / "logs")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return our environment without settings of another stack, of locust or of a proxy."""
+    foreign = ("ISSUER_", "VERIFIER_", "LOCUST_", "GATEPASS_", "GATEWAY_", "APPLICATION_")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(foreign) and not name.lower().endswith("_proxy")
+    }
+    return kept | dict(more or {})
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different free ports; all are open at once, or the system might offer one of them twice."""
+    servers = [create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(server.getsockname()[1]) for server in servers]
+    finally:
+        for server in servers:
+            server.close()
+
+
+def _wait_until_ready(process: Running, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while _READY not in log.read_text(encoding="utf-8", errors="replace"):
+        process.ensure_alive()
+        if time.monotonic() > deadline:
+            raise ProcessError(f"the stack is not ready after {_START_SECONDS:.0f} s: see {log}")
+        time.sleep(0.1)
