@@ -16,6 +16,7 @@ from verifier.verification import Claims
 RETRY_AFTER_SECONDS: Final = 1
 
 IDENTITY_HEADERS: Final = (
+    "X-Auth-Issuer",
     "X-Auth-Subject",
     "X-Auth-Client",
     "X-Auth-Scope",
@@ -52,8 +53,12 @@ CHALLENGES: Final[dict[Reason, str | None]] = {
 
 
 def allowed(claims: Claims) -> bytes:
-    """200 with the identity. Every value was checked to be visible ASCII (or single spaces, in `scope`)."""
+    """200 with the identity. Every value was checked to be visible ASCII (or single spaces, in `scope`).
+
+    The subject means something only together with its issuer: two issuers may give one subject to two people.
+    """
     return _OK % (
+        claims.issuer.encode("ascii"),
         claims.subject.encode(),
         claims.client_id.encode(),
         claims.scope.encode(),

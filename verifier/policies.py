@@ -21,11 +21,16 @@ DEFAULT_MAX_LIFETIME_SECONDS: Final = 86_400
 """Of tokens of other issuers. Those of our own issuer never live longer than `MAX_LIFETIME_SECONDS`."""
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 
+MAX_ISSUER_CHARACTERS: Final = 512
+"""Of the names of issuers, which become a response header."""
+
 PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
 # The grammar of a scope token, RFC 6749 §3.3: what may stand in a quoted challenge parameter unescaped.
 ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+# `iss` is compared with it and passed on in a response header: nothing that could end a line.
+IssuerName = Annotated[str, StringConstraints(pattern=rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$")]
 # RFC 6838 §4.2, with or without `application/`: never what would make a token without `typ` pass.
 TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
 
@@ -40,7 +45,7 @@ class Policy:
 
     Attributes:
         name: the path segment after `/verify/`.
-        issuers: accepted `iss` values, compared whole.
+        issuers: accepted `iss` values, compared whole; visible ASCII.
         audiences: at least one must be in the token's `aud`.
         token_types: accepted `typ`, lower case and without `application/` (RFC 9068 §2.1).
         scopes_all: every one must be granted.
@@ -105,7 +110,7 @@ def _listed(value: Any) -> Any:
 class _Policy(_Strict):
     # An empty list is a fault: it could be meant as "nobody" and would demand nothing.
     audience: Annotated[list[Identifier], BeforeValidator(_listed)] | None = Field(default=None, min_length=1)
-    issuers: list[Identifier] | None = Field(default=None, min_length=1)
+    issuers: list[IssuerName] | None = Field(default=None, min_length=1)
     token_types: list[TokenType] = Field(default=[TOKEN_TYPE], min_length=1)
     scopes_all: list[ScopeToken] = Field(default=[], min_length=1)
     scopes_any: list[ScopeToken] = Field(default=[], min_length=1)
@@ -117,7 +122,7 @@ class _Policy(_Strict):
 
 
 class _Document(_Strict):
-    issuers: dict[Identifier, _Issuer] = {}
+    issuers: dict[IssuerName, _Issuer] = {}
     policies: dict[PolicyName, _Policy] = Field(default={}, max_length=MAX_POLICIES - 1)
 
 
@@ -145,18 +150,25 @@ def parse_rules(
     known = frozenset({*sources, *parsed.issuers})
     if faults := _faults(parsed, known, frozenset(sources)):
         raise PolicyError("\n".join(faults))
-    written = {DEFAULT_POLICY: _Policy(), **parsed.policies}
     lifetimes = {
         issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
     }
     return Rules(
-        {name: _policy(name, policy, lifetimes, audience, leeway_seconds) for name, policy in written.items()},
+        {
+            name: _policy(name, policy, lifetimes, audience, leeway_seconds)
+            for name, policy in _written(parsed).items()
+        },
         {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
         {
             **status_lists,
             **{n: str(issuer.status_lists) for n, issuer in parsed.issuers.items() if issuer.status_lists},
         },
     )
+
+
+def _written(parsed: _Document) -> dict[str, _Policy]:
+    """The policies of the document, and `default`, which is there without being written."""
+    return {DEFAULT_POLICY: _Policy(), **parsed.policies}
 
 
 def _read(document: str) -> _Document:
@@ -176,7 +188,13 @@ def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str
             faults.append(f'issuers."{name}": name exactly one of jwks_file and jwks_url')
         if name in in_settings:
             faults.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
-    for name, policy in parsed.policies.items():
+    for name, policy in _written(parsed).items():
+        if policy.issuers is None and len(known) > 1:
+            # Equal subjects of two issuers are two people: the operator says where both may come.
+            faults.append(
+                f"policies.{name}.issuers: required, since there is more than one issuer; "
+                f"name one or more of {', '.join(sorted(known))}"
+            )
         if unknown := frozenset(policy.issuers or ()) - known:
             faults.append(f"policies.{name}.issuers: {', '.join(sorted(unknown))}: no such issuer")
     return faults

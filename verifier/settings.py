@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
-from verifier.policies import JwksSource, PolicyError, Rules, parse_rules
+from verifier.policies import IssuerName, JwksSource, PolicyError, Rules, parse_rules
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Realm = Annotated[str, StringConstraints(pattern=r"^[\x20\x21\x23-\x5B\x5D-\x7E]{1,64}$")]
@@ -28,7 +28,7 @@ class VerifierSettings(Settings):
     admin_port: Port = Field(9001, description="port of /healthz, /readyz and /metrics")
     workers: int = Field(1, ge=1, le=64, description="processes that share the listening socket; one per core")
 
-    issuer: str | None = Field(None, min_length=1, max_length=512, description="the `iss` to accept")
+    issuer: IssuerName | None = Field(None, description="the `iss` to accept")
     audience: str = Field("gatepass", min_length=1, max_length=512, description="must be in `aud`")
     jwks_file: Path | None = Field(None, description="the issuer's key set as a file; read again when it changes")
     jwks_url: str | None = Field(None, description="the issuer's key set by https, or by http from loopback")

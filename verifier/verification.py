@@ -39,7 +39,7 @@ from verifier.status import Status, StatusLists, StatusReference
 
 MAX_IDENTIFIER_CHARACTERS: Final = 255
 MAX_LIST_CHARACTERS: Final = 800
-"""Of `scope`, and of all `roles` together: with the identifiers, the identity headers stay under 3 KiB."""
+"""Of `scope`, and of all `roles` together: with the identifiers, the answer stays under 3.5 KiB."""
 
 
 class Claims(NamedTuple):

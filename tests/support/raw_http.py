@@ -14,6 +14,7 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.1 (\d{3}) [ -~]+")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([ -~]*)")
 
 IDENTITY: Final = (
+    "x-auth-issuer",
     "x-auth-subject",
     "x-auth-client",
     "x-auth-scope",

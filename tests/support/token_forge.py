@@ -24,6 +24,11 @@ def b64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
+def accepting(*issuers: str) -> str:
+    """The policy `default` of a verifier that accepts tokens of several issuers, as TOML."""
+    return f"[policies.default]\nissuers = {json.dumps(issuers)}\n"
+
+
 @dataclass(frozen=True)
 class Forge:
     """A signing key and the claims that it signs unless told otherwise."""

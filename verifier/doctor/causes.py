@@ -88,14 +88,14 @@ class Advice:
 
 
 _OVERWRITE: Final = {
-    Gateway.NGINX: "`proxy_set_header X-Auth-... $auth_...;` for all seven, again in each location that sets one",
-    Gateway.ENVOY: "all seven in `allowed_upstream_headers`, and removed in `early_header_mutation_extensions`",
-    Gateway.CADDY: "all seven in `copy_headers`, and removed before `forward_auth`",
+    Gateway.NGINX: "`proxy_set_header X-Auth-... $auth_...;` for all eight, again in each location that sets one",
+    Gateway.ENVOY: "all eight in `allowed_upstream_headers`, and removed in `early_header_mutation_extensions`",
+    Gateway.CADDY: "all eight in `copy_headers`, and removed before `forward_auth`",
     Gateway.HAPROXY: "`http-request del-header x-auth- -m beg` before the verifier is asked",
-    Gateway.TRAEFIK: "all seven in `authResponseHeaders`",
-    Gateway.INGRESS_NGINX: "all seven in `auth-response-headers`",
-    Gateway.ISTIO: "all seven in `headersToUpstreamOnAllow`",
-    Gateway.APISIX: "all seven in `upstream_headers`",
+    Gateway.TRAEFIK: "all eight in `authResponseHeaders`",
+    Gateway.INGRESS_NGINX: "all eight in `auth-response-headers`",
+    Gateway.ISTIO: "all eight in `headersToUpstreamOnAllow`",
+    Gateway.APISIX: "all eight in `upstream_headers`",
 }
 
 ADVICE: Final[dict[Cause, Advice]] = {
@@ -124,7 +124,7 @@ ADVICE: Final[dict[Cause, Advice]] = {
     Cause.SPOOFED: Advice(
         Severity.LEAK,
         "the application believes these headers: whoever sends them is whoever they like",
-        "overwrite or remove all seven identity headers on every request",
+        "overwrite or remove all eight identity headers on every request",
         _OVERWRITE,
     ),
     Cause.UNDERSCORED: Advice(

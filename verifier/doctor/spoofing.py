@@ -102,7 +102,7 @@ def not_told(bench: Bench, cause: Cause) -> Judge:
         if not answer.accepted:
             return Verdict(None, f"{answer.status}: refused")
         if told := [header for header in IDENTITY_HEADERS if _told(answer, bench.marker(header))]:
-            which = "identity headers, all seven" if len(told) == len(IDENTITY_HEADERS) else ", ".join(told)
+            which = "identity headers, all eight" if len(told) == len(IDENTITY_HEADERS) else ", ".join(told)
             return Verdict(cause, f"{answer.status}, and the application was told the made-up {which}")
         if not bench.reached(answer, bench.target.path):
             return Verdict(Cause.NO_ECHO, f"{answer.status}, and nothing of what the application got")

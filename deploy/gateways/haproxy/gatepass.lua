@@ -5,6 +5,7 @@
 -- whatever has not the status 200: an error in here leaves the request refused.
 
 local IDENTITY = {
+    "x-auth-issuer",
     "x-auth-subject",
     "x-auth-client",
     "x-auth-scope",

@@ -19,6 +19,7 @@ def test_a_good_token_passes_and_the_application_learns_who_it_is(gateway: Gatew
     assert answer.status == 200
     assert answer.application["path"] == "/hello"
     assert set(answer.identity) == {
+        "X-Auth-Issuer",
         "X-Auth-Subject",
         "X-Auth-Client",
         "X-Auth-Scope",
@@ -27,6 +28,7 @@ def test_a_good_token_passes_and_the_application_learns_who_it_is(gateway: Gatew
         "X-Auth-Token",
         "X-Auth-Expires",
     }
+    assert answer.identity["X-Auth-Issuer"] == gateway.forge.issuer
     assert answer.identity["X-Auth-Subject"] == gateway.forge.claims(0)["sub"]
     assert answer.identity["X-Auth-Roles"] == "editor"
 

@@ -139,7 +139,7 @@ def test_a_leak_is_told_in_words_that_lead_to_its_cure(addresses: Addresses, tok
     with broken_nginx("underscores are let through", tmp_path, addresses) as port:
         status, output, _ = told(token, f"http://127.0.0.1:{port}/hello")
     assert status == 1
-    assert "underscores: 200, and the application was told the made-up identity headers, all seven" in output
+    assert "underscores: 200, and the application was told the made-up identity headers, all eight" in output
     block = output.partition("LEAK: underscored\n")[2].partition("\n\n")[0]
     assert "sent     a good token and all identity headers with `_` for `-`" in block
     assert "`underscores_in_headers off;`" in block

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.gateways.conftest import Gateway
 
-IDENTITY = ("Subject", "Client", "Scope", "Roles", "Session", "Token", "Expires")
+IDENTITY = ("Issuer", "Subject", "Client", "Scope", "Roles", "Session", "Token", "Expires")
 SPELLINGS: dict[str, Callable[[str], list[str]]] = {
     "as documented": lambda name: [f"X-Auth-{name}: spoofed"],
     "lower case": lambda name: [f"x-auth-{name.lower()}: spoofed"],

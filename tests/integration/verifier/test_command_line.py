@@ -77,6 +77,20 @@ def test_a_faulty_setting_is_one_line_and_exit_status_2(
         assert done.faults.count("\n") == 1
 
 
+def test_a_policy_of_no_issuer_among_several_is_one_line_and_exit_status_2(folder: VerifierFolder) -> None:
+    folder.policies.write_text(
+        f'[issuers."https://other.example"]\njwks_file = "{folder.jwks}"\n'
+        f'[policies.default]\nissuers = ["{ISSUER}"]\n[policies.admin]\nscopes_all = ["admin"]'
+    )
+    for command in ("serve", "check-config", "explain"):
+        done = _run(command, **_settings(folder, POLICIES_FILE=folder.policies))
+        assert (done.status, done.output) == (2, "")
+        assert done.faults == (
+            "policies.admin.issuers: required, since there is more than one issuer; "
+            f"name one or more of {ISSUER}, https://other.example\n"
+        )
+
+
 @pytest.mark.parametrize("setting", ["PORT", "ADMIN_PORT"])
 def test_a_port_in_use_is_one_line_and_exit_status_1(folder: VerifierFolder, setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

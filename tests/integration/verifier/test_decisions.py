@@ -5,7 +5,7 @@ from time import time
 import pytest
 
 from tests.support.raw_http import IDENTITY, bearer, request
-from tests.support.token_forge import Forge
+from tests.support.token_forge import ISSUER, Forge, accepting
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 
@@ -14,6 +14,7 @@ def test_a_good_token_gets_the_whole_identity(verifier: VerifierProcess) -> None
     answer = verifier.ask(token=verifier.token(roles=["operator", "auditor"], scope="profile read", exp=now + 300))
     assert answer.status == 200
     assert answer.identity == {
+        "x-auth-issuer": ISSUER,
         "x-auth-subject": "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10",
         "x-auth-client": "gatepass",
         "x-auth-scope": "profile read",
@@ -249,6 +250,7 @@ def test_several_issuers_with_one_kid_each_have_their_own_key(folder: VerifierFo
         issuers = ["{ours.issuer}"]
         [policies.theirs]
         issuers = ["{theirs.issuer}"]
+        {accepting(ours.issuer, theirs.issuer)}
     """
     with folder.running(policies=policies) as verifier:
         header = {"kid": ours.kid}

@@ -23,7 +23,7 @@ from tests.support.hostile_sources import hostile_answers, reset
 from tests.support.jwks_server import Behaviour, JwksServer, answer, says, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
-from tests.support.token_forge import Forge, b64url
+from tests.support.token_forge import Forge, accepting, b64url
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
 
 _FORGE: Final = Forge()
@@ -162,7 +162,7 @@ class Issuers:
     def policies(self, where: Callable[[str], str]) -> str:
         """The policy document; `where` gives the source of a fault's issuer as TOML."""
         tables = [f'[issuers."{name}"]\n{where(fault)}\n' for fault, name in self.names.items()]
-        return "\n".join(tables)
+        return "\n".join([*tables, accepting(*self.names.values())])
 
     def tokens(self) -> dict[str, bytes]:
         """A good token of each."""

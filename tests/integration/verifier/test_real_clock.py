@@ -19,7 +19,7 @@ from shared.jwks import format_jwks
 from tests.support.jwks_server import JwksServer, running_jwks_server, serves, serves_with_etag
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
-from tests.support.token_forge import Forge
+from tests.support.token_forge import Forge, accepting
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 _ETAG = '"of the first"'
@@ -110,6 +110,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             f'[issuers."https://{name}.example"]\njwks_url = "{server.url}"'
             for name, server in {"odd": odd, "lasting": lasting}.items()
         )
+        policies += "\n" + accepting(calm.forge.issuer, "https://odd.example", "https://lasting.example")
         left_alone = enter(calm.running(JWKS_URL=tagged.url, JWKS_CACHE_DIR=kept, policies=policies))
         for path in kept.iterdir():
             os.utime(path, (1, 1))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
-from tests.support.token_forge import Forge
+from tests.support.token_forge import Forge, accepting
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 
@@ -39,7 +39,8 @@ def test_policies_are_swapped_whole_and_old_decisions_with_them(folder: Verifier
     ("[policies.gate]\nanonymous = 1", "bool"),
     ("[policies.Gate]", "pattern"),
     ('[policies.gate]\nissuers = ["https://nobody.example"]', "no such issuer"),
-    ('[issuers."https://new.example"]\njwks_url = "http://new.example/jwks"', "plain http"),
+    ('[issuers.new]\njwks_url = "http://new.example/jwks"\n[policies.default]\nissuers = ["new"]', "plain http"),
+    ('[issuers."https://new.example"]\njwks_url = "https://new.example/jwks"', "policies.default.issuers: required"),
     ('[issuers."https://new.example"]', "exactly one"),
     ("[policies.gate]\nleeway_seconds = 61", "60"),
     ("a = " + "[" * 5000, "nested"),
@@ -71,7 +72,8 @@ def test_a_policy_file_that_is_gone_or_no_file_keeps_the_old_one(folder: Verifie
 def test_a_new_issuer_is_followed_and_a_removed_one_forgotten_with_its_keys(folder: VerifierFolder) -> None:
     theirs = Forge("https://another.example")
     (folder.path / "theirs").mkdir()
-    both = f'[issuers."{theirs.issuer}"]\njwks_file = "{theirs.publish(folder.path / "theirs")}"'
+    both = f'[issuers."{theirs.issuer}"]\njwks_file = "{theirs.publish(folder.path / "theirs")}"\n'
+    both += accepting(folder.forge.issuer, theirs.issuer)
     with folder.running(policies="") as verifier, verifier.connect() as wire:
         asked = request("/verify", bearer(theirs.token(time())))
         assert wire.ask(asked).status == 401
@@ -87,7 +89,8 @@ def test_a_new_issuer_is_followed_and_a_removed_one_forgotten_with_its_keys(fold
 
 
 def test_an_issuer_without_a_key_makes_the_verifier_unready_but_not_blind(folder: VerifierFolder) -> None:
-    absent = f'[issuers."https://another.example"]\njwks_file = "{folder.path / "absent.json"}"'
+    absent = f'[issuers."https://another.example"]\njwks_file = "{folder.path / "absent.json"}"\n'
+    absent += accepting(folder.forge.issuer, "https://another.example")
     with folder.running(policies="") as verifier:
         _reload(folder, verifier, absent)
         verifier.wait_until_readiness_is(503)

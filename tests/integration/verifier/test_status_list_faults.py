@@ -18,7 +18,7 @@ from tests.support.hostile_sources import hostile_answers
 from tests.support.jwks_server import Behaviour, JwksServer, answer, by_path, says, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
-from tests.support.token_forge import Forge, b64url
+from tests.support.token_forge import Forge, accepting, b64url
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
 
 _KEY: Final = Forge().key
@@ -160,6 +160,7 @@ def test_a_list_that_goes_bad_changes_nothing_but_a_metric_and_the_log(
         f'jwks_file = "{folder.jwks}"\nstatus_lists = "{server.url_of(it.aggregation)}"\n'
         for it in issuers.values()
     )
+    policies += accepting(*(it.forge.issuer for it in issuers.values()))
     settings: dict[str, Any] = {"ISSUER": None, "JWKS_FILE": None, "STATUS_POLL_SECONDS": 1}
     with folder.running(policies=policies, **settings) as verifier:
         before = resident_bytes(verifier.worker())

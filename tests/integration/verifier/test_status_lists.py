@@ -15,7 +15,7 @@ from tests.support.jwks_server import serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.status_lists import AGGREGATION, StatusIssuer, down, running_status_issuer, unavailable
-from tests.support.token_forge import Forge
+from tests.support.token_forge import Forge, accepting
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, resident_bytes, verifier_command
 
 POLL: Final = 0.2
@@ -149,7 +149,7 @@ def test_what_is_held_is_told(shared: tuple[VerifierProcess, StatusIssuer]) -> N
 
 def test_what_is_not_followed_is_not_affected(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.revoke(7)
-    policies = f'[issuers."{OTHER}"]\njwks_file = "{folder.jwks}"\n'
+    policies = f'[issuers."{OTHER}"]\njwks_file = "{folder.jwks}"\n{accepting(folder.forge.issuer, OTHER)}'
     other = Forge(OTHER, folder.forge.key)
     with folder.running(policies=policies, **_settings(issuer)) as verifier:
         assert verifier.ask(token=issuer.token(7)).status == 401
@@ -173,6 +173,7 @@ def test_lists_of_one_issuer_never_speak_about_tokens_of_another(folder: Verifie
             token = everything.list_token(2, sub=victim.uri(2))
             issuer.routes[victim.path(2)] = serves(token)
         policies = f'[issuers."{OTHER}"]\njwks_url = "{theirs.jwks_url}"\nstatus_lists = "{theirs.aggregation_url}"\n'
+        policies += accepting(folder.forge.issuer, OTHER)
         with folder.running(policies=policies, **_settings(ours)) as verifier:
             for issuer in (ours, theirs):
                 assert verifier.ask(token=issuer.token(7)).status == 200

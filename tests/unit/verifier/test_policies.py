@@ -14,6 +14,7 @@ from verifier.policies import (
     parse_rules,
 )
 
+BOTH = "[policies.default]\nissuers = ['x']"
 SOURCES = {"https://issuer.example": JwksSource(url="https://issuer.example/jwks.json")}
 
 
@@ -51,6 +52,7 @@ def test_every_member_of_a_policy_arrives() -> None:
         anonymous = true
         [policies.default]
         audience = "c"
+        issuers = ["https://issuer.example", "https://other.example"]
         """
     )
     assert rules.policies["admin"] == Policy(
@@ -74,8 +76,8 @@ def test_every_member_of_a_policy_arrives() -> None:
 def test_tokens_of_our_own_issuer_live_an_hour_and_those_of_others_a_day() -> None:
     others = '[issuers."https://other.example"]\njwks_file = "/keys/other.json"\n'
     both = 'issuers = ["https://issuer.example", "https://other.example"]\n'
-    rules = read(f"{others}[policies.a]\n{both}[policies.b]\n{both}max_lifetime_seconds = 31536000")
-    assert rules.policies["a"].max_lifetime_seconds == {
+    rules = read(f"{others}[policies.default]\n{both}[policies.b]\n{both}max_lifetime_seconds = 31536000")
+    assert rules.policies["default"].max_lifetime_seconds == {
         "https://issuer.example": MAX_LIFETIME_SECONDS,
         "https://other.example": DEFAULT_MAX_LIFETIME_SECONDS,
     }
@@ -116,8 +118,11 @@ def test_tokens_of_our_own_issuer_live_an_hour_and_those_of_others_a_day() -> No
             "[policies.a]\nissuers = ['https://nobody.example']",
             "policies.a.issuers: https://nobody.example: no such issuer",
         ),
-        ("[issuers.'x']", "exactly one of jwks_file and jwks_url"),
-        ("[issuers.'x']\njwks_file = 'a'\njwks_url = 'https://x'", "exactly one of jwks_file and jwks_url"),
+        (f"[issuers.'x']\n{BOTH}", "exactly one of jwks_file and jwks_url"),
+        (f"[issuers.'x']\njwks_file = 'a'\njwks_url = 'https://x'\n{BOTH}", "exactly one of jwks_file and jwks_url"),
+        ("[issuers.'https://issuer.example X-Admin: 1']\njwks_file = 'a'", "issuers.https://issuer.example X-Admin"),
+        ("[issuers.'https://é.example']\njwks_file = 'a'", "issuers.https://é.example"),
+        ("[policies.a]\nissuers = ['https://issuer.example ']", "policies.a.issuers.0"),
         ("[issuers.'x']\njwks_url = 'not a url'", "issuers.x.jwks_url"),
         ("[issuers.'x']\njwks_url = 'file:///etc/passwd'", "issuers.x.jwks_url"),
         ("[issuers.'https://issuer.example']\njwks_file = 'a'", "VERIFIER_ISSUER names it already"),
@@ -130,6 +135,21 @@ def test_a_fault_is_named_in_one_line(document: str, line: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("policies", "unnamed"),
+    [("", ["default"]), ("[policies.default]", ["default"]), ("[policies.a]\nscopes_all = ['x']", ["default", "a"])],
+)
+def test_with_several_issuers_each_policy_names_its_own(policies: str, unnamed: list[str]) -> None:
+    others = '[issuers."https://other.example"]\njwks_file = "/keys/other.json"\n'
+    with pytest.raises(PolicyError) as refused:
+        read(others + policies)
+    assert str(refused.value).splitlines() == [
+        f"policies.{name}.issuers: required, since there is more than one issuer; "
+        "name one or more of https://issuer.example, https://other.example"
+        for name in unnamed
+    ]
+
+
 @pytest.mark.parametrize("member", ["audience", "issuers", "token_types", "scopes_all", "scopes_any", "roles_any"])
 def test_an_empty_list_is_a_fault_and_not_a_demand_for_nothing(member: str) -> None:
     with pytest.raises(PolicyError, match=rf"^policies\.a\.{member}: .*at least 1 item"):
@@ -138,7 +158,7 @@ def test_an_empty_list_is_a_fault_and_not_a_demand_for_nothing(member: str) -> N
 
 def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(PolicyError) as refused:
-        read("[policies.a]\nissuers = ['x']\n[policies.b]\nissuers = ['y']\n[issuers.z]")
+        read(f"[policies.a]\nissuers = ['y']\n[policies.b]\nissuers = ['z']\n[issuers.x]\n{BOTH}")
     assert len(str(refused.value).splitlines()) == 3
     with pytest.raises(PolicyError) as malformed:
         read("[policies.a]\nx = 1\n[policies.b]\nanonymous = 0")

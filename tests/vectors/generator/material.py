@@ -143,6 +143,7 @@ def accepted(token: bytes) -> Json:
     claims = json.loads(urlsafe_b64decode(token.split(b".")[1] + b"=="))
     return {
         "identity": {
+            "X-Auth-Issuer": claims["iss"],
             "X-Auth-Subject": claims["sub"],
             "X-Auth-Client": claims["client_id"],
             "X-Auth-Scope": claims.get("scope", ""),
