@@ -26,9 +26,9 @@ from issuer.errors import (
     InvalidOneTimeTokenError,
     StoreUnavailableError,
 )
-from issuer.mail.letters import LETTERS, Template
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.one_time_tokens import Purpose, hash_of
+from issuer.mail.templates import TEMPLATES, Template
 from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.passwords import Passwords
 from issuer.throttle import Action, Throttle
@@ -68,7 +68,7 @@ class MailRequest:
     @property
     def purpose(self) -> Purpose | None:
         """Of the token in the mail."""
-        return LETTERS[self.template].purpose
+        return TEMPLATES[self.template].purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,7 @@ class Recovery:
     async def _request(self, email: str, template: Template, kind: EventKind | None, origin: Origin) -> None:
         address, now = _address(email), self._now()
         await self._throttle.admit(Action.FORGOT, origin)
-        purpose = LETTERS[template].purpose
+        purpose = TEMPLATES[template].purpose
         if self._recipients is not None and purpose is not None:
             request = MailRequest(template, now, self._recipients.for_purpose(purpose, address.key), kind)
             await _evenly(self._store.request_mail(address.key, request, origin))

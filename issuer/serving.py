@@ -26,10 +26,10 @@ from issuer.keys.lifecycle import Schedule
 from issuer.keys.live import LiveKeyring
 from issuer.keys.ticker import KeyTicker
 from issuer.listeners import allow_descriptors, bind, listen
-from issuer.mail.letters import Stationery
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
-from issuer.mail.senders import parse_mail_url, sender_for
+from issuer.mail.templates import MailComposer
+from issuer.mail.transport import parse_mail_url, transport_for
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import ARGON2_COSTS, Passwords
@@ -136,9 +136,9 @@ def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
     yield "status lists", foundation.published.run
     yield "clean-up", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
     if url := settings.mail_url.get_secret_value():
-        stationery = Stationery(settings.mail_from, settings.mail_link)
-        sender = sender_for(parse_mail_url(url))
-        outbox = Outbox(OutboxRows(database), sender, stationery, metrics, _now, uuid4, os.urandom, _fraction)
+        composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link)
+        transport = transport_for(parse_mail_url(url))
+        outbox = Outbox(OutboxRows(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
         yield "outbox", outbox.run
     else:
         _log.warning("mail is not configured: nobody can verify an address or reset a password")

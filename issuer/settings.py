@@ -1,5 +1,6 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 from issuer.addresses import AddressError, mailbox_of
 from issuer.client_address import MAX_TRUSTED_HOPS
 from issuer.keys.lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
-from issuer.mail.senders import parse_mail_url
+from issuer.mail.transport import parse_mail_url
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
@@ -25,6 +26,15 @@ def _issuer_identifier(url: str) -> str:
     return url
 
 
+def _is_local(host: str) -> bool:
+    """Return whether a host is an IP address or localhost: neither is a name that people know a service by."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
+
+
 def _is_postgresql(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -34,8 +44,13 @@ def _is_postgresql(url: str) -> bool:
     return parts.scheme in {"postgres", "postgresql"}
 
 
+_DEFAULT_SERVICE_NAME: Final = "Gatepass"
+
 _PASSPHRASE_MIN: Final = 16
 _PASSPHRASE_MAX: Final = 256
+
+_SERVICE_NAME_MAX: Final = 64
+"""It stands in every subject, of which mail programs show little more."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
@@ -136,6 +151,11 @@ class IssuerSettings(Settings):
         default=SecretStr(""),
         description="smtp:// (STARTTLS), smtps:// or smtp+plain:// URL of a mail server, or file:// URL of a folder",
     )
+    service_name: str = Field(
+        default="",
+        max_length=_SERVICE_NAME_MAX,
+        description="name of the service in mail; if empty, the host of the URL, or `Gatepass` for an IP address",
+    )
     mail_from: str = Field(default="", description="address that mail comes from; needed with a mail URL")
     mail_link: str = Field(
         default="", max_length=500, description="where links in mail begin, such as https://app.example/auth"
@@ -167,6 +187,13 @@ class IssuerSettings(Settings):
         if url.get_secret_value():
             parse_mail_url(url.get_secret_value())
         return url
+
+    @field_validator("service_name")
+    @classmethod
+    def _check_service_name(cls, name: str) -> str:
+        if not name.isprintable() or name != name.strip() or "=?" in name:
+            raise ValueError("must be one line of printable characters, without spaces around it and without `=?`")
+        return name
 
     @field_validator("mail_from")
     @classmethod
@@ -200,10 +227,15 @@ class IssuerSettings(Settings):
             )
         return self
 
+    def service_title(self) -> str:
+        """Return the name of the service in mail."""
+        host = urlsplit(self.url).hostname or ""
+        return self.service_name or (_DEFAULT_SERVICE_NAME if _is_local(host) else host)
+
     def service_names(self) -> frozenset[str]:
         """What this service is called, which no password may be."""
         host = urlsplit(self.url).hostname or ""
-        return frozenset({host, host.removeprefix("www."), self.audience, self.url})
+        return frozenset({host, host.removeprefix("www."), self.audience, self.url, self.service_title()})
 
     def require_database(self) -> str:
         """The database URL, for the commands that cannot do without.

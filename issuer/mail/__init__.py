@@ -1,4 +1,5 @@
-"""Mail to people: what is written, how it leaves, what waits, what it proves.
+"""Mail to people. No response to a request ever waits for it.
 
-`letters`, `senders`, `outbox`, `one_time_tokens`. No answer to a request ever waits for any of it.
+`templates` has the words, `outbox` sends what waits, `transport` hands it over, `one_time_tokens` makes what a
+mail proves, `limits` says how often one recipient is sent mail.
 """

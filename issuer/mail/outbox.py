@@ -18,9 +18,9 @@ import structlog
 from issuer.addresses import AddressError, mailbox_of
 from issuer.audit import EventKind
 from issuer.errors import StoreUnavailableError
-from issuer.mail.letters import LETTERS, Stationery, Template
 from issuer.mail.one_time_tokens import LIFETIMES, OneTimeToken, Purpose, new_token
-from issuer.mail.senders import MAX_AT_ONCE, DeliveryError, Sender
+from issuer.mail.templates import TEMPLATES, MailComposer, Template
+from issuer.mail.transport import MAX_AT_ONCE, DeliveryError, MailTransport
 from issuer.metrics import Metrics
 
 _POLL_SECONDS: Final = 1.0
@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingMail:
+class QueuedMail:
     """A row of the outbox. Its repr leaves the address out."""
 
     id: int
@@ -52,7 +52,7 @@ class WaitingMail:
 class OutboxStore(Protocol):
     """What the outbox asks of `store/`. Each method is one round trip that keeps no connection."""
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[WaitingMail]:
+    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
         """Mails that are due, from now on nobody else's `until` that moment."""
 
     async def add_token(
@@ -81,8 +81,8 @@ class Outbox:
 
     Args:
         store: where mail waits.
-        sender: how it leaves.
-        stationery: what all letters share.
+        transport: how it leaves.
+        composer: writes it.
         metrics: where outcomes are counted.
         now: the clock.
         new_id: a fresh random UUID.
@@ -93,8 +93,8 @@ class Outbox:
     def __init__(
         self,
         store: OutboxStore,
-        sender: Sender,
-        stationery: Stationery,
+        transport: MailTransport,
+        composer: MailComposer,
         metrics: Metrics,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
@@ -102,15 +102,15 @@ class Outbox:
         fraction: Callable[[], float],
     ) -> None:
         self._store = store
-        self._sender = sender
-        self._stationery = stationery
+        self._transport = transport
+        self._composer = composer
         self._metrics = metrics
         self._now = now
         self._new_id = new_id
         self._random_bytes = random_bytes
         self._fraction = fraction
         self._measured_at = datetime.min.replace(tzinfo=now().tzinfo)
-        for template, outcome in product(LETTERS, ("sent", "failed", "rejected", "abandoned", "dropped")):
+        for template, outcome in product(TEMPLATES, ("sent", "failed", "rejected", "abandoned", "dropped")):
             metrics.mails.labels(template, outcome)  # or the first of them would not be an increase
 
     async def run(self) -> None:
@@ -119,7 +119,7 @@ class Outbox:
             while True:  # noqa: ASYNC110 - what it waits for is done by other processes too
                 await asyncio.sleep(await self._round())
         finally:
-            self._sender.close()
+            self._transport.close()
 
     async def deliver_due(self) -> int:
         """Send some of what is due; how many were tried.
@@ -147,7 +147,7 @@ class Outbox:
             return _AWAY_SECONDS
         return 0 if tried == MAX_AT_ONCE else _POLL_SECONDS * (0.5 + self._fraction())
 
-    async def _deliver(self, mail: WaitingMail) -> None:
+    async def _deliver(self, mail: QueuedMail) -> None:
         token = self._new_token(mail.template)
         try:
             outcome = await self._send(mail, token)
@@ -161,29 +161,29 @@ class Outbox:
         self._metrics.mails.labels(mail.template, outcome).inc()
 
     def _new_token(self, template: Template) -> OneTimeToken | None:
-        purpose = LETTERS[template].purpose
+        purpose = TEMPLATES[template].purpose
         return None if purpose is None else new_token(purpose, self._random_bytes)
 
-    async def _send(self, mail: WaitingMail, token: OneTimeToken | None) -> str:
+    async def _send(self, mail: QueuedMail, token: OneTimeToken | None) -> str:
         """Write and send it; return the outcome, unless it failed."""
         if token is not None and not await self._store_token(mail, token):
             return "dropped"
         try:
-            message = self._stationery.write(
+            message = self._composer.compose(
                 mail.template, mailbox_of(mail.email), token.text if token else "", self._now(), self._new_id()
             )
         except (AddressError, ValueError) as error:
             raise DeliveryError(type(error).__name__, is_final=True) from None
-        await self._sender.send(message)
+        await self._transport.send(message)
         _log.info("mail sent", template=mail.template, account=str(mail.user_id))
         return "sent"
 
-    async def _store_token(self, mail: WaitingMail, token: OneTimeToken) -> bool:
+    async def _store_token(self, mail: QueuedMail, token: OneTimeToken) -> bool:
         now = self._now()
         expires_at = now + LIFETIMES[token.purpose]
         return await self._store.add_token(token.token_hash, mail.user_id, token.purpose, now, expires_at)
 
-    async def _failed(self, mail: WaitingMail, error: DeliveryError) -> None:
+    async def _failed(self, mail: QueuedMail, error: DeliveryError) -> None:
         """Put it off, each time for twice as long; or give it up."""
         now = self._now()
         if error.is_final:
@@ -199,7 +199,7 @@ class Outbox:
         self._metrics.mails.labels(mail.template, "failed").inc()
         _log.warning("mail failed", **_facts(mail, error))
 
-    async def _give_up(self, mail: WaitingMail, error: DeliveryError, outcome: str, kind: EventKind) -> None:
+    async def _give_up(self, mail: QueuedMail, error: DeliveryError, outcome: str, kind: EventKind) -> None:
         detail: dict[str, str | int] = {"template": mail.template, "error": error.kind, "attempts": mail.attempts}
         if error.code is not None:
             detail["smtp_code"] = error.code
@@ -218,7 +218,7 @@ class Outbox:
         self._metrics.outbox_oldest_seconds.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
 
 
-def _facts(mail: WaitingMail, error: DeliveryError) -> dict[str, str | int | None]:
+def _facts(mail: QueuedMail, error: DeliveryError) -> dict[str, str | int | None]:
     return {
         "template": mail.template,
         "account": str(mail.user_id),

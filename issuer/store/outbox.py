@@ -8,9 +8,9 @@ from typing import Final
 from uuid import UUID
 
 from issuer.audit import EventKind
-from issuer.mail.letters import Template
 from issuer.mail.one_time_tokens import MAX_VALID, Purpose
-from issuer.mail.outbox import WaitingMail
+from issuer.mail.outbox import QueuedMail
+from issuer.mail.templates import Template
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
 
@@ -23,11 +23,11 @@ class OutboxRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[WaitingMail]:
+    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
         """Mails that are due, and ours until that moment."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["claim-due-mail"], now, until, list(Template), limit)
-        return [WaitingMail(**{**row, "template": Template(row["template"])}) for row in rows]
+        return [QueuedMail(**{**row, "template": Template(row["template"])}) for row in rows]
 
     async def add_token(
         self, token_hash: bytes, user_id: UUID, purpose: Purpose, now: datetime, expires_at: datetime

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from issuer.accounts import Registration
 from issuer.audit import EndReason, Event, EventKind, Origin
-from issuer.mail.letters import Template
 from issuer.mail.limits import QUIET, WAITS
 from issuer.mail.one_time_tokens import Purpose
+from issuer.mail.templates import Template
 from issuer.recovery import MailRequest, PasswordChange, ResetLimits, TokenOwner
 from issuer.store.audit import record
 from issuer.store.database import Connection, Database

@@ -16,10 +16,10 @@ from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that 
 from issuer.accounts import Accounts
 from issuer.admission import Admission
 from issuer.audit import EndReason, Origin
-from issuer.mail.letters import Stationery
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
-from issuer.mail.senders import DeliveryError, Sender
+from issuer.mail.templates import MailComposer
+from issuer.mail.transport import DeliveryError, MailTransport
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
@@ -112,7 +112,9 @@ def token_in(message: EmailMessage) -> str:
 
 
 @asynccontextmanager
-async def house(url: str, sender: Sender | None = None, *, verified_only: bool = False) -> AsyncIterator[House]:
+async def house(
+    url: str, sender: MailTransport | None = None, *, verified_only: bool = False
+) -> AsyncIterator[House]:
     """An issuer without its HTTP, on the database at `url`."""
     clock, metrics, sent = Clock(), Metrics(), Collector()
     database = Database(url, 10)
@@ -126,7 +128,7 @@ async def house(url: str, sender: Sender | None = None, *, verified_only: bool =
     outbox = Outbox(
         OutboxRows(database),
         sender or sent,
-        Stationery("no-reply@gatepass.example", ""),
+        MailComposer("Gatepass", "no-reply@gatepass.example", ""),
         metrics,
         clock,
         uuid4,

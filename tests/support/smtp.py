@@ -1,6 +1,7 @@
 """A real SMTP server in the test's process, and certificates for it."""
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
+from typing import Final
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -19,6 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 USERNAME, PASSWORD = "gatepass", "an SMTP p@ssword/with:signs"
+
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ORDINARY: Final = re.compile(rf"(?![-/|])(?!.*[%!]){_ATOM}(?:\.{_ATOM})*@[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.IGNORECASE)
+"""A recipient that Postfix and Exim accept as they are installed, and nothing that a lenient server would repair."""
 
 
 @dataclass
@@ -51,6 +57,8 @@ class Mailbox:
         """Accept the recipient unless the server is told not to."""
         if self.refuses and self.at == "RCPT":
             return self.refuses
+        if not _ORDINARY.fullmatch(address):
+            return "501 5.1.3 bad recipient address syntax"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

@@ -10,7 +10,7 @@ from issuer.accounts import Account
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.limits import QUIET, WAITS, RecipientKeys
 from issuer.mail.one_time_tokens import MAX_VALID, Purpose
-from issuer.mail.senders import DeliveryError
+from issuer.mail.transport import DeliveryError
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house, token_in
 
@@ -97,7 +97,7 @@ def test_a_reset_begins_a_new_series(database_url: str) -> None:
         await at.recovery.reset_password(token_in(at.sent.messages[-1]), NEW, SELF)
         await at.recovery.forgot_password(ANN, SELF)
         await sent(at)
-        assert [message["Subject"] for message in at.sent.messages[-2:]].count("Set a new password") == 1
+        assert [message["Subject"] for message in at.sent.messages[-2:]].count("Reset your Gatepass password") == 1
 
     in_house(database_url, act)
 

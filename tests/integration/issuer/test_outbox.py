@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from issuer.errors import InvalidOneTimeTokenError
-from issuer.mail.letters import Template
-from issuer.mail.senders import DeliveryError, parse_mail_url, sender_for
+from issuer.mail.templates import Template
+from issuer.mail.transport import DeliveryError, parse_mail_url, transport_for
 from tests.support.issuer_process import issuer_command
 from tests.support.postgres import execute
 from tests.support.processes import free_port
@@ -56,7 +56,7 @@ def test_a_mail_server_may_be_down_for_a_while(database_url: str) -> None:
     port = free_port()
 
     async def act() -> None:
-        async with house(database_url, sender_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))) as at:
+        async with house(database_url, transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))) as at:
             await ask_for_reset(at)
             assert await at.outbox.deliver_due() == 1
             assert mails(at, Template.RESET_PASSWORD, "failed") == 1
@@ -109,7 +109,7 @@ def test_a_permanent_rejection_ends_a_mail_at_once_and_is_listed(database_url: s
     port = free_port()
 
     async def act() -> None:
-        async with house(database_url, sender_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))) as at:
+        async with house(database_url, transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{port}"))) as at:
             await ask_for_reset(at)
             assert await at.outbox.deliver_due() == 1
             assert mails(at, Template.RESET_PASSWORD, "rejected") == 1

@@ -92,20 +92,20 @@ def test_who_forgot_the_password_sets_a_new_one_by_mail(post: Post) -> None:
     post.issuer.register(email)
     sessions = [post.login(email) for _ in range(2)]
     assert post.ask("POST", "/password/forgot", email=email).status_code == 202
-    token = post.letter(email, "Set a new password")
+    token = post.letter(email, "Reset your Gatepass password")
     answer = post.ask("POST", "/password/reset", token=token, password=NEW)
     assert (answer.status_code, answer.content) == (204, b"")
     assert [post.me(session) for session in sessions] == [401, 401]
     assert execute(post.issuer.database_url, "SELECT FROM sessions WHERE ended_at IS NULL") == []
     assert post.issuer.login(email).status_code == 401
     assert post.me(post.login(email, NEW)) == 200
-    assert post.letter(email, "Your password was changed") == ""
+    assert post.letter(email, "Your Gatepass password was changed") == ""
 
 
 def test_a_link_leads_to_the_operators_page(post: Post) -> None:
     post.issuer.register("link@example.com")
     post.ask("POST", "/password/forgot", email="link@example.com")
-    token = post.letter("link@example.com", "Set a new password")
+    token = post.letter("link@example.com", "Reset your Gatepass password")
     letters = [read_mail(file.read_bytes()).get_content() for file in post.folder.glob("*.eml")]
     assert any(f"https://app.example/auth/password/reset#token={token}" in letter for letter in letters)
 
@@ -127,7 +127,7 @@ def test_a_token_that_is_not_good_is_refused_in_one_way(post: Post) -> None:
     email = "onetime@example.com"
     post.issuer.register(email)
     post.ask("POST", "/email/verify/resend", email=email)
-    token = post.letter(email, "Please confirm your e-mail address")
+    token = post.letter(email, "Confirm your email address for Gatepass")
     assert post.ask("POST", "/email/verify", token=token).status_code == 204
     before = post.hashes()
     bad = [token, "", "gpw_", "gpv_" + "a" * 43, "gpw_" + "a" * 43, "x" * 60_000, "gpv_\u0130"]
@@ -215,7 +215,7 @@ def test_an_unverified_account_is_opened_by_mail(strict: Post) -> None:
     assert strict.ask("POST", "/register", email=email, password=PASSWORD).status_code == 202
     refused = strict.issuer.login(email)
     assert told(refused) == told(strict.issuer.login("nobody@example.com"))
-    token = strict.letter(email, "Please confirm your e-mail address")
+    token = strict.letter(email, "Confirm your email address for Gatepass")
     assert strict.ask("POST", "/email/verify", token=token).status_code == 204
     assert strict.me(strict.login(email)) == 200
 
@@ -229,7 +229,7 @@ def test_registration_answers_alike_whoever_has_the_address(strict: Post) -> Non
     assert answers == [answers[0]] * len(answers)
     assert answers[0][:2] == (202, b'{"status":"accepted"}')
     assert costs == [1] * len(costs)
-    assert strict.letter("alike@example.com", "You have an account already")
+    assert strict.letter("alike@example.com", "You already have a Gatepass account")
 
 
 def test_no_token_address_or_password_is_logged(post: Post, strict: Post) -> None:

@@ -340,9 +340,9 @@ def test_the_owner_is_told_of_every_new_password(database_url: str) -> None:
         await at.recovery.reset_password(await at.reset_token(ANN), THIRD, SELF)
         await at.outbox.deliver_due()
         assert [message["Subject"] for message in at.sent.messages] == [
-            "Your password was changed",
-            "Set a new password",
-            "Your password was changed",
+            "Your Gatepass password was changed",
+            "Reset your Gatepass password",
+            "Your Gatepass password was changed",
         ]
 
     in_house(database_url, act)
@@ -409,8 +409,8 @@ def test_who_registers_a_strangers_address_never_gets_into_the_account(database_
         await at.recovery.register(ANN, PASSWORD, SELF)
         token = await at.token()
         assert [message["Subject"] for message in at.sent.messages] == [
-            "Please confirm your e-mail address",
-            "You have an account already",
+            "Confirm your email address for Gatepass",
+            "You already have a Gatepass account",
         ]
         await at.recovery.reset_password(token, NEW, SELF)
         assert await opens(at, NEW)

@@ -58,6 +58,11 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("MAIL_URL", "smtp://ann@mail.example"),
         ("MAIL_URL", "file:///var/mail"),
         ("MAIL_FROM", "Gatepass <no-reply@example.com>"),
+        ("SERVICE_NAME", "Hill\r\nBcc: eve@example.com"),
+        ("SERVICE_NAME", "Hill\u202e"),
+        ("SERVICE_NAME", " Hill"),
+        ("SERVICE_NAME", "=?utf-8?q?Hill?="),
+        ("SERVICE_NAME", "x" * 65),
         ("MAIL_LINK", "app.example"),
         ("MAIL_LINK", "https://app.example/?x=y"),
         ("MAIL_LINK", "https://app.example/#token"),
@@ -96,6 +101,20 @@ def test_mail_settings_belong_together() -> None:
     assert settings.mail_from == "no-reply@xn--exmple-cua.com"
     assert settings.mail_link == "https://app.example/auth"
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "title"),
+    [
+        ("https://login.example.com", "", "login.example.com"),
+        ("https://login.example.com", "Hill Library", "Hill Library"),
+        ("http://127.0.0.1:8000", "", "Gatepass"),
+        ("http://[::1]:8000", "", "Gatepass"),
+        ("http://localhost:8000", "", "Gatepass"),
+    ],
+)
+def test_mail_names_the_service_by_setting_or_host(url: str, name: str, title: str) -> None:
+    assert read(URL=url, SERVICE_NAME=name).service_title() == title
 
 
 def test_the_database_url_does_not_show_in_the_settings() -> None:

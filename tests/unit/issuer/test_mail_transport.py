@@ -10,15 +10,15 @@ from uuid import UUID
 
 import pytest
 
-from issuer.mail.letters import Stationery, Template
-from issuer.mail.senders import (
+from issuer.mail.templates import MailComposer, Template
+from issuer.mail.transport import (
     DeliveryError,
-    FolderSender,
-    Sender,
-    SmtpSender,
+    FileTransport,
+    MailTransport,
     SmtpServer,
+    SmtpTransport,
     parse_mail_url,
-    sender_for,
+    transport_for,
 )
 from tests.support.processes import free_port
 from tests.support.smtp import PASSWORD, USERNAME, read_mail, self_signed, smtp_server
@@ -26,16 +26,16 @@ from tests.support.smtp import PASSWORD, USERNAME, read_mail, self_signed, smtp_
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def letter(number: int = 7) -> EmailMessage:
-    stationery = Stationery("no-reply@gatepass.example", "")
-    return stationery.write(Template.PASSWORD_CHANGED, "ann@example.com", "", AT, UUID(int=number))
+def notice(number: int = 7) -> EmailMessage:
+    composer = MailComposer("Hill Library", "no-reply@gatepass.example", "")
+    return composer.compose(Template.PASSWORD_CHANGED, "ann@example.com", "", AT, UUID(int=number))
 
 
-def send(sender: Sender, message: EmailMessage | None = None) -> None:
+def send(transport: MailTransport, message: EmailMessage | None = None) -> None:
     try:
-        asyncio.run(sender.send(message or letter()))
+        asyncio.run(transport.send(message or notice()))
     finally:
-        sender.close()
+        transport.close()
 
 
 def server_of(url: str) -> SmtpServer:
@@ -90,18 +90,18 @@ def test_the_repr_of_a_server_shows_no_password() -> None:
 
 def test_a_mail_server_is_handed_the_mail() -> None:
     with smtp_server(free_port()) as mailbox:
-        send(sender_for(parse_mail_url(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+        send(transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{mailbox.port}")))
     (envelope,), (message,) = mailbox.envelopes, mailbox.messages()
     assert (envelope.mail_from, envelope.rcpt_tos) == ("no-reply@gatepass.example", ["ann@example.com"])
-    assert message["Subject"] == "Your password was changed"
-    assert message.get_content().replace("\r\n", "\n") == letter().get_content().replace("\r\n", "\n")
+    assert message["Subject"] == "Your Hill Library password was changed"
+    assert message.get_content().replace("\r\n", "\n") == notice().get_content().replace("\r\n", "\n")
 
 
 def test_name_and_password_are_told_after_starttls_only(tmp_path: Path) -> None:
     at_server, at_client = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox:
         url = f"smtp://{USERNAME}:{quote(PASSWORD, safe='')}@127.0.0.1:{mailbox.port}"
-        send(SmtpSender(server_of(url), at_client))
+        send(SmtpTransport(server_of(url), at_client))
         assert mailbox.encrypted == [True]
 
 
@@ -109,23 +109,23 @@ def test_a_certificate_that_nobody_vouches_for_is_not_spoken_to(tmp_path: Path) 
     at_server, _ = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox:
         with pytest.raises(DeliveryError, match="SSLCertVerificationError"):
-            send(SmtpSender(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
+            send(SmtpTransport(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
         assert mailbox.envelopes == []
 
 
 def test_a_server_without_starttls_is_handed_nothing() -> None:
     with smtp_server(free_port()) as mailbox:
         with pytest.raises(DeliveryError, match="SMTPNotSupportedError"):
-            send(SmtpSender(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
+            send(SmtpTransport(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
         with pytest.raises(DeliveryError, match="SSLError"):
-            send(SmtpSender(server_of(f"smtps://127.0.0.1:{mailbox.port}"), ssl.create_default_context()))
+            send(SmtpTransport(server_of(f"smtps://127.0.0.1:{mailbox.port}"), ssl.create_default_context()))
         assert mailbox.envelopes == []
 
 
 def test_a_wrong_password_is_worth_another_try_and_is_not_quoted(tmp_path: Path) -> None:
     at_server, at_client = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox, pytest.raises(DeliveryError) as failed:
-        send(SmtpSender(server_of(f"smtp://{USERNAME}:hunter2@127.0.0.1:{mailbox.port}"), at_client))
+        send(SmtpTransport(server_of(f"smtp://{USERNAME}:hunter2@127.0.0.1:{mailbox.port}"), at_client))
     assert not failed.value.is_final
     assert str(failed.value) == "SMTPAuthenticationError 535"
 
@@ -142,20 +142,20 @@ def test_a_wrong_password_is_worth_another_try_and_is_not_quoted(tmp_path: Path)
 )
 def test_a_permanent_rejection_is_final(command: str, reply: str, is_final: bool) -> None:  # noqa: FBT001 - a parameter of a table
     with smtp_server(free_port(), refuses=reply, at=command) as mailbox, pytest.raises(DeliveryError) as failed:
-        send(SmtpSender(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+        send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
     assert (failed.value.is_final, failed.value.code) == (is_final, int(reply[:3]))
 
 
 def test_a_server_that_is_down_is_worth_another_try() -> None:
     with pytest.raises(DeliveryError, match="ConnectionRefusedError") as failed:
-        send(SmtpSender(server_of(f"smtp+plain://127.0.0.1:{free_port()}")))
+        send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{free_port()}")))
     assert not failed.value.is_final
 
 
 def test_a_folder_gets_each_mail_as_a_file_for_its_owner(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "mail"
     for number in (1, 2):
-        send(FolderSender(folder), letter(number))
+        send(FileTransport(folder), notice(number))
     files = sorted(folder.iterdir())
     assert [file.name for file in files] == [f"20260301T120000-{UUID(int=number)}.eml" for number in (1, 2)]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
@@ -165,4 +165,4 @@ def test_a_folder_gets_each_mail_as_a_file_for_its_owner(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_written_is_worth_another_try(tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("a file")
     with pytest.raises(DeliveryError, match=r"FileExistsError|NotADirectoryError"):
-        send(FolderSender(tmp_path / "mail"))
+        send(FileTransport(tmp_path / "mail"))

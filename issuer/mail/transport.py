@@ -50,7 +50,7 @@ class DeliveryError(Exception):
         self.is_final: Final = is_final
 
 
-class Sender(Protocol):
+class MailTransport(Protocol):
     """A way for mail to leave."""
 
     async def send(self, message: EmailMessage) -> None:
@@ -91,12 +91,12 @@ def parse_mail_url(url: str) -> SmtpServer | Path:
     return _smtp_server(url)
 
 
-def sender_for(place: SmtpServer | Path) -> Sender:
+def transport_for(place: SmtpServer | Path) -> MailTransport:
     """The sender that `place` calls for."""
-    return FolderSender(place) if isinstance(place, Path) else SmtpSender(place)
+    return FileTransport(place) if isinstance(place, Path) else SmtpTransport(place)
 
 
-class SmtpSender:
+class SmtpTransport:
     """Hands each mail to a mail server on a connection of its own; `context` says which certificates are good."""
 
     def __init__(self, server: SmtpServer, context: ssl.SSLContext | None = None) -> None:
@@ -105,7 +105,7 @@ class SmtpSender:
         self._threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="mail")
 
     async def send(self, message: EmailMessage) -> None:
-        """Hand it over; see `Sender`."""
+        """Hand it over; see `MailTransport`."""
         await asyncio.get_running_loop().run_in_executor(self._threads, _telling, partial(self._send, message))
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class SmtpSender:
         return smtplib.SMTP(host, port, name, timeout=_TIMEOUT_SECONDS)
 
 
-class FolderSender:
+class FileTransport:
     """Writes each mail into a folder as `<date>-<message id>.eml`, whole or not at all, for its owner only."""
 
     def __init__(self, folder: Path) -> None:
@@ -137,7 +137,7 @@ class FolderSender:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="mail")
 
     async def send(self, message: EmailMessage) -> None:
-        """Write it; see `Sender`."""
+        """Write it; see `MailTransport`."""
         await asyncio.get_running_loop().run_in_executor(self._threads, _telling, partial(self._write, message))
 
     def close(self) -> None:
