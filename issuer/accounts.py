@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from issuer.addresses import AddressError, EmailAddress, parse_address
+from issuer.addresses import AddressError, EmailAddress, parse_address, parse_new_address
 from issuer.admission import Asker, Urgency
 from issuer.audit import Origin
 from issuer.errors import (
@@ -200,7 +200,7 @@ class Accounts:
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []
         try:
-            address = parse_address(email)
+            address = parse_new_address(email)
         except AddressError as error:
             faults.append(FieldFault("email", str(error)))
         faults += [FieldFault("password", detail) for detail in self._policy.faults(password, address)]

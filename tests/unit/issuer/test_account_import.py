@@ -46,7 +46,7 @@ def test_what_else_is_known_is_kept() -> None:
         ({"email": "ann@example.com"}, "password_hash: is required"),
         (ANN | {"id": "x"}, "has a member that is none of an account"),
         (ANN | {"password": "hunter2hunter2hunter2"}, "has a member that is none of an account"),
-        (ANN | {"email": "canary"}, "email: must be an e-mail address such as name@example.com"),
+        (ANN | {"email": "canary"}, "email: must be an email address such as name@example.com"),
         (ANN | {"email": None}, "email: must be a string without U+0000"),
         (ANN | {"email": "canary\0@example.com"}, "email: must be a string without U+0000"),
         (ANN | {"password_hash": "canary" * 9}, "password_hash: is malformed or of an unknown kind"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from issuer.addresses import AddressError, parse_address
+from issuer.addresses import AddressError, parse_address, parse_new_address
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,11 @@ def test_addresses_that_look_alike_are_two_accounts(one: str, other: str) -> Non
         "ann\u202e@example.com",
         "a..b@example.com",
         ".ann@example.com",
+        '"a b"@example.com',
+        "jürgen@example.com",
+        "用户@example.com",
+        "=?utf-8?q?ann?=@example.com",
+        "ann=?b?=@example.com",
         f"{'a' * 65}@example.com",
         f"ann@{'b' * 64}.com",
         f"ann@{'b.' * 125}com",
@@ -69,6 +74,13 @@ def test_addresses_that_look_alike_are_two_accounts(one: str, other: str) -> Non
 def test_what_is_no_plain_address_is_refused(text: str) -> None:
     with pytest.raises(AddressError):
         parse_address(text)
+
+
+@pytest.mark.parametrize("text", [f"{local_part}@example.com" for local_part in ("a%b", "b!a", "-a", "/a", "|a")])
+def test_an_address_that_mail_servers_reject_is_no_new_account(text: str) -> None:
+    assert parse_address(text).given == text, "an account that has it keeps it"
+    with pytest.raises(AddressError, match="mail servers reject it"):
+        parse_new_address(text)
 
 
 def test_a_refusal_does_not_quote_the_address() -> None:
