@@ -121,7 +121,7 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
         started=metrics.hash_wait_seconds.observe,
         refused=metrics.hash_refusals.inc,
     )
-    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url, _now)
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url)
     return _Foundation(settings, metrics, tracing, keyring, database, admission, published)
 
 

@@ -1,6 +1,6 @@
 """Status lists in PostgreSQL: leases of indices, and the bits that are set."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -45,16 +45,14 @@ class StatusListRows:
             await connection.execute(_SQL["lock-extension"])
             await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)
 
-    async def list_states(self, now: datetime) -> list[ListState]:
+    async def list_states(self) -> list[ListState]:
         """Every list that a live token or a coming one may refer to."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _SQL["list-states"], now, RANGE, now - timedelta(seconds=REVOCATION_SECONDS)
-            )
+            rows = await connection.fetch(_SQL["list-states"], RANGE, timedelta(seconds=REVOCATION_SECONDS))
         return [ListState(**row) for row in rows]
 
-    async def revoked_indices(self, list_id: int, now: datetime) -> list[int]:
+    async def revoked_indices(self, list_id: int) -> list[int]:
         """The bits of a list that are set."""
         async with self._database.connection() as connection:
-            indices: list[int] = await connection.fetchval(_SQL["revoked-indices"], list_id, now)
+            indices: list[int] = await connection.fetchval(_SQL["revoked-indices"], list_id)
         return indices

@@ -109,7 +109,12 @@ class IssuerProcess:
 
 @contextmanager
 def running_issuer(
-    database_url: str, keys_dir: Path | None = None, *, ready: int = 200, **settings: str
+    database_url: str,
+    keys_dir: Path | None = None,
+    *,
+    ready: int = 200,
+    program: str = "issuer",
+    **settings: str,
 ) -> Iterator[IssuerProcess]:
     """A running issuer with a signing key, unless `keys_dir` says where keys are (or are not).
 
@@ -117,6 +122,7 @@ def running_issuer(
         database_url: at the head revision, unless `ready` says otherwise.
         keys_dir: used as it is.
         ready: what /readyz has to say before the issuer is handed over.
+        program: the module that is run, with its arguments.
         settings: further variables, without their prefix.
     """
     with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:
@@ -137,7 +143,7 @@ def running_issuer(
         log_file = Path(folder) / "issuer.log"
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "issuer", "serve"],
+                [sys.executable, "-m", *program.split(), "serve"],
                 env=environment_of(settings),
                 cwd=ROOT,
                 stdout=log,

@@ -46,7 +46,7 @@ class SessionBench:
         self.rows = SessionRows(self.database)
         self.lists = StatusListRows(self.database)
         self.tokens = AccessTokens(self.keyring, ISSUER, "gatepass", 600, self.clock, uuid4, lambda: 0.0)
-        self.published = PublishedLists(self.lists, self.keyring, self.metrics, ISSUER, self.clock)
+        self.published = PublishedLists(self.lists, self.keyring, self.metrics, ISSUER)
         self.sessions = Sessions(
             self.rows,
             self.tokens,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.integration.issuer.test_key_rotation import verifier_of
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
@@ -19,9 +20,10 @@ from tests.support.programs import program
 
 CLIENTS = 6
 EMAIL = "ann@example.com"
+LISTS_SENT = 'gatepass_issuer_http_requests_total{method="GET",route="/status-lists/{id}",status="200"}'
 
 # As one would balance issuers anywhere: the next one is asked where the first could not be reached, never where
-# it may have acted already.
+# it may have acted already. At random, or of two requests in turn the same one would always go to the same issuer.
 BALANCER = """\
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 256; }}
@@ -29,7 +31,7 @@ http {{
     access_log off;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    upstream issuers {{ server 127.0.0.1:{first}; server 127.0.0.1:{second}; }}
+    upstream issuers {{ random; server 127.0.0.1:{first}; server 127.0.0.1:{second}; }}
     server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://issuers; }} }}
 }}
 """
@@ -116,6 +118,37 @@ def test_an_issuer_killed_under_load_fails_no_login_but_those_it_had_in_hand(
         assert {response.status_code for response in refreshed} == {200}, "sessions of the killed one live on"
         accepted = [verifier.ask(token=answer["access_token"].encode()).status for _, answer in logins.good]
         assert set(accepted) == {200}, "and so do its tokens"
+
+
+@pytest.mark.parametrize("seconds", [45, -45])
+def test_a_logout_reaches_verifiers_although_an_issuers_clock_differs(
+    database_url: str, tmp_path: Path, seconds: int
+) -> None:
+    with ExitStack() as stack:
+        one = stack.enter_context(running_issuer(database_url))
+        program = f"tests.support.issuer_with_other_clock {seconds}"
+        other = stack.enter_context(running_issuer(database_url, one.keys_dir, program=program, URL=one.url))
+        url = stack.enter_context(balancer(tmp_path, other, one))
+        verifier = stack.enter_context(
+            verifier_of(
+                one,
+                tmp_path / "verifier",
+                JWKS_FILE=one.keys_dir / "public/jwks.json",
+                STATUS_LISTS=f"{url}/status-lists",
+            )
+        )
+        token = one.token(EMAIL)
+
+        def passes() -> int:
+            return verifier.ask(token=token.encode()).status
+
+        wait_until(lambda: passes() == 200, "the verifier knows the list", 10)
+        wait_until(lambda: other.metric(LISTS_SENT) > 0, "the verifier has the list of the other issuer", 60)
+        other.process.send_signal(signal.SIGKILL)
+        other.process.wait(10)
+        HTTP.post(f"{one.url}/logout", headers={"Authorization": f"Bearer {token}"})
+        # Far over the 3 s that are promised, and far below the 45 s by which the clocks differ.
+        wait_until(lambda: passes() == 401, "the verifier rejects it", 10)
 
 
 def test_parallel_refreshes_at_two_issuers_get_one_successor(database_url: str) -> None:
