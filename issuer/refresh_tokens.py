@@ -17,12 +17,8 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 from uuid import UUID
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from issuer.errors import NoSigningKeyError
 from issuer.keys.mac_secrets import MacSecret
@@ -34,7 +30,6 @@ _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">B16sQ4s")
 _MAC_BYTES: Final = 25
 _TOKEN: Final = re.compile(r"gpr_([A-Za-z0-9_-]{72})", re.ASCII)
-_INFO: Final = b"gatepass refresh token 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +96,4 @@ def _name(secret: MacSecret) -> bytes:
 
 
 def _mac(secret: MacSecret, head: bytes) -> bytes:
-    """Under a key of this purpose alone: what else the secret is used for says nothing about this."""
-    return hmac.digest(_derived(secret.value), head, "sha256")[:_MAC_BYTES]
-
-
-@lru_cache(maxsize=8)
-def _derived(secret: bytes) -> bytes:
-    """RFC 5869. Remembered, since it would be asked twice for every refresh."""
-    return HKDF(SHA256(), length=32, salt=None, info=_INFO).derive(secret)
+    return hmac.digest(secret.refresh_token_key, head, "sha256")[:_MAC_BYTES]

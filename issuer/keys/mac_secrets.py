@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from issuer.errors import KeyringError
@@ -30,6 +32,9 @@ MAX_SESSION: Final = timedelta(days=90)
 
 SETTLING: Final = timedelta(seconds=60)
 """Issuers take up a new secret within a second; the rest is for clocks that differ and folders that are slow."""
+
+_REFRESH_TOKENS: Final = b"gatepass refresh token 1"
+"""RFC 5869 `info`: what else the secret is used for says nothing about refresh tokens."""
 
 _FORMAT: Final = 1
 _VALUE_BYTES: Final = 32
@@ -45,10 +50,17 @@ class MacSecret:
     Attributes:
         id: 8 hexadecimal characters; no secret.
         value: 32 random bytes, from which each use derives a key of its own (HKDF with its own label).
+        refresh_token_key: the key of refresh tokens. It is derived here, when the key set is loaded, since every
+            refresh needs it twice.
     """
 
     id: str
     value: bytes = field(repr=False)
+    refresh_token_key: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        key = HKDF(SHA256(), length=32, salt=None, info=_REFRESH_TOKENS).derive(self.value)
+        object.__setattr__(self, "refresh_token_key", key)
 
 
 @dataclass(frozen=True, slots=True)

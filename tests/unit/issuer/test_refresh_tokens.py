@@ -50,6 +50,17 @@ def test_the_successor_is_the_same_whenever_it_is_asked_for() -> None:
     assert TOKENS.write(token.successor) == TOKENS.write(RefreshToken(UUID(int=1), 8))
 
 
+def test_a_token_is_the_same_in_every_release() -> None:
+    """People stay logged in through an upgrade."""
+    tokens = RefreshTokens(lambda: (MacSecret("0a0b0c0d", bytes(range(32))),))
+    written = "gpr_AQAAAAAAAAAAAAAAAAAAAAEAAAAAAAAAB85r9pxAyhb1KhU62fg4OQSE2Q19a32ePbBgrEhH"
+    assert tokens.write(RefreshToken(UUID(int=1), 7)) == written
+
+
+def test_a_secret_shows_neither_itself_nor_its_keys() -> None:
+    assert repr(NEW) == "MacSecret(id='new')"
+
+
 def test_older_secrets_still_read_and_the_first_writes() -> None:
     token = RefreshToken(UUID(int=1), 7)
     assert TOKENS.read(RefreshTokens(lambda: (OLD,)).write(token)) == token
