@@ -1,4 +1,4 @@
-"""One-time tokens: what a mail carries to prove that whoever reads it has the mailbox. No I/O, no clock.
+"""One-time tokens: a mail carries one to prove that its reader has the mailbox. No I/O, no clock.
 
 256 random bits behind a prefix that secret scanners can recognise. Only the SHA-256 is ever stored: a random
 token of this size needs no slow hash (ASVS 5.0 §6.5.2), and a dump of the database opens no account.
@@ -18,7 +18,7 @@ _BODY: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Purpose(StrEnum):
-    """What a token is good for, and nothing else. The value is stored."""
+    """The only use of a token. The value is stored."""
 
     VERIFY_EMAIL = "verify_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a label
@@ -29,10 +29,10 @@ PREFIXES: Final = {Purpose.VERIFY_EMAIL: "gpv_", Purpose.RESET_PASSWORD: "gpw_"}
 LIFETIMES: Final = {
     # Proves possession of the mailbox and changes no credential: people read such mail the next morning.
     Purpose.VERIFY_EMAIL: timedelta(hours=24),
-    # Opens the account to whoever holds it, so no longer than it takes to switch to the mail and back.
+    # Opens the account to anyone who holds it, so no longer than it takes to switch to the mail and back.
     Purpose.RESET_PASSWORD: timedelta(minutes=60),
 }
-"""Counted from the sending: a mail that waited in the outbox is as good as any."""
+"""Counted from the sending, so the time that a mail waited in the outbox does not shorten them."""
 
 
 MAX_VALID: Final = 3
@@ -41,7 +41,7 @@ MAX_VALID: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class OneTimeToken:
-    """A fresh token. Its repr leaves the text out."""
+    """A new token. Its repr omits the text."""
 
     purpose: Purpose
     text: str = field(repr=False)
@@ -56,7 +56,7 @@ def new_token(purpose: Purpose, random_bytes: Callable[[int], bytes]) -> OneTime
 
 
 def hash_of(text: str, purpose: Purpose) -> bytes | None:
-    """The stored form of a token that somebody presents; None if it cannot be one for `purpose`."""
+    """Return the stored form of a token that was presented; None if it cannot be one for `purpose`."""
     prefix = PREFIXES[purpose]
     if not text.startswith(prefix) or not _BODY.fullmatch(text[len(prefix) :]):
         return None

@@ -28,7 +28,7 @@ _AWAY_SECONDS: Final = 5.0
 _MEASURE_EVERY: Final = timedelta(seconds=15)
 
 _CLAIM: Final = timedelta(minutes=5)
-"""Longer than any sending takes, with its timeouts: nobody else sends the same mail meanwhile."""
+"""Longer than any attempt takes, with its timeouts: no other issuer sends the same mail meanwhile."""
 
 _FIRST_RETRY: Final = timedelta(seconds=5)
 _LONGEST_RETRY: Final = timedelta(hours=1)
@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class QueuedMail:
-    """A row of the outbox. Its repr leaves the address out."""
+    """A row of the outbox. Its repr omits the email address."""
 
     id: int
     user_id: UUID
@@ -50,10 +50,10 @@ class QueuedMail:
 
 
 class OutboxStore(Protocol):
-    """What the outbox asks of `store/`. Each method is one round trip that keeps no connection."""
+    """What the outbox needs of the database. No method keeps a connection."""
 
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        """Mails that are due, from now on nobody else's `until` that moment."""
+        """Return mails that are due, and reserve them for this process `until` that moment."""
 
     async def add_token(
         self, token_hash: bytes, user_id: UUID, purpose: Purpose, now: datetime, expires_at: datetime
@@ -70,24 +70,24 @@ class OutboxStore(Protocol):
         """Remove a mail that will never be sent, and record that in the audit trail of its account."""
 
     async def postpone(self, mail_id: int, until: datetime) -> None:
-        """Try again then."""
+        """Make the mail due again at `until`."""
 
     async def measure(self) -> tuple[int, datetime | None]:
-        """How many wait, and since when the oldest."""
+        """Return how many mails wait, and since when the oldest does."""
 
 
 class Outbox:
-    """The loop that sends.
+    """A loop that sends mail.
 
     Args:
-        store: where mail waits.
-        transport: how it leaves.
-        composer: writes it.
-        metrics: where outcomes are counted.
-        now: the clock.
-        new_id: a fresh random UUID.
+        store: the rows of waiting mail.
+        transport: sends a mail.
+        composer: writes a mail.
+        metrics: counts outcomes.
+        now: returns the time.
+        new_id: returns a random UUID.
         random_bytes: as `os.urandom`.
-        fraction: a random number in [0, 1).
+        fraction: returns a random number in [0, 1).
     """
 
     def __init__(
@@ -111,18 +111,18 @@ class Outbox:
         self._fraction = fraction
         self._measured_at = datetime.min.replace(tzinfo=now().tzinfo)
         for template, outcome in product(TEMPLATES, ("sent", "failed", "rejected", "abandoned", "dropped")):
-            metrics.mails.labels(template, outcome)  # or the first of them would not be an increase
+            metrics.mails.labels(template, outcome)  # create the series, so that rate() sees the first increment
 
     async def run(self) -> None:
-        """Send what is due, for ever."""
+        """Send mail that is due, until cancelled."""
         try:
-            while True:  # noqa: ASYNC110 - what it waits for is done by other processes too
+            while True:  # noqa: ASYNC110 - other processes queue mail too
                 await asyncio.sleep(await self._round())
         finally:
             self._transport.close()
 
     async def deliver_due(self) -> int:
-        """Send some of what is due; how many were tried.
+        """Send some of the mail that is due; return how many were tried.
 
         Raises:
             StoreUnavailableError: PostgreSQL does not answer.
@@ -135,14 +135,14 @@ class Outbox:
         return len(mails)
 
     async def _round(self) -> float:
-        """One turn; seconds until the next."""
+        """Send a batch; return the seconds until the next."""
         try:
             tried = await self.deliver_due()
             await self._measure()
         except StoreUnavailableError:
             return _AWAY_SECONDS
-        except Exception as error:  # noqa: BLE001 - mail must not stop for good because of one row
-            # The kind alone: messages of PostgreSQL quote the rows that they are about.
+        except Exception as error:  # noqa: BLE001 - one row must not stop all mail
+            # The type alone: messages of PostgreSQL quote rows.
             _log.error("outbox failed", kind=type(error).__name__)
             return _AWAY_SECONDS
         return 0 if tried == MAX_AT_ONCE else _POLL_SECONDS * (0.5 + self._fraction())
@@ -152,7 +152,7 @@ class Outbox:
         try:
             outcome = await self._send(mail, token)
         except DeliveryError as error:
-            # Else three tries of one mail would displace the tokens of mails that did arrive.
+            # Otherwise three attempts at one mail would displace the tokens of mails that arrived.
             if token is not None:
                 await self._store.discard_token(token.token_hash)
             await self._failed(mail, error)
@@ -184,7 +184,7 @@ class Outbox:
         return await self._store.add_token(token.token_hash, mail.user_id, token.purpose, now, expires_at)
 
     async def _failed(self, mail: QueuedMail, error: DeliveryError) -> None:
-        """Put it off, each time for twice as long; or give it up."""
+        """Postpone it, each time for twice as long, or give it up."""
         now = self._now()
         if error.is_final:
             await self._give_up(mail, error, "rejected", EventKind.MAIL_REJECTED)
@@ -193,7 +193,7 @@ class Outbox:
             await self._give_up(mail, error, "abandoned", EventKind.MAIL_ABANDONED)
             return
         doubled = _FIRST_RETRY * 2 ** min(mail.attempts - 1, 16)
-        # From half to the whole, so that what failed together does not come back together.
+        # From half to all of it, so that mails that failed together are not retried together.
         wait = min(doubled, _LONGEST_RETRY) * (0.5 + self._fraction() / 2)
         await self._store.postpone(mail.id, now + wait)
         self._metrics.mails.labels(mail.template, "failed").inc()
@@ -214,7 +214,7 @@ class Outbox:
         self._measured_at = now
         waiting, oldest = await self._store.measure()
         self._metrics.outbox_mails.set(waiting)
-        # A notice that the limit holds back is younger than nothing.
+        # A notice that is held back by its limit has a time in the future.
         self._metrics.outbox_oldest_seconds.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
 
 

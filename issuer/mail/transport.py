@@ -1,7 +1,7 @@
-"""The two ways for mail to leave: by SMTP, or into a folder. Knows nothing of accounts, tokens or retries.
+"""Mail transports: SMTP, or files in a folder. They know nothing of accounts, tokens or retries.
 
-`smtps://` is TLS from the first byte, `smtp://` demands STARTTLS before anything is said, and only
-`smtp+plain://` goes without, for a relay on the same private network. No way falls back to a weaker one.
+`smtps://` is TLS from the first byte, `smtp://` requires STARTTLS before anything else is sent, and only
+`smtp+plain://` works without, for a relay on the same private network. None falls back to a weaker one.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from issuer.atomic_files import write_whole
 
 MAX_AT_ONCE: Final = 4
-"""Mails under way in one process. They have threads of their own: a mail server that hangs delays only mail."""
+"""Mails sent at a time by one process, in threads of their own: a mail server that hangs delays only mail."""
 
 _TIMEOUT_SECONDS: Final = 10.0
 """For each exchange with a mail server."""
@@ -29,16 +29,16 @@ _PERMANENT: Final = 500
 """The first reply code of permanent failures (RFC 5321 §4.2.1)."""
 
 _AUTHENTICATION_CODES: Final = {530, 534, 535, 538}
-"""RFC 4954 §6: the server wants other credentials from us. That is no judgement on the mail."""
+"""RFC 4954 §6: the server wants other credentials. That concerns the settings, not the mail."""
 
 _DEFAULT_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 
 
 class DeliveryError(Exception):
-    """A mail did not leave.
+    """A mail that was not sent.
 
     Attributes:
-        kind: the type of the failure; never a server's words, which can quote addresses.
+        kind: the type of the failure; never the server's text, which can quote addresses.
         code: the reply code of the mail server (RFC 5321 §4.2.3), if there was a reply.
         is_final: the mail server rejects this mail permanently (5yz): it would reject it again.
     """
@@ -51,22 +51,22 @@ class DeliveryError(Exception):
 
 
 class MailTransport(Protocol):
-    """A way for mail to leave."""
+    """A way to send mail."""
 
     async def send(self, message: EmailMessage) -> None:
-        """Hand it over.
+        """Send `message`.
 
         Raises:
-            DeliveryError: it is not sure to have been taken.
+            DeliveryError: it was not accepted, or perhaps not.
         """
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no further mail."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """A mail server to hand mail to."""
+    """A mail server and how to connect to it."""
 
     host: str
     port: int
@@ -92,12 +92,12 @@ def parse_mail_url(url: str) -> SmtpServer | Path:
 
 
 def transport_for(place: SmtpServer | Path) -> MailTransport:
-    """The sender that `place` calls for."""
+    """Return the transport to a mail server or a folder."""
     return FileTransport(place) if isinstance(place, Path) else SmtpTransport(place)
 
 
 class SmtpTransport:
-    """Hands each mail to a mail server on a connection of its own; `context` says which certificates are good."""
+    """A transport that uses one connection for each mail; `context` says which certificates are trusted."""
 
     def __init__(self, server: SmtpServer, context: ssl.SSLContext | None = None) -> None:
         self._server = server
@@ -105,24 +105,29 @@ class SmtpTransport:
         self._threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="mail")
 
     async def send(self, message: EmailMessage) -> None:
-        """Hand it over; see `MailTransport`."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, _telling, partial(self._send, message))
+        """Send `message`; see `MailTransport`."""
+        await asyncio.get_running_loop().run_in_executor(
+            self._threads, _translating_errors, partial(self._send, message)
+        )
 
     def close(self) -> None:
-        """Take no more; what is under way ends with its timeouts."""
+        """Accept no further mail; what is being sent ends with its timeouts."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, message: EmailMessage) -> None:
-        with self._connected(message["From"].addresses[0].domain) as smtp:
+        # With the envelope stated: `send_message` would read it from the header, by another parser.
+        sender, recipient = (message[name].addresses[0] for name in ("From", "To"))
+        smtp = self._connect(sender.domain)
+        try:
             if self._server.tls == "starttls":
                 smtp.starttls(context=self._context)
             if self._server.username:
                 smtp.login(self._server.username, self._server.password)
-            # With the envelope stated: `send_message` would read it from the header, by another parser.
-            sender, recipient = (message[name].addresses[0].addr_spec for name in ("From", "To"))
-            smtp.sendmail(sender, [recipient], message.as_bytes())
+            smtp.sendmail(sender.addr_spec, [recipient.addr_spec], message.as_bytes())
+        finally:
+            _quit(smtp)
 
-    def _connected(self, name: str) -> smtplib.SMTP:
+    def _connect(self, name: str) -> smtplib.SMTP:
         host, port = self._server.host, self._server.port
         if self._server.tls == "implicit":
             return smtplib.SMTP_SSL(host, port, name, timeout=_TIMEOUT_SECONDS, context=self._context)
@@ -130,18 +135,20 @@ class SmtpTransport:
 
 
 class FileTransport:
-    """Writes each mail into a folder as `<date>-<message id>.eml`, whole or not at all, for its owner only."""
+    """A transport that writes `<date>-<message id>.eml` files, whole or not at all, readable by their owner only."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="mail")
 
     async def send(self, message: EmailMessage) -> None:
-        """Write it; see `MailTransport`."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, _telling, partial(self._write, message))
+        """Write `message`; see `MailTransport`."""
+        await asyncio.get_running_loop().run_in_executor(
+            self._threads, _translating_errors, partial(self._write, message)
+        )
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no further mail."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _write(self, message: EmailMessage) -> None:
@@ -151,8 +158,15 @@ class FileTransport:
         write_whole(self._folder / f"{at:%Y%m%dT%H%M%S}-{identity}.eml", message.as_bytes(), 0o600)
 
 
-def _telling(send: Callable[[], None]) -> None:
-    """Run `send`; a failure becomes its kind and code, since servers' words can quote addresses and passwords."""
+def _quit(smtp: smtplib.SMTP) -> None:
+    """Close the connection. The mail has its reply: a failure here must neither repeat it nor hide a rejection."""
+    with suppress(OSError):
+        smtp.quit()
+    smtp.close()
+
+
+def _translating_errors(send: Callable[[], None]) -> None:
+    """Run `send` and reduce a failure to its kind and code: server texts can quote addresses and passwords."""
     try:
         send()
     except smtplib.SMTPRecipientsRefused as error:

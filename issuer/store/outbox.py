@@ -1,4 +1,4 @@
-"""The outbox in PostgreSQL: rows in, frozen values out."""
+"""The outbox in PostgreSQL."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class OutboxRows:
         self._database = database
 
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        """Mails that are due, and ours until that moment."""
+        """Return mails that are due, and reserve them for this process `until` that moment."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["claim-due-mail"], now, until, list(Template), limit)
         return [QueuedMail(**{**row, "template": Template(row["template"])}) for row in rows]
@@ -55,12 +55,12 @@ class OutboxRows:
             await connection.execute(_SQL["abandon-mail"], mail_id, kind, json.dumps(dict(detail)))
 
     async def postpone(self, mail_id: int, until: datetime) -> None:
-        """Try again then."""
+        """Make the mail due again at `until`."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["postpone-mail"], mail_id, until)
 
     async def measure(self) -> tuple[int, datetime | None]:
-        """How many wait, and since when the oldest."""
+        """Return how many mails wait, and since when the oldest does."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["measure-outbox"])
         return (0, None) if row is None else (row["waiting"], row["oldest"])

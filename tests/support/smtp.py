@@ -34,6 +34,7 @@ class Mailbox:
     port: int
     refuses: str = ""
     at: str = "RCPT"
+    farewell: str = "221 2.0.0 bye"
     envelopes: list[Envelope] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
 
@@ -69,6 +70,10 @@ class Mailbox:
         self.envelopes.append(envelope)
         self.encrypted.append(session.ssl is not None)
         return "250 OK"
+
+    async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802 - its name
+        """Reply to the end of a connection."""
+        return self.farewell
 
 
 def read_mail(content: str | bytes) -> EmailMessage:

@@ -146,6 +146,20 @@ def test_a_permanent_rejection_is_final(command: str, reply: str, is_final: bool
     assert (failed.value.is_final, failed.value.code) == (is_final, int(reply[:3]))
 
 
+@pytest.mark.parametrize("farewell", ["250 what?", "421 4.3.2 shutting down", "500 5.5.1 what?"])
+def test_the_reply_to_quit_does_not_change_the_outcome(farewell: str) -> None:
+    with smtp_server(free_port()) as mailbox:
+        mailbox.farewell = farewell
+        transport = SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}"))
+        send(transport)
+        assert len(mailbox.envelopes) == 1
+    with smtp_server(free_port(), refuses="550 5.1.1 no such mailbox") as mailbox:
+        mailbox.farewell = farewell
+        with pytest.raises(DeliveryError) as failed:
+            send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+    assert (failed.value.is_final, failed.value.code) == (True, 550)
+
+
 def test_a_server_that_is_down_is_worth_another_try() -> None:
     with pytest.raises(DeliveryError, match="ConnectionRefusedError") as failed:
         send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{free_port()}")))
