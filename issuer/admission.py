@@ -29,7 +29,7 @@ from issuer.errors import CapacityError, OverloadedError
 T = TypeVar("T")
 
 _WEIGHT: Final = 0.05
-"""Of the newest duration in the moving average. It begins with the first: until then everybody is let in."""
+"""Of the newest duration in the moving average, which begins with what `calibrate` measured."""
 
 _NICENESS: Final = 10
 """Of threads that hash: a tenth of the share of what is not nice, when both want the same core."""
@@ -185,6 +185,15 @@ class Admission:
         self._running = 0
         self._duration = 0.0
 
+    async def calibrate(self, work: Callable[[], object]) -> float:
+        """Measure how long `work` takes, in seconds, so that the first burst of requests meets a bounded queue.
+
+        The shortest of three: the first also pays for a thread and its memory.
+        """
+        loop = asyncio.get_running_loop()
+        self._duration = min([(await loop.run_in_executor(self._pool, self._timed, work))[1] for _ in range(3)])
+        return self._duration
+
     def require_turn(self, asker: Asker) -> None:
         """Nothing, if a turn would come in time: to be asked before anything else is spent on a request.
 
@@ -238,7 +247,7 @@ class Admission:
     async def _work(self, work: Callable[[], T], asked: float, asker: Asker) -> T:
         if asker.has_left():
             self._hand_on()
-            raise self._refusal()
+            raise OverloadedError(retry_after=1)  # which is not sent, and not counted as a refusal
         self._started(self._clock() - asked)
         try:
             # With the context, or what the thread logs would not say of which request.

@@ -20,8 +20,6 @@ from issuer.errors import (
 )
 from shared.strict_json import StrictJsonError, parse_object
 
-MAX_BODY_BYTES: Final = 64 * 1024
-
 _NUL: Final = "must not contain U+0000"
 _LONE_SURROGATE: Final = "must not contain unpaired surrogates"
 _DETAILS: Final = {
@@ -126,20 +124,14 @@ def _is_json(request: Request) -> bool:
 
 
 async def read_bounded(request: Request) -> bytes:
-    """The body, counted while it comes: a chunked one announces no length.
+    """Return the body.
 
     Raises:
-        ContentTooLargeError: it is longer than `MAX_BODY_BYTES`.
+        ContentTooLargeError: it is longer than `protocol.py` reads.
     """
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced[:20]) > MAX_BODY_BYTES:
+    if request.state.body_too_large:
         raise ContentTooLargeError
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise ContentTooLargeError
-    return bytes(data)
+    return await request.body()
 
 
 def _unreadable(data: bytes) -> MalformedJsonError | InvalidFieldsError:

@@ -13,7 +13,6 @@ from typing import Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from issuer.client_address import client_address
@@ -23,6 +22,9 @@ from issuer.tracing import UNTRACED, RequestSpan, Tracing
 from shared.trace_context import request_id_of, traceparent_of
 
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+CLIENT_CLOSED_REQUEST: Final = 499
+"""The status that is logged and counted, and never sent, where the client left before its response (as in nginx)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +38,7 @@ class _Exchange:
     client: str | None
     begun: float
     status: int = 0
+    client_left: bool = False
 
 
 class Edge:
@@ -81,13 +84,12 @@ class Edge:
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
+                exchange.client_left = scope["state"].get("has_left", _stays)()
                 _complete(MutableHeaders(raw=message["headers"]), exchange.request_id)
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_fields)
-        except ClientDisconnect:
-            _log.info("client left before its request was complete")
         except Exception as error:  # noqa: BLE001 - the last resort: nothing may leave this ring
             _report(error)
             if not exchange.status:
@@ -98,20 +100,25 @@ class Edge:
         seconds = time.perf_counter() - exchange.begun
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
-        self._metrics.requests.labels(route, method, exchange.status).inc()
+        status = CLIENT_CLOSED_REQUEST if exchange.client_left else exchange.status
+        self._metrics.requests.labels(route, method, status).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
-        exchange.span.describe(exchange.request_id, method, route, exchange.status)
+        exchange.span.describe(exchange.request_id, method, route, status)
         # Whoever polls and learns nothing new is not worth a line: verifiers do so every two seconds.
-        level = logging.DEBUG if exchange.status == HTTPStatus.NOT_MODIFIED else self._level
+        level = logging.DEBUG if status == HTTPStatus.NOT_MODIFIED else self._level
         _log.log(
             level,
-            "request",
+            "client_disconnected" if exchange.client_left else "request",
             method=method,
             route=route,
-            status=exchange.status,
+            status=status,
             milliseconds=round(seconds * 1000, 1),
             client=exchange.client or "",
         )
+
+
+def _stays() -> bool:
+    return False
 
 
 def _complete(headers: MutableHeaders, request_id: str) -> None:

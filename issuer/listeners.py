@@ -1,7 +1,7 @@
-"""The two sockets of the process, and uvicorn behind each: started together, drained in order.
+"""The two listeners of the process, hosted by uvicorn: started together, drained in order.
 
-On SIGTERM or SIGINT the public listener stops accepting and ends what it has begun; the operator's one
-answers until then.
+On SIGTERM or SIGINT the public listener stops accepting and completes the requests that it has; the operator's
+listener answers until then.
 """
 
 import asyncio
@@ -10,31 +10,37 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from issuer.connections import MAX_CONNECTIONS, WRITE_SECONDS, Connections
 from issuer.errors import ListenError
-from issuer.protocol import BoundedHttpProtocol
-
-_CONNECTIONS: Final = 4096
-"""Who waits for a password hash holds one, and so does whoever may ask again: a thousand people need many."""
+from issuer.protocol import HttpConnection
 
 _OTHER_DESCRIPTORS: Final = 512
-_IDLE_SECONDS: Final = 75
 _DRAIN_SECONDS: Final = 2
+_SEND_BUFFER_BYTES: Final = 64 * 1024
+"""Of unread responses, held by the kernel for each connection; the kernel adds as much for its own bookkeeping."""
 
 
 class Listener(uvicorn.Server):
-    """One application on one socket."""
+    """One application on one socket. uvicorn accepts and drains; the protocol is ours (ADR 0087).
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        listening: the socket, from `bind`.
+        app: answers the requests.
+        connections: of this listener.
+    """
+
+    def __init__(self, listening: socket.socket, app: ASGIApp, connections: Connections) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedHttpProtocol,
+                http=cast("Any", self._connect),  # which uvicorn calls like a class
                 loop="uvloop",
                 ws="none",
                 lifespan="off",
@@ -43,11 +49,28 @@ class Listener(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=_CONNECTIONS,
-                timeout_keep_alive=_IDLE_SECONDS,
+                backlog=MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )
+        self._listening, self._app, self._connections = listening, app, connections
+        self.server_state.connections = cast("Any", connections)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until `should_exit`."""
+        await super().serve(sockets or [self._listening])
+
+    def _connect(self, **_: object) -> HttpConnection:
+        return HttpConnection(self._connections, self._app, self.server_state.tasks, self._default_fields)
+
+    def _default_fields(self) -> bytes:
+        return b"".join(b"%s: %s\r\n" % field for field in self.server_state.default_headers)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Close what has had its time, once a second (uvicorn calls this ten times)."""
+        if counter % 10 == 0:
+            self._connections.tick()
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -63,35 +86,44 @@ def bind(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
+        listener = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
     except OSError as error:
         # The system's own words: create_server repeats the address after them. It hands on the negative numbers of
         # the resolver, which the system has no words for.
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else "not an address of this machine"
         raise ListenError(f"cannot listen on {host} port {port}: {why}") from error
+    # Accepted sockets inherit both.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    if sys.platform == "linux":
+        # A response that fits into the kernel's buffer has been sent, as far as the process can tell. This closes the
+        # connection of a client that never takes it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_SECONDS * 1000)
+    return listener
 
 
-def allow_descriptors() -> None:
-    """Ask the system for as many as there may be connections: the usual 1,024 are fewer."""
-    wanted = 2 * _CONNECTIONS + _OTHER_DESCRIPTORS
+def allow_connections() -> int:
+    """Raise the limit of open files, of which 1,024 are usual; return how many connections a listener may have."""
+    wanted = 2 * MAX_CONNECTIONS + _OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):  # then there are fewer connections
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
+        soft = wanted if hard < 0 else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(1, min(MAX_CONNECTIONS, (soft - _OTHER_DESCRIPTORS) // 2))
 
 
-async def listen(public: tuple[ASGIApp, socket.socket], admin: tuple[ASGIApp, socket.socket]) -> None:
+async def listen(public: Listener, admin: Listener) -> None:
     """Serve both until a signal to stop."""
-    front, back = Listener(public[0]), Listener(admin[0])
 
     def stop() -> None:
-        front.should_exit = True
+        public.should_exit = True
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     async with asyncio.TaskGroup() as group:
-        group.create_task(back.serve([admin[1]]))
-        await front.serve([public[1]])
-        back.should_exit = True
+        group.create_task(admin.serve())
+        await public.serve()
+        admin.should_exit = True

@@ -31,6 +31,15 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.connections = Gauge(
+            "gatepass_issuer_connections", "Open connections to the public listener.", registry=self.registry
+        )
+        self.dropped_connections = Counter(
+            "gatepass_issuer_dropped_connections",
+            "Connections to the public listener that were closed at a limit, by which.",
+            ("reason",),
+            registry=self.registry,
+        )
         self.registrations = Counter("gatepass_issuer_registrations", "Accounts created.", registry=self.registry)
         self.logins = Counter("gatepass_issuer_logins", "Logins judged.", ("outcome",), registry=self.registry)
         self.refreshes = Counter(

@@ -114,6 +114,10 @@ class Passwords:
         self._hasher = PasswordHasher.from_parameters(parameters)
         self._decoy = self._hasher.hash(os.urandom(32))
 
+    async def calibrate(self) -> float:
+        """Measure how long a hash takes, in seconds. To be done before the first request."""
+        return await self._admission.calibrate(lambda: self._hasher.hash(b"a password to measure with"))
+
     def require_turn(self, asker: Asker) -> None:
         """Nothing, if a hash for `asker` could begin in time: asked before anything else is spent on them.
 

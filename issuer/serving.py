@@ -21,11 +21,12 @@ from issuer.app import build_app
 from issuer.background import Background, Work
 from issuer.cleanup import Cleanup
 from issuer.clients import Clients
+from issuer.connections import Connections
 from issuer.keys.folder import KeyFolder
 from issuer.keys.lifecycle import Schedule
 from issuer.keys.live import LiveKeyring
 from issuer.keys.ticker import KeyTicker
-from issuer.listeners import allow_descriptors, bind, listen
+from issuer.listeners import Listener, allow_connections, bind, listen
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
 from issuer.mail.templates import MailComposer
@@ -73,17 +74,27 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     """
     check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
     sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
-    allow_descriptors()
+    maximum = allow_connections()
     foundation = _lay_foundation(settings, tracing)
+    metrics = foundation.metrics
+    hash_seconds = await foundation.passwords.calibrate()
     await foundation.database.open()
     try:
         public, admin = _public_app(foundation), _admin_app(foundation)
-        _log.info("listening", host=settings.host, port=settings.port, admin_port=settings.admin_port)
+        _log.info(
+            "listening",
+            host=settings.host,
+            port=settings.port,
+            admin_port=settings.admin_port,
+            hash_milliseconds=round(hash_seconds * 1000, 1),
+        )
         async with Background() as background:
             for name, work in _beside_the_requests(foundation):
                 background.start(name, work)
             _spare_the_collector()
-            await listen((public, sockets[0]), (admin, sockets[1]))
+            connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
+            metrics.connections.set_function(lambda: len(connections))
+            await listen(Listener(sockets[0], public, connections), Listener(sockets[1], admin, Connections(maximum)))
     finally:
         foundation.admission.close()
         await foundation.database.close()
@@ -107,6 +118,7 @@ class _Foundation:
     keyring: LiveKeyring
     database: Database
     admission: Admission
+    passwords: Passwords
     published: PublishedLists
 
 
@@ -121,8 +133,9 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
         started=metrics.hash_wait_seconds.observe,
         refused=metrics.hash_refusals.inc,
     )
+    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2], tracing)
     published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url)
-    return _Foundation(settings, metrics, tracing, keyring, database, admission, published)
+    return _Foundation(settings, metrics, tracing, keyring, database, admission, passwords, published)
 
 
 def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
@@ -184,7 +197,7 @@ def _account_routes(
         metrics,
         _now,
     )
-    passwords = Passwords(foundation.admission, metrics, ARGON2_COSTS[settings.argon2], foundation.tracing)
+    passwords = foundation.passwords
     policy = PasswordPolicy(settings.password_min_length, settings.service_names())
     verified_only = settings.email_verification == "required"
     accounts = Accounts(

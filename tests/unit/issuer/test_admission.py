@@ -75,6 +75,16 @@ def test_a_turn_that_comes_too_late_is_refused_without_doing_the_work() -> None:
     assert (len(refusals), done) == (1, [])
 
 
+def test_the_first_burst_is_bounded_after_a_calibration() -> None:
+    async def ask() -> list[BaseException | None]:
+        admission = Admission(1, 0.1)
+        assert await admission.calibrate(lambda: time.sleep(0.05)) >= 0.05
+        work = [admission.run(lambda: time.sleep(0.05)) for _ in range(50)]
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    assert sum(isinstance(result, OverloadedError) for result in asyncio.run(ask())) >= 47
+
+
 def test_what_cannot_have_its_turn_in_time_is_refused_at_once() -> None:
     async def ask() -> list[BaseException | None]:
         admission = Admission(1, 0.1)

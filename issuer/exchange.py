@@ -1,0 +1,91 @@
+"""One request and its response, as ASGI has them: the request whole, the response in one piece.
+
+Nothing here streams, which is what makes the answer to a request independent of how its bytes arrive.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from starlette.types import ASGIApp, Message, Scope
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+_NO_CONTENT: Final = frozenset({HTTPStatus.NO_CONTENT.value, HTTPStatus.NOT_MODIFIED.value})
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+_log = structlog.get_logger(__name__)
+
+
+class Exchange:
+    """Calls the application for one request.
+
+    Args:
+        scope: of the request (ASGI).
+        body: of the request, complete.
+        reply: takes the head and the body of the response, or None if the application failed to respond.
+    """
+
+    def __init__(self, scope: Scope, body: bytes, reply: Callable[[bytes | None, bytes], None]) -> None:
+        self._scope = scope
+        self._body: bytes | None = body
+        self._reply = reply
+        self._start: Message | None = None
+        self._replied = False
+        self._disconnected = asyncio.Event()
+
+    async def run(self, app: ASGIApp) -> None:
+        """Answer the request."""
+        try:
+            await app(self._scope, self._receive, self._send)
+        except Exception as error:  # noqa: BLE001 - a bug in `edge.py`, which catches all that it can respond to
+            _log.error("application_failed", kind=type(error).__name__)
+        finally:
+            if not self._replied:
+                self._reply(None, b"")
+
+    def disconnect(self) -> None:
+        """Note that the client has left."""
+        self._disconnected.set()
+
+    async def _receive(self) -> Message:
+        if (body := self._body) is not None:
+            self._body = None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._disconnected.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        if self._start is None or self._replied or message.get("more_body"):
+            raise RuntimeError("a response is one http.response.start and one complete http.response.body")
+        body = message.get("body", b"")
+        head = response_head(self._start["status"], self._start["headers"], len(body))
+        omits_body = self._scope["method"] == "HEAD" or self._start["status"] in _NO_CONTENT
+        self._replied = True
+        self._reply(head, b"" if omits_body else body)
+
+
+def response_head(status: int, fields: Fields, content_length: int) -> bytes:
+    """Return a response head without its last empty line, so that fields can be added.
+
+    Raises:
+        ValueError: a field contains a control character, which could end it and begin another response.
+    """
+    pieces = [_STATUS_LINES[status]]
+    for name, value in fields:
+        if _CONTROL.search(value) or _CONTROL.search(name):
+            raise ValueError(f"the response field {name!r} contains a control character")
+        if name != b"content-length":
+            pieces += name, b": ", value, b"\r\n"
+    if status not in _NO_CONTENT:
+        pieces.append(b"content-length: %d\r\n" % content_length)
+    return b"".join(pieces)

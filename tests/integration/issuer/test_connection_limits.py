@@ -1,0 +1,255 @@
+"""The limits of a connection, on real sockets: its clock is turned by the test."""
+
+import asyncio
+
+import pytest
+
+from issuer.connections import READ_BYTES
+from issuer.protocol import MAX_BODY_BYTES
+from tests.support.listening_issuer import Client, listening_issuer, run
+
+GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /p HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_requests_sent_ahead_are_parsed_one_by_one() -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            issuer.gate.clear()
+            client = await issuer.connect()
+            await client.send(b"".join(GET % number for number in range(2000)))
+            assert len(issuer.requests) == 1
+            (connection,) = issuer.connections
+            assert len(connection._ahead) <= 2 * READ_BYTES
+            issuer.gate.set()
+            for number in range(2000):
+                assert (await client.told())["path"] == f"/{number}"
+
+    run(test)
+
+
+def test_a_client_that_waits_is_served_before_requests_sent_ahead() -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            issuer.gate.clear()
+            ahead = [await issuer.connect() for _ in range(50)]
+            for client in ahead:
+                await client.send(b"".join(GET % 1 for _ in range(20)))
+            good = await issuer.connect()
+            issuer.gate.set()
+            await good.send(GET % 2)
+            await good.told()
+            assert [path for _, path, _ in issuer.requests].index("/2") < 500
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds", "reason"),
+    [
+        (b"", 10, "head_timeout"),
+        (GET[:20], 10, "head_timeout"),
+        (POST + b"Content-Length: 500\r\n\r\nab", 30, "body_timeout"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nff\r\na", 30, "body_timeout"),
+    ],
+)
+def test_an_incomplete_request_is_closed_after_its_time(sent: bytes, seconds: int, reason: str) -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            client = await issuer.connect()
+            await client.send(sent)
+            for _ in range(seconds):
+                await issuer.tick(1)
+                # A byte now and then does not extend it.
+                if sent:
+                    await client.send(b"a")
+            assert await client.is_open()
+            await issuer.tick(1)
+            assert not await client.is_open()
+            assert (issuer.dropped, issuer.requests) == ([reason], [])
+
+    run(test)
+
+
+def test_a_kept_connection_is_closed_after_75_s_without_a_request() -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            client = await issuer.connect()
+            for _ in range(2):
+                await client.send(GET % 1)
+                await issuer.tick(75)
+                assert await client.is_open()
+            await issuer.tick(1)
+            assert not await client.is_open()
+            assert issuer.dropped == []
+
+    run(test)
+
+
+def test_a_client_that_reads_nothing_is_dropped_after_20_s() -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            issuer.response_bytes = 256 * 1024
+            client = await issuer.connect()
+            await client.send(b"".join(GET % number for number in range(9)))
+            assert len(issuer.requests) == 1
+            await issuer.tick(20)
+            assert len(issuer.connections) == 1
+            await issuer.tick(1)
+            assert len(issuer.connections) == 0
+            assert issuer.dropped == ["sending_timeout"]
+
+    run(test)
+
+
+def test_unread_responses_of_all_clients_are_bounded() -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            issuer.response_bytes = 9 * 1024 * 1024
+            for number in range(6):
+                client = await issuer.connect()
+                await client.send(GET % number)
+            assert len(issuer.connections) == 3
+            assert issuer.dropped == 3 * ["unread_limit"]
+
+    run(test)
+
+
+async def _all_connected(clients: list[Client]) -> list[bool]:
+    return list(await asyncio.gather(*(client.is_open() for client in clients)))
+
+
+def test_the_network_with_most_connections_gives_way() -> None:
+    async def test() -> None:
+        async with listening_issuer(maximum=5) as issuer:
+            few = [await issuer.connect("127.0.0.2") for _ in range(2)]
+            many = [await issuer.connect("127.0.0.3") for _ in range(3)]
+            await many[0].send(GET % 1)
+            newcomer = await issuer.connect("127.0.0.4")
+            await newcomer.send(GET % 2)
+            assert (await newcomer.told())["path"] == "/2"
+            assert await _all_connected(few) == [True, True]
+            assert await _all_connected(many) == [True, False, True]
+            assert issuer.dropped == ["evicted"]
+
+    run(test)
+
+
+def test_a_request_that_is_being_answered_is_never_interrupted() -> None:
+    async def test() -> None:
+        async with listening_issuer(maximum=3) as issuer:
+            issuer.gate.clear()
+            busy = [await issuer.connect() for _ in range(3)]
+            for client in busy:
+                await client.send(GET % 1)
+            for _ in range(3):
+                newcomer = await issuer.connect()
+                response = await newcomer.rest()
+                assert response.startswith(b"HTTP/1.1 503 ")
+                assert b"urn:gatepass:problem:too-many-connections" in response
+            issuer.gate.set()
+            assert [(await client.told())["path"] for client in busy] == 3 * ["/1"]
+            assert issuer.dropped.count("refused") == 3
+
+    run(test)
+
+
+def test_a_larger_network_does_not_displace_a_smaller_one() -> None:
+    async def test() -> None:
+        async with listening_issuer(maximum=3) as issuer:
+            issuer.gate.clear()
+            few = await issuer.connect("127.0.0.2")
+            busy = [await issuer.connect("127.0.0.3") for _ in range(2)]
+            for client in busy:
+                await client.send(GET % 1)
+            newcomer = await issuer.connect("127.0.0.3")
+            assert (await newcomer.rest()).startswith(b"HTTP/1.1 503 ")
+            assert await few.is_open()
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        POST + b"Content-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1),
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n%s\r\n" % (b"a" * 4096) * 17,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 50_000,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"a" * 300_000,
+    ],
+)
+def test_a_body_over_the_limit_is_not_read(request_bytes: bytes) -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            client = await issuer.connect()
+            await client.send(request_bytes)
+            response = await client.rest()
+            assert response.count(b"HTTP/1.1 ") == 1
+            assert b"connection: close" in response
+            assert b'"too_large": true' in response
+            assert [body for _, _, body in issuer.requests] == [b""]
+
+    run(test)
+
+
+def test_a_body_of_64_kib_is_read() -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            client = await issuer.connect()
+            await client.send(POST + b"Content-Length: %d\r\n\r\n" % MAX_BODY_BYTES, b"a" * MAX_BODY_BYTES)
+            assert not (await client.told())["too_large"]
+            await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n", b"b" * MAX_BODY_BYTES)
+            await client.send(b"\r\n0\r\n\r\n")
+            assert (await client.told())["body"] == "b" * MAX_BODY_BYTES
+
+    run(test)
+
+
+def test_continue_is_sent_for_a_body_that_will_be_read() -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            client = await issuer.connect()
+            expects = POST + b"Expect: 100-continue\r\nContent-Length: "
+            await client.send(expects + b"3\r\n\r\n")
+            assert await client.head() == b"HTTP/1.1 100 Continue"
+            await client.send(b"abc")
+            assert (await client.told())["body"] == "abc"
+            await client.send(expects + b"0\r\n\r\n")
+            assert (await client.told())["body"] == ""
+            await client.send(expects + b"70000\r\n\r\n")
+            assert (await client.told())["too_large"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: x\n\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n",
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: identity\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nabcde",
+        POST + b"Content-Length: 99999999999999999999999\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\n\n",
+    ],
+)
+def test_what_is_ambiguous_is_rejected(request_bytes: bytes) -> None:
+    async def test() -> None:
+        async with listening_issuer() as issuer:
+            client = await issuer.connect()
+            await client.send(request_bytes + GET % 1)
+            response = await client.rest()
+            assert response.startswith(b"HTTP/1.1 400 ")
+            assert response.count(b"HTTP/1.1 ") == 1
+            assert issuer.requests == []
+
+    run(test)

@@ -1,0 +1,98 @@
+"""Clients that send ahead, take no responses, or leave, and what the others notice of it: a real issuer."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+
+import psutil
+
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
+from tests.support.processes import wait_until
+
+KEY_SET = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def connected(port: int, stack: ExitStack, receive_buffer: int = 4096) -> socket.socket:
+    client = stack.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.connect(("127.0.0.1", port))
+    client.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return client
+
+
+def login_request(email: str) -> bytes:
+    body = json.dumps({"email": email, "password": PASSWORD}).encode()
+    head = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+def open_connections(issuer: IssuerProcess) -> int:
+    found = psutil.Process(issuer.process.pid).net_connections("tcp4")
+    return sum(each.status == psutil.CONN_ESTABLISHED and each.laddr.port == issuer.port for each in found)
+
+
+def events(issuer: IssuerProcess, chosen: Callable[[dict[str, object]], bool]) -> list[dict[str, object]]:
+    return [event for event in map(json.loads, issuer.logs().splitlines()) if chosen(event)]
+
+
+def peak_memory(issuer: IssuerProcess) -> int:
+    """In KiB."""
+    status = Path(f"/proc/{issuer.process.pid}/status").read_text(encoding="ascii")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
+
+
+def test_requests_sent_ahead_take_no_memory_and_hold_nobody_up(database_url: str) -> None:
+    with running_issuer(database_url) as issuer, ExitStack() as stack:
+        before = peak_memory(issuer)
+        for _ in range(20):
+            client = connected(issuer.port, stack)
+            with DefaultSelector() as selector:
+                selector.register(client, EVENT_READ)
+                for _ in range(20):
+                    try:
+                        client.send(KEY_SET * 1000)
+                    except BlockingIOError:
+                        time.sleep(0.002)
+        for _ in range(20):
+            assert HTTP.get(f"{issuer.url}/.well-known/jwks.json", timeout=10).status_code == 200
+        assert peak_memory(issuer) - before < 24 * 1024
+
+
+def test_clients_that_read_nothing_are_closed_within_30_s(issuer: IssuerProcess) -> None:
+    kept = open_connections(issuer)
+    with ExitStack() as stack:
+        for number in range(20):
+            # A few responses fit into the kernel's buffers, and many do not.
+            connected(issuer.port, stack).send(KEY_SET * (30 if number % 2 else 400))
+        wait_until(lambda: open_connections(issuer) == kept + 20, "all are connected")
+        assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
+        wait_until(lambda: open_connections(issuer) <= kept + 1, "all are closed", seconds=30)
+    assert events(issuer, lambda event: event["level"] == "error") == []
+
+
+def test_clients_that_leave_are_logged_as_what_they_are(issuer: IssuerProcess) -> None:
+    complete = login_request("leaves@example.com")
+    with ExitStack() as stack:
+        for number in range(20):
+            client = connected(issuer.port, stack)
+            client.send(complete if number % 2 else complete[:-5])
+    wait_until(lambda: open_connections(issuer) <= 1, "all have left")
+
+    def left() -> list[dict[str, object]]:
+        return events(issuer, lambda event: event["event"] == "client_disconnected")
+
+    wait_until(lambda: len(left()) == 10, "it is logged")
+    assert {(event["level"], event["route"], event["status"]) for event in left()} == {("info", "/login", 499)}
+    assert events(issuer, lambda event: event["level"] == "error") == []
+    assert issuer.metric('gatepass_issuer_http_requests_total{method="POST",route="/login",status="500"}') == 0
+
+
+def test_a_hash_has_been_measured_before_the_first_login(issuer: IssuerProcess) -> None:
+    (listening,) = events(issuer, lambda event: event["event"] == "listening")
+    assert 1 < float(str(listening["hash_milliseconds"])) < 10_000

@@ -1,0 +1,100 @@
+"""`Upgrade` is ignored: a body stays a body, however it arrives, and each request has one response."""
+
+import json
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.support.issuer_process import PASSWORD, IssuerProcess
+from tests.support.processes import ROOT
+from tests.support.programs import program
+from tests.support.raw_responses import read_response, read_responses
+
+SMUGGLED = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+LENGTH = b"Content-Length: %d" % len(SMUGGLED)
+FRAMINGS = {"length": (LENGTH, SMUGGLED), "chunks": (b"Transfer-Encoding: chunked", CHUNKED)}
+PROTOCOLS = (b"h2c", b"websocket", b"foo", b"TLS/1.0, foo")
+
+
+def head(method: bytes, protocol: bytes, framing: bytes, connection: bytes = b"Upgrade, HTTP2-Settings") -> bytes:
+    lines = [method + b" /nothing HTTP/1.1", b"Host: x", b"Connection: " + connection, b"Upgrade: " + protocol]
+    return b"\r\n".join([*lines, b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA", framing, b"", b""])
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"DELETE", b"PATCH"])
+def test_a_body_that_comes_later_is_no_request(
+    issuer: IssuerProcess, method: bytes, protocol: bytes, framing: str
+) -> None:
+    field, body = FRAMINGS[framing]
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
+        client.sendall(head(method, protocol, field))
+        time.sleep(0.01)
+        client.sendall(body)
+        assert read_response(client).status == 404
+        client.sendall(b"GET /me HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_response(client).status == 401
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("pause", [0, 0.001])
+def test_the_split_of_bytes_does_not_matter(issuer: IssuerProcess, framing: str, pause: float) -> None:
+    field, body = FRAMINGS[framing]
+    request = head(b"POST", b"h2c", field) + body
+    last = b"GET /me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    for size in (1, 7, 64, len(request) - 1, len(request) + len(last)):
+        with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(request + last), size):
+                client.sendall((request + last)[start : start + size])
+                time.sleep(pause)
+            assert [response.status for response in read_responses(client)] == [404, 401]
+
+
+def test_a_body_after_an_upgrade_reaches_its_endpoint(issuer: IssuerProcess) -> None:
+    credentials = json.dumps({"email": "upgrade@example.com", "password": PASSWORD}).encode()
+    fields = b"Content-Type: application/json\r\nContent-Length: %d" % len(credentials)
+    request = head(b"POST", b"h2c", fields).replace(b"/nothing", b"/register")
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
+        client.sendall(request)
+        time.sleep(0.01)
+        client.sendall(credentials)
+        assert read_response(client).status == 201
+
+
+def test_connect_is_rejected(issuer: IssuerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
+        client.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n" + SMUGGLED)
+        assert [response.status for response in read_responses(client)] == [400]
+
+
+def test_the_jdk_client_works_at_its_defaults(issuer: IssuerProcess) -> None:
+    java = program("java", "default-jdk-headless")
+    assert issuer.register("jdk@example.com").status_code == 201
+    requests = [
+        ("/login", "application/json", json.dumps({"email": "jdk@example.com", "password": PASSWORD})),
+        ("/token", "application/x-www-form-urlencoded", "grant_type=client_credentials"),
+        ("/password/forgot", "application/json", json.dumps({"email": "jdk@example.com"})),
+    ]
+    done = subprocess.run(
+        [
+            java,
+            str(ROOT / "tests/support/JdkClient.java"),
+            issuer.url,
+            *(part for asked in requests for part in asked),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == 3 * [
+        "/login 200 HTTP_1_1",
+        "/token 401 HTTP_1_1",
+        "/password/forgot 202 HTTP_1_1",
+    ]

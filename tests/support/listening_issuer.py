@@ -1,0 +1,152 @@
+"""The issuer's HTTP connections in this process, on a real socket, with a clock that a test turns."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvloop
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from issuer.connections import Connections
+from issuer.protocol import HttpConnection
+
+_SMALL_BUFFER = 4096
+
+
+@dataclass
+class ListeningIssuer:
+    """Connections that listen on a loopback port, and an application that says what it was asked.
+
+    Attributes:
+        requests: those that reached the application: method, path, and body.
+        dropped: why connections were dropped.
+        gate: the application responds while this is set.
+        response_bytes: how large its responses are, beside what they say.
+    """
+
+    connections: Connections
+    port: int
+    requests: list[tuple[str, str, bytes]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    response_bytes: int = 0
+    clients: list[socket.socket] = field(default_factory=list)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await Request(scope, receive).body()
+        self.requests.append((scope["method"], scope["path"], body))
+        await self.gate.wait()
+        told = {"path": scope["path"], "body": body.decode("latin-1"), "too_large": scope["state"]["body_too_large"]}
+        content = json.dumps(told).encode() + b" " * self.response_bytes
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": content})
+
+    async def connect(self, source: str = "127.0.0.1") -> "Client":
+        """Connect from an address of the loopback network, with a small receive buffer."""
+        raw = socket.socket()
+        self.clients.append(raw)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.bind((source, 0))
+        raw.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", self.port))
+        await asyncio.sleep(0.02)
+        return Client(raw)
+
+    async def tick(self, seconds: int) -> None:
+        """Let so many seconds pass, and what follows from it happen."""
+        for _ in range(seconds):
+            self.connections.tick()
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class Client:
+    """A client of a `ListeningIssuer`, that reads only when it is told to."""
+
+    raw: socket.socket
+    received: bytes = b""
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send each piece as a packet of its own; a connection that is closed takes none."""
+        for piece in pieces:
+            with suppress(ConnectionError):
+                await asyncio.get_running_loop().sock_sendall(self.raw, piece)
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+
+    async def head(self) -> bytes:
+        """Read the next head."""
+        while b"\r\n\r\n" not in self.received:
+            assert await self._receive(), f"closed after {self.received!r}"
+        head, _, self.received = self.received.partition(b"\r\n\r\n")
+        return head
+
+    async def told(self) -> dict[str, Any]:
+        """Read the next response; what its application says."""
+        length = int((await self.head()).lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        while len(self.received) < length:
+            assert await self._receive(), "closed within a body"
+        body, self.received = self.received[:length], self.received[length:]
+        told: dict[str, Any] = json.loads(body)
+        return told
+
+    async def rest(self) -> bytes:
+        """Read until the other side closes, which it must do soon."""
+        while await self._receive():
+            pass
+        return self.received
+
+    async def is_open(self) -> bool:
+        """Whether the other side has not closed; takes what it has sent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                while await self._receive():
+                    pass
+            return False
+        return True
+
+    async def _receive(self) -> bool:
+        async with asyncio.timeout(5):
+            try:
+                data = await asyncio.get_running_loop().sock_recv(self.raw, 65536)
+            except ConnectionResetError:
+                data = b""
+        self.received += data
+        return bool(data)
+
+
+@asynccontextmanager
+async def listening_issuer(maximum: int = 100) -> AsyncIterator[ListeningIssuer]:
+    """Serve on a loopback port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL_BUFFER)
+    dropped: list[str] = []
+    connections = Connections(maximum, dropped.append)
+    issuer = ListeningIssuer(connections, listener.getsockname()[1], dropped=dropped)
+    issuer.gate.set()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def connect() -> HttpConnection:
+        return HttpConnection(connections, issuer.app, tasks, lambda: b"date: now\r\n")
+
+    server = await asyncio.get_running_loop().create_server(connect, sock=listener)
+    try:
+        yield issuer
+    finally:
+        server.close()
+        issuer.gate.set()
+        for client in issuer.clients:
+            client.close()
+        while len(connections):  # noqa: ASYNC110 - nothing tells when they are closed
+            await asyncio.sleep(0.01)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test on the event loop of the issuer."""
+    uvloop.run(test())
