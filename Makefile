@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check bench bench-issuer bench-scaling load sweep seed fuzz lock sbom images clean
+.PHONY: help run test test-fast lint check bench bench-issuer load sweep seed fuzz lock sbom images clean
 
 VENV := .venv
 UV := $(VENV)/bin/uv
@@ -40,9 +40,6 @@ bench: $(DEV) ## compare the verifier with its alternatives (BENCH_ARGS=--quick 
 
 bench-issuer: $(DEV) ## compare the issuer with what argon2 and PostgreSQL allow (BENCH_ARGS=--quick)
 	@exec $(VENV)/bin/python -m loadtests.issuer_benchmark $(BENCH_ARGS)
-
-bench-scaling: $(DEV) ## see whether more verifiers do more (BENCH_ARGS=--quick for half a minute)
-	@exec $(VENV)/bin/python -m loadtests.scaling $(BENCH_ARGS)
 
 # Only what is typed after `make` counts: a HOST that happens to be in the environment is not to be loaded.
 given = $(if $(filter command,$(origin $(1))),--$(2)='$($(1))')

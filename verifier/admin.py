@@ -1,61 +1,84 @@
 """Health, readiness and metrics, on a listener of their own that no gateway path leads to."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from verifier.metrics import Name, Pages
+from verifier.protocol import Connection, HttpServer
 
+MAX_CONNECTIONS: Final = 64
 _TEXT: Final = "text/plain; charset=utf-8"
 
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
 
-
-class AdminApp:
-    """An ASGI application.
+class AdminPages:
+    """The pages of the admin listener.
 
     Args:
-        pages: of all workers: any of them can answer for all.
-        lacking: what the answering worker can't decide without, in words; empty when it is ready.
-        refresh: brings gauges up to date before they are read.
+        registry: of the metrics.
+        unhealthy_reasons: says what only a restart can repair; empty when there is nothing.
+        not_ready_reasons: says what is missing to decide about tokens; empty when ready.
     """
 
-    def __init__(self, pages: Pages, lacking: Callable[[], list[str]], refresh: Callable[[], None]) -> None:
-        self._pages, self._lacking, self._refresh = pages, lacking, refresh
-        self._registry = CollectorRegistry()
-        self._registry.register(pages)
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        unhealthy_reasons: Callable[[], list[str]],
+        not_ready_reasons: Callable[[], list[str]],
+    ) -> None:
+        self._registry = registry
+        self._unhealthy_reasons, self._not_ready_reasons = unhealthy_reasons, not_ready_reasons
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        del receive
-        if scope["type"] != "http":
-            return
-        status, kind, body = self._respond(scope["method"], scope["path"])
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    def respond(self, method: bytes, target: bytes) -> bytes:
+        """Return the response to one request, as the bytes of an HTTP/1.1 response."""
+        if method not in (b"GET", b"HEAD"):
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, b"method not allowed\n", allow="GET, HEAD")
+        status, content_type, body = self._page(target.partition(b"?")[0])
+        response = _response(status, body, content_type)
+        return response.removesuffix(body) if method == b"HEAD" else response
 
-    def _respond(self, method: str, path: str) -> tuple[int, str, bytes]:
-        if method not in ("GET", "HEAD"):
-            return 405, _TEXT, b"method not allowed\n"
+    def _page(self, path: bytes) -> tuple[HTTPStatus, str, bytes]:
         match path:
-            case "/healthz":
-                return 200, _TEXT, b"alive\n"
-            case "/readyz":
-                return self._readiness()
-            case "/metrics":
-                self._refresh()
-                return 200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
+            case b"/healthz":
+                return _state("healthy", self._unhealthy_reasons())
+            case b"/readyz":
+                return _state("ready", self._not_ready_reasons())
+            case b"/metrics":
+                return HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
             case _:
-                return 404, _TEXT, b"not found: /healthz, /readyz and /metrics are here\n"
+                return (
+                    HTTPStatus.NOT_FOUND,
+                    _TEXT,
+                    b"not found: see /healthz, /readyz, /metrics\n",
+                )
 
-    def _readiness(self) -> tuple[int, str, bytes]:
-        if lacking := self._lacking():
-            return 503, _TEXT, f"not ready: {'; '.join(lacking)}\n".encode()
-        if not self._pages.joined()[Name.READY, ()]:
-            return 503, _TEXT, b"not ready: a worker is starting or stopping\n"
-        return 200, _TEXT, b"ready\n"
+
+class AdminConnection(Connection):
+    """A connection of a prober or of Prometheus."""
+
+    __slots__ = ("_pages",)
+
+    def __init__(self, server: HttpServer, pages: AdminPages) -> None:
+        super().__init__(server)
+        self._pages = pages
+
+    def _respond(self) -> bytes:
+        return self._pages.respond(self._parser.get_method(), self._target)
+
+
+def _state(name: str, reasons: list[str]) -> tuple[HTTPStatus, str, bytes]:
+    if reasons:
+        return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"not {name}: {'; '.join(reasons)}\n".encode()
+    return HTTPStatus.OK, _TEXT, f"{name}\n".encode()
+
+
+def _response(status: HTTPStatus, body: bytes, content_type: str = _TEXT, allow: str | None = None) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+        *([f"Allow: {allow}"] if allow else []),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body

@@ -1,4 +1,4 @@
-"""Keeps one worker's keys fresh, beside the request path: one task for each issuer.
+"""Keeps the keys fresh, beside the request path: one task for each issuer.
 
 A key set that was taken stays until a better one is: failures are counted, logged and retried, and only
 when a URL has not answered for `max_stale_seconds` do its keys stop to count. An unknown `kid` brings the
@@ -17,11 +17,12 @@ from typing import Final
 import structlog
 
 from shared.jwks import MAX_DOCUMENT_BYTES, JwksError, JwkSet, parse_jwks
+from verifier.background import BackgroundTasks
 from verifier.fetch import SourceError
 from verifier.kept_documents import Kept, KeptDocuments
 from verifier.key_sources import KeySource, Reading
 from verifier.keyset import KeySet
-from verifier.metrics import Name, Page
+from verifier.metrics import Metrics
 
 REFETCH_SECONDS: Final = 10.0
 _REPEAT_LOG_SECONDS: Final = 60.0
@@ -56,7 +57,7 @@ class KeyRefresh:
 
     Args:
         on_change: given the new snapshot, each time there is one.
-        page: where ages and failures are counted.
+        metrics: of ages and failures.
         max_stale_seconds: how long keys of a URL count after its last good answer.
         cache_dir: where fetched documents are kept for a cold start, if anywhere.
     """
@@ -65,28 +66,27 @@ class KeyRefresh:
         self,
         on_change: Callable[[KeySet], None],
         *,
-        page: Page,
+        metrics: Metrics,
         max_stale_seconds: float,
         cache_dir: Path | None = None,
     ) -> None:
-        self._on_change, self._page, self._max_stale_seconds = on_change, page, max_stale_seconds
+        self._on_change, self._metrics, self._max_stale_seconds = on_change, metrics, max_stale_seconds
         self._kept = KeptDocuments(cache_dir, "jwks", ".json", MAX_DOCUMENT_BYTES) if cache_dir else None
         self._published: dict[str, JwkSet] = {}
         self._followed: dict[str, _Followed] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = BackgroundTasks()
 
     def follow(self, sources: Mapping[str, KeySource]) -> None:
         """Look after these issuers from now on, and forget the others together with their keys.
 
         Keys that are held already count no longer than they would have: asking again refreshes nothing.
         """
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         before, self._followed = self._followed, {}
         for issuer in before.keys() - sources.keys():
             self._withdraw(issuer, "no longer followed")
-            self._page.forget(Name.JWKS_KEYS, issuer)
-            self._page.forget(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, issuer)
+            self._metrics.jwks_keys.remove(issuer)
+            self._metrics.jwks_refreshed_at.remove(issuer)
         for issuer, source in sources.items():
             followed = _Followed(issuer, source, time.time() + self._max_stale_seconds)
             if issuer in self._published:
@@ -94,7 +94,8 @@ class KeyRefresh:
             else:
                 self._recall(followed)
             self._followed[issuer] = followed
-        self._tasks = [asyncio.create_task(self._look_after(followed)) for followed in self._followed.values()]
+        for issuer, followed in self._followed.items():
+            self._tasks.start(f"keys of {issuer}", self._look_after(followed))
 
     async def first_look(self, seconds: float) -> None:
         """Wait until every source that we hold no key of was tried once, for `seconds` at most."""
@@ -108,6 +109,10 @@ class KeyRefresh:
         """A token named a key that we lack. Returns at once."""
         for followed in self._followed.values():
             followed.sooner.set()
+
+    def ended_tasks(self) -> list[str]:
+        """Return the names of refresh tasks that have ended, which they never should."""
+        return self._tasks.ended()
 
     def missing(self, issuers: frozenset[str]) -> frozenset[str]:
         """The issuers without a key."""
@@ -145,7 +150,7 @@ class KeyRefresh:
     def _take(self, followed: _Followed, reading: Reading) -> None:
         followed.good_until = time.time() + self._max_stale_seconds
         followed.said = ""
-        self._page.set(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, time.time(), followed.issuer)
+        self._metrics.jwks_refreshed_at.labels(followed.issuer).set(time.time())
         if reading.jwks is not None:
             self._publish(followed, reading.jwks)
         elif followed.jwks is not None and followed.issuer not in self._published:
@@ -160,25 +165,25 @@ class KeyRefresh:
         jwks = _parse_kept(followed.issuer, kept) if kept is not None else None
         if kept is not None and jwks is not None and time.time() < kept.confirmed_at + self._max_stale_seconds:
             followed.good_until = kept.confirmed_at + self._max_stale_seconds
-            self._page.set(Name.JWKS_REFRESHED_TIMESTAMP_SECONDS, kept.confirmed_at, followed.issuer)
+            self._metrics.jwks_refreshed_at.labels(followed.issuer).set(kept.confirmed_at)
             self._publish(followed, jwks)
 
     def _publish(self, followed: _Followed, jwks: JwkSet) -> None:
         followed.jwks = self._published[followed.issuer] = jwks
-        self._page.set(Name.JWKS_KEYS, len(jwks.keys), followed.issuer)
+        self._metrics.jwks_keys.labels(followed.issuer).set(len(jwks.keys))
         self._on_change(KeySet.of(self._published))
         _log.info("jwks_taken", issuer=followed.issuer, kids=sorted(jwks.keys), skipped=jwks.skipped)
 
     def _withdraw(self, issuer: str, why: str) -> None:
         if self._published.pop(issuer, None) is not None:
-            self._page.set(Name.JWKS_KEYS, 0, issuer)
+            self._metrics.jwks_keys.labels(issuer).set(0)
             self._on_change(KeySet.of(self._published))
             _log.error("jwks_withdrawn", issuer=issuer, why=why)
 
     def _report(self, followed: _Followed, error: Exception) -> None:
         cause = error.cause if isinstance(error, SourceError) else "unexpected"
         detail = str(error) if isinstance(error, SourceError) else type(error).__name__
-        self._page.add(Name.JWKS_FAILURES, followed.issuer, cause)
+        self._metrics.jwks_failures.labels(followed.issuer, cause).inc()
         if followed.said != detail or time.monotonic() - followed.said_at >= _REPEAT_LOG_SECONDS:
             followed.said, followed.said_at = detail, time.monotonic()
             kept = len(self._published[followed.issuer].keys) if followed.issuer in self._published else 0

@@ -1,4 +1,4 @@
-"""What an operator can say to the verifier, all of it by `VERIFIER_…` variables."""
+"""The settings of the verifier, all of them `VERIFIER_…` variables."""
 
 import ssl
 from pathlib import Path
@@ -26,7 +26,6 @@ class VerifierSettings(Settings):
     uds_group: str | None = Field(None, description="group that owns the unix socket, such as the gateway's")
     admin_host: str = Field("127.0.0.1", description="address of /healthz, /readyz and /metrics")
     admin_port: Port = Field(9001, description="port of /healthz, /readyz and /metrics")
-    workers: int = Field(1, ge=1, le=64, description="processes that share the listening socket; one per core")
 
     issuer: IssuerName | None = Field(None, description="the `iss` to accept")
     audience: str = Field("gatepass", min_length=1, max_length=512, description="must be in `aud`")
@@ -49,12 +48,12 @@ class VerifierSettings(Settings):
     leeway_seconds: int = Field(5, ge=0, le=60, description="tolerance for clocks that differ")
     realm: Realm = Field("gatepass", description="named in challenges")
 
-    cache_entries: int = Field(100_000, ge=0, le=10_000_000, description="decisions remembered; 0 for none")
-    cache_bytes: int = Field(
-        64 * 1024 * 1024, ge=65_536, le=2**36, description="memory for remembered decisions, per worker"
+    cache_entries: int = Field(
+        100_000, ge=0, le=10_000_000, description="cached decisions at most; 0 turns the cache off"
     )
-    max_connections: int = Field(10_000, ge=1, le=1_000_000, description="open connections, per worker")
-    drain_seconds: int = Field(2, ge=0, le=300, description="how long open connections are served while stopping")
+    cache_bytes: int = Field(64 * 1024 * 1024, ge=65_536, le=2**36, description="memory for cached decisions")
+    max_connections: int = Field(10_000, ge=1, le=1_000_000, description="open connections of gateways at most")
+    drain_seconds: int = Field(2, ge=0, le=300, description="how long open connections are served after SIGTERM")
     log_level: LogLevel = Field("info", description="debug, info, warning or error")
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Keeps one worker's status lists fresh, beside the request path: one task for each issuer, a look each poll.
+"""Keeps the status lists fresh, beside the request path: one task for each issuer, a look each poll.
 
 A look asks for the aggregation and for every list that it named, side by side, so that what hangs holds up
 nothing but itself. A list that was taken stays until a newer one is: failures are counted and logged. When one
@@ -18,10 +18,11 @@ from typing import Any, Final
 import structlog
 
 from shared.status_list import MAX_LIST_TOKEN_BYTES
+from verifier.background import BackgroundTasks
 from verifier.fetch import SourceError
 from verifier.kept_documents import Kept, KeptDocuments
 from verifier.keyset import KeySet
-from verifier.metrics import Name, Page
+from verifier.metrics import Metrics
 from verifier.status import CurrentStatusList, StatusLists
 from verifier.status_list_token import ListFault, StatusList, read_status_list
 from verifier.status_sources import (
@@ -94,7 +95,7 @@ class StatusRefresh:
 
     Args:
         on_change: given the new snapshot, each time there is one.
-        page: where ages and failures are counted.
+        metrics: of ages and failures.
         poll_seconds: between two looks, at most.
         refuse_stale: a list that can't be refreshed stops to count before its `exp`.
         cache_dir: where documents are kept for a cold start, if anywhere.
@@ -105,13 +106,13 @@ class StatusRefresh:
         self,
         on_change: Callable[[StatusLists], None],
         *,
-        page: Page,
+        metrics: Metrics,
         poll_seconds: float,
         refuse_stale: bool = False,
         cache_dir: Path | None = None,
         on_unknown_key: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_change, self._page = on_change, page
+        self._on_change, self._metrics = on_change, metrics
         self._snapshot = StatusLists()
         self._poll_seconds, self._refuse_stale = poll_seconds, refuse_stale
         self._on_unknown_key = on_unknown_key
@@ -119,7 +120,7 @@ class StatusRefresh:
         self._kept_lists = _kept(cache_dir, "status_list", ".jwt", MAX_LIST_TOKEN_BYTES)
         self._keys = KeySet()
         self._followed: dict[str, _Followed] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = BackgroundTasks()
 
     def follow(self, sources: Mapping[str, AggregationSource]) -> None:
         """Look after these issuers from now on, and forget the others together with their lists.
@@ -127,13 +128,15 @@ class StatusRefresh:
         Lists that are held already count no longer than they would have. A new issuer's tokens that have a
         status are undecidable until its lists are there.
         """
-        for task in (*self._tasks, *(look for known in self._followed.values() for look in known.looks.values())):
-            task.cancel()
+        self._tasks.cancel()
+        for look in (look for known in self._followed.values() for look in known.looks.values()):
+            look.cancel()
         before, self._followed = self._followed, {}
         for issuer in before.keys() - sources.keys():
             self._publish(self._snapshot.without_issuer(issuer))
-            for name in (Name.STATUS_LISTS, Name.STATUS_LIST_BYTES, Name.STATUS_LIST_REFRESHED_TIMESTAMP_SECONDS):
-                self._page.forget(name, issuer)
+            metrics = self._metrics
+            for gauge in (metrics.status_lists, metrics.status_list_bytes, metrics.status_lists_refreshed_at):
+                gauge.remove(issuer)
             _log.warning("status_lists_forgotten", issuer=issuer, why="no longer followed")
         for issuer, source in sources.items():
             followed = self._followed[issuer] = _Followed(issuer, source)
@@ -143,7 +146,8 @@ class StatusRefresh:
                 self._publish(self._snapshot.with_lists(issuer, {}))
             if issuer in self._keys.issuers:
                 followed.keyed.set()
-        self._tasks = [asyncio.create_task(self._look_after(followed)) for followed in self._followed.values()]
+        for issuer, followed in self._followed.items():
+            self._tasks.start(f"status lists of {issuer}", self._look_after(followed))
 
     def use_keys(self, keys: KeySet) -> None:
         """Believe by other keys from now on; one that is gone takes its lists with it."""
@@ -172,6 +176,10 @@ class StatusRefresh:
         """A token referred to a list that we lack. Returns at once."""
         for followed in self._followed.values():
             followed.sooner.set()
+
+    def ended_tasks(self) -> list[str]:
+        """Return the names of refresh tasks that have ended, which they never should."""
+        return self._tasks.ended()
 
     def missing(self) -> frozenset[str]:
         """The issuers whose aggregation is not known, or that have lists of which none counts."""
@@ -346,18 +354,18 @@ class StatusRefresh:
 
     def _measure(self, followed: _Followed) -> None:
         held = [known for known in followed.lists.values() if known.held is not None]
-        self._page.set(Name.STATUS_LISTS, len(held), followed.issuer)
-        self._page.set(Name.STATUS_LIST_BYTES, self._bytes(followed), followed.issuer)
+        self._metrics.status_lists.labels(followed.issuer).set(len(held))
+        self._metrics.status_list_bytes.labels(followed.issuer).set(self._bytes(followed))
         if followed.named:
             oldest = min([followed.confirmed_at, *(known.confirmed_at for known in followed.lists.values())])
-            self._page.set(Name.STATUS_LIST_REFRESHED_TIMESTAMP_SECONDS, oldest, followed.issuer)
+            self._metrics.status_lists_refreshed_at.labels(followed.issuer).set(oldest)
 
     def _report(self, followed: _Followed, uri: str, error: Exception) -> None:
         cause = str(error.cause) if isinstance(error, SourceError) else "unexpected"
         detail = str(error) if isinstance(error, SourceError) else type(error).__name__
         if cause == ListFault.UNKNOWN_KEY:
             self._on_unknown_key()
-        self._page.add(Name.STATUS_LIST_FAILURES, followed.issuer, cause)
+        self._metrics.status_list_failures.labels(followed.issuer, cause).inc()
         if time.monotonic() - followed.said.get(cause, -_REPEAT_LOG_SECONDS) >= _REPEAT_LOG_SECONDS:
             followed.said[cause] = time.monotonic()
             held = sum(known.held is not None for known in followed.lists.values())

@@ -17,8 +17,8 @@ from issuer.listeners import _DRAIN_SECONDS
 from issuer.settings import IssuerSettings
 from tests.support.processes import ROOT
 from tests.support.programs import program
+from verifier.protocol import CLOSE_GRACE_SECONDS
 from verifier.settings import VerifierSettings
-from verifier.supervisor import _STOP_GRACE_SECONDS
 
 COMPOSE_TEXT: Final = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load(COMPOSE_TEXT)
@@ -91,7 +91,7 @@ def test_a_service_has_limits_an_end_and_logs_that_do_not_fill_the_disk(service:
 def test_programs_have_the_descriptors_and_the_time_to_end_that_they_take() -> None:
     connections = VerifierSettings.model_fields["max_connections"].default
     assert SERVICES["verifier"]["ulimits"]["nofile"] > connections
-    draining = VerifierSettings.model_fields["drain_seconds"].default + _STOP_GRACE_SECONDS
+    draining = VerifierSettings.model_fields["drain_seconds"].default + 2 * CLOSE_GRACE_SECONDS
     assert draining < _seconds(SERVICES["verifier"]["stop_grace_period"])
     hashing = IssuerSettings.model_fields["hash_wait_seconds"].default
     assert max(hashing, 2 * _DRAIN_SECONDS) < _seconds(SERVICES["issuer"]["stop_grace_period"])

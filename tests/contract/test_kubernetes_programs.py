@@ -24,8 +24,8 @@ from tests.support.overlays import FOLDER, OVERLAYS, Container, Rendered, render
 from tests.support.processes import ROOT, free_port
 from tests.support.smtp import self_signed
 from verifier import __main__ as verifier_commands
+from verifier.protocol import CLOSE_GRACE_SECONDS
 from verifier.settings import VerifierSettings
-from verifier.supervisor import _STOP_GRACE_SECONDS
 
 README: Final = (FOLDER / "README.md").read_text(encoding="utf-8")
 PARSERS: Final = {"gatepass-issuer": issuer_commands._parser, "gatepass-verifier": verifier_commands._parser}
@@ -121,7 +121,7 @@ def _end(settings: IssuerSettings | VerifierSettings) -> float:
     """Seconds that a program may take from the signal to its end."""
     if isinstance(settings, IssuerSettings):
         return _DRAIN_SECONDS + settings.hash_wait_seconds
-    return settings.drain_seconds + _STOP_GRACE_SECONDS
+    return settings.drain_seconds + 2 * CLOSE_GRACE_SECONDS
 
 
 def test_an_issuer_has_memory_for_as_many_hashes_as_its_limit_has_cores(overlay: Rendered) -> None:

@@ -57,7 +57,7 @@ def status_list(data: bytes) -> None:
 
 
 def _expect_an_answer(target: bytes, credentials: bytes | None) -> None:
-    answer = _BENCH.decider.decide(target, credentials)
+    answer = _BENCH.authorizer.authorize(target, credentials)
     # The keys are there, so "I can't decide" would hide an exception.
     assert answer != _OUR_TROUBLE
     assert answer in _READY or (

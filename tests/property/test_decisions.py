@@ -70,8 +70,8 @@ def assert_well_formed(answer: bytes) -> None:
 
 @given(target=_TARGETS, credentials=_CREDENTIALS)
 def test_any_bytes_get_one_of_the_four_answers(target: bytes, credentials: bytes | None) -> None:
-    assert_well_formed(BENCH.decider.decide(target, credentials))
-    assert_well_formed(BENCH.decider.decide(b"/verify", credentials))
+    assert_well_formed(BENCH.authorizer.authorize(target, credentials))
+    assert_well_formed(BENCH.authorizer.authorize(b"/verify", credentials))
 
 
 @given(head=st.binary(max_size=80), payload=st.binary(max_size=80), good_head=st.booleans())
@@ -94,7 +94,7 @@ _STRUCTURED: Final = st.dictionaries(
 @given(header=st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "x"]), _JSON), claims=_STRUCTURED)
 def test_any_json_in_header_and_claims_gets_a_decision(header: dict[str, Any], claims: dict[str, Any]) -> None:
     token = GOOD.token(NOW, header, **claims)
-    assert_well_formed(BENCH.decider.decide(b"/verify/roles", b"Bearer " + token))
+    assert_well_formed(BENCH.authorizer.authorize(b"/verify/roles", b"Bearer " + token))
 
 
 def test_every_single_bit_of_a_token_counts() -> None:
@@ -169,7 +169,7 @@ _ROLE: Final = st.text(
 )
 def test_the_identity_headers_read_back_as_exactly_the_claims(claims: dict[str, Any]) -> None:
     claims = {"sid": ..., "scope": ..., "roles": ..., "exp": NOW + 600, **claims}
-    answer = BENCH.decider.decide(b"/verify", b"Bearer " + GOOD.token(NOW, **claims))
+    answer = BENCH.authorizer.authorize(b"/verify", b"Bearer " + GOOD.token(NOW, **claims))
     assert_well_formed(answer)
     assert set(fields_of(answer)) == {"Content-Length", *IDENTITY_HEADERS}
     told = identity(answer)
@@ -198,7 +198,8 @@ def test_the_largest_identity_stays_under_three_and_a_half_kib() -> None:
         scope="s" * 800,
         roles=["r" * 9] * 80,
     )
-    answer = Bench({"default": policy}, keys=keys, now=NOW).decider.decide(b"/verify", b"Bearer " + most)
+    bench = Bench({"default": policy}, keys=keys, now=NOW)
+    answer = bench.authorizer.authorize(b"/verify", b"Bearer " + most)
     assert status_of(answer) == 200
     assert 3200 < len(answer) < 3.5 * 1024
 
@@ -214,7 +215,7 @@ def test_no_claim_can_begin_a_line_of_its_own(claim: str, text: str, where: int)
         json.dumps(GOOD.header()).encode(),
         json.dumps(GOOD.claims(NOW, **{claim: [value] if claim == "roles" else value})).encode(),
     )
-    answer = BENCH.decider.decide(b"/verify", b"Bearer " + token)
+    answer = BENCH.authorizer.authorize(b"/verify", b"Bearer " + token)
     assert_well_formed(answer)
     if status_of(answer) == 200:
         assert value in identity(answer).values()

@@ -12,7 +12,7 @@ from issuer.settings import IssuerSettings
 from shared.settings import Settings
 from stack.settings import DEFAULT_PORTS
 from tests.support.processes import ROOT
-from verifier.metrics import Name
+from verifier.metrics import Metrics as VerifierMetrics
 from verifier.settings import VerifierSettings
 
 README: Final = ROOT / "README.md"
@@ -35,14 +35,13 @@ def stack_table() -> str:
 
 def metrics_table() -> str:
     """Name and meaning of everything that is counted, as Prometheus sees it."""
-    issuer = [
-        (f"{family.name}_total" if family.type == "counter" else family.name, family.documentation)
-        for family in Metrics().registry.collect()
+    suffixes = {"counter": "_total", "info": "_info"}
+    rows = [
+        (f"`{family.name}{suffixes.get(family.type, '')}`", family.documentation)
+        for metrics in (Metrics(), VerifierMetrics())
+        for family in metrics.registry.collect()
     ]
-    verifier = [
-        (f"gatepass_verifier_{name.name.lower()}" + "_total" * name.value.counter, name.value.help) for name in Name
-    ]
-    return _table(("metric", "is"), [(f"`{name}`", meaning) for name, meaning in issuer + verifier])
+    return _table(("metric", "is"), rows)
 
 
 def tables() -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads `tests/vectors/` into the verifier's own types, and lets a real `Decider` judge them."""
+"""Reads `tests/vectors/` into the verifier's own types, and lets a real `Authorizer` judge them."""
 
 import json
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from typing import Any, Final
 from shared.jwks import JwksError, parse_jwks
 from shared.status_list import decode
 from verifier.answers import IDENTITY_HEADERS, refused
+from verifier.authorizer import Authorizer
 from verifier.cache import DecisionCache
-from verifier.decider import Decider
 from verifier.keyset import KeySet
-from verifier.metrics import Name, Pages
+from verifier.metrics import Metrics
 from verifier.policies import Policy, Rules
 from verifier.reasons import Reason
 from verifier.status import CurrentStatusList, StatusLists
@@ -109,7 +109,7 @@ def status_of(answer: bytes) -> int:
 
 
 class Bench:
-    """A real decider whose clock, keys and revocations are at hand, and whose reasons can be asked for."""
+    """A real authorizer whose clock, keys and revocations are at hand, and whose reasons can be asked for."""
 
     def __init__(
         self,
@@ -123,22 +123,22 @@ class Bench:
         self.now = now
         self.unknown_keys = 0
         self.unknown_lists = 0
-        self.pages = Pages(1)
-        self.cache = (DecisionCache(1000, 2**20) if cache is None else cache) if cached else None
-        self.decider = Decider(
+        self.metrics = Metrics()
+        self.cache = DecisionCache(1000 if cached else 0, 2**20) if cache is None else cache
+        self.authorizer = Authorizer(
             Rules(policies, {}),
             realm=REALM,
-            page=self.pages[0],
+            metrics=self.metrics,
             cache=self.cache,
             clock=lambda: self.now,
             on_unknown_key=self._count_unknown_key,
             on_unknown_list=self._count_unknown_list,
         )
-        self.decider.replace_keys(keys)
+        self.authorizer.replace_keys(keys)
 
     def follow(self, written: Json) -> None:
         """Decide by what a vector says under `status_lists`, and by no other lists."""
-        self.decider.replace_status_lists(status_lists(written))
+        self.authorizer.replace_status_lists(status_lists(written))
 
     def _count_unknown_key(self) -> None:
         self.unknown_keys += 1
@@ -148,13 +148,13 @@ class Bench:
 
     def decisions(self) -> dict[tuple[str, ...], float]:
         """(policy, outcome, reason) → how often."""
-        numbers = self.pages[0].numbers()
-        return {labels: value for name, labels, value in numbers if name is Name.DECISIONS and value}
+        (family,) = self.metrics.decisions.collect()
+        return {tuple(sample.labels.values()): sample.value for sample in family.samples if sample.value}
 
     def answer(self, target: bytes, authorization: bytes | None) -> tuple[bytes, str | None]:
         """The answer, and the reason that was counted for it, None if the request was let through."""
         before = self.decisions()
-        answer = self.decider.decide(target, authorization)
+        answer = self.authorizer.authorize(target, authorization)
         counted = [labels for labels, value in self.decisions().items() if value != before.get(labels, 0)]
         assert len(counted) == 1
         ((_, outcome, reason),) = counted

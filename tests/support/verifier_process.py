@@ -108,22 +108,6 @@ class VerifierProcess:
         wait_until(seen, f"{name} {members} in the log", seconds)
         return found[0]
 
-    def workers(self) -> list[int]:
-        """Process ids of the workers that live."""
-        text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="ascii")
-        return [int(pid) for pid in text.split() if is_alive(int(pid))]
-
-    def worker(self) -> int:
-        """Process id of the only worker."""
-        (pid,) = self.workers()
-        return pid
-
-    def replace_worker(self, within: float = 10.0) -> None:
-        """Kill one worker and wait until another has taken its place."""
-        before = self.workers()
-        os.kill(before[0], signal.SIGKILL)
-        wait_until(lambda: len(set(self.workers()) - {before[0]}) == len(before), "it is replaced", within)
-
     def reload(self) -> None:
         """SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
@@ -134,16 +118,8 @@ class VerifierProcess:
         return self.process.wait(_STOP_SECONDS)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
 def resident_bytes(pid: int) -> int:
-    """The memory that a process has for itself: shared pages of its parent do not count."""
+    """The resident memory of a process."""
     fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
     return int(fields[1]) * os.sysconf("SC_PAGESIZE")
 

@@ -31,7 +31,7 @@ def test_a_flood_of_distinct_good_tokens_holds_the_ceiling(
 ) -> None:
     tokens, folder.forge = flood, forge
     with folder.running(**settings) as verifier, verifier.connect() as wire:
-        pid = verifier.worker()
+        pid = verifier.process.pid
         _ask_all(wire, tokens[:1000])
         before = resident_bytes(pid)
         _ask_all(wire, tokens)

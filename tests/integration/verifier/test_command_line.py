@@ -47,10 +47,10 @@ def _settings(folder: VerifierFolder, **changes: Any) -> dict[str, Any]:
 
 def test_all_faulty_settings_are_named_at_once() -> None:
     done = verifier_command(
-        WORKERS="0", PORT="99999", AUDIENSE="x", LOG_LEVEL="loud", UDS_MODE="rwx", REALM='a"b', CACHE_ENTRIES="-1"
+        PORT="99999", AUDIENSE="x", LOG_LEVEL="loud", UDS_MODE="rwx", REALM='a"b', CACHE_ENTRIES="-1"
     )
     assert (done.returncode, done.stdout) == (2, "")
-    for name in ("WORKERS", "PORT", "AUDIENSE", "LOG_LEVEL", "UDS_MODE", "REALM", "CACHE_ENTRIES"):
+    for name in ("PORT", "AUDIENSE", "LOG_LEVEL", "UDS_MODE", "REALM", "CACHE_ENTRIES"):
         assert f"VERIFIER_{name}: " in done.stderr
     assert "Traceback" not in done.stderr
 

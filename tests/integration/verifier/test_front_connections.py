@@ -63,7 +63,7 @@ def test_a_thousand_requests_in_one_write_have_a_thousand_answers(verifier: Veri
 
 
 def test_a_client_that_does_not_read_can_not_fill_the_memory(verifier: VerifierProcess) -> None:
-    pid = verifier.worker()
+    pid = verifier.process.pid
     flood = request("/verify/open") * 1000
     before = resident_bytes(pid)
     with contextlib.ExitStack() as stack:
@@ -184,9 +184,9 @@ def test_one_connection_can_serve_for_long_without_growing(verifier: VerifierPro
 
     with verifier.connect() as wire:
         serve(wire, 50)
-        before = resident_bytes(verifier.worker())
+        before = resident_bytes(verifier.process.pid)
         serve(wire, 300)
-        assert resident_bytes(verifier.worker()) - before < 2**20
+        assert resident_bytes(verifier.process.pid) - before < 2**20
 
 
 def test_what_was_asked_before_is_not_answered_before_its_turn(verifier: VerifierProcess) -> None:
@@ -196,7 +196,7 @@ def test_what_was_asked_before_is_not_answered_before_its_turn(verifier: Verifie
     with verifier.connect() as wire:
         for _ in range(3):
             assert wire.ask(known).status == 200
-        pid, filler = verifier.worker(), read_bytes % len(other)
+        pid, filler = verifier.process.pid, read_bytes % len(other)
         for _ in range(10):
             # What a connection carries at once grows with what it has carried.
             wire.send(request("/verify", "X: " + "x" * 10_000) * 100)

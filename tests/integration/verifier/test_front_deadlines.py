@@ -5,15 +5,14 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from tests.support.listening_front import ListeningFront, listening_front
+from tests.support.listening_server import ListeningServer, listening_server
 from tests.support.raw_http import request
-from verifier.metrics import Name
-from verifier.protocol import IDLE_TICKS, LINGER_TICKS, REQUEST_TICKS
+from verifier.protocol import FIRST_REQUEST_SECONDS, IDLE_SECONDS, LINGER_SECONDS, REQUEST_SECONDS
 
 
-def _run(story: Callable[[ListeningFront], Awaitable[None]]) -> None:
+def _run(story: Callable[[ListeningServer], Awaitable[None]]) -> None:
     async def told() -> None:
-        async with listening_front() as fixture:
+        async with listening_server() as fixture:
             await story(fixture)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -21,9 +20,9 @@ def _run(story: Callable[[ListeningFront], Awaitable[None]]) -> None:
 
 
 def test_a_head_that_is_not_complete_after_10_seconds_gets_408() -> None:
-    async def story(it: ListeningFront) -> None:
+    async def story(it: ListeningServer) -> None:
         await it.send(b"GET /ver")
-        await it.tick(REQUEST_TICKS)
+        await it.tick(REQUEST_SECONDS)
         assert it.is_open
         await it.tick(1)
         assert await it.rest() == [408]
@@ -32,9 +31,9 @@ def test_a_head_that_is_not_complete_after_10_seconds_gets_408() -> None:
 
 
 def test_dripping_bytes_do_not_win_time() -> None:
-    async def story(it: ListeningFront) -> None:
+    async def story(it: ListeningServer) -> None:
         await it.send(b"GET /verify HTTP/1.1\r\nX: ")
-        for _ in range(REQUEST_TICKS):
+        for _ in range(REQUEST_SECONDS):
             await it.tick(1)
             await it.send(b"x")
         assert it.is_open
@@ -45,10 +44,10 @@ def test_dripping_bytes_do_not_win_time() -> None:
 
 
 def test_the_time_for_a_head_starts_with_its_first_byte() -> None:
-    async def story(it: ListeningFront) -> None:
-        await it.tick(IDLE_TICKS - 1)
+    async def story(it: ListeningServer) -> None:
+        await it.tick(FIRST_REQUEST_SECONDS)
         await it.send(b"GET /verify HTTP/1.1\r\n")
-        await it.tick(REQUEST_TICKS)
+        await it.tick(REQUEST_SECONDS)
         await it.send(f"Host: v\r\n{it.token}\r\n\r\n".encode())
         assert (await it.answer()).status == 200
 
@@ -56,10 +55,10 @@ def test_the_time_for_a_head_starts_with_its_first_byte() -> None:
 
 
 def test_an_idle_connection_is_closed_after_75_seconds_without_a_word() -> None:
-    async def story(it: ListeningFront) -> None:
+    async def story(it: ListeningServer) -> None:
         await it.send(request("/verify", it.token))
         assert (await it.answer()).status == 200
-        await it.tick(IDLE_TICKS)
+        await it.tick(IDLE_SECONDS)
         assert it.is_open
         await it.tick(1)
         assert await it.rest() == []
@@ -68,26 +67,28 @@ def test_an_idle_connection_is_closed_after_75_seconds_without_a_word() -> None:
 
 
 def test_each_request_starts_the_idle_time_anew() -> None:
-    async def story(it: ListeningFront) -> None:
-        for _ in range(3):
-            await it.tick(IDLE_TICKS - 1)
+    async def story(it: ListeningServer) -> None:
+        for seconds in (0, IDLE_SECONDS - 1, IDLE_SECONDS - 1):
+            await it.tick(seconds)
             await it.send(request("/verify", it.token))
             assert (await it.answer()).status == 200
 
     _run(story)
 
 
-def test_a_connection_that_never_asks_is_closed_too() -> None:
-    async def story(it: ListeningFront) -> None:
-        await it.tick(IDLE_TICKS + 1)
+def test_a_connection_without_a_request_is_closed_within_15_seconds() -> None:
+    async def story(it: ListeningServer) -> None:
+        await it.tick(14)
+        assert it.is_open
+        await it.tick(1)
         assert await it.rest() == []
 
     _run(story)
 
 
 def test_empty_lines_are_no_reason_to_stay() -> None:
-    async def story(it: ListeningFront) -> None:
-        for _ in range(IDLE_TICKS // 5 + 1):
+    async def story(it: ListeningServer) -> None:
+        for _ in range(FIRST_REQUEST_SECONDS // 5 + 1):
             await it.send(b"\r\n")
             await it.tick(5)
         assert await it.rest() in ([], [408])
@@ -96,10 +97,10 @@ def test_empty_lines_are_no_reason_to_stay() -> None:
 
 
 def test_a_body_that_is_not_complete_after_10_seconds_ends_the_connection_without_a_second_answer() -> None:
-    async def story(it: ListeningFront) -> None:
+    async def story(it: ListeningServer) -> None:
         await it.send(request("/verify", it.token, "Content-Length: 100"))
         assert (await it.answer()).status == 200
-        for _ in range(REQUEST_TICKS):
+        for _ in range(REQUEST_SECONDS):
             await it.tick(1)
             await it.send(b"x")
         await it.tick(1)
@@ -109,25 +110,25 @@ def test_a_body_that_is_not_complete_after_10_seconds_ends_the_connection_withou
 
 
 def test_a_client_that_does_not_close_after_the_last_answer_is_cut_off() -> None:
-    async def story(it: ListeningFront) -> None:
+    async def story(it: ListeningServer) -> None:
         await it.send(request("/verify", it.token, "Connection: close"))
         assert (await it.answer()).closes
-        await it.tick(LINGER_TICKS + 1)
-        assert not it.front.connections
+        await it.tick(LINGER_SECONDS + 1)
+        assert not it.server.connections
 
     _run(story)
 
 
 def test_a_client_that_does_not_read_is_cut_off_after_10_seconds() -> None:
-    async def story(it: ListeningFront) -> None:
+    async def story(it: ListeningServer) -> None:
         # The limit of our own reader stops it from emptying the socket.
         flood = request("/verify", it.token) * 500
         writing = asyncio.create_task(_write_forever(it.writer, flood))
-        await _wait_until(lambda: writing.done() or any(known._write_paused for known in it.front.connections))
-        await it.tick(REQUEST_TICKS)
-        assert it.front.connections
+        await _wait_until(lambda: writing.done() or any(known._write_paused for known in it.server.connections))
+        await it.tick(REQUEST_SECONDS)
+        assert it.server.connections
         await it.tick(1)
-        assert not it.front.connections
+        assert not it.server.connections
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
 
@@ -149,13 +150,13 @@ async def _wait_until(happened: Callable[[], bool]) -> None:
 
 
 def test_while_draining_the_next_answer_is_the_last_however_many_were_asked() -> None:
-    async def story(it: ListeningFront) -> None:
-        it.front.draining = True
+    async def story(it: ListeningServer) -> None:
+        it.server.draining = True
         await it.send(request("/verify", it.token) * 3)
         answer = await it.answer()
         assert (answer.status, answer.closes) == (200, True)
         assert await it.rest() == []
-        # What is not answered is not decided either: the sums tell how many answers were given.
-        assert sum(value for name, _, value in it.page.numbers() if name is Name.DECISIONS) == 1
+        (family,) = it.metrics.decisions.collect()
+        assert sum(sample.value for sample in family.samples) == 1, "what is not answered is not decided either"
 
     _run(story)

@@ -83,14 +83,14 @@ def test_a_long_pipeline_of_short_heads_is_no_long_head(verifier: VerifierProces
 
 
 def test_unfinished_heads_on_many_connections_cost_little(verifier: VerifierProcess) -> None:
-    before = resident_bytes(verifier.worker())
+    before = resident_bytes(verifier.process.pid)
     head = b"GET /verify HTTP/1.1\r\nHost: v\r\nX: " + b"x" * (_LIMIT - 100)
     with contextlib.ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(verifier.connect()).send(head)
         assert verifier.ask(token=verifier.token()).status == 200
         # Each may hold its 16 KiB and the parser's and the transport's few.
-        assert resident_bytes(verifier.worker()) - before < 200 * 64 * 1024
+        assert resident_bytes(verifier.process.pid) - before < 200 * 64 * 1024
 
 
 def test_connections_over_the_limit_are_told_and_closed(folder: VerifierFolder) -> None:
@@ -107,7 +107,7 @@ def test_connections_over_the_limit_are_told_and_closed(folder: VerifierFolder) 
 
 def test_exhausted_descriptors_neither_spin_nor_last(folder: VerifierFolder) -> None:
     with folder.running() as verifier, contextlib.ExitStack() as stack:
-        pid = verifier.worker()
+        pid = verifier.process.pid
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         with verifier.connect() as early:
             assert early.ask(request()).status == 401

@@ -205,14 +205,14 @@ def test_a_file_that_goes_bad_changes_nothing_but_the_log(folder: VerifierFolder
         file.write_bytes(_FORGE.jwks)
     policies = issuers.policies(lambda fault: f'jwks_file = "{files[fault]}"')
     with folder.running(policies=policies) as verifier:
-        held = open_descriptors(verifier.worker())
+        held = open_descriptors(verifier.process.pid)
         for fault, change in changes.items():
             change(files[fault])
         issuers.wait_until_said(verifier)
         # Each is looked at again every second: what one look leaves open would add up.
         looks = verifier.metric("jwks_failures_total")
         wait_until(lambda: verifier.metric("jwks_failures_total") > looks + 2 * len(changes), "two looks more")
-        assert open_descriptors(verifier.worker()) - held < 10
+        assert open_descriptors(verifier.process.pid) - held < 10
         _no_secret_is_in(verifier.log())
         assert "private or symmetric key material" in verifier.log()
         for file in files.values():
@@ -248,12 +248,12 @@ def test_a_url_that_goes_bad_changes_nothing_but_the_log(
     # Policies are at most 64, issuers are not.
     policies = issuers.policies(lambda fault: f'jwks_url = "{servers[fault].url}"')
     with folder.running(policies=policies) as verifier:
-        before = resident_bytes(verifier.worker())
+        before = resident_bytes(verifier.process.pid)
         for fault, server in servers.items():
             server.behaviour = ANSWERS[fault]
         verifier.reload()
         issuers.wait_until_said(verifier)
-        assert resident_bytes(verifier.worker()) - before < 40 * 2**20
+        assert resident_bytes(verifier.process.pid) - before < 40 * 2**20
         _no_secret_is_in(verifier.log())
         assert not verifier.events("decision_failed")
         assert b"GET /other" not in b"".join(servers["301 to a good one"].requests)
@@ -262,7 +262,7 @@ def test_a_url_that_goes_bad_changes_nothing_but_the_log(
         taken = len(verifier.events("jwks_taken"))
         verifier.reload()
         wait_until(lambda: len(verifier.events("jwks_taken")) >= taken + len(ANSWERS), "every source is taken again")
-        held = open_descriptors(verifier.worker())
+        held = open_descriptors(verifier.process.pid)
         assert held < 60, "sockets of sources stay open"
 
 

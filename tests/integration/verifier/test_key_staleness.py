@@ -11,7 +11,7 @@ from verifier.fetch import SourceError
 from verifier.key_refresh import KeyRefresh
 from verifier.key_sources import Reading
 from verifier.keyset import KeySet
-from verifier.metrics import Pages
+from verifier.metrics import Metrics
 
 _NOBODY = frozenset[str]()
 _BOUND_SECONDS = 0.3
@@ -63,7 +63,7 @@ _OURS = frozenset({ISSUER})
 def _run(source: Script, story: Callable[[KeyRefresh, Watch], Awaitable[None]]) -> None:
     async def told() -> None:
         watch = Watch()
-        refresh = KeyRefresh(watch.take, page=Pages(1)[0], max_stale_seconds=_BOUND_SECONDS)
+        refresh = KeyRefresh(watch.take, metrics=Metrics(), max_stale_seconds=_BOUND_SECONDS)
         refresh.follow({ISSUER: source})
         await watch.until(_OURS)
         await story(refresh, watch)

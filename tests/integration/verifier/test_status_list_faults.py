@@ -163,12 +163,12 @@ def test_a_list_that_goes_bad_changes_nothing_but_a_metric_and_the_log(
     policies += accepting(*(it.forge.issuer for it in issuers.values()))
     settings: dict[str, Any] = {"ISSUER": None, "JWKS_FILE": None, "STATUS_POLL_SECONDS": 1}
     with folder.running(policies=policies, **settings) as verifier:
-        before = resident_bytes(verifier.worker())
+        before = resident_bytes(verifier.process.pid)
         for name, (what, behaviour) in faults.items():
             routes[issuers[name].path if what == "list" else issuers[name].aggregation] = behaviour
         _good_tokens_go_on(verifier, issuers)
         assert not verifier.events("decision_failed")
-        assert resident_bytes(verifier.worker()) - before < 60 * 2**20
+        assert resident_bytes(verifier.process.pid) - before < 60 * 2**20
         assert b"GET /other" not in b"".join(server.requests)
         for it in issuers.values():
             routes[it.aggregation] = serves(it.aggregated(it.uri))
@@ -181,7 +181,7 @@ def test_a_list_that_goes_bad_changes_nothing_but_a_metric_and_the_log(
             return not pending
 
         wait_until(all_taken, "every source is taken again", 60)
-        wait_until(lambda: open_descriptors(verifier.worker()) < 60, "sockets of sources are closed", 10)
+        wait_until(lambda: open_descriptors(verifier.process.pid) < 60, "sockets of sources are closed", 10)
         assert "Traceback" not in verifier.log()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +88,7 @@ def test_unchanged_lists_are_not_sent_again(shared: tuple[VerifierProcess, Statu
     verifier, issuer = shared
     wait_until(lambda: issuer.looks(issuer.path(5)) > 12, "it is looked at")
     asked = [head for head in issuer.server.requests if head.startswith(f"GET {issuer.path(5)} ".encode())]
-    assert sum(b"If-None-Match" not in head for head in asked) == len(verifier.workers())
+    assert sum(b"If-None-Match" not in head for head in asked) == 1
     assert time.time() - verifier.metric("status_list_refreshed_timestamp_seconds") < 2
 
 
@@ -132,7 +131,7 @@ def test_what_is_held_is_told(shared: tuple[VerifierProcess, StatusIssuer]) -> N
     verifier, issuer = shared
     name = issuer.forge.issuer
     assert verifier.metric("status_lists", issuer=name) == len(LISTS)
-    bytes_before, before = verifier.metric("status_list_bytes", issuer=name), resident_bytes(verifier.workers()[0])
+    bytes_before, before = verifier.metric("status_list_bytes", issuer=name), resident_bytes(verifier.process.pid)
     issuer.size = LIST_BITS
     for number in range(20, 30):
         issuer.publish(number)
@@ -140,8 +139,8 @@ def test_what_is_held_is_told(shared: tuple[VerifierProcess, StatusIssuer]) -> N
     issuer.name(*LISTS, *range(20, 30))
     wait_until(lambda: verifier.metric("status_lists", issuer=name) == len(LISTS) + 10, "ten more are held")
     held = verifier.metric("status_list_bytes", issuer=name) - bytes_before
-    assert held == 10 * LIST_BITS // 8 * len(verifier.workers())
-    assert resident_bytes(verifier.workers()[0]) - before < 10 * 2**20
+    assert held == 10 * LIST_BITS // 8
+    assert resident_bytes(verifier.process.pid) - before < 10 * 2**20
     issuer.routes[issuer.path(20)] = unavailable
     wait_until(lambda: verifier.metric("status_list_failures_total", issuer=name, cause="status") > 1, "counted")
     verifier.wait_for_event("status_list_not_taken", cause="status", lists_kept=len(LISTS) + 10)
@@ -261,21 +260,6 @@ def test_a_list_dies_with_the_key_that_signed_it_and_is_fetched_again(
         assert verifier.ask(token=issuer.token(7)).status == 401
 
 
-def test_a_successor_knows_the_lists_though_their_source_is_down(
-    folder: VerifierFolder, issuer: StatusIssuer
-) -> None:
-    issuer.revoke(7)
-    with folder.running(**_settings(issuer, WORKERS=2)) as verifier:
-        good, revoked = issuer.token(8), issuer.token(7)
-        assert verifier.ask(token=good).status == 200
-        issuer.server.behaviour = down
-        for _ in range(2):
-            verifier.replace_worker()
-            assert verifier.ask(token=good).status == 200
-            assert verifier.ask(token=revoked).status == 401
-        assert verifier.events("status_list_recalled")
-
-
 def test_a_cold_start_knows_the_lists_of_a_former_run(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.revoke(7)
     cache = folder.path / "cache"
@@ -356,16 +340,6 @@ def test_an_issuer_without_lists_yet_is_ready_and_one_whose_lists_can_not_be_had
         issuer.name(1)
         verifier.wait_until_readiness_is(200)
         assert verifier.ask(token=issuer.token(7)).status == 200
-
-
-def test_the_first_request_of_a_worker_finds_its_lists(folder: VerifierFolder, issuer: StatusIssuer) -> None:
-    issuer.revoke(7)
-    with folder.running(**_settings(issuer)) as verifier:
-        os.kill(verifier.worker(), signal.SIGSTOP)
-        with verifier.connect() as waiting:
-            waiting.send(request("/verify", bearer(issuer.token(7))))
-            os.kill(verifier.worker(), signal.SIGKILL)
-            assert next(waiting.answers(1)).status == 401
 
 
 def test_check_config_and_explain_read_the_lists(folder: VerifierFolder, issuer: StatusIssuer) -> None:

@@ -1,41 +1,62 @@
-"""Two generations: what is asked for stays, what is not goes all at once, and the sizes add up."""
+"""The least recently used decisions go first, and the sizes add up."""
 
-from verifier.cache import ENTRY_BYTES, CachedDecision, DecisionCache
+from prometheus_client import Counter
+
+from verifier.cache import ENTRY_OVERHEAD_BYTES, CachedDecision, DecisionCache
+
+_HITS = Counter("test_hits", "Not registered.", registry=None)
 
 
-def decision(answer: bytes) -> CachedDecision:
-    return CachedDecision(answer, 0, 1, None, 0)
+def decision(response: bytes) -> CachedDecision:
+    return CachedDecision(response, 0, 1, None, _HITS)
 
 
-def test_what_is_asked_for_outlives_what_is_not() -> None:
-    cache = DecisionCache(4, 2**20)
-    for key in (b"a", b"b", b"c"):  # a and b are the old generation now
-        cache.put(key, decision(key))
-    assert cache.get_young(b"a") is None
-    assert cache.get(b"a") == cache.get_young(b"a") == decision(b"a")
-    cache.put(b"d", decision(b"d"))
+def test_the_least_recently_used_decision_is_evicted() -> None:
+    evictions: list[None] = []
+    cache = DecisionCache(3, 2**20, lambda: evictions.append(None))
+    for key in (b"a", b"b", b"c"):
+        cache.store(key, decision(key))
+    assert cache.get(b"a") == decision(b"a")
+    cache.store(b"d", decision(b"d"))
     assert cache.get(b"b") is None
-    assert cache.get(b"a") is not None
-    assert cache.evicted == 1
+    assert [cache.get(key) for key in (b"a", b"c", b"d")] == [decision(key) for key in (b"a", b"c", b"d")]
+    assert len(evictions) == 1
 
 
-def test_the_size_is_that_of_what_is_held_wherever_it_is() -> None:
+def test_replacing_and_discarding_a_decision_evicts_nothing() -> None:
+    evictions: list[None] = []
+    cache = DecisionCache(2, 2**20, lambda: evictions.append(None))
+    for key in (b"a", b"b", b"a", b"b"):
+        cache.store(key, decision(key))
+    cache.discard(b"a")
+    cache.discard(b"never stored")
+    cache.clear()
+    assert evictions == []
+
+
+def test_the_size_is_that_of_the_entries() -> None:
     cache = DecisionCache(4, 2**20)
     for key in (b"a", b"b", b"c"):
-        cache.put(key, decision(key * 100))
-    assert cache.size == 3 * (ENTRY_BYTES + 100)
-    cache.get(b"a")
-    assert cache.size == 3 * (ENTRY_BYTES + 100)
-    cache.put(b"b", decision(b""))
-    assert cache.size == 3 * ENTRY_BYTES + 200
+        cache.store(key, decision(key * 100))
+    assert cache.size_bytes == 3 * (ENTRY_OVERHEAD_BYTES + 100)
+    cache.store(b"b", decision(b""))
+    assert cache.size_bytes == 3 * ENTRY_OVERHEAD_BYTES + 200
     cache.discard(b"c")
-    cache.discard(b"a")
-    assert cache.size == ENTRY_BYTES * len(cache)
+    assert cache.size_bytes == 2 * ENTRY_OVERHEAD_BYTES + 100
+    cache.clear()
+    assert len(cache) == cache.size_bytes == 0
 
 
-def test_a_decision_larger_than_its_room_is_not_kept() -> None:
-    cache = DecisionCache(10, 2 * (ENTRY_BYTES + 100))
-    cache.put(b"a", decision(b"x" * 101))
-    assert len(cache) == cache.size == 0
-    cache.put(b"a", decision(b"x" * 100))
+def test_bytes_are_a_bound_too() -> None:
+    cache = DecisionCache(100, 2 * (ENTRY_OVERHEAD_BYTES + 100))
+    for key in (b"a", b"b", b"c"):
+        cache.store(key, decision(b"x" * 100))
+    assert [cache.get(key) is not None for key in (b"a", b"b", b"c")] == [False, True, True]
+
+
+def test_a_decision_larger_than_the_cache_is_not_stored_and_evicts_nothing() -> None:
+    cache = DecisionCache(10, ENTRY_OVERHEAD_BYTES + 100)
+    cache.store(b"a", decision(b"x" * 100))
+    cache.store(b"b", decision(b"x" * 101))
     assert len(cache) == 1
+    assert cache.get(b"a") is not None

@@ -53,10 +53,10 @@ def test_the_decider_answers_as_the_token_vectors_say_and_says_it_again(*, cache
     for vector in TOKEN_VECTORS:
         bench.now = vector["now"]
         bench.follow(vector.get("status_lists", {}))
-        bench.decider.replace_keys(KEY_SETS[vector["key_sets"]])
+        bench.authorizer.replace_keys(KEY_SETS[vector["key_sets"]])
         target, credentials = f"/verify/{vector['policy']}".encode(), b"Bearer " + octets(vector["token"])
         answer, reason = bench.answer(target, credentials)
-        again = bench.decider.decide(target, credentials)
+        again = bench.authorizer.authorize(target, credentials)
         assert again == answer, vector["id"]
         if reason is None:
             assert identity(answer) == vector["expected"].get("identity"), vector["id"]
@@ -88,7 +88,7 @@ def test_a_sequence_is_answered_as_its_vector_says(vector: dict[str, Any], *, ca
     for step in vector["steps"]:
         bench.now = step.get("now", bench.now)
         if "key_sets" in step:
-            bench.decider.replace_keys(KEY_SETS[step["key_sets"]])
+            bench.authorizer.replace_keys(KEY_SETS[step["key_sets"]])
         if "status_lists" in step:
             bench.follow(step["status_lists"])
         answer, reason = bench.answer(octets(step["target"]), authorization_of(step))

@@ -1,0 +1,108 @@
+"""A verifier stops without losing a request, and leaves no socket file behind."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.load import Load
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
+
+_DRAIN_SECONDS = 1
+
+
+def _load(verifier: VerifierProcess, connections: int = 20) -> Load:
+    return Load(verifier.port, request("/verify", bearer(verifier.token())), connections)
+
+
+def test_sigterm_under_load_answers_everything_that_was_asked(folder: VerifierFolder) -> None:
+    with (
+        folder.running(DRAIN_SECONDS=_DRAIN_SECONDS) as verifier,
+        _load(verifier).running(reconnect=False) as load,
+    ):
+        wait_until(lambda: load.answered > 500, "the load is on")
+        started = time.monotonic()
+        assert verifier.stop() == 0
+        assert time.monotonic() - started < _DRAIN_SECONDS + 2
+    assert set(load.statuses) == {200}
+    assert (load.lost, load.refused, load.announced) == (0, 0, 20)
+    assert "Traceback" not in verifier.log()
+
+
+def test_idle_connections_do_not_hold_up_the_end(folder: VerifierFolder) -> None:
+    with folder.running(DRAIN_SECONDS=1) as verifier, verifier.connect() as idle, verifier.connect() as fresh:
+        idle.ask(request())
+        fresh.send(b"GET /verify HTTP/1.1\r\n")
+        started = time.monotonic()
+        assert verifier.stop() == 0
+        assert time.monotonic() - started < 3
+        assert idle.rest() == []
+
+
+def test_while_draining_open_connections_are_served_and_new_ones_refused(folder: VerifierFolder) -> None:
+    with folder.running(DRAIN_SECONDS=_DRAIN_SECONDS) as verifier, verifier.connect() as wire:
+        assert wire.ask(request()).status == 401
+        verifier.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not _accepts(verifier), "no connection is taken any more", 1)
+        answer = wire.ask(request("/verify", bearer(verifier.token())))
+        assert (answer.status, answer.closes) == (200, True)
+        assert wire.rest() == []
+        assert verifier.process.wait(_DRAIN_SECONDS + 2) == 0
+
+
+def _accepts(verifier: VerifierProcess) -> bool:
+    try:
+        with verifier.connect(timeout=0.2):
+            return True
+    except OSError:
+        return False
+
+
+def test_readiness_ends_before_the_verifier_does(folder: VerifierFolder) -> None:
+    with folder.running(DRAIN_SECONDS=_DRAIN_SECONDS) as verifier, verifier.connect() as wire:
+        wire.ask(request())
+        verifier.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: verifier.readiness() in (0, 503), "it says that it is no longer ready", 1)
+        assert verifier.process.wait(_DRAIN_SECONDS + 2) == 0
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(folder: VerifierFolder, first: signal.Signals) -> None:
+    with folder.running(DRAIN_SECONDS=60) as verifier, verifier.connect() as wire:
+        wire.ask(request())
+        verifier.process.send_signal(first)
+        time.sleep(0.2)
+        assert verifier.process.poll() is None
+        assert verifier.stop() == 0
+
+
+def _settings(uds: Path) -> dict[str, Any]:
+    return {"UDS": uds, "UDS_MODE": "0640"} | ({"UDS_GROUP": "daemon"} if os.geteuid() == 0 else {})
+
+
+def test_a_unix_socket_has_its_mode_and_group_and_goes_with_the_verifier(folder: VerifierFolder) -> None:
+    uds = folder.path / "verifier.sock"
+    with folder.running(**_settings(uds)) as verifier:
+        state = uds.stat()
+        assert state.st_mode & 0o777 == 0o640
+        if os.geteuid() == 0:
+            assert uds.group() == "daemon"
+        assert verifier.ask(token=verifier.token()).status == 200
+        assert verifier.ask("/verify/nowhere").status == 403
+        assert verifier.stop() == 0
+    assert not uds.exists()
+
+
+def test_the_socket_of_a_killed_verifier_is_replaced(folder: VerifierFolder) -> None:
+    uds = folder.path / "verifier.sock"
+    with folder.running(UDS=uds) as verifier:
+        verifier.process.kill()
+        verifier.process.wait()
+    assert uds.is_socket()
+    with folder.running(UDS=uds) as verifier:
+        assert verifier.ask(token=verifier.token()).status == 200

@@ -1,0 +1,129 @@
+"""The commands of `python -m verifier`: serve, check-config, explain."""
+
+import asyncio
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from shared.logs import configure_logs
+from verifier.explain import explain as explain_token
+from verifier.fetch import SourceError
+from verifier.key_sources import open_source
+from verifier.keyset import KeySet
+from verifier.listeners import ListenError, Listeners, open_listeners
+from verifier.policies import Rules
+from verifier.server import VerifierServer
+from verifier.settings import VerifierSettings
+from verifier.status import CurrentStatusList, StatusLists
+from verifier.status_list_token import StatusList
+from verifier.status_sources import open_aggregations, read_lists
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+
+
+def serve(settings: VerifierSettings, rules: Rules) -> int:
+    """Answer gateways until told to stop. Returns only when it could not start."""
+    configure_logs("verifier", settings.log_level)
+    try:
+        listeners = open_listeners(settings, os.environ)
+    except ListenError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    structlog.get_logger().info("listening", **listeners.addresses(), policies=sorted(rules.policies))
+    status = EXIT_FAILED
+    try:
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(settings, rules, listeners))
+        status = 0
+    except Exception:  # noqa: BLE001 - whatever it was, it ends the process and is logged
+        structlog.get_logger().exception("verifier_failed")
+    finally:
+        if listeners.bound_path is not None:
+            listeners.bound_path.unlink(missing_ok=True)
+        sys.stderr.flush()
+        # A normal exit would wait for a thread that hangs while it reads a file from a network file system.
+        os._exit(status)
+
+
+async def _run(settings: VerifierSettings, rules: Rules, listeners: Listeners) -> None:
+    await VerifierServer(settings, rules).run(listeners)
+
+
+def check_config(settings: VerifierSettings, rules: Rules) -> int:
+    """Fetch every key set and status list once and print what is wrong."""
+    snapshot = asyncio.run(_fetch_all(settings, rules))
+    for line in snapshot.errors:
+        print(line, file=sys.stderr)
+    for name, policy in sorted(rules.policies.items()):
+        print(f"policy {name}: issuers {', '.join(sorted(policy.issuers))}")
+    for issuer, lists in sorted(snapshot.lists.items()):
+        size = sum(len(known.octets) for known in lists.values())
+        print(f"issuer {issuer}: {len(lists)} status lists, {size} bytes")
+    print(f"{len(snapshot.keys.issuers)} of {len(rules.sources)} issuers have keys")
+    return EXIT_FAILED if snapshot.errors else 0
+
+
+def explain(settings: VerifierSettings, rules: Rules, token_file: Path | None, policy: str, now: float | None) -> int:
+    """Print check by check why a token is accepted or rejected."""
+    if policy not in rules.policies:
+        print(f"no policy {policy}: there are {', '.join(sorted(rules.policies))}", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        token = (token_file.read_bytes() if token_file else sys.stdin.buffer.read()).strip()
+    except OSError as error:
+        print(f"{token_file}: cannot be read ({error.strerror})", file=sys.stderr)
+        return EXIT_USAGE
+    snapshot = asyncio.run(_fetch_all(settings, rules))
+    for line in snapshot.errors:
+        print(line, file=sys.stderr)
+    lines, accepted = explain_token(
+        token,
+        keys=snapshot.keys,
+        policy=rules.policies[policy],
+        now=time.time() if now is None else now,
+        revocations=snapshot.revocations(),
+    )
+    print("\n".join(lines))
+    return 0 if accepted else EXIT_FAILED
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """Every key set and status list, fetched once, and the errors of those that failed."""
+
+    keys: KeySet
+    lists: dict[str, dict[str, StatusList]]
+    errors: list[str]
+
+    def revocations(self) -> StatusLists:
+        return StatusLists(
+            {
+                issuer: {uri: CurrentStatusList(it.octets, it.bits, it.expires_at) for uri, it in lists.items()}
+                for issuer, lists in self.lists.items()
+            }
+        )
+
+
+async def _fetch_all(settings: VerifierSettings, rules: Rules) -> _Snapshot:
+    tls = settings.trust()
+    published, errors = {}, []
+    for issuer, where in rules.sources.items():
+        try:
+            reading = await open_source(where, tls, allow_http=settings.jwks_allow_http).read()
+        except SourceError as error:
+            errors.append(f"issuer {issuer}: {error}")
+        else:
+            assert reading.jwks is not None
+            published[issuer] = reading.jwks
+    keys, lists = KeySet.of(published), {}
+    aggregations = open_aggregations(rules.status_lists, tls, allow_http=settings.jwks_allow_http)
+    for issuer, source in aggregations.items():
+        lists[issuer], failed = await read_lists(source, keys)
+        errors += [f"issuer {issuer}: {error}" for error in failed]
+    return _Snapshot(keys, lists, errors)
