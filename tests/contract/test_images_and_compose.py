@@ -252,7 +252,7 @@ def test_an_image_holds_its_own_side_and_what_is_shared(side: str) -> None:
         if "--from=" not in line
         for source in [word for word in line.split() if not word.startswith("--")][:-1]
     ]
-    assert set(from_tree) == {f"{side}/${{LOCK}}", "shared/", f"{side}/"}
+    assert set(from_tree) == {f"{side}/${{LOCK}}", "pyproject.toml", "shared/", f"{side}/"}
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -279,7 +279,12 @@ def test_nothing_enters_a_build_that_is_not_named() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
-    assert {rule for rule in rules if rule.startswith("!")} == {"!shared/", "!verifier/", "!issuer/"}
+    assert {rule for rule in rules if rule.startswith("!")} == {
+        "!pyproject.toml",
+        "!shared/",
+        "!verifier/",
+        "!issuer/",
+    }
 
 
 @pytest.mark.parametrize("lock", LOCKS)
