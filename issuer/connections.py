@@ -4,7 +4,7 @@ Knows nothing of HTTP: `protocol.py` parses. Every limit on a connection is in t
 """
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from itertools import chain
@@ -21,8 +21,8 @@ WRITE_SECONDS: Final = 20
 READ_BYTES: Final = 16 * 1024
 """Read from a socket at once, and so the most that is held of requests that a client sends ahead."""
 
-_MAX_UNREAD_BYTES: Final = 32 * 1024 * 1024
-"""Response bytes that clients have not taken, over all connections. What the kernel holds comes on top (`bind`)."""
+MAX_HELD_BYTES: Final = 32 * 1024 * 1024
+"""Incomplete bodies and unread responses, over all connections. What the kernel holds comes on top (`bind`)."""
 
 _RESUMED_PER_TURN: Final = 4
 """Pipelined requests that start in one turn of the event loop: whoever waits for each response goes first."""
@@ -49,19 +49,24 @@ class Connections:
     Args:
         maximum: one more takes the place of the least recently used connection of the network that has most.
         dropped: told the reason whenever a connection is closed for breaking a limit.
+        max_held_bytes: of incomplete bodies and unread responses; above, who has held some longest is dropped.
     """
 
     def __init__(
-        self, maximum: int = MAX_CONNECTIONS, dropped: Callable[[str], object] = lambda _reason: None
+        self,
+        maximum: int = MAX_CONNECTIONS,
+        dropped: Callable[[str], object] = lambda _reason: None,
+        max_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         self.now = 0
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.dropped = dropped
-        self._maximum = maximum
+        self._maximum, self._max_held_bytes = maximum, max_held_bytes
         # The least recently used first.
         self._networks: dict[str, OrderedDict[Connection, None]] = {}
         self._count = 0
-        self._unread: Counter[Connection] = Counter()
+        self._held: OrderedDict[Connection, int] = OrderedDict()
+        self._held_bytes = 0
         self._pipelined: deque[Connection] = deque()
 
     def __len__(self) -> int:
@@ -90,20 +95,21 @@ class Connections:
             self._count -= 1
             if not network:
                 del self._networks[connection.network]
-        del self._unread[connection]
+        self.hold(connection, 0)
 
     def use(self, connection: "Connection") -> None:
         """Mark `connection` as the most recently used."""
         self._networks[connection.network].move_to_end(connection)
 
-    def set_unread(self, connection: "Connection", size: int) -> None:
-        """Count response bytes that the client does not take; drop who has waited longest if all hold too many."""
-        if not size:
-            del self._unread[connection]
-            return
-        self._unread[connection] = size
-        while self._unread.total() > _MAX_UNREAD_BYTES:
-            next(iter(self._unread)).drop("unread_limit")
+    def hold(self, connection: "Connection", size: int) -> None:
+        """Count the bytes that `connection` holds until its client has sent or taken more."""
+        self._held_bytes += size - self._held.get(connection, 0)
+        if size:
+            self._held[connection] = size
+        else:
+            self._held.pop(connection, None)
+        while self._held_bytes > self._max_held_bytes:
+            next(iter(self._held)).drop("held_bytes")
 
     def resume_later(self, connection: "Connection") -> None:
         """Call `connection.resume` when other clients have had their turn."""
@@ -183,12 +189,12 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Note that the client takes no more for now (asyncio)."""
         self._write_paused = True
-        self.connections.set_unread(self, self.transport.get_write_buffer_size())
+        self.connections.hold(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Note that the client has taken everything (asyncio)."""
         self._write_paused = False
-        self.connections.set_unread(self, 0)
+        self.connections.hold(self, 0)
         if self.phase is Phase.SENDING:
             self._sent()
 

@@ -193,6 +193,8 @@ class HttpConnection(Connection):
             self._too_large = True
         if self._complete or self._too_large:
             self._answer()
+        elif self._body:
+            self.connections.hold(self, len(self._body))
 
     def _ignore_upgrade(self) -> None:
         """Parse the body as a body: the parser takes what follows the head for another protocol.
@@ -225,6 +227,7 @@ class HttpConnection(Connection):
 
     def _answer(self) -> None:
         self.enter(Phase.ANSWERING)
+        self.connections.hold(self, 0)
         # Work that waits in a queue asks whether the client is still there before it begins.
         self._scope["state"] = {"has_left": self.transport.is_closing, "body_too_large": self._too_large}
         body, self._body = bytes(self._body), bytearray()

@@ -122,12 +122,12 @@ class Client:
 
 
 @asynccontextmanager
-async def listening_issuer(maximum: int = 100) -> AsyncIterator[ListeningIssuer]:
+async def listening_issuer(maximum: int = 100, max_held_bytes: int = 1024 * 1024) -> AsyncIterator[ListeningIssuer]:
     """Serve on a loopback port."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SMALL_BUFFER)
     dropped: list[str] = []
-    connections = Connections(maximum, dropped.append)
+    connections = Connections(maximum, dropped.append, max_held_bytes)
     issuer = ListeningIssuer(connections, listener.getsockname()[1], dropped=dropped)
     issuer.gate.set()
     tasks: set[asyncio.Task[None]] = set()

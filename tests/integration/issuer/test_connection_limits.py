@@ -105,12 +105,27 @@ def test_a_client_that_reads_nothing_is_dropped_after_20_s() -> None:
 def test_unread_responses_of_all_clients_are_bounded() -> None:
     async def test() -> None:
         async with listening_issuer() as issuer:
-            issuer.response_bytes = 9 * 1024 * 1024
+            issuer.response_bytes = 300 * 1024
             for number in range(6):
                 client = await issuer.connect()
                 await client.send(GET % number)
             assert len(issuer.connections) == 3
-            assert issuer.dropped == 3 * ["unread_limit"]
+            assert issuer.dropped == 3 * ["held_bytes"]
+
+    run(test)
+
+
+def test_incomplete_bodies_of_all_clients_are_bounded() -> None:
+    async def test() -> None:
+        async with listening_issuer(max_held_bytes=100_000) as issuer:
+            slow = [await issuer.connect() for _ in range(3)]
+            for client in slow:
+                await client.send(POST + b"Content-Length: 60000\r\n\r\n", b"a" * 30_000)
+            good = await issuer.connect()
+            await good.send(POST + b"Content-Length: 40000\r\n\r\n", b"a" * 30_000, b"a" * 10_000)
+            assert len((await good.told())["body"]) == 40_000
+            assert await _all_connected(slow) == [False, True, True]
+            assert issuer.dropped == ["held_bytes"]
 
     run(test)
 
