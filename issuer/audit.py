@@ -31,6 +31,7 @@ class EventKind(StrEnum):
     SESSION_ENDED = "session_ended"
     REFRESH_REUSED = "refresh_reused"
     REFRESH_FROM_THE_FUTURE = "refresh_from_the_future"
+    EVERYTHING_REVOKED = "everything_revoked"
     CLIENT_CREATED = "client_created"
     CLIENT_UPDATED = "client_updated"
     CLIENT_DISABLED = "client_disabled"

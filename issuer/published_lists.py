@@ -129,6 +129,11 @@ class PublishedLists:
         published = self._known().get(list_id)
         return None if published is None else published.token
 
+    def is_closed(self, list_id: int) -> bool:
+        """Return whether every bit of a list is set, as far as is known here."""
+        published = (self._lists or {}).get(list_id)
+        return published is not None and published.state.all_revoked
+
     def wake(self) -> None:
         """Look now: a bit was set."""
         self._woken.set()
@@ -176,9 +181,7 @@ class PublishedLists:
 
     async def _build(self, state: ListState, key: SigningKey, old: PublishedList | None) -> PublishedList:
         """The state is from before the bits, so that a change between the two is seen at the next look."""
-        indices: Iterable[int] = range(state.size)
-        if not state.all_revoked:
-            indices = await self._store.revoked_indices(state.list_id)
+        indices = None if state.all_revoked else await self._store.revoked_indices(state.list_id)
         begun = time.perf_counter()
         issued_at = _issued_at(state, old)
         uri = status_list_uri(self._issuer, state.list_id)
@@ -201,15 +204,18 @@ class PublishedLists:
         return self._lists
 
 
-def sign_list(indices: Iterable[int], size: int, uri: str, issuer: str, issued_at: int, key: SigningKey) -> bytes:
-    """A Status List Token (draft-ietf-oauth-status-list-20 §5.1) with these bits set."""
+def sign_list(
+    indices: Iterable[int] | None, size: int, uri: str, issuer: str, issued_at: int, key: SigningKey
+) -> bytes:
+    """Sign a Status List Token (draft-ietf-oauth-status-list-20 §5.1) with these bits set, or all of them if None."""
+    octets = b"\xff" * (size // 8) if indices is None else pack(indices, size)
     claims = {
         "iss": issuer,
         "sub": uri,
         "iat": issued_at,
         "exp": issued_at + RELIANCE_SECONDS,
         "ttl": TTL_SECONDS,
-        "status_list": {"bits": 1, "lst": encode(pack(indices, size))},
+        "status_list": {"bits": 1, "lst": encode(octets)},
     }
     return jwt.encode(claims, key.private, ALGORITHM, {"kid": key.kid, "typ": STATUS_LIST_TYPE}).encode()
 

@@ -163,7 +163,9 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
         foundation.keyring, settings.url, settings.audience, settings.access_token_seconds, _now, uuid4, _fraction
     )
     refresh_tokens = RefreshTokens(lambda: foundation.keyring.ring.mac_secrets)
-    status_lists = StatusLists(StatusListRows(database), settings.url, foundation.published.wake)
+    status_lists = StatusLists(
+        StatusListRows(database), settings.url, foundation.published.wake, foundation.published.is_closed
+    )
     limits_of_sessions = SessionLimits(
         idle=timedelta(seconds=settings.session_idle_seconds),
         absolute=timedelta(seconds=settings.session_seconds),

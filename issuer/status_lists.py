@@ -51,12 +51,20 @@ class StatusLists:
         store: where ranges are leased.
         issuer: the issuer's URL.
         revoked: called when a bit was set by this process.
+        is_closed: whether all bits of a list are set, so that its indices are of no use.
     """
 
-    def __init__(self, store: StatusListStore, issuer: str, revoked: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        store: StatusListStore,
+        issuer: str,
+        revoked: Callable[[], None] = lambda: None,
+        is_closed: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self._store = store
         self._issuer = issuer
         self._revoked = revoked
+        self._is_closed = is_closed
         self._free: deque[StatusIndex] = deque()
         self._leasing: asyncio.Task[None] | None = None
 
@@ -66,6 +74,8 @@ class StatusLists:
         Raises:
             UnavailableError: there is none left here, and none to be had now.
         """
+        if self._free and self._is_closed(self._free[0].list_id):
+            self.forget_leases()
         if len(self._free) <= RANGE // 2:
             self._begin_leasing()
         while not self._free:

@@ -1,6 +1,7 @@
 """`sessions`: who is logged in."""
 
 import argparse
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from issuer.administration import Administration, SessionRecord
 from issuer.commands.command import Commands, add_command, add_subject, show, with_database
 from issuer.settings import IssuerSettings
 from issuer.store.administration import AdministrationTables
+from issuer.store.revoke_all import LOGIN_AFTER_SECONDS, count_issued, revoke_all
 from issuer.tokens import room_for_grants
 
 T = TypeVar("T")
@@ -23,6 +25,13 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     listing.add_argument("--user", type=UUID, required=True, metavar="ID")
     revoke = add_command(sessions, "revoke", "end a session and revoke its access tokens", _revoke)
     revoke.add_argument("session", type=UUID, metavar="SESSION_ID")
+    revoke_all = add_command(
+        sessions,
+        "revoke-all",
+        "end every session and token issued so far, as after restoring an older database; without --yes, count them",
+        _revoke_all,
+    )
+    revoke_all.add_argument("--yes", action="store_true", help="do it: everyone has to log in again")
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -31,6 +40,15 @@ def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
     show(options, [_document(_administer(settings, lambda use: use.end_session(options.session)))])
+
+
+def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    issued = with_database(settings, revoke_all if options.yes else count_issued)
+    show(options, [{"state": "revoked" if options.yes else "live", **asdict(issued)}])
+    if options.yes:
+        print(f"people can log in again in {LOGIN_AFTER_SECONDS} s", file=sys.stderr)
+    else:
+        print("nothing was changed: say --yes to end all of it; everyone has to log in again", file=sys.stderr)
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:

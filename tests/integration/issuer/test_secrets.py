@@ -181,6 +181,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
         extra = {"list": (), "update": (bob, "--role", "reader")}.get(command, (bob,))
         tell("users", command, *extra)
     tell("sessions", "list", "--user", bob)
+    tell("sessions", "revoke-all")
     for command in ("list", "show", "update", "disable", "enable", "delete"):
         extra = {"list": (), "update": (client, "--scope", "reports more")}.get(command, (client,))
         tell("clients", command, *extra)
