@@ -8,7 +8,7 @@ from typing import Final
 
 from issuer.commands import audit, calibrate, clean_up, clients, keys, service, sessions, users
 from issuer.commands.command import Run
-from issuer.errors import InvalidFieldsError, IssuerError, OperationError, StoreUnavailableError
+from issuer.errors import InvalidFieldsError, IssuerError, OperationError, StoreFaultError, StoreUnavailableError
 from issuer.problems import problem_of
 from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
@@ -40,6 +40,8 @@ def _line(error: IssuerError) -> str:
             return "; ".join(f"{fault.field}: {fault.detail}" for fault in error.faults)
         case StoreUnavailableError():
             return f"PostgreSQL cannot be used: {error}"
+        case StoreFaultError():
+            return f"PostgreSQL rejected an operation: {error}; run migrate, and report this if it happens again"
         case _:
             return problem_of(error).title
 

@@ -4,7 +4,6 @@ Knows nothing of what the work is. A task's exception is logged by its kind and 
 """
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
@@ -12,6 +11,7 @@ from typing import Final, Self
 import structlog
 
 from issuer.errors import UnavailableError
+from shared.logs import frames_of
 
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -68,10 +68,9 @@ def _report(name: str, error: Exception) -> None:
     if isinstance(error, UnavailableError):
         _log.warning("background task waits", task=name, kind=type(error).__name__)
         return
-    frames = traceback.extract_tb(error.__traceback__)
     _log.error(
         "background task failed",
         task=name,
         kind=type(error).__name__,
-        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]],
+        frames=frames_of(error),
     )

@@ -6,7 +6,6 @@ secrets by mistake. An exception that reaches this ring is logged by its kind an
 
 import logging
 import time
-import traceback
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -19,6 +18,7 @@ from issuer.client_address import client_address
 from issuer.metrics import Metrics
 from issuer.problems import problem_response
 from issuer.tracing import UNTRACED, RequestSpan, Tracing
+from shared.logs import frames_of
 from shared.trace_context import request_id_of, traceparent_of
 
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -128,9 +128,8 @@ def _complete(headers: MutableHeaders, request_id: str) -> None:
 
 
 def _report(error: Exception) -> None:
-    frames = traceback.extract_tb(error.__traceback__)
     _log.error(
         "unexpected exception",
         kind=type(error).__name__,
-        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]],
+        frames=frames_of(error),
     )

@@ -27,6 +27,7 @@
     │   ├── StoreUnavailableError
     │   ├── NoSigningKeyError
     │   └── OverloadedError
+    ├── StoreFaultError              PostgreSQL rejected what no code of ours foresees: 500
     └── OperationError               a command of the operator failed; never seen over HTTP
         ├── KeyringError
         ├── ClientError
@@ -187,6 +188,13 @@ class NoSigningKeyError(UnavailableError):
 
 class OverloadedError(UnavailableError):
     """More password hashing is asked for than this machine can do in time."""
+
+
+class StoreFaultError(IssuerError):
+    """PostgreSQL rejected an operation for a reason that should not exist, such as a constraint.
+
+    Trying again does not help. It was logged and counted where it was raised.
+    """
 
 
 class OperationError(IssuerError):

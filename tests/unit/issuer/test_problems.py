@@ -1,6 +1,6 @@
 """One answer for each error, and one error for each answer."""
 
-from issuer.errors import InvalidFieldsError, IssuerError, OAuthError, OperationError
+from issuer.errors import InvalidFieldsError, IssuerError, OAuthError, OperationError, StoreFaultError
 from issuer.oauth_errors import OAUTH_ANSWERS
 from issuer.problems import INTERNAL, PROBLEMS, problem_of, problem_response
 
@@ -11,7 +11,9 @@ def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
 
 
 def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
-    assert leaves(IssuerError) - leaves(OperationError) - leaves(OAuthError) == set(PROBLEMS)
+    unforeseen = {StoreFaultError}
+    assert leaves(IssuerError) - leaves(OperationError) - leaves(OAuthError) - unforeseen == set(PROBLEMS)
+    assert all(problem_of(error()) is INTERNAL for error in unforeseen)
 
 
 def test_every_oauth_error_has_its_code() -> None:

@@ -1,0 +1,155 @@
+"""The door to a real PostgreSQL: who is served when, and what becomes of every error."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import asyncpg  # noqa: TID251 - the errors of PostgreSQL
+import pytest
+from structlog.testing import capture_logs
+
+from issuer.errors import StoreFaultError, StoreUnavailableError
+from issuer.metrics import Metrics
+from issuer.store.database import PROMPT, Database
+from tests.support.issuer_process import IssuerProcess, issuer_command
+from tests.support.postgres import execute
+from tests.support.processes import free_port
+
+T = TypeVar("T")
+
+SECRET_VALUE = "hunter2@example.com"
+
+
+def with_database(url: str, use: Callable[[Database], Awaitable[T]], metrics: Metrics | None = None) -> T:
+    async def run() -> T:
+        database = Database(url, 1, PROMPT, metrics)
+        await database.open()
+        try:
+            return await use(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def test_requests_are_served_in_the_order_of_their_arrival(database_url: str) -> None:
+    async def use(database: Database) -> list[str]:
+        served = []
+
+        async def work(name: str, times: int = 1) -> None:
+            for _ in range(times):
+                async with database.connection() as connection:
+                    served.append(name)
+                    await connection.execute("SELECT pg_sleep(0.01)")
+
+        # The first gives its connection back and wants it again in the same breath.
+        await asyncio.gather(work("first", 3), work("second"), work("third"))
+        return served
+
+    assert with_database(database_url, use) == ["first", "second", "third", "first", "first"]
+
+
+def test_a_cancelled_request_takes_no_connection_with_it(database_url: str) -> None:
+    async def use(database: Database) -> None:
+        for _ in range(20):
+            async with database.connection():
+                waiting = [asyncio.create_task(database.ping()) for _ in range(3)]
+                await asyncio.sleep(0)
+                waiting[1].cancel()
+            waiting[0].cancel()  # it may have been given the connection by now
+            for task in waiting:
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    with_database(database_url, use)
+
+
+def test_more_requests_than_may_wait_are_rejected_at_once(database_url: str) -> None:
+    async def use(database: Database) -> None:
+        async with database.connection():
+            waiting = [asyncio.create_task(database.ping()) for _ in range(100)]
+            await asyncio.sleep(0)
+            with pytest.raises(StoreUnavailableError, match="QueueFullError"):
+                await database.ping()
+        await asyncio.gather(*waiting)
+
+    with_database(database_url, use)
+
+
+def sqlstates() -> list[str]:
+    """Return every SQLSTATE of an error that asyncpg knows, without those of success, warnings and no data."""
+    kinds = [getattr(asyncpg, name) for name in asyncpg.exceptions.__all__]
+    known = {kind.sqlstate for kind in kinds if issubclass(kind, asyncpg.PostgresError) and kind.sqlstate}
+    return sorted(state for state in known if state[:2] not in {"00", "01", "02"})
+
+
+def test_every_sqlstate_is_an_outage_or_a_counted_and_logged_fault(database_url: str) -> None:
+    metrics, passing, faults = Metrics(), set(), set()
+
+    async def use(database: Database) -> None:
+        for sqlstate in sqlstates():
+            raising = f"DO $$ BEGIN RAISE 'for {SECRET_VALUE}' USING ERRCODE='{sqlstate}'; END $$"
+            try:
+                async with database.connection() as connection:
+                    await connection.execute(raising)
+            except StoreUnavailableError:
+                passing.add(sqlstate)
+            except StoreFaultError:
+                faults.add(sqlstate)
+
+    with capture_logs() as logs:
+        with_database(database_url, use, metrics=metrics)
+    assert passing | faults == set(sqlstates())
+    assert {state[:2] for state in passing} == {"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"}
+    assert {"23505", "22P02", "XX000", "XX001", "42601", "0A000"} <= faults
+    logged = [line["sqlstate"] for line in logs if line["event"] == "unexpected database error"]
+    assert sorted(logged) == sorted(faults)
+    assert all(line["log_level"] == "error" and line["frames"] for line in logs if "sqlstate" in line)
+    assert SECRET_VALUE not in str(logs)
+    shown = metrics.exposition().decode()
+    assert f'gatepass_issuer_database_failures_total{{failure="unexpected"}} {float(len(faults))}' in shown
+
+
+def test_an_argument_of_the_wrong_type_is_a_fault(database_url: str) -> None:
+    async def use(database: Database) -> None:
+        async with database.connection() as connection:
+            await connection.fetchval("SELECT $1::int", SECRET_VALUE)
+
+    with capture_logs() as logs, pytest.raises(StoreFaultError, match="DataError"):
+        with_database(database_url, use)
+    assert SECRET_VALUE not in str(logs)
+
+
+def test_an_error_says_where_the_database_is_and_not_the_password() -> None:
+    port, other = free_port(), free_port()
+    url = f"postgresql://ann:hunter2@127.0.0.1:{port},127.0.0.1:{other}/accounts"
+    for command in (("users", "list"), ("migrate",)):
+        done = issuer_command(*command, DATABASE_URL=url)
+        assert done.returncode == 1
+        assert f"127.0.0.1:{port}, 127.0.0.1:{other}, database accounts: ConnectionRefusedError" in done.stderr
+        assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_a_violated_constraint_is_a_500_that_is_counted_and_says_nothing(issuer: IssuerProcess) -> None:
+    execute(issuer.database_url, "ALTER TABLE users ADD CONSTRAINT closed CHECK (false) NOT VALID")
+    response = issuer.register(SECRET_VALUE)
+    assert response.status_code == 500
+    assert response.json()["type"] == "urn:gatepass:problem:internal"
+    assert issuer.metric('gatepass_issuer_database_failures_total{failure="unexpected"}') == 1
+    [line] = [line for line in map(json.loads, issuer.logs().splitlines()) if "unexpected" in line["event"]]
+    assert line["event"] == "unexpected database error"
+    assert (line["level"], line["sqlstate"], line["constraint"]) == ("error", "23514", "closed")
+    assert line["request_id"] == response.headers["x-request-id"]
+    for secret in ("23514", "closed", "users", SECRET_VALUE):
+        assert secret not in response.text
+    assert SECRET_VALUE not in issuer.logs()
+
+
+def test_a_command_that_meets_a_fault_says_so_in_one_line(database_url: str) -> None:
+    execute(database_url, "ALTER TABLE clients ADD CONSTRAINT closed CHECK (false) NOT VALID")
+    done = issuer_command("clients", "create", SECRET_VALUE, DATABASE_URL=database_url)
+    assert done.returncode == 1
+    assert "CheckViolationError (SQLSTATE 23514)" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
