@@ -36,10 +36,10 @@ lint: $(DEV) ## ruff, mypy and the import contracts
 check: lint test ## what CI runs
 
 bench: $(DEV) ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
-	@exec $(VENV)/bin/python -m loadtests.benchmark $(BENCH_ARGS)
+	@exec $(VENV)/bin/python -m loadtests.bench $(BENCH_ARGS)
 
 bench-issuer: $(DEV) ## compare the issuer with what argon2 and PostgreSQL allow (BENCH_ARGS=--quick)
-	@exec $(VENV)/bin/python -m loadtests.issuer_benchmark $(BENCH_ARGS)
+	@exec $(VENV)/bin/python -m loadtests.bench_issuer $(BENCH_ARGS)
 
 # Only what is typed after `make` counts: a HOST that happens to be in the environment is not to be loaded.
 given = $(if $(filter command,$(origin $(1))),--$(2)='$($(1))')

@@ -19,8 +19,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from loadtests import seed
-from loadtests.benchmark import machine
-from loadtests.benchmark.processes import ROOT, ProcessError, bound_to_us, stop
+from loadtests.bench import machine
+from loadtests.bench.processes import ROOT, ProcessError, bound_to_us, stop
 from loadtests.scenarios import SCENARIOS, Scenario
 from loadtests.sweep_steps import parse_steps
 from loadtests.testbed import clean_environment, running_testbed

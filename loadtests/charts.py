@@ -1,6 +1,7 @@
 """Charts of load runs and benchmarks, drawn by matplotlib as SVG."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,17 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 
 mpl.rcParams.update({"svg.hashsalt": "gatepass", "svg.fonttype": "none", "axes.spines.top": False})
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a chart, with its lowest and highest round."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    ours: bool
 
 
 def draw_sweep(steps: Sequence[Mapping[str, Any]], knee: int | None, path: Path) -> None:
@@ -29,6 +41,32 @@ def draw_sweep(steps: Sequence[Mapping[str, Any]], knee: int | None, path: Path)
         axes.grid(alpha=0.3)
         if knee is not None:
             axes.axvline(knee, linestyle="--", color="gray")
+    save(figure, path)
+
+
+def draw_costs(groups: Mapping[str, Sequence[Bar]], title: str, path: Path) -> None:
+    """Draw a horizontal bar for each contender, in groups with headings, with its lowest and highest round."""
+    figure, panels = plt.subplots(
+        len(groups),
+        1,
+        figsize=(9, 1.2 + 0.4 * sum(map(len, groups.values()))),
+        height_ratios=[len(bars) for bars in groups.values()],
+        layout="constrained",
+        squeeze=False,
+        sharex=True,
+    )
+    figure.suptitle(title)
+    for axes, (heading, bars) in zip(panels[:, 0], groups.items(), strict=True):
+        values = [bar.value for bar in bars]
+        ranges = [[bar.value - bar.low for bar in bars], [bar.high - bar.value for bar in bars]]
+        colors = ["tab:green" if bar.ours else "tab:gray" for bar in bars]
+        axes.barh([bar.label for bar in bars], values, xerr=ranges, color=colors)
+        axes.set_title(heading, loc="left", fontsize="medium")
+        axes.invert_yaxis()
+        axes.spines["right"].set_visible(False)
+        for position, bar in enumerate(bars):
+            axes.annotate(f"{bar.value:.1f}", (bar.high, position), (4, 0), textcoords="offset points", va="center")
+    panels[-1, 0].set_xlabel("processor time for each request, microseconds")
     save(figure, path)
 
 

@@ -84,7 +84,7 @@ class GatepassUser(FastHttpUser):
         self._password = file.read_text(encoding="ascii") if file else _throwaway_password
 
     def on_start(self) -> None:
-        """Spread the users that locust starts in the same second."""
+        """MedianRange the users that locust starts in the same second."""
         gevent.sleep(_rng.random())
 
     def wait_time(self) -> float:

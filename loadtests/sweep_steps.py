@@ -15,7 +15,7 @@ MIN_THROUGHPUT_SHARE: Final = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Figures of one number of users.
+    """Statistics of one number of users.
 
     Attributes:
         failures: wrong responses, those during the arrival of the users included.

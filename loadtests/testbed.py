@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_server
 from typing import Final
 
-from loadtests.benchmark.processes import ROOT, ProcessError, Running, running
+from loadtests.bench.processes import ROOT, ProcessError, Running, free_ports, running
 
 _PORTS: Final = ("GATEWAY_PORT", "ISSUER_PORT", "ISSUER_ADMIN_PORT", "VERIFIER_PORT", "VERIFIER_ADMIN_PORT")
 _START_SECONDS: Final = 90.0
@@ -106,16 +105,6 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
         if not name.startswith(foreign) and not name.lower().endswith("_proxy")
     }
     return kept | dict(more or {})
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different free ports; all are open at once, or the system might offer one of them twice."""
-    servers = [create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(server.getsockname()[1]) for server in servers]
-    finally:
-        for server in servers:
-            server.close()
 
 
 def _wait_until_ready(process: Running, log: Path) -> None:

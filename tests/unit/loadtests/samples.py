@@ -1,8 +1,8 @@
 """Samples as a run would yield them, with the figures that a test states."""
 
-from loadtests.benchmark.machine import Busy
-from loadtests.benchmark.rounds import Sample, Under
-from loadtests.benchmark.wrk import Measurement
+from loadtests.bench.machine import Busy
+from loadtests.bench.rounds import LoadLevel, Sample
+from loadtests.bench.wrk import Measurement
 
 
 def measurement(rate: float = 1000.0, p99_ms: float = 1.0, refused: int = 0, lost: int = 0) -> Measurement:
@@ -14,8 +14,9 @@ def sample(
     rate: float,
     *,
     number: int = 0,
-    under: Under = Under.FEW,
+    under: LoadLevel = LoadLevel.FEW,
     p99_ms: float = 1.0,
     server_busy: float = 1.0,
+    cpu_us: float = 10.0,
 ) -> Sample:
-    return Sample(number, contender, under, measurement(rate, p99_ms), Busy(server_busy, 0.5, 0.0))
+    return Sample(number, contender, under, measurement(rate, p99_ms), Busy(server_busy, 0.5, 0.0), cpu_us)

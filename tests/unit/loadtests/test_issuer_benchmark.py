@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
-from loadtests.issuer_benchmark.measurements import Round
-from loadtests.issuer_benchmark.report import targets, to_json, to_text
+from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
+from loadtests.bench_issuer.measurements import Round
+from loadtests.bench_issuer.report import targets, to_json, to_text
 
 MACHINE: dict[str, str | int] = {"cpu": "a processor", "cores": 2, "kernel": "6", "system": "a system"}
 GOOD = {
@@ -76,7 +76,7 @@ def test_a_run_is_written_whole_for_programs() -> None:
 def test_percentiles_and_rates_count_what_was_answered() -> None:
     sample = Sample(2.0)
     for seconds in range(1, 101):
-        sample.add(Answer(200 if seconds <= 90 else 503, b"", seconds / 100))
+        sample.add(Response(200 if seconds <= 90 else 503, b"", seconds / 100))
     assert (sample.rate(), sample.rate(503)) == (45.0, 5.0)
     assert sample.percentile(0.95) == pytest.approx(0.96)
 
@@ -145,7 +145,7 @@ def test_an_open_loop_goes_on_sending_whatever_is_answered() -> None:
 
 
 def test_closed_loops_wait_for_their_answers() -> None:
-    async def ask(connection: Connection) -> Answer:
+    async def ask(connection: Connection) -> Response:
         return await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
 
     async def play(port: int) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests import operation_cost
+from loadtests.bench_issuer import operation_cost
 
 
 def test_each_operation_has_a_cost_and_each_table_a_weight(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests import status_list_cost
+from loadtests.bench_issuer import status_list_cost
 
 
 def test_the_table_has_a_row_for_each_number_of_revocations(

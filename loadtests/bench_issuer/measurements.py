@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from issuer.passwords import ARGON2ID_OWASP
 from issuer.store.queries import load_queries
 from issuer.tokens import FIRST_PARTY_CLIENT
-from loadtests.benchmark.processes import ROOT
-from loadtests.issuer_benchmark import requests
-from loadtests.issuer_benchmark.client import Answer, Connection, Sample, closed_loops, open_loop
-from loadtests.issuer_benchmark.site import PASSWORD, Site
+from loadtests.bench.processes import ROOT
+from loadtests.bench_issuer import requests
+from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
+from loadtests.bench_issuer.testbed import PASSWORD, Site
 from shared.access_token import MIN_KEY_BITS
 
 LOGIN_CONNECTIONS: Final = 32
@@ -39,13 +39,13 @@ DATABASE_CONNECTIONS: Final = 10
 """As many as the issuer has by default."""
 OVERLOAD: Final = 1.5
 REVOCATIONS: Final = 100
-LOOK_SECONDS: Final = 0.02
-PATIENCE_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 0.02
+TIMEOUT_SECONDS: Final = 30.0
 PROBES_PER_SECOND: Final = 20.0
 _LIVE_SESSIONS: Final = "SELECT id, generation FROM sessions WHERE ended_at IS NULL ORDER BY random() LIMIT $1"
 
 
-class VoidError(Exception):
+class InvalidRunError(Exception):
     """An answer that should not have been given: nothing is reported."""
 
 
@@ -87,24 +87,24 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     # The issuer does nothing while argon2 is measured alone.
     alone = await asyncio.to_thread(_hashes, lengths.short)
     tell(f"argon2 alone: {alone:.0f}/s")
-    people = count()
-    logins = await closed_loops(site.port, [_login(people)] * LOGIN_CONNECTIONS, lengths.short)
-    _demand(logins, {200})
+    accounts = count()
+    logins = await closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short)
+    _require(logins, {200})
     tell(f"logins: {logins.rate():.0f}/s")
     before = site.resident_bytes()
-    overload = await open_loop(site.port, lambda: requests.login(next(people)), OVERLOAD * alone, lengths.overload)
-    _demand(overload, {200, 503})
+    overload = await open_loop(site.port, lambda: requests.login(next(accounts)), OVERLOAD * alone, lengths.overload)
+    _require(overload, {200, 503})
     after = site.resident_bytes()
     tell(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
-    refresh, me = await _beside_logins(site, people, lengths)
+    refresh, me = await _beside_logins(site, accounts, lengths)
     tell(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
-    revoked = await _revocations(site, people, lengths.overload)
+    revoked = await _revocations(site, accounts, lengths.overload)
     tell(f"{REVOCATIONS} logouts, seen by the verifier: p99 {revoked.percentile(0.99):.2f} s")
     swaps = await _swaps(site, lengths.short)
     tell(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
     signatures = await asyncio.to_thread(_signatures, lengths.short / 2)
     tell(f"RS256 signatures: {signatures:.0f}/s")
-    refreshes = await _refreshes(site, people, lengths.short)
+    refreshes = await _refreshes(site, accounts, lengths.short)
     tell(f"refreshes: {refreshes.rate():.0f}/s")
     return Round(
         argon2_rate=alone,
@@ -124,9 +124,9 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     )
 
 
-def _login(people: Iterator[int]) -> Callable[[Connection], Awaitable[Answer]]:
-    async def ask(connection: Connection) -> Answer:
-        return await connection.ask(requests.login(next(people)))
+def _login(accounts: Iterator[int]) -> Callable[[Connection], Awaitable[Response]]:
+    async def ask(connection: Connection) -> Response:
+        return await connection.ask(requests.login(next(accounts)))
 
     return ask
 
@@ -137,24 +137,24 @@ class _Refresher:
     def __init__(self, token: str) -> None:
         self._token = token
 
-    async def __call__(self, connection: Connection) -> Answer:
+    async def __call__(self, connection: Connection) -> Response:
         answer = await connection.ask(requests.refresh(self._token))
         if answer.status != HTTPStatus.OK:
-            raise VoidError(f"a refresh was answered {answer.status}")
+            raise InvalidRunError(f"a refresh was answered {answer.status}")
         self._token = json.loads(answer.body)["refresh_token"]
         return answer
 
 
-async def _sessions(site: Site, people: Iterator[int], how_many: int) -> list[dict[str, Any]]:
+async def _sessions(site: Site, accounts: Iterator[int], how_many: int) -> list[dict[str, Any]]:
     """Log in so many times; the bodies of the answers."""
     sessions: list[dict[str, Any]] = []
     connections = await asyncio.gather(*(Connection.open(site.port, number) for number in range(8)))
 
     async def log_in(connection: Connection) -> None:
         while len(sessions) < how_many:
-            answer = await connection.ask(requests.login(next(people)))
+            answer = await connection.ask(requests.login(next(accounts)))
             if answer.status != HTTPStatus.OK:
-                raise VoidError(f"a login was answered {answer.status}")
+                raise InvalidRunError(f"a login was answered {answer.status}")
             sessions.append(json.loads(answer.body))
 
     await asyncio.gather(*map(log_in, connections))
@@ -163,14 +163,14 @@ async def _sessions(site: Site, people: Iterator[int], how_many: int) -> list[di
     return sessions[:how_many]
 
 
-async def _beside_logins(site: Site, people: Iterator[int], lengths: Lengths) -> tuple[float, float]:
+async def _beside_logins(site: Site, accounts: Iterator[int], lengths: Lengths) -> tuple[float, float]:
     """The 95th percentiles of refresh and `GET /me` at a modest rate, while logins take all that there is."""
-    refresher, reader = await _sessions(site, people, 2)
+    refresher, reader = await _sessions(site, accounts, 2)
     chain = [refresher["refresh_token"]]
     me = requests.with_token("GET", "/me", reader["access_token"])
     refreshes, readings = Sample(lengths.short), Sample(lengths.short)
 
-    async def probe(sample: Sample, number: int, ask: Callable[[Connection], Awaitable[Answer]]) -> None:
+    async def probe(sample: Sample, number: int, ask: Callable[[Connection], Awaitable[Response]]) -> None:
         connection = await Connection.open(site.port, number)
         until = time.monotonic() + lengths.short
         while time.monotonic() < until:
@@ -179,26 +179,26 @@ async def _beside_logins(site: Site, people: Iterator[int], lengths: Lengths) ->
             await asyncio.sleep(max(0.0, 1 / PROBES_PER_SECOND - answer.seconds))
         connection.close()
 
-    async def refresh(connection: Connection) -> Answer:
+    async def refresh(connection: Connection) -> Response:
         answer = await connection.ask(requests.refresh(chain[-1]))
         chain.append(json.loads(answer.body)["refresh_token"])
         return answer
 
-    async def read(connection: Connection) -> Answer:
+    async def read(connection: Connection) -> Response:
         return await connection.ask(me)
 
     load = asyncio.create_task(
-        closed_loops(site.port, [_login(people)] * LOGIN_CONNECTIONS, lengths.short + 1.0, warm_up=0.5)
+        closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short + 1.0, warm_up=0.5)
     )
     await asyncio.sleep(0.5)
     await asyncio.gather(probe(refreshes, 100, refresh), probe(readings, 101, read))
-    _demand(await load, {200})
-    _demand(refreshes, {200})
-    _demand(readings, {200})
+    _require(await load, {200})
+    _require(refreshes, {200})
+    _require(readings, {200})
     return refreshes.percentile(0.95), readings.percentile(0.95)
 
 
-async def _revocations(site: Site, people: Iterator[int], seconds: float) -> Sample:
+async def _revocations(site: Site, accounts: Iterator[int], seconds: float) -> Sample:
     """How long after the answer to a logout the verifier refuses; the logouts come at random times."""
     sample = Sample(seconds)
 
@@ -209,20 +209,20 @@ async def _revocations(site: Site, people: Iterator[int], seconds: float) -> Sam
         token = tokens["access_token"]
         look = requests.with_token("GET", "/verify", token)
         if (await verifier.ask(look)).status != HTTPStatus.OK:
-            raise VoidError("a good token was refused")
+            raise InvalidRunError("a good token was refused")
         await issuer.ask(requests.with_token("POST", "/logout", token))
         ended = time.monotonic()
         while (answer := await verifier.ask(look)).status == HTTPStatus.OK:
-            if time.monotonic() - ended > PATIENCE_SECONDS:
-                raise VoidError("a logout never reached the verifier")
-            await asyncio.sleep(LOOK_SECONDS)
-        sample.add(Answer(answer.status, b"", time.monotonic() - ended))
+            if time.monotonic() - ended > TIMEOUT_SECONDS:
+                raise InvalidRunError("a logout never reached the verifier")
+            await asyncio.sleep(POLL_SECONDS)
+        sample.add(Response(answer.status, b"", time.monotonic() - ended))
         issuer.close()
         verifier.close()
 
-    sessions = await _sessions(site, people, REVOCATIONS)
+    sessions = await _sessions(site, accounts, REVOCATIONS)
     await asyncio.gather(*(follow(number, tokens) for number, tokens in enumerate(sessions)))
-    _demand(sample, {401})
+    _require(sample, {401})
     return sample
 
 
@@ -245,7 +245,7 @@ async def _swaps(site: Site, seconds: float) -> float:
                 statement, session, generation, FIRST_PARTY_CLIENT, now, now + timedelta(days=1)
             )
             if row is None:
-                raise VoidError("a compare-and-swap found another generation")
+                raise InvalidRunError("a compare-and-swap found another generation")
             generation, swapped = row["generation"], swapped + 1
 
     await asyncio.gather(*(swap(one, *row) for one, row in zip(connections, rows, strict=True)))
@@ -283,13 +283,13 @@ def _on_all_cores(work: Callable[[], object], seconds: float) -> float:
         return sum(pool.map(repeat, range(cores))) / seconds
 
 
-async def _refreshes(site: Site, people: Iterator[int], seconds: float) -> Sample:
-    sessions = await _sessions(site, people, REFRESH_CONNECTIONS)
+async def _refreshes(site: Site, accounts: Iterator[int], seconds: float) -> Sample:
+    sessions = await _sessions(site, accounts, REFRESH_CONNECTIONS)
     return await closed_loops(site.port, [_Refresher(one["refresh_token"]) for one in sessions], seconds)
 
 
-def _demand(sample: Sample, statuses: set[int]) -> None:
+def _require(sample: Sample, statuses: set[int]) -> None:
     if wrong := sample.statuses.keys() - statuses:
-        raise VoidError(f"answered {', '.join(map(str, sorted(wrong)))}")
+        raise InvalidRunError(f"answered {', '.join(map(str, sorted(wrong)))}")
     if not sample.waits:
-        raise VoidError("nothing was answered")
+        raise InvalidRunError("nothing was answered")

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loadtests.benchmark.contenders import Contender
-from loadtests.benchmark.figures import TARGETS, Figures, rate
-from loadtests.benchmark.rounds import Sample, Under
+from loadtests.bench.contenders import Contender
+from loadtests.bench.rounds import LoadLevel, Sample
+from loadtests.bench.statistics import TARGETS, Statistics, cost, rate
 
-CEILINGS: Final = {False: "nginx-204", True: "nginx+static"}
-"""What each group is a fraction of: asked directly, and behind nginx."""
+CEILINGS: Final = {False: "nginx-204", True: "nginx+204"}
+"""What the cost of each group is compared with: asked directly, and behind nginx."""
 BUSY_ENOUGH: Final = 0.9
 _VERDICTS: Final = {True: "met", False: "NOT MET", None: "-"}
 
@@ -33,9 +33,9 @@ class Run:
     samples: Sequence[Sample]
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> Statistics:
         """The samples, ready for arithmetic."""
-        return Figures(self.samples)
+        return Statistics(self.samples)
 
     @property
     def rounds(self) -> int:
@@ -69,16 +69,19 @@ def to_json(run: Run) -> str:
 
 def _head(run: Run) -> Iterator[str]:
     yield f"{run.machine['cpu']}, {run.machine['cores']} cores, Linux {run.machine['kernel']}"
-    yield "one core for the server, another for wrk; RS256, 1,000 tokens, kept-alive connections"
+    yield "one core for the server, another for wrk; RS256, 1,000 tokens, kept-alive connections, no two heads alike"
     yield f"medians of {run.rounds} rounds of {run.seconds} s; in brackets the lowest and highest round"
 
 
 def _table(run: Run) -> Iterator[str]:
     yield (
-        f"{'':<42}{'32 connections':>15}{'':>19}{'ratio':>8}{'p50':>8}{'p99':>8}{'p99.9':>8}"
-        f"{'1,000 conn.':>14}{'p99':>8}"
+        f"{'':<42}{'processor':>10}{'ratio':>7}{'32 connections':>16}{'':>17}{'p50':>7}{'p99':>7}{'p99.9':>8}"
+        f"{'1,000 conn.':>13}{'p99':>8}"
     )
-    yield f"{'':<42}{'requests/s':>15}{'':>19}{'':>8}{'ms':>8}{'ms':>8}{'ms':>8}{'requests/s':>14}{'ms':>8}"
+    yield (
+        f"{'':<42}{'us/request':>10}{'':>7}{'requests/s':>16}{'':>17}{'ms':>7}{'ms':>7}{'ms':>8}"
+        f"{'requests/s':>13}{'ms':>8}"
+    )
     for behind_nginx in (False, True):
         group = [one for one in run.contenders if one.behind_nginx == behind_nginx]
         if group:
@@ -88,21 +91,22 @@ def _table(run: Run) -> Iterator[str]:
             yield from (_row(run.figures, contender, ceiling) for contender in group)
 
 
-def _row(figures: Figures, contender: Contender, ceiling: str) -> str:
-    few, many = (contender.name, Under.FEW), (contender.name, Under.MANY)
+def _row(figures: Statistics, contender: Contender, ceiling: str) -> str:
+    few, many = (contender.name, LoadLevel.FEW), (contender.name, LoadLevel.MANY)
     found = figures.throughput(few)
     if found is None:
         return f"  {contender.label:<40}{'not measured':>15}"
-    ratio = figures.ratio(few, (ceiling, Under.FEW))
+    spent, ratio = figures.of(few, cost), figures.cost_ratio(few, (ceiling, LoadLevel.FEW))
     crowd, latencies = figures.throughput(many), _latencies(figures, few)
     return (
-        f"  {contender.label:<40}{found.median:>15,.0f}{f'({found.low:,.0f}-{found.high:,.0f})':>19}"
-        f"{f'{ratio.median:.2f}x' if ratio else '-':>8}{latencies}"
-        f"{f'{crowd.median:,.0f}' if crowd else '-':>14}{_latencies(figures, many)[8:16]}"
+        f"  {contender.label:<40}{f'{spent.median:.1f}' if spent else '-':>10}"
+        f"{f'{ratio.median:.2f}' if ratio else '-':>7}"
+        f"{found.median:>16,.0f}{f'({found.low:,.0f}-{found.high:,.0f})':>17}{latencies}"
+        f"{f'{crowd.median:,.0f}' if crowd else '-':>13}{_latencies(figures, many)[8:16]}"
     )
 
 
-def _latencies(figures: Figures, key: tuple[str, Under]) -> str:
+def _latencies(figures: Statistics, key: tuple[str, LoadLevel]) -> str:
     found = (
         figures.of(key, lambda sample: sample.measured.p50_ms),
         figures.of(key, lambda sample: sample.measured.p99_ms),
@@ -113,8 +117,8 @@ def _latencies(figures: Figures, key: tuple[str, Under]) -> str:
 
 def _half_load(run: Run) -> Iterator[str]:
     for contender in run.contenders:
-        key = (contender.name, Under.HALF)
-        sent, peak = run.figures.throughput(key), run.figures.throughput((contender.name, Under.FEW))
+        key = (contender.name, LoadLevel.HALF)
+        sent, peak = run.figures.throughput(key), run.figures.throughput((contender.name, LoadLevel.FEW))
         if sent and peak:
             yield (
                 f"at half load: {contender.label}, {sent.median:,.0f}/s ({sent.median / peak.median:.0%} of "
@@ -132,7 +136,7 @@ def _targets(run: Run) -> Iterator[str]:
 def _reservations(run: Run) -> Iterator[str]:
     """Where the server was not the bottleneck, its figure is what wrk could send, not what it can answer."""
     for contender in run.contenders:
-        for under in (Under.FEW, Under.MANY):
+        for under in (LoadLevel.FEW, LoadLevel.MANY):
             busy = run.figures.of((contender.name, under), lambda sample: sample.busy.server)
             if busy and busy.median < BUSY_ENOUGH:
                 yield f"note: {contender.name}, {under}: core {busy.median:.0%} busy, so this is a lower bound"
@@ -146,6 +150,6 @@ def _reservations(run: Run) -> Iterator[str]:
         yield f"note: over 15 % between lowest and highest round: {', '.join(wide)}"
 
 
-def _is_wide(figures: Figures, contender: Contender) -> bool:
-    found = figures.of((contender.name, Under.FEW), rate)
+def _is_wide(figures: Statistics, contender: Contender) -> bool:
+    found = figures.of((contender.name, LoadLevel.FEW), rate)
     return found is not None and found.high - found.low > 0.15 * found.median

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from loadtests.benchmark import wrk
-from loadtests.benchmark.contenders import Contender
-from loadtests.benchmark.machine import Busy, Cores, watch
-from loadtests.benchmark.servers import Site, VoidRunError, serving
-from loadtests.benchmark.wrk import Load, Measurement
+from loadtests.bench import wrk
+from loadtests.bench.contenders import Contender
+from loadtests.bench.machine import Busy, Cores, watch
+from loadtests.bench.servers import InvalidRunError, Testbed, serving
+from loadtests.bench.wrk import Load, Measurement
 
 _One = TypeVar("_One")
 
@@ -23,7 +23,7 @@ HALF_LOAD_CONNECTIONS: Final = 256
 """Enough for pauses of about 4 ms, which wrk's whole milliseconds can express; more only cost wrk itself."""
 
 
-class Under(StrEnum):
+class LoadLevel(StrEnum):
     """The loads: as fast as 32 or 1,000 connections go, and half the peak of the former."""
 
     FEW = "32 connections"
@@ -43,27 +43,33 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement, whose it is, and how busy the cores were meanwhile."""
+    """One measurement of a contender.
+
+    Attributes:
+        busy: how busy the cores were meanwhile.
+        cpu_us: processor time of all the contender's processes for each request, in microseconds.
+    """
 
     round: int
     contender: str
-    under: Under
+    under: LoadLevel
     measured: Measurement
     busy: Busy
+    cpu_us: float
 
 
-FULL: Final = Plan(rounds=5, warm_up=1, measure=3, budget=720)
-QUICK: Final = Plan(rounds=2, warm_up=1, measure=1, budget=180)
+FULL: Final = Plan(rounds=5, warm_up=1, measure=3, budget=1200)
+QUICK: Final = Plan(rounds=2, warm_up=1, measure=1, budget=300)
 
 
 def run_rounds(
-    contenders: Sequence[Contender], plan: Plan, site: Site, cores: Cores, tell: Callable[[str], None]
+    contenders: Sequence[Contender], plan: Plan, testbed: Testbed, cores: Cores, tell: Callable[[str], None]
 ) -> Iterator[Sample]:
     """Measure every contender once per round, until the rounds or the budget are used up.
 
     Raises:
         ProcessError, WrkOutputError: a server or wrk failed.
-        VoidRunError: an answer was wrong or missing, or the machine is far too slow.
+        InvalidRunError: an answer was wrong or missing, or the machine is far too slow.
     """
     started, slowest = time.monotonic(), 0.0
     for number in range(plan.rounds):
@@ -73,8 +79,8 @@ def run_rounds(
             return
         for contender in order(contenders, number, plan.rounds):
             if time.monotonic() - started > 1.5 * plan.budget:
-                raise VoidRunError(f"took far longer than the {plan.budget:.0f} s it should")
-            for sample in _measure(contender, number, plan, site, cores):
+                raise InvalidRunError(f"took far longer than the {plan.budget:.0f} s it should")
+            for sample in _measure(contender, number, plan, testbed, cores):
                 tell(_line(sample, plan))
                 yield sample
         slowest = max(slowest, time.monotonic() - started - elapsed)
@@ -93,30 +99,33 @@ def count_samples(contenders: Sequence[Contender], rounds: int) -> int:
 
 
 def ensure_clean(measured: Measurement, what: str) -> None:
-    """Raises VoidRunError if any request was refused or lost: fast refusals are no throughput."""
+    """Raises InvalidRunError if any request was refused or lost: fast refusals are no throughput."""
     if measured.faults:
-        raise VoidRunError(f"{what}: {measured.faults}")
+        raise InvalidRunError(f"{what}: {measured.faults}")
 
 
-def _measure(contender: Contender, number: int, plan: Plan, site: Site, cores: Cores) -> Iterator[Sample]:
-    with serving(contender, site) as port:
+def _measure(contender: Contender, number: int, plan: Plan, testbed: Testbed, cores: Cores) -> Iterator[Sample]:
+    with serving(contender, testbed) as served:
 
-        def run(under: Under, load: Load, seconds: int) -> Sample:
+        def run(under: LoadLevel, load: Load, seconds: int) -> Sample:
+            before = served.cpu_seconds()
             with watch(cores) as busy:
-                measured = wrk.send(load, port=port, tokens=site.material.tokens, cores=[cores.load], seconds=seconds)
+                tokens = testbed.fixtures.tokens
+                measured = wrk.send(load, port=served.port, tokens=tokens, cores=[cores.load], seconds=seconds)
             ensure_clean(measured, f"{contender.name}, {under}")
-            return Sample(number, contender.name, under, measured, busy)
+            cpu_us = (served.cpu_seconds() - before) / measured.requests * 1e6
+            return Sample(number, contender.name, under, measured, busy, cpu_us)
 
-        few = Load(FEW_CONNECTIONS, varied=contender.varied)
-        run(Under.FEW, few, plan.warm_up)
-        peak = run(Under.FEW, few, plan.measure)
+        few = Load(FEW_CONNECTIONS)
+        run(LoadLevel.FEW, few, plan.warm_up)
+        peak = run(LoadLevel.FEW, few, plan.measure)
         yield peak
-        yield run(Under.MANY, Load(MANY_CONNECTIONS, varied=contender.varied), plan.measure)
+        yield run(LoadLevel.MANY, Load(MANY_CONNECTIONS), plan.measure)
         if contender.half_load:
             rate = peak.measured.requests_per_second / 2
-            trial = run(Under.HALF, Load(HALF_LOAD_CONNECTIONS, think_ms(rate)), plan.warm_up)
+            trial = run(LoadLevel.HALF, Load(HALF_LOAD_CONNECTIONS, think_ms(rate)), plan.warm_up)
             pause = think_ms(rate, trial.measured.requests_per_second)
-            yield run(Under.HALF, Load(HALF_LOAD_CONNECTIONS, pause), plan.measure)
+            yield run(LoadLevel.HALF, Load(HALF_LOAD_CONNECTIONS, pause), plan.measure)
 
 
 def think_ms(rate: float, tried: float | None = None) -> float:
@@ -137,5 +146,5 @@ def _line(sample: Sample, plan: Plan) -> str:
     measured = sample.measured
     return (
         f"round {sample.round + 1}/{plan.rounds}  {sample.contender:<19}{sample.under:<18}"
-        f"{measured.requests_per_second:>9,.0f}/s  p99 {measured.p99_ms:>7.2f} ms"
+        f"{measured.requests_per_second:>9,.0f}/s {sample.cpu_us:>7.1f} us/request  p99 {measured.p99_ms:>7.2f} ms"
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from loadtests.benchmark.processes import ProcessError, run
+from loadtests.bench.processes import ProcessError, run
 
 DEBIAN_PACKAGES: Final = {
     "haproxy": "haproxy",
@@ -22,15 +22,15 @@ PYTHON_PACKAGES: Final = ("cryptography", "httptools", "pyjwt", "starlette", "uv
 INSTALL_SECONDS: Final = 300.0
 
 
-class MissingProgramError(Exception):
+class MissingToolError(Exception):
     """Something is not installed; the message is the command that installs it."""
 
 
-def find_programs(tell: Callable[[str], None]) -> Mapping[str, str]:
+def find_tools(tell: Callable[[str], None]) -> Mapping[str, str]:
     """The path of each program, by name; what Debian has and is missing is installed if we are root.
 
     Raises:
-        MissingProgramError: and it could not be installed.
+        MissingToolError: and it could not be installed.
     """
     packages = sorted({package for name, package in DEBIAN_PACKAGES.items() if _which(name) is None})
     if packages:
@@ -38,7 +38,7 @@ def find_programs(tell: Callable[[str], None]) -> Mapping[str, str]:
     found = {name: _which(name) for name in (*DEBIAN_PACKAGES, "envoy")}
     missing = [name for name, path in found.items() if path is None]
     if missing:
-        raise MissingProgramError(f"{', '.join(missing)} not found; Envoy is in the environment of `make`")
+        raise MissingToolError(f"{', '.join(missing)} not found; Envoy is in the environment of `make`")
     return {"python": sys.executable, **{name: path for name, path in found.items() if path is not None}}
 
 
@@ -63,12 +63,12 @@ def _which(name: str) -> str | None:
 def _install(packages: list[str], tell: Callable[[str], None]) -> None:
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise MissingProgramError(f"install what is missing, as root: {' '.join(command)}")
+        raise MissingToolError(f"install what is missing, as root: {' '.join(command)}")
     tell(f"installing {', '.join(packages)}")
     try:
         run(command, timeout=INSTALL_SECONDS)
     except ProcessError as error:
-        raise MissingProgramError(f"{error}\n(try `apt-get update` first)") from error
+        raise MissingToolError(f"{error}\n(try `apt-get update` first)") from error
 
 
 def _version(command: list[str]) -> str:

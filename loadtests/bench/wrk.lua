@@ -1,28 +1,22 @@
--- The load: GET with one of the tokens after the other, every head built before the clock starts.
--- Arguments after `--`: the file of tokens; `same` or `varied` heads; the mean think time in milliseconds.
+-- The load: GET with one of the tokens after the other, heads prepared before the clock starts.
+-- Each request has an X-Request-Id of its own, as gateways send them.
+-- Arguments after `--`: the file of tokens; the mean think time in milliseconds.
 local heads, sent, request_id = {}, 0, "00000000000000000000000000000000"
 
-local function varied()
+function request()
   sent = sent + 1
   local head = heads[sent % #heads + 1]
   return head.before .. string.format("%032x", sent) .. head.after
 end
 
-local function same()
-  sent = sent + 1
-  return heads[sent % #heads + 1]
-end
-
 function init(arguments)
-  local vary = arguments[2] == "varied"
   for token in io.lines(arguments[1]) do
     local fields = { Authorization = "Bearer " .. token, ["X-Request-Id"] = request_id }
     local head = wrk.format("GET", nil, fields)
     local first, last = head:find(request_id, 1, true)
-    heads[#heads + 1] = vary and { before = head:sub(1, first - 1), after = head:sub(last + 1) } or head
+    heads[#heads + 1] = { before = head:sub(1, first - 1), after = head:sub(last + 1) }
   end
-  request = vary and varied or same
-  local think = tonumber(arguments[3])
+  local think = tonumber(arguments[2])
   if think > 0 then
     -- Exponential pauses make many clients look like Poisson arrivals; the second random number rounds to
     -- wrk's whole milliseconds without bias.

@@ -13,11 +13,11 @@ from pathlib import Path
 import uvloop
 
 from issuer.settings import IssuerSettings
-from loadtests.benchmark import machine
-from loadtests.benchmark.processes import ROOT, ProcessError
-from loadtests.issuer_benchmark.measurements import Lengths, Round, VoidError, measure
-from loadtests.issuer_benchmark.report import to_json, to_text
-from loadtests.issuer_benchmark.site import Site, running_site
+from loadtests.bench import machine
+from loadtests.bench.processes import ROOT, ProcessError
+from loadtests.bench_issuer.measurements import InvalidRunError, Lengths, Round, measure
+from loadtests.bench_issuer.report import to_json, to_text
+from loadtests.bench_issuer.testbed import Site, running_testbed
 
 VOID = 1
 INTERRUPTED = 130
@@ -27,16 +27,16 @@ QUICK = 1, Lengths(short=4.0, overload=10.0)
 
 def main() -> int:
     """Run it; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.issuer_benchmark", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench_issuer", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: a minute instead of five")
     parser.add_argument("--out", type=Path, default=ROOT / ".bench", help="where the JSON goes")
     arguments = parser.parse_args()
     rounds, lengths = QUICK if arguments.quick else FULL
     _allow_many_connections()
     try:
-        with running_site() as site:
+        with running_testbed() as site:
             measured = uvloop.run(_measure(site, rounds, lengths))
-    except (ProcessError, VoidError, OSError, TimeoutError) as error:
+    except (ProcessError, InvalidRunError, OSError, TimeoutError) as error:
         print(f"void, nothing is reported: {error!s} ({type(error).__name__})", file=sys.stderr)
         return VOID
     except KeyboardInterrupt:

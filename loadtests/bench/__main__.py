@@ -11,16 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadtests.benchmark import machine
-from loadtests.benchmark.contenders import CONTENDERS, Contender
-from loadtests.benchmark.material import make_material
-from loadtests.benchmark.picture import to_svg
-from loadtests.benchmark.processes import ROOT, ProcessError
-from loadtests.benchmark.programs import MissingProgramError, find_programs, versions
-from loadtests.benchmark.report import Run, to_json, to_text
-from loadtests.benchmark.rounds import FULL, QUICK, Plan, count_samples, run_rounds
-from loadtests.benchmark.servers import Site, VoidRunError
-from loadtests.benchmark.wrk import WrkOutputError
+from loadtests.bench import machine
+from loadtests.bench.contenders import CONTENDERS, Contender
+from loadtests.bench.fixtures import make_fixtures
+from loadtests.bench.processes import ROOT, ProcessError
+from loadtests.bench.report import Run, to_json, to_text
+from loadtests.bench.rounds import FULL, QUICK, LoadLevel, Plan, count_samples, run_rounds
+from loadtests.bench.servers import InvalidRunError, Testbed
+from loadtests.bench.statistics import cost
+from loadtests.bench.tools import MissingToolError, find_tools, versions
+from loadtests.bench.wrk import WrkOutputError
+from loadtests.charts import Bar, draw_costs
 
 VOID = 1
 CANNOT_START = 2
@@ -35,25 +36,25 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)
     try:
         run = _measure(_select(arguments.only), QUICK if arguments.quick else FULL)
-    except (MissingProgramError, machine.TooFewCoresError) as error:
+    except (MissingToolError, machine.TooFewCoresError) as error:
         print(error, file=sys.stderr)
         return CANNOT_START
-    except (VoidRunError, ProcessError, WrkOutputError) as error:
+    except (InvalidRunError, ProcessError, WrkOutputError) as error:
         print(f"void, nothing is reported: {error}", file=sys.stderr)
         return VOID
     except KeyboardInterrupt:
         print("interrupted; servers are stopped, nothing is reported", file=sys.stderr)
         return INTERRUPTED
     print(f"\n{to_text(run)}\n")
-    for path, text in {"benchmark.json": to_json(run), "benchmark.svg": to_svg(run)}.items():
-        (arguments.out / path).write_text(text, encoding="utf-8")
-        print(arguments.out / path)
+    (arguments.out / "benchmark.json").write_text(to_json(run), encoding="utf-8")
+    _draw(run, arguments.out / "benchmark.svg")
+    print(arguments.out / "benchmark.json", arguments.out / "benchmark.svg", sep="\n")
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.benchmark", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="2 short rounds: about 2 minutes instead of 10")
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 short rounds: a few minutes instead of 15")
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", choices=[one.name for one in CONTENDERS],
         help="this contender only, may be repeated: %(choices)s",
@@ -73,15 +74,28 @@ def _measure(contenders: Sequence[Contender], plan: Plan) -> Run:
     cores = machine.choose_cores()
     with machine.watch(cores) as others:
         time.sleep(QUIET_SECONDS)
-    programs = find_programs(print)
+    tools = find_tools(print)
     directory = ROOT / ".bench" / "run"
     directory.mkdir(parents=True, exist_ok=True)
     print(f"{len(contenders)} contenders on core {cores.server}, wrk on core {cores.load}; signing tokens")
-    site = Site(directory, make_material(directory), programs, cores.server)
+    testbed = Testbed(directory, make_fixtures(directory), tools, cores.server)
     tell = _progress(count_samples(contenders, plan.rounds))
-    samples = list(run_rounds(contenders, plan, site, cores, tell))
+    samples = list(run_rounds(contenders, plan, testbed, cores, tell))
     busiest = max(others.server, others.load)
-    return Run(contenders, machine.describe(), versions(programs), plan.measure, busiest, samples)
+    return Run(contenders, machine.describe(), versions(tools), plan.measure, busiest, samples)
+
+
+def _draw(run: Run, path: Path) -> None:
+    headings = {False: "asked directly", True: "asked by nginx auth_request, both on one core"}
+    groups: dict[str, list[Bar]] = {}
+    for contender in run.contenders:
+        found = run.figures.of((contender.name, LoadLevel.FEW), cost)
+        if found is not None:
+            ours = "verifier" in contender.name
+            bar = Bar(contender.label, found.median, found.low, found.high, ours)
+            groups.setdefault(headings[contender.behind_nginx], []).append(bar)
+    if groups:
+        draw_costs(groups, "What it costs to check the access token of a request", path)
 
 
 def _progress(total: int) -> Callable[[str], None]:

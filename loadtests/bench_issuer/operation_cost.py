@@ -1,4 +1,4 @@
-"""What one of each operation costs: `python -m loadtests.operation_cost` prints two tables, for sizing.
+"""What one of each operation costs: `python -m loadtests.bench_issuer.operation_cost` prints two tables, for sizing.
 
 A real issuer and a real PostgreSQL are asked by a few connections. The processor time of each, the write-ahead
 log and the rows that stay are divided by the number of operations. About a minute; figures are of this machine.
@@ -19,13 +19,13 @@ import asyncpg  # noqa: TID251 - asks PostgreSQL what an issuer's work weighs
 import httpx
 import psutil
 
-from loadtests.benchmark import machine
-from loadtests.benchmark.processes import ProcessError
-from loadtests.issuer_benchmark import requests
-from loadtests.issuer_benchmark.client import Connection
-from loadtests.issuer_benchmark.site import PEOPLE, Site, running_site
+from loadtests.bench import machine
+from loadtests.bench.processes import ProcessError
+from loadtests.bench_issuer import requests
+from loadtests.bench_issuer.client import Connection
+from loadtests.bench_issuer.testbed import ACCOUNTS, Site, running_testbed
 
-LOGINS: Final = PEOPLE
+LOGINS: Final = ACCOUNTS
 REFRESHES_OF_EACH: Final = 3
 _CONNECTIONS: Final = 8
 _DONE: Final = frozenset({HTTPStatus.OK, HTTPStatus.NO_CONTENT})
@@ -67,7 +67,7 @@ class Meter:
 def main() -> int:
     """Print the tables; the exit status."""
     try:
-        with running_site() as site:
+        with running_testbed() as site:
             costs, rows = asyncio.run(_measure(site))
     except (ProcessError, OSError, TimeoutError, asyncpg.PostgresError) as error:
         sys.stderr.write(f"void, nothing is reported: {error} ({type(error).__name__})\n")

@@ -1,7 +1,6 @@
 """Starts the servers of a contender on free loopback ports; has it prove that it verifies."""
 
 import http.client
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,9 +9,9 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from loadtests.benchmark.contenders import Contender, Server
-from loadtests.benchmark.material import AUDIENCE, ISSUER, Material
-from loadtests.benchmark.processes import Running, running
+from loadtests.bench.contenders import Contender, Server
+from loadtests.bench.fixtures import AUDIENCE, ISSUER, Fixtures
+from loadtests.bench.processes import Running, free_ports, running
 
 CONFIGURATIONS: Final = Path(__file__).with_name("configurations")
 START_SECONDS: Final = 15.0
@@ -21,44 +20,57 @@ _ALLOWED: Final = frozenset({200, 204})
 _REFUSED: Final = frozenset({401, 403})
 
 
-class VoidRunError(Exception):
+class InvalidRunError(Exception):
     """Something was measured that is not what the report would claim. Nothing is reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """Where servers run: their files, the material, the programs by name, and the core."""
+class Testbed:
+    """Where servers run: their files, the fixtures, the paths of programs by name, and the core."""
 
     directory: Path
-    material: Material
-    programs: Mapping[str, str]
+    fixtures: Fixtures
+    tools: Mapping[str, str]
     core: int
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running contender: the port that it serves, and its processes."""
+
+    port: int
+    processes: tuple[Running, ...]
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that all of its processes have used so far."""
+        return sum(process.cpu_seconds for process in self.processes)
+
+
 @contextmanager
-def serving(contender: Contender, site: Site) -> Iterator[int]:
-    """The port at which `contender` answers, having accepted all good tokens and refused all bad ones.
+def serving(contender: Contender, testbed: Testbed) -> Iterator[Served]:
+    """Run `contender`, which has accepted all valid tokens and rejected all invalid ones, until the block ends.
 
     Raises:
         ProcessError: a server ended.
-        VoidRunError: it did not answer in time, or decided wrongly, before the block or after it.
+        InvalidRunError: it did not answer in time, or decided wrongly, before the block or after it.
     """
-    port = 0
+    port, processes, fixtures = 0, [], testbed.fixtures
     with ExitStack() as stack:
         for index, server in enumerate(contender.servers):
-            directory = site.directory / f"{contender.name}-{index}"
-            port = _start(stack, server, directory, site, upstream_port=port)
-        check(contender, port, site.material, good=site.material.good)
-        yield port
-        # Once more after the load: a server must not have opened, or closed, under it.
-        check(contender, port, site.material, good=site.material.good[:1])
+            directory = testbed.directory / f"{contender.name}-{index}"
+            port, process = _start(stack, server, directory, testbed, upstream_port=port)
+            processes.append(process)
+        check(contender, port, fixtures, good=fixtures.good)
+        yield Served(port, tuple(processes))
+        # Once more after the load: a server must not decide differently under it.
+        check(contender, port, fixtures, good=fixtures.good[:1])
 
 
-def check(contender: Contender, port: int, material: Material, *, good: tuple[str, ...]) -> None:
-    """Send every token of `good`, and the bad ones if the contender verifies.
+def check(contender: Contender, port: int, fixtures: Fixtures, *, good: tuple[str, ...]) -> None:
+    """Send every token of `good`, and if the contender verifies also the invalid ones that it can tell.
 
     Raises:
-        VoidRunError: one of the answers was wrong.
+        InvalidRunError: one of the answers was wrong.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
@@ -66,19 +78,23 @@ def check(contender: Contender, port: int, material: Material, *, good: tuple[st
             _expect(_ALLOWED, _ask(connection, token), contender, "a good token")
         if contender.verifies:
             _expect(_REFUSED, _ask(connection, None), contender, "no token")
-            for fault, token in material.bad.items():
+            for fault, token in fixtures.bad.items():
+                _expect(_REFUSED, _ask(connection, token), contender, fault)
+            for fault, token in fixtures.bad_for_hardened.items() if contender.hardened else ():
                 _expect(_REFUSED, _ask(connection, token), contender, fault)
     except (OSError, http.client.HTTPException) as error:
-        raise VoidRunError(f"{contender.name}: no answer ({type(error).__name__})") from error
+        raise InvalidRunError(f"{contender.name}: no answer ({type(error).__name__})") from error
     finally:
         connection.close()
 
 
-def _start(stack: ExitStack, server: Server, directory: Path, site: Site, *, upstream_port: int) -> int:
+def _start(
+    stack: ExitStack, server: Server, directory: Path, testbed: Testbed, *, upstream_port: int
+) -> tuple[int, Running]:
     directory.mkdir(parents=True, exist_ok=True)
-    port, admin_port = _free_ports()
+    port, admin_port, *_ = free_ports(3)
     values = {
-        **site.programs,
+        **testbed.tools,
         "port": str(port),
         "admin_port": str(admin_port),
         "upstream_port": str(upstream_port),
@@ -87,8 +103,8 @@ def _start(stack: ExitStack, server: Server, directory: Path, site: Site, *, ups
         "config": str(directory / server.template),
         "issuer": ISSUER,
         "audience": AUDIENCE,
-        "jwks": str(site.material.jwks),
-        "public_key": str(site.material.public_key),
+        "jwks": str(testbed.fixtures.jwks),
+        "public_key": str(testbed.fixtures.public_key),
         **server.values,
     }
     if server.template:
@@ -96,10 +112,10 @@ def _start(stack: ExitStack, server: Server, directory: Path, site: Site, *, ups
         (directory / server.template).write_text(text)
     command = [Template(argument).substitute(values) for argument in server.command]
     environment = {name: Template(value).substitute(values) for name, value in server.environment.items()}
-    log = site.directory / f"{directory.name}.log"
-    process = stack.enter_context(running(command, cores=[site.core], environment=environment, log=log))
+    log = testbed.directory / f"{directory.name}.log"
+    process = stack.enter_context(running(command, cores=[testbed.core], environment=environment, log=log))
     _wait_until_ready(process, port, log)
-    return port
+    return port, process
 
 
 def _wait_until_ready(process: Running, port: int, log: Path) -> None:
@@ -116,7 +132,7 @@ def _wait_until_ready(process: Running, port: int, log: Path) -> None:
         finally:
             connection.close()
         time.sleep(_POLL_SECONDS)
-    raise VoidRunError(f"{log.stem} did not answer within {START_SECONDS:.0f} s; see {log}")
+    raise InvalidRunError(f"{log.stem} did not answer within {START_SECONDS:.0f} s; see {log}")
 
 
 def _ask(connection: http.client.HTTPConnection, token: str | None) -> int:
@@ -128,11 +144,4 @@ def _ask(connection: http.client.HTTPConnection, token: str | None) -> int:
 
 def _expect(allowed: frozenset[int], status: int, contender: Contender, what: str) -> None:
     if status not in allowed:
-        raise VoidRunError(f"{contender.name} answered {status} to {what}")
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
+        raise InvalidRunError(f"{contender.name} answered {status} to {what}")

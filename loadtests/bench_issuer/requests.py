@@ -4,7 +4,7 @@ import json
 from urllib.parse import urlencode
 
 from issuer.tokens import FIRST_PARTY_CLIENT
-from loadtests.issuer_benchmark.site import PASSWORD, person
+from loadtests.bench_issuer.testbed import PASSWORD, email_of
 
 
 def request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
@@ -14,8 +14,8 @@ def request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
 
 
 def login(number: int) -> bytes:
-    """The login of one of the people."""
-    body = json.dumps({"email": person(number), "password": PASSWORD}).encode()
+    """The login of one of the accounts."""
+    body = json.dumps({"email": email_of(number), "password": PASSWORD}).encode()
     return request("POST", "/login", body, "Content-Type: application/json")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loadtests.benchmark.figures import spread
-from loadtests.issuer_benchmark.measurements import OVERLOAD, Round
+from loadtests.bench.statistics import median_range
+from loadtests.bench_issuer.measurements import OVERLOAD, Round
 
 DEADLINE_SHARE: Final = 1.2
 """Of the longest wait for a hash: what the slowest of 100 answers under overload may take."""
@@ -29,7 +29,7 @@ class Target:
 
     def judge(self, rounds: Sequence[Round]) -> tuple[str, bool]:
         """What was measured, in words, and whether it is enough."""
-        found = spread([self.figure(one) for one in rounds])
+        found = median_range([self.figure(one) for one in rounds])
         assert found is not None
         met = found.median >= self.bound if self.at_least else found.median <= self.bound
         return f"{found.median:.2f}{self.unit} ({found.low:.2f}-{found.high:.2f})", met
@@ -120,7 +120,7 @@ def _rates(rounds: Sequence[Round]) -> Iterator[str]:
         ("refreshes/s", lambda one: one.refresh_rate),
     )
     for name, figure in rows:
-        found = spread([figure(one) for one in rounds])
+        found = median_range([figure(one) for one in rounds])
         assert found is not None
         yield f"  {name:<40}{found.median:>10,.0f}  ({found.low:,.0f}-{found.high:,.0f})"
 
@@ -133,7 +133,7 @@ def _targets(rounds: Sequence[Round], hash_wait_seconds: float) -> Iterator[str]
 
 
 def _notes(rounds: Sequence[Round]) -> Iterator[str]:
-    possible = spread([one.refresh_ceiling / one.swap_rate for one in rounds])
+    possible = median_range([one.refresh_ceiling / one.swap_rate for one in rounds])
     assert possible is not None
     if possible.median < REFRESH_SHARE:
         yield (

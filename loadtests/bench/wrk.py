@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.benchmark.processes import pinned, run
+from loadtests.bench.processes import pinned, run
 
 SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 TIMEOUT_SECONDS: Final = 10
@@ -20,17 +20,15 @@ class WrkOutputError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent.
+    """What is sent. No two request heads are alike, since gateways add a request id of its own to each.
 
     Attributes:
         connections: kept alive, each with one request under way at a time.
         think_ms: mean pause of a connection between an answer and its next request; 0 for none.
-        varied: no two heads alike.
     """
 
     connections: int
     think_ms: float = 0.0
-    varied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def send(load: Load, *, port: int, tokens: Path, cores: Sequence[int], seconds: 
         WrkOutputError: wrk printed no result.
     """
     options = ["-t1", f"-c{load.connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
-    script = [str(tokens), "varied" if load.varied else "same", f"{load.think_ms:.3f}"]
+    script = [str(tokens), f"{load.think_ms:.3f}"]
     command = ["wrk", *options, "-s", str(SCRIPT), f"http://127.0.0.1:{port}/verify", "--", *script]
     return parse_output(run(pinned(cores, command), timeout=seconds + _SPARE_SECONDS))
 

@@ -17,7 +17,7 @@ _PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """Status and body of one answer, and how long it was waited for, in seconds."""
 
     status: int
@@ -33,7 +33,7 @@ class Sample:
     statuses: dict[int, int] = field(default_factory=dict)
     waits: list[float] = field(default_factory=list)
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Response) -> None:
         """Count one answer."""
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
         self.waits.append(answer.seconds)
@@ -85,14 +85,14 @@ class Connection(asyncio.Protocol):
             self._received.clear()
             self._answered.set_result((int(head[9:12]), bytes(body)))
 
-    async def ask(self, request: bytes, since: float | None = None) -> Answer:
+    async def ask(self, request: bytes, since: float | None = None) -> Response:
         """Send `request` and wait for its answer; waiting counts from `since` (monotonic), or from now."""
         assert self._transport is not None
         begun = time.monotonic() if since is None else since
         self._answered = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         status, body = await asyncio.wait_for(self._answered, _PATIENCE_SECONDS)
-        return Answer(status, body, time.monotonic() - begun)
+        return Response(status, body, time.monotonic() - begun)
 
     def close(self) -> None:
         """Close it."""
@@ -101,14 +101,14 @@ class Connection(asyncio.Protocol):
 
 
 async def closed_loops(
-    port: int, loops: Sequence[Callable[[Connection], Awaitable[Answer]]], seconds: float, warm_up: float = 1.0
+    port: int, loops: Sequence[Callable[[Connection], Awaitable[Response]]], seconds: float, warm_up: float = 1.0
 ) -> Sample:
     """Each of `loops` asks over and over on a connection of its own, for `seconds` after the warm-up."""
     sample = Sample()
     counted_from = time.monotonic() + warm_up
     until = counted_from + seconds
 
-    async def go_on(number: int, ask: Callable[[Connection], Awaitable[Answer]]) -> None:
+    async def go_on(number: int, ask: Callable[[Connection], Awaitable[Response]]) -> None:
         connection = await Connection.open(port, number)
         try:
             while time.monotonic() < until:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from socket import create_server
 from typing import Final
 
 import psutil
@@ -111,6 +112,16 @@ def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> Non
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different free ports; all are open at once, or the system might offer one of them twice."""
+    servers = [create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(server.getsockname()[1]) for server in servers]
+    finally:
+        for server in servers:
+            server.close()
 
 
 def _last_words(text: str) -> str:
