@@ -17,7 +17,7 @@ from loadtests.bench.fixtures import make_fixtures
 from loadtests.bench.processes import ROOT, ProcessError
 from loadtests.bench.report import Run, to_json, to_text
 from loadtests.bench.rounds import FULL, QUICK, LoadLevel, Plan, count_samples, run_rounds
-from loadtests.bench.servers import InvalidRunError, Testbed
+from loadtests.bench.servers import InvalidRunError, Setup
 from loadtests.bench.statistics import cost
 from loadtests.bench.tools import MissingToolError, find_tools, versions
 from loadtests.bench.wrk import WrkOutputError
@@ -78,9 +78,9 @@ def _measure(contenders: Sequence[Contender], plan: Plan) -> Run:
     directory = ROOT / ".bench" / "run"
     directory.mkdir(parents=True, exist_ok=True)
     print(f"{len(contenders)} contenders on core {cores.server}, wrk on core {cores.load}; signing tokens")
-    testbed = Testbed(directory, make_fixtures(directory), tools, cores.server)
+    setup = Setup(directory, make_fixtures(directory), tools, cores.server)
     tell = _progress(count_samples(contenders, plan.rounds))
-    samples = list(run_rounds(contenders, plan, testbed, cores, tell))
+    samples = list(run_rounds(contenders, plan, setup, cores, tell))
     busiest = max(others.server, others.load)
     return Run(contenders, machine.describe(), versions(tools), plan.measure, busiest, samples)
 

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from loadtests.bench import wrk
 from loadtests.bench.contenders import Contender
 from loadtests.bench.machine import Busy, Cores, watch
-from loadtests.bench.servers import InvalidRunError, Testbed, serving
+from loadtests.bench.servers import InvalidRunError, Setup, serving
 from loadtests.bench.wrk import Load, Measurement
 
 _One = TypeVar("_One")
@@ -63,7 +63,7 @@ QUICK: Final = Plan(rounds=2, warm_up=1, measure=1, budget=300)
 
 
 def run_rounds(
-    contenders: Sequence[Contender], plan: Plan, testbed: Testbed, cores: Cores, tell: Callable[[str], None]
+    contenders: Sequence[Contender], plan: Plan, setup: Setup, cores: Cores, tell: Callable[[str], None]
 ) -> Iterator[Sample]:
     """Measure every contender once per round, until the rounds or the budget are used up.
 
@@ -80,7 +80,7 @@ def run_rounds(
         for contender in order(contenders, number, plan.rounds):
             if time.monotonic() - started > 1.5 * plan.budget:
                 raise InvalidRunError(f"took far longer than the {plan.budget:.0f} s it should")
-            for sample in _measure(contender, number, plan, testbed, cores):
+            for sample in _measure(contender, number, plan, setup, cores):
                 tell(_line(sample, plan))
                 yield sample
         slowest = max(slowest, time.monotonic() - started - elapsed)
@@ -104,13 +104,13 @@ def ensure_clean(measured: Measurement, what: str) -> None:
         raise InvalidRunError(f"{what}: {measured.faults}")
 
 
-def _measure(contender: Contender, number: int, plan: Plan, testbed: Testbed, cores: Cores) -> Iterator[Sample]:
-    with serving(contender, testbed) as served:
+def _measure(contender: Contender, number: int, plan: Plan, setup: Setup, cores: Cores) -> Iterator[Sample]:
+    with serving(contender, setup) as served:
 
         def run(under: LoadLevel, load: Load, seconds: int) -> Sample:
             before = served.cpu_seconds()
             with watch(cores) as busy:
-                tokens = testbed.fixtures.tokens
+                tokens = setup.fixtures.tokens
                 measured = wrk.send(load, port=served.port, tokens=tokens, cores=[cores.load], seconds=seconds)
             ensure_clean(measured, f"{contender.name}, {under}")
             cpu_us = (served.cpu_seconds() - before) / measured.requests * 1e6

@@ -25,7 +25,7 @@ class InvalidRunError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Testbed:
+class Setup:
     """Where servers run: their files, the fixtures, the paths of programs by name, and the core."""
 
     directory: Path
@@ -47,18 +47,18 @@ class Served:
 
 
 @contextmanager
-def serving(contender: Contender, testbed: Testbed) -> Iterator[Served]:
+def serving(contender: Contender, setup: Setup) -> Iterator[Served]:
     """Run `contender`, which has accepted all valid tokens and rejected all invalid ones, until the block ends.
 
     Raises:
         ProcessError: a server ended.
         InvalidRunError: it did not answer in time, or decided wrongly, before the block or after it.
     """
-    port, processes, fixtures = 0, [], testbed.fixtures
+    port, processes, fixtures = 0, [], setup.fixtures
     with ExitStack() as stack:
         for index, server in enumerate(contender.servers):
-            directory = testbed.directory / f"{contender.name}-{index}"
-            port, process = _start(stack, server, directory, testbed, upstream_port=port)
+            directory = setup.directory / f"{contender.name}-{index}"
+            port, process = _start(stack, server, directory, setup, upstream_port=port)
             processes.append(process)
         check(contender, port, fixtures, good=fixtures.good)
         yield Served(port, tuple(processes))
@@ -89,12 +89,12 @@ def check(contender: Contender, port: int, fixtures: Fixtures, *, good: tuple[st
 
 
 def _start(
-    stack: ExitStack, server: Server, directory: Path, testbed: Testbed, *, upstream_port: int
+    stack: ExitStack, server: Server, directory: Path, setup: Setup, *, upstream_port: int
 ) -> tuple[int, Running]:
     directory.mkdir(parents=True, exist_ok=True)
     port, admin_port, *_ = free_ports(3)
     values = {
-        **testbed.tools,
+        **setup.tools,
         "port": str(port),
         "admin_port": str(admin_port),
         "upstream_port": str(upstream_port),
@@ -103,8 +103,8 @@ def _start(
         "config": str(directory / server.template),
         "issuer": ISSUER,
         "audience": AUDIENCE,
-        "jwks": str(testbed.fixtures.jwks),
-        "public_key": str(testbed.fixtures.public_key),
+        "jwks": str(setup.fixtures.jwks),
+        "public_key": str(setup.fixtures.public_key),
         **server.values,
     }
     if server.template:
@@ -112,8 +112,8 @@ def _start(
         (directory / server.template).write_text(text)
     command = [Template(argument).substitute(values) for argument in server.command]
     environment = {name: Template(value).substitute(values) for name, value in server.environment.items()}
-    log = testbed.directory / f"{directory.name}.log"
-    process = stack.enter_context(running(command, cores=[testbed.core], environment=environment, log=log))
+    log = setup.directory / f"{directory.name}.log"
+    process = stack.enter_context(running(command, cores=[setup.core], environment=environment, log=log))
     _wait_until_ready(process, port, log)
     return port, process
 

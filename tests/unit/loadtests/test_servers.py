@@ -11,7 +11,7 @@ import pytest
 from loadtests.bench.contenders import CONTENDERS, Contender, Server
 from loadtests.bench.fixtures import TOKENS, Fixtures, make_fixtures
 from loadtests.bench.processes import ProcessError, run, running
-from loadtests.bench.servers import CONFIGURATIONS, InvalidRunError, Testbed, check, serving
+from loadtests.bench.servers import CONFIGURATIONS, InvalidRunError, Setup, check, serving
 from loadtests.bench.tools import DEBIAN_PACKAGES, MissingToolError, find_tools
 from shared.access_token import MAX_ISSUED_BYTES
 from tests.support.programs import absent, program
@@ -109,7 +109,7 @@ def test_real_contenders_accept_all_good_tokens_and_refuse_all_bad_ones(
     fixtures: Fixtures, tmp_path: Path, name: str
 ) -> None:
     contender = next(one for one in CONTENDERS if one.name == name)
-    with serving(contender, Testbed(tmp_path, fixtures, _programs(), core=CORE)) as served:
+    with serving(contender, Setup(tmp_path, fixtures, _programs(), core=CORE)) as served:
         check(contender, served.port, fixtures, good=fixtures.good[:3])
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_dies_is_named_with_its_last_words(fixtures: Fixtures, tmp
     dying = Contender("dying", "Dying", (Server(("sh", "-c", "echo cannot bind; exit 3")),))
     with (
         pytest.raises(ProcessError, match=r"dying-0 ended with 3: cannot bind"),
-        serving(dying, Testbed(tmp_path, fixtures, {}, core=CORE)),
+        serving(dying, Setup(tmp_path, fixtures, {}, core=CORE)),
     ):
         pass
 
