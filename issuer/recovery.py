@@ -1,9 +1,9 @@
-"""The use cases of an account after its registration: verify the address, reset or change the password, delete.
+"""Email verification, password reset and change, account deletion.
 
-Whoever asks by an address learns nothing: the same answer, the same statement, and no sooner than a fixed
-time after the question. Whoever presents a token from a mail is told "no" in one way only. Hashing is done
-before the transaction, and the transaction judges again: a token is consumed, and an account is still at the
-version that its password was checked at, in the statement that changes it.
+A request that names an address reveals nothing: the same response, the same statement, and no sooner than a fixed
+time after the request. Every invalid token gets the same response. Hashing is done before the transaction, and the
+transaction checks again: a token is consumed, and the account still has the version that its password was checked at,
+in the statement that changes it.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from issuer.passwords import Passwords
 from issuer.throttle import Action, Throttle
 
 EVEN_SECONDS: Final = 0.1
-"""Answers to strangers' questions about an address leave no sooner. A statement that finds nothing to write is
-faster by a flush of the log to disk, and that alone would tell who has an account."""
+"""Shortest time of a response about an address. A statement that finds nothing to write is faster by a flush of the
+log to disk, and that alone would reveal who has an account."""
 
 _T = TypeVar("_T")
 
@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TokenOwner:
-    """Whose account a one-time token opens."""
+    """The account that a one-time token opens."""
 
     id: UUID
     email: str = field(repr=False)
@@ -52,12 +52,13 @@ class TokenOwner:
 
 @dataclass(frozen=True, slots=True)
 class MailRequest:
-    """A mail that somebody asks for by an address; it is sent to whom it concerns, if there is such a person.
+    """A mail that was requested for an address; it is sent if there is an account that it is for.
 
     Attributes:
-        template: which.
+        template: of the mail.
+        now: the time of the request.
         limit: the key of the recipient's counter.
-        kind: of the event that is written when there is somebody; None for none.
+        kind: of the event that is recorded if a mail is queued; None for none.
     """
 
     template: Template
@@ -67,7 +68,7 @@ class MailRequest:
 
     @property
     def purpose(self) -> Purpose | None:
-        """Of the token in the mail."""
+        """Return the purpose of the token in the mail."""
         return TEMPLATES[self.template].purpose
 
 
@@ -86,7 +87,7 @@ class ResetLimits:
 
 @dataclass(frozen=True, slots=True)
 class PasswordChange:
-    """A new password for an account whose present one was checked at `security_version`."""
+    """A new password for an account whose current one was checked at `security_version`."""
 
     account_id: UUID
     security_version: int
@@ -95,7 +96,7 @@ class PasswordChange:
 
 
 class RecoveryStore(Protocol):
-    """What the use cases ask of `store/`. Each method is one transaction that keeps no connection."""
+    """What recovery needs of the database. Each method is one transaction."""
 
     async def insert_unverified(
         self, registration: Registration, verify_limit: bytes, reset_limit: bytes, origin: Origin
@@ -103,10 +104,10 @@ class RecoveryStore(Protocol):
         """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
 
     async def request_mail(self, email_key: str, request: MailRequest, origin: Origin) -> None:
-        """Queue it, if there is an account that it is for."""
+        """Queue the mail if there is an account that it is for and its limit allows it."""
 
     async def find_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
-        """Whose live token this is; it stays live."""
+        """Return the owner of a valid token; it stays valid."""
 
     async def verify_email(self, token_hash: bytes, now: datetime, origin: Origin) -> bool:
         """Consume the token and mark its owner's address as verified, or say False."""
@@ -135,17 +136,17 @@ class SessionsEnded(Protocol):
 
 
 class Recovery:
-    """Gives accounts back to their owners, and takes leave of them.
+    """Email verification, password reset and change, account deletion.
 
     Args:
-        store: where accounts are.
-        accounts: which knows how a password is checked.
-        sessions: which hears how many of them ended.
-        passwords: which hashes new ones.
-        policy: which judges new ones.
-        throttle: which limits requests, and forgets failed logins of before a new password.
+        store: the accounts in the database.
+        accounts: checks passwords.
+        sessions: is told how many sessions were revoked.
+        passwords: hashes new passwords.
+        policy: accepts or rejects new passwords.
+        throttle: limits requests, and resets failed logins after a password reset.
         recipients: names the counters of mails; None where no mail leaves and so none is queued.
-        now: the clock.
+        now: returns the time.
     """
 
     def __init__(
@@ -169,12 +170,12 @@ class Recovery:
         self._now = now
 
     async def register(self, email: str, password: str, origin: Origin) -> None:
-        """Create an account that a mail has to open, or write to whoever has the address; say nothing of which.
+        """Create an account that is opened by mail, or mail the owner of the address; reveal nothing of which.
 
         Raises:
             InvalidFieldsError: the address or the password is not acceptable.
-            TooManyAttemptsError: this client has asked too often.
-            UnavailableError: not now.
+            TooManyAttemptsError: the rate limit of this client IP was reached.
+            UnavailableError: the database or the hash queue is unavailable.
         """
         registration = await self._accounts.prepare(email, password, origin)
         assert self._recipients is not None, "the settings allow no verification without mail"
@@ -186,47 +187,47 @@ class Recovery:
             self._accounts.count_registered(registration.account)
 
     async def forgot_password(self, email: str, origin: Origin) -> None:
-        """Send a mail that sets a new password, if there is an account; say nothing of whether.
+        """Send a mail to set a new password if there is an account; reveal nothing of that.
 
         Raises:
-            InvalidFieldsError: this is no address.
-            TooManyAttemptsError: this client has asked too often.
-            UnavailableError: not now.
+            InvalidFieldsError: this is not an address.
+            TooManyAttemptsError: the rate limit of this client IP was reached.
+            UnavailableError: the database or the hash queue is unavailable.
         """
         await self._request(email, Template.RESET_PASSWORD, EventKind.PASSWORD_RESET_REQUESTED, origin)
 
     async def resend_verification(self, email: str, origin: Origin) -> None:
-        """Send another mail that verifies the address, if it is still to be verified; say nothing of whether.
+        """Send another mail to verify the address if it is not verified; reveal nothing of that.
 
         Raises:
-            InvalidFieldsError: this is no address.
-            TooManyAttemptsError: this client has asked too often.
-            UnavailableError: not now.
+            InvalidFieldsError: this is not an address.
+            TooManyAttemptsError: the rate limit of this client IP was reached.
+            UnavailableError: the database or the hash queue is unavailable.
         """
         await self._request(email, Template.VERIFY_EMAIL, None, origin)
 
     async def verify_email(self, token: str, origin: Origin) -> None:
-        """Take the address of the token's owner as verified.
+        """Mark the address of the token's owner as verified.
 
         Raises:
-            InvalidOneTimeTokenError: the token is not good.
-            UnavailableError: not now.
+            InvalidOneTimeTokenError: the token is invalid.
+            UnavailableError: the database or the hash queue is unavailable.
         """
         token_hash = _readable(token, Purpose.VERIFY_EMAIL)
         if not await self._store.verify_email(token_hash, self._now(), origin):
             raise InvalidOneTimeTokenError
 
     async def reset_password(self, token: str, password: str, origin: Origin) -> None:
-        """Set a new password for the token's owner; every session ends.
+        """Set a new password for the token's owner and revoke every session.
 
-        The token is looked up first, so that rubbish costs no hash, and consumed last, so that of any number
-        of resets at once one succeeds and a password that is refused leaves the token good.
+        The token is looked up first, so that an invalid one costs no hash, and consumed last, so that of any number
+        of parallel resets one succeeds and a rejected password leaves the token valid.
 
         Raises:
-            InvalidOneTimeTokenError: the token is not good.
-            TooManyAttemptsError: this client has asked too often.
+            InvalidOneTimeTokenError: the token is invalid.
+            TooManyAttemptsError: the rate limit of this client IP was reached.
             InvalidFieldsError: the password is not acceptable.
-            UnavailableError: not now.
+            UnavailableError: the database or the hash queue is unavailable.
         """
         token_hash = _readable(token, Purpose.RESET_PASSWORD)
         await self._throttle.admit(Action.RESET, origin)
@@ -248,13 +249,13 @@ class Recovery:
     async def change_password(
         self, account: Account, session_id: UUID, current: str, new: str, origin: Origin
     ) -> None:
-        """Set a new password for who knows the present one; every session but the present ends.
+        """Set a new password for a user who knows the current one, and revoke every other session.
 
         Raises:
             InvalidFieldsError: the new password is not acceptable, or the present one beyond any length.
             TooManyAttemptsError: too many have failed.
             InvalidCredentialsError: the present one is wrong, or no longer the present one.
-            UnavailableError: not now.
+            UnavailableError: the database or the hash queue is unavailable.
         """
         if is_too_long(current):
             raise InvalidFieldsError(FieldFault("current_password", f"must have at most {MAX_LENGTH} characters"))
@@ -273,13 +274,13 @@ class Recovery:
         _log.info("password changed", account=str(account.id))
 
     async def delete_account(self, account: Account, session_id: UUID, password: str, origin: Origin) -> None:
-        """Delete the account of who knows its password, with all that is known of them.
+        """Delete the account of a user who knows its password, with all its data.
 
         Raises:
             InvalidFieldsError: this is beyond any password's length.
             TooManyAttemptsError: too many have failed.
             InvalidCredentialsError: the password is wrong.
-            UnavailableError: not now.
+            UnavailableError: the database or the hash queue is unavailable.
         """
         known = await self._reauthenticate(account, session_id, password, origin)
         ended = await self._store.delete_account(account.id, known.security_version, self._now(), origin)
@@ -308,7 +309,7 @@ class Recovery:
         return None if self._recipients is None else self._recipients.for_notice(_address(email).key)
 
     async def _reauthenticate(self, account: Account, session_id: UUID, password: str, origin: Origin) -> Credentials:
-        """By the way of every login, so that guesses with a stolen token are slowed down like all others."""
+        """Check the password as a login does, so that guesses with a stolen token are limited like all others."""
         known = await self._accounts.authenticate(account.email, password, origin, session_id)
         if known.id != account.id:
             raise InvalidCredentialsError
@@ -320,7 +321,7 @@ class Recovery:
             raise InvalidFieldsError(*faults)
 
     async def _forgive(self, email_key: str, origin: Origin) -> None:
-        """After the fact: the password is set, whatever becomes of this."""
+        """Reset the count of failed logins. The password is set already, so a failure here changes nothing."""
         try:
             await self._throttle.forgive(email_key, origin)
         except StoreUnavailableError:
@@ -328,7 +329,7 @@ class Recovery:
 
 
 async def _evenly(work: Awaitable[_T]) -> _T:
-    """What comes of `work`, no sooner than `EVEN_SECONDS` from now."""
+    """Return the result of `work`, no sooner than `EVEN_SECONDS` from now."""
     outcome, _ = await asyncio.gather(work, asyncio.sleep(EVEN_SECONDS))
     return outcome
 
