@@ -3,7 +3,7 @@
 Each trusted proxy appends to X-Forwarded-For the address that it was asked from. So with *n* of them the
 n-th entry from the right was written by the outermost, and whatever stands left of it by nobody we know.
 Where that entry is missing or no address, the answer is the socket's own: the nearest proxy, whom all such
-requests share, so that leaving the field out or spoiling it never escapes a limit. ADR 0046.
+requests share, so that leaving the field out or spoiling it never escapes a limit. ADR 0084.
 """
 
 from collections.abc import Sequence

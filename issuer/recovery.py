@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from issuer.accounts import Account, Accounts, Credentials, Registration, asker_of
+from issuer.accounts import Account, Accounts, Registration, asker_of
 from issuer.addresses import AddressError, EmailAddress, parse_address
 from issuer.admission import Urgency
 from issuer.audit import EndReason, EventKind, Origin
@@ -26,11 +26,13 @@ from issuer.errors import (
     InvalidOneTimeTokenError,
     StoreUnavailableError,
 )
+from issuer.login_limits import ShownSession
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.one_time_tokens import Purpose, hash_of
 from issuer.mail.templates import TEMPLATES, Template
 from issuer.password_policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.passwords import Passwords
+from issuer.registration import Registrar
 from issuer.throttle import Action, Throttle
 
 EVEN_SECONDS: Final = 0.1
@@ -135,6 +137,31 @@ class SessionsEnded(Protocol):
         """So many have."""
 
 
+class RegistrationByMail:
+    """Registration of accounts that are opened by mail."""
+
+    def __init__(self, store: RecoveryStore, registrar: Registrar, recipients: RecipientKeys) -> None:
+        self._store = store
+        self._registrar = registrar
+        self._recipients = recipients
+
+    async def register(self, email: str, password: str, origin: Origin) -> None:
+        """Create an account that is opened by mail, or mail the owner of the address; reveal nothing of which.
+
+        Raises:
+            InvalidFieldsError: the address or the password is not acceptable.
+            TooManyAttemptsError: the rate limit of this client IP was reached.
+            UnavailableError: the database or the hash queue is unavailable.
+        """
+        registration = await self._registrar.prepare(email, password, origin)
+        verify_limit, reset_limit = (
+            self._recipients.for_purpose(purpose, registration.email_key)
+            for purpose in (Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
+        )
+        if await _evenly(self._store.insert_unverified(registration, verify_limit, reset_limit, origin)):
+            self._registrar.count_registered(registration.account)
+
+
 class Recovery:
     """Email verification, password reset and change, account deletion.
 
@@ -168,23 +195,6 @@ class Recovery:
         self._throttle = throttle
         self._recipients = recipients
         self._now = now
-
-    async def register(self, email: str, password: str, origin: Origin) -> None:
-        """Create an account that is opened by mail, or mail the owner of the address; reveal nothing of which.
-
-        Raises:
-            InvalidFieldsError: the address or the password is not acceptable.
-            TooManyAttemptsError: the rate limit of this client IP was reached.
-            UnavailableError: the database or the hash queue is unavailable.
-        """
-        registration = await self._accounts.prepare(email, password, origin)
-        assert self._recipients is not None, "the settings allow no verification without mail"
-        verify_limit, reset_limit = (
-            self._recipients.for_purpose(purpose, registration.email_key)
-            for purpose in (Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
-        )
-        if await _evenly(self._store.insert_unverified(registration, verify_limit, reset_limit, origin)):
-            self._accounts.count_registered(registration.account)
 
     async def forgot_password(self, email: str, origin: Origin) -> None:
         """Send a mail to set a new password if there is an account; reveal nothing of that.
@@ -260,7 +270,8 @@ class Recovery:
         if is_too_long(current):
             raise InvalidFieldsError(FieldFault("current_password", f"must have at most {MAX_LENGTH} characters"))
         self._check_policy("new_password", new, account.email)
-        known = await self._reauthenticate(account, session_id, current, origin)
+        shown = ShownSession(session_id)
+        known = await self._accounts.reauthenticate(account, current, origin, shown)
         change = PasswordChange(
             account.id,
             known.security_version,
@@ -272,6 +283,7 @@ class Recovery:
             raise InvalidCredentialsError
         self._sessions.tell_ended(EndReason.PASSWORD_CHANGED, ended)
         _log.info("password changed", account=str(account.id))
+        await self._forgive(_address(account.email).key, origin, shown)
 
     async def delete_account(self, account: Account, session_id: UUID, password: str, origin: Origin) -> None:
         """Delete the account of a user who knows its password, with all its data.
@@ -282,7 +294,7 @@ class Recovery:
             InvalidCredentialsError: the password is wrong.
             UnavailableError: the database or the hash queue is unavailable.
         """
-        known = await self._reauthenticate(account, session_id, password, origin)
+        known = await self._accounts.reauthenticate(account, password, origin, ShownSession(session_id))
         ended = await self._store.delete_account(account.id, known.security_version, self._now(), origin)
         if ended is None:
             raise InvalidCredentialsError
@@ -308,22 +320,15 @@ class Recovery:
     def _notice_limit(self, email: str) -> bytes | None:
         return None if self._recipients is None else self._recipients.for_notice(_address(email).key)
 
-    async def _reauthenticate(self, account: Account, session_id: UUID, password: str, origin: Origin) -> Credentials:
-        """Check the password as a login does, so that guesses with a stolen token are limited like all others."""
-        known = await self._accounts.authenticate(account.email, password, origin, session_id)
-        if known.id != account.id:
-            raise InvalidCredentialsError
-        return known
-
     def _check_policy(self, member: str, password: str, email: str) -> None:
         faults = [FieldFault(member, detail) for detail in self._policy.faults(password, _address(email))]
         if faults:
             raise InvalidFieldsError(*faults)
 
-    async def _forgive(self, email_key: str, origin: Origin) -> None:
-        """Reset the count of failed logins. The password is set already, so a failure here changes nothing."""
+    async def _forgive(self, email_key: str, origin: Origin, shown: ShownSession | None = None) -> None:
+        """Clear the counters of guesses at the old password. The new one is set, whatever becomes of this."""
         try:
-            await self._throttle.forgive(email_key, origin)
+            await self._throttle.forgive(email_key, origin, shown)
         except StoreUnavailableError:
             _log.warning("failed logins were not forgiven")
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -36,8 +37,9 @@ from issuer.password_policy import PasswordPolicy
 from issuer.passwords import ARGON2_COSTS, Passwords
 from issuer.presented_tokens import PresentedTokens
 from issuer.published_lists import PublishedLists
-from issuer.recovery import Recovery
+from issuer.recovery import Recovery, RegistrationByMail
 from issuer.refresh_tokens import RefreshTokens
+from issuer.registration import Registrar
 from issuer.routes.account import AccountRoutes
 from issuer.routes.documents import DocumentRoutes
 from issuer.routes.metadata import MetadataRoutes, endpoint_urls
@@ -58,7 +60,7 @@ from issuer.store.sessions import SessionRows
 from issuer.store.status_lists import StatusListRows
 from issuer.store.throttles import Throttles
 from issuer.store.users import Users
-from issuer.throttle import Throttle, limits
+from issuer.throttle import Action, Limits, Throttle
 from issuer.tokens import AccessTokens
 from issuer.tracing import Tracing
 
@@ -194,35 +196,38 @@ def _account_routes(
     settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
     throttle = Throttle(
         Throttles(database),
-        _throttle_secret(foundation.keyring),
-        limits(settings.failures_per_address, settings.requests_per_address),
+        _counter_secret(foundation.keyring),
+        Limits(settings.failures_per_address, settings.requests_per_address),
         metrics,
         _now,
     )
     passwords = foundation.passwords
     policy = PasswordPolicy(settings.password_min_length, settings.service_names())
     verified_only = settings.email_verification == "required"
-    accounts = Accounts(
-        Users(database), passwords, policy, throttle, metrics, _now, uuid4, verified_only=verified_only
-    )
+    users = Users(database)
+    accounts = Accounts(users, passwords, throttle, metrics, _now, verified_only=verified_only)
+    admit = partial(throttle.admit, Action.REGISTER)
+    registrar = Registrar(users, passwords, policy, metrics, _now, uuid4, admit)
+    recovery_rows = RecoveryRows(database)
+    recipients = RecipientKeys(_counter_secret(foundation.keyring))
     recovery = Recovery(
-        RecoveryRows(database),
+        recovery_rows,
         accounts,
         sessions,
         passwords,
         policy,
         throttle,
-        RecipientKeys(_throttle_secret(foundation.keyring)) if settings.mail_url.get_secret_value() else None,
+        recipients if settings.mail_url.get_secret_value() else None,
         _now,
     )
-    by_mail = recovery if verified_only else None
+    by_mail = RegistrationByMail(recovery_rows, registrar, recipients) if verified_only else None
     return [
-        *AccountRoutes(accounts, sessions, tokens, refresh_tokens, by_mail).routes(),
+        *AccountRoutes(accounts, registrar, sessions, tokens, refresh_tokens, by_mail).routes(),
         *RecoveryRoutes(recovery, accounts, tokens).routes(),
     ]
 
 
-def _throttle_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
+def _counter_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
     """Of the ring; of this process alone while there is none, when nobody can log in either."""
     own = os.urandom(32)
 

@@ -6,7 +6,7 @@ if the row is still as it was judged, and whoever was overtaken judges again.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -17,10 +17,17 @@ import structlog
 
 from issuer.accounts import Credentials
 from issuer.audit import EndReason, Origin
-from issuer.errors import InvalidCredentialsError, InvalidGrantError, InvalidTokenError, StoreUnavailableError
+from issuer.errors import (
+    InvalidCredentialsError,
+    InvalidGrantError,
+    InvalidTokenError,
+    StoreUnavailableError,
+    TooManyAttemptsError,
+)
 from issuer.metrics import Metrics
 from issuer.refresh_tokens import RefreshToken, RefreshTokens
 from issuer.status_lists import StatusIndex, StatusLists
+from issuer.throttle import CounterIncrement
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens, Grant
 
 PARALLEL: Final = timedelta(seconds=2)
@@ -149,13 +156,24 @@ class Inserted(Enum):
     BEYOND_LIMIT = "beyond_limit"
     REFUSED = "refused"
     INDEX_TAKEN = "index_taken"
+    LIMITED = "limited"
 
 
 class SessionStore(Protocol):
     """What the use cases ask of `store/`. Each method is one transaction, committed when it returns."""
 
-    async def insert_session(self, session: NewSession, account: Credentials, origin: Origin, limit: int) -> Inserted:
-        """Add it and its event, unless the account was disabled or changed since `account` was read."""
+    async def insert_session(
+        self,
+        session: NewSession,
+        account: Credentials,
+        origin: Origin,
+        limit: int,
+        counters: Sequence[CounterIncrement],
+    ) -> Inserted:
+        """Add it and its event and clear the first of `counters`.
+
+        Unless one of them makes a login wait, or the account was disabled or changed since `account` was read.
+        """
 
     async def rotate(
         self, presented: RefreshToken, client_id: str, now: datetime, idle_expires_at: datetime
@@ -252,17 +270,20 @@ class Sessions:
         self._now = now
         self._new_id = new_id
 
-    async def begin(self, account: Credentials, origin: Origin) -> IssuedTokens:
+    async def begin(
+        self, account: Credentials, origin: Origin, counters: Sequence[CounterIncrement] = ()
+    ) -> IssuedTokens:
         """A new session for an account whose password was just verified.
 
         Raises:
+            TooManyAttemptsError: other attempts have used up one of these limits since it was read.
             InvalidCredentialsError: it was disabled, or its credentials changed, since they were read.
             UnavailableError: not now.
         """
         session_id, now = self._new_id(), self._now()
         refresh_token = self._refresh_tokens.write(RefreshToken(session_id, 0))
         self._access_tokens.require_key()
-        index = await self._insert(session_id, account, now, origin)
+        index = await self._insert(session_id, account, now, origin, counters)
         self._metrics.sessions_begun.inc()
         _log.info("session begun", account=str(account.id), session=str(session_id))
         grant = Grant(
@@ -374,12 +395,19 @@ class Sessions:
         self._metrics.sessions_ended.labels(reason.value).inc(count)
         self._status_lists.revoked()
 
-    async def _insert(self, session_id: UUID, account: Credentials, now: datetime, origin: Origin) -> StatusIndex:
+    async def _insert(
+        self,
+        session_id: UUID,
+        account: Credentials,
+        now: datetime,
+        origin: Origin,
+        counters: Sequence[CounterIncrement],
+    ) -> StatusIndex:
         for _ in range(_ATTEMPTS):
             index = await self._status_lists.lease()
             idle, absolute = now + self._limits.idle, now + self._limits.absolute
             session = NewSession(session_id, FIRST_PARTY_CLIENT, account.scope, now, idle, absolute, index)
-            match await self._store.insert_session(session, account, origin, self._limits.per_account):
+            match await self._store.insert_session(session, account, origin, self._limits.per_account, counters):
                 case Inserted.YES:
                     return index
                 case Inserted.BEYOND_LIMIT:
@@ -387,6 +415,9 @@ class Sessions:
                     return index
                 case Inserted.REFUSED:
                     raise InvalidCredentialsError
+                case Inserted.LIMITED:
+                    self._metrics.logins.labels("throttled").inc()
+                    raise TooManyAttemptsError(retry_after=1)
                 case Inserted.INDEX_TAKEN:
                     # The database went back in time and has leased our range to somebody else.
                     _log.error("a leased status index is taken: the range is given up")

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
-from issuer.accounts import Accounts
 from issuer.administration import AccountRecord, Administration
 from issuer.admission import Admission
 from issuer.audit import OPERATOR
@@ -20,12 +19,11 @@ from issuer.errors import OperationError
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import ARGON2_COSTS, Passwords
+from issuer.registration import Registrar
 from issuer.settings import IssuerSettings
 from issuer.store.administration import AdministrationTables
 from issuer.store.database import Database
-from issuer.store.throttles import Throttles
 from issuer.store.users import Users
-from issuer.throttle import Throttle, limits
 from issuer.tokens import room_for_grants
 
 T = TypeVar("T")
@@ -84,20 +82,17 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     password = secrets.token_urlsafe(32) if options.invite else _read_password()
 
     async def create(database: Database) -> AccountRecord:
-        secret = secrets.token_bytes(32)
         metrics, admission = Metrics(), Admission(threads=1, wait_seconds=settings.hash_wait_seconds)
         try:
-            accounts = Accounts(
+            registrar = Registrar(
                 Users(database),
                 Passwords(admission, metrics, ARGON2_COSTS[settings.argon2]),
                 PasswordPolicy(settings.password_min_length, settings.service_names()),
-                # Of a secret that nobody else has: an operator is slowed down by nobody.
-                Throttle(Throttles(database), lambda: secret, limits(1, 1), metrics, _now),
                 metrics,
                 _now,
                 uuid4,
             )
-            account = await accounts.register(options.email, password, OPERATOR)
+            account = await registrar.register(options.email, password, OPERATOR)
             return await _administration(settings, database).account(str(account.id))
         finally:
             admission.close()

@@ -9,8 +9,10 @@ from starlette.routing import Route
 from issuer.accounts import Account, Accounts
 from issuer.bodies import LoginBody, RegistrationBody, read_body
 from issuer.errors import InvalidTokenError
-from issuer.recovery import Recovery
+from issuer.login_limits import ShownSession
+from issuer.recovery import RegistrationByMail
 from issuer.refresh_tokens import RefreshTokens
+from issuer.registration import Registrar
 from issuer.routes.bearer import owner_of
 from issuer.routes.origin import origin_of
 from issuer.routes.recovery import accepted
@@ -25,12 +27,14 @@ class AccountRoutes:
     def __init__(
         self,
         accounts: Accounts,
+        registrar: Registrar,
         sessions: Sessions,
         tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
-        by_mail: Recovery | None = None,
+        by_mail: RegistrationByMail | None = None,
     ) -> None:
         self._accounts = accounts
+        self._registrar = registrar
         self._by_mail = by_mail
         self._sessions = sessions
         self._tokens = tokens
@@ -50,18 +54,18 @@ class AccountRoutes:
         if self._by_mail is not None:
             await self._by_mail.register(body.email, body.password, origin_of(request))
             return accepted()
-        account = await self._accounts.register(body.email, body.password, origin_of(request))
+        account = await self._registrar.register(body.email, body.password, origin_of(request))
         return JSONResponse(_account_document(account), 201)
 
     async def login(self, request: Request) -> Response:
         """200 and the tokens of a new session, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
         origin = origin_of(request)
-        shown = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
-        account = await self._accounts.authenticate(
-            body.email, body.password, origin, shown.session_id if shown else None
-        )
-        issued = await self._sessions.begin(account, origin)
+        token = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
+        shown = ShownSession(token.session_id, token.generation) if token else None
+        login = await self._accounts.authenticate(body.email, body.password, origin, shown)
+        issued = await self._sessions.begin(login.account, origin, login.limits)
+        self._accounts.count_accepted(login.account)
         return JSONResponse(token_document(issued), headers=NO_CACHE)
 
     async def me(self, request: Request) -> Response:

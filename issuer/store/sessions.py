@@ -1,5 +1,6 @@
 """Sessions in PostgreSQL: rows in, frozen values out."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -9,12 +10,14 @@ import asyncpg  # noqa: TID251 - issuer/store is that door
 
 from issuer.accounts import Credentials
 from issuer.audit import EndReason, Event, EventKind, Origin
+from issuer.login_limits import DELAYS
 from issuer.refresh_tokens import RefreshToken
 from issuer.sessions import MAX_RETRIES, Inserted, NewSession, Position, Session, SessionState
 from issuer.status_lists import StatusIndex
 from issuer.store import audit
 from issuer.store.database import Connection, Database
 from issuer.store.queries import load_queries
+from issuer.throttle import CounterIncrement
 from shared.access_token import REVOCATION_SECONDS
 
 _SQL: Final = load_queries(Path(__file__).with_name("sessions.sql"))
@@ -72,11 +75,18 @@ class SessionRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_session(self, session: NewSession, account: Credentials, origin: Origin, limit: int) -> Inserted:
-        """Add it and its event, unless the account was disabled or changed since `account` was read."""
+    async def insert_session(
+        self,
+        session: NewSession,
+        account: Credentials,
+        origin: Origin,
+        limit: int,
+        counters: Sequence[CounterIncrement],
+    ) -> Inserted:
+        """Add it and its event and clear the first of `counters`, unless the account has changed or has to wait."""
         async with self._database.connection() as connection:
             try:
-                too_many = await connection.fetchval(
+                row = await connection.fetchrow(
                     _SQL["insert-session"],
                     session.id,
                     account.id,
@@ -93,12 +103,18 @@ class SessionRows:
                     origin.actor,
                     origin.request_id,
                     limit - 1,
+                    [counter.key for counter in counters],
+                    [counter.free for counter in counters],
+                    DELAYS,
                 )
             except asyncpg.UniqueViolationError:
                 return Inserted.INDEX_TAKEN
-        if too_many is None:
+        assert row is not None  # the verdict
+        if row["limited"]:
+            return Inserted.LIMITED
+        if row["too_many"] is None:
             return Inserted.REFUSED
-        return Inserted.BEYOND_LIMIT if too_many else Inserted.YES
+        return Inserted.BEYOND_LIMIT if row["too_many"] else Inserted.YES
 
     async def rotate(
         self, presented: RefreshToken, client_id: str, now: datetime, idle_expires_at: datetime

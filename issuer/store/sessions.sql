@@ -47,13 +47,30 @@ RETURNING coalesce((detail ->> 'sessions')::int, 1) AS sessions;
 -- name: insert-session
 -- $1 id, $2 account, $3 its security_version when the password was verified, $4 client, $5 scope, $6 now,
 -- $7 end when idle, $8 end at last, $9 status list, $10 index, $11 address, $12 user agent, $13 actor, $14 request id,
--- $15 how many sessions an account may have. Returns whether it has more now.
+-- $15 how many sessions an account may have beside this one, $16 keys of the counters that limit this login, $17 free
+-- failures of each, $18 delays beyond those. Returns whether a counter makes the login wait, and whether the account has
+-- too many sessions now.
+-- The counters are judged again: what other attempts failed during the hash counts. A success clears the first counter
+-- and takes its failures off the second: those of other networks, or of other sessions, stay. Rows are locked in the
+-- order counters, users, chain of events, as in `count-failed-login`.
 -- FOR SHARE waits for a disabling or a change of password that is under way, and makes the next one wait: either
 -- it sees this session, or this login sees that the account has changed. A check without the lock let 370 of 400
 -- racing logins through. FOR KEY SHARE, which the foreign key takes, does not conflict and would not be enough.
-WITH account AS MATERIALIZED (
+WITH verdict AS MATERIALIZED (
+  SELECT EXISTS (
+    SELECT FROM throttles JOIN unnest($16::bytea[], $17::integer[]) AS given (key, free) USING (key)
+    WHERE expires_at > $6 AND failures >= free
+      AND failed_at + ($18::interval[])[least(failures - free + 1, cardinality($18))] > $6
+  ) AS limited
+), counted AS MATERIALIZED (
+  SELECT key, failures, expires_at FROM throttles
+  WHERE key = ANY (($16::bytea[])[1:2]) AND NOT (SELECT limited FROM verdict)
+  ORDER BY array_position($16, key)
+  FOR UPDATE
+), account AS MATERIALIZED (
   SELECT id FROM users
   WHERE id = $2 AND security_version = $3 AND disabled_at IS NULL
+    AND NOT (SELECT limited FROM verdict) AND (SELECT count(*) FROM counted) >= 0
   FOR SHARE
 ), begun AS (
   INSERT INTO sessions (
@@ -62,11 +79,20 @@ WITH account AS MATERIALIZED (
   )
   SELECT $1, id, $4, $5, $6, $6, least($7::timestamptz, $8::timestamptz), $8, $9, $10, $11, $12 FROM account
   RETURNING id, user_id, client_id
+), cleared AS (
+  DELETE FROM throttles USING begun WHERE key = ($16::bytea[])[1]
+), lowered AS (
+  UPDATE throttles
+  SET failures = greatest(throttles.failures - counted.failures, 0)
+  FROM begun, counted
+  WHERE throttles.key = ($16::bytea[])[2] AND counted.key = ($16::bytea[])[1] AND counted.expires_at > $6
+), recorded AS (
+  INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id)
+  SELECT 'login_accepted', user_id, id, client_id, $13, $11, $14
+  FROM begun
+  RETURNING EXISTS (SELECT FROM sessions WHERE user_id = $2 AND ended_at IS NULL OFFSET $15) AS too_many
 )
-INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id)
-SELECT 'login_accepted', user_id, id, client_id, $13, $11, $14
-FROM begun
-RETURNING EXISTS (SELECT FROM sessions WHERE user_id = $2 AND ended_at IS NULL OFFSET $15);
+SELECT limited, too_many FROM verdict LEFT JOIN recorded ON true;
 
 -- name: rotate-session
 -- $1 session, $2 generation presented, $3 client, $4 now, $5 end when idle.

@@ -1,13 +1,12 @@
-"""Counts of failures in PostgreSQL: rows in, frozen values out."""
+"""Rate-limit counters in PostgreSQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
-from issuer.throttle import Count, Tally
 
 _SQL: Final = load_queries(Path(__file__).with_name("throttles.sql"))
 
@@ -18,24 +17,14 @@ class Throttles:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def count(self, tallies: Sequence[Tally], now: datetime) -> Mapping[bytes, Count]:
-        """Count one more for each; the counts after it."""
+    async def count_request(self, key: bytes, now: datetime, expires_at: datetime) -> tuple[int, datetime]:
+        """Count one request; how many there are now, and when they are forgotten."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _SQL["count"],
-                [tally.key for tally in tallies],
-                [tally.expires_at for tally in tallies],
-                [tally.key for tally in tallies if tally.slides],
-                now,
-            )
-        return counts_of(rows)
+            row = await connection.fetchrow(_SQL["count-request"], key, now, expires_at)
+        assert row is not None  # an upsert without a condition
+        return row["failures"], row["expires_at"]
 
     async def clear(self, keys: Sequence[bytes]) -> None:
-        """Forget them."""
+        """Delete these counters. Their rows are locked in this order."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["clear"], keys)
-
-
-def counts_of(rows: Iterable[Any]) -> Mapping[bytes, Count]:
-    """The counts in rows of the table."""
-    return {row["key"]: Count(row["failures"], row["failed_at"], row["expires_at"]) for row in rows}

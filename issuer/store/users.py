@@ -1,7 +1,7 @@
 """Accounts in PostgreSQL: rows in, frozen values out."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,10 @@ import asyncpg  # noqa: TID251 - issuer/store is that door
 from issuer.account_import import ImportedAccount
 from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import Origin
+from issuer.login_limits import DELAYS, MAX_FAILURES, Counter, LoginAttempt, Standing
 from issuer.store.database import Database
 from issuer.store.queries import load_queries
-from issuer.store.throttles import counts_of
-from issuer.throttle import Claim, Standing
+from issuer.throttle import CounterIncrement
 
 _SQL: Final = load_queries(Path(__file__).with_name("users.sql"))
 
@@ -43,14 +43,21 @@ class Users:
             )
         return inserted is not None
 
-    async def find_login(self, claim: Claim, now: datetime) -> tuple[Standing, Credentials | None]:
-        """What the login is judged by before the hash and after it."""
-        first, last = claim.network or (None, None)
+    async def find_login(self, attempt: LoginAttempt, now: datetime) -> tuple[Standing, Credentials | None]:
+        """Return what the login is judged by, before the hash and after it."""
+        shown = attempt.shown
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                _SQL["find-login"], list(claim.keys.values()), now, claim.email_key, first, last, claim.session_id
+                _SQL["find-login"],
+                list(attempt.keys.values()),
+                attempt.email_key,
+                shown and shown.id,
+                shown and shown.generation,
+                now,
             )
-        standing = Standing(rows[0]["known"], counts_of(row for row in rows if row["key"] is not None))
+        found = {row["key"]: Counter(row["failures"], row["failed_at"], row["expires_at"]) for row in rows}
+        counters = {kind: found[key] for kind, key in attempt.keys.items() if key in found}
+        standing = Standing(rows[0]["shows_own_session"], counters)
         return standing, None if rows[0]["id"] is None else _credentials(rows[0])
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
@@ -59,22 +66,36 @@ class Users:
             row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
 
-    async def record_refused_login(self, email_key: str, origin: Origin) -> None:
-        """Write the event of a failed login; the same work whether there is such an account."""
+    async def count_failed_login(
+        self,
+        email_key: str,
+        increments: Sequence[CounterIncrement],
+        now: datetime,
+        origin: Origin,
+        *,
+        may_disable: bool,
+    ) -> bool:
+        """Count and record it; False if others used up a limit meanwhile. The same work without an account."""
         async with self._database.connection() as connection:
-            await connection.execute(
-                _SQL["record-refused-login"], email_key, origin.actor, origin.address, origin.request_id
+            counted = await connection.fetchval(
+                _SQL["count-failed-login"],
+                email_key,
+                [increment.key for increment in increments],
+                [increment.free for increment in increments],
+                [increment.expires_at for increment in increments],
+                DELAYS,
+                now,
+                MAX_FAILURES if may_disable else None,
+                origin.actor,
+                origin.address,
+                origin.request_id,
             )
+        return counted is not None
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
         """Compare and swap."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["replace-password-hash"], account_id, old, new)
-
-    async def disable_password(self, email_key: str, now: datetime, origin: Origin) -> None:
-        """Let the account's password open nothing more."""
-        async with self._database.connection() as connection:
-            await connection.execute(_SQL["disable-password"], email_key, now, origin.address, origin.request_id)
 
     async def import_accounts(self, accounts: Collection[ImportedAccount], origin: Origin) -> set[str]:
         """Add those whose key is free, each with its event, all or none; the keys that were."""

@@ -37,53 +37,81 @@ SELECT email_key FROM imported;
 SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 
 -- name: find-login
--- $1 keys of the throttle, $2 now, $3 email key, $4 and $5 the client's network, $6 a session that was shown.
--- One statement for accounts that exist and that do not: a row for each count that is not forgotten, or one row if
--- there is none, and the account again in each. A session that ended as stolen vouches for nobody.
+-- $1 keys of the counters, $2 email key, $3 session that was shown or null, $4 generation of its refresh token or null,
+-- $5 now.
+-- One statement for accounts that exist and that do not: a row for each counter that has not expired, or one row if
+-- there is none, and the account again in each. The session is looked up whether or not there is an account.
+-- A refresh token proves a device while it is the newest of its session, or the one before: its answer may be lost.
 WITH account AS (
   SELECT id, password_hash, disabled_at, email_verified_at, password_disabled_at, security_version, scope, roles
   FROM users
-  WHERE email_key = $3
-), claim AS (
-  SELECT EXISTS (
-    SELECT FROM account JOIN sessions ON sessions.user_id = account.id
-    WHERE sessions.address BETWEEN $4 AND $5 AND sessions.end_reason IS DISTINCT FROM 'reused'
-  ) OR EXISTS (
-    SELECT FROM account JOIN sessions ON sessions.user_id = account.id
-    WHERE sessions.id = $6 AND sessions.end_reason IS DISTINCT FROM 'reused'
-  ) AS known
+  WHERE email_key = $2
+), proof AS (
+  SELECT coalesce((SELECT id FROM account) = (
+    SELECT user_id FROM sessions
+    WHERE id = $3 AND ($4::bigint IS NULL OR generation BETWEEN $4 AND $4 + 1)
+      AND ended_at IS NULL AND expires_at > $5 AND idle_expires_at > $5
+  ), false) AS shows_own_session
 )
-SELECT claim.known, throttles.key, throttles.failures, throttles.failed_at, throttles.expires_at, account.*
-FROM claim
+SELECT proof.shows_own_session, throttles.key, throttles.failures, throttles.failed_at, throttles.expires_at, account.*
+FROM proof
 LEFT JOIN account ON true
-LEFT JOIN throttles ON throttles.key = ANY ($1::bytea[]) AND throttles.expires_at > $2;
+LEFT JOIN throttles ON throttles.key = ANY ($1::bytea[]) AND throttles.expires_at > $5;
 
 -- name: find-account
 SELECT u.id, u.email, u.created_at
 FROM users u JOIN sessions s ON s.user_id = u.id
 WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3;
 
--- name: record-refused-login
--- A row in any case, of no account where there is none: an unknown address costs what a known one does.
+-- name: count-failed-login
+-- $1 email key, $2 keys of the counters, $3 free failures and $4 restart of each, $5 delays beyond the free failures,
+-- $6 now, $7 failures of the second counter that disable the password, or null, $8 actor, $9 address, $10 request id.
+-- Returns a row if the failure was counted; none if other attempts used up a limit meanwhile, so that this one must
+-- not learn its outcome. The first counter goes first: all attempts of a burst update it one after the other, and
+-- those that it rejects change nothing else. Locks: counters, users, chain of events, as in `insert-session`.
+-- The same work for accounts that exist and that do not: one event either way. Only the last failure of an account
+-- that exists writes more. The version stops logins that are on their way. A new password enables the account again.
+WITH first AS (
+  INSERT INTO throttles AS counter (key, failures, failed_at, expires_at)
+  VALUES (($2::bytea[])[1], 1, $6, ($4::timestamptz[])[1])
+  ON CONFLICT (key) DO UPDATE SET
+    failures = CASE WHEN counter.expires_at <= $6 THEN 1 ELSE counter.failures + 1 END,
+    failed_at = greatest(counter.failed_at, $6),
+    expires_at = CASE WHEN counter.expires_at <= $6 THEN EXCLUDED.expires_at ELSE counter.expires_at END
+  WHERE counter.expires_at <= $6 OR counter.failures < ($3::integer[])[1]
+    OR counter.failed_at + ($5::interval[])[least(counter.failures - ($3::integer[])[1] + 1, cardinality($5))] <= $6
+  RETURNING key
+), others AS (
+  INSERT INTO throttles AS counter (key, failures, failed_at, expires_at)
+  SELECT key, 1, $6, expires_at
+  FROM unnest($2::bytea[], $4::timestamptz[]) WITH ORDINALITY AS given (key, expires_at, place)
+  WHERE place > 1 AND EXISTS (SELECT FROM first)
+  ORDER BY place
+  ON CONFLICT (key) DO UPDATE SET
+    failures = CASE WHEN counter.expires_at <= $6 THEN 1 ELSE counter.failures + 1 END,
+    failed_at = greatest(counter.failed_at, $6),
+    expires_at = CASE WHEN counter.expires_at <= $6 THEN EXCLUDED.expires_at ELSE counter.expires_at END
+  WHERE counter.expires_at <= $6 OR counter.failures < ($3::integer[])[array_position($2, counter.key)]
+    OR counter.failed_at + ($5::interval[])[
+      least(counter.failures - ($3::integer[])[array_position($2, counter.key)] + 1, cardinality($5))
+    ] <= $6
+  RETURNING key, failures
+), disabled AS (
+  UPDATE users
+  SET password_disabled_at = $6, security_version = security_version + 1
+  WHERE email_key = $1 AND password_disabled_at IS NULL
+    AND EXISTS (SELECT FROM others WHERE key = ($2::bytea[])[2] AND failures >= $7)
+  RETURNING id
+)
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-VALUES ('login_refused', (SELECT id FROM users WHERE email_key = $1), $2, $3, $4);
+SELECT 'login_refused', (SELECT id FROM users WHERE email_key = $1), $8, $9::inet, $10
+WHERE (SELECT count(*) FROM others) = cardinality($2) - 1
+UNION ALL
+SELECT 'password_disabled', id, NULL, $9, $10 FROM disabled
+RETURNING kind;
 
 -- name: replace-password-hash
 -- Compare and swap: a password changed meanwhile must not be undone by the rehash of the old one.
 UPDATE users
 SET password_hash = $3
 WHERE id = $1 AND password_hash = $2;
-
--- name: disable-password
--- $1 key, $2 now, $3 address, $4 request id.
--- Nobody is the actor: whoever guessed has not proved to be the owner. The version stops logins that are on
--- their way, so that a guess beyond the last one opens nothing, however many ran at once. A new password sets
--- password_disabled_at to null.
-WITH disabled AS (
-  UPDATE users
-  SET password_disabled_at = $2, security_version = security_version + 1
-  WHERE email_key = $1 AND password_disabled_at IS NULL
-  RETURNING id
-)
-INSERT INTO audit_events (kind, user_id, address, request_id)
-SELECT 'password_disabled', id, $3, $4 FROM disabled;

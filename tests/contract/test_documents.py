@@ -46,7 +46,7 @@ def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
     told = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S*)`", README, re.MULTILINE))
     nobody = cast("Any", None)
     routes = [
-        *AccountRoutes(nobody, nobody, nobody, nobody).routes(),
+        *AccountRoutes(nobody, nobody, nobody, nobody, nobody).routes(),
         *SessionRoutes(nobody, nobody).routes(),
         *OAuthRoutes(nobody, nobody, nobody, nobody, nobody).routes(),
         *StatusListRoutes(nobody).routes(),

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
@@ -23,13 +24,14 @@ from issuer.mail.transport import DeliveryError, MailTransport
 from issuer.metrics import Metrics
 from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
-from issuer.recovery import Recovery
+from issuer.recovery import Recovery, RegistrationByMail
+from issuer.registration import Registrar
 from issuer.store.database import Database
 from issuer.store.outbox import OutboxRows
 from issuer.store.recovery import RecoveryRows
 from issuer.store.throttles import Throttles
 from issuer.store.users import Users
-from issuer.throttle import Throttle, limits
+from issuer.throttle import Action, Limits, Throttle
 
 SELF = Origin("self", "192.0.2.1", "a browser", "request-1")
 PASSWORD = "a long and lonely walk"
@@ -88,6 +90,8 @@ class House:
     clock: Clock
     metrics: Metrics
     accounts: Accounts
+    registrar: Registrar
+    by_mail: RegistrationByMail
     recovery: Recovery
     outbox: Outbox
     sent: Collector
@@ -121,10 +125,10 @@ async def house(
     admission = Admission(2, 30.0, started=lambda _: None, refused=lambda: None)
     await database.open()
     passwords, policy = Passwords(admission, metrics, CHEAP), PasswordPolicy(15)
-    throttle = Throttle(Throttles(database), lambda: bytes(32), limits(1000, 1000), metrics, clock)
-    accounts = Accounts(
-        Users(database), passwords, policy, throttle, metrics, clock, uuid4, verified_only=verified_only
-    )
+    throttle = Throttle(Throttles(database), lambda: bytes(32), Limits(1000, 1000), metrics, clock)
+    users, rows = Users(database), RecoveryRows(database)
+    accounts = Accounts(users, passwords, throttle, metrics, clock, verified_only=verified_only)
+    registrar = Registrar(users, passwords, policy, metrics, clock, uuid4, partial(throttle.admit, Action.REGISTER))
     outbox = Outbox(
         OutboxRows(database),
         sender or sent,
@@ -137,9 +141,10 @@ async def house(
     )
     ended = Ended()
     recipients = RecipientKeys(lambda: bytes(32))
-    recovery = Recovery(RecoveryRows(database), accounts, ended, passwords, policy, throttle, recipients, clock)
+    recovery = Recovery(rows, accounts, ended, passwords, policy, throttle, recipients, clock)
     try:
-        yield House(clock, metrics, accounts, recovery, outbox, sent, ended)
+        by_mail = RegistrationByMail(rows, registrar, recipients)
+        yield House(clock, metrics, accounts, registrar, by_mail, recovery, outbox, sent, ended)
     finally:
         admission.close()
         await database.close()

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from issuer.accounts import Account, Credentials, Registration
 from issuer.audit import EndReason, Origin
 from issuer.keys.live import LiveKeyring
+from issuer.login_limits import LoginAttempt
 from issuer.metrics import Metrics
 from issuer.published_lists import PublishedLists
 from issuer.refresh_tokens import RefreshTokens
@@ -21,7 +22,6 @@ from issuer.store.database import Database
 from issuer.store.sessions import SessionRows, end_sessions_of_user
 from issuer.store.status_lists import StatusListRows
 from issuer.store.users import Users
-from issuer.throttle import Claim
 from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens
 from tests.support.signing_keys import generate_key
 
@@ -66,7 +66,7 @@ class SessionBench:
         """A new account, as a login finds it."""
         key = f"{uuid4().hex}@example.com"
         await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), ORIGIN)
-        _, found = await self.users.find_login(Claim({}, key, None, None), self.now)
+        _, found = await self.users.find_login(LoginAttempt(key, {}), self.now)
         assert found is not None
         return found
 

@@ -36,7 +36,7 @@ async def ask_for(at: House, duration: timedelta, what: str = "reset") -> list[t
         elif what == "verification":
             await at.recovery.resend_verification(ANN, SELF)
         else:
-            await at.recovery.register(ANN, PASSWORD, SELF)
+            await at.by_mail.register(ANN, PASSWORD, SELF)
         if await sent(at):
             left.append(at.clock() - begun)
         at.clock.at += STEP
@@ -57,7 +57,7 @@ def test_waits_double_from_a_minute_to_a_day() -> None:
 @pytest.mark.parametrize("what", ["reset", "verification", "registration"])
 def test_a_flood_sends_mails_at_doubling_intervals(database_url: str, what: str) -> None:
     async def act(at: House) -> list[timedelta]:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         return await ask_for(at, timedelta(minutes=32), what)
 
     minutes = [moment / timedelta(minutes=1) for moment in in_house(database_url, act)]
@@ -66,7 +66,7 @@ def test_a_flood_sends_mails_at_doubling_intervals(database_url: str, what: str)
 
 def test_at_most_one_mail_a_day_leaves_in_the_end(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         await at.recovery.forgot_password(ANN, SELF)
         assert await sent(at) == 1
         for wait in (*WAITS, WAITS[-1], WAITS[-1]):
@@ -82,7 +82,7 @@ def test_at_most_one_mail_a_day_leaves_in_the_end(database_url: str) -> None:
 
 def test_a_quiet_week_begins_a_new_series(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         await ask_for(at, timedelta(minutes=15))
         at.clock.at += QUIET
         assert await ask_for(at, timedelta(minutes=1)) == [timedelta(0), timedelta(minutes=1)]
@@ -92,7 +92,7 @@ def test_a_quiet_week_begins_a_new_series(database_url: str) -> None:
 
 def test_a_reset_begins_a_new_series(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         await ask_for(at, timedelta(minutes=15))
         await at.recovery.reset_password(token_in(at.sent.messages[-1]), NEW, SELF)
         await at.recovery.forgot_password(ANN, SELF)
@@ -104,10 +104,10 @@ def test_a_reset_begins_a_new_series(database_url: str) -> None:
 
 def test_of_forty_requests_at_once_one_sends_a_mail(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         for expected in (1, 0):
             await asyncio.gather(*(at.recovery.forgot_password(ANN, SELF) for _ in range(20)))
-            await asyncio.gather(*(at.recovery.register(ANN, PASSWORD, SELF) for _ in range(20)))
+            await asyncio.gather(*(at.by_mail.register(ANN, PASSWORD, SELF) for _ in range(20)))
             assert await sent(at) == expected
         (counter,) = await asyncio.to_thread(execute, database_url, "SELECT mails FROM mail_limits")
         assert counter["mails"] == 1
@@ -119,7 +119,7 @@ def test_an_account_that_is_made_again_has_no_new_series(database_url: str) -> N
     async def act(at: House) -> int:
         total = 0
         for _ in range(5):
-            account = await at.accounts.register(ANN, PASSWORD, SELF)
+            account = await at.registrar.register(ANN, PASSWORD, SELF)
             await at.recovery.forgot_password(ANN, SELF)
             total += await sent(at)
             await at.recovery.delete_account(account, uuid4(), PASSWORD, SELF)
@@ -130,7 +130,7 @@ def test_an_account_that_is_made_again_has_no_new_series(database_url: str) -> N
 
 def test_mails_of_different_kinds_have_limits_of_their_own(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         await at.recovery.forgot_password(ANN, SELF)
         await at.recovery.resend_verification(ANN, SELF)
         assert await sent(at) == 2
@@ -140,10 +140,10 @@ def test_mails_of_different_kinds_have_limits_of_their_own(database_url: str) ->
 
 def test_a_new_account_is_always_sent_its_first_mail(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.recovery.register(ANN, PASSWORD, SELF)
+        await at.by_mail.register(ANN, PASSWORD, SELF)
         assert await sent(at) == 1
         await asyncio.to_thread(execute, database_url, "DELETE FROM users")
-        await at.recovery.register(ANN, PASSWORD, SELF)
+        await at.by_mail.register(ANN, PASSWORD, SELF)
         assert await sent(at) == 1
         assert await ask_for(at, timedelta(minutes=2), "verification") == [timedelta(minutes=2)]
 
@@ -152,7 +152,7 @@ def test_a_new_account_is_always_sent_its_first_mail(database_url: str) -> None:
 
 def test_a_flood_of_notices_is_put_off_and_the_last_one_arrives(database_url: str) -> None:
     async def act(at: House) -> None:
-        account = await at.accounts.register(ANN, PASSWORD, SELF)
+        account = await at.registrar.register(ANN, PASSWORD, SELF)
         await change(at, account, 0)
         assert await sent(at) == 1
         for number in range(1, 6):
@@ -174,7 +174,7 @@ async def change(at: House, account: Account, number: int) -> None:
 
 def test_a_mail_that_waits_for_its_server_is_not_counted_again(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         for _ in range(5):
             await at.recovery.forgot_password(ANN, SELF)
             at.clock.advance(minutes=10)
@@ -208,7 +208,7 @@ async def several_tokens(at: House, count: int) -> list[str]:
 @pytest.mark.parametrize("which", range(MAX_VALID))
 def test_any_of_the_newest_tokens_is_valid_and_its_use_ends_all(database_url: str, which: int) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         oldest, *valid = await several_tokens(at, MAX_VALID + 1)
         with pytest.raises(InvalidOneTimeTokenError):
             await at.recovery.reset_password(oldest, NEW, SELF)
@@ -222,7 +222,7 @@ def test_any_of_the_newest_tokens_is_valid_and_its_use_ends_all(database_url: st
 
 def test_a_change_of_the_password_ends_all_tokens(database_url: str) -> None:
     async def act(at: House) -> None:
-        account = await at.accounts.register(ANN, PASSWORD, SELF)
+        account = await at.registrar.register(ANN, PASSWORD, SELF)
         tokens = await several_tokens(at, MAX_VALID)
         await at.recovery.change_password(account, uuid4(), PASSWORD, NEW, SELF)
         for token in tokens:
@@ -234,7 +234,7 @@ def test_a_change_of_the_password_ends_all_tokens(database_url: str) -> None:
 
 def test_any_of_two_verification_tokens_is_valid_and_ends_the_other(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.recovery.register(ANN, PASSWORD, SELF)
+        await at.by_mail.register(ANN, PASSWORD, SELF)
         first = await at.token()
         at.clock.advance(minutes=1)
         await at.recovery.resend_verification(ANN, SELF)
@@ -248,7 +248,7 @@ def test_any_of_two_verification_tokens_is_valid_and_ends_the_other(database_url
 
 def test_an_older_token_expires_at_its_own_time(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         first, second = await several_tokens(at, 2)
         at.clock.at += timedelta(minutes=60) - WAITS[0] - WAITS[1]
         with pytest.raises(InvalidOneTimeTokenError):
@@ -260,11 +260,11 @@ def test_an_older_token_expires_at_its_own_time(database_url: str) -> None:
 
 def test_tokens_of_two_mails_at_once_stay_within_the_bound(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         await several_tokens(at, MAX_VALID)
         await at.recovery.forgot_password(ANN, SELF)
         at.clock.at += WAITS[MAX_VALID]
-        await at.recovery.register(ANN, PASSWORD, SELF)
+        await at.by_mail.register(ANN, PASSWORD, SELF)
         assert await at.outbox.deliver_due() == 2
         stored = await asyncio.to_thread(execute, database_url, "SELECT FROM one_time_tokens")
         assert len(stored) == MAX_VALID
@@ -274,7 +274,7 @@ def test_tokens_of_two_mails_at_once_stay_within_the_bound(database_url: str) ->
 
 def test_tries_that_fail_displace_no_token_that_arrived(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register(ANN, PASSWORD, SELF)
+        await at.registrar.register(ANN, PASSWORD, SELF)
         (arrived,) = await several_tokens(at, 1)
         await at.recovery.forgot_password(ANN, SELF)
         for _ in range(MAX_VALID + 1):

@@ -25,7 +25,7 @@ def waiting(url: str) -> list[str]:
 
 
 async def ask_for_reset(at: House, email: str = ANN) -> None:
-    await at.accounts.register(email, PASSWORD, SELF)
+    await at.registrar.register(email, PASSWORD, SELF)
     await at.recovery.forgot_password(email, SELF)
 
 
@@ -201,7 +201,7 @@ def test_what_nobody_needs_any_more_is_dropped(database_url: str) -> None:
 
 def test_mail_goes_to_the_stored_address_in_ascii(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.accounts.register("Ann@Exämple.com", PASSWORD, SELF)
+        await at.registrar.register("Ann@Exämple.com", PASSWORD, SELF)
         await at.recovery.forgot_password("ANN@XN--EXMPLE-CUA.COM", SELF)
         await at.outbox.deliver_due()
         assert at.sent.messages[0]["To"] == "Ann@xn--exmple-cua.com"

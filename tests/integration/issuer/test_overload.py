@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,12 +17,11 @@ from issuer.admission import Admission, usable_cores
 from issuer.audit import Origin
 from issuer.errors import OverloadedError
 from issuer.metrics import Metrics
-from issuer.password_policy import PasswordPolicy
 from issuer.passwords import Passwords
 from issuer.store.database import Database
 from issuer.store.throttles import Throttles
 from issuer.store.users import Users
-from issuer.throttle import Throttle, limits
+from issuer.throttle import Limits, Throttle
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.processes import free_port
 
@@ -54,10 +52,8 @@ def test_who_would_wait_too_long_is_turned_away_without_a_word_to_the_database()
     async def log_in_while_hashing() -> None:
         admission, metrics, done = Admission(1, 0.01), Metrics(), threading.Event()
         database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
-        throttle = Throttle(Throttles(database), lambda: b"s" * 32, limits(5, 5), metrics, _now)
-        accounts = Accounts(
-            Users(database), Passwords(admission, metrics), PasswordPolicy(15), throttle, metrics, _now, uuid.uuid4
-        )
+        throttle = Throttle(Throttles(database), lambda: b"s" * 32, Limits(5, 5), metrics, _now)
+        accounts = Accounts(Users(database), Passwords(admission, metrics), throttle, metrics, _now)
         await admission.run(lambda: time.sleep(0.05))
         hashing = asyncio.create_task(admission.run(done.wait))
         await asyncio.sleep(0)

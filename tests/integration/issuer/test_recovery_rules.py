@@ -10,10 +10,10 @@ import pytest
 from issuer.accounts import Account
 from issuer.audit import EndReason
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
+from issuer.login_limits import MAX_FAILURES
 from issuer.mail.one_time_tokens import Purpose
 from issuer.store.database import Database
 from issuer.store.outbox import OutboxRows
-from issuer.throttle import MAX_FAILURES
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house
 
@@ -61,7 +61,7 @@ async def opens(at: House, password: str, email: str = ANN) -> bool:
 
 
 async def register(at: House, email: str = ANN) -> Account:
-    return await at.accounts.register(email, PASSWORD, SELF)
+    return await at.registrar.register(email, PASSWORD, SELF)
 
 
 async def outcomes(*attempts: Any) -> list[BaseException | None]:
@@ -391,7 +391,7 @@ def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: s
 
 def test_nobody_logs_in_before_the_address_is_verified(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.recovery.register(ANN, PASSWORD, SELF)
+        await at.by_mail.register(ANN, PASSWORD, SELF)
         assert not await opens(at, PASSWORD)
         await at.recovery.verify_email(await at.token(), SELF)
         assert await opens(at, PASSWORD)
@@ -404,9 +404,9 @@ def test_who_registers_a_strangers_address_never_gets_into_the_account(database_
     """The stranger's password must not become good by the owner's own registration."""
 
     async def act(at: House) -> None:
-        await at.recovery.register(ANN, "the password of a stranger", SELF)
+        await at.by_mail.register(ANN, "the password of a stranger", SELF)
         await at.outbox.deliver_due()
-        await at.recovery.register(ANN, PASSWORD, SELF)
+        await at.by_mail.register(ANN, PASSWORD, SELF)
         token = await at.token()
         assert [message["Subject"] for message in at.sent.messages] == [
             "Confirm your email address for Gatepass",
@@ -421,7 +421,7 @@ def test_who_registers_a_strangers_address_never_gets_into_the_account(database_
 
 def test_forty_registrations_at_once_make_one_account_and_write_to_it(database_url: str) -> None:
     async def act(at: House) -> None:
-        results = await outcomes(*(at.recovery.register(ANN, PASSWORD, SELF) for _ in range(40)))
+        results = await outcomes(*(at.by_mail.register(ANN, PASSWORD, SELF) for _ in range(40)))
         assert results == [None] * 40
         assert len(await rows(database_url, "SELECT FROM users")) == 1
         assert (await rows(database_url, "SELECT template FROM outbox ORDER BY id"))[0]["template"] == "verify_email"

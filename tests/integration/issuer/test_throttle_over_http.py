@@ -1,6 +1,7 @@
 """What clients see of the limits, through proxies and at several issuers."""
 
 import json
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -71,34 +72,99 @@ def test_a_block_tells_nothing_about_the_account(issuers: tuple[IssuerProcess, I
     assert told(answers[0]) == told(answers[1])
 
 
-def test_an_owner_is_let_in_where_strangers_are_not(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+def test_an_owner_with_a_live_session_is_let_in_where_strangers_are_not(
+    issuers: tuple[IssuerProcess, IssuerProcess],
+) -> None:
     issuer = issuers[0]
     issuer.register("owner@example.com")
-    refresh_token = login(issuer, "owner@example.com", "192.0.2.10").json()["refresh_token"]
+    tokens = login(issuer, "owner@example.com", "192.0.2.10").json()
+    refresh_token = tokens["refresh_token"]
     assert login(issuer, "owner@example.com", "198.51.100.1", WRONG).status_code == 401
     all_have_failed(issuer, 99)
-    assert login(issuer, "owner@example.com", "203.0.113.5").status_code == 429
     for forged in ("", "gpr_nothing", refresh_token[:-1] + ("A" if refresh_token[-1] != "A" else "B")):
-        assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=forged).status_code == 429
-    assert login(issuer, "owner@example.com", "192.0.2.10").status_code == 200
-    all_have_failed(issuer, 99)
+        assert login(issuer, "owner@example.com", "192.0.2.10", refresh_token=forged).status_code == 429
     assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=refresh_token).status_code == 200
+    assert login(issuer, "owner@example.com", "192.0.2.10").status_code == 429
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert httpx.post(f"{issuer.url}/logout", headers=bearer).status_code == 204
+    assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=refresh_token).status_code == 429
 
 
-def test_after_the_hundredth_failure_only_who_is_known_gets_in(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+def test_a_neighbour_with_fresh_sessions_of_their_own_has_ten_guesses(
+    issuers: tuple[IssuerProcess, IssuerProcess],
+) -> None:
+    for email in ("colleague@example.com", "neighbour@example.com"):
+        issuers[0].register(email)
+        assert login(issuers[0], email, "192.0.2.50").status_code == 200
+    started, told, own = time.monotonic(), [], ""
+    for number in range(160):
+        issuer = issuers[number % 2]
+        own = login(issuer, "neighbour@example.com", "192.0.2.50").json()["refresh_token"]
+        told.append(login(issuer, "colleague@example.com", "192.0.2.50", WRONG, refresh_token=own).status_code)
+    assert set(told) == {401, 429}
+    assert told[:10] == [401] * 10
+    assert told.count(401) <= 10 + after_delays(time.monotonic() - started)
+    all_have_failed(issuers[0], 99)
+    assert login(issuers[1], "colleague@example.com", "192.0.2.50", refresh_token=own).status_code == 429
+
+
+def test_bursts_at_two_issuers_are_told_no_more_than_the_limit(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+    issuers[0].register("burst@example.com")
+    assert login(issuers[0], "burst@example.com", "192.0.2.60").status_code == 200
+    started, told = time.monotonic(), []
+    with ThreadPoolExecutor(30) as pool:
+        for _ in range(3):
+            guesses = [
+                pool.submit(login, issuers[number % 2], "burst@example.com", "192.0.2.60", WRONG)
+                for number in range(90)
+            ]
+            told += [guess.result().status_code for guess in guesses]
+    assert set(told) == {401, 429}
+    assert 10 <= told.count(401) <= 10 + after_delays(time.monotonic() - started)
+
+
+def after_delays(seconds: float) -> int:
+    """How many attempts beyond the free ones a limit allows in so many seconds: after 1, 3, 7, 15 of them."""
+    return int(math.log2(seconds + 1)) + 1
+
+
+def test_whether_an_account_has_logged_in_from_a_network_is_not_told(
+    issuers: tuple[IssuerProcess, IssuerProcess],
+) -> None:
+    issuer = issuers[0]
+    issuer.register("here@example.com")
+    assert login(issuer, "here@example.com", "192.0.2.70").status_code == 200
+    people = ("here@example.com", "never.anywhere@example.com")
+    for email in people:
+        assert login(issuer, email, "198.51.100.7", WRONG).status_code == 401
+    for failures, expected in ((56, 429), (99, 429), (49, 401)):
+        all_have_failed(issuer, failures)
+        answers = [login(issuer, email, "192.0.2.70", WRONG) for email in people]
+        assert [answer.status_code for answer in answers] == [expected] * 2
+        for answer in answers:
+            answer.headers.pop("retry-after", None)
+        assert told(answers[0]) == told(answers[1])
+
+
+def test_after_the_hundredth_failure_only_the_proven_owner_gets_in(
+    issuers: tuple[IssuerProcess, IssuerProcess],
+) -> None:
     issuer = issuers[1]
     issuer.register("worn@example.com")
-    assert login(issuer, "worn@example.com", "192.0.2.20").status_code == 200
+    own = login(issuer, "worn@example.com", "192.0.2.20").json()["refresh_token"]
     assert login(issuer, "worn@example.com", "198.51.100.2", WRONG).status_code == 401
     all_have_failed(issuer, 99)
     execute(issuer.database_url, "UPDATE throttles SET failed_at = failed_at - interval '1 hour'")
     assert login(issuer, "worn@example.com", "198.51.100.3", WRONG).status_code == 401
     execute(issuer.database_url, "TRUNCATE throttles")
     before = issuer.metric(COMPUTED)
-    refused = login(issuer, "worn@example.com", "198.51.100.4")
-    assert told(refused) == told(login(issuer, "nobody@example.com", "198.51.100.4"))
-    assert issuer.metric(COMPUTED) - before == 2
-    assert login(issuer, "worn@example.com", "192.0.2.20").status_code == 200
+    for forwarded in ("198.51.100.4", "192.0.2.20"):
+        refused = login(issuer, "worn@example.com", forwarded)
+        assert refused.status_code == 401
+        assert told(refused) == told(login(issuer, "nobody@example.com", forwarded))
+    assert issuer.metric(COMPUTED) - before == 4
+    assert login(issuer, "worn@example.com", "198.51.100.4", refresh_token=own).status_code == 200
+    assert login(issuer, "worn@example.com", "192.0.2.20").status_code == 401
 
 
 def test_the_log_and_the_sessions_name_the_client_that_the_proxy_vouches_for(

@@ -1,0 +1,272 @@
+"""The rule against guessing, on PostgreSQL, beside a small reference: a dictionary and a few lines (ADR 0084)."""
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from issuer.audit import Origin
+from issuer.login_limits import CounterKind, ShownSession
+from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
+
+FREE = {"pair": 10, "account": 50, "network": 60, "session": 10, "owner": 100}
+SECONDS = {"pair": 86400, "account": 7 * 86400, "network": 3600, "session": 86400, "owner": 7 * 86400}
+ACCOUNTS = ("ann", "bob", "nobody")
+NETWORKS = ("192.0.2.1", "2001:db8::1", None)
+
+accounts = st.sampled_from(ACCOUNTS)
+networks = st.sampled_from(NETWORKS)
+passwords = st.sampled_from([PASSWORD, "wrong"])
+
+
+@dataclass
+class Row:
+    """A counter: how many, the second of the last one, and the second at which it restarts."""
+
+    count: int
+    last: int
+    ends: int
+
+
+@dataclass
+class Reference:
+    """The rule, written down a second time."""
+
+    second: int = 0
+    rows: dict[tuple[str, ...], Row] = field(default_factory=dict)
+    live: dict[UUID, str] = field(default_factory=dict)
+    disabled: set[str] = field(default_factory=set)
+
+    def row(self, key: tuple[str, ...]) -> Row:
+        """A counter that has not expired, or an empty one."""
+        found = self.rows.get(key)
+        if found is None or found.ends <= self.second:
+            found = Row(0, self.second, self.second + SECONDS[key[0]])
+        return found
+
+    def wait(self, key: tuple[str, ...]) -> int:
+        """Seconds before the next attempt."""
+        row, free = self.row(key), FREE[key[0]]
+        if row.count < free:
+            return 0
+        return max(0, min(row.last + min(900, 1 << (row.count - free)), row.ends) - self.second)
+
+    def is_owner(self, account: str, session: UUID | None) -> bool:
+        """The session proves the owner."""
+        return session is not None and self.live.get(session) == account and self.row(("owner", account)).count < 100
+
+    def keys(self, account: str, network: str | None, session: UUID | None) -> list[tuple[str, ...]]:
+        """Counters that limit an attempt."""
+        if self.is_owner(account, session):
+            return [("session", str(session)), ("owner", account)]
+        return [("pair", account, str(network)), ("account", account), ("network", str(network))]
+
+    def count(self, key: tuple[str, ...]) -> None:
+        """Count one more."""
+        row = self.row(key)
+        self.rows[key] = Row(row.count + 1, self.second, row.ends)
+
+    def attempt(
+        self, account: str, network: str | None, session: UUID | None, *, right: bool, clears: bool
+    ) -> int | str:
+        """Log in, or confirm the password within a session."""
+        owner, keys = self.is_owner(account, session), self.keys(account, network, session)
+        if wait := max(map(self.wait, keys)):
+            return wait
+        if right and account != "nobody" and (owner or account not in self.disabled):
+            if clears:
+                forgiven = self.row(keys[0]).count
+                self.rows.pop(keys[0], None)
+                if forgiven and keys[1] in self.rows:
+                    self.rows[keys[1]].count = max(0, self.rows[keys[1]].count - forgiven)
+            return "accepted"
+        for key in keys:
+            self.count(key)
+        if not owner and self.row(("account", account)).count >= 100:
+            self.disabled.add(account)
+        return "refused"
+
+    def burst(self, account: str, network: str | None, session: UUID | None, size: int) -> int:
+        """Fail so often at once; the first counter lets through what the others then judge."""
+        owner, (first, *others) = self.is_owner(account, session), self.keys(account, network, session)
+        if max(map(self.wait, (first, *others))):
+            return 0
+        told = 0
+        for _ in range(size):
+            if self.wait(first):
+                continue
+            self.count(first)
+            free = [not self.wait(key) for key in others]
+            for key, is_free in zip(others, free, strict=True):
+                if is_free:
+                    self.count(key)
+            told += all(free)
+        if not owner and self.row(("account", account)).count >= 100:
+            self.disabled.add(account)
+        return told
+
+
+class LoginRule(RuleBasedStateMachine):
+    """Accounts, networks, sessions and time in any order, at two issuers."""
+
+    url: str
+    examples = itertools.count()
+    sessions: Bundle[ShownSession] = Bundle("sessions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.reference = Reference()
+        self.example = next(self.examples)
+        self.benches: tuple[LoginBench, ...] = ()
+
+    def teardown(self) -> None:
+        """Close the issuers."""
+        self.runner.run(self.close())
+        self.runner.close()
+
+    @initialize(target=sessions)
+    def open(self) -> MultipleResults[ShownSession]:
+        """Two issuers, two accounts, and a session of each."""
+        self.runner.run(self._open())
+        return multiple(*(self._session(account) for account in ACCOUNTS[:2]))
+
+    @rule(account=accounts, network=networks, password=passwords)
+    def log_in(self, account: str, network: str | None, password: str) -> None:
+        self._log_in(account, network, None, password)
+
+    @rule(account=accounts, network=networks, shown=sessions, password=passwords)
+    def log_in_with_a_session(self, account: str, network: str | None, shown: ShownSession, password: str) -> None:
+        self._log_in(account, network, shown, password)
+
+    @rule(network=networks, shown=sessions, password=passwords)
+    def confirm_the_password(self, network: str | None, shown: ShownSession, password: str) -> None:
+        account = self.reference.live.get(shown.id)
+        if account is not None:
+            told = self._bench().reauthenticate(self._email(account), self._origin(network), password, shown.id)
+            expected = self.reference.attempt(account, network, shown.id, right=password == PASSWORD, clears=False)
+            assert self.runner.run(told) == expected
+
+    @rule(account=accounts, network=networks, size=st.integers(1, 12))
+    def fail_at_once(self, account: str, network: str | None, size: int) -> None:
+        self._burst(account, network, None, size)
+
+    @rule(account=accounts, shown=sessions, size=st.integers(1, 12))
+    def fail_at_once_with_a_session(self, account: str, shown: ShownSession, size: int) -> None:
+        self._burst(account, None, shown, size)
+
+    @rule(account=accounts, times=st.integers(20, 60))
+    def fail_for_hours(self, account: str, times: int) -> None:
+        for number in range(times):
+            self._log_in(account, f"203.0.113.{number}", None, password="wrong")
+            self.wait(901)
+
+    @rule(shown=sessions, times=st.integers(20, 60))
+    def fail_for_hours_with_a_session(self, shown: ShownSession, times: int) -> None:
+        for _ in range(times):
+            self._log_in("ann", NETWORKS[0], shown, password="wrong")
+            self.wait(901)
+
+    @rule(seconds=st.sampled_from([1, 2, 60, 899, 3600, 86400, 7 * 86400]))
+    def wait(self, seconds: int) -> None:
+        self.reference.second += seconds
+        self.benches[0].passes(seconds=seconds)
+
+    @rule(target=sessions, account=st.sampled_from(ACCOUNTS[:2]))
+    def begin_a_session(self, account: str) -> ShownSession:
+        return self._session(account)
+
+    @rule(shown=sessions)
+    def end_a_session(self, shown: ShownSession) -> None:
+        if self.reference.live.pop(shown.id, None):
+            self.runner.run(self._bench().end(shown.id))
+
+    @rule(account=st.sampled_from(ACCOUNTS[:2]), network=networks)
+    def reset_the_password(self, account: str, network: str | None) -> None:
+        bench, email = self._bench(), self._email(account)
+        self.runner.run(bench.execute("UPDATE users SET password_disabled_at = NULL WHERE email_key = $1", email))
+        self.runner.run(bench.throttle.forgive(email, self._origin(network)))
+        self.reference.disabled.discard(account)
+        for key in (("pair", account, str(network)), ("account", account), ("owner", account)):
+            self.reference.rows.pop(key, None)
+
+    @invariant()
+    def the_counters_are_equal(self) -> None:
+        """Compare every counter, not only what it makes the issuers say."""
+        shown = next(iter(self.reference.live), None)
+        for account, network in itertools.product(ACCOUNTS if self.benches else (), NETWORKS):
+            self._compare(account, network, None if shown is None else ShownSession(shown))
+
+    def _compare(self, account: str, network: str | None, shown: ShownSession | None) -> None:
+        bench = self.benches[0]
+        attempt = bench.throttle.attempt(self._email(account), self._origin(network), shown)
+        standing, _ = self.runner.run(bench.users.find_login(attempt, bench.now[0]))
+        keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
+        keys |= {"address": ("network", str(network)), "owner": ("owner", account)}
+        for kind, key in keys.items():
+            counter = standing.counters.get(CounterKind(kind))
+            if shown is not None or kind != "owner":
+                assert (counter.count if counter else 0) == self.reference.row(key).count
+
+    def _log_in(self, account: str, network: str | None, shown: ShownSession | None, password: str) -> None:
+        told = self._bench().login(self._email(account), self._origin(network), password, shown)
+        session = None if shown is None else shown.id
+        assert self.runner.run(told) == self.reference.attempt(
+            account, network, session, right=password == PASSWORD, clears=True
+        )
+
+    def _burst(self, account: str, network: str | None, shown: ShownSession | None, size: int) -> None:
+        expected = self.reference.burst(account, network, None if shown is None else shown.id, 2 * size)
+        if expected:
+            origins = [self._origin(network)] * size
+            assert self.runner.run(burst(self.benches, self._email(account), origins, shown)) == expected
+
+    def _session(self, account: str) -> ShownSession:
+        shown = self.runner.run(self._bench().session_of(self._email(account)))
+        self.reference.live[shown.id] = account
+        return shown
+
+    def _bench(self) -> LoginBench:
+        """The issuers take turns."""
+        self.benches = self.benches[::-1]
+        return self.benches[0]
+
+    def _email(self, account: str) -> str:
+        return f"{account}.{self.example}@example.com"
+
+    def _origin(self, network: str | None) -> Origin:
+        return Origin("self", network)
+
+    async def _open(self) -> None:
+        self.contexts = [login_bench(self.url, self.example.to_bytes(32), per_network=60)]
+        one = await self.contexts[0].__aenter__()
+        self.contexts.append(login_bench(self.url, self.example.to_bytes(32), per_network=60, now=one.now))
+        self.benches = (one, await self.contexts[1].__aenter__())
+        for account in ACCOUNTS[:2]:
+            await one.registrar.register(self._email(account), PASSWORD, Origin("operator", "127.0.0.1"))
+
+    async def close(self) -> None:
+        """Close both."""
+        for context in self.contexts:
+            await context.__aexit__(None, None, None)
+
+
+def test_the_rule_holds_whatever_happens_in_whatever_order(database_url: str) -> None:
+    class Machine(LoginRule):
+        url = database_url
+
+    quick = settings(max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Machine, settings=quick)

@@ -1,0 +1,175 @@
+"""Logins of one issuer over a real database in this process, at a time that the test states."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
+
+from issuer.accounts import Account, Accounts
+from issuer.admission import Admission
+from issuer.audit import Origin
+from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
+from issuer.login_limits import Judgement, LoginAttempt, ShownSession
+from issuer.metrics import Metrics
+from issuer.password_policy import PasswordPolicy
+from issuer.passwords import Passwords
+from issuer.registration import Registrar
+from issuer.sessions import Inserted, NewSession
+from issuer.status_lists import StatusIndex
+from issuer.store.database import Database
+from issuer.store.sessions import SessionRows
+from issuer.store.throttles import Throttles
+from issuer.store.users import Users
+from issuer.throttle import Action, Limits, Throttle
+
+CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
+PASSWORD = "a long and lonely walk"
+
+_INSERT_SESSION = """
+INSERT INTO sessions (id, user_id, client_id, scope, generation, created_at, rotated_at, idle_expires_at, expires_at,
+                      status_list_id, status_idx)
+SELECT $1, id, '', '', 5, moment, moment, moment + interval '30 days', moment + interval '90 days', 1,
+       (SELECT coalesce(max(status_idx), 0) + 1 FROM sessions)
+FROM users, (SELECT $2::timestamptz AS moment) AS given WHERE email_key = $3
+"""
+
+
+@dataclass
+class LoginBench:
+    """The use cases of one issuer over the real store."""
+
+    url: str
+    database: Database
+    accounts: Accounts
+    registrar: Registrar
+    throttle: Throttle
+    metrics: Metrics
+    now: list[datetime] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Open the stores."""
+        self.users = Users(self.database)
+        self.sessions = SessionRows(self.database)
+
+    def passes(self, **time: float) -> None:
+        """Let time pass."""
+        self.now[0] += timedelta(**time)
+
+    def hashes(self) -> float:
+        """How many hashes were computed."""
+        return self.metrics.registry.get_sample_value("gatepass_issuer_argon2_computations_total") or 0
+
+    def throttled(self, scope: str) -> float:
+        """How many attempts this counter has rejected."""
+        return self.metrics.registry.get_sample_value("gatepass_issuer_throttled_total", {"scope": scope}) or 0
+
+    async def login(
+        self, email: str, origin: Origin, password: str = PASSWORD, shown: ShownSession | None = None
+    ) -> int | str:
+        """Log in; `accepted`, `refused`, or after how many seconds to try again."""
+        try:
+            found = await self.accounts.authenticate(email, password, origin, shown)
+        except InvalidCredentialsError:
+            return "refused"
+        except TooManyAttemptsError as error:
+            return error.retry_after
+        later = self.now[0] + timedelta(days=1)
+        index = StatusIndex(uuid4().int % 2**60, 0)
+        session = NewSession(uuid4(), "first-party", "", self.now[0], later, later, index)
+        match await self.sessions.insert_session(session, found.account, origin, 1000, found.limits):
+            case Inserted.YES:
+                return "accepted"
+            case Inserted.LIMITED:
+                return 1
+            case _:
+                return "refused"
+
+    async def reauthenticate(self, email: str, origin: Origin, password: str, session_id: UUID) -> int | str:
+        """Ask for the password within a session; as `login`."""
+        async with self.database.connection() as connection:
+            user_id = await connection.fetchval("SELECT id FROM users WHERE email_key = $1", email)
+        account = Account(user_id, email, self.now[0])
+        try:
+            await self.accounts.reauthenticate(account, password, origin, ShownSession(session_id))
+        except InvalidCredentialsError:
+            return "refused"
+        except TooManyAttemptsError as error:
+            return error.retry_after
+        return "accepted"
+
+    async def admit(
+        self, email: str, origin: Origin, shown: ShownSession | None = None
+    ) -> tuple[LoginAttempt, Judgement]:
+        """Take an attempt past the limits before its hash."""
+        attempt = self.throttle.attempt(email, origin, shown)
+        standing, _ = await self.users.find_login(attempt, self.now[0])
+        return attempt, self.throttle.judge(standing)
+
+    async def count_failure(self, admitted: tuple[LoginAttempt, Judgement], origin: Origin) -> bool:
+        """Record that an admitted attempt has failed; False if its outcome must not be told."""
+        attempt, judgement = admitted
+        increments = self.throttle.increments(attempt, judgement)
+        return await self.users.count_failed_login(
+            attempt.email_key, increments, self.now[0], origin, may_disable=not judgement.is_owner
+        )
+
+    async def fail(self, email: str, origin: Origin, times: int = 1) -> list[int | str]:
+        """Log in with a wrong password."""
+        return [await self.login(email, origin, "wrong") for _ in range(times)]
+
+    async def execute(self, statement: str, *arguments: object) -> None:
+        """Change the database behind the issuer's back."""
+        async with self.database.connection() as connection:
+            await connection.execute(statement, *arguments)
+
+    async def session_of(self, email: str) -> ShownSession:
+        """Begin a session of an account and show its newest refresh token."""
+        session_id = uuid4()
+        await self.execute(_INSERT_SESSION, session_id, self.now[0], email)
+        return ShownSession(session_id, 5)
+
+    async def end(self, session_id: UUID) -> None:
+        """End a session."""
+        ended = "UPDATE sessions SET ended_at = $2::timestamptz, end_reason = 'logout' WHERE id = $1"
+        await self.execute(ended, session_id, self.now[0])
+
+
+async def burst(
+    benches: Sequence[LoginBench], email: str, origins: Sequence[Origin], shown: ShownSession | None = None
+) -> int:
+    """Fail once from each of `origins` at each issuer, all past their hash at the same time; how many are told so."""
+    admitted = [(bench, await bench.admit(email, origin, shown), origin) for bench in benches for origin in origins]
+    counted = (bench.count_failure(attempt, origin) for bench, attempt, origin in admitted)
+    return sum(await asyncio.gather(*counted))
+
+
+@asynccontextmanager
+async def login_bench(
+    url: str, secret: bytes = b"s" * 32, per_network: int = 1000, now: list[datetime] | None = None
+) -> AsyncIterator[LoginBench]:
+    """An issuer without its HTTP, on a migrated database; at the time of another bench if `now` is given."""
+    metrics, times = Metrics(), now or [datetime.now(UTC)]
+    admission, database = Admission(2, 30), Database(url, 8)
+    await database.open()
+    users, passwords = Users(database), Passwords(admission, metrics, CHEAP)
+    throttle = Throttle(Throttles(database), lambda: secret, Limits(per_network, 5), metrics, lambda: times[0])
+    registrar = Registrar(
+        users,
+        passwords,
+        PasswordPolicy(15),
+        metrics,
+        lambda: times[0],
+        uuid4,
+        partial(throttle.admit, Action.REGISTER),
+    )
+    accounts = Accounts(users, passwords, throttle, metrics, lambda: times[0])
+    try:
+        yield LoginBench(url, database, accounts, registrar, throttle, metrics, times)
+    finally:
+        admission.close()
+        await database.close()
