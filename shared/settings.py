@@ -12,7 +12,11 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 
-class SettingsError(Exception):
+class ConfigurationError(Exception):
+    """The configuration must not be used; every error, one line each."""
+
+
+class SettingsError(ConfigurationError):
     """Every fault that was found, one line each. Values are never quoted: they may be secrets."""
 
     def __init__(self, faults: list[str]) -> None:

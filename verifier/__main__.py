@@ -6,13 +6,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from shared.settings import SettingsError
+from shared.settings import ConfigurationError
 from shared.version import VERSION
 from verifier import commands
-from verifier.key_sources import open_sources
-from verifier.policies import PolicyError
 from verifier.settings import VerifierSettings
-from verifier.status_sources import open_aggregations
 
 
 def main(arguments: list[str]) -> int:
@@ -25,10 +22,9 @@ def main(arguments: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         settings = VerifierSettings.from_environment(os.environ)
-        tls, rules = settings.trust(), settings.read_rules()
-        open_sources(rules.sources, tls, allow_http=settings.jwks_allow_http)
-        open_aggregations(rules.status_lists, tls, allow_http=settings.jwks_allow_http)
-    except (SettingsError, PolicyError) as error:
+        settings.ssl_context()
+        rules = settings.read_rules()
+    except ConfigurationError as error:
         print(error, file=sys.stderr)
         return commands.EXIT_USAGE
     match parsed.command:

@@ -1,10 +1,11 @@
 """The commands of `python -m verifier`: serve, check-config, explain."""
 
 import asyncio
+import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,19 +14,18 @@ import uvloop
 
 from shared.logs import configure_logs
 from verifier.explain import explain as explain_token
-from verifier.fetch import SourceError
-from verifier.key_sources import open_source
 from verifier.keyset import KeySet
 from verifier.listeners import ListenError, Listeners, open_listeners
+from verifier.metrics import Metrics
 from verifier.policies import Rules
+from verifier.refresh.refresher import Refresher
 from verifier.server import VerifierServer
 from verifier.settings import VerifierSettings
-from verifier.status import CurrentStatusList, StatusLists
-from verifier.status_list_token import StatusList
-from verifier.status_sources import open_aggregations, read_lists
+from verifier.status import StatusLists
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+_FETCH_ALL_SECONDS: Final = 60.0
 
 
 def serve(settings: VerifierSettings, rules: Rules) -> int:
@@ -62,8 +62,8 @@ def check_config(settings: VerifierSettings, rules: Rules) -> int:
         print(line, file=sys.stderr)
     for name, policy in sorted(rules.policies.items()):
         print(f"policy {name}: issuers {', '.join(sorted(policy.issuers))}")
-    for issuer, lists in sorted(snapshot.lists.items()):
-        size = sum(len(known.octets) for known in lists.values())
+    for issuer, lists in sorted(snapshot.status_lists.by_issuer.items()):
+        size = sum(len(current.octets) for current in lists.values())
         print(f"issuer {issuer}: {len(lists)} status lists, {size} bytes")
     print(f"{len(snapshot.keys.issuers)} of {len(rules.sources)} issuers have keys")
     return EXIT_FAILED if snapshot.errors else 0
@@ -87,43 +87,36 @@ def explain(settings: VerifierSettings, rules: Rules, token_file: Path | None, p
         keys=snapshot.keys,
         policy=rules.policies[policy],
         now=time.time() if now is None else now,
-        revocations=snapshot.revocations(),
+        revocations=snapshot.status_lists,
     )
     print("\n".join(lines))
     return 0 if accepted else EXIT_FAILED
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Snapshot:
-    """Every key set and status list, fetched once, and the errors of those that failed."""
+    """Every key set and status list, fetched once, and what was wrong with those that failed."""
 
-    keys: KeySet
-    lists: dict[str, dict[str, StatusList]]
-    errors: list[str]
+    keys: KeySet = field(default_factory=KeySet)
+    status_lists: StatusLists = field(default_factory=StatusLists)
+    errors: list[str] = field(default_factory=list)
 
-    def revocations(self) -> StatusLists:
-        return StatusLists(
-            {
-                issuer: {uri: CurrentStatusList(it.octets, it.bits, it.expires_at) for uri, it in lists.items()}
-                for issuer, lists in self.lists.items()
-            }
-        )
+    def use_keys(self, keys: KeySet) -> None:
+        self.keys = keys
+
+    def use_status_lists(self, lists: StatusLists) -> None:
+        self.status_lists = lists
 
 
 async def _fetch_all(settings: VerifierSettings, rules: Rules) -> _Snapshot:
-    tls = settings.trust()
-    published, errors = {}, []
-    for issuer, where in rules.sources.items():
-        try:
-            reading = await open_source(where, tls, allow_http=settings.jwks_allow_http).read()
-        except SourceError as error:
-            errors.append(f"issuer {issuer}: {error}")
-        else:
-            assert reading.jwks is not None
-            published[issuer] = reading.jwks
-    keys, lists = KeySet.of(published), {}
-    aggregations = open_aggregations(rules.status_lists, tls, allow_http=settings.jwks_allow_http)
-    for issuer, source in aggregations.items():
-        lists[issuer], failed = await read_lists(source, keys)
-        errors += [f"issuer {issuer}: {error}" for error in failed]
-    return _Snapshot(keys, lists, errors)
+    # Cached copies would hide a source that is down.
+    settings = settings.model_copy(update={"jwks_cache_dir": None})
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    snapshot = _Snapshot()
+    refresher = Refresher(
+        settings, Metrics(), publish_keys=snapshot.use_keys, publish_status_lists=snapshot.use_status_lists
+    )
+    refresher.configure(rules)
+    await refresher.wait_until_attempted(_FETCH_ALL_SECONDS)
+    snapshot.errors = refresher.errors()
+    return snapshot

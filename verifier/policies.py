@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final
 from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
+from shared.settings import ConfigurationError
+from verifier.urls import check_url, redact_url
 
 DEFAULT_POLICY: Final = "default"
 MAX_POLICIES: Final = 64
@@ -35,8 +37,8 @@ IssuerName = Annotated[str, StringConstraints(pattern=rf"^[\x21-\x7E]{{1,{MAX_IS
 TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
 
 
-class PolicyError(Exception):
-    """The policy document must not be used; every fault, one line each."""
+class PolicyError(ConfigurationError):
+    """The policy file must not be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class JwksSource:
-    """Where an issuer's key set is read from: exactly one of a file and a URL."""
+class JwksLocation:
+    """The location of an issuer's key set: exactly one of a file and a URL."""
 
     file: Path | None = None
     url: str | None = None
@@ -89,7 +91,7 @@ class Rules:
     """
 
     policies: Mapping[str, Policy]
-    sources: Mapping[str, JwksSource]
+    sources: Mapping[str, JwksLocation]
     status_lists: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,10 +131,11 @@ class _Document(_Strict):
 def parse_rules(
     document: str,
     *,
-    sources: Mapping[str, JwksSource],
+    sources: Mapping[str, JwksLocation],
     audience: str,
     leeway_seconds: int,
     status_lists: Mapping[str, str] = MappingProxyType({}),
+    allow_http: bool = False,
 ) -> Rules:
     """Read a policy document.
 
@@ -141,14 +144,15 @@ def parse_rules(
         sources: our own issuer, if the settings name one; the document names the others.
         audience: for policies that name none.
         leeway_seconds: for policies that name none.
-        status_lists: the aggregation documents that the settings name, by issuer.
+        status_lists: the aggregation documents that the settings name, by issuer; their URLs are checked.
+        allow_http: the document may name plain http URLs.
 
     Raises:
         PolicyError: with every fault that was found.
     """
     parsed = _read(document)
     known = frozenset({*sources, *parsed.issuers})
-    if faults := _faults(parsed, known, frozenset(sources)):
+    if faults := [*_faults(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]:
         raise PolicyError("\n".join(faults))
     lifetimes = {
         issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
@@ -200,8 +204,19 @@ def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str
     return faults
 
 
-def _source(issuer: _Issuer) -> JwksSource:
-    return JwksSource(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
+def _url_errors(parsed: _Document, *, allow_http: bool) -> list[str]:
+    urls = [
+        (f'issuers."{name}".{field}', str(url))
+        for name, issuer in parsed.issuers.items()
+        for field, url in (("jwks_url", issuer.jwks_url), ("status_lists", issuer.status_lists))
+        if url is not None
+    ]
+    problems = [(field, url, check_url(url, allow_http=allow_http)) for field, url in urls]
+    return [f"{field}: {redact_url(url)!r}: {problem}" for field, url, problem in problems if problem]
+
+
+def _source(issuer: _Issuer) -> JwksLocation:
+    return JwksLocation(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
 
 
 def _policy(name: str, given: _Policy, lifetimes: Mapping[str, int], audience: str, leeway_seconds: int) -> Policy:

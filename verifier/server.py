@@ -7,23 +7,21 @@ from typing import Final
 
 import structlog
 
+from shared.settings import ConfigurationError
 from verifier.acceptor import Acceptor
 from verifier.admin import MAX_CONNECTIONS, AdminConnection, AdminPages
 from verifier.authorizer import Authorizer
 from verifier.background import BackgroundTasks
 from verifier.cache import DecisionCache
 from verifier.health import MAX_LAG_SECONDS, TICK_SECONDS, LoopMonitor
-from verifier.key_refresh import KeyRefresh
-from verifier.key_sources import KeySource, open_sources
 from verifier.keyset import KeySet
 from verifier.listeners import Listeners
 from verifier.metrics import Metrics
-from verifier.policies import PolicyError, Rules
+from verifier.policies import Rules
 from verifier.protocol import HttpServer, SubrequestConnection
+from verifier.refresh.refresher import Refresher
 from verifier.settings import VerifierSettings
 from verifier.status import StatusLists
-from verifier.status_refresh import StatusRefresh
-from verifier.status_sources import AggregationSource, open_aggregations
 from verifier.systemd import notify
 
 INITIAL_FETCH_SECONDS: Final = 2.0
@@ -42,32 +40,23 @@ class VerifierServer:
 
     def __init__(self, settings: VerifierSettings, rules: Rules) -> None:
         self._settings, self._rules = settings, rules
-        self._tls = settings.trust()
         self._metrics = Metrics()
         self._stopping = asyncio.Event()
         self._loop_monitor = LoopMonitor()
         self._tasks = BackgroundTasks()
-        self._keys = KeyRefresh(
-            self._use_keys,
-            metrics=self._metrics,
-            max_stale_seconds=settings.jwks_max_stale_seconds,
-            cache_dir=settings.jwks_cache_dir,
-        )
-        self._lists = StatusRefresh(
-            self._use_status_lists,
-            metrics=self._metrics,
-            poll_seconds=settings.status_poll_seconds,
-            refuse_stale=settings.status_stale == "refuse",
-            cache_dir=settings.jwks_cache_dir,
-            on_unknown_key=self._keys.look_sooner,
+        self._refresher = Refresher(
+            settings,
+            self._metrics,
+            publish_keys=self._use_keys,
+            publish_status_lists=self._use_status_lists,
         )
         self._authorizer = Authorizer(
             rules,
             realm=settings.realm,
             metrics=self._metrics,
             cache=DecisionCache(settings.cache_entries, settings.cache_bytes, self._metrics.cache_evictions.inc),
-            on_unknown_key=self._keys.look_sooner,
-            on_unknown_list=self._lists.look_sooner,
+            on_unknown_key=self._refresher.request_keys,
+            on_unknown_list=self._refresher.request_status_lists,
         )
         pages = AdminPages(self._metrics.registry, self._unhealthy_reasons, self._not_ready_reasons)
         self._subrequests = HttpServer(
@@ -87,11 +76,8 @@ class VerifierServer:
         loop.add_signal_handler(signal.SIGINT, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._tasks.start("tick", self._tick())
-        self._lists.follow(self._aggregations(self._rules))
-        self._keys.follow(self._sources(self._rules))
-        deadline = loop.time() + INITIAL_FETCH_SECONDS
-        await self._keys.first_look(INITIAL_FETCH_SECONDS)
-        await self._lists.first_look(deadline - loop.time())
+        self._refresher.configure(self._rules)
+        await self._refresher.wait_until_attempted(INITIAL_FETCH_SECONDS)
         admin = Acceptor(listeners.admin, self._admin.connect)
         subrequests = [Acceptor(listener, self._subrequests.connect) for listener in listeners.subrequests]
         notify(os.environ, "READY=1")
@@ -113,39 +99,29 @@ class VerifierServer:
         """Apply the policy file as it is now, or keep the present policies and log why."""
         try:
             rules = self._settings.read_rules()
-            sources, aggregations = self._sources(rules), self._aggregations(rules)
-        except PolicyError as error:
+        except ConfigurationError as error:
             self._metrics.reload_failures.inc()
-            _log.error("policies_not_taken", detail=str(error), policies_kept=sorted(self._rules.policies))
+            _log.error("policies_reload_failed", detail=str(error), policies_in_use=sorted(self._rules.policies))
             return
         self._rules = rules
         self._authorizer.replace_rules(rules)
-        self._lists.follow(aggregations)
-        self._keys.follow(sources)
-        _log.info("policies_taken", policies=sorted(rules.policies), issuers=sorted(rules.sources))
-
-    def _sources(self, rules: Rules) -> dict[str, KeySource]:
-        return open_sources(rules.sources, self._tls, allow_http=self._settings.jwks_allow_http)
-
-    def _aggregations(self, rules: Rules) -> dict[str, AggregationSource]:
-        return open_aggregations(rules.status_lists, self._tls, allow_http=self._settings.jwks_allow_http)
+        self._refresher.configure(rules)
+        _log.info("policies_reloaded", policies=sorted(rules.policies), issuers=sorted(rules.sources))
 
     def _use_keys(self, keys: KeySet) -> None:
         self._authorizer.replace_keys(keys)
-        self._lists.use_keys(keys)
 
     def _use_status_lists(self, lists: StatusLists) -> None:
         self._authorizer.replace_status_lists(lists)
 
     def _not_ready_reasons(self) -> list[str]:
         """Return what is missing to decide about tokens, and whether the process is stopping."""
-        missing = {"key": self._keys.missing(frozenset(self._rules.sources)), "status list": self._lists.missing()}
-        reasons = [f"no {what} yet for {', '.join(sorted(issuers))}" for what, issuers in missing.items() if issuers]
+        reasons = self._refresher.not_ready_reasons()
         return [*reasons, "stopping"] if self._subrequests.draining else reasons
 
     def _unhealthy_reasons(self) -> list[str]:
         """Return what only a restart can repair. A loop that is frozen now answers nobody, which says it all."""
-        ended = [*self._tasks.ended(), *self._keys.ended_tasks(), *self._lists.ended_tasks()]
+        ended = [*self._tasks.ended(), *self._refresher.ended_tasks()]
         reasons = [f"task {name} has ended" for name in ended]
         if self._loop_monitor.is_stalled():
             reasons.append(f"the event loop was blocked for more than {MAX_LAG_SECONDS:g} s")
@@ -157,6 +133,5 @@ class VerifierServer:
             self._loop_monitor.tick()
             self._subrequests.expire_connections()
             self._admin.expire_connections()
-            self._lists.report()
             if not self._unhealthy_reasons():
                 notify(os.environ, "WATCHDOG=1")

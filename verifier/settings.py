@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
-from verifier.policies import IssuerName, JwksSource, PolicyError, Rules, parse_rules
+from verifier.policies import IssuerName, JwksLocation, PolicyError, Rules, parse_rules
+from verifier.urls import check_url, redact_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Realm = Annotated[str, StringConstraints(pattern=r"^[\x20\x21\x23-\x5B\x5D-\x7E]{1,64}$")]
@@ -57,7 +58,7 @@ class VerifierSettings(Settings):
     log_level: LogLevel = Field("info", description="debug, info, warning or error")
 
     @model_validator(mode="after")
-    def _one_key_set(self) -> Self:
+    def _check_key_source(self) -> Self:
         if self.jwks_file and self.jwks_url:
             raise ValueError("VERIFIER_JWKS_FILE, VERIFIER_JWKS_URL: set one of them, not both")
         if (self.issuer is None) != (self.jwks_file is None and self.jwks_url is None):
@@ -71,8 +72,15 @@ class VerifierSettings(Settings):
             raise ValueError("VERIFIER_STATUS_LISTS: goes with VERIFIER_ISSUER")
         return self
 
-    def trust(self) -> ssl.SSLContext:
-        """The certificate authorities that may vouch for key sets.
+    @model_validator(mode="after")
+    def _check_urls(self) -> Self:
+        for field, url in (("jwks_url", self.jwks_url), ("status_lists", self.status_lists)):
+            if url and (problem := check_url(url, allow_http=self.jwks_allow_http)):
+                raise ValueError(f"{self.variable(field)}: {redact_url(url)!r}: {problem}")
+        return self
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the TLS settings of requests for key sets and status lists.
 
         Raises:
             SettingsError: there are none to be read.
@@ -89,7 +97,7 @@ class VerifierSettings(Settings):
         Raises:
             PolicyError: the file can't be read or must not be used.
         """
-        own = {self.issuer: JwksSource(self.jwks_file, self.jwks_url)} if self.issuer else {}
+        own = {self.issuer: JwksLocation(self.jwks_file, self.jwks_url)} if self.issuer else {}
         lists = {self.issuer: self.status_lists} if self.issuer and self.status_lists else {}
         document = _read(self.policies_file) if self.policies_file else ""
         try:
@@ -99,6 +107,7 @@ class VerifierSettings(Settings):
                 audience=self.audience,
                 leeway_seconds=self.leeway_seconds,
                 status_lists=lists,
+                allow_http=self.jwks_allow_http,
             )
         except RecursionError as error:
             raise PolicyError(f"{self.policies_file}: nested too deeply") from error

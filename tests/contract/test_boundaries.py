@@ -91,7 +91,7 @@ def test_a_serving_verifier_imports_nothing_of_the_issuers_and_opens_no_private_
         assert verifier.ask(token=verifier.token()).status == 200
         assert verifier.ask(token=Forge.another().token(0)).status == 401
         verifier.reload()
-        verifier.wait_for_event("policies_taken")
+        verifier.wait_for_event("policies_reloaded")
         assert verifier.admin("/metrics").status_code == 200
         assert verifier.stop() == 0
     seen = [line.split(" ", 1) for line in notes.read_text(encoding="utf-8", errors="replace").splitlines()]
@@ -147,7 +147,7 @@ def test_a_verifier_that_is_given_private_keys_refuses_them_loudly(tmp_path: Pat
     folder.publish(json.dumps({"keys": [private]}).encode())
     with folder.running(ready=503) as verifier:
         assert verifier.ask(token=verifier.token()).status == 503
-        refused = verifier.wait_for_event("jwks_not_taken")
+        refused = verifier.wait_for_event("jwks_fetch_failed")
         assert "private or symmetric key material" in refused["detail"]
 
 

@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
 from tests.support.transcripts import addressed, make_targets, matches, steps, typed
-from verifier.policies import JwksSource, parse_rules
+from verifier.policies import JwksLocation, parse_rules
 
 DOCUMENTS: Final = (
     "README.md",
@@ -55,7 +55,7 @@ def test_a_documented_policy_file_is_one(name: str) -> None:
     for document in re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
         rules = parse_rules(
             document,
-            sources={"https://issuer.example": JwksSource(Path("jwks.json"))},
+            sources={"https://issuer.example": JwksLocation(Path("jwks.json"))},
             audience="gatepass",
             leeway_seconds=5,
         )

@@ -10,12 +10,12 @@ from shared.status_list import StatusListError, decode, encode, pack
 from tests.support.token_forge import ISSUER, b64url
 from tests.support.vectors import KEY_SETS
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
-from verifier.fetch import SourceError
 from verifier.keyset import VerificationKey
+from verifier.refresh.aggregation import parse_aggregation
+from verifier.refresh.source import RefreshError
+from verifier.refresh.status_lists import newest
 from verifier.status import CurrentStatusList, Status, StatusLists, StatusReference
 from verifier.status_list_token import ListFault, StatusList, read_status_list
-from verifier.status_refresh import join
-from verifier.status_sources import parse_aggregation
 
 _HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
 _TOKEN: Final = GOOD.status_list(NOW, STATUS_LIST, encode(pack([7], 64)))
@@ -90,7 +90,7 @@ def test_whatever_the_bits_for_each_token_what_is_not_zero_does_not_count(octets
 def test_any_document_is_an_aggregation_or_an_error_of_ours(document: bytes) -> None:
     try:
         aggregation = parse_aggregation(document)
-    except SourceError:
+    except RefreshError:
         return
     assert len(aggregation.uris) == len(set(aggregation.uris))
     assert all(uri.startswith(("https://", "http://")) for uri in aggregation.uris)
@@ -107,11 +107,11 @@ _LISTS: Final = st.builds(
 def test_in_whatever_order_lists_arrive_the_newest_are_what_counts(lists: list[StatusList]) -> None:
     held: StatusList | None = None
     for new in lists:
-        held = join(held, new)
+        held = newest(held, new)
     assert held is not None
-    newest = max(known.issued_at for known in lists)
-    assert held.issued_at == newest
+    latest = max(known.issued_at for known in lists)
+    assert held.issued_at == latest
     bits = 0
     for known in lists:
-        bits |= int.from_bytes(known.octets, "little") if known.issued_at == newest else 0
+        bits |= int.from_bytes(known.octets, "little") if known.issued_at == latest else 0
     assert int.from_bytes(held.octets, "little") == bits

@@ -14,7 +14,7 @@ from verifier.authorizer import Authorizer
 from verifier.cache import DecisionCache
 from verifier.keyset import KeySet
 from verifier.metrics import Metrics
-from verifier.policies import JwksSource, parse_rules
+from verifier.policies import JwksLocation, parse_rules
 from verifier.protocol import HttpServer, SubrequestConnection
 
 
@@ -60,7 +60,7 @@ class ListeningServer:
 async def listening_server() -> AsyncIterator[ListeningServer]:
     """A server with one policy and one key, on a loopback port."""
     forge = Forge()
-    rules = parse_rules("", sources={forge.issuer: JwksSource(url="unused")}, audience=AUDIENCE, leeway_seconds=5)
+    rules = parse_rules("", sources={forge.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5)
     metrics = Metrics()
     authorizer = Authorizer(rules, realm="gatepass", metrics=metrics, cache=DecisionCache(0, 0))
     authorizer.replace_keys(KeySet.of({forge.issuer: parse_jwks(forge.jwks)}))

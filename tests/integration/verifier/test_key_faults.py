@@ -179,7 +179,7 @@ class Issuers:
                 for tokens in (cached, self.tokens()):
                     for fault, token in tokens.items():
                         assert wire.ask(request("/verify", bearer(token))).status == 200, fault
-                said = {line["issuer"] for line in verifier.events("jwks_not_taken") if line["keys_kept"] == 1}
+                said = {line["issuer"] for line in verifier.events("jwks_fetch_failed") if line["keys_in_use"] == 1}
                 pending = {fault for fault in pending if self.names[fault] not in said}
         failed = {labels["issuer"] for labels, value in verifier.samples("jwks_failures_total") if value >= 1}
         assert failed == set(self.names.values())
@@ -217,10 +217,10 @@ def test_a_file_that_goes_bad_changes_nothing_but_the_log(folder: VerifierFolder
         assert "private or symmetric key material" in verifier.log()
         for file in files.values():
             _restore(file)
-        taken = {line["issuer"] for line in verifier.events("jwks_taken")}
+        taken = {line["issuer"] for line in verifier.events("jwks_updated")}
         wait_until(
             lambda: (
-                {line["issuer"] for line in verifier.events("jwks_taken")[len(taken) :]}
+                {line["issuer"] for line in verifier.events("jwks_updated")[len(taken) :]}
                 >= set(issuers.names.values())
             ),
             "every file is taken again",
@@ -259,9 +259,11 @@ def test_a_url_that_goes_bad_changes_nothing_but_the_log(
         assert b"GET /other" not in b"".join(servers["301 to a good one"].requests)
         for server in servers.values():
             server.behaviour = serves(_FORGE.jwks)
-        taken = len(verifier.events("jwks_taken"))
+        taken = len(verifier.events("jwks_updated"))
         verifier.reload()
-        wait_until(lambda: len(verifier.events("jwks_taken")) >= taken + len(ANSWERS), "every source is taken again")
+        wait_until(
+            lambda: len(verifier.events("jwks_updated")) >= taken + len(ANSWERS), "every source is taken again"
+        )
         held = open_descriptors(verifier.process.pid)
         assert held < 60, "sockets of sources stay open"
 

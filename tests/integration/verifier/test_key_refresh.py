@@ -14,8 +14,8 @@ from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, verifier_command
-from verifier.fetch import check_url
-from verifier.kept_documents import KeptDocuments
+from verifier.refresh.document_cache import DocumentCache
+from verifier.urls import check_url
 
 
 def _jwks(*forges: Forge) -> bytes:
@@ -74,9 +74,11 @@ def test_a_key_set_that_was_kept_lets_a_verifier_start_without_its_issuer(folder
         assert list(cache_dir.iterdir()) == [kept]
 
 
-@pytest.mark.parametrize("what", ["stale", "garbage", "private", "empty", "a directory"])
+@pytest.mark.parametrize(
+    "what", ["stale", "garbage", "private", "empty", "a directory", "a link", "writable by everyone"]
+)
 def test_a_kept_key_set_that_does_not_count_is_a_503(folder: VerifierFolder, what: str) -> None:
-    KeptDocuments(folder.path, "jwks", ".json", 2**20).keep(folder.forge.jwks, folder.forge.issuer)
+    DocumentCache(folder.path, ".json", 2**20, folder.forge.issuer).store(folder.forge.jwks)
     (kept,) = folder.path.glob("*.json")
     _spoil(kept, what)
     settings: dict[str, Any] = {"JWKS_CACHE_DIR": folder.path, "JWKS_MAX_STALE_SECONDS": 60}
@@ -98,6 +100,11 @@ def _spoil(kept: Path, what: str) -> None:
             kept.write_bytes(b'{"keys":[{"kty":"oct","k":"AAAA","kid":"x"}]}')
         case "empty":
             kept.write_bytes(b"")
+        case "a link":
+            kept.rename(kept.with_suffix(".elsewhere"))
+            kept.symlink_to(kept.with_suffix(".elsewhere"))
+        case "writable by everyone":
+            kept.chmod(0o666)
         case _:
             kept.unlink()
             kept.mkdir()
@@ -108,7 +115,7 @@ def test_a_folder_that_can_not_be_written_is_said_and_costs_nothing(folder: Veri
         running_jwks_server(serves(folder.forge.jwks)) as server,
         folder.running(JWKS_URL=server.url, JWKS_CACHE_DIR=folder.path / "absent") as verifier,
     ):
-        assert verifier.wait_for_event("jwks_not_kept")["detail"] == "No such file or directory"
+        assert verifier.wait_for_event("jwks_cache_write_failed")["detail"] == "No such file or directory"
         assert verifier.ask(token=verifier.token()).status == 200
 
 

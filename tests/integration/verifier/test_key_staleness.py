@@ -1,36 +1,35 @@
-"""When keys of a URL stop to count: the bound is a minute at least, so here a scripted source has a shorter one."""
+"""When keys of a URL expire: a scripted source, and hours that pass in milliseconds."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from shared.jwks import parse_jwks
 from tests.support.token_forge import ISSUER, Forge
-from verifier.fetch import SourceError
-from verifier.key_refresh import KeyRefresh
-from verifier.key_sources import Reading
+from tests.support.virtual_time import now, run_virtual
 from verifier.keyset import KeySet
 from verifier.metrics import Metrics
+from verifier.refresh.key_sets import KeySource
+from verifier.refresh.refresher import Refresher
+from verifier.refresh.source import FetchResult, RefreshError
+from verifier.settings import VerifierSettings
 
-_NOBODY = frozenset[str]()
-_BOUND_SECONDS = 0.3
+_NO_ISSUERS = frozenset[str]()
+_BOUND_SECONDS = 3600.0
 
 
 @dataclass
 class Script:
     """A source that answers as it is told."""
 
-    reading: Reading | Exception
-    goes_stale: bool = True
-    max_retry_seconds: float = 0.1
-    looks: int = field(default=0)
+    result: FetchResult | Exception
+    attempts: list[float] = field(default_factory=list)
 
-    async def read(self) -> Reading:
-        self.looks += 1
-        if isinstance(self.reading, Exception):
-            raise self.reading
-        return self.reading
+    async def fetch(self, version: bytes | None) -> FetchResult:
+        del version
+        self.attempts.append(now())
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
 
 @dataclass
@@ -47,41 +46,51 @@ class Watch:
 
 
 async def _until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(3 * _BOUND_SECONDS):
         while True:
             if happened():
                 return
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(1)
 
 
-_GOOD = Reading(parse_jwks(Forge().jwks), b"document", 0.05)
-_UNCHANGED = Reading(None, b"", 0.05)
-_DOWN = SourceError("unreachable", "ConnectionRefusedError")
+_GOOD = FetchResult(Forge().jwks, b"1")
+_UNCHANGED = FetchResult(None, b"1")
+_DOWN = RefreshError("unreachable", "ConnectionRefusedError")
 _OURS = frozenset({ISSUER})
+_SETTINGS = VerifierSettings.from_environment(
+    {
+        "VERIFIER_ISSUER": ISSUER,
+        "VERIFIER_JWKS_FILE": "unused",
+        "VERIFIER_JWKS_MAX_STALE_SECONDS": f"{_BOUND_SECONDS:.0f}",
+    }
+)
 
 
-def _run(source: Script, story: Callable[[KeyRefresh, Watch], Awaitable[None]]) -> None:
+def _run(source: Script, story: Callable[[Refresher, Watch], Awaitable[None]], *, remote: bool = True) -> None:
     async def told() -> None:
         watch = Watch()
-        refresh = KeyRefresh(watch.take, metrics=Metrics(), max_stale_seconds=_BOUND_SECONDS)
-        refresh.follow({ISSUER: source})
+        refresher = Refresher(
+            _SETTINGS, Metrics(), publish_keys=watch.take, publish_status_lists=lambda _: None, now=now
+        )
+        refresher.set_sources({ISSUER: KeySource(source, remote)}, {})
         await watch.until(_OURS)
-        await story(refresh, watch)
-        refresh.follow({})
+        await story(refresher, watch)
+        refresher.set_sources({}, {})
 
-    asyncio.run(told())
+    run_virtual(told())
 
 
-def test_keys_that_can_not_be_fetched_count_until_the_bound_and_no_longer() -> None:
+def test_keys_that_can_not_be_fetched_are_valid_until_the_bound_and_no_longer() -> None:
     source = Script(_GOOD)
 
-    async def story(_: KeyRefresh, watch: Watch) -> None:
-        source.reading = _DOWN
-        looks = source.looks
-        await asyncio.sleep(_BOUND_SECONDS / 2)
-        assert source.looks > looks
+    async def story(_: Refresher, watch: Watch) -> None:
+        await asyncio.sleep(1000)
+        source.result = _DOWN
+        confirmed_at = source.attempts[-1]
+        await asyncio.sleep(confirmed_at + _BOUND_SECONDS - now() - 0.5)
         assert watch.keys.issuers == _OURS
-        await watch.until(_NOBODY)
+        await asyncio.sleep(1)
+        assert watch.keys.issuers == _NO_ISSUERS
 
     _run(source, story)
 
@@ -89,59 +98,72 @@ def test_keys_that_can_not_be_fetched_count_until_the_bound_and_no_longer() -> N
 def test_a_source_that_says_unchanged_keeps_its_keys_fresh() -> None:
     source = Script(_GOOD)
 
-    async def story(_: KeyRefresh, watch: Watch) -> None:
-        source.reading = _UNCHANGED
+    async def story(_: Refresher, watch: Watch) -> None:
+        source.result = _UNCHANGED
         await asyncio.sleep(3 * _BOUND_SECONDS)
         assert watch.keys.issuers == _OURS
 
     _run(source, story)
 
 
-def test_keys_that_went_stale_are_back_when_the_source_says_that_they_never_changed() -> None:
+def test_keys_that_expired_are_back_when_the_source_says_that_they_never_changed() -> None:
     source = Script(_GOOD)
 
-    async def story(_: KeyRefresh, watch: Watch) -> None:
-        source.reading = _DOWN
-        await watch.until(_NOBODY)
-        source.reading = _UNCHANGED
+    async def story(_: Refresher, watch: Watch) -> None:
+        source.result = _DOWN
+        await watch.until(_NO_ISSUERS)
+        source.result = _UNCHANGED
         await watch.until(_OURS)
 
     _run(source, story)
 
 
-def test_following_anew_makes_no_key_younger() -> None:
+def test_a_reload_makes_no_key_younger() -> None:
     source = Script(_GOOD)
 
-    async def story(refresh: KeyRefresh, watch: Watch) -> None:
-        source.reading = _DOWN
-        started = time.monotonic()
+    async def story(refresher: Refresher, watch: Watch) -> None:
+        source.result = _DOWN
+        confirmed_at = source.attempts[-1]
         while watch.keys.issuers:
-            refresh.follow({ISSUER: source})
-            await asyncio.sleep(0.05)
-            assert time.monotonic() - started < 10 * _BOUND_SECONDS
+            refresher.set_sources({ISSUER: KeySource(source, remote=True)}, {})
+            await asyncio.sleep(60)
+        assert now() - confirmed_at < _BOUND_SECONDS + 70
 
     _run(source, story)
 
 
-def test_a_file_never_goes_stale() -> None:
-    source = Script(_GOOD, goes_stale=False)
+def test_keys_of_a_file_never_expire() -> None:
+    source = Script(_GOOD)
 
-    async def story(_: KeyRefresh, watch: Watch) -> None:
-        source.reading = _DOWN
+    async def story(_: Refresher, watch: Watch) -> None:
+        source.result = _DOWN
         await asyncio.sleep(2 * _BOUND_SECONDS)
         assert watch.keys.issuers == _OURS
 
+    _run(source, story, remote=False)
+
+
+def test_an_unexpected_error_of_a_source_is_one_failure_and_not_the_last_attempt() -> None:
+    source = Script(_GOOD)
+
+    async def story(_: Refresher, watch: Watch) -> None:
+        source.result = ZeroDivisionError()
+        attempts = len(source.attempts)
+        await _until(lambda: len(source.attempts) >= attempts + 3)
+        source.result = _GOOD
+        await watch.until(_OURS)
+
     _run(source, story)
 
 
-def test_an_unexpected_fault_of_a_source_is_one_failure_and_not_the_last_look() -> None:
+def test_unknown_keys_request_a_refresh_at_most_every_ten_seconds() -> None:
     source = Script(_GOOD)
 
-    async def story(_: KeyRefresh, watch: Watch) -> None:
-        source.reading = ZeroDivisionError()
-        looks = source.looks
-        await _until(lambda: source.looks >= looks + 3)
-        source.reading = _GOOD
-        await watch.until(_OURS)
+    async def story(refresher: Refresher, _: Watch) -> None:
+        started = len(source.attempts)
+        for _second in range(100):
+            refresher.request_keys()
+            await asyncio.sleep(0.5)
+        assert len(source.attempts) - started == 5  # in 50 seconds
 
     _run(source, story)

@@ -20,11 +20,11 @@ def test_policies_are_swapped_whole_and_old_decisions_with_them(folder: Verifier
         asked = request("/verify/gate", bearer(verifier.token()))
         assert [wire.ask(asked).status for _ in range(3)] == [200] * 3
         _reload(folder, verifier, '[policies.gate]\nscopes_all = ["admin"]\n[policies.more]\nanonymous = true')
-        wait_until(lambda: len(verifier.events("policies_taken")) == 1, "they are applied")
+        wait_until(lambda: len(verifier.events("policies_reloaded")) == 1, "they are applied")
         assert wire.ask(asked).status == 403
         assert wire.ask(request("/verify/more")).status == 200
         _reload(folder, verifier, "")
-        wait_until(lambda: len(verifier.events("policies_taken")) == 2, "they are applied")
+        wait_until(lambda: len(verifier.events("policies_reloaded")) == 2, "they are applied")
         assert wire.ask(asked).status == 403
         assert wire.ask(request("/verify/more")).status == 403
         assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
@@ -47,10 +47,10 @@ def test_a_bad_policy_file_keeps_the_old_one_and_says_why(
     reloading: VerifierProcess, document: str, why: str
 ) -> None:
     folder = VerifierFolder(reloading.log_file.parent, reloading.forge)
-    failures, lines = reloading.metric("reload_failures_total"), len(reloading.events("policies_not_taken"))
+    failures, lines = reloading.metric("reload_failures_total"), len(reloading.events("policies_reload_failed"))
     _reload(folder, reloading, document)
-    wait_until(lambda: len(reloading.events("policies_not_taken")) > lines, "it is said")
-    assert why in reloading.events("policies_not_taken")[-1]["detail"]
+    wait_until(lambda: len(reloading.events("policies_reload_failed")) > lines, "it is said")
+    assert why in reloading.events("policies_reload_failed")[-1]["detail"]
     assert reloading.metric("reload_failures_total") == failures + 1
     assert reloading.ask("/verify/gate", token=reloading.token()).status == 200
     assert reloading.readiness() == 200
@@ -60,10 +60,10 @@ def test_a_policy_file_that_is_gone_or_no_file_keeps_the_old_one(folder: Verifie
     with folder.running(policies="[policies.gate]") as verifier:
         folder.policies.unlink()
         verifier.reload()
-        assert "FileNotFoundError" in verifier.wait_for_event("policies_not_taken")["detail"]
+        assert "FileNotFoundError" in verifier.wait_for_event("policies_reload_failed")["detail"]
         folder.policies.mkdir()
         verifier.reload()
-        wait_until(lambda: len(verifier.events("policies_not_taken")) == 2, "it is said again")
+        wait_until(lambda: len(verifier.events("policies_reload_failed")) == 2, "it is said again")
         assert verifier.ask("/verify/gate", token=verifier.token()).status == 200
 
 
@@ -80,7 +80,7 @@ def test_a_new_issuer_is_followed_and_a_removed_one_forgotten_with_its_keys(fold
         assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
         _reload(folder, verifier, "")
         wait_until(lambda: wire.ask(asked).status == 401, "its keys are forgotten")
-        assert verifier.wait_for_event("jwks_withdrawn")["issuer"] == theirs.issuer
+        assert verifier.wait_for_event("jwks_removed")["issuer"] == theirs.issuer
         for name in ("jwks_keys", "jwks_refreshed_timestamp_seconds"):
             assert [labels["issuer"] for labels, _ in verifier.samples(name)] == [verifier.forge.issuer]
         assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200

@@ -199,9 +199,9 @@ def _good_tokens_go_on(verifier: VerifierProcess, issuers: dict[str, Faulty]) ->
             failed = {labels["issuer"] for labels, n in verifier.samples("status_list_failures_total") if n}
             pending = {name for name in pending if issuers[name].forge.issuer not in failed}
     assert verifier.readiness() == 200
-    said = {(line["issuer"], line["cause"]) for line in verifier.events("status_list_not_taken")}
+    said = {(line["issuer"], line["cause"]) for line in verifier.events("status_list_fetch_failed")}
     assert {issuer for issuer, _ in said} == {it.forge.issuer for it in issuers.values()}
-    assert len(said) == len(verifier.events("status_list_not_taken")), "each cause is said once a minute"
+    assert len(said) == len(verifier.events("status_list_fetch_failed")), "each cause is said once a minute"
 
 
 def test_one_list_that_hangs_does_not_hold_up_the_others(

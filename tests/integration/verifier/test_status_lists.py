@@ -143,7 +143,7 @@ def test_what_is_held_is_told(shared: tuple[VerifierProcess, StatusIssuer]) -> N
     assert resident_bytes(verifier.process.pid) - before < 10 * 2**20
     issuer.routes[issuer.path(20)] = unavailable
     wait_until(lambda: verifier.metric("status_list_failures_total", issuer=name, cause="status") > 1, "counted")
-    verifier.wait_for_event("status_list_not_taken", cause="status", lists_kept=len(LISTS) + 10)
+    verifier.wait_for_event("status_list_fetch_failed", cause="status", lists_in_use=len(LISTS) + 10)
 
 
 def test_what_is_not_followed_is_not_affected(folder: VerifierFolder, issuer: StatusIssuer) -> None:
@@ -252,7 +252,7 @@ def test_a_list_dies_with_the_key_that_signed_it_and_is_fetched_again(
         new = Forge(issuer.forge.issuer)
         stolen, issuer.forge = issuer.forge, new
         folder.publish(new.jwks)
-        verifier.wait_for_event("status_list_dropped", why="its key is gone")
+        verifier.wait_for_event("status_list_removed", reason="its key was removed")
         _becomes(verifier, issuer.token(8), 503)
         assert verifier.ask(token=stolen.token(time.time(), status=issuer.status(8))).status == 401
         issuer.publish()
@@ -274,11 +274,11 @@ def test_a_cold_start_knows_the_lists_of_a_former_run(folder: VerifierFolder, is
     for file in (*cache.glob("*.jwt"), *cache.glob("*.lists.json")):
         os.utime(file, (time.time() - 60, time.time() - 60))
     with folder.running(ready=503, **settings, STATUS_STALE="refuse") as verifier:
-        verifier.wait_for_event("status_list_recalled")
+        verifier.wait_for_event("status_list_loaded_from_cache")
         assert verifier.ask(token=issuer.token(8)).status == 503
     _forge_files(cache, Forge(issuer.forge.issuer), issuer)
     with folder.running(ready=None, **settings) as verifier:
-        verifier.wait_for_event("status_list_not_recalled")
+        verifier.wait_for_event("status_list_cache_read_failed")
         assert verifier.ask(token=issuer.token(8)).status == 503
 
 
@@ -299,10 +299,10 @@ def test_a_reload_follows_and_forgets(folder: VerifierFolder, issuer: StatusIssu
         assert {verifier.ask(token=token).status for _ in range(3)} == {200}
 
         def reload(policies: str) -> None:
-            taken = len(verifier.events("policies_taken"))
+            taken = len(verifier.events("policies_reloaded"))
             folder.policies.write_text(policies, encoding="utf-8")
             verifier.reload()
-            wait_until(lambda: len(verifier.events("policies_taken")) == taken + 1, "it is taken")
+            wait_until(lambda: len(verifier.events("policies_reloaded")) == taken + 1, "it is taken")
 
         reload(without + source)
         wait_until(lambda: {verifier.ask(token=token).status for _ in range(3)} == {401}, "it is followed")
@@ -323,7 +323,7 @@ def test_plain_http_beyond_loopback_is_refused_as_for_keys(folder: VerifierFolde
     for url in ("http://lists.example/status-lists", "https://u:p@lists.example/"):
         done = verifier_command("check-config", **settings, STATUS_LISTS=url)
         assert done.returncode == 2
-        assert "status list URL" in done.stderr
+        assert "VERIFIER_STATUS_LISTS" in done.stderr
         assert "u:p" not in done.stderr
 
 

@@ -5,7 +5,8 @@ from typing import Final
 
 from shared import status_list
 from tests.support.processes import ROOT
-from verifier import status_list_token, status_refresh
+from verifier import status_list_token
+from verifier.refresh import status_lists
 from verifier.settings import VerifierSettings
 from verifier.status_list_token import ListFault
 
@@ -25,8 +26,8 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert f"at most {status_list.MAX_LISTS:,}." in TEXT
     assert f"counts at most {status_list_token.MAX_LIFE_SECONDS // 86_400} days" in TEXT
     assert f"now + {status_list_token.MAX_CLOCK_ERROR_SECONDS} s" in TEXT
-    assert f"over {status_refresh.MAX_BYTES_PER_ISSUER // 2**20} MiB" in TEXT
-    assert f"{status_refresh.MISSED_POLLS} polls" in TEXT
+    assert f"over {status_lists.MAX_BYTES_PER_ISSUER // 2**20} MiB" in TEXT
+    assert f"{status_lists.STALE_AFTER_POLLS} polls" in TEXT
     assert f"`typ` | `{status_list.STATUS_LIST_TYPE}`" in TEXT
     assert f"`{status_list.STATUS_LIST_MEDIA_TYPE}`" in TEXT
 

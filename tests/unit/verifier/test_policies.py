@@ -6,7 +6,7 @@ from shared.access_token import MAX_LIFETIME_SECONDS
 from verifier.policies import (
     DEFAULT_MAX_LIFETIME_SECONDS,
     DEFAULT_POLICY,
-    JwksSource,
+    JwksLocation,
     Policy,
     PolicyError,
     Rules,
@@ -15,7 +15,7 @@ from verifier.policies import (
 )
 
 BOTH = "[policies.default]\nissuers = ['x']"
-SOURCES = {"https://issuer.example": JwksSource(url="https://issuer.example/jwks.json")}
+SOURCES = {"https://issuer.example": JwksLocation(url="https://issuer.example/jwks.json")}
 
 
 def read(document: str) -> Rules:

@@ -1,0 +1,142 @@
+"""Transitions of a document that its property test does not reach."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from structlog.testing import capture_logs
+
+from tests.support.virtual_time import now, run_virtual
+from verifier.refresh.document import Document, DocumentOptions
+from verifier.refresh.document_cache import DocumentCache
+from verifier.refresh.document_log import Change, DocumentLog
+from verifier.refresh.schedule import Schedule
+from verifier.refresh.source import FetchResult, RefreshError
+
+SCHEDULE = Schedule(interval=10, max_age_bounds=None, max_backoff=10, min_interval=1)
+
+
+class Versions:
+    """A source of one version, which records the versions that it was asked about."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.asked: list[bytes | None] = []
+        self.answered = asyncio.Event()
+        self.answered.set()
+
+    async def fetch(self, version: bytes | None) -> FetchResult:
+        self.asked.append(version)
+        await self.answered.wait()
+        return FetchResult(None if version == self.body else self.body, self.body)
+
+
+class Expiring(Document[float]):
+    """A document that is the time when it expires."""
+
+    async def parse(self, body: bytes) -> float:
+        if float(body) <= now():
+            raise RefreshError("expired", "expired")
+        return float(body)
+
+    def expiry(self, value: float, validated_at: float) -> float:
+        del validated_at
+        return value
+
+    def on_change(self, change: Change) -> None:
+        del change
+
+
+def options(cache: DocumentCache | None = None) -> DocumentOptions:
+    failures = Counter("failures", "", ("issuer", "cause"), registry=CollectorRegistry())
+    return DocumentOptions(DocumentLog("time", failures, detailed=False), SCHEDULE, cache, now)
+
+
+def test_unchanged_for_an_expired_copy_is_a_failure_and_the_next_attempt_fetches_in_full() -> None:
+    async def story() -> None:
+        body = b"%f" % (now() + 15)
+        source = Versions(body)
+        document = Expiring(source, options(), "issuer")
+        with capture_logs() as lines:
+            document.start()
+            await asyncio.sleep(16)
+            assert document.current() is None
+            await asyncio.sleep(10)
+            assert source.asked[:4] == [None, body, body, None]
+            assert {line.get("cause") for line in lines if line["event"] == "time_fetch_failed"} == {"expired"}
+            source.body = b"%f" % (now() + 1000)
+            await asyncio.sleep(10)
+        assert document.current() == float(source.body)
+        document.stop()
+
+    run_virtual(story())
+
+
+def test_a_copy_that_was_discarded_during_its_attempt_is_fetched_in_full() -> None:
+    async def story() -> None:
+        source = Versions(b"%f" % (now() + 1000))
+        document = Expiring(source, options(), "issuer")
+        document.start()
+        await asyncio.sleep(5)
+        source.answered.clear()
+        await asyncio.sleep(10)
+        document.discard()
+        source.answered.set()
+        await asyncio.sleep(2)
+        assert document.current() is not None
+        assert source.asked == [None, source.body, None]
+        document.stop()
+
+    run_virtual(story())
+
+
+def test_a_request_during_an_attempt_is_kept_for_the_next() -> None:
+    async def story() -> None:
+        source = Versions(b"%f" % (now() + 1000))
+        document = Expiring(source, options(), "issuer")
+        source.answered.clear()
+        document.start()
+        await asyncio.sleep(0.5)
+        document.request_refresh()
+        source.answered.set()
+        await asyncio.sleep(1)
+        assert len(source.asked) == 2
+        document.stop()
+
+    run_virtual(story())
+
+
+def test_a_directory_that_cannot_be_written_is_logged_and_costs_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache = DocumentCache(tmp_path / "absent", ".txt", 100, "time")
+        document = Expiring(Versions(b"%f" % (now() + 1000)), options(cache), "issuer")
+        with capture_logs() as lines:
+            document.start()
+            await asyncio.sleep(1)
+        assert document.current() is not None
+        assert [line["event"] for line in lines] == ["time_updated", "time_cache_write_failed"]
+        document.stop()
+
+    run_virtual(story())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_cache_file_of_another_user_is_not_loaded(tmp_path: Path) -> None:
+    cache = DocumentCache(tmp_path, ".txt", 100, "document")
+    cache.store(b"theirs")
+    (file,) = tmp_path.iterdir()
+    os.chown(file, 12345, -1)
+    with pytest.raises(OSError, match="another user"):
+        cache.load()
+
+
+def test_a_cache_file_is_never_from_the_future(tmp_path: Path) -> None:
+    cache = DocumentCache(tmp_path, ".txt", 100, "document")
+    cache.store(b"1")
+    (file,) = tmp_path.iterdir()
+    os.utime(file, (2e9, 4e9))
+    loaded = cache.load()
+    assert loaded is not None
+    assert loaded.validated_at < 4e9

@@ -1,0 +1,55 @@
+"""An issuer's status list aggregation: the names of its lists (draft-ietf-oauth-status-list §9.3)."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from shared.status_list import MAX_LISTS
+from shared.strict_json import StrictJsonError, parse_object
+from verifier.refresh.source import RefreshError
+from verifier.urls import check_url
+
+MAX_AGGREGATION_BYTES: Final = 256 * 1024
+MAX_URI_CHARACTERS: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """The lists of one issuer.
+
+    Attributes:
+        uris: of its lists, each once.
+        invalid_entries: how many entries are no URI of a list.
+    """
+
+    uris: tuple[str, ...]
+    invalid_entries: int
+
+    def describe_invalid(self) -> str:
+        """Return what is wrong with the entries that were skipped, for people."""
+        return f"the aggregation has {self.invalid_entries} entries that are not the URI of a list"
+
+
+def parse_aggregation(body: bytes) -> Aggregation:
+    """Read `{"status_lists": [URI, …]}`; entries that are no URI of a list are skipped.
+
+    Raises:
+        RefreshError: it must not be used.
+    """
+    if len(body) > MAX_AGGREGATION_BYTES:
+        raise RefreshError("refused", f"larger than {MAX_AGGREGATION_BYTES} bytes")
+    try:
+        entries = parse_object(body).get("status_lists")
+    except StrictJsonError as error:
+        raise RefreshError("refused", str(error)) from error
+    if type(entries) is not list:
+        raise RefreshError("refused", 'no "status_lists" array')
+    if len(entries) > MAX_LISTS:
+        raise RefreshError("refused", f"more than {MAX_LISTS} lists")
+    uris = dict.fromkeys(entry for entry in entries if type(entry) is str and _is_list_uri(entry))
+    invalid = sum(type(entry) is not str or entry not in uris for entry in entries)
+    return Aggregation(tuple(uris), invalid)
+
+
+def _is_list_uri(entry: str) -> bool:
+    # A list is fetched from the server of the aggregation, whose URL the configuration checked for plain http.
+    return len(entry) <= MAX_URI_CHARACTERS and check_url(entry, allow_http=True) is None

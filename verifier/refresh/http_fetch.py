@@ -1,0 +1,118 @@
+"""Fetches one document by HTTP: one conditional GET, bounded, without redirects, proxies or content codings.
+
+However the server behaves (it hangs, drips, never ends, redirects, sends garbage), an attempt ends within
+`FETCH_SECONDS` and within the size limit, in a `FetchResult` or a `RefreshError`.
+"""
+
+import asyncio
+import re
+import ssl
+from typing import Final
+from urllib.parse import SplitResult
+
+import h11
+
+from verifier.refresh.source import FetchResult, RefreshError
+from verifier.urls import redact_url
+
+FETCH_SECONDS: Final = 5.0
+_HEAD_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 1024
+"""Small, so that parsing one piece of a hostile response delays requests by milliseconds at most."""
+
+
+class HttpSource:
+    """A document at a URL.
+
+    Args:
+        url: checked by `check_url` before.
+        accept: media types to ask for.
+        max_bytes: the largest document to accept.
+        ssl_context: for https.
+    """
+
+    def __init__(self, url: SplitResult, accept: str, max_bytes: int, ssl_context: ssl.SSLContext) -> None:
+        self._url, self._accept, self._max_bytes, self._ssl_context = url, accept, max_bytes, ssl_context
+
+    def on_same_server(self, path: str, query: str, accept: str, max_bytes: int) -> "HttpSource":
+        """Return a source of another document of the same server."""
+        return HttpSource(self._url._replace(path=path, query=query), accept, max_bytes, self._ssl_context)
+
+    def redacted_url(self) -> str:
+        """Return the URL as it may be logged."""
+        return redact_url(self._url.geturl())
+
+    async def fetch(self, version: bytes | None) -> FetchResult:
+        """Fetch the document once, unless it still has the entity tag `version`."""
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                response, body = await self._get(version)
+        except TimeoutError as error:
+            raise RefreshError("timeout", f"no complete response within {FETCH_SECONDS:g} s") from error
+        except (OSError, h11.ProtocolError) as error:
+            raise RefreshError("unreachable", type(error).__name__) from error
+        headers = dict(response.headers)
+        max_age = _max_age(headers.get(b"cache-control", b""))
+        if response.status_code == 304 and version:  # noqa: PLR2004 - RFC 9110 §15.4.5
+            return FetchResult(None, version, max_age)
+        if response.status_code != 200:  # noqa: PLR2004 - RFC 9110 §15.3.1
+            raise RefreshError("status", f"answered {response.status_code}; redirects are not followed")
+        return FetchResult(body, headers.get(b"etag"), max_age)
+
+    async def _get(self, version: bytes | None) -> tuple[h11.Response, bytes]:
+        url, secure = self._url, self._url.scheme == "https"
+        assert url.hostname
+        reader, writer = await asyncio.open_connection(
+            url.hostname, url.port or (443 if secure else 80), ssl=self._ssl_context if secure else None, limit=2**16
+        )
+        try:
+            connection = h11.Connection(h11.CLIENT)
+            writer.write(connection.send(self._request(version)) or b"")
+            writer.write(connection.send(h11.EndOfMessage()) or b"")
+            return await self._receive(connection, reader)
+        finally:
+            writer.transport.abort()
+
+    def _request(self, version: bytes | None) -> h11.Request:
+        url = self._url
+        headers = [
+            (b"Host", url.netloc.encode()),
+            (b"Accept", self._accept.encode()),
+            (b"Connection", b"close"),
+        ]
+        if version:
+            headers.append((b"If-None-Match", version))
+        return h11.Request(
+            method="GET", target=(url.path or "/") + (f"?{url.query}" if url.query else ""), headers=headers
+        )
+
+    async def _receive(self, connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Response, bytes]:
+        response: h11.Response | None = None
+        body = bytearray()
+        received = 0
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                data = await reader.read(_READ_BYTES)
+                received += len(data)
+                if received > self._max_bytes + _HEAD_BYTES:
+                    raise RefreshError("refused", f"a response of more than {self._max_bytes + _HEAD_BYTES} bytes")
+                connection.receive_data(data)
+                # Reading buffered data does not suspend this task: give way to requests.
+                await asyncio.sleep(0)
+            elif isinstance(event, h11.Response):
+                response = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > self._max_bytes:
+                    raise RefreshError("refused", f"larger than {self._max_bytes} bytes")
+            elif isinstance(event, h11.EndOfMessage) and response is not None:
+                return response, bytes(body)
+            elif not isinstance(event, h11.InformationalResponse):
+                raise h11.RemoteProtocolError("connection closed before the end of the response")
+
+
+def _max_age(cache_control: bytes) -> float | None:
+    """Return `max-age` of RFC 9111 §5.2.2.1 in seconds, or None without one."""
+    directive = re.search(rb"(?:^|[\s,])max-age=(\d{1,9})(?:$|[\s,])", cache_control, re.IGNORECASE)
+    return float(directive[1]) if directive else None

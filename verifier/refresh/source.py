@@ -1,0 +1,41 @@
+"""Defines what a source of documents is: a URL or a file, asked once at a time."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class RefreshError(Exception):
+    """An attempt that gave no valid document. `code` is a short label from a closed set, for metrics."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """The result of one successful attempt.
+
+    Attributes:
+        body: the document, or None if the source still has the version that was asked about.
+        version: an opaque validator of this version (an entity tag), if the source has one.
+        max_age_seconds: how long the source says that the document is fresh.
+    """
+
+    body: bytes | None
+    version: bytes | None = None
+    max_age_seconds: float | None = None
+
+
+class Source(Protocol):
+    """A place that has the current version of one document."""
+
+    async def fetch(self, version: bytes | None) -> FetchResult:
+        """Make one attempt, bounded in time and size.
+
+        Args:
+            version: of the document that the caller has, or None to get the document in any case.
+
+        Raises:
+            RefreshError: the source gave no answer that can be used.
+        """
