@@ -237,7 +237,7 @@ def test_sessions_are_shown_without_what_a_stranger_wrote_for_the_terminal(issue
 def test_an_account_that_an_operator_makes_is_judged_by_the_rules_of_registration(issuer: IssuerProcess) -> None:
     refused = command(issuer, "users", "create", "nonsense", password="short")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
-    assert "email: must be an e-mail address" in refused.stderr
+    assert "email: must be an email address" in refused.stderr
     assert "password: must have at least" in refused.stderr
     refused = command(issuer, "users", "create", "unsayable@example.com", password=f"{PASSWORD}\0")
     assert (refused.returncode, refused.stderr) == (1, "the password must be in UTF-8 and without U+0000\n")
