@@ -26,6 +26,9 @@ _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELET
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status that is logged and counted, and never sent, where the client left before its response (as in nginx)."""
 
+_WARNING_SECONDS: Final = 3600
+"""Between two warnings about X-Forwarded-For: any client may send that field."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -66,17 +69,33 @@ class Edge:
         self._trusted_hops = trusted_hops
         self._tracing = tracing
         self._level = logging.DEBUG if quiet else logging.INFO
+        self._next_warning = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         fields = Headers(scope=scope)
         peer = (scope.get("client") or (None,))[0]
-        client = client_address(peer, fields.getlist("x-forwarded-for"), self._trusted_hops)
+        forwarded = fields.getlist("x-forwarded-for")
+        client = client_address(peer, forwarded, self._trusted_hops)
+        if forwarded and not self._trusted_hops:
+            self._warn_of_a_proxy(client)
         request_id = request_id_of(fields.getlist("x-request-id"))
         with self._tracing.request(traceparent_of(fields.getlist("traceparent"))) as span:
             ids = {"request_id": request_id, "trace_id": span.trace_id, "span_id": span.span_id}
             with structlog.contextvars.bound_contextvars(**ids):
                 await self._answer(scope, receive, send, _Exchange(request_id, span, client, time.perf_counter()))
+
+    def _warn_of_a_proxy(self, client: str | None) -> None:
+        """Tell the operator that a proxy seems to be in front, whose clients then share one rate limit."""
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARNING_SECONDS
+            _log.warning(
+                "forwarded_header_ignored",
+                client=client or "",
+                hint="if a proxy of yours sends X-Forwarded-For, set ISSUER_TRUSTED_HOPS to the number of proxies: "
+                "until then all its clients share one rate limit",
+            )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
         scope.setdefault("state", {}).update(request_id=exchange.request_id, client_address=exchange.client)

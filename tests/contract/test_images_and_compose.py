@@ -52,6 +52,10 @@ def _seconds(period: str) -> float:
     return float(period.removesuffix("s"))
 
 
+def test_compose_passes_the_number_of_trusted_proxies() -> None:
+    assert SERVICES["issuer"]["environment"]["ISSUER_TRUSTED_HOPS"] == "${ISSUER_TRUSTED_HOPS:-0}"
+
+
 def test_compose_is_valid() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

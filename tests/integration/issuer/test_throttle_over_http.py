@@ -188,6 +188,19 @@ def test_the_log_and_the_sessions_name_the_client_that_the_proxy_vouches_for(
     assert {request: clients_of(issuer, request) for request in answers} == answers
 
 
+@pytest.mark.parametrize(("hops", "warnings"), [("0", 1), ("1", 0)])
+def test_a_proxy_that_is_not_declared_is_warned_about_once(database_url: str, hops: str, warnings: int) -> None:
+    with running_issuer(database_url, TRUSTED_HOPS=hops) as issuer:
+        assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
+        assert "forwarded_header_ignored" not in issuer.logs()
+        answers = [login(issuer, "nobody@example.com", "192.0.2.80") for _ in range(3)]
+        assert clients_of(issuer, answers[-1].headers["x-request-id"]) == ("192.0.2.80" if int(hops) else "127.0.0.1")
+        events = [json.loads(line) for line in issuer.logs().splitlines()]
+    found = [event for event in events if event["event"] == "forwarded_header_ignored"]
+    assert len(found) == warnings
+    assert all("ISSUER_TRUSTED_HOPS" in event["hint"] and event["level"] == "warning" for event in found)
+
+
 def clients_of(issuer: IssuerProcess, request_id: str) -> str:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
