@@ -1,12 +1,11 @@
 """Access tokens, contract A: minted with the current key, and read back where the issuer itself is asked.
 
-PyJWT signs. What the world's gateways ask is decided by the verifier, never here: this reading serves the
-issuer's own endpoints alone, knows only its own keys, and takes a token only in the form it mints.
+PyJWT signs. Tokens are read as the verifier reads them, by `shared`, so that none has two readings. What gateways
+ask is decided by the verifier; this module serves the issuer's own endpoints alone, knows only its own keys, and
+accepts a token only in the form that it mints.
 """
 
-import base64
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +16,11 @@ import jwt
 
 from issuer.errors import InvalidTokenError
 from issuer.keys.live import LiveKeyring
-from shared.access_token import ALGORITHM, MAX_ISSUED_BYTES, REQUIRED_CLAIMS, TOKEN_TYPE
+from shared import base64url
+from shared.access_token import ALGORITHM, MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS, TOKEN_TYPE
+from shared.claims import Claims, InvalidClaimsError, read_claims
+from shared.jws import JwsFault, read_compact
+from shared.strict_json import JsonObject, StrictJsonError, parse_open_object
 
 FIRST_PARTY_CLIENT: Final = "first-party"
 """The `client_id` of tokens from our own login, where no OAuth client takes part (RFC 9068 §2.2)."""
@@ -29,7 +32,7 @@ status list), audience, scope, and roles as JSON. 1024 bytes less 342 of signatu
 of base64url, which are 426 of JSON, of which the other claims take 303 with a list of five digits."""
 
 _JITTER: Final = 0.05
-_COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,35 +167,35 @@ class AccessTokens:
         Raises:
             InvalidTokenError: it is anything else.
         """
-        if len(token) > MAX_ISSUED_BYTES or not _COMPACT.fullmatch(token):
+        # The text may be anything: what is not ASCII becomes `?`, which is in no token.
+        jws = read_compact(token.encode("ascii", "replace"), MAX_ISSUED_BYTES)
+        if isinstance(jws, JwsFault) or jws.header.members != _HEADER_MEMBERS:
+            raise InvalidTokenError
+        # RFC 8725 §3: algorithm and type are ours to state; the header only names the key.
+        public = self._keyring.ring.public_key(jws.header.kid)
+        if public is None or jws.header.algorithm != ALGORITHM or jws.header.type != TOKEN_TYPE:
+            raise InvalidTokenError
+        if not jws.is_signed_by(public):
             raise InvalidTokenError
         try:
-            header = jwt.get_unverified_header(token)
-            claims = self._verified_claims(token, header)
-            return _bearer(claims)
-        except (jwt.InvalidTokenError, ValueError, KeyError, TypeError, AttributeError):
-            # Without its cause: PyJWT's messages quote claims.
+            members = parse_open_object(jws.payload)
+            claims = read_claims(members)
+        except (StrictJsonError, InvalidClaimsError):
             raise InvalidTokenError from None
+        if not self._is_minted_here(members, claims):
+            raise InvalidTokenError
+        return _bearer(claims)
 
-    def _verified_claims(self, token: str, header: dict[str, Any]) -> dict[str, Any]:
-        """RFC 8725 §3: algorithm and type are ours to state; the header only names the key."""
-        kid = header.get("kid")
-        public = self._keyring.ring.public_key(kid) if isinstance(kid, str) else None
-        if public is None or header != {"alg": ALGORITHM, "kid": kid, "typ": TOKEN_TYPE}:
-            raise InvalidTokenError
-        claims: dict[str, Any] = jwt.decode(  # noqa: TID251 - reads back what this module has signed
-            token,
-            public,
-            algorithms=[ALGORITHM],
-            issuer=self._issuer,
-            options={"require": list(REQUIRED_CLAIMS), "verify_aud": False, "verify_exp": False, "verify_iat": False},
+    def _is_minted_here(self, members: JsonObject, claims: Claims) -> bool:
+        """Check what this issuer always writes, and the time. No leeway: it is the time of one machine."""
+        now = self._now().timestamp()
+        return (
+            claims.issuer == self._issuer
+            and type(members["aud"]) is str
+            and not claims.sender_constrained
+            and members.get("nbf", 0) <= now < claims.expires_at
+            and claims.expires_at - claims.issued_at <= MAX_LIFETIME_SECONDS
         )
-        if type(claims["aud"]) is not str:
-            raise InvalidTokenError
-        # Our own clock, so that a test can state the moment; no leeway, since it is one machine's time.
-        if type(claims["exp"]) is not int or claims["exp"] <= self._now().timestamp():
-            raise InvalidTokenError
-        return claims
 
     def _claims(self, grant: Grant, life: int) -> dict[str, Any]:
         issued_at = int(self._now().timestamp())
@@ -202,7 +205,7 @@ class AccessTokens:
             "aud": grant.audience or self._audience,
             "exp": issued_at + life,
             "iat": issued_at,
-            "jti": base64.urlsafe_b64encode(self._new_id().bytes).rstrip(b"=").decode(),
+            "jti": base64url.encode(self._new_id().bytes),
             "client_id": grant.client_id,
             "scope": grant.scope,
         }
@@ -227,19 +230,33 @@ def grants_length(scope: str, roles: Sequence[str]) -> int:
     return len(scope) + (len(json.dumps({"roles": roles})) if roles else 0)
 
 
-def _bearer(claims: dict[str, Any]) -> Bearer:
-    """Canonical UUIDs only: another spelling is not what this module wrote."""
-    session_id = UUID(claims["sid"]) if "sid" in claims else None
-    if session_id is not None and (str(session_id) != claims["sid"] or str(UUID(claims["sub"])) != claims["sub"]):
-        raise InvalidTokenError
+def _bearer(claims: Claims) -> Bearer:
+    """Return what the claims say.
+
+    Raises:
+        InvalidTokenError: a UUID is not in its canonical spelling, the only one that this module writes.
+    """
+    session_id = _uuid(claims.session) if claims.session else None
+    if session_id is not None:
+        _uuid(claims.subject)
     return Bearer(
-        claims["sub"],
+        claims.subject,
         session_id,
-        claims["client_id"],
-        claims["scope"],
-        claims["jti"],
-        claims["iat"],
-        claims["exp"],
-        claims["aud"],
-        StatusReference(**claims["status"]["status_list"]) if "status" in claims else None,
+        claims.client_id,
+        claims.scope,
+        claims.token_id,
+        int(claims.issued_at),
+        int(claims.expires_at),
+        claims.audience[0],
+        StatusReference(claims.status.uri, claims.status.idx) if claims.status else None,
     )
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        read = UUID(text)
+    except ValueError:
+        raise InvalidTokenError from None
+    if str(read) != text:
+        raise InvalidTokenError
+    return read

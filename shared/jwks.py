@@ -5,8 +5,6 @@ that carries private or symmetric material is refused whole, since whoever publi
 than one bad entry. Nothing here can read or write a private key.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 from collections import Counter
@@ -16,6 +14,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
+from shared import base64url
 from shared.access_token import ALGORITHM, MIN_KEY_BITS
 from shared.strict_json import StrictJsonError, parse_object
 
@@ -93,7 +92,7 @@ def to_jwk(key: RSAPublicKey) -> dict[str, str]:
 def thumbprint(key: RSAPublicKey) -> str:
     """The RFC 7638 SHA-256 thumbprint, base64url without padding."""
     canonical = json.dumps(_required_members(key), separators=(",", ":"), sort_keys=True)
-    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+    return base64url.encode(hashlib.sha256(canonical.encode()).digest())
 
 
 def _required_members(key: RSAPublicKey) -> dict[str, str]:
@@ -102,8 +101,7 @@ def _required_members(key: RSAPublicKey) -> dict[str, str]:
 
 
 def _encode_integer(value: int) -> str:
-    octets = value.to_bytes((value.bit_length() + 7) // 8, "big")
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+    return base64url.encode(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
 def _is_secret(entry: Any) -> bool:
@@ -161,19 +159,14 @@ def _rsa_key(n: int, e: int) -> RSAPublicKey:
 
 
 def _decode_integer(value: Any) -> int:
-    """Base64urlUInt of RFC 7518 §2: no padding, no other alphabet."""
-    if not isinstance(value, str) or not value.isascii():
+    """Read a Base64urlUInt (RFC 7518 §2)."""
+    if not isinstance(value, str):
         raise _Unusable("malformed number")
-    standard = value.translate(_FROM_BASE64URL)
     try:
-        octets = binascii.a2b_base64(standard + "=" * (-len(value) % 4), strict_mode=True)
-    except binascii.Error as error:
+        return int.from_bytes(base64url.decode(value), "big")
+    except ValueError as error:
         raise _Unusable("malformed number") from error
-    return int.from_bytes(octets, "big")
 
 
 def _tally(skipped: dict[str, int]) -> str:
     return ", ".join(f"{count} {why}" for why, count in skipped.items())
-
-
-_FROM_BASE64URL = str.maketrans("-_+/=", "+/!!!")

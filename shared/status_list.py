@@ -5,11 +5,11 @@ without padding: the member `lst`. We write one bit for each token and read list
 but 0 means that the token is revoked. Reading is bounded, whatever the bytes claim to hold.
 """
 
-import base64
-import binascii
 import zlib
 from collections.abc import Iterable
 from typing import Final
+
+from shared import base64url
 
 STATUS_LIST_TYPE: Final = "statuslist+jwt"
 """`typ` of a status list token (§5.1); never that of an access token."""
@@ -50,7 +50,7 @@ def pack(indices: Iterable[int], size: int) -> bytes:
 
 def encode(octets: bytes, level: int = _LEVEL) -> str:
     """`octets` as the member `lst`."""
-    return base64.urlsafe_b64encode(zlib.compress(octets, level)).rstrip(b"=").decode()
+    return base64url.encode(zlib.compress(octets, level))
 
 
 def decode(lst: str) -> bytes:
@@ -62,7 +62,11 @@ def decode(lst: str) -> bytes:
     """
     inflate = zlib.decompressobj()
     try:
-        octets = inflate.decompress(_from_base64url(lst), MAX_LIST_BYTES + 1)
+        compressed = base64url.decode(lst)
+    except ValueError as error:
+        raise StatusListError("not canonical base64url") from error
+    try:
+        octets = inflate.decompress(compressed, MAX_LIST_BYTES + 1)
     except zlib.error as error:
         raise StatusListError("not a ZLIB stream") from error
     if len(octets) > MAX_LIST_BYTES:
@@ -73,15 +77,4 @@ def decode(lst: str) -> bytes:
         raise StatusListError("something behind the ZLIB stream")
     if not octets:
         raise StatusListError("no bits at all")
-    return octets
-
-
-def _from_base64url(text: str) -> bytes:
-    """Canonical base64url without padding (RFC 4648 §5, §3.5): one spelling."""
-    try:
-        octets = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
-        raise StatusListError("not base64url") from error
-    if base64.urlsafe_b64encode(octets).rstrip(b"=") != text.encode("ascii"):
-        raise StatusListError("not canonical base64url")
     return octets

@@ -9,9 +9,9 @@ one would let a client's own header through.
 from http import HTTPStatus
 from typing import Final
 
+from shared.claims import Claims
 from verifier.policies import Policy
 from verifier.reasons import UNDECIDABLE, Reason
-from verifier.verification import Claims
 
 RETRY_AFTER_SECONDS: Final = 1
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from shared.claims import StatusReference
 from verifier import answers
 from verifier.cache import CachedDecision, DecisionCache
 from verifier.keyset import KeySet
@@ -18,7 +19,7 @@ from verifier.metrics import Metrics
 from verifier.policies import DEFAULT_POLICY, Policy, Rules
 from verifier.reasons import UNDECIDABLE, Reason
 from verifier.rejection_log import RejectionLog, RequestIds
-from verifier.status import Status, StatusLists, StatusReference
+from verifier.status import Status, StatusLists
 from verifier.verification import Accepted, Rejected, verify
 
 _VALID: Final = Status.VALID

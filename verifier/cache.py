@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from cachetools import LRUCache
 from prometheus_client import Counter
 
-from verifier.status import StatusReference
+from shared.claims import StatusReference
 
 
 class CachedDecision(NamedTuple):

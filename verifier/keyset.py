@@ -2,17 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.jwks import JwkSet
-
-_PKCS1V15: Final = PKCS1v15()
-_SHA256: Final = SHA256()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +16,6 @@ class VerificationKey:
     kid: str
     issuer: str
     rsa: RSAPublicKey
-
-    def verifies(self, signature: bytes, message: bytes) -> bool:
-        """RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2.2)."""
-        try:
-            self.rsa.verify(signature, message, _PKCS1V15, _SHA256)
-        except InvalidSignature:
-            return False
-        return True
 
 
 @dataclass(frozen=True, slots=True)

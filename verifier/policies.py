@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
+from shared.jws import normalise_type
 from shared.settings import ConfigurationError
 from verifier.urls import check_url, redact_url
 
@@ -235,11 +236,6 @@ def _policy(name: str, given: _Policy, lifetimes: Mapping[str, int], audience: s
         max_age_seconds=given.max_age_seconds,
         anonymous=given.anonymous,
     )
-
-
-def normalise_type(value: str) -> str:
-    """A media type as RFC 7515 §4.1.9 compares it: case folded, `application/` left out."""
-    return value.lower().removeprefix("application/") if value.isascii() else value
 
 
 def _describe(location: tuple[int | str, ...], message: str) -> str:

@@ -5,16 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple, Self
 
-
-class StatusReference(NamedTuple):
-    """The entry of a Token Status List that says whether a token is revoked.
-
-    It names the token's issuer, since the lists of one issuer never speak about the tokens of another.
-    """
-
-    issuer: str
-    uri: str
-    idx: int
+from shared.claims import StatusReference
 
 
 class Status(Enum):

@@ -23,12 +23,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from shared.access_token import ALGORITHM, MAX_HEADER_BYTES
+from shared.access_token import ALGORITHM
+from shared.jws import JwsFault, read_compact
 from shared.status_list import BITS_PER_TOKEN, MAX_LIST_TOKEN_BYTES, STATUS_LIST_TYPE, StatusListError, decode
 from shared.strict_json import StrictJsonError, parse_object
-from verifier import jws
 from verifier.keyset import KeySet, VerificationKey
-from verifier.reasons import Reason
 
 MAX_CLOCK_ERROR_SECONDS: Final = 60
 MAX_LIFE_SECONDS: Final = 30 * 86_400
@@ -88,9 +87,7 @@ class _InvalidClaimsError(ValueError):
     """Check 8 failed. Raised and caught inside this module."""
 
 
-def read_status_list(  # noqa: PLR0911 - one flat list of checks, in their numbered order, is the point
-    token: bytes, *, issuer: str, uri: str, keys: KeySet, now: float
-) -> StatusList | ListFault:
+def read_status_list(token: bytes, *, issuer: str, uri: str, keys: KeySet, now: float) -> StatusList | ListFault:
     """Judge `token`, as it was fetched.
 
     Args:
@@ -100,23 +97,13 @@ def read_status_list(  # noqa: PLR0911 - one flat list of checks, in their numbe
         keys: the public keys of every issuer, as they are now.
         now: seconds since the epoch.
     """
-    # 1 size
-    if len(token) > MAX_LIST_TOKEN_BYTES or token.find(b".") > MAX_HEADER_BYTES:
-        return ListFault.TOO_LARGE
+    # 1 size, 2 form, 3 header
+    jws = read_compact(token, MAX_LIST_TOKEN_BYTES)
+    if isinstance(jws, JwsFault):
+        return ListFault(jws.value)
+    header = jws.header
 
-    # 2 form
-    if token.translate(None, jws.BASE64URL) != b"..":
-        return ListFault.MALFORMED
-    encoded_header, encoded_claims, encoded_signature = token.split(b".")
-    try:
-        signature, payload = jws.decode(encoded_signature), jws.decode(encoded_claims)
-    except ValueError:
-        return ListFault.MALFORMED
-
-    # 3 header (and 2 for its segment), 4 algorithm, 5 type
-    header = jws.read_header(encoded_header)
-    if isinstance(header, Reason):
-        return ListFault(header.value)
+    # 4 algorithm, 5 type
     if header.algorithm != ALGORITHM:
         return ListFault.UNSUPPORTED_ALGORITHM
     if header.type != STATUS_LIST_TYPE:
@@ -126,10 +113,10 @@ def read_status_list(  # noqa: PLR0911 - one flat list of checks, in their numbe
     key = next((key for key in keys.find(header.kid) if key.issuer == issuer), None)
     if key is None:
         return ListFault.UNKNOWN_KEY
-    if not key.verifies(signature, token[: -1 - len(encoded_signature)]):
+    if not jws.is_signed_by(key.rsa):
         return ListFault.BAD_SIGNATURE
 
-    return _read_payload(payload, key, uri, now)
+    return _read_payload(jws.payload, key, uri, now)
 
 
 def _read_payload(payload: bytes, key: VerificationKey, uri: str, now: float) -> StatusList | ListFault:

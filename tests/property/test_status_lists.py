@@ -6,6 +6,7 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.claims import StatusReference
 from shared.status_list import StatusListError, decode, encode, pack
 from tests.support.token_forge import ISSUER, b64url
 from tests.support.vectors import KEY_SETS
@@ -14,7 +15,7 @@ from verifier.keyset import VerificationKey
 from verifier.refresh.aggregation import parse_aggregation
 from verifier.refresh.source import RefreshError
 from verifier.refresh.status_lists import newest
-from verifier.status import CurrentStatusList, Status, StatusLists, StatusReference
+from verifier.status import CurrentStatusList, Status, StatusLists
 from verifier.status_list_token import ListFault, StatusList, read_status_list
 
 _HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()

@@ -1,10 +1,11 @@
 """The operator's good access token, and the bad ones that are made of it. It is never shown, not even by `repr`."""
 
-import base64
 import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
+
+from shared import base64url
 
 MAX_TOKEN_BYTES: Final = 8192
 _COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+").fullmatch
@@ -73,10 +74,10 @@ class Credential:
 
 def _decode(segment: bytes) -> Any:
     try:
-        return json.loads(base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4)))
+        return json.loads(base64url.decode(segment))
     except (ValueError, RecursionError):
         return None
 
 
 def _encode(document: dict[str, Any]) -> bytes:
-    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=")
+    return base64url.encode(json.dumps(document).encode()).encode("ascii")

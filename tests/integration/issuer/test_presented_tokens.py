@@ -1,5 +1,6 @@
 """Tokens that somebody shows: revoked (RFC 7009) and told about (RFC 7662)."""
 
+import json
 import time
 from typing import Any
 from uuid import uuid4
@@ -266,3 +267,23 @@ def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resou
 def test_rfc8725_3_11_a_status_list_is_no_access_token(resource: Machine) -> None:
     uri = claims_of(resource.token())["status"]["status_list"]["uri"]
     assert is_inactive(resource, HTTP.get(uri).text)
+
+
+def test_rfc8725_2_6_a_token_with_a_member_twice_is_no_token_anywhere(
+    issuer: IssuerProcess, resource: Machine
+) -> None:
+    tokens = login(issuer)
+    key = load_keyring(issuer.keys_dir).signing
+    assert key is not None
+    claims = json.dumps(claims_of(tokens["access_token"]))
+    for twice in ('"aud":"gatepass"', '"sub":"00000000-0000-4000-8000-000000000000"', '"x":{"a":1,"a":1}'):
+        payload = f"{claims[:-1]},{twice}}}".encode()
+        token = jwt.api_jws.encode(payload, key.private, "RS256", {"kid": key.kid, "typ": "at+jwt"})
+        bearer = {"Authorization": f"Bearer {token}"}
+        for method, path in (("GET", "/me"), ("GET", "/sessions"), ("DELETE", "/sessions"), ("POST", "/logout")):
+            answer = HTTP.request(method, f"{issuer.url}{path}", headers=bearer)
+            assert answer.status_code == 401, (method, path)
+            assert "invalid_token" in answer.headers["www-authenticate"]
+        assert is_inactive(resource, token)
+        assert revoke(issuer, token).status_code == 200
+    assert me(issuer, tokens["access_token"]) == 200

@@ -5,6 +5,7 @@ import base64
 import hmac
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from uuid import UUID, uuid4
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.errors import InvalidTokenError
@@ -21,8 +24,13 @@ from issuer.settings import MAX_NAMES
 from issuer.status_lists import status_list_uri
 from issuer.tokens import ACCOUNT_TOKEN_ROOM, AccessTokens, Grant, IssuedToken, StatusReference
 from shared.access_token import MAX_ISSUED_BYTES
+from shared.jwks import format_jwks, parse_jwks
 from shared.status_list import LIST_BITS
 from tests.support.signing_keys import generate_key
+from verifier.keyset import KeySet
+from verifier.policies import Policy
+from verifier.status import StatusLists
+from verifier.verification import Accepted, Rejected, verify
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUBJECT, SESSION, JTI = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -184,11 +192,84 @@ def test_a_token_is_dead_at_its_exp_and_not_after_it(bench: Bench) -> None:
         {"iat": None},
         {"jti": None},
         {"client_id": None},
+        {"client_id": ""},
+        {"client_id": "a b"},
+        {"scope": ["profile"]},
+        {"scope": "a  b"},
+        {"roles": "admin"},
+        {"jti": 1},
+        {"status": {}},
+        {"auth_time": "now"},
+        {"iat": int(NOW.timestamp()) - 3600, "exp": int(NOW.timestamp()) + 1},
+        {"exp": int(NOW.timestamp()) + 100 * 365 * 86_400},
+        {"nbf": int(NOW.timestamp()) + 1},
+        {"cnf": {"jkt": "A" * 43}},
     ],
 )
 def test_other_claims_are_refused_though_our_key_signed_them(bench: Bench, changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidTokenError):
         bench.read(bench.sign(changes))
+
+
+AMBIGUOUS = {
+    "a member twice": lambda claims: claims[:-1] + b',"sub":"00000000-0000-0000-0000-000000000009"}',
+    "the same member twice": lambda claims: claims[:-1] + b',"aud":"gatepass"}',
+    "an escaped member twice": lambda claims: claims[:-1] + b',"s\\u0075b":"x"}',
+    "an unknown member twice, further in": lambda claims: claims[:-1] + b',"x":[{"a":1,"a":1}]}',
+    "NaN": lambda claims: claims[:-1] + b',"x":NaN}',
+    "17 levels": lambda claims: claims[:-1] + b',"x":' + b"[" * 16 + b"]" * 16 + b"}",
+    "a byte order mark": lambda claims: b"\xef\xbb\xbf" + claims,
+    "UTF-16": lambda claims: claims.decode().encode("utf-16"),
+    "something behind it": lambda claims: claims + b"{}",
+    "nothing": lambda claims: claims[:0],
+}
+
+
+def signed_as_they_stand(bench: Bench, header: bytes, claims: bytes) -> str:
+    head = f"{encode(header)}.{encode(claims)}"
+    return f"{head}.{encode(bench.keyring.signing.private.sign(head.encode(), PKCS1v15(), SHA256()))}"
+
+
+def raw_parts(bench: Bench) -> tuple[bytes, bytes]:
+    header, claims = parts(bench.mint().token)
+    return json.dumps(header).encode(), json.dumps(claims).encode()
+
+
+@pytest.mark.parametrize("spoil", AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_rfc8725_2_6_what_has_two_readings_is_refused_as_the_verifier_does(
+    bench: Bench, spoil: Callable[[bytes], bytes]
+) -> None:
+    header, claims = raw_parts(bench)
+    assert bench.read(signed_as_they_stand(bench, header, claims)) == SUBJECT
+    repeated = header[:-1] + b',"typ":"at+jwt"}'
+    for token in (signed_as_they_stand(bench, header, spoil(claims)), signed_as_they_stand(bench, repeated, claims)):
+        with pytest.raises(InvalidTokenError):
+            bench.read(token)
+        assert isinstance(judged_by_a_verifier(bench, token), Rejected)
+
+
+@pytest.mark.parametrize("segment", [0, 1, 2])
+def test_rfc4648_3_5_another_spelling_is_refused(bench: Bench, segment: int) -> None:
+    segments = bench.mint().token.split(".")
+    for spelling in (
+        segments[segment] + "=",
+        segments[segment] + "A",
+        segments[segment] + "\n",
+        "+" + segments[segment],
+    ):
+        with pytest.raises(InvalidTokenError):
+            bench.read(".".join([*segments[:segment], spelling, *segments[segment + 1 :]]))
+
+
+def judged_by_a_verifier(bench: Bench, token: str) -> Accepted | Rejected:
+    key = bench.keyring.signing
+    keys = KeySet.of({"https://issuer.example": parse_jwks(format_jwks([key.private.public_key()]))})
+    policy = Policy("default", frozenset({"https://issuer.example"}), frozenset({"gatepass"}))
+    return verify(token.encode(), keys=keys, policy=policy, now=bench.now.timestamp(), revocations=StatusLists())
+
+
+def test_a_token_that_the_issuer_reads_the_verifier_accepts(bench: Bench) -> None:
+    assert isinstance(judged_by_a_verifier(bench, bench.mint().token), Accepted)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from shared import access_token
+from shared import access_token, claims, jws
 from shared.strict_json import MAX_DEPTH
-from verifier import jws, verification
 from verifier.explain import CHECKS
 
 CONTRACT: Final = Path(__file__).parents[3] / "specs/001-register-login-verify/contracts/access-token.md"
@@ -34,7 +33,7 @@ def test_the_required_claims_are_those_of_the_code() -> None:
 def test_the_bounds_are_those_of_the_code() -> None:
     for bound in (access_token.MAX_TOKEN_BYTES, access_token.MAX_HEADER_BYTES, MAX_DEPTH):
         assert f" {bound}" in READ
-    for bound in (verification.MAX_IDENTIFIER_CHARACTERS, verification.MAX_LIST_CHARACTERS):
+    for bound in (claims.MAX_IDENTIFIER_CHARACTERS, claims.MAX_LIST_CHARACTERS):
         assert f" {bound} " in READ
     for bound in (access_token.MAX_LIFETIME_SECONDS, access_token.MIN_KEY_BITS):
         assert str(bound) in ISSUED
@@ -45,4 +44,4 @@ def test_the_bounds_are_those_of_the_code() -> None:
 
 def test_the_refused_header_members_are_those_of_the_code() -> None:
     told = READ.partition("**Refused in the header**")[2].partition("Other unknown")[0]
-    assert set(re.findall("`([a-z0-9]+)`", told)) == jws._CHANGE_THE_READING
+    assert set(re.findall("`([a-z0-9]+)`", told)) == jws.CHANGE_THE_READING

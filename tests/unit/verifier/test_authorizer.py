@@ -3,12 +3,13 @@
 import pytest
 from structlog.testing import capture_logs
 
+from shared.claims import StatusReference
 from tests.support.token_forge import ISSUER
 from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, STRANGER, listed
 from verifier.cache import DecisionCache
 from verifier.policies import Rules
-from verifier.status import Status, StatusLists, StatusReference
+from verifier.status import Status, StatusLists
 
 BEARER = b"Bearer " + GOOD.token(NOW)
 

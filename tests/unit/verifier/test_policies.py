@@ -3,6 +3,7 @@
 import pytest
 
 from shared.access_token import MAX_LIFETIME_SECONDS
+from shared.jws import normalise_type
 from verifier.policies import (
     DEFAULT_MAX_LIFETIME_SECONDS,
     DEFAULT_POLICY,
@@ -10,7 +11,6 @@ from verifier.policies import (
     Policy,
     PolicyError,
     Rules,
-    normalise_type,
     parse_rules,
 )
 

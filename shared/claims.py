@@ -1,0 +1,178 @@
+"""The claims of an access token (RFC 9068 §2.2, contract A), read in one way by both sides.
+
+Every claim that is acted upon or passed on has its exact type and length; the others are ignored (RFC 7519 §4).
+Whether what the token says is enough is for the caller to judge.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from sys import intern
+from typing import Any, Final, NamedTuple, cast
+
+from shared.strict_json import MAX_INTEGER
+
+MAX_IDENTIFIER_CHARACTERS: Final = 255
+MAX_LIST_CHARACTERS: Final = 800
+"""Of `scope`, and of all `roles` together: with the identifiers, the verifier's answer stays under 3.5 KiB."""
+
+
+class InvalidClaimsError(ValueError):
+    """A required claim is missing, or one is not of its type. Without a message: it would quote what was sent."""
+
+
+class StatusReference(NamedTuple):
+    """The entry of a Token Status List that says whether a token is revoked.
+
+    It names the token's issuer, since the lists of one issuer never speak about the tokens of another.
+    """
+
+    issuer: str
+    uri: str
+    idx: int
+
+
+class Claims(NamedTuple):
+    """What a token says. Times are seconds since the epoch, and may have fractions (RFC 7519 §2).
+
+    Attributes:
+        not_before: `nbf`; `iat` if there is none.
+        scope: scope tokens with single spaces between them; empty if there are none.
+        session: `sid`, empty if there is none.
+        sender_constrained: there is a `cnf` (RFC 7800 §3.1), whatever it says.
+    """
+
+    issuer: str
+    subject: str
+    audience: tuple[str, ...]
+    expires_at: float
+    issued_at: float
+    not_before: float
+    token_id: str
+    client_id: str
+    scope: str
+    roles: tuple[str, ...]
+    session: str
+    status: StatusReference | None
+    sender_constrained: bool
+
+
+def read_claims(members: Mapping[str, Any]) -> Claims:
+    """Check the claims of an access token one by one.
+
+    Args:
+        members: of a JSON object of one reading, as `parse_open_object` returns it.
+
+    Raises:
+        InvalidClaimsError: a required claim is missing, or one is not of its type.
+    """
+    try:
+        return _read(members)
+    except KeyError:
+        raise InvalidClaimsError from None
+
+
+def _read(members: Mapping[str, Any]) -> Claims:
+    issued_at, expires_at = _time(members["iat"]), _time(members["exp"])
+    if expires_at <= issued_at:
+        raise InvalidClaimsError
+    _time(members.get("auth_time", 0))
+    issuer = _string(members["iss"])
+    return Claims(
+        issuer=issuer,
+        subject=_identifier(members["sub"]),
+        audience=_audience(members["aud"]),
+        expires_at=expires_at,
+        issued_at=issued_at,
+        not_before=_time(members.get("nbf", issued_at)),
+        token_id=_identifier(members["jti"]),
+        client_id=_identifier(members["client_id"]),
+        scope=_scope(members.get("scope", "")),
+        roles=_roles(members["roles"]) if "roles" in members else (),
+        session=_identifier(members["sid"]) if "sid" in members else "",
+        status=_status(issuer, members["status"]) if "status" in members else None,
+        sender_constrained="cnf" in members,
+    )
+
+
+def _time(value: Any) -> float:
+    """NumericDate: a JSON number, whole or not (RFC 7519 §2); not `true`, not `"1"`.
+
+    Fractions are kept and not rounded. The clock is a double as well, so a double that stands for a time between two
+    doubles is still never after a moment that is before that time, and adding the leeway does not change this.
+    """
+    if (type(value) is not int and type(value) is not float) or not 0 <= value <= MAX_INTEGER:
+        raise InvalidClaimsError
+    return cast("float", value)
+
+
+def _index(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+        raise InvalidClaimsError
+    return value
+
+
+def _string(value: Any) -> str:
+    """Text: lone surrogates, which JSON can escape, are none."""
+    if type(value) is not str or not value or not (value.isascii() or _is_text(value)):
+        raise InvalidClaimsError
+    return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _identifier(value: Any) -> str:
+    """A value that becomes one response header: visible ASCII, so that it can end no line and join no other."""
+    if (
+        type(value) is not str
+        or not 0 < len(value) <= MAX_IDENTIFIER_CHARACTERS
+        or not (value.isascii() and value.isprintable())
+        or " " in value
+    ):
+        raise InvalidClaimsError
+    return value
+
+
+def _audience(value: Any) -> tuple[str, ...]:
+    """StringOrURI, or an array of them (RFC 7519 §4.1.3)."""
+    return tuple(map(_string, value)) if type(value) is list else (_string(value),)
+
+
+def _scope(value: Any) -> str:
+    """Scope tokens with single spaces between them (RFC 6749 §3.3); empty when none is granted."""
+    if type(value) is not str or len(value) > MAX_LIST_CHARACTERS or not _is_scope(value):
+        raise InvalidClaimsError
+    return value
+
+
+@lru_cache(maxsize=256)
+def _is_scope(value: str) -> bool:
+    return _SCOPE(value) is not None
+
+
+def _roles(value: Any) -> tuple[str, ...]:
+    """Visible ASCII without the comma that separates them in the identity header."""
+    if type(value) is not list or not all(type(role) is str and _ROLE(role) for role in value):
+        raise InvalidClaimsError
+    if sum(len(role) + 1 for role in value) > MAX_LIST_CHARACTERS:
+        raise InvalidClaimsError
+    return tuple(value)
+
+
+def _status(issuer: str, value: Any) -> StatusReference:
+    """The only status mechanism that we know (draft-ietf-oauth-status-list §6.2); another can't be checked."""
+    reference = value.get("status_list") if type(value) is dict else None
+    if type(reference) is not dict:
+        raise InvalidClaimsError
+    # Interned: an issuer's tokens name a handful of lists, and each remembered decision holds the names.
+    return StatusReference(intern(issuer), intern(_string(reference.get("uri"))), _index(reference.get("idx")))
+
+
+_SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*").fullmatch
+_ROLE: Final = re.compile(r"[\x21-\x2B\x2D-\x7E]+").fullmatch
