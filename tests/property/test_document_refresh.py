@@ -33,6 +33,7 @@ class Number(Document[int]):
         super().__init__(source, options, "issuer")
         self.script = source
         self.published: int | None = None
+        self.accepted: int | None = None
 
     async def parse(self, body: bytes) -> int:
         await asyncio.sleep(0)
@@ -50,7 +51,7 @@ class Number(Document[int]):
         return validated_at + _VALID_SECONDS
 
     def on_change(self, change: Change) -> None:
-        self.published = self.current()
+        self.published, self.accepted = self.current(), self.value
         if change in (Change.UPDATED, Change.CONFIRMED, Change.RESTORED):
             self.script.attempts[-1].succeeded = True
 
@@ -177,6 +178,10 @@ class DocumentMachine(RuleBasedStateMachine):
         assert value is None or 0 <= value <= 20
         if self.document.current() is not None:
             assert self.loop.now() < self.document.validated_at + _VALID_SECONDS
+
+    @invariant()
+    def only_another_version_replaces_a_value(self) -> None:
+        assert self.document.value == self.document.accepted
 
     @invariant()
     def no_older_version_replaces_a_newer_one(self) -> None:

@@ -111,7 +111,7 @@ class Document(ABC, Generic[T]):
     def error(self) -> str | None:
         """Return what is wrong since the last attempt, or None if nothing is."""
         if not self.attempted.is_set():
-            return "not fetched in time"
+            return "not fetched"
         return None if self._error is None else f"{self._error} ({self._error.code})"
 
     def start(self) -> None:

@@ -138,7 +138,7 @@ class IssuerLists:
         """Return when the oldest copy was last confirmed; 0 if one never was, NaN without an aggregation."""
         if self.aggregation.value is None:
             return math.nan
-        return min(self.aggregation.validated_at, *(document.validated_at for document in self.lists.values()))
+        return min([self.aggregation.validated_at, *(document.validated_at for document in self.lists.values())])
 
     def apply(self, aggregation: Aggregation) -> None:
         """Follow the lists that the aggregation names, and no others."""

@@ -332,6 +332,8 @@ def test_an_issuer_without_lists_yet_is_ready_and_one_whose_lists_can_not_be_had
 ) -> None:
     issuer.name()
     with folder.running(**_settings(issuer)) as verifier:
+        assert verifier.metric("status_lists") == 0
+        assert time.time() - verifier.metric("status_list_refreshed_timestamp_seconds") < 60
         issuer.name(1)
         _becomes(verifier, issuer.token(7), 200)
     issuer.routes[AGGREGATION] = unavailable
