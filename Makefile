@@ -65,9 +65,9 @@ lock: $(DEV) ## resolve pyproject.toml into the requirements.lock files again
 	compile --group run --constraints requirements.lock --output-file stack/requirements.lock; \
 	for side in issuer verifier; do \
 	  compile --group $$side --constraints requirements.lock --output-file $$side/requirements.lock; \
-	  compile --group $$side --group tracing --constraints requirements.lock \
-	    --output-file $$side/requirements.tracing.lock; \
-	done
+	done; \
+	compile --group issuer --group tracing --constraints requirements.lock \
+	  --output-file issuer/requirements.tracing.lock
 
 sbom: $(DEV) ## write the bills of materials (CycloneDX) of both images into sbom/
 	@set -eu; mkdir -p "$(SBOM)"; named=$$(mktemp); trap 'rm -f "$$named"' EXIT; \

@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from verifier.protocol import Connection, HttpServer
+from verifier.subrequest.protocol import Connection, HttpServer
 
 MAX_CONNECTIONS: Final = 64
 _TEXT: Final = "text/plain; charset=utf-8"

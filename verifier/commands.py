@@ -13,15 +13,15 @@ import structlog
 import uvloop
 
 from shared.logs import configure_logs
+from verifier.decision.keyset import KeySet
+from verifier.decision.status import StatusLists
 from verifier.explain import explain as explain_token
-from verifier.keyset import KeySet
 from verifier.listeners import ListenError, Listeners, open_listeners
 from verifier.metrics import Metrics
-from verifier.policies import Rules
+from verifier.policy_file import Rules
 from verifier.refresh.refresher import Refresher
 from verifier.server import VerifierServer
 from verifier.settings import VerifierSettings
-from verifier.status import StatusLists
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2

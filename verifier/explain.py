@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from verifier.keyset import KeySet
-from verifier.policies import Policy
-from verifier.reasons import Reason
-from verifier.status import StatusLists
-from verifier.verification import Rejected, verify
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import Policy
+from verifier.decision.reasons import Reason
+from verifier.decision.status import StatusLists
+from verifier.decision.verification import Rejected, verify
 
 CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("size", frozenset({Reason.TOO_LARGE})),

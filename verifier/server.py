@@ -8,20 +8,20 @@ from typing import Final
 import structlog
 
 from shared.settings import ConfigurationError
-from verifier.acceptor import Acceptor
 from verifier.admin import MAX_CONNECTIONS, AdminConnection, AdminPages
-from verifier.authorizer import Authorizer
 from verifier.background import BackgroundTasks
-from verifier.cache import DecisionCache
+from verifier.decision.keyset import KeySet
+from verifier.decision.status import StatusLists
 from verifier.health import MAX_LAG_SECONDS, TICK_SECONDS, LoopMonitor
-from verifier.keyset import KeySet
 from verifier.listeners import Listeners
 from verifier.metrics import Metrics
-from verifier.policies import Rules
-from verifier.protocol import HttpServer, SubrequestConnection
+from verifier.policy_file import Rules
 from verifier.refresh.refresher import Refresher
 from verifier.settings import VerifierSettings
-from verifier.status import StatusLists
+from verifier.subrequest.acceptor import Acceptor
+from verifier.subrequest.authorizer import Authorizer
+from verifier.subrequest.decision_cache import DecisionCache
+from verifier.subrequest.protocol import HttpServer, SubrequestConnection
 from verifier.systemd import notify
 
 INITIAL_FETCH_SECONDS: Final = 2.0

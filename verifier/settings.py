@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
-from verifier.policies import IssuerName, JwksLocation, PolicyError, Rules, parse_rules
+from verifier.policy_file import IssuerName, JwksLocation, PolicyError, Rules, parse_rules
 from verifier.urls import check_url, redact_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -11,10 +11,10 @@ import jsonschema
 import pytest
 import yaml
 
+from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.clusters.documents import FOLDER, documents, of_kind
 from tests.support.manifests import SCHEMAS, validate
 from tests.support.processes import ROOT
-from verifier.answers import IDENTITY_HEADERS
 
 MANIFESTS: Final = tuple(
     f"{folder}/gatepass.yaml" for folder in ("envoy-gateway", "gateway-api", "ingress-nginx", "istio")

@@ -14,13 +14,13 @@ from issuer.routes.oauth import OAuthRoutes
 from issuer.routes.recovery import RecoveryRoutes
 from issuer.routes.sessions import SessionRoutes
 from issuer.routes.status_lists import StatusListRoutes
+from shared.identity_headers import IDENTITY_HEADERS
 from tests.support import documents, tables
 from tests.support.documents import ADRS, SPECS, anchors, files, links, requirements
 from tests.support.openapi import contract
 from tests.support.processes import ROOT
-from verifier.answers import IDENTITY_HEADERS
-from verifier.policies import _Policy
-from verifier.reasons import Reason
+from verifier.decision.reasons import Reason
+from verifier.policy_file import _Policy
 
 README: Final = tables.README.read_text(encoding="utf-8")
 _NOT_OURS: Final = re.compile(r"/\.(venv|gatepass|bench|[a-z_]+_cache)/")

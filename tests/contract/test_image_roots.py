@@ -199,7 +199,7 @@ def test_an_image_holds_no_key_no_cache_and_no_recipe(image: Image) -> None:
 
 
 def test_a_build_takes_the_packages_for_traces_when_it_is_asked(tmp_path: Path) -> None:
-    image = build(ROOT / "verifier/Dockerfile", tmp_path, LOCK="requirements.tracing.lock")
+    image = build(ROOT / "issuer/Dockerfile", tmp_path, LOCK="requirements.tracing.lock")
     packages = {_plain(package.name) for package in _packages(image)}
     assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "uvloop"} <= packages
 

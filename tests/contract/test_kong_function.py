@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import pytest
 
+from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.clusters.documents import documents
 from tests.support.programs import program
-from verifier.answers import IDENTITY_HEADERS
 
 # Each scenario is an answer (nil: none came) and a path. What the function does is printed, a line for each.
 _HARNESS: Final = """

@@ -24,8 +24,8 @@ from tests.support.overlays import FOLDER, OVERLAYS, Container, Rendered, render
 from tests.support.processes import ROOT, free_port
 from tests.support.smtp import self_signed
 from verifier import __main__ as verifier_commands
-from verifier.protocol import CLOSE_GRACE_SECONDS
 from verifier.settings import VerifierSettings
+from verifier.subrequest.protocol import CLOSE_GRACE_SECONDS
 
 README: Final = (FOLDER / "README.md").read_text(encoding="utf-8")
 PARSERS: Final = {"gatepass-issuer": issuer_commands._parser, "gatepass-verifier": verifier_commands._parser}

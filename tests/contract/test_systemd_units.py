@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from tests.support.processes import ROOT
-from verifier.protocol import CLOSE_GRACE_SECONDS
 from verifier.settings import VerifierSettings
+from verifier.subrequest.protocol import CLOSE_GRACE_SECONDS
 
 UNITS: Final = ROOT / "deploy/systemd"
 SERVICES: Final = ["gatepass-verifier.service", "gatepass-verifier@.service"]

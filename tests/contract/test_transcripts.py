@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
 from tests.support.transcripts import addressed, make_targets, matches, steps, typed
-from verifier.policies import JwksLocation, parse_rules
+from verifier.policy_file import JwksLocation, parse_rules
 
 DOCUMENTS: Final = (
     "README.md",

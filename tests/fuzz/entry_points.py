@@ -8,13 +8,14 @@ from typing import Final
 
 import structlog
 
+from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import JwksError, parse_jwks
 from tests.support.token_forge import ISSUER
 from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
-from verifier.answers import ANONYMOUS, IDENTITY_HEADERS, refused
-from verifier.reasons import Reason
-from verifier.status_list_token import read_status_list
+from verifier.decision.reasons import Reason
+from verifier.decision.status_list_token import read_status_list
+from verifier.subrequest.responses import ANONYMOUS, refused
 
 structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=True)
 

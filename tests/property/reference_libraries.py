@@ -14,7 +14,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jws import JWSRegistry
 
 from tests.support.vectors import load
-from verifier.policies import Policy
+from verifier.decision.policy import Policy
 
 PUBLISHED: Final[dict[str, dict[str, Any]]] = load("key-sets")
 REQUIRED: Final = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"]

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import jwt
 
-from verifier.policies import Policy
-from verifier.reasons import Reason
+from verifier.decision.policy import Policy
+from verifier.decision.reasons import Reason
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from tests.property.reference_libraries import PUBLISHED, joserfc_accepts, publi
 from tests.property.strictnesses import STRICTNESSES, Lax
 from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, judge, octets
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
-from verifier.policies import Policy
-from verifier.reasons import Reason
-from verifier.status import StatusLists
-from verifier.verification import Accepted, Rejected, verify
+from verifier.decision.policy import Policy
+from verifier.decision.reasons import Reason
+from verifier.decision.status import StatusLists
+from verifier.decision.verification import Accepted, Rejected, verify
 
 Accepts = Callable[[bytes, list[dict[str, Any]], Policy, float], bool]
 LIBRARIES: Final[dict[str, Accepts]] = {"PyJWT": pyjwt_accepts, "joserfc": joserfc_accepts}

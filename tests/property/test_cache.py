@@ -10,8 +10,8 @@ from prometheus_client import Counter
 from tests.support.token_forge import ISSUER
 from tests.support.vectors import KEY_SETS, POLICIES, Bench
 from tests.vectors.generator.material import GOOD, NOW, OTHER, STATUS_LIST, STRANGER, listed
-from verifier.cache import ENTRY_OVERHEAD_BYTES, CachedDecision, DecisionCache
-from verifier.policies import Rules
+from verifier.policy_file import Rules
+from verifier.subrequest.decision_cache import ENTRY_OVERHEAD_BYTES, CachedDecision, DecisionCache
 
 _KEYS: Final = st.integers(0, 12).map(lambda number: bytes([number]) * 32)
 _HITS: Final = Counter("test_hits", "Not registered.", registry=None)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import parse_jwks
 from tests.support.token_forge import b64url
 from tests.support.vectors import (
@@ -24,11 +25,10 @@ from tests.support.vectors import (
     status_of,
 )
 from tests.vectors.generator.material import GOOD, NOW, having, segments, with_raw
-from verifier.answers import IDENTITY_HEADERS
-from verifier.keyset import KeySet
-from verifier.policies import MAX_ISSUER_CHARACTERS
-from verifier.status import StatusLists
-from verifier.verification import Accepted, Rejected, verify
+from verifier.decision.keyset import KeySet
+from verifier.decision.status import StatusLists
+from verifier.decision.verification import Accepted, Rejected, verify
+from verifier.policy_file import MAX_ISSUER_CHARACTERS
 
 TOKEN: Final = GOOD.token(NOW)
 BENCH: Final = Bench(now=NOW)

@@ -11,12 +11,12 @@ from shared.status_list import StatusListError, decode, encode, pack
 from tests.support.token_forge import ISSUER, b64url
 from tests.support.vectors import KEY_SETS
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
-from verifier.keyset import VerificationKey
+from verifier.decision.keyset import VerificationKey
+from verifier.decision.status import CurrentStatusList, Status, StatusLists
+from verifier.decision.status_list_token import ListFault, StatusList, read_status_list
 from verifier.refresh.aggregation import parse_aggregation
 from verifier.refresh.source import RefreshError
 from verifier.refresh.status_lists import newest
-from verifier.status import CurrentStatusList, Status, StatusLists
-from verifier.status_list_token import ListFault, StatusList, read_status_list
 
 _HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
 _TOKEN: Final = GOOD.status_list(NOW, STATUS_LIST, encode(pack([7], 64)))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from shared.jwks import parse_jwks
 from tests.support.raw_http import Answer, bearer, parse
 from tests.support.token_forge import AUDIENCE, Forge
-from verifier.authorizer import Authorizer
-from verifier.cache import DecisionCache
-from verifier.keyset import KeySet
+from verifier.decision.keyset import KeySet
 from verifier.metrics import Metrics
-from verifier.policies import JwksLocation, parse_rules
-from verifier.protocol import HttpServer, SubrequestConnection
+from verifier.policy_file import JwksLocation, parse_rules
+from verifier.subrequest.authorizer import Authorizer
+from verifier.subrequest.decision_cache import DecisionCache
+from verifier.subrequest.protocol import HttpServer, SubrequestConnection
 
 
 @dataclass

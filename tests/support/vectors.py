@@ -6,17 +6,19 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import JwksError, parse_jwks
 from shared.status_list import decode
-from verifier.answers import IDENTITY_HEADERS, refused
-from verifier.authorizer import Authorizer
-from verifier.cache import DecisionCache
-from verifier.keyset import KeySet
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import Policy
+from verifier.decision.reasons import Reason
+from verifier.decision.status import CurrentStatusList, StatusLists
+from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.metrics import Metrics
-from verifier.policies import Policy, Rules
-from verifier.reasons import Reason
-from verifier.status import CurrentStatusList, StatusLists
-from verifier.verification import Accepted, Rejected, verify
+from verifier.policy_file import Rules
+from verifier.subrequest.authorizer import Authorizer
+from verifier.subrequest.decision_cache import DecisionCache
+from verifier.subrequest.responses import refused
 
 FOLDER: Final = Path(__file__).parent.parent / "vectors"
 CHECK_FILES: Final = sorted(path.stem for path in FOLDER.glob("[0-9][0-9]-*.json"))

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shared.jwks import MAX_DOCUMENT_BYTES, JwksError, JwkSet, parse_jwks
-from verifier.policies import JwksLocation
+from verifier.policy_file import JwksLocation
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
 from verifier.refresh.file_source import FileSource

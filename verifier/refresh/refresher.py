@@ -15,9 +15,10 @@ from typing import Any
 import structlog
 
 from shared.jwks import MAX_DOCUMENT_BYTES
-from verifier.keyset import KeySet
+from verifier.decision.keyset import KeySet
+from verifier.decision.status import StatusLists
 from verifier.metrics import Metrics
-from verifier.policies import Rules
+from verifier.policy_file import Rules
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_cache import DocumentCache
 from verifier.refresh.document_log import DocumentLog
@@ -26,7 +27,6 @@ from verifier.refresh.key_sets import KeySetDocument, KeySource, build_key_sourc
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.status_lists import STALE_AFTER_POLLS, IssuerLists, StatusOptions, build_aggregation_source
 from verifier.settings import VerifierSettings
-from verifier.status import StatusLists
 
 _log = structlog.get_logger()
 

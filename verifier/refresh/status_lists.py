@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 import structlog
 
 from shared.status_list import MAX_LIST_TOKEN_BYTES, STATUS_LIST_MEDIA_TYPE
-from verifier.keyset import KeySet
+from verifier.decision.keyset import KeySet
+from verifier.decision.status import CurrentStatusList
+from verifier.decision.status_list_token import ListFault, StatusList, read_status_list
 from verifier.refresh.aggregation import MAX_AGGREGATION_BYTES, Aggregation, parse_aggregation
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
 from verifier.refresh.http_fetch import HttpSource
 from verifier.refresh.source import RefreshError
-from verifier.status import CurrentStatusList
-from verifier.status_list_token import ListFault, StatusList, read_status_list
 
 MAX_BYTES_PER_ISSUER: Final = 64 * 2**20
 STALE_AFTER_POLLS: Final = 3

@@ -17,10 +17,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.clusters.running import TRANSLATED, running_translation
 from tests.support.gateways import Answer, Verifier, ask, paused, running_application
 from tests.support.processes import wait_until
-from verifier.answers import IDENTITY_HEADERS
 
 INVALID_TOKEN = 'Bearer realm="gatepass", error="invalid_token"'
 INSUFFICIENT_SCOPE = 'Bearer realm="gatepass", error="insufficient_scope", scope="admin"'

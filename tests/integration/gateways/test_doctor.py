@@ -1,4 +1,4 @@
-"""`python -m verifier doctor`: silent about sound gateways, and right about each way to break one."""
+"""`python -m doctor`: silent about sound gateways, and right about each way to break one."""
 
 import json
 import subprocess
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from doctor.__main__ import main
 from tests.integration.gateways.broken_gateways import (
     BROKEN,
     FIRST_TOKEN_WINS,
@@ -28,7 +29,6 @@ from tests.support.jwks_server import Exchange, answer, running_jwks_server
 from tests.support.processes import ROOT, free_port
 from tests.support.smtp import self_signed
 from tests.support.token_forge import Forge
-from verifier.__main__ import main
 
 # What is done to the gateway, the exit status, and the causes of everything that is found.
 FOUND: dict[str, tuple[int, set[str]]] = {
@@ -75,7 +75,7 @@ def told(token: bytes, url: str, *arguments: str) -> tuple[int, str, str]:
     output, faults = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
         patch.setenv("GATEPASS_TOKEN", token.decode())
-        return main(["doctor", url, *arguments]), output.getvalue(), faults.getvalue()
+        return main([url, *arguments]), output.getvalue(), faults.getvalue()
 
 
 def examined(token: bytes, port: int, *arguments: str, scheme: str = "http") -> Examination:
@@ -216,7 +216,7 @@ def test_the_token_comes_by_standard_input_and_is_in_no_output(
     with broken_nginx("the application tells everything", tmp_path, addresses) as port:
         for arguments in ((), ("--json",)):
             done = subprocess.run(
-                [sys.executable, "-m", "verifier", "doctor", f"http://127.0.0.1:{port}/hello", *arguments],
+                [sys.executable, "-m", "doctor", f"http://127.0.0.1:{port}/hello", *arguments],
                 cwd=ROOT,
                 input=token + b"\n",
                 capture_output=True,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.identity_headers import IDENTITY_HEADERS
 from stack import gateway
 from tests.support.gateway_programs import EXTERNAL, PROGRAMS, Difference
 from tests.support.processes import ROOT
-from verifier.answers import IDENTITY_HEADERS
 
 FOLDER = ROOT / "deploy/gateways"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")

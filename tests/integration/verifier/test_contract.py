@@ -2,11 +2,12 @@
 
 import re
 
+from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.processes import ROOT
 from tests.support.raw_http import IDENTITY, parse
-from verifier import answers
-from verifier.policies import Policy
-from verifier.reasons import Reason
+from verifier.decision.policy import Policy
+from verifier.decision.reasons import Reason
+from verifier.subrequest import responses
 
 _CONTRACT = (ROOT / "specs/001-register-login-verify/contracts/verify-subrequest.md").read_text(encoding="utf-8")
 _POLICY = Policy("default", frozenset({"issuer"}), frozenset({"audience"}), scopes_all=frozenset({"admin"}))
@@ -16,7 +17,7 @@ def test_every_reason_is_in_the_table_with_its_answer() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (?:`(\w+)`)? ?\| \S", _CONTRACT, re.MULTILINE)
     assert [name for name, _, _ in rows] == [str(reason) for reason in Reason]
     for name, status, error in rows:
-        (answer,) = parse(answers.refused(Reason(name), _POLICY, "gatepass"))
+        (answer,) = parse(responses.refused(Reason(name), _POLICY, "gatepass"))
         assert answer.status == int(status), name
         found = re.search(r'error="(\w+)"', answer.challenge or "")
         assert (found[1] if found else "") == error, name
@@ -24,5 +25,5 @@ def test_every_reason_is_in_the_table_with_its_answer() -> None:
 
 def test_every_identity_header_is_in_the_table() -> None:
     headers = re.findall(r"^\| `(X-Auth-\w+)` \|", _CONTRACT, re.MULTILINE)
-    assert tuple(headers) == answers.IDENTITY_HEADERS
+    assert tuple(headers) == IDENTITY_HEADERS
     assert tuple(header.lower() for header in headers) == IDENTITY

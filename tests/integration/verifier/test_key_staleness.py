@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.support.token_forge import ISSUER, Forge
 from tests.support.virtual_time import now, run_virtual
-from verifier.keyset import KeySet
+from verifier.decision.keyset import KeySet
 from verifier.metrics import Metrics
 from verifier.refresh.key_sets import KeySource
 from verifier.refresh.refresher import Refresher

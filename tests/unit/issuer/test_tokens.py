@@ -27,10 +27,10 @@ from shared.access_token import MAX_ISSUED_BYTES
 from shared.jwks import format_jwks, parse_jwks
 from shared.status_list import LIST_BITS
 from tests.support.signing_keys import generate_key
-from verifier.keyset import KeySet
-from verifier.policies import Policy
-from verifier.status import StatusLists
-from verifier.verification import Accepted, Rejected, verify
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import Policy
+from verifier.decision.status import StatusLists
+from verifier.decision.verification import Accepted, Rejected, verify
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUBJECT, SESSION, JTI = UUID(int=1), UUID(int=2), UUID(int=3)

@@ -5,10 +5,10 @@ from typing import Final
 
 from shared import status_list
 from tests.support.processes import ROOT
-from verifier import status_list_token
+from verifier.decision import status_list_token
+from verifier.decision.status_list_token import ListFault
 from verifier.refresh import status_lists
 from verifier.settings import VerifierSettings
-from verifier.status_list_token import ListFault
 
 TEXT: Final = (ROOT / "specs/001-register-login-verify/contracts/status-list.md").read_text(encoding="utf-8")
 

@@ -8,9 +8,9 @@ import pytest
 from tests.support.token_forge import ISSUER
 from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, Json, octets, status_lists
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, listed
-from verifier import verification
+from verifier.decision import verification
+from verifier.decision.reasons import Reason
 from verifier.explain import CHECKS, explain
-from verifier.reasons import Reason
 
 NOT_OF_A_TOKEN = {
     Reason.MISSING_TOKEN,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.settings import SettingsError
-from verifier.policies import PolicyError
+from verifier.policy_file import PolicyError
 from verifier.settings import VerifierSettings
 
 ISSUER = {"ISSUER": "https://issuer.example", "JWKS_URL": "https://issuer.example/jwks.json"}

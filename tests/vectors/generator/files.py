@@ -1,4 +1,4 @@
-"""Which vectors are in which file: one for each numbered check of `verifier/verification.py`, and four more."""
+"""The vectors of each file: one file for each numbered check of `verifier.decision.verification`, and four more."""
 
 import json
 

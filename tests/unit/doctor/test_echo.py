@@ -1,0 +1,63 @@
+"""What the doctor reads out of an answer: the echo in whatever form it comes, and the gateway's name."""
+
+import json
+
+import pytest
+
+from doctor.baseline import gateway_of
+from doctor.echo import generously_read, identity_headers, names_of, paths, subject_shown
+from doctor.findings import Gateway
+from doctor.messages import Answer
+
+SUBJECT = "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10"
+ECHOES: dict[str, bytes] = {
+    "httpbin": b'{"headers": {"Host": "a", "X-Auth-Subject": "NAME"}, "url": "https://app.example/hello"}',
+    "lists": b'{"headers": {"X-Auth-Subject": ["NAME"]}, "path": "/hello"}',
+    "raw headers": b'{"rawHeaders": ["Host", "a", "X-Auth-Subject", "NAME"], "path": "/hello"}',
+    "pairs": b'{"headers": [["X-Auth-Subject", "NAME"]], "path": "/hello"}',
+    "whoami": b"Hostname: a\nGET /hello HTTP/1.1\nHost: app.example\nX-Auth-Subject: NAME\n",
+    "cgi": b"REQUEST_URI=/hello\nHTTP_X_AUTH_SUBJECT=NAME\n",
+    "php": b"Array\n(\n    [REQUEST_URI] => /hello\n    [HTTP_X_AUTH_SUBJECT] => NAME\n)\n",
+    "words": b"<p>hello NAME, this is /hello</p>",
+}
+
+
+@pytest.mark.parametrize("kind", ECHOES)
+def test_an_echo_is_read_in_whatever_form_it_comes(kind: str) -> None:
+    answer = Answer(200, (), ECHOES[kind].replace(b"NAME", SUBJECT.encode()))
+    assert subject_shown(answer, SUBJECT)
+    assert identity_headers(answer) == (frozenset() if kind == "words" else {"X-Auth-Subject"})
+    assert names_of(answer, SUBJECT)
+    assert any(generously_read(path) == "/hello" for path in paths(answer)) or kind == "words"
+
+
+@pytest.mark.parametrize("kind", ECHOES)
+def test_another_subject_is_not_taken_for_ours(kind: str) -> None:
+    assert not subject_shown(Answer(200, (), ECHOES[kind]), SUBJECT)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 100_000, b"{", b"null", b"1", b'{"a": 1e999}', b"\0" * 1000])
+def test_no_body_is_too_odd_to_be_read(body: bytes) -> None:
+    assert not subject_shown(Answer(200, (), body), SUBJECT)
+    assert list(paths(Answer(200, (), body))) == []
+
+
+def test_a_note_of_the_gateway_is_not_the_path() -> None:
+    body = json.dumps({"X-Envoy-Original-Path": "/admin/", "X-Forwarded-Uri": "/admin/", "path": "/x?/admin/"})
+    assert list(paths(Answer(200, (), body.encode()))) == ["/x"]
+
+
+@pytest.mark.parametrize(
+    ("server", "gateway"),
+    [
+        ("nginx/1.22.1", Gateway.NGINX),
+        ("openresty", Gateway.NGINX),
+        ("envoy", Gateway.ENVOY),
+        ("istio-envoy", Gateway.ISTIO),
+        ("Caddy", Gateway.CADDY),
+        ("APISIX/3.9", Gateway.APISIX),
+        ("gateway", None),
+    ],
+)
+def test_a_gateway_is_told_by_its_server_field(server: str, gateway: Gateway | None) -> None:
+    assert gateway_of(Answer(401, (("server", server),))) is gateway

@@ -1,0 +1,40 @@
+"""A key belongs to its issuer, and a set knows whether it still holds what another held."""
+
+from tests.support.token_forge import ISSUER
+from tests.support.vectors import KEY_SETS
+from tests.vectors.generator.material import OTHER_ISSUER
+from verifier.decision.keyset import KeySet
+
+
+def test_one_kid_of_two_issuers_is_two_keys_each_its_owners() -> None:
+    found = KEY_SETS["one-kid-for-two-keys"].find("shared")
+    assert [key.issuer for key in found] == [ISSUER, OTHER_ISSUER]
+    assert found[0].rsa != found[1].rsa
+
+
+def test_an_empty_set_finds_nothing_and_covers_nobody() -> None:
+    assert KeySet().find("x") == ()
+    assert not KeySet().covers(frozenset({ISSUER}))
+    assert KeySet().covers(frozenset())
+
+
+def test_a_set_covers_the_issuers_that_it_has_keys_of() -> None:
+    both = frozenset({ISSUER, OTHER_ISSUER})
+    assert KEY_SETS["two-issuers"].covers(both)
+    assert KEY_SETS["issuer"].covers(frozenset({ISSUER}))
+    assert not KEY_SETS["issuer"].covers(both)
+
+
+def test_a_set_keeps_another_only_if_every_key_is_still_there_under_its_name_and_issuer() -> None:
+    def keeps(new: str, old: str) -> bool:
+        return KEY_SETS[new].keeps(KEY_SETS[old])
+
+    assert keeps("issuer", "issuer")
+    assert keeps("rotating", "issuer")
+    assert keeps("two-issuers", "issuer")
+    assert keeps("issuer", "none")
+    assert not keeps("issuer", "rotating")  # a key is gone
+    assert not keeps("none", "issuer")
+    assert not keeps("kid-taken-over", "kid-of-its-own")  # another key under the name
+    assert not keeps("issuer", "one-key-for-two-issuers")  # the key is there, but no longer the other issuer's
+    assert keeps("one-key-for-two-issuers", "issuer")

@@ -1,0 +1,85 @@
+"""A status list token is taken as its vector says, and is never taken for another thing."""
+
+import inspect
+import random
+import re
+from typing import Any
+
+import pytest
+
+from shared.status_list import MAX_LIST_TOKEN_BYTES, encode
+from tests.support.token_forge import ISSUER
+from tests.support.vectors import KEY_SETS, POLICIES, load, octets
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
+from verifier.decision import status_list_token
+from verifier.decision.reasons import Reason
+from verifier.decision.status import StatusLists
+from verifier.decision.status_list_token import ListFault, StatusList, read_status_list
+from verifier.decision.verification import Rejected, verify
+
+VECTORS = load("status-lists")
+
+
+def read(vector: dict[str, Any]) -> StatusList | ListFault:
+    keys = KEY_SETS[vector["key_sets"]]
+    token, now = octets(vector["token"]), vector["now"]
+    return read_status_list(token, issuer=vector["issuer"], uri=vector["uri"], keys=keys, now=now)
+
+
+@pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
+def test_a_status_list_is_taken_as_its_vector_says(vector: dict[str, Any]) -> None:
+    taken = read(vector)
+    if isinstance(taken, ListFault):
+        assert {"reason": taken} == vector["expected"]
+        return
+    size, mask = len(taken.octets) * 8 // taken.bits, (1 << taken.bits) - 1
+    number = int.from_bytes(taken.octets, "little")
+    assert vector["expected"] == {
+        "set": [index for index in range(size) if number >> (index * taken.bits) & mask],
+        "size": size,
+        "issued_at": taken.issued_at,
+        "expires_at": taken.expires_at,
+        "ttl": taken.ttl,
+    }
+    assert (taken.uri, taken.key.issuer) == (vector["uri"], vector["issuer"])
+
+
+def test_every_fault_has_a_vector() -> None:
+    assert {vector["expected"].get("reason") for vector in VECTORS} - {None} == set(ListFault)
+
+
+def test_the_code_follows_the_numbered_list() -> None:
+    numbered = re.findall(r"^ ?(\d+)\. (\w+) ", status_list_token.__doc__ or "", re.MULTILINE)
+    steps = re.findall(
+        r"(\d+) (\w+)", " ".join(re.findall(r"^ +# (\d+ .*)", inspect.getsource(status_list_token), re.MULTILINE))
+    )
+    told = [step for step in steps if step in numbered]
+    assert sorted(set(told), key=told.index) == numbered
+
+
+def test_no_status_list_passes_as_an_access_token() -> None:
+    for vector in VECTORS:
+        if vector["id"] == "access-token":
+            continue
+        decision = verify(
+            octets(vector["token"]),
+            keys=KEY_SETS[vector["key_sets"]],
+            policy=POLICIES["default"],
+            now=vector["now"],
+            revocations=StatusLists(),
+        )
+        assert isinstance(decision, Rejected), vector["id"]
+    claims = GOOD.claims(NOW)
+    both = GOOD.status_list(NOW, STATUS_LIST, "eNrbuRgAAhcBXQ", **{**claims, "sub": STATUS_LIST})
+    taken = read_status_list(both, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
+    assert isinstance(taken, StatusList)
+    decision = verify(both, keys=KEY_SETS["issuer"], policy=POLICIES["default"], now=NOW, revocations=StatusLists())
+    assert decision == Rejected(Reason.WRONG_TYPE)
+
+
+def test_what_is_larger_than_the_bound_is_refused_before_anything_is_parsed() -> None:
+    lst = encode(random.Random(1).randbytes(MAX_LIST_TOKEN_BYTES * 9 // 16))
+    token = GOOD.status_list(NOW, STATUS_LIST, lst)
+    assert len(token) > MAX_LIST_TOKEN_BYTES
+    taken = read_status_list(token, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
+    assert taken is ListFault.TOO_LARGE

@@ -1,0 +1,183 @@
+"""Every vector is judged as it says, and the vectors leave nothing out."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from shared.jwks import JwksError, parse_jwks
+from tests.support.vectors import (
+    CHECK_FILES,
+    FOLDER,
+    KEY_SETS,
+    TOKEN_VECTORS,
+    Bench,
+    authorization_of,
+    identity,
+    judge,
+    load,
+    octets,
+    ready_answer,
+)
+from tests.vectors.generator.files import every_file
+from verifier.decision import verification
+from verifier.decision.reasons import UNDECIDABLE, Reason
+from verifier.decision.verification import Accepted, Rejected
+from verifier.explain import CHECKS
+from verifier.subrequest.responses import CHALLENGES, allowed
+
+REQUESTS, SEQUENCES, DOCUMENTS, LISTS = load("requests"), load("sequences"), load("jwks"), load("status-lists")
+README = (FOLDER / "README.md").read_text()
+
+
+def named(vectors: list[dict[str, Any]]) -> list[Any]:
+    return [pytest.param(vector, id=vector["id"]) for vector in vectors]
+
+
+@pytest.mark.parametrize("vector", named(TOKEN_VECTORS))
+def test_a_token_is_judged_as_its_vector_says(vector: dict[str, Any]) -> None:
+    decision = judge(vector)
+    expected = vector["expected"]
+    if isinstance(decision, Rejected):
+        assert {"reason": decision.reason} == expected
+    else:
+        assert identity(allowed(decision.claims)) == expected["identity"]
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
+def test_the_decider_answers_as_the_token_vectors_say_and_says_it_again(*, cached: bool) -> None:
+    bench = Bench(cached=cached)
+    for vector in TOKEN_VECTORS:
+        bench.now = vector["now"]
+        bench.follow(vector.get("status_lists", {}))
+        bench.authorizer.replace_keys(KEY_SETS[vector["key_sets"]])
+        target, credentials = f"/verify/{vector['policy']}".encode(), b"Bearer " + octets(vector["token"])
+        answer, reason = bench.answer(target, credentials)
+        again = bench.authorizer.authorize(target, credentials)
+        assert again == answer, vector["id"]
+        if reason is None:
+            assert identity(answer) == vector["expected"].get("identity"), vector["id"]
+        else:
+            # As credentials these are more than one token, or none, before they are a bad one.
+            spoilt = not vector["token"] or re.search("[ ,\t]", vector["token"])
+            assert reason == (Reason.MALFORMED_CREDENTIALS if spoilt else vector["expected"].get("reason")), vector[
+                "id"
+            ]
+            assert answer == ready_answer(reason, target), vector["id"]
+
+
+@pytest.mark.parametrize("vector", named(REQUESTS))
+def test_a_request_is_answered_as_its_vector_says(vector: dict[str, Any]) -> None:
+    bench = Bench(now=vector["now"], keys=KEY_SETS[vector["key_sets"]])
+    target = octets(vector["target"])
+    answer, reason = bench.answer(target, authorization_of(vector))
+    if reason is None:
+        assert identity(answer) == vector["expected"].get("identity")
+    else:
+        assert {"reason": reason} == vector["expected"]
+        assert answer == ready_answer(reason, target)
+
+
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
+@pytest.mark.parametrize("vector", named(SEQUENCES))
+def test_a_sequence_is_answered_as_its_vector_says(vector: dict[str, Any], *, cached: bool) -> None:
+    bench = Bench(now=vector["now"], keys=KEY_SETS[vector["key_sets"]], cached=cached)
+    for step in vector["steps"]:
+        bench.now = step.get("now", bench.now)
+        if "key_sets" in step:
+            bench.authorizer.replace_keys(KEY_SETS[step["key_sets"]])
+        if "status_lists" in step:
+            bench.follow(step["status_lists"])
+        answer, reason = bench.answer(octets(step["target"]), authorization_of(step))
+        assert ({"reason": reason} if reason else {"identity": identity(answer)}) == step["expected"]
+
+
+@pytest.mark.parametrize("vector", named(DOCUMENTS))
+def test_a_key_set_gives_the_keys_that_its_vector_says(vector: dict[str, Any]) -> None:
+    try:
+        kids = sorted(parse_jwks(octets(vector["document"])).keys)
+    except JwksError:
+        assert vector["kids"] is None
+    else:
+        assert kids == sorted(vector["kids"] or [])
+
+
+def test_every_reason_has_a_vector() -> None:
+    expected = [vector["expected"].get("reason") for vector in [*TOKEN_VECTORS, *REQUESTS]]
+    assert set(Reason) - {Reason.INTERNAL_ERROR} == {reason for reason in expected if reason}
+
+
+def test_every_numbered_check_has_a_file_of_vectors_that_it_alone_refuses() -> None:
+    numbered = re.findall(r"^ ?(\d+)\. (\w+) ", verification.__doc__ or "", re.MULTILINE)
+    assert [f"{int(number):02}-{name}" for number, name in numbered] == CHECK_FILES
+    for (_, reasons), name in zip(CHECKS, CHECK_FILES, strict=True):
+        given = {vector["expected"].get("reason") for vector in load(name)}
+        assert reasons <= given, name
+
+
+def test_every_file_also_has_vectors_that_are_accepted() -> None:
+    without = {name for name in CHECK_FILES if not any("identity" in vector["expected"] for vector in load(name))}
+    assert without == {"04-algorithm", "09-sender"}  # RS256 is the one algorithm; nothing may be said of a sender
+
+
+def test_every_attack_and_every_reason_is_explained_in_the_readme() -> None:
+    used = {vector["attack"] for vector in [*TOKEN_VECTORS, *REQUESTS, *SEQUENCES, *DOCUMENTS, *LISTS]}
+    assert used == set(re.findall(r"^\| `([a-z0-9-]+)` \|", README.partition("## Attacks")[2], re.MULTILINE))
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) ", README.partition("## Attacks")[0], re.MULTILINE))
+    assert told == {reason: str(_status(reason)) for reason in Reason if reason is not Reason.INTERNAL_ERROR}
+
+
+def _status(reason: Reason) -> int:
+    if reason in UNDECIDABLE:
+        return 503
+    return 403 if reason is Reason.UNKNOWN_POLICY or CHALLENGES[reason] == "insufficient_scope" else 401
+
+
+def test_no_two_vectors_of_a_file_have_one_name() -> None:
+    for path in FOLDER.glob("*.json"):
+        vectors = json.loads(path.read_text())
+        if isinstance(vectors, list):
+            assert len({vector["id"] for vector in vectors}) == len(vectors), path.name
+
+
+def test_the_files_follow_their_schema() -> None:
+    schema = json.loads((FOLDER / "schema.json").read_text())
+    kinds = {
+        "requests": "requests",
+        "sequences": "sequences",
+        "jwks": "documents",
+        "policies": "policies",
+        "key-sets": "keySets",
+        "status-lists": "lists",
+    }
+    for path in _data_files():
+        reference = {**schema, "$ref": f"#/$defs/{kinds.get(path.stem, 'tokens')}"}
+        errors = Draft202012Validator(reference).iter_errors(json.loads(path.read_text()))
+        assert [f"{path.name} {error.json_path}: {error.message[:200]}" for error in errors] == []
+
+
+def test_the_files_are_what_the_generator_writes() -> None:
+    """So that nobody edits an outcome by hand, and whoever adds a vector adds where it comes from."""
+    written = every_file()
+    assert {path.name for path in _data_files()} == set(written)
+    assert [name for name, content in written.items() if (FOLDER / name).read_text() != content] == []
+
+
+def _data_files() -> list[Path]:
+    return [path for path in FOLDER.glob("*.json") if path.stem not in ("schema", "private-keys.test-only")]
+
+
+def test_accepted_tokens_are_accepted_for_exactly_the_time_they_say() -> None:
+    for vector in TOKEN_VECTORS:
+        decision = judge(vector)
+        if isinstance(decision, Accepted):
+            inside = judge({**vector, "now": decision.valid_from}), judge({**vector, "now": decision.valid_until - 1})
+            outside = (
+                judge({**vector, "now": decision.valid_from - 1}),
+                judge({**vector, "now": decision.valid_until}),
+            )
+            assert inside == (decision, decision)
+            assert all(isinstance(refusal, Rejected) for refusal in outside)

@@ -1,0 +1,130 @@
+"""The authorizer beside the decision: it fails closed, asks for keys, counts, and keeps the bounds of its cache."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.claims import StatusReference
+from tests.support.token_forge import ISSUER
+from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
+from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, STRANGER, listed
+from verifier.decision.status import Status, StatusLists
+from verifier.policy_file import Rules
+from verifier.subrequest.decision_cache import DecisionCache
+
+BEARER = b"Bearer " + GOOD.token(NOW)
+
+
+class Broken(StatusLists):
+    """Status lists whose lookup fails."""
+
+    def status(self, reference: StatusReference, now: float) -> Status:
+        raise RuntimeError(reference.uri, now)
+
+
+def test_an_error_of_our_own_lets_nobody_through_and_is_logged_without_the_token() -> None:
+    bench = Bench(now=NOW)
+    bench.authorizer.replace_status_lists(Broken())
+    token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
+    with capture_logs() as lines:
+        answer = bench.authorizer.authorize(b"/verify", b"Bearer " + token, b"gateway-0001")
+    assert status_of(answer) == 503
+    assert [line["event"] for line in lines] == ["decision_failed", "refused"]
+    assert bench.decisions() == {("default", "undecidable", "internal_error"): 1}
+    assert {line["request_id"] for line in lines} == {"gateway-0001"}
+    assert token.decode() not in repr([{**line, "exc_info": None} for line in lines])
+
+
+def test_an_error_of_our_own_lets_nobody_through_who_was_let_through_before() -> None:
+    bench = Bench(now=NOW)
+    token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
+    assert status_of(bench.authorizer.authorize(b"/verify", b"Bearer " + token)) == 200
+    bench.authorizer.replace_status_lists(Broken())
+    with capture_logs():
+        assert status_of(bench.authorizer.authorize(b"/verify", b"Bearer " + token)) == 503
+
+
+def test_an_unknown_key_is_asked_for_and_a_bad_signature_is_not() -> None:
+    bench = Bench(now=NOW)
+    bench.authorizer.authorize(b"/verify", b"Bearer " + STRANGER.token(NOW, {"kid": GOOD.kid}))
+    assert bench.unknown_keys == 0
+    bench.authorizer.authorize(b"/verify", b"Bearer " + STRANGER.token(NOW))
+    assert bench.unknown_keys == 1
+    bench.authorizer.replace_keys(KEY_SETS["none"])
+    bench.authorizer.authorize(b"/verify", BEARER)
+    assert bench.unknown_keys == 2
+
+
+def test_decisions_are_counted_by_policy_and_reason() -> None:
+    bench = Bench(now=NOW)
+    for target, credentials in ((b"/verify", BEARER), (b"/verify", BEARER), (b"/verify", None), (b"/x", BEARER)):
+        bench.authorizer.authorize(target, credentials)
+    bench.authorizer.authorize(b"/verify/anonymous", None)
+    bench.authorizer.replace_keys(KEY_SETS["none"])
+    bench.authorizer.authorize(b"/verify", BEARER)
+    assert bench.decisions() == {
+        ("default", "allowed", "verified"): 1,
+        ("default", "allowed", "cached"): 1,
+        ("default", "refused", "missing_token"): 1,
+        ("", "refused", "unknown_policy"): 1,
+        ("anonymous", "allowed", "anonymous"): 1,
+        ("default", "undecidable", "keys_unavailable"): 1,
+    }
+
+
+def test_only_acceptances_are_remembered_so_that_no_flood_of_bad_tokens_fills_the_cache() -> None:
+    bench = Bench(now=NOW)
+    for number in range(50):
+        bench.authorizer.authorize(b"/verify", BEARER + str(number).encode())
+        bench.authorizer.authorize(b"/verify", b"Basic %d" % number)
+    assert len(bench.cache) == 0
+    bench.authorizer.authorize(b"/verify", BEARER)
+    assert len(bench.cache) == 1
+
+
+def test_the_cache_holds_no_token() -> None:
+    bench = Bench(now=NOW)
+    bench.authorizer.authorize(b"/verify", BEARER)
+    held = repr(list(bench.cache._entries.items()))
+    assert not any(segment.decode() in held for segment in BEARER[7:].split(b"."))
+
+
+def test_new_rules_count_from_the_next_request_on() -> None:
+    bench = Bench(now=NOW)
+    assert status_of(bench.authorizer.authorize(b"/verify", BEARER)) == 200
+    bench.authorizer.replace_rules(Rules({"default": POLICIES["other-audience"]}, {}))
+    assert status_of(bench.authorizer.authorize(b"/verify", BEARER)) == 401
+    assert status_of(bench.authorizer.authorize(b"/verify/anonymous", None)) == 403
+
+
+def test_a_revoked_token_is_refused_at_its_next_use() -> None:
+    bench = Bench(now=NOW)
+    reference = {"uri": STATUS_LIST, "idx": 9}
+    credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": reference})
+    assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
+    bench.follow(listed(9))
+    answer, reason = bench.answer(b"/verify", credentials)
+    assert (status_of(answer), reason) == (401, "revoked")
+
+
+def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
+    bench = Bench(now=NOW)
+    credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
+    assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
+    bench.follow({ISSUER: {}})
+    answer, reason = bench.answer(b"/verify", credentials)
+    assert (status_of(answer), reason) == (503, "status_unavailable")
+    assert (bench.unknown_lists, bench.unknown_keys) == (1, 0)
+    unknown_key = STRANGER.token(NOW, status={"status_list": {"uri": "x", "idx": 9}})
+    bench.authorizer.authorize(b"/verify", b"Bearer " + unknown_key)
+    assert (bench.unknown_lists, bench.unknown_keys) == (1, 1)
+    bench.follow(listed())
+    assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
+
+
+@pytest.mark.parametrize("entries", [0, 1, 2, 3])
+def test_a_tiny_cache_still_decides(entries: int) -> None:
+    bench = Bench(now=NOW, cache=DecisionCache(entries, 2**16))
+    tokens = [b"Bearer " + GOOD.token(NOW, jti=f"t{number}") for number in range(3)]
+    for credentials in tokens * 3:
+        assert identity(bench.authorizer.authorize(b"/verify", credentials))["X-Auth-Subject"]
+    assert len(bench.cache) <= entries

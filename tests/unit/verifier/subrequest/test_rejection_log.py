@@ -1,0 +1,68 @@
+"""Refusals are logged as far as a rate allows, and credentials never."""
+
+import re
+
+from structlog.testing import capture_logs
+
+from tests.support.vectors import Bench
+from tests.vectors.generator.material import GOOD, NOW
+from verifier.decision.reasons import Reason
+from verifier.metrics import Metrics
+from verifier.subrequest.rejection_log import BURST, LINES_PER_SECOND, RejectionLog
+
+
+class Timer:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines_of(log: RejectionLog, count: int) -> int:
+    with capture_logs() as lines:
+        for _ in range(count):
+            log.write("default", Reason.EXPIRED, b"x")
+    return len(lines)
+
+
+def test_a_flood_of_refusals_is_logged_at_a_bounded_rate_and_the_rest_is_counted() -> None:
+    timer, metrics = Timer(), Metrics()
+    log = RejectionLog(metrics, timer)
+    assert lines_of(log, 1000) == BURST
+    assert metrics.registry.get_sample_value("gatepass_verifier_suppressed_log_lines_total") == 1000 - BURST
+    timer.now += 1
+    assert lines_of(log, 1000) == LINES_PER_SECOND
+    timer.now += 3600
+    assert lines_of(log, 1000) == BURST
+    assert lines_of(log, 1) == 0
+
+
+def test_a_token_has_one_fingerprint_in_a_process_and_another_in_the_next() -> None:
+    first, second = RejectionLog(Metrics()), RejectionLog(Metrics())
+    assert re.fullmatch("[0-9a-f]{16}", first.fingerprint(b"token"))
+    assert first.fingerprint(b"token") == first.fingerprint(b"token") != first.fingerprint(b"tokem")
+    assert first.fingerprint(b"token") != second.fingerprint(b"token")
+    assert first.fingerprint(b"") == ""
+
+
+def test_a_line_says_policy_reason_and_fingerprint_and_nothing_of_the_credentials() -> None:
+    secret = GOOD.token(NOW, aud="other")
+    bench = Bench(now=NOW)
+    with capture_logs() as lines:
+        for credentials in (b"Bearer " + secret, b"Basic " + secret, b"Bearer " + secret + b", x", secret):
+            bench.authorizer.authorize(b"/verify", credentials)
+    assert [line["reason"] for line in lines] == [
+        "wrong_audience", "missing_token", "malformed_credentials", "missing_token",
+    ]  # fmt: skip
+    for line in lines:
+        assert set(line) == {"event", "log_level", "policy", "reason", "fingerprint", "request_id"}
+        assert not any(segment.decode() in repr(line) for segment in secret.split(b"."))
+
+
+def test_the_same_token_is_recognised_in_two_lines() -> None:
+    bench = Bench(now=NOW)
+    with capture_logs() as lines:
+        for _ in range(2):
+            bench.authorizer.authorize(b"/verify", b"Bearer " + GOOD.token(NOW, aud="other"))
+    assert lines[0]["fingerprint"] == lines[1]["fingerprint"] != ""

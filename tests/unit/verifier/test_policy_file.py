@@ -1,0 +1,185 @@
+"""Every fault of a policy file has its line; what is not written has a safe default."""
+
+import pytest
+
+from shared.access_token import MAX_LIFETIME_SECONDS
+from shared.jws import normalise_type
+from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
+from verifier.policy_file import DEFAULT_POLICY, JwksLocation, PolicyError, Rules, parse_rules
+
+BOTH = "[policies.default]\nissuers = ['x']"
+SOURCES = {"https://issuer.example": JwksLocation(url="https://issuer.example/jwks.json")}
+
+
+def read(document: str) -> Rules:
+    return parse_rules(document, sources=SOURCES, audience="gatepass", leeway_seconds=7)
+
+
+def test_an_empty_document_is_one_policy_of_every_issuer() -> None:
+    rules = read("")
+    expected = Policy(
+        DEFAULT_POLICY,
+        frozenset(SOURCES),
+        frozenset({"gatepass"}),
+        leeway_seconds=7,
+        max_lifetime_seconds={"https://issuer.example": MAX_LIFETIME_SECONDS},
+    )
+    assert rules == Rules({DEFAULT_POLICY: expected}, SOURCES)
+
+
+def test_every_member_of_a_policy_arrives() -> None:
+    rules = read(
+        """
+        [issuers."https://other.example"]
+        jwks_file = "/keys/other.json"
+        [policies.admin]
+        audience = ["a", "b"]
+        issuers = ["https://other.example"]
+        token_types = ["Application/JWT"]
+        scopes_all = ["a:1"]
+        scopes_any = ["b", "c"]
+        roles_any = ["admin"]
+        leeway_seconds = 0
+        max_lifetime_seconds = 600
+        max_age_seconds = 60
+        anonymous = true
+        [policies.default]
+        audience = "c"
+        issuers = ["https://issuer.example", "https://other.example"]
+        """
+    )
+    assert rules.policies["admin"] == Policy(
+        name="admin",
+        issuers=frozenset({"https://other.example"}),
+        audiences=frozenset({"a", "b"}),
+        token_types=frozenset({"jwt"}),
+        scopes_all=frozenset({"a:1"}),
+        scopes_any=frozenset({"b", "c"}),
+        roles_any=frozenset({"admin"}),
+        leeway_seconds=0,
+        max_lifetime_seconds={"https://other.example": 600},
+        max_age_seconds=60,
+        anonymous=True,
+    )
+    assert rules.policies["default"].audiences == {"c"}
+    assert rules.policies["default"].issuers == {"https://issuer.example", "https://other.example"}
+    assert set(rules.sources) == rules.policies["default"].issuers
+
+
+def test_tokens_of_our_own_issuer_live_an_hour_and_those_of_others_a_day() -> None:
+    others = '[issuers."https://other.example"]\njwks_file = "/keys/other.json"\n'
+    both = 'issuers = ["https://issuer.example", "https://other.example"]\n'
+    rules = read(f"{others}[policies.default]\n{both}[policies.b]\n{both}max_lifetime_seconds = 31536000")
+    assert rules.policies["default"].max_lifetime_seconds == {
+        "https://issuer.example": MAX_LIFETIME_SECONDS,
+        "https://other.example": DEFAULT_MAX_LIFETIME_SECONDS,
+    }
+    assert set(rules.policies["b"].max_lifetime_seconds.values()) == {31_536_000}
+
+
+@pytest.mark.parametrize(
+    ("document", "line"),
+    [
+        ("policies = ", "not TOML: "),
+        ("[policies.a]\nscope_all = ['x']", "policies.a.scope_all: extra inputs"),
+        ("[policy.a]", "policy: extra inputs"),
+        ("[policies.A]", "policies.A"),
+        ("[policies.'a/b']", "policies.a/b"),
+        ("[policies.'']", "policies."),
+        (f"[policies.{'a' * 64}]", "policies.a"),
+        ("[policies.a]\nscopes_all = 'x'", "policies.a.scopes_all: input should be a valid list"),
+        ("[policies.a]\nscopes_all = ['a b']", "policies.a.scopes_all.0"),
+        ("[policies.a]\nscopes_any = ['a', 'b\"']", "policies.a.scopes_any.1"),
+        ("[policies.a]\nscopes_any = [1]", "policies.a.scopes_any.0"),
+        ("[policies.a]\nroles_any = ['a,b']", "policies.a.roles_any.0"),
+        ('[policies.a]\nroles_any = ["a\\n"]', "policies.a.roles_any.0"),
+        ("[policies.a]\naudience = 1", "policies.a.audience"),
+        ("[policies.a]\naudience = ''", "policies.a.audience.0"),
+        ("[policies.a]\ntoken_types = ['']", "policies.a.token_types.0"),
+        ("[policies.a]\ntoken_types = ['application/']", "policies.a.token_types.0"),
+        ("[policies.a]\nleeway_seconds = 61", "policies.a.leeway_seconds"),
+        ("[policies.a]\nleeway_seconds = -1", "policies.a.leeway_seconds"),
+        ("[policies.a]\nleeway_seconds = true", "policies.a.leeway_seconds"),
+        ("[policies.a]\nmax_age_seconds = 0", "policies.a.max_age_seconds"),
+        ("[policies.a]\nmax_age_seconds = '60'", "policies.a.max_age_seconds"),
+        ("[policies.a]\nmax_lifetime_seconds = 0", "policies.a.max_lifetime_seconds"),
+        ("[policies.a]\nmax_lifetime_seconds = 31536001", "policies.a.max_lifetime_seconds"),
+        ("[policies.a]\nmax_lifetime_seconds = 1.5", "policies.a.max_lifetime_seconds"),
+        ("[policies.a]\nanonymous = 1", "policies.a.anonymous"),
+        ("[policies.a]\nanonymous = 'yes'", "policies.a.anonymous"),
+        (
+            "[policies.a]\nissuers = ['https://nobody.example']",
+            "policies.a.issuers: https://nobody.example: no such issuer",
+        ),
+        (f"[issuers.'x']\n{BOTH}", "exactly one of jwks_file and jwks_url"),
+        (f"[issuers.'x']\njwks_file = 'a'\njwks_url = 'https://x'\n{BOTH}", "exactly one of jwks_file and jwks_url"),
+        ("[issuers.'https://issuer.example X-Admin: 1']\njwks_file = 'a'", "issuers.https://issuer.example X-Admin"),
+        ("[issuers.'https://é.example']\njwks_file = 'a'", "issuers.https://é.example"),
+        ("[policies.a]\nissuers = ['https://issuer.example ']", "policies.a.issuers.0"),
+        ("[issuers.'x']\njwks_url = 'not a url'", "issuers.x.jwks_url"),
+        ("[issuers.'x']\njwks_url = 'file:///etc/passwd'", "issuers.x.jwks_url"),
+        ("[issuers.'https://issuer.example']\njwks_file = 'a'", "VERIFIER_ISSUER names it already"),
+    ],
+)
+def test_a_fault_is_named_in_one_line(document: str, line: str) -> None:
+    with pytest.raises(PolicyError) as refused:
+        read(document)
+    assert line in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("policies", "unnamed"),
+    [("", ["default"]), ("[policies.default]", ["default"]), ("[policies.a]\nscopes_all = ['x']", ["default", "a"])],
+)
+def test_with_several_issuers_each_policy_names_its_own(policies: str, unnamed: list[str]) -> None:
+    others = '[issuers."https://other.example"]\njwks_file = "/keys/other.json"\n'
+    with pytest.raises(PolicyError) as refused:
+        read(others + policies)
+    assert str(refused.value).splitlines() == [
+        f"policies.{name}.issuers: required, since there is more than one issuer; "
+        "name one or more of https://issuer.example, https://other.example"
+        for name in unnamed
+    ]
+
+
+@pytest.mark.parametrize("member", ["audience", "issuers", "token_types", "scopes_all", "scopes_any", "roles_any"])
+def test_an_empty_list_is_a_fault_and_not_a_demand_for_nothing(member: str) -> None:
+    with pytest.raises(PolicyError, match=rf"^policies\.a\.{member}: .*at least 1 item"):
+        read(f"[policies.a]\n{member} = []")
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(PolicyError) as refused:
+        read(f"[policies.a]\nissuers = ['y']\n[policies.b]\nissuers = ['z']\n[issuers.x]\n{BOTH}")
+    assert len(str(refused.value).splitlines()) == 3
+    with pytest.raises(PolicyError) as malformed:
+        read("[policies.a]\nx = 1\n[policies.b]\nanonymous = 0")
+    assert len(str(malformed.value).splitlines()) == 2
+
+
+def test_no_issuer_at_all_is_a_fault() -> None:
+    with pytest.raises(PolicyError, match="no issuer"):
+        parse_rules("", sources={}, audience="gatepass", leeway_seconds=5)
+
+
+def test_more_policies_than_can_be_counted_are_a_fault() -> None:
+    assert len(read("\n".join(f"[policies.p{number}]" for number in range(63))).policies) == 64
+    with pytest.raises(PolicyError, match=r"^policies: .*at most 63"):
+        read("\n".join(f"[policies.p{number}]" for number in range(64)))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("at+jwt", "at+jwt"),
+        ("AT+JWT", "at+jwt"),
+        ("Application/At+Jwt", "at+jwt"),
+        ("application/application/x", "application/x"),
+        ("text/x", "text/x"),
+        ("\u212aB+JWT", "\u212aB+JWT"),
+        ("", ""),
+    ],
+)
+def test_media_types_are_compared_without_case_and_prefix(written: str, meant: str) -> None:
+    assert normalise_type(written) == meant

@@ -1,0 +1,1 @@
+"""Decisions about tokens. Pure: no I/O, no clock, no configuration parsing."""

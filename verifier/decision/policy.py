@@ -1,0 +1,41 @@
+"""What a policy demands of a token. Values only; `verifier.policy_file` reads them from a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared.access_token import TOKEN_TYPE
+
+DEFAULT_MAX_LIFETIME_SECONDS: Final = 86_400
+"""Longest lifetime of tokens of other issuers. Those of our own never live longer than `MAX_LIFETIME_SECONDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a token must be to pass.
+
+    Attributes:
+        name: the path segment after `/verify/`.
+        issuers: accepted `iss` values, compared whole; visible ASCII.
+        audiences: at least one must be in the token's `aud`.
+        token_types: accepted `typ`, lower case and without `application/` (RFC 9068 §2.1).
+        scopes_all: every one must be granted.
+        scopes_any: one at least must be granted, if any is named.
+        roles_any: one at least must be held, if any is named.
+        leeway_seconds: tolerance for clocks that differ, on `exp`, `nbf` and `iat`.
+        max_lifetime_seconds: longest time from `iat` to `exp`, by issuer; `DEFAULT_MAX_LIFETIME_SECONDS` for others.
+        max_age_seconds: longest time since `iat`, or None for what `exp` allows.
+        anonymous: let a request without credentials through, with an empty identity.
+    """
+
+    name: str
+    issuers: frozenset[str]
+    audiences: frozenset[str]
+    token_types: frozenset[str] = frozenset({TOKEN_TYPE})
+    scopes_all: frozenset[str] = frozenset()
+    scopes_any: frozenset[str] = frozenset()
+    roles_any: frozenset[str] = frozenset()
+    leeway_seconds: int = 5
+    max_lifetime_seconds: Mapping[str, int] = field(default_factory=dict)
+    max_age_seconds: int | None = None
+    anonymous: bool = False

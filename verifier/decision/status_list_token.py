@@ -1,0 +1,192 @@
+"""Is this a status list that we take? The checks, by number; the only way to a `StatusList` is past them all.
+
+Pure, like `verification`: `read_status_list` does no I/O and reads no clock. Numbers of sections are those of
+draft-ietf-oauth-status-list-20, unless an RFC is named.
+
+ 1. size         512 KiB at most, its header 1 KiB: before anything is parsed
+ 2. form         compact JWS of three canonical, unpadded base64url segments          RFC 7515 §3.1
+ 3. header       strict JSON object; nothing in it that would change the reading      RFC 7515 §4, §4.1.11
+ 4. algorithm    `alg` is RS256, always                                               RFC 8725 §3.1
+ 5. type         `typ` is `statuslist+jwt`: an access token is never a status list    §5.1
+ 6. key          `kid` names a key of the issuer whose list it is to be               RFC 7515 §4.1.4
+ 7. signature    RSASSA-PKCS1-v1_5 with SHA-256 by that key, over the bytes received  RFC 7518 §3.3
+ 8. claims       strict JSON object; `sub`, `iat`, `exp`, `ttl`, `iss` of their type  §5.1
+ 9. issuer       `iss`, where there is one, is that issuer                            RFC 8725 §3.8
+10. subject      `sub` is the URI that tokens call the list by                        §5.1, §8.3
+11. time         `exp` is to come, `iat` is not beyond a minute's error of clocks     §8.3
+12. list         `status_list` is one: 1, 2, 4 or 8 bits each, 1 MiB decompressed     §4.1, §4.2
+
+What the caller still owes: that a list never replaces a newer one.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from shared.access_token import ALGORITHM
+from shared.jws import JwsFault, read_compact
+from shared.status_list import BITS_PER_TOKEN, MAX_LIST_TOKEN_BYTES, STATUS_LIST_TYPE, StatusListError, decode
+from shared.strict_json import StrictJsonError, parse_object
+from verifier.decision.keyset import KeySet, VerificationKey
+
+MAX_CLOCK_ERROR_SECONDS: Final = 60
+MAX_LIFE_SECONDS: Final = 30 * 86_400
+"""A list counts no longer than that after its `iat`, whatever its `exp` says."""
+MAX_TTL_SECONDS: Final = 86_400
+
+
+class ListFault(StrEnum):
+    """Why a status list is not taken; the value is the label in metrics and logs."""
+
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    INVALID_HEADER = "invalid_header"
+    UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    INVALID_CLAIMS = "invalid_claims"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_SUBJECT = "wrong_subject"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    INVALID_LIST = "invalid_list"
+
+
+class StatusList(NamedTuple):
+    """A status list that was verified. Times are seconds since the epoch.
+
+    Attributes:
+        uri: what tokens call it by.
+        key: that signed it, and whose it is.
+        octets: as published, index 0 in the low bits of byte 0.
+        bits: for each token; 1, 2, 4 or 8. Any value but 0 revokes.
+        issued_at: `iat`.
+        expires_at: `exp`, within `MAX_LIFE_SECONDS`.
+        ttl: how long it is fresh after it was fetched, in seconds; 0 if it does not say.
+    """
+
+    uri: str
+    key: VerificationKey
+    octets: bytes
+    bits: int
+    issued_at: int
+    expires_at: int
+    ttl: int
+
+
+class _Claims(NamedTuple):
+    subject: str
+    issuer: str | None
+    issued_at: int
+    expires_at: int
+    ttl: int
+
+
+class _InvalidClaimsError(ValueError):
+    """Check 8 failed. Raised and caught inside this module."""
+
+
+def read_status_list(token: bytes, *, issuer: str, uri: str, keys: KeySet, now: float) -> StatusList | ListFault:
+    """Judge `token`, as it was fetched.
+
+    Args:
+        token: any bytes.
+        issuer: whose list it is to be.
+        uri: what tokens of that issuer call the list by.
+        keys: the public keys of every issuer, as they are now.
+        now: seconds since the epoch.
+    """
+    # 1 size, 2 form, 3 header
+    jws = read_compact(token, MAX_LIST_TOKEN_BYTES)
+    if isinstance(jws, JwsFault):
+        return ListFault(jws.value)
+    header = jws.header
+
+    # 4 algorithm, 5 type
+    if header.algorithm != ALGORITHM:
+        return ListFault.UNSUPPORTED_ALGORITHM
+    if header.type != STATUS_LIST_TYPE:
+        return ListFault.WRONG_TYPE
+
+    # 6 key, 7 signature
+    key = next((key for key in keys.find(header.kid) if key.issuer == issuer), None)
+    if key is None:
+        return ListFault.UNKNOWN_KEY
+    if not jws.is_signed_by(key.rsa):
+        return ListFault.BAD_SIGNATURE
+
+    return _read_payload(jws.payload, key, uri, now)
+
+
+def _read_payload(payload: bytes, key: VerificationKey, uri: str, now: float) -> StatusList | ListFault:
+    """Checks 8 to 12."""
+    # 8 claims
+    try:
+        members = parse_object(payload)
+        claims = _read_claims(members)
+    except (StrictJsonError, _InvalidClaimsError, KeyError):
+        return ListFault.INVALID_CLAIMS
+
+    # 9 issuer, 10 subject
+    if claims.issuer not in (None, key.issuer):
+        return ListFault.WRONG_ISSUER
+    if claims.subject != uri:
+        return ListFault.WRONG_SUBJECT
+
+    # 11 time
+    if now >= claims.expires_at:
+        return ListFault.EXPIRED
+    if claims.issued_at > now + MAX_CLOCK_ERROR_SECONDS:
+        return ListFault.NOT_YET_VALID
+
+    # 12 list
+    entries = _read_list(members.get("status_list"))
+    if entries is None:
+        return ListFault.INVALID_LIST
+    return StatusList(uri, key, *entries, claims.issued_at, claims.expires_at, claims.ttl)
+
+
+def _read_claims(members: Mapping[str, Any]) -> _Claims:
+    """Check 8.
+
+    Raises:
+        _InvalidClaimsError: one is not of its type.
+        KeyError: a required one is missing. We require `exp`: a list without would count for ever.
+    """
+    issued_at, expires_at = _whole(members["iat"]), _whole(members["exp"])
+    ttl = _whole(members.get("ttl", MAX_TTL_SECONDS))
+    if expires_at <= issued_at or ttl == 0:
+        raise _InvalidClaimsError
+    return _Claims(
+        _string(members["sub"]),
+        _string(members["iss"]) if "iss" in members else None,
+        issued_at,
+        min(expires_at, issued_at + MAX_LIFE_SECONDS),
+        min(ttl, MAX_TTL_SECONDS) if "ttl" in members else 0,
+    )
+
+
+def _read_list(value: Any) -> tuple[bytes, int] | None:
+    """Check 12: return the list and its bits for each token, or None if it is no list."""
+    if type(value) is not dict or type(value.get("bits")) is not int or type(value.get("lst")) is not str:
+        return None
+    if value["bits"] not in BITS_PER_TOKEN:
+        return None
+    try:
+        return decode(value["lst"]), value["bits"]
+    except StatusListError:
+        return None
+
+
+def _whole(value: Any) -> int:
+    """A number of seconds: not `true`, not `"1"`, not `1e3`."""
+    if type(value) is not int or value < 0:
+        raise _InvalidClaimsError
+    return value
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str or not value:
+        raise _InvalidClaimsError
+    return value

@@ -1,0 +1,138 @@
+"""Is this an access token that we accept? The checks, by number; the only way to `Accepted` is past them all.
+
+Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the time are handed in.
+
+ 1. size         8 KiB at most, its header 1 KiB: before anything is parsed
+ 2. form         compact JWS of three canonical, unpadded base64url segments          RFC 7515 §2, §3.1
+ 3. header       strict JSON object; nothing in it that would change the reading      RFC 7515 §4, §4.1.11
+ 4. algorithm    `alg` is RS256, always                                               RFC 8725 §3.1
+ 5. type         `typ` is one that the policy accepts, `at+jwt` as a rule             RFC 9068 §4, RFC 8725 §3.11
+ 6. key          `kid` names a key that we hold                                       RFC 7515 §4.1.4
+ 7. signature    RSASSA-PKCS1-v1_5 with SHA-256 by that key, over the bytes received  RFC 7518 §3.3
+ 8. claims       strict JSON object; all required claims; each that we use of its
+                 exact type, the others anything                                      RFC 7519 §4, RFC 9068 §2.2
+ 9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
+10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
+11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
+12. time         after `nbf` and `iat`, before `exp`; neither made to live longer, nor
+                 older, than the policy allows                                       RFC 7519 §4.1.4-6
+13. status       the status list that it refers to, if its issuer's are followed, is
+                 known and holds nothing against it                                  draft-ietf-oauth-status-list §8.3
+14. permission   the scopes and roles that the policy demands
+
+What the caller still owes: the one token of the request (`decider`), and an answer (`answers`).
+"""
+
+from typing import NamedTuple
+
+from shared.access_token import ALGORITHM, MAX_TOKEN_BYTES
+from shared.claims import Claims, InvalidClaimsError, read_claims
+from shared.jws import JwsFault, read_compact
+from shared.strict_json import StrictJsonError, parse_open_object
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
+from verifier.decision.reasons import Reason
+from verifier.decision.status import Status, StatusLists
+
+
+class Accepted(NamedTuple):
+    """The token passes, from `valid_from` until before `valid_until` (seconds since the epoch)."""
+
+    claims: Claims
+    valid_from: float
+    valid_until: float
+
+
+class Rejected(NamedTuple):
+    """The token does not pass. A value and not an exception: a caller can't forget to catch it."""
+
+    reason: Reason
+
+
+def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their numbered order, is the point
+    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: StatusLists
+) -> Accepted | Rejected:
+    """Judge `token`, the credentials after `Bearer`, as received.
+
+    Args:
+        token: any bytes.
+        keys: the public keys of every issuer, as they are now.
+        policy: what is demanded.
+        now: seconds since the epoch.
+        revocations: the status lists that are followed, as they are now.
+    """
+    # 1 size
+    # 2 form
+    # 3 header
+    jws = read_compact(token, MAX_TOKEN_BYTES)
+    if isinstance(jws, JwsFault):
+        return Rejected(Reason(jws.value))
+    header = jws.header
+
+    # 4 algorithm
+    if header.algorithm != ALGORITHM:
+        return Rejected(Reason.UNSUPPORTED_ALGORITHM)
+
+    # 5 type
+    if header.type not in policy.token_types:
+        return Rejected(Reason.WRONG_TYPE)
+
+    # 6 key: several issuers may use one `kid`; no more than one candidate each
+    candidates = keys.find(header.kid)
+    if not candidates:
+        return Rejected(Reason.UNKNOWN_KEY if keys.covers(policy.issuers) else Reason.KEYS_UNAVAILABLE)
+
+    # 7 signature
+    owners = [key.issuer for key in candidates if jws.is_signed_by(key.rsa)]
+    if not owners:
+        return Rejected(Reason.BAD_SIGNATURE)
+
+    # 8 claims
+    try:
+        claims = read_claims(parse_open_object(jws.payload))
+    except (StrictJsonError, InvalidClaimsError):
+        return Rejected(Reason.INVALID_CLAIMS)
+
+    # 9 sender
+    if claims.sender_constrained:
+        return Rejected(Reason.SENDER_CONSTRAINED)
+
+    # 10 issuer
+    if claims.issuer not in owners or claims.issuer not in policy.issuers:
+        return Rejected(Reason.WRONG_ISSUER)
+
+    # 11 audience
+    if policy.audiences.isdisjoint(claims.audience):
+        return Rejected(Reason.WRONG_AUDIENCE)
+
+    # 12 time
+    valid_from = max(claims.not_before, claims.issued_at) - policy.leeway_seconds
+    valid_until = claims.expires_at + policy.leeway_seconds
+    if now >= valid_until:
+        return Rejected(Reason.EXPIRED)
+    if now < valid_from:
+        return Rejected(Reason.NOT_YET_VALID)
+    # A token that lives for years is a password that cannot be changed.
+    lifetime = claims.expires_at - claims.issued_at
+    if lifetime > policy.max_lifetime_seconds.get(claims.issuer, DEFAULT_MAX_LIFETIME_SECONDS):
+        return Rejected(Reason.LIFETIME_TOO_LONG)
+    if policy.max_age_seconds is not None:
+        valid_until = min(valid_until, claims.issued_at + policy.max_age_seconds + policy.leeway_seconds)
+        if now >= valid_until:
+            return Rejected(Reason.TOO_OLD)
+
+    # 13 status
+    if claims.status is not None and (status := revocations.status(claims.status, now)) is not Status.VALID:
+        if status is Status.REVOKED:
+            return Rejected(Reason.REVOKED)
+        return Rejected(Reason.STATUS_UNAVAILABLE)
+
+    # 14 permission
+    if policy.scopes_all or policy.scopes_any:
+        granted = frozenset(claims.scope.split(" "))
+        if not policy.scopes_all <= granted or (policy.scopes_any and policy.scopes_any.isdisjoint(granted)):
+            return Rejected(Reason.INSUFFICIENT_SCOPE)
+    if policy.roles_any and policy.roles_any.isdisjoint(claims.roles):
+        return Rejected(Reason.INSUFFICIENT_ROLE)
+
+    return Accepted(claims, valid_from, valid_until)

@@ -1,0 +1,210 @@
+"""Named policies: what a gateway demands of a token, chosen by the path that its own configuration names.
+
+The TOML document is parsed here, strictly, into frozen values. A policy never comes from anything that a
+client can write.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Final
+
+from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
+from shared.jws import normalise_type
+from shared.settings import ConfigurationError
+from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
+from verifier.urls import check_url, redact_url
+
+DEFAULT_POLICY: Final = "default"
+MAX_POLICIES: Final = 64
+NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
+
+MAX_ISSUER_CHARACTERS: Final = 512
+"""Of the names of issuers, which become a response header."""
+
+PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
+# The grammar of a scope token, RFC 6749 §3.3: what may stand in a quoted challenge parameter unescaped.
+ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
+RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+# `iss` is compared with it and passed on in a response header: nothing that could end a line.
+IssuerName = Annotated[str, StringConstraints(pattern=rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$")]
+# RFC 6838 §4.2, with or without `application/`: never what would make a token without `typ` pass.
+TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
+
+
+class PolicyError(ConfigurationError):
+    """The policy file must not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class JwksLocation:
+    """The location of an issuer's key set: exactly one of a file and a URL."""
+
+    file: Path | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that a verifier decides by, besides the keys and lists themselves: replaced whole, never edited.
+
+    Attributes:
+        policies: by name.
+        sources: of the key sets, by issuer.
+        status_lists: URLs of the aggregation documents, by issuer; of the others no lists are followed.
+    """
+
+    policies: Mapping[str, Policy]
+    sources: Mapping[str, JwksLocation]
+    status_lists: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class _Issuer(_Strict):
+    jwks_file: Path | None = None
+    jwks_url: AnyHttpUrl | None = None
+    status_lists: AnyHttpUrl | None = None
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class _Policy(_Strict):
+    # An empty list is a fault: it could be meant as "nobody" and would demand nothing.
+    audience: Annotated[list[Identifier], BeforeValidator(_listed)] | None = Field(default=None, min_length=1)
+    issuers: list[IssuerName] | None = Field(default=None, min_length=1)
+    token_types: list[TokenType] = Field(default=[TOKEN_TYPE], min_length=1)
+    scopes_all: list[ScopeToken] = Field(default=[], min_length=1)
+    scopes_any: list[ScopeToken] = Field(default=[], min_length=1)
+    roles_any: list[RoleName] = Field(default=[], min_length=1)
+    leeway_seconds: int | None = Field(default=None, ge=0, le=60, strict=True)
+    max_lifetime_seconds: int | None = Field(default=None, ge=1, le=31_536_000, strict=True)
+    max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
+    anonymous: bool = Field(default=False, strict=True)
+
+
+class _Document(_Strict):
+    issuers: dict[IssuerName, _Issuer] = {}
+    policies: dict[PolicyName, _Policy] = Field(default={}, max_length=MAX_POLICIES - 1)
+
+
+def parse_rules(
+    document: str,
+    *,
+    sources: Mapping[str, JwksLocation],
+    audience: str,
+    leeway_seconds: int,
+    status_lists: Mapping[str, str] = MappingProxyType({}),
+    allow_http: bool = False,
+) -> Rules:
+    """Read a policy document.
+
+    Args:
+        document: TOML; empty means one policy, `default`.
+        sources: our own issuer, if the settings name one; the document names the others.
+        audience: for policies that name none.
+        leeway_seconds: for policies that name none.
+        status_lists: the aggregation documents that the settings name, by issuer; their URLs are checked.
+        allow_http: the document may name plain http URLs.
+
+    Raises:
+        PolicyError: with every fault that was found.
+    """
+    parsed = _read(document)
+    known = frozenset({*sources, *parsed.issuers})
+    if faults := [*_faults(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]:
+        raise PolicyError("\n".join(faults))
+    lifetimes = {
+        issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
+    }
+    return Rules(
+        {
+            name: _policy(name, policy, lifetimes, audience, leeway_seconds)
+            for name, policy in _written(parsed).items()
+        },
+        {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
+        {
+            **status_lists,
+            **{n: str(issuer.status_lists) for n, issuer in parsed.issuers.items() if issuer.status_lists},
+        },
+    )
+
+
+def _written(parsed: _Document) -> dict[str, _Policy]:
+    """The policies of the document, and `default`, which is there without being written."""
+    return {DEFAULT_POLICY: _Policy(), **parsed.policies}
+
+
+def _read(document: str) -> _Document:
+    try:
+        return _Document.model_validate(tomllib.loads(document))
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"not TOML: {error}") from None
+    except ValidationError as error:
+        raise PolicyError("\n".join(_describe(fault["loc"], fault["msg"]) for fault in error.errors())) from None
+
+
+def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:
+    """What is wrong beyond the form."""
+    faults = [] if known else ["no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table"]
+    for name, issuer in parsed.issuers.items():
+        if (issuer.jwks_file is None) == (issuer.jwks_url is None):
+            faults.append(f'issuers."{name}": name exactly one of jwks_file and jwks_url')
+        if name in in_settings:
+            faults.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
+    for name, policy in _written(parsed).items():
+        if policy.issuers is None and len(known) > 1:
+            # Equal subjects of two issuers are two people: the operator says where both may come.
+            faults.append(
+                f"policies.{name}.issuers: required, since there is more than one issuer; "
+                f"name one or more of {', '.join(sorted(known))}"
+            )
+        if unknown := frozenset(policy.issuers or ()) - known:
+            faults.append(f"policies.{name}.issuers: {', '.join(sorted(unknown))}: no such issuer")
+    return faults
+
+
+def _url_errors(parsed: _Document, *, allow_http: bool) -> list[str]:
+    urls = [
+        (f'issuers."{name}".{field}', str(url))
+        for name, issuer in parsed.issuers.items()
+        for field, url in (("jwks_url", issuer.jwks_url), ("status_lists", issuer.status_lists))
+        if url is not None
+    ]
+    problems = [(field, url, check_url(url, allow_http=allow_http)) for field, url in urls]
+    return [f"{field}: {redact_url(url)!r}: {problem}" for field, url, problem in problems if problem]
+
+
+def _source(issuer: _Issuer) -> JwksLocation:
+    return JwksLocation(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
+
+
+def _policy(name: str, given: _Policy, lifetimes: Mapping[str, int], audience: str, leeway_seconds: int) -> Policy:
+    """Fill in the defaults; `lifetimes` has one for every issuer that is known."""
+    issuers = frozenset(lifetimes if given.issuers is None else given.issuers)
+    return Policy(
+        name=name,
+        issuers=issuers,
+        audiences=frozenset(given.audience or [audience]),
+        token_types=frozenset(normalise_type(value) for value in given.token_types),
+        scopes_all=frozenset(given.scopes_all),
+        scopes_any=frozenset(given.scopes_any),
+        roles_any=frozenset(given.roles_any),
+        leeway_seconds=leeway_seconds if given.leeway_seconds is None else given.leeway_seconds,
+        max_lifetime_seconds={issuer: given.max_lifetime_seconds or lifetimes[issuer] for issuer in issuers},
+        max_age_seconds=given.max_age_seconds,
+        anonymous=given.anonymous,
+    )
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in location)}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,1 @@
+"""The gateway's subrequest: HTTP in, HTTP out."""

@@ -1,0 +1,219 @@
+"""Request target and credentials in, ready response out: one synchronous function, `Authorizer.authorize`.
+
+It owns the choice of the policy, the extraction of the one bearer token, and the cache around
+`verification.verify`. It does no I/O but counting and, for rejections, a rate-limited log line.
+"""
+
+import time
+from collections.abc import Callable
+from hashlib import sha256 as _sha256
+from typing import Final
+
+import structlog
+
+from shared.claims import StatusReference
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import Policy
+from verifier.decision.reasons import UNDECIDABLE, Reason
+from verifier.decision.status import Status, StatusLists
+from verifier.decision.verification import Accepted, Rejected, verify
+from verifier.metrics import Metrics
+from verifier.policy_file import DEFAULT_POLICY, Rules
+from verifier.subrequest import responses as answers
+from verifier.subrequest.decision_cache import CachedDecision, DecisionCache
+from verifier.subrequest.rejection_log import RejectionLog, RequestIds
+
+_VALID: Final = Status.VALID
+
+_log = structlog.get_logger()
+
+
+class _CompiledPolicy:
+    """A policy with its error responses and counters, made before a request needs them."""
+
+    def __init__(self, policy: Policy, realm: str, metrics: Metrics) -> None:
+        self.policy = policy
+        self.digest_prefix = policy.name.encode() + b"\0"
+        self.verified = metrics.decisions.labels(policy.name, "allowed", "verified")
+        self.cached = metrics.decisions.labels(policy.name, "allowed", "cached")
+        self.anonymous = metrics.decisions.labels(policy.name, "allowed", "anonymous")
+        self.error_responses = {reason: answers.refused(reason, policy, realm) for reason in Reason}
+        self.rejected = {
+            reason: metrics.decisions.labels(
+                policy.name, "undecidable" if reason in UNDECIDABLE else "refused", reason.value
+            )
+            for reason in Reason
+        }
+
+
+class Authorizer:
+    """Decides about every subrequest of this process.
+
+    Args:
+        rules: the policies.
+        realm: named in challenges.
+        metrics: counts decisions.
+        cache: of decisions.
+        clock: seconds since the epoch.
+        on_unknown_key: called when a token names a key that we lack; must not block.
+        on_unknown_list: called when a valid token refers to a status list that we lack; must not block.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        realm: str,
+        metrics: Metrics,
+        cache: DecisionCache,
+        clock: Callable[[], float] = time.time,
+        on_unknown_key: Callable[[], None] = lambda: None,
+        on_unknown_list: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._realm, self._metrics, self._clock = realm, metrics, clock
+        self._observe_seconds = metrics.decision_seconds.observe
+        self._rejection_log = RejectionLog(metrics)
+        self._status_lists = StatusLists()
+        self._on_unknown_key, self._on_unknown_list = on_unknown_key, on_unknown_list
+        self._keys = KeySet()
+        self._cache = cache
+        self._cache_enabled = cache.max_entries > 0
+        self._unknown_policy = answers.refused(Reason.UNKNOWN_POLICY, None, realm)
+        self._unknown_policy_counter = metrics.decisions.labels("", "refused", Reason.UNKNOWN_POLICY.value)
+        metrics.cache_entries.set_function(lambda: len(cache))
+        metrics.cache_bytes.set_function(lambda: cache.size_bytes)
+        self.replace_rules(rules)
+
+    def replace_rules(self, rules: Rules) -> None:
+        """Apply other policies from the next request on, and drop the decisions made by the old ones."""
+        self._policies = {
+            name.encode(): _CompiledPolicy(policy, self._realm, self._metrics)
+            for name, policy in rules.policies.items()
+        }
+        # The targets of most gateways, found without splitting them.
+        self._by_target = {b"/verify/" + name: policy for name, policy in self._policies.items()}
+        self._by_target[b"/verify"] = self._policies[DEFAULT_POLICY.encode()]
+        self._cache.clear()
+
+    def replace_keys(self, keys: KeySet) -> None:
+        """Use other keys from the next request on. When a key was removed, no decision is served again."""
+        if not keys.keeps(self._keys):
+            self._cache.clear()
+        self._keys = keys
+
+    def replace_status_lists(self, lists: StatusLists) -> None:
+        """Use other status lists from the next request on. Cached decisions are checked against them too."""
+        self._status_lists = lists
+
+    def authorize(
+        self,
+        target: bytes,
+        authorization: bytes | None,
+        request_id: bytes | None = None,
+        traceparent: bytes | None = None,
+    ) -> bytes:
+        """Return the response to one subrequest, as the bytes of an HTTP/1.1 response.
+
+        Args:
+            target: the request target as received; its first two segments alone choose the policy.
+            authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
+            request_id: for the log and no decision; as in `RequestIds`.
+            traceparent: likewise.
+        """
+        policy = self._by_target.get(target) or self._find_policy(target)
+        if policy is None or authorization is None or not self._cache_enabled:
+            return self._decide(policy, authorization, None, RequestIds(request_id, traceparent))
+        digest = _sha256(policy.digest_prefix + authorization).digest()
+        cached = self._cache.get(digest)
+        if cached is None:
+            return self._decide(policy, authorization, digest, RequestIds(request_id, traceparent))
+        if not self._is_still_valid(cached):
+            self._cache.discard(digest)
+            return self._decide(policy, authorization, digest, RequestIds(request_id, traceparent))
+        cached.hits.inc()
+        return cached.response
+
+    def _is_still_valid(self, cached: CachedDecision) -> bool:
+        """Return whether a decision may be served again now: exact to the second and to the revocation."""
+        now = self._clock()
+        return cached.valid_from <= now < cached.valid_until and (
+            cached.status is None or self._is_not_revoked(cached.status, now)
+        )
+
+    def _is_not_revoked(self, reference: StatusReference, now: float) -> bool:
+        try:
+            return self._status_lists.status(reference, now) is _VALID
+        except Exception:  # noqa: BLE001 - fail closed: a fresh decision follows, which logs the error
+            return False
+
+    def _find_policy(self, target: bytes) -> _CompiledPolicy | None:
+        """Return the policy of `/verify/<policy>/anything?else`, by the raw bytes of the second segment."""
+        root, *segments = target.partition(b"?")[0].split(b"/", 3)
+        if root or segments[:1] != [b"verify"]:
+            return None
+        return self._policies.get(segments[1] if len(segments) > 1 else DEFAULT_POLICY.encode())
+
+    def _decide(
+        self, policy: _CompiledPolicy | None, authorization: bytes | None, digest: bytes | None, ids: RequestIds
+    ) -> bytes:
+        """Decide without the cache, fail closed, count, log."""
+        started = time.perf_counter()
+        if policy is None:
+            self._unknown_policy_counter.inc()
+            return self._unknown_policy
+        try:
+            response = self._evaluate(policy, authorization, digest, ids)
+        except Exception:  # noqa: BLE001 - fail closed: an error of ours lets no request through
+            _log.exception("decision_failed", policy=policy.policy.name, **ids.as_log_fields())
+            response = self._reject(policy, Reason.INTERNAL_ERROR, b"", ids)
+        self._observe_seconds(time.perf_counter() - started)
+        return response
+
+    def _evaluate(
+        self, policy: _CompiledPolicy, authorization: bytes | None, digest: bytes | None, ids: RequestIds
+    ) -> bytes:
+        if authorization is None:
+            if not policy.policy.anonymous:
+                return self._reject(policy, Reason.MISSING_TOKEN, b"", ids)
+            policy.anonymous.inc()
+            return answers.ANONYMOUS
+        token = _bearer_token(authorization)
+        if isinstance(token, Reason):
+            return self._reject(policy, token, authorization, ids)
+        decision = verify(
+            token, keys=self._keys, policy=policy.policy, now=self._clock(), revocations=self._status_lists
+        )
+        if isinstance(decision, Rejected):
+            if decision.reason is Reason.STATUS_UNAVAILABLE:
+                self._on_unknown_list()
+            elif decision.reason in (Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE):
+                self._on_unknown_key()
+            return self._reject(policy, decision.reason, token, ids)
+        return self._accept(policy, decision, digest)
+
+    def _accept(self, policy: _CompiledPolicy, accepted: Accepted, digest: bytes | None) -> bytes:
+        response = answers.allowed(accepted.claims)
+        if digest is not None:
+            self._cache.store(
+                digest,
+                CachedDecision(
+                    response, accepted.valid_from, accepted.valid_until, accepted.claims.status, policy.cached
+                ),
+            )
+        policy.verified.inc()
+        return response
+
+    def _reject(self, policy: _CompiledPolicy, reason: Reason, credentials: bytes, ids: RequestIds) -> bytes:
+        policy.rejected[reason].inc()
+        self._rejection_log.write(policy.policy.name, reason, credentials, ids)
+        return policy.error_responses[reason]
+
+
+def _bearer_token(authorization: bytes) -> bytes | Reason:
+    """Return the token of `Bearer token` (RFC 6750 §2.1): exactly one, after one space, with nothing after it."""
+    scheme, _, token = authorization.partition(b" ")
+    if scheme.lower() != b"bearer":
+        return Reason.MISSING_TOKEN
+    if not token or b" " in token or b"," in token or b"\t" in token:
+        return Reason.MALFORMED_CREDENTIALS
+    return token

@@ -1,0 +1,404 @@
+"""A bounded HTTP/1.1 server connection, and the one that serves subrequests.
+
+Parsed by httptools (llhttp). It is our own because it meets the internet through gateways: a head has a limit
+and a deadline, a trailer never becomes a header, and there is no routing and no task for each request.
+
+Accepted: HTTP/1.1 with one Host, HTTP/1.0; any target, any method but CONNECT; a head of 16 KiB; a body of
+64 KiB, by Content-Length or the one coding `chunked` (read and dropped); pipelining; `Upgrade` (ignored: the
+plain response follows). A request is answered as soon as its head is complete. An invalid request gets one
+response and the connection is closed: 400 if it is malformed, 408 if its head does not come within 10 s, 431 if
+its head is over the limit, 503 if there are too many connections. A body over the limit, too late or malformed
+closes the connection without a second response, which could be taken for the response to another request. A
+connection without its first request is closed after 15 s, one between two requests after 75 s.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final, cast
+
+import httptools
+
+from verifier.subrequest.authorizer import Authorizer
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+MAX_BODY_BYTES: Final = 64 * 1024
+REQUEST_SECONDS: Final = 10
+FIRST_REQUEST_SECONDS: Final = 14
+"""Closed by the tick after it: within 15 s of connecting."""
+IDLE_SECONDS: Final = 75
+LINGER_SECONDS: Final = 2
+CLOSE_GRACE_SECONDS: Final = 1
+
+_MAX_BATCHED_RESPONSES: Final = 16
+
+_FEED_CHUNK_BYTES: Final = 4096
+"""Bytes parsed at once, and so by how much an incomplete head or body can exceed its limit."""
+
+_NEW: Final = 0
+_IDLE: Final = 1
+_HEAD: Final = 2
+_BODY: Final = 3
+_CLOSING: Final = 4
+"""States of a connection. Plain integers, since every request compares them several times."""
+
+
+def _error_response(status: HTTPStatus) -> bytes:
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    return head.encode("ascii")
+
+
+_BAD_REQUEST: Final = _error_response(HTTPStatus.BAD_REQUEST)
+_REQUEST_TIMEOUT: Final = _error_response(HTTPStatus.REQUEST_TIMEOUT)
+_HEAD_TOO_LARGE: Final = _error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+_TOO_MANY_CONNECTIONS: Final = _error_response(HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+class HttpServer:
+    """State that the connections of one server share.
+
+    Args:
+        new_connection: makes the protocol of a connection, given this server.
+        max_connections: one more is answered 503 and closed.
+        drain_seconds: how long `drain` leaves connections open.
+    """
+
+    def __init__(
+        self, new_connection: "Callable[[HttpServer], Connection]", max_connections: int, drain_seconds: int
+    ) -> None:
+        self._new_connection = new_connection
+        self.max_connections = max_connections
+        self.drain_seconds = drain_seconds
+        self.connections: set[Connection] = set()
+        self._batch: list[tuple[asyncio.Transport, bytes]] = []
+        self._all_closed = asyncio.Event()
+        self.draining = False
+        self.clock_seconds = 0
+        """Counted by `expire_connections`: one clock for all connections is cheaper than a timer for each."""
+
+    def connect(self) -> "Connection":
+        """Make the protocol of a new connection."""
+        return self._new_connection(self)
+
+    def add(self, connection: "Connection") -> None:
+        """Register an open connection."""
+        self.connections.add(connection)
+
+    def remove(self, connection: "Connection") -> None:
+        """Unregister a closed connection."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._all_closed.set()
+
+    def write_batched(self, transport: asyncio.Transport, response: bytes) -> None:
+        """Write together with the responses to what came in with the same iteration of the event loop.
+
+        Every write wakes a sleeping gateway through an interrupt between processors, which took a third of
+        the time of a cache miss (specs/adr/0024).
+        """
+        if not self._batch:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._batch.append((transport, response))
+        if len(self._batch) >= _MAX_BATCHED_RESPONSES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        if batch := self._batch:
+            self._batch = []
+            for transport, response in batch:
+                transport.write(response)
+
+    def expire_connections(self) -> None:
+        """Close connections whose time is over. Called once a second."""
+        self.clock_seconds += 1
+        for connection in list(self.connections):
+            connection.expire(self.clock_seconds)
+
+    async def drain(self) -> None:
+        """Announce the end with every response, close all connections after `drain_seconds`, and wait for them."""
+        self.draining = True
+        await self._wait_until_closed(self.drain_seconds)
+        for connection in list(self.connections):
+            connection.close()
+        await self._wait_until_closed(CLOSE_GRACE_SECONDS)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close all connections without waiting for what is not sent."""
+        for connection in list(self.connections):
+            connection.abort()
+
+    async def _wait_until_closed(self, seconds: float) -> None:
+        self._all_closed.clear()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._all_closed.wait()
+
+
+class _MalformedError(Exception):
+    """A request that is invalid though the parser accepts it. Raised to the parser, which stops."""
+
+
+class Connection(asyncio.Protocol):
+    """One HTTP/1.1 connection. Subclasses say what the response to a request is."""
+
+    __slots__ = (
+        "_authorization",
+        "_connection_option",
+        "_has_body_framing",
+        "_host_count",
+        "_parser",
+        "_pending_bytes",
+        "_request_id",
+        "_responses",
+        "_server",
+        "_state",
+        "_state_since",
+        "_target",
+        "_traceparent",
+        "_transport",
+        "_write_paused",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._state = _NEW
+        self._state_since = server.clock_seconds
+        self._pending_bytes = 0
+        self._target = b""
+        self._authorization: bytes | None = None
+        self._connection_option: bytes | None = None
+        self._request_id: bytes | None = None
+        self._traceparent: bytes | None = None
+        self._host_count = 0
+        self._has_body_framing = False
+        self._responses: list[bytes] = []
+        self._write_paused = False
+
+    def _respond(self) -> bytes:
+        """Return the response to the request whose head is complete."""
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Register the connection; reject it above `max_connections`."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._server.add(self)
+        if len(self._server.connections) > self._server.max_connections:
+            self._close_with(_TOO_MANY_CONNECTIONS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Unregister the connection."""
+        del exc
+        self._server.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse `data`, which may hold a part of a request or many, and write the responses."""
+        if len(data) <= _FEED_CHUNK_BYTES:
+            self._feed(data)
+        else:
+            for start in range(0, len(data), _FEED_CHUNK_BYTES):
+                self._feed(data[start : start + _FEED_CHUNK_BYTES])
+        if responses := self._responses:
+            if len(responses) == 1:
+                self._server.write_batched(self._transport, responses[0])
+            else:
+                # At once, so that a client that does not read its responses is soon no longer read from.
+                self._server.flush()
+                self._transport.write(b"".join(responses))
+            responses.clear()
+
+    def eof_received(self) -> bool:
+        """Close: the peer sends no more, and its requests are answered."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Read no more requests while the peer does not read its responses."""
+        self._write_paused = True
+        self._state_since = self._server.clock_seconds
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read requests again."""
+        self._write_paused = False
+        self._transport.resume_reading()
+
+    def expire(self, now: int) -> None:
+        """Close if the time of the present state is over; `now` by the clock of the server."""
+        age = now - self._state_since
+        if self._state == _CLOSING:
+            if age > LINGER_SECONDS:
+                self._transport.abort()
+        elif self._write_paused:
+            if age > REQUEST_SECONDS:
+                self._transport.abort()
+        elif self._state == _NEW:
+            if age > FIRST_REQUEST_SECONDS:
+                self._transport.close()
+        elif self._state == _IDLE:
+            if age > IDLE_SECONDS:
+                self._transport.close()
+        elif age > REQUEST_SECONDS:
+            self._close_with(_REQUEST_TIMEOUT if self._state == _HEAD else b"")
+
+    def close(self) -> None:
+        """Close when what is written is sent."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def on_message_begin(self) -> None:
+        """Handle the first byte of a request; called by the parser, as the methods below."""
+        if self._state == _CLOSING:
+            return
+        self._state = _HEAD
+        self._state_since = self._server.clock_seconds
+        self._target = b""
+        self._authorization = self._connection_option = self._request_id = self._traceparent = None
+        self._host_count, self._has_body_framing = 0, False
+
+    def on_url(self, url: bytes) -> None:
+        """Handle the request target, or a part of it."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: C901 - a table, on the hot path
+        """Handle a header field. A trailer field is ignored (RFC 9110 §6.5.1)."""
+        if self._state != _HEAD:
+            return
+        match len(name):  # cheaper than comparing every field with every name
+            case 4 if name.lower() == b"host":
+                self._host_count += 1
+            case 6 if name.lower() == b"expect":
+                # After our final answer the client may or may not send the body: only closing is unambiguous.
+                self._connection_option = b"close"
+            case 10 if name.lower() == b"connection":
+                if self._parser.get_http_version() != "1.1":
+                    self._connection_option = self._connection_option or b"keep-alive"
+            case 13 if name.lower() == b"authorization":
+                # Two fields are one list (RFC 9110 §5.3), which is never a valid bearer token.
+                self._authorization = value if self._authorization is None else self._authorization + b", " + value
+            case 14 if name.lower() == b"content-length":
+                self._has_body_framing = True
+            case 17 if name.lower() == b"transfer-encoding":
+                # RFC 9112 §6.1, §6.3: an unknown coding leaves the end of the body in doubt.
+                if self._has_body_framing or value.lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                    raise _MalformedError
+                self._has_body_framing = True
+            # Last, since they are only logged. Two of them count as none (W3C Trace Context §3.2).
+            case 12 if name.lower() == b"x-request-id":
+                self._request_id = value if self._request_id is None else b""
+            case 11 if name.lower() == b"traceparent":
+                self._traceparent = value if self._traceparent is None else b""
+            case _:
+                pass
+
+    def on_headers_complete(self) -> None:
+        """Respond: the head is complete."""
+        if self._state != _HEAD:
+            return
+        closes = not self._parser.should_keep_alive() or self._server.draining
+        if self._host_count != 1 or closes or self._connection_option:
+            self._check_version()
+        if self._parser.should_upgrade():
+            if self._parser.get_method() == b"CONNECT":
+                raise _MalformedError
+            # The parser takes what follows for another protocol, not for the body of this request.
+            closes = closes or self._has_body_framing
+        self._state = _BODY
+        self._pending_bytes = 0
+        response = self._respond()
+        if closes or self._connection_option == b"close":
+            self._close_with(_with_connection_header(response, b"close"))
+        elif self._connection_option is not None:
+            self._responses.append(_with_connection_header(response, self._connection_option))
+        else:
+            self._responses.append(response)
+
+    def _check_version(self) -> None:
+        """Require one Host, which HTTP/1.0 may omit (RFC 9112 §3.2). The parser also accepts 0.9 and 2.0."""
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1") or (self._host_count != 1 and (self._host_count or version == "1.1")):
+            raise _MalformedError
+
+    def on_message_complete(self) -> None:
+        """Handle the end of a request and its body."""
+        if self._state == _BODY:
+            self._state = _IDLE
+            self._state_since = self._server.clock_seconds
+
+    def _feed(self, data: bytes) -> None:
+        if self._state == _CLOSING:
+            return
+        if self._pending_bytes and self._exceeds_limit(data):
+            self._close_with(_HEAD_TOO_LARGE if self._state == _HEAD else b"")
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The connection stays HTTP: what follows is the next request.
+            self._parser = httptools.HttpRequestParser(self)
+            self._feed(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._close_with(b"" if self._state == _BODY else _BAD_REQUEST)
+        else:
+            if self._state == _HEAD:
+                # Bytes before the last empty line belong to requests that are answered.
+                self._pending_bytes += len(data) - _header_end(data)
+            elif self._state == _BODY:
+                self._pending_bytes += len(data)
+            else:
+                self._pending_bytes = 0
+
+    def _exceeds_limit(self, data: bytes) -> bool:
+        """Return whether the incomplete head or body exceeds its limit with `data`."""
+        if self._state == _BODY:
+            return self._pending_bytes + len(data) > MAX_BODY_BYTES + _FEED_CHUNK_BYTES
+        end = data.find(b"\r\n\r\n")
+        return self._pending_bytes + (len(data) if end < 0 else end + 4) > MAX_HEAD_BYTES
+
+    def _close_with(self, response: bytes) -> None:
+        """Send `response`, close our side, ignore what still comes: a reset must not overtake the response."""
+        if self._state == _CLOSING:
+            return
+        self._state = _CLOSING
+        self._state_since = self._server.clock_seconds
+        self._server.flush()
+        self._transport.write(b"".join([*self._responses, response]))
+        self._responses.clear()
+        self._transport.write_eof()
+
+
+class SubrequestConnection(Connection):
+    """A connection of a gateway.
+
+    Args:
+        server: of this connection.
+        authorizer: decides about every request.
+    """
+
+    __slots__ = ("_authorize",)
+
+    def __init__(self, server: HttpServer, authorizer: Authorizer) -> None:
+        super().__init__(server)
+        self._authorize = authorizer.authorize
+
+    def _respond(self) -> bytes:
+        return self._authorize(self._target, self._authorization, self._request_id, self._traceparent)
+
+
+def _header_end(data: bytes) -> int:
+    """Return the index after the last empty line, 0 if there is none."""
+    end = data.rfind(b"\r\n\r\n")
+    return 0 if end < 0 else end + 4
+
+
+def _with_connection_header(response: bytes, option: bytes) -> bytes:
+    status_line, _, rest = response.partition(b"\r\n")
+    return b"%b\r\nConnection: %b\r\n%b" % (status_line, option, rest)

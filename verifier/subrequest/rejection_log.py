@@ -1,0 +1,72 @@
+"""A log line for each rejection, up to a fixed rate. It never shows credentials.
+
+A token is named by a keyed fingerprint: the same token has the same fingerprint as long as the process runs,
+and without the key a fingerprint does not lead to its token.
+"""
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import structlog
+
+from shared.trace_context import request_id_of, traceparent_of
+from verifier.decision.reasons import Reason
+from verifier.metrics import Metrics
+
+LINES_PER_SECOND: Final = 10
+BURST: Final = 50
+_FINGERPRINT_BYTES: Final = 8
+
+_log = structlog.get_logger()
+
+
+class RequestIds(NamedTuple):
+    """The correlation fields of a request as received; None where absent, empty where repeated."""
+
+    request_id: bytes | None = None
+    traceparent: bytes | None = None
+
+    def as_log_fields(self) -> dict[str, str]:
+        """Return the valid ids for a log line; never a field as it was received."""
+        caller = traceparent_of(_fields(self.traceparent))
+        ids = {"request_id": request_id_of(_fields(self.request_id))}
+        return ids if caller is None else ids | {"trace_id": caller.trace_id}
+
+
+class RejectionLog:
+    """A token bucket in front of the log.
+
+    Args:
+        metrics: counts the lines that were not written.
+        monotonic: seconds on a clock that never steps.
+    """
+
+    def __init__(self, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._suppressed, self._monotonic = metrics.suppressed_log_lines, monotonic
+        self._key = secrets.token_bytes(32)
+        self._tokens, self._refilled_at = float(BURST), monotonic()
+
+    def write(self, policy: str, reason: Reason, credentials: bytes, ids: RequestIds = RequestIds()) -> None:  # noqa: B008 - frozen
+        """Log that `policy` rejected `credentials`, unless the rate limit is reached."""
+        now = self._monotonic()
+        self._tokens = min(BURST, self._tokens + (now - self._refilled_at) * LINES_PER_SECOND)
+        self._refilled_at = now
+        if self._tokens < 1:
+            self._suppressed.inc()
+            return
+        self._tokens -= 1
+        fingerprint = self.fingerprint(credentials)
+        _log.info("refused", policy=policy, reason=str(reason), fingerprint=fingerprint, **ids.as_log_fields())
+
+    def fingerprint(self, credentials: bytes) -> str:
+        """Return a name for `credentials` within this process; empty if there are none."""
+        if not credentials:
+            return ""
+        return hmac.digest(self._key, credentials, "sha256")[:_FINGERPRINT_BYTES].hex()
+
+
+def _fields(received: bytes | None) -> list[str]:
+    return [] if received is None else [received.decode("latin-1")]

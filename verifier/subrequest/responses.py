@@ -1,0 +1,92 @@
+"""The four answers of the subrequest, as the bytes that go on the wire. Total over every reason.
+
+Contract B: `specs/001-register-login-verify/contracts/verify-subrequest.md`. Never a body: nginx keeps its
+connection only for answers without one, and Envoy lets exactly 200 pass. On 200 the identity headers are
+always the whole set, empty where a claim is absent: gateways overwrite only what is present, so a missing
+one would let a client's own header through.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+from shared.claims import Claims
+from shared.identity_headers import IDENTITY_HEADERS
+from verifier.decision.policy import Policy
+from verifier.decision.reasons import UNDECIDABLE, Reason
+
+RETRY_AFTER_SECONDS: Final = 1
+
+# RFC 6750 §3.1. None: the request carried no bearer token, so the challenge names no error.
+CHALLENGES: Final[dict[Reason, str | None]] = {
+    Reason.MISSING_TOKEN: None,
+    Reason.MALFORMED_CREDENTIALS: "invalid_request",
+    Reason.TOO_LARGE: "invalid_token",
+    Reason.MALFORMED: "invalid_token",
+    Reason.INVALID_HEADER: "invalid_token",
+    Reason.UNSUPPORTED_ALGORITHM: "invalid_token",
+    Reason.WRONG_TYPE: "invalid_token",
+    Reason.UNKNOWN_KEY: "invalid_token",
+    Reason.BAD_SIGNATURE: "invalid_token",
+    Reason.INVALID_CLAIMS: "invalid_token",
+    Reason.SENDER_CONSTRAINED: "invalid_token",
+    Reason.WRONG_ISSUER: "invalid_token",
+    Reason.WRONG_AUDIENCE: "invalid_token",
+    Reason.EXPIRED: "invalid_token",
+    Reason.NOT_YET_VALID: "invalid_token",
+    Reason.LIFETIME_TOO_LONG: "invalid_token",
+    Reason.TOO_OLD: "invalid_token",
+    Reason.REVOKED: "invalid_token",
+    Reason.INSUFFICIENT_SCOPE: "insufficient_scope",
+    Reason.INSUFFICIENT_ROLE: "insufficient_scope",
+}
+"""The reasons that are about the client's credentials. The others are about ourselves."""
+
+
+def allowed(claims: Claims) -> bytes:
+    """200 with the identity. Every value was checked to be visible ASCII (or single spaces, in `scope`).
+
+    The subject means something only together with its issuer: two issuers may give one subject to two people.
+    """
+    return _OK % (
+        claims.issuer.encode("ascii"),
+        claims.subject.encode(),
+        claims.client_id.encode(),
+        claims.scope.encode(),
+        ",".join(claims.roles).encode(),
+        claims.session.encode(),
+        claims.token_id.encode(),
+        claims.expires_at,
+    )
+
+
+def refused(reason: Reason, policy: Policy | None, realm: str) -> bytes:
+    """401, 403 or 503.
+
+    Args:
+        reason: why.
+        policy: the one that refused, or None if the path names none.
+        realm: of the challenge (RFC 9110 §11.5); visible ASCII without quotes.
+    """
+    if reason in UNDECIDABLE:
+        return _head(HTTPStatus.SERVICE_UNAVAILABLE, [("Retry-After", str(RETRY_AFTER_SECONDS))])
+    if reason is Reason.UNKNOWN_POLICY or policy is None:
+        return _head(HTTPStatus.FORBIDDEN, [])
+    error = CHALLENGES[reason]
+    parameters = [f'realm="{realm}"']
+    if error:
+        parameters.append(f'error="{error}"')
+    if reason is Reason.INSUFFICIENT_SCOPE:
+        parameters.append(f'scope="{" ".join(sorted(policy.scopes_all | policy.scopes_any))}"')
+    status = HTTPStatus.FORBIDDEN if error == "insufficient_scope" else HTTPStatus.UNAUTHORIZED
+    return _head(status, [("WWW-Authenticate", f"Bearer {', '.join(parameters)}")])
+
+
+def _head(status: HTTPStatus, fields: list[tuple[str, str]]) -> bytes:
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in fields), "", ""]).encode("ascii")
+
+
+_OK: Final = _head(HTTPStatus.OK, [(name, "%b") for name in IDENTITY_HEADERS[:-1]] + [("X-Auth-Expires", "%d")])
+
+ANONYMOUS: Final = _head(HTTPStatus.OK, [(name, "") for name in IDENTITY_HEADERS])
+"""200 for nobody: every identity header is there, and empty."""
