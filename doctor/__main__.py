@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from doctor.command import DoctorError, doctor
-from shared.version import VERSION
+from shared.version import add_version
 
 _USAGE = 2
 
@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 nothing leaks, 1 something does, 2 not everything could be judged. Example: "
         'printf %s "$TOKEN" | python -m doctor https://app.example/hello --admin-path /admin/',
     )
-    parser.add_argument("--version", action="version", version=f"gatepass {VERSION}")
+    add_version(parser)
     parser.add_argument("url", help="a test route behind the gateway, with an echo: https://app.example/hello")
     parser.add_argument("--admin-path", metavar="PATH", help="a path that needs a scope which the token lacks")
     parser.add_argument("--gateway", metavar="NAME", help="the gateway, if its responses do not tell: nginx, …")

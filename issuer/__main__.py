@@ -12,6 +12,7 @@ from issuer.errors import InvalidFieldsError, IssuerError, OperationError, Store
 from issuer.problems import problem_of
 from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
+from shared.version import add_version
 
 SUBJECTS: Final = (service, keys, users, sessions, clients, audit, clean_up, calibrate)
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     for subject in SUBJECTS:
         subject.add(commands)
+    add_version(parser)
     return parser
 
 

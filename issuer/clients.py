@@ -17,9 +17,11 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 import structlog
+from cachetools import LRUCache
 
 from issuer.audit import Event, EventKind, Origin
 from issuer.client_assertions import (
+    ClientKey,
     RefusedAssertionError,
     load_keys,
     read_assertion,
@@ -41,6 +43,10 @@ _NO_SECRET: Final = bytes(32)
 REFUSALS_RECORDED: Final = 300
 """In a minute, by one process. Events stay for ever and being refused costs nothing: without a bound, strangers could
 fill the disk with them. Metrics count every refusal."""
+
+
+CACHED_KEY_SETS: Final = 256
+"""Parsed key sets of clients, a few KiB each."""
 
 
 class AuthMethod(StrEnum):
@@ -150,6 +156,9 @@ class Clients:
         self._metrics = metrics
         self._now = now
         self._minute = self._refusals = 0
+        self._key_cache: LRUCache[tuple[tuple[tuple[str, str], ...], ...], tuple[ClientKey, ...]] = LRUCache(
+            CACHED_KEY_SETS
+        )
 
     async def authenticate(self, proof: ClientProof, origin: Origin) -> Client:
         """The client that has proven itself.
@@ -248,7 +257,7 @@ class Clients:
                 return None, ClientRefusal.UNKNOWN
             if client.jwks is None:
                 return client, ClientRefusal.OTHER_METHOD
-            verified = verify_assertion(assertion, load_keys(client.jwks), self._urls, self._now())
+            verified = verify_assertion(assertion, self._parsed_keys(client.jwks), self._urls, self._now())
         except RefusedAssertionError as error:
             _log.info("assertion refused", reason=str(error))
             return client, ClientRefusal.BAD_ASSERTION
@@ -260,6 +269,15 @@ class Clients:
         jti_hash = hashlib.sha256(verified.jti.encode()).digest()
         fresh = await self._store.use_assertion(client.id, jti_hash, verified.expires_at)
         return client, None if fresh else ClientRefusal.USED_ASSERTION
+
+    def _parsed_keys(self, jwks: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
+        """Return the keys ready to check signatures. Parsing them takes longer than a signature check."""
+        # By content, not by client: whatever changes a client, it cannot leave an old key in use.
+        content = tuple(tuple(key.items()) for key in jwks)
+        keys = self._key_cache.get(content)
+        if keys is None:
+            keys = self._key_cache[content] = load_keys(jwks)
+        return keys
 
     async def _find_plausible(self, client_id: str) -> Client | None:
         """What cannot be an id, a NUL say, is not asked for."""

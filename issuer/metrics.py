@@ -3,10 +3,12 @@
 import time
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+
+from shared.version import REVISION, VERSION
 
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -135,6 +137,10 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_Processor())
+        build = Info(
+            "gatepass_issuer_build", "Version of Gatepass, and revision of its source.", registry=self.registry
+        )
+        build.info({"version": VERSION, "revision": REVISION})
 
     def exposition(self) -> bytes:
         """The text format that Prometheus scrapes."""

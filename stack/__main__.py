@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TextIO
 
+from shared.version import add_version
 from stack.guide import session
 from stack.preflight import check_platform, check_ports, lock_home
 from stack.services import Services
@@ -21,7 +22,9 @@ _VARIABLES = "Variables: GATEPASS_HOME (the state folder, .gatepass), " + ", ".j
 
 def main() -> int:
     """Run the stack until it is told to stop. Returns the exit status: 0, or 1 when it could not go on."""
-    argparse.ArgumentParser("python -m stack", description=__doc__, epilog=_VARIABLES).parse_args()
+    parser = argparse.ArgumentParser("python -m stack", description=__doc__, epilog=_VARIABLES)
+    add_version(parser)
+    parser.parse_args()
     try:
         check_platform()
         settings = StackSettings.from_environment(os.environ)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from shared.settings import ConfigurationError
-from shared.version import VERSION
+from shared.version import add_version
 from verifier import commands
 from verifier.settings import VerifierSettings
 
@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     try:
         settings = VerifierSettings.from_environment(os.environ)
-        settings.ssl_context()
         rules = settings.read_rules()
+        settings.ssl_context(rules)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return commands.EXIT_USAGE
@@ -33,7 +33,6 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m verifier", description="Verify access tokens for API gateways.")
-    _add_version(parser)
     subparsers = parser.add_subparsers(dest="command", metavar="command")
     subparsers.add_parser("serve", help="answer gateways (the default)")
     subparsers.add_parser("check-config", help="fetch keys and status lists once and say what is wrong")
@@ -43,13 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--policy", default="default", help="the policy to check against")
     command.add_argument("--now", type=float, help="seconds since the epoch; the present if left out")
-    for subparser in subparsers.choices.values():
-        _add_version(subparser)
+    add_version(parser)
     return parser
-
-
-def _add_version(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--version", action="version", version=f"gatepass {VERSION}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The settings of the verifier, all of them `VERIFIER_…` variables."""
 
 import ssl
+from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -79,14 +80,18 @@ class VerifierSettings(Settings):
                 raise ValueError(f"{self.variable(field)}: {redact_url(url)!r}: {problem}")
         return self
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return the TLS settings of requests for key sets and status lists.
+    def ssl_context(self, rules: Rules) -> ssl.SSLContext:
+        """Return the TLS settings of requests for the key sets and status lists that `rules` name.
 
         Raises:
-            SettingsError: there are none to be read.
+            SettingsError: the certificate authorities cannot be read.
         """
+        urls = [*(source.url or "" for source in rules.sources.values()), *rules.status_lists.values()]
+        if self.jwks_ca_file is None and not any(url.lower().startswith("https:") for url in urls):
+            # Trusts no authority, and is not used: loading the system's takes 30 ms and 1 MiB.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            return ssl.create_default_context(cafile=self.jwks_ca_file)
+            return _load_authorities(self.jwks_ca_file)
         except OSError as error:
             fault = f"{self.variable('jwks_ca_file')}: no PEM certificates can be read ({type(error).__name__})"
             raise SettingsError([fault]) from error
@@ -111,6 +116,11 @@ class VerifierSettings(Settings):
             )
         except RecursionError as error:
             raise PolicyError(f"{self.policies_file}: nested too deeply") from error
+
+
+@cache
+def _load_authorities(ca_file: Path | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
 
 
 def _read(path: Path) -> str:

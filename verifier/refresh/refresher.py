@@ -52,7 +52,6 @@ class Refresher:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._settings, self._metrics, self._now = settings, metrics, now
-        self._ssl_context = settings.ssl_context()
         self._publish_keys, self._publish_status_lists = publish_keys, publish_status_lists
         self._keys, self._status_lists = KeySet(), StatusLists()
         self._key_sets: Mapping[str, KeySetDocument] = {}
@@ -70,9 +69,10 @@ class Refresher:
 
     def configure(self, rules: Rules) -> None:
         """Refresh what the configuration names, as `set_sources`."""
-        key_sources = {issuer: build_key_source(it, self._ssl_context) for issuer, it in rules.sources.items()}
+        ssl_context = self._settings.ssl_context(rules)
+        key_sources = {issuer: build_key_source(it, ssl_context) for issuer, it in rules.sources.items()}
         aggregations = {
-            issuer: build_aggregation_source(url, self._ssl_context) for issuer, url in rules.status_lists.items()
+            issuer: build_aggregation_source(url, ssl_context) for issuer, url in rules.status_lists.items()
         }
         self.set_sources(key_sources, aggregations)
 

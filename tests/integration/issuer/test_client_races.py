@@ -19,7 +19,7 @@ from issuer.store.database import Database
 from issuer.store.status_lists import StatusListRows
 from tests.support.machines import KEY, public_jwk
 from tests.support.postgres import Postgres, execute
-from tests.unit.issuer.test_client_assertions import document, sign
+from tests.unit.issuer.test_client_assertions import RSA_KEY, document, rsa_jwk, sign
 
 URL = "https://issuer.example"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -182,5 +182,31 @@ def test_two_clients_of_one_id_are_not_registered(database_url: str) -> None:
             *(bench.registry.create("x", "twin", "", ["api"], None) for _ in range(8)), return_exceptions=True
         )
         assert sum(not isinstance(outcome, BaseException) for outcome in made) == 1
+
+    on(database_url, work)
+
+
+def test_replaced_and_recreated_keys_count_from_the_next_assertion_on(database_url: str) -> None:
+    def proof(key: Any, jti: str) -> AssertionProof:
+        seconds = int(NOW.timestamp())
+        said = {"iss": "rotating", "sub": "rotating", "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": jti}
+        return AssertionProof(sign(said, key=key), None)
+
+    async def work(bench: Bench) -> None:
+        async def is_accepted(key: Any, jti: str) -> bool:
+            try:
+                await bench.clients.authenticate(proof(key, jti), OPERATOR)
+            except InvalidClientError:
+                return False
+            return True
+
+        await bench.registry.create("keyed", "rotating", "", ["api"], document(public_jwk("rsa")))
+        assert [await is_accepted(KEY, jti) for jti in ("a", "b")] == [True, True]
+        await bench.registry.update("rotating", None, None, document(rsa_jwk()))
+        assert [await is_accepted(KEY, "c"), await is_accepted(RSA_KEY, "d")] == [False, True]
+        # The same id at the same time by the same clock, and so with the same version.
+        await bench.registry.delete("rotating")
+        await bench.registry.create("keyed", "rotating", "", ["api"], document(public_jwk("rsa")))
+        assert [await is_accepted(RSA_KEY, "e"), await is_accepted(KEY, "f")] == [False, True]
 
     on(database_url, work)

@@ -1,6 +1,8 @@
 """What operators see: health, readiness, numbers that add up, and logs that keep secrets."""
 
+import os
 import random
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,10 +12,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shared.version import VERSION
+from tests.support.plain_http import HTTP
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, running_verifier
+from verifier.health import MAX_LAG_SECONDS, TICK_SECONDS
 
 _POLICIES = '[policies.default]\n[policies.admin]\nscopes_all = ["admin"]\n[policies.open]\nanonymous = true'
 
@@ -105,6 +109,24 @@ def test_health_is_told_on_the_admin_listener_alone(asked: VerifierProcess) -> N
     assert [asked.admin("/healthz", method).status_code for method in ("HEAD", "POST", "DELETE")] == [200, 405, 405]
     for path in ("/healthz", "/readyz", "/metrics"):
         assert asked.ask(path, token=asked.token()).status == 403
+
+
+def test_health_fails_while_and_after_the_event_loop_is_blocked(folder: VerifierFolder) -> None:
+    with folder.running() as verifier:
+        assert verifier.admin("/healthz").status_code == 200
+        os.kill(verifier.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(httpx.ReadTimeout):
+                HTTP.get(
+                    f"http://127.0.0.1:{verifier.admin_port}/healthz", timeout=MAX_LAG_SECONDS + TICK_SECONDS + 0.5
+                )
+        finally:
+            os.kill(verifier.process.pid, signal.SIGCONT)
+        late = verifier.admin("/healthz")
+        assert (late.status_code, "event loop" in late.text) == (503, True)
+        assert verifier.metric("event_loop_lag_seconds") > MAX_LAG_SECONDS
+        assert verifier.admin("/readyz").status_code == 200
+        wait_until(lambda: verifier.admin("/healthz").status_code == 200, "a stall is over some time", 20)
 
 
 def test_hostile_requests_leave_the_admin_listener_alive(asked: VerifierProcess) -> None:
