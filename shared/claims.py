@@ -77,7 +77,7 @@ def _read(members: Mapping[str, Any]) -> Claims:
     if expires_at <= issued_at:
         raise InvalidClaimsError
     _time(members.get("auth_time", 0))
-    issuer = _string(members["iss"])
+    issuer = read_string(members["iss"])
     return Claims(
         issuer=issuer,
         subject=_identifier(members["sub"]),
@@ -106,14 +106,15 @@ def _time(value: Any) -> float:
     return cast("float", value)
 
 
-def _index(value: Any) -> int:
+def read_integer(value: Any) -> int:
+    """Return a whole number that is not negative: not `true`, not `"1"`, not `1e3`. Else `InvalidClaimsError`."""
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
         raise InvalidClaimsError
     return value
 
 
-def _string(value: Any) -> str:
-    """Text: lone surrogates, which JSON can escape, are none."""
+def read_string(value: Any) -> str:
+    """Return a text that is not empty. Lone surrogates, which JSON can escape, are not text: `InvalidClaimsError`."""
     if type(value) is not str or not value or not (value.isascii() or _is_text(value)):
         raise InvalidClaimsError
     return value
@@ -141,7 +142,7 @@ def _identifier(value: Any) -> str:
 
 def _audience(value: Any) -> tuple[str, ...]:
     """StringOrURI, or an array of them (RFC 7519 §4.1.3)."""
-    return tuple(map(_string, value)) if type(value) is list else (_string(value),)
+    return tuple(map(read_string, value)) if type(value) is list else (read_string(value),)
 
 
 def _scope(value: Any) -> str:
@@ -171,7 +172,9 @@ def _status(issuer: str, value: Any) -> StatusReference:
     if type(reference) is not dict:
         raise InvalidClaimsError
     # Interned: an issuer's tokens name a handful of lists, and each remembered decision holds the names.
-    return StatusReference(intern(issuer), intern(_string(reference.get("uri"))), _index(reference.get("idx")))
+    return StatusReference(
+        intern(issuer), intern(read_string(reference.get("uri"))), read_integer(reference.get("idx"))
+    )
 
 
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*").fullmatch

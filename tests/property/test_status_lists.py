@@ -13,7 +13,7 @@ from tests.support.vectors import KEY_SETS
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.decision.keyset import VerificationKey
 from verifier.decision.status import CurrentStatusList, Status, StatusLists
-from verifier.decision.status_list_token import ListFault, StatusList, read_status_list
+from verifier.decision.status_list_token import StatusList, StatusListRejection, read_status_list
 from verifier.refresh.aggregation import parse_aggregation
 from verifier.refresh.source import RefreshError
 from verifier.refresh.status_lists import newest
@@ -28,38 +28,42 @@ _JSON: Final = st.recursive(
 _KEY: Final[VerificationKey] = KEY_SETS["issuer"].find(GOOD.kid)[0]
 
 
-def _read(token: bytes) -> StatusList | ListFault:
+def _read(token: bytes) -> StatusList | StatusListRejection:
     return read_status_list(token, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
 
 
 @given(st.binary() | st.binary().map(lambda data: data.replace(b"\0", b".")))
 def test_any_bytes_are_refused(token: bytes) -> None:
-    assert isinstance(_read(token), ListFault)
+    assert isinstance(_read(token), StatusListRejection)
 
 
 @given(st.integers(0, len(_TOKEN) - 1), st.binary(max_size=3))
 def test_a_list_that_was_changed_on_its_way_is_refused(place: int, other: bytes) -> None:
     changed = _TOKEN[:place] + other + _TOKEN[place + 1 :]
-    assert isinstance(_read(changed), ListFault) or changed == _TOKEN
+    assert isinstance(_read(changed), StatusListRejection) or changed == _TOKEN
 
 
 @given(st.binary(), st.binary())
 def test_any_bytes_that_the_issuer_signed_are_refused(header: bytes, payload: bytes) -> None:
-    assert isinstance(_read(GOOD.sign(header, payload)), ListFault)
-    assert isinstance(_read(GOOD.sign(_HEADER, payload)), ListFault)
+    assert isinstance(_read(GOOD.sign(header, payload)), StatusListRejection)
+    assert isinstance(_read(GOOD.sign(_HEADER, payload)), StatusListRejection)
 
 
 @given(st.sampled_from(["sub", "iat", "exp", "ttl", "iss", "status_list"]), _JSON)
 def test_any_value_of_any_claim_is_taken_for_what_it_is_or_refused(name: str, value: Any) -> None:
     claims = {**GOOD.list_claims(NOW, STATUS_LIST, encode(pack([7], 64))), name: value}
     taken = _read(GOOD.sign(_HEADER, json.dumps(claims).encode()))
-    assert isinstance(taken, ListFault) or (taken.uri, taken.octets, taken.bits) == (STATUS_LIST, pack([7], 64), 1)
+    assert isinstance(taken, StatusListRejection) or (taken.uri, taken.octets, taken.bits) == (
+        STATUS_LIST,
+        pack([7], 64),
+        1,
+    )
 
 
 @given(_JSON, st.text() | st.binary().map(lambda data: b64url(data).decode()) | st.binary(min_size=1).map(encode))
 def test_any_list_is_read_within_its_bounds_or_refused(bits: Any, lst: str) -> None:
     taken = _read(GOOD.status_list(NOW, STATUS_LIST, "", status_list={"bits": bits, "lst": lst}))
-    assert isinstance(taken, ListFault | StatusList)
+    assert isinstance(taken, StatusListRejection | StatusList)
 
 
 @given(st.text())

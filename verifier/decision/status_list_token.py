@@ -1,4 +1,4 @@
-"""Is this a status list that we take? The checks, by number; the only way to a `StatusList` is past them all.
+"""Verifies a status list by numbered checks; the only way to a `StatusList` is past them all.
 
 Pure, like `verification`: `read_status_list` does no I/O and reads no clock. Numbers of sections are those of
 draft-ietf-oauth-status-list-20, unless an RFC is named.
@@ -16,7 +16,7 @@ draft-ietf-oauth-status-list-20, unless an RFC is named.
 11. time         `exp` is to come, `iat` is not beyond a minute's error of clocks     §8.3
 12. list         `status_list` is one: 1, 2, 4 or 8 bits each, 1 MiB decompressed     §4.1, §4.2
 
-What the caller still owes: that a list never replaces a newer one.
+The caller must never replace a list by an older one.
 """
 
 from collections.abc import Mapping
@@ -24,19 +24,20 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from shared.access_token import ALGORITHM
+from shared.claims import InvalidClaimsError, read_integer, read_string
 from shared.jws import JwsFault, read_compact
 from shared.status_list import BITS_PER_TOKEN, MAX_LIST_TOKEN_BYTES, STATUS_LIST_TYPE, StatusListError, decode
 from shared.strict_json import StrictJsonError, parse_object
 from verifier.decision.keyset import KeySet, VerificationKey
 
-MAX_CLOCK_ERROR_SECONDS: Final = 60
-MAX_LIFE_SECONDS: Final = 30 * 86_400
-"""A list counts no longer than that after its `iat`, whatever its `exp` says."""
+MAX_CLOCK_SKEW_SECONDS: Final = 60
+MAX_VALIDITY_SECONDS: Final = 30 * 86_400
+"""A list expires at most that long after its `iat`, whatever its `exp` says."""
 MAX_TTL_SECONDS: Final = 86_400
 
 
-class ListFault(StrEnum):
-    """Why a status list is not taken; the value is the label in metrics and logs."""
+class StatusListRejection(StrEnum):
+    """A reason to reject a status list; the value is the label in metrics and logs."""
 
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"
@@ -57,12 +58,12 @@ class StatusList(NamedTuple):
     """A status list that was verified. Times are seconds since the epoch.
 
     Attributes:
-        uri: what tokens call it by.
+        uri: the name that tokens refer to.
         key: that signed it, and whose it is.
         octets: as published, index 0 in the low bits of byte 0.
         bits: for each token; 1, 2, 4 or 8. Any value but 0 revokes.
         issued_at: `iat`.
-        expires_at: `exp`, within `MAX_LIFE_SECONDS`.
+        expires_at: `exp`, within `MAX_VALIDITY_SECONDS`.
         ttl: how long it is fresh after it was fetched, in seconds; 0 if it does not say.
     """
 
@@ -83,67 +84,65 @@ class _Claims(NamedTuple):
     ttl: int
 
 
-class _InvalidClaimsError(ValueError):
-    """Check 8 failed. Raised and caught inside this module."""
-
-
-def read_status_list(token: bytes, *, issuer: str, uri: str, keys: KeySet, now: float) -> StatusList | ListFault:
-    """Judge `token`, as it was fetched.
+def read_status_list(
+    token: bytes, *, issuer: str, uri: str, keys: KeySet, now: float
+) -> StatusList | StatusListRejection:
+    """Verify `token`, as it was fetched.
 
     Args:
         token: any bytes.
         issuer: whose list it is to be.
-        uri: what tokens of that issuer call the list by.
+        uri: the name that tokens of that issuer refer to.
         keys: the public keys of every issuer, as they are now.
         now: seconds since the epoch.
     """
     # 1 size, 2 form, 3 header
     jws = read_compact(token, MAX_LIST_TOKEN_BYTES)
     if isinstance(jws, JwsFault):
-        return ListFault(jws.value)
+        return StatusListRejection(jws.value)
     header = jws.header
 
     # 4 algorithm, 5 type
     if header.algorithm != ALGORITHM:
-        return ListFault.UNSUPPORTED_ALGORITHM
+        return StatusListRejection.UNSUPPORTED_ALGORITHM
     if header.type != STATUS_LIST_TYPE:
-        return ListFault.WRONG_TYPE
+        return StatusListRejection.WRONG_TYPE
 
     # 6 key, 7 signature
     key = next((key for key in keys.find(header.kid) if key.issuer == issuer), None)
     if key is None:
-        return ListFault.UNKNOWN_KEY
+        return StatusListRejection.UNKNOWN_KEY
     if not jws.is_signed_by(key.rsa):
-        return ListFault.BAD_SIGNATURE
+        return StatusListRejection.BAD_SIGNATURE
 
     return _read_payload(jws.payload, key, uri, now)
 
 
-def _read_payload(payload: bytes, key: VerificationKey, uri: str, now: float) -> StatusList | ListFault:
+def _read_payload(payload: bytes, key: VerificationKey, uri: str, now: float) -> StatusList | StatusListRejection:
     """Checks 8 to 12."""
     # 8 claims
     try:
         members = parse_object(payload)
         claims = _read_claims(members)
-    except (StrictJsonError, _InvalidClaimsError, KeyError):
-        return ListFault.INVALID_CLAIMS
+    except (StrictJsonError, InvalidClaimsError, KeyError):
+        return StatusListRejection.INVALID_CLAIMS
 
     # 9 issuer, 10 subject
     if claims.issuer not in (None, key.issuer):
-        return ListFault.WRONG_ISSUER
+        return StatusListRejection.WRONG_ISSUER
     if claims.subject != uri:
-        return ListFault.WRONG_SUBJECT
+        return StatusListRejection.WRONG_SUBJECT
 
     # 11 time
     if now >= claims.expires_at:
-        return ListFault.EXPIRED
-    if claims.issued_at > now + MAX_CLOCK_ERROR_SECONDS:
-        return ListFault.NOT_YET_VALID
+        return StatusListRejection.EXPIRED
+    if claims.issued_at > now + MAX_CLOCK_SKEW_SECONDS:
+        return StatusListRejection.NOT_YET_VALID
 
     # 12 list
     entries = _read_list(members.get("status_list"))
     if entries is None:
-        return ListFault.INVALID_LIST
+        return StatusListRejection.INVALID_LIST
     return StatusList(uri, key, *entries, claims.issued_at, claims.expires_at, claims.ttl)
 
 
@@ -151,18 +150,18 @@ def _read_claims(members: Mapping[str, Any]) -> _Claims:
     """Check 8.
 
     Raises:
-        _InvalidClaimsError: one is not of its type.
-        KeyError: a required one is missing. We require `exp`: a list without would count for ever.
+        InvalidClaimsError: one is not of its type.
+        KeyError: a required one is missing. We require `exp`: a list without one would never expire.
     """
-    issued_at, expires_at = _whole(members["iat"]), _whole(members["exp"])
-    ttl = _whole(members.get("ttl", MAX_TTL_SECONDS))
+    issued_at, expires_at = read_integer(members["iat"]), read_integer(members["exp"])
+    ttl = read_integer(members.get("ttl", MAX_TTL_SECONDS))
     if expires_at <= issued_at or ttl == 0:
-        raise _InvalidClaimsError
+        raise InvalidClaimsError
     return _Claims(
-        _string(members["sub"]),
-        _string(members["iss"]) if "iss" in members else None,
+        read_string(members["sub"]),
+        read_string(members["iss"]) if "iss" in members else None,
         issued_at,
-        min(expires_at, issued_at + MAX_LIFE_SECONDS),
+        min(expires_at, issued_at + MAX_VALIDITY_SECONDS),
         min(ttl, MAX_TTL_SECONDS) if "ttl" in members else 0,
     )
 
@@ -177,16 +176,3 @@ def _read_list(value: Any) -> tuple[bytes, int] | None:
         return decode(value["lst"]), value["bits"]
     except StatusListError:
         return None
-
-
-def _whole(value: Any) -> int:
-    """A number of seconds: not `true`, not `"1"`, not `1e3`."""
-    if type(value) is not int or value < 0:
-        raise _InvalidClaimsError
-    return value
-
-
-def _string(value: Any) -> str:
-    if type(value) is not str or not value:
-        raise _InvalidClaimsError
-    return value

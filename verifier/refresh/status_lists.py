@@ -19,7 +19,7 @@ import structlog
 from shared.status_list import MAX_LIST_TOKEN_BYTES, STATUS_LIST_MEDIA_TYPE
 from verifier.decision.keyset import KeySet
 from verifier.decision.status import CurrentStatusList
-from verifier.decision.status_list_token import ListFault, StatusList, read_status_list
+from verifier.decision.status_list_token import StatusList, StatusListRejection, read_status_list
 from verifier.refresh.aggregation import MAX_AGGREGATION_BYTES, Aggregation, parse_aggregation
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
@@ -209,13 +209,13 @@ class _StatusListDocument(Document[StatusList]):
         keys, now = self._lists.keys, self._now()
         read = partial(read_status_list, body, issuer=self._issuer, uri=self._uri, keys=keys, now=now)
         result = await asyncio.get_running_loop().run_in_executor(_DECODE_POOL, read)
-        if isinstance(result, ListFault):
+        if isinstance(result, StatusListRejection):
             raise RefreshError(result, "not a valid status list of this issuer and URI")
         return result
 
     def merge(self, new: StatusList) -> StatusList:
         if not self._lists.keys.holds(new.key):
-            raise RefreshError(ListFault.UNKNOWN_KEY, "its key was removed while the list was verified")
+            raise RefreshError(StatusListRejection.UNKNOWN_KEY, "its key was removed while the list was verified")
         merged = newest(self.value, new)
         others = self._lists.held_bytes() - (0 if self.value is None else len(self.value.octets))
         if others + len(merged.octets) > MAX_BYTES_PER_ISSUER:
@@ -234,7 +234,7 @@ class _StatusListDocument(Document[StatusList]):
             self._lists.options.publish(self._issuer)
 
     def on_failure(self, error: RefreshError) -> None:
-        if error.code == ListFault.UNKNOWN_KEY:
+        if error.code == StatusListRejection.UNKNOWN_KEY:
             self._lists.options.request_key_refresh()
 
     def log_fields(self) -> dict[str, object]:

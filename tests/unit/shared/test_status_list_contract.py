@@ -6,7 +6,7 @@ from typing import Final
 from shared import status_list
 from tests.support.processes import ROOT
 from verifier.decision import status_list_token
-from verifier.decision.status_list_token import ListFault
+from verifier.decision.status_list_token import StatusListRejection
 from verifier.refresh import status_lists
 from verifier.settings import VerifierSettings
 
@@ -15,7 +15,7 @@ TEXT: Final = (ROOT / "specs/001-register-login-verify/contracts/status-list.md"
 
 def test_every_fault_is_named_with_its_check() -> None:
     told = re.findall(r"^\| *(\d*) \| *(\w*) \|[^|]*\| `(\w+)` \|$", TEXT, re.MULTILINE)
-    assert [fault for _, _, fault in told] == list(ListFault)
+    assert [fault for _, _, fault in told] == list(StatusListRejection)
     numbered = re.findall(r"^ ?(\d+)\. (\w+) ", status_list_token.__doc__ or "", re.MULTILINE)
     assert [(number, name) for number, name, _ in told if number] == numbered
 
@@ -24,8 +24,8 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert f"≤ {status_list.MAX_LIST_TOKEN_BYTES} bytes" in TEXT
     assert f"has {status_list.LIST_BITS:,} indices; none is longer than {status_list.MAX_LIST_BYTES:,} bytes" in TEXT
     assert f"at most {status_list.MAX_LISTS:,}." in TEXT
-    assert f"counts at most {status_list_token.MAX_LIFE_SECONDS // 86_400} days" in TEXT
-    assert f"now + {status_list_token.MAX_CLOCK_ERROR_SECONDS} s" in TEXT
+    assert f"counts at most {status_list_token.MAX_VALIDITY_SECONDS // 86_400} days" in TEXT
+    assert f"now + {status_list_token.MAX_CLOCK_SKEW_SECONDS} s" in TEXT
     assert f"over {status_lists.MAX_BYTES_PER_ISSUER // 2**20} MiB" in TEXT
     assert f"{status_lists.STALE_AFTER_POLLS} polls" in TEXT
     assert f"`typ` | `{status_list.STATUS_LIST_TYPE}`" in TEXT

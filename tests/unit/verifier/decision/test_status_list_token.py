@@ -14,13 +14,13 @@ from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.decision import status_list_token
 from verifier.decision.reasons import Reason
 from verifier.decision.status import StatusLists
-from verifier.decision.status_list_token import ListFault, StatusList, read_status_list
+from verifier.decision.status_list_token import StatusList, StatusListRejection, read_status_list
 from verifier.decision.verification import Rejected, verify
 
 VECTORS = load("status-lists")
 
 
-def read(vector: dict[str, Any]) -> StatusList | ListFault:
+def read(vector: dict[str, Any]) -> StatusList | StatusListRejection:
     keys = KEY_SETS[vector["key_sets"]]
     token, now = octets(vector["token"]), vector["now"]
     return read_status_list(token, issuer=vector["issuer"], uri=vector["uri"], keys=keys, now=now)
@@ -29,7 +29,7 @@ def read(vector: dict[str, Any]) -> StatusList | ListFault:
 @pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
 def test_a_status_list_is_taken_as_its_vector_says(vector: dict[str, Any]) -> None:
     taken = read(vector)
-    if isinstance(taken, ListFault):
+    if isinstance(taken, StatusListRejection):
         assert {"reason": taken} == vector["expected"]
         return
     size, mask = len(taken.octets) * 8 // taken.bits, (1 << taken.bits) - 1
@@ -45,7 +45,7 @@ def test_a_status_list_is_taken_as_its_vector_says(vector: dict[str, Any]) -> No
 
 
 def test_every_fault_has_a_vector() -> None:
-    assert {vector["expected"].get("reason") for vector in VECTORS} - {None} == set(ListFault)
+    assert {vector["expected"].get("reason") for vector in VECTORS} - {None} == set(StatusListRejection)
 
 
 def test_the_code_follows_the_numbered_list() -> None:
@@ -82,4 +82,4 @@ def test_what_is_larger_than_the_bound_is_refused_before_anything_is_parsed() ->
     token = GOOD.status_list(NOW, STATUS_LIST, lst)
     assert len(token) > MAX_LIST_TOKEN_BYTES
     taken = read_status_list(token, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
-    assert taken is ListFault.TOO_LARGE
+    assert taken is StatusListRejection.TOO_LARGE
