@@ -1,5 +1,7 @@
 """The two listeners of the process, hosted by uvicorn: started together, drained in order.
 
+Their sockets are inherited from a service manager, or bound by the settings. Several issuers may serve on one socket.
+
 On SIGTERM or SIGINT the public listener stops accepting and completes the requests that it has; the operator's
 listener answers until then.
 """
@@ -11,7 +13,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Final, cast
 
 import uvicorn
@@ -20,6 +22,11 @@ from starlette.types import ASGIApp
 from issuer.connections import MAX_CONNECTIONS, WRITE_SECONDS, Connections
 from issuer.errors import ListenError
 from issuer.protocol import HttpConnection
+from issuer.settings import IssuerSettings
+from shared.systemd import InheritedSocketError, notify, take_inherited_sockets
+
+ADMIN_NAME: Final = "admin"
+"""The name (FileDescriptorName=) of an inherited socket for the admin listener; the other one is public."""
 
 _OTHER_DESCRIPTORS: Final = 512
 _DRAIN_SECONDS: Final = 2
@@ -34,9 +41,16 @@ class Listener(uvicorn.Server):
         listening: the socket, from `bind`.
         app: answers the requests.
         connections: of this listener.
+        ready: called when it accepts connections.
     """
 
-    def __init__(self, listening: socket.socket, app: ASGIApp, connections: Connections) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        app: ASGIApp,
+        connections: Connections,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -53,12 +67,17 @@ class Listener(uvicorn.Server):
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )
-        self._listening, self._app, self._connections = listening, app, connections
+        self._listening, self._app, self._connections, self._ready = listening, app, connections, ready
         self.server_state.connections = cast("Any", connections)
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until `should_exit`."""
         await super().serve(sockets or [self._listening])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept (uvicorn)."""
+        await super().startup(sockets)
+        self._ready()
 
     def _connect(self, **_: object) -> HttpConnection:
         return HttpConnection(self._connections, self._app, self.server_state.tasks, self._default_fields)
@@ -78,6 +97,28 @@ class Listener(uvicorn.Server):
         yield
 
 
+def open_sockets(settings: IssuerSettings, environ: MutableMapping[str, str]) -> tuple[socket.socket, socket.socket]:
+    """Return the public and the admin socket: inherited, or bound by the settings where none was inherited.
+
+    Raises:
+        ListenError: one of them is not available.
+    """
+    try:
+        inherited = take_inherited_sockets(environ, os.getpid())
+    except InheritedSocketError as error:
+        raise ListenError(str(error)) from error
+    public = [found for name, found in inherited if name != ADMIN_NAME]
+    admin = [found for name, found in inherited if name == ADMIN_NAME]
+    if len(public) > 1 or len(admin) > 1:
+        raise ListenError(f"{len(inherited)} sockets are inherited: pass one, and one named {ADMIN_NAME} if wanted")
+    if any(found.family not in (socket.AF_INET, socket.AF_INET6) for found in public + admin):
+        raise ListenError("an inherited socket is not a TCP socket: give ListenStream= a port")
+    return (
+        _configured(public[0]) if public else bind(settings.host, settings.port),
+        _configured(admin[0]) if admin else bind(settings.admin_host, settings.admin_port),
+    )
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket.
 
@@ -86,13 +127,16 @@ def bind(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
+        return _configured(socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS))
     except OSError as error:
         # The system's own words: create_server repeats the address after them. It hands on the negative numbers of
         # the resolver, which the system has no words for.
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else "not an address of this machine"
         raise ListenError(f"cannot listen on {host} port {port}: {why}") from error
+
+
+def _configured(listener: socket.socket) -> socket.socket:
     # Accepted sockets inherit both.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     if sys.platform == "linux":
@@ -100,6 +144,12 @@ def bind(host: str, port: int) -> socket.socket:
         # connection of a client that never takes it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_SECONDS * 1000)
     return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the listen address, for the log."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def allow_connections() -> int:
@@ -118,6 +168,7 @@ async def listen(public: Listener, admin: Listener) -> None:
     """Serve both until a signal to stop."""
 
     def stop() -> None:
+        notify(os.environ, "STOPPING=1")
         public.should_exit = True
 
     loop = asyncio.get_running_loop()

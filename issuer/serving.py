@@ -27,7 +27,7 @@ from issuer.keys.folder import KeyFolder
 from issuer.keys.lifecycle import Schedule
 from issuer.keys.live import LiveKeyring
 from issuer.keys.ticker import KeyTicker
-from issuer.listeners import Listener, allow_connections, bind, listen
+from issuer.listeners import Listener, address_of, allow_connections, listen, open_sockets
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
 from issuer.mail.templates import MailComposer
@@ -63,6 +63,7 @@ from issuer.store.users import Users
 from issuer.throttle import Action, Limits, Throttle
 from issuer.tokens import AccessTokens
 from issuer.tracing import Tracing
+from shared.systemd import notify
 
 _fraction: Final = random.SystemRandom().random
 _log = structlog.get_logger(__name__)
@@ -74,8 +75,8 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     Raises:
         OperationError: the addresses or the keys folder cannot be used, or memory is too little.
     """
-    check_memory(usable_cores(), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
-    sockets = bind(settings.host, settings.port), bind(settings.admin_host, settings.admin_port)
+    check_memory(hash_threads(settings), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
+    sockets = open_sockets(settings, os.environ)
     maximum = allow_connections()
     foundation = _lay_foundation(settings, tracing)
     metrics = foundation.metrics
@@ -85,9 +86,8 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
         public, admin = _public_app(foundation), _admin_app(foundation)
         _log.info(
             "listening",
-            host=settings.host,
-            port=settings.port,
-            admin_port=settings.admin_port,
+            public=address_of(sockets[0]),
+            admin=address_of(sockets[1]),
             hash_milliseconds=round(hash_seconds * 1000, 1),
         )
         async with Background() as background:
@@ -96,7 +96,10 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
             _spare_the_collector()
             connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
             metrics.connections.set_function(lambda: len(connections))
-            await listen(Listener(sockets[0], public, connections), Listener(sockets[1], admin, Connections(maximum)))
+            await listen(
+                Listener(sockets[0], public, connections, ready=lambda: notify(os.environ, "READY=1")),
+                Listener(sockets[1], admin, Connections(maximum)),
+            )
     finally:
         foundation.admission.close()
         await foundation.database.close()
@@ -108,6 +111,11 @@ def _spare_the_collector() -> None:
     """What is there by now stays: a full collection that looks through it holds up everybody for 35 ms."""
     gc.collect()
     gc.freeze()
+
+
+def hash_threads(settings: IssuerSettings) -> int:
+    """Return how many passwords are hashed at once."""
+    return settings.hash_threads or usable_cores()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,7 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
     url, connections = settings.database_url.get_secret_value(), settings.database_connections
     database = Database(url, connections, PROMPT, metrics, tracing)
     admission = Admission(
-        usable_cores(),
+        hash_threads(settings),
         settings.hash_wait_seconds,
         started=metrics.hash_wait_seconds.observe,
         refused=metrics.hash_refusals.inc,

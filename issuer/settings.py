@@ -123,6 +123,9 @@ class IssuerSettings(Settings):
     hash_wait_seconds: float = Field(
         default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
     )
+    hash_threads: int = Field(
+        default=0, ge=0, le=256, description="most password hashes at once; 0 is one for each core"
+    )
     argon2: Literal["46m", "19m", "12m", "9m", "7m"] = Field(
         default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
     )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.systemd import InheritedSocketError, take_inherited_sockets
 from verifier.settings import VerifierSettings
-from verifier.systemd import InheritedSocketError, take_inherited_sockets
 
 BACKLOG: Final = 2048
 ADMIN_NAME: Final = "admin"

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from shared.settings import ConfigurationError
+from shared.systemd import notify
 from verifier.admin import MAX_CONNECTIONS, AdminConnection, AdminPages
 from verifier.background import BackgroundTasks
 from verifier.decision.keyset import KeySet
@@ -24,7 +25,6 @@ from verifier.subrequest.acceptor import Acceptor
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.protocol import HttpServer, SubrequestConnection
-from verifier.systemd import notify
 
 INITIAL_FETCH_SECONDS: Final = 2.0
 """How long to wait for the first keys and lists before connections are accepted without them."""

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ import jwt
 import pytest
 
 from shared.status_list import decode
+from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_systemd
 from tests.support.openapi import ROOT
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
-from tests.support.processes import free_port
 from tests.support.signing_keys import generate_key
 
 START_SECONDS = 30.0
@@ -107,7 +107,6 @@ class IssuerProcess:
         return self.process.wait(timeout=15)
 
 
-@contextmanager
 def running_issuer(
     database_url: str,
     keys_dir: Path | None = None,
@@ -115,7 +114,7 @@ def running_issuer(
     ready: int = 200,
     program: str = "issuer",
     **settings: str,
-) -> Iterator[IssuerProcess]:
+) -> AbstractContextManager[IssuerProcess]:
     """A running issuer with a signing key, unless `keys_dir` says where keys are (or are not).
 
     Args:
@@ -125,11 +124,25 @@ def running_issuer(
         program: the module that is run, with its arguments.
         settings: further variables, without their prefix.
     """
+    return running_issuer_on((), database_url, keys_dir, settings, ready=ready, program=program)
+
+
+@contextmanager
+def running_issuer_on(
+    inherited: Sequence[InheritedSocket],
+    database_url: str,
+    keys_dir: Path | None,
+    settings: Mapping[str, str],
+    *,
+    ready: int = 200,
+    program: str = "issuer",
+) -> Iterator[IssuerProcess]:
+    """Do the same with sockets that are passed to it as systemd does."""
     with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:
         if keys_dir is None:
             keys_dir = Path(folder) / "keys"
             generate_key(keys_dir, datetime.now(UTC))
-        port, admin_port = free_port(), free_port()
+        port, admin_port = port_of(inherited, "public"), port_of(inherited, "admin")
         settings = {
             "PORT": str(port),
             "ADMIN_PORT": str(admin_port),
@@ -139,16 +152,11 @@ def running_issuer(
             # All tests come from one address.
             "FAILURES_PER_ADDRESS": "1000000",
             "REQUESTS_PER_ADDRESS": "1000000",
-        } | settings
+        } | dict(settings)
         log_file = Path(folder) / "issuer.log"
         with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *program.split(), "serve"],
-                env=environment_of(settings),
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            command = [sys.executable, "-m", *program.split(), "serve"]
+            process = start_as_systemd(command, inherited, environment_of(settings), log)
         issuer = IssuerProcess(
             process,
             f"http://127.0.0.1:{port}",

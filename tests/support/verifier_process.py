@@ -1,10 +1,8 @@
 """The real `python -m verifier`, as an operator runs it."""
 
-import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,19 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_systemd
 from tests.support.plain_http import HTTP
-from tests.support.processes import ROOT, free_port, wait_until
+from tests.support.processes import ROOT, wait_until
 from tests.support.raw_http import Answer, Wire
 from tests.support.token_forge import AUDIENCE, Forge
 
 COMMAND: Final = (sys.executable, "-m", "verifier")
-InheritedSocket = tuple[str, socket.socket]
-"""A name (FileDescriptorName=) and a listening socket."""
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 15.0
 
@@ -212,7 +209,7 @@ class VerifierFolder:
         } | settings
         log_file = self.path / f"verifier-{port}.log"
         with log_file.open("wb") as log:
-            process = start_as_systemd(inherited, environment(values), log)
+            process = start_as_systemd(COMMAND, inherited, environment(values), log)
         verifier = VerifierProcess(process, port, admin_port, log_file, self.forge, values.get("UDS"))
         try:
             if ready is not None:
@@ -232,36 +229,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def port_of(inherited: Sequence[InheritedSocket], name: str) -> int:
-    """Return the TCP port of an inherited socket, or a free one if there is none of that name."""
-    ports = [found.getsockname()[1] for known, found in inherited if known == name and found.family == socket.AF_INET]
-    return ports[0] if ports else free_port()
-
-
-def start_as_systemd(
-    inherited: Sequence[InheritedSocket], environ: Mapping[str, str], output: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start a verifier that finds `inherited` from descriptor 3 on, with the variables of sd_listen_fds(3)."""
-    if not inherited:
-        return subprocess.Popen(COMMAND, env=environ, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-    # Out of the way of their places first; a shell, since LISTEN_PID is known only to the child.
-    high = [fcntl.fcntl(found.fileno(), fcntl.F_DUPFD, 50) for _, found in inherited]
-    places = " ".join(f"{3 + index}<&{descriptor}" for index, descriptor in enumerate(high))
-    variables = {"LISTEN_FDS": str(len(inherited)), "LISTEN_FDNAMES": ":".join(name for name, _ in inherited)}
-    try:
-        return subprocess.Popen(
-            ["/bin/bash", "-c", f'export LISTEN_PID=${{LISTEN_PID:-$$}}; exec "$@" {places}', "sh", *COMMAND],
-            env={**variables, **environ},
-            pass_fds=high,
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    finally:
-        for descriptor in high:
-            os.close(descriptor)
 
 
 @contextmanager

@@ -1,0 +1,144 @@
+"""Issuers serve on sockets that their parent holds, as systemd does: several share one, restarts refuse nothing."""
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.support.inherited_sockets import InheritedSocket, start_as_systemd
+from tests.support.issuer_process import PASSWORD, IssuerProcess, environment_of, running_issuer_on
+from tests.support.plain_http import HTTP
+from tests.support.postgres import Postgres
+from tests.support.processes import wait_until
+
+_SETTINGS: Final = {"HASH_THREADS": "1"}
+
+
+@pytest.fixture
+def public() -> Iterator[InheritedSocket]:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield "public", listener
+
+
+@pytest.fixture
+def first(postgres: Postgres, public: InheritedSocket) -> Iterator[IssuerProcess]:
+    with running_issuer_on([public], postgres.migrated_database(), None, _SETTINGS) as issuer:
+        yield issuer
+
+
+@contextmanager
+def _another(first: IssuerProcess, *inherited: InheritedSocket) -> Iterator[IssuerProcess]:
+    with running_issuer_on(inherited, first.database_url, first.keys_dir, _SETTINGS) as issuer:
+        yield issuer
+
+
+@contextmanager
+def _frozen(issuer: IssuerProcess) -> Iterator[None]:
+    os.kill(issuer.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(issuer.process.pid, signal.SIGCONT)
+
+
+def test_two_issuers_serve_logins_and_refreshes_on_one_socket(first: IssuerProcess, public: InheritedSocket) -> None:
+    first.register("two@example.com")
+    with _another(first, public) as second:
+        with _frozen(second):
+            tokens = first.login("two@example.com").json()
+        with _frozen(first):
+            assert second.login("two@example.com").status_code == 200
+            form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+            assert HTTP.post(f"{second.url}/token", data=form, timeout=10).status_code == 200
+        assert [issuer.metric('gatepass_issuer_logins_total{outcome="accepted"}') for issuer in (first, second)] == [
+            1,
+            1,
+        ]
+        first.process.kill()
+        first.process.wait()
+        assert second.login("two@example.com").status_code == 200
+
+
+def test_a_restart_refuses_no_connection(first: IssuerProcess, public: InheritedSocket) -> None:
+    first.register("restart@example.com")
+    statuses: Counter[int] = Counter()
+    refused: list[Exception] = []
+    stopping = threading.Event()
+
+    def log_in() -> None:
+        while not stopping.is_set():
+            try:
+                body = {"email": "restart@example.com", "password": PASSWORD}
+                # Each over a connection of its own.
+                statuses[httpx.post(f"{first.url}/login", json=body, timeout=30).status_code] += 1
+            except httpx.ConnectError as error:
+                refused.append(error)
+
+    with ExitStack() as issuers:
+        issuers.callback(stopping.set)
+        thread = threading.Thread(target=log_in)
+        thread.start()
+        issuer = first
+        for _ in range(2):
+            served = statuses.total()
+            wait_until(lambda served=served: statuses.total() > served + 3, "logins are served")  # type: ignore[misc] # a default
+            assert issuer.stop() == 0
+            issuer = issuers.enter_context(_another(first, public))
+        served = statuses.total()
+        wait_until(lambda: statuses.total() > served + 3, "logins are served")
+        stopping.set()
+        thread.join()
+    assert (set(statuses), refused) == ({200}, [])
+
+
+def test_the_admin_socket_is_told_by_its_name(first: IssuerProcess, public: InheritedSocket) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as admin, _another(first, ("admin", admin), public) as second:
+        assert second.admin_url.endswith(f":{admin.getsockname()[1]}")
+        assert HTTP.get(f"{second.url}/metrics").status_code == 404
+
+
+def test_it_tells_when_it_is_ready_and_stopping(first: IssuerProcess, public: InheritedSocket) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        manager.bind(f"{folder}/notify")
+        manager.settimeout(10)
+        patch.setenv("NOTIFY_SOCKET", f"{folder}/notify")
+        with _another(first, public) as second:
+            assert manager.recv(100) == b"READY=1"
+            assert second.stop() == 0
+        assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_a_socket_that_is_not_usable_is_one_clear_line(public: InheritedSocket, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as unix, socket.socket() as idle:
+        unix.bind(str(tmp_path / "issuer.sock"))
+        unix.listen()
+        assert _failure(tmp_path, ("public", unix)) == (
+            "an inherited socket is not a TCP socket: give ListenStream= a port"
+        )
+        assert "is not a listening stream socket" in _failure(tmp_path, ("public", idle))
+    assert _failure(tmp_path, public, public) == ("2 sockets are inherited: pass one, and one named admin if wanted")
+
+
+def _failure(folder: Path, *inherited: tuple[str, Any]) -> str:
+    settings = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "KEYS_DIR": str(folder / "keys")}
+    with tempfile.TemporaryFile() as output:
+        command = [sys.executable, "-m", "issuer", "serve"]
+        process = start_as_systemd(command, inherited, environment_of(settings), output)
+        assert process.wait(20) == 1
+        output.seek(0)
+        (line,) = output.read().decode().splitlines()
+        return line
