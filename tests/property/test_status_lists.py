@@ -120,3 +120,10 @@ def test_in_whatever_order_lists_arrive_the_newest_are_what_counts(lists: list[S
     for known in lists:
         bits |= int.from_bytes(known.octets, "little") if known.issued_at == latest else 0
     assert int.from_bytes(held.octets, "little") == bits
+
+
+def test_a_list_of_the_same_second_with_other_bits_replaces_the_one_that_is_held() -> None:
+    held = StatusList(STATUS_LIST, _KEY, b"\0", 1, NOW, NOW + 60, 0)
+    wider = held._replace(octets=b"\3\0", bits=2)
+    assert newest(held, wider) is wider
+    assert newest(wider._replace(issued_at=NOW + 1), held).bits == 2

@@ -245,11 +245,15 @@ def newest(current: StatusList | None, new: StatusList) -> StatusList:
     """Return the newer of the two: an older list never replaces a newer one.
 
     Two processes of an issuer may publish within one second: of lists of the same second, return the bits of both.
+    Lists of different widths cannot be joined; processes of one issuer publish the same width, so the later response
+    is the later list.
     """
     if current is None or new.issued_at > current.issued_at:
         return new
-    if new.issued_at < current.issued_at or new.bits != current.bits:
+    if new.issued_at < current.issued_at:
         return current
+    if new.bits != current.bits:
+        return new
     size = max(len(current.octets), len(new.octets))
     both = int.from_bytes(current.octets, "little") | int.from_bytes(new.octets, "little")
     joined = new._replace(octets=both.to_bytes(size, "little"))
