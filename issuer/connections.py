@@ -24,8 +24,8 @@ READ_BYTES: Final = 16 * 1024
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
 """Incomplete bodies and unread responses, over all connections. What the kernel holds comes on top (`bind`)."""
 
-_RESUMED_PER_TURN: Final = 4
-"""Pipelined requests that start in one turn of the event loop: whoever waits for each response goes first."""
+_STARTED_PER_TURN: Final = 4
+"""Requests of either queue that start in one turn of the event loop, so that it comes back to accept and to read."""
 
 
 class Phase(IntEnum):
@@ -67,7 +67,9 @@ class Connections:
         self._count = 0
         self._held: OrderedDict[Connection, int] = OrderedDict()
         self._held_bytes = 0
-        self._pipelined: deque[Connection] = deque()
+        self._cheap: deque[Callable[[], None]] = deque()
+        self._others: deque[Callable[[], None]] = deque()
+        self._is_starting = False
 
     def __len__(self) -> int:
         return self._count
@@ -111,11 +113,12 @@ class Connections:
         while self._held_bytes > self._max_held_bytes:
             next(iter(self._held)).drop("held_bytes")
 
-    def resume_later(self, connection: "Connection") -> None:
-        """Call `connection.resume` when other clients have had their turn."""
-        if not self._pipelined:
-            asyncio.get_running_loop().call_soon(self._resume_some)
-        self._pipelined.append(connection)
+    def queue(self, start: Callable[[], None], *, cheap: bool) -> None:
+        """Call `start` in its turn, so that a burst does not keep the event loop from everyone else."""
+        (self._cheap if cheap else self._others).append(start)
+        if not self._is_starting:
+            self._is_starting = True
+            asyncio.get_running_loop().call_soon(self._start_some)
 
     def tick(self) -> None:
         """Drop connections whose phase has lasted too long. Called once a second."""
@@ -123,11 +126,14 @@ class Connections:
         for connection in list(self):
             connection.expire(self.now)
 
-    def _resume_some(self) -> None:
-        for _ in range(min(_RESUMED_PER_TURN, len(self._pipelined))):
-            self._pipelined.popleft().resume()
-        if self._pipelined:
-            asyncio.get_running_loop().call_soon(self._resume_some)
+    def _start_some(self) -> None:
+        for _ in range(min(_STARTED_PER_TURN, len(self._cheap))):
+            self._cheap.popleft()()
+        for _ in range(min(_STARTED_PER_TURN, len(self._others))):
+            self._others.popleft()()
+        self._is_starting = bool(self._cheap or self._others)
+        if self._is_starting:
+            asyncio.get_running_loop().call_soon(self._start_some)
 
     def _victim(self, own: int, newcomer: "Connection") -> "Connection | None":
         """Return the least recently used connection that waits for its client.
@@ -262,7 +268,7 @@ class Connection(asyncio.BufferedProtocol):
         if not self._closes:
             self.enter(Phase.IDLE)
             if self._ahead:
-                self.connections.resume_later(self)
+                self.connections.queue(self.resume, cheap=False)
             return
         self.enter(Phase.CLOSING)
         if self._lingers:

@@ -30,6 +30,9 @@ MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_CHUNKED_BYTES: Final = 4 * MAX_BODY_BYTES
 """A body in chunks with their sizes and its trailer: chunks of a byte each make six times as much of it."""
 
+_CHEAP_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+"""The key set, status lists, `/me`: a burst of logins must not delay those who fetch them."""
+
 _EMPTY_LINE: Final = b"\r\n\r\n"
 
 _log = structlog.get_logger(__name__)
@@ -67,10 +70,10 @@ class HttpConnection(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection, and tell what still works for it (asyncio)."""
         super().connection_lost(exc)
-        if self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._bytes):
-            _log.debug("client_disconnected", request="incomplete")
         if self._exchange is not None:
             self._exchange.disconnect()
+        elif self.phase in (Phase.BODY, Phase.ANSWERING) or (self.phase is Phase.HEAD and self._bytes):
+            _log.debug("client_disconnected", request="not started")
         # The parser holds our methods, and this breaks the cycle: no connection waits for the garbage collector.
         del self._parser
 
@@ -230,6 +233,11 @@ class HttpConnection(Connection):
         self.connections.hold(self, 0)
         # Work that waits in a queue asks whether the client is still there before it begins.
         self._scope["state"] = {"has_left": self.transport.is_closing, "body_too_large": self._too_large}
+        self.connections.queue(self._start, cheap=self._scope["method"] in _CHEAP_METHODS)
+
+    def _start(self) -> None:
+        if self.transport.is_closing():
+            return
         body, self._body = bytes(self._body), bytearray()
         self._exchange = Exchange(self._scope, b"" if self._too_large else body, self._reply)
         # A context of its own: what one request binds for its log must not be found by the next.
