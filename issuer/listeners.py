@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 
+from issuer.acceptor import Acceptor
 from issuer.connections import MAX_CONNECTIONS, WRITE_SECONDS, Connections
 from issuer.errors import ListenError
 from issuer.protocol import HttpConnection
@@ -35,7 +36,7 @@ _SEND_BUFFER_BYTES: Final = 64 * 1024
 
 
 class Listener(uvicorn.Server):
-    """One application on one socket. uvicorn accepts and drains; the protocol is ours (ADR 0087).
+    """One application on one socket. uvicorn ticks and drains; the protocol is ours (ADR 0087).
 
     Args:
         listening: the socket, from `bind`.
@@ -54,32 +55,29 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast("Any", self._connect),  # which uvicorn calls like a class
-                loop="uvloop",
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 log_level="warning",
-                access_log=False,
                 server_header=False,
-                proxy_headers=False,
-                backlog=MAX_CONNECTIONS,
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )
         self._listening, self._app, self._connections, self._ready = listening, app, connections, ready
         self.server_state.connections = cast("Any", connections)
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until `should_exit`."""
-        await super().serve(sockets or [self._listening])
-
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept (uvicorn)."""
-        await super().startup(sockets)
+        """Accept connections, instead of uvicorn's own servers (uvicorn)."""
+        del sockets
+        self.servers = cast("Any", [Acceptor(self._listening, self._connect)])
+        self.started = True
         self._ready()
 
-    def _connect(self, **_: object) -> HttpConnection:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and drain (uvicorn)."""
+        await super().shutdown([*(sockets or []), self._listening])
+
+    def _connect(self) -> HttpConnection:
         return HttpConnection(self._connections, self._app, self.server_state.tasks, self._default_fields)
 
     def _default_fields(self) -> bytes:

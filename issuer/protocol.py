@@ -72,8 +72,8 @@ class HttpConnection(Connection):
         super().connection_lost(exc)
         if self._exchange is not None:
             self._exchange.disconnect()
-        elif self.phase in (Phase.BODY, Phase.ANSWERING) or (self.phase is Phase.HEAD and self._bytes):
-            _log.debug("client_disconnected", request="not started")
+        elif self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._bytes):
+            _log.debug("client_disconnected", request="incomplete")
         # The parser holds our methods, and this breaks the cycle: no connection waits for the garbage collector.
         del self._parser
 
@@ -236,10 +236,10 @@ class HttpConnection(Connection):
         self.connections.queue(self._start, cheap=self._scope["method"] in _CHEAP_METHODS)
 
     def _start(self) -> None:
-        if self.transport.is_closing():
-            return
         body, self._body = bytes(self._body), bytearray()
         self._exchange = Exchange(self._scope, b"" if self._too_large else body, self._reply)
+        if self.transport.is_closing():
+            self._exchange.disconnect()
         # A context of its own: what one request binds for its log must not be found by the next.
         task = asyncio.get_running_loop().create_task(self._exchange.run(self._app), context=contextvars.Context())
         self._tasks.add(task)

@@ -93,6 +93,16 @@ def test_clients_that_leave_are_logged_as_what_they_are(issuer: IssuerProcess) -
     assert issuer.metric('gatepass_issuer_http_requests_total{method="POST",route="/login",status="500"}') == 0
 
 
+def test_a_burst_of_logins_does_not_hold_others_up(issuer: IssuerProcess) -> None:
+    with ExitStack() as stack, DefaultSelector() as selector:
+        for number in range(500):
+            client = connected(issuer.port, stack)
+            client.send(login_request(f"burst{number}@example.com"))
+            selector.register(client, EVENT_READ)
+        assert HTTP.get(f"{issuer.url}/.well-known/jwks.json", timeout=20).status_code == 200
+        assert len(selector.select(0)) < 400
+
+
 def test_a_hash_has_been_measured_before_the_first_login(issuer: IssuerProcess) -> None:
     (listening,) = events(issuer, lambda event: event["event"] == "listening")
     assert 1 < float(str(listening["hash_milliseconds"])) < 10_000
