@@ -16,7 +16,7 @@ from issuer.routes.sessions import SessionRoutes
 from issuer.routes.status_lists import StatusListRoutes
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.support import documents, tables
-from tests.support.documents import ADRS, SPECS, anchors, files, links, requirements
+from tests.support.documents import ADR_INDEX, ADRS, SPECS, anchors, files, links, requirements
 from tests.support.openapi import contract
 from tests.support.processes import ROOT
 from verifier.decision.reasons import Reason
@@ -102,6 +102,18 @@ def test_a_decision_carries_its_number(record: Path) -> None:
 
 def test_decision_numbers_are_unique() -> None:
     assert len({record.name[:4] for record in ADRS}) == len(ADRS)
+
+
+def test_the_index_lists_every_decision_once_with_its_title_and_status() -> None:
+    rows = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+?) \| (.+?) \| ", documents.text(ADR_INDEX), re.MULTILINE)
+    assert sorted(rows) == [_index_row(record) for record in ADRS]
+
+
+def _index_row(record: Path) -> tuple[str, str, str, str]:
+    """Return number, file, title and status of a decision, with the status as the index writes it."""
+    found = re.match(r"# (\d{4}): (.+)\n\nStatus: (accepted|superseded by \[\d{4}\])", documents.text(record))
+    assert found, f"{record.name}: expected a title, an empty line and a status"
+    return found[1], record.name, found[2], re.sub(r"[\[\]]", "", found[3])
 
 
 def test_no_file_names_a_package_index_or_somebodys_home() -> None:

@@ -12,7 +12,8 @@ from tests.support.processes import ROOT
 from tests.support.programs import absent
 
 SPECS: Final = sorted(folder for folder in (ROOT / "specs").iterdir() if re.match(r"\d{3}-", folder.name))
-ADRS: Final = sorted((ROOT / "specs/adr").glob("*.md"))
+ADR_INDEX: Final = ROOT / "specs/adr/README.md"
+ADRS: Final = sorted((ROOT / "specs/adr").glob("[0-9]*.md"))
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
