@@ -1,10 +1,16 @@
 """The issuer: people register and log in here, and it signs the tokens that the verifier checks.
 
-A request's way through the rooms: `protocol` (bytes to requests; the limits of a connection are in `connections`) →
-`exchange` (ASGI) → `edge` (request id, log, last resort) → `app` and `routes/` (HTTP in, HTTP out) → `bodies` (strict
-parsing) → `accounts` and `tokens` (the use cases) → `passwords`, `keyring`, `store/` (the only doors to argon2,
-private keys and PostgreSQL). What goes wrong is named in `errors` and answered by `problems`.
+One package for each subject, listed from the top: a package imports only packages below its own line.
 
-Beside the requests: `background` runs what must go on by itself, such as `cleanup`. The operator's `commands/`
-ask the same use cases, `administration` and `audit_chain`.
+    cli             the operator's commands; app wires settings into the running process
+    accounts oauth  register, log in, recover, administer; the OAuth endpoints and their clients
+    sessions        create, refresh, revoke, list
+    status_lists    which tokens are revoked: allocate an index, publish the lists
+    http settings   server, limits, request bodies, problem documents; ISSUER_ variables
+    throttling mail rate limits; the outbox and its templates
+    audit tokens    the audit trail; the three token formats
+    db keys passwords   PostgreSQL; private keys; argon2
+    errors telemetry email_address   used everywhere
+
+Inside a package: `routes.py` alone knows HTTP, `store.py` with its `.sql` file alone knows PostgreSQL.
 """

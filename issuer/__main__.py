@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from issuer.commands import audit, calibrate, clean_up, clients, keys, service, sessions, users
-from issuer.commands.command import Run
+from issuer.cli import audit, calibrate, clients, keys, sessions, users
+from issuer.cli import cleanup as clean_up
+from issuer.cli import serve as service
+from issuer.cli.output import Run
 from issuer.errors import InvalidFieldsError, IssuerError, OperationError, StoreFaultError, StoreUnavailableError
-from issuer.problems import problem_of
+from issuer.http.problems import problem_of
 from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
 from shared.version import add_version

@@ -1,57 +1,279 @@
-"""An application: its routes, the one answer to every error, and what surrounds them all."""
+"""Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
 
-from itertools import groupby
+import asyncio
+import gc
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+from uuid import uuid4
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+import structlog
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from issuer.edge import Edge
-from issuer.errors import IssuerError
-from issuer.metrics import Metrics
-from issuer.problems import answer_error
-from issuer.tracing import UNTRACED, Tracing
+from issuer.accounts.login import Accounts
+from issuer.accounts.recovery import Recovery, RegistrationByMail
+from issuer.accounts.recovery_routes import RecoveryRoutes
+from issuer.accounts.recovery_store import RecoveryRows
+from issuer.accounts.registration import Registrar
+from issuer.accounts.routes import AccountRoutes
+from issuer.accounts.store import Users
+from issuer.background import Background, Work
+from issuer.cleanup import Cleanup
+from issuer.cleanup_store import DeadRows
+from issuer.db.pool import PROMPT, Database
+from issuer.db.schema import is_migrated, revisions
+from issuer.http.app import build_app
+from issuer.http.connections import Connections
+from issuer.http.health import AdminRoutes
+from issuer.http.server import Listener, address_of, allow_connections, listen, open_sockets
+from issuer.http.well_known import DocumentRoutes
+from issuer.keys.manager import KeyFolder
+from issuer.keys.rotation import Schedule
+from issuer.keys.rotation_task import KeyTicker
+from issuer.keys.watcher import LiveKeyring
+from issuer.mail.limits import RecipientKeys
+from issuer.mail.outbox import Outbox
+from issuer.mail.store import OutboxRows
+from issuer.mail.templates import MailComposer
+from issuer.mail.transport import parse_mail_url, transport_for
+from issuer.oauth.clients import Clients
+from issuer.oauth.metadata import MetadataRoutes, endpoint_urls
+from issuer.oauth.presented_tokens import PresentedTokens
+from issuer.oauth.routes import OAuthRoutes
+from issuer.oauth.store import ClientRows
+from issuer.passwords.hash_queue import Admission, check_memory, usable_cores, usable_memory
+from issuer.passwords.hasher import ARGON2_COSTS, Passwords
+from issuer.passwords.policy import PasswordPolicy
+from issuer.sessions.routes import SessionRoutes
+from issuer.sessions.service import SessionLimits, Sessions
+from issuer.sessions.store import SessionRows
+from issuer.settings import IssuerSettings
+from issuer.status_lists.allocator import StatusLists
+from issuer.status_lists.publisher import PublishedLists
+from issuer.status_lists.routes import StatusListRoutes
+from issuer.status_lists.store import StatusListRows
+from issuer.telemetry.metrics import Metrics
+from issuer.telemetry.tracing import Tracing
+from issuer.throttling.store import Throttles
+from issuer.throttling.throttle import Action, Limits, Throttle
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.refresh_token import RefreshTokens
+from shared.systemd import notify
+
+_fraction: Final = random.SystemRandom().random
+_log = structlog.get_logger(__name__)
 
 
-def build_app(
-    routes: list[Route],
-    metrics: Metrics,
-    trusted_hops: int = 0,
-    tracing: Tracing = UNTRACED,
-    *,
-    quiet: bool = False,
-) -> ASGIApp:
-    """An application of `routes` in which every error is a problem document; the rest as in `Edge`."""
-    app = Starlette(
-        routes=_one_for_each_path(routes),
-        exception_handlers={
-            IssuerError: answer_error,
-            HTTPException: answer_error,
-            Exception: answer_error,
-        },
+async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
+    """Serve until a signal to stop. PostgreSQL and the signing key may come later, and go meanwhile.
+
+    Raises:
+        OperationError: the addresses or the keys folder cannot be used, or memory is too little.
+    """
+    check_memory(hash_threads(settings), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
+    sockets = open_sockets(settings, os.environ)
+    maximum = allow_connections()
+    foundation = _lay_foundation(settings, tracing)
+    metrics = foundation.metrics
+    hash_seconds = await foundation.passwords.calibrate()
+    await foundation.database.open()
+    try:
+        public, admin = _public_app(foundation), _admin_app(foundation)
+        _log.info(
+            "listening",
+            public=address_of(sockets[0]),
+            admin=address_of(sockets[1]),
+            hash_milliseconds=round(hash_seconds * 1000, 1),
+        )
+        async with Background() as background:
+            for name, work in _beside_the_requests(foundation):
+                background.start(name, work)
+            _spare_the_collector()
+            connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
+            metrics.connections.set_function(lambda: len(connections))
+            await listen(
+                Listener(sockets[0], public, connections, ready=lambda: notify(os.environ, "READY=1")),
+                Listener(sockets[1], admin, Connections(maximum)),
+            )
+    finally:
+        foundation.admission.close()
+        await foundation.database.close()
+        tracing.close()
+    _log.info("stopped")
+
+
+def _spare_the_collector() -> None:
+    """What is there by now stays: a full collection that looks through it holds up everybody for 35 ms."""
+    gc.collect()
+    gc.freeze()
+
+
+def hash_threads(settings: IssuerSettings) -> int:
+    """Return how many passwords are hashed at once."""
+    return settings.hash_threads or usable_cores()
+
+
+@dataclass(frozen=True, slots=True)
+class _Foundation:
+    """What the rooms stand on: the doors to the outside, one of each."""
+
+    settings: IssuerSettings
+    metrics: Metrics
+    tracing: Tracing
+    keyring: LiveKeyring
+    database: Database
+    admission: Admission
+    passwords: Passwords
+    published: PublishedLists
+
+
+def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
+    metrics = Metrics()
+    keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
+    url, connections = settings.database_url.get_secret_value(), settings.database_connections
+    database = Database(url, connections, PROMPT, metrics, tracing)
+    admission = Admission(
+        hash_threads(settings),
+        settings.hash_wait_seconds,
+        started=metrics.hash_wait_seconds.observe,
+        refused=metrics.hash_refusals.inc,
     )
-    # A second spelling of a path is a second reading of it: /login/ is not /login.
-    app.router.redirect_slashes = False
-    return Edge(app, metrics, trusted_hops, tracing, quiet=quiet)
+    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2], tracing)
+    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url)
+    return _Foundation(settings, metrics, tracing, keyring, database, admission, passwords, published)
 
 
-def _one_for_each_path(routes: list[Route]) -> list[Route]:
-    """Join the methods of a path: Starlette's 405 and `Allow` would know those of its first route alone."""
-    paths = list(dict.fromkeys(route.path for route in routes))
-    ordered = sorted(routes, key=lambda route: paths.index(route.path))
-    return [_joined(list(group)) for _, group in groupby(ordered, key=lambda route: route.path)]
+def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
+    """Every task that runs as long as the process, by its name in the log."""
+    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
+    schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    folder = KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase())
+    yield "database", database.watch
+    yield "key ring", foundation.keyring.watch
+    yield "key ticks", KeyTicker(folder, metrics).watch
+    yield "status lists", foundation.published.run
+    yield "clean-up", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
+    if url := settings.mail_url.get_secret_value():
+        composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link)
+        transport = transport_for(parse_mail_url(url))
+        outbox = Outbox(OutboxRows(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
+        yield "outbox", outbox.run
+    else:
+        _log.warning("mail is not configured: nobody can verify an address or reset a password")
 
 
-def _joined(routes: list[Route]) -> Route:
-    if len(routes) == 1:
-        return routes[0]
-    endpoints = {method: route.endpoint for route in routes for method in route.methods or ()}
+def _public_app(foundation: _Foundation) -> ASGIApp:
+    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
+    tokens = AccessTokens(
+        foundation.keyring, settings.url, settings.audience, settings.access_token_seconds, _now, uuid4, _fraction
+    )
+    refresh_tokens = RefreshTokens(lambda: foundation.keyring.ring.mac_secrets)
+    status_lists = StatusLists(
+        StatusListRows(database), settings.url, foundation.published.wake, foundation.published.is_closed
+    )
+    limits_of_sessions = SessionLimits(
+        idle=timedelta(seconds=settings.session_idle_seconds),
+        absolute=timedelta(seconds=settings.session_seconds),
+        retry=timedelta(seconds=settings.refresh_retry_seconds),
+        per_account=settings.sessions_per_account,
+    )
+    sessions = Sessions(
+        SessionRows(database), tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
+    )
+    clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
+    routes = [
+        *_account_routes(foundation, tokens, refresh_tokens, sessions),
+        *SessionRoutes(sessions, tokens).routes(),
+        *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
+        *StatusListRoutes(foundation.published).routes(),
+        *DocumentRoutes(foundation.keyring, settings.jwks_max_age_seconds).routes(),
+    ]
+    routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
+    return build_app(routes, metrics, settings.trusted_hops, foundation.tracing)
 
-    async def answer(request: Request) -> Response:
-        response: Response = await endpoints[request.method](request)
-        return response
 
-    return Route(routes[0].path, answer, methods=list(endpoints))
+def _account_routes(
+    foundation: _Foundation, tokens: AccessTokens, refresh_tokens: RefreshTokens, sessions: Sessions
+) -> list[Route]:
+    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
+    throttle = Throttle(
+        Throttles(database),
+        _counter_secret(foundation.keyring),
+        Limits(settings.failures_per_address, settings.requests_per_address),
+        metrics,
+        _now,
+    )
+    passwords = foundation.passwords
+    policy = PasswordPolicy(settings.password_min_length, settings.service_names())
+    verified_only = settings.email_verification == "required"
+    users = Users(database)
+    accounts = Accounts(users, passwords, throttle, metrics, _now, verified_only=verified_only)
+    admit = partial(throttle.admit, Action.REGISTER)
+    registrar = Registrar(users, passwords, policy, metrics, _now, uuid4, admit)
+    recovery_rows = RecoveryRows(database)
+    recipients = RecipientKeys(_counter_secret(foundation.keyring))
+    recovery = Recovery(
+        recovery_rows,
+        accounts,
+        sessions,
+        passwords,
+        policy,
+        throttle,
+        recipients if settings.mail_url.get_secret_value() else None,
+        _now,
+    )
+    by_mail = RegistrationByMail(recovery_rows, registrar, recipients) if verified_only else None
+    return [
+        *AccountRoutes(accounts, registrar, sessions, tokens, refresh_tokens, by_mail).routes(),
+        *RecoveryRoutes(recovery, accounts, tokens).routes(),
+    ]
+
+
+def _counter_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
+    """Of the ring; of this process alone while there is none, when nobody can log in either."""
+    own = os.urandom(32)
+
+    def secret() -> bytes:
+        secrets = keyring.ring.mac_secrets
+        return secrets[0].value if secrets else own
+
+    return secret
+
+
+def _admin_app(foundation: _Foundation) -> ASGIApp:
+    known = revisions()
+
+    async def database_answers() -> bool:
+        await foundation.database.ping()
+        return True
+
+    async def migrations_applied() -> bool:
+        return await is_migrated(foundation.database, known)
+
+    async def signing_key_present() -> bool:
+        return foundation.keyring.ring.signing is not None
+
+    async def keys_folder_usable() -> bool:
+        return foundation.keyring.is_current
+
+    async def status_lists_published() -> bool:
+        return bool(foundation.published.uris())
+
+    checks = {
+        "database": database_answers,
+        "migrations": migrations_applied,
+        "signing_key": signing_key_present,
+        "status_lists": status_lists_published,
+    }
+    routes = AdminRoutes(foundation.metrics, checks, {"keys_folder": keys_folder_usable}).routes()
+    return build_app(routes, foundation.metrics, quiet=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

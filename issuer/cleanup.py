@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from issuer.metrics import Metrics
+from issuer.telemetry.metrics import Metrics
 from shared.access_token import REVOCATION_SECONDS
 
 BATCH: Final = 500

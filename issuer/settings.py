@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from issuer.addresses import AddressError, mailbox_of
-from issuer.client_address import MAX_TRUSTED_HOPS
-from issuer.keys.lifecycle import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
+from issuer.db.url import parse_database_url
+from issuer.email_address import AddressError, mailbox_of
+from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
-from issuer.store.database_url import parse_database_url
+from issuer.throttling.client_ip import MAX_TRUSTED_HOPS
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
@@ -49,7 +49,7 @@ ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
 """Every token carries it, and its size is promised: hence `max_length` on each, and nothing that JSON escapes."""
 
 MAX_NAMES: Final = 103
-"""URL twice and audience: of the 123 characters that `issuer.tokens` counts, 20 stay for scope and roles."""
+"""URL twice and audience: of 123 characters that `issuer.tokens.access_token` counts, 20 stay for scope and roles."""
 
 
 class IssuerSettings(Settings):

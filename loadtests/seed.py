@@ -12,7 +12,7 @@ from typing import Final
 
 from argon2 import PasswordHasher  # noqa: TID251 - makes import lines, as another system would have
 
-from issuer.passwords import ARGON2ID_OWASP
+from issuer.passwords.hasher import ARGON2ID_OWASP
 
 _SECRET_BYTES: Final = 24
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from issuer.atomic_files import delete, write_whole
 from issuer.errors import KeyringError
-from issuer.keys.keyring import format_private, is_encrypted, open_private, private_file, public_file
+from issuer.keys.atomic_files import delete, write_whole
 from issuer.keys.mac_secrets import SecretEntries, format_mac_secrets, is_sealed, mac_secrets_file, read_mac_secrets
+from issuer.keys.models import KeyState, Ring, RingKey, format_ring, key_in_state, ring_file
 from issuer.keys.private_files import read_private
-from issuer.keys.ring import KeyState, Ring, RingKey, format_ring, key_in_state, ring_file
+from issuer.keys.store import format_private, is_encrypted, open_private, private_file, public_file
 from shared.jwks import format_jwks
 
 

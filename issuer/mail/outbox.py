@@ -15,13 +15,13 @@ from uuid import UUID
 
 import structlog
 
-from issuer.addresses import AddressError, mailbox_of
-from issuer.audit import EventKind
+from issuer.audit.events import EventKind
+from issuer.email_address import AddressError, mailbox_of
 from issuer.errors import StoreUnavailableError
-from issuer.mail.one_time_tokens import LIFETIMES, OneTimeToken, Purpose, new_token
 from issuer.mail.templates import TEMPLATES, MailComposer, Template
 from issuer.mail.transport import MAX_AT_ONCE, DeliveryError, MailTransport
-from issuer.metrics import Metrics
+from issuer.telemetry.metrics import Metrics
+from issuer.tokens.one_time_token import LIFETIMES, OneTimeToken, Purpose, new_token
 
 _POLL_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 5.0

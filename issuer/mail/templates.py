@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from issuer.mail.one_time_tokens import LIFETIMES, Purpose
+from issuer.tokens.one_time_token import LIFETIMES, Purpose
 
 _HOUR: Final = timedelta(hours=1)
 _MINUTE: Final = timedelta(minutes=1)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
-from issuer.atomic_files import write_whole
+from issuer.keys.atomic_files import write_whole
 
 MAX_AT_ONCE: Final = 4
 """Mails sent at a time by one process, in threads of their own: a mail server that hangs delays only mail."""

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from issuer.passwords import ARGON2ID_OWASP
-from issuer.store.queries import load_queries
-from issuer.tokens import FIRST_PARTY_CLIENT
+from issuer.db.queries import load_queries
+from issuer.passwords.hasher import ARGON2ID_OWASP
+from issuer.tokens.access_token import FIRST_PARTY_CLIENT
 from loadtests.bench.processes import ROOT
 from loadtests.bench_issuer import requests
 from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
@@ -231,7 +231,7 @@ async def _swaps(site: Site, seconds: float) -> float:
 
     The same statement on the same table, over as many connections as the issuer has; no HTTP, no signature.
     """
-    statement = load_queries(ROOT / "issuer/store/sessions.sql")["rotate-session"]
+    statement = load_queries(ROOT / "issuer/sessions/store.sql")["rotate-session"]
     swapped = 0
     connections = [await asyncpg.connect(site.database_url) for _ in range(DATABASE_CONNECTIONS)]
     rows = await connections[0].fetch(_LIVE_SESSIONS, DATABASE_CONNECTIONS)

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from issuer.keys.folder import KeyFolder
-from issuer.keys.keyring import SigningKey, load_keyring
-from issuer.keys.lifecycle import Schedule
-from issuer.published_lists import sign_list
+from issuer.keys.manager import KeyFolder
+from issuer.keys.rotation import Schedule
+from issuer.keys.store import SigningKey, load_keyring
+from issuer.status_lists.publisher import sign_list
 from shared.status_list import LIST_BITS, encode, pack
 
 REVOKED: Final = (0, 100, 1_000, 10_000, 100_000, LIST_BITS // 2)

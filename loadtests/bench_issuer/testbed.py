@@ -23,7 +23,7 @@ from typing import Final
 
 from argon2 import PasswordHasher  # noqa: TID251 - makes what is imported, as another system would have
 
-from issuer.passwords import ARGON2ID_OWASP
+from issuer.passwords.hasher import ARGON2ID_OWASP
 from loadtests.bench.processes import ROOT, ProcessError
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have

@@ -7,13 +7,13 @@ from typing import Any, Final, cast
 
 import pytest
 
-from issuer.routes.account import AccountRoutes
-from issuer.routes.documents import DocumentRoutes
-from issuer.routes.metadata import MetadataRoutes
-from issuer.routes.oauth import OAuthRoutes
-from issuer.routes.recovery import RecoveryRoutes
-from issuer.routes.sessions import SessionRoutes
-from issuer.routes.status_lists import StatusListRoutes
+from issuer.accounts.recovery_routes import RecoveryRoutes
+from issuer.accounts.routes import AccountRoutes
+from issuer.http.well_known import DocumentRoutes
+from issuer.oauth.metadata import MetadataRoutes
+from issuer.oauth.routes import OAuthRoutes
+from issuer.sessions.routes import SessionRoutes
+from issuer.status_lists.routes import StatusListRoutes
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.support import documents, tables
 from tests.support.documents import ADR_INDEX, ADRS, SPECS, anchors, files, links, requirements

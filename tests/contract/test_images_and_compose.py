@@ -12,8 +12,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from issuer.admission import check_memory
-from issuer.listeners import _DRAIN_SECONDS
+from issuer.http.server import _DRAIN_SECONDS
+from issuer.passwords.hash_queue import check_memory
 from issuer.settings import IssuerSettings
 from tests.support.processes import ROOT
 from tests.support.programs import program

@@ -5,8 +5,8 @@ from typing import Any
 
 from openapi_spec_validator import validate
 
-from issuer.oauth_errors import OAUTH_ANSWERS, UNAVAILABLE
-from issuer.problems import INTERNAL, PROBLEMS
+from issuer.http.problems import INTERNAL, PROBLEMS
+from issuer.oauth.errors import OAUTH_ANSWERS, UNAVAILABLE
 from tests.support.openapi import SERVED, contract, served_form
 
 DOCUMENT = contract()

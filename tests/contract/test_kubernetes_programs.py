@@ -16,9 +16,9 @@ from typing import Any, Final
 import pytest
 
 from issuer import __main__ as issuer_commands
-from issuer.admission import check_memory
-from issuer.listeners import _DRAIN_SECONDS
-from issuer.passwords import ARGON2_COSTS
+from issuer.http.server import _DRAIN_SECONDS
+from issuer.passwords.hash_queue import check_memory
+from issuer.passwords.hasher import ARGON2_COSTS
 from issuer.settings import IssuerSettings
 from tests.support.overlays import FOLDER, OVERLAYS, Container, Rendered, rendered
 from tests.support.processes import ROOT, free_port

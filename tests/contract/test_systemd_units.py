@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from issuer.connections import MAX_CONNECTIONS
+from issuer.http.connections import MAX_CONNECTIONS
 from issuer.settings import IssuerSettings
 from tests.support.processes import ROOT
 from verifier.settings import VerifierSettings

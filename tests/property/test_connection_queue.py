@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from issuer.store.connection_queue import ConnectionQueue, QueueFullError
+from issuer.db.connection_queue import ConnectionQueue, QueueFullError
 
 STEPS = st.lists(st.tuples(st.sampled_from(["enter", "leave", "cancel", "late", "again", "run"]), st.integers(0, 9)))
 

@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime, timedelta
 
-from issuer import serving
+from issuer import app as serving
 from issuer.__main__ import main
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import uvloop
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from issuer.connections import Connections
-from issuer.protocol import HttpConnection
+from issuer.http.connections import Connections
+from issuer.http.protocol import HttpConnection
 
 _SMALL_BUFFER = 4096
 

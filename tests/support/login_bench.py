@@ -10,22 +10,22 @@ from uuid import UUID, uuid4
 
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 
-from issuer.accounts import Account, Accounts
-from issuer.admission import Admission
-from issuer.audit import Origin
+from issuer.accounts.login import Account, Accounts
+from issuer.accounts.registration import Registrar
+from issuer.accounts.store import Users
+from issuer.audit.events import Origin
+from issuer.db.pool import Database
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
-from issuer.login_limits import Judgement, LoginAttempt, ShownSession
-from issuer.metrics import Metrics
-from issuer.password_policy import PasswordPolicy
-from issuer.passwords import Passwords
-from issuer.registration import Registrar
-from issuer.sessions import Inserted, NewSession
-from issuer.status_lists import StatusIndex
-from issuer.store.database import Database
-from issuer.store.sessions import SessionRows
-from issuer.store.throttles import Throttles
-from issuer.store.users import Users
-from issuer.throttle import Action, Limits, Throttle
+from issuer.passwords.hash_queue import Admission
+from issuer.passwords.hasher import Passwords
+from issuer.passwords.policy import PasswordPolicy
+from issuer.sessions.service import Inserted, NewSession
+from issuer.sessions.store import SessionRows
+from issuer.status_lists.allocator import StatusIndex
+from issuer.telemetry.metrics import Metrics
+from issuer.throttling.login_limits import Judgement, LoginAttempt, ShownSession
+from issuer.throttling.store import Throttles
+from issuer.throttling.throttle import Action, Limits, Throttle
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"

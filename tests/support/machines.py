@@ -15,9 +15,9 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from issuer.client_registry import ClientRegistry
-from issuer.store.clients import ClientRows
-from issuer.store.database import Database
+from issuer.db.pool import Database
+from issuer.oauth.registry import ClientRegistry
+from issuer.oauth.store import ClientRows
 from tests.support.issuer_process import IssuerProcess
 from tests.support.plain_http import HTTP
 

@@ -8,7 +8,7 @@ import yaml
 
 ROOT: Final = Path(__file__).parents[2]
 SOURCE: Final = ROOT / "specs/001-register-login-verify/contracts/issuer.openapi.yaml"
-SERVED: Final = ROOT / "issuer/openapi.json"
+SERVED: Final = ROOT / "issuer/http/openapi.json"
 
 
 def contract() -> dict[str, Any]:
@@ -18,7 +18,7 @@ def contract() -> dict[str, Any]:
 
 
 def served_form() -> str:
-    """What issuer/openapi.json has to hold."""
+    """What issuer/http/openapi.json has to hold."""
     return json.dumps(contract(), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

@@ -22,7 +22,7 @@ import asyncpg  # noqa: TID251 - tests look at the database from outside
 import psutil
 import pytest
 
-from issuer.store.migration import migrate
+from issuer.db.migrate import migrate
 from tests.support.processes import wait_until
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have

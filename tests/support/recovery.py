@@ -14,24 +14,24 @@ from uuid import uuid4
 
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that tests are quick
 
-from issuer.accounts import Accounts
-from issuer.admission import Admission
-from issuer.audit import EndReason, Origin
+from issuer.accounts.login import Accounts
+from issuer.accounts.recovery import Recovery, RegistrationByMail
+from issuer.accounts.recovery_store import RecoveryRows
+from issuer.accounts.registration import Registrar
+from issuer.accounts.store import Users
+from issuer.audit.events import EndReason, Origin
+from issuer.db.pool import Database
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
+from issuer.mail.store import OutboxRows
 from issuer.mail.templates import MailComposer
 from issuer.mail.transport import DeliveryError, MailTransport
-from issuer.metrics import Metrics
-from issuer.password_policy import PasswordPolicy
-from issuer.passwords import Passwords
-from issuer.recovery import Recovery, RegistrationByMail
-from issuer.registration import Registrar
-from issuer.store.database import Database
-from issuer.store.outbox import OutboxRows
-from issuer.store.recovery import RecoveryRows
-from issuer.store.throttles import Throttles
-from issuer.store.users import Users
-from issuer.throttle import Action, Limits, Throttle
+from issuer.passwords.hash_queue import Admission
+from issuer.passwords.hasher import Passwords
+from issuer.passwords.policy import PasswordPolicy
+from issuer.telemetry.metrics import Metrics
+from issuer.throttling.store import Throttles
+from issuer.throttling.throttle import Action, Limits, Throttle
 
 SELF = Origin("self", "192.0.2.1", "a browser", "request-1")
 PASSWORD = "a long and lonely walk"

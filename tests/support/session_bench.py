@@ -9,20 +9,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from issuer.accounts import Account, Credentials, Registration
-from issuer.audit import EndReason, Origin
-from issuer.keys.live import LiveKeyring
-from issuer.login_limits import LoginAttempt
-from issuer.metrics import Metrics
-from issuer.published_lists import PublishedLists
-from issuer.refresh_tokens import RefreshTokens
-from issuer.sessions import SessionLimits, Sessions
-from issuer.status_lists import StatusLists
-from issuer.store.database import Database
-from issuer.store.sessions import SessionRows, end_sessions_of_user
-from issuer.store.status_lists import StatusListRows
-from issuer.store.users import Users
-from issuer.tokens import FIRST_PARTY_CLIENT, AccessTokens
+from issuer.accounts.login import Account, Registration
+from issuer.accounts.store import Users
+from issuer.audit.events import EndReason, Origin
+from issuer.db.pool import Database
+from issuer.keys.watcher import LiveKeyring
+from issuer.sessions.models import StoredAccount
+from issuer.sessions.service import SessionLimits, Sessions
+from issuer.sessions.store import SessionRows, end_sessions_of_user
+from issuer.status_lists.allocator import StatusLists
+from issuer.status_lists.publisher import PublishedLists
+from issuer.status_lists.store import StatusListRows
+from issuer.telemetry.metrics import Metrics
+from issuer.throttling.login_limits import LoginAttempt
+from issuer.tokens.access_token import FIRST_PARTY_CLIENT, AccessTokens
+from issuer.tokens.refresh_token import RefreshTokens
 from tests.support.signing_keys import generate_key
 
 ORIGIN = Origin("self", "192.0.2.1", "a browser", "request-0001")
@@ -62,7 +63,7 @@ class SessionBench:
         """The moment that the test states."""
         return self.now
 
-    async def account(self) -> Credentials:
+    async def account(self) -> StoredAccount:
         """A new account, as a login finds it."""
         key = f"{uuid4().hex}@example.com"
         await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), ORIGIN)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from issuer.keys.folder import KeyFolder
-from issuer.keys.lifecycle import Schedule
-from issuer.keys.ring import RingKey
+from issuer.keys.manager import KeyFolder
+from issuer.keys.models import RingKey
+from issuer.keys.rotation import Schedule
 
 
 def key_folder(

@@ -7,8 +7,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from issuer.metrics import Metrics
 from issuer.settings import IssuerSettings
+from issuer.telemetry.metrics import Metrics
 from shared.settings import Settings
 from stack.settings import DEFAULT_PORTS
 from tests.support.processes import ROOT

@@ -14,12 +14,12 @@ import asyncpg  # noqa: TID251 - tests look at the database from outside
 import httpx
 import pytest
 
-from issuer.administration import Administration
-from issuer.audit import OPERATOR
+from issuer.accounts.administration import Administration
+from issuer.accounts.administration_store import AdministrationTables
+from issuer.audit.events import OPERATOR
+from issuer.db.pool import Database
 from issuer.errors import InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
-from issuer.store.administration import AdministrationTables
-from issuer.store.database import Database
-from issuer.tokens import room_for_grants
+from issuer.tokens.access_token import room_for_grants
 from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
 from tests.support.openapi import ROOT

@@ -2,8 +2,8 @@
 
 import json
 
-from issuer.admission import usable_cores
-from issuer.passwords import ARGON2_COSTS
+from issuer.passwords.hash_queue import usable_cores
+from issuer.passwords.hasher import ARGON2_COSTS
 from issuer.settings import IssuerSettings
 from tests.support.issuer_process import issuer_command
 

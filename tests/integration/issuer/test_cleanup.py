@@ -9,9 +9,9 @@ from typing import TypeVar
 import pytest
 
 from issuer.cleanup import BATCH, Cleanup
-from issuer.metrics import Metrics
-from issuer.store.cleanup import DeadRows
-from issuer.store.database import Database
+from issuer.cleanup_store import DeadRows
+from issuer.db.pool import Database
+from issuer.telemetry.metrics import Metrics
 from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import IssuerProcess, issuer_command
 from tests.support.postgres import Postgres, execute

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from issuer.audit import OPERATOR
-from issuer.client_registry import ClientRegistry
-from issuer.clients import REFUSALS_RECORDED, AssertionProof, Client, Clients, SecretProof
+from issuer.audit.events import OPERATOR
+from issuer.db.pool import Database
 from issuer.errors import ClientError, InvalidClientError
-from issuer.metrics import Metrics
-from issuer.status_lists import StatusLists
-from issuer.store.clients import ClientRows
-from issuer.store.database import Database
-from issuer.store.status_lists import StatusListRows
+from issuer.oauth.clients import REFUSALS_RECORDED, AssertionProof, Client, Clients, SecretProof
+from issuer.oauth.registry import ClientRegistry
+from issuer.oauth.store import ClientRows
+from issuer.status_lists.allocator import StatusLists
+from issuer.status_lists.store import StatusListRows
+from issuer.telemetry.metrics import Metrics
 from tests.support.machines import KEY, public_jwk
 from tests.support.postgres import Postgres, execute
-from tests.unit.issuer.test_client_assertions import RSA_KEY, document, rsa_jwk, sign
+from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa_jwk, sign
 
 URL = "https://issuer.example"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

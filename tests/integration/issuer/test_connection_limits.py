@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from issuer.connections import READ_BYTES
-from issuer.protocol import MAX_BODY_BYTES
+from issuer.http.connections import READ_BYTES
+from issuer.http.protocol import MAX_BODY_BYTES
 from tests.support.listening_issuer import Client, listening_issuer, run
 
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"

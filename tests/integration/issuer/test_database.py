@@ -10,9 +10,9 @@ import asyncpg  # noqa: TID251 - the errors of PostgreSQL
 import pytest
 from structlog.testing import capture_logs
 
+from issuer.db.pool import PROMPT, Database
 from issuer.errors import StoreFaultError, StoreUnavailableError
-from issuer.metrics import Metrics
-from issuer.store.database import PROMPT, Database
+from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import IssuerProcess, issuer_command
 from tests.support.postgres import execute
 from tests.support.processes import free_port

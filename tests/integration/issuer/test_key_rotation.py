@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 
-from issuer.keys.lifecycle import Schedule
+from issuer.keys.rotation import Schedule
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.processes import free_port, wait_until

@@ -18,8 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from issuer.audit import Origin
-from issuer.login_limits import CounterKind, ShownSession
+from issuer.audit.events import Origin
+from issuer.throttling.login_limits import CounterKind, ShownSession
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 
 FREE = {"pair": 10, "account": 50, "network": 60, "session": 10, "owner": 100}

@@ -25,7 +25,7 @@ from tests.support.machines import (
 )
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
-from tests.unit.issuer.test_client_assertions import encode
+from tests.unit.issuer.oauth.test_client_assertion import encode
 
 FORM = {"grant_type": "client_credentials"}
 

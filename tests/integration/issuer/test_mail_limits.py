@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from issuer.accounts import Account
+from issuer.accounts.login import Account
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.limits import QUIET, WAITS, RecipientKeys
-from issuer.mail.one_time_tokens import MAX_VALID, Purpose
 from issuer.mail.transport import DeliveryError
+from issuer.tokens.one_time_token import MAX_VALID, Purpose
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house, token_in
 
@@ -46,7 +46,7 @@ async def ask_for(at: House, duration: timedelta, what: str = "reset") -> list[t
 @pytest.fixture(autouse=True)
 def no_even_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests ask hundreds of times, and not about time."""
-    monkeypatch.setattr("issuer.recovery.EVEN_SECONDS", 0)
+    monkeypatch.setattr("issuer.accounts.recovery.EVEN_SECONDS", 0)
 
 
 def test_waits_double_from_a_minute_to_a_day() -> None:

@@ -4,7 +4,7 @@ import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-from issuer.store.schema import revisions
+from issuer.db.schema import revisions
 from tests.support.issuer_process import issuer_command
 from tests.support.postgres import Postgres, execute
 from tests.support.processes import free_port

@@ -12,16 +12,16 @@ from typing import Self
 import httpx
 import pytest
 
-from issuer.accounts import Accounts
-from issuer.admission import Admission, usable_cores
-from issuer.audit import Origin
+from issuer.accounts.login import Accounts
+from issuer.accounts.store import Users
+from issuer.audit.events import Origin
+from issuer.db.pool import Database
 from issuer.errors import OverloadedError
-from issuer.metrics import Metrics
-from issuer.passwords import Passwords
-from issuer.store.database import Database
-from issuer.store.throttles import Throttles
-from issuer.store.users import Users
-from issuer.throttle import Limits, Throttle
+from issuer.passwords.hash_queue import Admission, usable_cores
+from issuer.passwords.hasher import Passwords
+from issuer.telemetry.metrics import Metrics
+from issuer.throttling.store import Throttles
+from issuer.throttling.throttle import Limits, Throttle
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.processes import free_port
 

@@ -9,7 +9,7 @@ import httpx
 import jwt
 import pytest
 
-from issuer.keys.keyring import load_keyring
+from issuer.keys.store import load_keyring
 from tests.integration.issuer.test_machines import assert_error, assert_invalid_client, revoked
 from tests.integration.issuer.test_register_and_login import claims_of
 from tests.support.issuer_process import IssuerProcess, running_issuer

@@ -10,14 +10,14 @@ from uuid import UUID, uuid4
 import asyncpg  # noqa: TID251 - speaks for a release that is not in this tree any more
 import pytest
 
-from issuer.admission import Admission
+from issuer.db.migrate import migrate
+from issuer.db.migrations import versions
+from issuer.db.queries import load_queries
+from issuer.db.schema import revisions
 from issuer.errors import MigrationError
-from issuer.metrics import Metrics
-from issuer.passwords import Passwords
-from issuer.store.migration import migrate
-from issuer.store.migrations import versions
-from issuer.store.queries import load_queries
-from issuer.store.schema import revisions
+from issuer.passwords.hash_queue import Admission
+from issuer.passwords.hasher import Passwords
+from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import PASSWORD, running_issuer
 from tests.support.postgres import Postgres, execute
 

@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from issuer.accounts import Account
-from issuer.audit import EndReason
+from issuer.accounts.login import Account
+from issuer.audit.events import EndReason
+from issuer.db.pool import Database
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
-from issuer.login_limits import MAX_FAILURES
-from issuer.mail.one_time_tokens import Purpose
-from issuer.store.database import Database
-from issuer.store.outbox import OutboxRows
+from issuer.mail.store import OutboxRows
+from issuer.throttling.login_limits import MAX_FAILURES
+from issuer.tokens.one_time_token import Purpose
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house
 

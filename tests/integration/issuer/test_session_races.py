@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from issuer.audit import EndReason
+from issuer.audit.events import EndReason
 from issuer.errors import InvalidCredentialsError, InvalidGrantError
-from issuer.status_lists import StatusIndex, StatusLists
-from issuer.store.status_lists import StatusListRows
-from issuer.tokens import FIRST_PARTY_CLIENT
+from issuer.status_lists.allocator import StatusIndex, StatusLists
+from issuer.status_lists.store import StatusListRows
+from issuer.tokens.access_token import FIRST_PARTY_CLIENT
 from tests.support.postgres import execute
 from tests.support.session_bench import ISSUER, ORIGIN, SessionBench, session_bench
 

@@ -6,7 +6,7 @@ import time
 import jwt
 import pytest
 
-from issuer.audit import EndReason
+from issuer.audit.events import EndReason
 from shared.access_token import REVOCATION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode

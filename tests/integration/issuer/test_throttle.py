@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 import bcrypt  # noqa: TID251 - makes a hash of another system
 import pytest
 
-from issuer.audit import Origin
+from issuer.audit.events import Origin
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
-from issuer.login_limits import ShownSession, delay
-from issuer.throttle import Action
+from issuer.throttling.login_limits import ShownSession, delay
+from issuer.throttling.throttle import Action
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 from tests.support.postgres import execute
 from tests.support.session_bench import session_bench

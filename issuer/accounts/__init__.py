@@ -1,0 +1,1 @@
+"""Accounts: how people register, log in, recover, change and leave."""

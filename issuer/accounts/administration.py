@@ -1,0 +1,229 @@
+"""What an operator does to other people's accounts and sessions. No SQL, no printing.
+
+The races are the store's to win: whatever logs in or refreshes at the same moment, nothing of before a
+disabling, a deletion or an ending is alive after it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Protocol
+from uuid import UUID
+
+from issuer.audit.events import OPERATOR, Event, EventKind, Origin
+from issuer.email_address import AddressError, parse_address
+from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
+from issuer.tokens.access_token import grants_length
+
+_SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
+_ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """Everything about an account but its password."""
+
+    id: UUID
+    email: str
+    created_at: datetime
+    email_verified_at: datetime | None
+    password_changed_at: datetime | None
+    password_disabled_at: datetime | None
+    disabled_at: datetime | None
+    scope: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """Everything about a session, live or ended."""
+
+    id: UUID
+    user_id: UUID
+    client_id: str
+    created_at: datetime
+    rotated_at: datetime
+    idle_expires_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    end_reason: str | None
+    address: str | None
+    user_agent: str | None
+
+
+class AdministrationStore(Protocol):
+    """What the use cases ask of `store/`. Each method is one transaction, its audit events included."""
+
+    async def list_accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
+        """The accounts that follow `after`, by id."""
+
+    async def find_record(self, account_id: UUID) -> AccountRecord | None:
+        """The account of this id."""
+
+    async def find_record_by_key(self, email_key: str) -> AccountRecord | None:
+        """The account of this address."""
+
+    async def update_grants(
+        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
+    ) -> AccountRecord | None:
+        """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
+
+    async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+        """Disable it and end its sessions; False if it was not enabled."""
+
+    async def enable_account(self, account_id: UUID, origin: Origin) -> bool:
+        """Enable it; False if it was not disabled."""
+
+    async def delete_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+        """Delete it, its sessions ended and revoked; False if there is none."""
+
+    async def end_sessions(self, account_id: UUID, now: datetime, origin: Origin) -> int:
+        """End every session, and every login under way; how many sessions."""
+
+    async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
+        """The sessions of an account, newest first."""
+
+    async def end_session(self, session_id: UUID, now: datetime, origin: Origin) -> bool:
+        """End and revoke it; False if it was not live."""
+
+    async def find_session(self, session_id: UUID) -> SessionRecord | None:
+        """The session of this id."""
+
+
+class Administration:
+    """The operator's use cases.
+
+    Args:
+        store: where accounts and sessions are.
+        now: the clock.
+        room: characters that a token has for scope and roles.
+    """
+
+    def __init__(self, store: AdministrationStore, now: Callable[[], datetime], room: int) -> None:
+        self._store = store
+        self._now = now
+        self._room = room
+
+    async def accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
+        """A page of accounts by id: those that follow `after`."""
+        return await self._store.list_accounts(after, limit, disabled_only=disabled_only)
+
+    async def account(self, id_or_address: str) -> AccountRecord:
+        """The account of an id or an e-mail address.
+
+        Raises:
+            NoSuchAccountError: there is none.
+        """
+        found = await self._find(id_or_address)
+        if found is None:
+            raise NoSuchAccountError("there is no such account")
+        return found
+
+    async def update(self, account_id: UUID, scope: str | None, roles: Sequence[str] | None) -> AccountRecord:
+        """Set scope or roles. Live tokens keep theirs; the next refresh has the new ones.
+
+        Raises:
+            InvalidFieldsError: one of them cannot stand in a token, or both together have no room in it.
+            NoSuchAccountError: there is no such account.
+        """
+        faults = _scope_faults(scope or "") + _roles_faults(roles or ())
+        if faults:
+            raise InvalidFieldsError(*faults)
+
+        def change(account: AccountRecord) -> AccountRecord:
+            changed = replace(
+                account,
+                scope=account.scope if scope is None else scope,
+                roles=account.roles if roles is None else tuple(roles),
+            )
+            if grants_length(changed.scope, changed.roles) > self._room:
+                asked = f"must have with roles no more than the {self._room} characters that a token has room for"
+                raise InvalidFieldsError(FieldFault("scope", asked))
+            return changed
+
+        detail = {"scope": scope is not None, "roles": roles is not None}
+        event = Event(EventKind.ACCOUNT_UPDATED, OPERATOR, account_id, detail=detail)
+        updated = await self._store.update_grants(account_id, change, event)
+        if updated is None:
+            raise NoSuchAccountError("there is no such account")
+        return updated
+
+    async def disable(self, account_id: UUID) -> AccountRecord:
+        """Nobody logs in, refreshes or is let through with this account from now on.
+
+        Raises:
+            NoSuchAccountError: there is no such account.
+        """
+        await self._store.disable_account(account_id, self._now(), OPERATOR)
+        return await self.account(str(account_id))
+
+    async def enable(self, account_id: UUID) -> AccountRecord:
+        """Let its owner log in again.
+
+        Raises:
+            NoSuchAccountError: there is no such account.
+        """
+        await self._store.enable_account(account_id, OPERATOR)
+        return await self.account(str(account_id))
+
+    async def delete(self, account_id: UUID) -> None:
+        """Forget it, but for its audit events.
+
+        Raises:
+            NoSuchAccountError: there is no such account.
+        """
+        if not await self._store.delete_account(account_id, self._now(), OPERATOR):
+            raise NoSuchAccountError("there is no such account")
+
+    async def end_sessions(self, account_id: UUID) -> int:
+        """End all its sessions; how many there were.
+
+        Raises:
+            NoSuchAccountError: there is no such account.
+        """
+        await self.account(str(account_id))
+        return await self._store.end_sessions(account_id, self._now(), OPERATOR)
+
+    async def sessions(self, account_id: UUID) -> list[SessionRecord]:
+        """The sessions of an account, ended ones included until they are cleaned up.
+
+        Raises:
+            NoSuchAccountError: there is no such account.
+        """
+        await self.account(str(account_id))
+        return await self._store.list_sessions(account_id)
+
+    async def end_session(self, session_id: UUID) -> SessionRecord:
+        """End a session and revoke its tokens.
+
+        Raises:
+            NoSuchSessionError: there is no such session.
+        """
+        await self._store.end_session(session_id, self._now(), OPERATOR)
+        found = await self._store.find_session(session_id)
+        if found is None:
+            raise NoSuchSessionError("there is no such session")
+        return found
+
+    async def _find(self, id_or_address: str) -> AccountRecord | None:
+        try:
+            return await self._store.find_record(UUID(id_or_address))
+        except ValueError:
+            pass
+        try:
+            return await self._store.find_record_by_key(parse_address(id_or_address).key)
+        except AddressError:
+            return None
+
+
+def _scope_faults(scope: str) -> list[FieldFault]:
+    if _SCOPE.fullmatch(scope):
+        return []
+    return [FieldFault("scope", "must be scope tokens with single spaces between them")]
+
+
+def _roles_faults(roles: Sequence[str]) -> list[FieldFault]:
+    if all(map(_ROLE.fullmatch, roles)):
+        return []
+    return [FieldFault("roles", "must be visible ASCII without commas")]

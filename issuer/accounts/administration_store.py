@@ -1,0 +1,115 @@
+"""The operator's view of accounts and sessions in PostgreSQL: rows in, frozen values out."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import asyncpg  # noqa: TID251 - a store
+
+from issuer.accounts.administration import AccountRecord, SessionRecord
+from issuer.accounts.recovery_store import delete_locked_account, forget_tokens
+from issuer.audit.events import EndReason, Event, EventKind, Origin
+from issuer.audit.store import record
+from issuer.db.pool import Database
+from issuer.db.queries import load_queries
+from issuer.sessions.store import end_session, end_sessions_of_user
+
+_SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
+
+
+class AdministrationTables:
+    """Implements `issuer.accounts.administration.AdministrationStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
+        """The accounts that follow `after`, by id."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["list-accounts"], after, disabled_only, limit)
+        return [_account(row) for row in rows]
+
+    async def find_record(self, account_id: UUID) -> AccountRecord | None:
+        """The account of this id."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-record"], account_id)
+        return None if row is None else _account(row)
+
+    async def find_record_by_key(self, email_key: str) -> AccountRecord | None:
+        """The account of this address."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-record-by-key"], email_key)
+        return None if row is None else _account(row)
+
+    async def update_grants(
+        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
+    ) -> AccountRecord | None:
+        """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["lock-account"], account_id)
+            if row is None:
+                return None
+            changed = change(_account(row))
+            await connection.execute(_SQL["update-grants"], account_id, changed.scope, changed.roles)
+            await record(connection, event)
+        return changed
+
+    async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+        """Disable it and end its sessions; False if it was not enabled.
+
+        Two statements: the second sees what was committed while the first waited for the row.
+        """
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
+                return False
+            await forget_tokens(connection, account_id)
+            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, origin)
+            await record(
+                connection, Event(EventKind.ACCOUNT_DISABLED, origin, account_id, detail={"sessions": ended})
+            )
+        return True
+
+    async def enable_account(self, account_id: UUID, origin: Origin) -> bool:
+        """Enable it; False if it was not disabled."""
+        async with self._database.connection() as connection:
+            enabled = await connection.fetchval(
+                _SQL["enable-account"], account_id, origin.actor, origin.address, origin.request_id
+            )
+        return enabled is not None
+
+    async def delete_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+        """Delete it, its sessions ended and revoked; False if there is none."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["lock-account"], account_id) is None:
+                return False
+            await delete_locked_account(connection, account_id, now, origin)
+        return True
+
+    async def end_sessions(self, account_id: UUID, now: datetime, origin: Origin) -> int:
+        """End every session, and every login under way; how many sessions."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["outdate-logins"], account_id)
+            return await end_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, origin)
+
+    async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
+        """The sessions of an account, newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["list-sessions"], account_id)
+        return [SessionRecord(**row) for row in rows]
+
+    async def end_session(self, session_id: UUID, now: datetime, origin: Origin) -> bool:
+        """End and revoke it; False if it was not live."""
+        async with self._database.connection() as connection:
+            return await end_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, origin)
+
+    async def find_session(self, session_id: UUID) -> SessionRecord | None:
+        """The session of this id."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-session"], session_id)
+        return None if row is None else SessionRecord(**row)
+
+
+def _account(row: asyncpg.Record) -> AccountRecord:
+    return AccountRecord(**{**row, "roles": tuple(row["roles"])})

@@ -1,0 +1,140 @@
+"""Accounts beyond registration in PostgreSQL: each method is one transaction."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from issuer.accounts.login import Registration
+from issuer.accounts.recovery import MailRequest, PasswordChange, ResetLimits, TokenOwner
+from issuer.audit.events import EndReason, Event, EventKind, Origin
+from issuer.audit.store import record
+from issuer.db.pool import Connection, Database
+from issuer.db.queries import load_queries
+from issuer.mail.limits import QUIET, WAITS
+from issuer.mail.templates import Template
+from issuer.sessions.store import end_sessions_of_user
+from issuer.tokens.one_time_token import Purpose
+
+_SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
+
+
+async def forget_tokens(connection: Connection, user_id: UUID) -> None:
+    """Kill every outstanding one-time token of an account, in the transaction that changed its state."""
+    await connection.execute(_SQL["forget-tokens"], user_id)
+
+
+async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, origin: Origin) -> int:
+    """Delete an account whose row the transaction holds FOR UPDATE, its sessions ended and revoked; how many."""
+    ended = await end_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, origin)
+    await connection.execute(_SQL["delete-account"], user_id)
+    await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, user_id, detail={"sessions": ended}))
+    return ended
+
+
+class RecoveryRows:
+    """Implements `issuer.accounts.recovery.RecoveryStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert_unverified(
+        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, origin: Origin
+    ) -> bool:
+        """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
+        account = registration.account
+        async with self._database.connection() as connection:
+            inserted = await connection.fetchval(
+                _SQL["insert-unverified"],
+                account.id,
+                account.email,
+                registration.email_key,
+                registration.password_hash,
+                account.created_at,
+                verify_limit,
+                reset_limit,
+                WAITS,
+                QUIET,
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
+        return inserted is not None
+
+    async def request_mail(self, email_key: str, request: MailRequest, origin: Origin) -> None:
+        """Queue it, if there is an account that it is for."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _SQL["request-mail"],
+                email_key,
+                request.template,
+                request.purpose,
+                request.now,
+                request.limit,
+                WAITS,
+                QUIET,
+                request.kind,
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
+
+    async def find_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
+        """Whose live token this is."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-owner-of-token"], token_hash, purpose, now)
+        return None if row is None else TokenOwner(**row)
+
+    async def verify_email(self, token_hash: bytes, now: datetime, origin: Origin) -> bool:
+        """Consume the token and mark its owner's address as verified, or say False."""
+        async with self._database.connection() as connection:
+            verified = await connection.fetchval(
+                _SQL["verify-email"], token_hash, now, origin.actor, origin.address, origin.request_id
+            )
+        return verified is not None
+
+    async def reset_password(
+        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, limits: ResetLimits | None
+    ) -> tuple[str, int] | None:
+        """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["reset-password"], token_hash, now, password_hash)
+            if row is None:
+                return None
+            if limits is not None:
+                await connection.execute(_SQL["reset-limit"], limits.requests)
+                await _queue_notice(connection, row["id"], limits.notices, now)
+            ended = await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, origin)
+            await record(connection, Event(EventKind.PASSWORD_RESET, origin, row["id"]))
+        return row["email_key"], ended
+
+    async def change_password(
+        self, change: PasswordChange, now: datetime, origin: Origin, notice_limit: bytes | None
+    ) -> int | None:
+        """Set the password, end every session but the present; how many, or None if the account has moved on."""
+        user_id, spared = change.account_id, change.session_id
+        async with self._database.transaction() as connection:
+            changed = await connection.fetchval(
+                _SQL["change-password"], user_id, change.security_version, now, change.password_hash
+            )
+            if changed is None:
+                return None
+            await forget_tokens(connection, user_id)
+            if notice_limit is not None:
+                await _queue_notice(connection, user_id, notice_limit, now)
+            ended = await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, origin, spared)
+            await record(connection, Event(EventKind.PASSWORD_CHANGED, origin, user_id, spared))
+        return ended
+
+    async def delete_account(
+        self, account_id: UUID, security_version: int, now: datetime, origin: Origin
+    ) -> int | None:
+        """End every session and delete the account; how many, or None if the account has moved on."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
+                return None
+            return await delete_locked_account(connection, account_id, now, origin)
+
+
+async def _queue_notice(connection: Connection, user_id: UUID, limit: bytes, now: datetime) -> None:
+    await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now, limit, WAITS, QUIET)

@@ -1,0 +1,1 @@
+"""The audit trail: events, and the hash chain that makes changes evident."""

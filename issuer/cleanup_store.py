@@ -1,0 +1,31 @@
+"""Removal of dead rows from PostgreSQL, a batch in each transaction."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from issuer.db.pool import Database
+from issuer.db.queries import load_queries
+
+_SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
+_TURN: Final = "take-turn"
+
+
+class DeadRows:
+    """Implements `issuer.cleanup.CleanupStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What can be removed, in the order in which it is."""
+        return tuple(name for name in _SQL if name != _TURN)
+
+    async def remove(self, subject: str, dead_before: datetime, batch: int) -> int | None:
+        """Remove at most `batch` rows that were of no use at that moment; how many. None: another does it now."""
+        async with self._database.transaction() as connection:
+            if not await connection.fetchval(_SQL[_TURN]):
+                return None
+            tag: str = await connection.execute(_SQL[subject], dead_before, batch)
+        return int(tag.removeprefix("DELETE "))

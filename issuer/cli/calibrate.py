@@ -1,0 +1,117 @@
+"""`calibrate`: how many logins a second this machine can hash, and with how much memory.
+
+Measures what `serve` would compute, in as many threads as it would use and in fewer, and beside it the other
+parameter sets of the same strength. Needs neither database nor keys. A login is one hash, and hardly more.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from issuer.cli.output import Commands, add_command, show
+from issuer.passwords.hash_queue import Admission, usable_cores, usable_memory
+from issuer.passwords.hasher import ARGON2_COSTS, Passwords
+from issuer.settings import IssuerSettings
+from issuer.telemetry.metrics import Metrics
+
+_SHORTEST: Final = 1.0
+_LONGEST: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        argon2: a value of `ISSUER_ARGON2`.
+        configured: `serve` would use it, in this many threads.
+        threads: at once.
+        hashes_per_second: in all of them together.
+        p50_milliseconds: of one hash.
+        memory_mib: for all hashes at once.
+        queue_length: how many logins wait at most, before further ones are told to come back.
+    """
+
+    argon2: str
+    configured: bool
+    threads: int
+    hashes_per_second: float
+    p50_milliseconds: float
+    memory_mib: int
+    queue_length: int
+
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Register it."""
+    command = add_command(commands, "calibrate", "measure how many logins a second this machine can do", _calibrate)
+    command.add_argument(
+        "--seconds", type=_seconds, default=5.0, help=f"how long to measure in all, {_SHORTEST:.0f} to {_LONGEST:.0f}"
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not _SHORTEST <= value <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"must be {_SHORTEST:.0f} to {_LONGEST:.0f}")
+    return value
+
+
+def _calibrate(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    measurements = _measurements(settings, options.seconds)
+    if options.json:
+        show(options, map(asdict, measurements))
+        return
+    cores, memory = usable_cores(), usable_memory() >> 20
+    print(f"{cores} usable cores, {memory} MiB of memory, ISSUER_HASH_WAIT_SECONDS={settings.hash_wait_seconds:g}")
+    for found in measurements:
+        print(_sentence(found))
+
+
+def _sentence(found: Measurement) -> str:
+    return (
+        f"{'*' if found.configured else ' '} {found.argon2:>3}  {found.threads:>2} threads  "
+        f"{found.hashes_per_second:>6.1f} logins/s  p50 {found.p50_milliseconds:>6.1f} ms  "
+        f"{found.memory_mib:>4} MiB  at most {found.queue_length} wait"
+    )
+
+
+def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurement]:
+    """The configured set in 1 to all threads, then the others in all."""
+    cores = usable_cores()
+    others = [name for name in ARGON2_COSTS if name != settings.argon2]
+    plan = [(settings.argon2, threads) for threads in range(1, cores + 1)] + [(name, cores) for name in others]
+    for name, threads in plan:
+        durations, elapsed = _measure(name, threads, seconds / len(plan))
+        rate = len(durations) / elapsed
+        yield Measurement(
+            argon2=name,
+            configured=(name, threads) == (settings.argon2, cores),
+            threads=threads,
+            hashes_per_second=round(rate, 1),
+            p50_milliseconds=round(statistics.median(durations) * 1000, 1),
+            memory_mib=threads * ARGON2_COSTS[name].memory_cost >> 10,
+            queue_length=round(rate * settings.hash_wait_seconds),
+        )
+
+
+def _measure(name: str, threads: int, seconds: float) -> tuple[list[float], float]:
+    """How long each hash took, and all of them together."""
+    hashing = Passwords(Admission(1, 1), Metrics(), ARGON2_COSTS[name])
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        runs = [pool.submit(_hash_until, hashing.measure, begun + seconds) for _ in range(threads)]
+        durations = [duration for run in runs for duration in run.result()]
+    return durations, time.perf_counter() - begun
+
+
+def _hash_until(measure: Callable[[], None], deadline: float) -> list[float]:
+    durations: list[float] = []
+    while not durations or time.perf_counter() < deadline:
+        begun = time.perf_counter()
+        measure()
+        durations.append(time.perf_counter() - begun)
+    return durations

@@ -1,0 +1,132 @@
+"""`clients`: machines that ask for tokens. A secret is printed when it is made, and never taken as an argument."""
+
+import argparse
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from issuer.cli.output import Commands, add_command, add_subject, show, with_database
+from issuer.db.pool import Database
+from issuer.errors import ClientError
+from issuer.oauth.clients import Client
+from issuer.oauth.registry import ClientRegistry, Registered
+from issuer.oauth.store import ClientRows
+from issuer.settings import IssuerSettings
+from shared.jwks import MAX_DOCUMENT_BYTES
+
+T = TypeVar("T")
+
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Register them."""
+    clients = add_subject(commands, "clients", "machines that ask for tokens")
+    create = add_command(clients, "create", "register a client; its secret is printed this once", _create)
+    create.add_argument("name", help="for people")
+    create.add_argument("--id", help="the client_id; a random one by default")
+    create.add_argument("--scope", default="", help="everything that it may ask for, in one argument")
+    create.add_argument("--audience", action="append", help="whom its tokens may be for; may be repeated")
+    create.add_argument(
+        "--jwks", type=Path, help="file with its public keys, for private_key_jwt in place of a secret"
+    )
+    add_command(clients, "list", "show all clients", _list)
+    _add_for_one(clients, "show", "show a client", _show)
+    update = _add_for_one(clients, "update", "change what a client may do; its tokens are revoked", _update)
+    update.add_argument("--scope", help="in the place of what it may ask for now")
+    update.add_argument("--audience", action="append", help="in the place of its audiences; may be repeated")
+    update.add_argument("--jwks", type=Path, help="file with public keys in the place of its keys")
+    _add_for_one(clients, "disable", "refuse a client and revoke its tokens", _disable)
+    _add_for_one(clients, "enable", "let a client in again", _enable)
+    _add_for_one(clients, "renew-secret", "print a new secret; the old one and its tokens are dead", _renew_secret)
+    _add_for_one(clients, "delete", "forget a client and revoke its tokens", _delete)
+
+
+def _add_for_one(
+    clients: "Commands[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    run: Callable[[IssuerSettings, argparse.Namespace], None],
+) -> argparse.ArgumentParser:
+    parser = add_command(clients, name, summary, run)
+    parser.add_argument("id", help="the client_id")
+    return parser
+
+
+def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    audiences = options.audience or [settings.audience]
+    jwks = _read(options.jwks)
+    made = _with_registry(
+        settings, lambda registry: registry.create(options.name, options.id, options.scope, audiences, jwks)
+    )
+    show(options, [_document(made.client) | _secret(made)])
+
+
+def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, map(_document, _with_registry(settings, lambda registry: registry.list())))
+
+
+def _show(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_with_registry(settings, lambda registry: registry.find(options.id)))])
+
+
+def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    if options.scope is None and options.audience is None and options.jwks is None:
+        raise ClientError("nothing to change: give --scope, --audience or --jwks")
+    jwks = _read(options.jwks)
+    changed = _with_registry(
+        settings, lambda registry: registry.update(options.id, options.scope, options.audience, jwks)
+    )
+    show(options, [_document(changed)])
+
+
+def _disable(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_with_registry(settings, lambda registry: registry.disable(options.id)))])
+
+
+def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_with_registry(settings, lambda registry: registry.enable(options.id)))])
+
+
+def _renew_secret(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    renewed = _with_registry(settings, lambda registry: registry.renew_secret(options.id))
+    show(options, [_document(renewed.client) | _secret(renewed)])
+
+
+def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_with_registry(settings, lambda registry: registry.delete(options.id)))])
+
+
+def _with_registry(settings: IssuerSettings, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
+    def use(database: Database) -> Awaitable[T]:
+        rows = ClientRows(database)
+        return work(ClientRegistry(settings.url, rows, lambda: datetime.now(UTC), secrets.token_bytes))
+
+    return with_database(settings, use)
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_DOCUMENT_BYTES)
+    except OSError as error:
+        raise ClientError(f"{path}: {error.strerror}") from None
+
+
+def _document(client: Client) -> dict[str, Any]:
+    return {
+        "id": client.id,
+        "name": client.name,
+        "auth_method": client.auth_method.value,
+        "scope": client.scope,
+        "audiences": list(client.audiences),
+        "created_at": client.created_at,
+        "disabled_at": client.disabled_at,
+        "kids": [key["kid"] for key in client.jwks or ()],
+    }
+
+
+def _secret(registered: Registered) -> dict[str, Any]:
+    return {"secret": registered.secret} if registered.secret is not None else {}

@@ -1,0 +1,97 @@
+"""How a command is registered and how it prints."""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from issuer.db.pool import Database
+from issuer.settings import IssuerSettings
+from shared.logs import configure_logs
+
+T = TypeVar("T")
+
+MAX_SHOWN: Final = 10_000
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what it hands out
+Run = Callable[[IssuerSettings, argparse.Namespace], None]
+
+
+def add_command(
+    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str, run: Run
+) -> argparse.ArgumentParser:
+    """Register a command; arguments are the caller's to add."""
+    parser = commands.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(command=run)
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    return parser
+
+
+def add_subject(
+    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str
+) -> "Commands[argparse.ArgumentParser]":
+    """Register a subject, such as `keys`, that has commands of its own."""
+    return commands.add_parser(name, help=summary, description=summary).add_subparsers(
+        required=True, metavar="command"
+    )
+
+
+def show(options: argparse.Namespace, things: Iterable[Mapping[str, Any]]) -> None:
+    """Print each thing on a line: as JSON if asked for, else its values, two spaces apart."""
+    for thing in things:
+        print(json.dumps(thing, default=_plain) if options.json else "  ".join(map(_column, thing.values())))
+
+
+def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `use` with an open database.
+
+    Raises:
+        SettingsError: no database is set.
+        StoreUnavailableError: PostgreSQL does not answer.
+    """
+    url = settings.require_database()
+    configure_logs("issuer", "error")
+
+    async def run() -> T:
+        database = Database(url, connections=1)
+        await database.open()
+        try:
+            return await use(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def limit(text: str) -> int:
+    """An argument that says how many to show."""
+    number = int(text)
+    if not 1 <= number <= MAX_SHOWN:
+        raise ValueError
+    return number
+
+
+def _column(value: Any) -> str:
+    match value:
+        case None | "":
+            return "-"
+        case list() | tuple():
+            return ",".join(map(_column, value)) or "-"
+        case dict():
+            return json.dumps(value)
+        case _:
+            # Some of it was written by strangers: nothing of theirs moves the cursor or hides a line.
+            return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(_plain(value)))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat(timespec="seconds")
+        case UUID():
+            return str(value)
+        case _:
+            return value

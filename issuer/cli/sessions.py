@@ -1,0 +1,69 @@
+"""`sessions`: who is logged in."""
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from issuer.accounts.administration import Administration, SessionRecord
+from issuer.accounts.administration_store import AdministrationTables
+from issuer.cli.output import Commands, add_command, add_subject, show, with_database
+from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, revoke_all
+from issuer.settings import IssuerSettings
+from issuer.tokens.access_token import room_for_grants
+
+T = TypeVar("T")
+
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Register them."""
+    sessions = add_subject(commands, "sessions", "logins and what became of them")
+    listing = add_command(sessions, "list", "show an account's sessions, newest first", _list)
+    listing.add_argument("--user", type=UUID, required=True, metavar="ID")
+    revoke = add_command(sessions, "revoke", "end a session and revoke its access tokens", _revoke)
+    revoke.add_argument("session", type=UUID, metavar="SESSION_ID")
+    revoke_all = add_command(
+        sessions,
+        "revoke-all",
+        "end every session and token issued so far, as after restoring an older database; without --yes, count them",
+        _revoke_all,
+    )
+    revoke_all.add_argument("--yes", action="store_true", help="do it: everyone has to log in again")
+
+
+def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, map(_document, _administer(settings, lambda use: use.sessions(options.user))))
+
+
+def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_administer(settings, lambda use: use.end_session(options.session)))])
+
+
+def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    issued = with_database(settings, revoke_all if options.yes else count_issued)
+    show(options, [{"state": "revoked" if options.yes else "live", **asdict(issued)}])
+    if options.yes:
+        print(f"people can log in again in {LOGIN_AFTER_SECONDS} s", file=sys.stderr)
+    else:
+        print("nothing was changed: say --yes to end all of it; everyone has to log in again", file=sys.stderr)
+
+
+def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
+    room = room_for_grants(settings.url, settings.audience)
+    return with_database(
+        settings,
+        lambda database: use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), room)),
+    )
+
+
+def _document(session: SessionRecord) -> Mapping[str, Any]:
+    expired = min(session.idle_expires_at, session.expires_at) <= datetime.now(UTC)
+    state = "ended" if session.ended_at else "expired" if expired else "live"
+    return {
+        "id": session.id,
+        "state": state,
+        **{name: value for name, value in asdict(session).items() if name != "id"},
+    }

@@ -1,0 +1,148 @@
+"""`users import`: accounts of another system, with the password hashes that they have there.
+
+One JSON object a line: `email`, `password_hash`, and if there are any `created_at` (RFC 3339),
+`email_verified`, `scope` and `roles`. It streams, stores in batches, and may be run again: who has an account
+is skipped. A line that is no good is reported by its number, and never quoted.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final
+from uuid import uuid4
+
+from issuer.accounts.bulk_import import ImportedAccount, LineError, read_line
+from issuer.accounts.store import Users
+from issuer.audit.events import OPERATOR
+from issuer.cli.output import Commands, add_command, show
+from issuer.db.pool import Database
+from issuer.errors import ImportRefusedError, StoreUnavailableError
+from issuer.settings import IssuerSettings
+from issuer.tokens.access_token import room_for_grants
+
+_BATCH_LINES: Final = 500
+_MAX_LINE_BYTES: Final = 16 * 1024
+_REPORTED: Final = 100
+"""Lines of each kind that are reported one by one; the others are counted."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the lines so far."""
+
+    lines: int = 0
+    imported: int = 0
+    skipped: int = 0
+    refused: int = 0
+
+    def refuse(self, number: int, why: str) -> None:
+        self.refused += 1
+        _report(self.refused, f"line {number}: {why}")
+
+    def skip(self, number: int) -> None:
+        self.skipped += 1
+        _report(self.skipped, f"line {number}: has an account already, skipped")
+
+
+def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
+    """Register it among the commands of `users`."""
+    command = add_command(users, "import", "import accounts with their password hashes", _import)
+    command.add_argument("file", metavar="FILE", help="JSON lines; - for standard input")
+    command.add_argument("--dry-run", action="store_true", help="check every line and store nothing")
+
+
+def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    url = settings.require_database()
+    with _opened(options.file) as source:
+        room = room_for_grants(settings.url, settings.audience)
+        tally = asyncio.run(_run(url, source, room, dry_run=options.dry_run))
+    outcome = "would be imported" if options.dry_run else "imported"
+    counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
+    show(options, [counts])
+    if tally.refused:
+        raise ImportRefusedError(f"{tally.refused} of {tally.lines} lines were refused: mend them and run it again")
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        source = Path(name).open("rb")  # noqa: SIM115 - closed below; only its opening is translated
+    except OSError as error:
+        raise ImportRefusedError(f"{name}: {error.strerror}") from error
+    with source:
+        yield source
+
+
+async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tally:
+    database = Database(url, 1)
+    await database.open()
+    users, tally, lines = Users(database), _Tally(), enumerate(_lines(source), 1)
+    try:
+        while batch := list(islice(lines, _BATCH_LINES)):
+            await _import_batch(users, tally, dict(_readable(tally, batch, room)), dry_run=dry_run)
+            tally.lines += len(batch)
+            print(f"{tally.lines} lines: {tally.imported} accounts", file=sys.stderr)
+    except StoreUnavailableError as error:
+        raise ImportRefusedError(
+            f"PostgreSQL cannot be used: {error}; {tally.lines} lines are done, and skipped when it is run again"
+        ) from error
+    finally:
+        await database.close()
+    return tally
+
+
+async def _import_batch(users: Users, tally: _Tally, accounts: dict[int, ImportedAccount], *, dry_run: bool) -> None:
+    """Each batch is one transaction: whatever stops us later, it is there."""
+    if dry_run:
+        taken = await users.find_taken(account.address.key for account in accounts.values())
+        new = {account.address.key for account in accounts.values()} - taken
+    else:
+        new = await users.import_accounts(accounts.values(), OPERATOR)
+    for number, account in accounts.items():
+        if account.address.key in new:
+            tally.imported += 1
+        else:
+            tally.skip(number)
+
+
+def _readable(tally: _Tally, batch: Iterable[tuple[int, bytes]], room: int) -> Iterator[tuple[int, ImportedAccount]]:
+    """The good lines of a batch, each address once."""
+    now, seen = datetime.now(UTC), set[str]()
+    for number, line in batch:
+        if not line.strip():
+            continue
+        try:
+            account = read_line(line, uuid4(), now, room)
+        except LineError as error:
+            tally.refuse(number, str(error))
+            continue
+        if account.address.key in seen:
+            tally.skip(number)
+            continue
+        seen.add(account.address.key)
+        yield number, account
+
+
+def _lines(source: BinaryIO) -> Iterator[bytes]:
+    """Lines of bounded length: a longer one comes cut, which leaves no JSON of it."""
+    while line := source.readline(_MAX_LINE_BYTES):
+        rest = line
+        while len(rest) == _MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = source.readline(_MAX_LINE_BYTES)
+        yield line
+
+
+def _report(count: int, what: str) -> None:
+    if count <= _REPORTED:
+        print(what, file=sys.stderr)
+    elif count == _REPORTED + 1:
+        print("further ones of this kind are counted only", file=sys.stderr)

@@ -1,0 +1,165 @@
+"""`users`: other people's accounts."""
+
+import argparse
+import getpass
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4
+
+from issuer.accounts.administration import AccountRecord, Administration
+from issuer.accounts.administration_store import AdministrationTables
+from issuer.accounts.registration import Registrar
+from issuer.accounts.store import Users
+from issuer.audit.events import OPERATOR
+from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
+from issuer.cli.user_import import add_import
+from issuer.db.pool import Database
+from issuer.errors import OperationError
+from issuer.passwords.hash_queue import Admission
+from issuer.passwords.hasher import ARGON2_COSTS, Passwords
+from issuer.passwords.policy import PasswordPolicy
+from issuer.settings import IssuerSettings
+from issuer.telemetry.metrics import Metrics
+from issuer.tokens.access_token import room_for_grants
+
+T = TypeVar("T")
+
+_PAGE: Final = 100
+
+
+def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Register them."""
+    users = add_subject(commands, "users", "accounts")
+    listing = add_command(users, "list", "show accounts in the order of their ids", _list)
+    listing.add_argument("--disabled", action="store_true", help="disabled ones only")
+    listing.add_argument("--limit", type=limit, default=_PAGE, help=f"show at most so many, {_PAGE} if not given")
+    listing.add_argument("--after", type=UUID, metavar="ID", help="begin after this account")
+    showing = add_command(users, "show", "show an account", _show)
+    showing.add_argument("account", metavar="ID|EMAIL")
+    create = add_command(users, "create", "make an account; its password is read from standard input", _create)
+    create.add_argument("email", metavar="EMAIL")
+    create.add_argument(
+        "--invite", action="store_true", help="read none: nobody knows its password until its owner resets it by mail"
+    )
+    update = _of_account(users, "update", "set what an account's tokens say from the next refresh on", _update)
+    update.add_argument("--scope", help="scope tokens with spaces between them")
+    update.add_argument("--role", action="append", metavar="ROLE", help="a role; again for each, '' for none")
+    _of_account(users, "disable", "end an account's sessions and let nobody log in", _disable)
+    _of_account(users, "enable", "let an account's owner log in again", _enable)
+    delete = _of_account(users, "delete", "forget an account, but for its audit events", _delete)
+    delete.add_argument("--yes", action="store_true", help="required: it cannot be undone")
+    add_import(users)
+    _of_account(users, "end-sessions", "end all sessions of an account", _end_sessions)
+
+
+def _of_account(
+    users: "Commands[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    run: Callable[[IssuerSettings, argparse.Namespace], None],
+) -> argparse.ArgumentParser:
+    parser = add_command(users, name, summary, run)
+    parser.add_argument("account", type=UUID, metavar="ID")
+    return parser
+
+
+def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    found = _administer(
+        settings, lambda use: use.accounts(options.after, options.limit, disabled_only=options.disabled)
+    )
+    show(options, map(_document, found))
+
+
+def _show(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_administer(settings, lambda use: use.account(options.account)))])
+
+
+def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    password = secrets.token_urlsafe(32) if options.invite else _read_password()
+
+    async def create(database: Database) -> AccountRecord:
+        metrics, admission = Metrics(), Admission(threads=1, wait_seconds=settings.hash_wait_seconds)
+        try:
+            registrar = Registrar(
+                Users(database),
+                Passwords(admission, metrics, ARGON2_COSTS[settings.argon2]),
+                PasswordPolicy(settings.password_min_length, settings.service_names()),
+                metrics,
+                _now,
+                uuid4,
+            )
+            account = await registrar.register(options.email, password, OPERATOR)
+            return await _administration(settings, database).account(str(account.id))
+        finally:
+            admission.close()
+
+    show(options, [_document(with_database(settings, create))])
+
+
+def _read_password() -> str:
+    """From standard input and never an argument, which every process of the machine could read.
+
+    Raises:
+        OperationError: no request could ever say it, so nobody would log in with it.
+    """
+    try:
+        text = getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        if b"\0" not in text.encode():
+            return text
+    except UnicodeError:
+        pass
+    raise OperationError("the password must be in UTF-8 and without U+0000")
+
+
+def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    if options.scope is None and options.role is None:
+        raise OperationError("nothing to change: give --scope or --role")
+    roles = None if options.role is None else [role for role in options.role if role]
+    updated = _administer(settings, lambda use: use.update(options.account, options.scope, roles))
+    show(options, [_document(updated)])
+
+
+def _disable(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_administer(settings, lambda use: use.disable(options.account)))])
+
+
+def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_document(_administer(settings, lambda use: use.enable(options.account)))])
+
+
+def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    if not options.yes:
+        raise OperationError("this cannot be undone: say --yes")
+    _administer(settings, lambda use: use.delete(options.account))
+    show(options, [{"id": options.account, "state": "deleted"}])
+
+
+def _end_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    ended = _administer(settings, lambda use: use.end_sessions(options.account))
+    show(options, [{"id": options.account, "ended_sessions": ended}])
+
+
+def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
+    return with_database(settings, lambda database: use(_administration(settings, database)))
+
+
+def _administration(settings: IssuerSettings, database: Database) -> Administration:
+    room = room_for_grants(settings.url, settings.audience)
+    return Administration(AdministrationTables(database), _now, room)
+
+
+def _document(account: AccountRecord) -> Mapping[str, Any]:
+    state = "disabled" if account.disabled_at else "enabled"
+    return {
+        "id": account.id,
+        "state": state,
+        **{name: value for name, value in asdict(account).items() if name != "id"},
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""PostgreSQL: the pool, the outage detector, migrations."""

@@ -1,0 +1,74 @@
+"""Opens connections: of several servers, to the first in order that accepts them and accepts writes. ADR 0093."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
+
+from issuer.db.url import DatabaseUrl
+
+_STAGGER_SECONDS: Final = 0.2
+"""How long a server may say nothing before the next is tried as well: many times what a connection takes, and
+short beside the second that a request may wait for one."""
+
+Attempt = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+async def connect(url: DatabaseUrl, seconds: float, **options: Any) -> asyncpg.Connection:
+    """Open a connection; `options` are those of `asyncpg.connect`.
+
+    Raises:
+        TimeoutError: no server let us in within `seconds`.
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: none lets us in.
+    """
+    if not url.servers:
+        return await asyncpg.connect(url.dsn, timeout=seconds, **options)
+
+    def attempt(host: str, port: int) -> Attempt:
+        return lambda: asyncpg.connect(url.dsn, host=host, port=port, timeout=seconds, **options)
+
+    async with asyncio.timeout(seconds):
+        return await _first([attempt(server.host, server.port) for server in url.servers])
+
+
+async def _first(attempts: Sequence[Attempt]) -> asyncpg.Connection:
+    """Begin each attempt when the one before has failed or says nothing; the first success, all others ended."""
+    waiting = list(attempts)
+    running: list[asyncio.Future[asyncpg.Connection]] = []
+    failures: list[BaseException] = []
+    try:
+        while waiting or running:
+            if waiting:
+                running.append(asyncio.ensure_future(waiting.pop(0)()))
+            timeout = _STAGGER_SECONDS if waiting else None
+            await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in [attempt for attempt in running if attempt.done()]:
+                running.remove(attempt)
+                if (failure := attempt.exception()) is None:
+                    return attempt.result()
+                failures.append(failure)
+        raise min(failures, key=_rank)
+    finally:
+        await _end(running)
+
+
+def _rank(failure: BaseException) -> int:
+    """Order failures: a server that says why it lets nobody in tells more than one that only reads, or is silent."""
+    match failure:
+        case asyncpg.PostgresConnectionError() | asyncpg.exceptions.CannotConnectNowError():
+            return 2
+        case asyncpg.PostgresError():
+            return 0
+        case asyncpg.exceptions.TargetServerAttributeNotMatched():
+            return 1
+        case _:
+            return 2
+
+
+async def _end(attempts: Sequence[asyncio.Future[asyncpg.Connection]]) -> None:
+    for attempt in attempts:
+        attempt.cancel()
+    for opened in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(opened, asyncpg.Connection):
+            opened.terminate()

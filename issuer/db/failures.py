@@ -1,0 +1,76 @@
+"""Judges what went wrong with PostgreSQL, by SQLSTATE: a state that passes, or something that must not happen.
+
+Total: whatever asyncpg raises has one failure. https://www.postgresql.org/docs/18/errcodes-appendix.html
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
+
+
+class Failure(StrEnum):
+    """Why an operation failed. Each is a label of `gatepass_issuer_database_failures_total`."""
+
+    AWAY = "away"
+    """Not tried, since PostgreSQL is known to be unavailable."""
+    NO_CONNECTION = "no_connection"
+    """No connection was free, or none could be opened, in the time that a request may wait for one."""
+    CONNECTION = "connection"
+    TOO_SLOW = "too_slow"
+    CONFLICT = "conflict"
+    READ_ONLY = "read_only"
+    NO_RESOURCES = "no_resources"
+    NO_ACCESS = "no_access"
+    NOT_MIGRATED = "not_migrated"
+    UNEXPECTED = "unexpected"
+    """A defect of ours, a schema that was changed by hand, or damaged data: trying again does not help."""
+
+
+ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""Everything that a connection raises."""
+
+_BY_SQLSTATE: Final[Mapping[str, Failure]] = {
+    "08": Failure.CONNECTION,
+    "25006": Failure.READ_ONLY,
+    "25P03": Failure.TOO_SLOW,  # idle_in_transaction_session_timeout
+    "25P04": Failure.TOO_SLOW,  # transaction_timeout
+    "28": Failure.NO_ACCESS,
+    "3D000": Failure.NO_ACCESS,  # no such database
+    "40": Failure.CONFLICT,
+    "42501": Failure.NO_ACCESS,  # insufficient privilege
+    "42703": Failure.NOT_MIGRATED,  # no such column
+    "42P01": Failure.NOT_MIGRATED,  # no such table
+    "53": Failure.NO_RESOURCES,
+    "55P03": Failure.TOO_SLOW,  # lock_timeout
+    "57": Failure.CONNECTION,
+    "57014": Failure.TOO_SLOW,  # statement_timeout
+    "58": Failure.NO_RESOURCES,  # input and output
+}
+"""By the whole SQLSTATE or else by its class, the first two characters; every other is unexpected."""
+
+
+def failure_of(error: Exception, *, connected: bool) -> Failure:
+    """Return why an operation failed.
+
+    Args:
+        error: one of `ERRORS`.
+        connected: whether it was raised on a connection that is still open.
+    """
+    match error:
+        case TimeoutError():
+            return Failure.TOO_SLOW
+        case asyncpg.exceptions.InvalidCachedStatementError() | asyncpg.exceptions.OutdatedSchemaCacheError():
+            return Failure.CONFLICT  # the schema was migrated since the statement was prepared
+        case asyncpg.exceptions.TargetServerAttributeNotMatched():
+            return Failure.READ_ONLY
+        case asyncpg.PostgresError():
+            sqlstate = error.sqlstate or ""
+            found = _BY_SQLSTATE.get(sqlstate) or _BY_SQLSTATE.get(sqlstate[:2], Failure.UNEXPECTED)
+            # Before a connection is open the server judges the URL's parameters, not a statement of ours.
+            return Failure.CONNECTION if found is Failure.UNEXPECTED and not connected else found
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError() if connected:
+            return Failure.UNEXPECTED  # a wrong argument, or two operations at once
+        case _:
+            return Failure.CONNECTION

@@ -1,0 +1,89 @@
+"""Applying the schema's revisions, by Alembic. ADR 0002.
+
+Forward only. `migrate` may run anywhere, any number of times at once: an advisory lock lets one at a time
+through, and whoever waits finds nothing left to do.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from issuer.db.connect import connect
+from issuer.db.failures import ERRORS
+from issuer.db.schema import revisions
+from issuer.db.url import DatabaseUrl, parse_database_url
+from issuer.errors import MigrationError
+
+_TRY_LOCK: Final = f"SELECT pg_try_advisory_lock({0x6761746570617373})"
+_LOCK_SECONDS: Final = 60.0
+_CONNECT_SECONDS: Final = 10.0
+
+
+async def migrate(url: str) -> tuple[str, ...]:
+    """Bring the schema to the head revision and return the revisions that this call applied.
+
+    Raises:
+        MigrationError: it could not be done; what was done before stays.
+    """
+    server = parse_database_url(url)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(server), poolclass=NullPool)
+    known = revisions()
+    try:
+        async with _sole_migrator(server), engine.connect() as connection:
+            before = await connection.run_sync(_applied)
+            await connection.run_sync(_upgrade)
+            await connection.commit()
+    except ERRORS as error:
+        raise MigrationError(f"PostgreSQL cannot be used: {server.name}: {type(error).__name__}") from error
+    except DBAPIError as error:
+        raise MigrationError(f"a revision failed: {error.orig}") from error
+    finally:
+        await engine.dispose()
+    return known[known.index(before) + 1 :] if before in known else (known if before is None else ())
+
+
+async def _connect(url: DatabaseUrl) -> asyncpg.Connection:
+    return await connect(url, _CONNECT_SECONDS)
+
+
+@asynccontextmanager
+async def _sole_migrator(url: DatabaseUrl) -> AsyncIterator[None]:
+    """Hold the lock on a connection of its own.
+
+    Asked for again and again instead of waited for: a waiting statement is a snapshot, and a later
+    `CREATE INDEX CONCURRENTLY` of the holder would wait for that snapshot, for ever.
+    """
+    connection = await _connect(url)
+    try:
+        async with asyncio.timeout(_LOCK_SECONDS):
+            while not await connection.fetchval(_TRY_LOCK):  # noqa: ASYNC110 - the other is another process
+                await asyncio.sleep(0.1)
+        yield
+    finally:
+        await connection.close(timeout=_CONNECT_SECONDS)
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    command.upgrade(_config(connection), "head")
+
+
+def _applied(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

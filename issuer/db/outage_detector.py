@@ -1,0 +1,172 @@
+"""Detects PostgreSQL outages with a probe connection, while a request waits for an answer. ADR 0095.
+
+A request may rightly wait for a lock or a disk, and any server pauses now and then: for a checkpoint, while its
+virtual machine moves, until a lost packet is sent again. So one slow answer proves nothing. An outage is that
+*nothing* arrives for a second, on a request's connection or on the probe's, or that the server refuses
+connections or writes. Never lends a connection.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
+import structlog
+
+TICK_SECONDS: Final = 0.05
+SILENT_TICKS: Final = 19
+"""Silence is counted in turns of our own event loop and not in time, so that a pause of ours is not taken for one
+of PostgreSQL's: where the loop keeps up, 0.95 s, or a tick more if the last answer came within the first."""
+
+_RETRY_SECONDS: Final = 0.1
+_PROBE_SECONDS: Final = 1.0
+
+UNREACHABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.ReadOnlySQLTransactionError,
+)
+"""Errors of a probe that mean an outage. Every other, such as "too many connections", is a sign of life."""
+
+_log = structlog.get_logger(__name__)
+
+
+class OutageDetector:
+    """Knows whether one database can be used.
+
+    Args:
+        connect: opens a connection; cancelled when it takes too long.
+        began: called once when an outage begins, before a request sees it in `outage`.
+        ended: awaited when the database can be used again.
+        name: of the database, for the log.
+
+    Attributes:
+        outage: the kind of failure that began the present outage; None while there is none.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        began: Callable[[], None],
+        ended: Callable[[], Awaitable[None]],
+        name: str = "",
+    ) -> None:
+        self.outage: str | None = None
+        self._connect = connect
+        self._began = began
+        self._ended = ended
+        self._name = name
+        self._connection: asyncpg.Connection | None = None
+        self._waiting = 0
+        self._answered = False
+        self._suspected = asyncio.Event()
+        self._needed = asyncio.Event()
+
+    def begin(self) -> None:
+        """Note that a request waits for an answer from now on."""
+        self._waiting += 1
+        self._needed.set()
+
+    def end(self, *, answered: bool) -> None:
+        """Note that it waits no longer, and whether it was answered."""
+        self._waiting -= 1
+        self._answered = self._answered or answered
+        if not self._waiting and not self._suspected.is_set():
+            self._needed.clear()
+
+    def suspect(self) -> None:
+        """Probe at once: a connection could not be opened, or the server rejected a write."""
+        self._suspected.set()
+        self._needed.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        try:
+            while True:
+                await self._needed.wait()
+                fault = await self._fault()
+                if fault is not None:
+                    await self._wait_out(fault)
+        finally:
+            self._drop_connection()
+
+    async def _fault(self) -> str | None:
+        """Return what is wrong, or None after a sign of life."""
+        self._answered = False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._suspected.wait(), TICK_SECONDS)
+        if self._answered and not self._suspected.is_set():
+            return None
+        self._suspected.clear()
+        if not self._waiting:
+            self._needed.clear()
+        probe = asyncio.create_task(self._probe())
+        try:
+            for _ in range(SILENT_TICKS - 1):
+                await asyncio.wait({probe}, timeout=TICK_SECONDS)
+                if probe.done():
+                    return probe.result()
+                if self._answered:
+                    return None
+            return "Silence"
+        finally:
+            await self._abandon(probe)
+
+    async def _abandon(self, probe: "asyncio.Task[str | None]") -> None:
+        """End a probe; a connection whose answer was not read is of no more use."""
+        if not probe.done():
+            self._drop_connection()
+            probe.cancel()
+            with suppress(asyncio.CancelledError):
+                await probe
+
+    async def _wait_out(self, fault: str) -> None:
+        self.outage = fault
+        # The kind alone: messages of PostgreSQL quote the rows that they are about.
+        _log.error("database outage began", kind=fault, database=self._name)
+        self._drop_connection()
+        self._began()
+        while await self._probe_in_time() is not None:
+            self._drop_connection()
+            await asyncio.sleep(_RETRY_SECONDS)
+        self.outage = None
+        _log.info("database outage ended", database=self._name)
+        await self._ended()
+
+    async def _probe_in_time(self) -> str | None:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                return await self._probe()
+        except TimeoutError:
+            return "TimeoutError"
+
+    async def _probe(self) -> str | None:
+        """Return what is wrong, or None. A connection that was lost since the last probe proves nothing."""
+        kept = self._connection is not None
+        fault = await self._ask()
+        if fault is not None and kept:
+            self._drop_connection()
+            fault = await self._ask()
+        return fault
+
+    async def _ask(self) -> str | None:
+        try:
+            if self._connection is None:
+                self._connection = await self._connect()
+            read_only = await self._connection.fetchval("SHOW transaction_read_only")
+        except UNREACHABLE as error:
+            return type(error).__name__
+        except asyncpg.PostgresError:
+            return None
+        # A primary that became a standby answers as before; a new connection finds the one that took over.
+        return "ReadOnly" if read_only == "on" else None
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

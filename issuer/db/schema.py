@@ -1,0 +1,33 @@
+"""The schema's revisions: knowing them, and whether they are applied. `migration` applies them. ADR 0002.
+
+A server asks this and no more, so that neither Alembic nor SQLAlchemy is in its process.
+"""
+
+import pkgutil
+from pathlib import Path
+from typing import Final
+
+from issuer.db.pool import Database
+
+_VERSIONS: Final = Path(__file__).parent / "migrations" / "versions"
+
+
+def revisions() -> tuple[str, ...]:
+    """Every revision that this release knows, oldest first: `v0001_users.py` is 0001."""
+    names = sorted(module.name for module in pkgutil.iter_modules([str(_VERSIONS)]))
+    return tuple(name.removeprefix("v").partition("_")[0] for name in names)
+
+
+async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
+    """Whether the schema is at our head or beyond it.
+
+    Beyond: a newer release has migrated already, and expand/contract keeps us working meanwhile.
+
+    Raises:
+        StoreUnavailableError: PostgreSQL does not answer.
+    """
+    async with database.connection() as connection:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return False
+        applied = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return applied is not None and applied not in known[:-1]

@@ -1,0 +1,1 @@
+"""HTTP plumbing without any domain: server, limits, bodies, problem documents."""

@@ -1,0 +1,54 @@
+"""Form bodies of the OAuth endpoints: RFC 6749 appendix B, in one strict reading.
+
+`application/x-www-form-urlencoded` alone, at most 64 KiB and 32 parameters, UTF-8 and nothing else under the
+percent signs. A parameter that comes twice is refused, whatever its name (RFC 6749 §3.2); one without a value
+counts as not sent. Unknown ones are ignored, as §3.2 says. Faults never quote what was sent.
+"""
+
+import re
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from issuer.errors import InvalidTokenRequestError
+from issuer.http.request_body import read_bounded
+
+_MAX_PARAMETERS: Final = 32
+_MEDIA_TYPE: Final = re.compile(r'application/x-www-form-urlencoded\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+# One percent sign and two digits, or a visible character that needs none: no raw control, blank or high byte.
+_ENCODED: Final = re.compile(r"(?:[\x21-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The parameters of a form, without those that are empty.
+
+    Raises:
+        InvalidTokenRequestError: it is not a form, or a parameter comes twice.
+        ContentTooLargeError: it is longer than we read.
+    """
+    declared = request.headers.getlist("content-type")
+    plain = request.headers.get("content-encoding", "identity").lower() == "identity"
+    if len(declared) != 1 or not plain or _MEDIA_TYPE.fullmatch(declared[0].strip()) is None:
+        raise InvalidTokenRequestError
+    return parse_form(await read_bounded(request))
+
+
+def parse_form(data: bytes) -> dict[str, str]:
+    """The parameters in `data`, without those that are empty.
+
+    Raises:
+        InvalidTokenRequestError: it has no single reading.
+    """
+    try:
+        text = data.decode("ascii")
+        if not _ENCODED.fullmatch(text):
+            raise InvalidTokenRequestError
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+    except ValueError:
+        # Without its cause: a decoder's message quotes what it read.
+        raise InvalidTokenRequestError from None
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs) or any("\0" in value for value in parameters.values()):
+        raise InvalidTokenRequestError
+    return {name: value for name, value in parameters.items() if value}

@@ -1,0 +1,154 @@
+"""The outermost ring around an application: request ids, client addresses, the access log, the last resort.
+
+Logs what was asked by its route and never by its path, query, fields or body: those are where people put
+secrets by mistake. An exception that reaches this ring is logged by its kind and place, without its message.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from issuer.http.problems import problem_response
+from issuer.telemetry.metrics import Metrics
+from issuer.telemetry.tracing import UNTRACED, RequestSpan, Tracing
+from issuer.throttling.client_ip import client_address
+from shared.logs import frames_of
+from shared.trace_context import request_id_of, traceparent_of
+
+_KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+CLIENT_CLOSED_REQUEST: Final = 499
+"""The status that is logged and counted, and never sent, where the client left before its response (as in nginx)."""
+
+_WARNING_SECONDS: Final = 3600
+"""Between two warnings about X-Forwarded-For: any client may send that field."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One request and what became of its answer."""
+
+    request_id: str
+    span: RequestSpan
+    client: str | None
+    begun: float
+    status: int = 0
+    client_left: bool = False
+
+
+class Edge:
+    """Wraps an ASGI application.
+
+    Args:
+        app: what answers.
+        metrics: where answers are counted.
+        trusted_hops: proxies of ours in front, whose word about the client's address counts.
+        tracing: where each request has its span.
+        quiet: log answers at debug level, where they are polled all day.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        trusted_hops: int = 0,
+        tracing: Tracing = UNTRACED,
+        *,
+        quiet: bool = False,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._trusted_hops = trusted_hops
+        self._tracing = tracing
+        self._level = logging.DEBUG if quiet else logging.INFO
+        self._next_warning = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        fields = Headers(scope=scope)
+        peer = (scope.get("client") or (None,))[0]
+        forwarded = fields.getlist("x-forwarded-for")
+        client = client_address(peer, forwarded, self._trusted_hops)
+        if forwarded and not self._trusted_hops:
+            self._warn_of_a_proxy(client)
+        request_id = request_id_of(fields.getlist("x-request-id"))
+        with self._tracing.request(traceparent_of(fields.getlist("traceparent"))) as span:
+            ids = {"request_id": request_id, "trace_id": span.trace_id, "span_id": span.span_id}
+            with structlog.contextvars.bound_contextvars(**ids):
+                await self._answer(scope, receive, send, _Exchange(request_id, span, client, time.perf_counter()))
+
+    def _warn_of_a_proxy(self, client: str | None) -> None:
+        """Tell the operator that a proxy seems to be in front, whose clients then share one rate limit."""
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARNING_SECONDS
+            _log.warning(
+                "forwarded_header_ignored",
+                client=client or "",
+                hint="if a proxy of yours sends X-Forwarded-For, set ISSUER_TRUSTED_HOPS to the number of proxies: "
+                "until then all its clients share one rate limit",
+            )
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
+        scope.setdefault("state", {}).update(request_id=exchange.request_id, client_address=exchange.client)
+
+        async def send_with_fields(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                exchange.client_left = scope["state"].get("has_left", _stays)()
+                _complete(MutableHeaders(raw=message["headers"]), exchange.request_id)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_fields)
+        except Exception as error:  # noqa: BLE001 - the last resort: nothing may leave this ring
+            _report(error)
+            if not exchange.status:
+                await problem_response(error)(scope, receive, send_with_fields)
+        self._record(scope, exchange)
+
+    def _record(self, scope: Scope, exchange: _Exchange) -> None:
+        seconds = time.perf_counter() - exchange.begun
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
+        status = CLIENT_CLOSED_REQUEST if exchange.client_left else exchange.status
+        self._metrics.requests.labels(route, method, status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        exchange.span.describe(exchange.request_id, method, route, status)
+        # Whoever polls and learns nothing new is not worth a line: verifiers do so every two seconds.
+        level = logging.DEBUG if status == HTTPStatus.NOT_MODIFIED else self._level
+        _log.log(
+            level,
+            "client_disconnected" if exchange.client_left else "request",
+            method=method,
+            route=route,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            client=exchange.client or "",
+        )
+
+
+def _stays() -> bool:
+    return False
+
+
+def _complete(headers: MutableHeaders, request_id: str) -> None:
+    headers["X-Request-Id"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+
+
+def _report(error: Exception) -> None:
+    _log.error(
+        "unexpected exception",
+        kind=type(error).__name__,
+        frames=frames_of(error),
+    )

@@ -1,0 +1,46 @@
+"""`GET /.well-known/jwks.json`, `GET /openapi.json`: public documents, cached by whoever asks for them."""
+
+from importlib.resources import files
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from issuer.errors import NoSigningKeyError
+from issuer.http.caching import cached
+from issuer.keys.watcher import LiveKeyring
+
+_OPENAPI_MAX_AGE_SECONDS: Final = 3600
+
+
+class DocumentRoutes:
+    """The public documents.
+
+    Args:
+        keyring: whose public half is served.
+        jwks_max_age_seconds: how long it may be cached; the earliest promotion of a new key counts from it.
+    """
+
+    def __init__(self, keyring: LiveKeyring, jwks_max_age_seconds: int) -> None:
+        self._keyring = keyring
+        self._jwks_max_age_seconds = jwks_max_age_seconds
+        self._openapi = files("issuer.http").joinpath("openapi.json").read_bytes()
+
+    def routes(self) -> list[Route]:
+        """For the application."""
+        return [
+            Route("/.well-known/jwks.json", self.jwks, methods=["GET"]),
+            Route("/openapi.json", self.openapi, methods=["GET"]),
+        ]
+
+    async def jwks(self, request: Request) -> Response:
+        """200 and the public keys (RFC 7517)."""
+        if not self._keyring.ring.keys:
+            # An empty set would be cached as the truth; this is asked for again.
+            raise NoSigningKeyError
+        return cached(request, self._keyring.ring.jwks, "application/jwk-set+json", self._jwks_max_age_seconds)
+
+    async def openapi(self, request: Request) -> Response:
+        """200 and the contract of this API."""
+        return cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)

@@ -1,0 +1,66 @@
+"""The outbox in PostgreSQL."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from issuer.audit.events import EventKind
+from issuer.db.pool import Database
+from issuer.db.queries import load_queries
+from issuer.mail.outbox import QueuedMail
+from issuer.mail.templates import Template
+from issuer.tokens.one_time_token import MAX_VALID, Purpose
+
+_SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
+
+
+class OutboxRows:
+    """Implements `issuer.mail.outbox.OutboxStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
+        """Return mails that are due, and reserve them for this process `until` that moment."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["claim-due-mail"], now, until, list(Template), limit)
+        return [QueuedMail(**{**row, "template": Template(row["template"])}) for row in rows]
+
+    async def add_token(
+        self, token_hash: bytes, user_id: UUID, purpose: Purpose, now: datetime, expires_at: datetime
+    ) -> bool:
+        """Store a token beside the newest others for `purpose`; False if the account has no use for it."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["lock-recipient"], user_id, purpose) is None:
+                return False
+            await connection.execute(_SQL["add-token"], token_hash, user_id, purpose, now, expires_at, MAX_VALID)
+        return True
+
+    async def discard_token(self, token_hash: bytes) -> None:
+        """Delete the token of a mail that was not sent."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["discard-token"], token_hash)
+
+    async def remove(self, mail_id: int) -> None:
+        """Remove a mail that was sent or is not needed any more."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["remove-mail"], mail_id)
+
+    async def abandon(self, mail_id: int, kind: EventKind, detail: Mapping[str, str | int]) -> None:
+        """Remove a mail that will never be sent, and record that in the audit trail of its account."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["abandon-mail"], mail_id, kind, json.dumps(dict(detail)))
+
+    async def postpone(self, mail_id: int, until: datetime) -> None:
+        """Make the mail due again at `until`."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["postpone-mail"], mail_id, until)
+
+    async def measure(self) -> tuple[int, datetime | None]:
+        """Return how many mails wait, and since when the oldest does."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["measure-outbox"])
+        return (0, None) if row is None else (row["waiting"], row["oldest"])

@@ -1,0 +1,258 @@
+"""What an operator does with clients: register, change, disable and delete them. No SQL, no clock of its own.
+
+Every change revokes what was granted before it, because a token that outlives a change of its client says what is
+no longer true. The client notices nothing but one refused token, and asks for another.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from issuer.audit.events import OPERATOR, Event, EventKind
+from issuer.errors import ClientError
+from issuer.oauth.client_assertion import ClientKeysError, register_keys
+from issuer.oauth.clients import CLIENT_ID, AuthMethod, Client, hash_secret
+from issuer.tokens.access_token import FIRST_PARTY_CLIENT
+
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
+_AUDIENCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
+_NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
+_TOKEN_ROOM: Final = 230
+"""Characters that a token of `MAX_ISSUED_BYTES` has for what differs: issuer and client id twice, audience, scope.
+ADR 0039 counts the same for people."""
+
+_MAX_AUDIENCES: Final = 16
+_SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A client, and its secret on the one occasion when it can be shown."""
+
+    client: Client
+    secret: str | None = field(default=None, repr=False)
+
+
+class ClientRecords(Protocol):
+    """What the registry asks of `store/`."""
+
+    async def find_client(self, client_id: str) -> Client | None:
+        """The client of this id."""
+
+    async def list_clients(self) -> list[Client]:
+        """All of them, the oldest first."""
+
+    async def insert_client(self, client: Client, event: Event) -> bool:
+        """Add it with its event, or say False if the id is taken."""
+
+    async def change_client(
+        self, client_id: str, change: Callable[[Client], Client | None], event: Event, now: datetime
+    ) -> Client | None:
+        """Change it (`None`: delete it), revoke its tokens, write the event: all or nothing. What it was."""
+
+
+class ClientRegistry:
+    """Keeps the clients of one issuer.
+
+    Args:
+        issuer: the `iss` of their tokens.
+        records: where they are.
+        now: the clock.
+        random_bytes: that many of them, from the system's best source.
+    """
+
+    def __init__(
+        self, issuer: str, records: ClientRecords, now: Callable[[], datetime], random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self._issuer = issuer
+        self._records = records
+        self._now = now
+        self._random_bytes = random_bytes
+
+    async def create(
+        self, name: str, client_id: str | None, scope: str, audiences: Sequence[str], jwks: bytes | None
+    ) -> Registered:
+        """Register a client: by its public keys if there are any, else with a new secret.
+
+        Raises:
+            ClientError: something about it is not acceptable, or the id is taken.
+            UnavailableError: not now.
+        """
+        client_id = client_id if client_id is not None else f"client-{self._random_bytes(6).hex()}"
+        _check_names(name, client_id)
+        self._check_permissions(client_id, scope, audiences)
+        keys = _keys(jwks) if jwks is not None else None
+        secret = self._new_secret() if keys is None else None
+        client = Client(
+            id=client_id,
+            name=name,
+            auth_method=AuthMethod.PRIVATE_KEY_JWT if secret is None else AuthMethod.CLIENT_SECRET_BASIC,
+            scope=scope,
+            audiences=tuple(audiences),
+            created_at=self._now(),
+            secret_hash=hash_secret(secret) if secret is not None else None,
+            jwks=keys,
+        )
+        detail = {"auth_method": client.auth_method.value}
+        if not await self._records.insert_client(client, _event(EventKind.CLIENT_CREATED, client_id, detail)):
+            raise ClientError(f"{client_id}: there is a client of this id already")
+        return Registered(client, secret)
+
+    async def list(self) -> list[Client]:
+        """All clients, the oldest first.
+
+        Raises:
+            UnavailableError: not now.
+        """
+        return await self._records.list_clients()
+
+    async def find(self, client_id: str) -> Client:
+        """The client of this id.
+
+        Raises:
+            ClientError: there is none.
+            UnavailableError: not now.
+        """
+        client = await self._records.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
+        return _existing(client)
+
+    async def update(
+        self, client_id: str, scope: str | None, audiences: Sequence[str] | None, jwks: bytes | None
+    ) -> Client:
+        """Give it another scope, other audiences or other keys; what is None stays.
+
+        Raises:
+            ClientError: there is none, or something is not acceptable.
+            UnavailableError: not now.
+        """
+        keys = _keys(jwks) if jwks is not None else None
+
+        def change(client: Client) -> Client:
+            if keys is not None and client.auth_method is not AuthMethod.PRIVATE_KEY_JWT:
+                raise ClientError("this client authenticates by a secret, not by keys")
+            changed = replace(
+                client,
+                scope=client.scope if scope is None else scope,
+                audiences=client.audiences if audiences is None else tuple(audiences),
+                jwks=keys or client.jwks,
+            )
+            self._check_permissions(client_id, changed.scope, changed.audiences)
+            return changed
+
+        given = {"scope": scope, "audiences": audiences, "keys": jwks}
+        detail = {name: True for name, value in given.items() if value is not None}
+        return await self._change(client_id, change, EventKind.CLIENT_UPDATED, detail)
+
+    async def renew_secret(self, client_id: str) -> Registered:
+        """A new secret in the place of the old one.
+
+        Raises:
+            ClientError: there is no such client, or it has no secret.
+            UnavailableError: not now.
+        """
+        secret = self._new_secret()
+
+        def change(client: Client) -> Client:
+            if client.secret_hash is None:
+                raise ClientError("this client authenticates by keys, not by a secret")
+            return replace(client, secret_hash=hash_secret(secret))
+
+        client = await self._change(client_id, change, EventKind.CLIENT_UPDATED, {"secret": True})
+        return Registered(client, secret)
+
+    async def disable(self, client_id: str) -> Client:
+        """Refuse it, and revoke its tokens. One that is disabled stays so.
+
+        Raises:
+            ClientError: there is no such client.
+            UnavailableError: not now.
+        """
+        now = self._now()
+        return await self._change(
+            client_id,
+            lambda client: replace(client, disabled_at=client.disabled_at or now),
+            EventKind.CLIENT_DISABLED,
+        )
+
+    async def enable(self, client_id: str) -> Client:
+        """Let it in again. What it held when it was disabled stays revoked.
+
+        Raises:
+            ClientError: there is no such client.
+            UnavailableError: not now.
+        """
+        return await self._change(
+            client_id, lambda client: replace(client, disabled_at=None), EventKind.CLIENT_ENABLED
+        )
+
+    async def delete(self, client_id: str) -> Client:
+        """Forget it, and revoke its tokens; what it was.
+
+        Raises:
+            ClientError: there is no such client.
+            UnavailableError: not now.
+        """
+        event = _event(EventKind.CLIENT_DELETED, client_id)
+        return _existing(await self._records.change_client(client_id, lambda _: None, event, self._now()))
+
+    async def _change(
+        self,
+        client_id: str,
+        change: Callable[[Client], Client],
+        kind: EventKind,
+        detail: dict[str, bool] | None = None,
+    ) -> Client:
+        event = _event(kind, client_id, detail)
+        return change(_existing(await self._records.change_client(client_id, change, event, self._now())))
+
+    def _check_permissions(self, client_id: str, scope: str, audiences: Sequence[str]) -> None:
+        if scope and not _SCOPE.fullmatch(scope):
+            raise ClientError("a scope has words of visible ASCII with single blanks between them")
+        if not 1 <= len(audiences) <= _MAX_AUDIENCES or not all(map(_AUDIENCE.fullmatch, audiences)):
+            raise ClientError(f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to 100 characters of visible ASCII")
+        excess = 2 * (len(self._issuer) + len(client_id)) + max(map(len, audiences)) + len(scope) - _TOKEN_ROOM
+        if excess > 0:
+            raise ClientError(f"its tokens would be too long: shorten scope, audience or id by {excess} characters")
+
+    def _new_secret(self) -> str:
+        """256 bits under a name that scanners of leaked secrets can look for."""
+        return "gpc_" + base64.urlsafe_b64encode(self._random_bytes(_SECRET_BYTES)).rstrip(b"=").decode()
+
+
+def _existing(client: Client | None) -> Client:
+    if client is None:
+        raise ClientError("there is no such client")
+    return client
+
+
+def _event(kind: EventKind, client_id: str, detail: Any = None) -> Event:
+    return Event(kind, OPERATOR, client_id=client_id, detail=detail or {})
+
+
+def _keys(document: bytes) -> tuple[dict[str, str], ...]:
+    try:
+        return register_keys(document)
+    except ClientKeysError as error:
+        raise ClientError(f"the key set cannot be registered: {error}") from None
+
+
+def _check_names(name: str, client_id: str) -> None:
+    """RFC 9068 §5: the `sub` of a client must never be that of a person, and people are UUIDs."""
+    if not _NAME.fullmatch(name):
+        raise ClientError("a name has 1 to 100 characters and none that control anything")
+    if not CLIENT_ID.fullmatch(client_id):
+        raise ClientError("an id has 1 to 64 letters, digits, dots, hyphens and underscores")
+    if client_id == FIRST_PARTY_CLIENT or _is_uuid(client_id):
+        raise ClientError("this id could be taken for our own applications, or for a person")
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,145 @@
+"""Clients in PostgreSQL: rows in, frozen values out."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import asyncpg  # noqa: TID251 - a store
+
+from issuer.audit.events import Event, Origin
+from issuer.audit.store import record
+from issuer.db.pool import Connection, Database
+from issuer.db.queries import load_queries
+from issuer.oauth.clients import AuthMethod, Client
+from issuer.status_lists.allocator import StatusIndex
+from shared.access_token import REVOCATION_SECONDS
+
+_SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
+
+
+class ClientRows:
+    """The `clients` and `client_assertions` tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find_client(self, client_id: str) -> Client | None:
+        """The client of this id."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-client"], client_id)
+        return None if row is None else _client(row)
+
+    async def list_clients(self) -> list[Client]:
+        """All of them, the oldest first."""
+        async with self._database.connection() as connection:
+            return [_client(row) for row in await connection.fetch(_SQL["list-clients"])]
+
+    async def use_assertion(self, client_id: str, jti_hash: bytes, expires_at: datetime) -> bool:
+        """Write a used assertion down, or say False if it was used already."""
+        async with self._database.connection() as connection:
+            used = await connection.fetchval(_SQL["use-assertion"], client_id, jti_hash, expires_at)
+        return used is not None
+
+    async def give_status(self, client: Client, status: StatusIndex) -> StatusIndex | None:
+        """The client's status index, `status` if it had none; None if the client is no longer what it was."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                _SQL["give-status"], client.id, client.security_version, status.list_id, status.idx
+            )
+        return None if row is None else StatusIndex(row["status_list_id"], row["status_idx"])
+
+    async def revoke_status(self, client: Client, status: StatusIndex, now: datetime, origin: Origin) -> None:
+        """Set the bit and take it from the client, with an event; nothing if it has another by now."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _SQL["give-up-status"],
+                client.id,
+                status.list_id,
+                status.idx,
+                now + timedelta(seconds=REVOCATION_SECONDS),
+                origin.actor,
+                origin.address,
+                origin.request_id,
+            )
+
+    async def record_refusal(self, event: Event) -> None:
+        """Write the event of a refused client."""
+        async with self._database.transaction() as connection:
+            await record(connection, event)
+
+    async def insert_client(self, client: Client, event: Event) -> bool:
+        """Add it, or say False if the id is taken."""
+        async with self._database.transaction() as connection:
+            inserted = await connection.fetchval(
+                _SQL["insert-client"],
+                client.id,
+                client.name,
+                client.auth_method,
+                client.secret_hash,
+                _document(client),
+                client.scope,
+                list(client.audiences),
+                client.created_at,
+            )
+            if inserted is not None:
+                await record(connection, event)
+        return inserted is not None
+
+    async def change_client(
+        self, client_id: str, change: Callable[[Client], Client | None], event: Event, now: datetime
+    ) -> Client | None:
+        """Change a client and revoke its tokens; what it was, None if there is none.
+
+        Args:
+            client_id: whose.
+            change: what it becomes; None to delete it. Called while the row is locked.
+            event: of the change.
+            now: the present.
+        """
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["lock-client"], client_id)
+            if row is None:
+                return None
+            before = _client(row)
+            after = change(before)
+            if after is None:
+                await connection.execute(_SQL["delete-client"], client_id)
+            else:
+                await connection.execute(
+                    _SQL["update-client"],
+                    client_id,
+                    after.secret_hash,
+                    _document(after),
+                    after.scope,
+                    list(after.audiences),
+                    after.disabled_at,
+                )
+            await _revoke_tokens(connection, before, now)
+            await record(connection, event)
+        return before
+
+
+async def _revoke_tokens(connection: Connection, client: Client, now: datetime) -> None:
+    if client.status is not None:
+        expires_at = now + timedelta(seconds=REVOCATION_SECONDS)
+        await connection.execute(_SQL["revoke-status"], client.status.list_id, client.status.idx, expires_at)
+
+
+def _document(client: Client) -> str | None:
+    return None if client.jwks is None else json.dumps(client.jwks)
+
+
+def _client(row: asyncpg.Record) -> Client:
+    members = dict(row)
+    list_id, idx = members.pop("status_list_id"), members.pop("status_idx")
+    return Client(
+        **members
+        | {
+            "auth_method": AuthMethod(members["auth_method"]),
+            "audiences": tuple(members["audiences"]),
+            "jwks": None if members["jwks"] is None else tuple(json.loads(members["jwks"])),
+            "status": None if list_id is None else StatusIndex(list_id, idx),
+        }
+    )

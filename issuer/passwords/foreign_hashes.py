@@ -1,0 +1,144 @@
+"""Password hashes that came from elsewhere: bcrypt, PBKDF2 and scrypt. The only door to bcrypt.
+
+    $2b$12$<22 salt><31 digest>                     bcrypt, also $2a$ and $2y$; cost 4 to 14
+    $pbkdf2-sha256$29000$<salt>$<digest>            passlib; also i=29000[,l=32]; sha512 alike
+    pbkdf2_sha256$600000$<salt>$<digest>            Django; sha512 alike
+    $scrypt$ln=16,r=8,p=1$<salt>$<digest>           N up to 2^17, r up to 16, p up to 4
+
+A stored hash names its own cost, so every parameter has a bound: one planted row must not take the machine
+down. What is computed is what the system of origin computed, byte for byte. ADR 0048.
+"""
+
+import binascii
+import hashlib
+import hmac
+import re
+from base64 import b64decode
+from dataclasses import dataclass, field
+from typing import Final
+
+import bcrypt  # noqa: TID251 - the one place for it
+
+MAX_CHARACTERS: Final = 512
+MIN_CHARACTERS: Final = 20
+"""As the table has it."""
+
+_MIN_BCRYPT_COST: Final = 4
+_MAX_BCRYPT_COST: Final = 14
+_MAX_PBKDF2_ITERATIONS: Final = 2_000_000
+_MAX_SCRYPT_LOG_N: Final = 17
+_MAX_SCRYPT_R: Final = 16
+_MAX_SCRYPT_P: Final = 4
+_MAX_SALT_BYTES: Final = 64
+_DIGEST_BYTES: Final = range(16, 65)
+_BCRYPT_READS_BYTES: Final = 72
+
+# The last character of 22 for 16 bytes of salt has four bits to spare: bcrypt computes no hash in which they are set.
+_BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
+_PASSLIB_PBKDF2: Final = re.compile(
+    r"\$pbkdf2-(sha256|sha512)\$(?:i=)?([1-9]\d{0,6})(?:,l=\d{1,3})?\$([A-Za-z0-9./+]*)\$([A-Za-z0-9./+]+)"
+)
+_DJANGO_PBKDF2: Final = re.compile(r"pbkdf2_(sha256|sha512)\$([1-9]\d{0,6})\$([^$]{1,64})\$([A-Za-z0-9+/]+=*)")
+_SCRYPT: Final = re.compile(
+    r"\$scrypt\$ln=([1-9]\d?),r=([1-9]\d?),p=([1-9]\d?)\$([A-Za-z0-9./+]*)\$([A-Za-z0-9./+]+)"
+)
+
+
+class UnusableHashError(ValueError):
+    """Not a hash that we compute. The message says why and never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bcrypt:
+    """As bcrypt reads a password: its first 72 bytes."""
+
+    encoded: bytes = field(repr=False)
+
+    def matches(self, secret: bytes) -> bool:
+        """Whether `secret` was hashed."""
+        return bcrypt.checkpw(secret[:_BCRYPT_READS_BYTES], self.encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Pbkdf2:
+    """RFC 8018 §5.2."""
+
+    algorithm: str
+    iterations: int
+    salt: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
+
+    def matches(self, secret: bytes) -> bool:
+        """Whether `secret` was hashed."""
+        found = hashlib.pbkdf2_hmac(self.algorithm, secret, self.salt, self.iterations, len(self.digest))
+        return hmac.compare_digest(found, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Scrypt:
+    """RFC 7914."""
+
+    log_n: int
+    r: int
+    p: int
+    salt: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
+
+    def matches(self, secret: bytes) -> bool:
+        """Whether `secret` was hashed."""
+        n = 1 << self.log_n
+        memory = 128 * self.r * (n + self.p + 2)
+        found = hashlib.scrypt(secret, salt=self.salt, n=n, r=self.r, p=self.p, maxmem=memory, dklen=len(self.digest))
+        return hmac.compare_digest(found, self.digest)
+
+
+ForeignHash = Bcrypt | Pbkdf2 | Scrypt
+
+
+def read_foreign_hash(text: str) -> ForeignHash:
+    """Read a hash that is not argon2.
+
+    Raises:
+        UnusableHashError: it is malformed, of no known kind, or beyond the bounds.
+    """
+    if not MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS or not text.isascii():
+        raise UnusableHashError("is not a password hash")
+    if found := _BCRYPT.fullmatch(text):
+        return _bcrypt(text, int(found[1]))
+    if found := _PASSLIB_PBKDF2.fullmatch(text):
+        return _pbkdf2(found[1], int(found[2]), _bytes(found[3]), _bytes(found[4]))
+    if found := _DJANGO_PBKDF2.fullmatch(text):
+        return _pbkdf2(found[1], int(found[2]), found[3].encode(), _bytes(found[4].rstrip("=")))
+    if found := _SCRYPT.fullmatch(text):
+        return _scrypt(int(found[1]), int(found[2]), int(found[3]), _bytes(found[4]), _bytes(found[5]))
+    raise UnusableHashError("is malformed or of an unknown kind")
+
+
+def _bcrypt(text: str, cost: int) -> Bcrypt:
+    _check(_MIN_BCRYPT_COST <= cost <= _MAX_BCRYPT_COST)
+    return Bcrypt(text.encode())
+
+
+def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> Pbkdf2:
+    _check(iterations <= _MAX_PBKDF2_ITERATIONS and len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
+    return Pbkdf2(algorithm, iterations, salt, digest)
+
+
+def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> Scrypt:
+    # RFC 7914 §2: N is less than 2^(128 * r / 8).
+    _check(log_n <= min(_MAX_SCRYPT_LOG_N, 16 * r - 1) and r <= _MAX_SCRYPT_R and p <= _MAX_SCRYPT_P)
+    _check(len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
+    return Scrypt(log_n, r, p, salt, digest)
+
+
+def _check(within: bool) -> None:  # noqa: FBT001 - reads as the sentence it is
+    if not within:
+        raise UnusableHashError("is beyond the bounds of what is computed")
+
+
+def _bytes(text: str) -> bytes:
+    """Base64 without padding; passlib writes `.` for `+`."""
+    try:
+        return b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        raise UnusableHashError("is malformed") from None

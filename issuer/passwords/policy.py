@@ -1,0 +1,79 @@
+"""Which passwords people may choose: long ones that are not common. NIST SP 800-63B-4 §3.1.1.2.
+
+Length and a blocklist, no composition rules; the whole password is compared, never parts of it. Judging an
+existing password at login is not this module's business: policies change, passwords in use keep working.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from issuer.email_address import EmailAddress
+
+MAX_LENGTH: Final = 256
+"""In code points after NFC: room for any passphrase, and a bound on the work."""
+
+MAX_GIVEN_LENGTH: Final = 4 * MAX_LENGTH
+"""Before NFC, whose cost grows with the square of a run of combining marks."""
+
+_OUR_NAME: Final = "gatepass"
+
+
+def is_too_long(password: str) -> bool:
+    """Whether it is longer than any password can be, so that nothing more need be asked."""
+    return len(password) > MAX_GIVEN_LENGTH or len(unicodedata.normalize("NFC", password)) > MAX_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordPolicy:
+    """The rules for new passwords.
+
+    Attributes:
+        min_length: in code points after NFC, each counting as one.
+        service_names: what this service is called, such as its host name: the first guess of whoever attacks it.
+    """
+
+    min_length: int
+    service_names: frozenset[str] = frozenset()
+
+    def faults(self, password: str, address: EmailAddress | None) -> Iterator[str]:
+        """Why `password` is not acceptable for the account of `address`: nothing if it is."""
+        if is_too_long(password):
+            yield f"must have at most {MAX_LENGTH} characters"
+            return
+        plain = unicodedata.normalize("NFC", password)
+        if len(plain) < self.min_length:
+            yield f"must have at least {self.min_length} characters"
+        elif _folded(plain) in _common_passwords() or _is_repetitive(plain) or self._names_us(plain):
+            yield "is too common: choose another"
+        elif address is not None and _folded(plain) in _own_words(address):
+            yield "must not be the own e-mail address: choose another"
+
+    def _names_us(self, plain: str) -> bool:
+        return _folded(plain) in {_folded(name) * times for name in self.service_names for times in (1, 2)} - {""}
+
+
+def _folded(text: str) -> str:
+    """Case and separators do not make a common password rare."""
+    return "".join(character for character in text.casefold() if character.isalnum())
+
+
+def _is_repetitive(plain: str) -> bool:
+    """One unit of up to four characters over and over, such as `abcabcabcabcabc` or `gatepassgatepass`."""
+    units = (*(plain[:size].casefold() for size in range(1, 5)), _OUR_NAME)
+    return any((unit * len(plain))[: len(plain)] == plain.casefold() for unit in units)
+
+
+def _own_words(address: EmailAddress) -> set[str]:
+    local, _, domain = address.key.partition("@")
+    words = {_folded(word) for word in (address.key, address.given, local, domain, local + local)}
+    return words - {""}
+
+
+@cache
+def _common_passwords() -> frozenset[str]:
+    text = files("issuer.passwords").joinpath("common_passwords.txt").read_text(encoding="utf-8")
+    return frozenset(_folded(line) for line in text.splitlines() if line and not line.startswith("#"))

@@ -1,0 +1,1 @@
+"""Sessions: created, refreshed, revoked and listed."""

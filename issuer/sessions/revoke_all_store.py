@@ -1,0 +1,76 @@
+"""The end of everything that was issued so far, in PostgreSQL. ADR 0099."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from issuer.audit.events import OPERATOR, Event, EventKind
+from issuer.audit.store import record
+from issuer.db.pool import Database
+from issuer.db.queries import load_queries
+from issuer.status_lists.store import PUBLISH_SECONDS
+from shared.access_token import REVOCATION_SECONDS
+from shared.status_list import LIST_BITS
+
+LOGIN_AFTER_SECONDS: Final = 10
+"""When the new list may be named: issuers publish it within a second, and verifiers look every two."""
+
+_SETTLE_SECONDS: Final = 2.0
+"""Until every running issuer has seen that the lists are closed, and begins no session in them any more."""
+
+_BATCH: Final = 5_000
+_SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Counts of what is live, and the time of the last audit event: the state that the database was restored to."""
+
+    sessions: int
+    clients: int
+    one_time_tokens: int
+    last_event_at: datetime | None
+
+
+async def count_issued(database: Database) -> Issued:
+    """Count what `revoke_all` would end."""
+    async with database.connection() as connection:
+        row = await connection.fetchrow(_SQL["count-issued"])
+    assert row is not None
+    return Issued(**row)
+
+
+async def revoke_all(database: Database) -> Issued:
+    """End every session, access token, client token and one-time token that was issued until now.
+
+    Access tokens end first and at once, also those that this database does not know. Repeat it if it was interrupted.
+
+    Raises:
+        StoreUnavailableError: PostgreSQL does not answer; some of it may be done.
+    """
+    issued = await count_issued(database)
+    async with database.transaction() as connection:
+        await connection.execute(_SQL["lock-extension"])
+        await connection.execute(_SQL["close-lists"], timedelta(seconds=REVOCATION_SECONDS))
+        await connection.execute(_SQL["skip-list-ids"])
+        await connection.execute(_SQL["add-list"], LIST_BITS, PUBLISH_SECONDS - LOGIN_AFTER_SECONDS)
+        await connection.execute(_SQL["forget-client-bits"])
+        await connection.execute(_SQL["delete-one-time-tokens"])
+        detail = {
+            "sessions": issued.sessions,
+            "clients": issued.clients,
+            "one_time_tokens": issued.one_time_tokens,
+        }
+        await record(connection, Event(EventKind.EVERYTHING_REVOKED, OPERATOR, detail=detail))
+    await asyncio.sleep(_SETTLE_SECONDS)
+    while await _end_batch(database):
+        pass
+    return issued
+
+
+async def _end_batch(database: Database) -> bool:
+    async with database.connection() as connection:
+        tag: str = await connection.execute(_SQL["end-sessions"], _BATCH)
+    return tag != "UPDATE 0"

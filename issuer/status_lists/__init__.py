@@ -1,0 +1,1 @@
+"""Token Status Lists: which tokens are revoked, allocated and published."""

@@ -1,0 +1,58 @@
+"""Status lists in PostgreSQL: leases of indices, and the bits that are set."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from issuer.db.pool import Database
+from issuer.db.queries import load_queries
+from issuer.status_lists.allocator import RANGE, StatusIndex
+from issuer.status_lists.publisher import ListState
+from shared.access_token import REVOCATION_SECONDS
+from shared.status_list import LIST_BITS
+
+PUBLISH_SECONDS: Final = 60.0
+"""How long a new list is published before tokens name it: every verifier has looked for lists meanwhile."""
+
+_QUARTER: Final = LIST_BITS // 4
+_ATTEMPTS: Final = 5
+_SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
+
+
+class StatusListRows:
+    """The tables `status_lists` and `revocations`.
+
+    Implements `issuer.status_lists.allocator.StatusListStore` and `issuer.status_lists.publisher.RevocationStore`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def lease(self, count: int) -> StatusIndex | None:
+        """The first of `count` indices that nobody else will ever get; None if no list has them."""
+        for _ in range(_ATTEMPTS):
+            async with self._database.connection() as connection:
+                row = await connection.fetchrow(_SQL["lease-range"], count, PUBLISH_SECONDS)
+            if row is None or row["remaining"] < _QUARTER:
+                await self.extend()
+            if row is not None:
+                return StatusIndex(row["id"], row["first"])
+        return None
+
+    async def extend(self) -> None:
+        """Add a list if none has a quarter of its indices left, once however many issuers ask."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["lock-extension"])
+            await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)
+
+    async def list_states(self) -> list[ListState]:
+        """Every list that a live token or a coming one may refer to."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["list-states"], RANGE, timedelta(seconds=REVOCATION_SECONDS))
+        return [ListState(**row) for row in rows]
+
+    async def revoked_indices(self, list_id: int) -> list[int]:
+        """The bits of a list that are set."""
+        async with self._database.connection() as connection:
+            indices: list[int] = await connection.fetchval(_SQL["revoked-indices"], list_id)
+        return indices

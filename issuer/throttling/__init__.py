@@ -1,0 +1,1 @@
+"""Rate limits on logins and on requests that anyone can make."""

@@ -1,0 +1,1 @@
+"""The three token formats that we issue."""

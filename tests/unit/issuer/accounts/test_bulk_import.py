@@ -1,0 +1,75 @@
+"""A line of an import: checked to the last member, and never quoted."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from issuer.accounts.bulk_import import ImportedAccount, LineError, read_line
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+BCRYPT = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+ANN: dict[str, Any] = {"email": "Ann@Example.com", "password_hash": BCRYPT}
+
+
+def read(line: bytes | dict[str, Any]) -> ImportedAccount:
+    return read_line(line if isinstance(line, bytes) else json.dumps(line).encode(), UUID(int=1), NOW, 60)
+
+
+def test_address_and_hash_are_enough() -> None:
+    account = read(ANN)
+    assert (account.address.given, account.address.key) == ("Ann@Example.com", "ann@example.com")
+    assert (account.created_at, account.email_verified_at) == (NOW, None)
+    assert (account.scope, account.roles) == ("profile", ())
+    assert BCRYPT not in repr(account)
+
+
+def test_what_else_is_known_is_kept() -> None:
+    account = read(
+        ANN
+        | {"created_at": "2020-02-03T04:05:06+01:00", "email_verified": True, "scope": "a b:c", "roles": ["x", "y/z"]}
+    )
+    assert account.created_at == datetime(2020, 2, 3, 3, 5, 6, tzinfo=UTC)
+    assert account.email_verified_at == NOW
+    assert (account.scope, account.roles) == ("a b:c", ("x", "y/z"))
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"", "is not one strict JSON object"),
+        (b"[]", "is not one strict JSON object"),
+        (b'{"email":"a@example.com","email":"b@example.com"}', "is not one strict JSON object"),
+        ({}, "email: is required"),
+        ({"email": "ann@example.com"}, "password_hash: is required"),
+        (ANN | {"id": "x"}, "has a member that is none of an account"),
+        (ANN | {"password": "hunter2hunter2hunter2"}, "has a member that is none of an account"),
+        (ANN | {"email": "canary"}, "email: must be an email address such as name@example.com"),
+        (ANN | {"email": None}, "email: must be a string without U+0000"),
+        (ANN | {"email": "canary\0@example.com"}, "email: must be a string without U+0000"),
+        (ANN | {"password_hash": "canary" * 9}, "password_hash: is malformed or of an unknown kind"),
+        (ANN | {"password_hash": BCRYPT.replace("$05$", "$15$")}, "password_hash: is beyond the bounds of what"),
+        (ANN | {"password_hash": "$argon2id$v=19$m=9999999,t=2,p=1$c29tZXNhbHQ$c29tZWhhc2hzb21laGFzaA"}, "is beyond"),
+        (ANN | {"password_hash": "$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHQ$"}, "password_hash: is malformed"),
+        (ANN | {"created_at": "yesterday"}, "created_at: must be a date and time with an offset"),
+        (ANN | {"created_at": "2020-02-03T04:05:06"}, "created_at: must be a date and time with an offset"),
+        (ANN | {"created_at": "2020-02-30T04:05:06Z"}, "created_at: is not acceptable"),
+        (ANN | {"created_at": "0001-01-01T00:00:00+23:00"}, "created_at: is not acceptable"),
+        (ANN | {"created_at": "0001-01-01T00:00:00Z"}, "created_at: is before any account was made"),
+        (ANN | {"created_at": 1}, "created_at: must be a string"),
+        (ANN | {"created_at": (NOW + timedelta(seconds=1)).isoformat()}, "created_at: is in the future"),
+        (ANN | {"email_verified": "yes"}, "email_verified: must be true or false"),
+        (ANN | {"scope": "a  b"}, "scope: must be scopes"),
+        (ANN | {"scope": "a" * 61}, "scope: has with roles more than the 60 characters"),
+        (ANN | {"roles": "admin"}, "roles: must be a list of plain words"),
+        (ANN | {"roles": ["a,b"]}, "roles: must be a list of plain words"),
+        (ANN | {"roles": ["a" * 20] * 2}, "scope: has with roles more than the 60 characters"),
+    ],
+)
+def test_a_fault_names_the_member_and_not_its_value(line: bytes | dict[str, Any], fault: str) -> None:
+    with pytest.raises(LineError) as refused:
+        read(line)
+    assert fault in str(refused.value)
+    assert "canary" not in str(refused.value)

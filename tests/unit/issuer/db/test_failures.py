@@ -1,0 +1,48 @@
+"""Every exception that asyncpg can raise has one failure; only what an operator or time can cure is temporary."""
+
+import asyncpg  # noqa: TID251 - the exceptions that are judged
+import pytest
+
+from issuer.db.failures import ERRORS, Failure, failure_of
+
+EXCEPTIONS = sorted(
+    (
+        kind
+        for name in asyncpg.exceptions.__all__
+        if issubclass(kind := getattr(asyncpg.exceptions, name), Exception) and not issubclass(kind, Warning)
+    ),
+    key=lambda kind: kind.__name__,
+)
+TEMPORARY_CLASSES = {"08", "28", "40", "53", "57", "58"}
+TEMPORARY_STATES = {"25006", "25P03", "25P04", "3D000", "42501", "42703", "42P01", "55P03"}
+
+
+@pytest.mark.parametrize("kind", EXCEPTIONS, ids=lambda kind: kind.__name__)
+def test_every_exception_of_asyncpg_has_a_failure(kind: type[Exception]) -> None:
+    assert issubclass(kind, ERRORS)
+    assert failure_of(kind("x"), connected=False) is not Failure.UNEXPECTED
+    unexpected = failure_of(kind("x"), connected=True) is Failure.UNEXPECTED
+    if issubclass(kind, asyncpg.PostgresError):
+        state = kind.sqlstate or ""
+        temporary = state[:2] in TEMPORARY_CLASSES or state in TEMPORARY_STATES
+        assert unexpected == (not temporary and kind is not asyncpg.InvalidCachedStatementError)
+    else:
+        schema_changed = kind is asyncpg.exceptions.OutdatedSchemaCacheError
+        assert unexpected == (not schema_changed and kind is not asyncpg.exceptions.TargetServerAttributeNotMatched)
+
+
+def test_the_tree_of_exceptions_is_known_whole() -> None:
+    assert len(EXCEPTIONS) > 200
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_sockets_and_deadlines_are_temporary(*, connected: bool) -> None:
+    assert failure_of(ConnectionResetError(), connected=connected) is Failure.CONNECTION
+    assert failure_of(TimeoutError(), connected=connected) is Failure.TOO_SLOW
+
+
+def test_an_sqlstate_that_asyncpg_does_not_know_is_judged_by_its_class() -> None:
+    class NewError(asyncpg.PostgresError):
+        sqlstate = "57P99"
+
+    assert failure_of(NewError("x"), connected=True) is Failure.CONNECTION

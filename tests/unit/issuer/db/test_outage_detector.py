@@ -1,0 +1,145 @@
+"""An outage is a server that is silent; not one that is slow or stalls for a moment, and not a pause of ours."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import asyncpg  # noqa: TID251 - the errors that a probe meets
+
+from issuer.db.outage_detector import SILENT_TICKS, TICK_SECONDS, OutageDetector
+
+
+class Server:
+    """Answers probes while `lives`; counts what the detector tells."""
+
+    def __init__(self) -> None:
+        self.lives = True
+        self.fault: Exception | None = None
+        self.read_only = "off"
+        self.told: list[str] = []
+
+    async def connect(self) -> asyncpg.Connection:
+        if self.fault:
+            raise self.fault
+        return cast("asyncpg.Connection", self)
+
+    async def fetchval(self, _: str) -> str:
+        while not self.lives:  # noqa: ASYNC110 - a test's server
+            await asyncio.sleep(0.01)
+        return self.read_only
+
+    def terminate(self) -> None:
+        """Nothing to close."""
+
+    def began(self) -> None:
+        self.told.append("began")
+
+    async def ended(self) -> None:
+        self.told.append("ended")
+
+
+def watched(use: Callable[[Server, OutageDetector], Awaitable[None]]) -> list[str]:
+    """What was told while `use` ran."""
+    server = Server()
+
+    async def run() -> None:
+        detector = OutageDetector(server.connect, server.began, server.ended)
+        watch = asyncio.create_task(detector.run())
+        await use(server, detector)
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+    asyncio.run(run())
+    return server.told
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - a condition has no event to wait for
+            await asyncio.sleep(0.01)
+
+
+def test_a_slow_answer_is_waited_for_while_the_server_answers_others() -> None:
+    async def use(_: Server, detector: OutageDetector) -> None:
+        detector.begin()
+        await asyncio.sleep(0.6)
+        detector.end(answered=True)
+
+    assert watched(use) == []
+
+
+def test_a_stall_is_no_outage() -> None:
+    async def use(server: Server, detector: OutageDetector) -> None:
+        server.lives = False
+        detector.begin()
+        await asyncio.sleep(SILENT_TICKS * TICK_SECONDS / 2)
+        server.lives = True
+        await asyncio.sleep(0.2)
+        detector.end(answered=True)
+
+    assert watched(use) == []
+
+
+def test_silence_is_an_outage_until_the_server_answers_again() -> None:
+    async def use(server: Server, detector: OutageDetector) -> None:
+        server.lives = False
+        detector.begin()
+        await until(lambda: detector.outage)
+        assert detector.outage == "Silence"
+        detector.end(answered=False)
+        server.lives = True
+        await until(lambda: not detector.outage)
+
+    assert watched(use) == ["began", "ended"]
+
+
+def test_a_pause_of_our_own_is_not_taken_for_silence() -> None:
+    async def use(_: Server, detector: OutageDetector) -> None:
+        detector.begin()
+        for _pause in range(3):
+            await asyncio.sleep(0.02)
+            time.sleep(1.5)  # noqa: ASYNC251 - the pause
+        detector.end(answered=True)
+        await asyncio.sleep(0.1)
+
+    assert watched(use) == []
+
+
+def test_nobody_asks_a_server_that_nobody_waits_for() -> None:
+    async def use(server: Server, _: OutageDetector) -> None:
+        server.lives = False
+        await asyncio.sleep(0.5)
+
+    assert watched(use) == []
+
+
+def test_a_server_that_cannot_be_reached_is_away_at_the_first_suspicion() -> None:
+    async def use(server: Server, detector: OutageDetector) -> None:
+        server.fault = ConnectionRefusedError()
+        detector.suspect()
+        await until(lambda: detector.outage)
+        server.fault = None
+        await until(lambda: not detector.outage)
+
+    assert watched(use) == ["began", "ended"]
+
+
+def test_a_server_that_takes_no_more_connections_is_there() -> None:
+    async def use(server: Server, detector: OutageDetector) -> None:
+        server.fault = asyncpg.exceptions.TooManyConnectionsError()
+        detector.suspect()
+        await asyncio.sleep(0.3)
+
+    assert watched(use) == []
+
+
+def test_a_standby_is_not_the_server_that_is_looked_for() -> None:
+    async def use(server: Server, detector: OutageDetector) -> None:
+        server.read_only = "on"
+        detector.suspect()
+        await until(lambda: detector.outage == "ReadOnly")
+        server.read_only = "off"
+        await until(lambda: not detector.outage)
+
+    assert watched(use) == ["began", "ended"]

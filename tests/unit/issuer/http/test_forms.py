@@ -1,0 +1,60 @@
+"""RFC 6749 appendix B: forms, in one strict reading."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from issuer.errors import InvalidTokenRequestError
+from issuer.http.forms import parse_form
+
+
+@pytest.mark.parametrize(
+    ("data", "parameters"),
+    [
+        (b"", {}),
+        (b"a=1", {"a": "1"}),
+        (b"a=1&b=2", {"a": "1", "b": "2"}),
+        (b"a=b%20c+d%2B", {"a": "b c d+"}),
+        (b"a=%C3%A9", {"a": "\u00e9"}),
+        (b"a=", {}),
+        (b"a", {}),
+        (b"a=b=c", {"a": "b=c"}),
+        (b"a=1;b=2", {"a": "1;b=2"}),
+    ],
+)
+def test_a_form_is_its_parameters(data: bytes, parameters: dict[str, str]) -> None:
+    assert parse_form(data) == parameters
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"a=1&a=2",
+        b"a=1&a=1",
+        b"a=&a=1",
+        b"a=1&%61=2",
+        b"a=%FF",
+        b"a=%ED%A0%80",
+        b"a=%C0%80",
+        b"a=%00",
+        b"a=%",
+        b"a=%4",
+        b"a=%zz",
+        b"a=\xc3\xa9",
+        b"a=1 2",
+        b"a=1\r\nb=2",
+        b"&".join(b"p%d=1" % number for number in range(33)),
+    ],
+)
+def test_what_has_no_single_reading_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidTokenRequestError) as refusal:
+        parse_form(data)
+    assert refusal.value.args == ()
+
+
+@given(st.binary(max_size=200))
+def test_reading_is_total(data: bytes) -> None:
+    with suppress(InvalidTokenRequestError):
+        assert all(parse_form(data).values())

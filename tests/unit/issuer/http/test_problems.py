@@ -1,0 +1,45 @@
+"""One answer for each error, and one error for each answer."""
+
+from issuer.errors import InvalidFieldsError, IssuerError, OAuthError, OperationError, StoreFaultError
+from issuer.http.problems import INTERNAL, PROBLEMS, problem_of, problem_response
+from issuer.oauth.errors import OAUTH_ANSWERS
+
+
+def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
+    children = root.__subclasses__()
+    return {leaf for child in children for leaf in leaves(child)} if children else {root}
+
+
+def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
+    unforeseen = {StoreFaultError}
+    assert leaves(IssuerError) - leaves(OperationError) - leaves(OAuthError) - unforeseen == set(PROBLEMS)
+    assert all(problem_of(error()) is INTERNAL for error in unforeseen)
+
+
+def test_every_oauth_error_has_its_code() -> None:
+    assert leaves(OAuthError) == set(OAUTH_ANSWERS)
+    assert len({answer.code for answer in OAUTH_ANSWERS.values()}) == len(OAUTH_ANSWERS)
+
+
+def test_no_two_problems_share_a_type() -> None:
+    assert len({problem.type for problem in [*PROBLEMS.values(), INTERNAL]}) == len(PROBLEMS) + 1
+
+
+def test_only_the_unforeseen_is_a_500() -> None:
+    assert {problem.status for problem in PROBLEMS.values()} <= {400, 401, 404, 405, 409, 413, 415, 422, 429, 503}
+    assert INTERNAL.status == 500
+
+
+def test_an_operators_error_would_say_nothing_over_http() -> None:
+    assert all(problem_of(leaf("keys/private/x.pem")) is INTERNAL for leaf in leaves(OperationError))
+
+
+def test_an_unforeseen_exception_says_nothing_of_itself() -> None:
+    assert b"hunter2" not in bytes(problem_response(RuntimeError("hunter2")).body)
+
+
+def test_a_problem_states_its_own_status() -> None:
+    response = problem_response(InvalidFieldsError())
+    assert response.status_code == 422
+    assert b'"status":422' in bytes(response.body)
+    assert response.headers["content-type"] == "application/problem+json"

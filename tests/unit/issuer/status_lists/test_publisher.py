@@ -1,0 +1,248 @@
+"""Status lists as they are signed, and when they are built again: against a store of the test's own."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from issuer.errors import StoreUnavailableError
+from issuer.keys.watcher import LiveKeyring
+from issuer.status_lists.publisher import ListState, PublishedLists, sign_list
+from issuer.telemetry.metrics import Metrics
+from shared.access_token import MAX_LIFETIME_SECONDS, REVOCATION_SECONDS
+from shared.status_list import decode
+from tests.support.signing_keys import generate_key
+
+ISSUER = "https://issuer.example"
+URI = "https://issuer.example/status-lists/1"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SIZE = 1024
+
+
+class Revocations:
+    """Bits in memory, and a database that can be away."""
+
+    def __init__(self) -> None:
+        self.lists: dict[int, set[int]] = {1: set()}
+        self.away = False
+        self.now = NOW
+        self.closed: set[int] = set()
+
+    async def list_states(self) -> list[ListState]:
+        if self.away:
+            raise StoreUnavailableError
+        return [
+            ListState(list_id, SIZE, repr(sorted(bits)), list_id in self.closed, self.now)
+            for list_id, bits in self.lists.items()
+        ]
+
+    async def revoked_indices(self, list_id: int) -> list[int]:
+        return list(self.lists[list_id])
+
+    async def extend(self) -> None:
+        self.lists.setdefault(1, set())
+
+
+class Publisher:
+    """One issuer's publisher, at a moment of the database that the test states."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Revocations()
+        self.keyring = LiveKeyring(folder, Metrics())
+        self.lists = PublishedLists(self.store, self.keyring, Metrics(), ISSUER)
+
+    def look(self, seconds: float = 0) -> float:
+        self.store.now = NOW + timedelta(seconds=seconds)
+        return asyncio.run(self.lists.look())
+
+    def claims(self, list_id: int = 1) -> dict[str, Any]:
+        token = self.lists.token(list_id)
+        assert token is not None
+        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})  # noqa: TID251 - looks inside
+        return claims
+
+    def bits(self) -> list[int]:
+        octets = decode(self.claims()["status_list"]["lst"])
+        return [index for index in range(SIZE) if octets[index >> 3] >> (index & 7) & 1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    generate_key(folder, NOW)
+    return folder
+
+
+@pytest.fixture
+def publisher(folder: Path) -> Publisher:
+    return Publisher(folder)
+
+
+def test_a_list_is_signed_as_the_draft_says(publisher: Publisher) -> None:
+    publisher.store.lists[1] = {0, 3, 1023}
+    publisher.look()
+    token = publisher.lists.token(1)
+    assert token is not None
+    header = jwt.get_unverified_header(token)
+    key = publisher.keyring.signing
+    assert header == {"alg": "RS256", "kid": key.kid, "typ": "statuslist+jwt"}
+    options: Any = {"verify_exp": False, "verify_iat": False, "require": ["iss", "sub", "iat", "exp"]}
+    claims = jwt.decode(token, key.private.public_key(), ["RS256"], issuer=ISSUER, options=options)  # noqa: TID251 - the reference
+    assert claims["sub"] == URI
+    assert claims["iat"] == int(NOW.timestamp())
+    assert claims["ttl"] == 15
+    assert claims["status_list"]["bits"] == 1
+    assert set(claims) == {"iss", "sub", "iat", "exp", "ttl", "status_list"}
+    assert publisher.bits() == [0, 3, 1023]
+
+
+def test_the_vector_of_the_draft_is_signed_bit_for_bit(publisher: Publisher) -> None:
+    """§4.1: bits 1,0,0,1,1,1,0,1 and 1,1,0,0,0,1,0,1 are the bytes b9 a3."""
+    indices = [0, 3, 4, 5, 7, 8, 9, 13, 15]
+    token = sign_list(indices, 16, URI, ISSUER, 0, publisher.keyring.signing)
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})  # noqa: TID251 - looks inside
+    assert decode(claims["status_list"]["lst"]) == b"\xb9\xa3"
+
+
+def test_a_clock_that_was_set_back_holds_up_no_revocation(publisher: Publisher) -> None:
+    """Verifiers join lists of one second, so the time need not rise until the clock has caught up."""
+    publisher.look()
+    for second, bits in ((-45, {1}), (-44, {1, 2}), (-1, {2})):
+        publisher.store.lists[1] = bits
+        assert not publisher.look(second)
+        assert publisher.bits() == sorted(bits)
+        assert publisher.claims()["iat"] == int(NOW.timestamp())
+    publisher.store.lists[1] = {3}
+    assert publisher.look(-0.5)
+    assert publisher.bits() == [2]
+    assert not publisher.look(7)
+    assert publisher.claims()["iat"] == int(NOW.timestamp()) + 7
+
+
+def test_a_time_that_no_verifier_has_taken_is_not_kept(publisher: Publisher) -> None:
+    publisher.look(3600)
+    publisher.look(0)
+    assert publisher.claims()["iat"] == int(NOW.timestamp())
+
+
+def test_of_a_list_that_was_closed_every_bit_is_set(publisher: Publisher) -> None:
+    publisher.store.lists[1] = {7}
+    publisher.look()
+    publisher.store.closed = {1}
+    publisher.look(1)
+    assert publisher.bits() == list(range(SIZE))
+
+
+def test_a_list_may_be_relied_on_until_every_token_issued_before_is_dead(publisher: Publisher) -> None:
+    publisher.look()
+    claims = publisher.claims()
+    assert claims["exp"] - claims["iat"] >= max(MAX_LIFETIME_SECONDS, REVOCATION_SECONDS)
+
+
+def test_nothing_is_known_before_the_database_was_read(publisher: Publisher) -> None:
+    with pytest.raises(StoreUnavailableError):
+        publisher.lists.uris()
+    with pytest.raises(StoreUnavailableError):
+        publisher.lists.token(1)
+    publisher.look()
+    assert publisher.lists.uris() == [URI]
+    assert publisher.lists.token(2) is None
+
+
+def test_the_first_list_is_there_before_the_first_login(publisher: Publisher) -> None:
+    publisher.store.lists.clear()
+    publisher.look()
+    assert publisher.lists.uris() == [URI]
+
+
+def test_a_list_is_built_again_when_its_bits_change_and_not_else(publisher: Publisher) -> None:
+    publisher.look()
+    first = publisher.lists.token(1)
+    publisher.look(5)
+    assert publisher.lists.token(1) == first
+    publisher.store.lists[1] = {7}
+    publisher.look(6)
+    assert publisher.bits() == [7]
+    publisher.store.lists[1] = set()
+    publisher.look(7)
+    assert publisher.bits() == []
+
+
+def test_of_two_changes_in_one_second_the_later_waits_for_the_next(publisher: Publisher) -> None:
+    publisher.look()
+    publisher.store.lists[1] = {7}
+    assert publisher.look(0.9)
+    assert publisher.bits() == []
+    assert not publisher.look(1.0)
+    assert publisher.bits() == [7]
+
+
+def test_the_time_of_a_list_rises_with_every_build_and_is_never_ahead_of_the_reading(publisher: Publisher) -> None:
+    seen = []
+    for step in range(40):
+        publisher.store.lists[1] ^= {step}
+        publisher.look(step / 4)
+        issued_at = publisher.claims()["iat"]
+        assert issued_at <= publisher.store.now.timestamp()
+        seen.append((issued_at, publisher.lists.token(1)))
+    builds = list(dict.fromkeys(seen))
+    times = [issued_at for issued_at, _ in builds]
+    assert times == sorted(set(times))
+    assert len(builds) == 10
+
+
+def test_a_list_is_signed_anew_each_minute(publisher: Publisher) -> None:
+    publisher.look()
+    publisher.look(59)
+    assert publisher.claims()["iat"] == int(NOW.timestamp())
+    publisher.look(60)
+    assert publisher.claims()["iat"] == int(NOW.timestamp()) + 60
+
+
+def test_while_the_database_is_away_the_last_list_stays_and_looks_no_fresher(publisher: Publisher) -> None:
+    publisher.store.lists[1] = {7}
+    publisher.look()
+    before = publisher.lists.token(1)
+    publisher.store.away = True
+    for seconds in (1, 61, 4000):
+        with pytest.raises(StoreUnavailableError):
+            publisher.look(seconds)
+        assert publisher.lists.token(1) == before
+
+
+def test_a_list_that_nothing_refers_to_is_dropped_and_a_new_one_is_added(publisher: Publisher) -> None:
+    publisher.look()
+    publisher.store.lists = {2: {1}}
+    publisher.look(1)
+    assert publisher.lists.uris() == ["https://issuer.example/status-lists/2"]
+    assert publisher.lists.token(1) is None
+    assert publisher.lists.token(2) is not None
+
+
+def test_the_publisher_outlives_whatever_comes(publisher: Publisher) -> None:
+    async def run() -> None:
+        publisher.store.away = True
+        task = asyncio.create_task(publisher.lists.run())
+        await asyncio.sleep(0)
+        publisher.store.away = False
+        publisher.store.lists[1] = {SIZE + 1}
+        publisher.lists.wake()
+        await asyncio.sleep(0.02)
+        publisher.store.lists[1] = {1}
+        while True:
+            publisher.lists.wake()
+            await asyncio.sleep(0.01)
+            try:
+                if publisher.lists.token(1):
+                    break
+            except StoreUnavailableError:
+                continue
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+    assert publisher.bits() == [1]

@@ -1,0 +1,72 @@
+"""The client's address: never a string that nobody vouched for."""
+
+import pytest
+
+from issuer.throttling.client_ip import client_address, network_of
+
+PROXY = "10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "hops", "expected"),
+    [
+        ([], 0, PROXY),
+        (["192.0.2.7"], 0, PROXY),
+        (["192.0.2.7"], 1, "192.0.2.7"),
+        (["6.6.6.6, 192.0.2.7"], 1, "192.0.2.7"),
+        (["6.6.6.6", "192.0.2.7"], 1, "192.0.2.7"),
+        (["6.6.6.6,192.0.2.7,10.0.0.8"], 2, "192.0.2.7"),
+        (["6.6.6.6", "192.0.2.7", "10.0.0.8"], 2, "192.0.2.7"),
+        (["192.0.2.7:51234"], 1, "192.0.2.7"),
+        (["[2001:db8::7]:51234"], 1, "2001:db8::7"),
+        (["[2001:db8::7]"], 1, "2001:db8::7"),
+        (["2001:DB8:0:0::7"], 1, "2001:db8::7"),
+        (["::ffff:192.0.2.7"], 1, "192.0.2.7"),
+        (["fe80::1%eth0"], 1, "fe80::1"),
+        (["\t192.0.2.7 "], 1, "192.0.2.7"),
+    ],
+)
+def test_the_outermost_trusted_proxy_is_believed_and_nobody_before_it(
+    forwarded: list[str], hops: int, expected: str
+) -> None:
+    assert client_address(PROXY, forwarded, hops) == expected
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "hops"),
+    [
+        ([], 1),
+        ([""], 1),
+        (["192.0.2.7"], 2),
+        (["192.0.2.7,"], 1),
+        (["192.0.2.7, unknown"], 1),
+        (["192.0.2.7, _hidden"], 1),
+        (["192.0.2.7, 192.0.2.256"], 1),
+        (["192.0.2.7, 192.0.2.1\r\nforged"], 1),
+        (["192.0.2.7:port"], 1),
+        (["192.0.2.7:"], 1),
+        (["192.0.2.7:123456"], 1),
+        (["[192.0.2.7]:1"], 1),
+        (["[2001:db8::7"], 1),
+        (["[2001:db8::7]x"], 1),
+        (["0x7f.1"], 1),
+        (["127.1"], 1),
+        (["010.0.0.1"], 1),
+        (["1" * 10_000], 1),
+    ],
+)
+def test_without_a_readable_entry_the_socket_speaks_for_the_client(forwarded: list[str], hops: int) -> None:
+    assert client_address(PROXY, forwarded, hops) == PROXY
+
+
+def test_the_socket_is_read_as_strictly() -> None:
+    assert client_address("::ffff:192.0.2.7", [], 0) == "192.0.2.7"
+    assert client_address(None, [], 0) is None
+    assert client_address("", ["no address"], 1) is None
+
+
+def test_an_ipv6_client_is_its_whole_64() -> None:
+    assert network_of("2001:db8:1:2::7") == network_of("2001:db8:1:2:ffff::1")
+    assert network_of("2001:db8:1:2::7") != network_of("2001:db8:1:3::7")
+    assert network_of("2001:db8:1:2::7") == ("2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff")
+    assert network_of("192.0.2.7") == ("192.0.2.7", "192.0.2.7")

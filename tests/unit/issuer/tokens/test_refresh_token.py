@@ -1,0 +1,85 @@
+"""Signed counters: one spelling, total reading, and nothing that was not made with one of our secrets."""
+
+import base64
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from issuer.errors import NoSigningKeyError
+from issuer.keys.mac_secrets import MacSecret
+from issuer.tokens.refresh_token import MAX_GENERATION, RefreshToken, RefreshTokens
+
+OLD, NEW = MacSecret("old", b"o" * 32), MacSecret("new", b"n" * 32)
+TOKENS = RefreshTokens(lambda: (NEW, OLD))
+STRANGERS = RefreshTokens(lambda: (MacSecret("new", b"x" * 32),))
+ANY = st.builds(RefreshToken, st.uuids(), st.integers(0, MAX_GENERATION))
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+@given(ANY)
+def test_what_was_written_reads_back(token: RefreshToken) -> None:
+    assert TOKENS.read(TOKENS.write(token)) == token
+
+
+@given(st.text() | st.text(ALPHABET, min_size=72, max_size=72).map("gpr_".__add__))
+def test_any_other_text_is_no_token(text: str) -> None:
+    assert TOKENS.read(text) is None
+
+
+@given(ANY, st.integers(0, 75), st.sampled_from(ALPHABET))
+def test_no_character_can_be_changed(token: RefreshToken, place: int, character: str) -> None:
+    text = TOKENS.write(token)
+    changed = text[:place] + character + text[place + 1 :]
+    assert (TOKENS.read(changed) is None) == (changed != text)
+
+
+@given(ANY)
+def test_a_token_of_another_secret_is_refused_even_under_its_name(token: RefreshToken) -> None:
+    assert TOKENS.read(STRANGERS.write(token)) is None
+
+
+@pytest.mark.parametrize("form", ["{}\n", " {}", "{}=", "{}A", "{}====", "gpr_{}"])
+def test_a_token_has_one_spelling(form: str) -> None:
+    assert TOKENS.read(form.format(TOKENS.write(RefreshToken(UUID(int=1), 1)))) is None
+
+
+def test_the_successor_is_the_same_whenever_it_is_asked_for() -> None:
+    token = RefreshToken(UUID(int=1), 7)
+    assert TOKENS.write(token.successor) == TOKENS.write(RefreshToken(UUID(int=1), 8))
+
+
+def test_a_token_is_the_same_in_every_release() -> None:
+    """People stay logged in through an upgrade."""
+    tokens = RefreshTokens(lambda: (MacSecret("0a0b0c0d", bytes(range(32))),))
+    written = "gpr_AQAAAAAAAAAAAAAAAAAAAAEAAAAAAAAAB85r9pxAyhb1KhU62fg4OQSE2Q19a32ePbBgrEhH"
+    assert tokens.write(RefreshToken(UUID(int=1), 7)) == written
+
+
+def test_a_secret_shows_neither_itself_nor_its_keys() -> None:
+    assert repr(NEW) == "MacSecret(id='new')"
+
+
+def test_older_secrets_still_read_and_the_first_writes() -> None:
+    token = RefreshToken(UUID(int=1), 7)
+    assert TOKENS.read(RefreshTokens(lambda: (OLD,)).write(token)) == token
+    assert RefreshTokens(lambda: (OLD,)).read(TOKENS.write(token)) is None
+
+
+def test_a_counter_that_no_column_holds_is_refused() -> None:
+    assert TOKENS.read(TOKENS.write(RefreshToken(UUID(int=1), MAX_GENERATION + 1))) is None
+
+
+def test_without_a_secret_nothing_is_written_or_read() -> None:
+    nobody = RefreshTokens(tuple)
+    with pytest.raises(NoSigningKeyError):
+        nobody.write(RefreshToken(UUID(int=1), 0))
+    with pytest.raises(NoSigningKeyError):
+        nobody.read(TOKENS.write(RefreshToken(UUID(int=1), 0)))
+
+
+def test_it_says_in_the_clear_what_is_no_secret() -> None:
+    octets = base64.urlsafe_b64decode(TOKENS.write(RefreshToken(UUID(int=3), 258))[4:])
+    assert octets[:25] == b"\1" + UUID(int=3).bytes + (258).to_bytes(8, "big")
+    assert len(octets) - 29 >= 24
