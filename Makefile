@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast lint check bench bench-issuer load sweep seed fuzz lock sbom images clean
 
+# Else every server that is started compiles all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 UV := $(VENV)/bin/uv
 RUN := $(VENV)/run.lock
@@ -98,7 +101,7 @@ $(RUN) $(DEV):
 	if cmp -s $< $@ && $(VENV)/bin/python -c ''; then touch $@; exit 0; fi; \
 	$(VENV)/bin/python -c '' || { rm -rf $(VENV); exec $(MAKE) --no-print-directory $@; }; \
 	echo "Installing $$(grep -c == $<) locked packages into $(VENV)"; \
-	$(UV) pip install --python $(VENV)/bin/python --require-hashes --only-binary :all: --requirement $< || { \
+	$(UV) pip install --python $(VENV)/bin/python --compile-bytecode --require-hashes --only-binary :all: --requirement $< || { \
 	  echo "The packages could not be installed: no network, or no wheels for this platform (use compose.yaml there)." >&2; \
 	  exit 1; \
 	}; \
