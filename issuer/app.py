@@ -75,7 +75,7 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     Raises:
         OperationError: the addresses or the keys folder cannot be used, or memory is too little.
     """
-    check_memory(hash_threads(settings), ARGON2_COSTS[settings.argon2].memory_cost * 1024, usable_memory())
+    check_memory(hash_threads(settings), ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024, usable_memory())
     sockets = open_sockets(settings, os.environ)
     maximum = allow_connections()
     foundation = _lay_foundation(settings, tracing)
@@ -139,11 +139,11 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
     database = Database(url, connections, PROMPT, metrics, tracing)
     admission = Admission(
         hash_threads(settings),
-        settings.hash_wait_seconds,
+        settings.password_hash_timeout_seconds,
         started=metrics.hash_wait_seconds.observe,
         refused=metrics.hash_refusals.inc,
     )
-    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2], tracing)
+    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
     published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url)
     return _Foundation(settings, metrics, tracing, keyring, database, admission, passwords, published)
 
@@ -159,7 +159,7 @@ def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
     yield "status lists", foundation.published.run
     yield "clean-up", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
     if url := settings.mail_url.get_secret_value():
-        composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link)
+        composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link_base_url)
         transport = transport_for(parse_mail_url(url))
         outbox = Outbox(OutboxRows(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
         yield "outbox", outbox.run
@@ -195,7 +195,7 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
         *DocumentRoutes(foundation.keyring, settings.jwks_max_age_seconds).routes(),
     ]
     routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
-    return build_app(routes, metrics, settings.trusted_hops, foundation.tracing)
+    return build_app(routes, metrics, settings.trusted_proxy_hops, foundation.tracing)
 
 
 def _account_routes(
@@ -205,7 +205,7 @@ def _account_routes(
     throttle = Throttle(
         Throttles(database),
         _counter_secret(foundation.keyring),
-        Limits(settings.failures_per_address, settings.requests_per_address),
+        Limits(settings.login_failures_per_ip, settings.requests_per_ip),
         metrics,
         _now,
     )

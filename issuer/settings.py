@@ -11,7 +11,8 @@ from issuer.db.url import parse_database_url
 from issuer.email_address import AddressError, mailbox_of
 from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
-from issuer.throttling.client_ip import MAX_TRUSTED_HOPS
+from issuer.passwords.hasher import ARGON2_COSTS
+from issuer.throttling.client_ip import MAX_TRUSTED_PROXY_HOPS
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
@@ -57,26 +58,28 @@ class IssuerSettings(Settings):
 
     PREFIX: ClassVar[str] = "ISSUER_"
 
-    host: str = Field(default="127.0.0.1", description="address of the public listener")
+    host: str = Field(default="127.0.0.1", description="IP address that the public listener binds to")
     port: Port = Field(default=8000, description="port of the public listener")
-    admin_host: str = Field(default="127.0.0.1", description="address of health, readiness and metrics")
+    admin_host: str = Field(
+        default="127.0.0.1", description="IP address that the listener for health, readiness and metrics binds to"
+    )
     admin_port: Port = Field(default=9000, description="port of health, readiness and metrics")
     url: Annotated[ClaimText, AfterValidator(_issuer_identifier)] = Field(
         default="http://127.0.0.1:8000",
         max_length=48,
-        description="the `iss` claim: how this issuer is called in tokens",
+        description="the issuer identifier (`iss`) in tokens",
     )
     audience: ClaimText = Field(default="gatepass", max_length=40, description="the `aud` claim")
     database_url: SecretStr = Field(
-        default=SecretStr(""), description="postgresql:// URL, with several hosts if there are standbys"
+        default=SecretStr(""), description="postgresql:// URL; names several hosts if there are standbys"
     )
     database_connections: int = Field(
         default=10,
         ge=1,
         le=200,
-        description="most connections for requests; `serve` opens one more to detect outages",
+        description="maximum number of connections for requests; `serve` opens one more to detect outages",
     )
-    keys_dir: Path = Field(default=Path("keys"), description="folder with private/ and public/")
+    keys_dir: Path = Field(default=Path("keys"), description="key directory, with `private/` and `public/`")
     keys_passphrase: SecretStr = Field(
         default=SecretStr(""), description="encrypts private keys and MAC secrets; 16 to 256 characters"
     )
@@ -84,68 +87,72 @@ class IssuerSettings(Settings):
         default=ROTATION_DAYS,
         ge=0,
         le=825,
-        description="age of the signing key at which the next is made; 0 is never",
+        description="age of the signing key at which the next one is created; 0 turns rotation off",
     )
     jwks_max_age_seconds: int = Field(
         default=JWKS_MAX_AGE_SECONDS,
         ge=10,
         le=3600,
-        description="how long the key set may be cached; a new key signs no sooner than twice that and 100 s",
+        description="how long the key set may be cached; a new key starts to sign after twice this time plus 100 s",
     )
     access_token_seconds: int = Field(
-        default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="longest life of an access token"
+        default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="maximum lifetime of an access token"
     )
     session_idle_seconds: int = Field(
         default=14 * 86_400,
         ge=MAX_LIFETIME_SECONDS,
         le=90 * 86_400,
-        description="a session ends when it was not refreshed for so long",
+        description="a session expires when it is not refreshed for this time",
     )
     session_seconds: int = Field(
         default=30 * 86_400,
         ge=MAX_LIFETIME_SECONDS,
         le=90 * 86_400,
-        description="a session ends at this age, however it is used",
+        description="a session expires at this age, even if it is in use",
     )
     sessions_per_account: int = Field(
         default=100,
         ge=1,
         le=1000,
-        description="most sessions of an account; a login beyond revokes the oldest",
+        description="maximum number of sessions of an account; one more login revokes the oldest",
     )
     refresh_retry_seconds: int = Field(
         default=120,
         ge=10,
         le=300,
-        description="how long after a refresh its token gets the same successor again, in case the answer was lost",
+        description="how long a refreshed token returns the same successor again, in case the response was lost",
     )
-    password_min_length: int = Field(default=15, ge=8, le=64, description="shortest password, in code points")
-    hash_wait_seconds: float = Field(
-        default=3.0, gt=0, le=30, description="longest wait for a password hash to begin before 503"
+    password_min_length: int = Field(default=15, ge=8, le=64, description="minimum password length in code points")
+    password_hash_timeout_seconds: float = Field(
+        default=3.0, gt=0, le=30, description="longest wait for a password hash to start before the response is 503"
     )
     hash_threads: int = Field(
-        default=0, ge=0, le=256, description="most password hashes at once; 0 is one for each core"
+        default=0, ge=0, le=256, description="maximum number of concurrent password hashes; 0 means one for each CPU"
     )
-    argon2: Literal["46m", "19m", "12m", "9m", "7m"] = Field(
-        default="19m", description="memory of each password hash in MiB; the sets of OWASP, all of one strength"
+    argon2_memory_mib: int = Field(
+        default=19,
+        description="memory of each password hash: 46, 19, 12, 9 or 7 MiB, OWASP's parameter sets of equal strength",
     )
-    trusted_hops: int = Field(
+    trusted_proxy_hops: int = Field(
         default=0,
         ge=0,
-        le=MAX_TRUSTED_HOPS,
-        description="proxies in front whose X-Forwarded-For says who the client is",
+        le=MAX_TRUSTED_PROXY_HOPS,
+        description="number of trusted proxies in front; the client IP is taken from their X-Forwarded-For",
     )
-    failures_per_address: int = Field(
-        default=1_000, ge=1, le=1_000_000, description="failed logins of an hour that one client address has free"
+    login_failures_per_ip: int = Field(
+        default=1_000,
+        ge=1,
+        le=1_000_000,
+        description="failed logins allowed per client IP and hour before delays start",
     )
-    requests_per_address: int = Field(
+    requests_per_ip: int = Field(
         default=5_000,
         ge=1,
         le=1_000_000,
-        description="registrations in 10 minutes from one client address; so for each kind of password request",
+        description="registrations, and password requests of each kind, allowed per client IP in 10 minutes",
     )
     email_verification: Literal["off", "required"] = Field(
-        default="off", description="`required`: nobody logs in before the e-mail address is verified"
+        default="off", description="`required`: a login needs a verified email"
     )
     mail_url: SecretStr = Field(
         default=SecretStr(""),
@@ -156,9 +163,9 @@ class IssuerSettings(Settings):
         max_length=_SERVICE_NAME_MAX,
         description="name of the service in mail; if empty, the host of the URL, or `Gatepass` for an IP address",
     )
-    mail_from: str = Field(default="", description="address that mail comes from; needed with a mail URL")
-    mail_link: str = Field(
-        default="", max_length=500, description="where links in mail begin, such as https://app.example/auth"
+    mail_from: str = Field(default="", description="sender of mail; required with a mail URL")
+    mail_link_base_url: str = Field(
+        default="", max_length=500, description="base URL of links in mail, such as https://app.example/auth"
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 
@@ -168,6 +175,13 @@ class IssuerSettings(Settings):
         if url.get_secret_value():
             parse_database_url(url.get_secret_value())
         return url
+
+    @field_validator("argon2_memory_mib")
+    @classmethod
+    def _check_argon2_memory_mib(cls, memory: int) -> int:
+        if memory not in ARGON2_COSTS:
+            raise ValueError(f"must be one of {', '.join(map(str, ARGON2_COSTS))}")
+        return memory
 
     @field_validator("keys_passphrase")
     @classmethod
@@ -203,9 +217,9 @@ class IssuerSettings(Settings):
         except AddressError as error:
             raise ValueError(str(error)) from None
 
-    @field_validator("mail_link")
+    @field_validator("mail_link_base_url")
     @classmethod
-    def _check_mail_link(cls, link: str) -> str:
+    def _check_mail_link_base_url(cls, link: str) -> str:
         if link and not link.isascii():
             raise ValueError("must be in ASCII")
         return _issuer_identifier(link).rstrip("/") if link else ""

@@ -22,7 +22,7 @@ _READY: Final = "gatepass: ready: "
 
 # Locust acts as the one proxy in front and gives each of its users a client IP of its own, so that the rate limits
 # stay as they come.
-SETTINGS: Final = {"ISSUER_TRUSTED_HOPS": "1"}
+SETTINGS: Final = {"ISSUER_TRUSTED_PROXY_HOPS": "1"}
 # The shortest cache time of a key set, so that a new key signs two minutes after its publication.
 ROTATION_SETTINGS: Final = {"ISSUER_JWKS_MAX_AGE_SECONDS": "10"}
 

@@ -27,7 +27,7 @@ class Measurement:
     """What was measured.
 
     Attributes:
-        argon2: a value of `ISSUER_ARGON2`.
+        argon2_memory_mib: of each hash.
         configured: `serve` would use it, in this many threads.
         threads: at once.
         hashes_per_second: in all of them together.
@@ -36,7 +36,7 @@ class Measurement:
         queue_length: how many logins wait at most, before further ones are told to come back.
     """
 
-    argon2: str
+    argon2_memory_mib: int
     configured: bool
     threads: int
     hashes_per_second: float
@@ -66,14 +66,15 @@ def _calibrate(settings: IssuerSettings, options: argparse.Namespace) -> None:
         show(options, map(asdict, measurements))
         return
     cores, memory = usable_cores(), usable_memory() >> 20
-    print(f"{cores} usable cores, {memory} MiB of memory, ISSUER_HASH_WAIT_SECONDS={settings.hash_wait_seconds:g}")
+    timeout = f"ISSUER_PASSWORD_HASH_TIMEOUT_SECONDS={settings.password_hash_timeout_seconds:g}"
+    print(f"{cores} usable CPUs, {memory} MiB of memory, {timeout}")
     for found in measurements:
         print(_sentence(found))
 
 
 def _sentence(found: Measurement) -> str:
     return (
-        f"{'*' if found.configured else ' '} {found.argon2:>3}  {found.threads:>2} threads  "
+        f"{'*' if found.configured else ' '} argon2 {found.argon2_memory_mib:>2} MiB  {found.threads:>2} threads  "
         f"{found.hashes_per_second:>6.1f} logins/s  p50 {found.p50_milliseconds:>6.1f} ms  "
         f"{found.memory_mib:>4} MiB  at most {found.queue_length} wait"
     )
@@ -82,25 +83,27 @@ def _sentence(found: Measurement) -> str:
 def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurement]:
     """The configured set in 1 to all threads, then the others in all."""
     cores = usable_cores()
-    others = [name for name in ARGON2_COSTS if name != settings.argon2]
-    plan = [(settings.argon2, threads) for threads in range(1, cores + 1)] + [(name, cores) for name in others]
-    for name, threads in plan:
-        durations, elapsed = _measure(name, threads, seconds / len(plan))
+    others = [mib for mib in ARGON2_COSTS if mib != settings.argon2_memory_mib]
+    plan = [(settings.argon2_memory_mib, threads) for threads in range(1, cores + 1)] + [
+        (mib, cores) for mib in others
+    ]
+    for mib, threads in plan:
+        durations, elapsed = _measure(mib, threads, seconds / len(plan))
         rate = len(durations) / elapsed
         yield Measurement(
-            argon2=name,
-            configured=(name, threads) == (settings.argon2, cores),
+            argon2_memory_mib=mib,
+            configured=(mib, threads) == (settings.argon2_memory_mib, cores),
             threads=threads,
             hashes_per_second=round(rate, 1),
             p50_milliseconds=round(statistics.median(durations) * 1000, 1),
-            memory_mib=threads * ARGON2_COSTS[name].memory_cost >> 10,
-            queue_length=round(rate * settings.hash_wait_seconds),
+            memory_mib=threads * ARGON2_COSTS[mib].memory_cost >> 10,
+            queue_length=round(rate * settings.password_hash_timeout_seconds),
         )
 
 
-def _measure(name: str, threads: int, seconds: float) -> tuple[list[float], float]:
+def _measure(mib: int, threads: int, seconds: float) -> tuple[list[float], float]:
     """How long each hash took, and all of them together."""
-    hashing = Passwords(Admission(1, 1), Metrics(), ARGON2_COSTS[name])
+    hashing = Passwords(Admission(1, 1), Metrics(), ARGON2_COSTS[mib])
     begun = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         runs = [pool.submit(_hash_until, hashing.measure, begun + seconds) for _ in range(threads)]

@@ -82,11 +82,11 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     password = secrets.token_urlsafe(32) if options.invite else _read_password()
 
     async def create(database: Database) -> AccountRecord:
-        metrics, admission = Metrics(), Admission(threads=1, wait_seconds=settings.hash_wait_seconds)
+        metrics, admission = Metrics(), Admission(threads=1, wait_seconds=settings.password_hash_timeout_seconds)
         try:
             registrar = Registrar(
                 Users(database),
-                Passwords(admission, metrics, ARGON2_COSTS[settings.argon2]),
+                Passwords(admission, metrics, ARGON2_COSTS[settings.argon2_memory_mib]),
                 PasswordPolicy(settings.password_min_length, settings.service_names()),
                 metrics,
                 _now,

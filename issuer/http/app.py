@@ -19,7 +19,7 @@ from issuer.telemetry.tracing import UNTRACED, Tracing
 def build_app(
     routes: list[Route],
     metrics: Metrics,
-    trusted_hops: int = 0,
+    trusted_proxy_hops: int = 0,
     tracing: Tracing = UNTRACED,
     *,
     quiet: bool = False,
@@ -35,7 +35,7 @@ def build_app(
     )
     # A second spelling of a path is a second reading of it: /login/ is not /login.
     app.router.redirect_slashes = False
-    return Edge(app, metrics, trusted_hops, tracing, quiet=quiet)
+    return Edge(app, metrics, trusted_proxy_hops, tracing, quiet=quiet)
 
 
 def _one_for_each_path(routes: list[Route]) -> list[Route]:

@@ -50,7 +50,7 @@ class Edge:
     Args:
         app: what answers.
         metrics: where answers are counted.
-        trusted_hops: proxies of ours in front, whose word about the client's address counts.
+        trusted_proxy_hops: proxies of ours in front, whose word about the client's address counts.
         tracing: where each request has its span.
         quiet: log answers at debug level, where they are polled all day.
     """
@@ -59,14 +59,14 @@ class Edge:
         self,
         app: ASGIApp,
         metrics: Metrics,
-        trusted_hops: int = 0,
+        trusted_proxy_hops: int = 0,
         tracing: Tracing = UNTRACED,
         *,
         quiet: bool = False,
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._trusted_hops = trusted_hops
+        self._trusted_proxy_hops = trusted_proxy_hops
         self._tracing = tracing
         self._level = logging.DEBUG if quiet else logging.INFO
         self._next_warning = 0.0
@@ -76,8 +76,8 @@ class Edge:
         fields = Headers(scope=scope)
         peer = (scope.get("client") or (None,))[0]
         forwarded = fields.getlist("x-forwarded-for")
-        client = client_address(peer, forwarded, self._trusted_hops)
-        if forwarded and not self._trusted_hops:
+        client = client_address(peer, forwarded, self._trusted_proxy_hops)
+        if forwarded and not self._trusted_proxy_hops:
             self._warn_of_a_proxy(client)
         request_id = request_id_of(fields.getlist("x-request-id"))
         with self._tracing.request(traceparent_of(fields.getlist("traceparent"))) as span:
@@ -93,7 +93,7 @@ class Edge:
             _log.warning(
                 "forwarded_header_ignored",
                 client=client or "",
-                hint="if a proxy of yours sends X-Forwarded-For, set ISSUER_TRUSTED_HOPS to the number of proxies: "
+                hint="if your proxy sends X-Forwarded-For, set ISSUER_TRUSTED_PROXY_HOPS to the number of proxies; "
                 "until then all its clients share one rate limit",
             )
 

@@ -77,7 +77,7 @@ def check_memory(threads: int, work_bytes: int, usable_bytes: int) -> None:
     if needed > usable_bytes:
         raise CapacityError(
             f"{threads} password hashes at once need {needed >> 20} MiB of memory and there are {usable_bytes >> 20}"
-            ": give more, or fewer cores, or choose a smaller ISSUER_ARGON2"
+            ": give more, or fewer cores, or choose a smaller ISSUER_ARGON2_MEMORY_MIB"
         )
 
 

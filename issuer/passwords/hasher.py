@@ -46,16 +46,16 @@ def _argon2id(memory_kib: int, passes: int) -> Parameters:
     )
 
 
-ARGON2_COSTS: Final[Mapping[str, Parameters]] = {
-    "46m": _argon2id(47104, 1),
-    "19m": _argon2id(19456, 2),
-    "12m": _argon2id(12288, 3),
-    "9m": _argon2id(9216, 4),
-    "7m": _argon2id(7168, 5),
+ARGON2_COSTS: Final[Mapping[int, Parameters]] = {
+    46: _argon2id(47104, 1),
+    19: _argon2id(19456, 2),
+    12: _argon2id(12288, 3),
+    9: _argon2id(9216, 4),
+    7: _argon2id(7168, 5),
 }
-"""OWASP Password Storage Cheat Sheet: sets of one strength, named by the memory of each hash in MiB."""
+"""OWASP Password Storage Cheat Sheet: sets of equal strength, by the memory of each hash in MiB."""
 
-ARGON2ID_OWASP: Final = ARGON2_COSTS["19m"]
+ARGON2ID_OWASP: Final = ARGON2_COSTS[19]
 
 _MAX_STORED: Final = Parameters(
     type=Type.ID, version=19, salt_len=64, hash_len=64, time_cost=10, memory_cost=256 * 1024, parallelism=8

@@ -11,22 +11,22 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-MAX_TRUSTED_HOPS: Final = 10
+MAX_TRUSTED_PROXY_HOPS: Final = 10
 
 _IPV6_PREFIX: Final = 64
 """What one customer is given at least: whoever has one address of it has them all."""
 
 
-def client_address(peer: str | None, forwarded: Sequence[str], trusted_hops: int) -> str | None:
+def client_address(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: int) -> str | None:
     """The address of the client, in its one spelling; None where the socket has none.
 
     Args:
         peer: the other end of the socket.
         forwarded: every X-Forwarded-For field of the request, in order.
-        trusted_hops: how many proxies of ours stand in front; none of the fields counts at 0.
+        trusted_proxy_hops: how many proxies of ours stand in front; none of the fields counts at 0.
     """
-    entries = ",".join(forwarded).split(",") if forwarded and trusted_hops else []
-    vouched = entries[-trusted_hops].strip() if 0 < trusted_hops <= len(entries) else ""
+    entries = ",".join(forwarded).split(",") if forwarded and trusted_proxy_hops else []
+    vouched = entries[-trusted_proxy_hops].strip() if 0 < trusted_proxy_hops <= len(entries) else ""
     found = _read(vouched) or _read(peer or "")
     return None if found is None else str(found)
 

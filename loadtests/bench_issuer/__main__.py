@@ -42,7 +42,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; servers are stopped, nothing is reported", file=sys.stderr)
         return INTERRUPTED
-    wait = IssuerSettings().hash_wait_seconds
+    wait = IssuerSettings().password_hash_timeout_seconds
     print(f"\n{to_text(measured, machine.describe(), wait)}\n")
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "issuer.json"

@@ -55,7 +55,7 @@ def _seconds(period: str) -> float:
 
 
 def test_compose_passes_the_number_of_trusted_proxies() -> None:
-    assert SERVICES["issuer"]["environment"]["ISSUER_TRUSTED_HOPS"] == "${ISSUER_TRUSTED_HOPS:-0}"
+    assert SERVICES["issuer"]["environment"]["ISSUER_TRUSTED_PROXY_HOPS"] == "${ISSUER_TRUSTED_PROXY_HOPS:-0}"
 
 
 def test_compose_is_valid() -> None:
@@ -99,12 +99,12 @@ def test_programs_have_the_descriptors_and_the_time_to_end_that_they_take() -> N
     assert SERVICES["verifier"]["ulimits"]["nofile"] > connections
     draining = VerifierSettings.model_fields["drain_seconds"].default + 2 * CLOSE_GRACE_SECONDS
     assert draining < _seconds(SERVICES["verifier"]["stop_grace_period"])
-    hashing = IssuerSettings.model_fields["hash_wait_seconds"].default
+    hashing = IssuerSettings.model_fields["password_hash_timeout_seconds"].default
     assert max(hashing, 2 * _DRAIN_SECONDS) < _seconds(SERVICES["issuer"]["stop_grace_period"])
 
 
 def test_the_issuer_has_the_memory_for_the_hashes_of_its_cores() -> None:
-    bytes_of_a_hash = int(IssuerSettings.model_fields["argon2"].default.removesuffix("m")) << 20
+    bytes_of_a_hash = IssuerSettings.model_fields["argon2_memory_mib"].default << 20
     limit = int(SERVICES["issuer"]["deploy"]["resources"]["limits"]["memory"].removesuffix("M")) << 20
     check_memory(16, bytes_of_a_hash, limit)
 

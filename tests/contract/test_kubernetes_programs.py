@@ -120,14 +120,14 @@ def test_who_stops_has_time_for_those_who_were_connected(overlay: Rendered) -> N
 def _end(settings: IssuerSettings | VerifierSettings) -> float:
     """Seconds that a program may take from the signal to its end."""
     if isinstance(settings, IssuerSettings):
-        return _DRAIN_SECONDS + settings.hash_wait_seconds
+        return _DRAIN_SECONDS + settings.password_hash_timeout_seconds
     return settings.drain_seconds + 2 * CLOSE_GRACE_SECONDS
 
 
 def test_an_issuer_has_memory_for_as_many_hashes_as_its_limit_has_cores(overlay: Rendered) -> None:
     [issuer] = [container for _, container in overlay.ours("gatepass-issuer") if container.serves]
     resources = issuer.described["resources"]
-    cost = ARGON2_COSTS[_issuer(overlay, issuer).argon2].memory_cost * 1024
+    cost = ARGON2_COSTS[_issuer(overlay, issuer).argon2_memory_mib].memory_cost * 1024
     for bound in ("requests", "limits"):
         memory = resources[bound]["memory"]
         check_memory(int(resources["limits"]["cpu"]), cost, int(memory[:-2]) * UNITS[memory[-2:]])

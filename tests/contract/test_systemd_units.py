@@ -53,7 +53,7 @@ def test_a_verifier_has_time_to_drain_and_descriptors_for_its_connections(name: 
 def test_an_issuer_has_memory_for_its_hashes_and_descriptors_for_its_connections(name: str) -> None:
     unit = (UNITS / name).read_text(encoding="utf-8")
     assert _number(unit, "LimitNOFILE") >= 2 * MAX_CONNECTIONS + 512
-    assert _number(unit, "TimeoutStopSec") > IssuerSettings.model_fields["hash_wait_seconds"].default + 2
+    assert _number(unit, "TimeoutStopSec") > IssuerSettings.model_fields["password_hash_timeout_seconds"].default + 2
     assert "SystemCallFilter=~@privileged\n" in unit, "@resources has the setpriority of threads that hash"
 
 

@@ -150,8 +150,8 @@ def running_issuer_on(
             "DATABASE_URL": database_url,
             "KEYS_DIR": str(keys_dir),
             # All tests come from one address.
-            "FAILURES_PER_ADDRESS": "1000000",
-            "REQUESTS_PER_ADDRESS": "1000000",
+            "LOGIN_FAILURES_PER_IP": "1000000",
+            "REQUESTS_PER_IP": "1000000",
         } | dict(settings)
         log_file = Path(folder) / "issuer.log"
         with log_file.open("wb") as log:

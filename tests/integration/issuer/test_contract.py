@@ -250,7 +250,7 @@ def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[
 
 
 def test_every_documented_throttle_is_told(document: dict[str, Any], database_url: str) -> None:
-    with running_issuer(database_url, REQUESTS_PER_ADDRESS="1") as issuer:
+    with running_issuer(database_url, REQUESTS_PER_IP="1") as issuer:
         for (path, method, status), ask in THROTTLED.items():
             check(document, path, method, status, ask(issuer.url))
 

@@ -30,7 +30,7 @@ REFUSED = "gatepass_issuer_hash_refusals_total"
 
 
 def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(database_url: str) -> None:
-    with running_issuer(database_url, HASH_WAIT_SECONDS="0.05") as issuer:
+    with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.05") as issuer:
         issuer.register("ann@example.com")
         before = issuer.metric(COMPUTED)
         with ThreadPoolExecutor(60) as pool:
@@ -107,7 +107,7 @@ class Crowd:
 
 
 def test_a_flood_from_one_address_neither_starves_others_nor_stops_the_hashing(database_url: str) -> None:
-    with running_issuer(database_url, HASH_WAIT_SECONDS="0.5", TRUSTED_HOPS="1") as issuer:
+    with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.5", TRUSTED_PROXY_HOPS="1") as issuer:
         issuer.register("ann@example.com")
         token = issuer.login("ann@example.com").json()["access_token"]
         before = issuer.metric(COMPUTED), issuer.metric(REFUSED)
@@ -126,7 +126,7 @@ def test_a_flood_from_one_address_neither_starves_others_nor_stops_the_hashing(d
 
 
 def test_while_logins_fill_the_machine_registrations_wait_or_are_refused(database_url: str) -> None:
-    with running_issuer(database_url, HASH_WAIT_SECONDS="0.5", TRUSTED_HOPS="1") as issuer:
+    with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.5", TRUSTED_PROXY_HOPS="1") as issuer:
         issuer.register("ann@example.com")
         before = issuer.metric(REFUSED)
         with Crowd(issuer, "198.51.100.1", 30):

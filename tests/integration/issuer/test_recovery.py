@@ -72,7 +72,7 @@ def post(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         postgres.migrated_database(),
         MAIL_URL=folder.as_uri(),
         MAIL_FROM=FROM,
-        MAIL_LINK="https://app.example/auth/",
+        MAIL_LINK_BASE_URL="https://app.example/auth/",
     ) as issuer:
         yield Post(issuer, folder)
 

@@ -22,8 +22,12 @@ COMPUTED = "gatepass_issuer_argon2_computations_total"
 def issuers(postgres: Postgres) -> Iterator[tuple[IssuerProcess, IssuerProcess]]:
     """Two, over one database and one keys folder, each behind one proxy."""
     with (
-        running_issuer(postgres.migrated_database(), TRUSTED_HOPS="1", HASH_WAIT_SECONDS="30") as one,
-        running_issuer(one.database_url, one.keys_dir, TRUSTED_HOPS="1", HASH_WAIT_SECONDS="30") as other,
+        running_issuer(
+            postgres.migrated_database(), TRUSTED_PROXY_HOPS="1", PASSWORD_HASH_TIMEOUT_SECONDS="30"
+        ) as one,
+        running_issuer(
+            one.database_url, one.keys_dir, TRUSTED_PROXY_HOPS="1", PASSWORD_HASH_TIMEOUT_SECONDS="30"
+        ) as other,
     ):
         yield one, other
 
@@ -190,7 +194,7 @@ def test_the_log_and_the_sessions_name_the_client_that_the_proxy_vouches_for(
 
 @pytest.mark.parametrize(("hops", "warnings"), [("0", 1), ("1", 0)])
 def test_a_proxy_that_is_not_declared_is_warned_about_once(database_url: str, hops: str, warnings: int) -> None:
-    with running_issuer(database_url, TRUSTED_HOPS=hops) as issuer:
+    with running_issuer(database_url, TRUSTED_PROXY_HOPS=hops) as issuer:
         assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
         assert "forwarded_header_ignored" not in issuer.logs()
         answers = [login(issuer, "nobody@example.com", "192.0.2.80") for _ in range(3)]
@@ -198,7 +202,7 @@ def test_a_proxy_that_is_not_declared_is_warned_about_once(database_url: str, ho
         events = [json.loads(line) for line in issuer.logs().splitlines()]
     found = [event for event in events if event["event"] == "forwarded_header_ignored"]
     assert len(found) == warnings
-    assert all("ISSUER_TRUSTED_HOPS" in event["hint"] and event["level"] == "warning" for event in found)
+    assert all("ISSUER_TRUSTED_PROXY_HOPS" in event["hint"] and event["level"] == "warning" for event in found)
 
 
 def clients_of(issuer: IssuerProcess, request_id: str) -> str:
