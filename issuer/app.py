@@ -45,18 +45,19 @@ from issuer.oauth.clients import Clients
 from issuer.oauth.metadata import MetadataRoutes, endpoint_urls
 from issuer.oauth.presented_tokens import PresentedTokens
 from issuer.oauth.routes import OAuthRoutes
-from issuer.oauth.store import ClientRows
+from issuer.oauth.store import ClientStore
 from issuer.passwords.hash_queue import Admission, check_memory, usable_cores, usable_memory
 from issuer.passwords.hasher import ARGON2_COSTS, Passwords
 from issuer.passwords.policy import PasswordPolicy
+from issuer.sessions.models import SessionLimits
 from issuer.sessions.routes import SessionRoutes
-from issuer.sessions.service import SessionLimits, Sessions
-from issuer.sessions.store import SessionRows
+from issuer.sessions.service import Sessions
+from issuer.sessions.store import SessionStore
 from issuer.settings import IssuerSettings
-from issuer.status_lists.allocator import StatusLists
-from issuer.status_lists.publisher import PublishedLists
+from issuer.status_lists.allocator import StatusIndexAllocator
+from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.routes import StatusListRoutes
-from issuer.status_lists.store import StatusListRows
+from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import Tracing
 from issuer.throttling.store import Throttles
@@ -129,7 +130,7 @@ class _Foundation:
     database: Database
     admission: Admission
     passwords: Passwords
-    published: PublishedLists
+    published: StatusListPublisher
 
 
 def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
@@ -144,7 +145,7 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
         refused=metrics.hash_refusals.inc,
     )
     passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
-    published = PublishedLists(StatusListRows(database), keyring, metrics, settings.url)
+    published = StatusListPublisher(StatusListStore(database), keyring, metrics, settings.url)
     return _Foundation(settings, metrics, tracing, keyring, database, admission, passwords, published)
 
 
@@ -173,8 +174,8 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
         foundation.keyring, settings.url, settings.audience, settings.access_token_seconds, _now, uuid4, _fraction
     )
     refresh_tokens = RefreshTokens(lambda: foundation.keyring.ring.mac_secrets)
-    status_lists = StatusLists(
-        StatusListRows(database), settings.url, foundation.published.wake, foundation.published.is_closed
+    status_lists = StatusIndexAllocator(
+        StatusListStore(database), settings.url, foundation.published.wake, foundation.published.is_closed
     )
     limits_of_sessions = SessionLimits(
         idle=timedelta(seconds=settings.session_idle_seconds),
@@ -183,9 +184,9 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
         per_account=settings.sessions_per_account,
     )
     sessions = Sessions(
-        SessionRows(database), tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
+        SessionStore(database), tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
     )
-    clients = Clients(ClientRows(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    clients = Clients(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
     routes = [
         *_account_routes(foundation, tokens, refresh_tokens, sessions),

@@ -15,7 +15,8 @@ from uuid import UUID
 from issuer.email_address import AddressError, EmailAddress, parse_address
 from issuer.passwords.foreign_hashes import UnusableHashError
 from issuer.passwords.hasher import check_stored_hash
-from issuer.tokens.access_token import DEFAULT_SCOPE, grants_length
+from issuer.tokens.access_token import grants_length
+from issuer.tokens.models import DEFAULT_SCOPE
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 _REQUIRED: Final = frozenset({"email", "password_hash"})

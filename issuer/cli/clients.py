@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from issuer.cli.output import Commands, add_command, add_subject, show, with_database
 from issuer.db.pool import Database
 from issuer.errors import ClientError
-from issuer.oauth.clients import Client
-from issuer.oauth.registry import ClientRegistry, Registered
-from issuer.oauth.store import ClientRows
+from issuer.oauth.models import Client
+from issuer.oauth.registry import ClientRegistry, RegisteredClient
+from issuer.oauth.store import ClientStore
 from issuer.settings import IssuerSettings
 from shared.jwks import MAX_DOCUMENT_BYTES
 
@@ -99,7 +99,7 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _with_registry(settings: IssuerSettings, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
     def use(database: Database) -> Awaitable[T]:
-        rows = ClientRows(database)
+        rows = ClientStore(database)
         return work(ClientRegistry(settings.url, rows, lambda: datetime.now(UTC), secrets.token_bytes))
 
     return with_database(settings, use)
@@ -128,5 +128,5 @@ def _document(client: Client) -> dict[str, Any]:
     }
 
 
-def _secret(registered: Registered) -> dict[str, Any]:
+def _secret(registered: RegisteredClient) -> dict[str, Any]:
     return {"secret": registered.secret} if registered.secret is not None else {}

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from starlette.requests import Request
 
 from issuer.errors import InvalidClientError, InvalidTokenRequestError
-from issuer.oauth.clients import AssertionProof, ClientProof, SecretProof
+from issuer.oauth.models import BasicCredentials, ClientAssertion, ClientCredentials
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 """RFC 7523 §2.2."""
@@ -18,7 +18,7 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _BASIC: Final = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
 
-def client_proof(request: Request, form: Mapping[str, str]) -> ClientProof | None:
+def client_proof(request: Request, form: Mapping[str, str]) -> ClientCredentials | None:
     """What the request proves its client with; None if it does not try to.
 
     Raises:
@@ -37,14 +37,14 @@ def client_proof(request: Request, form: Mapping[str, str]) -> ClientProof | Non
     return _assertion(form) if asserted else None
 
 
-def _basic(field: str, named: str | None) -> SecretProof:
+def _basic(field: str, named: str | None) -> BasicCredentials:
     """RFC 6749 §2.3.1: id and secret are each form-urlencoded before they are joined."""
     found = _BASIC.fullmatch(field)
     if found is None:
         raise InvalidClientError
     try:
         client_id, separator, secret = base64.b64decode(found[1], validate=True).decode("ascii").partition(":")
-        proof = SecretProof(unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict"))
+        proof = BasicCredentials(unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict"))
     except (binascii.Error, ValueError):
         raise InvalidClientError from None
     if not separator or named not in {None, proof.client_id}:
@@ -52,10 +52,10 @@ def _basic(field: str, named: str | None) -> SecretProof:
     return proof
 
 
-def _assertion(form: Mapping[str, str]) -> AssertionProof:
+def _assertion(form: Mapping[str, str]) -> ClientAssertion:
     assertion, kind = form.get("client_assertion"), form.get("client_assertion_type")
     if assertion is None or kind is None:
         raise InvalidTokenRequestError
     if kind != ASSERTION_TYPE:
         raise InvalidClientError
-    return AssertionProof(assertion, form.get("client_id"))
+    return ClientAssertion(assertion, form.get("client_id"))

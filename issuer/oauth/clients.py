@@ -9,12 +9,10 @@ work: a lookup and a comparison. Why it was refused is for the operator's metric
 
 import hashlib
 import hmac
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from cachetools import LRUCache
@@ -28,14 +26,14 @@ from issuer.oauth.client_assertion import (
     read_assertion,
     verify_assertion,
 )
-from issuer.status_lists.allocator import StatusIndex, StatusLists
+from issuer.oauth.models import CLIENT_ID, BasicCredentials, Client, ClientAssertion, ClientCredentials
+from issuer.oauth.store import ClientStore
+from issuer.status_lists.allocator import StatusIndexAllocator
+from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.access_token import Grant, StatusReference
+from issuer.tokens.models import AccessTokenClaims, StatusReference
 
 _log = structlog.get_logger(__name__)
-
-CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""Also what the schema checks; nothing in it needs an escape, wherever it is written."""
 
 _NO_SECRET: Final = bytes(32)
 """Compared where there is no secret. No SHA-256 of anything that anybody could send."""
@@ -49,13 +47,6 @@ CACHED_KEY_SETS: Final = 256
 """Parsed key sets of clients, a few KiB each."""
 
 
-class AuthMethod(StrEnum):
-    """How a client authenticates: one way each (names of the IANA registry of RFC 8414 §7.3)."""
-
-    CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105 - a label
-    PRIVATE_KEY_JWT = "private_key_jwt"
-
-
 class ClientRefusal(StrEnum):
     """Why a client was not let in: for metrics and the audit trail, never told."""
 
@@ -65,70 +56,6 @@ class ClientRefusal(StrEnum):
     WRONG_SECRET = "wrong_secret"  # noqa: S105 - a label
     BAD_ASSERTION = "bad_assertion"
     USED_ASSERTION = "used_assertion"
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A registered client.
-
-    Attributes:
-        scope: everything that it may ask for, space separated; empty if nothing in particular.
-        audiences: whom its tokens may be for; the first where it does not say.
-        secret_hash: SHA-256 of its secret, for `client_secret_basic`.
-        jwks: its public keys as `client_assertions.register_keys` made them, for `private_key_jwt`.
-        status: the bit that its live tokens refer to; None until the first of them is asked for.
-        security_version: grows with every change, so that nothing is granted by what was true before.
-    """
-
-    id: str
-    name: str
-    auth_method: AuthMethod
-    scope: str
-    audiences: tuple[str, ...]
-    created_at: datetime
-    disabled_at: datetime | None = None
-    secret_hash: bytes | None = field(default=None, repr=False)
-    jwks: tuple[dict[str, str], ...] | None = field(default=None, repr=False)
-    status: StatusIndex | None = None
-    security_version: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SecretProof:
-    """An id and a secret, as sent by Basic authentication (RFC 6749 §2.3.1)."""
-
-    client_id: str = field(repr=False)
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AssertionProof:
-    """An assertion, and the client that the request says it is from, if it says (RFC 7521 §4.2)."""
-
-    assertion: str = field(repr=False)
-    client_id: str | None = field(repr=False)
-
-
-ClientProof = SecretProof | AssertionProof
-
-
-class ClientStore(Protocol):
-    """What authentication asks of `store/`. Each method is one round trip that keeps no connection."""
-
-    async def find_client(self, client_id: str) -> Client | None:
-        """The client of this id."""
-
-    async def use_assertion(self, client_id: str, jti_hash: bytes, expires_at: datetime) -> bool:
-        """Write a used assertion down, or say False if it was used already: one atomic statement."""
-
-    async def give_status(self, client: Client, status: StatusIndex) -> StatusIndex | None:
-        """The client's status index, `status` if it had none; None if the client is no longer what it was."""
-
-    async def revoke_status(self, client: Client, status: StatusIndex, now: datetime, origin: Origin) -> None:
-        """Set the bit and take it from the client, with an event; nothing if it has another by now."""
-
-    async def record_refusal(self, event: Event) -> None:
-        """Write the event of a refused client."""
 
 
 class Clients:
@@ -145,7 +72,7 @@ class Clients:
     def __init__(
         self,
         store: ClientStore,
-        status_lists: StatusLists,
+        status_lists: StatusIndexAllocator,
         urls: frozenset[str],
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -160,14 +87,14 @@ class Clients:
             CACHED_KEY_SETS
         )
 
-    async def authenticate(self, proof: ClientProof, origin: Origin) -> Client:
+    async def authenticate(self, proof: ClientCredentials, origin: Origin) -> Client:
         """The client that has proven itself.
 
         Raises:
             InvalidClientError: it has not, for whatever reason.
             UnavailableError: not now.
         """
-        judge = self._judge_secret(proof) if isinstance(proof, SecretProof) else self._judge_assertion(proof)
+        judge = self._judge_secret(proof) if isinstance(proof, BasicCredentials) else self._judge_assertion(proof)
         client, refusal = await judge
         if client is None or refusal is not None:
             await self._refuse(client, refusal or ClientRefusal.UNKNOWN, origin)
@@ -175,7 +102,7 @@ class Clients:
         self._metrics.client_authentications.labels("accepted").inc()
         return client
 
-    async def grant(self, client: Client, scope: str | None, audience: str | None) -> Grant:
+    async def grant(self, client: Client, scope: str | None, audience: str | None) -> AccessTokenClaims:
         """What a token for `client` says (RFC 6749 §4.4).
 
         Args:
@@ -193,7 +120,7 @@ class Clients:
         if audience is not None and audience not in client.audiences:
             raise InvalidTargetError
         status = client.status or await self._first_status(client)
-        return Grant(
+        return AccessTokenClaims(
             subject=client.id,
             session_id=None,
             auth_time=None,
@@ -227,14 +154,14 @@ class Clients:
         """
         return await self._find_plausible(client_id)
 
-    async def _first_status(self, client: Client) -> StatusIndex:
+    async def _first_status(self, client: Client) -> StatusListEntry:
         """A bit of its own: of several requests at once one gives it, and all get that one."""
         status = await self._store.give_status(client, await self._status_lists.lease())
         if status is None:
             raise InvalidClientError
         return status
 
-    async def _judge_secret(self, proof: SecretProof) -> tuple[Client | None, ClientRefusal | None]:
+    async def _judge_secret(self, proof: BasicCredentials) -> tuple[Client | None, ClientRefusal | None]:
         client = await self._find_plausible(proof.client_id)
         known = client.secret_hash if client is not None else None
         right = hmac.compare_digest(hash_secret(proof.secret), known or _NO_SECRET)
@@ -248,7 +175,7 @@ class Clients:
             case _:
                 return client, ClientRefusal.DISABLED if client.disabled_at is not None else None
 
-    async def _judge_assertion(self, proof: AssertionProof) -> tuple[Client | None, ClientRefusal | None]:
+    async def _judge_assertion(self, proof: ClientAssertion) -> tuple[Client | None, ClientRefusal | None]:
         client = None
         try:
             assertion = read_assertion(proof.assertion)

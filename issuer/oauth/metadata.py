@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from issuer.http.caching import cached
 from issuer.oauth.client_assertion import ALGORITHMS
-from issuer.oauth.clients import AuthMethod
+from issuer.oauth.models import AuthMethod
 
 WELL_KNOWN: Final = "/.well-known/oauth-authorization-server"
 MAX_AGE_SECONDS: Final = 3600

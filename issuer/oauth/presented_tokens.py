@@ -11,9 +11,11 @@ from uuid import UUID
 
 from issuer.audit.events import EndReason, Origin
 from issuer.errors import InvalidTokenError, UnauthorizedClientError
-from issuer.oauth.clients import Client, Clients
+from issuer.oauth.clients import Clients
+from issuer.oauth.models import Client
 from issuer.sessions.service import Sessions
-from issuer.tokens.access_token import FIRST_PARTY_CLIENT, AccessTokens, Bearer
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.models import FIRST_PARTY_CLIENT, VerifiedAccessToken
 from issuer.tokens.refresh_token import RefreshToken
 
 
@@ -141,7 +143,7 @@ class PresentedTokens:
             "Bearer",
         )
 
-    async def _is_backed(self, bearer: Bearer) -> bool:
+    async def _is_backed(self, bearer: VerifiedAccessToken) -> bool:
         """Whether the session or the client behind a token is still what it was when the token was minted."""
         if bearer.session_id is not None:
             try:
@@ -160,7 +162,7 @@ class PresentedTokens:
             raise UnauthorizedClientError
         await self._sessions.end(state.id, state.user_id, EndReason.REVOKED, origin)
 
-    async def _read(self, token: str) -> Bearer | None:
+    async def _read(self, token: str) -> VerifiedAccessToken | None:
         try:
             return await self._access_tokens.read_for_anybody(token)
         except InvalidTokenError:

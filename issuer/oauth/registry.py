@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 from issuer.audit.events import OPERATOR, Event, EventKind
 from issuer.errors import ClientError
 from issuer.oauth.client_assertion import ClientKeysError, register_keys
-from issuer.oauth.clients import CLIENT_ID, AuthMethod, Client, hash_secret
-from issuer.tokens.access_token import FIRST_PARTY_CLIENT
+from issuer.oauth.clients import hash_secret
+from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
+from issuer.oauth.store import ClientStore
+from issuer.tokens.models import FIRST_PARTY_CLIENT
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 _AUDIENCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
@@ -30,29 +32,11 @@ _SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
+class RegisteredClient:
     """A client, and its secret on the one occasion when it can be shown."""
 
     client: Client
     secret: str | None = field(default=None, repr=False)
-
-
-class ClientRecords(Protocol):
-    """What the registry asks of `store/`."""
-
-    async def find_client(self, client_id: str) -> Client | None:
-        """The client of this id."""
-
-    async def list_clients(self) -> list[Client]:
-        """All of them, the oldest first."""
-
-    async def insert_client(self, client: Client, event: Event) -> bool:
-        """Add it with its event, or say False if the id is taken."""
-
-    async def change_client(
-        self, client_id: str, change: Callable[[Client], Client | None], event: Event, now: datetime
-    ) -> Client | None:
-        """Change it (`None`: delete it), revoke its tokens, write the event: all or nothing. What it was."""
 
 
 class ClientRegistry:
@@ -60,22 +44,22 @@ class ClientRegistry:
 
     Args:
         issuer: the `iss` of their tokens.
-        records: where they are.
+        store: the clients.
         now: the clock.
         random_bytes: that many of them, from the system's best source.
     """
 
     def __init__(
-        self, issuer: str, records: ClientRecords, now: Callable[[], datetime], random_bytes: Callable[[int], bytes]
+        self, issuer: str, store: ClientStore, now: Callable[[], datetime], random_bytes: Callable[[int], bytes]
     ) -> None:
         self._issuer = issuer
-        self._records = records
+        self._store = store
         self._now = now
         self._random_bytes = random_bytes
 
     async def create(
         self, name: str, client_id: str | None, scope: str, audiences: Sequence[str], jwks: bytes | None
-    ) -> Registered:
+    ) -> RegisteredClient:
         """Register a client: by its public keys if there are any, else with a new secret.
 
         Raises:
@@ -98,9 +82,9 @@ class ClientRegistry:
             jwks=keys,
         )
         detail = {"auth_method": client.auth_method.value}
-        if not await self._records.insert_client(client, _event(EventKind.CLIENT_CREATED, client_id, detail)):
+        if not await self._store.insert_client(client, _event(EventKind.CLIENT_CREATED, client_id, detail)):
             raise ClientError(f"{client_id}: there is a client of this id already")
-        return Registered(client, secret)
+        return RegisteredClient(client, secret)
 
     async def list(self) -> list[Client]:
         """All clients, the oldest first.
@@ -108,7 +92,7 @@ class ClientRegistry:
         Raises:
             UnavailableError: not now.
         """
-        return await self._records.list_clients()
+        return await self._store.list_clients()
 
     async def find(self, client_id: str) -> Client:
         """The client of this id.
@@ -117,7 +101,7 @@ class ClientRegistry:
             ClientError: there is none.
             UnavailableError: not now.
         """
-        client = await self._records.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
+        client = await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
         return _existing(client)
 
     async def update(
@@ -147,7 +131,7 @@ class ClientRegistry:
         detail = {name: True for name, value in given.items() if value is not None}
         return await self._change(client_id, change, EventKind.CLIENT_UPDATED, detail)
 
-    async def renew_secret(self, client_id: str) -> Registered:
+    async def renew_secret(self, client_id: str) -> RegisteredClient:
         """A new secret in the place of the old one.
 
         Raises:
@@ -162,7 +146,7 @@ class ClientRegistry:
             return replace(client, secret_hash=hash_secret(secret))
 
         client = await self._change(client_id, change, EventKind.CLIENT_UPDATED, {"secret": True})
-        return Registered(client, secret)
+        return RegisteredClient(client, secret)
 
     async def disable(self, client_id: str) -> Client:
         """Refuse it, and revoke its tokens. One that is disabled stays so.
@@ -197,7 +181,7 @@ class ClientRegistry:
             UnavailableError: not now.
         """
         event = _event(EventKind.CLIENT_DELETED, client_id)
-        return _existing(await self._records.change_client(client_id, lambda _: None, event, self._now()))
+        return _existing(await self._store.change_client(client_id, lambda _: None, event, self._now()))
 
     async def _change(
         self,
@@ -207,7 +191,7 @@ class ClientRegistry:
         detail: dict[str, bool] | None = None,
     ) -> Client:
         event = _event(kind, client_id, detail)
-        return change(_existing(await self._records.change_client(client_id, change, event, self._now())))
+        return change(_existing(await self._store.change_client(client_id, change, event, self._now())))
 
     def _check_permissions(self, client_id: str, scope: str, audiences: Sequence[str]) -> None:
         if scope and not _SCOPE.fullmatch(scope):

@@ -19,12 +19,14 @@ from issuer.errors import (
 from issuer.http.forms import read_form
 from issuer.http.request_context import origin_of
 from issuer.oauth.client_authentication import client_proof
-from issuer.oauth.clients import Client, Clients
+from issuer.oauth.clients import Clients
 from issuer.oauth.errors import in_oauth_words
+from issuer.oauth.models import Client
 from issuer.oauth.presented_tokens import Introspection, PresentedTokens
 from issuer.sessions.service import Sessions
 from issuer.sessions.token_response import NO_CACHE, token_document
-from issuer.tokens.access_token import FIRST_PARTY_CLIENT, AccessTokens
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.models import FIRST_PARTY_CLIENT
 
 Form = dict[str, str]
 

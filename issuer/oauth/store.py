@@ -12,15 +12,15 @@ from issuer.audit.events import Event, Origin
 from issuer.audit.store import record
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
-from issuer.oauth.clients import AuthMethod, Client
-from issuer.status_lists.allocator import StatusIndex
+from issuer.oauth.models import AuthMethod, Client
+from issuer.status_lists.models import StatusListEntry
 from shared.access_token import REVOCATION_SECONDS
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-class ClientRows:
-    """The `clients` and `client_assertions` tables."""
+class ClientStore:
+    """The tables `clients` and `client_assertions`. Each method is one committed transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,15 +42,15 @@ class ClientRows:
             used = await connection.fetchval(_SQL["use-assertion"], client_id, jti_hash, expires_at)
         return used is not None
 
-    async def give_status(self, client: Client, status: StatusIndex) -> StatusIndex | None:
+    async def give_status(self, client: Client, status: StatusListEntry) -> StatusListEntry | None:
         """The client's status index, `status` if it had none; None if the client is no longer what it was."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 _SQL["give-status"], client.id, client.security_version, status.list_id, status.idx
             )
-        return None if row is None else StatusIndex(row["status_list_id"], row["status_idx"])
+        return None if row is None else StatusListEntry(row["status_list_id"], row["status_idx"])
 
-    async def revoke_status(self, client: Client, status: StatusIndex, now: datetime, origin: Origin) -> None:
+    async def revoke_status(self, client: Client, status: StatusListEntry, now: datetime, origin: Origin) -> None:
         """Set the bit and take it from the client, with an event; nothing if it has another by now."""
         async with self._database.connection() as connection:
             await connection.execute(
@@ -140,6 +140,6 @@ def _client(row: asyncpg.Record) -> Client:
             "auth_method": AuthMethod(members["auth_method"]),
             "audiences": tuple(members["audiences"]),
             "jwks": None if members["jwks"] is None else tuple(json.loads(members["jwks"])),
-            "status": None if list_id is None else StatusIndex(list_id, idx),
+            "status": None if list_id is None else StatusListEntry(list_id, idx),
         }
     )

@@ -12,7 +12,8 @@ from starlette.routing import Route
 from issuer.audit.events import EndReason
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchResourceError
 from issuer.http.request_context import origin_of
-from issuer.sessions.service import Position, Session, Sessions
+from issuer.sessions.models import Position, Session
+from issuer.sessions.service import Sessions
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.bearer import owner_of
 

@@ -12,9 +12,16 @@ from issuer.audit import store as audit
 from issuer.audit.events import EndReason, Event, EventKind, Origin
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
-from issuer.sessions.models import StoredAccount
-from issuer.sessions.service import MAX_RETRIES, Inserted, NewSession, Position, Session, SessionState
-from issuer.status_lists.allocator import StatusIndex
+from issuer.sessions.models import (
+    MAX_RETRIES,
+    InsertResult,
+    NewSession,
+    Position,
+    Session,
+    SessionState,
+    StoredAccount,
+)
+from issuer.status_lists.models import StatusListEntry
 from issuer.throttling.login_limits import DELAYS
 from issuer.throttling.throttle import CounterIncrement
 from issuer.tokens.refresh_token import RefreshToken
@@ -69,8 +76,8 @@ async def end_session(
     return ended is not None
 
 
-class SessionRows:
-    """The `sessions` table. Implements `issuer.sessions.service.SessionStore`."""
+class SessionStore:
+    """The `sessions` table. Each method is one committed transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -82,7 +89,7 @@ class SessionRows:
         origin: Origin,
         limit: int,
         counters: Sequence[CounterIncrement],
-    ) -> Inserted:
+    ) -> InsertResult:
         """Add it and its event and clear the first of `counters`, unless the account has changed or has to wait."""
         async with self._database.connection() as connection:
             try:
@@ -108,13 +115,13 @@ class SessionRows:
                     DELAYS,
                 )
             except asyncpg.UniqueViolationError:
-                return Inserted.INDEX_TAKEN
+                return InsertResult.INDEX_TAKEN
         assert row is not None  # the verdict
         if row["limited"]:
-            return Inserted.LIMITED
+            return InsertResult.LIMITED
         if row["too_many"] is None:
-            return Inserted.REFUSED
-        return Inserted.BEYOND_LIMIT if row["too_many"] else Inserted.YES
+            return InsertResult.REFUSED
+        return InsertResult.BEYOND_LIMIT if row["too_many"] else InsertResult.YES
 
     async def rotate(
         self, presented: RefreshToken, client_id: str, now: datetime, idle_expires_at: datetime
@@ -197,5 +204,5 @@ def _all_dead(now: datetime) -> datetime:
 
 def _state(row: asyncpg.Record) -> SessionState:
     members = dict(row)
-    index = StatusIndex(members.pop("status_list_id"), members.pop("status_idx"))
+    index = StatusListEntry(members.pop("status_list_id"), members.pop("status_idx"))
     return SessionState(**members | {"roles": tuple(members["roles"])}, index=index)

@@ -97,7 +97,7 @@ SELECT limited, too_many FROM verdict LEFT JOIN recorded ON true;
 -- name: rotate-session
 -- $1 session, $2 generation presented, $3 client, $4 now, $5 end when idle.
 -- The hot path: a compare and swap of columns that no index has, so the update is HOT. The conditions are those
--- under which `judge` says ROTATE; what runs at the same time waits for the row and looks again.
+-- under which `evaluate_refresh` returns ROTATE; what runs at the same time waits for the row and looks again.
 -- rotated_at is of the database's clock, as its age in find-session is: issuers' clocks differ.
 UPDATE sessions s
 SET generation = s.generation + 1, rotated_at = clock_timestamp(), idle_expires_at = least($5, s.expires_at),

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from issuer.sessions.service import IssuedTokens
+from issuer.sessions.models import TokenPair
 
 NO_CACHE: Final = {"Pragma": "no-cache"}
 """What §5.1 demands beside `Cache-Control: no-store`, which every answer has that names no other."""
 
 
-def token_document(issued: IssuedTokens) -> dict[str, str | int]:
+def token_document(issued: TokenPair) -> dict[str, str | int]:
     """As JSON members."""
     return {
         "access_token": issued.access_token,

@@ -9,42 +9,18 @@ lease unless they come faster than leases do. A range that a stopped issuer had 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
 
 import structlog
 
 from issuer.errors import StoreUnavailableError
-from issuer.tokens.access_token import StatusReference
+from issuer.status_lists.models import LEASE_SIZE, StatusListEntry, status_list_uri
+from issuer.status_lists.store import StatusListStore
+from issuer.tokens.models import StatusReference
 
-RANGE: Final = 256
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusIndex:
-    """One bit: which list, and which of its bits."""
-
-    list_id: int
-    idx: int
-
-
-class StatusListStore(Protocol):
-    """What is asked of `store/`. Each method is one transaction, committed when it returns."""
-
-    async def lease(self, count: int) -> StatusIndex | None:
-        """The first of `count` indices that nobody else will ever get; None if no list has them."""
-
-    async def extend(self) -> None:
-        """Add a list if none has a quarter of its indices left, once however many issuers ask."""
-
-
-def status_list_uri(issuer: str, list_id: int) -> str:
-    """How tokens name a list."""
-    return f"{issuer.rstrip('/')}/status-lists/{list_id}"
-
-
-class StatusLists:
+class StatusIndexAllocator:
     """Hands out indices.
 
     Args:
@@ -65,10 +41,10 @@ class StatusLists:
         self._issuer = issuer
         self._revoked = revoked
         self._is_closed = is_closed
-        self._free: deque[StatusIndex] = deque()
+        self._free: deque[StatusListEntry] = deque()
         self._leasing: asyncio.Task[None] | None = None
 
-    async def lease(self) -> StatusIndex:
+    async def lease(self) -> StatusListEntry:
         """An index that nobody else has. From memory: half a range ahead the next one is asked for.
 
         Raises:
@@ -76,7 +52,7 @@ class StatusLists:
         """
         if self._free and self._is_closed(self._free[0].list_id):
             self.forget_leases()
-        if len(self._free) <= RANGE // 2:
+        if len(self._free) <= LEASE_SIZE // 2:
             self._begin_leasing()
         while not self._free:
             # Shielded: one login that gives up must not stop the lease that others wait for.
@@ -87,7 +63,7 @@ class StatusLists:
         """Give up what is leased: it turned out to be somebody else's."""
         self._free.clear()
 
-    def reference(self, index: StatusIndex) -> StatusReference:
+    def reference(self, index: StatusListEntry) -> StatusReference:
         """As tokens carry it."""
         return StatusReference(status_list_uri(self._issuer, index.list_id), index.idx)
 
@@ -102,10 +78,10 @@ class StatusLists:
         return self._leasing
 
     async def _lease_range(self) -> None:
-        first = await self._store.lease(RANGE)
+        first = await self._store.lease(LEASE_SIZE)
         if first is None:
             raise StoreUnavailableError("no status list has room")
-        self._free.extend(StatusIndex(first.list_id, first.idx + offset) for offset in range(RANGE))
+        self._free.extend(StatusListEntry(first.list_id, first.idx + offset) for offset in range(LEASE_SIZE))
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:

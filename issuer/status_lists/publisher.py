@@ -18,9 +18,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import jwt
 import structlog
@@ -28,7 +26,8 @@ import structlog
 from issuer.errors import NoSigningKeyError, StoreUnavailableError
 from issuer.keys.store import SigningKey
 from issuer.keys.watcher import LiveKeyring
-from issuer.status_lists.allocator import status_list_uri
+from issuer.status_lists.models import PublishedList, StatusListSnapshot, status_list_uri
+from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from shared.access_token import ALGORITHM, MAX_LIFETIME_SECONDS
 from shared.status_list import STATUS_LIST_TYPE, encode, pack
@@ -47,54 +46,7 @@ RELIANCE_SECONDS: Final = MAX_LIFETIME_SECONDS + 300
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ListState:
-    """A list as the database has it. Two states of equal `fingerprint` have the same bits set.
-
-    Attributes:
-        list_id: names it.
-        size: how many bits it has.
-        fingerprint: of the bits that are set one by one.
-        all_revoked: whether every bit counts as set.
-        read_at: when this was read, by the clock of the database.
-    """
-
-    list_id: int
-    size: int
-    fingerprint: str
-    all_revoked: bool
-    read_at: datetime
-
-
-class RevocationStore(Protocol):
-    """What is asked of `store/`. Each method is one round trip."""
-
-    async def list_states(self) -> list[ListState]:
-        """Every list that a live token or a coming one may refer to."""
-
-    async def revoked_indices(self, list_id: int) -> list[int]:
-        """The bits of a list that are set."""
-
-    async def extend(self) -> None:
-        """Add a list if none has a quarter of its indices left."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedList:
-    """A signed list, and what it was made from."""
-
-    token: bytes = field(repr=False)
-    issued_at: int
-    state: ListState
-    kid: str
-
-    @property
-    def read_in(self) -> int:
-        """The second in which the state was read."""
-        return int(self.state.read_at.timestamp())
-
-
-class PublishedLists:
+class StatusListPublisher:
     """Keeps the lists up to date; `run` in the background.
 
     Args:
@@ -104,7 +56,7 @@ class PublishedLists:
         issuer: the issuer's URL.
     """
 
-    def __init__(self, store: RevocationStore, keyring: LiveKeyring, metrics: Metrics, issuer: str) -> None:
+    def __init__(self, store: StatusListStore, keyring: LiveKeyring, metrics: Metrics, issuer: str) -> None:
         self._store = store
         self._keyring = keyring
         self._metrics = metrics
@@ -179,7 +131,7 @@ class PublishedLists:
         self._metrics.status_list_bytes.set(sum(len(published.token) for published in self._lists.values()))
         return postponed
 
-    async def _build(self, state: ListState, key: SigningKey, old: PublishedList | None) -> PublishedList:
+    async def _build(self, state: StatusListSnapshot, key: SigningKey, old: PublishedList | None) -> PublishedList:
         """The state is from before the bits, so that a change between the two is seen at the next look."""
         indices = None if state.all_revoked else await self._store.revoked_indices(state.list_id)
         begun = time.perf_counter()
@@ -220,7 +172,7 @@ def sign_list(
     return jwt.encode(claims, key.private, ALGORITHM, {"kid": key.kid, "typ": STATUS_LIST_TYPE}).encode()
 
 
-def _issued_at(state: ListState, old: PublishedList | None) -> int:
+def _issued_at(state: StatusListSnapshot, old: PublishedList | None) -> int:
     """Return the second of the reading, or the last `iat` while the clock is behind that."""
     read_in = int(state.read_at.timestamp())
     # Verifiers reject a list from further in the future, so they hold none that this one would have to follow.
@@ -229,7 +181,7 @@ def _issued_at(state: ListState, old: PublishedList | None) -> int:
     return max(read_in, old.issued_at)
 
 
-def _calls_for_build(old: PublishedList | None, state: ListState, key: SigningKey) -> bool:
+def _calls_for_build(old: PublishedList | None, state: StatusListSnapshot, key: SigningKey) -> bool:
     if old is None:
         return True
     # Negative after the clock was set back.

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from issuer.errors import NoSuchResourceError
 from issuer.http.caching import cached
-from issuer.status_lists.publisher import PublishedLists
+from issuer.status_lists.publisher import StatusListPublisher
 from shared.status_list import STATUS_LIST_MEDIA_TYPE
 
 _MAX_AGE_SECONDS: Final = 1
@@ -22,7 +22,7 @@ _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 class StatusListRoutes:
     """The status list endpoints."""
 
-    def __init__(self, published: PublishedLists) -> None:
+    def __init__(self, published: StatusListPublisher) -> None:
         self._published = published
 
     def routes(self) -> list[Route]:

@@ -6,8 +6,7 @@ from typing import Final
 
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
-from issuer.status_lists.allocator import RANGE, StatusIndex
-from issuer.status_lists.publisher import ListState
+from issuer.status_lists.models import LEASE_SIZE, StatusListEntry, StatusListSnapshot
 from shared.access_token import REVOCATION_SECONDS
 from shared.status_list import LIST_BITS
 
@@ -19,16 +18,13 @@ _ATTEMPTS: Final = 5
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-class StatusListRows:
-    """The tables `status_lists` and `revocations`.
-
-    Implements `issuer.status_lists.allocator.StatusListStore` and `issuer.status_lists.publisher.RevocationStore`.
-    """
+class StatusListStore:
+    """The tables `status_lists` and `revocations`. Each method is one committed transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def lease(self, count: int) -> StatusIndex | None:
+    async def lease(self, count: int) -> StatusListEntry | None:
         """The first of `count` indices that nobody else will ever get; None if no list has them."""
         for _ in range(_ATTEMPTS):
             async with self._database.connection() as connection:
@@ -36,7 +32,7 @@ class StatusListRows:
             if row is None or row["remaining"] < _QUARTER:
                 await self.extend()
             if row is not None:
-                return StatusIndex(row["id"], row["first"])
+                return StatusListEntry(row["id"], row["first"])
         return None
 
     async def extend(self) -> None:
@@ -45,11 +41,11 @@ class StatusListRows:
             await connection.execute(_SQL["lock-extension"])
             await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)
 
-    async def list_states(self) -> list[ListState]:
+    async def list_states(self) -> list[StatusListSnapshot]:
         """Every list that a live token or a coming one may refer to."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["list-states"], RANGE, timedelta(seconds=REVOCATION_SECONDS))
-        return [ListState(**row) for row in rows]
+            rows = await connection.fetch(_SQL["list-states"], LEASE_SIZE, timedelta(seconds=REVOCATION_SECONDS))
+        return [StatusListSnapshot(**row) for row in rows]
 
     async def revoked_indices(self, list_id: int) -> list[int]:
         """The bits of a list that are set."""

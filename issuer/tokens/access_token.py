@@ -7,7 +7,6 @@ accepts a token only in the form that it mints.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -16,16 +15,13 @@ import jwt
 
 from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import LiveKeyring
+from issuer.tokens.models import AccessTokenClaims, IssuedToken, StatusReference, VerifiedAccessToken
 from shared import base64url
 from shared.access_token import ALGORITHM, MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS, TOKEN_TYPE
 from shared.claims import Claims, InvalidClaimsError, read_claims
 from shared.jws import JwsFault, read_compact
 from shared.strict_json import JsonObject, StrictJsonError, parse_open_object
 
-FIRST_PARTY_CLIENT: Final = "first-party"
-"""The `client_id` of tokens from our own login, where no OAuth client takes part (RFC 9068 §2.2)."""
-
-DEFAULT_SCOPE: Final = "profile"
 ACCOUNT_TOKEN_ROOM: Final = 123
 """Characters that the token of a session has for what differs: the issuer's URL twice (`iss` and the URI of the
 status list), audience, scope, and roles as JSON. 1024 bytes less 342 of signature, 111 of header and 2 dots leave 569
@@ -33,65 +29,6 @@ of base64url, which are 426 of JSON, of which the other claims take 303 with a l
 
 _JITTER: Final = 0.05
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReference:
-    """A bit of a Token Status List (draft-ietf-oauth-status-list-20 §6.1)."""
-
-    uri: str
-    idx: int
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a token says about its bearer.
-
-    Attributes:
-        subject: an account's id, or a client's.
-        session_id: of a login; None for a machine, as `auth_time` is.
-        auth_time: when the password was shown.
-        client_id: who asked for the token.
-        scope: scope tokens with single spaces between them.
-        roles: may be empty.
-        audience: None for the issuer's usual one.
-        status: where the bit is that revokes the token.
-        ends_at: when the session ends by itself; no token outlives it.
-    """
-
-    subject: str
-    session_id: UUID | None
-    auth_time: datetime | None
-    client_id: str = FIRST_PARTY_CLIENT
-    scope: str = DEFAULT_SCOPE
-    roles: tuple[str, ...] = ()
-    audience: str | None = None
-    status: StatusReference | None = None
-    ends_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedToken:
-    """A minted token. Its repr leaves the token out."""
-
-    token: str = field(repr=False)
-    expires_in: int
-    scope: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bearer:
-    """What one of our live tokens says. `session_id` is None for a machine; else `subject` is an account's UUID."""
-
-    subject: str
-    session_id: UUID | None
-    client_id: str
-    scope: str
-    jti: str
-    issued_at: int
-    expires_at: int
-    audience: str
-    status: StatusReference | None
 
 
 class AccessTokens:
@@ -133,7 +70,7 @@ class AccessTokens:
         """
         _ = self._keyring.signing
 
-    async def mint(self, grant: Grant) -> IssuedToken:
+    async def mint(self, grant: AccessTokenClaims) -> IssuedToken:
         """Sign an access token for `grant`.
 
         Raises:
@@ -150,7 +87,7 @@ class AccessTokens:
             raise RuntimeError("a token outgrew what gateways are promised")
         return IssuedToken(token, life, grant.scope)
 
-    async def read(self, token: str) -> Bearer:
+    async def read(self, token: str) -> VerifiedAccessToken:
         """What one of our own live tokens for us says. Whether its session still lives is not asked.
 
         Raises:
@@ -161,7 +98,7 @@ class AccessTokens:
             raise InvalidTokenError
         return bearer
 
-    async def read_for_anybody(self, token: str) -> Bearer:
+    async def read_for_anybody(self, token: str) -> VerifiedAccessToken:
         """What one of our own live tokens says, whatever its audience: to tell about it, not to obey it.
 
         Raises:
@@ -197,7 +134,7 @@ class AccessTokens:
             and claims.expires_at - claims.issued_at <= MAX_LIFETIME_SECONDS
         )
 
-    def _claims(self, grant: Grant, life: int) -> dict[str, Any]:
+    def _claims(self, grant: AccessTokenClaims, life: int) -> dict[str, Any]:
         issued_at = int(self._now().timestamp())
         claims: dict[str, Any] = {
             "iss": self._issuer,
@@ -230,7 +167,7 @@ def grants_length(scope: str, roles: Sequence[str]) -> int:
     return len(scope) + (len(json.dumps({"roles": roles})) if roles else 0)
 
 
-def _bearer(claims: Claims) -> Bearer:
+def _bearer(claims: Claims) -> VerifiedAccessToken:
     """Return what the claims say.
 
     Raises:
@@ -239,7 +176,7 @@ def _bearer(claims: Claims) -> Bearer:
     session_id = _uuid(claims.session) if claims.session else None
     if session_id is not None:
         _uuid(claims.subject)
-    return Bearer(
+    return VerifiedAccessToken(
         claims.subject,
         session_id,
         claims.client_id,

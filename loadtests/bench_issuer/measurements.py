@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from issuer.db.queries import load_queries
 from issuer.passwords.hasher import ARGON2ID_OWASP
-from issuer.tokens.access_token import FIRST_PARTY_CLIENT
+from issuer.tokens.models import FIRST_PARTY_CLIENT
 from loadtests.bench.processes import ROOT
 from loadtests.bench_issuer import requests
 from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop

@@ -3,7 +3,7 @@
 import json
 from urllib.parse import urlencode
 
-from issuer.tokens.access_token import FIRST_PARTY_CLIENT
+from issuer.tokens.models import FIRST_PARTY_CLIENT
 from loadtests.bench_issuer.testbed import PASSWORD, email_of
 
 

@@ -19,9 +19,9 @@ from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
 from issuer.passwords.hash_queue import Admission
 from issuer.passwords.hasher import Passwords
 from issuer.passwords.policy import PasswordPolicy
-from issuer.sessions.service import Inserted, NewSession
-from issuer.sessions.store import SessionRows
-from issuer.status_lists.allocator import StatusIndex
+from issuer.sessions.models import InsertResult, NewSession
+from issuer.sessions.store import SessionStore
+from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.login_limits import Judgement, LoginAttempt, ShownSession
 from issuer.throttling.store import Throttles
@@ -54,7 +54,7 @@ class LoginBench:
     def __post_init__(self) -> None:
         """Open the stores."""
         self.users = Users(self.database)
-        self.sessions = SessionRows(self.database)
+        self.sessions = SessionStore(self.database)
 
     def passes(self, **time: float) -> None:
         """Let time pass."""
@@ -79,12 +79,12 @@ class LoginBench:
         except TooManyAttemptsError as error:
             return error.retry_after
         later = self.now[0] + timedelta(days=1)
-        index = StatusIndex(uuid4().int % 2**60, 0)
+        index = StatusListEntry(uuid4().int % 2**60, 0)
         session = NewSession(uuid4(), "first-party", "", self.now[0], later, later, index)
         match await self.sessions.insert_session(session, found.account, origin, 1000, found.limits):
-            case Inserted.YES:
+            case InsertResult.YES:
                 return "accepted"
-            case Inserted.LIMITED:
+            case InsertResult.LIMITED:
                 return 1
             case _:
                 return "refused"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from issuer.db.pool import Database
 from issuer.oauth.registry import ClientRegistry
-from issuer.oauth.store import ClientRows
+from issuer.oauth.store import ClientStore
 from tests.support.issuer_process import IssuerProcess
 from tests.support.plain_http import HTTP
 
@@ -81,7 +81,7 @@ def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]
         database = Database(issuer.database_url, connections=1)
         await database.open()
         try:
-            rows = ClientRows(database)
+            rows = ClientStore(database)
             return await work(ClientRegistry(issuer.url, rows, lambda: datetime.now(UTC), secrets.token_bytes))
         finally:
             await database.close()

@@ -14,15 +14,16 @@ from issuer.accounts.store import Users
 from issuer.audit.events import EndReason, Origin
 from issuer.db.pool import Database
 from issuer.keys.watcher import LiveKeyring
-from issuer.sessions.models import StoredAccount
-from issuer.sessions.service import SessionLimits, Sessions
-from issuer.sessions.store import SessionRows, end_sessions_of_user
-from issuer.status_lists.allocator import StatusLists
-from issuer.status_lists.publisher import PublishedLists
-from issuer.status_lists.store import StatusListRows
+from issuer.sessions.models import SessionLimits, StoredAccount
+from issuer.sessions.service import Sessions
+from issuer.sessions.store import SessionStore, end_sessions_of_user
+from issuer.status_lists.allocator import StatusIndexAllocator
+from issuer.status_lists.publisher import StatusListPublisher
+from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.login_limits import LoginAttempt
-from issuer.tokens.access_token import FIRST_PARTY_CLIENT, AccessTokens
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.models import FIRST_PARTY_CLIENT
 from issuer.tokens.refresh_token import RefreshTokens
 from tests.support.signing_keys import generate_key
 
@@ -44,15 +45,15 @@ class SessionBench:
     def __post_init__(self) -> None:
         """Build the rooms."""
         self.users = Users(self.database)
-        self.rows = SessionRows(self.database)
-        self.lists = StatusListRows(self.database)
+        self.rows = SessionStore(self.database)
+        self.lists = StatusListStore(self.database)
         self.tokens = AccessTokens(self.keyring, ISSUER, "gatepass", 600, self.clock, uuid4, lambda: 0.0)
-        self.published = PublishedLists(self.lists, self.keyring, self.metrics, ISSUER)
+        self.published = StatusListPublisher(self.lists, self.keyring, self.metrics, ISSUER)
         self.sessions = Sessions(
             self.rows,
             self.tokens,
             RefreshTokens(lambda: self.keyring.ring.mac_secrets),
-            StatusLists(self.lists, ISSUER),
+            StatusIndexAllocator(self.lists, ISSUER),
             self.metrics,
             SessionLimits(timedelta(days=14), timedelta(days=30), timedelta(seconds=120), self.per_account),
             self.clock,

@@ -11,11 +11,12 @@ import pytest
 from issuer.audit.events import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import ClientError, InvalidClientError
-from issuer.oauth.clients import REFUSALS_RECORDED, AssertionProof, Client, Clients, SecretProof
+from issuer.oauth.clients import REFUSALS_RECORDED, Clients
+from issuer.oauth.models import BasicCredentials, Client, ClientAssertion
 from issuer.oauth.registry import ClientRegistry
-from issuer.oauth.store import ClientRows
-from issuer.status_lists.allocator import StatusLists
-from issuer.status_lists.store import StatusListRows
+from issuer.oauth.store import ClientStore
+from issuer.status_lists.allocator import StatusIndexAllocator
+from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from tests.support.machines import KEY, public_jwk
 from tests.support.postgres import Postgres, execute
@@ -30,15 +31,15 @@ class Bench:
 
     def __init__(self, database: Database) -> None:
         self.now = NOW
-        self.rows = ClientRows(database)
-        lists = StatusLists(StatusListRows(database), URL, lambda: None)
+        self.rows = ClientStore(database)
+        lists = StatusIndexAllocator(StatusListStore(database), URL, lambda: None)
         self.clients = Clients(self.rows, lists, frozenset({URL}), Metrics(), lambda: self.now)
         self.registry = ClientRegistry(URL, self.rows, lambda: self.now, secrets.token_bytes)
 
     async def proven(self) -> tuple[Client, str]:
         made = await self.registry.create("a machine", None, "read", ["api"], None)
         assert made.secret is not None
-        return await self.clients.authenticate(SecretProof(made.client.id, made.secret), OPERATOR), made.secret
+        return await self.clients.authenticate(BasicCredentials(made.client.id, made.secret), OPERATOR), made.secret
 
 
 def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
@@ -60,10 +61,10 @@ def test_strangers_cannot_fill_the_trail(postgres: Postgres) -> None:
         for bench.now in (NOW, NOW + timedelta(minutes=1)):
             for _ in range(REFUSALS_RECORDED // 2 + 50):
                 with pytest.raises(InvalidClientError):
-                    await bench.clients.authenticate(SecretProof("nobody", "guess"), OPERATOR)
+                    await bench.clients.authenticate(BasicCredentials("nobody", "guess"), OPERATOR)
             for _ in range(REFUSALS_RECORDED // 2):
                 with pytest.raises(InvalidClientError):
-                    await bench.clients.authenticate(AssertionProof("a.b.c", None), OPERATOR)
+                    await bench.clients.authenticate(ClientAssertion("a.b.c", None), OPERATOR)
 
     on(url, knock)
     assert execute(url, "SELECT count(*) FROM audit_events")[0][0] == 2 * REFUSALS_RECORDED
@@ -93,7 +94,7 @@ def test_whoever_authenticated_before_a_change_gets_nothing_that_outlives_it(dat
 
         fresh, secret = await bench.proven()
         await bench.clients.grant(fresh, None, None)
-        with_bit = await bench.clients.authenticate(SecretProof(fresh.id, secret), OPERATOR)
+        with_bit = await bench.clients.authenticate(BasicCredentials(fresh.id, secret), OPERATOR)
         assert with_bit.status is not None
         await CHANGES[change](bench.registry, fresh.id)
         late = await bench.clients.grant(with_bit, None, None)
@@ -129,7 +130,7 @@ def test_an_assertion_dies_of_age_by_the_issuers_clock(database_url: str) -> Non
         client = (await bench.registry.create("keyed", "reports", "", ["api"], document(public_jwk("rsa")))).client
         seconds = int(NOW.timestamp())
         said = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 3600}
-        proof = AssertionProof(sign(said | {"jti": "a"}, key=KEY), None)
+        proof = ClientAssertion(sign(said | {"jti": "a"}, key=KEY), None)
         bench.now = NOW + timedelta(seconds=331)
         with pytest.raises(InvalidClientError):
             await bench.clients.authenticate(proof, OPERATOR)
@@ -187,10 +188,10 @@ def test_two_clients_of_one_id_are_not_registered(database_url: str) -> None:
 
 
 def test_replaced_and_recreated_keys_count_from_the_next_assertion_on(database_url: str) -> None:
-    def proof(key: Any, jti: str) -> AssertionProof:
+    def proof(key: Any, jti: str) -> ClientAssertion:
         seconds = int(NOW.timestamp())
         said = {"iss": "rotating", "sub": "rotating", "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": jti}
-        return AssertionProof(sign(said, key=key), None)
+        return ClientAssertion(sign(said, key=key), None)
 
     async def work(bench: Bench) -> None:
         async def is_accepted(key: Any, jti: str) -> bool:

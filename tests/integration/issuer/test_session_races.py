@@ -10,9 +10,10 @@ import pytest
 
 from issuer.audit.events import EndReason
 from issuer.errors import InvalidCredentialsError, InvalidGrantError
-from issuer.status_lists.allocator import StatusIndex, StatusLists
-from issuer.status_lists.store import StatusListRows
-from issuer.tokens.access_token import FIRST_PARTY_CLIENT
+from issuer.status_lists.allocator import StatusIndexAllocator
+from issuer.status_lists.models import StatusListEntry
+from issuer.status_lists.store import StatusListStore
+from issuer.tokens.models import FIRST_PARTY_CLIENT
 from tests.support.postgres import execute
 from tests.support.session_bench import ISSUER, ORIGIN, SessionBench, session_bench
 
@@ -118,13 +119,15 @@ def test_everybody_ends_all_sessions_at_once_and_nobody_waits_for_each_other(dat
 
 
 def test_300_leases_at_once_over_several_issuers_never_collide(database_url: str) -> None:
-    async def leases() -> list[StatusIndex]:
+    async def leases() -> list[StatusListEntry]:
         async with session_bench(database_url) as one, session_bench(database_url) as other:
             await one.lists.extend()
             firsts = await asyncio.gather(*((one, other)[n % 2].lists.lease(256) for n in range(300)))
-            issuers = [StatusLists(StatusListRows(bench.database), ISSUER) for bench in (one, other, one, other)]
+            issuers = [
+                StatusIndexAllocator(StatusListStore(bench.database), ISSUER) for bench in (one, other, one, other)
+            ]
             singles = await asyncio.gather(*(issuer.lease() for issuer in issuers for _ in range(700)))
-        ranges = [StatusIndex(first.list_id, first.idx + n) for first in firsts if first for n in range(256)]
+        ranges = [StatusListEntry(first.list_id, first.idx + n) for first in firsts if first for n in range(256)]
         return ranges + singles
 
     indices = asyncio.run(leases())
@@ -133,7 +136,7 @@ def test_300_leases_at_once_over_several_issuers_never_collide(database_url: str
 
 
 def test_a_list_that_runs_out_is_followed_by_one_that_verifiers_know_by_then(database_url: str) -> None:
-    async def fill() -> list[StatusIndex | None]:
+    async def fill() -> list[StatusListEntry | None]:
         async with session_bench(database_url, connections=16) as bench:
             await bench.lists.extend()
             execute_later = "UPDATE status_lists SET next_idx = size * 3 / 4 - 256"

@@ -10,7 +10,9 @@ import pytest
 
 from issuer.errors import StoreUnavailableError
 from issuer.keys.watcher import LiveKeyring
-from issuer.status_lists.publisher import ListState, PublishedLists, sign_list
+from issuer.status_lists.models import StatusListSnapshot
+from issuer.status_lists.publisher import StatusListPublisher, sign_list
+from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from shared.access_token import MAX_LIFETIME_SECONDS, REVOCATION_SECONDS
 from shared.status_list import decode
@@ -22,7 +24,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SIZE = 1024
 
 
-class Revocations:
+class Revocations(StatusListStore):
     """Bits in memory, and a database that can be away."""
 
     def __init__(self) -> None:
@@ -31,11 +33,11 @@ class Revocations:
         self.now = NOW
         self.closed: set[int] = set()
 
-    async def list_states(self) -> list[ListState]:
+    async def list_states(self) -> list[StatusListSnapshot]:
         if self.away:
             raise StoreUnavailableError
         return [
-            ListState(list_id, SIZE, repr(sorted(bits)), list_id in self.closed, self.now)
+            StatusListSnapshot(list_id, SIZE, repr(sorted(bits)), list_id in self.closed, self.now)
             for list_id, bits in self.lists.items()
         ]
 
@@ -52,7 +54,7 @@ class Publisher:
     def __init__(self, folder: Path) -> None:
         self.store = Revocations()
         self.keyring = LiveKeyring(folder, Metrics())
-        self.lists = PublishedLists(self.store, self.keyring, Metrics(), ISSUER)
+        self.lists = StatusListPublisher(self.store, self.keyring, Metrics(), ISSUER)
 
     def look(self, seconds: float = 0) -> float:
         self.store.now = NOW + timedelta(seconds=seconds)

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import LiveKeyring
 from issuer.settings import MAX_NAMES
-from issuer.status_lists.allocator import status_list_uri
+from issuer.status_lists.models import status_list_uri
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.access_token import ACCOUNT_TOKEN_ROOM, AccessTokens, Grant, IssuedToken, StatusReference
+from issuer.tokens.access_token import ACCOUNT_TOKEN_ROOM, AccessTokens
+from issuer.tokens.models import AccessTokenClaims, IssuedToken, StatusReference
 from shared.access_token import MAX_ISSUED_BYTES
 from shared.jwks import format_jwks, parse_jwks
 from shared.status_list import LIST_BITS
@@ -53,7 +54,7 @@ class Bench:
         )
 
     def mint(self) -> IssuedToken:
-        return asyncio.run(self.tokens.mint(Grant(str(SUBJECT), SESSION, NOW)))
+        return asyncio.run(self.tokens.mint(AccessTokenClaims(str(SUBJECT), SESSION, NOW)))
 
     def read(self, token: str) -> UUID:
         return UUID(asyncio.run(self.tokens.read(token)).subject)
@@ -112,7 +113,7 @@ def test_lives_differ_by_up_to_a_twentieth(bench: Bench) -> None:
 
 def test_a_token_does_not_outlive_its_session(bench: Bench) -> None:
     for left, life in ((3600, 600), (600, 600), (90, 90), (0, 1)):
-        grant = Grant(str(SUBJECT), SESSION, NOW, ends_at=NOW + timedelta(seconds=left))
+        grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, ends_at=NOW + timedelta(seconds=left))
         issued = asyncio.run(bench.tokens.mint(grant))
         claims = parts(issued.token)[1]
         assert (issued.expires_in, claims["exp"] - claims["iat"]) == (life, life)
@@ -124,23 +125,25 @@ def test_a_token_is_small_even_with_the_longest_names(folder: Path) -> None:
     bench.tokens._audience = "a" * (MAX_NAMES - 2 * 48)
     reference = StatusReference(status_list_uri(bench.tokens._issuer, 99_999), LIST_BITS - 1)
     left = ACCOUNT_TOKEN_ROOM - MAX_NAMES
-    grant = Grant(str(SUBJECT), SESSION, NOW, scope="s" * left, status=reference)
+    grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, scope="s" * left, status=reference)
     assert len(asyncio.run(bench.tokens.mint(grant)).token) <= MAX_ISSUED_BYTES
     roles = ("r" * (left - len(',"roles":[""]')),)
-    grant = Grant(str(SUBJECT), SESSION, NOW, scope="", roles=roles, status=reference)
+    grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, scope="", roles=roles, status=reference)
     assert len(asyncio.run(bench.tokens.mint(grant)).token) <= MAX_ISSUED_BYTES
 
 
 def test_a_token_of_a_session_says_its_roles_and_its_bit(bench: Bench) -> None:
     reference = StatusReference("https://issuer.example/status-lists/1", 7)
-    grant = Grant(str(SUBJECT), SESSION, NOW, roles=("admin", "editor"), status=reference)
+    grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, roles=("admin", "editor"), status=reference)
     claims = parts(asyncio.run(bench.tokens.mint(grant)).token)[1]
     assert claims["roles"] == ["admin", "editor"]
     assert claims["status"] == {"status_list": {"idx": 7, "uri": "https://issuer.example/status-lists/1"}}
 
 
 def test_a_token_of_a_machine_names_no_session(bench: Bench) -> None:
-    token = asyncio.run(bench.tokens.mint(Grant("robot", None, None, "robot", "jobs:run", audience="jobs"))).token
+    token = asyncio.run(
+        bench.tokens.mint(AccessTokenClaims("robot", None, None, "robot", "jobs:run", audience="jobs"))
+    ).token
     claims = parts(token)[1]
     assert (claims["sub"], claims["client_id"], claims["aud"]) == ("robot", "robot", "jobs")
     assert not {"sid", "auth_time", "roles", "status"} & set(claims)
@@ -327,5 +330,5 @@ def test_a_padded_token_is_refused(bench: Bench) -> None:
 
 def test_the_subject_is_not_guessed_from_a_real_clock(bench: Bench) -> None:
     bench.now = datetime.fromtimestamp(time.time() + 10_000_000, UTC)
-    token = asyncio.run(bench.tokens.mint(Grant(str(uuid4()), SESSION, NOW))).token
+    token = asyncio.run(bench.tokens.mint(AccessTokenClaims(str(uuid4()), SESSION, NOW))).token
     assert isinstance(bench.read(token), UUID)

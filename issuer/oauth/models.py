@@ -1,0 +1,64 @@
+"""The values of OAuth clients: a registered client, and what a request authenticates with."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from issuer.status_lists.models import StatusListEntry
+
+CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Also what the schema checks; nothing in it needs an escape, wherever it is written."""
+
+
+class AuthMethod(StrEnum):
+    """How a client authenticates: one way each (names of the IANA registry of RFC 8414 §7.3)."""
+
+    CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105 - a label
+    PRIVATE_KEY_JWT = "private_key_jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client.
+
+    Attributes:
+        scope: everything that it may ask for, space separated; empty if nothing in particular.
+        audiences: whom its tokens may be for; the first where it does not say.
+        secret_hash: SHA-256 of its secret, for `client_secret_basic`.
+        jwks: its public keys as `client_assertions.register_keys` made them, for `private_key_jwt`.
+        status: the bit that its live tokens refer to; None until the first of them is asked for.
+        security_version: grows with every change, so that nothing is granted by what was true before.
+    """
+
+    id: str
+    name: str
+    auth_method: AuthMethod
+    scope: str
+    audiences: tuple[str, ...]
+    created_at: datetime
+    disabled_at: datetime | None = None
+    secret_hash: bytes | None = field(default=None, repr=False)
+    jwks: tuple[dict[str, str], ...] | None = field(default=None, repr=False)
+    status: StatusListEntry | None = None
+    security_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BasicCredentials:
+    """An id and a secret, as sent by Basic authentication (RFC 6749 §2.3.1)."""
+
+    client_id: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAssertion:
+    """An assertion, and the client that the request says it is from, if it says (RFC 7521 §4.2)."""
+
+    assertion: str = field(repr=False)
+    client_id: str | None = field(repr=False)
+
+
+ClientCredentials = BasicCredentials | ClientAssertion

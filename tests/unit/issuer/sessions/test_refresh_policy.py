@@ -1,0 +1,90 @@
+"""What a refresh token is worth: the table of cases."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from issuer.sessions.models import SessionState, TokenPair
+from issuer.sessions.refresh_policy import RefreshOutcome, evaluate_refresh
+from issuer.status_lists.models import StatusListEntry
+from issuer.tokens.refresh_token import RefreshToken
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SESSION = UUID(int=1)
+STATE = SessionState(
+    id=SESSION,
+    user_id=UUID(int=2),
+    client_id="first-party",
+    generation=7,
+    retries=0,
+    retried_in_a_row=0,
+    created_at=NOW - timedelta(days=1),
+    rotated_ago=timedelta(seconds=5),
+    expires_at=NOW + timedelta(days=14),
+    ended_at=None,
+    disabled_at=None,
+    scope="profile",
+    roles=(),
+    index=StatusListEntry(1, 1),
+)
+RETRY = timedelta(seconds=120)
+JUST_NOW = replace(STATE, rotated_ago=timedelta(seconds=2))
+LONG_AGO = replace(STATE, rotated_ago=timedelta(seconds=120, microseconds=1))
+IN_STEP = replace(STATE, retried_in_a_row=5)
+
+
+@pytest.mark.parametrize(
+    ("state", "generation", "verdict"),
+    [
+        (STATE, 7, RefreshOutcome.ROTATE),
+        (LONG_AGO, 7, RefreshOutcome.ROTATE),
+        (STATE, 6, RefreshOutcome.RETRY),
+        (replace(STATE, rotated_ago=RETRY), 6, RefreshOutcome.RETRY),
+        (replace(STATE, retries=49), 6, RefreshOutcome.RETRY),
+        (replace(STATE, retries=50), 6, RefreshOutcome.EXHAUSTED),
+        (replace(STATE, retries=50), 7, RefreshOutcome.ROTATE),
+        (JUST_NOW, 7, RefreshOutcome.ROTATE),
+        (JUST_NOW, 6, RefreshOutcome.PARALLEL),
+        (replace(JUST_NOW, retries=50, retried_in_a_row=5), 6, RefreshOutcome.PARALLEL),
+        (replace(JUST_NOW, rotated_ago=timedelta(seconds=2, microseconds=1)), 6, RefreshOutcome.RETRY),
+        (replace(JUST_NOW, rotated_ago=timedelta(seconds=-1)), 6, RefreshOutcome.PARALLEL),
+        (JUST_NOW, 5, RefreshOutcome.REUSED),
+        (replace(STATE, retried_in_a_row=4), 6, RefreshOutcome.RETRY),
+        (IN_STEP, 6, RefreshOutcome.REUSED),
+        (IN_STEP, 7, RefreshOutcome.ROTATE),
+        (LONG_AGO, 6, RefreshOutcome.REUSED),
+        (replace(LONG_AGO, retries=50), 6, RefreshOutcome.REUSED),
+        (STATE, 5, RefreshOutcome.REUSED),
+        (STATE, 0, RefreshOutcome.REUSED),
+        (STATE, 8, RefreshOutcome.FUTURE),
+        (LONG_AGO, 1000, RefreshOutcome.FUTURE),
+        (None, 7, RefreshOutcome.INVALID),
+    ],
+)
+def test_a_token_is_judged_by_its_place_in_the_count(
+    state: SessionState | None, generation: int, verdict: RefreshOutcome
+) -> None:
+    assert evaluate_refresh(state, RefreshToken(SESSION, generation), "first-party", NOW, RETRY) is verdict
+
+
+@given(st.integers(0, 20))
+def test_a_session_that_is_over_refuses_every_token_and_nothing_more_comes_of_it(generation: int) -> None:
+    token = RefreshToken(SESSION, generation)
+    assert evaluate_refresh(replace(STATE, ended_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.ENDED
+    assert (
+        evaluate_refresh(replace(STATE, expires_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.EXPIRED
+    )
+    assert (
+        evaluate_refresh(replace(STATE, disabled_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.DISABLED
+    )
+    assert evaluate_refresh(STATE, token, "another-client", NOW, RETRY) is RefreshOutcome.INVALID
+
+
+def test_issued_tokens_do_not_show_in_their_repr() -> None:
+    shown = repr(TokenPair("the access token", "the refresh token", 600, "profile"))
+    assert "the access" not in shown
+    assert "the refresh" not in shown
