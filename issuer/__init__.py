@@ -10,7 +10,7 @@ One package for each subject, listed from the top: a package imports only packag
     throttling mail rate limits; the outbox and its templates
     audit tokens    the audit trail; the three token formats
     db keys passwords   PostgreSQL; private keys; argon2
-    errors telemetry email_address   used everywhere
+    errors context telemetry email_address   used everywhere
 
 Inside a package: `routes.py` alone knows HTTP, `store.py` with its `.sql` file alone knows PostgreSQL.
 """

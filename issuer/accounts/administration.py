@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from issuer.audit.events import OPERATOR, Event, EventKind, Origin
+from issuer.audit.events import Event, EventKind
+from issuer.context import OPERATOR, RequestContext
 from issuer.email_address import AddressError, parse_address
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
 from issuer.tokens.access_token import grants_length
@@ -69,22 +70,22 @@ class AdministrationStore(Protocol):
     ) -> AccountRecord | None:
         """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
 
-    async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+    async def disable_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Disable it and end its sessions; False if it was not enabled."""
 
-    async def enable_account(self, account_id: UUID, origin: Origin) -> bool:
+    async def enable_account(self, account_id: UUID, context: RequestContext) -> bool:
         """Enable it; False if it was not disabled."""
 
-    async def delete_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+    async def delete_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Delete it, its sessions ended and revoked; False if there is none."""
 
-    async def end_sessions(self, account_id: UUID, now: datetime, origin: Origin) -> int:
+    async def end_sessions(self, account_id: UUID, now: datetime, context: RequestContext) -> int:
         """End every session, and every login under way; how many sessions."""
 
     async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
         """The sessions of an account, newest first."""
 
-    async def end_session(self, session_id: UUID, now: datetime, origin: Origin) -> bool:
+    async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
         """End and revoke it; False if it was not live."""
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:

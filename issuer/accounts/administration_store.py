@@ -10,8 +10,9 @@ import asyncpg  # noqa: TID251 - a store
 
 from issuer.accounts.administration import AccountRecord, SessionRecord
 from issuer.accounts.recovery_store import delete_locked_account, forget_tokens
-from issuer.audit.events import EndReason, Event, EventKind, Origin
+from issuer.audit.events import EndReason, Event, EventKind
 from issuer.audit.store import record
+from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.sessions.store import end_session, end_sessions_of_user
@@ -56,7 +57,7 @@ class AdministrationTables:
             await record(connection, event)
         return changed
 
-    async def disable_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+    async def disable_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Disable it and end its sessions; False if it was not enabled.
 
         Two statements: the second sees what was committed while the first waited for the row.
@@ -65,33 +66,33 @@ class AdministrationTables:
             if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
                 return False
             await forget_tokens(connection, account_id)
-            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, origin)
+            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, context)
             await record(
-                connection, Event(EventKind.ACCOUNT_DISABLED, origin, account_id, detail={"sessions": ended})
+                connection, Event(EventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": ended})
             )
         return True
 
-    async def enable_account(self, account_id: UUID, origin: Origin) -> bool:
+    async def enable_account(self, account_id: UUID, context: RequestContext) -> bool:
         """Enable it; False if it was not disabled."""
         async with self._database.connection() as connection:
             enabled = await connection.fetchval(
-                _SQL["enable-account"], account_id, origin.actor, origin.address, origin.request_id
+                _SQL["enable-account"], account_id, context.actor, context.ip_address, context.request_id
             )
         return enabled is not None
 
-    async def delete_account(self, account_id: UUID, now: datetime, origin: Origin) -> bool:
+    async def delete_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Delete it, its sessions ended and revoked; False if there is none."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id) is None:
                 return False
-            await delete_locked_account(connection, account_id, now, origin)
+            await delete_locked_account(connection, account_id, now, context)
         return True
 
-    async def end_sessions(self, account_id: UUID, now: datetime, origin: Origin) -> int:
+    async def end_sessions(self, account_id: UUID, now: datetime, context: RequestContext) -> int:
         """End every session, and every login under way; how many sessions."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["outdate-logins"], account_id)
-            return await end_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, origin)
+            return await end_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, context)
 
     async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
         """The sessions of an account, newest first."""
@@ -99,10 +100,10 @@ class AdministrationTables:
             rows = await connection.fetch(_SQL["list-sessions"], account_id)
         return [SessionRecord(**row) for row in rows]
 
-    async def end_session(self, session_id: UUID, now: datetime, origin: Origin) -> bool:
+    async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
         """End and revoke it; False if it was not live."""
         async with self._database.connection() as connection:
-            return await end_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, origin)
+            return await end_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, context)
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:
         """The session of this id."""

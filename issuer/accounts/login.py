@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.email_address import AddressError, EmailAddress, parse_address
 from issuer.errors import (
     FieldFault,
@@ -69,7 +69,7 @@ class Authenticated:
 class AccountStore(Protocol):
     """What the use cases ask of `store/`. Each method is one round trip that keeps no connection."""
 
-    async def insert_account(self, registration: Registration, origin: Origin) -> bool:
+    async def insert_account(self, registration: Registration, context: RequestContext) -> bool:
         """Add it with its event, or say False if the key is taken: one atomic statement."""
 
     async def find_login(self, attempt: LoginAttempt, now: datetime) -> tuple[Standing, StoredAccount | None]:
@@ -83,7 +83,7 @@ class AccountStore(Protocol):
         email_key: str,
         increments: Sequence[CounterIncrement],
         now: datetime,
-        origin: Origin,
+        context: RequestContext,
         *,
         may_disable: bool,
     ) -> bool:
@@ -120,7 +120,7 @@ class Accounts:
             metrics.logins.labels(outcome)  # or the first of them would not be an increase
 
     async def authenticate(
-        self, email: str, password: str, origin: Origin, shown: ShownSession | None = None
+        self, email: str, password: str, context: RequestContext, shown: ShownSession | None = None
     ) -> Authenticated:
         """Return the account that `email` and `password` open.
 
@@ -131,7 +131,7 @@ class Accounts:
         Args:
             email: as the person wrote it.
             password: likewise.
-            origin: of the request.
+            context: of the request.
             shown: the session that the request shows, if any.
 
         Raises:
@@ -140,21 +140,21 @@ class Accounts:
             InvalidCredentialsError: for every other reason.
             UnavailableError: not now.
         """
-        asker = asker_of(origin)
+        asker = asker_of(context)
         self._passwords.require_turn(asker)
-        attempt = self._throttle.attempt(_readable(email, password).key, origin, shown)
+        attempt = self._throttle.attempt(_readable(email, password).key, context, shown)
         standing, found = await self._store.find_login(attempt, self._now())
         judgement = self._judge(standing)
         stored = found.password_hash if found and self._is_open(found, judgement) else None
         verdict = await self._passwords.verify(stored, password, asker)
         if found is None or not verdict.matches:
-            await self._fail(attempt, judgement, origin)
+            await self._fail(attempt, judgement, context)
             raise InvalidCredentialsError
         self._upgrade(found, verdict, password)
         return Authenticated(found, self._throttle.increments(attempt, judgement))
 
     async def reauthenticate(
-        self, account: Account, password: str, origin: Origin, shown: ShownSession
+        self, account: Account, password: str, context: RequestContext, shown: ShownSession
     ) -> StoredAccount:
         """Return the account of a session, if `password` opens it: by the way and the limits of every login.
 
@@ -164,8 +164,8 @@ class Accounts:
             InvalidCredentialsError: for every other reason.
             UnavailableError: not now.
         """
-        found = (await self.authenticate(account.email, password, origin, shown)).account
-        attempt = self._throttle.attempt(_readable(account.email, password).key, origin, shown)
+        found = (await self.authenticate(account.email, password, context, shown)).account
+        attempt = self._throttle.attempt(_readable(account.email, password).key, context, shown)
         standing, latest = await self._store.find_login(attempt, self._now())
         judgement = self._judge(standing)
         if found.id != account.id or latest is None or not self._is_open(latest, judgement):
@@ -198,13 +198,13 @@ class Accounts:
             self._metrics.logins.labels("throttled").inc()
             raise
 
-    async def _fail(self, attempt: LoginAttempt, judgement: Judgement, origin: Origin) -> None:
+    async def _fail(self, attempt: LoginAttempt, judgement: Judgement, context: RequestContext) -> None:
         """Count and record it, unless its outcome must not be told."""
         counted = await self._store.count_failed_login(
             attempt.email_key,
             self._throttle.increments(attempt, judgement),
             self._now(),
-            origin,
+            context,
             may_disable=not judgement.is_owner,
         )
         self._metrics.logins.labels("refused" if counted else "throttled").inc()
@@ -238,9 +238,9 @@ class Accounts:
             _log.info("password hash upgrade postponed", account=str(found.id))
 
 
-def asker_of(origin: Origin, urgency: Urgency = Urgency.LOGIN) -> Asker:
-    """For whom a hash is computed, when a request from `origin` needs one."""
-    return Asker(client_of(origin), origin.has_left, urgency)
+def asker_of(context: RequestContext, urgency: Urgency = Urgency.LOGIN) -> Asker:
+    """For whom a hash is computed, when a request from `context` needs one."""
+    return Asker(client_of(context), context.is_disconnected, urgency)
 
 
 def _readable(email: str, password: str) -> EmailAddress:

@@ -17,7 +17,8 @@ import structlog
 
 from issuer.accounts.login import Account, Accounts, Registration, asker_of
 from issuer.accounts.registration import Registrar
-from issuer.audit.events import EndReason, EventKind, Origin
+from issuer.audit.events import EndReason, EventKind
+from issuer.context import RequestContext
 from issuer.email_address import AddressError, EmailAddress, parse_address
 from issuer.errors import (
     FieldFault,
@@ -101,31 +102,36 @@ class RecoveryStore(Protocol):
     """What recovery needs of the database. Each method is one transaction."""
 
     async def insert_unverified(
-        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, origin: Origin
+        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, context: RequestContext
     ) -> bool:
         """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
 
-    async def request_mail(self, email_key: str, request: MailRequest, origin: Origin) -> None:
+    async def request_mail(self, email_key: str, request: MailRequest, context: RequestContext) -> None:
         """Queue the mail if there is an account that it is for and its limit allows it."""
 
     async def find_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
         """Return the owner of a valid token; it stays valid."""
 
-    async def verify_email(self, token_hash: bytes, now: datetime, origin: Origin) -> bool:
+    async def verify_email(self, token_hash: bytes, now: datetime, context: RequestContext) -> bool:
         """Consume the token and mark its owner's address as verified, or say False."""
 
     async def reset_password(
-        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, limits: ResetLimits | None
+        self,
+        token_hash: bytes,
+        password_hash: str,
+        now: datetime,
+        context: RequestContext,
+        limits: ResetLimits | None,
     ) -> tuple[str, int] | None:
         """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
 
     async def change_password(
-        self, change: PasswordChange, now: datetime, origin: Origin, notice_limit: bytes | None
+        self, change: PasswordChange, now: datetime, context: RequestContext, notice_limit: bytes | None
     ) -> int | None:
         """Set the password, end every session but the present; how many, or None if the account has moved on."""
 
     async def delete_account(
-        self, account_id: UUID, security_version: int, now: datetime, origin: Origin
+        self, account_id: UUID, security_version: int, now: datetime, context: RequestContext
     ) -> int | None:
         """End every session and delete the account; how many, or None if the account has moved on."""
 
@@ -145,7 +151,7 @@ class RegistrationByMail:
         self._registrar = registrar
         self._recipients = recipients
 
-    async def register(self, email: str, password: str, origin: Origin) -> None:
+    async def register(self, email: str, password: str, context: RequestContext) -> None:
         """Create an account that is opened by mail, or mail the owner of the address; reveal nothing of which.
 
         Raises:
@@ -153,12 +159,12 @@ class RegistrationByMail:
             TooManyAttemptsError: the rate limit of this client IP was reached.
             UnavailableError: the database or the hash queue is unavailable.
         """
-        registration = await self._registrar.prepare(email, password, origin)
+        registration = await self._registrar.prepare(email, password, context)
         verify_limit, reset_limit = (
             self._recipients.for_purpose(purpose, registration.email_key)
             for purpose in (Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
         )
-        if await _evenly(self._store.insert_unverified(registration, verify_limit, reset_limit, origin)):
+        if await _evenly(self._store.insert_unverified(registration, verify_limit, reset_limit, context)):
             self._registrar.count_registered(registration.account)
 
 
@@ -196,7 +202,7 @@ class Recovery:
         self._recipients = recipients
         self._now = now
 
-    async def forgot_password(self, email: str, origin: Origin) -> None:
+    async def forgot_password(self, email: str, context: RequestContext) -> None:
         """Send a mail to set a new password if there is an account; reveal nothing of that.
 
         Raises:
@@ -204,9 +210,9 @@ class Recovery:
             TooManyAttemptsError: the rate limit of this client IP was reached.
             UnavailableError: the database or the hash queue is unavailable.
         """
-        await self._request(email, Template.RESET_PASSWORD, EventKind.PASSWORD_RESET_REQUESTED, origin)
+        await self._request(email, Template.RESET_PASSWORD, EventKind.PASSWORD_RESET_REQUESTED, context)
 
-    async def resend_verification(self, email: str, origin: Origin) -> None:
+    async def resend_verification(self, email: str, context: RequestContext) -> None:
         """Send another mail to verify the address if it is not verified; reveal nothing of that.
 
         Raises:
@@ -214,9 +220,9 @@ class Recovery:
             TooManyAttemptsError: the rate limit of this client IP was reached.
             UnavailableError: the database or the hash queue is unavailable.
         """
-        await self._request(email, Template.VERIFY_EMAIL, None, origin)
+        await self._request(email, Template.VERIFY_EMAIL, None, context)
 
-    async def verify_email(self, token: str, origin: Origin) -> None:
+    async def verify_email(self, token: str, context: RequestContext) -> None:
         """Mark the address of the token's owner as verified.
 
         Raises:
@@ -224,10 +230,10 @@ class Recovery:
             UnavailableError: the database or the hash queue is unavailable.
         """
         token_hash = _readable(token, Purpose.VERIFY_EMAIL)
-        if not await self._store.verify_email(token_hash, self._now(), origin):
+        if not await self._store.verify_email(token_hash, self._now(), context):
             raise InvalidOneTimeTokenError
 
-    async def reset_password(self, token: str, password: str, origin: Origin) -> None:
+    async def reset_password(self, token: str, password: str, context: RequestContext) -> None:
         """Set a new password for the token's owner and revoke every session.
 
         The token is looked up first, so that an invalid one costs no hash, and consumed last, so that of any number
@@ -240,24 +246,24 @@ class Recovery:
             UnavailableError: the database or the hash queue is unavailable.
         """
         token_hash = _readable(token, Purpose.RESET_PASSWORD)
-        await self._throttle.admit(Action.RESET, origin)
+        await self._throttle.admit(Action.RESET, context)
         owner = await self._store.find_owner(token_hash, Purpose.RESET_PASSWORD, self._now())
         if owner is None:
             raise InvalidOneTimeTokenError
         self._check_policy("password", password, owner.email)
-        password_hash = await self._passwords.hash(password, asker_of(origin, Urgency.OTHER))
+        password_hash = await self._passwords.hash(password, asker_of(context, Urgency.OTHER))
         done = await self._store.reset_password(
-            token_hash, password_hash, self._now(), origin, self._reset_limits(owner.email)
+            token_hash, password_hash, self._now(), context, self._reset_limits(owner.email)
         )
         if done is None:
             raise InvalidOneTimeTokenError
         email_key, ended = done
         self._sessions.tell_ended(EndReason.PASSWORD_RESET, ended)
         _log.info("password reset", account=str(owner.id))
-        await self._forgive(email_key, origin)
+        await self._forgive(email_key, context)
 
     async def change_password(
-        self, account: Account, session_id: UUID, current: str, new: str, origin: Origin
+        self, account: Account, session_id: UUID, current: str, new: str, context: RequestContext
     ) -> None:
         """Set a new password for a user who knows the current one, and revoke every other session.
 
@@ -271,21 +277,23 @@ class Recovery:
             raise InvalidFieldsError(FieldFault("current_password", f"must have at most {MAX_LENGTH} characters"))
         self._check_policy("new_password", new, account.email)
         shown = ShownSession(session_id)
-        known = await self._accounts.reauthenticate(account, current, origin, shown)
+        known = await self._accounts.reauthenticate(account, current, context, shown)
         change = PasswordChange(
             account.id,
             known.security_version,
-            await self._passwords.hash(new, asker_of(origin, Urgency.OTHER)),
+            await self._passwords.hash(new, asker_of(context, Urgency.OTHER)),
             session_id,
         )
-        ended = await self._store.change_password(change, self._now(), origin, self._notice_limit(account.email))
+        ended = await self._store.change_password(change, self._now(), context, self._notice_limit(account.email))
         if ended is None:
             raise InvalidCredentialsError
         self._sessions.tell_ended(EndReason.PASSWORD_CHANGED, ended)
         _log.info("password changed", account=str(account.id))
-        await self._forgive(_address(account.email).key, origin, shown)
+        await self._forgive(_address(account.email).key, context, shown)
 
-    async def delete_account(self, account: Account, session_id: UUID, password: str, origin: Origin) -> None:
+    async def delete_account(
+        self, account: Account, session_id: UUID, password: str, context: RequestContext
+    ) -> None:
         """Delete the account of a user who knows its password, with all its data.
 
         Raises:
@@ -294,20 +302,20 @@ class Recovery:
             InvalidCredentialsError: the password is wrong.
             UnavailableError: the database or the hash queue is unavailable.
         """
-        known = await self._accounts.reauthenticate(account, password, origin, ShownSession(session_id))
-        ended = await self._store.delete_account(account.id, known.security_version, self._now(), origin)
+        known = await self._accounts.reauthenticate(account, password, context, ShownSession(session_id))
+        ended = await self._store.delete_account(account.id, known.security_version, self._now(), context)
         if ended is None:
             raise InvalidCredentialsError
         self._sessions.tell_ended(EndReason.ACCOUNT_DELETED, ended)
         _log.info("account deleted", account=str(account.id))
 
-    async def _request(self, email: str, template: Template, kind: EventKind | None, origin: Origin) -> None:
+    async def _request(self, email: str, template: Template, kind: EventKind | None, context: RequestContext) -> None:
         address, now = _address(email), self._now()
-        await self._throttle.admit(Action.FORGOT, origin)
+        await self._throttle.admit(Action.FORGOT, context)
         purpose = TEMPLATES[template].purpose
         if self._recipients is not None and purpose is not None:
             request = MailRequest(template, now, self._recipients.for_purpose(purpose, address.key), kind)
-            await _evenly(self._store.request_mail(address.key, request, origin))
+            await _evenly(self._store.request_mail(address.key, request, context))
 
     def _reset_limits(self, email: str) -> ResetLimits | None:
         if self._recipients is None:
@@ -325,10 +333,10 @@ class Recovery:
         if faults:
             raise InvalidFieldsError(*faults)
 
-    async def _forgive(self, email_key: str, origin: Origin, shown: ShownSession | None = None) -> None:
+    async def _forgive(self, email_key: str, context: RequestContext, shown: ShownSession | None = None) -> None:
         """Clear the counters of guesses at the old password. The new one is set, whatever becomes of this."""
         try:
-            await self._throttle.forgive(email_key, origin, shown)
+            await self._throttle.forgive(email_key, context, shown)
         except StoreUnavailableError:
             _log.warning("failed logins were not forgiven")
 

@@ -15,7 +15,7 @@ from issuer.http.request_body import (
     TokenBody,
     read_body,
 )
-from issuer.http.request_context import origin_of
+from issuer.http.request_context import request_context
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.bearer import Owner, owner_of
 
@@ -42,25 +42,25 @@ class RecoveryRoutes:
     async def verify_email(self, request: Request) -> Response:
         """204, and the address is verified."""
         body = await read_body(request, TokenBody)
-        await self._recovery.verify_email(body.token, origin_of(request))
+        await self._recovery.verify_email(body.token, request_context(request))
         return Response(status_code=204)
 
     async def resend_verification(self, request: Request) -> Response:
         """202, whoever has the address or not."""
         body = await read_body(request, AddressBody)
-        await self._recovery.resend_verification(body.email, origin_of(request))
+        await self._recovery.resend_verification(body.email, request_context(request))
         return accepted()
 
     async def forgot_password(self, request: Request) -> Response:
         """202, whoever has the address or not."""
         body = await read_body(request, AddressBody)
-        await self._recovery.forgot_password(body.email, origin_of(request))
+        await self._recovery.forgot_password(body.email, request_context(request))
         return accepted()
 
     async def reset_password(self, request: Request) -> Response:
         """204, the password is new and every session has ended."""
         body = await read_body(request, PasswordResetBody)
-        await self._recovery.reset_password(body.token, body.password, origin_of(request))
+        await self._recovery.reset_password(body.token, body.password, request_context(request))
         return Response(status_code=204)
 
     async def change_password(self, request: Request) -> Response:
@@ -68,7 +68,7 @@ class RecoveryRoutes:
         account, owner = await self._present(request)
         body = await read_body(request, PasswordChangeBody)
         await self._recovery.change_password(
-            account, owner.session_id, body.current_password, body.new_password, origin_of(request)
+            account, owner.session_id, body.current_password, body.new_password, request_context(request)
         )
         return Response(status_code=204)
 
@@ -76,7 +76,7 @@ class RecoveryRoutes:
         """204, and there is no such account any more."""
         account, owner = await self._present(request)
         body = await read_body(request, PasswordBody)
-        await self._recovery.delete_account(account, owner.session_id, body.password, origin_of(request))
+        await self._recovery.delete_account(account, owner.session_id, body.password, request_context(request))
         return Response(status_code=204)
 
     async def _present(self, request: Request) -> tuple[Account, Owner]:

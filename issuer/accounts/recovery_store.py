@@ -7,8 +7,9 @@ from uuid import UUID
 
 from issuer.accounts.login import Registration
 from issuer.accounts.recovery import MailRequest, PasswordChange, ResetLimits, TokenOwner
-from issuer.audit.events import EndReason, Event, EventKind, Origin
+from issuer.audit.events import EndReason, Event, EventKind
 from issuer.audit.store import record
+from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.mail.limits import QUIET, WAITS
@@ -24,11 +25,11 @@ async def forget_tokens(connection: Connection, user_id: UUID) -> None:
     await connection.execute(_SQL["forget-tokens"], user_id)
 
 
-async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, origin: Origin) -> int:
+async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, context: RequestContext) -> int:
     """Delete an account whose row the transaction holds FOR UPDATE, its sessions ended and revoked; how many."""
-    ended = await end_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, origin)
+    ended = await end_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, context)
     await connection.execute(_SQL["delete-account"], user_id)
-    await record(connection, Event(EventKind.ACCOUNT_DELETED, origin, user_id, detail={"sessions": ended}))
+    await record(connection, Event(EventKind.ACCOUNT_DELETED, context, user_id, detail={"sessions": ended}))
     return ended
 
 
@@ -39,7 +40,7 @@ class RecoveryRows:
         self._database = database
 
     async def insert_unverified(
-        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, origin: Origin
+        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, context: RequestContext
     ) -> bool:
         """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
         account = registration.account
@@ -55,13 +56,13 @@ class RecoveryRows:
                 reset_limit,
                 WAITS,
                 QUIET,
-                origin.actor,
-                origin.address,
-                origin.request_id,
+                context.actor,
+                context.ip_address,
+                context.request_id,
             )
         return inserted is not None
 
-    async def request_mail(self, email_key: str, request: MailRequest, origin: Origin) -> None:
+    async def request_mail(self, email_key: str, request: MailRequest, context: RequestContext) -> None:
         """Queue it, if there is an account that it is for."""
         async with self._database.connection() as connection:
             await connection.execute(
@@ -74,9 +75,9 @@ class RecoveryRows:
                 WAITS,
                 QUIET,
                 request.kind,
-                origin.actor,
-                origin.address,
-                origin.request_id,
+                context.actor,
+                context.ip_address,
+                context.request_id,
             )
 
     async def find_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
@@ -85,16 +86,21 @@ class RecoveryRows:
             row = await connection.fetchrow(_SQL["find-owner-of-token"], token_hash, purpose, now)
         return None if row is None else TokenOwner(**row)
 
-    async def verify_email(self, token_hash: bytes, now: datetime, origin: Origin) -> bool:
+    async def verify_email(self, token_hash: bytes, now: datetime, context: RequestContext) -> bool:
         """Consume the token and mark its owner's address as verified, or say False."""
         async with self._database.connection() as connection:
             verified = await connection.fetchval(
-                _SQL["verify-email"], token_hash, now, origin.actor, origin.address, origin.request_id
+                _SQL["verify-email"], token_hash, now, context.actor, context.ip_address, context.request_id
             )
         return verified is not None
 
     async def reset_password(
-        self, token_hash: bytes, password_hash: str, now: datetime, origin: Origin, limits: ResetLimits | None
+        self,
+        token_hash: bytes,
+        password_hash: str,
+        now: datetime,
+        context: RequestContext,
+        limits: ResetLimits | None,
     ) -> tuple[str, int] | None:
         """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
         async with self._database.transaction() as connection:
@@ -104,12 +110,12 @@ class RecoveryRows:
             if limits is not None:
                 await connection.execute(_SQL["reset-limit"], limits.requests)
                 await _queue_notice(connection, row["id"], limits.notices, now)
-            ended = await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, origin)
-            await record(connection, Event(EventKind.PASSWORD_RESET, origin, row["id"]))
+            ended = await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, context)
+            await record(connection, Event(EventKind.PASSWORD_RESET, context, row["id"]))
         return row["email_key"], ended
 
     async def change_password(
-        self, change: PasswordChange, now: datetime, origin: Origin, notice_limit: bytes | None
+        self, change: PasswordChange, now: datetime, context: RequestContext, notice_limit: bytes | None
     ) -> int | None:
         """Set the password, end every session but the present; how many, or None if the account has moved on."""
         user_id, spared = change.account_id, change.session_id
@@ -122,18 +128,18 @@ class RecoveryRows:
             await forget_tokens(connection, user_id)
             if notice_limit is not None:
                 await _queue_notice(connection, user_id, notice_limit, now)
-            ended = await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, origin, spared)
-            await record(connection, Event(EventKind.PASSWORD_CHANGED, origin, user_id, spared))
+            ended = await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, context, spared)
+            await record(connection, Event(EventKind.PASSWORD_CHANGED, context, user_id, spared))
         return ended
 
     async def delete_account(
-        self, account_id: UUID, security_version: int, now: datetime, origin: Origin
+        self, account_id: UUID, security_version: int, now: datetime, context: RequestContext
     ) -> int | None:
         """End every session and delete the account; how many, or None if the account has moved on."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
                 return None
-            return await delete_locked_account(connection, account_id, now, origin)
+            return await delete_locked_account(connection, account_id, now, context)
 
 
 async def _queue_notice(connection: Connection, user_id: UUID, limit: bytes, now: datetime) -> None:

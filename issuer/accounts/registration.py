@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from issuer.accounts.login import Account, AccountStore, Registration, asker_of
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.email_address import AddressError, EmailAddress, parse_new_address
 from issuer.errors import EmailTakenError, FieldFault, InvalidFieldsError
 from issuer.passwords.hash_queue import Urgency
@@ -18,7 +18,7 @@ from issuer.telemetry.metrics import Metrics
 _log = structlog.get_logger(__name__)
 
 
-async def _unlimited(_: Origin) -> None:
+async def _unlimited(_: RequestContext) -> None:
     """An operator may create any number of accounts."""
 
 
@@ -32,7 +32,7 @@ class Registrar:
         metrics: where registrations are counted.
         now: the time.
         new_id: a fresh random UUID.
-        admit: raises TooManyAttemptsError when this origin has registered too often.
+        admit: raises TooManyAttemptsError when this client IP has registered too often.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Registrar:
         metrics: Metrics,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
-        admit: Callable[[Origin], Awaitable[None]] = _unlimited,
+        admit: Callable[[RequestContext], Awaitable[None]] = _unlimited,
     ) -> None:
         self._store = store
         self._passwords = passwords
@@ -53,7 +53,7 @@ class Registrar:
         self._new_id = new_id
         self._admit = admit
 
-    async def register(self, email: str, password: str, origin: Origin) -> Account:
+    async def register(self, email: str, password: str, context: RequestContext) -> Account:
         """Create an account.
 
         Raises:
@@ -62,13 +62,13 @@ class Registrar:
             EmailTakenError: there is an account with this email.
             UnavailableError: not now.
         """
-        registration = await self.prepare(email, password, origin)
-        if not await self._store.insert_account(registration, origin):
+        registration = await self.prepare(email, password, context)
+        if not await self._store.insert_account(registration, context):
             raise EmailTakenError
         self.count_registered(registration.account)
         return registration.account
 
-    async def prepare(self, email: str, password: str, origin: Origin) -> Registration:
+    async def prepare(self, email: str, password: str, context: RequestContext) -> Registration:
         """Check, limit and hash: all of a registration but the insertion, and the same whoever has the email.
 
         Raises:
@@ -77,8 +77,8 @@ class Registrar:
             UnavailableError: not now.
         """
         address = self._acceptable(email, password)
-        await self._admit(origin)
-        password_hash = await self._passwords.hash(password, asker_of(origin, Urgency.OTHER))
+        await self._admit(context)
+        password_hash = await self._passwords.hash(password, asker_of(context, Urgency.OTHER))
         return Registration(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
 
     def count_registered(self, account: Account) -> None:

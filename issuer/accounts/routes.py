@@ -12,7 +12,7 @@ from issuer.accounts.recovery_routes import accepted
 from issuer.accounts.registration import Registrar
 from issuer.errors import InvalidTokenError
 from issuer.http.request_body import LoginBody, RegistrationBody, read_body
-from issuer.http.request_context import origin_of
+from issuer.http.request_context import request_context
 from issuer.sessions.service import Sessions
 from issuer.sessions.token_response import NO_CACHE, token_document
 from issuer.throttling.login_limits import ShownSession
@@ -52,19 +52,19 @@ class AccountRoutes:
         """201 and the new account; or 202 where a mail has to open it, whoever has the address."""
         body = await read_body(request, RegistrationBody)
         if self._by_mail is not None:
-            await self._by_mail.register(body.email, body.password, origin_of(request))
+            await self._by_mail.register(body.email, body.password, request_context(request))
             return accepted()
-        account = await self._registrar.register(body.email, body.password, origin_of(request))
+        account = await self._registrar.register(body.email, body.password, request_context(request))
         return JSONResponse(_account_document(account), 201)
 
     async def login(self, request: Request) -> Response:
         """200 and the tokens of a new session, in the shape of RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
-        origin = origin_of(request)
+        context = request_context(request)
         token = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
         shown = ShownSession(token.session_id, token.generation) if token else None
-        login = await self._accounts.authenticate(body.email, body.password, origin, shown)
-        issued = await self._sessions.begin(login.account, origin, login.limits)
+        login = await self._accounts.authenticate(body.email, body.password, context, shown)
+        issued = await self._sessions.begin(login.account, context, login.limits)
         self._accounts.count_accepted(login.account)
         return JSONResponse(token_document(issued), headers=NO_CACHE)
 

@@ -11,7 +11,7 @@ import asyncpg  # noqa: TID251 - a store
 
 from issuer.accounts.bulk_import import ImportedAccount
 from issuer.accounts.login import Account, Registration
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.sessions.models import StoredAccount
@@ -27,7 +27,7 @@ class Users:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_account(self, registration: Registration, origin: Origin) -> bool:
+    async def insert_account(self, registration: Registration, context: RequestContext) -> bool:
         """Add it with its event, or say False if the key is taken."""
         account = registration.account
         async with self._database.connection() as connection:
@@ -38,9 +38,9 @@ class Users:
                 registration.email_key,
                 registration.password_hash,
                 account.created_at,
-                origin.actor,
-                origin.address,
-                origin.request_id,
+                context.actor,
+                context.ip_address,
+                context.request_id,
             )
         return inserted is not None
 
@@ -72,7 +72,7 @@ class Users:
         email_key: str,
         increments: Sequence[CounterIncrement],
         now: datetime,
-        origin: Origin,
+        context: RequestContext,
         *,
         may_disable: bool,
     ) -> bool:
@@ -87,9 +87,9 @@ class Users:
                 DELAYS,
                 now,
                 MAX_FAILURES if may_disable else None,
-                origin.actor,
-                origin.address,
-                origin.request_id,
+                context.actor,
+                context.ip_address,
+                context.request_id,
             )
         return counted is not None
 
@@ -98,7 +98,7 @@ class Users:
         async with self._database.connection() as connection:
             await connection.execute(_SQL["replace-password-hash"], account_id, old, new)
 
-    async def import_accounts(self, accounts: Collection[ImportedAccount], origin: Origin) -> set[str]:
+    async def import_accounts(self, accounts: Collection[ImportedAccount], context: RequestContext) -> set[str]:
         """Add those whose key is free, each with its event, all or none; the keys that were."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
@@ -111,7 +111,7 @@ class Users:
                 [account.email_verified_at for account in accounts],
                 [account.scope for account in accounts],
                 [json.dumps(account.roles) for account in accounts],
-                origin.actor,
+                context.actor,
             )
         return {row["email_key"] for row in rows}
 

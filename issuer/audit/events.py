@@ -1,13 +1,15 @@
-"""What is written down for auditors: a closed list of events, and where the request behind one came from.
+"""Audit events: a closed list of kinds.
 
-`store/audit.py` writes them, in the transaction of the change that they tell of. No event ever holds a
-password, a token, an e-mail address or what a stranger wrote, except for the user agent of a session.
+`audit/store.py` writes each event in the transaction of the change that it records. No event holds a password,
+a token or an email address.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
+
+from issuer.context import RequestContext
 
 
 class EventKind(StrEnum):
@@ -56,40 +58,12 @@ class EndReason(StrEnum):
     ADMINISTRATOR = "administrator"
 
 
-def _stays() -> bool:
-    return False
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a change came from.
-
-    Attributes:
-        actor: `self` for the account's owner, `client` for a machine, `operator` for the command line,
-            `issuer` for what it does by itself.
-        address: of the client behind all proxies that we trust; None for the command line.
-        user_agent: as the client wrote it, cut to 512 bytes.
-        request_id: under which the request was logged.
-        has_left: whether nobody waits for the answer any more.
-    """
-
-    actor: str
-    address: str | None = None
-    user_agent: str | None = field(default=None, repr=False)
-    request_id: str | None = None
-    has_left: Callable[[], bool] = field(default=_stays, repr=False, compare=False)
-
-
-OPERATOR = Origin("operator")
-"""A command of the operator."""
-
-
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event, before it has its place in a chain. `detail` holds closed labels and counts only."""
 
     kind: EventKind
-    origin: Origin
+    context: RequestContext
     user_id: UUID | None = None
     session_id: UUID | None = None
     client_id: str | None = None

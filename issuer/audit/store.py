@@ -25,9 +25,9 @@ async def record(connection: Connection, event: Event) -> None:
         event.user_id,
         event.session_id,
         event.client_id,
-        event.origin.actor,
-        event.origin.address,
-        event.origin.request_id,
+        event.context.actor,
+        event.context.ip_address,
+        event.context.request_id,
         json.dumps(dict(event.detail)),
     )
 

@@ -19,8 +19,8 @@ from uuid import uuid4
 
 from issuer.accounts.bulk_import import ImportedAccount, LineError, read_line
 from issuer.accounts.store import Users
-from issuer.audit.events import OPERATOR
 from issuer.cli.output import Commands, add_command, show
+from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import ImportRefusedError, StoreUnavailableError
 from issuer.settings import IssuerSettings

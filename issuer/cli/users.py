@@ -14,9 +14,9 @@ from issuer.accounts.administration import AccountRecord, Administration
 from issuer.accounts.administration_store import AdministrationTables
 from issuer.accounts.registration import Registrar
 from issuer.accounts.store import Users
-from issuer.audit.events import OPERATOR
 from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
 from issuer.cli.user_import import add_import
+from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import OperationError
 from issuer.passwords.hash_queue import Admission

@@ -98,12 +98,12 @@ class Edge:
             )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
-        scope.setdefault("state", {}).update(request_id=exchange.request_id, client_address=exchange.client)
+        scope.setdefault("state", {}).update(request_id=exchange.request_id, client_ip=exchange.client)
 
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                exchange.client_left = scope["state"].get("has_left", _stays)()
+                exchange.client_left = scope["state"].get("is_disconnected", _never_disconnected)()
                 _complete(MutableHeaders(raw=message["headers"]), exchange.request_id)
             await send(message)
 
@@ -136,7 +136,7 @@ class Edge:
         )
 
 
-def _stays() -> bool:
+def _never_disconnected() -> bool:
     return False
 
 

@@ -232,7 +232,7 @@ class HttpConnection(Connection):
         self.enter(Phase.ANSWERING)
         self.connections.hold(self, 0)
         # Work that waits in a queue asks whether the client is still there before it begins.
-        self._scope["state"] = {"has_left": self.transport.is_closing, "body_too_large": self._too_large}
+        self._scope["state"] = {"is_disconnected": self.transport.is_closing, "body_too_large": self._too_large}
         self.connections.queue(self._start, cheap=self._scope["method"] in _CHEAP_METHODS)
 
     def _start(self) -> None:

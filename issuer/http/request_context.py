@@ -1,21 +1,21 @@
-"""Where a request comes from, for sessions, throttles and the audit trail."""
+"""Build the context of an HTTP request, for sessions, rate limits and the audit trail."""
 
 from typing import Final
 
 from starlette.requests import Request
 
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 
 _MAX_USER_AGENT_BYTES: Final = 512
 
 
-def origin_of(request: Request, actor: str = "self") -> Origin:
-    """The origin of `request`."""
+def request_context(request: Request, actor: str = "self") -> RequestContext:
+    """Return the context of `request`."""
     agent = request.headers.get("user-agent", "").encode()[:_MAX_USER_AGENT_BYTES].decode(errors="ignore")
-    return Origin(
+    return RequestContext(
         actor,
-        address=request.state.client_address,
+        ip_address=request.state.client_ip,
         user_agent=agent or None,
         request_id=request.state.request_id,
-        has_left=request.state.has_left,
+        is_disconnected=request.state.is_disconnected,
     )

@@ -17,7 +17,8 @@ from typing import Final
 import structlog
 from cachetools import LRUCache
 
-from issuer.audit.events import Event, EventKind, Origin
+from issuer.audit.events import Event, EventKind
+from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError
 from issuer.oauth.client_assertion import (
     ClientKey,
@@ -87,7 +88,7 @@ class Clients:
             CACHED_KEY_SETS
         )
 
-    async def authenticate(self, proof: ClientCredentials, origin: Origin) -> Client:
+    async def authenticate(self, proof: ClientCredentials, context: RequestContext) -> Client:
         """The client that has proven itself.
 
         Raises:
@@ -97,7 +98,7 @@ class Clients:
         judge = self._judge_secret(proof) if isinstance(proof, BasicCredentials) else self._judge_assertion(proof)
         client, refusal = await judge
         if client is None or refusal is not None:
-            await self._refuse(client, refusal or ClientRefusal.UNKNOWN, origin)
+            await self._refuse(client, refusal or ClientRefusal.UNKNOWN, context)
             raise InvalidClientError
         self._metrics.client_authentications.labels("accepted").inc()
         return client
@@ -130,7 +131,7 @@ class Clients:
             status=self._status_lists.reference(status),
         )
 
-    async def revoke_tokens(self, client: Client, status: StatusReference, origin: Origin) -> None:
+    async def revoke_tokens(self, client: Client, status: StatusReference, context: RequestContext) -> None:
         """Revoke what was granted to `client` under the bit that `status` refers to, if that is not done yet.
 
         Raises:
@@ -138,7 +139,7 @@ class Clients:
         """
         if client.status is None or self._status_lists.reference(client.status) != status:
             return
-        await self._store.revoke_status(client, client.status, self._now(), origin)
+        await self._store.revoke_status(client, client.status, self._now(), context)
         self._status_lists.revoked()
 
     def is_current(self, client: Client, status: StatusReference) -> bool:
@@ -210,13 +211,13 @@ class Clients:
         """What cannot be an id, a NUL say, is not asked for."""
         return await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
 
-    async def _refuse(self, client: Client | None, refusal: ClientRefusal, origin: Origin) -> None:
+    async def _refuse(self, client: Client | None, refusal: ClientRefusal, context: RequestContext) -> None:
         """An id that is nobody's is a stranger's text, so it is left out."""
         self._metrics.client_authentications.labels(refusal.value).inc()
         client_id = client.id if client is not None else None
         _log.info("client refused", client=client_id, reason=refusal.value)
         if self._is_to_be_recorded():
-            event = Event(EventKind.CLIENT_REFUSED, origin, client_id=client_id, detail={"reason": refusal.value})
+            event = Event(EventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": refusal.value})
             await self._store.record_refusal(event)
 
     def _is_to_be_recorded(self) -> bool:

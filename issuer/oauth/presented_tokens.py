@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from issuer.audit.events import EndReason, Origin
+from issuer.audit.events import EndReason
+from issuer.context import RequestContext
 from issuer.errors import InvalidTokenError, UnauthorizedClientError
 from issuer.oauth.clients import Clients
 from issuer.oauth.models import Client
@@ -81,7 +82,7 @@ class PresentedTokens:
             return None
         return found
 
-    async def revoke(self, token: str, client: Client | None, origin: Origin) -> None:
+    async def revoke(self, token: str, client: Client | None, context: RequestContext) -> None:
         """Revoke a token, whichever kind it is; nothing if it is none of ours or not live any more (RFC 7009 §2.2).
 
         A refresh token ends its session, and so does an access token of one: neither is of use without the other.
@@ -90,7 +91,7 @@ class PresentedTokens:
         Args:
             token: as shown.
             client: who shows it; None for our own applications, for whom the token itself is the proof.
-            origin: of the request.
+            context: of the request.
 
         Raises:
             UnauthorizedClientError: it was issued to another client (RFC 7009 §2.1).
@@ -98,18 +99,18 @@ class PresentedTokens:
         """
         refresh_token = self._sessions.read_refresh_token(token)
         if refresh_token is not None:
-            await self._end_session(refresh_token.session_id, client, origin)
+            await self._end_session(refresh_token.session_id, client, context)
             return
         bearer = await self._read(token)
         if bearer is None:
             return
         if bearer.session_id is not None:
-            await self._end_session(bearer.session_id, client, origin)
+            await self._end_session(bearer.session_id, client, context)
             return
         if client is None or client.id != bearer.client_id:
             raise UnauthorizedClientError
         if bearer.status is not None:
-            await self._clients.revoke_tokens(client, bearer.status, origin)
+            await self._clients.revoke_tokens(client, bearer.status, context)
 
     async def _about_refresh_token(self, refresh_token: RefreshToken) -> Introspection | None:
         state = await self._sessions.state_of(refresh_token.session_id)
@@ -154,13 +155,13 @@ class PresentedTokens:
         client = await self._clients.find(bearer.client_id)
         return client is not None and bearer.status is not None and self._clients.is_current(client, bearer.status)
 
-    async def _end_session(self, session_id: UUID, client: Client | None, origin: Origin) -> None:
+    async def _end_session(self, session_id: UUID, client: Client | None, context: RequestContext) -> None:
         state = await self._sessions.state_of(session_id)
         if state is None:
             return
         if state.client_id != (client.id if client is not None else FIRST_PARTY_CLIENT):
             raise UnauthorizedClientError
-        await self._sessions.end(state.id, state.user_id, EndReason.REVOKED, origin)
+        await self._sessions.end(state.id, state.user_id, EndReason.REVOKED, context)
 
     async def _read(self, token: str) -> VerifiedAccessToken | None:
         try:

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from issuer.audit.events import OPERATOR, Event, EventKind
+from issuer.audit.events import Event, EventKind
+from issuer.context import OPERATOR
 from issuer.errors import ClientError
 from issuer.oauth.client_assertion import ClientKeysError, register_keys
 from issuer.oauth.clients import hash_secret

@@ -17,7 +17,7 @@ from issuer.errors import (
     UnsupportedGrantTypeError,
 )
 from issuer.http.forms import read_form
-from issuer.http.request_context import origin_of
+from issuer.http.request_context import request_context
 from issuer.oauth.client_authentication import client_proof
 from issuer.oauth.clients import Clients
 from issuer.oauth.errors import in_oauth_words
@@ -72,8 +72,8 @@ class OAuthRoutes:
         client = await self._client_of(request, form)
         if client is None and form.get("client_id") != FIRST_PARTY_CLIENT:
             raise InvalidClientError
-        origin = origin_of(request, "self" if client is None else "client")
-        await self._presented.revoke(_required(form, "token"), client, origin)
+        context = request_context(request, "self" if client is None else "client")
+        await self._presented.revoke(_required(form, "token"), client, context)
         return Response()
 
     @in_oauth_words
@@ -93,7 +93,7 @@ class OAuthRoutes:
             raise UnauthorizedClientError
         refresh_token = _required(form, "refresh_token")
         client_id = form.get("client_id", FIRST_PARTY_CLIENT)
-        issued = await self._sessions.refresh(refresh_token, client_id, origin_of(request))
+        issued = await self._sessions.refresh(refresh_token, client_id, request_context(request))
         return JSONResponse(token_document(issued), headers=NO_CACHE)
 
     async def _client_credentials(self, request: Request, form: Form) -> Response:
@@ -112,7 +112,7 @@ class OAuthRoutes:
     async def _client_of(self, request: Request, form: Form) -> Client | None:
         """The client that has proven itself; None if the request does not try to."""
         proof = client_proof(request, form)
-        return None if proof is None else await self._clients.authenticate(proof, origin_of(request, "client"))
+        return None if proof is None else await self._clients.authenticate(proof, request_context(request, "client"))
 
     def _introspection_document(self, found: Introspection) -> dict[str, Any]:
         members = {

@@ -8,8 +8,9 @@ from typing import Final
 
 import asyncpg  # noqa: TID251 - a store
 
-from issuer.audit.events import Event, Origin
+from issuer.audit.events import Event
 from issuer.audit.store import record
+from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.oauth.models import AuthMethod, Client
@@ -50,7 +51,9 @@ class ClientStore:
             )
         return None if row is None else StatusListEntry(row["status_list_id"], row["status_idx"])
 
-    async def revoke_status(self, client: Client, status: StatusListEntry, now: datetime, origin: Origin) -> None:
+    async def revoke_status(
+        self, client: Client, status: StatusListEntry, now: datetime, context: RequestContext
+    ) -> None:
         """Set the bit and take it from the client, with an event; nothing if it has another by now."""
         async with self._database.connection() as connection:
             await connection.execute(
@@ -59,9 +62,9 @@ class ClientStore:
                 status.list_id,
                 status.idx,
                 now + timedelta(seconds=REVOCATION_SECONDS),
-                origin.actor,
-                origin.address,
-                origin.request_id,
+                context.actor,
+                context.ip_address,
+                context.request_id,
             )
 
     async def record_refusal(self, event: Event) -> None:

@@ -100,12 +100,12 @@ class Asker:
 
     Attributes:
         client: who takes turns with others: their address.
-        has_left: whether nobody waits for the result any more.
+        is_disconnected: whether nobody waits for the result any more.
         urgency: who goes first.
     """
 
     client: Hashable = None
-    has_left: Callable[[], bool] = field(default=_stays, compare=False)
+    is_disconnected: Callable[[], bool] = field(default=_stays, compare=False)
     urgency: Urgency = Urgency.LOGIN
 
 
@@ -245,7 +245,7 @@ class Admission:
             del self._signals[ticket]
 
     async def _work(self, work: Callable[[], T], asked: float, asker: Asker) -> T:
-        if asker.has_left():
+        if asker.is_disconnected():
             self._hand_on()
             raise OverloadedError(retry_after=1)  # which is not sent, and not counted as a refusal
         self._started(self._clock() - asked)

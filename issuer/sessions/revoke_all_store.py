@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from issuer.audit.events import OPERATOR, Event, EventKind
+from issuer.audit.events import Event, EventKind
 from issuer.audit.store import record
+from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.status_lists.store import PUBLISH_SECONDS

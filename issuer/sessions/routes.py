@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from issuer.audit.events import EndReason
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchResourceError
-from issuer.http.request_context import origin_of
+from issuer.http.request_context import request_context
 from issuer.sessions.models import Position, Session
 from issuer.sessions.service import Sessions
 from issuer.tokens.access_token import AccessTokens
@@ -43,7 +43,7 @@ class SessionRoutes:
     async def logout(self, request: Request) -> Response:
         """204: the session of the token has ended, now or before."""
         owner = await owner_of(request, self._tokens)
-        await self._sessions.end(owner.session_id, owner.user_id, EndReason.LOGOUT, origin_of(request))
+        await self._sessions.end(owner.session_id, owner.user_id, EndReason.LOGOUT, request_context(request))
         return Response(status_code=204)
 
     async def list(self, request: Request) -> Response:
@@ -66,7 +66,9 @@ class SessionRoutes:
         owner = await owner_of(request, self._tokens)
         await self._sessions.require_live(owner.session_id, owner.user_id)
         session_id = _read_id(request.path_params["id"])
-        if not await self._sessions.end(session_id, owner.user_id, EndReason.ENDED_BY_OWNER, origin_of(request)):
+        if not await self._sessions.end(
+            session_id, owner.user_id, EndReason.ENDED_BY_OWNER, request_context(request)
+        ):
             raise NoSuchResourceError
         return Response(status_code=204)
 
@@ -75,7 +77,7 @@ class SessionRoutes:
         owner = await owner_of(request, self._tokens)
         await self._sessions.require_live(owner.session_id, owner.user_id)
         spared = owner.session_id if _spares_current(request) else None
-        await self._sessions.end_all(owner.user_id, EndReason.ENDED_BY_OWNER, origin_of(request), spared)
+        await self._sessions.end_all(owner.user_id, EndReason.ENDED_BY_OWNER, request_context(request), spared)
         return Response(status_code=204)
 
 

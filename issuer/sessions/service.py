@@ -14,7 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from issuer.audit.events import EndReason, Origin
+from issuer.audit.events import EndReason
+from issuer.context import RequestContext
 from issuer.errors import (
     InvalidCredentialsError,
     InvalidGrantError,
@@ -81,7 +82,7 @@ class Sessions:
         self._new_id = new_id
 
     async def begin(
-        self, account: StoredAccount, origin: Origin, counters: Sequence[CounterIncrement] = ()
+        self, account: StoredAccount, context: RequestContext, counters: Sequence[CounterIncrement] = ()
     ) -> TokenPair:
         """A new session for an account whose password was just verified.
 
@@ -93,7 +94,7 @@ class Sessions:
         session_id, now = self._new_id(), self._now()
         refresh_token = self._refresh_tokens.write(RefreshToken(session_id, 0))
         self._access_tokens.require_key()
-        index = await self._insert(session_id, account, now, origin, counters)
+        index = await self._insert(session_id, account, now, context, counters)
         self._metrics.sessions_begun.inc()
         _log.info("session begun", account=str(account.id), session=str(session_id))
         grant = AccessTokenClaims(
@@ -109,7 +110,7 @@ class Sessions:
         issued = await self._access_tokens.mint(grant)
         return TokenPair(issued.token, refresh_token, issued.expires_in, issued.scope)
 
-    async def refresh(self, refresh_token: str, client_id: str, origin: Origin) -> TokenPair:
+    async def refresh(self, refresh_token: str, client_id: str, context: RequestContext) -> TokenPair:
         """New tokens for a refresh token, as `evaluate_refresh` says.
 
         Raises:
@@ -122,7 +123,7 @@ class Sessions:
         # Before the row is changed: without keys there would be no answer to the change.
         successor = self._refresh_tokens.write(presented.successor)
         self._access_tokens.require_key()
-        state = await self._advance(presented, client_id, origin)
+        state = await self._advance(presented, client_id, context)
         grant = AccessTokenClaims(
             str(state.user_id),
             state.id,
@@ -136,24 +137,26 @@ class Sessions:
         issued = await self._access_tokens.mint(grant)
         return TokenPair(issued.token, successor, issued.expires_in, issued.scope)
 
-    async def end(self, session_id: UUID, user_id: UUID, reason: EndReason, origin: Origin) -> bool:
+    async def end(self, session_id: UUID, user_id: UUID, reason: EndReason, context: RequestContext) -> bool:
         """End one session of an account; False if it has ended, or is not theirs.
 
         Raises:
             UnavailableError: not now.
         """
-        ended = await self._store.end(session_id, user_id, self._now(), reason, origin)
+        ended = await self._store.end(session_id, user_id, self._now(), reason, context)
         if ended:
             self.tell_ended(reason, 1)
         return ended
 
-    async def end_all(self, user_id: UUID, reason: EndReason, origin: Origin, spared: UUID | None = None) -> int:
+    async def end_all(
+        self, user_id: UUID, reason: EndReason, context: RequestContext, spared: UUID | None = None
+    ) -> int:
         """End all sessions of an account but `spared`; how many.
 
         Raises:
             UnavailableError: not now.
         """
-        ended = await self._store.end_all(user_id, self._now(), reason, origin, spared)
+        ended = await self._store.end_all(user_id, self._now(), reason, context, spared)
         if ended:
             self.tell_ended(reason, ended)
         return ended
@@ -210,18 +213,18 @@ class Sessions:
         session_id: UUID,
         account: StoredAccount,
         now: datetime,
-        origin: Origin,
+        context: RequestContext,
         counters: Sequence[CounterIncrement],
     ) -> StatusListEntry:
         for _ in range(_ATTEMPTS):
             index = await self._status_lists.lease()
             idle, absolute = now + self._limits.idle, now + self._limits.absolute
             session = NewSession(session_id, FIRST_PARTY_CLIENT, account.scope, now, idle, absolute, index)
-            match await self._store.insert_session(session, account, origin, self._limits.per_account, counters):
+            match await self._store.insert_session(session, account, context, self._limits.per_account, counters):
                 case InsertResult.YES:
                     return index
                 case InsertResult.BEYOND_LIMIT:
-                    await self._end_oldest(account.id, session_id, origin)
+                    await self._end_oldest(account.id, session_id, context)
                     return index
                 case InsertResult.REFUSED:
                     raise InvalidCredentialsError
@@ -234,12 +237,12 @@ class Sessions:
                     self._status_lists.forget_leases()
         raise StoreUnavailableError("no free status index")
 
-    async def _end_oldest(self, user_id: UUID, newest: UUID, origin: Origin) -> None:
+    async def _end_oldest(self, user_id: UUID, newest: UUID, context: RequestContext) -> None:
         """End sessions beyond the limit. If that is not possible now, the login stands and the next one does it."""
         spared = self._limits.per_account - 1
         try:
             ended = await self._store.end_all(
-                user_id, self._now(), EndReason.SESSION_LIMIT, origin, newest, newest=spared
+                user_id, self._now(), EndReason.SESSION_LIMIT, context, newest, newest=spared
             )
         except StoreUnavailableError:
             _log.warning("sessions beyond the limit not ended", account=str(user_id))
@@ -247,7 +250,7 @@ class Sessions:
         if ended:
             self.tell_ended(EndReason.SESSION_LIMIT, ended)
 
-    async def _advance(self, presented: RefreshToken, client_id: str, origin: Origin) -> SessionState:
+    async def _advance(self, presented: RefreshToken, client_id: str, context: RequestContext) -> SessionState:
         """Rotate, which nearly every refresh may. Otherwise decide on the row, until no other request changes it."""
         arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
@@ -264,14 +267,19 @@ class Sessions:
             verdict = evaluate_refresh(state, presented, client_id, now, self._limits.retry)
             if state is None or verdict in REJECTED_UNCHANGED:
                 raise self._refusal(verdict)
-            if await self._settle(verdict, state, presented, now, origin):
+            if await self._settle(verdict, state, presented, now, context):
                 self._metrics.refreshes.labels(verdict.value).inc()
                 return state
         # Others came between every time, so the token is not the newest one any more.
         raise self._refusal(RefreshOutcome.EXHAUSTED)
 
     async def _settle(
-        self, verdict: RefreshOutcome, state: SessionState, presented: RefreshToken, now: datetime, origin: Origin
+        self,
+        verdict: RefreshOutcome,
+        state: SessionState,
+        presented: RefreshToken,
+        now: datetime,
+        context: RequestContext,
     ) -> bool:
         """Whether the token is answered; False if the row has moved on and must be judged again."""
         match verdict:
@@ -280,12 +288,12 @@ class Sessions:
             case RefreshOutcome.RETRY:
                 return await self._store.count_retry(presented, now)
             case RefreshOutcome.REUSED:
-                if await self._store.end_reused(presented, now, origin):
+                if await self._store.end_reused(presented, now, context):
                     _log.warning("refresh token reused: session ended", session=str(state.id))
                     self.tell_ended(EndReason.REUSED, 1)
                     raise self._refusal(verdict)
             case RefreshOutcome.FUTURE:
-                await self._store.record_future(state, presented, origin)
+                await self._store.record_future(state, presented, context)
                 _log.error(
                     "refresh token from the future: the database went back in time",
                     session=str(state.id),

@@ -9,7 +9,8 @@ from uuid import UUID
 import asyncpg  # noqa: TID251 - a store
 
 from issuer.audit import store as audit
-from issuer.audit.events import EndReason, Event, EventKind, Origin
+from issuer.audit.events import EndReason, Event, EventKind
+from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.sessions.models import (
@@ -35,7 +36,7 @@ async def end_sessions_of_user(
     user_id: UUID,
     now: datetime,
     reason: EndReason,
-    origin: Origin,
+    context: RequestContext,
     spared: UUID | None = None,
     newest: int = 0,
 ) -> int:
@@ -50,16 +51,21 @@ async def end_sessions_of_user(
         now,
         reason,
         _all_dead(now),
-        origin.actor,
-        origin.address,
-        origin.request_id,
+        context.actor,
+        context.ip_address,
+        context.request_id,
         newest,
     )
     return sum(row["sessions"] for row in rows)
 
 
 async def end_session(
-    connection: Connection, session_id: UUID, user_id: UUID | None, now: datetime, reason: EndReason, origin: Origin
+    connection: Connection,
+    session_id: UUID,
+    user_id: UUID | None,
+    now: datetime,
+    reason: EndReason,
+    context: RequestContext,
 ) -> bool:
     """End one session, of `user_id` if that is given, and revoke its access tokens; False if there is none to end."""
     ended = await connection.fetchval(
@@ -69,9 +75,9 @@ async def end_session(
         now,
         reason,
         _all_dead(now),
-        origin.actor,
-        origin.address,
-        origin.request_id,
+        context.actor,
+        context.ip_address,
+        context.request_id,
     )
     return ended is not None
 
@@ -86,7 +92,7 @@ class SessionStore:
         self,
         session: NewSession,
         account: StoredAccount,
-        origin: Origin,
+        context: RequestContext,
         limit: int,
         counters: Sequence[CounterIncrement],
     ) -> InsertResult:
@@ -105,10 +111,10 @@ class SessionStore:
                     session.expires_at,
                     session.index.list_id,
                     session.index.idx,
-                    origin.address,
-                    origin.user_agent,
-                    origin.actor,
-                    origin.request_id,
+                    context.ip_address,
+                    context.user_agent,
+                    context.actor,
+                    context.request_id,
                     limit - 1,
                     [counter.key for counter in counters],
                     [counter.free for counter in counters],
@@ -147,7 +153,7 @@ class SessionStore:
             )
         return counted is not None
 
-    async def end_reused(self, presented: RefreshToken, now: datetime, origin: Origin) -> bool:
+    async def end_reused(self, presented: RefreshToken, now: datetime, context: RequestContext) -> bool:
         """End the session as stolen with its access tokens, unless it ended meanwhile."""
         async with self._database.connection() as connection:
             ended = await connection.fetch(
@@ -156,18 +162,18 @@ class SessionStore:
                 presented.generation,
                 now,
                 _all_dead(now),
-                origin.actor,
-                origin.address,
-                origin.request_id,
+                context.actor,
+                context.ip_address,
+                context.request_id,
             )
         return bool(ended)
 
-    async def record_future(self, state: SessionState, presented: RefreshToken, origin: Origin) -> None:
+    async def record_future(self, state: SessionState, presented: RefreshToken, context: RequestContext) -> None:
         """Write down that a token knows more than the database."""
         ahead = presented.generation - state.generation
         event = Event(
             EventKind.REFRESH_FROM_THE_FUTURE,
-            origin,
+            context,
             state.user_id,
             state.id,
             state.client_id,
@@ -176,18 +182,26 @@ class SessionStore:
         async with self._database.connection() as connection:
             await audit.record(connection, event)
 
-    async def end(self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, origin: Origin) -> bool:
+    async def end(
+        self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, context: RequestContext
+    ) -> bool:
         """End one session with its access tokens; False if it has ended or is not theirs."""
         async with self._database.connection() as connection:
-            return await end_session(connection, session_id, user_id, now, reason, origin)
+            return await end_session(connection, session_id, user_id, now, reason, context)
 
     async def end_all(
-        self, user_id: UUID, now: datetime, reason: EndReason, origin: Origin, spared: UUID | None, newest: int = 0
+        self,
+        user_id: UUID,
+        now: datetime,
+        reason: EndReason,
+        context: RequestContext,
+        spared: UUID | None,
+        newest: int = 0,
     ) -> int:
         """End an account's sessions but `spared` and as many of the newest, with their access tokens; how many."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-account"], user_id)
-            return await end_sessions_of_user(connection, user_id, now, reason, origin, spared, newest)
+            return await end_sessions_of_user(connection, user_id, now, reason, context, spared, newest)
 
     async def list_live(self, user_id: UUID, now: datetime, after: Position | None, limit: int) -> list[Session]:
         """The live sessions of an account that follow `after`, newest first."""

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.errors import TooManyAttemptsError
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.client_ip import network_of
@@ -109,7 +109,7 @@ class Throttle:
             self._throttled.labels(label)  # or the first of them would not be an increase
         self._now = now
 
-    async def admit(self, action: Action, origin: Origin) -> None:
+    async def admit(self, action: Action, context: RequestContext) -> None:
         """Count one request of `action`.
 
         Raises:
@@ -117,19 +117,19 @@ class Throttle:
             UnavailableError: not now.
         """
         now = self._now()
-        count, expires_at = await self._store.count_request(self._key(action, client_of(origin)), now, now + _WINDOW)
+        count, expires_at = await self._store.count_request(self._key(action, client_of(context)), now, now + _WINDOW)
         if count > self._requests:
             raise self._refusal(action, expires_at - now)
 
-    def attempt(self, email_key: str, origin: Origin, shown: ShownSession | None = None) -> LoginAttempt:
+    def attempt(self, email_key: str, context: RequestContext, shown: ShownSession | None = None) -> LoginAttempt:
         """Return what a login is looked up by, alike for accounts that exist and that do not.
 
         Args:
             email_key: of the account.
-            origin: of the request.
+            context: of the request.
             shown: the session that the request shows, if any.
         """
-        network = client_of(origin)
+        network = client_of(context)
         keys = {
             CounterKind.PAIR: self._key(CounterKind.PAIR, email_key, network),
             CounterKind.ACCOUNT: self._key(CounterKind.ACCOUNT, email_key),
@@ -163,13 +163,13 @@ class Throttle:
         """Return the refusal of an attempt whose limit was used up by others during its hash."""
         return self._refusal(judgement.strictest, timedelta(seconds=1))
 
-    async def forgive(self, email_key: str, origin: Origin, shown: ShownSession | None = None) -> None:
+    async def forgive(self, email_key: str, context: RequestContext, shown: ShownSession | None = None) -> None:
         """Clear the counters of an account, with those of this network and this session: its password is a new one.
 
         Raises:
             UnavailableError: not now.
         """
-        keys = dict(self.attempt(email_key, origin, shown).keys)
+        keys = dict(self.attempt(email_key, context, shown).keys)
         del keys[CounterKind.NETWORK]  # others guess from it too
         keys[CounterKind.OWNER] = self._key(CounterKind.OWNER, email_key)
         await self._store.clear(list(keys.values()))
@@ -183,9 +183,9 @@ class Throttle:
         return TooManyAttemptsError(retry_after=max(1, math.ceil(wait.total_seconds())))
 
 
-def client_of(origin: Origin) -> str:
+def client_of(context: RequestContext) -> str:
     """All who come without an address are one client: a limit is never skipped."""
-    return "" if origin.address is None else network_of(origin.address)[0]
+    return "" if context.ip_address is None else network_of(context.ip_address)[0]
 
 
 @lru_cache(maxsize=8)

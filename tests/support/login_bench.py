@@ -13,7 +13,7 @@ from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many 
 from issuer.accounts.login import Account, Accounts
 from issuer.accounts.registration import Registrar
 from issuer.accounts.store import Users
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
 from issuer.passwords.hash_queue import Admission
@@ -69,11 +69,11 @@ class LoginBench:
         return self.metrics.registry.get_sample_value("gatepass_issuer_throttled_total", {"scope": scope}) or 0
 
     async def login(
-        self, email: str, origin: Origin, password: str = PASSWORD, shown: ShownSession | None = None
+        self, email: str, context: RequestContext, password: str = PASSWORD, shown: ShownSession | None = None
     ) -> int | str:
         """Log in; `accepted`, `refused`, or after how many seconds to try again."""
         try:
-            found = await self.accounts.authenticate(email, password, origin, shown)
+            found = await self.accounts.authenticate(email, password, context, shown)
         except InvalidCredentialsError:
             return "refused"
         except TooManyAttemptsError as error:
@@ -81,7 +81,7 @@ class LoginBench:
         later = self.now[0] + timedelta(days=1)
         index = StatusListEntry(uuid4().int % 2**60, 0)
         session = NewSession(uuid4(), "first-party", "", self.now[0], later, later, index)
-        match await self.sessions.insert_session(session, found.account, origin, 1000, found.limits):
+        match await self.sessions.insert_session(session, found.account, context, 1000, found.limits):
             case InsertResult.YES:
                 return "accepted"
             case InsertResult.LIMITED:
@@ -89,13 +89,13 @@ class LoginBench:
             case _:
                 return "refused"
 
-    async def reauthenticate(self, email: str, origin: Origin, password: str, session_id: UUID) -> int | str:
+    async def reauthenticate(self, email: str, context: RequestContext, password: str, session_id: UUID) -> int | str:
         """Ask for the password within a session; as `login`."""
         async with self.database.connection() as connection:
             user_id = await connection.fetchval("SELECT id FROM users WHERE email_key = $1", email)
         account = Account(user_id, email, self.now[0])
         try:
-            await self.accounts.reauthenticate(account, password, origin, ShownSession(session_id))
+            await self.accounts.reauthenticate(account, password, context, ShownSession(session_id))
         except InvalidCredentialsError:
             return "refused"
         except TooManyAttemptsError as error:
@@ -103,24 +103,24 @@ class LoginBench:
         return "accepted"
 
     async def admit(
-        self, email: str, origin: Origin, shown: ShownSession | None = None
+        self, email: str, context: RequestContext, shown: ShownSession | None = None
     ) -> tuple[LoginAttempt, Judgement]:
         """Take an attempt past the limits before its hash."""
-        attempt = self.throttle.attempt(email, origin, shown)
+        attempt = self.throttle.attempt(email, context, shown)
         standing, _ = await self.users.find_login(attempt, self.now[0])
         return attempt, self.throttle.judge(standing)
 
-    async def count_failure(self, admitted: tuple[LoginAttempt, Judgement], origin: Origin) -> bool:
+    async def count_failure(self, admitted: tuple[LoginAttempt, Judgement], context: RequestContext) -> bool:
         """Record that an admitted attempt has failed; False if its outcome must not be told."""
         attempt, judgement = admitted
         increments = self.throttle.increments(attempt, judgement)
         return await self.users.count_failed_login(
-            attempt.email_key, increments, self.now[0], origin, may_disable=not judgement.is_owner
+            attempt.email_key, increments, self.now[0], context, may_disable=not judgement.is_owner
         )
 
-    async def fail(self, email: str, origin: Origin, times: int = 1) -> list[int | str]:
+    async def fail(self, email: str, context: RequestContext, times: int = 1) -> list[int | str]:
         """Log in with a wrong password."""
-        return [await self.login(email, origin, "wrong") for _ in range(times)]
+        return [await self.login(email, context, "wrong") for _ in range(times)]
 
     async def execute(self, statement: str, *arguments: object) -> None:
         """Change the database behind the issuer's back."""
@@ -140,11 +140,13 @@ class LoginBench:
 
 
 async def burst(
-    benches: Sequence[LoginBench], email: str, origins: Sequence[Origin], shown: ShownSession | None = None
+    benches: Sequence[LoginBench], email: str, contexts: Sequence[RequestContext], shown: ShownSession | None = None
 ) -> int:
-    """Fail once from each of `origins` at each issuer, all past their hash at the same time; how many are told so."""
-    admitted = [(bench, await bench.admit(email, origin, shown), origin) for bench in benches for origin in origins]
-    counted = (bench.count_failure(attempt, origin) for bench, attempt, origin in admitted)
+    """Fail once from each context at each issuer, all past their hash at the same time; return how many failed."""
+    admitted = [
+        (bench, await bench.admit(email, context, shown), context) for bench in benches for context in contexts
+    ]
+    counted = (bench.count_failure(attempt, context) for bench, attempt, context in admitted)
     return sum(await asyncio.gather(*counted))
 
 

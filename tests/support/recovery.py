@@ -19,7 +19,8 @@ from issuer.accounts.recovery import Recovery, RegistrationByMail
 from issuer.accounts.recovery_store import RecoveryRows
 from issuer.accounts.registration import Registrar
 from issuer.accounts.store import Users
-from issuer.audit.events import EndReason, Origin
+from issuer.audit.events import EndReason
+from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
@@ -33,7 +34,7 @@ from issuer.telemetry.metrics import Metrics
 from issuer.throttling.store import Throttles
 from issuer.throttling.throttle import Action, Limits, Throttle
 
-SELF = Origin("self", "192.0.2.1", "a browser", "request-1")
+SELF = RequestContext("self", "192.0.2.1", "a browser", "request-1")
 PASSWORD = "a long and lonely walk"
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 

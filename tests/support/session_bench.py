@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 from issuer.accounts.login import Account, Registration
 from issuer.accounts.store import Users
-from issuer.audit.events import EndReason, Origin
+from issuer.audit.events import EndReason
+from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.keys.watcher import LiveKeyring
 from issuer.sessions.models import SessionLimits, StoredAccount
@@ -27,7 +28,7 @@ from issuer.tokens.models import FIRST_PARTY_CLIENT
 from issuer.tokens.refresh_token import RefreshTokens
 from tests.support.signing_keys import generate_key
 
-ORIGIN = Origin("self", "192.0.2.1", "a browser", "request-0001")
+CONTEXT = RequestContext("self", "192.0.2.1", "a browser", "request-0001")
 ISSUER = "https://issuer.example"
 _HASH = "not a hash, but as long as one has to be"
 
@@ -67,14 +68,14 @@ class SessionBench:
     async def account(self) -> StoredAccount:
         """A new account, as a login finds it."""
         key = f"{uuid4().hex}@example.com"
-        await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), ORIGIN)
+        await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), CONTEXT)
         _, found = await self.users.find_login(LoginAttempt(key, {}), self.now)
         assert found is not None
         return found
 
     async def refresh(self, token: str) -> str:
         """The successor of a refresh token."""
-        return (await self.sessions.refresh(token, FIRST_PARTY_CLIENT, ORIGIN)).refresh_token
+        return (await self.sessions.refresh(token, FIRST_PARTY_CLIENT, CONTEXT)).refresh_token
 
     async def change(self, user_id: UUID, *, disable: bool) -> None:
         """Disable an account or change its password, in the two statements that every such change is."""
@@ -85,7 +86,7 @@ class SessionBench:
                 f"UPDATE users SET {what}, security_version = security_version + 1 WHERE id = $1",
                 user_id,
             )
-            await end_sessions_of_user(connection, user_id, self.now, reason, ORIGIN)
+            await end_sessions_of_user(connection, user_id, self.now, reason, CONTEXT)
 
     async def outcome(self, name: str) -> float:
         """How many refreshes had this outcome."""

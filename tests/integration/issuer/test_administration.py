@@ -16,7 +16,7 @@ import pytest
 
 from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationTables
-from issuer.audit.events import OPERATOR
+from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
 from issuer.tokens.access_token import room_for_grants

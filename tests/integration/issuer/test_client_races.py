@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from issuer.audit.events import OPERATOR
+from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import ClientError, InvalidClientError
 from issuer.oauth.clients import REFUSALS_RECORDED, Clients

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.throttling.login_limits import CounterKind, ShownSession
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 
@@ -156,7 +156,7 @@ class LoginRule(RuleBasedStateMachine):
     def confirm_the_password(self, network: str | None, shown: ShownSession, password: str) -> None:
         account = self.reference.live.get(shown.id)
         if account is not None:
-            told = self._bench().reauthenticate(self._email(account), self._origin(network), password, shown.id)
+            told = self._bench().reauthenticate(self._email(account), self._context(network), password, shown.id)
             expected = self.reference.attempt(account, network, shown.id, right=password == PASSWORD, clears=False)
             assert self.runner.run(told) == expected
 
@@ -198,7 +198,7 @@ class LoginRule(RuleBasedStateMachine):
     def reset_the_password(self, account: str, network: str | None) -> None:
         bench, email = self._bench(), self._email(account)
         self.runner.run(bench.execute("UPDATE users SET password_disabled_at = NULL WHERE email_key = $1", email))
-        self.runner.run(bench.throttle.forgive(email, self._origin(network)))
+        self.runner.run(bench.throttle.forgive(email, self._context(network)))
         self.reference.disabled.discard(account)
         for key in (("pair", account, str(network)), ("account", account), ("owner", account)):
             self.reference.rows.pop(key, None)
@@ -212,7 +212,7 @@ class LoginRule(RuleBasedStateMachine):
 
     def _compare(self, account: str, network: str | None, shown: ShownSession | None) -> None:
         bench = self.benches[0]
-        attempt = bench.throttle.attempt(self._email(account), self._origin(network), shown)
+        attempt = bench.throttle.attempt(self._email(account), self._context(network), shown)
         standing, _ = self.runner.run(bench.users.find_login(attempt, bench.now[0]))
         keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
         keys |= {"address": ("network", str(network)), "owner": ("owner", account)}
@@ -222,7 +222,7 @@ class LoginRule(RuleBasedStateMachine):
                 assert (counter.count if counter else 0) == self.reference.row(key).count
 
     def _log_in(self, account: str, network: str | None, shown: ShownSession | None, password: str) -> None:
-        told = self._bench().login(self._email(account), self._origin(network), password, shown)
+        told = self._bench().login(self._email(account), self._context(network), password, shown)
         session = None if shown is None else shown.id
         assert self.runner.run(told) == self.reference.attempt(
             account, network, session, right=password == PASSWORD, clears=True
@@ -231,8 +231,8 @@ class LoginRule(RuleBasedStateMachine):
     def _burst(self, account: str, network: str | None, shown: ShownSession | None, size: int) -> None:
         expected = self.reference.burst(account, network, None if shown is None else shown.id, 2 * size)
         if expected:
-            origins = [self._origin(network)] * size
-            assert self.runner.run(burst(self.benches, self._email(account), origins, shown)) == expected
+            contexts = [self._context(network)] * size
+            assert self.runner.run(burst(self.benches, self._email(account), contexts, shown)) == expected
 
     def _session(self, account: str) -> ShownSession:
         shown = self.runner.run(self._bench().session_of(self._email(account)))
@@ -247,8 +247,8 @@ class LoginRule(RuleBasedStateMachine):
     def _email(self, account: str) -> str:
         return f"{account}.{self.example}@example.com"
 
-    def _origin(self, network: str | None) -> Origin:
-        return Origin("self", network)
+    def _context(self, network: str | None) -> RequestContext:
+        return RequestContext("self", network)
 
     async def _open(self) -> None:
         self.contexts = [login_bench(self.url, self.example.to_bytes(32), per_network=60)]
@@ -256,7 +256,7 @@ class LoginRule(RuleBasedStateMachine):
         self.contexts.append(login_bench(self.url, self.example.to_bytes(32), per_network=60, now=one.now))
         self.benches = (one, await self.contexts[1].__aenter__())
         for account in ACCOUNTS[:2]:
-            await one.registrar.register(self._email(account), PASSWORD, Origin("operator", "127.0.0.1"))
+            await one.registrar.register(self._email(account), PASSWORD, RequestContext("operator", "127.0.0.1"))
 
     async def close(self) -> None:
         """Close both."""

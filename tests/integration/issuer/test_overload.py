@@ -14,7 +14,7 @@ import pytest
 
 from issuer.accounts.login import Accounts
 from issuer.accounts.store import Users
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.errors import OverloadedError
 from issuer.passwords.hash_queue import Admission, usable_cores
@@ -59,7 +59,7 @@ def test_who_would_wait_too_long_is_turned_away_without_a_word_to_the_database()
         await asyncio.sleep(0)
         try:
             with pytest.raises(OverloadedError):
-                await accounts.authenticate("ann@example.com", "a long and lonely walk", Origin("self"))
+                await accounts.authenticate("ann@example.com", "a long and lonely walk", RequestContext("self"))
         finally:
             done.set()
             await hashing

@@ -13,7 +13,7 @@ from shared.status_list import LIST_BITS, decode
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
-from tests.support.session_bench import ORIGIN, SessionBench, session_bench
+from tests.support.session_bench import CONTEXT, SessionBench, session_bench
 
 
 def uri(issuer: IssuerProcess) -> str:
@@ -127,9 +127,9 @@ def test_a_bit_is_needed_until_the_last_access_token_is_dead_and_no_longer(datab
     async def live() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            await bench.sessions.begin(account, ORIGIN)
+            await bench.sessions.begin(account, CONTEXT)
             before = (await bench.lists.list_states())[0].fingerprint
-            await bench.sessions.end_all(account.id, EndReason.ADMINISTRATOR, ORIGIN)
+            await bench.sessions.end_all(account.id, EndReason.ADMINISTRATOR, CONTEXT)
             assert await bits(bench) == {0}
             flagged = (await bench.lists.list_states())[0].fingerprint
             await pass_time(database_url, REVOCATION_SECONDS - 60)
@@ -165,7 +165,7 @@ def test_a_full_list_is_published_as_long_as_something_live_refers_to_it(databas
     async def full() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            tokens = await bench.sessions.begin(account, ORIGIN)
+            tokens = await bench.sessions.begin(account, CONTEXT)
             await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size")
             await bench.lists.extend()
 
@@ -175,7 +175,7 @@ def test_a_full_list_is_published_as_long_as_something_live_refers_to_it(databas
             assert await known() == [1, 2]
             session = bench.sessions.read_refresh_token(tokens.refresh_token)
             assert session is not None
-            await bench.sessions.end(session.session_id, account.id, EndReason.LOGOUT, ORIGIN)
+            await bench.sessions.end(session.session_id, account.id, EndReason.LOGOUT, CONTEXT)
             await pass_time(database_url, REVOCATION_SECONDS - 60)
             assert await known() == [1, 2]
             await pass_time(database_url, 60)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import bcrypt  # noqa: TID251 - makes a hash of another system
 import pytest
 
-from issuer.audit.events import Origin
+from issuer.context import RequestContext
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
 from issuer.throttling.login_limits import ShownSession, delay
 from issuer.throttling.throttle import Action
@@ -19,12 +19,12 @@ FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), b"$2b$04$abcdefghijklmnopqrstuu"
 ANN = "ann@example.com"
 MALLORY = "mallory@example.com"
 NOBODY = "nobody@example.com"
-HOME = Origin("self", "192.0.2.7")
-ELSEWHERE = Origin("self", "198.51.100.1")
+HOME = RequestContext("self", "192.0.2.7")
+ELSEWHERE = RequestContext("self", "198.51.100.1")
 
 
-def stranger(number: int) -> Origin:
-    return Origin("self", f"203.0.113.{number}")
+def stranger(number: int) -> RequestContext:
+    return RequestContext("self", f"203.0.113.{number}")
 
 
 def play(url: str, scene: Callable[[LoginBench], Awaitable[None]], per_network: int = 1000) -> None:
@@ -213,17 +213,17 @@ def test_an_address_is_forgiven_after_an_hour_though_it_goes_on(database_url: st
 def test_all_addresses_of_an_ipv6_customer_are_one(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         for number in range(10):
-            await issuer.fail(ANN, Origin("self", f"2001:db8:1:2::{number:x}"))
-        assert await issuer.login(ANN, Origin("self", "2001:db8:1:2:ffff::1")) == 1
-        assert await issuer.login(ANN, Origin("self", "2001:db8:1:3::1")) == "accepted"
+            await issuer.fail(ANN, RequestContext("self", f"2001:db8:1:2::{number:x}"))
+        assert await issuer.login(ANN, RequestContext("self", "2001:db8:1:2:ffff::1")) == 1
+        assert await issuer.login(ANN, RequestContext("self", "2001:db8:1:3::1")) == "accepted"
 
     play(database_url, scene)
 
 
 def test_who_has_no_address_shares_one_limit(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
-        await issuer.fail(ANN, Origin("self"), 10)
-        assert await issuer.login(ANN, Origin("self")) == 1
+        await issuer.fail(ANN, RequestContext("self"), 10)
+        assert await issuer.login(ANN, RequestContext("self")) == 1
 
     play(database_url, scene)
 
@@ -330,8 +330,8 @@ def test_after_a_hundred_failures_the_password_opens_nothing_to_strangers(databa
         await disabled(issuer, ANN)
         assert await issuer.login(ANN, HOME) == "refused"
         issuer.passes(days=8)
-        for origin in (HOME, ELSEWHERE, stranger(3)):
-            assert await issuer.login(ANN, origin) == await issuer.login(NOBODY, origin) == "refused"
+        for context in (HOME, ELSEWHERE, stranger(3)):
+            assert await issuer.login(ANN, context) == await issuer.login(NOBODY, context) == "refused"
         assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
         assert await issuer.login(ANN, HOME) == "refused"
 
@@ -358,12 +358,12 @@ def test_a_guess_that_was_in_work_when_the_hundredth_failed_begins_no_session(da
 
 def test_counting_and_forgiving_at_once_do_not_wait_for_each_other(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
-        origins = [stranger(number % 3) for number in range(90)]
+        contexts = [stranger(number % 3) for number in range(90)]
         await asyncio.gather(
-            burst([issuer], ANN, origins[:25]),
-            burst([issuer], MALLORY, origins),
-            *(issuer.login(ANN, origin) for origin in origins),
-            *(issuer.throttle.forgive(ANN, origin) for origin in origins),
+            burst([issuer], ANN, contexts[:25]),
+            burst([issuer], MALLORY, contexts),
+            *(issuer.login(ANN, context) for context in contexts),
+            *(issuer.throttle.forgive(ANN, context) for context in contexts),
         )
 
     play(database_url, scene)

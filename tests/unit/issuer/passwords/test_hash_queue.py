@@ -190,7 +190,7 @@ def test_work_of_a_client_who_has_left_is_not_done() -> None:
     async def ask() -> None:
         gate, admission = threading.Event(), Admission(1, 5)
         first = asyncio.create_task(admission.run(gate.wait))
-        left = asyncio.create_task(admission.run(lambda: done.append(1), Asker("ann", has_left=lambda: True)))
+        left = asyncio.create_task(admission.run(lambda: done.append(1), Asker("ann", is_disconnected=lambda: True)))
         stays = asyncio.create_task(admission.run(lambda: done.append(2), Asker("ann")))
         await asyncio.sleep(0)
         gate.set()

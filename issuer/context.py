@@ -1,0 +1,32 @@
+"""The context of a request or command: who acts, and from where. Every change is recorded with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def _never_disconnected() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Who acts, and from where.
+
+    Attributes:
+        actor: `self` for the account's user, `client` for a machine, `operator` for the command line,
+            `issuer` for the issuer's own background work.
+        ip_address: of the client behind all trusted proxies; None for the command line.
+        user_agent: as the client sent it, cut to 512 bytes.
+        request_id: the request's id in the log.
+        is_disconnected: return whether the client has closed its connection.
+    """
+
+    actor: str
+    ip_address: str | None = None
+    user_agent: str | None = field(default=None, repr=False)
+    request_id: str | None = None
+    is_disconnected: Callable[[], bool] = field(default=_never_disconnected, repr=False, compare=False)
+
+
+OPERATOR = RequestContext("operator")
+"""The context of an operator's command."""
