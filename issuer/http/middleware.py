@@ -7,11 +7,10 @@ secrets by mistake. An exception that reaches this ring is logged by its kind an
 import logging
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
+from functools import cache
 from typing import Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from issuer.http.problems import problem_response
@@ -65,7 +64,9 @@ class Edge:
         quiet: bool = False,
     ) -> None:
         self._app = app
-        self._metrics = metrics
+        # The labels are from closed sets; looking their counter up costs more than counting.
+        self._count = cache(metrics.requests.labels)
+        self._time = cache(metrics.request_seconds.labels)
         self._trusted_proxy_hops = trusted_proxy_hops
         self._tracing = tracing
         self._level = logging.DEBUG if quiet else logging.INFO
@@ -73,17 +74,18 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        fields = Headers(scope=scope)
         peer = (scope.get("client") or (None,))[0]
-        forwarded = fields.getlist("x-forwarded-for")
+        forwarded = _values(scope, b"x-forwarded-for")
         client = client_address(peer, forwarded, self._trusted_proxy_hops)
         if forwarded and not self._trusted_proxy_hops:
             self._warn_of_a_proxy(client)
-        request_id = request_id_of(fields.getlist("x-request-id"))
-        with self._tracing.request(traceparent_of(fields.getlist("traceparent"))) as span:
-            ids = {"request_id": request_id, "trace_id": span.trace_id, "span_id": span.span_id}
-            with structlog.contextvars.bound_contextvars(**ids):
-                await self._answer(scope, receive, send, _Exchange(request_id, span, client, time.perf_counter()))
+        request_id = request_id_of(_values(scope, b"x-request-id"))
+        with self._tracing.request(traceparent_of(_values(scope, b"traceparent"))) as span:
+            # For the log. Each request has a context of its own (`protocol.py`), so nothing has to be unbound.
+            structlog.contextvars.bind_contextvars(
+                request_id=request_id, trace_id=span.trace_id, span_id=span.span_id
+            )
+            await self._answer(scope, receive, send, _Exchange(request_id, span, client, time.perf_counter()))
 
     def _warn_of_a_proxy(self, client: str | None) -> None:
         """Tell the operator that a proxy seems to be in front, whose clients then share one rate limit."""
@@ -104,7 +106,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 exchange.client_left = scope["state"].get("is_disconnected", _never_disconnected)()
-                _complete(MutableHeaders(raw=message["headers"]), exchange.request_id)
+                _complete(message["headers"], exchange.request_id)
             await send(message)
 
         try:
@@ -117,14 +119,14 @@ class Edge:
 
     def _record(self, scope: Scope, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.begun
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = scope.get("route", "unmatched")
         method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
         status = CLIENT_CLOSED_REQUEST if exchange.client_left else exchange.status
-        self._metrics.requests.labels(route, method, status).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        self._count(route, method, status).inc()
+        self._time(route).observe(seconds)
         exchange.span.describe(exchange.request_id, method, route, status)
-        # Whoever polls and learns nothing new is not worth a line: verifiers do so every two seconds.
-        level = logging.DEBUG if status == HTTPStatus.NOT_MODIFIED else self._level
+        # Public documents say nothing about who fetches them, and every verifier polls them every two seconds.
+        level = logging.DEBUG if "public_document" in scope["state"] else self._level
         _log.log(
             level,
             "client_disconnected" if exchange.client_left else "request",
@@ -140,10 +142,14 @@ def _never_disconnected() -> bool:
     return False
 
 
-def _complete(headers: MutableHeaders, request_id: str) -> None:
-    headers["X-Request-Id"] = request_id
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers.setdefault("Cache-Control", "no-store")
+def _values(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for known, value in scope["headers"] if known == name]
+
+
+def _complete(fields: list[tuple[bytes, bytes]], request_id: str) -> None:
+    fields += (b"x-request-id", request_id.encode("latin-1")), (b"x-content-type-options", b"nosniff")
+    if not any(name == b"cache-control" for name, _ in fields):
+        fields.append((b"cache-control", b"no-store"))
 
 
 def _report(error: Exception) -> None:

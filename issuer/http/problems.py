@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from issuer.errors import (
@@ -83,16 +81,6 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, InvalidFieldsError):
         document["errors"] = [{"field": fault.field, "detail": fault.detail} for fault in error.faults]
     return JSONResponse(document, problem.status, _fields(error), MEDIA_TYPE)
-
-
-async def answer_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for every exception, its own routing errors included."""
-    if not isinstance(error, HTTPException):
-        return problem_response(error)
-    allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-    if request.method == "OPTIONS" and allow:
-        return Response(status_code=204, headers={"Allow": f"{allow}, OPTIONS"})
-    return problem_response(MethodNotAllowedError(allow) if allow else NoSuchResourceError())
 
 
 def _fields(error: Exception) -> dict[str, str]:

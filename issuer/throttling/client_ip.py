@@ -47,6 +47,7 @@ def network_of(address: str) -> tuple[str, str]:
     return str(network[0]), str(network[-1])
 
 
+@lru_cache(maxsize=4096)
 def _read(text: str) -> IPv4Address | IPv6Address | None:
     """An address, alone or with a port as some proxies write it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
     host, bracket, rest = text.removeprefix("[").partition("]")

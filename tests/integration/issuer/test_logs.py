@@ -116,7 +116,7 @@ def test_an_unforeseen_failure_is_a_500_that_says_nothing_and_is_logged_by_its_p
         }
         logged = events_of(issuer, response)[0]
         assert logged["kind"] == "CheckViolationError"
-        assert any("users.py" in frame for frame in logged["frames"])
+        assert any("accounts/store.py" in frame for frame in logged["frames"])
         assert issuer.register("even@example.com").status_code == 201
 
 

@@ -13,6 +13,7 @@ from shared.status_list import LIST_BITS, decode
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
+from tests.support.processes import wait_until
 from tests.support.session_bench import CONTEXT, SessionBench, session_bench
 
 
@@ -102,12 +103,16 @@ def test_without_a_database_the_lists_are_not_known_and_that_is_said(
             assert int(response.headers["retry-after"]) > 0
 
 
-def test_whoever_polls_and_learns_nothing_new_is_not_logged(issuer: IssuerProcess) -> None:
-    etag = HTTP.get(uri(issuer)).headers["etag"]
-    response = HTTP.get(uri(issuer), headers={"If-None-Match": etag})
-    assert response.status_code == 304
-    issuer.register("barrier@example.com")
-    assert response.headers["x-request-id"] not in issuer.logs()
+@pytest.mark.parametrize("path", ["/status-lists", "/status-lists/1", "/.well-known/jwks.json", "/openapi.json"])
+def test_public_documents_are_counted_and_not_logged(issuer: IssuerProcess, path: str) -> None:
+    whole = HTTP.get(issuer.url + path)
+    unchanged = HTTP.get(issuer.url + path, headers={"If-None-Match": whole.headers["etag"]})
+    assert [response.status_code for response in (whole, unchanged)] == [200, 304]
+    barrier = issuer.register(f"{path.count('/')}{len(path)}@example.com")
+    wait_until(lambda: barrier.headers["x-request-id"] in issuer.logs(), "a later request is logged")
+    assert all(response.headers["x-request-id"] not in issuer.logs() for response in (whole, unchanged))
+    counted = HTTP.get(f"{issuer.admin_url}/metrics").text
+    assert f'route="{path.replace("/1", "/{id}")}",status="200"' in counted
 
 
 async def pass_time(url: str, seconds: int) -> None:
