@@ -18,10 +18,10 @@ from starlette.types import ASGIApp
 from issuer.accounts.login import Accounts
 from issuer.accounts.recovery import Recovery, RegistrationByMail
 from issuer.accounts.recovery_routes import RecoveryRoutes
-from issuer.accounts.recovery_store import RecoveryRows
+from issuer.accounts.recovery_store import SelfServiceStore
 from issuer.accounts.registration import Registrar
 from issuer.accounts.routes import AccountRoutes
-from issuer.accounts.store import Users
+from issuer.accounts.store import AccountStore
 from issuer.background import Background, Work
 from issuer.cleanup import Cleanup
 from issuer.cleanup_store import DeadRows
@@ -46,9 +46,10 @@ from issuer.oauth.metadata import MetadataRoutes, endpoint_urls
 from issuer.oauth.presented_tokens import PresentedTokens
 from issuer.oauth.routes import OAuthRoutes
 from issuer.oauth.store import ClientStore
-from issuer.passwords.hash_queue import Admission, check_memory, usable_cores, usable_memory
-from issuer.passwords.hasher import ARGON2_COSTS, Passwords
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
+from issuer.passwords.resources import available_cpus, available_memory, ensure_memory
 from issuer.sessions.models import SessionLimits
 from issuer.sessions.routes import SessionRoutes
 from issuer.sessions.service import Sessions
@@ -60,8 +61,8 @@ from issuer.status_lists.routes import StatusListRoutes
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import Tracing
-from issuer.throttling.store import Throttles
-from issuer.throttling.throttle import Action, Limits, Throttle
+from issuer.throttling.store import RateLimitStore
+from issuer.throttling.throttle import LimitedAction, Limits, Throttle
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.refresh_token import RefreshTokens
 from shared.systemd import notify
@@ -76,7 +77,9 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     Raises:
         OperationError: the addresses or the keys folder cannot be used, or memory is too little.
     """
-    check_memory(hash_threads(settings), ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024, usable_memory())
+    ensure_memory(
+        hash_threads(settings), ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024, available_memory()
+    )
     sockets = open_sockets(settings, os.environ)
     maximum = allow_connections()
     foundation = _lay_foundation(settings, tracing)
@@ -102,7 +105,7 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
                 Listener(sockets[1], admin, Connections(maximum)),
             )
     finally:
-        foundation.admission.close()
+        foundation.hash_queue.close()
         await foundation.database.close()
         tracing.close()
     _log.info("stopped")
@@ -116,7 +119,7 @@ def _spare_the_collector() -> None:
 
 def hash_threads(settings: IssuerSettings) -> int:
     """Return how many passwords are hashed at once."""
-    return settings.hash_threads or usable_cores()
+    return settings.hash_threads or available_cpus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,8 @@ class _Foundation:
     tracing: Tracing
     keyring: LiveKeyring
     database: Database
-    admission: Admission
-    passwords: Passwords
+    hash_queue: PasswordHashQueue
+    passwords: PasswordHasher
     published: StatusListPublisher
 
 
@@ -138,15 +141,15 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
     keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
     url, connections = settings.database_url.get_secret_value(), settings.database_connections
     database = Database(url, connections, PROMPT, metrics, tracing)
-    admission = Admission(
+    hash_queue = PasswordHashQueue(
         hash_threads(settings),
         settings.password_hash_timeout_seconds,
         started=metrics.hash_wait_seconds.observe,
-        refused=metrics.hash_refusals.inc,
+        rejected=metrics.hash_refusals.inc,
     )
-    passwords = Passwords(admission, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
+    passwords = PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
     published = StatusListPublisher(StatusListStore(database), keyring, metrics, settings.url)
-    return _Foundation(settings, metrics, tracing, keyring, database, admission, passwords, published)
+    return _Foundation(settings, metrics, tracing, keyring, database, hash_queue, passwords, published)
 
 
 def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
@@ -204,7 +207,7 @@ def _account_routes(
 ) -> list[Route]:
     settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
     throttle = Throttle(
-        Throttles(database),
+        RateLimitStore(database),
         _counter_secret(foundation.keyring),
         Limits(settings.login_failures_per_ip, settings.requests_per_ip),
         metrics,
@@ -213,11 +216,11 @@ def _account_routes(
     passwords = foundation.passwords
     policy = PasswordPolicy(settings.password_min_length, settings.service_names())
     verified_only = settings.email_verification == "required"
-    users = Users(database)
+    users = AccountStore(database)
     accounts = Accounts(users, passwords, throttle, metrics, _now, verified_only=verified_only)
-    admit = partial(throttle.admit, Action.REGISTER)
+    admit = partial(throttle.admit, LimitedAction.REGISTER)
     registrar = Registrar(users, passwords, policy, metrics, _now, uuid4, admit)
-    recovery_rows = RecoveryRows(database)
+    recovery_rows = SelfServiceStore(database)
     recipients = RecipientKeys(_counter_secret(foundation.keyring))
     recovery = Recovery(
         recovery_rows,

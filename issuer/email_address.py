@@ -28,7 +28,7 @@ _SPECIAL_STARTS: Final = ("-", "/", "|")
 first `/` or `|`) and Postfix (`allow_min_user`, first `-`)."""
 
 
-class AddressError(ValueError):
+class InvalidEmailError(ValueError):
     """Not an address we register. The message never quotes it."""
 
 
@@ -49,42 +49,42 @@ def mailbox_of(text: str) -> str:
     """The ASCII addr-spec by which a mail server knows the address `text`: the local part as it is.
 
     Raises:
-        AddressError: it is not an address.
+        InvalidEmailError: it is not an address.
     """
-    domain = parse_address(text).key.rpartition("@")[2]
+    domain = parse_email(text).key.rpartition("@")[2]
     return f"{text.rpartition('@')[0]}@{domain}"
 
 
-def parse_new_address(text: str) -> EmailAddress:
+def parse_new_email(text: str) -> EmailAddress:
     """Read the address of an account that is to be made: one that common mail servers accept.
 
     Accounts that exist, or come from another system, may have one that they do not: it is their identity.
 
     Raises:
-        AddressError: with what is asked for instead.
+        InvalidEmailError: with what is asked for instead.
     """
-    address = parse_address(text)
+    address = parse_email(text)
     local_part = address.key.rpartition("@")[0]
     if local_part.startswith(_SPECIAL_STARTS) or any(character in local_part for character in _RELAYED):
-        raise AddressError("must not contain `%` or `!`, or begin with `-`, `/` or `|`: mail servers reject it")
+        raise InvalidEmailError("must not contain `%` or `!`, or begin with `-`, `/` or `|`: mail servers reject it")
     return address
 
 
-def parse_address(text: str) -> EmailAddress:
+def parse_email(text: str) -> EmailAddress:
     """Read `text` as an addr-spec (RFC 5322 §3.4.1).
 
     Raises:
-        AddressError: with what is asked for instead.
+        InvalidEmailError: with what is asked for instead.
     """
     if len(text) > MAX_CHARACTERS:
-        raise AddressError(f"must have at most {MAX_CHARACTERS} characters")
+        raise InvalidEmailError(f"must have at most {MAX_CHARACTERS} characters")
     try:
         valid = validate_email(text, check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as error:
-        raise AddressError("must be an email address such as name@example.com") from error
+        raise InvalidEmailError("must be an email address such as name@example.com") from error
     if _ENCODED_WORD.search(text):
-        raise AddressError("must not contain `=?` followed by `?=`: mail programs would decode it")
+        raise InvalidEmailError("must not contain `=?` followed by `?=`: mail programs would decode it")
     key = f"{valid.ascii_local_part}@{valid.ascii_domain}".lower()
     if len(key) > MAX_CHARACTERS:
-        raise AddressError(f"must have at most {MAX_CHARACTERS} characters")
+        raise InvalidEmailError(f"must have at most {MAX_CHARACTERS} characters")
     return EmailAddress(text, key)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from issuer.db.url import parse_database_url
-from issuer.email_address import AddressError, mailbox_of
+from issuer.email_address import InvalidEmailError, mailbox_of
 from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
 from issuer.passwords.hasher import ARGON2_COSTS
@@ -214,7 +214,7 @@ class IssuerSettings(Settings):
     def _check_mail_from(cls, address: str) -> str:
         try:
             return mailbox_of(address) if address else ""
-        except AddressError as error:
+        except InvalidEmailError as error:
             raise ValueError(str(error)) from None
 
     @field_validator("mail_link_base_url")

@@ -12,7 +12,7 @@ from typing import Final
 
 from argon2 import PasswordHasher  # noqa: TID251 - makes import lines, as another system would have
 
-from issuer.passwords.hasher import ARGON2ID_OWASP
+from issuer.passwords.hasher import DEFAULT_PARAMETERS
 
 _SECRET_BYTES: Final = 24
 
@@ -33,7 +33,7 @@ def write_password(file: Path) -> str:
 
 def import_lines(count: int, password: str) -> Iterator[str]:
     """Yield the lines that `python -m issuer users import` reads, with one argon2 computation for all of them."""
-    encoded = PasswordHasher.from_parameters(ARGON2ID_OWASP).hash(password)
+    encoded = PasswordHasher.from_parameters(DEFAULT_PARAMETERS).hash(password)
     for number in range(count):
         yield json.dumps({"email": email_of(number), "password_hash": encoded}) + "\n"
 

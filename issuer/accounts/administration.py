@@ -13,7 +13,7 @@ from uuid import UUID
 
 from issuer.audit.events import Event, EventKind
 from issuer.context import OPERATOR, RequestContext
-from issuer.email_address import AddressError, parse_address
+from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
 from issuer.tokens.access_token import grants_length
 
@@ -213,8 +213,8 @@ class Administration:
         except ValueError:
             pass
         try:
-            return await self._store.find_record_by_key(parse_address(id_or_address).key)
-        except AddressError:
+            return await self._store.find_record_by_key(parse_email(id_or_address).key)
+        except InvalidEmailError:
             return None
 
 

@@ -20,7 +20,7 @@ from issuer.sessions.store import end_session, end_sessions_of_user
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-class AdministrationTables:
+class AdministrationStore:
     """Implements `issuer.accounts.administration.AdministrationStore`."""
 
     def __init__(self, database: Database) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from issuer.email_address import AddressError, EmailAddress, parse_address
+from issuer.email_address import EmailAddress, InvalidEmailError, parse_email
 from issuer.passwords.foreign_hashes import UnusableHashError
 from issuer.passwords.hasher import check_stored_hash
 from issuer.tokens.access_token import grants_length
@@ -28,7 +28,7 @@ _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Other systems write their zero where they know nothing, and the year 1 of some is no time in others."""
 
 
-class LineError(ValueError):
+class InvalidRecordError(ValueError):
     """The line is no account. The message names the member and says what is wrong with it."""
 
 
@@ -55,15 +55,15 @@ def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> Import
         room: characters that a token has for scope and roles.
 
     Raises:
-        LineError: at the first member that is not acceptable.
+        InvalidRecordError: at the first member that is not acceptable.
     """
     members = _members(line)
     created_at = _read(members, "created_at", _instant, now)
     if created_at > now:
-        raise LineError("created_at: is in the future")
+        raise InvalidRecordError("created_at: is in the future")
     scope, roles = _read(members, "scope", _scope, DEFAULT_SCOPE), _read(members, "roles", _roles, ())
     if grants_length(scope, roles) > room:
-        raise LineError(f"scope: has with roles more than the {room} characters that a token has room for")
+        raise InvalidRecordError(f"scope: has with roles more than the {room} characters that a token has room for")
     return ImportedAccount(
         account_id,
         _read(members, "email", _address),
@@ -79,11 +79,11 @@ def _members(line: bytes) -> JsonObject:
     try:
         members = parse_object(line)
     except StrictJsonError:
-        raise LineError("is not one strict JSON object") from None
+        raise InvalidRecordError("is not one strict JSON object") from None
     if missing := _REQUIRED - members.keys():
-        raise LineError(f"{min(missing)}: is required")
+        raise InvalidRecordError(f"{min(missing)}: is required")
     if members.keys() - _REQUIRED - _OPTIONAL:
-        raise LineError("has a member that is none of an account")
+        raise InvalidRecordError("has a member that is none of an account")
     return members
 
 
@@ -94,8 +94,8 @@ def _read(members: JsonObject, name: str, parse: Callable[[Any], Any], default: 
         return parse(members[name])
     except (ValueError, OverflowError) as error:
         # Only our own words: those of the standard library quote what they could not read.
-        own = isinstance(error, (AddressError, UnusableHashError, _MemberError))
-        raise LineError(f"{name}: {error if own else 'is not acceptable'}") from None
+        own = isinstance(error, (InvalidEmailError, UnusableHashError, _MemberError))
+        raise InvalidRecordError(f"{name}: {error if own else 'is not acceptable'}") from None
 
 
 class _MemberError(ValueError):
@@ -109,7 +109,7 @@ def _text(value: Any) -> str:
 
 
 def _address(value: Any) -> EmailAddress:
-    return parse_address(_text(value))
+    return parse_email(_text(value))
 
 
 def _password_hash(value: Any) -> str:

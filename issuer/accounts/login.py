@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 
 from issuer.context import RequestContext
-from issuer.email_address import AddressError, EmailAddress, parse_address
+from issuer.email_address import EmailAddress, InvalidEmailError, parse_email
 from issuer.errors import (
     FieldFault,
     InvalidCredentialsError,
@@ -24,13 +24,13 @@ from issuer.errors import (
     StoreUnavailableError,
     TooManyAttemptsError,
 )
-from issuer.passwords.hash_queue import Asker, Urgency
-from issuer.passwords.hasher import Passwords, Verdict
+from issuer.passwords.hash_queue import Priority, QueueClient
+from issuer.passwords.hasher import PasswordCheck, PasswordHasher
 from issuer.passwords.policy import MAX_LENGTH, is_too_long
 from issuer.sessions.models import StoredAccount
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.login_limits import Judgement, LoginAttempt, ShownSession, Standing
-from issuer.throttling.throttle import CounterIncrement, Throttle, client_of
+from issuer.throttling.login_limits import LoginAttempt, LoginDecision, LoginHistory, ShownSession
+from issuer.throttling.throttle import CounterIncrement, Throttle, ip_network_of
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class NewAccount:
     """An account that may be made. Its repr leaves the hash out."""
 
     account: Account
@@ -54,7 +54,7 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
-class Authenticated:
+class AuthenticatedAccount:
     """An account whose password was verified.
 
     Attributes:
@@ -69,10 +69,12 @@ class Authenticated:
 class AccountStore(Protocol):
     """What the use cases ask of `store/`. Each method is one round trip that keeps no connection."""
 
-    async def insert_account(self, registration: Registration, context: RequestContext) -> bool:
+    async def insert_account(self, registration: NewAccount, context: RequestContext) -> bool:
         """Add it with its event, or say False if the key is taken: one atomic statement."""
 
-    async def find_login(self, attempt: LoginAttempt, now: datetime) -> tuple[Standing, StoredAccount | None]:
+    async def get_login_state(
+        self, attempt: LoginAttempt, now: datetime
+    ) -> tuple[LoginHistory, StoredAccount | None]:
         """Return what a login is judged by, before and after the hash; the same work without an account."""
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
@@ -102,7 +104,7 @@ class Accounts:
     def __init__(
         self,
         store: AccountStore,
-        passwords: Passwords,
+        passwords: PasswordHasher,
         throttle: Throttle,
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -121,7 +123,7 @@ class Accounts:
 
     async def authenticate(
         self, email: str, password: str, context: RequestContext, shown: ShownSession | None = None
-    ) -> Authenticated:
+    ) -> AuthenticatedAccount:
         """Return the account that `email` and `password` open.
 
         The caller must not act on it before the limits were checked once more: other attempts may have used them up
@@ -140,18 +142,18 @@ class Accounts:
             InvalidCredentialsError: for every other reason.
             UnavailableError: not now.
         """
-        asker = asker_of(context)
-        self._passwords.require_turn(asker)
+        client = queue_client_of(context)
+        self._passwords.check_capacity(client)
         attempt = self._throttle.attempt(_readable(email, password).key, context, shown)
-        standing, found = await self._store.find_login(attempt, self._now())
-        judgement = self._judge(standing)
-        stored = found.password_hash if found and self._is_open(found, judgement) else None
-        verdict = await self._passwords.verify(stored, password, asker)
+        history, found = await self._store.get_login_state(attempt, self._now())
+        decision = self._judge(history)
+        stored = found.password_hash if found and self._is_open(found, decision) else None
+        verdict = await self._passwords.verify(stored, password, client)
         if found is None or not verdict.matches:
-            await self._fail(attempt, judgement, context)
+            await self._fail(attempt, decision, context)
             raise InvalidCredentialsError
         self._upgrade(found, verdict, password)
-        return Authenticated(found, self._throttle.increments(attempt, judgement))
+        return AuthenticatedAccount(found, self._throttle.increments(attempt, decision))
 
     async def reauthenticate(
         self, account: Account, password: str, context: RequestContext, shown: ShownSession
@@ -166,9 +168,9 @@ class Accounts:
         """
         found = (await self.authenticate(account.email, password, context, shown)).account
         attempt = self._throttle.attempt(_readable(account.email, password).key, context, shown)
-        standing, latest = await self._store.find_login(attempt, self._now())
-        judgement = self._judge(standing)
-        if found.id != account.id or latest is None or not self._is_open(latest, judgement):
+        history, latest = await self._store.get_login_state(attempt, self._now())
+        decision = self._judge(history)
+        if found.id != account.id or latest is None or not self._is_open(latest, decision):
             raise InvalidCredentialsError
         return found
 
@@ -185,33 +187,33 @@ class Accounts:
         """
         return await self._store.find_account(account_id, session_id, self._now())
 
-    def _is_open(self, found: StoredAccount, judgement: Judgement) -> bool:
+    def _is_open(self, found: StoredAccount, decision: LoginDecision) -> bool:
         """A disabled password still serves the proven owner."""
         verified = found.email_verified_at is not None or not self._verified_only
-        usable = found.password_disabled_at is None or judgement.is_owner
+        usable = found.password_disabled_at is None or decision.is_owner
         return verified and found.disabled_at is None and usable
 
-    def _judge(self, standing: Standing) -> Judgement:
+    def _judge(self, history: LoginHistory) -> LoginDecision:
         try:
-            return self._throttle.judge(standing)
+            return self._throttle.judge(history)
         except TooManyAttemptsError:
             self._metrics.logins.labels("throttled").inc()
             raise
 
-    async def _fail(self, attempt: LoginAttempt, judgement: Judgement, context: RequestContext) -> None:
+    async def _fail(self, attempt: LoginAttempt, decision: LoginDecision, context: RequestContext) -> None:
         """Count and record it, unless its outcome must not be told."""
         counted = await self._store.count_failed_login(
             attempt.email_key,
-            self._throttle.increments(attempt, judgement),
+            self._throttle.increments(attempt, decision),
             self._now(),
             context,
-            may_disable=not judgement.is_owner,
+            may_disable=not decision.is_owner,
         )
         self._metrics.logins.labels("refused" if counted else "throttled").inc()
         if not counted:
-            raise self._throttle.overtaken(judgement)
+            raise self._throttle.overtaken(decision)
 
-    def _upgrade(self, found: StoredAccount, verdict: Verdict, password: str) -> None:
+    def _upgrade(self, found: StoredAccount, verdict: PasswordCheck, password: str) -> None:
         """Store what the password is hashed to today. A login never fails over it, nor waits for it."""
         if verdict.replacement is not None:
             upgrade = self._replace_hash(found, verdict.replacement)
@@ -225,7 +227,7 @@ class Accounts:
 
     async def _rehash(self, found: StoredAccount, password: str) -> None:
         try:
-            new = await self._passwords.hash(password, Asker(urgency=Urgency.OTHER))
+            new = await self._passwords.hash(password, QueueClient(priority=Priority.OTHER))
         except OverloadedError:
             _log.info("password hash upgrade postponed", account=str(found.id))
         else:
@@ -238,15 +240,15 @@ class Accounts:
             _log.info("password hash upgrade postponed", account=str(found.id))
 
 
-def asker_of(context: RequestContext, urgency: Urgency = Urgency.LOGIN) -> Asker:
+def queue_client_of(context: RequestContext, priority: Priority = Priority.LOGIN) -> QueueClient:
     """For whom a hash is computed, when a request from `context` needs one."""
-    return Asker(client_of(context), context.is_disconnected, urgency)
+    return QueueClient(ip_network_of(context), context.is_disconnected, priority)
 
 
 def _readable(email: str, password: str) -> EmailAddress:
     if is_too_long(password):
         raise InvalidFieldsError(FieldFault("password", f"must have at most {MAX_LENGTH} characters"))
     try:
-        return parse_address(email)
-    except AddressError as error:
+        return parse_email(email)
+    except InvalidEmailError as error:
         raise InvalidFieldsError(FieldFault("email", str(error))) from error

@@ -15,11 +15,11 @@ from uuid import UUID
 
 import structlog
 
-from issuer.accounts.login import Account, Accounts, Registration, asker_of
+from issuer.accounts.login import Account, Accounts, NewAccount, queue_client_of
 from issuer.accounts.registration import Registrar
 from issuer.audit.events import EndReason, EventKind
 from issuer.context import RequestContext
-from issuer.email_address import AddressError, EmailAddress, parse_address
+from issuer.email_address import EmailAddress, InvalidEmailError, parse_email
 from issuer.errors import (
     FieldFault,
     InvalidCredentialsError,
@@ -29,14 +29,14 @@ from issuer.errors import (
 )
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.templates import TEMPLATES, Template
-from issuer.passwords.hash_queue import Urgency
-from issuer.passwords.hasher import Passwords
+from issuer.passwords.hash_queue import Priority
+from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import MAX_LENGTH, PasswordPolicy, is_too_long
 from issuer.throttling.login_limits import ShownSession
-from issuer.throttling.throttle import Action, Throttle
+from issuer.throttling.throttle import LimitedAction, Throttle
 from issuer.tokens.one_time_token import Purpose, hash_of
 
-EVEN_SECONDS: Final = 0.1
+MIN_RESPONSE_SECONDS: Final = 0.1
 """Shortest time of a response about an address. A statement that finds nothing to write is faster by a flush of the
 log to disk, and that alone would reveal who has an account."""
 
@@ -102,7 +102,7 @@ class RecoveryStore(Protocol):
     """What recovery needs of the database. Each method is one transaction."""
 
     async def insert_unverified(
-        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, context: RequestContext
+        self, registration: NewAccount, verify_limit: bytes, reset_limit: bytes, context: RequestContext
     ) -> bool:
         """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
 
@@ -144,7 +144,7 @@ class SessionsEnded(Protocol):
 
 
 class RegistrationByMail:
-    """Registration of accounts that are opened by mail."""
+    """NewAccount of accounts that are opened by mail."""
 
     def __init__(self, store: RecoveryStore, registrar: Registrar, recipients: RecipientKeys) -> None:
         self._store = store
@@ -164,7 +164,7 @@ class RegistrationByMail:
             self._recipients.for_purpose(purpose, registration.email_key)
             for purpose in (Purpose.VERIFY_EMAIL, Purpose.RESET_PASSWORD)
         )
-        if await _evenly(self._store.insert_unverified(registration, verify_limit, reset_limit, context)):
+        if await _pad_to_minimum(self._store.insert_unverified(registration, verify_limit, reset_limit, context)):
             self._registrar.count_registered(registration.account)
 
 
@@ -187,7 +187,7 @@ class Recovery:
         store: RecoveryStore,
         accounts: Accounts,
         sessions: SessionsEnded,
-        passwords: Passwords,
+        passwords: PasswordHasher,
         policy: PasswordPolicy,
         throttle: Throttle,
         recipients: RecipientKeys | None,
@@ -246,12 +246,12 @@ class Recovery:
             UnavailableError: the database or the hash queue is unavailable.
         """
         token_hash = _readable(token, Purpose.RESET_PASSWORD)
-        await self._throttle.admit(Action.RESET, context)
+        await self._throttle.admit(LimitedAction.RESET, context)
         owner = await self._store.find_owner(token_hash, Purpose.RESET_PASSWORD, self._now())
         if owner is None:
             raise InvalidOneTimeTokenError
         self._check_policy("password", password, owner.email)
-        password_hash = await self._passwords.hash(password, asker_of(context, Urgency.OTHER))
+        password_hash = await self._passwords.hash(password, queue_client_of(context, Priority.OTHER))
         done = await self._store.reset_password(
             token_hash, password_hash, self._now(), context, self._reset_limits(owner.email)
         )
@@ -281,7 +281,7 @@ class Recovery:
         change = PasswordChange(
             account.id,
             known.security_version,
-            await self._passwords.hash(new, asker_of(context, Urgency.OTHER)),
+            await self._passwords.hash(new, queue_client_of(context, Priority.OTHER)),
             session_id,
         )
         ended = await self._store.change_password(change, self._now(), context, self._notice_limit(account.email))
@@ -311,11 +311,11 @@ class Recovery:
 
     async def _request(self, email: str, template: Template, kind: EventKind | None, context: RequestContext) -> None:
         address, now = _address(email), self._now()
-        await self._throttle.admit(Action.FORGOT, context)
+        await self._throttle.admit(LimitedAction.FORGOT, context)
         purpose = TEMPLATES[template].purpose
         if self._recipients is not None and purpose is not None:
             request = MailRequest(template, now, self._recipients.for_purpose(purpose, address.key), kind)
-            await _evenly(self._store.request_mail(address.key, request, context))
+            await _pad_to_minimum(self._store.request_mail(address.key, request, context))
 
     def _reset_limits(self, email: str) -> ResetLimits | None:
         if self._recipients is None:
@@ -341,9 +341,9 @@ class Recovery:
             _log.warning("failed logins were not forgiven")
 
 
-async def _evenly(work: Awaitable[_T]) -> _T:
-    """Return the result of `work`, no sooner than `EVEN_SECONDS` from now."""
-    outcome, _ = await asyncio.gather(work, asyncio.sleep(EVEN_SECONDS))
+async def _pad_to_minimum(work: Awaitable[_T]) -> _T:
+    """Return the result of `work`, no sooner than `MIN_RESPONSE_SECONDS` from now."""
+    outcome, _ = await asyncio.gather(work, asyncio.sleep(MIN_RESPONSE_SECONDS))
     return outcome
 
 
@@ -356,6 +356,6 @@ def _readable(token: str, purpose: Purpose) -> bytes:
 
 def _address(email: str) -> EmailAddress:
     try:
-        return parse_address(email)
-    except AddressError as error:
+        return parse_email(email)
+    except InvalidEmailError as error:
         raise InvalidFieldsError(FieldFault("email", str(error))) from error

@@ -8,7 +8,7 @@ from issuer.accounts.login import Account, Accounts
 from issuer.accounts.recovery import Recovery
 from issuer.errors import InvalidTokenError
 from issuer.http.request_body import (
-    AddressBody,
+    EmailBody,
     PasswordBody,
     PasswordChangeBody,
     PasswordResetBody,
@@ -47,13 +47,13 @@ class RecoveryRoutes:
 
     async def resend_verification(self, request: Request) -> Response:
         """202, whoever has the address or not."""
-        body = await read_body(request, AddressBody)
+        body = await read_body(request, EmailBody)
         await self._recovery.resend_verification(body.email, request_context(request))
         return accepted()
 
     async def forgot_password(self, request: Request) -> Response:
         """202, whoever has the address or not."""
-        body = await read_body(request, AddressBody)
+        body = await read_body(request, EmailBody)
         await self._recovery.forgot_password(body.email, request_context(request))
         return accepted()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.accounts.login import Registration
+from issuer.accounts.login import NewAccount
 from issuer.accounts.recovery import MailRequest, PasswordChange, ResetLimits, TokenOwner
 from issuer.audit.events import EndReason, Event, EventKind
 from issuer.audit.store import record
@@ -33,14 +33,14 @@ async def delete_locked_account(connection: Connection, user_id: UUID, now: date
     return ended
 
 
-class RecoveryRows:
+class SelfServiceStore:
     """Implements `issuer.accounts.recovery.RecoveryStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def insert_unverified(
-        self, registration: Registration, verify_limit: bytes, reset_limit: bytes, context: RequestContext
+        self, registration: NewAccount, verify_limit: bytes, reset_limit: bytes, context: RequestContext
     ) -> bool:
         """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
         account = registration.account

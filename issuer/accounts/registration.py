@@ -6,12 +6,12 @@ from uuid import UUID
 
 import structlog
 
-from issuer.accounts.login import Account, AccountStore, Registration, asker_of
+from issuer.accounts.login import Account, AccountStore, NewAccount, queue_client_of
 from issuer.context import RequestContext
-from issuer.email_address import AddressError, EmailAddress, parse_new_address
+from issuer.email_address import EmailAddress, InvalidEmailError, parse_new_email
 from issuer.errors import EmailTakenError, FieldFault, InvalidFieldsError
-from issuer.passwords.hash_queue import Urgency
-from issuer.passwords.hasher import Passwords
+from issuer.passwords.hash_queue import Priority
+from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.telemetry.metrics import Metrics
 
@@ -38,7 +38,7 @@ class Registrar:
     def __init__(
         self,
         store: AccountStore,
-        passwords: Passwords,
+        passwords: PasswordHasher,
         policy: PasswordPolicy,
         metrics: Metrics,
         now: Callable[[], datetime],
@@ -68,7 +68,7 @@ class Registrar:
         self.count_registered(registration.account)
         return registration.account
 
-    async def prepare(self, email: str, password: str, context: RequestContext) -> Registration:
+    async def prepare(self, email: str, password: str, context: RequestContext) -> NewAccount:
         """Check, limit and hash: all of a registration but the insertion, and the same whoever has the email.
 
         Raises:
@@ -78,8 +78,8 @@ class Registrar:
         """
         address = self._acceptable(email, password)
         await self._admit(context)
-        password_hash = await self._passwords.hash(password, asker_of(context, Urgency.OTHER))
-        return Registration(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
+        password_hash = await self._passwords.hash(password, queue_client_of(context, Priority.OTHER))
+        return NewAccount(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
 
     def count_registered(self, account: Account) -> None:
         """Count and log an account that was inserted."""
@@ -89,8 +89,8 @@ class Registrar:
     def _acceptable(self, email: str, password: str) -> EmailAddress:
         address, faults = None, []
         try:
-            address = parse_new_address(email)
-        except AddressError as error:
+            address = parse_new_email(email)
+        except InvalidEmailError as error:
             faults.append(FieldFault("email", str(error)))
         faults += [FieldFault("password", detail) for detail in self._policy.faults(password, address)]
         if address is None or faults:

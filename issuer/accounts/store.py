@@ -10,24 +10,24 @@ from uuid import UUID
 import asyncpg  # noqa: TID251 - a store
 
 from issuer.accounts.bulk_import import ImportedAccount
-from issuer.accounts.login import Account, Registration
+from issuer.accounts.login import Account, NewAccount
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.sessions.models import StoredAccount
-from issuer.throttling.login_limits import DELAYS, MAX_FAILURES, Counter, LoginAttempt, Standing
+from issuer.throttling.login_limits import DELAYS, MAX_FAILURES, Counter, LoginAttempt, LoginHistory
 from issuer.throttling.throttle import CounterIncrement
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-class Users:
+class AccountStore:
     """The `users` table. Implements `issuer.accounts.login.AccountStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_account(self, registration: Registration, context: RequestContext) -> bool:
+    async def insert_account(self, registration: NewAccount, context: RequestContext) -> bool:
         """Add it with its event, or say False if the key is taken."""
         account = registration.account
         async with self._database.connection() as connection:
@@ -44,7 +44,9 @@ class Users:
             )
         return inserted is not None
 
-    async def find_login(self, attempt: LoginAttempt, now: datetime) -> tuple[Standing, StoredAccount | None]:
+    async def get_login_state(
+        self, attempt: LoginAttempt, now: datetime
+    ) -> tuple[LoginHistory, StoredAccount | None]:
         """Return what the login is judged by, before the hash and after it."""
         shown = attempt.shown
         async with self._database.connection() as connection:
@@ -58,8 +60,8 @@ class Users:
             )
         found = {row["key"]: Counter(row["failures"], row["failed_at"], row["expires_at"]) for row in rows}
         counters = {kind: found[key] for kind, key in attempt.keys.items() if key in found}
-        standing = Standing(rows[0]["shows_own_session"], counters)
-        return standing, None if rows[0]["id"] is None else _credentials(rows[0])
+        history = LoginHistory(rows[0]["shows_own_session"], counters)
+        return history, None if rows[0]["id"] is None else _credentials(rows[0])
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
         """The account, unless it is disabled or this session of it is not live."""

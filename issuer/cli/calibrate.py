@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from issuer.cli.output import Commands, add_command, show
-from issuer.passwords.hash_queue import Admission, usable_cores, usable_memory
-from issuer.passwords.hasher import ARGON2_COSTS, Passwords
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
+from issuer.passwords.resources import available_cpus, available_memory
 from issuer.settings import IssuerSettings
 from issuer.telemetry.metrics import Metrics
 
@@ -65,7 +66,7 @@ def _calibrate(settings: IssuerSettings, options: argparse.Namespace) -> None:
     if options.json:
         show(options, map(asdict, measurements))
         return
-    cores, memory = usable_cores(), usable_memory() >> 20
+    cores, memory = available_cpus(), available_memory() >> 20
     timeout = f"ISSUER_PASSWORD_HASH_TIMEOUT_SECONDS={settings.password_hash_timeout_seconds:g}"
     print(f"{cores} usable CPUs, {memory} MiB of memory, {timeout}")
     for found in measurements:
@@ -82,7 +83,7 @@ def _sentence(found: Measurement) -> str:
 
 def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurement]:
     """The configured set in 1 to all threads, then the others in all."""
-    cores = usable_cores()
+    cores = available_cpus()
     others = [mib for mib in ARGON2_COSTS if mib != settings.argon2_memory_mib]
     plan = [(settings.argon2_memory_mib, threads) for threads in range(1, cores + 1)] + [
         (mib, cores) for mib in others
@@ -103,7 +104,7 @@ def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurem
 
 def _measure(mib: int, threads: int, seconds: float) -> tuple[list[float], float]:
     """How long each hash took, and all of them together."""
-    hashing = Passwords(Admission(1, 1), Metrics(), ARGON2_COSTS[mib])
+    hashing = PasswordHasher(PasswordHashQueue(1, 1), Metrics(), ARGON2_COSTS[mib])
     begun = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         runs = [pool.submit(_hash_until, hashing.measure, begun + seconds) for _ in range(threads)]

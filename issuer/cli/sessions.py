@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from issuer.accounts.administration import Administration, SessionRecord
-from issuer.accounts.administration_store import AdministrationTables
+from issuer.accounts.administration_store import AdministrationStore
 from issuer.cli.output import Commands, add_command, add_subject, show, with_database
 from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, revoke_all
 from issuer.settings import IssuerSettings
@@ -55,7 +55,7 @@ def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaita
     room = room_for_grants(settings.url, settings.audience)
     return with_database(
         settings,
-        lambda database: use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), room)),
+        lambda database: use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), room)),
     )
 
 

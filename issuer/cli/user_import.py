@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import uuid4
 
-from issuer.accounts.bulk_import import ImportedAccount, LineError, read_line
-from issuer.accounts.store import Users
+from issuer.accounts.bulk_import import ImportedAccount, InvalidRecordError, read_line
+from issuer.accounts.store import AccountStore
 from issuer.cli.output import Commands, add_command, show
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
@@ -85,7 +85,7 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tally:
     database = Database(url, 1)
     await database.open()
-    users, tally, lines = Users(database), _Tally(), enumerate(_lines(source), 1)
+    users, tally, lines = AccountStore(database), _Tally(), enumerate(_lines(source), 1)
     try:
         while batch := list(islice(lines, _BATCH_LINES)):
             await _import_batch(users, tally, dict(_readable(tally, batch, room)), dry_run=dry_run)
@@ -100,7 +100,9 @@ async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tall
     return tally
 
 
-async def _import_batch(users: Users, tally: _Tally, accounts: dict[int, ImportedAccount], *, dry_run: bool) -> None:
+async def _import_batch(
+    users: AccountStore, tally: _Tally, accounts: dict[int, ImportedAccount], *, dry_run: bool
+) -> None:
     """Each batch is one transaction: whatever stops us later, it is there."""
     if dry_run:
         taken = await users.find_taken(account.address.key for account in accounts.values())
@@ -122,7 +124,7 @@ def _readable(tally: _Tally, batch: Iterable[tuple[int, bytes]], room: int) -> I
             continue
         try:
             account = read_line(line, uuid4(), now, room)
-        except LineError as error:
+        except InvalidRecordError as error:
             tally.refuse(number, str(error))
             continue
         if account.address.key in seen:

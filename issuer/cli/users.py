@@ -11,16 +11,16 @@ from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from issuer.accounts.administration import AccountRecord, Administration
-from issuer.accounts.administration_store import AdministrationTables
+from issuer.accounts.administration_store import AdministrationStore
 from issuer.accounts.registration import Registrar
-from issuer.accounts.store import Users
+from issuer.accounts.store import AccountStore
 from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
 from issuer.cli.user_import import add_import
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import OperationError
-from issuer.passwords.hash_queue import Admission
-from issuer.passwords.hasher import ARGON2_COSTS, Passwords
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.settings import IssuerSettings
 from issuer.telemetry.metrics import Metrics
@@ -82,11 +82,14 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     password = secrets.token_urlsafe(32) if options.invite else _read_password()
 
     async def create(database: Database) -> AccountRecord:
-        metrics, admission = Metrics(), Admission(threads=1, wait_seconds=settings.password_hash_timeout_seconds)
+        metrics, hash_queue = (
+            Metrics(),
+            PasswordHashQueue(threads=1, wait_seconds=settings.password_hash_timeout_seconds),
+        )
         try:
             registrar = Registrar(
-                Users(database),
-                Passwords(admission, metrics, ARGON2_COSTS[settings.argon2_memory_mib]),
+                AccountStore(database),
+                PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib]),
                 PasswordPolicy(settings.password_min_length, settings.service_names()),
                 metrics,
                 _now,
@@ -95,7 +98,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
             account = await registrar.register(options.email, password, OPERATOR)
             return await _administration(settings, database).account(str(account.id))
         finally:
-            admission.close()
+            hash_queue.close()
 
     show(options, [_document(with_database(settings, create))])
 
@@ -149,7 +152,7 @@ def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaita
 
 def _administration(settings: IssuerSettings, database: Database) -> Administration:
     room = room_for_grants(settings.url, settings.audience)
-    return Administration(AdministrationTables(database), _now, room)
+    return Administration(AdministrationStore(database), _now, room)
 
 
 def _document(account: AccountRecord) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from itertools import chain
 from typing import Final, cast
 
-from issuer.throttling.client_ip import client_address, network_of
+from issuer.throttling.client_ip import client_ip, network_of
 
 MAX_CONNECTIONS: Final = 4096
 """A request that waits for a password hash holds one: a thousand people who log in together need many."""
@@ -168,7 +168,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport = cast("asyncio.Transport", transport)
         # `pause_writing` is called as soon as the kernel takes no more.
         self.transport.set_write_buffer_limits(high=0)
-        address = client_address((transport.get_extra_info("peername") or ("",))[0], (), 0)
+        address = client_ip((transport.get_extra_info("peername") or ("",))[0], (), 0)
         self.network = network_of(address)[0] if address else ""
         if not self.connections.add(self):
             self.connections.dropped("refused")

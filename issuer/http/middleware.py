@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from issuer.http.problems import problem_response
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import UNTRACED, RequestSpan, Tracing
-from issuer.throttling.client_ip import client_address
+from issuer.throttling.client_ip import client_ip
 from shared.logs import frames_of
 from shared.trace_context import request_id_of, traceparent_of
 
@@ -76,7 +76,7 @@ class Edge:
         """Answer one request (ASGI)."""
         peer = (scope.get("client") or (None,))[0]
         forwarded = _values(scope, b"x-forwarded-for")
-        client = client_address(peer, forwarded, self._trusted_proxy_hops)
+        client = client_ip(peer, forwarded, self._trusted_proxy_hops)
         if forwarded and not self._trusted_proxy_hops:
             self._warn_of_a_proxy(client)
         request_id = request_id_of(_values(scope, b"x-request-id"))

@@ -61,7 +61,7 @@ class LoginBody(_Body):
     refresh_token: Text = ""
 
 
-class AddressBody(_Body):
+class EmailBody(_Body):
     """`POST /password/forgot`, `POST /email/verify/resend`."""
 
     email: Text

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from issuer.audit.events import EventKind
-from issuer.email_address import AddressError, mailbox_of
+from issuer.email_address import InvalidEmailError, mailbox_of
 from issuer.errors import StoreUnavailableError
 from issuer.mail.templates import TEMPLATES, MailComposer, Template
 from issuer.mail.transport import MAX_AT_ONCE, DeliveryError, MailTransport
@@ -172,7 +172,7 @@ class Outbox:
             message = self._composer.compose(
                 mail.template, mailbox_of(mail.email), token.text if token else "", self._now(), self._new_id()
             )
-        except (AddressError, ValueError) as error:
+        except (InvalidEmailError, ValueError) as error:
             raise DeliveryError(type(error).__name__, is_final=True) from None
         await self._transport.send(message)
         _log.info("mail sent", template=mail.template, account=str(mail.user_id))

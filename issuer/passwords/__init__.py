@@ -1,1 +1,1 @@
-"""Passwords: the only importer of argon2 and bcrypt."""
+"""PasswordHasher: the only importer of argon2 and bcrypt."""

@@ -1,11 +1,10 @@
-"""Admission to expensive work: as many threads as cores, a bounded wait, and a prompt no beyond it.
+"""Password hashing in threads: as many as CPUs, with a bounded and fair queue. ADR 0047, ADR 0083.
 
-Password hashing is memory-hard, so more threads than cores do not hash faster but slower (argon2id
-19456/2/1 on two cores: 60/s with 2 threads, 29/s with 16). Without a bound on the wait an overload only
-grows: everybody is answered after they have left. Nothing here knows what the work is.
+Hashing is memory-hard: more threads than CPUs are slower, not faster (argon2id 19456/2/1 on two CPUs: 60 hashes/s
+with 2 threads, 29/s with 16). Without a bound on the wait, an overload delays every response until its client has
+given up.
 
-The queue is fair: clients take turns, so whoever floods it waits behind themselves and not before others, and
-work that somebody waits for at a login goes before all other work. ADR 0047.
+The queue serves clients in turn, so that a client that floods it delays only itself, and logins before other work.
 """
 
 import asyncio
@@ -21,149 +20,101 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import Path
 from typing import Final, TypeVar
 
-from issuer.errors import CapacityError, OverloadedError
+from issuer.errors import OverloadedError
 
 T = TypeVar("T")
 
-_WEIGHT: Final = 0.05
-"""Of the newest duration in the moving average, which begins with what `calibrate` measured."""
+_EMA_ALPHA: Final = 0.05
+"""Weight of the latest duration in the moving average, which starts with the result of `calibrate`."""
 
 _NICENESS: Final = 10
-"""Of threads that hash: a tenth of the share of what is not nice, when both want the same core."""
-
-_CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-_OWN_MEMORY_BYTES: Final = 96 * 1024 * 1024
-"""What the issuer needs beside its hashes: 92 MiB resident when it has started, measured."""
+"""Hashing threads get about a tenth of the CPU share of a thread with niceness 0."""
 
 
-def usable_cores() -> int:
-    """Cores that this process may use: its affinity, or less where a cgroup quota says so."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _CGROUP_QUOTA.read_text(encoding="ascii").split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
-
-
-def _step_back() -> None:
-    """Let this thread hash with what others leave: who refreshes or asks must not wait for a core behind hashes."""
-    if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
-def usable_memory() -> int:
-    """Bytes that this process may use: the machine's, or less where a cgroup says so."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in _CGROUP_MEMORY:
-        try:
-            found.append(int(path.read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue
-    return min(found)
-
-
-def check_memory(threads: int, work_bytes: int, usable_bytes: int) -> None:
-    """Better not to start than to be killed at the first burst of logins.
-
-    Raises:
-        CapacityError: `threads` at once, each with `work_bytes`, do not fit into `usable_bytes`.
-    """
-    needed = threads * work_bytes + _OWN_MEMORY_BYTES
-    if needed > usable_bytes:
-        raise CapacityError(
-            f"{threads} password hashes at once need {needed >> 20} MiB of memory and there are {usable_bytes >> 20}"
-            ": give more, or fewer cores, or choose a smaller ISSUER_ARGON2_MEMORY_MIB"
-        )
-
-
-class Urgency(IntEnum):
-    """Who goes first."""
+class Priority(IntEnum):
+    """The order in which queued work is served."""
 
     LOGIN = 0
-    """Somebody with an account waits for it."""
     OTHER = 1
-    """New accounts, new passwords, upgrades: while logins alone fill the machine, these are refused."""
+    """New accounts, new passwords, rehashes: rejected while logins alone use all CPUs."""
 
 
-def _stays() -> bool:
+def _never_disconnects() -> bool:
     return False
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """For whom work is done.
+class QueueClient:
+    """The client that work is done for.
 
     Attributes:
-        client: who takes turns with others: their address.
-        is_disconnected: whether nobody waits for the result any more.
-        urgency: who goes first.
+        key: identifies the client that takes turns with others, such as its network.
+        is_disconnected: return whether the client has closed its connection.
+        priority: of the work.
     """
 
-    client: Hashable = None
-    is_disconnected: Callable[[], bool] = field(default=_stays, compare=False)
-    urgency: Urgency = Urgency.LOGIN
+    key: Hashable = None
+    is_disconnected: Callable[[], bool] = field(default=_never_disconnects, compare=False)
+    priority: Priority = Priority.LOGIN
 
 
-class Turns:
-    """A fair order: by urgency, then round by round, each client once in a round. Pure: no clock, no threads."""
+class FairQueue:
+    """A queue ordered by priority, then by round: each client has one place in a round. No clock, no threads."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, int, Asker]] = []
+        self._waiting: list[tuple[int, int, int]] = []
         self._arrivals = itertools.count()
-        self._round = dict.fromkeys(Urgency, 0)
-        self._last: dict[tuple[Urgency, Hashable], int] = {}
+        self._round = dict.fromkeys(Priority, 0)
+        self._last: dict[tuple[Priority, Hashable], int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def ahead_of(self, asker: Asker) -> int:
-        """How many would have their turn before `asker`, who is not waiting yet."""
-        place = (asker.urgency, self._next_round(asker))
-        return sum((urgency, number) <= place for urgency, number, _, _ in self._waiting)
+    def ahead_of(self, client: QueueClient) -> int:
+        """Return how many entries would be served before a new one of `client`."""
+        place = (client.priority, self._next_round(client))
+        return sum((priority, number) <= place for priority, number, _ in self._waiting)
 
-    def join(self, asker: Asker) -> int:
-        """Wait; the ticket that `next` will answer with."""
-        number, ticket = self._next_round(asker), next(self._arrivals)
-        self._last[asker.urgency, asker.client] = number
-        heapq.heappush(self._waiting, (asker.urgency, number, ticket, asker))
+    def join(self, client: QueueClient) -> int:
+        """Add an entry and return its ticket."""
+        number, ticket = self._next_round(client), next(self._arrivals)
+        self._last[client.priority, client.key] = number
+        heapq.heappush(self._waiting, (client.priority, number, ticket))
         return ticket
 
     def leave(self, ticket: int) -> None:
-        """Wait no longer."""
+        """Remove an entry."""
         self._waiting = [entry for entry in self._waiting if entry[2] != ticket]
         heapq.heapify(self._waiting)
 
     def next(self) -> int | None:
-        """The ticket whose turn it is; None if nobody waits."""
+        """Remove the next entry and return its ticket; None if the queue is empty."""
         if not self._waiting:
             self._last.clear()
             return None
-        urgency, number, ticket, _ = heapq.heappop(self._waiting)
-        if number > self._round[Urgency(urgency)]:
-            self._round[Urgency(urgency)] = number
-            # What is of an earlier round says nothing any more; kept, it would be every client of the day.
-            self._last = {key: last for key, last in self._last.items() if key[0] != urgency or last >= number}
+        priority, number, ticket = heapq.heappop(self._waiting)
+        if number > self._round[Priority(priority)]:
+            self._round[Priority(priority)] = number
+            # Drop clients of earlier rounds: their entries have no effect any more, and would accumulate.
+            self._last = {key: last for key, last in self._last.items() if key[0] != priority or last >= number}
         return ticket
 
-    def _next_round(self, asker: Asker) -> int:
-        current = self._round[asker.urgency]
-        return max(current, self._last.get((asker.urgency, asker.client), current - 1) + 1)
+    def _next_round(self, client: QueueClient) -> int:
+        current = self._round[client.priority]
+        return max(current, self._last.get((client.priority, client.key), current - 1) + 1)
 
 
-class Admission:
-    """Runs work in threads, or refuses it because its turn would come too late. Belongs to one event loop.
+class PasswordHashQueue:
+    """Runs work in threads, or rejects it if it would wait too long. Belongs to one event loop.
 
     Args:
-        threads: how many run at once.
-        wait_seconds: the longest wait for a turn.
-        started: told how long each waited, in seconds.
-        refused: told of every refusal.
-        clock: seconds, of any epoch.
+        threads: the number of concurrent hashes.
+        wait_seconds: the longest wait in the queue.
+        started: called with the seconds that each piece of work has waited.
+        rejected: called for every rejection.
+        clock: returns seconds since any epoch.
     """
 
     def __init__(
@@ -171,112 +122,116 @@ class Admission:
         threads: int,
         wait_seconds: float,
         started: Callable[[float], None] = lambda _: None,
-        refused: Callable[[], None] = lambda: None,
+        rejected: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.threads: Final = threads
         self._wait_seconds = wait_seconds
         self._started = started
-        self._refused = refused
+        self._rejected = rejected
         self._clock = clock
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hash", initializer=_step_back)
-        self._turns = Turns()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hash", initializer=_lower_priority)
+        self._queue = FairQueue()
         self._signals: dict[int, asyncio.Future[None]] = {}
         self._running = 0
         self._duration = 0.0
 
     async def calibrate(self, work: Callable[[], object]) -> float:
-        """Measure how long `work` takes, in seconds, so that the first burst of requests meets a bounded queue.
+        """Measure the duration of `work` in seconds, so that the queue is bounded from the first burst of requests.
 
-        The shortest of three: the first also pays for a thread and its memory.
+        Takes the shortest of three runs: the first one also starts a thread and allocates its memory.
         """
         loop = asyncio.get_running_loop()
         self._duration = min([(await loop.run_in_executor(self._pool, self._timed, work))[1] for _ in range(3)])
         return self._duration
 
-    def require_turn(self, asker: Asker) -> None:
-        """Nothing, if a turn would come in time: to be asked before anything else is spent on a request.
+    def check_capacity(self, client: QueueClient) -> None:
+        """Check that work for `client` would start in time. Call it before other work is done for the request.
 
         Raises:
-            OverloadedError: it would come too late.
+            OverloadedError: the work would start too late.
         """
-        if self._expected_wait(asker) > self._wait_seconds:
-            raise self._refusal()
+        if self._expected_wait(client) > self._wait_seconds:
+            raise self._rejection()
 
-    async def run(self, work: Callable[[], T], asker: Asker = Asker()) -> T:
-        """Run `work` in a thread when its turn comes.
+    async def run(self, work: Callable[[], T], client: QueueClient = QueueClient()) -> T:
+        """Run `work` in a thread when `client` is next.
 
         Raises:
-            OverloadedError: its turn would come, or came, too late; or nobody waits for it any more.
+            OverloadedError: the work would start, or did start, too late; or the client has disconnected.
         """
-        self.require_turn(asker)
-        asked = self._clock()
+        self.check_capacity(client)
+        arrived = self._clock()
         if self._running < self.threads:
             self._running += 1
         else:
-            await self._turn_of(asker)
-        # From here on a place in the threads is ours, and has to be handed on.
-        return await self._work(work, asked, asker)
+            await self._wait_for_slot(client)
+        # From here on we hold a slot, and every path must release it.
+        return await self._work(work, arrived, client)
 
     def close(self) -> None:
-        """Let running work end and forget the rest."""
+        """Wait for running work and drop the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _expected_wait(self, asker: Asker) -> float:
-        """Before queuing, so that an overload costs a refusal and not a place in the queue."""
-        ahead = self._turns.ahead_of(asker)
+    def _expected_wait(self, client: QueueClient) -> float:
+        ahead = self._queue.ahead_of(client)
         return max(0, self._running + ahead - self.threads + 1) * self._duration / self.threads
 
-    async def _turn_of(self, asker: Asker) -> None:
-        ticket = self._turns.join(asker)
+    async def _wait_for_slot(self, client: QueueClient) -> None:
+        ticket = self._queue.join(client)
         signal = self._signals[ticket] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await signal
         except (TimeoutError, asyncio.CancelledError) as error:
             if signal.done() and not signal.cancelled():
-                self._hand_on()  # our turn came in the very moment in which we gave up
+                self._release_slot()  # the slot was assigned just as the wait ended
             else:
-                self._turns.leave(ticket)
+                self._queue.leave(ticket)
             if isinstance(error, TimeoutError):
-                raise self._refusal() from None
+                raise self._rejection() from None
             raise
         finally:
             del self._signals[ticket]
 
-    async def _work(self, work: Callable[[], T], asked: float, asker: Asker) -> T:
-        if asker.is_disconnected():
-            self._hand_on()
-            raise OverloadedError(retry_after=1)  # which is not sent, and not counted as a refusal
-        self._started(self._clock() - asked)
+    async def _work(self, work: Callable[[], T], arrived: float, client: QueueClient) -> T:
+        if client.is_disconnected():
+            self._release_slot()
+            raise OverloadedError(retry_after=1)  # never sent, and not counted as a rejection
+        self._started(self._clock() - arrived)
         try:
-            # With the context, or what the thread logs would not say of which request.
+            # The context carries the request id into the thread's log lines.
             run = contextvars.copy_context().run
             running = asyncio.get_running_loop().run_in_executor(self._pool, run, self._timed, work)
         except BaseException:
-            self._hand_on()
+            self._release_slot()
             raise
-        # The thread is taken until the work is done, whether or not somebody still waits for it.
-        running.add_done_callback(lambda _: self._hand_on())
+        # A cancelled request does not stop its thread: the slot is free when the work is done, not earlier.
+        running.add_done_callback(lambda _: self._release_slot())
         result, duration = await asyncio.shield(running)
         self._duration = self._duration or duration
-        self._duration += (duration - self._duration) * _WEIGHT
+        self._duration += (duration - self._duration) * _EMA_ALPHA
         return result
 
     def _timed(self, work: Callable[[], T]) -> tuple[T, float]:
-        begun = self._clock()
-        return work(), self._clock() - begun
+        started = self._clock()
+        return work(), self._clock() - started
 
-    def _hand_on(self) -> None:
-        """A thread is free: the next one's turn."""
-        while (ticket := self._turns.next()) is not None:
+    def _release_slot(self) -> None:
+        while (ticket := self._queue.next()) is not None:
             signal = self._signals[ticket]
             if not signal.done():
                 signal.set_result(None)
                 return
         self._running -= 1
 
-    def _refusal(self) -> OverloadedError:
-        self._refused()
-        # Jitter, or those who were refused together come back together.
+    def _rejection(self) -> OverloadedError:
+        self._rejected()
+        # Jitter, so that clients that were rejected together do not retry together.
         return OverloadedError(retry_after=random.randint(1, 3))  # noqa: S311 - spreads load, guards nothing
+
+
+def _lower_priority() -> None:
+    """Let hashing yield the CPU to the event loop: a refresh must not wait behind hashes."""
+    if sys.platform == "linux":  # only Linux has a niceness for each thread
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

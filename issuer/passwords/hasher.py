@@ -16,10 +16,10 @@ from typing import Final, TypeVar
 import structlog
 from argon2 import (  # noqa: TID251 - the one place for it
     Parameters,
-    PasswordHasher,
     Type,
     extract_parameters,
 )
+from argon2 import PasswordHasher as Argon2Hasher  # noqa: TID251 - the one place for it
 from argon2.exceptions import (  # noqa: TID251 - the one place for it
     InvalidHashError,
     VerificationError,
@@ -27,7 +27,7 @@ from argon2.exceptions import (  # noqa: TID251 - the one place for it
 )
 
 from issuer.passwords.foreign_hashes import MAX_CHARACTERS, ForeignHash, UnusableHashError, read_foreign_hash
-from issuer.passwords.hash_queue import Admission, Asker
+from issuer.passwords.hash_queue import PasswordHashQueue, QueueClient
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import UNTRACED, Tracing
 
@@ -55,7 +55,7 @@ ARGON2_COSTS: Final[Mapping[int, Parameters]] = {
 }
 """OWASP Password Storage Cheat Sheet: sets of equal strength, by the memory of each hash in MiB."""
 
-ARGON2ID_OWASP: Final = ARGON2_COSTS[19]
+DEFAULT_PARAMETERS: Final = ARGON2_COSTS[19]
 
 _MAX_STORED: Final = Parameters(
     type=Type.ID, version=19, salt_len=64, hash_len=64, time_cost=10, memory_cost=256 * 1024, parallelism=8
@@ -77,7 +77,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PasswordCheck:
     """What a verification found.
 
     Attributes:
@@ -91,58 +91,58 @@ class Verdict:
     replacement: str | None = field(default=None, repr=False)
 
 
-_NO: Final = Verdict(matches=False, outdated=False)
+_NO: Final = PasswordCheck(matches=False, outdated=False)
 
 
-class Passwords:
-    """Hashes and verifies at one cost, in the threads of `admission`.
+class PasswordHasher:
+    """Hashes and verifies at one cost, in the threads of `hash_queue`.
 
     Costs one argon2 computation to construct: the decoy that unknown accounts are verified against.
     """
 
     def __init__(
         self,
-        admission: Admission,
+        hash_queue: PasswordHashQueue,
         metrics: Metrics,
-        parameters: Parameters = ARGON2ID_OWASP,
+        parameters: Parameters = DEFAULT_PARAMETERS,
         tracing: Tracing = UNTRACED,
     ) -> None:
-        self._admission = admission
+        self._hash_queue = hash_queue
         self._computations = metrics.argon2_computations
         self._parameters = parameters
         self._tracing = tracing
-        self._hasher = PasswordHasher.from_parameters(parameters)
+        self._hasher = Argon2Hasher.from_parameters(parameters)
         self._decoy = self._hasher.hash(os.urandom(32))
 
     async def calibrate(self) -> float:
         """Measure how long a hash takes, in seconds. To be done before the first request."""
-        return await self._admission.calibrate(lambda: self._hasher.hash(b"a password to measure with"))
+        return await self._hash_queue.calibrate(lambda: self._hasher.hash(b"a password to measure with"))
 
-    def require_turn(self, asker: Asker) -> None:
-        """Nothing, if a hash for `asker` could begin in time: asked before anything else is spent on them.
+    def check_capacity(self, client: QueueClient) -> None:
+        """Nothing, if a hash for `client` could begin in time: asked before anything else is spent on them.
 
         Raises:
             OverloadedError: too much is waiting already.
         """
-        self._admission.require_turn(asker)
+        self._hash_queue.check_capacity(client)
 
-    async def hash(self, password: str, asker: Asker = Asker()) -> str:  # noqa: B008 - frozen
+    async def hash(self, password: str, client: QueueClient = QueueClient()) -> str:  # noqa: B008 - frozen
         """A new encoded hash of `password` (NFC).
 
         Raises:
             OverloadedError: too much is waiting already.
         """
         secret = _normal_form(password)
-        return await self._admitted(lambda: self._hash(secret), asker)
+        return await self._admitted(lambda: self._hash(secret), client)
 
-    async def verify(self, stored: str | None, password: str, asker: Asker = Asker()) -> Verdict:  # noqa: B008 - frozen
+    async def verify(self, stored: str | None, password: str, client: QueueClient = QueueClient()) -> PasswordCheck:  # noqa: B008 - frozen
         """Compare `password` (NFC) with a stored hash by exactly one argon2 computation.
 
         Args:
             stored: the encoded hash, or None where there is no account: then the answer is no, at the
                 same cost (a quick no would tell who has an account). So for a hash we must not compute.
             password: as the person gave it.
-            asker: for whom.
+            client: for whom.
 
         Raises:
             OverloadedError: too much is waiting already.
@@ -150,36 +150,36 @@ class Passwords:
         found = _readable(stored)
         secret = _normal_form(password)
         if isinstance(found, str):
-            return await self._admitted(lambda: self._compare(found, secret), asker)
+            return await self._admitted(lambda: self._compare(found, secret), client)
         if found is None:
-            return await self._admitted(lambda: self._refuse(secret), asker)
+            return await self._admitted(lambda: self._refuse(secret), client)
         # As the system of origin read it: it knew nothing of NFC.
         given = password.encode("utf-8")
-        return await self._admitted(lambda: self._compare_foreign(found, given, secret), asker)
+        return await self._admitted(lambda: self._compare_foreign(found, given, secret), client)
 
     def measure(self) -> None:
         """Compute one hash in the caller's thread."""
         self._hash(b"a password to measure with")
 
-    async def _admitted(self, work: Callable[[], T], asker: Asker) -> T:
+    async def _admitted(self, work: Callable[[], T], client: QueueClient) -> T:
         """The span is as long as its request waits for it: for a thread, and for the hash."""
         with self._tracing.part("argon2"):
-            return await self._admission.run(work, asker)
+            return await self._hash_queue.run(work, client)
 
     def _hash(self, secret: bytes) -> str:
         self._computations.inc()
         return self._hasher.hash(secret)
 
-    def _compare(self, encoded: str, secret: bytes) -> Verdict:
+    def _compare(self, encoded: str, secret: bytes) -> PasswordCheck:
         matches = self._matches(encoded, secret)
-        return Verdict(matches, matches and self._is_outdated(encoded))
+        return PasswordCheck(matches, matches and self._is_outdated(encoded))
 
-    def _compare_foreign(self, found: ForeignHash, given: bytes, secret: bytes) -> Verdict:
+    def _compare_foreign(self, found: ForeignHash, given: bytes, secret: bytes) -> PasswordCheck:
         if not found.matches(given):
             return self._refuse(secret)
-        return Verdict(matches=True, outdated=False, replacement=self._hash(secret))
+        return PasswordCheck(matches=True, outdated=False, replacement=self._hash(secret))
 
-    def _refuse(self, secret: bytes) -> Verdict:
+    def _refuse(self, secret: bytes) -> PasswordCheck:
         self._matches(self._decoy, secret)
         return _NO
 

@@ -17,7 +17,7 @@ _IPV6_PREFIX: Final = 64
 """What one customer is given at least: whoever has one address of it has them all."""
 
 
-def client_address(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: int) -> str | None:
+def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: int) -> str | None:
     """The address of the client, in its one spelling; None where the socket has none.
 
     Args:
@@ -38,7 +38,7 @@ def network_of(address: str) -> tuple[str, str]:
     Remembered, since a login asks for it three times.
 
     Args:
-        address: as `client_address` gives it.
+        address: as `client_ip` gives it.
     """
     found = ip_address(address)
     if isinstance(found, IPv4Address):

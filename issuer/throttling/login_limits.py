@@ -36,7 +36,7 @@ class CounterKind(StrEnum):
     """All sessions of the account that were shown as proof."""
 
 
-STRANGER_KINDS: Final = (CounterKind.PAIR, CounterKind.ACCOUNT, CounterKind.NETWORK)
+UNPROVEN_KINDS: Final = (CounterKind.PAIR, CounterKind.ACCOUNT, CounterKind.NETWORK)
 OWNER_KINDS: Final = (CounterKind.SESSION, CounterKind.OWNER)
 """The first of each is cleared by a success and subtracted from the second. Rows are locked in this order."""
 
@@ -81,7 +81,7 @@ class LoginAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LoginHistory:
     """What the database knows of an attempt.
 
     Attributes:
@@ -94,7 +94,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class LoginDecision:
     """Which counters limit an attempt, the strictest of them, and how long that one makes it wait."""
 
     kinds: tuple[CounterKind, ...]
@@ -119,14 +119,14 @@ def login_limits(failures_per_network: int) -> Mapping[CounterKind, Limit]:
     }
 
 
-def judge(standing: Standing, limits: Mapping[CounterKind, Limit], now: datetime) -> Judgement:
+def judge(history: LoginHistory, limits: Mapping[CounterKind, Limit], now: datetime) -> LoginDecision:
     """Return how long an attempt must wait, and because of which counter."""
-    proofs = standing.counters.get(CounterKind.OWNER)
-    is_owner = standing.shows_own_session and (proofs is None or proofs.count < MAX_FAILURES)
-    kinds = OWNER_KINDS if is_owner else STRANGER_KINDS
-    waits = {kind: _wait(standing.counters.get(kind), limits[kind].free, now) for kind in kinds}
+    proofs = history.counters.get(CounterKind.OWNER)
+    is_owner = history.shows_own_session and (proofs is None or proofs.count < MAX_FAILURES)
+    kinds = OWNER_KINDS if is_owner else UNPROVEN_KINDS
+    waits = {kind: _wait(history.counters.get(kind), limits[kind].free, now) for kind in kinds}
     strictest = max(kinds, key=lambda kind: waits[kind])
-    return Judgement(kinds, strictest, waits[strictest])
+    return LoginDecision(kinds, strictest, waits[strictest])
 
 
 def delay(count: int, free: int) -> timedelta:

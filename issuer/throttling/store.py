@@ -11,7 +11,7 @@ from issuer.db.queries import load_queries
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-class Throttles:
+class RateLimitStore:
     """The `throttles` table. Implements `issuer.throttling.throttle.ThrottleStore`."""
 
     def __init__(self, database: Database) -> None:

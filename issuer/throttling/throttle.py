@@ -23,10 +23,10 @@ from issuer.telemetry.metrics import Metrics
 from issuer.throttling.client_ip import network_of
 from issuer.throttling.login_limits import (
     CounterKind,
-    Judgement,
     LoginAttempt,
+    LoginDecision,
+    LoginHistory,
     ShownSession,
-    Standing,
     judge,
     login_limits,
 )
@@ -35,7 +35,7 @@ _KEY_BYTES: Final = 16
 _WINDOW: Final = timedelta(minutes=10)
 
 
-class Action(StrEnum):
+class LimitedAction(StrEnum):
     """Requests that are limited by the client's network alone, whether they succeed or not."""
 
     REGISTER = "register"
@@ -105,11 +105,11 @@ class Throttle:
         self._requests = limits.requests
         self._limits = login_limits(limits.failures)
         self._throttled = metrics.throttled
-        for label in (*CounterKind, *Action):
+        for label in (*CounterKind, *LimitedAction):
             self._throttled.labels(label)  # or the first of them would not be an increase
         self._now = now
 
-    async def admit(self, action: Action, context: RequestContext) -> None:
+    async def admit(self, action: LimitedAction, context: RequestContext) -> None:
         """Count one request of `action`.
 
         Raises:
@@ -117,7 +117,9 @@ class Throttle:
             UnavailableError: not now.
         """
         now = self._now()
-        count, expires_at = await self._store.count_request(self._key(action, client_of(context)), now, now + _WINDOW)
+        count, expires_at = await self._store.count_request(
+            self._key(action, ip_network_of(context)), now, now + _WINDOW
+        )
         if count > self._requests:
             raise self._refusal(action, expires_at - now)
 
@@ -129,7 +131,7 @@ class Throttle:
             context: of the request.
             shown: the session that the request shows, if any.
         """
-        network = client_of(context)
+        network = ip_network_of(context)
         keys = {
             CounterKind.PAIR: self._key(CounterKind.PAIR, email_key, network),
             CounterKind.ACCOUNT: self._key(CounterKind.ACCOUNT, email_key),
@@ -140,28 +142,28 @@ class Throttle:
             keys[CounterKind.OWNER] = self._key(CounterKind.OWNER, email_key)
         return LoginAttempt(email_key, keys, shown)
 
-    def judge(self, standing: Standing) -> Judgement:
+    def judge(self, history: LoginHistory) -> LoginDecision:
         """Let an attempt pass, or say when to try again.
 
         Raises:
             TooManyAttemptsError: too many have failed before it.
         """
-        judgement = judge(standing, self._limits, self._now())
-        if judgement.wait:
-            raise self._refusal(judgement.strictest, judgement.wait)
-        return judgement
+        decision = judge(history, self._limits, self._now())
+        if decision.wait:
+            raise self._refusal(decision.strictest, decision.wait)
+        return decision
 
-    def increments(self, attempt: LoginAttempt, judgement: Judgement) -> tuple[CounterIncrement, ...]:
+    def increments(self, attempt: LoginAttempt, decision: LoginDecision) -> tuple[CounterIncrement, ...]:
         """Return what a failure of this attempt counts, in the order in which the rows are locked."""
         now = self._now()
         return tuple(
             CounterIncrement(attempt.keys[kind], self._limits[kind].free, now + self._limits[kind].memory)
-            for kind in judgement.kinds
+            for kind in decision.kinds
         )
 
-    def overtaken(self, judgement: Judgement) -> TooManyAttemptsError:
+    def overtaken(self, decision: LoginDecision) -> TooManyAttemptsError:
         """Return the refusal of an attempt whose limit was used up by others during its hash."""
-        return self._refusal(judgement.strictest, timedelta(seconds=1))
+        return self._refusal(decision.strictest, timedelta(seconds=1))
 
     async def forgive(self, email_key: str, context: RequestContext, shown: ShownSession | None = None) -> None:
         """Clear the counters of an account, with those of this network and this session: its password is a new one.
@@ -178,12 +180,12 @@ class Throttle:
         text = "\0".join(parts).encode()
         return hmac.digest(_derived(self._secret()), text, "sha256")[:_KEY_BYTES]
 
-    def _refusal(self, label: CounterKind | Action, wait: timedelta) -> TooManyAttemptsError:
+    def _refusal(self, label: CounterKind | LimitedAction, wait: timedelta) -> TooManyAttemptsError:
         self._throttled.labels(label).inc()
         return TooManyAttemptsError(retry_after=max(1, math.ceil(wait.total_seconds())))
 
 
-def client_of(context: RequestContext) -> str:
+def ip_network_of(context: RequestContext) -> str:
     """All who come without an address are one client: a limit is never skipped."""
     return "" if context.ip_address is None else network_of(context.ip_address)[0]
 

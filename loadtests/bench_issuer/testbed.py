@@ -23,7 +23,7 @@ from typing import Final
 
 from argon2 import PasswordHasher  # noqa: TID251 - makes what is imported, as another system would have
 
-from issuer.passwords.hasher import ARGON2ID_OWASP
+from issuer.passwords.hasher import DEFAULT_PARAMETERS
 from loadtests.bench.processes import ROOT, ProcessError
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
@@ -93,7 +93,7 @@ def email_of(number: int) -> str:
 
 def _import_people(site: Site, folder: Path) -> None:
     """All of them have one password, hashed once: it is logins that are measured."""
-    encoded = PasswordHasher.from_parameters(ARGON2ID_OWASP).hash(PASSWORD)
+    encoded = PasswordHasher.from_parameters(DEFAULT_PARAMETERS).hash(PASSWORD)
     accounts = folder / "accounts.jsonl"
     lines = (json.dumps({"email": email_of(number), "password_hash": encoded}) for number in range(ACCOUNTS))
     accounts.write_text("\n".join(lines) + "\n", encoding="utf-8")

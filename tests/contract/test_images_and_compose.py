@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from issuer.http.server import _DRAIN_SECONDS
-from issuer.passwords.hash_queue import check_memory
+from issuer.passwords.resources import ensure_memory
 from issuer.settings import IssuerSettings
 from tests.support.processes import ROOT
 from tests.support.programs import program
@@ -106,7 +106,7 @@ def test_programs_have_the_descriptors_and_the_time_to_end_that_they_take() -> N
 def test_the_issuer_has_the_memory_for_the_hashes_of_its_cores() -> None:
     bytes_of_a_hash = IssuerSettings.model_fields["argon2_memory_mib"].default << 20
     limit = int(SERVICES["issuer"]["deploy"]["resources"]["limits"]["memory"].removesuffix("M")) << 20
-    check_memory(16, bytes_of_a_hash, limit)
+    ensure_memory(16, bytes_of_a_hash, limit)
 
 
 def test_nobody_reaches_an_admin_listener_but_who_is_named() -> None:

@@ -17,8 +17,8 @@ import pytest
 
 from issuer import __main__ as issuer_commands
 from issuer.http.server import _DRAIN_SECONDS
-from issuer.passwords.hash_queue import check_memory
 from issuer.passwords.hasher import ARGON2_COSTS
+from issuer.passwords.resources import ensure_memory
 from issuer.settings import IssuerSettings
 from tests.support.overlays import FOLDER, OVERLAYS, Container, Rendered, rendered
 from tests.support.processes import ROOT, free_port
@@ -130,7 +130,7 @@ def test_an_issuer_has_memory_for_as_many_hashes_as_its_limit_has_cores(overlay:
     cost = ARGON2_COSTS[_issuer(overlay, issuer).argon2_memory_mib].memory_cost * 1024
     for bound in ("requests", "limits"):
         memory = resources[bound]["memory"]
-        check_memory(int(resources["limits"]["cpu"]), cost, int(memory[:-2]) * UNITS[memory[-2:]])
+        ensure_memory(int(resources["limits"]["cpu"]), cost, int(memory[:-2]) * UNITS[memory[-2:]])
 
 
 @pytest.mark.parametrize("name", ["central", "sidecar"])

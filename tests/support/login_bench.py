@@ -12,20 +12,20 @@ from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many 
 
 from issuer.accounts.login import Account, Accounts
 from issuer.accounts.registration import Registrar
-from issuer.accounts.store import Users
+from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
-from issuer.passwords.hash_queue import Admission
-from issuer.passwords.hasher import Passwords
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.sessions.models import InsertResult, NewSession
 from issuer.sessions.store import SessionStore
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.login_limits import Judgement, LoginAttempt, ShownSession
-from issuer.throttling.store import Throttles
-from issuer.throttling.throttle import Action, Limits, Throttle
+from issuer.throttling.login_limits import LoginAttempt, LoginDecision, ShownSession
+from issuer.throttling.store import RateLimitStore
+from issuer.throttling.throttle import LimitedAction, Limits, Throttle
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
@@ -53,7 +53,7 @@ class LoginBench:
 
     def __post_init__(self) -> None:
         """Open the stores."""
-        self.users = Users(self.database)
+        self.users = AccountStore(self.database)
         self.sessions = SessionStore(self.database)
 
     def passes(self, **time: float) -> None:
@@ -104,18 +104,18 @@ class LoginBench:
 
     async def admit(
         self, email: str, context: RequestContext, shown: ShownSession | None = None
-    ) -> tuple[LoginAttempt, Judgement]:
+    ) -> tuple[LoginAttempt, LoginDecision]:
         """Take an attempt past the limits before its hash."""
         attempt = self.throttle.attempt(email, context, shown)
-        standing, _ = await self.users.find_login(attempt, self.now[0])
-        return attempt, self.throttle.judge(standing)
+        history, _ = await self.users.get_login_state(attempt, self.now[0])
+        return attempt, self.throttle.judge(history)
 
-    async def count_failure(self, admitted: tuple[LoginAttempt, Judgement], context: RequestContext) -> bool:
+    async def count_failure(self, admitted: tuple[LoginAttempt, LoginDecision], context: RequestContext) -> bool:
         """Record that an admitted attempt has failed; False if its outcome must not be told."""
-        attempt, judgement = admitted
-        increments = self.throttle.increments(attempt, judgement)
+        attempt, decision = admitted
+        increments = self.throttle.increments(attempt, decision)
         return await self.users.count_failed_login(
-            attempt.email_key, increments, self.now[0], context, may_disable=not judgement.is_owner
+            attempt.email_key, increments, self.now[0], context, may_disable=not decision.is_owner
         )
 
     async def fail(self, email: str, context: RequestContext, times: int = 1) -> list[int | str]:
@@ -156,10 +156,10 @@ async def login_bench(
 ) -> AsyncIterator[LoginBench]:
     """An issuer without its HTTP, on a migrated database; at the time of another bench if `now` is given."""
     metrics, times = Metrics(), now or [datetime.now(UTC)]
-    admission, database = Admission(2, 30), Database(url, 8)
+    hash_queue, database = PasswordHashQueue(2, 30), Database(url, 8)
     await database.open()
-    users, passwords = Users(database), Passwords(admission, metrics, CHEAP)
-    throttle = Throttle(Throttles(database), lambda: secret, Limits(per_network, 5), metrics, lambda: times[0])
+    users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP)
+    throttle = Throttle(RateLimitStore(database), lambda: secret, Limits(per_network, 5), metrics, lambda: times[0])
     registrar = Registrar(
         users,
         passwords,
@@ -167,11 +167,11 @@ async def login_bench(
         metrics,
         lambda: times[0],
         uuid4,
-        partial(throttle.admit, Action.REGISTER),
+        partial(throttle.admit, LimitedAction.REGISTER),
     )
     accounts = Accounts(users, passwords, throttle, metrics, lambda: times[0])
     try:
         yield LoginBench(url, database, accounts, registrar, throttle, metrics, times)
     finally:
-        admission.close()
+        hash_queue.close()
         await database.close()

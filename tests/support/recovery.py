@@ -16,9 +16,9 @@ from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that 
 
 from issuer.accounts.login import Accounts
 from issuer.accounts.recovery import Recovery, RegistrationByMail
-from issuer.accounts.recovery_store import RecoveryRows
+from issuer.accounts.recovery_store import SelfServiceStore
 from issuer.accounts.registration import Registrar
-from issuer.accounts.store import Users
+from issuer.accounts.store import AccountStore
 from issuer.audit.events import EndReason
 from issuer.context import RequestContext
 from issuer.db.pool import Database
@@ -27,12 +27,12 @@ from issuer.mail.outbox import Outbox
 from issuer.mail.store import OutboxRows
 from issuer.mail.templates import MailComposer
 from issuer.mail.transport import DeliveryError, MailTransport
-from issuer.passwords.hash_queue import Admission
-from issuer.passwords.hasher import Passwords
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.store import Throttles
-from issuer.throttling.throttle import Action, Limits, Throttle
+from issuer.throttling.store import RateLimitStore
+from issuer.throttling.throttle import LimitedAction, Limits, Throttle
 
 SELF = RequestContext("self", "192.0.2.1", "a browser", "request-1")
 PASSWORD = "a long and lonely walk"
@@ -123,13 +123,15 @@ async def house(
     """An issuer without its HTTP, on the database at `url`."""
     clock, metrics, sent = Clock(), Metrics(), Collector()
     database = Database(url, 10)
-    admission = Admission(2, 30.0, started=lambda _: None, refused=lambda: None)
+    hash_queue = PasswordHashQueue(2, 30.0, started=lambda _: None, rejected=lambda: None)
     await database.open()
-    passwords, policy = Passwords(admission, metrics, CHEAP), PasswordPolicy(15)
-    throttle = Throttle(Throttles(database), lambda: bytes(32), Limits(1000, 1000), metrics, clock)
-    users, rows = Users(database), RecoveryRows(database)
+    passwords, policy = PasswordHasher(hash_queue, metrics, CHEAP), PasswordPolicy(15)
+    throttle = Throttle(RateLimitStore(database), lambda: bytes(32), Limits(1000, 1000), metrics, clock)
+    users, rows = AccountStore(database), SelfServiceStore(database)
     accounts = Accounts(users, passwords, throttle, metrics, clock, verified_only=verified_only)
-    registrar = Registrar(users, passwords, policy, metrics, clock, uuid4, partial(throttle.admit, Action.REGISTER))
+    registrar = Registrar(
+        users, passwords, policy, metrics, clock, uuid4, partial(throttle.admit, LimitedAction.REGISTER)
+    )
     outbox = Outbox(
         OutboxRows(database),
         sender or sent,
@@ -147,7 +149,7 @@ async def house(
         by_mail = RegistrationByMail(rows, registrar, recipients)
         yield House(clock, metrics, accounts, registrar, by_mail, recovery, outbox, sent, ended)
     finally:
-        admission.close()
+        hash_queue.close()
         await database.close()
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from issuer.accounts.login import Account, Registration
-from issuer.accounts.store import Users
+from issuer.accounts.login import Account, NewAccount
+from issuer.accounts.store import AccountStore
 from issuer.audit.events import EndReason
 from issuer.context import RequestContext
 from issuer.db.pool import Database
@@ -45,7 +45,7 @@ class SessionBench:
 
     def __post_init__(self) -> None:
         """Build the rooms."""
-        self.users = Users(self.database)
+        self.users = AccountStore(self.database)
         self.rows = SessionStore(self.database)
         self.lists = StatusListStore(self.database)
         self.tokens = AccessTokens(self.keyring, ISSUER, "gatepass", 600, self.clock, uuid4, lambda: 0.0)
@@ -68,8 +68,8 @@ class SessionBench:
     async def account(self) -> StoredAccount:
         """A new account, as a login finds it."""
         key = f"{uuid4().hex}@example.com"
-        await self.users.insert_account(Registration(Account(uuid4(), key, self.now), key, _HASH), CONTEXT)
-        _, found = await self.users.find_login(LoginAttempt(key, {}), self.now)
+        await self.users.insert_account(NewAccount(Account(uuid4(), key, self.now), key, _HASH), CONTEXT)
+        _, found = await self.users.get_login_state(LoginAttempt(key, {}), self.now)
         assert found is not None
         return found
 

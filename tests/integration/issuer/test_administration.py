@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from issuer.accounts.administration import Administration
-from issuer.accounts.administration_store import AdministrationTables
+from issuer.accounts.administration_store import AdministrationStore
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
@@ -34,7 +34,7 @@ def administer(url: str, use: Callable[[Administration], Awaitable[T]]) -> T:
         database = Database(url, 1)
         await database.open()
         try:
-            return await use(Administration(AdministrationTables(database), lambda: datetime.now(UTC), 60))
+            return await use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), 60))
         finally:
             await database.close()
 
@@ -115,7 +115,7 @@ def test_a_deletion_waits_for_the_account_before_it_holds_a_chain_of_the_trail(u
         try:
             async with asker.transaction():
                 await asker.execute("SELECT FROM users WHERE id = $1 FOR KEY SHARE", account)
-                tables = AdministrationTables(database)
+                tables = AdministrationStore(database)
                 deletion = asyncio.create_task(tables.delete_account(account, datetime.now(UTC), OPERATOR))
                 while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     assert not deletion.done()

@@ -2,8 +2,8 @@
 
 import json
 
-from issuer.passwords.hash_queue import usable_cores
 from issuer.passwords.hasher import ARGON2_COSTS
+from issuer.passwords.resources import available_cpus
 from tests.support.issuer_process import issuer_command
 
 
@@ -12,7 +12,7 @@ def test_the_configured_set_is_measured_in_each_number_of_threads_and_the_others
         "calibrate", "--json", "--seconds", "1", ARGON2_MEMORY_MIB="7", PASSWORD_HASH_TIMEOUT_SECONDS="2"
     )
     found = [json.loads(line) for line in run.stdout.splitlines()]
-    cores = usable_cores()
+    cores = available_cpus()
     assert [line["threads"] for line in found if line["argon2_memory_mib"] == 7] == list(range(1, cores + 1))
     assert {line["argon2_memory_mib"] for line in found} == set(ARGON2_COSTS)
     assert [line["argon2_memory_mib"] for line in found if line["configured"]] == [7]

@@ -213,7 +213,7 @@ class LoginRule(RuleBasedStateMachine):
     def _compare(self, account: str, network: str | None, shown: ShownSession | None) -> None:
         bench = self.benches[0]
         attempt = bench.throttle.attempt(self._email(account), self._context(network), shown)
-        standing, _ = self.runner.run(bench.users.find_login(attempt, bench.now[0]))
+        standing, _ = self.runner.run(bench.users.get_login_state(attempt, bench.now[0]))
         keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
         keys |= {"address": ("network", str(network)), "owner": ("owner", account)}
         for kind, key in keys.items():

@@ -46,7 +46,7 @@ async def ask_for(at: House, duration: timedelta, what: str = "reset") -> list[t
 @pytest.fixture(autouse=True)
 def no_even_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests ask hundreds of times, and not about time."""
-    monkeypatch.setattr("issuer.accounts.recovery.EVEN_SECONDS", 0)
+    monkeypatch.setattr("issuer.accounts.recovery.MIN_RESPONSE_SECONDS", 0)
 
 
 def test_waits_double_from_a_minute_to_a_day() -> None:

@@ -13,14 +13,15 @@ import httpx
 import pytest
 
 from issuer.accounts.login import Accounts
-from issuer.accounts.store import Users
+from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.errors import OverloadedError
-from issuer.passwords.hash_queue import Admission, usable_cores
-from issuer.passwords.hasher import Passwords
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import PasswordHasher
+from issuer.passwords.resources import available_cpus
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.store import Throttles
+from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Limits, Throttle
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.processes import free_port
@@ -40,7 +41,7 @@ def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(data
         statuses = [answer.status_code for answer in answers]
         assert set(statuses) <= {200, 503}
         refused = [answer for answer in answers if answer.json().get("type") == "urn:gatepass:problem:overloaded"]
-        assert refused or usable_cores() > 8
+        assert refused or available_cpus() > 8
         assert len(refused) == issuer.metric(REFUSED)
         # A machine that is busy with other things may keep one waiting for PostgreSQL, too.
         assert 0 < statuses.count(200) <= issuer.metric(COMPUTED) - before <= 60 - len(refused)
@@ -50,12 +51,12 @@ def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(data
 
 def test_who_would_wait_too_long_is_turned_away_without_a_word_to_the_database() -> None:
     async def log_in_while_hashing() -> None:
-        admission, metrics, done = Admission(1, 0.01), Metrics(), threading.Event()
+        hash_queue, metrics, done = PasswordHashQueue(1, 0.01), Metrics(), threading.Event()
         database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
-        throttle = Throttle(Throttles(database), lambda: b"s" * 32, Limits(5, 5), metrics, _now)
-        accounts = Accounts(Users(database), Passwords(admission, metrics), throttle, metrics, _now)
-        await admission.run(lambda: time.sleep(0.05))
-        hashing = asyncio.create_task(admission.run(done.wait))
+        throttle = Throttle(RateLimitStore(database), lambda: b"s" * 32, Limits(5, 5), metrics, _now)
+        accounts = Accounts(AccountStore(database), PasswordHasher(hash_queue, metrics), throttle, metrics, _now)
+        await hash_queue.run(lambda: time.sleep(0.05))
+        hashing = asyncio.create_task(hash_queue.run(done.wait))
         await asyncio.sleep(0)
         try:
             with pytest.raises(OverloadedError):
@@ -63,7 +64,7 @@ def test_who_would_wait_too_long_is_turned_away_without_a_word_to_the_database()
         finally:
             done.set()
             await hashing
-            admission.close()
+            hash_queue.close()
 
     asyncio.run(log_in_while_hashing())
 

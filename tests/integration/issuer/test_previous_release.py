@@ -15,8 +15,8 @@ from issuer.db.migrations import versions
 from issuer.db.queries import load_queries
 from issuer.db.schema import revisions
 from issuer.errors import MigrationError
-from issuer.passwords.hash_queue import Admission
-from issuer.passwords.hasher import Passwords
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import PasswordHasher
 from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import PASSWORD, running_issuer
 from tests.support.postgres import Postgres, execute
@@ -77,9 +77,9 @@ def test_a_process_of_the_release_before_may_start_on_this_schema(database_url: 
 
 
 def test_people_of_before_the_migration_log_in_after_it(old_url: str) -> None:
-    admission = Admission(threads=1, wait_seconds=10)
-    stored = asyncio.run(Passwords(admission, Metrics()).hash(PASSWORD))
-    admission.close()
+    hash_queue = PasswordHashQueue(threads=1, wait_seconds=10)
+    stored = asyncio.run(PasswordHasher(hash_queue, Metrics()).hash(PASSWORD))
+    hash_queue.close()
     account = UUID(int=1)
     values = (account, "ann@example.com", "ann@example.com", stored, datetime.now(UTC))
     execute(old_url, RELEASE_0001["insert-account"], *values)

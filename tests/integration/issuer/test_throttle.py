@@ -10,7 +10,7 @@ import pytest
 from issuer.context import RequestContext
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
 from issuer.throttling.login_limits import ShownSession, delay
-from issuer.throttling.throttle import Action
+from issuer.throttling.throttle import LimitedAction
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 from tests.support.postgres import execute
 from tests.support.session_bench import session_bench
@@ -379,9 +379,9 @@ def test_a_reset_forgives(database_url: str) -> None:
     play(database_url, scene)
 
 
-@pytest.mark.parametrize("action", list(Action))
+@pytest.mark.parametrize("action", list(LimitedAction))
 def test_requests_of_one_address_are_limited_and_come_back_after_ten_minutes(
-    database_url: str, action: Action
+    database_url: str, action: LimitedAction
 ) -> None:
     async def scene(issuer: LoginBench) -> None:
         for _ in range(5):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from issuer.accounts.bulk_import import ImportedAccount, LineError, read_line
+from issuer.accounts.bulk_import import ImportedAccount, InvalidRecordError, read_line
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BCRYPT = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
@@ -69,7 +69,7 @@ def test_what_else_is_known_is_kept() -> None:
     ],
 )
 def test_a_fault_names_the_member_and_not_its_value(line: bytes | dict[str, Any], fault: str) -> None:
-    with pytest.raises(LineError) as refused:
+    with pytest.raises(InvalidRecordError) as refused:
         read(line)
     assert fault in str(refused.value)
     assert "canary" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""A bounded wait, and a prompt no beyond it."""
+"""The queue of password hashes: bounded and fair."""
 
 import asyncio
 import threading
@@ -7,35 +7,40 @@ import time
 import pytest
 import structlog
 
-from issuer.errors import CapacityError, OverloadedError
-from issuer.passwords.hash_queue import Admission, Asker, Turns, Urgency, check_memory, usable_cores, usable_memory
+from issuer.errors import OverloadedError
+from issuer.passwords.hash_queue import (
+    FairQueue,
+    PasswordHashQueue,
+    Priority,
+    QueueClient,
+)
 
 
-def test_work_is_done_in_a_thread_and_its_result_comes_back() -> None:
+def test_work_runs_in_a_thread() -> None:
     async def ask() -> bool:
-        return await Admission(1, 1).run(lambda: threading.current_thread() is not threading.main_thread())
+        return await PasswordHashQueue(1, 1).run(lambda: threading.current_thread() is not threading.main_thread())
 
     assert asyncio.run(ask())
 
 
-def test_what_the_work_logs_says_of_which_request_it_is() -> None:
-    async def ask(request_id: str, admission: Admission) -> object:
+def test_log_lines_of_a_thread_have_the_request_id() -> None:
+    async def ask(request_id: str, queue: PasswordHashQueue) -> object:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            return (await admission.run(structlog.contextvars.get_contextvars))["request_id"]
+            return (await queue.run(structlog.contextvars.get_contextvars))["request_id"]
 
     async def ask_all() -> list[object]:
-        admission = Admission(1, 1)
-        return await asyncio.gather(*(ask(f"request {number}", admission) for number in range(3)))
+        queue = PasswordHashQueue(1, 1)
+        return await asyncio.gather(*(ask(f"request {number}", queue) for number in range(3)))
 
     assert asyncio.run(ask_all()) == ["request 0", "request 1", "request 2"]
 
 
-def test_an_error_of_the_work_comes_back() -> None:
+def test_an_error_is_raised_to_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(Admission(1, 1).run(lambda: 1 // 0))
+        asyncio.run(PasswordHashQueue(1, 1).run(lambda: 1 // 0))
 
 
-def test_no_more_run_at_once_than_there_are_threads() -> None:
+def test_concurrency_is_bounded() -> None:
     running, most = 0, 0
     lock = threading.Lock()
 
@@ -49,21 +54,21 @@ def test_no_more_run_at_once_than_there_are_threads() -> None:
             running -= 1
 
     async def ask() -> None:
-        admission = Admission(2, 10)
-        await asyncio.gather(*(admission.run(work) for _ in range(12)))
+        queue = PasswordHashQueue(2, 10)
+        await asyncio.gather(*(queue.run(work) for _ in range(12)))
 
     asyncio.run(ask())
     assert most == 2
 
 
-def test_a_turn_that_comes_too_late_is_refused_without_doing_the_work() -> None:
+def test_work_that_waited_too_long_is_rejected_and_not_run() -> None:
     refusals, done = [], []
     gate = threading.Event()
 
     async def ask() -> None:
-        admission = Admission(1, 0.05, refused=lambda: refusals.append(1))
-        first = asyncio.create_task(admission.run(gate.wait))
-        late = asyncio.create_task(admission.run(lambda: done.append(1)))
+        queue = PasswordHashQueue(1, 0.05, rejected=lambda: refusals.append(1))
+        first = asyncio.create_task(queue.run(gate.wait))
+        late = asyncio.create_task(queue.run(lambda: done.append(1)))
         await asyncio.sleep(0.1)
         gate.set()
         await first
@@ -77,20 +82,20 @@ def test_a_turn_that_comes_too_late_is_refused_without_doing_the_work() -> None:
 
 def test_the_first_burst_is_bounded_after_a_calibration() -> None:
     async def ask() -> list[BaseException | None]:
-        admission = Admission(1, 0.1)
-        assert await admission.calibrate(lambda: time.sleep(0.05)) >= 0.05
-        work = [admission.run(lambda: time.sleep(0.05)) for _ in range(50)]
+        queue = PasswordHashQueue(1, 0.1)
+        assert await queue.calibrate(lambda: time.sleep(0.05)) >= 0.05
+        work = [queue.run(lambda: time.sleep(0.05)) for _ in range(50)]
         return await asyncio.gather(*work, return_exceptions=True)
 
     assert sum(isinstance(result, OverloadedError) for result in asyncio.run(ask())) >= 47
 
 
-def test_what_cannot_have_its_turn_in_time_is_refused_at_once() -> None:
+def test_work_that_would_wait_too_long_is_rejected_at_once() -> None:
     async def ask() -> list[BaseException | None]:
-        admission = Admission(1, 0.1)
+        queue = PasswordHashQueue(1, 0.1)
         for _ in range(60):
-            await admission.run(lambda: time.sleep(0.02))
-        asked = [admission.run(lambda: time.sleep(0.02)) for _ in range(50)]
+            await queue.run(lambda: time.sleep(0.02))
+        asked = [queue.run(lambda: time.sleep(0.02)) for _ in range(50)]
         begun = time.monotonic()
         results = await asyncio.gather(*asked, return_exceptions=True)
         assert time.monotonic() - begun < 1
@@ -102,80 +107,89 @@ def test_what_cannot_have_its_turn_in_time_is_refused_at_once() -> None:
 
 def test_after_an_overload_work_is_admitted_again() -> None:
     async def ask() -> str:
-        admission = Admission(1, 0.05)
-        work = [admission.run(lambda: time.sleep(0.02)) for _ in range(20)]
+        queue = PasswordHashQueue(1, 0.05)
+        work = [queue.run(lambda: time.sleep(0.02)) for _ in range(20)]
         await asyncio.gather(*work, return_exceptions=True)
-        return await admission.run(lambda: "again")
+        return await queue.run(lambda: "again")
 
     assert asyncio.run(ask()) == "again"
 
 
-def test_there_is_at_least_one_usable_core() -> None:
-    assert usable_cores() >= 1
+def order(queue: FairQueue, *clients: QueueClient) -> list[int]:
+    """Return the positions of `clients` in the order in which they are served."""
+    tickets = [queue.join(client) for client in clients]
+    return [tickets.index(ticket) for ticket in iter(queue.next, None)]
 
 
-def order(turns: Turns, *askers: Asker) -> list[int]:
-    """In which order they have their turn, by their places on arrival."""
-    tickets = [turns.join(asker) for asker in askers]
-    return [tickets.index(ticket) for ticket in iter(turns.next, None)]
+def test_one_client_is_served_in_order_of_arrival() -> None:
+    assert order(FairQueue(), QueueClient("a"), QueueClient("a"), QueueClient("a")) == [0, 1, 2]
 
 
-def test_one_client_is_served_in_the_order_of_arrival() -> None:
-    assert order(Turns(), Asker("a"), Asker("a"), Asker("a")) == [0, 1, 2]
+def test_flooding_client_does_not_delay_others() -> None:
+    flood = [QueueClient("flood")] * 5
+    assert order(FairQueue(), *flood, QueueClient("ann"), QueueClient("bob"), QueueClient("ann")) == [
+        0,
+        5,
+        6,
+        1,
+        7,
+        2,
+        3,
+        4,
+    ]
 
 
-def test_who_floods_the_queue_waits_behind_themselves_and_not_before_others() -> None:
-    flood = [Asker("flood")] * 5
-    assert order(Turns(), *flood, Asker("ann"), Asker("bob"), Asker("ann")) == [0, 5, 6, 1, 7, 2, 3, 4]
+def test_rounds_continue_while_clients_join() -> None:
+    queue = FairQueue()
+    first = [queue.join(QueueClient("flood")) for _ in range(4)]
+    assert [queue.next(), queue.next()] == first[:2]
+    ann = queue.join(QueueClient("ann"))
+    again = queue.join(QueueClient("ann"))
+    assert list(iter(queue.next, None)) == [ann, first[2], again, first[3]]
 
 
-def test_rounds_go_on_while_some_are_served() -> None:
-    turns = Turns()
-    first = [turns.join(Asker("flood")) for _ in range(4)]
-    assert [turns.next(), turns.next()] == first[:2]
-    ann = turns.join(Asker("ann"))
-    again = turns.join(Asker("ann"))
-    assert list(iter(turns.next, None)) == [ann, first[2], again, first[3]]
+def test_logins_come_first() -> None:
+    assert order(FairQueue(), QueueClient("a", priority=Priority.OTHER), QueueClient("a"), QueueClient("b")) == [
+        1,
+        2,
+        0,
+    ]
 
 
-def test_logins_go_before_everything_else() -> None:
-    assert order(Turns(), Asker("a", urgency=Urgency.OTHER), Asker("a"), Asker("b")) == [1, 2, 0]
-
-
-def test_what_is_ahead_is_counted_by_the_order_in_which_turns_come() -> None:
-    turns = Turns()
+def test_ahead_of_counts_entries_served_earlier() -> None:
+    queue = FairQueue()
     for _ in range(10):
-        turns.join(Asker("flood"))
-    assert turns.ahead_of(Asker("flood")) == 10
-    assert turns.ahead_of(Asker("ann")) == 1
-    assert turns.ahead_of(Asker("ann", urgency=Urgency.OTHER)) == 10
+        queue.join(QueueClient("flood"))
+    assert queue.ahead_of(QueueClient("flood")) == 10
+    assert queue.ahead_of(QueueClient("ann")) == 1
+    assert queue.ahead_of(QueueClient("ann", priority=Priority.OTHER)) == 10
 
 
-def test_who_leaves_has_no_turn() -> None:
-    turns = Turns()
-    one, other = turns.join(Asker("a")), turns.join(Asker("b"))
-    turns.leave(one)
-    assert list(iter(turns.next, None)) == [other]
+def test_an_entry_that_left_is_not_served() -> None:
+    queue = FairQueue()
+    one, other = queue.join(QueueClient("a")), queue.join(QueueClient("b"))
+    queue.leave(one)
+    assert list(iter(queue.next, None)) == [other]
 
 
-def test_clients_of_earlier_rounds_are_not_remembered() -> None:
-    turns = Turns()
+def test_clients_of_earlier_rounds_are_forgotten() -> None:
+    queue = FairQueue()
     for number in range(1000):
-        turns.join(Asker(number))
-        turns.join(Asker("one"))
-        turns.next()
-        turns.next()
-        turns.join(Asker("one"))
-    assert len(turns._last) < 10
+        queue.join(QueueClient(number))
+        queue.join(QueueClient("one"))
+        queue.next()
+        queue.next()
+        queue.join(QueueClient("one"))
+    assert len(queue._last) < 10
 
 
-def test_a_flood_of_one_client_does_not_keep_another_out() -> None:
+def test_flooding_client_is_rejected_alone() -> None:
     async def ask() -> tuple[object, int]:
-        admission = Admission(1, 0.3)
-        await admission.run(lambda: time.sleep(0.02), Asker("flood"))
-        flood = [asyncio.create_task(admission.run(lambda: time.sleep(0.02), Asker("flood"))) for _ in range(60)]
+        queue = PasswordHashQueue(1, 0.3)
+        await queue.run(lambda: time.sleep(0.02), QueueClient("flood"))
+        flood = [asyncio.create_task(queue.run(lambda: time.sleep(0.02), QueueClient("flood"))) for _ in range(60)]
         await asyncio.sleep(0)
-        ann = await admission.run(lambda: "ann", Asker("ann"))
+        ann = await queue.run(lambda: "ann", QueueClient("ann"))
         results = await asyncio.gather(*flood, return_exceptions=True)
         return ann, sum(isinstance(result, OverloadedError) for result in results)
 
@@ -184,14 +198,16 @@ def test_a_flood_of_one_client_does_not_keep_another_out() -> None:
     assert refused > 30
 
 
-def test_work_of_a_client_who_has_left_is_not_done() -> None:
+def test_work_of_a_disconnected_client_is_not_run() -> None:
     done: list[int] = []
 
     async def ask() -> None:
-        gate, admission = threading.Event(), Admission(1, 5)
-        first = asyncio.create_task(admission.run(gate.wait))
-        left = asyncio.create_task(admission.run(lambda: done.append(1), Asker("ann", is_disconnected=lambda: True)))
-        stays = asyncio.create_task(admission.run(lambda: done.append(2), Asker("ann")))
+        gate, queue = threading.Event(), PasswordHashQueue(1, 5)
+        first = asyncio.create_task(queue.run(gate.wait))
+        left = asyncio.create_task(
+            queue.run(lambda: done.append(1), QueueClient("ann", is_disconnected=lambda: True))
+        )
+        stays = asyncio.create_task(queue.run(lambda: done.append(2), QueueClient("ann")))
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(first, stays)
@@ -203,34 +219,24 @@ def test_work_of_a_client_who_has_left_is_not_done() -> None:
 
 
 @pytest.mark.parametrize("moment", ["waiting", "called", "running"])
-def test_a_cancelled_one_leaves_its_place_to_the_next(moment: str) -> None:
+def test_cancelled_work_frees_its_slot(moment: str) -> None:
     async def ask() -> str:
-        gate, admission = threading.Event(), Admission(1, 5)
-        first = asyncio.create_task(admission.run(gate.wait))
-        second = asyncio.create_task(admission.run(lambda: None))
-        third = asyncio.create_task(admission.run(lambda: "third"))
+        gate, queue = threading.Event(), PasswordHashQueue(1, 5)
+        first = asyncio.create_task(queue.run(gate.wait))
+        second = asyncio.create_task(queue.run(lambda: None))
+        third = asyncio.create_task(queue.run(lambda: "third"))
         await asyncio.sleep(0)
         victim = first if moment == "running" else second
         if moment == "called":
             await asyncio.sleep(0.01)
-            admission._signals[min(admission._signals)].add_done_callback(lambda _: second.cancel())
+            queue._signals[min(queue._signals)].add_done_callback(lambda _: second.cancel())
         else:
             victim.cancel()
         gate.set()
         result = await third
         await asyncio.gather(first, second, return_exceptions=True)
         await asyncio.sleep(0)
-        assert (admission._running, len(admission._turns)) == (0, 0)
+        assert (queue._running, len(queue._queue)) == (0, 0)
         return result
 
     assert asyncio.run(ask()) == "third"
-
-
-def test_hashes_that_do_not_fit_into_memory_stop_the_start() -> None:
-    check_memory(4, 19 << 20, 256 << 20)
-    with pytest.raises(CapacityError, match="16 password hashes at once need 400 MiB"):
-        check_memory(16, 19 << 20, 256 << 20)
-
-
-def test_some_memory_is_usable() -> None:
-    assert usable_memory() > 64 << 20

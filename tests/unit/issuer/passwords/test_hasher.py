@@ -5,22 +5,23 @@ from collections.abc import Iterator
 
 import bcrypt  # noqa: TID251 - likewise
 import pytest
-from argon2 import Parameters, PasswordHasher, Type  # noqa: TID251 - makes the hashes that were stored
+from argon2 import Parameters, Type  # noqa: TID251 - makes the hashes that were stored
+from argon2 import PasswordHasher as Argon2Hasher  # noqa: TID251 - likewise
 
 from issuer.passwords.foreign_hashes import UnusableHashError
-from issuer.passwords.hash_queue import Admission
-from issuer.passwords.hasher import ARGON2_COSTS, Passwords, Verdict, check_stored_hash
+from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hasher import ARGON2_COSTS, PasswordCheck, PasswordHasher, check_stored_hash
 from issuer.telemetry.metrics import Metrics
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=2, memory_cost=64, parallelism=1)
-YES = Verdict(matches=True, outdated=False)
-NO = Verdict(matches=False, outdated=False)
+YES = PasswordCheck(matches=True, outdated=False)
+NO = PasswordCheck(matches=False, outdated=False)
 
 
 class Bench:
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, hash_queue: PasswordHashQueue) -> None:
         self.metrics = Metrics()
-        self.passwords = Passwords(admission, self.metrics, CHEAP)
+        self.passwords = PasswordHasher(hash_queue, self.metrics, CHEAP)
 
     def computations(self) -> float:
         return self.metrics.registry.get_sample_value("gatepass_issuer_argon2_computations_total") or 0
@@ -28,7 +29,7 @@ class Bench:
     def hash(self, password: str) -> str:
         return asyncio.run(self.passwords.hash(password))
 
-    def verify(self, stored: str | None, password: str) -> Verdict:
+    def verify(self, stored: str | None, password: str) -> PasswordCheck:
         before = self.computations()
         verdict = asyncio.run(self.passwords.verify(stored, password))
         assert self.computations() - before == 1
@@ -37,13 +38,13 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    admission = Admission(threads=2, wait_seconds=10)
-    yield Bench(admission)
-    admission.close()
+    hash_queue = PasswordHashQueue(threads=2, wait_seconds=10)
+    yield Bench(hash_queue)
+    hash_queue.close()
 
 
 def stored_at(password: str, *, time_cost: int = 2, memory_cost: int = 64) -> str:
-    return PasswordHasher(time_cost, memory_cost, parallelism=1).hash(password, salt=b"a salt of a test")
+    return Argon2Hasher(time_cost, memory_cost, parallelism=1).hash(password, salt=b"a salt of a test")
 
 
 def test_the_right_password_matches(bench: Bench) -> None:
@@ -99,7 +100,7 @@ def test_a_hash_that_must_not_be_computed_costs_one_decoy_and_never_matches(benc
 )
 def test_only_a_cheaper_hash_is_outdated(bench: Bench, time_cost: int, memory_cost: int, *, outdated: bool) -> None:
     stored = stored_at("walrus", time_cost=time_cost, memory_cost=memory_cost)
-    assert bench.verify(stored, "walrus") == Verdict(matches=True, outdated=outdated)
+    assert bench.verify(stored, "walrus") == PasswordCheck(matches=True, outdated=outdated)
 
 
 def test_a_mismatch_is_never_called_outdated(bench: Bench) -> None:
@@ -135,8 +136,8 @@ def test_a_foreign_hash_is_compared_with_what_was_typed_and_replaced_by_its_norm
 
 @pytest.mark.parametrize("kind", [Type.I, Type.D])
 def test_another_argon2_is_outdated_whatever_it_costs(bench: Bench, kind: Type) -> None:
-    stored = PasswordHasher(4, 512, parallelism=1, type=kind).hash("walrus")
-    assert bench.verify(stored, "walrus") == Verdict(matches=True, outdated=True)
+    stored = Argon2Hasher(4, 512, parallelism=1, type=kind).hash("walrus")
+    assert bench.verify(stored, "walrus") == PasswordCheck(matches=True, outdated=True)
 
 
 def test_the_sets_of_owasp_do_not_replace_one_another() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from issuer.email_address import parse_address
+from issuer.email_address import parse_email
 from issuer.passwords.policy import PasswordPolicy, is_too_long
 
-ADDRESS = parse_address("ann.smith@example.com")
+ADDRESS = parse_email("ann.smith@example.com")
 
 
 def faults(password: str, min_length: int = 15) -> list[str]:
@@ -77,7 +77,7 @@ def test_the_name_of_the_service_is_refused(password: str) -> None:
 
 
 def test_an_address_of_punctuation_forbids_no_punctuation() -> None:
-    address = parse_address("--__--@example.com")
+    address = parse_email("--__--@example.com")
     assert not list(PasswordPolicy(15).faults("!? !? !! ?? !!! ???", address))
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from issuer.throttling.client_ip import client_address, network_of
+from issuer.throttling.client_ip import client_ip, network_of
 
 PROXY = "10.0.0.9"
 
@@ -29,7 +29,7 @@ PROXY = "10.0.0.9"
 def test_the_outermost_trusted_proxy_is_believed_and_nobody_before_it(
     forwarded: list[str], hops: int, expected: str
 ) -> None:
-    assert client_address(PROXY, forwarded, hops) == expected
+    assert client_ip(PROXY, forwarded, hops) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_the_outermost_trusted_proxy_is_believed_and_nobody_before_it(
     ],
 )
 def test_without_a_readable_entry_the_socket_speaks_for_the_client(forwarded: list[str], hops: int) -> None:
-    assert client_address(PROXY, forwarded, hops) == PROXY
+    assert client_ip(PROXY, forwarded, hops) == PROXY
 
 
 def test_the_socket_is_read_as_strictly() -> None:
-    assert client_address("::ffff:192.0.2.7", [], 0) == "192.0.2.7"
-    assert client_address(None, [], 0) is None
-    assert client_address("", ["no address"], 1) is None
+    assert client_ip("::ffff:192.0.2.7", [], 0) == "192.0.2.7"
+    assert client_ip(None, [], 0) is None
+    assert client_ip("", ["no address"], 1) is None
 
 
 def test_an_ipv6_client_is_its_whole_64() -> None:
