@@ -1,4 +1,4 @@
-"""The first request, a good token and two harmless headers: what it shows of the route, the echo and the gateway."""
+"""The first request, a valid token and two canary headers: shows whether route, echo and token are usable."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,25 +6,26 @@ from typing import Final
 from doctor.echo import (
     IDENTITY,
     Echo,
-    folded,
-    generously_read,
+    contains,
     identity_headers,
+    normalize_header_name,
+    normalize_leniently,
     paths,
-    shows,
     subject_shown,
     subjects,
 )
-from doctor.findings import Cause, Gateway
-from doctor.messages import Answer, Outcome, Silence
-from doctor.probes import Bench, Verdict
+from doctor.findings import Gateway, Issue
+from doctor.messages import NoResponse, Outcome, Response
+from doctor.probe import ProbeContext, Result
 from shared.identity_headers import IDENTITY_HEADERS
 
-CONTROL: Final = "good-token"
-CONTROL_SENT: Final = "GET with a good token"
-_EMPTY_WITHOUT: Final = {"X-Auth-Scope": "scope", "X-Auth-Roles": "roles", "X-Auth-Session": "sid"}
-"""Claims without which a header is empty, and some gateways leave it out. Who shows the others shows it."""
+BASELINE: Final = "valid-token"
+BASELINE_SENT: Final = "GET with a valid token"
+# Without the claim the header is empty, and some gateways omit it. An echo of the other headers would show it.
+_OPTIONAL_CLAIMS: Final = {"X-Auth-Scope": "scope", "X-Auth-Roles": "roles", "X-Auth-Session": "sid"}
 
-_NAMED: Final[tuple[tuple[str, Gateway], ...]] = (
+# Substrings of the Server field, the more specific ones first.
+_SERVER_NAMES: Final[tuple[tuple[str, Gateway], ...]] = (
     ("istio", Gateway.ISTIO),
     ("envoy", Gateway.ENVOY),
     ("apisix", Gateway.APISIX),
@@ -35,61 +36,59 @@ _NAMED: Final[tuple[tuple[str, Gateway], ...]] = (
     ("haproxy", Gateway.HAPROXY),
     ("traefik", Gateway.TRAEFIK),
 )
-"""What a Server field says, the more particular first."""
 
 
-def learn(bench: Bench, outcome: Outcome) -> Echo:
-    """What the route shows of what it got; nothing, unless the good token passed."""
-    if isinstance(outcome, Silence) or not outcome.accepted:
+def detect_echo(context: ProbeContext, outcome: Outcome) -> Echo:
+    """Return what the route shows of the request. An empty echo if the valid token was rejected."""
+    if isinstance(outcome, NoResponse) or not outcome.accepted:
         return Echo()
-    identity = subject_shown(outcome, bench.credential.subject)
+    identity = subject_shown(outcome, context.token.subject)
     shown = identity_headers(outcome) | ({"X-Auth-Subject"} if identity else set())
-    wanted = generously_read(bench.target.path)
-    everything = shows(outcome, bench.secret) or all(
-        name in shown or _EMPTY_WITHOUT.get(name, "sub") not in bench.credential.claims for name in IDENTITY_HEADERS
+    expected_path = normalize_leniently(context.target.path)
+    shows_all = contains(outcome, context.canary) or all(
+        name in shown or _OPTIONAL_CLAIMS.get(name, "sub") not in context.token.claims for name in IDENTITY_HEADERS
     )
     return Echo(
-        shown=frozenset(IDENTITY_HEADERS) if everything else shown,
+        shown=frozenset(IDENTITY_HEADERS) if shows_all else shown,
         identity=identity,
-        path=any(generously_read(path) == wanted for path in paths(outcome)),
+        path=any(normalize_leniently(path) == expected_path for path in paths(outcome)),
     )
 
 
-def gateway_of(outcome: Outcome) -> Gateway | None:
-    """The gateway, if it says so; many say nothing, or what they are told to."""
-    server = " ".join(outcome.values("server")).lower() if isinstance(outcome, Answer) else ""
-    return next((gateway for name, gateway in _NAMED if name in server), None)
+def detect_gateway(outcome: Outcome) -> Gateway | None:
+    """Return the gateway that the `Server` field names, if any. Operators can hide or change it."""
+    server = " ".join(outcome.values("server")).lower() if isinstance(outcome, Response) else ""
+    return next((gateway for name, gateway in _SERVER_NAMES if name in server), None)
 
 
-def control_verdicts(bench: Bench, outcome: Outcome, echo: Echo) -> Iterator[Verdict]:
-    """Everything that the first answer tells."""
-    if isinstance(outcome, Silence):
-        yield Verdict(Cause.UNREACHABLE, outcome.how)
+def baseline_results(context: ProbeContext, outcome: Outcome, echo: Echo) -> Iterator[Result]:
+    """Yield what the first response says about the gateway, the route and the token."""
+    if isinstance(outcome, NoResponse):
+        yield Result(Issue.UNREACHABLE, outcome.detail)
     elif outcome.status in (401, 403):
-        yield Verdict(Cause.TOKEN_REFUSED, f"{outcome.status}: refused")
+        yield Result(Issue.TOKEN_REJECTED, f"{outcome.status}: rejected")
     elif not outcome.accepted or outcome.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
-        yield Verdict(Cause.ROUTE_UNUSABLE, f"{outcome.status}")
+        yield Result(Issue.UNSUITABLE_ROUTE, f"{outcome.status}")
     else:
-        yield _identity(bench, outcome, echo)
-        if any(folded(name) in IDENTITY for name, _ in outcome.fields):
-            yield Verdict(Cause.IDENTITY_TOLD, f"{outcome.status}, with identity headers for the client")
+        yield _check_identity(context, outcome, echo)
+        if any(normalize_header_name(name) in IDENTITY for name, _ in outcome.fields):
+            yield Result(Issue.IDENTITY_DISCLOSED, f"{outcome.status}, with identity headers in the response")
 
 
-def echo_verdicts(outcome: Outcome, echo: Echo) -> Iterator[Verdict]:
-    """Whether spoofing can be seen at all."""
-    if isinstance(outcome, Answer) and outcome.accepted:
+def echo_results(outcome: Outcome, echo: Echo) -> Iterator[Result]:
+    """Yield an issue if the echo cannot show every spoofed header."""
+    if isinstance(outcome, Response) and outcome.accepted:
         if not echo:
-            yield Verdict(Cause.NO_ECHO, "nothing of what was sent is in the answer")
+            yield Result(Issue.NO_ECHO, "the response shows nothing of the request")
         elif missing := [name for name in IDENTITY_HEADERS if name not in echo.shown]:
-            yield Verdict(Cause.PART_ECHO, f"it never shows {', '.join(missing)}")
+            yield Result(Issue.PARTIAL_ECHO, f"the response never shows {', '.join(missing)}")
 
 
-def _identity(bench: Bench, answer: Answer, echo: Echo) -> Verdict:
+def _check_identity(context: ProbeContext, response: Response, echo: Echo) -> Result:
     if echo.identity:
-        return Verdict(None, f"{answer.status}, and the application was told the token's subject")
-    told = [value for value in subjects(answer) if bench.secret not in value]
-    if told:
-        return Verdict(Cause.IDENTITY_WRONG, f"{answer.status}, and the application was told another subject")
+        return Result(None, f"{response.status}, the application received the token's subject")
+    if any(context.canary not in subject for subject in subjects(response)):
+        return Result(Issue.WRONG_IDENTITY, f"{response.status}, the application received another subject")
     if echo:
-        return Verdict(Cause.IDENTITY_ABSENT, f"{answer.status}, and the application was told no subject")
-    return Verdict(None, f"{answer.status}")
+        return Result(Issue.MISSING_IDENTITY, f"{response.status}, the application received no subject")
+    return Result(None, f"{response.status}")

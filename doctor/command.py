@@ -1,4 +1,4 @@
-"""The command: where the token comes from, and how findings are told. It prints nothing itself."""
+"""The command: reads the token, runs the probes and formats the findings. It prints only through `write_line`."""
 
 import argparse
 import json
@@ -11,128 +11,135 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from doctor.findings import Cause, Gateway, Severity
-from doctor.probes import Bench
-from doctor.raw_client import REQUEST_SECONDS, Wire
-from doctor.runner import Finding, examine, most_requests
+from doctor.findings import Gateway, Issue, Severity
+from doctor.probe import ProbeContext
+from doctor.raw_client import REQUEST_SECONDS, RawHttpClient
+from doctor.runner import Finding, max_requests, run
 from doctor.target import Target, TargetError, parse_admin_path
-from doctor.token import MAX_TOKEN_BYTES, Credential, CredentialError
+from doctor.token import MAX_TOKEN_BYTES, AccessToken, TokenError
 
 TOKEN_VARIABLE: Final = "GATEPASS_TOKEN"  # noqa: S105 - the name of a variable
 TOTAL_SECONDS: Final = 120.0
-LEAKED, NOT_JUDGED = 1, 2
-_EXAMPLES: Final = 2
-_WIDTH: Final = max(len(severity) for severity in Severity)
+EXIT_VULNERABLE, EXIT_INCONCLUSIVE = 1, 2
+_MAX_EXAMPLES: Final = 2
+_SEVERITY_WIDTH: Final = max(len(severity) for severity in Severity)
 
 
 class DoctorError(Exception):
-    """Why nothing was sent, in one line with the next step."""
+    """A reason to send nothing, in one line with the next step."""
 
 
 def doctor(
-    options: argparse.Namespace, environ: Mapping[str, str], stdin: BinaryIO, say: Callable[[str], None]
+    options: argparse.Namespace, environ: Mapping[str, str], stdin: BinaryIO, write_line: Callable[[str], None]
 ) -> int:
-    """Examine a gateway. Returns the exit status: 0 nothing leaked, 1 something did, 2 not all could be judged.
+    """Test a gateway. Return the exit status: 0 no vulnerability, 1 vulnerable, 2 inconclusive.
 
     Args:
-        options: as `python -m doctor --help` tells them.
+        options: the parsed command line.
         environ: may hold the token.
-        stdin: holds it otherwise.
-        say: is given each line as soon as there is one.
+        stdin: holds the token if `environ` does not.
+        write_line: receives each line of output as soon as it is known.
 
     Raises:
-        DoctorError: nothing was sent.
+        DoctorError: an argument or the token is unusable; nothing was sent.
     """
     try:
         target = Target.parse(options.url, allow_http=options.allow_http)
         admin_path = parse_admin_path(options.admin_path, target) if options.admin_path else None
-        credential = Credential.parse(_token(environ, stdin), time.time())
-        gateway = _gateway(options.gateway)
-        wire = Wire(target, _trust(options.ca_file))
-    except (TargetError, CredentialError) as error:
+        token = AccessToken.parse(_read_token(environ, stdin), time.time())
+        gateway = _parse_gateway(options.gateway)
+        client = RawHttpClient(target, _tls_context(options.ca_file))
+    except (TargetError, TokenError) as error:
         raise DoctorError(str(error)) from error
-    bench = Bench(target, credential, f"gp{secrets.token_hex(8)}n", admin_path)
-    end = time.monotonic() + TOTAL_SECONDS
-    findings = examine(bench, wire.ask, lambda: time.monotonic() < end, gateway)
+    context = ProbeContext(target, token, f"gp{secrets.token_hex(8)}n", admin_path)
+    deadline = time.monotonic() + TOTAL_SECONDS
+    findings = run(context, client.send, lambda: time.monotonic() < deadline, gateway)
     if not options.json:
-        say(
-            f"at most {most_requests(bench)} requests to {target.origin}, one at a time, "
-            f"{REQUEST_SECONDS:g} s each, {TOTAL_SECONDS:g} s in all"
+        write_line(
+            f"at most {max_requests(context)} requests to {target.origin}, one at a time, "
+            f"{REQUEST_SECONDS:g} s each, {TOTAL_SECONDS:g} s in total"
         )
         if admin_path is None:
-            say("paths that need a scope are not tried: name one with --admin-path")
-    counts = Counter(finding.severity for finding in _told(findings, say, as_json=options.json))
-    say(json.dumps({severity: counts[severity] for severity in Severity}) if options.json else summary(counts))
-    return exit_status(counts)
+            write_line("paths that require a scope are not tested: name one with --admin-path")
+    counts = Counter(finding.severity for finding in _print_findings(findings, write_line, as_json=options.json))
+    totals = {severity: counts[severity] for severity in Severity}
+    write_line(json.dumps(totals) if options.json else summary(totals))
+    return exit_status(totals)
 
 
-def _told(findings: Iterable[Finding], say: Callable[[str], None], *, as_json: bool) -> list[Finding]:
-    """Tell each finding at once, and for people what to act on at the end, in full."""
-    told = []
+def _print_findings(
+    findings: Iterable[Finding], write_line: Callable[[str], None], *, as_json: bool
+) -> list[Finding]:
+    """Write a line per finding as it arrives, then (not with `as_json`) the details of each issue."""
+    printed = []
     for finding in findings:
-        say(
+        write_line(
             json.dumps(asdict(finding))
             if as_json
-            else f"{finding.severity:<{_WIDTH}}  {finding.probe}: {finding.got}"
+            else f"{finding.severity:<{_SEVERITY_WIDTH}}  {finding.probe}: {finding.received}"
         )
-        told.append(finding)
+        printed.append(finding)
     if not as_json:
-        for cause in Cause:
-            if found := [finding for finding in told if finding.cause is cause]:
-                say("\n".join(in_full(cause, found)))
-        say("")
-    return told
+        for issue in Issue:
+            if same := [finding for finding in printed if finding.issue is issue]:
+                write_line("\n".join(format_details(issue, same)))
+        write_line("")
+    return printed
 
 
-def in_full(cause: Cause, findings: list[Finding]) -> Iterator[str]:
-    """What has one cause and one cure, for who has to act on it."""
+def format_details(issue: Issue, findings: list[Finding]) -> Iterator[str]:
+    """Return the lines that explain `findings`, which all have this issue, with its impact and fix."""
     first = findings[0]
     yield ""
-    yield f"{first.severity.upper()}: {cause.replace('_', ' ')}"
-    for finding in findings[:_EXAMPLES]:
-        yield f"  sent     {finding.sent}"
-        yield f"  got      {finding.got}"
-    if more := findings[_EXAMPLES:]:
-        yield f"  also     {', '.join(finding.probe for finding in more)}"
-    yield f"  matters  {first.matters}"
-    yield f"  change   {first.change}"
-    if first.see:
-        yield f"  see      {first.see}"
+    yield f"{first.severity.upper()}: {issue.replace('_', ' ')}"
+    for finding in findings[:_MAX_EXAMPLES]:
+        yield f"  sent      {finding.sent}"
+        yield f"  received  {finding.received}"
+    if more := findings[_MAX_EXAMPLES:]:
+        yield f"  also      {', '.join(finding.probe for finding in more)}"
+    yield f"  impact    {first.impact}"
+    yield f"  fix       {first.fix}"
+    if first.reference:
+        yield f"  see       {first.reference}"
 
 
 def summary(counts: Mapping[Severity, int]) -> str:
-    """The last line for people."""
-    verdict = {
-        0: "nothing leaked",
-        LEAKED: "it leaks",
-        NOT_JUDGED: "nothing seen to leak, but not all could be judged",
+    """Return the last line of the report."""
+    conclusion = {
+        0: "no vulnerability found",
+        EXIT_VULNERABLE: "the gateway is vulnerable",
+        EXIT_INCONCLUSIVE: "no vulnerability found, but some checks were inconclusive",
     }
-    return f"{verdict[exit_status(counts)]}: {', '.join(f'{severity} {counts[severity]}' for severity in Severity)}"
+    totals = ", ".join(f"{counts[severity]} {severity}" for severity in Severity)
+    return f"{conclusion[exit_status(counts)]}: {totals}"
 
 
 def exit_status(counts: Mapping[Severity, int]) -> int:
-    """What was not judged is never taken for sound; a weakness is told and leaks nothing."""
-    if counts[Severity.LEAK]:
-        return LEAKED
-    return NOT_JUDGED if counts[Severity.UNJUDGED] else 0
+    """Return the exit status for these findings. Warnings alone do not change it."""
+    if counts[Severity.VULNERABLE]:
+        return EXIT_VULNERABLE
+    # An inconclusive check must not look like a passed one to a pipeline.
+    return EXIT_INCONCLUSIVE if counts[Severity.INCONCLUSIVE] else 0
 
 
-def _token(environ: Mapping[str, str], stdin: BinaryIO) -> bytes:
-    if given := environ.get(TOKEN_VARIABLE):
-        return given.encode("utf-8", "surrogateescape")
+def _read_token(environ: Mapping[str, str], stdin: BinaryIO) -> bytes:
+    if value := environ.get(TOKEN_VARIABLE):
+        return value.encode("utf-8", "surrogateescape")
     return b"" if stdin.isatty() else stdin.read(2 * MAX_TOKEN_BYTES)
 
 
-def _gateway(name: str | None) -> Gateway | None:
+def _parse_gateway(name: str | None) -> Gateway | None:
     if name is not None and name not in set(Gateway):
-        raise DoctorError(f"--gateway: none of {', '.join(Gateway)}")
+        raise DoctorError(f"--gateway: unknown gateway; choose one of {', '.join(Gateway)}")
     return Gateway(name) if name else None
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        tls = ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
-        raise DoctorError(f"--ca-file: no PEM certificates can be read ({type(error).__name__})") from error
-    tls.set_alpn_protocols(["http/1.1"])
-    return tls
+        raise DoctorError(
+            f"--ca-file: cannot read PEM certificates from it ({type(error).__name__}); check the path and its format"
+        ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,4 +1,4 @@
-"""Reads what an echo says about the request that reached it: JSON, or text with a header a line, or anything."""
+"""Reads from an echo what the application received. The echo may be JSON, a header per line, or any text."""
 
 import json
 import posixpath
@@ -8,23 +8,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from doctor.messages import Answer
+from doctor.messages import Response
 from shared.identity_headers import IDENTITY_HEADERS
 
-_LINE: Final = re.compile(r"""[\s"'\[{(]*([A-Za-z0-9._-]+)["'\])]*\s*(?::|=>?)\s*(.*)""").fullmatch
-_NOT_THE_PATH: Final = re.compile(r"original|forwarded|rewrite|referer").search
-_LONG_ENOUGH: Final = 8
-_READ_AS_HYPHEN: Final = str.maketrans("_.", "--")
+_parse_line: Final = re.compile(r"""[\s"'\[{(]*([A-Za-z0-9._-]+)["'\])]*\s*(?::|=>?)\s*(.*)""").fullmatch
+# Names of headers in which gateways record the original path, which need not be what the application serves.
+_names_original_path: Final = re.compile(r"original|forwarded|rewrite|referer").search
+MIN_SUBJECT_LENGTH: Final = 8
+"""A shorter subject could occur in any text by chance."""
+
+_TO_HYPHEN: Final = str.maketrans("_.", "--")
 
 
 @dataclass(frozen=True)
 class Echo:
-    """What an echo was seen to show.
+    """What the echo of the test route can show. False if it shows no identity header.
 
     Attributes:
-        shown: the identity headers that it would show if they came.
-        identity: the token's subject, as X-Auth-Subject.
-        path: the path that it got.
+        shown: the identity headers that would appear if the application received them.
+        identity: it shows the token's subject as X-Auth-Subject.
+        path: it shows the path that the application received.
     """
 
     shown: frozenset[str] = frozenset()
@@ -35,64 +38,71 @@ class Echo:
         return bool(self.shown)
 
 
-def folded(name: str) -> str:
-    """A name as the most forgiving application reads it: any case, `_` or `.` for `-`, and CGI's prefix."""
-    return name.strip().lower().translate(_READ_AS_HYPHEN).removeprefix("http-")
+def normalize_header_name(name: str) -> str:
+    """Return the name as the most lenient application reads it: any case, `_` or `.` for `-`, and CGI's prefix."""
+    return name.strip().lower().translate(_TO_HYPHEN).removeprefix("http-")
 
 
-IDENTITY: Final = {folded(name): name for name in IDENTITY_HEADERS}
-CONTROL_HEADER: Final = "X-Gatepass-Doctor"
-"""Means nothing to anybody: an echo of everything shows it."""
-FAMILY_HEADER: Final = "X-Auth-Doctor"
-"""Named like an identity and none: an echo of identities shows it."""
-_KNOWN: Final = {*IDENTITY, folded(CONTROL_HEADER)}
+IDENTITY: Final = {normalize_header_name(name): name for name in IDENTITY_HEADERS}
+CANARY_HEADER: Final = "X-Gatepass-Doctor"
+"""A header without meaning: an echo of all headers shows it."""
+IDENTITY_LIKE_HEADER: Final = "X-Auth-Doctor"
+"""A header with the prefix of the identity headers: an echo of that prefix shows it."""
+_KNOWN_NAMES: Final = {*IDENTITY, normalize_header_name(CANARY_HEADER)}
 
 
-def pairs(answer: Answer) -> Iterator[tuple[str, str]]:
-    """Every name with its value that the answer shows, the name empty where none can be told."""
-    yield from answer.fields
-    text = answer.body.decode("utf-8", "replace")
+def name_value_pairs(response: Response) -> Iterator[tuple[str, str]]:
+    """Yield the names and values in the fields and body; the name is empty for text without one."""
+    yield from response.fields
+    text = response.body.decode("utf-8", "replace")
     try:
-        yield from _leaves(json.loads(text), "")
+        yield from _json_strings(json.loads(text), "")
     except (ValueError, RecursionError):
         for line in text.splitlines():
-            found = _LINE(line)
+            found = _parse_line(line)
             yield (found[1], found[2]) if found else ("", line)
 
 
-def shows(answer: Answer, marker: str) -> bool:
-    """Whether the marker is anywhere in it."""
-    return any(marker in value for _, value in pairs(answer))
+def contains(response: Response, text: str) -> bool:
+    """Return whether any value of the response contains `text`."""
+    return any(text in value for _, value in name_value_pairs(response))
 
 
-def names_of(answer: Answer, marker: str) -> list[str]:
-    """The names that the marker stands under."""
-    return [name for name, value in pairs(answer) if marker in value]
+def names_containing(response: Response, text: str) -> list[str]:
+    """Return the names whose value contains `text`."""
+    return [name for name, value in name_value_pairs(response) if text in value]
 
 
-def identity_headers(answer: Answer) -> frozenset[str]:
-    """The identity headers that it names."""
-    text = folded(answer.body.decode("utf-8", "replace"))
+def identity_headers(response: Response) -> frozenset[str]:
+    """Return the identity headers whose names are in the body."""
+    text = normalize_header_name(response.body.decode("utf-8", "replace"))
     return frozenset(name for known, name in IDENTITY.items() if known in text)
 
 
-def subject_shown(answer: Answer, subject: str) -> bool:
-    """Whether the application was told the subject: as X-Auth-Subject or, if it names none, in its own words."""
-    if identity_headers(answer):
-        return subject in subjects(answer)
-    return len(subject) >= _LONG_ENOUGH and shows(answer, subject)
+def subject_shown(response: Response, subject: str) -> bool:
+    """Return whether the application received `subject`.
+
+    It is X-Auth-Subject or, if the response names no identity header, anywhere in the text.
+    """
+    if identity_headers(response):
+        return subject in subjects(response)
+    return len(subject) >= MIN_SUBJECT_LENGTH and contains(response, subject)
 
 
-def subjects(answer: Answer) -> list[str]:
-    """The values that it shows of X-Auth-Subject, without the empty ones."""
-    values = (value.strip(" \"',;[]") for name, value in pairs(answer) if folded(name) == "x-auth-subject")
+def subjects(response: Response) -> list[str]:
+    """Return the non-empty values of X-Auth-Subject in the response."""
+    values = (
+        value.strip(" \"',;[]")
+        for name, value in name_value_pairs(response)
+        if normalize_header_name(name) == "x-auth-subject"
+    )
     return [value for value in values if value]
 
 
-def paths(answer: Answer) -> Iterator[str]:
-    """Every path that it shows, but those that a gateway notes down beside the request."""
-    for name, value in pairs(answer):
-        if _NOT_THE_PATH(folded(name)):
+def paths(response: Response) -> Iterator[str]:
+    """Yield the paths in the response, except in headers where a gateway records the original path."""
+    for name, value in name_value_pairs(response):
+        if _names_original_path(normalize_header_name(name)):
             continue
         for word in value.split():
             if word.startswith("/"):
@@ -101,8 +111,11 @@ def paths(answer: Answer) -> Iterator[str]:
                 yield _path_of(word)
 
 
-def generously_read(path: str) -> str:
-    """A path as the most forgiving application reads it: decoded, backslashes turned, parameters and dots gone."""
+def normalize_leniently(path: str) -> str:
+    """Return the path as the most lenient application reads it.
+
+    It is percent-decoded, backslashes become slashes, parameters (`;x`) are removed and dot segments resolved.
+    """
     decoded = unquote(path, errors="replace").replace("\\", "/")
     return posixpath.normpath("/" + re.sub(r";[^/]*", "", decoded).lstrip("/"))
 
@@ -114,17 +127,17 @@ def _path_of(url: str) -> str:
         return ""
 
 
-def _leaves(node: Any, name: str) -> Iterator[tuple[str, str]]:
+def _json_strings(node: Any, name: str) -> Iterator[tuple[str, str]]:
     match node:
         case str():
             yield name, node
         case dict():
             for key, value in node.items():
-                yield from _leaves(value, key)
+                yield from _json_strings(value, key)
         case list():
-            # Either the values of one header, or names and values in turn.
+            # Either all values of one header, or alternating names and values (Node's rawHeaders).
             for before, value in zip(["", *node], node, strict=False):
-                known = isinstance(before, str) and folded(before) in _KNOWN
-                yield from _leaves(value, before if known else name)
+                is_name = isinstance(before, str) and normalize_header_name(before) in _KNOWN_NAMES
+                yield from _json_strings(value, before if is_name else name)
         case _:
             return

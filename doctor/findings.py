@@ -1,4 +1,4 @@
-"""Every cause that a finding can have: how grave it is, why it matters, and what to change. Total, in one place."""
+"""The catalogue of issues: for each one its severity, its impact and its fix, also for particular gateways."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,16 +7,16 @@ from typing import Final
 
 
 class Severity(StrEnum):
-    """How grave."""
+    """The severity of a finding. `INCONCLUSIVE` means that the result could not be seen, so it is not a pass."""
 
-    LEAK = "leak"
-    WEAK = "weak"
-    UNJUDGED = "unjudged"
-    FINE = "fine"
+    VULNERABLE = "vulnerable"
+    WARNING = "warning"
+    INCONCLUSIVE = "inconclusive"
+    PASS = "pass"  # noqa: S105 - a test result
 
 
 class Gateway(StrEnum):
-    """Gateways that the folders of `deploy/gateways/` are named after."""
+    """The gateways in `deploy/gateways/`, named as their folders."""
 
     NGINX = "nginx"
     ENVOY = "envoy"
@@ -31,79 +31,79 @@ class Gateway(StrEnum):
     APISIX = "apisix"
 
 
-class Cause(StrEnum):
-    """What was found."""
+class Issue(StrEnum):
+    """A kind of problem that a probe can find."""
 
-    OPEN = "open"
-    OPEN_BY_SPELLING = "open_by_spelling"
-    PREFLIGHT = "preflight"
-    SPOOFED = "spoofed"
-    UNDERSCORED = "underscored"
-    MISREAD_FIELD = "misread_field"
-    TRAILER = "trailer"
-    IDENTITY_WRONG = "identity_wrong"
-    IDENTITY_ABSENT = "identity_absent"
+    UNAUTHENTICATED_ACCESS = "unauthenticated_access"
+    AUTHENTICATION_BYPASS = "authentication_bypass"
+    PREFLIGHT_ANSWERED = "preflight_answered"
+    IDENTITY_SPOOFED = "identity_spoofed"
+    HEADER_NAME_VARIANT = "header_name_variant"
+    MALFORMED_HEADER = "malformed_header"
+    TRAILER_FORWARDED = "trailer_forwarded"
+    WRONG_IDENTITY = "wrong_identity"
+    MISSING_IDENTITY = "missing_identity"
     IDENTITY_STRIPPED = "identity_stripped"
-    IDENTITY_TOLD = "identity_told"
-    TWO_CREDENTIALS = "two_credentials"
-    TOKEN_IN_QUERY = "token_in_query"  # noqa: S105 - the name of a cause
-    POLICY_ESCAPED = "policy_escaped"
-    POLICY_UNKNOWN = "policy_unknown"
-    TUNNEL = "tunnel"
-    TWO_LENGTHS = "two_lengths"
-    VERIFIER_REACHED = "verifier_reached"
-    NO_CHALLENGE = "no_challenge"
-    OTHER_REFUSAL = "other_refusal"
+    IDENTITY_DISCLOSED = "identity_disclosed"
+    MULTIPLE_CREDENTIALS = "multiple_credentials"
+    TOKEN_IN_QUERY = "token_in_query"  # noqa: S105 - the name of an issue
+    POLICY_BYPASS = "policy_bypass"
+    POSSIBLE_POLICY_BYPASS = "possible_policy_bypass"
+    TUNNEL_OPENED = "tunnel_opened"
+    AMBIGUOUS_LENGTH = "ambiguous_length"
+    VERIFIER_EXPOSED = "verifier_exposed"
+    MISSING_CHALLENGE = "missing_challenge"
+    WRONG_REJECTION_STATUS = "wrong_rejection_status"
     SERVER_ERROR = "server_error"
     UNREACHABLE = "unreachable"
-    ROUTE_UNUSABLE = "route_unusable"
-    TOKEN_REFUSED = "token_refused"  # noqa: S105 - the name of a cause
+    UNSUITABLE_ROUTE = "unsuitable_route"
+    TOKEN_REJECTED = "token_rejected"  # noqa: S105 - the name of an issue
     NO_ECHO = "no_echo"
-    PART_ECHO = "part_echo"
-    ADMIN_UNUSABLE = "admin_unusable"
-    NO_ANSWER = "no_answer"
-    TIME_UP = "time_up"
+    PARTIAL_ECHO = "partial_echo"
+    UNSUITABLE_ADMIN_PATH = "unsuitable_admin_path"
+    NO_RESPONSE = "no_response"
+    TIMEOUT = "timeout"
 
 
 @dataclass(frozen=True)
-class Advice:
-    """What a person needs to act on a finding.
+class Remediation:
+    """What an operator needs to act on an issue.
 
     Attributes:
-        severity: of every finding with this cause.
-        matters: why.
-        change: what, at any gateway.
-        at: what, at one of them, in the words of its configuration.
+        severity: of every finding with this issue.
+        impact: what an attacker gains, or why the result could not be seen.
+        fix: what to change, for any gateway.
+        per_gateway: the directives of particular gateways that do it.
     """
 
     severity: Severity
-    matters: str
-    change: str
-    at: Mapping[Gateway, str] = field(default_factory=dict)
+    impact: str
+    fix: str
+    per_gateway: Mapping[Gateway, str] = field(default_factory=dict)
 
-    def change_at(self, gateway: Gateway | None) -> str:
-        """What to change, as exactly as can be told."""
-        exact = self.at.get(gateway) if gateway else None
-        return f"{self.change}: {exact}" if exact else self.change
+    def fix_for(self, gateway: Gateway | None) -> str:
+        """Return the fix, with the directives of `gateway` if they are known."""
+        directives = self.per_gateway.get(gateway) if gateway else None
+        return f"{self.fix}: {directives}" if directives else self.fix
 
 
 _OVERWRITE: Final = {
-    Gateway.NGINX: "`proxy_set_header X-Auth-... $auth_...;` for all eight, again in each location that sets one",
+    Gateway.NGINX: "`proxy_set_header X-Auth-... $auth_...;` for all eight, repeated in each location that sets one",
     Gateway.ENVOY: "all eight in `allowed_upstream_headers`, and removed in `early_header_mutation_extensions`",
     Gateway.CADDY: "all eight in `copy_headers`, and removed before `forward_auth`",
-    Gateway.HAPROXY: "`http-request del-header x-auth- -m beg` before the verifier is asked",
+    Gateway.HAPROXY: "`http-request del-header x-auth- -m beg` before the call to the verifier",
     Gateway.TRAEFIK: "all eight in `authResponseHeaders`",
     Gateway.INGRESS_NGINX: "all eight in `auth-response-headers`",
     Gateway.ISTIO: "all eight in `headersToUpstreamOnAllow`",
     Gateway.APISIX: "all eight in `upstream_headers`",
 }
 
-ADVICE: Final[dict[Cause, Advice]] = {
-    Cause.OPEN: Advice(
-        Severity.LEAK,
-        "the application was reached without a good token: the gateway does not ask the verifier, or ignores its no"
-        " (or the policy of this route is anonymous: name another route)",
-        "put the check before the whole server and not before one location; let nothing pass when it fails",
+CATALOGUE: Final[dict[Issue, Remediation]] = {
+    Issue.UNAUTHENTICATED_ACCESS: Remediation(
+        Severity.VULNERABLE,
+        "the application can be reached without a valid token: the gateway does not call the verifier, or ignores its"
+        " response (if the policy of this route is anonymous, test another route)",
+        "apply the check to the whole server instead of single locations, and deny the request when the check fails",
         {
             Gateway.NGINX: "`auth_request /gatepass/default;` in the server block, no `auth_request off;` below it",
             Gateway.ENVOY: "`failure_mode_allow: false`, no `disabled: true` on a route",
@@ -111,174 +111,178 @@ ADVICE: Final[dict[Cause, Advice]] = {
             Gateway.APISIX: "`allow_degradation: false`",
         },
     ),
-    Cause.OPEN_BY_SPELLING: Advice(
-        Severity.LEAK,
-        "the same route in another spelling is open: the check is tied to one way of writing a path or a host",
-        "check every path and every host by default, and refuse or resolve what has two readings",
+    Issue.AUTHENTICATION_BYPASS: Remediation(
+        Severity.VULNERABLE,
+        "a variant of the route is open without a token: the check depends on one spelling of the path or the host",
+        "check every path and every host by default, and reject or normalise ambiguous paths",
     ),
-    Cause.PREFLIGHT: Advice(
-        Severity.WEAK,
-        "OPTIONS is answered without a token, by whom could not be seen; fine if the gateway itself answers CORS",
-        "make sure that the application is not reached",
+    Issue.PREFLIGHT_ANSWERED: Remediation(
+        Severity.WARNING,
+        "OPTIONS without a token is accepted, which is correct only for a gateway that answers CORS preflight requests;"
+        " the sender of the response could not be identified",
+        "make sure that preflight requests do not reach the application",
     ),
-    Cause.SPOOFED: Advice(
-        Severity.LEAK,
-        "the application believes these headers: whoever sends them is whoever they like",
+    Issue.IDENTITY_SPOOFED: Remediation(
+        Severity.VULNERABLE,
+        "the application trusts these headers, so a client can impersonate any user",
         "overwrite or remove all eight identity headers on every request",
         _OVERWRITE,
     ),
-    Cause.UNDERSCORED: Advice(
-        Severity.LEAK,
-        "an application by CGI, WSGI or PHP reads `_` (some `.`) as `-`: whoever sends these is whoever they like",
-        "drop or refuse every header with `_` or `.` in its name",
+    Issue.HEADER_NAME_VARIANT: Remediation(
+        Severity.VULNERABLE,
+        "CGI, WSGI and PHP applications read `_` (some also `.`) in header names as `-`, so a client can impersonate"
+        " any user",
+        "drop or reject every header with `_` or `.` in its name",
         {
             Gateway.NGINX: "`underscores_in_headers off;`, in the first server block of the port",
             Gateway.ENVOY: "`headers_with_underscores_action: DROP_HEADER`",
             Gateway.TRAEFIK: "`underscoreHeadersStrategy: delete` on the entry point",
         },
     ),
-    Cause.MISREAD_FIELD: Advice(
-        Severity.LEAK,
-        "gateway and application read an odd header line differently, and the client's identity came through",
-        "refuse header lines that RFC 9112 §5 forbids; use a current version of the gateway",
+    Issue.MALFORMED_HEADER: Remediation(
+        Severity.VULNERABLE,
+        "gateway and application parse a malformed header line differently, so a client can impersonate any user",
+        "reject header lines that RFC 9112 §5 forbids, and use a current version of the gateway",
         {Gateway.NGINX: "`ignore_invalid_headers on;`"},
     ),
-    Cause.TRAILER: Advice(
-        Severity.LEAK,
-        "fields behind the body reached the application as headers: nobody had overwritten them there",
+    Issue.TRAILER_FORWARDED: Remediation(
+        Severity.VULNERABLE,
+        "trailer fields reach the application as headers, after the gateway has overwritten the identity headers",
         "drop trailers from clients",
         {
             Gateway.ENVOY: "`enable_trailers: false` in `http_protocol_options`",
-            Gateway.HAPROXY: "`option http-drop-request-trailers`, from HAProxy 3.2 on",
+            Gateway.HAPROXY: "`option http-drop-request-trailers` (HAProxy 3.2 or later)",
         },
     ),
-    Cause.IDENTITY_WRONG: Advice(
-        Severity.LEAK,
-        "the application was told somebody else than the token's subject",
-        "set X-Auth-Subject from the verifier's answer and from nothing else",
+    Issue.WRONG_IDENTITY: Remediation(
+        Severity.VULNERABLE,
+        "the application received another subject than that of the token",
+        "set X-Auth-Subject from the verifier's response only",
         _OVERWRITE,
     ),
-    Cause.IDENTITY_ABSENT: Advice(
-        Severity.WEAK,
-        "the application was not told who is calling",
-        "pass on the identity headers of the verifier's answer",
+    Issue.MISSING_IDENTITY: Remediation(
+        Severity.WARNING,
+        "the application does not learn which user sent the request",
+        "forward the identity headers of the verifier's response",
         _OVERWRITE,
     ),
-    Cause.IDENTITY_STRIPPED: Advice(
-        Severity.LEAK,
-        "a client can make the gateway remove the identity that it has just set; some applications take none for one"
-        " of their own (CVE-2025-48865)",
-        "set the identity headers after hop-by-hop headers are removed, or remove `Connection` from clients first",
+    Issue.IDENTITY_STRIPPED: Remediation(
+        Severity.VULNERABLE,
+        "a client can make the gateway remove the identity headers that it has just set; some applications treat a"
+        " request without identity as an internal one (CVE-2025-48865)",
+        "set the identity headers after hop-by-hop headers are removed, or remove `Connection` of clients first",
     ),
-    Cause.IDENTITY_TOLD: Advice(
-        Severity.WEAK,
-        "the client was told the identity headers, which are for the application",
-        "pass the verifier's headers on with the request and not with the answer",
+    Issue.IDENTITY_DISCLOSED: Remediation(
+        Severity.WARNING,
+        "the response to the client contains the identity headers, which are meant for the application",
+        "add the verifier's headers to the request and not to the response",
     ),
-    Cause.TWO_CREDENTIALS: Advice(
-        Severity.LEAK,
-        "two credentials passed: the verifier may have judged one, and the application acts on the other",
-        "refuse more than one Authorization field",
+    Issue.MULTIPLE_CREDENTIALS: Remediation(
+        Severity.VULNERABLE,
+        "two credentials in one request are accepted: the verifier may check one and the application use the other",
+        "reject more than one Authorization field",
         {
-            Gateway.NGINX: "pass on `$http_authorization` as it came, so that the verifier sees what the client sent",
+            Gateway.NGINX: "pass `$http_authorization` on unchanged, so that the verifier sees what the client sent",
             Gateway.HAPROXY: "`http-request deny if { req.hdr_cnt(authorization) gt 1 }`",
         },
     ),
-    Cause.TOKEN_IN_QUERY: Advice(
-        Severity.LEAK,
-        "a token in a URL is accepted, and URLs are logged, kept and handed on (RFC 6750 §5.3, RFC 9700 §4.3.2)",
-        "make no Authorization header of a query parameter",
+    Issue.TOKEN_IN_QUERY: Remediation(
+        Severity.VULNERABLE,
+        "a token in a URL is accepted, and URLs end up in logs, histories and referrers"
+        " (RFC 6750 §5.3, RFC 9700 §4.3.2)",
+        "do not copy a query parameter into the Authorization header",
     ),
-    Cause.POLICY_ESCAPED: Advice(
-        Severity.LEAK,
-        "a protected path was judged as another one: a token without the scope gets in",
-        "pass on the path as it was judged, and refuse what has two readings (encoded slashes, `;`, backslashes)",
+    Issue.POLICY_BYPASS: Remediation(
+        Severity.VULNERABLE,
+        "the gateway applied the policy of another path, so a token without the required scope is accepted",
+        "forward the path that was checked, and reject ambiguous paths (encoded slashes, `;`, backslashes)",
         {
             Gateway.NGINX: "`proxy_pass http://application/;` with a path, `merge_slashes on;`, and the map of"
             " ambiguous paths",
             Gateway.ENVOY: "`normalize_path`, `merge_slashes` and `path_with_escaped_slashes_action: REJECT_REQUEST`",
         },
     ),
-    Cause.POLICY_UNKNOWN: Advice(
-        Severity.UNJUDGED,
-        "it passed, and the answer does not say which path the application got; the protected page would be a leak",
-        "put an echo there for a while, or look at the application's log",
+    Issue.POSSIBLE_POLICY_BYPASS: Remediation(
+        Severity.INCONCLUSIVE,
+        "the request was accepted, and the response does not show which path the application received; if it was the"
+        " protected one, a token without the required scope is accepted",
+        "serve an echo on the protected path during the test, or look at the application's log",
     ),
-    Cause.TUNNEL: Advice(
-        Severity.LEAK,
-        "a tunnel was opened: what goes through it is seen by nobody",
-        "pass on `Upgrade: websocket` and no other, and check the handshake like any request",
+    Issue.TUNNEL_OPENED: Remediation(
+        Severity.VULNERABLE,
+        "a tunnel was opened, and the gateway does not check the requests inside it",
+        "forward only `Upgrade: websocket`, and check the handshake like any other request",
         {
             Gateway.NGINX: "the two maps of `$http_upgrade`",
             Gateway.ENVOY: "`upgrade_configs` with websocket alone",
         },
     ),
-    Cause.TWO_LENGTHS: Advice(
-        Severity.WEAK,
-        "a request with two lengths passed, as RFC 9112 §6.1 allows if the gateway passes on but one of them; whether"
-        " it does could not be seen, and if not, requests can be hidden in bodies (§11.2)",
-        "refuse requests with both Content-Length and Transfer-Encoding; use a current version of the gateway",
+    Issue.AMBIGUOUS_LENGTH: Remediation(
+        Severity.WARNING,
+        "a request with two body lengths was accepted. RFC 9112 §6.1 allows this if the gateway forwards only one of"
+        " them, which could not be seen; otherwise requests can be smuggled in bodies (§11.2)",
+        "reject requests with both Content-Length and Transfer-Encoding, and use a current version of the gateway",
     ),
-    Cause.VERIFIER_REACHED: Advice(
-        Severity.LEAK,
-        "the verifier's own pages are open to clients: its metrics, or an oracle for tokens",
-        "route no client's path to the verifier, and its admin port nowhere",
-        {Gateway.NGINX: "`internal;` in the location that asks the verifier"},
+    Issue.VERIFIER_EXPOSED: Remediation(
+        Severity.VULNERABLE,
+        "clients can reach the verifier's own endpoints: its metrics, or an oracle that tests tokens",
+        "route no client path to the verifier, and do not route its admin port at all",
+        {Gateway.NGINX: "`internal;` in the location that calls the verifier"},
     ),
-    Cause.NO_CHALLENGE: Advice(
-        Severity.WEAK,
-        "a refusal without a Bearer challenge: clients can't tell that a token is wanted (RFC 6750 §3)",
-        "relay WWW-Authenticate of the verifier's answer",
+    Issue.MISSING_CHALLENGE: Remediation(
+        Severity.WARNING,
+        "the rejection has no Bearer challenge, so clients cannot know that a token is required (RFC 6750 §3)",
+        "forward WWW-Authenticate of the verifier's response",
         {Gateway.ENVOY: "`allowed_client_headers` with WWW-Authenticate"},
     ),
-    Cause.OTHER_REFUSAL: Advice(
-        Severity.WEAK,
-        "it was refused, but not with 401: clients can't tell that a token is wanted (RFC 6750 §3)",
-        "relay the verifier's 401 and its challenge",
+    Issue.WRONG_REJECTION_STATUS: Remediation(
+        Severity.WARNING,
+        "the request was rejected, but not with 401, so clients cannot know that a token is required (RFC 6750 §3)",
+        "forward the verifier's 401 and its challenge",
     ),
-    Cause.SERVER_ERROR: Advice(
-        Severity.WEAK,
-        "any stranger can provoke this, and it looks like an outage",
-        "look at the gateway's error log for this moment; is the verifier running and in reach?",
+    Issue.SERVER_ERROR: Remediation(
+        Severity.WARNING,
+        "any client can cause this error, and it looks like an outage",
+        "check the gateway's error log at the time of the request, and that the verifier is running and reachable",
     ),
-    Cause.UNREACHABLE: Advice(
-        Severity.UNJUDGED,
-        "nothing can be said about what can't be reached",
-        "check the URL; name the certificate authority of a private certificate with --ca-file",
+    Issue.UNREACHABLE: Remediation(
+        Severity.INCONCLUSIVE,
+        "the gateway cannot be reached, so nothing was tested",
+        "check the URL; if the certificate is private, pass its certificate authority with --ca-file",
     ),
-    Cause.ROUTE_UNUSABLE: Advice(
-        Severity.UNJUDGED,
-        "spoofing is seen only where a good token gets an answer of the application",
+    Issue.UNSUITABLE_ROUTE: Remediation(
+        Severity.INCONCLUSIVE,
+        "spoofing can be seen only on a route where the application responds to a valid token",
         "give the URL of a route that answers GET with 200; redirects are not followed",
     ),
-    Cause.TOKEN_REFUSED: Advice(
-        Severity.UNJUDGED,
-        "without a token that passes nothing can be said about what reaches the application",
-        "log in for a fresh token; `python -m verifier explain` says why one is refused",
+    Issue.TOKEN_REJECTED: Remediation(
+        Severity.INCONCLUSIVE,
+        "the token was rejected, so what reaches the application could not be tested",
+        "log in to get a new token; `python -m verifier explain` shows why a token is rejected",
     ),
-    Cause.NO_ECHO: Advice(
-        Severity.UNJUDGED,
-        "the route does not show what it got, so whether spoofed headers reach it could not be seen",
-        "put an echo behind a test route, such as `python -m stack.application` or traefik/whoami",
+    Issue.NO_ECHO: Remediation(
+        Severity.INCONCLUSIVE,
+        "the route does not show the request that it received, so spoofed headers cannot be seen",
+        "serve an echo on a test route, such as `python -m stack.sample_app` or traefik/whoami",
     ),
-    Cause.PART_ECHO: Advice(
-        Severity.UNJUDGED,
-        "the route shows some identity headers only, so nothing can be said about the others",
-        "put an echo of all headers behind a test route, such as `python -m stack.application` or traefik/whoami",
+    Issue.PARTIAL_ECHO: Remediation(
+        Severity.INCONCLUSIVE,
+        "the route shows only some identity headers, so the others could not be tested",
+        "serve an echo of all headers on a test route, such as `python -m stack.sample_app` or traefik/whoami",
     ),
-    Cause.ADMIN_UNUSABLE: Advice(
-        Severity.UNJUDGED,
-        "tricks with paths are seen only where the protected path refuses the token with 403",
-        "name a path that is there and needs a scope which the token lacks",
+    Issue.UNSUITABLE_ADMIN_PATH: Remediation(
+        Severity.INCONCLUSIVE,
+        "policy bypasses can be seen only if the protected path rejects the token with 403",
+        "give an existing path that requires a scope which the token lacks",
     ),
-    Cause.NO_ANSWER: Advice(
-        Severity.UNJUDGED,
-        "what is not answered can't be judged",
-        "try again; look at the gateway's log for this moment",
+    Issue.NO_RESPONSE: Remediation(
+        Severity.INCONCLUSIVE,
+        "there was no response to check",
+        "run the test again, and check the gateway's log at the time of the request",
     ),
-    Cause.TIME_UP: Advice(
-        Severity.UNJUDGED,
-        "the time for all requests was over before this one",
-        "find out why the gateway is so slow, and try again",
+    Issue.TIMEOUT: Remediation(
+        Severity.INCONCLUSIVE,
+        "the time limit of the whole test was reached before this request",
+        "find out why the gateway responds slowly, and run the test again",
     ),
 }

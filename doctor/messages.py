@@ -1,4 +1,4 @@
-"""A request as the bytes it is, and what came back: values, without I/O."""
+"""A request as raw bytes, and what came back: values without I/O."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -6,15 +6,15 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Request:
-    """What to send; its method says whether the answer has a body. `repr` leaves out the bytes: they hold a token."""
+    """A request to send. `method` decides whether the response has a body. `repr` omits the token in the bytes."""
 
     method: str
-    octets: bytes = field(repr=False)
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back; names of fields in lower case. `repr` leaves out what an echo says: it may hold a token."""
+class Response:
+    """A response with field names in lower case. `repr` omits what an echo returns, which may include the token."""
 
     status: int
     fields: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -22,30 +22,30 @@ class Answer:
 
     @property
     def accepted(self) -> bool:
-        """2xx, or 101: a tunnel to the application."""
+        """Return whether the request was let through: 2xx, or 101 for a tunnel to the application."""
         return self.status // 100 == 2 or self.status == 101  # noqa: PLR2004 - RFC 9110 §15
 
     @property
-    def failed(self) -> bool:
-        """5xx. Saying that a method, a coding or a version is not served (501, 505) is a refusal and no failure."""
+    def server_failed(self) -> bool:
+        """Return whether it is a 5xx other than 501 and 505, which reject a method, coding or version."""
         return self.status // 100 == 5 and self.status not in (501, 505)  # noqa: PLR2004 - RFC 9110 §15.6
 
     def values(self, name: str) -> list[str]:
-        """The values of a field."""
+        """Return the values of all fields with this name."""
         return [value for known, value in self.fields if known == name]
 
 
 @dataclass(frozen=True)
-class Silence:
-    """That no answer came.
+class NoResponse:
+    """The absence of a response.
 
     Attributes:
-        how: in words.
-        refuses: the connection was closed at once, as is right for what is not HTTP.
+        detail: the reason in words.
+        rejected: the connection was closed without a response, which is a valid rejection of malformed requests.
     """
 
-    how: str
-    refuses: bool
+    detail: str
+    rejected: bool
 
 
-Outcome: TypeAlias = Answer | Silence
+Outcome: TypeAlias = Response | NoResponse

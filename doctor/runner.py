@@ -1,115 +1,120 @@
-"""The whole examination in order: what can be seen, then every probe that can be judged, a finding for each."""
+"""The whole test in order: the baseline, then every probe whose result can be seen, with one finding for each."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeAlias
 
-from doctor.baseline import CONTROL, CONTROL_SENT, control_verdicts, echo_verdicts, gateway_of, learn
-from doctor.bypass import detours_with_token, own_pages, tunnels
+from doctor.baseline import BASELINE, BASELINE_SENT, baseline_results, detect_echo, detect_gateway, echo_results
 from doctor.echo import Echo
-from doctor.findings import ADVICE, Cause, Gateway, Severity
-from doctor.messages import Answer, Outcome, Request
-from doctor.path_confusion import admin_control, admin_tricks
-from doctor.probes import Bench, Probe, Verdict
-from doctor.request_smuggling import ambiguities
-from doctor.spoofing import anonymous_spoofing, spoofing
-from doctor.unauthenticated import bad_tokens, no_token, refusals
+from doctor.findings import CATALOGUE, Gateway, Issue, Severity
+from doctor.messages import Outcome, Request, Response
+from doctor.probe import Probe, ProbeContext, Result
+from doctor.probes.bypass import bypass_with_token, tunnels, verifier_endpoints
+from doctor.probes.path_confusion import admin_baseline, admin_bypasses
+from doctor.probes.request_smuggling import request_smuggling
+from doctor.probes.spoofing import anonymous_spoofing, spoofing
+from doctor.probes.unauthenticated import invalid_tokens, no_token, unauthenticated
 
-Ask: TypeAlias = Callable[[Request], Outcome]
+Send: TypeAlias = Callable[[Request], Outcome]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One result, in words that a person can act on; `matters`, `change` and `see` are empty if all is well."""
+    """The result of one probe, as printed by `--json`. `impact`, `fix` and `reference` are empty if it passed."""
 
     probe: str
     severity: Severity
-    cause: Cause | None
+    issue: Issue | None
     sent: str
-    got: str
-    matters: str = ""
-    change: str = ""
-    see: str = ""
+    received: str
+    impact: str = ""
+    fix: str = ""
+    reference: str = ""
 
 
-def examine(bench: Bench, ask: Ask, in_time: Callable[[], bool], gateway: Gateway | None = None) -> Iterator[Finding]:
-    """Send the probes one after the other, and tell what each found.
+def run(
+    context: ProbeContext, send: Send, has_time: Callable[[], bool], gateway: Gateway | None = None
+) -> Iterator[Finding]:
+    """Send the probes one after the other, and yield the finding of each.
 
     Args:
-        bench: what requests are made of.
-        ask: sends one and gives what came back.
-        in_time: whether there is time for another request.
-        gateway: what it is, if that is known; else its `Server` field may say.
+        context: the parts that requests are built from.
+        send: sends one request and returns the outcome.
+        has_time: returns whether there is time for another request.
+        gateway: the gateway if known, else it is detected from the `Server` field.
     """
-    control = ask(bench.request(*bench.controls, bench.good))
-    echo, gateway = learn(bench, control), gateway or gateway_of(control)
-    run = _Run(echo, gateway, ask, in_time)
-    for verdict in control_verdicts(bench, control, echo):
-        yield finding(CONTROL, CONTROL_SENT, verdict, gateway)
-    for verdict in echo_verdicts(control, echo):
-        yield finding("echo", CONTROL_SENT, verdict, gateway)
-    if not isinstance(control, Answer):
+    baseline = send(context.request(*context.canary_headers, context.authorization))
+    echo, gateway = detect_echo(context, baseline), gateway or detect_gateway(baseline)
+    runner = _Runner(echo, gateway, send, has_time)
+    for result in baseline_results(context, baseline, echo):
+        yield finding(BASELINE, BASELINE_SENT, result, gateway)
+    for result in echo_results(baseline, echo):
+        yield finding("echo", BASELINE_SENT, result, gateway)
+    if not isinstance(baseline, Response):
         return
-    closed = run.one(no_token(bench))
-    yield closed
-    yield from run.all(chain(bad_tokens(bench), own_pages(bench)))
-    if closed.cause is not Cause.OPEN:
-        yield from run.all(chain(refusals(bench), tunnels(bench), ambiguities(bench) if control.accepted else ()))
+    without_token = runner.run_one(no_token(context))
+    yield without_token
+    yield from runner.run_all(chain(invalid_tokens(context), verifier_endpoints(context)))
+    if without_token.issue is not Issue.UNAUTHENTICATED_ACCESS:
+        smuggling = request_smuggling(context) if baseline.accepted else ()
+        yield from runner.run_all(chain(unauthenticated(context), tunnels(context), smuggling))
     elif echo:
-        yield run.one(anonymous_spoofing(bench))
-    if not control.accepted:
+        yield runner.run_one(anonymous_spoofing(context))
+    if not baseline.accepted:
         return
-    yield from run.all(detours_with_token(bench))
+    yield from runner.run_all(bypass_with_token(context))
     if echo:
-        yield from run.all(spoofing(bench))
-    if bench.admin_path:
-        refuses = run.one(admin_control(bench, bench.admin_path))
-        yield refuses
-        if refuses.cause in (None, Cause.NO_CHALLENGE):
-            yield from run.all(admin_tricks(bench, bench.admin_path, echo))
+        yield from runner.run_all(spoofing(context))
+    if context.admin_path:
+        admin = runner.run_one(admin_baseline(context, context.admin_path))
+        yield admin
+        if admin.issue in (None, Issue.MISSING_CHALLENGE):
+            yield from runner.run_all(admin_bypasses(context, context.admin_path, echo))
 
 
-def most_requests(bench: Bench) -> int:
-    """How many requests `examine` sends at most."""
-    lists = (bad_tokens, own_pages, refusals, tunnels, ambiguities, detours_with_token, spoofing)
-    most = len([CONTROL, no_token(bench), *chain.from_iterable(probes(bench) for probes in lists)])
-    if bench.admin_path:
-        tricks = admin_tricks(bench, bench.admin_path, Echo(path=True))
-        most += len([admin_control(bench, bench.admin_path), *tricks])
-    return most
+def max_requests(context: ProbeContext) -> int:
+    """Return the largest number of requests that `run` can send."""
+    kinds = (
+        invalid_tokens, verifier_endpoints, unauthenticated, tunnels, request_smuggling, bypass_with_token, spoofing,
+    )  # fmt: skip
+    count = len([BASELINE, no_token(context), *chain.from_iterable(probes(context) for probes in kinds)])
+    if context.admin_path:
+        count += len([admin_baseline(context, context.admin_path)])
+        count += len([*admin_bypasses(context, context.admin_path, Echo(path=True))])
+    return count
 
 
-def finding(probe: str, sent: str, verdict: Verdict, gateway: Gateway | None) -> Finding:
-    """A verdict with what a person needs to act on it."""
-    if verdict.cause is None:
-        return Finding(probe, Severity.FINE, None, sent, verdict.got)
-    advice = ADVICE[verdict.cause]
-    told = advice.severity in (Severity.LEAK, Severity.WEAK)
-    see = f"deploy/gateways/{gateway}/" if gateway else "deploy/gateways/README.md"
+def finding(probe: str, sent: str, result: Result, gateway: Gateway | None) -> Finding:
+    """Return the finding for `result`, with the remediation for `gateway`."""
+    if result.issue is None:
+        return Finding(probe, Severity.PASS, None, sent, result.received)
+    remediation = CATALOGUE[result.issue]
+    is_configuration = remediation.severity in (Severity.VULNERABLE, Severity.WARNING)
+    reference = f"deploy/gateways/{gateway}/" if gateway else "deploy/gateways/README.md"
     return Finding(
         probe=probe,
-        severity=advice.severity,
-        cause=verdict.cause,
+        severity=remediation.severity,
+        issue=result.issue,
         sent=sent,
-        got=verdict.got,
-        matters=advice.matters,
-        change=advice.change_at(gateway),
-        see=see if told else "",
+        received=result.received,
+        impact=remediation.impact,
+        fix=remediation.fix_for(gateway),
+        reference=reference if is_configuration else "",
     )
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Runner:
     echo: Echo
     gateway: Gateway | None
-    ask: Ask
-    in_time: Callable[[], bool]
+    send: Send
+    has_time: Callable[[], bool]
 
-    def all(self, probes: Iterable[Probe]) -> Iterator[Finding]:
-        return map(self.one, probes)
+    def run_all(self, probes: Iterable[Probe]) -> Iterator[Finding]:
+        return map(self.run_one, probes)
 
-    def one(self, probe: Probe) -> Finding:
-        if not self.in_time():
-            return finding(probe.name, probe.sent, Verdict(Cause.TIME_UP, "not sent"), self.gateway)
-        return finding(probe.name, probe.sent, probe.judged(self.ask(probe.request), self.echo), self.gateway)
+    def run_one(self, probe: Probe) -> Finding:
+        if not self.has_time():
+            return finding(probe.name, probe.sent, Result(Issue.TIMEOUT, "not sent"), self.gateway)
+        return finding(probe.name, probe.sent, probe.evaluate(self.send(probe.request), self.echo), self.gateway)

@@ -1,4 +1,4 @@
-"""The one place that the doctor sends to, read from a URL. It asks no name server: `wire` does."""
+"""The target of the tests, parsed from a URL. Names are resolved in `raw_client`, not here."""
 
 import re
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-_VISIBLE: Final = re.compile(r"[\x21-\x7E]+").fullmatch
-_PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*").fullmatch
+_is_visible_ascii: Final = re.compile(r"[\x21-\x7E]+").fullmatch
+_has_plain_characters: Final = re.compile(r"/[A-Za-z0-9._~/-]*").fullmatch
 
 
 class TargetError(Exception):
-    """Why nothing is sent, in one line with the next step. Never quotes what was given: it may be a token."""
+    """A reason to send nothing, in one line with the next step. Never quotes the input, which may be a token."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Target:
 
     Attributes:
         secure: https rather than http.
-        host: a name or an address, without brackets.
-        port: where it listens.
-        authority: host and port as `Host` has them (RFC 9110 §7.2).
-        path: of the route; begins with a slash, has no query.
-        private_only: the host must be loopback or a private address, since http hides nothing.
+        host: a name or an IP address, without brackets.
+        port: the TCP port.
+        authority: host and port as in the `Host` field (RFC 9110 §7.2).
+        path: the path of the route; starts with a slash, has no query.
+        private_only: the host must resolve to a loopback or private IP address, because http exposes the token.
     """
 
     secure: bool
@@ -36,30 +36,33 @@ class Target:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
+        """Return scheme, host and port."""
         return f"{'https' if self.secure else 'http'}://{self.authority}"
 
     @classmethod
     def parse(cls, url: str, *, allow_http: bool) -> Self:
-        """Read `url`.
+        """Parse `url`.
 
         Raises:
-            TargetError: it is not one, or must not be sent a token.
+            TargetError: it is not a usable URL, or a token must not be sent to it.
         """
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
             raise TargetError("URL: malformed; give one such as https://app.example/hello") from error
-        if not _VISIBLE(url) or parts.scheme not in ("https", "http") or not parts.hostname:
+        if not _is_visible_ascii(url) or parts.scheme not in ("https", "http") or not parts.hostname:
             raise TargetError("URL: not an http(s) URL in ASCII; give one such as https://app.example/hello")
-        if "@" in parts.netloc or parts.query or parts.fragment or not _is_plain(parts.path or "/"):
+        if "@" in parts.netloc or parts.query or parts.fragment or not _is_unambiguous(parts.path or "/"):
             raise TargetError(
-                "URL: credentials, query, fragment and odd paths have no place in it; name a plain route"
+                "URL: must not contain credentials, a query, a fragment or an ambiguous path; give the URL of a plain"
+                " route such as https://app.example/hello"
             )
         secure = parts.scheme == "https"
         if not secure and not allow_http and not _is_loopback(parts.hostname):
-            raise TargetError("URL: plain http beyond loopback; use https, or --allow-http in a private network")
+            raise TargetError(
+                "URL: plain http is allowed to loopback only; use https, or --allow-http in a private network"
+            )
         return cls(
             secure=secure,
             host=parts.hostname,
@@ -71,24 +74,22 @@ class Target:
 
 
 def parse_admin_path(path: str, target: Target) -> str:
-    """A path that needs a scope which the token lacks, with a slash at its end.
+    """Return `path`, which requires a scope that the token lacks, with a trailing slash.
 
     Raises:
-        TargetError: it can't be told from the test route.
+        TargetError: it is ambiguous, or the test route is below it.
     """
-    whole = path.rstrip("/") + "/"
-    if not _is_plain(path) or whole == "/":
+    prefix = path.rstrip("/") + "/"
+    if not _is_unambiguous(path) or prefix == "/":
         raise TargetError("--admin-path: give a plain path such as /admin/")
-    if f"{target.path}/".startswith(whole):
-        raise TargetError(
-            "--admin-path: the URL lies under it; give the URL of a route that needs no more than a token"
-        )
-    return whole
+    if f"{target.path}/".startswith(prefix):
+        raise TargetError("--admin-path: the URL is below it; give the URL of a route that any valid token may reach")
+    return prefix
 
 
-def _is_plain(path: str) -> bool:
-    """Whether it has one reading only, so that it can be told from its odd spellings."""
-    return bool(_PATH(path)) and "//" not in path and {".", ".."}.isdisjoint(path.split("/"))
+def _is_unambiguous(path: str) -> bool:
+    """Return whether every parser reads `path` alike, so that its variants can be told from it."""
+    return bool(_has_plain_characters(path)) and "//" not in path and {".", ".."}.isdisjoint(path.split("/"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The operator's good access token, and the bad ones that are made of it. It is never shown, not even by `repr`."""
+"""The operator's valid access token, and invalid tokens derived from it. It is never printed, not even by `repr`."""
 
 import json
 import re
@@ -8,16 +8,16 @@ from typing import Any, Final, Self
 from shared import base64url
 
 MAX_TOKEN_BYTES: Final = 8192
-_COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+").fullmatch
+_is_compact_jws: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+").fullmatch
 
 
-class CredentialError(Exception):
-    """Why this is no token to work with, in one line with the next step. Never quotes it."""
+class TokenError(Exception):
+    """A reason why the token is unusable, in one line with the next step. Never quotes the token."""
 
 
 @dataclass(frozen=True)
-class Credential:
-    """A compact JWS (RFC 7515 §3.1), its claims read and not verified: that is what the gateway is asked to do."""
+class AccessToken:
+    """A compact JWS (RFC 7515 §3.1). Its claims are parsed but not verified: verifying is the gateway's task."""
 
     header: bytes = field(repr=False)
     payload: bytes = field(repr=False)
@@ -25,50 +25,50 @@ class Credential:
     claims: dict[str, Any] = field(repr=False)
 
     @property
-    def token(self) -> bytes:
-        """As it goes into `Authorization`."""
+    def compact(self) -> bytes:
+        """Return the compact serialization, as sent in `Authorization`."""
         return b".".join([self.header, self.payload, self.signature])
 
     @property
     def subject(self) -> str:
-        """Whom it speaks for."""
+        """Return the `sub` claim."""
         return str(self.claims["sub"])
 
     @classmethod
-    def parse(cls, given: bytes, now: float) -> Self:
-        """Read a token, with white space around it or not; `now` in seconds since the epoch.
+    def parse(cls, data: bytes, now: float) -> Self:
+        """Parse a token, ignoring surrounding white space; `now` is in seconds since the epoch.
 
         Raises:
-            CredentialError: it is none, or has expired.
+            TokenError: it is not an access token, or has expired.
         """
-        token = given.strip()
+        token = data.strip()
         if not token:
-            raise CredentialError("no token: set GATEPASS_TOKEN, or give it on standard input")
-        if len(token) > MAX_TOKEN_BYTES or not _COMPACT(token):
-            raise CredentialError("not a token: give an access token alone, three parts with dots between them")
+            raise TokenError("no token: set GATEPASS_TOKEN, or pass the token on standard input")
+        if len(token) > MAX_TOKEN_BYTES or not _is_compact_jws(token):
+            raise TokenError("not a token: give the access token alone, three parts separated by dots")
         header, payload, signature = token.split(b".")
         claims = _decode(payload)
         if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str) or not claims["sub"]:
-            raise CredentialError("not an access token of ours: it names no subject; log in for one")
+            raise TokenError("not an access token: it has no subject; log in to get one")
         expires_at = claims.get("exp")
         if isinstance(expires_at, int | float) and expires_at <= now:
-            raise CredentialError("the token has expired: log in for a fresh one")
+            raise TokenError("the token has expired: log in to get a new one")
         return cls(header, payload, signature, claims)
 
     def tampered(self) -> bytes:
-        """For somebody else, under the same signature."""
+        """Return the token with another subject and the original signature."""
         return b".".join([self.header, _encode(self.claims | {"sub": "gatepass-doctor"}), self.signature])
 
     def expired(self) -> bytes:
-        """As if it had ended in 1970: who reads `exp` before the signature refuses it for that."""
+        """Return the token with an expiry in 1970 and the original signature."""
         return b".".join([self.header, _encode(self.claims | {"exp": 1, "iat": 0}), self.signature])
 
     def unsigned(self) -> bytes:
-        """`alg` none (RFC 8725 §3.1), without a signature."""
+        """Return the token with `alg` none (RFC 8725 §3.1) and no signature."""
         return b".".join([_encode({"alg": "none", "typ": "at+jwt"}), self.payload, b""])
 
-    def bare(self) -> bytes:
-        """Its signature cut off."""
+    def signature_stripped(self) -> bytes:
+        """Return the token with its header unchanged and no signature."""
         return b".".join([self.header, self.payload, b""])
 
 

@@ -1,4 +1,4 @@
-"""Our nginx configuration with one thing broken at a time, as people break it, and a HAProxy that only passes on."""
+"""Our nginx configuration with one common mistake at a time, and a HAProxy that forwards everything."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ FIRST_TOKEN_WINS: Final = (
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the parts of a stack are, and a port for the gateway itself."""
+    """The ports of a stack's parts, and a free one for the gateway."""
 
     port: int
     verifier: int
@@ -52,8 +52,8 @@ class Addresses:
     application: int
 
 
-def sound(addresses: Addresses) -> str:
-    """Our configuration as it is."""
+def secure(addresses: Addresses) -> str:
+    """Return our configuration unchanged."""
     ports = {
         "GATEWAY_PORT": str(addresses.port),
         "VERIFIER_PORT": str(addresses.verifier),
@@ -73,7 +73,7 @@ def _without(*patterns: str, instead: str = "") -> Callable[[str, Addresses], st
 
 
 def _also(lines: str) -> Callable[[str, Addresses], str]:
-    """More in the server block."""
+    """Add `lines` to the server block."""
 
     def broken(configuration: str, addresses: Addresses) -> str:
         added = lines.replace("ADMIN_PORT", str(addresses.verifier_admin))
@@ -83,7 +83,7 @@ def _also(lines: str) -> Callable[[str, Addresses], str]:
 
 
 def _behind_a_front(lines: str) -> Callable[[str, Addresses], str]:
-    """Our gateway on another port, behind an nginx that only passes on."""
+    """Move our gateway to another port, behind an nginx that forwards everything."""
 
     def broken(configuration: str, addresses: Addresses) -> str:
         behind = free_port()
@@ -95,7 +95,7 @@ def _behind_a_front(lines: str) -> Callable[[str, Addresses], str]:
 
 
 def _before_an_application(lines: str) -> Callable[[str, Addresses], str]:
-    """Our gateway before another application."""
+    """Put our gateway in front of another application."""
 
     def broken(configuration: str, addresses: Addresses) -> str:
         other = free_port()
@@ -116,40 +116,40 @@ def _with_an_open_default_site(configuration: str, addresses: Addresses) -> str:
 BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
     "identity headers are not overwritten": _without(r"^ *proxy_set_header X-Auth-.*$"),
     "one identity header is not overwritten": _without(r"^ *proxy_set_header X-Auth-Roles .*$"),
-    "underscores are let through": _without(r"underscores_in_headers off", instead="underscores_in_headers on"),
-    "nobody is asked": _without(r"^ *auth_request /gatepass/.*$"),
+    "underscores are allowed": _without(r"underscores_in_headers off", instead="underscores_in_headers on"),
+    "the verifier is not called": _without(r"^ *auth_request /gatepass/.*$"),
     "the challenge is lost": _behind_a_front("proxy_hide_header WWW-Authenticate;"),
-    "a refusal becomes a redirect": _also(
+    "a rejection becomes a redirect": _also(
         "error_page 401 = @login; location @login { auth_request off; return 302 /login; }"
     ),
     "preflights are answered": _also("if ($request_method = OPTIONS) { return 204; }"),
-    "ambiguous paths are passed on as they came": _without(
+    "ambiguous paths are forwarded unchanged": _without(
         r'^    "~\*\^\[\^\?\].*$', r"(?<=http://application)/[a-z/]*"
     ),
-    "a token may stand in the query": _without(
+    "a token in the query is accepted": _without(
         r"Authorization \$http_authorization", instead='Authorization "$http_authorization$bearer_of_query"'
     ),
-    "the verifier's pages are routed": _also(
+    "the verifier's endpoints are routed": _also(
         "location ~ ^/(readyz|metrics)$ { auth_request off; proxy_pass http://127.0.0.1:ADMIN_PORT; }\n"
         "location /verify { auth_request off; proxy_pass http://verifier; }"
     ),
-    "the identity goes to the client": _also("add_header X-Auth-Subject $auth_subject always;"),
-    "the application is told another subject": _without(r"(X-Auth-Subject +)\$auth_subject", instead=r"\1somebody"),
+    "the identity is sent to the client": _also("add_header X-Auth-Subject $auth_subject always;"),
+    "the application receives another subject": _without(r"(X-Auth-Subject +)\$auth_subject", instead=r"\1other"),
     "any upgrade is tunnelled": _without(
         r"Upgrade +\$websocket;\n.*Connection +\$websocket_connection;",
         instead="Upgrade $http_upgrade; proxy_set_header Connection upgrade;",
     ),
     "another site of the port is open": _with_an_open_default_site,
     "the route has no echo": _before_an_application("default_type text/plain; return 200 hello;"),
-    "the route shows the subject alone": _before_an_application(
+    "the route shows only the subject": _before_an_application(
         'default_type application/json; return 200 \'{"x-auth-subject": "$http_x_auth_subject"}\';'
     ),
-    "the route is not there": _before_an_application("return 404;"),
-    "ambiguous paths lead to a page that tells nothing": lambda configuration, addresses: _before_an_application(
+    "the route does not exist": _before_an_application("return 404;"),
+    "ambiguous paths lead to a page without an echo": lambda configuration, addresses: _before_an_application(
         "default_type text/plain; return 200 hello;"
-    )(BROKEN["ambiguous paths are passed on as they came"](configuration, addresses), addresses),
+    )(BROKEN["ambiguous paths are forwarded unchanged"](configuration, addresses), addresses),
     "an outage is 500": _without(r"^ *error_page 500 .*$"),
-    "the application tells everything": _before_an_application(
+    "the application echoes everything": _before_an_application(
         'default_type application/json; return 200 \'{"x-auth-subject": "$http_x_auth_subject", "all": '
         '"$http_authorization $http_x_gatepass_doctor $http_cookie", "path": "$request_uri"}\';'
     ),
@@ -159,15 +159,15 @@ BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
 
 @contextmanager
 def broken_nginx(what: str, folder: Path, addresses: Addresses) -> Iterator[int]:
-    """nginx with `what` of `BROKEN` done to our configuration; its port."""
+    """Run nginx with the mistake `what` of `BROKEN`; yield its port."""
     query = 'map $request_uri $bearer_of_query { default ""; "~access_token=(?<given>.+)" "Bearer $given"; }\n'
-    with running_nginx(query + BROKEN[what](sound(addresses), addresses), folder, addresses.port) as port:
+    with running_nginx(query + BROKEN[what](secure(addresses), addresses), folder, addresses.port) as port:
         yield port
 
 
 @contextmanager
 def running_nginx(configuration: str, folder: Path, port: int) -> Iterator[int]:
-    """nginx with a configuration for its http context."""
+    """Run nginx with `configuration` in its http context; yield its port."""
     conf = folder / "nginx.conf"
     conf.write_text(_NGINX.format(user="user root; ", folder=folder, configuration=configuration), encoding="utf-8")
     with running([program("nginx"), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
@@ -177,7 +177,7 @@ def running_nginx(configuration: str, folder: Path, port: int) -> Iterator[int]:
 
 @contextmanager
 def running_haproxy(lines: str, folder: Path, behind: int) -> Iterator[int]:
-    """HAProxy with more `lines` in its frontend, before whatever listens at `behind`; its port."""
+    """Run HAProxy with `lines` in its frontend, in front of the port `behind`; yield its port."""
     port, conf = free_port(), folder / "haproxy.cfg"
     conf.write_text(_HAPROXY.format(port=port, behind=behind, lines=lines), encoding="utf-8")
     with running([program("haproxy"), "-db", "-f", str(conf)], folder / "haproxy.log"):

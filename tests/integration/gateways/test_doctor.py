@@ -1,4 +1,4 @@
-"""`python -m doctor`: silent about sound gateways, and right about each way to break one."""
+"""`python -m doctor` finds nothing in our gateways, and the right issue in each broken one."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ from tests.integration.gateways.broken_gateways import (
     broken_nginx,
     running_haproxy,
     running_nginx,
-    sound,
+    secure,
 )
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateways import Verifier
@@ -30,60 +30,60 @@ from tests.support.processes import ROOT, free_port
 from tests.support.smtp import self_signed
 from tests.support.token_forge import Forge
 
-# What is done to the gateway, the exit status, and the causes of everything that is found.
-FOUND: dict[str, tuple[int, set[str]]] = {
-    "identity headers are not overwritten": (1, {"spoofed", "identity_absent"}),
-    "one identity header is not overwritten": (1, {"spoofed"}),
-    "underscores are let through": (1, {"underscored"}),
-    "nobody is asked": (1, {"open", "identity_absent", "admin_unusable"}),
-    "the challenge is lost": (0, {"no_challenge"}),
-    "a refusal becomes a redirect": (0, {"other_refusal"}),
-    "preflights are answered": (0, {"preflight"}),
-    "ambiguous paths are passed on as they came": (1, {"policy_escaped"}),
-    "ambiguous paths lead to a page that tells nothing": (2, {"policy_unknown", "no_echo"}),
-    "a token may stand in the query": (1, {"token_in_query"}),
-    "the verifier's pages are routed": (1, {"verifier_reached"}),
-    "the identity goes to the client": (0, {"identity_told"}),
-    "the application is told another subject": (1, {"identity_wrong"}),
-    "another site of the port is open": (1, {"open_by_spelling"}),
+# What is broken, the exit status, and the issues that are found.
+EXPECTED: dict[str, tuple[int, set[str]]] = {
+    "identity headers are not overwritten": (1, {"identity_spoofed", "missing_identity"}),
+    "one identity header is not overwritten": (1, {"identity_spoofed"}),
+    "underscores are allowed": (1, {"header_name_variant"}),
+    "the verifier is not called": (1, {"unauthenticated_access", "missing_identity", "unsuitable_admin_path"}),
+    "the challenge is lost": (0, {"missing_challenge"}),
+    "a rejection becomes a redirect": (0, {"wrong_rejection_status"}),
+    "preflights are answered": (0, {"preflight_answered"}),
+    "ambiguous paths are forwarded unchanged": (1, {"policy_bypass"}),
+    "ambiguous paths lead to a page without an echo": (2, {"possible_policy_bypass", "no_echo"}),
+    "a token in the query is accepted": (1, {"token_in_query"}),
+    "the verifier's endpoints are routed": (1, {"verifier_exposed"}),
+    "the identity is sent to the client": (0, {"identity_disclosed"}),
+    "the application receives another subject": (1, {"wrong_identity"}),
+    "another site of the port is open": (1, {"authentication_bypass"}),
     "the route has no echo": (2, {"no_echo"}),
-    "the route shows the subject alone": (2, {"part_echo"}),
-    "the route is not there": (2, {"route_unusable"}),
-    "the application fails": (2, {"route_unusable"}),
+    "the route shows only the subject": (2, {"partial_echo"}),
+    "the route does not exist": (2, {"unsuitable_route"}),
+    "the application fails": (2, {"unsuitable_route"}),
 }
-ELSEWHERE = {"any upgrade is tunnelled", "an outage is 500", "the application tells everything"}
+ELSEWHERE = {"any upgrade is tunnelled", "an outage is 500", "the application echoes everything"}
 
 
 @dataclass(frozen=True)
-class Examination:
-    """What the doctor said with `--json`, its last line apart, and its exit status."""
+class Report:
+    """The output of `--json`, with the counts of its last line apart, and the exit status."""
 
     status: int
     findings: list[dict[str, Any]]
     counts: dict[str, int]
 
     @property
-    def causes(self) -> set[str]:
-        return {finding["cause"] for finding in self.findings if finding["severity"] != "fine"}
+    def issues(self) -> set[str]:
+        return {finding["issue"] for finding in self.findings if finding["severity"] != "pass"}
 
-    def of(self, cause: str) -> list[dict[str, Any]]:
-        return [finding for finding in self.findings if finding["cause"] == cause]
+    def of(self, issue: str) -> list[dict[str, Any]]:
+        return [finding for finding in self.findings if finding["issue"] == issue]
 
 
-def told(token: bytes, url: str, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, output and faults of the command in this process."""
+def output_of(token: bytes, url: str, *arguments: str) -> tuple[int, str, str]:
+    """Run the command in this process; return the exit status, output and errors."""
     output, faults = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
         patch.setenv("GATEPASS_TOKEN", token.decode())
         return main([url, *arguments]), output.getvalue(), faults.getvalue()
 
 
-def examined(token: bytes, port: int, *arguments: str, scheme: str = "http") -> Examination:
+def report_of(token: bytes, port: int, *arguments: str, scheme: str = "http") -> Report:
     url = f"{scheme}://127.0.0.1:{port}/hello"
-    status, output, faults = told(token, url, "--admin-path", "/admin/", "--json", *arguments)
+    status, output, faults = output_of(token, url, "--admin-path", "/admin/", "--json", *arguments)
     assert faults == ""
     *findings, counts = map(json.loads, output.splitlines())
-    return Examination(status, findings, counts)
+    return Report(status, findings, counts)
 
 
 @pytest.fixture
@@ -97,36 +97,36 @@ def token(verifier: Verifier) -> bytes:
 
 
 @pytest.fixture
-def sound_nginx(addresses: Addresses, tmp_path: Path) -> Iterator[int]:
-    with running_nginx(sound(addresses), tmp_path, addresses.port) as port:
+def secure_nginx(addresses: Addresses, tmp_path: Path) -> Iterator[int]:
+    with running_nginx(secure(addresses), tmp_path, addresses.port) as port:
         yield port
 
 
-def test_nothing_leaks_from_a_gateway_of_ours(gateway: Gateway) -> None:
-    seen = examined(gateway.token(), gateway.port)
-    assert [finding for finding in seen.findings if finding["severity"] in {"leak", "unjudged"}] == []
-    assert seen.status == 0
-    assert seen.counts["fine"] > 70
-    names = [finding["probe"] for finding in seen.findings]
+def test_our_gateways_have_no_vulnerability(gateway: Gateway) -> None:
+    report = report_of(gateway.token(), gateway.port)
+    assert [finding for finding in report.findings if finding["severity"] in {"vulnerable", "inconclusive"}] == []
+    assert report.status == 0
+    assert report.counts["pass"] > 70
+    names = [finding["probe"] for finding in report.findings]
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("what", FOUND)
-def test_a_broken_gateway_is_found_out(what: str, addresses: Addresses, token: bytes, tmp_path: Path) -> None:
-    status, causes = FOUND[what]
+@pytest.mark.parametrize("what", EXPECTED)
+def test_a_broken_gateway_is_found(what: str, addresses: Addresses, token: bytes, tmp_path: Path) -> None:
+    status, issues = EXPECTED[what]
     with broken_nginx(what, tmp_path, addresses) as port:
-        seen = examined(token, port)
-    assert (seen.status, seen.causes) == (status, causes)
+        report = report_of(token, port)
+    assert (report.status, report.issues) == (status, issues)
 
 
-def test_every_way_to_break_a_gateway_is_tried() -> None:
-    assert set(FOUND) | ELSEWHERE == set(BROKEN)
+def test_every_broken_gateway_is_tested() -> None:
+    assert set(EXPECTED) | ELSEWHERE == set(BROKEN)
 
 
-def test_each_page_of_the_verifiers_is_told_apart(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
-    with broken_nginx("the verifier's pages are routed", tmp_path, addresses) as port:
-        seen = examined(token, port)
-    assert {finding["probe"] for finding in seen.of("verifier_reached")} == {
+def test_each_exposed_verifier_endpoint_is_reported(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
+    with broken_nginx("the verifier's endpoints are routed", tmp_path, addresses) as port:
+        report = report_of(token, port)
+    assert {finding["probe"] for finding in report.of("verifier_exposed")} == {
         "metrics-without-token",
         "metrics",
         "verify",
@@ -135,37 +135,37 @@ def test_each_page_of_the_verifiers_is_told_apart(addresses: Addresses, token: b
     }
 
 
-def test_a_leak_is_told_in_words_that_lead_to_its_cure(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
-    with broken_nginx("underscores are let through", tmp_path, addresses) as port:
-        status, output, _ = told(token, f"http://127.0.0.1:{port}/hello")
+def test_a_vulnerability_is_reported_with_its_fix(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
+    with broken_nginx("underscores are allowed", tmp_path, addresses) as port:
+        status, output, _ = output_of(token, f"http://127.0.0.1:{port}/hello")
     assert status == 1
-    assert "underscores: 200, and the application was told the made-up identity headers, all eight" in output
-    block = output.partition("LEAK: underscored\n")[2].partition("\n\n")[0]
-    assert "sent     a good token and all identity headers with `_` for `-`" in block
+    assert "underscores: 200, the application received spoofed values: all eight identity headers" in output
+    block = output.partition("VULNERABLE: header name variant\n")[2].partition("\n\n")[0]
+    assert "sent      a valid token and all identity headers with `_` for `-`" in block
     assert "`underscores_in_headers off;`" in block
     assert "name one with --admin-path" in output
-    assert "see      deploy/gateways/nginx/" in block
-    assert output.splitlines()[-1].startswith("it leaks: leak 3, weak 0, unjudged 0, fine ")
+    assert "see       deploy/gateways/nginx/" in block
+    assert output.splitlines()[-1].startswith("the gateway is vulnerable: 3 vulnerable, 0 warning, 0 inconclusive, ")
 
 
-def test_the_cure_is_that_of_the_named_gateway(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
-    with broken_nginx("underscores are let through", tmp_path, addresses) as port:
-        seen = examined(token, port, "--gateway", "envoy")
-    (leak, *_) = seen.of("underscored")
-    assert "headers_with_underscores_action" in leak["change"]
-    assert leak["see"] == "deploy/gateways/envoy/"
+def test_the_fix_is_that_of_the_named_gateway(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
+    with broken_nginx("underscores are allowed", tmp_path, addresses) as port:
+        report = report_of(token, port, "--gateway", "envoy")
+    (finding, *_) = report.of("header_name_variant")
+    assert "headers_with_underscores_action" in finding["fix"]
+    assert finding["reference"] == "deploy/gateways/envoy/"
 
 
-def test_a_gateway_that_picks_one_of_two_tokens_is_found_out(sound_nginx: int, token: bytes, tmp_path: Path) -> None:
-    with running_haproxy(FIRST_TOKEN_WINS, tmp_path, sound_nginx) as port:
-        seen = examined(token, port)
-    assert (seen.status, seen.causes) == (1, {"two_credentials", "two_lengths"})
+def test_accepting_one_of_two_tokens_is_found(secure_nginx: int, token: bytes, tmp_path: Path) -> None:
+    with running_haproxy(FIRST_TOKEN_WINS, tmp_path, secure_nginx) as port:
+        report = report_of(token, port)
+    assert (report.status, report.issues) == (1, {"multiple_credentials", "ambiguous_length"})
 
 
-def test_trailers_that_become_headers_are_found_out(application: int, token: bytes, tmp_path: Path) -> None:
+def test_trailers_that_become_headers_are_found(application: int, token: bytes, tmp_path: Path) -> None:
     with running_haproxy("", tmp_path, application) as port:
-        seen = examined(token, port)
-    assert "trailer" in [finding["probe"] for finding in seen.of("trailer")]
+        report = report_of(token, port)
+    assert "trailer" in [finding["probe"] for finding in report.of("trailer_forwarded")]
 
 
 def _switches(exchange: Exchange) -> None:
@@ -174,46 +174,46 @@ def _switches(exchange: Exchange) -> None:
     exchange.socket.sendall(switched.encode() if upgrade else answer(b"hello"))
 
 
-def test_a_tunnel_is_found_out(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
+def test_a_tunnel_is_found(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
     with running_jwks_server(_switches) as application:
         before = Addresses(addresses.port, addresses.verifier, addresses.verifier_admin, application.port)
         with broken_nginx("any upgrade is tunnelled", tmp_path, before) as port:
-            seen = examined(token, port)
-    assert seen.status == 1
-    assert [finding["probe"] for finding in seen.of("tunnel")] == ["h2c"]
+            report = report_of(token, port)
+    assert report.status == 1
+    assert [finding["probe"] for finding in report.of("tunnel_opened")] == ["h2c"]
 
 
-def test_an_outage_is_told_from_a_refusal(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
-    away = Addresses(addresses.port, free_port(), addresses.verifier_admin, addresses.application)
-    with broken_nginx("an outage is 500", tmp_path, away) as port:
-        seen = examined(token, port)
-    assert (seen.status, seen.causes) == (2, {"route_unusable", "server_error"})
+def test_an_outage_is_not_a_rejection(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
+    unreachable = Addresses(addresses.port, free_port(), addresses.verifier_admin, addresses.application)
+    with broken_nginx("an outage is 500", tmp_path, unreachable) as port:
+        report = report_of(token, port)
+    assert (report.status, report.issues) == (2, {"unsuitable_route", "server_error"})
 
 
-def test_a_token_that_does_not_pass_shows_what_a_stranger_can_do_and_no_more(sound_nginx: int) -> None:
-    stranger = Forge.another().token(4_000_000_000)
-    seen = examined(stranger, sound_nginx)
-    assert (seen.status, seen.causes) == (2, {"token_refused"})
-    assert "no-token" in [finding["probe"] for finding in seen.findings]
+def test_a_rejected_token_still_tests_requests_without_a_token(secure_nginx: int) -> None:
+    foreign = Forge.another().token(4_000_000_000)
+    report = report_of(foreign, secure_nginx)
+    assert (report.status, report.issues) == (2, {"token_rejected"})
+    assert "no-token" in [finding["probe"] for finding in report.findings]
 
 
 def test_a_certificate_is_checked(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
     self_signed(tmp_path)
     pem = tmp_path / "mail.pem"
     tls = f"listen 127.0.0.1:{addresses.port} ssl; ssl_certificate {pem}; ssl_certificate_key {pem};"
-    configuration = sound(addresses).replace(f"listen 127.0.0.1:{addresses.port};", tls)
+    configuration = secure(addresses).replace(f"listen 127.0.0.1:{addresses.port};", tls)
     with running_nginx(configuration, tmp_path, addresses.port) as port:
-        distrusted = examined(token, port, scheme="https")
-        trusted = examined(token, port, "--ca-file", str(pem), scheme="https")
-    assert (distrusted.status, distrusted.causes) == (2, {"unreachable"})
-    assert "certificate is not trusted" in distrusted.findings[0]["got"]
-    assert (trusted.status, trusted.causes) == (0, set())
+        distrusted = report_of(token, port, scheme="https")
+        trusted = report_of(token, port, "--ca-file", str(pem), scheme="https")
+    assert (distrusted.status, distrusted.issues) == (2, {"unreachable"})
+    assert "certificate is not trusted" in distrusted.findings[0]["received"]
+    assert (trusted.status, trusted.issues) == (0, set())
 
 
-def test_the_token_comes_by_standard_input_and_is_in_no_output(
+def test_the_token_is_read_from_standard_input_and_never_printed(
     addresses: Addresses, token: bytes, tmp_path: Path
 ) -> None:
-    with broken_nginx("the application tells everything", tmp_path, addresses) as port:
+    with broken_nginx("the application echoes everything", tmp_path, addresses) as port:
         for arguments in ((), ("--json",)):
             done = subprocess.run(
                 [sys.executable, "-m", "doctor", f"http://127.0.0.1:{port}/hello", *arguments],
@@ -228,26 +228,26 @@ def test_the_token_comes_by_standard_input_and_is_in_no_output(
 
 
 @contextmanager
-def _never_asked() -> Iterator[int]:
+def _unrequested_server() -> Iterator[int]:
     with running_jwks_server(lambda exchange: exchange.socket.sendall(answer(b""))) as server:
         yield server.port
         assert server.requests == []
 
 
-def test_it_sends_as_many_requests_as_it_says_and_follows_no_redirect(token: bytes) -> None:
-    with _never_asked() as other:
+def test_the_number_of_requests_is_announced_and_no_redirect_followed(token: bytes) -> None:
+    with _unrequested_server() as other:
         location = f"Location: http://127.0.0.1:{other}/hello"
         redirected = answer(b"", location, "Connection: close", status="302 Found")
         with running_jwks_server(lambda exchange: exchange.socket.sendall(redirected)) as server:
-            _, output, _ = told(token, server.url_of("/hello"), "--admin-path", "/admin/")
+            _, output, _ = output_of(token, server.url_of("/hello"), "--admin-path", "/admin/")
             assert 20 < len(server.requests) <= int(output.split()[2]) < 90
     assert "give the URL of a route that answers GET with 200; redirects are not followed" in output
 
 
-def test_what_can_not_be_reached_is_not_called_sound(token: bytes) -> None:
-    seen = examined(token, free_port())
-    assert (seen.status, seen.causes, len(seen.findings)) == (2, {"unreachable"}, 1)
+def test_an_unreachable_gateway_is_inconclusive(token: bytes) -> None:
+    report = report_of(token, free_port())
+    assert (report.status, report.issues, len(report.findings)) == (2, {"unreachable"}, 1)
 
 
-def test_who_speaks_no_tls_is_not_called_sound(sound_nginx: int, token: bytes) -> None:
-    assert examined(token, sound_nginx, scheme="https").causes == {"unreachable"}
+def test_a_gateway_without_tls_is_inconclusive(secure_nginx: int, token: bytes) -> None:
+    assert report_of(token, secure_nginx, scheme="https").issues == {"unreachable"}

@@ -1,11 +1,11 @@
-"""What the doctor is given: a URL, a path and a token, each of which may be impossible."""
+"""The doctor's arguments: URL, admin path and token, valid and invalid."""
 
 import re
 
 import pytest
 
 from doctor.target import Target, TargetError, parse_admin_path
-from doctor.token import Credential, CredentialError
+from doctor.token import AccessToken, TokenError
 from tests.support.token_forge import Forge
 
 NOW = 1_000_000.0
@@ -26,19 +26,19 @@ TARGET = Target.parse("https://app.example/hello", allow_http=False)
         ("https://me:secret@app.example/", "credentials"),
         ("https://app.example/?x", "query"),
         ("https://app.example/#x", "fragment"),
-        ("https://app.example/a;b", "odd paths"),
-        ("https://app.example//a", "odd paths"),
-        ("https://app.example/a/../b", "odd paths"),
-        ("http://app.example/", "plain http beyond loopback"),
-        ("http://10.0.0.7/", "plain http beyond loopback"),
+        ("https://app.example/a;b", "ambiguous path"),
+        ("https://app.example//a", "ambiguous path"),
+        ("https://app.example/a/../b", "ambiguous path"),
+        ("http://app.example/", "plain http is allowed to loopback only"),
+        ("http://10.0.0.7/", "plain http is allowed to loopback only"),
         (TOKEN.decode(), "not an http(s) URL"),
     ],
 )
-def test_an_impossible_url_is_refused_and_not_repeated(url: str, why: str) -> None:
-    with pytest.raises(TargetError, match=re.escape(why)) as refused:
+def test_an_invalid_url_is_rejected_without_quoting_it(url: str, why: str) -> None:
+    with pytest.raises(TargetError, match=re.escape(why)) as rejected:
         Target.parse(url, allow_http=False)
-    assert "secret" not in str(refused.value)
-    assert url not in str(refused.value)
+    assert "secret" not in str(rejected.value)
+    assert url not in str(rejected.value)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_impossible_url_is_refused_and_not_repeated(url: str, why: str) -> No
         ("http://[::1]:8080/", "::1", 8080, "[::1]:8080"),
     ],
 )
-def test_a_url_names_one_place(url: str, host: str, port: int, authority: str) -> None:
+def test_a_url_is_parsed_into_host_port_and_authority(url: str, host: str, port: int, authority: str) -> None:
     target = Target.parse(url, allow_http=False)
     assert (target.host, target.port, target.authority) == (host, port, authority)
 
@@ -59,7 +59,7 @@ def test_a_url_names_one_place(url: str, host: str, port: int, authority: str) -
 @pytest.mark.parametrize(
     "path", ["", "/", "//", "admin", "/admin?x", "/a//b", "/a/../b", "/a;b", "/hello", "/hello/"]
 )
-def test_an_admin_path_that_can_not_be_told_from_the_route_is_refused(path: str) -> None:
+def test_an_ambiguous_admin_path_is_rejected(path: str) -> None:
     with pytest.raises(TargetError, match="--admin-path: "):
         parse_admin_path(path, TARGET)
 
@@ -68,12 +68,12 @@ def test_an_admin_path_that_can_not_be_told_from_the_route_is_refused(path: str)
     "given",
     [b"", b"x", b"a.b.c", b"Bearer " + TOKEN, TOKEN + b" " + TOKEN, b"x" * 10_000, b"\xff\xfe", TOKEN[:-400]],
 )
-def test_what_is_no_token_is_refused_and_not_repeated(given: bytes) -> None:
-    with pytest.raises(CredentialError) as refused:
-        Credential.parse(given, NOW)
-    assert len(given) < 4 or given.decode("latin-1") not in str(refused.value)
+def test_an_invalid_token_is_rejected_without_quoting_it(given: bytes) -> None:
+    with pytest.raises(TokenError) as rejected:
+        AccessToken.parse(given, NOW)
+    assert len(given) < 4 or given.decode("latin-1") not in str(rejected.value)
 
 
-def test_a_token_that_has_expired_is_refused_before_anything_is_sent() -> None:
-    with pytest.raises(CredentialError, match="expired"):
-        Credential.parse(TOKEN, NOW + 601)
+def test_an_expired_token_is_rejected() -> None:
+    with pytest.raises(TokenError, match="expired"):
+        AccessToken.parse(TOKEN, NOW + 601)

@@ -1,4 +1,4 @@
-"""The doctor's judgements, by gateways that are a function: what real ones are not easily brought to do."""
+"""The doctor's checks against gateways written as functions, for faults that real ones rarely show."""
 
 import json
 import re
@@ -8,31 +8,31 @@ from typing import Any
 import pytest
 
 from doctor.command import exit_status, summary
-from doctor.echo import generously_read
-from doctor.findings import ADVICE, Cause, Gateway, Severity
-from doctor.messages import Answer, Outcome, Request, Silence
-from doctor.probes import Bench
-from doctor.runner import Finding, examine, most_requests
+from doctor.echo import normalize_leniently
+from doctor.findings import CATALOGUE, Gateway, Issue, Severity
+from doctor.messages import NoResponse, Outcome, Request, Response
+from doctor.probe import ProbeContext
+from doctor.runner import Finding, max_requests, run
 from doctor.target import Target
-from doctor.token import Credential
+from doctor.token import AccessToken
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.processes import ROOT
 from tests.support.token_forge import Forge
 
 NOW = 1_000_000.0
 TOKEN = Forge().token(NOW)
-CREDENTIAL = Credential.parse(TOKEN, NOW)
+ACCESS_TOKEN = AccessToken.parse(TOKEN, NOW)
 URL = "https://app.example/hello"
 TARGET = Target.parse(URL, allow_http=False)
-BENCH = Bench(TARGET, CREDENTIAL, "gp0123456789abcdefn", "/admin/")
+CONTEXT = ProbeContext(TARGET, ACCESS_TOKEN, "gp0123456789abcdefn", "/admin/")
 CHALLENGE = ("www-authenticate", 'Bearer realm="gatepass"')
 
 
 class Received:
-    """A request as a plain parser reads it."""
+    """A request as a simple parser reads it."""
 
     def __init__(self, request: Request) -> None:
-        self.head, _, self.body = request.octets.decode("latin-1").partition("\r\n\r\n")
+        self.head, _, self.body = request.data.decode("latin-1").partition("\r\n\r\n")
         first, *self.lines = self.head.split("\r\n")
         self.method, target, _ = first.split(" ")
         self.path = re.sub(r"^https?://[^/]*", "", target)
@@ -42,43 +42,46 @@ class Received:
         return [value for known, value in self.fields if known.lower() == name]
 
 
-def sound(received: Received, *also: tuple[str, str], without: frozenset[str] = frozenset()) -> Answer:
-    """A gateway that drops what it does not know, before an application that tells what it got."""
+def secure(received: Received, *also: tuple[str, str], without: frozenset[str] = frozenset()) -> Response:
+    """Behave as a secure gateway that drops unknown headers, in front of an application that echoes the rest."""
     if received.values("authorization") != [f"Bearer {TOKEN.decode()}"]:
-        return Answer(401, (CHALLENGE,))
+        return Response(401, (CHALLENGE,))
     if any(line.startswith(" ") or " :" in line or "\r" in line for line in received.lines):
-        return Answer(400)
+        return Response(400)
     if len(received.values("content-length") + received.values("transfer-encoding")) > 1:
-        return Answer(400)
-    if generously_read(received.path).startswith("/admin"):
-        return Answer(403, (CHALLENGE,))
-    told = [("X-Auth-Subject", CREDENTIAL.subject), ("X-Gatepass-Doctor", *received.values("x-gatepass-doctor"))]
-    shown = dict([pair for pair in told if len(pair) == 2 and pair[0].lower() not in without])
-    return Answer(200, (), json.dumps({"path": received.path, "headers": shown | dict(also)}).encode())
+        return Response(400)
+    if normalize_leniently(received.path).startswith("/admin"):
+        return Response(403, (CHALLENGE,))
+    forwarded = [
+        ("X-Auth-Subject", ACCESS_TOKEN.subject),
+        ("X-Gatepass-Doctor", *received.values("x-gatepass-doctor")),
+    ]
+    shown = dict([pair for pair in forwarded if len(pair) == 2 and pair[0].lower() not in without])
+    return Response(200, (), json.dumps({"path": received.path, "headers": shown | dict(also)}).encode())
 
 
-def examined(gateway: Callable[[Received], Outcome], in_time: Callable[[], bool] = lambda: True) -> list[Finding]:
-    return list(examine(BENCH, lambda request: gateway(Received(request)), in_time))
+def run_against(gateway: Callable[[Received], Outcome], has_time: Callable[[], bool] = lambda: True) -> list[Finding]:
+    return list(run(CONTEXT, lambda request: gateway(Received(request)), has_time))
 
 
-def causes(findings: list[Finding]) -> set[Cause]:
-    return {finding.cause for finding in findings if finding.cause is not None}
+def issues(findings: list[Finding]) -> set[Issue]:
+    return {finding.issue for finding in findings if finding.issue is not None}
 
 
-def test_a_gateway_that_does_all_right_is_sound() -> None:
-    findings = examined(sound)
-    assert causes(findings) == set()
-    assert len(findings) == most_requests(BENCH) < 90
+def test_a_secure_gateway_has_no_issues() -> None:
+    findings = run_against(secure)
+    assert issues(findings) == set()
+    assert len(findings) == max_requests(CONTEXT) < 90
 
 
-def test_a_gateway_that_removes_what_the_connection_field_names_is_found_out() -> None:
-    def strips(received: Received) -> Answer:
+def test_removal_of_headers_named_in_connection_is_found() -> None:
+    def strips(received: Received) -> Response:
         named = ",".join(received.values("connection")).lower().replace(" ", "").split(",")
-        return sound(received, without=frozenset(named))
+        return secure(received, without=frozenset(named))
 
-    findings = examined(strips)
-    assert causes(findings) == {Cause.IDENTITY_STRIPPED}
-    assert [finding.probe for finding in findings if finding.cause] == ["hop-by-hop", "hop-by-hop-spoofed"]
+    findings = run_against(strips)
+    assert issues(findings) == {Issue.IDENTITY_STRIPPED}
+    assert [finding.probe for finding in findings if finding.issue] == ["hop-by-hop", "hop-by-hop-spoofed"]
 
 
 @pytest.mark.parametrize(
@@ -90,132 +93,139 @@ def test_a_gateway_that_removes_what_the_connection_field_names_is_found_out() -
         ("bare-cr", re.compile(r"\r(?!\n)(X-Auth-\w+): (.*)")),
     ],
 )
-def test_a_gateway_that_misreads_a_line_is_found_out(probe: str, odd: re.Pattern[str]) -> None:
-    def misreads(received: Received) -> Answer:
+def test_a_misread_header_line_is_found(probe: str, odd: re.Pattern[str]) -> None:
+    def misreads(received: Received) -> Response:
         if found := odd.search(received.head):
-            return Answer(200, (), json.dumps({found[1]: found[2]}).encode())
-        return sound(received)
+            return Response(200, (), json.dumps({found[1]: found[2]}).encode())
+        return secure(received)
 
-    findings = examined(misreads)
-    assert {finding.probe: finding.cause for finding in findings if finding.cause} == {probe: Cause.MISREAD_FIELD}
+    findings = run_against(misreads)
+    assert {finding.probe: finding.issue for finding in findings if finding.issue} == {probe: Issue.MALFORMED_HEADER}
 
 
-def test_a_folded_line_that_became_a_part_of_its_header_is_sound() -> None:
-    def unfolds(received: Received) -> Answer:
+def test_an_unfolded_header_line_is_not_an_issue() -> None:
+    def unfolds(received: Received) -> Response:
         head = re.sub(r"\r\n +", " ", received.head)
-        return sound(Received(Request(received.method, head.encode("latin-1") + b"\r\n\r\n")))
+        return secure(Received(Request(received.method, head.encode("latin-1") + b"\r\n\r\n")))
 
-    assert causes(examined(unfolds)) == set()
+    assert issues(run_against(unfolds)) == set()
 
 
-def test_on_a_route_that_is_open_nobody_can_become_somebody() -> None:
-    def anonymous(received: Received) -> Answer:
+def test_an_anonymous_client_that_gains_an_identity_is_found() -> None:
+    def anonymous(received: Received) -> Response:
         if received.values("authorization"):
-            return sound(received)
+            return secure(received)
         named = ((name, value) for name, value in received.fields if name.startswith("X-Auth-"))
-        return Answer(200, (), json.dumps({"path": received.path, "headers": dict(named)}).encode())
+        return Response(200, (), json.dumps({"path": received.path, "headers": dict(named)}).encode())
 
-    findings = {finding.probe: finding.cause for finding in examined(anonymous) if finding.cause}
-    assert findings["no-token"] is Cause.OPEN
-    assert findings["spoofed-without-token"] is Cause.SPOOFED
+    findings = {finding.probe: finding.issue for finding in run_against(anonymous) if finding.issue}
+    assert findings["no-token"] is Issue.UNAUTHENTICATED_ACCESS
+    assert findings["spoofed-without-token"] is Issue.IDENTITY_SPOOFED
 
 
-def test_a_token_behind_the_body_is_found_out() -> None:
-    def trusts_trailers(received: Received) -> Answer:
-        return Answer(200) if "Authorization: Bearer" in received.body else sound(received)
+def test_a_token_accepted_from_a_trailer_is_found() -> None:
+    def trusts_trailers(received: Received) -> Response:
+        return Response(200) if "Authorization: Bearer" in received.body else secure(received)
 
-    findings = examined(trusts_trailers)
-    assert [(finding.probe, finding.cause) for finding in findings if finding.cause] == [
-        ("token-in-trailer", Cause.TRAILER)
+    findings = run_against(trusts_trailers)
+    assert [(finding.probe, finding.issue) for finding in findings if finding.issue] == [
+        ("token-in-trailer", Issue.TRAILER_FORWARDED)
     ]
 
 
-def test_a_websocket_without_a_token_is_found_out() -> None:
-    def opens(received: Received) -> Answer:
-        return Answer(101) if received.values("upgrade") == ["websocket"] else sound(received)
+def test_a_websocket_without_a_token_is_found() -> None:
+    def opens(received: Received) -> Response:
+        return Response(101) if received.values("upgrade") == ["websocket"] else secure(received)
 
-    assert [finding.probe for finding in examined(opens) if finding.cause is Cause.TUNNEL] == [
+    assert [finding.probe for finding in run_against(opens) if finding.issue is Issue.TUNNEL_OPENED] == [
         "websocket-without-token"
     ]
 
 
 @pytest.mark.parametrize("header", ["X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Uri"])
-def test_a_header_that_names_another_path_is_found_out(header: str) -> None:
-    def believes(received: Received) -> Answer:
+def test_a_trusted_rewrite_header_is_found(header: str) -> None:
+    def believes(received: Received) -> Response:
         named = received.values(header.lower())
-        return Answer(200) if named == ["/hello"] else sound(received)
+        return Response(200) if named == ["/hello"] else secure(received)
 
-    findings = [finding for finding in examined(believes) if finding.cause]
-    assert [(finding.probe, finding.cause) for finding in findings] == [
-        (f"admin-{header.lower()}", Cause.POLICY_ESCAPED)
+    findings = [finding for finding in run_against(believes) if finding.issue]
+    assert [(finding.probe, finding.issue) for finding in findings] == [
+        (f"admin-{header.lower()}", Issue.POLICY_BYPASS)
     ]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST"])
-def test_a_method_without_the_policy_is_found_out(method: str) -> None:
-    def forgets(received: Received) -> Answer:
-        return Answer(200) if (received.method, received.path) == (method, "/admin/") else sound(received)
+def test_a_method_without_the_policy_is_found(method: str) -> None:
+    def forgets(received: Received) -> Response:
+        return Response(200) if (received.method, received.path) == (method, "/admin/") else secure(received)
 
-    assert causes(examined(forgets)) == {Cause.POLICY_ESCAPED}
-
-
-@pytest.mark.parametrize("how", [Silence("no answer", refuses=False), Answer(429)])
-def test_what_is_not_answered_is_not_called_sound(how: Outcome) -> None:
-    answers = iter([sound(Received(BENCH.request(*BENCH.controls, BENCH.good)))])
-    findings = examined(lambda _: next(answers, how))
-    assert causes(findings) == {Cause.NO_ANSWER}
-    assert sum(finding.severity is Severity.FINE for finding in findings) == 1
+    assert issues(run_against(forgets)) == {Issue.POLICY_BYPASS}
 
 
-def test_a_closed_connection_refuses_what_is_malformed_and_nothing_else() -> None:
-    first = iter([sound(Received(BENCH.request(*BENCH.controls, BENCH.good)))])
-    findings = examined(lambda _: next(first, Silence("closed", refuses=True)))
-    fine = {finding.probe for finding in findings if finding.severity is Severity.FINE}
-    assert {"good-token", "folded-line", "two-lengths"} <= fine
-    assert fine.isdisjoint({"no-token", "spoofed", "underscores", "good-then-bad"})
+@pytest.mark.parametrize("how", [NoResponse("no answer", rejected=False), Response(429)])
+def test_a_missing_response_is_inconclusive(how: Outcome) -> None:
+    responses = iter([secure(Received(CONTEXT.request(*CONTEXT.canary_headers, CONTEXT.authorization)))])
+    findings = run_against(lambda _: next(responses, how))
+    assert issues(findings) == {Issue.NO_RESPONSE}
+    assert sum(finding.severity is Severity.PASS for finding in findings) == 1
 
 
-def test_what_there_was_no_time_for_is_not_called_sound() -> None:
+def test_a_closed_connection_rejects_only_malformed_requests() -> None:
+    first = iter([secure(Received(CONTEXT.request(*CONTEXT.canary_headers, CONTEXT.authorization)))])
+    findings = run_against(lambda _: next(first, NoResponse("closed", rejected=True)))
+    passed = {finding.probe for finding in findings if finding.severity is Severity.PASS}
+    assert {"valid-token", "folded-line", "two-lengths"} <= passed
+    assert passed.isdisjoint({"no-token", "spoofed", "underscores", "valid-then-invalid"})
+
+
+def test_probes_after_the_deadline_are_inconclusive() -> None:
     ticks = iter(range(10))
-    findings = examined(sound, lambda: next(ticks, None) is not None)
-    assert sum(finding.cause is Cause.TIME_UP for finding in findings) == len(findings) - 11
+    findings = run_against(secure, lambda: next(ticks, None) is not None)
+    assert sum(finding.issue is Issue.TIMEOUT for finding in findings) == len(findings) - 11
 
 
-def test_a_request_that_fails_is_reported_whatever_it_was_for() -> None:
-    def fails(received: Received) -> Answer:
-        return Answer(500) if received.method == "OPTIONS" else sound(received)
+def test_a_server_error_is_reported_for_any_probe() -> None:
+    def fails(received: Received) -> Response:
+        return Response(500) if received.method == "OPTIONS" else secure(received)
 
-    assert causes(examined(fails)) == {Cause.SERVER_ERROR}
+    assert issues(run_against(fails)) == {Issue.SERVER_ERROR}
 
 
 def test_no_repr_shows_the_token() -> None:
-    things = (CREDENTIAL, BENCH, BENCH.request(BENCH.good), Answer(200, (("x", TOKEN.decode()),), TOKEN))
+    things = (
+        ACCESS_TOKEN,
+        CONTEXT,
+        CONTEXT.request(CONTEXT.authorization),
+        Response(200, (("x", TOKEN.decode()),), TOKEN),
+    )
     for part in TOKEN.decode().split("."):
         assert all(part not in repr(thing) for thing in things)
 
 
-def test_every_cause_has_advice() -> None:
-    assert set(ADVICE) == set(Cause)
-    assert Severity.FINE not in {advice.severity for advice in ADVICE.values()}
+def test_every_issue_has_a_remediation() -> None:
+    assert set(CATALOGUE) == set(Issue)
+    assert Severity.PASS not in {remediation.severity for remediation in CATALOGUE.values()}
 
 
 @pytest.mark.parametrize(
     ("counts", "status"),
     [
         ({}, 0),
-        ({Severity.FINE: 70}, 0),
-        ({Severity.WEAK: 1}, 0),
-        ({Severity.UNJUDGED: 1, Severity.WEAK: 1}, 2),
-        ({Severity.LEAK: 1, Severity.UNJUDGED: 1}, 1),
+        ({Severity.PASS: 70}, 0),
+        ({Severity.WARNING: 1}, 0),
+        ({Severity.INCONCLUSIVE: 1, Severity.WARNING: 1}, 2),
+        ({Severity.VULNERABLE: 1, Severity.INCONCLUSIVE: 1}, 1),
     ],
 )
-def test_the_exit_status_follows_the_worst(counts: dict[Severity, int], status: int) -> None:
+def test_the_exit_status_follows_the_worst_finding(counts: dict[Severity, int], status: int) -> None:
     full = {severity: counts.get(severity, 0) for severity in Severity}
     assert exit_status(full) == status
-    assert summary(full).startswith(("nothing leaked: ", "it leaks: ", "nothing seen to leak, but")[status])
+    assert summary(full).startswith(
+        ("no vulnerability found: ", "the gateway is vulnerable: ", "no vulnerability found, but")[status]
+    )
 
 
-def test_every_folder_of_gateways_can_be_named() -> None:
+def test_every_gateway_folder_has_a_name() -> None:
     folders = {folder.name for folder in (ROOT / "deploy/gateways").iterdir() if folder.is_dir()}
     assert folders <= set(Gateway)
 
@@ -223,18 +233,18 @@ def test_every_folder_of_gateways_can_be_named() -> None:
 def _requests() -> Iterator[tuple[Request, Any]]:
     seen: list[Request] = []
 
-    def keeps(request: Request) -> Outcome:
+    def record(request: Request) -> Outcome:
         seen.append(request)
-        return sound(Received(request))
+        return secure(Received(request))
 
-    list(examine(BENCH, keeps, lambda: True))
+    list(run(CONTEXT, record, lambda: True))
     for request in seen:
         yield request, Received(request)
 
 
-def test_every_request_goes_to_the_host_and_spoofs_with_what_nobody_can_guess() -> None:
+def test_every_request_names_the_host_and_spoofs_with_canaries() -> None:
     for request, received in _requests():
         assert received.values("host")[0] in {"app.example", "gatepass-doctor.invalid"}
         for name in IDENTITY_HEADERS:
-            assert all(value in {"", BENCH.marker(name)} for value in received.values(name.lower()))
+            assert all(value in {"", CONTEXT.canary_for(name)} for value in received.values(name.lower()))
         assert request.method == received.method

@@ -1,0 +1,1 @@
+"""The probes, one module per kind of attack. Each function returns `Probe` values and does no I/O."""

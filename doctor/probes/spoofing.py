@@ -1,0 +1,166 @@
+"""A valid token with identity headers made up by the client. The application may receive only those of the token."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from doctor.echo import CANARY_HEADER, Echo, names_containing, normalize_header_name, subject_shown
+from doctor.findings import Issue
+from doctor.messages import Response
+from doctor.probe import Check, Probe, ProbeContext, Result
+from shared.identity_headers import IDENTITY_HEADERS
+
+SpoofedLines: TypeAlias = Callable[[str, str], list[str]]
+"""Returns the header lines that spoof a header, given its name and value."""
+
+_VARIANTS: Final[tuple[tuple[str, str, Issue, SpoofedLines], ...]] = (
+    ("spoofed", "as documented", Issue.IDENTITY_SPOOFED, lambda name, value: [f"{name}: {value}"]),
+    ("lower-case", "in lower case", Issue.IDENTITY_SPOOFED, lambda name, value: [f"{name.lower()}: {value}"]),
+    ("upper-case", "in upper case", Issue.IDENTITY_SPOOFED, lambda name, value: [f"{name.upper()}: {value}"]),
+    (
+        "doubled-last",
+        "twice, first empty",
+        Issue.IDENTITY_SPOOFED,
+        lambda name, value: [f"{name}:", f"{name}: {value}"],
+    ),
+    (
+        "doubled-first",
+        "twice, last empty",
+        Issue.IDENTITY_SPOOFED,
+        lambda name, value: [f"{name}: {value}", f"{name}:"],
+    ),
+    (
+        "spaced",
+        "with unusual white space around the value",
+        Issue.IDENTITY_SPOOFED,
+        lambda name, value: [f"{name}:\t  {value} \t"],
+    ),
+    (
+        "underscores",
+        "with `_` for `-`",
+        Issue.HEADER_NAME_VARIANT,
+        lambda name, value: [f"{name.replace('-', '_')}: {value}"],
+    ),
+    (
+        "one-underscore",
+        "with `_` for the last `-`",
+        Issue.HEADER_NAME_VARIANT,
+        lambda name, value: [f"{name.replace('Auth-', 'Auth_')}: {value}"],
+    ),
+    (
+        "dots",
+        "with `.` for `-`",
+        Issue.HEADER_NAME_VARIANT,
+        lambda name, value: [f"{name.replace('-', '.')}: {value}"],
+    ),
+    (
+        "both-spellings",
+        "with `-` and empty, and again with `_`",
+        Issue.HEADER_NAME_VARIANT,
+        lambda name, value: [f"{name}:", f"{name.replace('-', '_').upper()}: {value}"],
+    ),
+    (
+        "space-before-colon",
+        "with a space before the colon",
+        Issue.MALFORMED_HEADER,
+        lambda name, value: [f"{name} : {value}"],
+    ),
+    (
+        "folded-value",
+        "with the value on a line of its own",
+        Issue.MALFORMED_HEADER,
+        lambda name, value: [f"{name}:", f" {value}"],
+    ),
+    (
+        "folded-line",
+        "as the continuation of another header",
+        Issue.MALFORMED_HEADER,
+        lambda name, value: [f"{CANARY_HEADER}: a", f" {name}: {value}"],
+    ),
+    (
+        "bare-cr",
+        "after a bare CR in another header",
+        Issue.MALFORMED_HEADER,
+        lambda name, value: [f"{CANARY_HEADER}: a\r{name}: {value}"],
+    ),
+)
+
+
+def spoofing(context: ProbeContext) -> Iterator[Probe]:
+    """Yield the probes that need an echo."""
+    for name, how, issue, spoofed_lines in _VARIANTS:
+        lines = [line for header in IDENTITY_HEADERS for line in spoofed_lines(header, context.canary_for(header))]
+        request = context.request(*context.canary_headers, *lines, context.authorization)
+        sent = f"a valid token and all identity headers {how}"
+        check = no_spoofed_identity(context, issue)
+        yield Probe(name, sent, request, check, malformed=issue is Issue.MALFORMED_HEADER)
+    yield _trailer(context)
+    yield from _hop_by_hop(context)
+
+
+def anonymous_spoofing(context: ProbeContext) -> Probe:
+    """Return the probe of a route that requires no token: an anonymous client must not gain an identity."""
+    lines = [f"{name}: {context.canary_for(name)}" for name in IDENTITY_HEADERS]
+    check = no_spoofed_identity(context, Issue.IDENTITY_SPOOFED)
+    return Probe(
+        "spoofed-without-token",
+        "all identity headers and no token",
+        context.request(*context.canary_headers, *lines),
+        lambda response, echo: check(response, replace(echo, identity=False)),
+    )
+
+
+def no_spoofed_identity(context: ProbeContext, issue: Issue) -> Check:
+    """Return a check that the application received the token's subject and no spoofed value, or no request at all."""
+
+    def check(response: Response, echo: Echo) -> Result:
+        if not response.accepted:
+            return Result(None, f"{response.status}: rejected")
+        if leaked := [name for name in IDENTITY_HEADERS if _leaked(response, context.canary_for(name))]:
+            which = "all eight identity headers" if len(leaked) == len(IDENTITY_HEADERS) else ", ".join(leaked)
+            return Result(issue, f"{response.status}, the application received spoofed values: {which}")
+        if not context.reached_application(response, context.target.path):
+            return Result(Issue.NO_ECHO, f"{response.status}, the response shows nothing of the request")
+        if echo.identity and not subject_shown(response, context.token.subject):
+            return Result(Issue.IDENTITY_STRIPPED, f"{response.status}, the application received no subject")
+        subject = "the token's subject" if echo.identity else "no identity"
+        return Result(None, f"{response.status}, the application received {subject}")
+
+    return check
+
+
+def _leaked(response: Response, canary: str) -> bool:
+    # An obs-fold line becomes part of the header before it (RFC 9112 §5.2); the canary there is not a leak.
+    return any(
+        normalize_header_name(name) != normalize_header_name(CANARY_HEADER)
+        for name in names_containing(response, canary)
+    )
+
+
+def _trailer(context: ProbeContext) -> Probe:
+    fields = "".join(f"{name}: {context.canary_for(name)}\r\n" for name in IDENTITY_HEADERS)
+    request = context.request(
+        *context.canary_headers,
+        context.authorization,
+        "Transfer-Encoding: chunked",
+        f"Trailer: {', '.join(IDENTITY_HEADERS)}",
+        method="POST",
+        body=f"0\r\n{fields}\r\n".encode("ascii"),
+    )
+    sent = "POST with a valid token, and all identity headers in the trailer"
+    check = no_spoofed_identity(context, Issue.TRAILER_FORWARDED)
+    return Probe("trailer", sent, request, check, malformed=True)
+
+
+def _hop_by_hop(context: ProbeContext) -> Iterator[Probe]:
+    """Yield probes that name identity headers in `Connection`, which makes proxies remove them (RFC 9110 §7.6.1)."""
+    all_names = ", ".join(["close", *IDENTITY_HEADERS])
+    spoofed = [f"{name}: {context.canary_for(name)}" for name in IDENTITY_HEADERS]
+    check = no_spoofed_identity(context, Issue.IDENTITY_SPOOFED)
+    for name, sent, lines, connection in (
+        ("hop-by-hop", "a valid token and `Connection: X-Auth-Subject`", [], "close, X-Auth-Subject"),
+        ("hop-by-hop-spoofed", "all identity headers, spoofed and named in `Connection`", spoofed, all_names),
+        ("hop-by-hop-token", "a valid token and `Connection: Authorization`", [], "close, Authorization"),
+    ):
+        request = context.request(*context.canary_headers, *lines, context.authorization, connection=connection)
+        yield Probe(name, sent, request, check)
