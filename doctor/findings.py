@@ -118,7 +118,7 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
     ),
     Issue.PREFLIGHT_ANSWERED: Remediation(
         Severity.WARNING,
-        "OPTIONS without a token is accepted, which is correct only for a gateway that answers CORS preflight requests;"
+        "OPTIONS without a token is accepted, which is correct only if the gateway answers CORS preflights itself;"
         " the sender of the response could not be identified",
         "make sure that preflight requests do not reach the application",
     ),

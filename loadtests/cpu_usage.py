@@ -9,7 +9,7 @@ OTHERS: Final = "other programs"
 PARTS: Final = {
     "issuer": ("-m", "issuer"),
     "verifier": ("-m", "verifier"),
-    "application": ("stack.application",),
+    "application": ("stack.sample_app",),
     "gateway (Envoy)": ("envoy",),
     "PostgreSQL": ("postgres",),
 }

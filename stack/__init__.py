@@ -1,5 +1,5 @@
-"""Everything on one machine with one command: PostgreSQL, issuer, verifier, a real gateway, an application.
+"""The one-machine stack: PostgreSQL, issuer, verifier, a real gateway and a sample application, by one command.
 
-Starts the processes, watches them and stops them. Imports neither issuer nor verifier: it knows them as
-`python -m issuer` and `python -m verifier`, the way any other operator does.
+Starts, supervises and stops the processes. Imports neither issuer nor verifier: like any operator, it runs
+`python -m issuer` and `python -m verifier`.
 """

@@ -1,4 +1,4 @@
-"""`python -m stack`: starts everything, says when it is ready and what to type next, stops on Ctrl-C."""
+"""`python -m stack`: starts everything, prints when it is ready and what to type next, stops on Ctrl-C."""
 
 import argparse
 import asyncio
@@ -9,19 +9,19 @@ import sys
 from typing import TextIO
 
 from shared.version import add_version
-from stack.guide import session
 from stack.preflight import check_platform, check_ports, lock_home
+from stack.quickstart import session
 from stack.services import Services
 from stack.settings import DEFAULT_PORTS, StackError, StackSettings
 from stack.supervisor import Supervisor
 
-_VARIABLES = "Variables: GATEPASS_HOME (the state folder, .gatepass), " + ", ".join(
-    f"{name} ({default or 'any free port'})" for name, default in DEFAULT_PORTS.items()
+_VARIABLES = "Environment variables: GATEPASS_HOME (the state folder; .gatepass), " + ", ".join(
+    f"{name} ({default or 'a free port'})" for name, default in DEFAULT_PORTS.items()
 )
 
 
 def main() -> int:
-    """Run the stack until it is told to stop. Returns the exit status: 0, or 1 when it could not go on."""
+    """Run the stack until a signal stops it. Return the exit status: 0, or 1 after a failure."""
     parser = argparse.ArgumentParser("python -m stack", description=__doc__, epilog=_VARIABLES)
     add_version(parser)
     parser.parse_args()
@@ -32,50 +32,50 @@ def main() -> int:
             check_ports(settings)
             asyncio.run(_run(settings, lock))
     except StackError as error:
-        _say(str(error), sys.stderr)
+        _report(str(error), sys.stderr)
         return 1
     return 0
 
 
 async def _run(settings: StackSettings, lock: TextIO) -> None:
-    services = Services(settings, _say)
-    work = asyncio.create_task(_start_and_watch(settings, services, lock))
+    services = Services(settings, _report)
+    work = asyncio.create_task(_start_and_supervise(settings, services, lock))
     for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(stop, _stop_once, work)
     try:
         await work
     except asyncio.CancelledError:
-        _say("stopped")
+        _report("stopped")
     finally:
         services.postgres.clean_up()
 
 
-async def _start_and_watch(settings: StackSettings, services: Services, lock: TextIO) -> None:
-    async with Supervisor(settings.logs, lock, _say) as supervisor:
+async def _start_and_supervise(settings: StackSettings, services: Services, lock: TextIO) -> None:
+    async with Supervisor(settings.logs, lock, _report) as supervisor:
         try:
             await services.start(supervisor)
-            _say(
+            _report(
                 f"ready: gateway {settings.url('GATEWAY_PORT')}, issuer {settings.url('ISSUER_PORT')}, "
-                f"logs in {settings.logs}. Ctrl-C stops everything. Type next, elsewhere:"
+                f"logs in {settings.logs}. Press Ctrl-C to stop everything. Try it in another terminal:"
             )
             _print(session(settings))
-            await supervisor.watch()
+            await supervisor.supervise()
         finally:
-            _say("stopping")
+            _report("stopping")
 
 
 def _stop_once(work: asyncio.Task[None]) -> None:
-    """Further signals must not interrupt the stopping."""
+    # Further signals must not interrupt the shutdown.
     if not work.cancelling():
         work.cancel()
 
 
-def _say(text: str, stream: TextIO | None = None) -> None:
+def _report(text: str, stream: TextIO | None = None) -> None:
     _print(f"gatepass: {text}", stream)
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
-    # The terminal may be gone (SIGHUP, a closed pipe); what is running must be stopped all the same.
+    # The terminal may be closed (SIGHUP, a closed pipe); the processes must still be stopped.
     with contextlib.suppress(OSError):
         print(text, file=stream or sys.stdout, flush=True)
 

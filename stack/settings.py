@@ -1,4 +1,4 @@
-"""Where the one-machine stack listens and keeps its state, from the environment. Reads nothing else."""
+"""The settings of the one-machine stack: ports and folders, from environment variables."""
 
 import socket
 from collections.abc import Collection, Mapping
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 HOST: Final = "127.0.0.1"
-"""Everything listens on loopback: this is for one machine, and the application trusts whoever reaches it."""
+"""Everything listens on loopback, because the application trusts every client that can connect to it."""
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
-# 0 is any free port: nobody but the gateway needs to know the application's.
+# 0 means a free port: only the gateway connects to the application.
 DEFAULT_PORTS: Final = {
     "GATEWAY_PORT": 8080,
     "ISSUER_PORT": 8000,
@@ -25,18 +25,18 @@ _LAST_PORT: Final = 65535
 
 
 class StackError(Exception):
-    """The stack can't start or can't go on. The message is for the operator: what, and what to do."""
+    """A failure to start or to continue. The message tells the operator what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackSettings:
-    """What `python -m stack` was told.
+    """The settings of `python -m stack`.
 
     Attributes:
         home: the state folder (`GATEPASS_HOME`): database, keys, logs, generated gateway configuration.
         keys: the folder with `private/` and `public/` (`ISSUER_KEYS_DIR`).
-        ports: by the name of the variable that sets each.
-        environ: what the processes get beside what the stack decides.
+        ports: by the name of the variable that sets the port.
+        environ: the environment that is passed on to the processes.
     """
 
     home: Path
@@ -46,10 +46,10 @@ class StackSettings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "StackSettings":
-        """Read the settings.
+        """Parse the settings.
 
         Raises:
-            StackError: a port is not a port, or two are the same.
+            StackError: a port is invalid, or used twice.
         """
         ports = {name: _port(name, environ.get(name)) for name in DEFAULT_PORTS}
         for name in [name for name, port in ports.items() if not port]:
@@ -63,17 +63,17 @@ class StackSettings:
         return cls(home, keys, ports, environ)
 
     def url(self, port: str) -> str:
-        """The base URL behind the variable `port`."""
+        """Return the base URL of the service whose port the variable `port` sets."""
         return f"http://{HOST}:{self.ports[port]}"
 
     @property
     def issuer_url(self) -> str:
-        """The `iss` that the issuer writes and the verifier expects."""
+        """Return the `iss` claim that the issuer writes and the verifier expects."""
         return self.environ.get("ISSUER_URL") or self.url("ISSUER_PORT")
 
     @property
     def logs(self) -> Path:
-        """The folder with one log file for each process."""
+        """Return the folder with one log file per process."""
         return self.home / "logs"
 
 
@@ -85,10 +85,10 @@ def _port(name: str, value: str | None) -> int:
     return int(value)
 
 
-def _free_port(taken: Collection[int]) -> int:
+def _free_port(used: Collection[int]) -> int:
     while True:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = int(probe.getsockname()[1])
-        if port not in taken:
+        if port not in used:
             return port

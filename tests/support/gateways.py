@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 import psutil
 
-from stack import gateway
+from stack import gateway_config
 from tests.support.gateway_programs import PROGRAMS
 from tests.support.processes import ROOT, free_port, running, wait_until
 from tests.support.token_forge import AUDIENCE, Forge
@@ -99,7 +99,7 @@ def running_application(folder: Path) -> Iterator[int]:
     """The sample application; its port."""
     port = free_port()
     environ = {"APPLICATION_PORT": str(port)}
-    with running([sys.executable, "-m", "stack.application"], folder / "application.log", environ):
+    with running([sys.executable, "-m", "stack.sample_app"], folder / "application.log", environ):
         wait_until(lambda: _listens(port), "the application listens")
         yield port
 
@@ -131,7 +131,7 @@ def running_gateway(
         "APPLICATION_PORT": str(application_port),
         "CHECK_PORT": str(free_port()),
     }
-    gateway.write(name, folder, addresses)
+    gateway_config.write(name, folder, addresses)
     if change is not None:
         file, old, new = change
         text = (folder / file).read_text(encoding="utf-8")

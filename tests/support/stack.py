@@ -99,7 +99,7 @@ def running_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator
         yield stack
 
 
-def refused_start(environ: dict[str, str]) -> tuple[int, str]:
+def failed_start(environ: dict[str, str]) -> tuple[int, str]:
     """Exit status and output of a stack that must not start."""
     done = subprocess.run(
         COMMAND,

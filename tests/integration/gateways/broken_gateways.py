@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stack import gateway
+from stack import gateway_config
 from tests.support.processes import free_port, running, wait_until
 from tests.support.programs import program
 from tests.support.raw_http import Wire
@@ -59,7 +59,7 @@ def secure(addresses: Addresses) -> str:
         "VERIFIER_PORT": str(addresses.verifier),
         "APPLICATION_PORT": str(addresses.application),
     }
-    return gateway.files("nginx", ports)["gatepass.conf"]
+    return gateway_config.files("nginx", ports)["gatepass.conf"]
 
 
 def _without(*patterns: str, instead: str = "") -> Callable[[str, Addresses], str]:

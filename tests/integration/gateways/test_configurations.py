@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import gateway
+from stack import gateway_config
 from tests.support.gateway_programs import EXTERNAL, PROGRAMS
 from tests.support.processes import ROOT
 
@@ -17,7 +17,7 @@ OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
 
 def test_every_configuration_runs_in_the_suite_and_has_its_readme() -> None:
-    assert gateway.names() == OURS
+    assert gateway_config.names() == OURS
     for name in OURS:
         assert (FOLDER / name / "README.md").is_file()
         assert f"({name}/README.md)" in README
@@ -27,7 +27,7 @@ def test_every_configuration_runs_in_the_suite_and_has_its_readme() -> None:
 def test_the_gateways_own_checker_accepts_the_configuration(name: str, tmp_path: Path) -> None:
     check = PROGRAMS[name].check
     assert check is not None
-    gateway.write(name, tmp_path, {})
+    gateway_config.write(name, tmp_path, {})
     environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
     checked = subprocess.run(check(tmp_path), cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
@@ -36,7 +36,7 @@ def test_the_gateways_own_checker_accepts_the_configuration(name: str, tmp_path:
 def test_a_gateway_that_is_not_ours_is_held_to_the_same(tmp_path: Path) -> None:
     script = tmp_path / "my-gateway"
     command = " ".join(PROGRAMS["envoy"].command(tmp_path))
-    script.write_text(f"#!/bin/sh\n{sys.executable} -m stack.gateway envoy {tmp_path}\nexec {command}\n")
+    script.write_text(f"#!/bin/sh\n{sys.executable} -m stack.gateway_config envoy {tmp_path}\nexec {command}\n")
     script.chmod(0o755)
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/gateways"]
     chosen = "external and (two_authorization or policy_demands_it)"
@@ -51,11 +51,11 @@ def test_a_gateway_that_is_not_ours_is_held_to_the_same(tmp_path: Path) -> None:
     [
         ([], "usage"),
         (["ngin"], "nginx"),
-        (["nginx", "/nowhere/at/all"], "name a folder that is there"),
+        (["nginx", "/nowhere/at/all"], "give an existing folder"),
     ],
 )
-def test_what_the_command_cannot_do_it_says_in_one_line(arguments: list[str], told: str) -> None:
-    command = [sys.executable, "-m", "stack.gateway", *arguments]
+def test_a_usage_error_is_one_line(arguments: list[str], told: str) -> None:
+    command = [sys.executable, "-m", "stack.gateway_config", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert told in done.stderr

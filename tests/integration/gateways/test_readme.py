@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.identity_headers import IDENTITY_HEADERS
-from stack import gateway
+from stack import gateway_config
 from tests.support.gateway_programs import EXTERNAL, PROGRAMS, Difference
 from tests.support.processes import ROOT
 
@@ -45,7 +45,7 @@ def test_the_readme_names_every_identity_header() -> None:
     assert set(re.findall(r"`(X-Auth-\w+)`", README)) == set(IDENTITY_HEADERS)
 
 
-@pytest.mark.parametrize("name", gateway.names())
+@pytest.mark.parametrize("name", gateway_config.names())
 def test_every_placeholder_is_explained_and_used(name: str) -> None:
     explained = set(re.findall(r"\$\{([A-Z_]+)\}", README))
     templates = (FOLDER / name).glob("*.template")

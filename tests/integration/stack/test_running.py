@@ -1,4 +1,4 @@
-"""One stack, as `make run` starts it: the main job through it over HTTP, and what dies comes back."""
+"""One stack as `make run` starts it: requests through it over HTTP, and restarts of its processes."""
 
 import re
 import signal
@@ -28,34 +28,34 @@ def token(stack: Stack) -> str:
     return str(stack.account("/login", "grace@example.com").json()["access_token"])
 
 
-def test_who_registers_and_logs_in_passes_the_gateway(stack: Stack, token: str) -> None:
+def test_a_registered_user_passes_the_gateway(stack: Stack, token: str) -> None:
     answer = stack.gateway("/hello", token)
     assert answer.status_code == 200
     assert answer.json()["identity"]["X-Auth-Subject"] == subject(token)
 
 
-def test_who_has_no_token_or_a_bad_one_does_not(stack: Stack, token: str) -> None:
-    stranger = Forge(stack.url("ISSUER_PORT")).token(time()).decode()
+def test_a_missing_or_invalid_token_is_rejected(stack: Stack, token: str) -> None:
+    foreign = Forge(stack.url("ISSUER_PORT")).token(time()).decode()
     tampered = token[:-8] + ("AAAAAAAA" if token[-8:] != "AAAAAAAA" else "BBBBBBBB")
     invalid = 'Bearer realm="gatepass", error="invalid_token"'
-    for bad, challenge in ((None, 'Bearer realm="gatepass"'), (tampered, invalid), (stranger, invalid)):
+    for bad, challenge in ((None, 'Bearer realm="gatepass"'), (tampered, invalid), (foreign, invalid)):
         answer = stack.gateway("/hello", bad)
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, challenge)
 
 
 def test_a_spoofed_identity_header_never_reaches_the_application(stack: Stack, token: str) -> None:
-    answer = stack.gateway("/hello", token, **{"X-Auth-Subject": "somebody else", "X_Auth_Subject": "somebody else"})
+    answer = stack.gateway("/hello", token, **{"X-Auth-Subject": "another user", "X_Auth_Subject": "another user"})
     assert answer.json()["identity"]["X-Auth-Subject"] == subject(token)
-    assert "somebody else" not in answer.text
+    assert "another user" not in answer.text
 
 
-def test_it_reports_its_progress_and_one_ready_line(stack: Stack) -> None:
+def test_progress_and_one_ready_line_are_printed(stack: Stack) -> None:
     lines = [line for line in stack.output.splitlines() if line.startswith("gatepass: ")]
     assert "with a new database" in lines[0]
     assert sum("ready: " in line for line in lines) == 1
 
 
-def test_what_it_says_to_type_next_works_and_ends_refused(stack: Stack) -> None:
+def test_the_printed_commands_work(stack: Stack) -> None:
     program("curl")
     session = stack.output.partition("# register")[2]
     typed = subprocess.run(["sh", "-eu"], input="# register" + session, capture_output=True, text=True, check=False)
@@ -68,7 +68,7 @@ def test_what_it_says_to_type_next_works_and_ends_refused(stack: Stack) -> None:
     assert typed.stdout.count('"X-Auth-Session"') == 2
 
 
-def test_the_application_is_nobodys_but_the_gateways_and_all_listen_on_loopback(stack: Stack) -> None:
+def test_everything_listens_on_loopback(stack: Stack) -> None:
     listening = {
         connection.laddr.ip
         for process in stack.descendants()
@@ -78,7 +78,7 @@ def test_the_application_is_nobodys_but_the_gateways_and_all_listen_on_loopback(
     assert listening == {"127.0.0.1"}
 
 
-def test_no_secret_is_in_anybodys_arguments_or_in_the_logs(stack: Stack, token: str) -> None:
+def test_no_secret_is_in_arguments_or_logs(stack: Stack, token: str) -> None:
     arguments = " ".join(word for process in stack.descendants() for word in process.cmdline())
     assert "postgresql://" not in arguments
     logs = stack.output + "".join(log.read_text() for log in (stack.home / "logs").glob("*.log"))
@@ -86,25 +86,28 @@ def test_no_secret_is_in_anybodys_arguments_or_in_the_logs(stack: Stack, token: 
     assert "seven quiet green rivers" not in logs.replace(stack.output, "")
 
 
-def test_the_verifier_is_told_of_no_database_and_no_private_key(stack: Stack) -> None:
+def test_the_verifier_gets_no_database_and_no_private_key(stack: Stack) -> None:
     environ = stack.child("-m verifier").environ()
     assert not [name for name in environ if name.startswith("ISSUER_")]
     assert "private" not in " ".join(environ.values())
 
 
-def test_tokens_are_checked_while_issuer_and_database_are_down_and_both_come_back(stack: Stack, token: str) -> None:
+def test_tokens_are_checked_while_issuer_and_database_restart(stack: Stack, token: str) -> None:
     for process in (stack.child("bin/postgres", "-D"), stack.child("-m issuer")):
         process.kill()
-    wait_until(lambda: stack.me(token) == 0, "the issuer is gone")
-    wait_until(lambda: _checked_meanwhile(stack, token) and stack.me(token) == 200, "the issuer is back", 30)
+    wait_until(lambda: stack.me(token) == 0, "the issuer is down")
+    wait_until(lambda: _checked_meanwhile(stack, token) and stack.me(token) == 200, "the issuer is up", 30)
     assert stack.account("/login", "grace@example.com").status_code == 200
-    wait_until(lambda: "issuer is back" in stack.output and "postgresql is back" in stack.output, "said so")
-    assert "issuer was killed by SIGKILL. Its last lines (" in stack.output
+    wait_until(
+        lambda: "issuer is running again" in stack.output and "postgresql is running again" in stack.output,
+        "reported",
+    )
+    assert "issuer was killed by SIGKILL. Last lines of " in stack.output
     assert '"event": "request"' in stack.output.partition("issuer was killed")[2]
 
 
-@pytest.mark.parametrize("command", ["-m verifier", "--config-path", "-m stack.application"])
-def test_whoever_dies_comes_back(stack: Stack, token: str, command: str) -> None:
+@pytest.mark.parametrize("command", ["-m verifier", "--config-path", "-m stack.sample_app"])
+def test_a_killed_process_is_restarted(stack: Stack, token: str, command: str) -> None:
     dead = stack.child(command)
     dead.send_signal(signal.SIGKILL)
     wait_until(lambda: not dead.is_running(), "dead")

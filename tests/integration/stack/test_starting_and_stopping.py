@@ -1,4 +1,4 @@
-"""How a stack starts, refuses to start, and ends without leaving anything behind."""
+"""Starting, failing to start, and stopping without leaving processes behind."""
 
 import signal
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import alive, wait_until
-from tests.support.stack import Stack, refused_start, running_stack, settings, starting_stack
+from tests.support.stack import Stack, failed_start, running_stack, settings, starting_stack
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def home(module_folder: Path) -> Path:
     return module_folder / "home"
 
 
-def test_a_second_run_finds_the_users_and_the_keys_of_the_first(home: Path) -> None:
+def test_a_second_run_keeps_users_and_keys(home: Path) -> None:
     with running_stack(home) as first:
         assert first.account("/register", "grace@example.com").status_code == 201
         keys = sorted((home / "keys/private").glob("*.pem"))
@@ -37,48 +37,48 @@ def _ends_within_five_seconds(stack: Stack, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("step", ["new database", "applying migrations", "starting the gateway"])
-def test_a_signal_while_it_starts_stops_it_too(folder: Path, step: str) -> None:
+def test_a_signal_during_startup_stops_it(folder: Path, step: str) -> None:
     with starting_stack(folder / "home") as stack:
         wait_until(lambda: step in stack.output, step)
         _ends_within_five_seconds(stack, signal.SIGTERM)
 
 
-def test_even_killed_it_leaves_nobody_behind_and_can_start_again(home: Path) -> None:
+def test_after_kill_no_process_is_left_and_it_can_start_again(home: Path) -> None:
     environ = settings(home)
     with running_stack(home, environ) as stack:
         assert stack.account("/register", "alan@example.com").status_code == 201
         descendants = stack.descendants()
         stack.stop(signal.SIGKILL)
-        # At once, while the guard still clears up after the first, and on the same ports.
+        # At once, while the reaper still cleans up after the first, and on the same ports.
         with running_stack(home, environ) as second:
             assert alive(descendants) == []
             assert second.account("/login", "alan@example.com").status_code == 200
 
 
-def test_even_killed_with_children_that_hang_it_leaves_nobody_behind(home: Path) -> None:
+def test_after_kill_hanging_children_are_stopped_too(home: Path) -> None:
     with running_stack(home) as stack:
         descendants = stack.descendants()
         stack.child("-m issuer").suspend()
         stack.child("-m verifier").suspend()
         stack.stop(signal.SIGKILL)
-        wait_until(lambda: alive(descendants) == [], "nobody left", 8)
+        wait_until(lambda: alive(descendants) == [], "all processes have exited", 8)
 
 
-def test_a_port_in_use_is_one_clear_line_before_anything_starts(folder: Path) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(folder: Path) -> None:
     environ = settings(folder / "home")
     with socket.create_server(("127.0.0.1", int(environ["VERIFIER_PORT"]))):
-        status, output = refused_start(environ)
+        status, output = failed_start(environ)
     assert (status, output.count("\n")) == (1, 1)
     assert f"port in use: {environ['VERIFIER_PORT']} (VERIFIER_PORT, used by " in output
     assert not (folder / "home/postgres").exists()
 
 
-def test_a_state_folder_in_use_is_one_clear_line(home: Path) -> None:
+def test_a_state_folder_in_use_is_reported(home: Path) -> None:
     with running_stack(home) as stack:
-        status, output = refused_start(settings(home))
+        status, output = failed_start(settings(home))
         _ends_within_five_seconds(stack, signal.SIGHUP)
     assert (status, output.count("\n")) == (1, 1)
-    assert f"another stack (process {stack.process.pid}) runs on {home}" in output
+    assert f"another stack (process {stack.process.pid}) uses {home}" in output
 
 
 @pytest.mark.parametrize(
@@ -86,34 +86,34 @@ def test_a_state_folder_in_use_is_one_clear_line(home: Path) -> None:
     [
         ("GATEWAY_PORT", "http", "GATEWAY_PORT must be a port from 1 to 65535"),
         ("GATEWAY_PORT", "70000", "GATEWAY_PORT must be a port from 1 to 65535"),
-        ("GATEPASS_HOME", "/proc/gatepass", "/proc/gatepass can't be written"),
+        ("GATEPASS_HOME", "/proc/gatepass", "cannot write /proc/gatepass"),
     ],
 )
-def test_a_setting_that_cannot_be_is_one_clear_line(folder: Path, variable: str, value: str, complaint: str) -> None:
+def test_an_invalid_setting_is_one_line(folder: Path, variable: str, value: str, complaint: str) -> None:
     if value.startswith("/proc") and not sys.platform.startswith("linux"):
         pytest.skip("there is no /proc")
-    status, output = refused_start(settings(folder / "home") | {variable: value})
+    status, output = failed_start(settings(folder / "home") | {variable: value})
     assert (status, output.count("\n")) == (1, 1)
     assert complaint in output
 
 
-def test_two_of_ours_on_one_port_is_one_clear_line(folder: Path) -> None:
+def test_a_port_used_twice_is_one_line(folder: Path) -> None:
     environ = settings(folder / "home")
-    status, output = refused_start(environ | {"ISSUER_PORT": environ["GATEWAY_PORT"]})
+    status, output = failed_start(environ | {"ISSUER_PORT": environ["GATEWAY_PORT"]})
     assert (status, output.count("\n")) == (1, 1)
     assert f"GATEWAY_PORT and ISSUER_PORT are both {environ['GATEWAY_PORT']}" in output
 
 
-def test_a_child_that_cannot_start_is_named_with_its_last_lines_and_nothing_is_left(folder: Path) -> None:
+def test_a_child_that_fails_is_reported_and_all_are_stopped(folder: Path) -> None:
     environ = settings(folder / "home") | {"VERIFIER_AUDIENSE": "typo"}
-    status, output = refused_start(environ)
+    status, output = failed_start(environ)
     assert status == 1
-    assert "verifier ended with status 2. Its last lines (" in output
+    assert "verifier exited with status 2. Last lines of " in output
     assert "VERIFIER_AUDIENSE: no such setting" in output
     assert not [port for port in environ if port.endswith("_PORT") and _listens(int(environ[port]))]
 
 
-def test_a_deep_state_folder_with_half_a_database_in_it_works(folder: Path) -> None:
+def test_a_deep_state_folder_with_an_unfinished_database_works(folder: Path) -> None:
     home = folder / ("d" * 100) / "home"
     (home / "postgres.unfinished/base").mkdir(parents=True)
     with running_stack(home) as stack:

@@ -1,4 +1,4 @@
-"""The supervisor with small programs: what it does about those that die, hang or never get ready."""
+"""The supervisor with small programs that exit, hang or never become ready."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ async def _never() -> bool:
     return False
 
 
-def _said_up(log: Path) -> Ready:
+def _logged_up(log: Path) -> Ready:
     async def ask() -> bool:
         return "up" in await asyncio.to_thread(log.read_text)
 
@@ -33,47 +33,47 @@ def _said_up(log: Path) -> Ready:
 
 
 def _supervise(folder: Path, act: Act) -> list[str]:
-    """Run `act` with a supervisor that restarts quickly and twice; what it said."""
-    said: list[str] = []
+    """Run `act` with a supervisor that restarts twice, without long delays; return its messages."""
+    messages: list[str] = []
 
     async def run() -> None:
         with (folder / "lock").open("w") as lock:
-            async with Supervisor(folder, lock, said.append, restart_delays_seconds=(0.05, 0.05)) as supervisor:
+            async with Supervisor(folder, lock, messages.append, restart_delays_seconds=(0.05, 0.05)) as supervisor:
                 await act(supervisor)
 
     asyncio.run(run())
-    return said
+    return messages
 
 
 def _shell(name: str, script: str) -> Program:
     return Program(name, ["sh", "-c", script])
 
 
-def test_a_process_that_keeps_dying_stops_the_rest_with_its_last_words(tmp_path: Path) -> None:
+def test_a_process_that_keeps_exiting_stops_the_rest(tmp_path: Path) -> None:
     async def act(supervisor: Supervisor) -> None:
         await supervisor.start(_shell("steady", "exec sleep 60"), _at_once)
         await supervisor.start(_shell("weak", "sleep 0.05; echo last words; exit 3"), _at_once)
-        await supervisor.watch()
+        await supervisor.supervise()
 
-    with pytest.raises(StackError, match=r"(?s)weak ended with status 3.*last words.*weak keeps dying: giving up"):
+    with pytest.raises(StackError, match=r"(?s)weak exited with status 3.*last words.*weak keeps exiting: giving up"):
         _supervise(tmp_path, act)
     assert not [child for child in psutil.Process().children() if "sleep" in command_line(child)]
     assert (tmp_path / "weak.log").read_text() == 3 * "last words\n"
 
 
-def test_a_process_that_dies_before_it_is_ready_is_named(tmp_path: Path) -> None:
+def test_a_process_that_exits_before_it_is_ready_is_reported(tmp_path: Path) -> None:
     async def act(supervisor: Supervisor) -> None:
-        await supervisor.start(_shell("stillborn", "echo why; kill -9 $$"), _never)
+        await supervisor.start(_shell("broken", "echo why; kill -9 $$"), _never)
 
-    with pytest.raises(StackError, match=r"stillborn was killed by SIGKILL. Its last lines \(.*\):\n    why"):
+    with pytest.raises(StackError, match=r"broken was killed by SIGKILL. Last lines of .*:\n    why"):
         _supervise(tmp_path, act)
 
 
-def test_a_job_that_fails_is_named(tmp_path: Path) -> None:
+def test_a_failed_job_is_reported(tmp_path: Path) -> None:
     async def act(supervisor: Supervisor) -> None:
         await supervisor.complete(_shell("job", "exit 4"))
 
-    with pytest.raises(StackError, match=r"job ended with status 4. Its last lines \(.*\):\n    \(none\)"):
+    with pytest.raises(StackError, match=r"job exited with status 4. Last lines of .*:\n    \(none\)"):
         _supervise(tmp_path, act)
 
 
@@ -81,7 +81,7 @@ def test_a_process_that_will_not_stop_is_stopped_within_five_seconds(tmp_path: P
     async def act(supervisor: Supervisor) -> None:
         for name in ("first", "second"):
             stubborn = "trap '' TERM INT; sleep 60 & echo up; while :; do wait; done"
-            await supervisor.start(_shell(name, stubborn), _said_up(tmp_path / f"{name}.log"))
+            await supervisor.start(_shell(name, stubborn), _logged_up(tmp_path / f"{name}.log"))
         family.extend(child for child in psutil.Process().children(recursive=True) if child not in strangers)
 
     strangers = psutil.Process().children(recursive=True)
@@ -89,22 +89,22 @@ def test_a_process_that_will_not_stop_is_stopped_within_five_seconds(tmp_path: P
     began = time.monotonic()
     _supervise(tmp_path, act)
     assert time.monotonic() - began < 5
-    assert len(family) == 5  # the guard, two shells and their children
+    assert len(family) == 5  # the reaper, two shells and their children
     assert alive(family) == []
 
 
-def test_without_its_guard_it_does_not_go_on(tmp_path: Path) -> None:
+def test_it_stops_when_the_reaper_is_killed(tmp_path: Path) -> None:
     async def act(supervisor: Supervisor) -> None:
         await supervisor.start(_shell("steady", "exec sleep 60"), _at_once)
-        guard = next(child for child in psutil.Process().children() if "guard.py" in command_line(child))
-        guard.send_signal(signal.SIGKILL)
-        await supervisor.watch()
+        reaper = next(child for child in psutil.Process().children() if "reaper.py" in command_line(child))
+        reaper.send_signal(signal.SIGKILL)
+        await supervisor.supervise()
 
-    with pytest.raises(StackError, match="the guard process was killed"):
+    with pytest.raises(StackError, match="the reaper process was killed"):
         _supervise(tmp_path, act)
 
 
-def test_logs_of_the_run_before_are_kept_once(tmp_path: Path) -> None:
+def test_logs_of_the_previous_run_are_kept(tmp_path: Path) -> None:
     async def act(supervisor: Supervisor) -> None:
         await supervisor.complete(_shell("job", "echo again"))
 

@@ -1,7 +1,7 @@
-"""The sample application behind the gateway: tells the caller, as JSON, who the gateway said is calling.
+"""The sample application behind the gateway: echoes the identity headers that it receives, as JSON.
 
-It does what any protected application does: trusts the identity headers, and checks nothing itself. So it
-must be reachable through the gateway alone.
+Like any protected application it trusts the identity headers and checks nothing itself, so it must be reachable
+only through the gateway.
 """
 
 import hashlib
@@ -12,11 +12,11 @@ from typing import Any
 import uvicorn
 
 _IDENTITY_PREFIX = b"x-auth-"
-_READ_AS_HYPHEN = bytes.maketrans(b"_.", b"--")
+_TO_HYPHEN = bytes.maketrans(b"_.", b"--")
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Bare ASGI: echo method, path, identity headers and body size of each request."""
+    """Echo method, path, identity headers and body size of a request (a plain ASGI application)."""
     if scope["type"] != "http":
         return
     size, digest = 0, hashlib.sha256()
@@ -26,23 +26,23 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         digest.update(message.get("body", b""))
         if not message.get("more_body"):
             break
-    answer = {
+    content = {
         "method": scope["method"],
         "path": scope["raw_path"].decode("latin-1"),
         "identity": _identity(scope["headers"]),
         "body": {"bytes": size, "sha256": digest.hexdigest()},
     }
-    body = json.dumps(answer, indent=2).encode() + b"\n"
+    body = json.dumps(content, indent=2).encode() + b"\n"
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 def _identity(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Every header that some application might read as an identity: `_` may stand for `-` (CGI), `.` too (PHP)."""
+    """Return the headers that some application may read as identity: CGI reads `_` as `-`, PHP also `.`."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
-        if name.translate(_READ_AS_HYPHEN).startswith(_IDENTITY_PREFIX):
+        if name.translate(_TO_HYPHEN).startswith(_IDENTITY_PREFIX):
             found.setdefault(name.decode("latin-1").title(), []).append(value.decode("latin-1"))
     return {name: ", ".join(values) for name, values in found.items()}
 

@@ -1,7 +1,7 @@
-"""Fills the addresses into the gateway configurations of `deploy/gateways/`, and nothing but the addresses.
+"""Fills hosts and ports into the gateway configurations of `deploy/gateways/`, and changes nothing else.
 
-`python3 -m stack.gateway NAME` prints the one file of a gateway, with the addresses of the environment;
-`python3 -m stack.gateway NAME FOLDER` writes its files, however many, into a folder that is there.
+`python3 -m stack.gateway_config NAME` prints the configuration of a gateway, filled in from the environment;
+`python3 -m stack.gateway_config NAME FOLDER` writes its files into an existing folder.
 """
 
 import os
@@ -27,13 +27,13 @@ _SUFFIX: Final = ".template"
 
 
 def names() -> list[str]:
-    """The gateways that have a configuration to fill in: a folder with templates."""
+    """Return the gateways whose folder has templates."""
     return sorted({template.parent.name for template in GATEWAYS.glob(f"*/*{_SUFFIX}")})
 
 
-def files(gateway: str, addresses: Mapping[str, str]) -> dict[str, str]:
-    """The configuration files of `gateway` by name, `addresses` filled in before the defaults; Lua as it is."""
-    filled = _DEFAULTS | {name: addresses[name] for name in _DEFAULTS if addresses.get(name)}
+def files(gateway: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the files of `gateway` by name, filled in from `variables` or defaults; Lua is unchanged."""
+    filled = _DEFAULTS | {name: variables[name] for name in _DEFAULTS if variables.get(name)}
     found = {}
     for template in sorted((GATEWAYS / gateway).glob(f"*{_SUFFIX}")):
         text = template.read_text(encoding="utf-8")
@@ -43,26 +43,26 @@ def files(gateway: str, addresses: Mapping[str, str]) -> dict[str, str]:
     return found | {script.name: script.read_text(encoding="utf-8") for script in scripts}
 
 
-def write(gateway: str, folder: Path, addresses: Mapping[str, str]) -> None:
-    """Write these files into `folder`."""
-    for name, text in files(gateway, addresses).items():
+def write(gateway: str, folder: Path, variables: Mapping[str, str]) -> None:
+    """Write the configuration files of `gateway` into `folder`."""
+    for name, text in files(gateway, variables).items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Do what was asked; what is wrong with it, if something is."""
+    """Run the command. Return an error message, or None."""
     if len(arguments) not in {1, 2} or arguments[0] not in names():
-        return f"usage: python3 -m stack.gateway {{{'|'.join(names())}}} [FOLDER]"
+        return f"usage: python3 -m stack.gateway_config {{{'|'.join(names())}}} [FOLDER]"
     name, *folder = arguments
     if folder:
         try:
             write(name, Path(folder[0]), environ)
         except OSError as error:
-            return f"{error.filename} can't be written ({error.strerror}): name a folder that is there and yours"
+            return f"cannot write {error.filename} ({error.strerror}): give an existing folder that you may write to"
         return None
     found = files(name, environ)
     if len(found) > 1:
-        return f"{name} needs {len(found)} files ({', '.join(found)}): say into which folder as well"
+        return f"{name} has {len(found)} files ({', '.join(found)}): give a folder to write them to"
     (text,) = found.values()
     sys.stdout.write(text)
     return None

@@ -1,4 +1,4 @@
-"""Asks a process over HTTP whether it is ready. One request, one connection, no redirects."""
+"""Readiness probes over HTTP: one request on one connection, without redirects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,13 +9,13 @@ from stack.settings import HOST
 _TIMEOUT_SECONDS: Final = 2.0
 
 
-def answers(port: int, path: str, status: int) -> Callable[[], Awaitable[bool]]:
-    """A question: does `GET path` on `port` answer with `status` by now?"""
+def http_ready(port: int, path: str, status: int) -> Callable[[], Awaitable[bool]]:
+    """Return a probe: whether `GET path` on `port` returns `status`."""
 
-    async def ask() -> bool:
+    async def probe() -> bool:
         return await _status_of(port, path) == status
 
-    return ask
+    return probe
 
 
 async def _status_of(port: int, path: str) -> int | None:
