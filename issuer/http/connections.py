@@ -34,9 +34,10 @@ class Phase(IntEnum):
     IDLE = 0
     HEAD = 1
     BODY = 2
-    ANSWERING = 3
-    SENDING = 4
-    CLOSING = 5
+    QUEUED = 3
+    ANSWERING = 4
+    SENDING = 5
+    CLOSING = 6
 
 
 _SECONDS: Final = {Phase.IDLE: 75, Phase.HEAD: 10, Phase.BODY: 30, Phase.SENDING: WRITE_SECONDS, Phase.CLOSING: 2}
@@ -136,7 +137,7 @@ class Connections:
             asyncio.get_running_loop().call_soon(self._start_some)
 
     def _victim(self, own: int, newcomer: "Connection") -> "Connection | None":
-        """Return the least recently used connection that waits for its client.
+        """Return the least recently used connection whose request, if it has one, is not being answered yet.
 
         The network that has most loses it, and never one that has fewer than `own`, the network of the newcomer.
         """
@@ -160,6 +161,7 @@ class Connection(asyncio.BufferedProtocol):
         self.phase = Phase.HEAD
         self._since = connections.now
         self._ahead = b""
+        self._resumes = False
         self._write_paused = False
         self._closes = self._lingers = False
 
@@ -252,7 +254,9 @@ class Connection(asyncio.BufferedProtocol):
         if self.phase is not Phase.IDLE or self.transport.is_closing():
             return
         data, self._ahead = self._ahead, b""
+        self._resumes = True
         self.received(data)
+        self._resumes = False
         if not self._ahead:
             self.transport.resume_reading()
 

@@ -229,13 +229,19 @@ class HttpConnection(Connection):
         }
 
     def _answer(self) -> None:
-        self.enter(Phase.ANSWERING)
+        self.enter(Phase.QUEUED)
         self.connections.hold(self, 0)
         # Work that waits in a queue asks whether the client is still there before it begins.
         self._scope["state"] = {"is_disconnected": self.transport.is_closing, "body_too_large": self._too_large}
-        self.connections.queue(self._start, cheap=self._scope["method"] in _CHEAP_METHODS)
+        if self._resumes:
+            self._start()  # it has queued already
+        else:
+            self.connections.queue(self._start, cheap=self._scope["method"] in _CHEAP_METHODS)
 
     def _start(self) -> None:
+        if self.phase is not Phase.QUEUED:
+            return
+        self.phase = Phase.ANSWERING
         body, self._body = bytes(self._body), bytearray()
         self._exchange = Exchange(self._scope, b"" if self._too_large else body, self._reply)
         if self.transport.is_closing():

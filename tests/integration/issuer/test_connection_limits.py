@@ -150,6 +150,21 @@ def test_the_network_with_most_connections_gives_way() -> None:
     run(test)
 
 
+def test_clients_that_send_ahead_do_not_shut_others_out() -> None:
+    async def test() -> None:
+        async with listening_issuer(maximum=20) as issuer:
+            flood = [await issuer.connect() for _ in range(25)]
+            for client in flood:
+                await client.send(GET % 1 * 500)
+            for _ in range(10):
+                newcomer = await issuer.connect()
+                await newcomer.send(GET % 2)
+                assert (await newcomer.told())["path"] == "/2"
+            assert "refused" not in issuer.dropped
+
+    run(test)
+
+
 def test_a_request_that_is_being_answered_is_never_interrupted() -> None:
     async def test() -> None:
         async with listening_issuer(maximum=3) as issuer:
