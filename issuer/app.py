@@ -42,8 +42,10 @@ from issuer.mail.store import OutboxRows
 from issuer.mail.templates import MailComposer
 from issuer.mail.transport import parse_mail_url, transport_for
 from issuer.oauth.clients import Clients
+from issuer.oauth.grants import Grants
+from issuer.oauth.introspection import TokenIntrospection
 from issuer.oauth.metadata import MetadataRoutes, endpoint_urls
-from issuer.oauth.presented_tokens import PresentedTokens
+from issuer.oauth.revocation import TokenRevocation
 from issuer.oauth.routes import OAuthRoutes
 from issuer.oauth.store import ClientStore
 from issuer.passwords.hash_queue import PasswordHashQueue
@@ -190,11 +192,15 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
         SessionStore(database), tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
     )
     clients = Clients(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
-    presented = PresentedTokens(tokens, sessions, clients, settings.audience, _now)
     routes = [
         *_account_routes(foundation, tokens, refresh_tokens, sessions),
         *SessionRoutes(sessions, tokens).routes(),
-        *OAuthRoutes(settings.url, sessions, clients, tokens, presented).routes(),
+        *OAuthRoutes(
+            settings.url,
+            Grants(sessions, clients, tokens),
+            TokenIntrospection(tokens, sessions, clients, settings.audience),
+            TokenRevocation(tokens, sessions, clients),
+        ).routes(),
         *StatusListRoutes(foundation.published).routes(),
         *DocumentRoutes(foundation.keyring, settings.jwks_max_age_seconds).routes(),
     ]

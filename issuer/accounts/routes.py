@@ -14,7 +14,7 @@ from issuer.errors import InvalidTokenError
 from issuer.http.request_body import LoginBody, RegistrationBody, read_body
 from issuer.http.request_context import request_context
 from issuer.sessions.service import Sessions
-from issuer.sessions.token_response import NO_CACHE, token_document
+from issuer.sessions.token_response import token_response
 from issuer.throttling.login_limits import ShownSession
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.bearer import owner_of
@@ -66,7 +66,7 @@ class AccountRoutes:
         login = await self._accounts.authenticate(body.email, body.password, context, shown)
         issued = await self._sessions.begin(login.account, context, login.limits)
         self._accounts.count_accepted(login.account)
-        return JSONResponse(token_document(issued), headers=NO_CACHE)
+        return token_response(issued)
 
     async def me(self, request: Request) -> Response:
         """200 and the bearer's account; a token outlives neither its session nor its account."""

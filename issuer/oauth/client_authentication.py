@@ -1,16 +1,16 @@
-"""How a request says which client it is from: RFC 6749 §2.3, RFC 7521 §4.2. What it says is not proven here."""
+"""Authenticates the client of a request: RFC 6749 §2.3, RFC 7521 §4.2."""
 
 import base64
 import binascii
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote_plus
 
-from starlette.requests import Request
-
 from issuer.errors import InvalidClientError, InvalidTokenRequestError
-from issuer.oauth.models import BasicCredentials, ClientAssertion, ClientCredentials
+from issuer.oauth.clients import Clients
+from issuer.oauth.models import BasicCredentials, Client, ClientAssertion, ClientCredentials, OAuthRequest
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 """RFC 7523 §2.2."""
@@ -18,38 +18,54 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _BASIC: Final = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
 
-def client_proof(request: Request, form: Mapping[str, str]) -> ClientCredentials | None:
-    """What the request proves its client with; None if it does not try to.
+async def authenticate_client(clients: Clients, request: OAuthRequest) -> Client | None:
+    """Return the authenticated client, or None if the request carries no credentials.
 
     Raises:
-        InvalidTokenRequestError: it tries in two ways at once (RFC 6749 §2.3).
-        InvalidClientError: it names two clients, or tries in a way that is not offered or cannot be read.
+        InvalidTokenRequestError: the request authenticates in two ways at once (RFC 6749 §2.3).
+        InvalidClientError: the credentials are wrong, or of a kind that is not supported.
+        UnavailableError: the database is unavailable.
     """
-    fields = request.headers.getlist("authorization")
-    asserted = "client_assertion" in form or "client_assertion_type" in form
-    if len(fields) + asserted + ("client_secret" in form) > 1:
+    credentials = read_credentials(request)
+    if credentials is None:
+        return None
+    return await clients.authenticate(credentials, replace(request.context, actor="client"))
+
+
+def read_credentials(request: OAuthRequest) -> ClientCredentials | None:
+    """Return the unverified credentials of a request, or None if it carries none.
+
+    Raises:
+        InvalidTokenRequestError: the request authenticates in two ways at once (RFC 6749 §2.3).
+        InvalidClientError: it names two clients, or its credentials are malformed or of an unsupported kind.
+    """
+    form, fields = request.parameters, request.authorization
+    has_assertion = "client_assertion" in form or "client_assertion_type" in form
+    if len(fields) + has_assertion + ("client_secret" in form) > 1:
         raise InvalidTokenRequestError
     if "client_secret" in form:
-        # client_secret_post is not offered: bodies are logged where fields are not.
+        # client_secret_post is not supported: request bodies are logged more often than this header field.
         raise InvalidClientError
     if fields:
         return _basic(fields[0], form.get("client_id"))
-    return _assertion(form) if asserted else None
+    return _assertion(form) if has_assertion else None
 
 
 def _basic(field: str, named: str | None) -> BasicCredentials:
-    """RFC 6749 §2.3.1: id and secret are each form-urlencoded before they are joined."""
+    """Decode a Basic field. RFC 6749 §2.3.1: id and secret are each form-urlencoded before they are joined."""
     found = _BASIC.fullmatch(field)
     if found is None:
         raise InvalidClientError
     try:
         client_id, separator, secret = base64.b64decode(found[1], validate=True).decode("ascii").partition(":")
-        proof = BasicCredentials(unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict"))
+        credentials = BasicCredentials(
+            unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+        )
     except (binascii.Error, ValueError):
         raise InvalidClientError from None
-    if not separator or named not in {None, proof.client_id}:
+    if not separator or named not in {None, credentials.client_id}:
         raise InvalidClientError
-    return proof
+    return credentials
 
 
 def _assertion(form: Mapping[str, str]) -> ClientAssertion:

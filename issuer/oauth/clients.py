@@ -103,7 +103,7 @@ class Clients:
         self._metrics.client_authentications.labels("accepted").inc()
         return client
 
-    async def grant(self, client: Client, scope: str | None, audience: str | None) -> AccessTokenClaims:
+    async def authorize(self, client: Client, scope: str | None, audience: str | None) -> AccessTokenClaims:
         """What a token for `client` says (RFC 6749 §4.4).
 
         Args:

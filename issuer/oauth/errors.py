@@ -61,10 +61,10 @@ def oauth_error_response(error: OAuthError | RequestError | UnavailableError) ->
     return JSONResponse({"error": answer.code}, answer.status, fields)
 
 
-def in_oauth_words(
+def oauth_error_responses(
     handler: Callable[[Any, Request], Awaitable[Response]],
 ) -> Callable[[Any, Request], Awaitable[Response]]:
-    """Wrap the method of an OAuth endpoint, so that it answers its errors as RFC 6749 wants them."""
+    """Wrap a method that serves an OAuth endpoint: errors become error responses of RFC 6749 §5.2."""
 
     async def answer(routes: Any, request: Request) -> Response:
         try:

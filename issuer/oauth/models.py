@@ -1,11 +1,14 @@
-"""The values of OAuth clients: a registered client, and what a request authenticates with."""
+"""The values of OAuth: a registered client, what it authenticates with, and a request to an endpoint."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from issuer.context import RequestContext
+from issuer.errors import InvalidTokenRequestError
 from issuer.status_lists.models import StatusListEntry
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -62,3 +65,32 @@ class ClientAssertion:
 
 
 ClientCredentials = BasicCredentials | ClientAssertion
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthRequest:
+    """A form that was sent to an OAuth endpoint. Nothing of it is verified yet.
+
+    Attributes:
+        parameters: of the form, without empty ones.
+        authorization: the values of the Authorization header fields.
+        context: where the request comes from.
+    """
+
+    parameters: Mapping[str, str] = field(repr=False)
+    authorization: tuple[str, ...] = field(repr=False)
+    context: RequestContext
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter, or None if it was not sent."""
+        return self.parameters.get(name)
+
+    def required(self, name: str) -> str:
+        """Return a parameter.
+
+        Raises:
+            InvalidTokenRequestError: it was not sent.
+        """
+        if name not in self.parameters:
+            raise InvalidTokenRequestError
+        return self.parameters[name]

@@ -93,12 +93,12 @@ class AccessTokens:
         Raises:
             InvalidTokenError: it is anything else.
         """
-        bearer = await self.read_for_anybody(token)
+        bearer = await self.read_any_audience(token)
         if bearer.audience != self._audience:
             raise InvalidTokenError
         return bearer
 
-    async def read_for_anybody(self, token: str) -> VerifiedAccessToken:
+    async def read_any_audience(self, token: str) -> VerifiedAccessToken:
         """What one of our own live tokens says, whatever its audience: to tell about it, not to obey it.
 
         Raises:

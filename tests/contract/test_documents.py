@@ -48,7 +48,7 @@ def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
     routes = [
         *AccountRoutes(nobody, nobody, nobody, nobody, nobody).routes(),
         *SessionRoutes(nobody, nobody).routes(),
-        *OAuthRoutes(nobody, nobody, nobody, nobody, nobody).routes(),
+        *OAuthRoutes(nobody, nobody, nobody, nobody).routes(),
         *StatusListRoutes(nobody).routes(),
         *DocumentRoutes(nobody, nobody).routes(),
         *RecoveryRoutes(nobody, nobody, nobody).routes(),

@@ -90,14 +90,14 @@ def test_whoever_authenticated_before_a_change_gets_nothing_that_outlives_it(dat
         without_bit, _ = await bench.proven()
         await CHANGES[change](bench.registry, without_bit.id)
         with pytest.raises(InvalidClientError):
-            await bench.clients.grant(without_bit, None, None)
+            await bench.clients.authorize(without_bit, None, None)
 
         fresh, secret = await bench.proven()
-        await bench.clients.grant(fresh, None, None)
+        await bench.clients.authorize(fresh, None, None)
         with_bit = await bench.clients.authenticate(BasicCredentials(fresh.id, secret), OPERATOR)
         assert with_bit.status is not None
         await CHANGES[change](bench.registry, fresh.id)
-        late = await bench.clients.grant(with_bit, None, None)
+        late = await bench.clients.authorize(with_bit, None, None)
         assert late.status is not None
         assert late.status.idx == with_bit.status.idx
 
@@ -109,7 +109,7 @@ def test_of_many_first_tokens_and_a_disabling_at_once_none_stays_good(database_u
     async def work(bench: Bench) -> None:
         for _ in range(30):
             client, _ = await bench.proven()
-            grants = [bench.clients.grant(client, None, None) for _ in range(6)]
+            grants = [bench.clients.authorize(client, None, None) for _ in range(6)]
             outcomes = await asyncio.gather(
                 *grants[:3], bench.registry.disable(client.id), *grants[3:], return_exceptions=True
             )

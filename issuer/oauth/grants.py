@@ -1,0 +1,77 @@
+"""The grants of the token endpoint: refresh_token (RFC 6749 §6) and client_credentials (§4.4)."""
+
+from issuer.errors import (
+    InvalidClientError,
+    InvalidTargetError,
+    InvalidTokenRequestError,
+    UnauthorizedClientError,
+    UnsupportedGrantTypeError,
+)
+from issuer.oauth.client_authentication import authenticate_client
+from issuer.oauth.clients import Clients
+from issuer.oauth.models import OAuthRequest
+from issuer.sessions.models import TokenPair
+from issuer.sessions.service import Sessions
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.models import FIRST_PARTY_CLIENT, IssuedToken
+
+
+class Grants:
+    """Exchanges a grant for tokens.
+
+    Args:
+        sessions: refreshes the sessions of users.
+        clients: authenticates and authorizes machines.
+        access_tokens: mints the tokens of machines.
+    """
+
+    def __init__(self, sessions: Sessions, clients: Clients, access_tokens: AccessTokens) -> None:
+        self._sessions = sessions
+        self._clients = clients
+        self._access_tokens = access_tokens
+
+    async def exchange(self, request: OAuthRequest) -> TokenPair | IssuedToken:
+        """Issue tokens by the `grant_type` of the request.
+
+        Raises:
+            OAuthError: the request, its client or its grant is rejected.
+            UnavailableError: the database is unavailable, or there is no signing key.
+        """
+        match request.get("grant_type"):
+            case None:
+                raise InvalidTokenRequestError
+            case "refresh_token":
+                return await self._refresh_token(request)
+            case "client_credentials":
+                return await self._client_credentials(request)
+            case _:
+                raise UnsupportedGrantTypeError
+
+    async def _refresh_token(self, request: OAuthRequest) -> TokenPair:
+        """Refresh a session. `scope` is ignored: the new token has the current scope of the account."""
+        if await authenticate_client(self._clients, request) is not None:
+            # A machine has no session; it requests a new token instead (RFC 6749 §4.4.3).
+            raise UnauthorizedClientError
+        client_id = request.get("client_id") or FIRST_PARTY_CLIENT
+        return await self._sessions.refresh(request.required("refresh_token"), client_id, request.context)
+
+    async def _client_credentials(self, request: OAuthRequest) -> IssuedToken:
+        # Check this first: authentication uses up the assertion, and without a key no token follows.
+        self._access_tokens.require_key()
+        client = await authenticate_client(self._clients, request)
+        if client is None:
+            raise InvalidClientError
+        claims = await self._clients.authorize(client, request.get("scope"), _target(request))
+        return await self._access_tokens.mint(claims)
+
+
+def _target(request: OAuthRequest) -> str | None:
+    """Return the requested audience: `resource` (RFC 8707 §2) or its common name `audience`.
+
+    Raises:
+        InvalidTargetError: both were sent, with different values.
+    """
+    targets = {request.parameters[name] for name in ("resource", "audience") if name in request.parameters}
+    if len(targets) > 1:
+        raise InvalidTargetError
+    return targets.pop() if targets else None

@@ -1,0 +1,74 @@
+"""Token revocation (RFC 7009): revokes the session or the machine tokens behind a presented token.
+
+A refresh token revokes its session, and so does an access token of a session: neither is useful without the other.
+An access token of a machine revokes the machine's other live tokens too, since they share one status list index.
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from issuer.audit.events import EndReason
+from issuer.context import RequestContext
+from issuer.errors import InvalidClientError, InvalidTokenError, UnauthorizedClientError
+from issuer.oauth.client_authentication import authenticate_client
+from issuer.oauth.clients import Clients
+from issuer.oauth.models import Client, OAuthRequest
+from issuer.sessions.service import Sessions
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.models import FIRST_PARTY_CLIENT
+
+
+class TokenRevocation:
+    """The revocation of tokens.
+
+    Args:
+        access_tokens: verifies access tokens.
+        sessions: the sessions of users.
+        clients: the clients that machines authenticate as.
+    """
+
+    def __init__(self, access_tokens: AccessTokens, sessions: Sessions, clients: Clients) -> None:
+        self._access_tokens = access_tokens
+        self._sessions = sessions
+        self._clients = clients
+
+    async def revoke(self, request: OAuthRequest) -> None:
+        """Revoke the token of the request. A token that is invalid or not ours is no error (§2.2).
+
+        Our own applications authenticate with nothing but the token.
+
+        Raises:
+            OAuthError: the client is not authenticated, or the token was issued to another client (§2.1).
+            UnavailableError: the database is unavailable; the token may still be valid (§2.2.1).
+        """
+        client = await authenticate_client(self._clients, request)
+        if client is None and request.get("client_id") != FIRST_PARTY_CLIENT:
+            raise InvalidClientError
+        context = request.context if client is None else replace(request.context, actor="client")
+        token = request.required("token")
+        refresh_token = self._sessions.read_refresh_token(token)
+        if refresh_token is not None:
+            await self._revoke_session(refresh_token.session_id, client, context)
+        else:
+            await self._revoke_access_token(token, client, context)
+
+    async def _revoke_access_token(self, text: str, client: Client | None, context: RequestContext) -> None:
+        try:
+            token = await self._access_tokens.read_any_audience(text)
+        except InvalidTokenError:
+            return
+        if token.session_id is not None:
+            await self._revoke_session(token.session_id, client, context)
+            return
+        if client is None or client.id != token.client_id:
+            raise UnauthorizedClientError
+        if token.status is not None:
+            await self._clients.revoke_tokens(client, token.status, context)
+
+    async def _revoke_session(self, session_id: UUID, client: Client | None, context: RequestContext) -> None:
+        state = await self._sessions.state_of(session_id)
+        if state is None:
+            return
+        if state.client_id != (client.id if client is not None else FIRST_PARTY_CLIENT):
+            raise UnauthorizedClientError
+        await self._sessions.end(state.id, state.user_id, EndReason.REVOKED, context)
