@@ -9,7 +9,7 @@ from shared.strict_json import MAX_DEPTH
 from verifier.explain import CHECKS
 
 CONTRACT: Final = Path(__file__).parents[3] / "specs/001-register-login-verify/contracts/access-token.md"
-ISSUED, _, READ = CONTRACT.read_text(encoding="utf-8").partition("## As it is read")
+ISSUED, _, READ = CONTRACT.read_text(encoding="utf-8").partition("## Checking")
 
 
 def test_the_checks_are_those_of_the_code_with_their_reasons() -> None:
@@ -42,6 +42,6 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert f"`{access_token.TOKEN_TYPE}`" in ISSUED
 
 
-def test_the_refused_header_members_are_those_of_the_code() -> None:
-    told = READ.partition("**Refused in the header**")[2].partition("Other unknown")[0]
+def test_the_rejected_header_members_are_those_of_the_code() -> None:
+    told = READ.partition("**Rejected in the header**")[2].partition("Other unknown")[0]
     assert set(re.findall("`([a-z0-9]+)`", told)) == jws.CHANGE_THE_READING

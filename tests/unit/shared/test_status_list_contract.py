@@ -24,7 +24,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
     assert f"≤ {status_list.MAX_LIST_TOKEN_BYTES} bytes" in TEXT
     assert f"has {status_list.LIST_BITS:,} indices; none is longer than {status_list.MAX_LIST_BYTES:,} bytes" in TEXT
     assert f"at most {status_list.MAX_LISTS:,}." in TEXT
-    assert f"counts at most {status_list_token.MAX_VALIDITY_SECONDS // 86_400} days" in TEXT
+    assert f"at most {status_list_token.MAX_VALIDITY_SECONDS // 86_400} days after it" in TEXT
     assert f"now + {status_list_token.MAX_CLOCK_SKEW_SECONDS} s" in TEXT
     assert f"over {status_lists.MAX_BYTES_PER_ISSUER // 2**20} MiB" in TEXT
     assert f"{status_lists.STALE_AFTER_POLLS} polls" in TEXT
@@ -34,6 +34,6 @@ def test_the_bounds_are_those_of_the_code() -> None:
 
 def test_the_settings_and_their_defaults_are_those_of_the_code() -> None:
     fields = VerifierSettings.model_fields
-    assert f"`VERIFIER_STATUS_POLL_SECONDS` ({fields['status_poll_seconds'].default:g};" in TEXT
+    assert f"`VERIFIER_STATUS_POLL_SECONDS` ({fields['status_poll_seconds'].default:g} s," in TEXT
     assert f"`VERIFIER_STATUS_STALE={fields['status_stale'].default}`, the default" in TEXT
     assert "`VERIFIER_STATUS_LISTS`" in TEXT
