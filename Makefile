@@ -41,7 +41,7 @@ check: lint test ## what CI runs
 bench: $(DEV) ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
 	@exec $(VENV)/bin/python -m loadtests.bench $(BENCH_ARGS)
 
-bench-issuer: $(DEV) ## compare the issuer with what argon2 and PostgreSQL allow (BENCH_ARGS=--quick)
+bench-issuer: $(DEV) ## compare the issuer with argon2, PostgreSQL and a naive application (BENCH_ARGS=--quick)
 	@exec $(VENV)/bin/python -m loadtests.bench_issuer $(BENCH_ARGS)
 
 # Only what is typed after `make` counts: a HOST that happens to be in the environment is not to be loaded.

@@ -5,9 +5,9 @@ form is replaced, and never written anywhere.
 """
 
 import re
+import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
-from uuid import uuid4
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
 _TRACEPARENT: Final = re.compile(
@@ -30,7 +30,7 @@ def request_id_of(given: Sequence[str]) -> str:
     Args:
         given: every field `X-Request-Id` of the request.
     """
-    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else uuid4().hex
+    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else secrets.token_hex(16)
 
 
 def traceparent_of(given: Sequence[str]) -> Traceparent | None:

@@ -27,8 +27,7 @@ def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: in
     """
     entries = ",".join(forwarded).split(",") if forwarded and trusted_proxy_hops else []
     vouched = entries[-trusted_proxy_hops].strip() if 0 < trusted_proxy_hops <= len(entries) else ""
-    found = _read(vouched) or _read(peer or "")
-    return None if found is None else str(found)
+    return _read(vouched) or _read(peer or "")
 
 
 @lru_cache(maxsize=4096)
@@ -48,7 +47,7 @@ def network_of(address: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> IPv4Address | IPv6Address | None:
+def _read(text: str) -> str | None:
     """An address, alone or with a port as some proxies write it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
     host, bracket, rest = text.removeprefix("[").partition("]")
     if text.startswith("["):
@@ -57,7 +56,7 @@ def _read(text: str) -> IPv4Address | IPv6Address | None:
         host, colon, port = text.partition(":") if text.count(":") == 1 else (text, "", "")
         readable = not colon or _is_port(f":{port}")
     try:
-        return _plain(ip_address(host)) if readable else None
+        return str(_plain(ip_address(host))) if readable else None
     except ValueError:
         return None
 

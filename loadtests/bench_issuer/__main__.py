@@ -1,4 +1,4 @@
-"""`make bench-issuer`: what the issuer does beside what argon2 and PostgreSQL alone do on the same cores.
+"""`make bench-issuer`: the issuer beside what argon2 and PostgreSQL do alone, and beside a naive application.
 
 Exit status: 0 reported (whether or not targets are met), 1 void (wrong answers, errors).
 """

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from issuer.tokens.models import FIRST_PARTY_CLIENT
 from loadtests.bench.processes import ROOT
 from loadtests.bench_issuer import requests
 from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
+from loadtests.bench_issuer.comparison import Pair, compare
 from loadtests.bench_issuer.testbed import PASSWORD, Site
 from shared.access_token import MIN_KEY_BITS
 
@@ -75,6 +76,7 @@ class Round:
     swap_rate: float
     signature_rate: float
     refresh_rate: float
+    costs: Mapping[str, Pair]
 
     @property
     def refresh_ceiling(self) -> float:
@@ -106,6 +108,8 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     tell(f"RS256 signatures: {signatures:.0f}/s")
     refreshes = await _refreshes(site, accounts, lengths.short)
     tell(f"refreshes: {refreshes.rate():.0f}/s")
+    costs = await compare(site)
+    tell(", ".join(f"{name}: {pair.ratio:.2f} x naive" for name, pair in costs.items()))
     return Round(
         argon2_rate=alone,
         login_rate=logins.rate(),
@@ -121,6 +125,7 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
         swap_rate=swaps,
         signature_rate=signatures,
         refresh_rate=refreshes.rate(),
+        costs=costs,
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from loadtests.bench.statistics import median_range
@@ -13,6 +14,9 @@ DEADLINE_SHARE: Final = 1.2
 """Of the longest wait for a hash: what the slowest of 100 answers under overload may take."""
 REFRESH_SHARE: Final = 0.5
 """Of what PostgreSQL can swap."""
+
+NAIVE_SHARES: Final = {"login": 1.07, "client_credentials": 1.22, "key set": 1.2}
+"""Of the processor time of the naive application: what ours may take."""
 
 _VERDICTS: Final = {True: "met", False: "NOT MET"}
 
@@ -78,12 +82,26 @@ def targets(hash_wait_seconds: float) -> tuple[Target, ...]:
             REFRESH_SHARE,
             at_least=True,
         ),
+        *(
+            Target(f"{name}, processor time / naive", _ratio(name), bound, at_least=False)
+            for name, bound in NAIVE_SHARES.items()
+        ),
     )
 
 
+def _ratio(name: str) -> Callable[[Round], float]:
+    return lambda one: one.costs[name].ratio
+
+
 def to_text(rounds: Sequence[Round], machine: Mapping[str, str | int], hash_wait_seconds: float) -> str:
-    """Machine, rates and targets."""
-    sections = (_head(rounds, machine), _rates(rounds), _targets(rounds, hash_wait_seconds), _notes(rounds))
+    """Machine, rates, processor time and targets."""
+    sections = (
+        _head(rounds, machine),
+        _rates(rounds),
+        _costs(rounds),
+        _targets(rounds, hash_wait_seconds),
+        _notes(rounds),
+    )
     return "\n\n".join(text for text in ("\n".join(lines) for lines in sections) if text)
 
 
@@ -123,6 +141,16 @@ def _rates(rounds: Sequence[Round]) -> Iterator[str]:
         found = median_range([figure(one) for one in rounds])
         assert found is not None
         yield f"  {name:<40}{found.median:>10,.0f}  ({found.low:,.0f}-{found.high:,.0f})"
+
+
+def _costs(rounds: Sequence[Round]) -> Iterator[str]:
+    yield f"{'ms of a core for one, server and PostgreSQL':<46}{'ours':>8}{'naive':>8}  ratio (round by round)"
+    for name in rounds[0].costs:
+        pairs = [one.costs[name] for one in rounds]
+        ours, naive = (median(pair.ours for pair in pairs), median(pair.naive for pair in pairs))
+        found = median_range([pair.ratio for pair in pairs])
+        assert found is not None
+        yield f"  {name:<44}{ours:>8.2f}{naive:>8.2f}  {found.median:.2f} ({found.low:.2f}-{found.high:.2f})"
 
 
 def _targets(rounds: Sequence[Round], hash_wait_seconds: float) -> Iterator[str]:

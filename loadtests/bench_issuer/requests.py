@@ -1,5 +1,6 @@
 """The requests that the load sends, as bytes."""
 
+import base64
 import json
 from urllib.parse import urlencode
 
@@ -23,6 +24,13 @@ def refresh(token: str) -> bytes:
     """The refresh of a session."""
     form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": FIRST_PARTY_CLIENT}
     return request("POST", "/token", urlencode(form).encode(), "Content-Type: application/x-www-form-urlencoded")
+
+
+def client_credentials(client_id: str, client_secret: str) -> bytes:
+    """A client's request for an access token."""
+    credentials = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
+    fields = f"Authorization: Basic {credentials}", "Content-Type: application/x-www-form-urlencoded"
+    return request("POST", "/token", b"grant_type=client_credentials", *fields)
 
 
 def with_token(method: str, path: str, token: str) -> bytes:

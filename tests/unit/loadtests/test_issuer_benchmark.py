@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
+from loadtests.bench_issuer.comparison import Pair
 from loadtests.bench_issuer.measurements import Round
 from loadtests.bench_issuer.report import targets, to_json, to_text
 
 MACHINE: dict[str, str | int] = {"cpu": "a processor", "cores": 2, "kernel": "6", "system": "a system"}
-GOOD = {
+GOOD: dict[str, Any] = {
     "argon2_rate": 100.0,
     "login_rate": 95.0,
     "overload_offered": 150.0,
@@ -27,11 +29,17 @@ GOOD = {
     "swap_rate": 4000.0,
     "signature_rate": 8000.0,
     "refresh_rate": 2100.0,
+    "costs": {
+        "login": Pair(ours=23.0, naive=21.5),
+        "refresh": Pair(ours=0.9, naive=1.1),
+        "client_credentials": Pair(ours=0.5, naive=0.41),
+        "key set": Pair(ours=0.06, naive=0.05),
+    },
 }
 
 
-def finished(**changes: float) -> Round:
-    return Round(**{**GOOD, **changes})  # type: ignore[arg-type] # memory is in whole bytes, and stays so
+def finished(**changes: Any) -> Round:
+    return Round(**{**GOOD, **changes})
 
 
 def test_a_good_run_meets_every_target() -> None:
@@ -55,6 +63,19 @@ def test_a_good_run_meets_every_target() -> None:
 )
 def test_each_target_can_be_missed_and_is_named(member: str, value: float) -> None:
     assert to_text([finished(**{member: value})], MACHINE, 3.0).count("NOT MET") == 1
+
+
+@pytest.mark.parametrize("name", ["login", "client_credentials", "key set"])
+def test_each_ratio_to_the_naive_application_can_be_missed(name: str) -> None:
+    costly = {name: Pair(ours=1.3, naive=1.0)}
+    text = to_text([finished(costs=GOOD["costs"] | costly)], MACHINE, 3.0)
+    assert text.count("NOT MET") == 1
+    assert f"{name}, processor time / naive" in text
+
+
+def test_processor_time_is_shown_beside_the_naive_application() -> None:
+    (row,) = [line for line in to_text([finished()], MACHINE, 3.0).splitlines() if line.startswith("  refresh  ")]
+    assert row.split() == ["refresh", "0.90", "1.10", "0.82", "(0.82-0.82)"]
 
 
 def test_the_median_of_the_rounds_is_judged_and_the_spread_is_shown() -> None:
