@@ -2,7 +2,7 @@
 
 One more gateway is a folder of templates in `deploy/gateways/` and an entry in `PROGRAMS`: its command line, its
 checker, its differences. One that is built elsewhere needs neither: `GATEPASS_GATEWAY` names a program that serves in
-the foreground, with the six addresses in its environment (`deploy/gateways/README.md`).
+the foreground, with the hosts and ports in its environment (`deploy/gateways/README.md`).
 """
 
 import os
@@ -22,15 +22,17 @@ from tests.support.programs import absent, program
 
 
 class Difference(StrEnum):
-    """What a gateway does otherwise than the rest. None of these lets in what another would keep out."""
+    """A difference from the other gateways. None of them accepts a request that another gateway rejects."""
 
-    REFUSES_UNTIDY_PATHS = "dot segments and doubled slashes in a path are 400, not tidied up"
-    IGNORES_CASE = "`/Admin/` is held to the policy of `/admin/` too"
-    TELLS_HOW_THE_VERIFIER_FAILED = "a verifier that is gone is 502 and one that hangs 504, not 503"
-    MAKES_NO_REQUEST_ID = "no `X-Request-Id` is made, and the client's is not shown to the verifier"
-    REFUSES_CHUNKS = "before HAProxy 3.2, which can drop trailers, a body in chunks is 411"
-    ASKS_TWICE = "a path with a policy of its own is held to `default` first"
-    JUDGES_TWO_CREDENTIALS_ITSELF = "two Authorization fields are 400 by the gateway's own rule, without a challenge"
+    REJECTS_UNNORMALISED_PATHS = (
+        "dot segments and double slashes in a path are rejected with 400 instead of normalised"
+    )
+    IGNORES_CASE = "the policy of `/admin/` also applies to `/Admin/`"
+    DISTINGUISHES_VERIFIER_FAILURES = "an unreachable verifier results in 502 and a slow one in 504, not 503"
+    GENERATES_NO_REQUEST_ID = "no `X-Request-Id` is generated, and the client's is not sent to the verifier"
+    REJECTS_CHUNKED_BODIES = "before HAProxy 3.2, which can drop trailers, a chunked body is rejected with 411"
+    CHECKS_DEFAULT_FIRST = "a path with its own policy is checked against `default` first"
+    REJECTS_TWO_CREDENTIALS_ITSELF = "nginx itself rejects two Authorization fields with 400, without a challenge"
 
 
 @dataclass(frozen=True)
@@ -110,25 +112,27 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
     "nginx": GatewayProgram(
         _nginx,
         lambda folder: [*_nginx(folder), "-t"],
-        frozenset({Difference.JUDGES_TWO_CREDENTIALS_ITSELF}),
+        frozenset({Difference.REJECTS_TWO_CREDENTIALS_ITSELF}),
     ),
     "envoy": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"]),
     "caddy": GatewayProgram(
-        _caddy, _caddy_check, frozenset({Difference.REFUSES_UNTIDY_PATHS, Difference.IGNORES_CASE})
+        _caddy, _caddy_check, frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE})
     ),
     "haproxy": GatewayProgram(
         _haproxy,
         lambda folder: [*_haproxy(folder), "-c"],
-        frozenset({Difference.REFUSES_UNTIDY_PATHS, Difference.IGNORES_CASE, Difference.REFUSES_CHUNKS}),
+        frozenset(
+            {Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE, Difference.REJECTS_CHUNKED_BODIES}
+        ),
     ),
     "traefik": GatewayProgram(
         _traefik,
         differences=frozenset(
             {
                 Difference.IGNORES_CASE,
-                Difference.TELLS_HOW_THE_VERIFIER_FAILED,
-                Difference.MAKES_NO_REQUEST_ID,
-                Difference.ASKS_TWICE,
+                Difference.DISTINGUISHES_VERIFIER_FAILURES,
+                Difference.GENERATES_NO_REQUEST_ID,
+                Difference.CHECKS_DEFAULT_FIRST,
             }
         ),
     ),
@@ -143,7 +147,11 @@ if os.environ.get("GATEPASS_GATEWAY"):
 
 def differs(name: str, difference: Difference) -> bool:
     """Whether the gateway `name`, in the version that is installed here, differs so."""
-    if difference is Difference.REFUSES_CHUNKS and name == "haproxy" and _haproxy_version() >= _DROPS_TRAILERS:
+    if (
+        difference is Difference.REJECTS_CHUNKED_BODIES
+        and name == "haproxy"
+        and _haproxy_version() >= _DROPS_TRAILERS
+    ):
         return False
     return difference in PROGRAMS[name].differences
 

@@ -98,7 +98,7 @@ def test_an_expired_token_is_refused(gateway: Gateway) -> None:
 def test_two_authorization_fields_are_refused(gateway: Gateway, values: tuple[str, str]) -> None:
     written = {"good": f"Bearer {gateway.token().decode()}", "bad": "Bearer x"}
     answer = gateway.ask("/", *(f"Authorization: {written[value]}" for value in values))
-    if gateway.differs(Difference.JUDGES_TWO_CREDENTIALS_ITSELF):
+    if gateway.differs(Difference.REJECTS_TWO_CREDENTIALS_ITSELF):
         assert (answer.status, answer.challenge) == (400, None)
     else:
         assert (answer.status, answer.challenge) == (401, INVALID_REQUEST)

@@ -61,4 +61,4 @@ def test_a_verifier_that_hangs_closes_the_gateway_within_two_seconds(lonely: Gat
 
 
 def _tells(gateway: Gateway) -> bool:
-    return gateway.differs(Difference.TELLS_HOW_THE_VERIFIER_FAILED)
+    return gateway.differs(Difference.DISTINGUISHES_VERIFIER_FAILURES)

@@ -72,7 +72,7 @@ def test_no_spelling_of_a_path_escapes_its_policy(gateway: Gateway, path: str) -
 @pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y", "/x//y", "/x/./y"])
 def test_the_application_gets_the_path_that_was_judged(gateway: Gateway, path: str) -> None:
     answer = gateway.ask(path, token=gateway.token())
-    if gateway.differs(Difference.REFUSES_UNTIDY_PATHS):
+    if gateway.differs(Difference.REJECTS_UNNORMALISED_PATHS):
         assert answer.status == 400
     else:
         assert answer.status == 200

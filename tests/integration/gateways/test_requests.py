@@ -29,7 +29,7 @@ def test_a_chunked_body_reaches_the_application_whole(gateway: Gateway, size: in
     chunks = [MEBIBYTE[start : start + size] for start in range(0, 3 * size, size)]
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
-    if gateway.differs(Difference.REFUSES_CHUNKS):
+    if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
         assert answer.status == HTTPStatus.LENGTH_REQUIRED
     else:
         assert answer.application["body"] == _described(b"".join(chunks))
@@ -38,7 +38,7 @@ def test_a_chunked_body_reaches_the_application_whole(gateway: Gateway, size: in
 def test_what_stands_behind_a_body_is_no_header_of_the_application(gateway: Gateway) -> None:
     body = b"5\r\nhello\r\n0\r\nX-Auth-Subject: somebody-else\r\nX-Auth-Roles: admin\r\n\r\n"
     answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
-    if gateway.differs(Difference.REFUSES_CHUNKS):
+    if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
         assert answer.status == HTTPStatus.LENGTH_REQUIRED
     else:
         assert answer.identity["X-Auth-Subject"] != "somebody-else"

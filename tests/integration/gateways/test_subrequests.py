@@ -83,7 +83,7 @@ def test_verifier_and_application_hear_of_one_trace_and_one_request(line: Tapped
     heard = [line.to_verifier.sent, line.to_application.sent]
     assert [re.findall(rb"(?im)^traceparent: (.*?)\r", head) for head in heard] == [[trace], [trace]]
     ids = [re.findall(rb"(?im)^x-request-id: (.*?)\r", head) for head in heard]
-    if line.gateway.differs(Difference.MAKES_NO_REQUEST_ID):
+    if line.gateway.differs(Difference.GENERATES_NO_REQUEST_ID):
         assert ids[0] == []
     else:
         assert ids[0] == ids[1]
@@ -95,7 +95,7 @@ def test_no_body_goes_to_the_verifier(line: Tapped, size: int) -> None:
     gateway, tap = line.gateway, line.to_verifier
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"B" * size) if size else b"0\r\n\r\n"
     answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", body=body, token=gateway.token())
-    if not gateway.differs(Difference.REFUSES_CHUNKS):
+    if not gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
         assert answer.application["body"]["bytes"] == size
         assert tap.sent.endswith(b"\r\n\r\n")
     assert b"BBBBB" not in tap.sent
@@ -105,7 +105,7 @@ def test_a_request_is_asked_about_once(line: Tapped) -> None:
     gateway, tap = line.gateway, line.to_verifier
     assert gateway.ask("/admin/", token=gateway.token()).status == 403
     assert tap.sent.count(b"/verify/admin") == 1
-    assert tap.sent.count(b"/verify/default") == (1 if gateway.differs(Difference.ASKS_TWICE) else 0)
+    assert tap.sent.count(b"/verify/default") == (1 if gateway.differs(Difference.CHECKS_DEFAULT_FIRST) else 0)
 
 
 @pytest.mark.parametrize(
