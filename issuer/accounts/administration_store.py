@@ -15,7 +15,7 @@ from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
-from issuer.sessions.store import end_session, end_sessions_of_user
+from issuer.sessions.store import revoke_session, revoke_sessions_of_user
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
@@ -66,7 +66,7 @@ class AdministrationStore:
             if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
                 return False
             await forget_tokens(connection, account_id)
-            ended = await end_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, context)
+            ended = await revoke_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, context)
             await record(
                 connection, Event(EventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": ended})
             )
@@ -92,7 +92,7 @@ class AdministrationStore:
         """End every session, and every login under way; how many sessions."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["outdate-logins"], account_id)
-            return await end_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, context)
+            return await revoke_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, context)
 
     async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
         """The sessions of an account, newest first."""
@@ -103,7 +103,7 @@ class AdministrationStore:
     async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
         """End and revoke it; False if it was not live."""
         async with self._database.connection() as connection:
-            return await end_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, context)
+            return await revoke_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, context)
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:
         """The session of this id."""

@@ -139,7 +139,7 @@ class RecoveryStore(Protocol):
 class SessionsEnded(Protocol):
     """Whoever wants to hear that sessions ended in a transaction of ours."""
 
-    def tell_ended(self, reason: EndReason, count: int) -> None:
+    def on_revoked(self, reason: EndReason, count: int) -> None:
         """So many have."""
 
 
@@ -258,7 +258,7 @@ class Recovery:
         if done is None:
             raise InvalidOneTimeTokenError
         email_key, ended = done
-        self._sessions.tell_ended(EndReason.PASSWORD_RESET, ended)
+        self._sessions.on_revoked(EndReason.PASSWORD_RESET, ended)
         _log.info("password reset", account=str(owner.id))
         await self._forgive(email_key, context)
 
@@ -287,7 +287,7 @@ class Recovery:
         ended = await self._store.change_password(change, self._now(), context, self._notice_limit(account.email))
         if ended is None:
             raise InvalidCredentialsError
-        self._sessions.tell_ended(EndReason.PASSWORD_CHANGED, ended)
+        self._sessions.on_revoked(EndReason.PASSWORD_CHANGED, ended)
         _log.info("password changed", account=str(account.id))
         await self._forgive(_address(account.email).key, context, shown)
 
@@ -306,7 +306,7 @@ class Recovery:
         ended = await self._store.delete_account(account.id, known.security_version, self._now(), context)
         if ended is None:
             raise InvalidCredentialsError
-        self._sessions.tell_ended(EndReason.ACCOUNT_DELETED, ended)
+        self._sessions.on_revoked(EndReason.ACCOUNT_DELETED, ended)
         _log.info("account deleted", account=str(account.id))
 
     async def _request(self, email: str, template: Template, kind: EventKind | None, context: RequestContext) -> None:

@@ -14,7 +14,7 @@ from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.mail.limits import QUIET, WAITS
 from issuer.mail.templates import Template
-from issuer.sessions.store import end_sessions_of_user
+from issuer.sessions.store import revoke_sessions_of_user
 from issuer.tokens.one_time_token import Purpose
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
@@ -27,7 +27,7 @@ async def forget_tokens(connection: Connection, user_id: UUID) -> None:
 
 async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, context: RequestContext) -> int:
     """Delete an account whose row the transaction holds FOR UPDATE, its sessions ended and revoked; how many."""
-    ended = await end_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, context)
+    ended = await revoke_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, context)
     await connection.execute(_SQL["delete-account"], user_id)
     await record(connection, Event(EventKind.ACCOUNT_DELETED, context, user_id, detail={"sessions": ended}))
     return ended
@@ -110,7 +110,7 @@ class SelfServiceStore:
             if limits is not None:
                 await connection.execute(_SQL["reset-limit"], limits.requests)
                 await _queue_notice(connection, row["id"], limits.notices, now)
-            ended = await end_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, context)
+            ended = await revoke_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, context)
             await record(connection, Event(EventKind.PASSWORD_RESET, context, row["id"]))
         return row["email_key"], ended
 
@@ -128,7 +128,9 @@ class SelfServiceStore:
             await forget_tokens(connection, user_id)
             if notice_limit is not None:
                 await _queue_notice(connection, user_id, notice_limit, now)
-            ended = await end_sessions_of_user(connection, user_id, now, EndReason.PASSWORD_CHANGED, context, spared)
+            ended = await revoke_sessions_of_user(
+                connection, user_id, now, EndReason.PASSWORD_CHANGED, context, spared
+            )
             await record(connection, Event(EventKind.PASSWORD_CHANGED, context, user_id, spared))
         return ended
 

@@ -64,7 +64,7 @@ class AccountRoutes:
         token = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
         shown = ShownSession(token.session_id, token.generation) if token else None
         login = await self._accounts.authenticate(body.email, body.password, context, shown)
-        issued = await self._sessions.begin(login.account, context, login.limits)
+        issued = await self._sessions.create(login.account, context, login.limits)
         self._accounts.count_accepted(login.account)
         return token_response(issued)
 

@@ -73,7 +73,7 @@ class TokenIntrospection:
         return found
 
     async def _introspect_refresh_token(self, refresh_token: RefreshToken) -> Introspection | None:
-        state = await self._sessions.state_of(refresh_token.session_id)
+        state = await self._sessions.get(refresh_token.session_id)
         # A refresh token is active if a refresh with it would succeed.
         if state is None or not self._sessions.would_refresh(state, refresh_token):
             return None

@@ -66,9 +66,9 @@ class TokenRevocation:
             await self._clients.revoke_tokens(client, token.status, context)
 
     async def _revoke_session(self, session_id: UUID, client: Client | None, context: RequestContext) -> None:
-        state = await self._sessions.state_of(session_id)
+        state = await self._sessions.get(session_id)
         if state is None:
             return
         if state.client_id != (client.id if client is not None else FIRST_PARTY_CLIENT):
             raise UnauthorizedClientError
-        await self._sessions.end(state.id, state.user_id, EndReason.REVOKED, context)
+        await self._sessions.revoke(state.id, state.user_id, EndReason.REVOKED, context)

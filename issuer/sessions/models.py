@@ -9,12 +9,12 @@ from uuid import UUID
 from issuer.status_lists.models import StatusListEntry
 
 MAX_RETRIES: Final = 50
-"""Retries with one refresh token: many tabs on a slow machine, and far fewer than a client in a loop sends."""
+"""How often one refresh token may be retried: enough for many tabs, far fewer than a client in a loop sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAccount:
-    """A stored account, as a login reads it and a session is created for. Its repr leaves the hash out."""
+    """An account as the database has it. Its repr omits the password hash."""
 
     id: UUID
     password_hash: str
@@ -34,10 +34,10 @@ class SessionLimits:
     """Bounds of sessions and refresh tokens.
 
     Attributes:
-        idle: of a session since it was last refreshed.
-        absolute: of a session, however it is used.
-        retry: after a refresh, during which the token that was used gets the same successor again.
-        per_account: how many sessions an account has at most; a login beyond revokes the oldest.
+        idle: how long a session lives without a refresh.
+        absolute: how long a session lives at most.
+        retry: how long after a refresh the used token gets the same successor again.
+        per_account: the maximum number of sessions; a login beyond it revokes the oldest.
     """
 
     idle: timedelta
@@ -48,7 +48,7 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """What a login adds."""
+    """A session to insert."""
 
     id: UUID
     client_id: str
@@ -61,19 +61,19 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What its owner may see of it."""
+    """A session as its account sees it."""
 
     id: UUID
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
-    address: str | None
+    ip_address: str | None
     user_agent: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The place of a session in the list of its account's: newest first, then by id."""
+    """The sort key of a session in the list of its account: newest first, then by id."""
 
     created_at: datetime
     id: UUID
@@ -81,13 +81,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session's row, and what its account has to say.
+    """A session with the current state of its account.
 
     Attributes:
-        retries: how often the previous refresh token was presented again, parallel requests aside.
-        retried_in_a_row: of the refreshes before, the last ones whose tokens were all presented again.
-        rotated_ago: time since the last refresh, by the clock of the database: issuers have different clocks.
-        expires_at: the earlier of idle and absolute.
+        retries: how often the previous refresh token was presented again, without parallel requests.
+        retried_in_a_row: how many of the latest refreshes had their token presented again, without a gap.
+        rotated_ago: time since the last refresh by the database clock, since the clocks of issuers differ.
+        expires_at: the earlier of the idle and the absolute expiry.
     """
 
     id: UUID
@@ -108,7 +108,7 @@ class SessionState:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """What a login or a refresh gives out. Its repr leaves the tokens out."""
+    """The access and refresh token of a login or refresh. Its repr omits both."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -117,10 +117,10 @@ class TokenPair:
 
 
 class InsertResult(Enum):
-    """What became of a new session."""
+    """The result of inserting a session."""
 
-    YES = "yes"
+    INSERTED = "inserted"
     BEYOND_LIMIT = "beyond_limit"
-    REFUSED = "refused"
+    ACCOUNT_CHANGED = "account_changed"
     INDEX_TAKEN = "index_taken"
-    LIMITED = "limited"
+    RATE_LIMITED = "rate_limited"

@@ -8,10 +8,10 @@ from issuer.sessions.models import MAX_RETRIES, SessionState
 from issuer.tokens.refresh_token import RefreshToken
 
 PARALLEL: Final = timedelta(seconds=2)
-"""Requests with one refresh token that arrive within this time of the first are one: tabs that wake together."""
+"""Requests with one refresh token within this time count as one: browser tabs that wake up together send them."""
 
 MAX_RETRIED_IN_A_ROW: Final = 5
-"""Refreshes in a row whose token was presented again later. Beyond it a second party refreshes in step."""
+"""How many refreshes in a row may have their token presented again. More means that a second party has the tokens."""
 
 
 class RefreshOutcome(Enum):
@@ -21,39 +21,39 @@ class RefreshOutcome(Enum):
     PARALLEL = "parallel"
     RETRY = "retried"
     REUSED = "reused"
-    FUTURE = "future"
-    EXHAUSTED = "exhausted"
+    GENERATION_AHEAD = "generation_ahead"
+    RETRY_LIMIT_EXCEEDED = "retry_limit_exceeded"
     EXPIRED = "expired"
-    ENDED = "ended"
+    REVOKED = "revoked"
     DISABLED = "disabled"
     INVALID = "invalid"
 
 
 REJECTED_UNCHANGED: Final = {
-    RefreshOutcome.EXHAUSTED,
+    RefreshOutcome.RETRY_LIMIT_EXCEEDED,
     RefreshOutcome.EXPIRED,
-    RefreshOutcome.ENDED,
+    RefreshOutcome.REVOKED,
     RefreshOutcome.DISABLED,
     RefreshOutcome.INVALID,
 }
 """Outcomes that reject the request and leave the session as it is."""
 
 
-def evaluate_refresh(  # noqa: PLR0911 - one return for each line of the rule
+def evaluate_refresh(  # noqa: PLR0911 - one return for each case of the rule
     state: SessionState | None, presented: RefreshToken, client_id: str, now: datetime, retry: timedelta
 ) -> RefreshOutcome:
     """Return the outcome for `presented`, whose MAC is ours. The order of the cases is the rule.
 
-    The previous token gets its successor again: at once for requests in parallel, and for `retry` because the
-    answer may have been lost. It is reused if its successor was used, or later than that: then two parties hold it,
-    and we cannot tell which is the owner (RFC 9700 §4.14.2). It is also reused if the tokens of several refreshes
-    in a row came twice: answers are not lost so regularly, so a second party refreshes in step with the first. Too
-    many retries of one token are rejected and change nothing: a client in a loop is faulty, not robbed.
+    The previous token gets its successor again: for parallel requests, and within `retry` because the response may
+    have been lost. Later, or after its successor was used, it is reused: two parties hold it, and we cannot tell
+    which one is legitimate (RFC 9700 §4.14.2). It is also reused if the tokens of several refreshes in a row were
+    presented twice: responses are not lost so regularly, so a second party refreshes in step with the first. Too
+    many retries of one token are rejected without revoking the session: the client is faulty, not robbed.
     """
     if state is None or state.client_id != client_id:
         return RefreshOutcome.INVALID
     if state.ended_at is not None:
-        return RefreshOutcome.ENDED
+        return RefreshOutcome.REVOKED
     if state.expires_at <= now:
         return RefreshOutcome.EXPIRED
     if state.disabled_at is not None:
@@ -62,10 +62,10 @@ def evaluate_refresh(  # noqa: PLR0911 - one return for each line of the rule
         case 0:
             return RefreshOutcome.ROTATE
         case behind if behind < 0:
-            return RefreshOutcome.FUTURE
+            return RefreshOutcome.GENERATION_AHEAD
         case 1 if state.rotated_ago <= PARALLEL:
             return RefreshOutcome.PARALLEL
         case 1 if state.rotated_ago <= retry and state.retried_in_a_row < MAX_RETRIED_IN_A_ROW:
-            return RefreshOutcome.RETRY if state.retries < MAX_RETRIES else RefreshOutcome.EXHAUSTED
+            return RefreshOutcome.RETRY if state.retries < MAX_RETRIES else RefreshOutcome.RETRY_LIMIT_EXCEEDED
         case _:
             return RefreshOutcome.REUSED

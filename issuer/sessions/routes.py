@@ -1,4 +1,4 @@
-"""`POST /logout`, `GET /sessions`, `DELETE /sessions`, `DELETE /sessions/{id}`: the owner's devices."""
+"""`POST /logout`, `GET /sessions`, `DELETE /sessions`, `DELETE /sessions/{id}`."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -25,34 +25,34 @@ _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class SessionRoutes:
-    """The session endpoints, over the use cases they speak for."""
+    """The session endpoints."""
 
     def __init__(self, sessions: Sessions, tokens: AccessTokens) -> None:
         self._sessions = sessions
         self._tokens = tokens
 
     def routes(self) -> list[Route]:
-        """For the application."""
+        """Return the routes of the application."""
         return [
             Route("/logout", self.logout, methods=["POST"]),
             Route("/sessions", self.list, methods=["GET"]),
-            Route("/sessions", self.end_all, methods=["DELETE"]),
-            Route("/sessions/{id}", self.end, methods=["DELETE"]),
+            Route("/sessions", self.revoke_all, methods=["DELETE"]),
+            Route("/sessions/{id}", self.revoke, methods=["DELETE"]),
         ]
 
     async def logout(self, request: Request) -> Response:
-        """204: the session of the token has ended, now or before."""
+        """Respond 204: the session of the token is revoked, now or before."""
         owner = await owner_of(request, self._tokens)
-        await self._sessions.end(owner.session_id, owner.user_id, EndReason.LOGOUT, request_context(request))
+        await self._sessions.revoke(owner.session_id, owner.user_id, EndReason.LOGOUT, request_context(request))
         return Response(status_code=204)
 
     async def list(self, request: Request) -> Response:
-        """200 and a page of the live sessions, newest first."""
+        """Respond 200 with a page of the live sessions, newest first."""
         owner = await owner_of(request, self._tokens)
         after, limit = _page(request)
         await self._sessions.require_live(owner.session_id, owner.user_id)
-        # One more than asked for, to know whether there is another page.
-        found = await self._sessions.list_of(owner.user_id, after, limit + 1)
+        # Fetch one more than requested, to know whether there is another page.
+        found = await self._sessions.list_for_user(owner.user_id, after, limit + 1)
         page = found[:limit]
         return JSONResponse(
             {
@@ -61,31 +61,33 @@ class SessionRoutes:
             }
         )
 
-    async def end(self, request: Request) -> Response:
-        """204: that session has ended. One that is unknown, somebody else's or ended is not found."""
+    async def revoke(self, request: Request) -> Response:
+        """Respond 204 when the session is revoked; 404 if it is over, unknown or of another account."""
         owner = await owner_of(request, self._tokens)
         await self._sessions.require_live(owner.session_id, owner.user_id)
         session_id = _read_id(request.path_params["id"])
-        if not await self._sessions.end(
+        if not await self._sessions.revoke(
             session_id, owner.user_id, EndReason.ENDED_BY_OWNER, request_context(request)
         ):
             raise NoSuchResourceError
         return Response(status_code=204)
 
-    async def end_all(self, request: Request) -> Response:
-        """204: all sessions have ended, that of the token too unless it is spared."""
+    async def revoke_all(self, request: Request) -> Response:
+        """Respond 204 when all sessions are revoked, except the current one if `keep_current=true`."""
         owner = await owner_of(request, self._tokens)
         await self._sessions.require_live(owner.session_id, owner.user_id)
-        spared = owner.session_id if _spares_current(request) else None
-        await self._sessions.end_all(owner.user_id, EndReason.ENDED_BY_OWNER, request_context(request), spared)
+        kept = owner.session_id if _keeps_current(request) else None
+        await self._sessions.revoke_all(owner.user_id, EndReason.ENDED_BY_OWNER, request_context(request), kept)
         return Response(status_code=204)
 
 
 def _page(request: Request) -> tuple[Position | None, int]:
-    """Return the session after which to begin, and how many to list."""
+    """Return the position after which the page starts, and its size."""
     query = dict(request.query_params.multi_items())
     if len(query) != len(request.query_params.multi_items()) or not query.keys() <= {"after", "limit"}:
-        raise InvalidFieldsError(FieldFault("limit", "can be given once, and so can `after`; there is no other"))
+        raise InvalidFieldsError(
+            FieldFault("limit", "and `after` may each be given once; other parameters are not supported")
+        )
     limit = query.get("limit", str(_MAX_PAGE))
     if not _LIMIT.fullmatch(limit) or int(limit) > _MAX_PAGE:
         raise InvalidFieldsError(FieldFault("limit", f"must be a number from 1 to {_MAX_PAGE}"))
@@ -93,7 +95,7 @@ def _page(request: Request) -> tuple[Position | None, int]:
 
 
 def _cursor(session: Session) -> str:
-    """Return the position of a session as an opaque string. It tells nothing that the session does not."""
+    """Return the position of a session as an opaque string."""
     return f"{(session.created_at - _EPOCH) // timedelta(microseconds=1)}.{session.id}"
 
 
@@ -104,30 +106,30 @@ def _position(cursor: str) -> Position:
     return Position(_EPOCH + timedelta(microseconds=int(when)), UUID(session_id))
 
 
-def _spares_current(request: Request) -> bool:
-    """Whether the query is `spare=current`. A query that was misread would end too much or too little."""
+def _keeps_current(request: Request) -> bool:
+    """Return whether the query is `keep_current=true`, and reject any other query."""
     query = request.query_params.multi_items()
-    if query not in ([], [("spare", "current")]):
-        raise InvalidFieldsError(FieldFault("spare", "is the one parameter, and can only be `current`"))
+    if query not in ([], [("keep_current", "true")]):
+        raise InvalidFieldsError(FieldFault("keep_current", "must be `true`; other parameters are not supported"))
     return bool(query)
 
 
 def _read_id(text: str) -> UUID:
-    """An id in the spelling that we give out; any other names nothing."""
+    """Parse an id in its canonical spelling; any other spelling is not found."""
     if not _ID.fullmatch(text):
         raise NoSuchResourceError
     return UUID(text)
 
 
-def _document(session: Session, present: UUID) -> dict[str, str | bool | None]:
+def _document(session: Session, current: UUID) -> dict[str, str | bool | None]:
     return {
         "id": str(session.id),
         "created_at": _moment(session.created_at),
         "last_used_at": _moment(session.last_used_at),
         "expires_at": _moment(session.expires_at),
-        "address": session.address,
+        "ip_address": session.ip_address,
         "user_agent": session.user_agent,
-        "current": session.id == present,
+        "current": session.id == current,
     }
 
 

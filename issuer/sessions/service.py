@@ -48,17 +48,17 @@ _log = structlog.get_logger(__name__)
 
 
 class Sessions:
-    """Begins, refreshes and ends sessions.
+    """Creates, refreshes, revokes and lists sessions.
 
     Args:
-        store: where they are.
-        access_tokens: mints.
-        refresh_tokens: writes and reads.
-        status_lists: hands out bits, and is told when one was set.
-        metrics: where outcomes are counted.
-        limits: of new sessions and, when idle, of all.
-        now: the clock.
-        new_id: a fresh random UUID.
+        store: the sessions in PostgreSQL.
+        access_tokens: mints access tokens.
+        refresh_tokens: encodes and decodes refresh tokens.
+        status_lists: allocates status list indices, and publishes revocations.
+        metrics: counts outcomes.
+        limits: lifetimes and number of sessions.
+        now: returns the current time.
+        new_id: returns a random UUID.
     """
 
     def __init__(
@@ -81,22 +81,22 @@ class Sessions:
         self._now = now
         self._new_id = new_id
 
-    async def begin(
+    async def create(
         self, account: StoredAccount, context: RequestContext, counters: Sequence[CounterIncrement] = ()
     ) -> TokenPair:
-        """A new session for an account whose password was just verified.
+        """Create a session for an account whose password was just verified.
 
         Raises:
-            TooManyAttemptsError: other attempts have used up one of these limits since it was read.
-            InvalidCredentialsError: it was disabled, or its credentials changed, since they were read.
-            UnavailableError: not now.
+            TooManyAttemptsError: other attempts have exhausted one of `counters` since it was read.
+            InvalidCredentialsError: the account was disabled, or its credentials changed, since it was read.
+            UnavailableError: the database is unavailable.
         """
         session_id, now = self._new_id(), self._now()
         refresh_token = self._refresh_tokens.write(RefreshToken(session_id, 0))
         self._access_tokens.require_key()
         index = await self._insert(session_id, account, now, context, counters)
         self._metrics.sessions_begun.inc()
-        _log.info("session begun", account=str(account.id), session=str(session_id))
+        _log.info("session created", account=str(account.id), session=str(session_id))
         grant = AccessTokenClaims(
             str(account.id),
             session_id,
@@ -111,19 +111,19 @@ class Sessions:
         return TokenPair(issued.token, refresh_token, issued.expires_in, issued.scope)
 
     async def refresh(self, refresh_token: str, client_id: str, context: RequestContext) -> TokenPair:
-        """New tokens for a refresh token, as `evaluate_refresh` says.
+        """Exchange a refresh token for new tokens, as `evaluate_refresh` decides.
 
         Raises:
-            InvalidGrantError: for every reason that is not ours.
-            UnavailableError: not now.
+            InvalidGrantError: the token is invalid, expired, revoked or reused.
+            UnavailableError: the database is unavailable.
         """
         presented = self._refresh_tokens.read(refresh_token)
         if presented is None:
-            raise self._refusal(RefreshOutcome.INVALID)
-        # Before the row is changed: without keys there would be no answer to the change.
+            raise self._rejection(RefreshOutcome.INVALID)
+        # Check keys before the row changes: without them the client would lose the rotated token.
         successor = self._refresh_tokens.write(presented.successor)
         self._access_tokens.require_key()
-        state = await self._advance(presented, client_id, context)
+        state = await self._rotate(presented, client_id, context)
         grant = AccessTokenClaims(
             str(state.user_id),
             state.id,
@@ -137,57 +137,57 @@ class Sessions:
         issued = await self._access_tokens.mint(grant)
         return TokenPair(issued.token, successor, issued.expires_in, issued.scope)
 
-    async def end(self, session_id: UUID, user_id: UUID, reason: EndReason, context: RequestContext) -> bool:
-        """End one session of an account; False if it has ended, or is not theirs.
+    async def revoke(self, session_id: UUID, user_id: UUID, reason: EndReason, context: RequestContext) -> bool:
+        """Revoke one session of an account; return False if it is over already, or belongs to another account.
 
         Raises:
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
-        ended = await self._store.end(session_id, user_id, self._now(), reason, context)
-        if ended:
-            self.tell_ended(reason, 1)
-        return ended
+        revoked = await self._store.revoke(session_id, user_id, self._now(), reason, context)
+        if revoked:
+            self.on_revoked(reason, 1)
+        return revoked
 
-    async def end_all(
-        self, user_id: UUID, reason: EndReason, context: RequestContext, spared: UUID | None = None
+    async def revoke_all(
+        self, user_id: UUID, reason: EndReason, context: RequestContext, kept: UUID | None = None
     ) -> int:
-        """End all sessions of an account but `spared`; how many.
+        """Revoke all sessions of an account except `kept`; return how many.
 
         Raises:
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
-        ended = await self._store.end_all(user_id, self._now(), reason, context, spared)
-        if ended:
-            self.tell_ended(reason, ended)
-        return ended
+        revoked = await self._store.revoke_all(user_id, self._now(), reason, context, kept)
+        if revoked:
+            self.on_revoked(reason, revoked)
+        return revoked
 
-    async def list_of(self, user_id: UUID, after: Position | None, limit: int) -> list[Session]:
+    async def list_for_user(self, user_id: UUID, after: Position | None, limit: int) -> list[Session]:
         """Return at most `limit` live sessions of an account that follow `after`, newest first.
 
         Raises:
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         return await self._store.list_live(user_id, self._now(), after, limit)
 
-    async def state_of(self, session_id: UUID) -> SessionState | None:
-        """A session as it is, live or not.
+    async def get(self, session_id: UUID) -> SessionState | None:
+        """Return a session, live or not; None if there is none with this id.
 
         Raises:
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         return await self._store.find_state(session_id)
 
     def would_refresh(self, state: SessionState, presented: RefreshToken) -> bool:
-        """Return whether a refresh with this token of this session would be answered with tokens."""
-        verdict = evaluate_refresh(state, presented, state.client_id, self._now(), self._limits.retry)
-        return verdict in {RefreshOutcome.ROTATE, RefreshOutcome.PARALLEL, RefreshOutcome.RETRY}
+        """Return whether a refresh with this token of this session would succeed now."""
+        outcome = evaluate_refresh(state, presented, state.client_id, self._now(), self._limits.retry)
+        return outcome in {RefreshOutcome.ROTATE, RefreshOutcome.PARALLEL, RefreshOutcome.RETRY}
 
     async def require_live(self, session_id: UUID, user_id: UUID) -> None:
-        """Nothing, if this session of this account is live: an access token outlives its session by minutes.
+        """Check that a session is live. An access token can outlive its session by minutes.
 
         Raises:
-            InvalidTokenError: it is not.
-            UnavailableError: not now.
+            InvalidTokenError: the session is over, or belongs to another account.
+            UnavailableError: the database is unavailable.
         """
         state = await self._store.find_state(session_id)
         if (
@@ -200,11 +200,11 @@ class Sessions:
             raise InvalidTokenError
 
     def read_refresh_token(self, text: str) -> RefreshToken | None:
-        """What a refresh token says, or None unless it is ours; whether it is still good is not asked."""
+        """Decode a refresh token without checking its session; return None if its MAC is not ours."""
         return self._refresh_tokens.read(text)
 
-    def tell_ended(self, reason: EndReason, count: int) -> None:
-        """Count sessions that ended, and let the status lists know that bits were set."""
+    def on_revoked(self, reason: EndReason, count: int) -> None:
+        """Count revoked sessions, and publish the status lists without delay."""
         self._metrics.sessions_ended.labels(reason.value).inc(count)
         self._status_lists.revoked()
 
@@ -221,36 +221,36 @@ class Sessions:
             idle, absolute = now + self._limits.idle, now + self._limits.absolute
             session = NewSession(session_id, FIRST_PARTY_CLIENT, account.scope, now, idle, absolute, index)
             match await self._store.insert_session(session, account, context, self._limits.per_account, counters):
-                case InsertResult.YES:
+                case InsertResult.INSERTED:
                     return index
                 case InsertResult.BEYOND_LIMIT:
-                    await self._end_oldest(account.id, session_id, context)
+                    await self._revoke_oldest(account.id, session_id, context)
                     return index
-                case InsertResult.REFUSED:
+                case InsertResult.ACCOUNT_CHANGED:
                     raise InvalidCredentialsError
-                case InsertResult.LIMITED:
+                case InsertResult.RATE_LIMITED:
                     self._metrics.logins.labels("throttled").inc()
                     raise TooManyAttemptsError(retry_after=1)
                 case InsertResult.INDEX_TAKEN:
-                    # The database went back in time and has leased our range to somebody else.
-                    _log.error("a leased status index is taken: the range is given up")
-                    self._status_lists.forget_leases()
+                    # The database was restored to an older state, and has leased our range to another issuer.
+                    _log.error("leased status index is taken: discarding the range")
+                    self._status_lists.discard_leases()
         raise StoreUnavailableError("no free status index")
 
-    async def _end_oldest(self, user_id: UUID, newest: UUID, context: RequestContext) -> None:
-        """End sessions beyond the limit. If that is not possible now, the login stands and the next one does it."""
-        spared = self._limits.per_account - 1
+    async def _revoke_oldest(self, user_id: UUID, created: UUID, context: RequestContext) -> None:
+        """Revoke sessions beyond the limit. If the database fails, the login succeeds and the next one retries."""
+        newest = self._limits.per_account - 1
         try:
-            ended = await self._store.end_all(
-                user_id, self._now(), EndReason.SESSION_LIMIT, context, newest, newest=spared
+            revoked = await self._store.revoke_all(
+                user_id, self._now(), EndReason.SESSION_LIMIT, context, created, newest=newest
             )
         except StoreUnavailableError:
-            _log.warning("sessions beyond the limit not ended", account=str(user_id))
+            _log.warning("sessions beyond the limit not revoked", account=str(user_id))
             return
-        if ended:
-            self.tell_ended(EndReason.SESSION_LIMIT, ended)
+        if revoked:
+            self.on_revoked(EndReason.SESSION_LIMIT, revoked)
 
-    async def _advance(self, presented: RefreshToken, client_id: str, context: RequestContext) -> SessionState:
+    async def _rotate(self, presented: RefreshToken, client_id: str, context: RequestContext) -> SessionState:
         """Rotate, which nearly every refresh may. Otherwise decide on the row, until no other request changes it."""
         arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
@@ -261,49 +261,49 @@ class Sessions:
                 return rotated
             state = await self._store.find_state(presented.session_id)
             if state is not None:
-                # Judged as of its arrival: a request that waited for the database is no later than its neighbours.
+                # Decide as of the arrival: waiting for the database must not turn a parallel request into a retry.
                 waited = timedelta(seconds=time.monotonic() - arrived)
                 state = replace(state, rotated_ago=state.rotated_ago - waited)
-            verdict = evaluate_refresh(state, presented, client_id, now, self._limits.retry)
-            if state is None or verdict in REJECTED_UNCHANGED:
-                raise self._refusal(verdict)
-            if await self._settle(verdict, state, presented, now, context):
-                self._metrics.refreshes.labels(verdict.value).inc()
+            outcome = evaluate_refresh(state, presented, client_id, now, self._limits.retry)
+            if state is None or outcome in REJECTED_UNCHANGED:
+                raise self._rejection(outcome)
+            if await self._apply_outcome(outcome, state, presented, now, context):
+                self._metrics.refreshes.labels(outcome.value).inc()
                 return state
-        # Others came between every time, so the token is not the newest one any more.
-        raise self._refusal(RefreshOutcome.EXHAUSTED)
+        # Other requests changed the row each time, so the token is no longer the newest one.
+        raise self._rejection(RefreshOutcome.RETRY_LIMIT_EXCEEDED)
 
-    async def _settle(
+    async def _apply_outcome(
         self,
-        verdict: RefreshOutcome,
+        outcome: RefreshOutcome,
         state: SessionState,
         presented: RefreshToken,
         now: datetime,
         context: RequestContext,
     ) -> bool:
-        """Whether the token is answered; False if the row has moved on and must be judged again."""
-        match verdict:
+        """Apply a decision. Return True if new tokens follow, False if the row has changed since it was read."""
+        match outcome:
             case RefreshOutcome.PARALLEL:
                 return True
             case RefreshOutcome.RETRY:
                 return await self._store.count_retry(presented, now)
             case RefreshOutcome.REUSED:
-                if await self._store.end_reused(presented, now, context):
-                    _log.warning("refresh token reused: session ended", session=str(state.id))
-                    self.tell_ended(EndReason.REUSED, 1)
-                    raise self._refusal(verdict)
-            case RefreshOutcome.FUTURE:
-                await self._store.record_future(state, presented, context)
+                if await self._store.revoke_reused(presented, now, context):
+                    _log.warning("refresh token reused: session revoked", session=str(state.id))
+                    self.on_revoked(EndReason.REUSED, 1)
+                    raise self._rejection(outcome)
+            case RefreshOutcome.GENERATION_AHEAD:
+                await self._store.record_generation_ahead(state, presented, context)
                 _log.error(
-                    "refresh token from the future: the database went back in time",
+                    "refresh token generation is ahead of the database; was an older backup restored?",
                     session=str(state.id),
                     generations_ahead=presented.generation - state.generation,
                 )
-                raise self._refusal(verdict)
+                raise self._rejection(outcome)
             case _:
                 pass
         return False
 
-    def _refusal(self, verdict: RefreshOutcome) -> InvalidGrantError:
-        self._metrics.refreshes.labels(verdict.value).inc()
+    def _rejection(self, outcome: RefreshOutcome) -> InvalidGrantError:
+        self._metrics.refreshes.labels(outcome.value).inc()
         return InvalidGrantError()

@@ -1,4 +1,4 @@
-"""Sessions in PostgreSQL: rows in, frozen values out."""
+"""The sessions in PostgreSQL."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -31,26 +31,26 @@ from shared.access_token import REVOCATION_SECONDS
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-async def end_sessions_of_user(
+async def revoke_sessions_of_user(
     connection: Connection,
     user_id: UUID,
     now: datetime,
     reason: EndReason,
     context: RequestContext,
-    spared: UUID | None = None,
+    kept: UUID | None = None,
     newest: int = 0,
 ) -> int:
-    """End the sessions of an account but `spared` and as many of the newest, with their access tokens; how many.
+    """Revoke the sessions of an account except `kept` and the `newest` newest ones; return how many.
 
-    Inside the caller's transaction, after the statement that changed the account.
+    Call it inside a transaction, after the statement that changes the account.
     """
     rows = await connection.fetch(
-        _SQL["end-sessions-of-user"],
+        _SQL["revoke-sessions-of-user"],
         user_id,
-        spared,
+        kept,
         now,
         reason,
-        _all_dead(now),
+        _last_token_expiry(now),
         context.actor,
         context.ip_address,
         context.request_id,
@@ -59,7 +59,7 @@ async def end_sessions_of_user(
     return sum(row["sessions"] for row in rows)
 
 
-async def end_session(
+async def revoke_session(
     connection: Connection,
     session_id: UUID,
     user_id: UUID | None,
@@ -67,19 +67,19 @@ async def end_session(
     reason: EndReason,
     context: RequestContext,
 ) -> bool:
-    """End one session, of `user_id` if that is given, and revoke its access tokens; False if there is none to end."""
-    ended = await connection.fetchval(
-        _SQL["end-session"],
+    """Revoke one session, of `user_id` if that is given; return False if there is no such live session."""
+    revoked = await connection.fetchval(
+        _SQL["revoke-session"],
         session_id,
         user_id,
         now,
         reason,
-        _all_dead(now),
+        _last_token_expiry(now),
         context.actor,
         context.ip_address,
         context.request_id,
     )
-    return ended is not None
+    return revoked is not None
 
 
 class SessionStore:
@@ -96,7 +96,10 @@ class SessionStore:
         limit: int,
         counters: Sequence[CounterIncrement],
     ) -> InsertResult:
-        """Add it and its event and clear the first of `counters`, unless the account has changed or has to wait."""
+        """Insert a session with its event, and reset the first of `counters`.
+
+        Insert nothing if a counter limits the login, or if the account was disabled or changed since it was read.
+        """
         async with self._database.connection() as connection:
             try:
                 row = await connection.fetchrow(
@@ -122,17 +125,17 @@ class SessionStore:
                 )
             except asyncpg.UniqueViolationError:
                 return InsertResult.INDEX_TAKEN
-        assert row is not None  # the verdict
+        assert row is not None  # the statement always returns one row
         if row["limited"]:
-            return InsertResult.LIMITED
+            return InsertResult.RATE_LIMITED
         if row["too_many"] is None:
-            return InsertResult.REFUSED
-        return InsertResult.BEYOND_LIMIT if row["too_many"] else InsertResult.YES
+            return InsertResult.ACCOUNT_CHANGED
+        return InsertResult.BEYOND_LIMIT if row["too_many"] else InsertResult.INSERTED
 
     async def rotate(
         self, presented: RefreshToken, client_id: str, now: datetime, idle_expires_at: datetime
     ) -> SessionState | None:
-        """Compare and swap to the next generation."""
+        """Advance to the next generation; return None, unchanged, unless `evaluate_refresh` would return ROTATE."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 _SQL["rotate-session"], presented.session_id, presented.generation, client_id, now, idle_expires_at
@@ -140,36 +143,38 @@ class SessionStore:
         return None if row is None else _state(row)
 
     async def find_state(self, session_id: UUID) -> SessionState | None:
-        """The row as it is."""
+        """Return the session, live or not."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-session"], session_id)
         return None if row is None else _state(row)
 
     async def count_retry(self, presented: RefreshToken, now: datetime) -> bool:
-        """Count one more retry with the previous token; False if the row has changed meanwhile."""
+        """Count a retry with the previous token; return False if the row has changed since it was read."""
         async with self._database.connection() as connection:
             counted = await connection.fetchval(
                 _SQL["count-retry"], presented.session_id, presented.generation, now, MAX_RETRIES
             )
         return counted is not None
 
-    async def end_reused(self, presented: RefreshToken, now: datetime, context: RequestContext) -> bool:
-        """End the session as stolen with its access tokens, unless it ended meanwhile."""
+    async def revoke_reused(self, presented: RefreshToken, now: datetime, context: RequestContext) -> bool:
+        """Revoke a session whose refresh token was reused; return False if it was revoked already."""
         async with self._database.connection() as connection:
-            ended = await connection.fetch(
-                _SQL["end-reused-session"],
+            revoked = await connection.fetch(
+                _SQL["revoke-reused-session"],
                 presented.session_id,
                 presented.generation,
                 now,
-                _all_dead(now),
+                _last_token_expiry(now),
                 context.actor,
                 context.ip_address,
                 context.request_id,
             )
-        return bool(ended)
+        return bool(revoked)
 
-    async def record_future(self, state: SessionState, presented: RefreshToken, context: RequestContext) -> None:
-        """Write down that a token knows more than the database."""
+    async def record_generation_ahead(
+        self, state: SessionState, presented: RefreshToken, context: RequestContext
+    ) -> None:
+        """Record that a token has a higher generation than the database."""
         ahead = presented.generation - state.generation
         event = Event(
             EventKind.REFRESH_FROM_THE_FUTURE,
@@ -182,37 +187,37 @@ class SessionStore:
         async with self._database.connection() as connection:
             await audit.record(connection, event)
 
-    async def end(
+    async def revoke(
         self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, context: RequestContext
     ) -> bool:
-        """End one session with its access tokens; False if it has ended or is not theirs."""
+        """Revoke one session of an account; return False if there is no such live session."""
         async with self._database.connection() as connection:
-            return await end_session(connection, session_id, user_id, now, reason, context)
+            return await revoke_session(connection, session_id, user_id, now, reason, context)
 
-    async def end_all(
+    async def revoke_all(
         self,
         user_id: UUID,
         now: datetime,
         reason: EndReason,
         context: RequestContext,
-        spared: UUID | None,
+        kept: UUID | None,
         newest: int = 0,
     ) -> int:
-        """End an account's sessions but `spared` and as many of the newest, with their access tokens; how many."""
+        """Revoke the sessions of an account except `kept` and the `newest` newest ones; return how many."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-account"], user_id)
-            return await end_sessions_of_user(connection, user_id, now, reason, context, spared, newest)
+            return await revoke_sessions_of_user(connection, user_id, now, reason, context, kept, newest)
 
     async def list_live(self, user_id: UUID, now: datetime, after: Position | None, limit: int) -> list[Session]:
-        """The live sessions of an account that follow `after`, newest first."""
+        """Return the live sessions of an account after `after`, newest first."""
         created_at, session_id = (None, None) if after is None else (after.created_at, after.id)
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["list-live-sessions"], user_id, now, created_at, session_id, limit)
         return [Session(**row) for row in rows]
 
 
-def _all_dead(now: datetime) -> datetime:
-    """When the last access token that was minted until `now` is dead."""
+def _last_token_expiry(now: datetime) -> datetime:
+    """Return when the last access token minted until `now` is invalid at every verifier."""
     return now + timedelta(seconds=REVOCATION_SECONDS)
 
 

@@ -1,14 +1,14 @@
 -- Sessions and their revocation bits.
 
--- name: end-sessions-of-user
--- $1 account, $2 a session to spare or null, $3 now, $4 reason, $5 when the last access token is dead,
--- $6 actor, $7 address, $8 request id, $9 how many others to spare: the newest, live ones first.
+-- name: revoke-sessions-of-user
+-- $1 account, $2 a session to keep or null, $3 now, $4 reason, $5 when the last access token expires,
+-- $6 actor, $7 address, $8 request id, $9 how many others to keep: the newest, live ones first.
 -- Run it as a statement of its own after the change of the account, in one transaction: it needs a snapshot
 -- that is younger than the lock on the account's row, or a login that was just committed escapes.
 -- The sort makes every row lock precede the first event's lock on its chain.
--- At most 1,000 rows are updated, each with an event; that is as many sessions as an account may have. What an
--- earlier release let pile up beyond is deleted with one event for all: of 50,000 sessions that takes a third of the
--- time, within the timeout of a statement.
+-- At most 1,000 rows are updated, each with an event; that is the highest limit of sessions per account. An earlier
+-- release had no limit: sessions beyond 1,000 are deleted with one event for all. For 50,000 sessions that takes a
+-- third of the time, within the statement timeout.
 WITH live AS MATERIALIZED (
   SELECT id, row_number() OVER (ORDER BY least(idle_expires_at, expires_at) <= $3, created_at DESC, id) - $9 AS place
   FROM sessions
@@ -53,8 +53,8 @@ RETURNING coalesce((detail ->> 'sessions')::int, 1) AS sessions;
 -- The counters are judged again: what other attempts failed during the hash counts. A success clears the first counter
 -- and takes its failures off the second: those of other networks, or of other sessions, stay. Rows are locked in the
 -- order counters, users, chain of events, as in `count-failed-login`.
--- FOR SHARE waits for a disabling or a change of password that is under way, and makes the next one wait: either
--- it sees this session, or this login sees that the account has changed. A check without the lock let 370 of 400
+-- FOR SHARE waits for a concurrent disabling or password change, and makes a later one wait: either it sees this
+-- session, or this login sees that the account has changed. A check without the lock let 370 of 400
 -- racing logins through. FOR KEY SHARE, which the foreign key takes, does not conflict and would not be enough.
 WITH verdict AS MATERIALIZED (
   SELECT EXISTS (
@@ -97,7 +97,7 @@ SELECT limited, too_many FROM verdict LEFT JOIN recorded ON true;
 -- name: rotate-session
 -- $1 session, $2 generation presented, $3 client, $4 now, $5 end when idle.
 -- The hot path: a compare and swap of columns that no index has, so the update is HOT. The conditions are those
--- under which `evaluate_refresh` returns ROTATE; what runs at the same time waits for the row and looks again.
+-- under which `evaluate_refresh` returns ROTATE; concurrent statements wait for the row and check again.
 -- rotated_at is of the database's clock, as its age in find-session is: issuers' clocks differ.
 UPDATE sessions s
 SET generation = s.generation + 1, rotated_at = clock_timestamp(), idle_expires_at = least($5, s.expires_at),
@@ -124,8 +124,8 @@ WHERE id = $1 AND generation = $2::bigint + 1 AND retries < $4
   AND ended_at IS NULL AND expires_at > $3 AND idle_expires_at > $3
 RETURNING id;
 
--- name: end-reused-session
--- $1 session, $2 generation presented, $3 now, $4 when the last access token is dead, $5 actor, $6 address,
+-- name: revoke-reused-session
+-- $1 session, $2 generation presented, $3 now, $4 when the last access token expires, $5 actor, $6 address,
 -- $7 request id.
 WITH ended AS (
   UPDATE sessions
@@ -145,10 +145,10 @@ FROM ended CROSS JOIN LATERAL (VALUES
 ) AS event (kind, detail)
 RETURNING session_id;
 
--- name: end-session
--- $1 session, $2 account or null for whosever it is, $3 now, $4 reason, $5 when the last access token is dead, $6 actor, $7 address,
+-- name: revoke-session
+-- $1 session, $2 account or null for any account, $3 now, $4 reason, $5 when the last access token expires, $6 actor, $7 address,
 -- $8 request id.
--- One that has expired is ended too: its last access token may live for minutes yet.
+-- An expired session is revoked too: its last access token may live for minutes.
 WITH ended AS (
   UPDATE sessions
   SET ended_at = $3, end_reason = $4
@@ -165,14 +165,14 @@ FROM ended
 RETURNING session_id;
 
 -- name: lock-account
--- Whoever ends all sessions of an account holds its row, so that they do it one after the other, and after every
--- login that is under way.
+-- Revoking all sessions of an account locks its row first, so that concurrent revocations run one after the other,
+-- and after every login in progress.
 SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: list-live-sessions
 -- $1 account, $2 now, $3, $4 creation and id of the session after which to begin or nulls, $5 how many.
 SELECT id, created_at, rotated_at AS last_used_at, least(idle_expires_at, expires_at) AS expires_at,
-  host(address) AS address, user_agent
+  host(address) AS ip_address, user_agent
 FROM sessions
 WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 AND idle_expires_at > $2
   AND ($3::timestamptz IS NULL OR created_at < $3 OR (created_at = $3 AND id > $4))

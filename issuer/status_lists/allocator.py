@@ -51,7 +51,7 @@ class StatusIndexAllocator:
             UnavailableError: there is none left here, and none to be had now.
         """
         if self._free and self._is_closed(self._free[0].list_id):
-            self.forget_leases()
+            self.discard_leases()
         if len(self._free) <= LEASE_SIZE // 2:
             self._begin_leasing()
         while not self._free:
@@ -59,7 +59,7 @@ class StatusIndexAllocator:
             await asyncio.shield(self._begin_leasing())
         return self._free.popleft()
 
-    def forget_leases(self) -> None:
+    def discard_leases(self) -> None:
         """Give up what is leased: it turned out to be somebody else's."""
         self._free.clear()
 

@@ -82,9 +82,9 @@ class LoginBench:
         index = StatusListEntry(uuid4().int % 2**60, 0)
         session = NewSession(uuid4(), "first-party", "", self.now[0], later, later, index)
         match await self.sessions.insert_session(session, found.account, context, 1000, found.limits):
-            case InsertResult.YES:
+            case InsertResult.INSERTED:
                 return "accepted"
-            case InsertResult.LIMITED:
+            case InsertResult.RATE_LIMITED:
                 return 1
             case _:
                 return "refused"

@@ -79,7 +79,7 @@ class Ended:
 
     told: list[tuple[EndReason, int]] = field(default_factory=list)
 
-    def tell_ended(self, reason: EndReason, count: int) -> None:
+    def on_revoked(self, reason: EndReason, count: int) -> None:
         """Write it down."""
         self.told.append((reason, count))
 

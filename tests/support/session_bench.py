@@ -17,7 +17,7 @@ from issuer.db.pool import Database
 from issuer.keys.watcher import LiveKeyring
 from issuer.sessions.models import SessionLimits, StoredAccount
 from issuer.sessions.service import Sessions
-from issuer.sessions.store import SessionStore, end_sessions_of_user
+from issuer.sessions.store import SessionStore, revoke_sessions_of_user
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.store import StatusListStore
@@ -86,7 +86,7 @@ class SessionBench:
                 f"UPDATE users SET {what}, security_version = security_version + 1 WHERE id = $1",
                 user_id,
             )
-            await end_sessions_of_user(connection, user_id, self.now, reason, CONTEXT)
+            await revoke_sessions_of_user(connection, user_id, self.now, reason, CONTEXT)
 
     async def outcome(self, name: str) -> float:
         """How many refreshes had this outcome."""

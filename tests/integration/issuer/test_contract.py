@@ -132,7 +132,7 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/sessions/{id}", "delete", "404"): as_owner("DELETE", "/sessions/x"),
     ("/logout", "post", "204"): as_owner("POST", "/logout"),
     ("/logout", "post", "401"): post("/logout"),
-    ("/sessions", "delete", "422"): as_owner("DELETE", "/sessions?spare=others"),
+    ("/sessions", "delete", "422"): as_owner("DELETE", "/sessions?keep_current=no"),
     ("/sessions", "get", "422"): as_owner("GET", "/sessions?limit=0"),
     ("/sessions", "delete", "204"): as_owner("DELETE", "/sessions"),
     ("/sessions", "delete", "401"): delete("/sessions"),

@@ -60,17 +60,17 @@ def test_expired_sessions_make_room_before_live_ones(database_url: str) -> None:
     async def logins() -> None:
         async with session_bench(database_url, per_account=3) as bench:
             account = await bench.account()
-            kept = (await bench.sessions.begin(account, CONTEXT)).refresh_token
+            kept = (await bench.sessions.create(account, CONTEXT)).refresh_token
             bench.now += timedelta(days=8)
-            await bench.sessions.begin(account, CONTEXT)
-            await bench.sessions.begin(account, CONTEXT)
+            await bench.sessions.create(account, CONTEXT)
+            await bench.sessions.create(account, CONTEXT)
             kept = await bench.refresh(kept)
             # The two have expired by now, although they are younger.
             bench.now += timedelta(days=14) - timedelta(seconds=1)
             kept = await bench.refresh(kept)
             bench.now += timedelta(seconds=2)
-            await bench.sessions.begin(account, CONTEXT)
-            await bench.sessions.begin(account, CONTEXT)
+            await bench.sessions.create(account, CONTEXT)
+            await bench.sessions.create(account, CONTEXT)
             await bench.refresh(kept)
 
     asyncio.run(logins())
@@ -80,9 +80,9 @@ def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str
     async def logins() -> int:
         async with session_bench(database_url, connections=16, per_account=5) as bench:
             account = await bench.account()
-            await asyncio.gather(*(bench.sessions.begin(account, CONTEXT) for _ in range(60)))
-            await bench.sessions.begin(account, CONTEXT)
-            return len(await bench.sessions.list_of(account.id, None, 100))
+            await asyncio.gather(*(bench.sessions.create(account, CONTEXT) for _ in range(60)))
+            await bench.sessions.create(account, CONTEXT)
+            return len(await bench.sessions.list_for_user(account.id, None, 100))
 
     assert asyncio.run(logins()) == 5
 

@@ -37,9 +37,9 @@ async def later(action: Awaitable[object]) -> None:
 
 async def race(bench: SessionBench, *, disable: bool) -> None:
     account = await bench.account()
-    first = [await bench.sessions.begin(account, CONTEXT) for _ in range(2)]
+    first = [await bench.sessions.create(account, CONTEXT) for _ in range(2)]
     await asyncio.gather(
-        *(later(bench.sessions.begin(account, CONTEXT)) for _ in range(LOGINS)),
+        *(later(bench.sessions.create(account, CONTEXT)) for _ in range(LOGINS)),
         *(later(bench.refresh(tokens.refresh_token)) for tokens in first),
         later(bench.change(account.id, disable=disable)),
     )
@@ -65,7 +65,7 @@ def test_of_a_revocation_and_a_refresh_at_once_no_token_lives(database_url: str)
         async with session_bench(database_url, connections=16) as bench:
             for _ in range(ROUNDS):
                 account = await bench.account()
-                tokens = [(await bench.sessions.begin(account, CONTEXT)).refresh_token]
+                tokens = [(await bench.sessions.create(account, CONTEXT)).refresh_token]
                 session = bench.sessions.read_refresh_token(tokens[0])
                 assert session is not None
 
@@ -74,7 +74,7 @@ def test_of_a_revocation_and_a_refresh_at_once_no_token_lives(database_url: str)
 
                 await asyncio.gather(
                     later(refresh()),
-                    later(bench.sessions.end(session.session_id, account.id, EndReason.LOGOUT, CONTEXT)),
+                    later(bench.sessions.revoke(session.session_id, account.id, EndReason.LOGOUT, CONTEXT)),
                 )
                 refreshed.add(len(tokens) == 2)
                 for token in tokens:
@@ -89,7 +89,7 @@ def test_of_a_revocation_and_a_refresh_at_once_no_token_lives(database_url: str)
 def test_a_stolen_session_ends_once_however_many_thieves_come_at_once(database_url: str) -> None:
     async def thieves() -> None:
         async with session_bench(database_url, connections=16) as bench:
-            old = (await bench.sessions.begin(await bench.account(), CONTEXT)).refresh_token
+            old = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
             await bench.refresh(await bench.refresh(old))
             await asyncio.gather(*(later(bench.refresh(old)) for _ in range(30)))
             assert await bench.outcome("reused") == 1
@@ -106,11 +106,11 @@ def test_everybody_ends_all_sessions_at_once_and_nobody_waits_for_each_other(dat
             for _ in range(20):
                 account = await bench.account()
                 for _ in range(6):
-                    await bench.sessions.begin(account, CONTEXT)
-                live = await bench.sessions.list_of(account.id, None, 100)
+                    await bench.sessions.create(account, CONTEXT)
+                live = await bench.sessions.list_for_user(account.id, None, 100)
                 ended = await asyncio.gather(
-                    *(bench.sessions.end_all(account.id, EndReason.ENDED_BY_OWNER, CONTEXT) for _ in range(4)),
-                    *(bench.sessions.end(each.id, account.id, EndReason.ENDED_BY_OWNER, CONTEXT) for each in live),
+                    *(bench.sessions.revoke_all(account.id, EndReason.ENDED_BY_OWNER, CONTEXT) for _ in range(4)),
+                    *(bench.sessions.revoke(each.id, account.id, EndReason.ENDED_BY_OWNER, CONTEXT) for each in live),
                 )
                 assert sum(ended) == 6
 
@@ -161,12 +161,12 @@ def test_a_lease_that_a_restored_database_gave_out_twice_is_given_up(database_ur
     async def logins() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            await bench.sessions.begin(account, CONTEXT)
+            await bench.sessions.create(account, CONTEXT)
             await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = 0")
             async with session_bench(database_url) as other:
                 for _ in range(3):
-                    await other.sessions.begin(account, CONTEXT)
-                await bench.sessions.begin(account, CONTEXT)
+                    await other.sessions.create(account, CONTEXT)
+                await bench.sessions.create(account, CONTEXT)
 
     asyncio.run(logins())
     assert execute(database_url, "SELECT count(DISTINCT status_idx) FROM sessions")[0][0] == 5
@@ -176,8 +176,8 @@ def test_a_session_ends_when_idle_and_at_its_age_whatever_is_done_meanwhile(data
     async def years() -> None:
         async with session_bench(database_url) as bench:
             begun, idle, step = bench.now, timedelta(days=14), timedelta(days=9)
-            kept = (await bench.sessions.begin(await bench.account(), CONTEXT)).refresh_token
-            left = (await bench.sessions.begin(await bench.account(), CONTEXT)).refresh_token
+            kept = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
+            left = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
             for _ in range(3):
                 bench.now += step
                 kept = await bench.refresh(kept)
@@ -198,7 +198,7 @@ def test_a_session_ends_when_idle_and_at_its_age_whatever_is_done_meanwhile(data
 def test_a_token_is_only_for_the_client_of_its_session(database_url: str) -> None:
     async def other_client() -> None:
         async with session_bench(database_url) as bench:
-            token = (await bench.sessions.begin(await bench.account(), CONTEXT)).refresh_token
+            token = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
             with pytest.raises(InvalidGrantError):
                 await bench.sessions.refresh(token, "another-client", CONTEXT)
             await bench.sessions.refresh(token, FIRST_PARTY_CLIENT, CONTEXT)

@@ -132,9 +132,9 @@ def test_a_bit_is_needed_until_the_last_access_token_is_dead_and_no_longer(datab
     async def live() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            await bench.sessions.begin(account, CONTEXT)
+            await bench.sessions.create(account, CONTEXT)
             before = (await bench.lists.list_states())[0].fingerprint
-            await bench.sessions.end_all(account.id, EndReason.ADMINISTRATOR, CONTEXT)
+            await bench.sessions.revoke_all(account.id, EndReason.ADMINISTRATOR, CONTEXT)
             assert await bits(bench) == {0}
             flagged = (await bench.lists.list_states())[0].fingerprint
             await pass_time(database_url, REVOCATION_SECONDS - 60)
@@ -170,7 +170,7 @@ def test_a_full_list_is_published_as_long_as_something_live_refers_to_it(databas
     async def full() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            tokens = await bench.sessions.begin(account, CONTEXT)
+            tokens = await bench.sessions.create(account, CONTEXT)
             await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size")
             await bench.lists.extend()
 
@@ -180,7 +180,7 @@ def test_a_full_list_is_published_as_long_as_something_live_refers_to_it(databas
             assert await known() == [1, 2]
             session = bench.sessions.read_refresh_token(tokens.refresh_token)
             assert session is not None
-            await bench.sessions.end(session.session_id, account.id, EndReason.LOGOUT, CONTEXT)
+            await bench.sessions.revoke(session.session_id, account.id, EndReason.LOGOUT, CONTEXT)
             await pass_time(database_url, REVOCATION_SECONDS - 60)
             assert await known() == [1, 2]
             await pass_time(database_url, 60)

@@ -118,10 +118,10 @@ def test_a_right_guess_in_a_burst_is_not_told_beyond_the_limit(database_url: str
             issuer.now[0] = bench.now
             in_work = await issuer.accounts.authenticate(ANN, PASSWORD, ELSEWHERE)
             await issuer.fail(ANN, ELSEWHERE, 9)
-            assert (await bench.sessions.begin(in_work.account, ELSEWHERE, in_work.limits)).refresh_token
+            assert (await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)).refresh_token
             await issuer.fail(ANN, ELSEWHERE, 10)
             with pytest.raises(TooManyAttemptsError):
-                await bench.sessions.begin(in_work.account, ELSEWHERE, in_work.limits)
+                await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)
 
     play(database_url, scene)
 
@@ -351,7 +351,7 @@ def test_a_guess_that_was_in_work_when_the_hundredth_failed_begins_no_session(da
             in_work = await issuer.accounts.authenticate(ANN, PASSWORD, ELSEWHERE)
             await disabled(issuer, ANN)
             with pytest.raises(InvalidCredentialsError):
-                await bench.sessions.begin(in_work.account, ELSEWHERE)
+                await bench.sessions.create(in_work.account, ELSEWHERE)
 
     play(database_url, scene)
 

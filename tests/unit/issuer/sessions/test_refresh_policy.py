@@ -45,7 +45,7 @@ IN_STEP = replace(STATE, retried_in_a_row=5)
         (STATE, 6, RefreshOutcome.RETRY),
         (replace(STATE, rotated_ago=RETRY), 6, RefreshOutcome.RETRY),
         (replace(STATE, retries=49), 6, RefreshOutcome.RETRY),
-        (replace(STATE, retries=50), 6, RefreshOutcome.EXHAUSTED),
+        (replace(STATE, retries=50), 6, RefreshOutcome.RETRY_LIMIT_EXCEEDED),
         (replace(STATE, retries=50), 7, RefreshOutcome.ROTATE),
         (JUST_NOW, 7, RefreshOutcome.ROTATE),
         (JUST_NOW, 6, RefreshOutcome.PARALLEL),
@@ -60,8 +60,8 @@ IN_STEP = replace(STATE, retried_in_a_row=5)
         (replace(LONG_AGO, retries=50), 6, RefreshOutcome.REUSED),
         (STATE, 5, RefreshOutcome.REUSED),
         (STATE, 0, RefreshOutcome.REUSED),
-        (STATE, 8, RefreshOutcome.FUTURE),
-        (LONG_AGO, 1000, RefreshOutcome.FUTURE),
+        (STATE, 8, RefreshOutcome.GENERATION_AHEAD),
+        (LONG_AGO, 1000, RefreshOutcome.GENERATION_AHEAD),
         (None, 7, RefreshOutcome.INVALID),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_token_is_judged_by_its_place_in_the_count(
 @given(st.integers(0, 20))
 def test_a_session_that_is_over_refuses_every_token_and_nothing_more_comes_of_it(generation: int) -> None:
     token = RefreshToken(SESSION, generation)
-    assert evaluate_refresh(replace(STATE, ended_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.ENDED
+    assert evaluate_refresh(replace(STATE, ended_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.REVOKED
     assert (
         evaluate_refresh(replace(STATE, expires_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.EXPIRED
     )
