@@ -1,4 +1,4 @@
-"""`python -m issuer`: the operator's commands. One clear line for each fault; 2 for settings, 1 for failures."""
+"""`python -m issuer`: the operator's commands. An error is one line; exit status 2 for settings, 1 otherwise."""
 
 import argparse
 import os
@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from issuer.cli import audit, calibrate, clients, keys, sessions, users
-from issuer.cli import cleanup as clean_up
-from issuer.cli import serve as service
+from issuer.cli import audit, calibrate, cleanup, clients, keys, serve, sessions, users
 from issuer.cli.output import Run
 from issuer.errors import InvalidFieldsError, IssuerError, OperationError, StoreFaultError, StoreUnavailableError
 from issuer.http.problems import problem_of
@@ -16,11 +14,11 @@ from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
 from shared.version import add_version
 
-SUBJECTS: Final = (service, keys, users, sessions, clients, audit, clean_up, calibrate)
+SUBJECTS: Final = (serve, keys, users, sessions, clients, audit, cleanup, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
     try:
         run: Run = options.command
@@ -35,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line(error: IssuerError) -> str:
-    """What went wrong, for an operator; requests would be told the same by a problem document."""
+    """Return the error as one line for an operator."""
     match error:
         case OperationError():
             return str(error)

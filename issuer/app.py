@@ -32,10 +32,10 @@ from issuer.http.connections import Connections
 from issuer.http.health import AdminRoutes
 from issuer.http.server import Listener, address_of, allow_connections, listen, open_sockets
 from issuer.http.well_known import DocumentRoutes
-from issuer.keys.manager import KeyFolder
-from issuer.keys.rotation import Schedule
-from issuer.keys.rotation_task import KeyTicker
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.manager import KeyManager
+from issuer.keys.rotation import RotationPolicy
+from issuer.keys.rotation_task import RotationTask
+from issuer.keys.watcher import KeyWatcher
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
 from issuer.mail.store import OutboxRows
@@ -131,7 +131,7 @@ class _Foundation:
     settings: IssuerSettings
     metrics: Metrics
     tracing: Tracing
-    keyring: LiveKeyring
+    key_watcher: KeyWatcher
     database: Database
     hash_queue: PasswordHashQueue
     passwords: PasswordHasher
@@ -140,7 +140,7 @@ class _Foundation:
 
 def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
     metrics = Metrics()
-    keyring = LiveKeyring(settings.keys_dir, metrics, settings.passphrase())
+    key_watcher = KeyWatcher(settings.keys_dir, metrics, settings.passphrase())
     url, connections = settings.database_url.get_secret_value(), settings.database_connections
     database = Database(url, connections, PROMPT, metrics, tracing)
     hash_queue = PasswordHashQueue(
@@ -150,20 +150,20 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
         rejected=metrics.hash_refusals.inc,
     )
     passwords = PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
-    published = StatusListPublisher(StatusListStore(database), keyring, metrics, settings.url)
-    return _Foundation(settings, metrics, tracing, keyring, database, hash_queue, passwords, published)
+    published = StatusListPublisher(StatusListStore(database), key_watcher, metrics, settings.url)
+    return _Foundation(settings, metrics, tracing, key_watcher, database, hash_queue, passwords, published)
 
 
 def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
     """Every task that runs as long as the process, by its name in the log."""
     settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
-    schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
-    folder = KeyFolder(settings.keys_dir, schedule, _now, settings.passphrase())
+    policy = RotationPolicy.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    manager = KeyManager(settings.keys_dir, policy, _now, settings.passphrase())
     yield "database", database.watch
-    yield "key ring", foundation.keyring.watch
-    yield "key ticks", KeyTicker(folder, metrics).watch
+    yield "key watcher", foundation.key_watcher.watch
+    yield "key rotation", RotationTask(manager, metrics).run
     yield "status lists", foundation.published.run
-    yield "clean-up", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
+    yield "cleanup", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
     if url := settings.mail_url.get_secret_value():
         composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link_base_url)
         transport = transport_for(parse_mail_url(url))
@@ -176,9 +176,9 @@ def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
 def _public_app(foundation: _Foundation) -> ASGIApp:
     settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
     tokens = AccessTokens(
-        foundation.keyring, settings.url, settings.audience, settings.access_token_seconds, _now, uuid4, _fraction
+        foundation.key_watcher, settings.url, settings.audience, settings.access_token_seconds, _now, uuid4, _fraction
     )
-    refresh_tokens = RefreshTokens(lambda: foundation.keyring.ring.mac_secrets)
+    refresh_tokens = RefreshTokens(lambda: foundation.key_watcher.key_set.mac_secrets)
     status_lists = StatusIndexAllocator(
         StatusListStore(database), settings.url, foundation.published.wake, foundation.published.is_closed
     )
@@ -202,7 +202,7 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
             TokenRevocation(tokens, sessions, clients),
         ).routes(),
         *StatusListRoutes(foundation.published).routes(),
-        *DocumentRoutes(foundation.keyring, settings.jwks_max_age_seconds).routes(),
+        *DocumentRoutes(foundation.key_watcher, settings.jwks_max_age_seconds).routes(),
     ]
     routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
     return build_app(routes, metrics, settings.trusted_proxy_hops, foundation.tracing)
@@ -214,7 +214,7 @@ def _account_routes(
     settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
     throttle = Throttle(
         RateLimitStore(database),
-        _counter_secret(foundation.keyring),
+        _counter_secret(foundation.key_watcher),
         Limits(settings.login_failures_per_ip, settings.requests_per_ip),
         metrics,
         _now,
@@ -227,7 +227,7 @@ def _account_routes(
     admit = partial(throttle.admit, LimitedAction.REGISTER)
     registrar = Registrar(users, passwords, policy, metrics, _now, uuid4, admit)
     recovery_rows = SelfServiceStore(database)
-    recipients = RecipientKeys(_counter_secret(foundation.keyring))
+    recipients = RecipientKeys(_counter_secret(foundation.key_watcher))
     recovery = Recovery(
         recovery_rows,
         accounts,
@@ -245,12 +245,12 @@ def _account_routes(
     ]
 
 
-def _counter_secret(keyring: LiveKeyring) -> Callable[[], bytes]:
-    """Of the ring; of this process alone while there is none, when nobody can log in either."""
+def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:
+    """Return the newest MAC secret; a random one of this process while there are no keys and no logins."""
     own = os.urandom(32)
 
     def secret() -> bytes:
-        secrets = keyring.ring.mac_secrets
+        secrets = key_watcher.key_set.mac_secrets
         return secrets[0].value if secrets else own
 
     return secret
@@ -267,10 +267,10 @@ def _admin_app(foundation: _Foundation) -> ASGIApp:
         return await is_migrated(foundation.database, known)
 
     async def signing_key_present() -> bool:
-        return foundation.keyring.ring.signing is not None
+        return foundation.key_watcher.key_set.signing is not None
 
     async def keys_folder_usable() -> bool:
-        return foundation.keyring.is_current
+        return foundation.key_watcher.is_current
 
     async def status_lists_published() -> bool:
         return bool(foundation.published.uris())

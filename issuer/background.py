@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Background:
-    """Tasks of a process: `async with Background() as background: background.start("keys", keyring.watch)`.
+    """Tasks of a process: `async with Background() as background: background.start("keys", key_watcher.watch)`.
 
     Args:
         pause: waits for so many seconds before failed work is begun again.

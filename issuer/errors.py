@@ -29,7 +29,7 @@
     │   └── OverloadedError
     ├── StoreFaultError              PostgreSQL rejected what no code of ours foresees: 500
     └── OperationError               a command of the operator failed; never seen over HTTP
-        ├── KeyringError
+        ├── KeyStoreError
         ├── ClientError
         ├── MigrationError
         ├── ListenError
@@ -201,7 +201,7 @@ class OperationError(IssuerError):
     """A command of the operator failed. The message is one line that says what to do."""
 
 
-class KeyringError(OperationError):
+class KeyStoreError(OperationError):
     """The keys folder must not be used as it is."""
 
 

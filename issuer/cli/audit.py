@@ -23,16 +23,16 @@ _PROGRESS: Final = 100_000
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register them."""
     audit = add_subject(commands, "audit", "the audit trail")
-    listing = add_command(audit, "list", "show events, newest first", _list)
-    listing.add_argument("--user", type=UUID, metavar="ID", help="of this account")
+    listing = add_command(audit, "list", "list events, newest first", _list)
+    listing.add_argument("--user", type=UUID, metavar="ID", help="only events of this account")
     listing.add_argument("--kind", type=EventKind, choices=list(EventKind), metavar="KIND", help=", ".join(EventKind))
-    listing.add_argument("--since", type=_moment, metavar="TIME", help="not before, such as 2026-01-31T12:00+01:00")
-    listing.add_argument("--limit", type=limit, default=_PAGE, help=f"show at most so many, {_PAGE} if not given")
-    verify = add_command(
-        audit, "verify", "compute every chain again; 1 if anything is not as it was written", _verify
+    listing.add_argument(
+        "--since", type=_moment, metavar="TIME", help="only events from this time on, such as 2026-01-31T12:00+01:00"
     )
-    verify.add_argument("--heads", type=Path, metavar="FILE", help="what `audit heads` said before")
-    add_command(audit, "heads", "show the last event of each chain, to be kept where nobody can alter it", _heads)
+    listing.add_argument("--limit", type=limit, default=_PAGE, help=f"maximum number of events, default {_PAGE}")
+    verify = add_command(audit, "verify", "verify every hash chain; exits with 1 if an event was changed", _verify)
+    verify.add_argument("--heads", type=Path, metavar="FILE", help="earlier output of `audit heads`")
+    add_command(audit, "heads", "print the last event of each chain, to keep where it cannot be altered", _heads)
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:

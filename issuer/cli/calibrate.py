@@ -48,9 +48,14 @@ class Measurement:
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register it."""
-    command = add_command(commands, "calibrate", "measure how many logins a second this machine can do", _calibrate)
+    command = add_command(
+        commands, "calibrate", "measure how many logins per second this machine can handle", _calibrate
+    )
     command.add_argument(
-        "--seconds", type=_seconds, default=5.0, help=f"how long to measure in all, {_SHORTEST:.0f} to {_LONGEST:.0f}"
+        "--seconds",
+        type=_seconds,
+        default=5.0,
+        help=f"duration of the measurement, {_SHORTEST:.0f} to {_LONGEST:.0f}",
     )
 
 

@@ -1,4 +1,4 @@
-"""`clean-up`: what a serving issuer does each minute, once and now."""
+"""`cleanup`: delete expired rows once, as a serving issuer does every minute."""
 
 import argparse
 import asyncio
@@ -14,14 +14,14 @@ from issuer.telemetry.metrics import Metrics
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register it."""
-    add_command(commands, "clean-up", "remove expired rows once; a serving issuer does so by itself", _clean_up)
+    """Register the command."""
+    add_command(commands, "cleanup", "delete expired rows once; a serving issuer does so every minute", _cleanup)
 
 
-def _clean_up(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    async def clean_up(database: Database) -> dict[str, int]:
+def _cleanup(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    async def cleanup(database: Database) -> dict[str, int]:
         rows, seconds = DeadRows(database), random.SystemRandom().random
         return await Cleanup(rows, Metrics(), lambda: datetime.now(UTC), asyncio.sleep, seconds).once()
 
-    removed = with_database(settings, clean_up)
-    show(options, [{"subject": subject, "removed_rows": count} for subject, count in removed.items()])
+    deleted = with_database(settings, cleanup)
+    show(options, [{"subject": subject, "deleted_rows": count} for subject, count in deleted.items()])

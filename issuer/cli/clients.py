@@ -22,24 +22,28 @@ T = TypeVar("T")
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register them."""
     clients = add_subject(commands, "clients", "machines that ask for tokens")
-    create = add_command(clients, "create", "register a client; its secret is printed this once", _create)
-    create.add_argument("name", help="for people")
-    create.add_argument("--id", help="the client_id; a random one by default")
-    create.add_argument("--scope", default="", help="everything that it may ask for, in one argument")
-    create.add_argument("--audience", action="append", help="whom its tokens may be for; may be repeated")
+    create = add_command(clients, "create", "register a client; its secret is printed once", _create)
+    create.add_argument("name", help="display name")
+    create.add_argument("--id", help="the client_id, random by default")
+    create.add_argument("--scope", default="", help="scopes that it may request, separated by spaces")
+    create.add_argument("--audience", action="append", help="allowed token audience; repeat for more")
     create.add_argument(
-        "--jwks", type=Path, help="file with its public keys, for private_key_jwt in place of a secret"
+        "--jwks", type=Path, help="file with its public key set, for private_key_jwt instead of a secret"
     )
-    add_command(clients, "list", "show all clients", _list)
+    add_command(clients, "list", "list all clients", _list)
     _add_for_one(clients, "show", "show a client", _show)
-    update = _add_for_one(clients, "update", "change what a client may do; its tokens are revoked", _update)
-    update.add_argument("--scope", help="in the place of what it may ask for now")
-    update.add_argument("--audience", action="append", help="in the place of its audiences; may be repeated")
-    update.add_argument("--jwks", type=Path, help="file with public keys in the place of its keys")
-    _add_for_one(clients, "disable", "refuse a client and revoke its tokens", _disable)
-    _add_for_one(clients, "enable", "let a client in again", _enable)
-    _add_for_one(clients, "renew-secret", "print a new secret; the old one and its tokens are dead", _renew_secret)
-    _add_for_one(clients, "delete", "forget a client and revoke its tokens", _delete)
+    update = _add_for_one(
+        clients, "update", "change scope, audiences or keys of a client; its tokens are revoked", _update
+    )
+    update.add_argument("--scope", help="replaces its scopes")
+    update.add_argument("--audience", action="append", help="replaces its audiences; repeat for more")
+    update.add_argument("--jwks", type=Path, help="file with the public key set that replaces its keys")
+    _add_for_one(clients, "disable", "disable a client and revoke its tokens", _disable)
+    _add_for_one(clients, "enable", "enable a disabled client", _enable)
+    _add_for_one(
+        clients, "rotate-secret", "replace the secret and print the new one; tokens are revoked", _rotate_secret
+    )
+    _add_for_one(clients, "delete", "delete a client and revoke its tokens", _delete)
 
 
 def _add_for_one(
@@ -88,8 +92,8 @@ def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
     show(options, [_document(_with_registry(settings, lambda registry: registry.enable(options.id)))])
 
 
-def _renew_secret(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    renewed = _with_registry(settings, lambda registry: registry.renew_secret(options.id))
+def _rotate_secret(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    renewed = _with_registry(settings, lambda registry: registry.rotate_mac_secret(options.id))
     show(options, [_document(renewed.client) | _secret(renewed)])
 
 

@@ -1,4 +1,4 @@
-"""`keys`: the signing keys and MAC secrets of the folder. They need no database."""
+"""`keys`: the signing keys and MAC secrets of the key directory. These commands use no database."""
 
 import argparse
 import sys
@@ -8,79 +8,88 @@ from pathlib import Path
 from typing import Any, Final
 
 from issuer.cli.output import Commands, add_command, add_subject, show
-from issuer.errors import KeyringError
-from issuer.keys.mac_secrets import SecretEntry
-from issuer.keys.manager import KeyFolder
-from issuer.keys.models import KeyState, RingKey, key_in_state
-from issuer.keys.rotation import Schedule, Step
-from issuer.keys.store import load_keyring
+from issuer.errors import KeyStoreError
+from issuer.keys.mac_secrets import MacSecretRecord
+from issuer.keys.manager import KeyManager
+from issuer.keys.models import KeyRecord, KeyState, key_in_state
+from issuer.keys.rotation import KeyTransition, RotationPolicy
+from issuer.keys.store import load_key_set
 from issuer.settings import IssuerSettings
 
 _PROTECTION: Final = {True: "encrypted", False: "plain", None: None}
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register them."""
+    """Register the commands."""
     keys = add_subject(commands, "keys", "signing keys")
-    generate = add_command(keys, "generate", "make a key: current if there is none, else next", _generate)
-    generate.add_argument("--if-missing", action="store_true", help="do nothing if there is a current key already")
-    listing = add_command(keys, "list", "show the keys: kid, state, since when, when it moves on, protection", _list)
-    listing.add_argument("--mac-secrets", action="store_true", help="show the MAC secrets instead, without values")
-    add_command(keys, "rotate", "make a next key, or let the one there is sign", _rotate)
-    revoke = add_command(keys, "revoke", "drop a key or MAC secret that leaked, everywhere at once", _revoke)
-    revoke.add_argument("name", help="the kid, or the id of the MAC secret")
-    add_command(keys, "tick", "do what is due: promote, drop, make the next key", _tick)
-    add_command(keys, "renew-secret", "make a MAC secret, current a minute later", _renew_secret)
-    rewrap = add_command(keys, "rewrap", "encrypt everything with ISSUER_KEYS_PASSPHRASE, or without", _rewrap)
-    rewrap.add_argument("--old-passphrase-file", type=Path, help="opens what was encrypted with another passphrase")
+    generate = add_command(keys, "generate", "create a key: current if there is none, otherwise next", _generate)
+    generate.add_argument("--if-missing", action="store_true", help="do nothing if there is a current key")
+    listing = add_command(keys, "list", "list keys: kid, state, created, next transition, encryption", _list)
+    listing.add_argument(
+        "--mac-secrets", action="store_true", help="list the MAC secrets instead, without their values"
+    )
+    add_command(keys, "rotate", "create the next key, or promote it if it exists", _rotate)
+    revoke = add_command(keys, "revoke", "remove a leaked key or MAC secret at once", _revoke)
+    revoke.add_argument("name", help="kid of the key, or id of the MAC secret")
+    add_command(keys, "advance", "perform due transitions: promote, retire, remove or create keys", _advance)
+    add_command(
+        keys, "rotate-mac-secret", "create the next MAC secret, which `keys advance` promotes", _rotate_mac_secret
+    )
+    rewrap = add_command(
+        keys, "rewrap", "encrypt all private files with ISSUER_KEYS_PASSPHRASE_FILE; decrypt them if unset", _rewrap
+    )
+    rewrap.add_argument("--old-passphrase-file", type=Path, help="file with the passphrase that opens the files now")
 
 
 def _generate(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    folder = _folder(settings)
-    show(options, [_key(folder, folder.generate(only_first=options.if_missing))])
+    manager = _manager(settings)
+    show(options, [_key(manager, manager.generate(only_first=options.if_missing))])
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    folder = _folder(settings)
+    manager = _manager(settings)
     if options.mac_secrets:
-        show(options, map(_secret, folder.mac_secrets()))
+        show(options, map(_secret, manager.mac_secrets()))
         return
-    # What an issuer would refuse is refused here too: this is how an operator learns of it.
-    show(options, (_key(folder, key) for key in load_keyring(settings.keys_dir, settings.passphrase()).keys))
+    # Load the key set as an issuer does, so that operators see its errors here.
+    show(options, (_key(manager, key) for key in load_key_set(settings.keys_dir, settings.passphrase()).keys))
 
 
 def _rotate(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    folder = _folder(settings)
-    _show_steps(options, folder.rotate())
-    following = key_in_state(folder.read(), KeyState.NEXT)
-    if following is not None:
+    manager = _manager(settings)
+    _show_transitions(options, manager.rotate())
+    next_key = key_in_state(manager.read(), KeyState.NEXT)
+    if next_key is not None:
         _say(
-            f"{following.kid} may sign from {_due_at(folder, following)}: run this again, or leave it to `keys tick`"
+            f"{next_key.kid} can be promoted from {_due_at(manager, next_key)}: run this again or `keys advance` then"
         )
 
 
 def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    folder = _folder(settings)
-    steps = folder.revoke(options.name)
-    _show_steps(options, steps)
-    replaced = {step.name for step in steps if step.done in {"made", "promoted"}}
-    for key in folder.read():
-        earliest = key.created_at + folder.schedule.publish_delay
+    manager = _manager(settings)
+    transitions = manager.revoke(options.name)
+    _show_transitions(options, transitions)
+    replaced = {transition.name for transition in transitions if transition.action in {"created", "promoted"}}
+    for key in manager.read():
+        earliest = key.created_at + manager.policy.publish_delay
         if key.kid in replaced and key.activated_at is not None and key.activated_at < earliest:
             until = earliest.isoformat(timespec="seconds")
-            _say(f"warning: {key.kid} signs at once: until {until} a verifier may not know it and refuse good tokens")
+            _say(
+                f"warning: {key.kid} signs at once; "
+                f"until {until} verifiers may not have fetched it and reject valid tokens"
+            )
 
 
-def _tick(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    _show_steps(options, _folder(settings).tick())
+def _advance(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    _show_transitions(options, _manager(settings).advance())
 
 
-def _renew_secret(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    show(options, [_secret(_folder(settings).renew_secret())])
+def _rotate_mac_secret(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    show(options, [_secret(_manager(settings).rotate_mac_secret())])
 
 
 def _rewrap(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    _show_steps(options, _folder(settings).rewrap(_old_passphrase(options.old_passphrase_file)))
+    _show_transitions(options, _manager(settings).rewrap(_old_passphrase(options.old_passphrase_file)))
 
 
 def _old_passphrase(path: Path | None) -> bytes | None:
@@ -89,37 +98,37 @@ def _old_passphrase(path: Path | None) -> bytes | None:
     try:
         return path.read_bytes().strip()
     except OSError as error:
-        raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
+        raise KeyStoreError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _folder(settings: IssuerSettings) -> KeyFolder:
-    schedule = Schedule.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
-    return KeyFolder(settings.keys_dir, schedule, lambda: datetime.now(UTC), settings.passphrase())
+def _manager(settings: IssuerSettings) -> KeyManager:
+    policy = RotationPolicy.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    return KeyManager(settings.keys_dir, policy, lambda: datetime.now(UTC), settings.passphrase())
 
 
-def _show_steps(options: argparse.Namespace, steps: Iterable[Step]) -> None:
-    show(options, ({"name": step.name, "done": step.done} for step in steps))
+def _show_transitions(options: argparse.Namespace, transitions: Iterable[KeyTransition]) -> None:
+    show(options, ({"name": transition.name, "action": transition.action} for transition in transitions))
 
 
-def _key(folder: KeyFolder, key: RingKey) -> Mapping[str, Any]:
+def _key(manager: KeyManager, key: KeyRecord) -> Mapping[str, Any]:
     return {
         "kid": key.kid,
         "state": key.state,
         "created_at": key.created_at,
-        "due_at": folder.schedule.due_at(key),
-        "private": _PROTECTION[folder.is_encrypted(key)],
+        "due_at": manager.policy.due_at(key),
+        "private": _PROTECTION[manager.is_encrypted(key)],
     }
 
 
-def _secret(entry: SecretEntry) -> Mapping[str, Any]:
+def _secret(entry: MacSecretRecord) -> Mapping[str, Any]:
     return {"id": entry.name, "state": entry.state, "created_at": entry.created_at, "retired_at": entry.retired_at}
 
 
-def _due_at(folder: KeyFolder, key: RingKey) -> str:
-    due_at = folder.schedule.due_at(key)
+def _due_at(manager: KeyManager, key: KeyRecord) -> str:
+    due_at = manager.policy.due_at(key)
     return due_at.isoformat(timespec="seconds") if due_at else "never"
 
 
 def _say(line: str) -> None:
-    """To the operator, beside what a program reads."""
+    """Print a line for the operator to stderr, beside the output on stdout."""
     print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How a command is registered and how it prints."""
+"""Registering commands and printing their output."""
 
 import argparse
 import asyncio
@@ -23,24 +23,24 @@ Run = Callable[[IssuerSettings, argparse.Namespace], None]
 def add_command(
     commands: "Commands[argparse.ArgumentParser]", name: str, summary: str, run: Run
 ) -> argparse.ArgumentParser:
-    """Register a command; arguments are the caller's to add."""
+    """Register a command. The caller adds its arguments."""
     parser = commands.add_parser(name, help=summary, description=summary)
     parser.set_defaults(command=run)
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     return parser
 
 
 def add_subject(
     commands: "Commands[argparse.ArgumentParser]", name: str, summary: str
 ) -> "Commands[argparse.ArgumentParser]":
-    """Register a subject, such as `keys`, that has commands of its own."""
+    """Register a group of commands, such as `keys`."""
     return commands.add_parser(name, help=summary, description=summary).add_subparsers(
         required=True, metavar="command"
     )
 
 
 def show(options: argparse.Namespace, things: Iterable[Mapping[str, Any]]) -> None:
-    """Print each thing on a line: as JSON if asked for, else its values, two spaces apart."""
+    """Print one line for each thing: JSON if requested, otherwise its values separated by two spaces."""
     for thing in things:
         print(json.dumps(thing, default=_plain) if options.json else "  ".join(map(_column, thing.values())))
 
@@ -49,8 +49,8 @@ def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[
     """Run `use` with an open database.
 
     Raises:
-        SettingsError: no database is set.
-        StoreUnavailableError: PostgreSQL does not answer.
+        SettingsError: ISSUER_DATABASE_URL is missing.
+        StoreUnavailableError: PostgreSQL is unreachable.
     """
     url = settings.require_database()
     configure_logs("issuer", "error")
@@ -67,7 +67,7 @@ def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[
 
 
 def limit(text: str) -> int:
-    """An argument that says how many to show."""
+    """Parse the maximum number of rows to print."""
     number = int(text)
     if not 1 <= number <= MAX_SHOWN:
         raise ValueError
@@ -83,7 +83,7 @@ def _column(value: Any) -> str:
         case dict():
             return json.dumps(value)
         case _:
-            # Some of it was written by strangers: nothing of theirs moves the cursor or hides a line.
+            # User agents and names come from clients: control characters must not move the cursor or hide a line.
             return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(_plain(value)))
 
 

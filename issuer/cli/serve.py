@@ -15,8 +15,8 @@ from shared.logs import configure_logs
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register them."""
-    add_command(commands, "serve", "answer clients until stopped", _serve)
-    add_command(commands, "migrate", "bring the database schema to this release", _migrate)
+    add_command(commands, "serve", "run the issuer until stopped", _serve)
+    add_command(commands, "migrate", "migrate the database schema to this version", _migrate)
 
 
 def _serve(settings: IssuerSettings, _: argparse.Namespace) -> None:

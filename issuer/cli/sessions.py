@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register them."""
-    sessions = add_subject(commands, "sessions", "logins and what became of them")
-    listing = add_command(sessions, "list", "show an account's sessions, newest first", _list)
+    """Register the commands."""
+    sessions = add_subject(commands, "sessions", "sessions of accounts")
+    listing = add_command(sessions, "list", "list the sessions of an account, newest first", _list)
     listing.add_argument("--user", type=UUID, required=True, metavar="ID")
-    revoke = add_command(sessions, "revoke", "end a session and revoke its access tokens", _revoke)
+    revoke = add_command(sessions, "revoke", "revoke a session and its access tokens", _revoke)
     revoke.add_argument("session", type=UUID, metavar="SESSION_ID")
     revoke_all = add_command(
         sessions,
         "revoke-all",
-        "end every session and token issued so far, as after restoring an older database; without --yes, count them",
+        "revoke every session and token, as after restoring an older database; without --yes, only count them",
         _revoke_all,
     )
-    revoke_all.add_argument("--yes", action="store_true", help="do it: everyone has to log in again")
+    revoke_all.add_argument("--yes", action="store_true", help="revoke them: every user has to log in again")
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
     """Register it among the commands of `users`."""
     command = add_command(users, "import", "import accounts with their password hashes", _import)
     command.add_argument("file", metavar="FILE", help="JSON lines; - for standard input")
-    command.add_argument("--dry-run", action="store_true", help="check every line and store nothing")
+    command.add_argument("--dry-run", action="store_true", help="check every line without importing")
 
 
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:

@@ -32,28 +32,30 @@ _PAGE: Final = 100
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register them."""
+    """Register the commands."""
     users = add_subject(commands, "users", "accounts")
-    listing = add_command(users, "list", "show accounts in the order of their ids", _list)
-    listing.add_argument("--disabled", action="store_true", help="disabled ones only")
-    listing.add_argument("--limit", type=limit, default=_PAGE, help=f"show at most so many, {_PAGE} if not given")
-    listing.add_argument("--after", type=UUID, metavar="ID", help="begin after this account")
+    listing = add_command(users, "list", "list accounts in the order of their ids", _list)
+    listing.add_argument("--disabled", action="store_true", help="only disabled accounts")
+    listing.add_argument("--limit", type=limit, default=_PAGE, help=f"maximum number of accounts, default {_PAGE}")
+    listing.add_argument("--after", type=UUID, metavar="ID", help="continue after this account")
     showing = add_command(users, "show", "show an account", _show)
     showing.add_argument("account", metavar="ID|EMAIL")
-    create = add_command(users, "create", "make an account; its password is read from standard input", _create)
+    create = add_command(users, "create", "create an account; the password is read from standard input", _create)
     create.add_argument("email", metavar="EMAIL")
     create.add_argument(
-        "--invite", action="store_true", help="read none: nobody knows its password until its owner resets it by mail"
+        "--invite", action="store_true", help="create without a password; the user sets one by password reset"
     )
-    update = _of_account(users, "update", "set what an account's tokens say from the next refresh on", _update)
-    update.add_argument("--scope", help="scope tokens with spaces between them")
-    update.add_argument("--role", action="append", metavar="ROLE", help="a role; again for each, '' for none")
-    _of_account(users, "disable", "end an account's sessions and let nobody log in", _disable)
-    _of_account(users, "enable", "let an account's owner log in again", _enable)
-    delete = _of_account(users, "delete", "forget an account, but for its audit events", _delete)
-    delete.add_argument("--yes", action="store_true", help="required: it cannot be undone")
+    update = _of_account(
+        users, "update", "change scope and roles; tokens carry them from the next refresh on", _update
+    )
+    update.add_argument("--scope", help="scopes, separated by spaces")
+    update.add_argument("--role", action="append", metavar="ROLE", help="a role; repeat for more, '' for none")
+    _of_account(users, "disable", "disable an account and revoke its sessions", _disable)
+    _of_account(users, "enable", "enable a disabled account", _enable)
+    delete = _of_account(users, "delete", "delete an account; its audit events remain", _delete)
+    delete.add_argument("--yes", action="store_true", help="required, since this cannot be undone")
     add_import(users)
-    _of_account(users, "end-sessions", "end all sessions of an account", _end_sessions)
+    _of_account(users, "revoke-sessions", "revoke all sessions of an account", _revoke_sessions)
 
 
 def _of_account(
@@ -141,7 +143,7 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
     show(options, [{"id": options.account, "state": "deleted"}])
 
 
-def _end_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None:
+def _revoke_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None:
     ended = _administer(settings, lambda use: use.end_sessions(options.account))
     show(options, [{"id": options.account, "ended_sessions": ended}])
 

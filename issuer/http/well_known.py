@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from issuer.errors import NoSigningKeyError
 from issuer.http.caching import cached
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.watcher import KeyWatcher
 
 _OPENAPI_MAX_AGE_SECONDS: Final = 3600
 
@@ -18,12 +18,12 @@ class DocumentRoutes:
     """The public documents.
 
     Args:
-        keyring: whose public half is served.
+        key_watcher: whose public half is served.
         jwks_max_age_seconds: how long it may be cached; the earliest promotion of a new key counts from it.
     """
 
-    def __init__(self, keyring: LiveKeyring, jwks_max_age_seconds: int) -> None:
-        self._keyring = keyring
+    def __init__(self, key_watcher: KeyWatcher, jwks_max_age_seconds: int) -> None:
+        self._key_watcher = key_watcher
         self._jwks_max_age_seconds = jwks_max_age_seconds
         self._openapi = files("issuer.http").joinpath("openapi.json").read_bytes()
 
@@ -36,10 +36,10 @@ class DocumentRoutes:
 
     async def jwks(self, request: Request) -> Response:
         """200 and the public keys (RFC 7517)."""
-        if not self._keyring.ring.keys:
+        if not self._key_watcher.key_set.keys:
             # An empty set would be cached as the truth; this is asked for again.
             raise NoSigningKeyError
-        return cached(request, self._keyring.ring.jwks, "application/jwk-set+json", self._jwks_max_age_seconds)
+        return cached(request, self._key_watcher.key_set.jwks, "application/jwk-set+json", self._jwks_max_age_seconds)
 
     async def openapi(self, request: Request) -> Response:
         """200 and the contract of this API."""

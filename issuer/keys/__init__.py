@@ -1,6 +1,6 @@
-"""Signing keys and MAC secrets: their files, their life, and the ring of a running issuer.
+"""Signing keys and MAC secrets: their files, rotation and the key set of a running issuer.
 
-`ring` and `lifecycle` are pure: states and how they follow one another. `folder` does what an operator or a tick
-asks for, by `writes`, which survives a crash anywhere. `keyring` opens private keys, and nothing else does.
-`live` follows the folder while an issuer runs, `ticker` moves it on.
+`models` and `rotation` are pure: records, states and transitions. `manager` performs the operator's commands and
+the due transitions through `writes`, whose order survives a crash at any point. `store` alone opens private keys.
+`watcher` reloads the directory while an issuer runs; `rotation_task` advances it.
 """

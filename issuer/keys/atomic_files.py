@@ -1,4 +1,4 @@
-"""Files that other processes read while we write them: whole or not at all, and one writer at a time."""
+"""Atomic file replacement for files that other processes read, and a lock for a single writer."""
 
 import fcntl
 import os
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-_HALF: Final = ".half"
+_TEMP_SUFFIX: Final = ".tmp"
 
 
-def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Replace `path` by `content` at once, durably, with exactly `mode`.
+def atomic_write(path: Path, content: bytes, mode: int) -> None:
+    """Replace `path` by `content` atomically and durably, with exactly `mode`.
 
-    The content is never readable under a wider mode, and no reader ever sees half of it.
+    The content is never readable under a wider mode, and no reader sees a partial file.
 
     Raises:
-        OSError: and then `path` is as it was.
+        OSError: `path` is unchanged.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_HALF)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMP_SUFFIX)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -34,28 +34,28 @@ def write_whole(path: Path, content: bytes, mode: int) -> None:
 
 
 def delete(path: Path) -> None:
-    """Remove `path`, durably, if it is there.
+    """Delete `path` durably if it exists.
 
     Raises:
-        OSError: it may be there still.
+        OSError: `path` may still exist.
     """
     if path.exists():
         path.unlink()
         _sync_folder(path.parent)
 
 
-def sweep(folder: Path) -> None:
-    """Delete what a writer that died left half written. Only for the sole writer."""
-    for path in folder.glob(f".*{_HALF}"):
+def remove_temp_files(folder: Path) -> None:
+    """Delete the partial files of a writer that crashed. The caller holds the lock."""
+    for path in folder.glob(f".*{_TEMP_SUFFIX}"):
         path.unlink()
 
 
 @contextmanager
-def sole_writer(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the folder's lock; other writers, in any process, wait their turn.
+def exclusive_lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the folder's lock; other writers, in any process, wait.
 
     Yields:
-        Whether we hold it: False only if another does and we do not `wait`.
+        True if the lock is held; False only without `wait`, when another process holds it.
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -73,7 +73,7 @@ def _lock(descriptor: int, *, wait: bool) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename lasts through a power cut only once its folder is on disk."""
+    """Flush the directory: a rename survives a power failure only once its directory is on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

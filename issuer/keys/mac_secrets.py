@@ -1,11 +1,11 @@
-"""The secrets that refresh tokens and throttle keys are made with, and `keys/private/mac-secrets.json`.
+"""MAC secrets: the keys of refresh tokens and rate-limit counters, and their file `keys/private/mac-secrets.json`.
 
-Whoever holds one can make refresh tokens, so they lie beside the signing keys and not in the database. The
-current one makes; all of them are accepted:
+A leaked secret allows forging refresh tokens, so they are kept beside the signing keys and not in the database.
+All of them are accepted; the current one makes new tokens:
 
-    waiting    accepted, does not make yet: an issuer that has not read it would refuse what others made
-    current    makes
-    retired    accepted until no session can be left that holds a token of it
+    next       accepted, not used yet: an issuer that has not loaded it would reject tokens made with it
+    current    used
+    retired    accepted until every session that holds a token made with it has expired
 """
 
 import base64
@@ -23,18 +23,18 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from issuer.errors import KeyringError
+from issuer.errors import KeyStoreError
 from issuer.keys.private_files import read_private
 from shared.strict_json import StrictJsonError, parse_object
 
 MAX_SESSION: Final = timedelta(days=90)
-"""The longest that any session may be set to live, and so the longest that a secret is needed after the last use."""
+"""The longest session that can be configured, and so the time for which a retired secret is kept."""
 
-SETTLING: Final = timedelta(seconds=60)
-"""Issuers take up a new secret within a second; the rest is for clocks that differ and folders that are slow."""
+PROPAGATION_DELAY: Final = timedelta(seconds=60)
+"""From creation to first use. Issuers load a new secret within a second; the rest covers clocks and slow disks."""
 
 _REFRESH_TOKENS: Final = b"gatepass refresh token 1"
-"""RFC 5869 `info`: what else the secret is used for says nothing about refresh tokens."""
+"""RFC 5869 `info`: separates this key from every other one derived from the secret."""
 
 _FORMAT: Final = 1
 _VALUE_BYTES: Final = 32
@@ -45,7 +45,7 @@ _NONCE_BYTES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class MacSecret:
-    """One secret and its name. Shows only the name.
+    """One secret and its id. Its repr shows only the id.
 
     Attributes:
         id: 8 hexadecimal characters; no secret.
@@ -64,8 +64,8 @@ class MacSecret:
 
 
 @dataclass(frozen=True, slots=True)
-class SecretEntry:
-    """A secret and its life so far."""
+class MacSecretRecord:
+    """A MAC secret with the times of its states."""
 
     secret: MacSecret
     created_at: datetime
@@ -74,120 +74,120 @@ class SecretEntry:
 
     @property
     def name(self) -> str:
-        """What an operator calls it by."""
+        """The id that commands take."""
         return self.secret.id
 
     @property
     def state(self) -> str:
-        """`waiting`, `current` or `retired`."""
+        """`next`, `current` or `retired`."""
         if self.retired_at is not None:
             return "retired"
-        return "waiting" if self.activated_at is None else "current"
+        return "next" if self.activated_at is None else "current"
 
 
-SecretEntries = tuple[SecretEntry, ...]
+MacSecretRecords = tuple[MacSecretRecord, ...]
 """The current one first, then the others, newest first."""
 
 
 def mac_secrets_file(folder: Path) -> Path:
-    """Where they lie."""
+    """Return the file of the MAC secrets."""
     return folder / "private" / "mac-secrets.json"
 
 
 def new_secret(random_bytes: Callable[[int], bytes]) -> MacSecret:
-    """A fresh one."""
+    """Create a secret."""
     return MacSecret(random_bytes(_ID_BYTES).hex(), random_bytes(_VALUE_BYTES))
 
 
-def add_secret(entries: SecretEntries, secret: MacSecret, now: datetime) -> SecretEntries:
-    """The first is current at once: nothing was made with another. Every further one waits."""
-    if not entries:
-        return (SecretEntry(secret, now, activated_at=now),)
-    return (entries[0], SecretEntry(secret, now), *entries[1:])
+def add_secret(records: MacSecretRecords, secret: MacSecret, now: datetime) -> MacSecretRecords:
+    """Add a secret: as current if it is the first, else as next."""
+    if not records:
+        return (MacSecretRecord(secret, now, activated_at=now),)
+    return (records[0], MacSecretRecord(secret, now), *records[1:])
 
 
-def waiting_secret(entries: SecretEntries) -> SecretEntry | None:
-    """The one that will be current next."""
-    return next((entry for entry in entries if entry.state == "waiting"), None)
+def next_secret(records: MacSecretRecords) -> MacSecretRecord | None:
+    """Return the next secret, if there is one."""
+    return next((record for record in records if record.state == "next"), None)
 
 
-def advance_secrets(entries: SecretEntries, now: datetime) -> SecretEntries:
-    """Whatever is due: a waiting one that has settled makes from now on, one that nobody can hold a token of goes."""
-    waiting = waiting_secret(entries)
-    if waiting is not None and now >= waiting.created_at + SETTLING:
-        rest = (_retire(entry, now) for entry in entries if entry is not waiting)
-        entries = (replace(waiting, activated_at=now), *rest)
-    return tuple(entry for entry in entries if entry.retired_at is None or now < entry.retired_at + MAX_SESSION)
+def advance_secrets(records: MacSecretRecords, now: datetime) -> MacSecretRecords:
+    """Promote a next secret that every issuer has loaded; remove retired ones of which no token can be valid."""
+    next_record = next_secret(records)
+    if next_record is not None and now >= next_record.created_at + PROPAGATION_DELAY:
+        rest = (_retire(record, now) for record in records if record is not next_record)
+        records = (replace(next_record, activated_at=now), *rest)
+    return tuple(record for record in records if record.retired_at is None or now < record.retired_at + MAX_SESSION)
 
 
-def drop_secret(entries: SecretEntries, name: str, replacement: MacSecret, now: datetime) -> SecretEntries:
-    """Without the secret of that name, at once; if it was the current one, a waiting or else a new one makes."""
-    left = tuple(entry for entry in entries if entry.secret.id != name)
+def remove_secret(records: MacSecretRecords, name: str, replacement: MacSecret, now: datetime) -> MacSecretRecords:
+    """Remove the secret; if it was the current one, promote the next one or else the replacement."""
+    left = tuple(record for record in records if record.secret.id != name)
     if left and left[0].state == "current":
         return left
-    waiting = waiting_secret(left) or SecretEntry(replacement, now)
-    return (replace(waiting, activated_at=now), *(entry for entry in left if entry is not waiting))
+    next_record = next_secret(left) or MacSecretRecord(replacement, now)
+    return (replace(next_record, activated_at=now), *(record for record in left if record is not next_record))
 
 
-def _retire(entry: SecretEntry, now: datetime) -> SecretEntry:
-    return replace(entry, retired_at=entry.retired_at or now)
+def _retire(record: MacSecretRecord, now: datetime) -> MacSecretRecord:
+    return replace(record, retired_at=record.retired_at or now)
 
 
-def read_mac_secrets(folder: Path, passphrase: bytes | None) -> SecretEntries:
-    """All of them; none if there is no file.
+def read_mac_secrets(folder: Path, passphrase: bytes | None) -> MacSecretRecords:
+    """Read the MAC secrets; none if there is no file.
 
     Raises:
-        KeyringError: they must not be used, or do not open with `passphrase`.
+        KeyStoreError: the file is invalid or accessible to others, or `passphrase` does not open it.
     """
     path = mac_secrets_file(folder)
     try:
         document = parse_object(read_private(path))
         if document["format"] != _FORMAT:
-            raise KeyringError(f"{path}: written by another version of Gatepass")
+            raise KeyStoreError(f"{path}: written by another version of Gatepass; use that version")
         if "sealed" in document:
-            document = parse_object(_unseal(path, document["sealed"], passphrase))
-        entries = tuple(map(_parse_entry, document["secrets"]))
+            document = parse_object(_decrypt(path, document["sealed"], passphrase))
+        records = tuple(map(_parse_entry, document["secrets"]))
     except FileNotFoundError:
         return ()
     except (StrictJsonError, KeyError, TypeError, ValueError, AttributeError):
-        # Without its cause: a parser's message may quote what it read.
-        raise KeyringError(f"{path}: not a file of MAC secrets: restore it from a backup") from None
-    if [number for number, entry in enumerate(entries) if entry.state == "current"] != [0]:
-        raise KeyringError(f"{path}: does not begin with a current secret: restore it from a backup")
-    return entries
+        # Without its cause: a parser's message may quote a secret.
+        raise KeyStoreError(f"{path}: invalid MAC secrets; restore the file from a backup") from None
+    if [number for number, record in enumerate(records) if record.state == "current"] != [0]:
+        raise KeyStoreError(f"{path}: the first MAC secret is not current; restore the file from a backup")
+    return records
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether this content of the file is encrypted."""
+    """Tell whether this content of the file is encrypted."""
     return b'"sealed"' in content
 
 
-def format_mac_secrets(entries: Iterable[SecretEntry], passphrase: bytes | None) -> bytes:
-    """The file's content, encrypted if there is a passphrase."""
+def format_mac_secrets(records: Iterable[MacSecretRecord], passphrase: bytes | None) -> bytes:
+    """Return the content of the file, encrypted if there is a passphrase."""
     secrets = [
         {
-            "id": entry.secret.id,
-            "created_at": entry.created_at.isoformat(),
-            "activated_at": entry.activated_at and entry.activated_at.isoformat(),
-            "retired_at": entry.retired_at and entry.retired_at.isoformat(),
-            "value": base64.b64encode(entry.secret.value).decode(),
+            "id": record.secret.id,
+            "created_at": record.created_at.isoformat(),
+            "activated_at": record.activated_at and record.activated_at.isoformat(),
+            "retired_at": record.retired_at and record.retired_at.isoformat(),
+            "value": base64.b64encode(record.secret.value).decode(),
         }
-        for entry in entries
+        for record in records
     ]
     plain = {"secrets": secrets}
-    content = {"sealed": _seal(json.dumps(plain).encode(), passphrase)} if passphrase else plain
+    content = {"sealed": _encrypt(json.dumps(plain).encode(), passphrase)} if passphrase else plain
     return json.dumps({"format": _FORMAT, **content}, indent=2).encode() + b"\n"
 
 
-def _parse_entry(entry: dict[str, Any]) -> SecretEntry:
-    value = base64.b64decode(entry["value"], validate=True)
-    if len(value) != _VALUE_BYTES or len(bytes.fromhex(entry["id"])) != _ID_BYTES:
-        raise ValueError("not of its length")
-    return SecretEntry(
-        MacSecret(entry["id"], value),
-        datetime.fromisoformat(entry["created_at"]),
-        _optional_time(entry["activated_at"]),
-        _optional_time(entry["retired_at"]),
+def _parse_entry(record: dict[str, Any]) -> MacSecretRecord:
+    value = base64.b64decode(record["value"], validate=True)
+    if len(value) != _VALUE_BYTES or len(bytes.fromhex(record["id"])) != _ID_BYTES:
+        raise ValueError("invalid length")
+    return MacSecretRecord(
+        MacSecret(record["id"], value),
+        datetime.fromisoformat(record["created_at"]),
+        _optional_time(record["activated_at"]),
+        _optional_time(record["retired_at"]),
     )
 
 
@@ -195,25 +195,25 @@ def _optional_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _seal(plain: bytes, passphrase: bytes) -> dict[str, str]:
+def _encrypt(plain: bytes, passphrase: bytes) -> dict[str, str]:
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
-    ciphertext = AESGCM(_stretch(passphrase, salt)).encrypt(nonce, plain, None)
+    ciphertext = AESGCM(_derive_key(passphrase, salt)).encrypt(nonce, plain, None)
     parts = {"salt": salt, "nonce": nonce, "ciphertext": ciphertext}
     return {name: base64.b64encode(part).decode() for name, part in parts.items()}
 
 
-def _unseal(path: Path, sealed: dict[str, str], passphrase: bytes | None) -> bytes:
+def _decrypt(path: Path, sealed: dict[str, str], passphrase: bytes | None) -> bytes:
     if passphrase is None:
-        raise KeyringError(f"{path}: is encrypted: set ISSUER_KEYS_PASSPHRASE_FILE")
+        raise KeyStoreError(f"{path} is encrypted; set ISSUER_KEYS_PASSPHRASE_FILE")
     salt, nonce, ciphertext = (
         base64.b64decode(sealed[name], validate=True) for name in ("salt", "nonce", "ciphertext")
     )
     try:
-        return AESGCM(_stretch(passphrase, salt)).decrypt(nonce, ciphertext, None)
+        return AESGCM(_derive_key(passphrase, salt)).decrypt(nonce, ciphertext, None)
     except InvalidTag:
-        raise KeyringError(f"{path}: does not open with the passphrase that was given") from None
+        raise KeyStoreError(f"{path}: wrong passphrase; check ISSUER_KEYS_PASSPHRASE_FILE") from None
 
 
-def _stretch(passphrase: bytes, salt: bytes) -> bytes:
-    """RFC 7914 with 32 MiB: some 0.1 s, once for each change of the folder."""
+def _derive_key(passphrase: bytes, salt: bytes) -> bytes:
+    """Derive the key by scrypt (RFC 7914) with 32 MiB: about 0.1 s, once for each reload."""
     return Scrypt(salt=salt, length=32, n=2**15, r=8, p=1).derive(passphrase)

@@ -1,4 +1,4 @@
-"""What may be done to the keys folder: by one writer at a time, each time from a ring that was just read."""
+"""Operations on the key directory: one writer at a time, each starting from the records that it reads."""
 
 import os
 import re
@@ -14,265 +14,269 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from issuer.errors import KeyringError
-from issuer.keys.atomic_files import delete, sole_writer, sweep
+from issuer.errors import KeyStoreError
+from issuer.keys.atomic_files import delete, exclusive_lock, remove_temp_files
 from issuer.keys.mac_secrets import (
-    SecretEntries,
-    SecretEntry,
+    MacSecretRecord,
+    MacSecretRecords,
     add_secret,
     advance_secrets,
-    drop_secret,
     new_secret,
+    next_secret,
     read_mac_secrets,
-    waiting_secret,
+    remove_secret,
 )
-from issuer.keys.models import KeyState, Ring, RingKey, key_in_state, read_ring, ring_file
+from issuer.keys.models import KeyRecord, KeyRecords, KeyState, key_in_state, key_records_file, read_key_records
 from issuer.keys.private_files import read_private
 from issuer.keys.rotation import (
-    Schedule,
-    Step,
+    KeyTransition,
+    RotationPolicy,
     add_key,
-    drop_dead,
-    drop_key,
+    needs_rotation,
     promote,
-    steps_between,
-    wants_successor,
+    prune_retired,
+    remove_key,
+    transitions_between,
 )
 from issuer.keys.store import is_encrypted, new_private, private_file, public_file
-from issuer.keys.writes import is_left, rewrap_key, rewrap_secrets, store_ring, store_secrets
+from issuer.keys.writes import has_leftovers, rewrap_key, rewrap_secrets, store_key_records, store_mac_secrets
 
 _NONE: Final[Mapping[str, RSAPrivateKey]] = MappingProxyType({})
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-"""A thumbprint, which may become part of a path."""
+"""A thumbprint. Checked before it becomes part of a path."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFolder:
-    """The folder, and everything that may be done to it.
+class KeyManager:
+    """The key directory and the operations on it.
 
     Args:
-        path: made by `generate` if it does not exist.
-        schedule: when keys may move on.
-        now: the clock, asked under the lock: waiting for another writer makes no key older.
-        passphrase: encrypts and opens what is private.
+        path: created by `generate` if it does not exist.
+        policy: when keys change their state.
+        now: the clock, read under the lock so that waiting for another writer does not change a due time.
+        passphrase: encrypts and decrypts private files.
     """
 
     path: Path
-    schedule: Schedule
+    policy: RotationPolicy
     now: Callable[[], datetime]
     passphrase: bytes | None = field(default=None, repr=False)
 
-    def read(self) -> Ring:
-        """The ring as it is now, without its private halves.
+    def read(self) -> KeyRecords:
+        """Read the key records, which hold no private keys.
 
         Raises:
-            KeyringError: there is something that is no ring.
+            KeyStoreError: the records are invalid.
         """
-        return read_ring(self.path)
+        return read_key_records(self.path)
 
-    def mac_secrets(self) -> SecretEntries:
-        """The MAC secrets.
+    def mac_secrets(self) -> MacSecretRecords:
+        """Read the MAC secrets.
 
         Raises:
-            KeyringError: they cannot be read.
+            KeyStoreError: they cannot be read.
         """
         return read_mac_secrets(self.path, self.passphrase)
 
     def is_writable(self) -> bool:
-        """Whether this process may change it.
+        """Tell whether this process may write the directory.
 
         Raises:
-            KeyringError: there are no keys in it. That is no reason to leave the work to others.
+            KeyStoreError: the directory holds no keys: a fault, not a directory that others write.
         """
         self._read_keys()
-        folders = (ring_file(self.path).parent, public_file(self.path).parent)
+        folders = (key_records_file(self.path).parent, public_file(self.path).parent)
         return all(os.access(folder, os.W_OK | os.X_OK) for folder in folders)
 
-    def is_encrypted(self, key: RingKey) -> bool | None:
-        """How the private half lies there; None if it is gone.
+    def is_encrypted(self, key: KeyRecord) -> bool | None:
+        """Tell whether the private key is encrypted; None if its file is gone.
 
         Raises:
-            KeyringError: it cannot be read.
+            KeyStoreError: it cannot be read.
         """
         try:
             return is_encrypted(read_private(private_file(self.path, key.kid)))
         except FileNotFoundError:
             return None
 
-    def generate(self, *, only_first: bool = False) -> RingKey:
-        """Make a key and publish it: current if there is none, else next. There is one next at most.
+    def generate(self, *, only_first: bool = False) -> KeyRecord:
+        """Create and publish a key: current if there is none, else next. There is at most one next key.
 
         Args:
-            only_first: make none where a current key is.
+            only_first: create none if there is a current key.
 
         Returns:
-            The key that was made, or the one for whose sake none was.
+            The new key, or the existing one if none was created.
 
         Raises:
-            KeyringError: the folder cannot be used.
+            KeyStoreError: the directory cannot be used.
         """
         with self._writing(create=True):
-            self._supply_secret()
-            ring = self.read()
-            current, following = key_in_state(ring, KeyState.CURRENT), key_in_state(ring, KeyState.NEXT)
-            present = current if only_first else current and following
-            return present or self._store_new(ring)[-1]
+            self._ensure_mac_secret()
+            records = self.read()
+            current, next_key = key_in_state(records, KeyState.CURRENT), key_in_state(records, KeyState.NEXT)
+            present = current if only_first else current and next_key
+            return present or self._store_new(records)[-1]
 
-    def rotate(self) -> tuple[Step, ...]:
-        """What an operator asks for: make a next key, or if there is one, let it sign.
-
-        Raises:
-            KeyringError: verifiers may not know it yet, and how long to wait; or the folder cannot be used.
-        """
-        with self._writing():
-            ring = self.read()
-            following = key_in_state(ring, KeyState.NEXT)
-            if following is None:
-                return steps_between(ring, self._store_new(ring))
-            self._check_age(following)
-            return self._store(ring, promote(ring, self.now()))
-
-    def revoke(self, name: str) -> tuple[Step, ...]:
-        """Drop a key or a MAC secret everywhere at once, because it may be in other hands.
-
-        Another takes its place at once, however young: tokens that are refused for a while are better than
-        tokens that anybody can make. Asked again after a crash it finishes.
+    def rotate(self) -> tuple[KeyTransition, ...]:
+        """Create a next key, or if there is one, promote it.
 
         Raises:
-            KeyringError: there is none of that name, or the folder cannot be used.
+            KeyStoreError: verifiers may not have fetched the next key yet; or the directory cannot be used.
         """
         with self._writing():
-            entries = self.mac_secrets()
-            if any(entry.secret.id == name for entry in entries):
+            records = self.read()
+            next_key = key_in_state(records, KeyState.NEXT)
+            if next_key is None:
+                return transitions_between(records, self._store_new(records))
+            self._check_age(next_key)
+            return self._store(records, promote(records, self.now()))
+
+    def revoke(self, name: str) -> tuple[KeyTransition, ...]:
+        """Remove a leaked key or MAC secret at once.
+
+        The next one replaces it at once, even if verifiers have not fetched it: rejecting valid tokens for a while is
+        better than accepting forged ones. After a crash, run it again to finish.
+
+        Raises:
+            KeyStoreError: no key has that name, or the directory cannot be used.
+        """
+        with self._writing():
+            records = self.mac_secrets()
+            if any(entry.secret.id == name for entry in records):
                 replacement = new_secret(secrets.token_bytes)
-                return self._store_secrets(entries, drop_secret(entries, name, replacement, self.now()))
+                return self._store_secrets(records, remove_secret(records, name, replacement, self.now()))
             if not _KID.fullmatch(name) or not self._is_known(name):
-                raise KeyringError(f"{self.path}: no key or MAC secret of that name: see `keys list`")
-            steps = self._replace(self.read(), name)
-            # Also where a crash took the key from the ring before its file.
+                raise KeyStoreError(f"{self.path}: no key or MAC secret has that name; see `keys list`")
+            transitions = self._replace(self.read(), name)
+            # Also after a crash between the removal of the record and of the file.
             delete(private_file(self.path, name))
-            return steps
+            return transitions
 
-    def tick(self, *, wait: bool = True) -> tuple[Step, ...]:
-        """Do whatever is due, and nothing else. Safe at any time, from anywhere, any number at once.
+    def advance(self, *, wait: bool = True) -> tuple[KeyTransition, ...]:
+        """Perform the transitions that are due. Safe at any time and from any number of processes at once.
 
         Args:
-            wait: for other writers; else leave it to them.
+            wait: for other writers; otherwise return if there is one.
 
         Raises:
-            KeyringError: there are no keys, or the folder cannot be used.
+            KeyStoreError: there are no keys, or the directory cannot be used.
         """
-        # Before the lock, which is a file: nothing at all may be written into an empty mount point.
+        # Before the lock, which is a file: nothing may be written into an empty mount point.
         self._read_keys()
         with self._writing(wait=wait) as held:
             if not held:
                 return ()
-            ring = self._read_keys()
-            after = drop_dead(ring, self.schedule, self.now())
-            following = key_in_state(after, KeyState.NEXT)
-            if following is not None and self.schedule.is_due(following, self.now()):
+            records = self._read_keys()
+            after = prune_retired(records, self.policy, self.now())
+            next_key = key_in_state(after, KeyState.NEXT)
+            if next_key is not None and self.policy.is_due(next_key, self.now()):
                 after = promote(after, self.now())
-            steps = self._store(ring, after)
-            if wants_successor(after, self.schedule, self.now()):
-                steps += steps_between(after, self._store_new(after))
-            entries = self.mac_secrets()
-            return steps + self._store_secrets(entries, advance_secrets(entries, self.now()))
+            transitions = self._store(records, after)
+            if needs_rotation(after, self.policy, self.now()):
+                transitions += transitions_between(after, self._store_new(after))
+            mac_secrets = self.mac_secrets()
+            return transitions + self._store_secrets(mac_secrets, advance_secrets(mac_secrets, self.now()))
 
-    def renew_secret(self) -> SecretEntry:
-        """Make a MAC secret, which `tick` makes the current one once every issuer knows it. One waits at most.
+    def rotate_mac_secret(self) -> MacSecretRecord:
+        """Create a next MAC secret; `advance` promotes it once every issuer has loaded it. There is at most one.
 
         Raises:
-            KeyringError: the folder cannot be used.
+            KeyStoreError: the directory cannot be used.
         """
         with self._writing():
-            self._supply_secret()
-            entries = self.mac_secrets()
-            waiting = waiting_secret(entries)
-            if waiting is None:
-                after = add_secret(entries, new_secret(secrets.token_bytes), self.now())
-                self._store_secrets(entries, after)
-                waiting = waiting_secret(after)
-            assert waiting is not None
-            return waiting
+            self._ensure_mac_secret()
+            records = self.mac_secrets()
+            next_record = next_secret(records)
+            if next_record is None:
+                after = add_secret(records, new_secret(secrets.token_bytes), self.now())
+                self._store_secrets(records, after)
+                next_record = next_secret(after)
+            assert next_record is not None
+            return next_record
 
-    def rewrap(self, old_passphrase: bytes | None) -> tuple[Step, ...]:
-        """Encrypt everything with the passphrase, or nothing if there is none. Finishes what broke off.
+    def rewrap(self, old_passphrase: bytes | None) -> tuple[KeyTransition, ...]:
+        """Encrypt all private files with the passphrase, or decrypt them without. Finishes an interrupted run.
 
         Args:
-            old_passphrase: opens what the present one does not.
+            old_passphrase: opens files that the present one does not open.
 
         Raises:
-            KeyringError: neither opens it, or the folder cannot be used.
+            KeyStoreError: neither opens a file, or the directory cannot be used.
         """
         with self._writing():
-            ring = self.read()
-            names = [key.kid for key in ring if rewrap_key(self.path, key, old_passphrase, self.passphrase)]
+            records = self.read()
+            names = [key.kid for key in records if rewrap_key(self.path, key, old_passphrase, self.passphrase)]
             names += rewrap_secrets(self.path, old_passphrase, self.passphrase)
-        return tuple(Step("rewrapped", name) for name in names)
+        return tuple(KeyTransition("rewrapped", name) for name in names)
 
     @contextmanager
     def _writing(self, *, create: bool = False, wait: bool = True) -> Iterator[bool]:
-        """The lock, and one line for whatever the disk says. False: another has it, and we do not wait."""
-        private_dir, public_dir = ring_file(self.path).parent, public_file(self.path).parent
+        """Hold the lock, and report OS errors. Yield False if another process holds it and `wait` is off."""
+        private_dir, public_dir = key_records_file(self.path).parent, public_file(self.path).parent
         try:
             if create:
                 private_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
                 public_dir.mkdir(mode=0o755, exist_ok=True)
-            with sole_writer(private_dir, wait=wait) as held:
+            with exclusive_lock(private_dir, wait=wait) as held:
                 if held:
-                    sweep(private_dir)
-                    sweep(public_dir)
+                    remove_temp_files(private_dir)
+                    remove_temp_files(public_dir)
                 yield held
         except FileNotFoundError as error:
-            raise KeyringError(f"{self.path}: no keys here: run `keys generate`") from error
+            raise KeyStoreError(f"{self.path}: no keys found; run `keys generate`") from error
         except OSError as error:
-            raise KeyringError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise KeyStoreError(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def _store_new(self, ring: Ring) -> Ring:
-        """The ring with a new key, stored. The key's age counts from when it is ready to be published."""
+    def _store_new(self, records: KeyRecords) -> KeyRecords:
+        """Create a key, store it and return the records with it. Its age counts from when it can be published."""
         private = new_private()
-        after = add_key(ring, private.public_key(), self.now())
-        self._store(ring, after, {after[-1].kid: private})
+        after = add_key(records, private.public_key(), self.now())
+        self._store(records, after, {after[-1].kid: private})
         return after
 
-    def _replace(self, ring: Ring, kid: str) -> tuple[Step, ...]:
-        """Without that key; if none is left that signs, the next one does, or a new one."""
-        after = drop_key(ring, kid)
+    def _replace(self, records: KeyRecords, kid: str) -> tuple[KeyTransition, ...]:
+        """Remove the key; if none is left that signs, promote the next one or create one."""
+        after = remove_key(records, kid)
         if key_in_state(after, KeyState.CURRENT) is not None:
-            return self._store(ring, after)
+            return self._store(records, after)
         if key_in_state(after, KeyState.NEXT) is not None:
-            return self._store(ring, promote(after, self.now()))
+            return self._store(records, promote(after, self.now()))
         private = new_private()
         after = add_key(after, private.public_key(), self.now())
-        return self._store(ring, after, {after[-1].kid: private})
+        return self._store(records, after, {after[-1].kid: private})
 
-    def _check_age(self, key: RingKey) -> None:
-        now, due_at = self.now(), self.schedule.due_at(key)
+    def _check_age(self, key: KeyRecord) -> None:
+        now, due_at = self.now(), self.policy.due_at(key)
         if due_at is not None and now < due_at:
-            raise KeyringError(
-                f"{key.kid} is not known to every verifier before {due_at.isoformat(timespec='seconds')}: "
-                f"wait {ceil((due_at - now).total_seconds())} s, or leave it to `keys tick`"
+            raise KeyStoreError(
+                f"cannot promote {key.kid} before {due_at.isoformat(timespec='seconds')}, when every verifier has "
+                f"fetched it: wait {ceil((due_at - now).total_seconds())} s, or run `keys advance` then"
             )
 
-    def _read_keys(self) -> Ring:
-        """The ring, which must have keys: a folder that is not mounted looks like one without."""
-        ring = self.read()
-        if not ring:
-            raise KeyringError(f"{self.path}: no keys here: mount or restore it; for a first key run `keys generate`")
-        return ring
+    def _read_keys(self) -> KeyRecords:
+        """Read the records and reject an empty set: an unmounted directory looks like one without keys."""
+        records = self.read()
+        if not records:
+            raise KeyStoreError(
+                f"{self.path}: no keys found; mount or restore the directory, or run `keys generate` for a first key"
+            )
+        return records
 
     def _is_known(self, kid: str) -> bool:
-        return any(key.kid == kid for key in self.read()) or is_left(self.path, kid)
+        return any(key.kid == kid for key in self.read()) or has_leftovers(self.path, kid)
 
-    def _store(self, before: Ring, after: Ring, made: Mapping[str, RSAPrivateKey] = _NONE) -> tuple[Step, ...]:
-        store_ring(self.path, before, after, made, self.passphrase)
-        return steps_between(before, after)
+    def _store(
+        self, before: KeyRecords, after: KeyRecords, made: Mapping[str, RSAPrivateKey] = _NONE
+    ) -> tuple[KeyTransition, ...]:
+        store_key_records(self.path, before, after, made, self.passphrase)
+        return transitions_between(before, after)
 
-    def _store_secrets(self, before: SecretEntries, after: SecretEntries) -> tuple[Step, ...]:
+    def _store_secrets(self, before: MacSecretRecords, after: MacSecretRecords) -> tuple[KeyTransition, ...]:
         if after != before:
-            store_secrets(self.path, after, self.passphrase)
-        return steps_between(before, after)
+            store_mac_secrets(self.path, after, self.passphrase)
+        return transitions_between(before, after)
 
-    def _supply_secret(self) -> None:
+    def _ensure_mac_secret(self) -> None:
         if not self.mac_secrets():
             self._store_secrets((), add_secret((), new_secret(secrets.token_bytes), self.now()))

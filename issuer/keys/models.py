@@ -1,7 +1,7 @@
-"""The ring: which signing key is in what state, since when. Its values, and `keys/private/ring.json`.
+"""Key records: the state of each signing key and since when, and the file `keys/private/ring.json` that holds them.
 
-A key is published before it signs, and stays published until the last token it signed is dead. What moves a
-key on is `key_lifecycle`'s; here it is only read and written down.
+A key is published before it signs, and stays published until the last token that it signed has expired.
+`rotation` computes the transitions.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from issuer.errors import KeyringError
+from issuer.errors import KeyStoreError
 from shared.jwks import JwksError, parse_jwks, thumbprint, to_jwk
 from shared.strict_json import StrictJsonError, parse_object
 
@@ -22,25 +22,25 @@ _FORMAT: Final = 1
 
 
 class KeyState(StrEnum):
-    """Where a key is in its life."""
+    """State of a signing key."""
 
     NEXT = "next"
-    """Published, so that verifiers learn it; does not sign yet. At most one."""
+    """Published, so that verifiers fetch it; does not sign yet. At most one."""
     CURRENT = "current"
     """Signs. At most one."""
     RETIRED = "retired"
-    """Signs no more; published until its last token is dead."""
+    """Does not sign any more; published until its last token has expired."""
 
 
 @dataclass(frozen=True, slots=True)
-class RingKey:
-    """One key of the ring: its public half and its life so far. Shows only its name and state.
+class KeyRecord:
+    """One signing key: its public half, state and times. Its repr shows only name and state.
 
     Attributes:
         kid: the RFC 7638 thumbprint of `public`.
-        created_at: when it was made and published.
+        created_at: when it was created and published.
         activated_at: when it began to sign.
-        retired_at: when it ceased to.
+        retired_at: when it stopped signing.
     """
 
     kid: str
@@ -52,50 +52,50 @@ class RingKey:
 
     @property
     def name(self) -> str:
-        """What an operator calls it by."""
+        """The id that commands take."""
         return self.kid
 
 
-Ring = tuple[RingKey, ...]
-"""All keys, in the order in which they were made. Every one of them is published."""
+KeyRecords = tuple[KeyRecord, ...]
+"""All keys, oldest first. Every one of them is published."""
 
 
-def ring_file(folder: Path) -> Path:
-    """The file whose replacement is the moment at which a change of the ring happens."""
+def key_records_file(folder: Path) -> Path:
+    """Return the file of the key records. Replacing it commits a change."""
     return folder / "private" / "ring.json"
 
 
-def key_in_state(ring: Ring, state: KeyState) -> RingKey | None:
-    """The first key in that state."""
-    return next((key for key in ring if key.state is state), None)
+def key_in_state(records: KeyRecords, state: KeyState) -> KeyRecord | None:
+    """Return the first key in that state."""
+    return next((key for key in records if key.state is state), None)
 
 
-def read_ring(folder: Path) -> Ring:
-    """The ring; empty if there is no file.
+def read_key_records(folder: Path) -> KeyRecords:
+    """Read the key records; empty if there is no file.
 
     Raises:
-        KeyringError: what is there is no ring.
+        KeyStoreError: the file is invalid.
     """
-    path = ring_file(folder)
+    path = key_records_file(folder)
     try:
         document = parse_object(path.read_bytes())
         if document["format"] != _FORMAT:
-            raise KeyringError(f"{path}: written by another version of Gatepass")
-        ring = tuple(_parse_entry(entry) for entry in document["keys"])
-        if sum(key.state is KeyState.CURRENT for key in ring) > 1:
-            raise KeyringError(f"{path}: more than one current key")
-        _check_times(ring)
+            raise KeyStoreError(f"{path}: written by another version of Gatepass; use that version")
+        records = tuple(_parse_entry(entry) for entry in document["keys"])
+        if sum(key.state is KeyState.CURRENT for key in records) > 1:
+            raise KeyStoreError(f"{path}: more than one current key")
+        _check_times(records)
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
+        raise KeyStoreError(f"{path}: cannot be read ({error.strerror})") from error
     except (StrictJsonError, JwksError, KeyError, TypeError, ValueError) as error:
-        raise KeyringError(f"{path}: not a ring: restore it from a backup") from error
-    return ring
+        raise KeyStoreError(f"{path}: invalid key records; restore the file from a backup") from error
+    return records
 
 
-def format_ring(ring: Iterable[RingKey]) -> bytes:
-    """The content of `ring.json`."""
+def format_key_records(records: Iterable[KeyRecord]) -> bytes:
+    """The content of `records.json`."""
     entries = [
         {
             "kid": key.kid,
@@ -105,17 +105,17 @@ def format_ring(ring: Iterable[RingKey]) -> bytes:
             "retired_at": key.retired_at and key.retired_at.isoformat(),
             "public": to_jwk(key.public),
         }
-        for key in ring
+        for key in records
     ]
     return json.dumps({"format": _FORMAT, "keys": entries}, indent=2).encode() + b"\n"
 
 
-def _parse_entry(entry: dict[str, Any]) -> RingKey:
-    """Names follow from keys and not the other way round: a wrong `kid` is found here."""
+def _parse_entry(entry: dict[str, Any]) -> KeyRecord:
+    """Parse one record, and check that its `kid` is the thumbprint of its key."""
     public = parse_jwks(json.dumps({"keys": [entry["public"]]}).encode()).keys[entry["kid"]].rsa
     if thumbprint(public) != entry["kid"]:
         raise ValueError("kid is not the thumbprint")
-    return RingKey(
+    return KeyRecord(
         kid=entry["kid"],
         state=KeyState(entry["state"]),
         public=public,
@@ -125,9 +125,9 @@ def _parse_entry(entry: dict[str, Any]) -> RingKey:
     )
 
 
-def _check_times(ring: Ring) -> None:
-    """A life that lacks its dates could not be ended; one without a zone could not be compared."""
-    for key in ring:
+def _check_times(records: KeyRecords) -> None:
+    """Reject records that lack the times from which the next transition is computed, or their time zone."""
+    for key in records:
         since = {KeyState.CURRENT: key.activated_at, KeyState.RETIRED: key.retired_at}.get(key.state, key.created_at)
         if since is None or since.tzinfo is None or key.created_at.tzinfo is None:
             raise ValueError("a time is missing")

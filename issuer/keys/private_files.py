@@ -1,30 +1,32 @@
-"""Files that hold secrets: read only if they are their owner's alone."""
+"""Reading files that hold secrets: rejected when the group or others have any access."""
 
 import os
 import stat
 from pathlib import Path
 from typing import Final
 
-from issuer.errors import KeyringError
+from issuer.errors import KeyStoreError
 
-_OTHERS_MAY: Final = 0o077
+_GROUP_OTHER_BITS: Final = 0o077
 
 
 def read_private(path: Path) -> bytes:
-    """The content of `path`.
+    """Return the content of `path`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        KeyringError: it cannot be read, or its group or others can reach it.
+        KeyStoreError: it cannot be read, or its group or others have access.
     """
     try:
-        # Judged by the open file: what is at the path may be another one a moment later.
+        # Check the open file, not the path: the path may name another file a moment later.
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & _OTHERS_MAY:
-                raise KeyringError(f"{path}: mode {mode:04o} lets others at it: chmod 600, and replace what it holds")
+            if mode & _GROUP_OTHER_BITS:
+                raise KeyStoreError(
+                    f"{path}: mode {mode:04o} gives access to others; chmod 600 and rotate the secret"
+                )
             return file.read()
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise KeyringError(f"{path}: cannot be read ({error.strerror})") from error
+        raise KeyStoreError(f"{path}: cannot be read ({error.strerror})") from error

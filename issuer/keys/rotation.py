@@ -1,90 +1,79 @@
-"""How a ring moves on: `next`, then `current`, then `retired`, then gone. Pure: ring and moment in, ring out.
+"""Key rotation: `next`, then `current`, then `retired`, then removed. Pure functions of records and time.
 
-Signing with a key that verifiers have not seen is the classic outage of a rotation, and withdrawing one whose
-tokens live is the other. Both are a matter of time, so the times are computed here and nowhere else.
+Rotation causes outages in two ways: signing with a key that verifiers have not fetched, and removing a key whose
+tokens have not expired. All delays that prevent them are computed here.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from issuer.keys.models import KeyState, Ring, RingKey, key_in_state
+from issuer.keys.mac_secrets import MacSecretRecord
+from issuer.keys.models import KeyRecord, KeyRecords, KeyState, key_in_state
 from shared.access_token import REVOCATION_SECONDS
 from shared.jwks import thumbprint
 
+_Record = KeyRecord | MacSecretRecord
+
 JWKS_MAX_AGE_SECONDS: Final = 300
-"""How long whoever has fetched the key set may go without asking again, unless it is set."""
+"""Default `max-age` of the key set."""
 
 ROTATION_DAYS: Final = 90
-"""How long a key signs before the next is made, unless it is set."""
+"""Default age of the current key at which the next one is created."""
 
 VERIFIER_RETRY: Final = timedelta(seconds=40)
-"""A verifier's look may take 5 s and fail, the next comes at most 30 s later and may take 5 s."""
+"""A verifier's fetch may fail after 5 s; it retries within 30 s, and that fetch may take 5 s."""
 
 CLOCK_SKEW: Final = timedelta(seconds=60)
-"""Between machines that share the folder; in it lies the second in which issuers follow a change."""
+"""Between machines that share the key directory. Covers the second within which issuers reload a change."""
 
-SIGNED_LIFE: Final = timedelta(seconds=REVOCATION_SECONDS)
-"""The longest that a token is good, a verifier's leeway included. A status list may be relied on for some minutes
-more, when no token is left that it could tell of."""
+MAX_TOKEN_LIFETIME: Final = timedelta(seconds=REVOCATION_SECONDS)
+"""The longest that a token is accepted, a verifier's leeway included."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that was done to the key or MAC secret of that name.
+class KeyTransition:
+    """A change of one signing key or MAC secret.
 
     Attributes:
-        done: `made`, `promoted`, `retired`, `dropped` or `rewrapped`.
+        action: `created`, `promoted`, `retired`, `removed` or `rewrapped`.
+        name: the kid, or the id of the MAC secret.
     """
 
-    done: str
+    action: str
     name: str
 
 
-class Named(Protocol):
-    """What has a life of states: a signing key, a MAC secret."""
-
-    @property
-    def name(self) -> str:
-        """What an operator calls it by."""
-
-    @property
-    def state(self) -> str:
-        """Where it is in its life."""
-
-
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """When a key may go on to its next state.
+class RotationPolicy:
+    """Times at which a key may change its state.
 
     Attributes:
-        jwks_max_age: what the key set is served with.
-        rotate_after: the age at which a current key is to have a successor; None leaves it to the operator.
+        jwks_max_age: `max-age` of the key set.
+        rotate_after: age of the current key at which the next one is created; None leaves it to the operator.
     """
 
     jwks_max_age: timedelta = timedelta(seconds=JWKS_MAX_AGE_SECONDS)
     rotate_after: timedelta | None = timedelta(days=ROTATION_DAYS)
 
     @classmethod
-    def of(cls, jwks_max_age_seconds: int, rotation_days: int) -> "Schedule":
-        """As the settings say it: 0 days is never."""
+    def of(cls, jwks_max_age_seconds: int, rotation_days: int) -> "RotationPolicy":
+        """Return the policy of these settings; 0 days means no automatic rotation."""
         rotate_after = timedelta(days=rotation_days) if rotation_days else None
         return cls(timedelta(seconds=jwks_max_age_seconds), rotate_after)
 
     @property
     def publish_delay(self) -> timedelta:
-        """From the publication of a key to its first signature.
-
-        The age counts twice: a cache on the way may hand out what it took just before the publication until
-        just before its end, and who takes it then may keep it for as long again.
-        """
+        """The time from the publication of a key to its first signature."""
+        # Twice: a cache may serve a copy fetched just before the publication until it expires, and a verifier
+        # may keep that copy for another max-age.
         return 2 * self.jwks_max_age + VERIFIER_RETRY + CLOCK_SKEW
 
-    def due_at(self, key: RingKey) -> datetime | None:
-        """When a next key may sign, a current one is to have a successor, a retired one may go; None for never."""
+    def due_at(self, key: KeyRecord) -> datetime | None:
+        """Return when the next key may sign, the current one needs a successor, a retired one is removed."""
         match key.state:
             case KeyState.NEXT:
                 return key.created_at + self.publish_delay
@@ -93,26 +82,26 @@ class Schedule:
                 return key.activated_at + self.rotate_after if self.rotate_after is not None else None
             case KeyState.RETIRED:
                 assert key.retired_at is not None
-                return key.retired_at + SIGNED_LIFE + CLOCK_SKEW
+                return key.retired_at + MAX_TOKEN_LIFETIME + CLOCK_SKEW
 
-    def is_due(self, key: RingKey, now: datetime) -> bool:
-        """Whether that moment has come."""
+    def is_due(self, key: KeyRecord, now: datetime) -> bool:
+        """Tell whether the transition of `key` is due."""
         due_at = self.due_at(key)
         return due_at is not None and now >= due_at
 
 
-def add_key(ring: Ring, public: RSAPublicKey, now: datetime) -> Ring:
-    """With a new key: current if there is none, since nobody can hold tokens or a key set; else next."""
-    if key_in_state(ring, KeyState.CURRENT) is None:
-        return (*ring, RingKey(thumbprint(public), KeyState.CURRENT, public, now, activated_at=now))
-    return (*ring, RingKey(thumbprint(public), KeyState.NEXT, public, now))
+def add_key(records: KeyRecords, public: RSAPublicKey, now: datetime) -> KeyRecords:
+    """Add a key: as current if there is none, since then no verifier holds another key set; else as next."""
+    if key_in_state(records, KeyState.CURRENT) is None:
+        return (*records, KeyRecord(thumbprint(public), KeyState.CURRENT, public, now, activated_at=now))
+    return (*records, KeyRecord(thumbprint(public), KeyState.NEXT, public, now))
 
 
-def promote(ring: Ring, now: datetime) -> Ring:
-    """The next key signs from now on, and the current one no more. Whether it may is the caller's to ask."""
+def promote(records: KeyRecords, now: datetime) -> KeyRecords:
+    """Make the next key current and retire the current one. The caller checks that this is due."""
 
-    def moved() -> Iterator[RingKey]:
-        for key in ring:
+    def promoted() -> Iterator[KeyRecord]:
+        for key in records:
             match key.state:
                 case KeyState.NEXT:
                     yield replace(key, state=KeyState.CURRENT, activated_at=now)
@@ -121,33 +110,33 @@ def promote(ring: Ring, now: datetime) -> Ring:
                 case KeyState.RETIRED:
                     yield key
 
-    return tuple(moved()) if key_in_state(ring, KeyState.NEXT) else ring
+    return tuple(promoted()) if key_in_state(records, KeyState.NEXT) else records
 
 
-def drop_dead(ring: Ring, schedule: Schedule, now: datetime) -> Ring:
-    """Without the retired keys of which no token can be alive."""
-    return tuple(key for key in ring if not (key.state is KeyState.RETIRED and schedule.is_due(key, now)))
+def prune_retired(records: KeyRecords, policy: RotationPolicy, now: datetime) -> KeyRecords:
+    """Remove the retired keys whose tokens have all expired."""
+    return tuple(key for key in records if not (key.state is KeyState.RETIRED and policy.is_due(key, now)))
 
 
-def drop_key(ring: Ring, kid: str) -> Ring:
-    """Without the key of that name, whatever it signed."""
-    return tuple(key for key in ring if key.kid != kid)
+def remove_key(records: KeyRecords, kid: str) -> KeyRecords:
+    """Remove the key, even if tokens that it signed are valid."""
+    return tuple(key for key in records if key.kid != kid)
 
 
-def wants_successor(ring: Ring, schedule: Schedule, now: datetime) -> bool:
-    """Whether the current key has come to the age at which the next is to be made."""
-    current = key_in_state(ring, KeyState.CURRENT)
-    return current is not None and key_in_state(ring, KeyState.NEXT) is None and schedule.is_due(current, now)
+def needs_rotation(records: KeyRecords, policy: RotationPolicy, now: datetime) -> bool:
+    """Tell whether the current key has reached the age at which the next one is created."""
+    current = key_in_state(records, KeyState.CURRENT)
+    return current is not None and key_in_state(records, KeyState.NEXT) is None and policy.is_due(current, now)
 
 
-def steps_between(before: Sequence[Named], after: Sequence[Named]) -> tuple[Step, ...]:
-    """What was done to make one of the other."""
-    earlier, later = ({thing.name: thing.state for thing in things} for things in (before, after))
-    dropped = [Step("dropped", name) for name in earlier if name not in later]
-    made = [Step("made", name) for name in later if name not in earlier]
-    moved = [
-        Step("promoted" if state == KeyState.CURRENT else "retired", name)
+def transitions_between(before: Sequence[_Record], after: Sequence[_Record]) -> tuple[KeyTransition, ...]:
+    """Return the transitions that turn `before` into `after`."""
+    earlier, later = ({record.name: record.state for record in records} for records in (before, after))
+    removed = [KeyTransition("removed", name) for name in earlier if name not in later]
+    created = [KeyTransition("created", name) for name in later if name not in earlier]
+    changed = [
+        KeyTransition("promoted" if state == KeyState.CURRENT else "retired", name)
         for name, state in later.items()
         if earlier.get(name, state) != state
     ]
-    return (*dropped, *made, *moved)
+    return (*removed, *created, *changed)

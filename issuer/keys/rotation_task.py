@@ -1,12 +1,12 @@
-"""An issuer that may write the keys folder moves its keys on by itself; one that may not just follows."""
+"""Key rotation by the issuer itself. An issuer that cannot write the key directory only follows it."""
 
 import asyncio
 from typing import Final
 
 import structlog
 
-from issuer.errors import KeyringError
-from issuer.keys.manager import KeyFolder
+from issuer.errors import KeyStoreError
+from issuer.keys.manager import KeyManager
 from issuer.telemetry.metrics import Metrics
 
 _INTERVAL_SECONDS: Final = 60.0
@@ -14,56 +14,56 @@ _INTERVAL_SECONDS: Final = 60.0
 _log = structlog.get_logger(__name__)
 
 
-class KeyTicker:
-    """Ticks once a minute, and sooner where something falls due before.
+class RotationTask:
+    """Background task that performs due key transitions every minute, and as soon as one falls due.
 
     Args:
-        folder: shared with any number of other issuers.
-        metrics: where ticks are counted.
+        manager: of a key directory that any number of issuers may share.
+        metrics: counts the runs.
     """
 
-    def __init__(self, folder: KeyFolder, metrics: Metrics) -> None:
-        self._folder = folder
-        self._ticks = metrics.key_ticks
+    def __init__(self, manager: KeyManager, metrics: Metrics) -> None:
+        self._manager = manager
+        self._runs = metrics.key_ticks
         for outcome in ("read_only", "failed", "advanced", "idle"):
-            self._ticks.labels(outcome)  # or the first of them would not be an increase
+            self._runs.labels(outcome)  # pre-create the series so that rate() sees the first increment
         self._fault = ""
 
-    async def watch(self) -> None:
-        """Tick until cancelled. Not at once: of who was away, verifiers must first hear again."""
+    async def run(self) -> None:
+        """Run until cancelled. The first run waits, since after a pause verifiers must first fetch the key set."""
         while True:
             await asyncio.sleep(await asyncio.to_thread(self.pause))
-            await asyncio.to_thread(self.tick)
+            await asyncio.to_thread(self.run_once)
 
     def pause(self) -> float:
-        """Seconds until the next tick."""
+        """Return the seconds until the next run."""
         try:
-            moments = [self._folder.schedule.due_at(key) for key in self._folder.read()]
-        except KeyringError:
+            moments = [self._manager.policy.due_at(key) for key in self._manager.read()]
+        except KeyStoreError:
             return _INTERVAL_SECONDS
-        now = self._folder.now()
+        now = self._manager.now()
         left = [(moment - now).total_seconds() for moment in moments if moment is not None]
-        # What is due already was tried at the last tick.
+        # The last run tried what is due already.
         return min([_INTERVAL_SECONDS, *(seconds for seconds in left if seconds > 0)])
 
-    def tick(self) -> None:
-        """Once; whatever goes wrong is told and tried again the next time."""
+    def run_once(self) -> None:
+        """Perform the due transitions. A failure is logged; the next run tries again."""
         try:
-            if not self._folder.is_writable():
-                self._ticks.labels("read_only").inc()
+            if not self._manager.is_writable():
+                self._runs.labels("read_only").inc()
                 return
-            # Whoever holds the lock may hold it for long, and what is due now is due in a minute too.
-            steps = self._folder.tick(wait=False)
-        except KeyringError as error:
-            self._ticks.labels("failed").inc()
+            # Another writer may hold the lock for long; what is due now is still due in a minute.
+            transitions = self._manager.advance(wait=False)
+        except KeyStoreError as error:
+            self._runs.labels("failed").inc()
             self._report(str(error))
             return
         self._fault = ""
-        self._ticks.labels("advanced" if steps else "idle").inc()
-        for step in steps:
-            _log.info("key moved on", name=step.name, done=step.done)
+        self._runs.labels("advanced" if transitions else "idle").inc()
+        for transition in transitions:
+            _log.info("key state changed", name=transition.name, action=transition.action)
 
     def _report(self, fault: str) -> None:
         if fault != self._fault:
-            _log.error("keys not moved on", reason=fault)
+            _log.error("key rotation failed", reason=fault)
         self._fault = fault

@@ -1,4 +1,4 @@
-"""The key set of a running issuer: reloaded when the keys folder changes, never replaced by a bad or an empty one."""
+"""The key set of a running issuer: reloaded when the key directory changes, never replaced by a bad or empty one."""
 
 import asyncio
 import time
@@ -9,36 +9,35 @@ from typing import Final
 
 import structlog
 
-from issuer.errors import KeyringError, NoSigningKeyError
-from issuer.keys.models import KeyState, key_in_state, ring_file
-from issuer.keys.store import Keyring, SigningKey, load_keyring, public_file
+from issuer.errors import KeyStoreError, NoSigningKeyError
+from issuer.keys.models import KeyState, key_in_state, key_records_file
+from issuer.keys.store import KeySet, SigningKey, load_key_set, public_file
 from issuer.telemetry.metrics import Metrics
 
 _POLL_SECONDS: Final = 1.0
 
 _REPEAT_SECONDS: Final = 300.0
-"""An operator who looks at recent log lines only must see a fault that persists."""
+"""A persistent fault is logged again, so that it is among the recent log lines."""
 
 _Stamp = frozenset[tuple[str, int, int, int, int]]
 
 _log = structlog.get_logger(__name__)
 
 
-class LiveKeyring:
-    """The key set that the folder holds, at most a second late.
+class KeyWatcher:
+    """The key set of a key directory, reloaded within a second of a change.
 
-    A folder that was unmounted looks exactly like one in which nothing was generated yet. So once there is a signing
-    key, a folder without one is a fault like any other: the last good key set keeps signing and being published.
-    Only a process that starts without keys has none.
+    An unmounted directory looks like one without keys. So once a signing key was loaded, a directory without one is a
+    fault: the last good key set stays in use. Only a process that starts without keys has none.
 
     Args:
-        folder: with `private/` and `public/`.
-        metrics: where state, age and number of the keys are shown.
-        passphrase: opens what is private.
-        monotonic: seconds, for repeating the log line of a fault.
+        folder: the key directory, with `private/` and `public/`.
+        metrics: show number, state and age of the keys.
+        passphrase: opens private files.
+        monotonic: clock in seconds, for repeating the log line of a fault.
 
     Raises:
-        KeyringError: at construction only; later a bad folder is reported.
+        KeyStoreError: at construction only; later faults are logged and counted.
     """
 
     def __init__(
@@ -54,86 +53,85 @@ class LiveKeyring:
         self._monotonic = monotonic
         self._fault = ""
         self._reported_at = 0.0
-        self._stamp = self._look()
-        self._ring = Keyring()
-        self._take(load_keyring(folder, passphrase))
+        self._stamp = self._read_stamp()
+        self._key_set = KeySet()
+        self._replace(load_key_set(folder, passphrase))
 
     @property
-    def ring(self) -> Keyring:
-        """The ring of this moment."""
-        return self._ring
+    def key_set(self) -> KeySet:
+        """The key set that is in use now."""
+        return self._key_set
 
     @property
     def is_current(self) -> bool:
-        """Whether the folder holds a signing key and the key set in memory is the folder's."""
-        return not self._fault and self._ring.signing is not None
+        """True if there is a signing key and the last reload succeeded."""
+        return not self._fault and self._key_set.signing is not None
 
     @property
     def signing(self) -> SigningKey:
-        """The key to sign with.
+        """The current signing key.
 
         Raises:
             NoSigningKeyError: there is none.
         """
-        if self._ring.signing is None:
+        if self._key_set.signing is None:
             raise NoSigningKeyError
-        return self._ring.signing
+        return self._key_set.signing
 
     async def watch(self) -> None:
         """Reload on change, until cancelled."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            # In a thread: a disk may be slow, and opening what is encrypted is meant to be.
+            # In a thread: disks may be slow, and scrypt is slow on purpose.
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:
-        """Look at the folder and reload it if it has changed."""
-        stamp = self._look()
+        """Reload the key set if the directory has changed."""
+        stamp = self._read_stamp()
         if stamp == self._stamp and not self._fault:
             return
         self._stamp = stamp
         try:
-            self._take(self._load())
-        except KeyringError as error:
+            self._replace(self._load())
+        except KeyStoreError as error:
             self._report(str(error))
 
-    def _load(self) -> Keyring:
-        ring = load_keyring(self._folder, self._passphrase)
-        if ring.signing is None and self._ring.signing is not None:
-            raise KeyringError(
-                f"{self._folder}: holds no signing key any more: mount it again or restore it, and do not restart"
-                " the issuer before"
+    def _load(self) -> KeySet:
+        key_set = load_key_set(self._folder, self._passphrase)
+        if key_set.signing is None and self._key_set.signing is not None:
+            raise KeyStoreError(
+                f"{self._folder} has no signing key any more; mount or restore it before you restart the issuer"
             )
-        return ring
+        return key_set
 
-    def _take(self, ring: Keyring) -> None:
-        self._ring, self._fault = ring, ""
+    def _replace(self, key_set: KeySet) -> None:
+        self._key_set, self._fault = key_set, ""
         self._metrics.keys_folder_usable.set(self.is_current)
-        states = Counter(key.state for key in ring.keys)
+        states = Counter(key.state for key in key_set.keys)
         for state in KeyState:
             self._metrics.signing_keys.labels(state).set(states[state])
-        current = key_in_state(ring.keys, KeyState.CURRENT)
+        current = key_in_state(key_set.keys, KeyState.CURRENT)
         activated_at = current and current.activated_at
         self._metrics.signing_key_activated_timestamp_seconds.set(activated_at.timestamp() if activated_at else 0)
-        _log.info("key set loaded", kids=[key.kid for key in ring.keys])
-        if self._passphrase and ring.plain:
-            _log.warning("private files are not encrypted: run `keys rewrap`", files=ring.plain)
+        _log.info("key set loaded", kids=[key.kid for key in key_set.keys])
+        if self._passphrase and key_set.plain:
+            _log.warning("private key files are not encrypted: run `keys rewrap`", files=key_set.plain)
 
     def _report(self, fault: str) -> None:
-        """Log a fault when it begins or changes and every five minutes, though the folder is tried every second."""
+        """Log a fault when it begins, when it changes and every five minutes. Reloads are tried every second."""
         self._metrics.keys_folder_usable.set(0)
         now, changed = self._monotonic(), fault != self._fault
         if changed:
             self._metrics.keyring_failures.inc()
         if changed or now - self._reported_at >= _REPEAT_SECONDS:
             self._reported_at = now
-            _log.error("key set not loaded: the last good one stays", reason=fault)
+            _log.error("key set reload failed, keeping the last good one", reason=fault)
         self._fault = fault
 
-    def _look(self) -> _Stamp:
-        """What tells one state of the folder from another; a change of mode counts."""
+    def _read_stamp(self) -> _Stamp:
+        """Return a stamp that changes with every file and its mode."""
         try:
-            names = [*ring_file(self._folder).parent.glob("[!.]*"), public_file(self._folder)]
+            names = [*key_records_file(self._folder).parent.glob("[!.]*"), public_file(self._folder)]
             return frozenset(_stamp(path) for path in names if path.exists())
         except OSError:
             return frozenset()

@@ -1,9 +1,13 @@
-"""How a change of the keys folder is written, so that crashing anywhere it leaves a ring that loads.
+"""Writes to the key directory, ordered so that a crash at any point leaves records that load.
 
-Private halves come first, then the key set with all that is old and new, then `ring.json`, which is the moment
-at which it happens, then the key set without what is gone, then the deletions. So no key ever signs
-unpublished. What a crash leaves is a key set with one key too many, which the next writer mends, or a private
-half that never was in the ring, which nobody can use.
+    1. the new private keys
+    2. the key set with both old and new keys
+    3. `ring.json`, which commits the change
+    4. the key set without the removed keys
+    5. the deletion of removed private keys
+
+So no key signs before it is published. A crash can leave a key set with one key too many, which the next writer
+repairs, or a private key without a record, which is never used.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,41 +15,47 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from issuer.errors import KeyringError
-from issuer.keys.atomic_files import delete, write_whole
-from issuer.keys.mac_secrets import SecretEntries, format_mac_secrets, is_sealed, mac_secrets_file, read_mac_secrets
-from issuer.keys.models import KeyState, Ring, RingKey, format_ring, key_in_state, ring_file
+from issuer.errors import KeyStoreError
+from issuer.keys.atomic_files import atomic_write, delete
+from issuer.keys.mac_secrets import (
+    MacSecretRecords,
+    format_mac_secrets,
+    is_sealed,
+    mac_secrets_file,
+    read_mac_secrets,
+)
+from issuer.keys.models import KeyRecord, KeyRecords, KeyState, format_key_records, key_in_state, key_records_file
 from issuer.keys.private_files import read_private
 from issuer.keys.store import format_private, is_encrypted, open_private, private_file, public_file
 from shared.jwks import format_jwks
 
 
-def store_ring(
-    folder: Path, before: Ring, after: Ring, made: Mapping[str, RSAPrivateKey], passphrase: bytes | None
+def store_key_records(
+    folder: Path, before: KeyRecords, after: KeyRecords, made: Mapping[str, RSAPrivateKey], passphrase: bytes | None
 ) -> None:
-    """Make `after` of `before`; the same twice mends what a crash has left.
+    """Replace the records `before` by `after`. Repeating it repairs what a crash left.
 
     Args:
         folder: locked by the caller.
-        before: what it holds.
-        after: what it is to hold.
-        made: the private halves of new keys by name.
-        passphrase: encrypts those.
+        before: the stored records.
+        after: the new records.
+        made: the private keys of new records by kid.
+        passphrase: encrypts the private keys.
 
     Raises:
-        KeyringError: a key that is to sign does not open.
-        OSError: and then `before` or `after` holds.
+        KeyStoreError: the new current key does not open.
+        OSError: either `before` or `after` is stored.
     """
     for kid, private in made.items():
-        write_whole(private_file(folder, kid), format_private(private, passphrase), 0o600)
+        atomic_write(private_file(folder, kid), format_private(private, passphrase), 0o600)
     current = key_in_state(after, KeyState.CURRENT)
     if current is not None and current not in before:
-        # A ring whose current key does not open would load nowhere: issuers would stay with the old one.
+        # No issuer could load records whose current key does not open.
         open_private(folder, current, passphrase)
     if after != before:
         known = {key.kid for key in before}
         _publish(folder, (*before, *(key for key in after if key.kid not in known)))
-        write_whole(ring_file(folder), format_ring(after), 0o600)
+        atomic_write(key_records_file(folder), format_key_records(after), 0o600)
     if after:
         _publish(folder, after)
     signing = {key.kid for key in after if key.state is not KeyState.RETIRED}
@@ -53,32 +63,32 @@ def store_ring(
         delete(private_file(folder, kid))
 
 
-def is_left(folder: Path, kid: str) -> bool:
-    """Whether a crash has left a key there that is in the ring no more."""
+def has_leftovers(folder: Path, kid: str) -> bool:
+    """Tell whether a crash left files of a key that has no record any more."""
     published = public_file(folder)
     return private_file(folder, kid).exists() or (published.exists() and kid.encode() in published.read_bytes())
 
 
-def _publish(folder: Path, ring: Iterable[RingKey]) -> None:
-    path, document = public_file(folder), format_jwks(key.public for key in ring)
+def _publish(folder: Path, records: Iterable[KeyRecord]) -> None:
+    path, document = public_file(folder), format_jwks(key.public for key in records)
     if not path.exists() or path.read_bytes() != document:
-        write_whole(path, document, 0o644)
+        atomic_write(path, document, 0o644)
 
 
-def store_secrets(folder: Path, entries: SecretEntries, passphrase: bytes | None) -> None:
+def store_mac_secrets(folder: Path, records: MacSecretRecords, passphrase: bytes | None) -> None:
     """Replace the MAC secrets.
 
     Raises:
-        OSError: and then they are as they were.
+        OSError: the MAC secrets are unchanged.
     """
-    write_whole(mac_secrets_file(folder), format_mac_secrets(entries, passphrase), 0o600)
+    atomic_write(mac_secrets_file(folder), format_mac_secrets(records, passphrase), 0o600)
 
 
-def rewrap_key(folder: Path, key: RingKey, old: bytes | None, new: bytes | None) -> bool:
-    """Encrypt a private half with another passphrase, or none; whether that was necessary.
+def rewrap_key(folder: Path, key: KeyRecord, old: bytes | None, new: bytes | None) -> bool:
+    """Encrypt a private key with another passphrase, or none. Return whether that was necessary.
 
     Raises:
-        KeyringError: neither opens it.
+        KeyStoreError: neither passphrase opens it.
     """
     path = private_file(folder, key.kid)
     try:
@@ -89,23 +99,23 @@ def rewrap_key(folder: Path, key: RingKey, old: bytes | None, new: bytes | None)
         private = open_private(folder, key, new)
         if encrypted == (new is not None):
             return False
-    except KeyringError:
+    except KeyStoreError:
         private = open_private(folder, key, old)
-    write_whole(path, format_private(private, new), 0o600)
+    atomic_write(path, format_private(private, new), 0o600)
     return True
 
 
 def rewrap_secrets(folder: Path, old: bytes | None, new: bytes | None) -> tuple[str, ...]:
-    """Encrypt the MAC secrets likewise; the ids, if that was necessary.
+    """Encrypt the MAC secrets with another passphrase, or none. Return their ids if that was necessary.
 
     Raises:
-        KeyringError: neither opens them.
+        KeyStoreError: neither passphrase opens them.
     """
     try:
-        entries = read_mac_secrets(folder, new)
-        if not entries or is_sealed(read_private(mac_secrets_file(folder))) == (new is not None):
+        records = read_mac_secrets(folder, new)
+        if not records or is_sealed(read_private(mac_secrets_file(folder))) == (new is not None):
             return ()
-    except KeyringError:
-        entries = read_mac_secrets(folder, old)
-    store_secrets(folder, entries, new)
-    return tuple(entry.name for entry in entries)
+    except KeyStoreError:
+        records = read_mac_secrets(folder, old)
+    store_mac_secrets(folder, records, new)
+    return tuple(entry.name for entry in records)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
-from issuer.keys.atomic_files import write_whole
+from issuer.keys.atomic_files import atomic_write
 
 MAX_AT_ONCE: Final = 4
 """Mails sent at a time by one process, in threads of their own: a mail server that hangs delays only mail."""
@@ -155,7 +155,7 @@ class FileTransport:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         identity = str(message["Message-ID"]).strip("<>").partition("@")[0]
         at = message["Date"].datetime
-        write_whole(self._folder / f"{at:%Y%m%dT%H%M%S}-{identity}.eml", message.as_bytes(), 0o600)
+        atomic_write(self._folder / f"{at:%Y%m%dT%H%M%S}-{identity}.eml", message.as_bytes(), 0o600)
 
 
 def _quit(smtp: smtplib.SMTP) -> None:

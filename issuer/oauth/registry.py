@@ -132,7 +132,7 @@ class ClientRegistry:
         detail = {name: True for name, value in given.items() if value is not None}
         return await self._change(client_id, change, EventKind.CLIENT_UPDATED, detail)
 
-    async def renew_secret(self, client_id: str) -> RegisteredClient:
+    async def rotate_mac_secret(self, client_id: str) -> RegisteredClient:
         """A new secret in the place of the old one.
 
         Raises:

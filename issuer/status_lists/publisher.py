@@ -25,7 +25,7 @@ import structlog
 
 from issuer.errors import NoSigningKeyError, StoreUnavailableError
 from issuer.keys.store import SigningKey
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.watcher import KeyWatcher
 from issuer.status_lists.models import PublishedList, StatusListSnapshot, status_list_uri
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
@@ -51,14 +51,14 @@ class StatusListPublisher:
 
     Args:
         store: what is revoked.
-        keyring: signs.
+        key_watcher: signs.
         metrics: builds, bytes and age.
         issuer: the issuer's URL.
     """
 
-    def __init__(self, store: StatusListStore, keyring: LiveKeyring, metrics: Metrics, issuer: str) -> None:
+    def __init__(self, store: StatusListStore, key_watcher: KeyWatcher, metrics: Metrics, issuer: str) -> None:
         self._store = store
-        self._keyring = keyring
+        self._key_watcher = key_watcher
         self._metrics = metrics
         self._issuer = issuer
         self._lists: dict[int, PublishedList] | None = None
@@ -115,7 +115,7 @@ class StatusListPublisher:
             # Before the first login, so that verifiers know the list by then.
             await self._store.extend()
             states = await self._store.list_states()
-        key = self._keyring.signing
+        key = self._key_watcher.signing
         lists, postponed = dict(self._lists or {}), 0.0
         for state in states:
             old = lists.get(state.list_id)

@@ -14,7 +14,7 @@ from uuid import UUID
 import jwt
 
 from issuer.errors import InvalidTokenError
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.watcher import KeyWatcher
 from issuer.tokens.models import AccessTokenClaims, IssuedToken, StatusReference, VerifiedAccessToken
 from shared import base64url
 from shared.access_token import ALGORITHM, MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS, TOKEN_TYPE
@@ -35,7 +35,7 @@ class AccessTokens:
     """Mints and reads the access tokens of one issuer.
 
     Args:
-        keyring: where the keys come from.
+        key_watcher: where the keys come from.
         issuer: the `iss` claim.
         audience: the `aud` claim.
         life_seconds: the longest life.
@@ -46,7 +46,7 @@ class AccessTokens:
 
     def __init__(
         self,
-        keyring: LiveKeyring,
+        key_watcher: KeyWatcher,
         issuer: str,
         audience: str,
         life_seconds: int,
@@ -54,7 +54,7 @@ class AccessTokens:
         new_id: Callable[[], UUID],
         fraction: Callable[[], float],
     ) -> None:
-        self._keyring = keyring
+        self._key_watcher = key_watcher
         self._issuer = issuer
         self._audience = audience
         self._life_seconds = life_seconds
@@ -68,7 +68,7 @@ class AccessTokens:
         Raises:
             NoSigningKeyError: there is no current key.
         """
-        _ = self._keyring.signing
+        _ = self._key_watcher.signing
 
     async def mint(self, grant: AccessTokenClaims) -> IssuedToken:
         """Sign an access token for `grant`.
@@ -80,7 +80,7 @@ class AccessTokens:
         life = self._life_seconds - int(self._life_seconds * _JITTER * self._fraction())
         if grant.ends_at is not None:
             life = max(1, min(life, int((grant.ends_at - self._now()).total_seconds())))
-        key = self._keyring.signing
+        key = self._key_watcher.signing
         # On the event loop: a quarter of a millisecond, of which a thread and the way there and back would take most.
         token = jwt.encode(self._claims(grant, life), key.private, ALGORITHM, {"kid": key.kid, "typ": TOKEN_TYPE})
         if len(token) > MAX_ISSUED_BYTES:
@@ -109,7 +109,7 @@ class AccessTokens:
         if isinstance(jws, JwsFault) or jws.header.members != _HEADER_MEMBERS:
             raise InvalidTokenError
         # RFC 8725 §3: algorithm and type are ours to state; the header only names the key.
-        public = self._keyring.ring.public_key(jws.header.kid)
+        public = self._key_watcher.key_set.public_key(jws.header.kid)
         if public is None or jws.header.algorithm != ALGORITHM or jws.header.type != TOKEN_TYPE:
             raise InvalidTokenError
         if not jws.is_signed_by(public):

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from issuer.keys.manager import KeyFolder
-from issuer.keys.rotation import Schedule
-from issuer.keys.store import SigningKey, load_keyring
+from issuer.keys.manager import KeyManager
+from issuer.keys.rotation import RotationPolicy
+from issuer.keys.store import SigningKey, load_key_set
 from issuer.status_lists.publisher import sign_list
 from shared.status_list import LIST_BITS, encode, pack
 
@@ -34,8 +34,8 @@ def main() -> None:
 
 def _key() -> SigningKey:
     with tempfile.TemporaryDirectory() as folder:
-        KeyFolder(Path(folder), Schedule(), lambda: datetime.now(UTC)).generate()
-        signing = load_keyring(Path(folder)).signing
+        KeyManager(Path(folder), RotationPolicy(), lambda: datetime.now(UTC)).generate()
+        signing = load_key_set(Path(folder)).signing
     assert signing is not None
     return signing
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from issuer.keys.store import load_keyring
+from issuer.keys.store import load_key_set
 from tests.support.documents import files, git, text
 from tests.support.processes import ROOT
 from tests.support.signing_keys import generate_key
@@ -73,7 +73,7 @@ def keys(tmp_path: Path) -> Path:
 
 @contextmanager
 def _verifier_of(keys: Path, tmp_path: Path) -> Iterator[VerifierProcess]:
-    signing = load_keyring(keys).signing
+    signing = load_key_set(keys).signing
     assert signing
     folder = VerifierFolder(tmp_path, Forge(key=signing.private))
     with folder.running(policies="[policies.admin]\n", JWKS_FILE=keys / "public/jwks.json") as verifier:
@@ -116,7 +116,7 @@ def test_a_verifier_has_no_library_of_the_issuers_mapped_and_no_key_file_open(ke
 
 def test_in_one_process_a_decision_needs_no_foreign_module(keys: Path) -> None:
     source = "import json, sys, verifier.__main__ as v; v.main(sys.argv[1:]); print(json.dumps(sorted(sys.modules)))"
-    signing = load_keyring(keys).signing
+    signing = load_key_set(keys).signing
     assert signing
     forge = Forge(key=signing.private)
     done = subprocess.run(

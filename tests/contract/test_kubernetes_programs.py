@@ -243,7 +243,7 @@ def test_what_the_readme_does_about_a_leaked_key_can_be_done() -> None:
     place: Any = jobs["keys"]["spec"]["jobTemplate"]
     for step in change["path"].strip("/").split("/"):
         place = place[int(step) if step.isdigit() else step]
-    assert (change["op"], place) == ("replace", ["keys", "tick"])
+    assert (change["op"], place) == ("replace", ["keys", "advance"])
     issuer_commands._parser().parse_args(change["value"])
 
 

@@ -14,7 +14,7 @@ from issuer.accounts.store import AccountStore
 from issuer.audit.events import EndReason
 from issuer.context import RequestContext
 from issuer.db.pool import Database
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.watcher import KeyWatcher
 from issuer.sessions.models import SessionLimits, StoredAccount
 from issuer.sessions.service import Sessions
 from issuer.sessions.store import SessionStore, revoke_sessions_of_user
@@ -38,7 +38,7 @@ class SessionBench:
     """One issuer's rooms, without its HTTP."""
 
     database: Database
-    keyring: LiveKeyring
+    key_watcher: KeyWatcher
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     metrics: Metrics = field(default_factory=Metrics)
     per_account: int = 100
@@ -48,12 +48,12 @@ class SessionBench:
         self.users = AccountStore(self.database)
         self.rows = SessionStore(self.database)
         self.lists = StatusListStore(self.database)
-        self.tokens = AccessTokens(self.keyring, ISSUER, "gatepass", 600, self.clock, uuid4, lambda: 0.0)
-        self.published = StatusListPublisher(self.lists, self.keyring, self.metrics, ISSUER)
+        self.tokens = AccessTokens(self.key_watcher, ISSUER, "gatepass", 600, self.clock, uuid4, lambda: 0.0)
+        self.published = StatusListPublisher(self.lists, self.key_watcher, self.metrics, ISSUER)
         self.sessions = Sessions(
             self.rows,
             self.tokens,
-            RefreshTokens(lambda: self.keyring.ring.mac_secrets),
+            RefreshTokens(lambda: self.key_watcher.key_set.mac_secrets),
             StatusIndexAllocator(self.lists, ISSUER),
             self.metrics,
             SessionLimits(timedelta(days=14), timedelta(days=30), timedelta(seconds=120), self.per_account),
@@ -101,6 +101,6 @@ async def session_bench(url: str, connections: int = 10, per_account: int = 100)
         database = Database(url, connections)
         await database.open()
         try:
-            yield SessionBench(database, LiveKeyring(Path(folder), Metrics()), per_account=per_account)
+            yield SessionBench(database, KeyWatcher(Path(folder), Metrics()), per_account=per_account)
         finally:
             await database.close()

@@ -4,21 +4,23 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from issuer.keys.manager import KeyFolder
-from issuer.keys.models import RingKey
-from issuer.keys.rotation import Schedule
+from issuer.keys.manager import KeyManager
+from issuer.keys.models import KeyRecord
+from issuer.keys.rotation import RotationPolicy
 
 
-def key_folder(
+def key_manager(
     path: Path,
     now: datetime | Callable[[], datetime],
     passphrase: bytes | None = None,
-    schedule: Schedule | None = None,
-) -> KeyFolder:
+    policy: RotationPolicy | None = None,
+) -> KeyManager:
     """The folder as a command at that moment has it."""
-    return KeyFolder(path, schedule or Schedule(), now if callable(now) else lambda: now, passphrase)
+    return KeyManager(path, policy or RotationPolicy(), now if callable(now) else lambda: now, passphrase)
 
 
-def generate_key(path: Path, now: datetime, *, only_first: bool = False, passphrase: bytes | None = None) -> RingKey:
+def generate_key(
+    path: Path, now: datetime, *, only_first: bool = False, passphrase: bytes | None = None
+) -> KeyRecord:
     """`keys generate` at that moment."""
-    return key_folder(path, now, passphrase).generate(only_first=only_first)
+    return key_manager(path, now, passphrase).generate(only_first=only_first)

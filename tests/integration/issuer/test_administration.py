@@ -218,7 +218,7 @@ def test_an_operators_day(issuer: IssuerProcess) -> None:
     assert run(issuer, "users", "enable", account["id"])["state"] == "enabled"
     assert issuer.login("day@example.com").status_code == 200
     assert run(issuer, "users", "show", "DAY@example.com")["id"] == account["id"]
-    run(issuer, "users", "end-sessions", account["id"])
+    run(issuer, "users", "revoke-sessions", account["id"])
     refused = issuer_command("users", "delete", account["id"], DATABASE_URL=issuer.database_url)
     assert (refused.returncode, refused.stderr) == (1, "this cannot be undone: say --yes\n")
     assert run(issuer, "users", "delete", account["id"], "--yes")["state"] == "deleted"

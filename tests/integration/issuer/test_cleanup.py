@@ -120,7 +120,7 @@ def test_thousands_of_rows_go_while_people_register_and_log_in(issuer: IssuerPro
     issuer.register("ann@example.com")
     add_sessions(issuer.database_url, add_account(issuer.database_url), 10 * BATCH, expired="1 day")
     with ThreadPoolExecutor(4) as pool:
-        cleaned = pool.submit(issuer_command, "clean-up", DATABASE_URL=issuer.database_url)
+        cleaned = pool.submit(issuer_command, "cleanup", DATABASE_URL=issuer.database_url)
         answers = [pool.submit(issuer.login, "ann@example.com") for _ in range(20)]
         answers += [pool.submit(issuer.register, f"n{number}@example.com") for number in range(5)]
         refused = [answer.result().text for answer in answers if answer.result().status_code not in {200, 201}]

@@ -51,7 +51,7 @@ def test_a_client_lives_by_commands(issuer: IssuerProcess, shell: CommandShell) 
     assert documents(shell, "disable", "nightly")[0]["disabled_at"] is not None
     assert_invalid_client(machine.ask())
     assert documents(shell, "enable", "nightly")[0]["disabled_at"] is None
-    renewed = documents(shell, "renew-secret", "nightly")[0]["secret"]
+    renewed = documents(shell, "rotate-secret", "nightly")[0]["secret"]
     assert_invalid_client(machine.ask())
     assert Machine(issuer, "nightly", renewed).ask().status_code == 200
 
@@ -89,7 +89,7 @@ def test_a_client_with_keys_has_no_secret(issuer: IssuerProcess, shell: CommandS
     assert (made["auth_method"], made["kids"]) == ("private_key_jwt", ["k1"])
     assert "secret" not in made
     assert Machine(issuer, "keyed").ask().status_code == 200
-    refused = shell.run("clients", "renew-secret", "keyed")
+    refused = shell.run("clients", "rotate-secret", "keyed")
     assert (refused.returncode, refused.stderr) == (1, "this client authenticates by keys, not by a secret\n")
     assert Machine(issuer, "keyed").ask().status_code == 200
 

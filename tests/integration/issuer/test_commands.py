@@ -46,22 +46,22 @@ def test_every_keys_command_speaks_json(tmp_path: Path) -> None:
     (first,) = _keys(tmp_path, "generate")
     assert (first["state"], first["private"]) == ("current", "plain")
     (made,) = _keys(tmp_path, "rotate")
-    assert made["done"] == "made"
+    assert made["action"] == "created"
     assert [key["kid"] for key in _keys(tmp_path, "list")] == [first["kid"], made["name"]]
     (secret,) = _keys(tmp_path, "list", "--mac-secrets")
-    (waiting,) = _keys(tmp_path, "renew-secret")
-    assert (secret["state"], waiting["state"]) == ("current", "waiting")
-    assert _keys(tmp_path, "tick") == []
+    (waiting,) = _keys(tmp_path, "rotate-mac-secret")
+    assert (secret["state"], waiting["state"]) == ("current", "next")
+    assert _keys(tmp_path, "advance") == []
     assert _keys(tmp_path, "revoke", first["kid"]) == [
-        {"name": first["kid"], "done": "dropped"},
-        {"name": made["name"], "done": "promoted"},
+        {"name": first["kid"], "action": "removed"},
+        {"name": made["name"], "action": "promoted"},
     ]
 
 
 def test_the_age_at_which_a_successor_is_made_is_a_setting(tmp_path: Path) -> None:
     generate_key(tmp_path, datetime.now(UTC) - timedelta(days=8))
-    assert _keys(tmp_path, "tick") == _keys(tmp_path, "tick", KEY_ROTATION_DAYS="0") == []
-    assert [step["done"] for step in _keys(tmp_path, "tick", KEY_ROTATION_DAYS="7")] == ["made"]
+    assert _keys(tmp_path, "advance") == _keys(tmp_path, "advance", KEY_ROTATION_DAYS="0") == []
+    assert [step["action"] for step in _keys(tmp_path, "advance", KEY_ROTATION_DAYS="7")] == ["created"]
 
 
 def test_a_rotation_too_early_is_one_line_that_says_how_long_to_wait(tmp_path: Path) -> None:
@@ -69,7 +69,9 @@ def test_a_rotation_too_early_is_one_line_that_says_how_long_to_wait(tmp_path: P
     _keys(tmp_path, "rotate")
     run = issuer_command("keys", "rotate", KEYS_DIR=str(tmp_path))
     assert (run.returncode, run.stdout) == (1, "")
-    assert re.search(r"^\S+ is not known to every verifier before \S+: wait \d+ s, .*\n$", run.stderr)
+    assert re.search(
+        r"^cannot promote \S+ before \S+, when every verifier has fetched it: wait \d+ s, .*\n$", run.stderr
+    )
 
 
 def test_a_passphrase_is_changed_by_files_alone(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_passphrase_is_changed_by_files_alone(tmp_path: Path) -> None:
         file.write_text(f"the {file.name} passphrase, quite long\n")
     _keys(tmp_path / "keys", "generate", KEYS_PASSPHRASE_FILE=str(old))
     wrapped = _keys(tmp_path / "keys", "rewrap", "--old-passphrase-file", str(old), KEYS_PASSPHRASE_FILE=str(new))
-    assert [step["done"] for step in wrapped] == ["rewrapped", "rewrapped"]
+    assert [step["action"] for step in wrapped] == ["rewrapped", "rewrapped"]
     (key,) = _keys(tmp_path / "keys", "list", KEYS_PASSPHRASE_FILE=str(new))
     assert key["private"] == "encrypted"
 

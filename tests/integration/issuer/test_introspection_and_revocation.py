@@ -9,7 +9,7 @@ import httpx
 import jwt
 import pytest
 
-from issuer.keys.store import load_keyring
+from issuer.keys.store import load_key_set
 from tests.integration.issuer.test_machines import assert_error, assert_invalid_client, revoked
 from tests.integration.issuer.test_register_and_login import claims_of
 from tests.support.issuer_process import IssuerProcess, running_issuer
@@ -254,7 +254,7 @@ def test_rfc7662_2_1_who_asks_authenticates(issuer: IssuerProcess, resource: Mac
 
 def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
     claims = claims_of(login(issuer)["access_token"])
-    key = load_keyring(issuer.keys_dir).signing
+    key = load_key_set(issuer.keys_dir).signing
     assert key is not None
 
     def signed(exp: int) -> str:
@@ -273,7 +273,7 @@ def test_rfc8725_2_6_a_token_with_a_member_twice_is_no_token_anywhere(
     issuer: IssuerProcess, resource: Machine
 ) -> None:
     tokens = login(issuer)
-    key = load_keyring(issuer.keys_dir).signing
+    key = load_key_set(issuer.keys_dir).signing
     assert key is not None
     claims = json.dumps(claims_of(tokens["access_token"]))
     for twice in ('"aud":"gatepass"', '"sub":"00000000-0000-4000-8000-000000000000"', '"x":{"a":1,"a":1}'):

@@ -12,17 +12,17 @@ import httpx
 import jwt
 import pytest
 
-from issuer.keys.rotation import Schedule
+from issuer.keys.rotation import RotationPolicy
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.processes import free_port, wait_until
-from tests.support.signing_keys import generate_key, key_folder
+from tests.support.signing_keys import generate_key, key_manager
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 MAX_AGE_SECONDS = 10
 """So that a verifier by URL looks while a test lasts."""
 
-NOTHING_DUE = Schedule.of(MAX_AGE_SECONDS, 0)
+NOTHING_DUE = RotationPolicy.of(MAX_AGE_SECONDS, 0)
 EMAIL = "ann@example.com"
 PASSPHRASE = "quite a long passphrase"
 
@@ -111,16 +111,16 @@ def test_a_whole_rotation_under_load_refuses_no_good_token(database_url: str, tm
         load = Load([issuer, other], [by_file, by_url])
         with load.running():
             load.wait_for_more(first)
-            (made,) = key_folder(keys, datetime.now(UTC), schedule=NOTHING_DUE).rotate()
+            (made,) = key_manager(keys, datetime.now(UTC), policy=NOTHING_DUE).rotate()
             second = made.name
             # Within the delay that a promotion has to wait, both have looked; the rest of it is told, not waited for.
             wait_until(lambda: by_url.metric("jwks_keys") == by_file.metric("jwks_keys") == 2, "both keys known", 30)
             after = datetime.now(UTC) + NOTHING_DUE.publish_delay
-            assert key_folder(keys, after, schedule=NOTHING_DUE).rotate()[-1].name == second
+            assert key_manager(keys, after, policy=NOTHING_DUE).rotate()[-1].name == second
             load.wait_for_more(second)
             load.wait_for_more(first)
             load.dead.add(first)
-            assert key_folder(keys, after + timedelta(hours=2), schedule=NOTHING_DUE).tick()
+            assert key_manager(keys, after + timedelta(hours=2), policy=NOTHING_DUE).advance()
             wait_until(lambda: by_file.metric("jwks_keys") == 1, "the first key gone", 10)
             load.wait_for_more(second)
         assert load.refused == []
@@ -131,11 +131,11 @@ def test_a_whole_rotation_under_load_refuses_no_good_token(database_url: str, tm
 def test_an_issuer_promotes_by_itself_what_falls_due(database_url: str, tmp_path: Path) -> None:
     keys, now = tmp_path / "keys", datetime.now(UTC)
     generate_key(keys, now - timedelta(hours=1))
-    following = generate_key(keys, now - Schedule().publish_delay + timedelta(seconds=8)).kid
+    next_key = generate_key(keys, now - RotationPolicy().publish_delay + timedelta(seconds=8)).kid
     with running_issuer(database_url, keys) as issuer:
         token = issuer.token(EMAIL)
-        assert signed_by(token) != following
-        wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) == following, "a promotion", 30)
+        assert signed_by(token) != next_key
+        wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) == next_key, "a promotion", 30)
         me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
         assert me.status_code == 200
         assert issuer.metric('gatepass_issuer_key_ticks_total{outcome="advanced"}') == 1

@@ -167,7 +167,7 @@ class Operator:
 def make_client(operator: Operator, secrets: set[str]) -> tuple[str, str]:
     """A client's id and secret; the two commands that print secrets, once."""
     made = json.loads(operator.run("clients", "create", "reporting", "--scope", "reports", "--json"))
-    renewed = json.loads(operator.run("clients", "renew-secret", made["id"], "--json"))
+    renewed = json.loads(operator.run("clients", "rotate-secret", made["id"], "--json"))
     secrets.update({made["secret"], renewed["secret"]})
     return made["id"], renewed["secret"]
 
@@ -177,7 +177,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
     tell = operator.tell
     bob = json.loads(tell("users", "create", "bob@example.com", "--json", stdin=f"{PASSWORDS[0]}\n"))["id"]
     tell("users", "import", "-", stdin="")
-    for command in ("list", "show", "update", "disable", "enable", "end-sessions"):
+    for command in ("list", "show", "update", "disable", "enable", "revoke-sessions"):
         extra = {"list": (), "update": (bob, "--role", "reader")}.get(command, (bob,))
         tell("users", command, *extra)
     tell("sessions", "list", "--user", bob)
@@ -185,7 +185,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
     for command in ("list", "show", "update", "disable", "enable", "delete"):
         extra = {"list": (), "update": (client, "--scope", "reports more")}.get(command, (client,))
         tell("clients", command, *extra)
-    for command in ("generate", "list", "rotate", "renew-secret", "tick", "rewrap"):
+    for command in ("generate", "list", "rotate", "rotate-mac-secret", "advance", "rewrap"):
         # Too early to let the next key sign: refused, as it should be.
         operator.said += issuer_command("keys", command, **operator.settings).stderr
         operator.ran.add(("keys", command))
@@ -197,7 +197,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
     tell("audit", "verify")
     (folder / "heads").write_text(tell("audit", "heads", "--json"), encoding="utf-8")
     tell("users", "delete", bob, "--yes")
-    tell("clean-up", words=1)
+    tell("cleanup", words=1)
     tell("migrate", words=1)
     tell("calibrate", "--seconds", "1", words=1)
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from issuer.errors import KeyringError
+from issuer.errors import KeyStoreError
 from issuer.keys.mac_secrets import (
     MAX_SESSION,
-    SETTLING,
+    PROPAGATION_DELAY,
     MacSecret,
-    SecretEntries,
+    MacSecretRecords,
     add_secret,
     advance_secrets,
-    drop_secret,
     mac_secrets_file,
     new_secret,
+    remove_secret,
 )
-from issuer.keys.store import load_keyring
-from tests.support.signing_keys import generate_key, key_folder
+from issuer.keys.store import load_key_set
+from tests.support.signing_keys import generate_key, key_manager
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -32,8 +32,8 @@ def fresh() -> MacSecret:
     return new_secret(os.urandom)
 
 
-def ids(entries: SecretEntries) -> list[tuple[str, str]]:
-    return [(entry.name, entry.state) for entry in entries]
+def ids(records: MacSecretRecords) -> list[tuple[str, str]]:
+    return [(entry.name, entry.state) for entry in records]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def keys(tmp_path: Path) -> Path:
 
 
 def test_a_folder_with_a_key_has_a_secret_that_it_shows_by_name_alone(keys: Path) -> None:
-    (secret,) = load_keyring(keys).mac_secrets
+    (secret,) = load_key_set(keys).mac_secrets
     assert len(secret.value) == 32
     assert len(bytes.fromhex(secret.id)) == 4
     assert repr(secret) == f"MacSecret(id='{secret.id}')"
@@ -52,61 +52,64 @@ def test_a_folder_with_a_key_has_a_secret_that_it_shows_by_name_alone(keys: Path
 
 def test_a_ring_of_before_there_were_secrets_gets_one_by_generating_what_is_missing(keys: Path) -> None:
     mac_secrets_file(keys).unlink()
-    with pytest.raises(KeyringError, match="keys generate --if-missing"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="keys generate --if-missing"):
+        load_key_set(keys)
     kept = generate_key(keys, NOW, only_first=True)
-    ring = load_keyring(keys)
+    ring = load_key_set(keys)
     assert ring.keys == (kept,)
     assert len(ring.mac_secrets) == 1
 
 
 def test_a_new_secret_makes_only_when_every_issuer_has_read_it() -> None:
     old, new = fresh(), fresh()
-    entries = add_secret(add_secret((), old, NOW), new, NOW)
-    assert ids(entries) == [(old.id, "current"), (new.id, "waiting")]
-    assert advance_secrets(entries, NOW + SETTLING - SECOND) == entries
-    assert ids(advance_secrets(entries, NOW + SETTLING)) == [(new.id, "current"), (old.id, "retired")]
+    records = add_secret(add_secret((), old, NOW), new, NOW)
+    assert ids(records) == [(old.id, "current"), (new.id, "next")]
+    assert advance_secrets(records, NOW + PROPAGATION_DELAY - SECOND) == records
+    assert ids(advance_secrets(records, NOW + PROPAGATION_DELAY)) == [(new.id, "current"), (old.id, "retired")]
 
 
 def test_a_retired_secret_goes_when_no_session_can_hold_a_token_of_it() -> None:
     old, new = fresh(), fresh()
-    retired_at = NOW + SETTLING
-    entries = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), retired_at)
-    assert advance_secrets(entries, retired_at + MAX_SESSION - SECOND) == entries
-    assert ids(advance_secrets(entries, retired_at + MAX_SESSION)) == [(new.id, "current")]
+    retired_at = NOW + PROPAGATION_DELAY
+    records = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), retired_at)
+    assert advance_secrets(records, retired_at + MAX_SESSION - SECOND) == records
+    assert ids(advance_secrets(records, retired_at + MAX_SESSION)) == [(new.id, "current")]
 
 
-@pytest.mark.parametrize("waiting", [True, False])
-def test_a_current_secret_that_leaked_is_replaced_at_once(*, waiting: bool) -> None:
+@pytest.mark.parametrize("next_record", [True, False])
+def test_a_current_secret_that_leaked_is_replaced_at_once(*, next_record: bool) -> None:
     leaked, known, spare = fresh(), fresh(), fresh()
-    entries = add_secret((), leaked, NOW)
-    if waiting:
-        entries = add_secret(entries, known, NOW)
-    left = drop_secret(entries, leaked.id, spare, NOW)
-    assert ids(left) == [((known if waiting else spare).id, "current")]
+    records = add_secret((), leaked, NOW)
+    if next_record:
+        records = add_secret(records, known, NOW)
+    left = remove_secret(records, leaked.id, spare, NOW)
+    assert ids(left) == [((known if next_record else spare).id, "current")]
 
 
 def test_a_retired_secret_that_leaked_is_dropped_and_nothing_else_happens() -> None:
     old, new = fresh(), fresh()
-    entries = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), NOW + SETTLING)
-    assert drop_secret(entries, old.id, fresh(), NOW) == entries[:1]
+    records = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), NOW + PROPAGATION_DELAY)
+    assert remove_secret(records, old.id, fresh(), NOW) == records[:1]
 
 
 def test_renewing_waits_for_a_tick_and_keeps_one_waiting(keys: Path) -> None:
-    (old,) = load_keyring(keys).mac_secrets
-    made = key_folder(keys, NOW).renew_secret()
-    assert key_folder(keys, NOW).renew_secret() == made
-    assert load_keyring(keys).mac_secrets == (old, made.secret)
-    assert {step.done for step in key_folder(keys, NOW + SETTLING).tick()} == {"promoted", "retired"}
-    assert load_keyring(keys).mac_secrets == (made.secret, old)
-    assert key_folder(keys, NOW + SETTLING + MAX_SESSION, schedule=None).tick()
-    assert load_keyring(keys).mac_secrets == (made.secret,)
+    (old,) = load_key_set(keys).mac_secrets
+    made = key_manager(keys, NOW).rotate_mac_secret()
+    assert key_manager(keys, NOW).rotate_mac_secret() == made
+    assert load_key_set(keys).mac_secrets == (old, made.secret)
+    assert {transition.action for transition in key_manager(keys, NOW + PROPAGATION_DELAY).advance()} == {
+        "promoted",
+        "retired",
+    }
+    assert load_key_set(keys).mac_secrets == (made.secret, old)
+    assert key_manager(keys, NOW + PROPAGATION_DELAY + MAX_SESSION, policy=None).advance()
+    assert load_key_set(keys).mac_secrets == (made.secret,)
 
 
 def test_revoking_a_secret_leaves_keys_alone(keys: Path) -> None:
-    before = load_keyring(keys)
-    key_folder(keys, NOW).revoke(before.mac_secrets[0].id)
-    after = load_keyring(keys)
+    before = load_key_set(keys)
+    key_manager(keys, NOW).revoke(before.mac_secrets[0].id)
+    after = load_key_set(keys)
     assert after.keys == before.keys
     assert len(after.mac_secrets) == 1
     assert after.mac_secrets != before.mac_secrets
@@ -116,14 +119,14 @@ def test_with_a_passphrase_no_value_is_on_disk(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     document = json.loads(mac_secrets_file(tmp_path).read_text())
     assert set(document) == {"format", "sealed"}
-    assert len(load_keyring(tmp_path, PASSPHRASE).mac_secrets) == 1
+    assert len(load_key_set(tmp_path, PASSPHRASE).mac_secrets) == 1
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604])
 def test_secrets_that_others_can_reach_are_refused(keys: Path, bits: int) -> None:
     mac_secrets_file(keys).chmod(bits)
-    with pytest.raises(KeyringError, match=r"mac-secrets\.json: mode .* chmod 600"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match=r"mac-secrets\.json: mode .* chmod 600"):
+        load_key_set(keys)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +144,8 @@ def test_secrets_that_others_can_reach_are_refused(keys: Path, bits: int) -> Non
 )
 def test_a_file_of_secrets_that_is_none_is_refused(keys: Path, content: str) -> None:
     mac_secrets_file(keys).write_text(content)
-    with pytest.raises(KeyringError, match=r"mac-secrets\.json: .*restore it"):
-        load_keyring(keys, PASSPHRASE)
+    with pytest.raises(KeyStoreError, match=r"mac-secrets\.json: .*restore the file"):
+        load_key_set(keys, PASSPHRASE)
 
 
 def test_a_sealed_file_that_was_touched_is_refused(tmp_path: Path) -> None:
@@ -151,11 +154,11 @@ def test_a_sealed_file_that_was_touched_is_refused(tmp_path: Path) -> None:
     document = json.loads(path.read_text())
     document["sealed"]["ciphertext"] = document["sealed"]["ciphertext"][::-1].strip("=")[:64]
     path.write_text(json.dumps(document))
-    with pytest.raises(KeyringError, match=r"mac-secrets\.json"):
-        load_keyring(tmp_path, PASSPHRASE)
+    with pytest.raises(KeyStoreError, match=r"mac-secrets\.json"):
+        load_key_set(tmp_path, PASSPHRASE)
 
 
 def test_secrets_of_another_format_are_refused(keys: Path) -> None:
     mac_secrets_file(keys).write_text('{"format":2,"secrets":[]}')
-    with pytest.raises(KeyringError, match="another version"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="another version"):
+        load_key_set(keys)

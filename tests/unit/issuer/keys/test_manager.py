@@ -11,22 +11,22 @@ from typing import Any, Final
 
 import pytest
 
-from issuer.errors import KeyringError
+from issuer.errors import KeyStoreError
 from issuer.keys.mac_secrets import mac_secrets_file
-from issuer.keys.manager import KeyFolder
-from issuer.keys.rotation import Schedule, Step
-from issuer.keys.rotation_task import KeyTicker
-from issuer.keys.store import load_keyring
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.manager import KeyManager
+from issuer.keys.rotation import KeyTransition, RotationPolicy
+from issuer.keys.rotation_task import RotationTask
+from issuer.keys.store import load_key_set
+from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from shared.jwks import parse_jwks
 from tests.support.lost_keys import bring_back, move_away
 from tests.support.processes import ROOT
-from tests.support.signing_keys import generate_key, key_folder
+from tests.support.signing_keys import generate_key, key_manager
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SCHEDULE = Schedule()
-LATER = NOW + SCHEDULE.publish_delay
+POLICY = RotationPolicy()
+LATER = NOW + POLICY.publish_delay
 GONE = LATER + timedelta(hours=2)
 PASSPHRASE, OTHER = b"one of the passphrases", b"another of the passphrases"
 
@@ -38,11 +38,11 @@ def keys(tmp_path: Path) -> Path:
 
 
 def states(keys: Path) -> list[str]:
-    return [str(key.state) for key in load_keyring(keys).keys]
+    return [str(key.state) for key in load_key_set(keys).keys]
 
 
 def signer(keys: Path) -> str:
-    signing = load_keyring(keys).signing
+    signing = load_key_set(keys).signing
     assert signing is not None
     return signing.kid
 
@@ -58,7 +58,7 @@ def published(keys: Path) -> set[str]:
 def whole_life(keys: Path) -> None:
     """A ring of a retired, a current and a next key."""
     generate_key(keys, NOW)
-    key_folder(keys, LATER).rotate()
+    key_manager(keys, LATER).rotate()
     generate_key(keys, LATER)
 
 
@@ -66,20 +66,20 @@ def whole_life(keys: Path) -> None:
 
 
 def test_a_rotation_makes_a_key_first_and_lets_it_sign_when_verifiers_must_know_it(keys: Path) -> None:
-    (made,) = key_folder(keys, NOW).rotate()
-    assert made.done == "made"
+    (made,) = key_manager(keys, NOW).rotate()
+    assert made.action == "created"
     assert states(keys) == ["current", "next"]
     old = signer(keys)
-    assert key_folder(keys, LATER).rotate() == (Step("retired", old), Step("promoted", made.name))
+    assert key_manager(keys, LATER).rotate() == (KeyTransition("retired", old), KeyTransition("promoted", made.name))
     assert states(keys) == ["retired", "current"]
     assert signer(keys) == made.name
 
 
 def test_a_rotation_too_early_is_refused_and_says_how_long_to_wait(keys: Path) -> None:
-    key_folder(keys, NOW).rotate()
+    key_manager(keys, NOW).rotate()
     early = LATER - timedelta(seconds=90, milliseconds=500)
-    with pytest.raises(KeyringError, match="wait 91 s, or leave it to `keys tick`") as refusal:
-        key_folder(keys, early).rotate()
+    with pytest.raises(KeyStoreError, match="wait 91 s, or run `keys advance` then") as refusal:
+        key_manager(keys, early).rotate()
     assert "\n" not in str(refusal.value)
     assert states(keys) == ["current", "next"]
 
@@ -87,10 +87,10 @@ def test_a_rotation_too_early_is_refused_and_says_how_long_to_wait(keys: Path) -
 def test_a_retired_private_key_is_deleted_and_its_public_half_stays_while_tokens_live(keys: Path) -> None:
     old = signer(keys)
     generate_key(keys, NOW)
-    key_folder(keys, LATER).rotate()
+    key_manager(keys, LATER).rotate()
     assert old not in pems(keys)
     assert old in published(keys)
-    assert key_folder(keys, GONE).tick() == (Step("dropped", old),)
+    assert key_manager(keys, GONE).advance() == (KeyTransition("removed", old),)
     assert published(keys) == pems(keys) == {signer(keys)}
 
 
@@ -100,16 +100,16 @@ def test_there_is_one_next_key_at_most(keys: Path) -> None:
 
 
 def test_a_revoked_current_key_is_nowhere_and_the_next_one_signs_at_once(keys: Path) -> None:
-    leaked, following = signer(keys), generate_key(keys, NOW)
-    steps = key_folder(keys, NOW).revoke(leaked)
-    assert steps == (Step("dropped", leaked), Step("promoted", following.kid))
-    assert signer(keys) == following.kid
-    assert published(keys) == pems(keys) == {following.kid}
+    leaked, next_key = signer(keys), generate_key(keys, NOW)
+    transitions = key_manager(keys, NOW).revoke(leaked)
+    assert transitions == (KeyTransition("removed", leaked), KeyTransition("promoted", next_key.kid))
+    assert signer(keys) == next_key.kid
+    assert published(keys) == pems(keys) == {next_key.kid}
 
 
 def test_a_revoked_only_key_is_replaced_at_once(keys: Path) -> None:
     leaked = signer(keys)
-    key_folder(keys, NOW).revoke(leaked)
+    key_manager(keys, NOW).revoke(leaked)
     assert states(keys) == ["current"]
     assert signer(keys) != leaked
     assert published(keys) == pems(keys) == {signer(keys)}
@@ -118,24 +118,24 @@ def test_a_revoked_only_key_is_replaced_at_once(keys: Path) -> None:
 @pytest.mark.parametrize("which", [0, 2])
 def test_a_revoked_key_that_did_not_sign_goes_and_nothing_else_changes(keys: Path, which: int) -> None:
     whole_life(keys)
-    ring = load_keyring(keys).keys
-    key_folder(keys, LATER).revoke(ring[which].kid)
-    assert load_keyring(keys).keys == tuple(key for key in ring if key is not ring[which])
+    ring = load_key_set(keys).keys
+    key_manager(keys, LATER).revoke(ring[which].kid)
+    assert load_key_set(keys).keys == tuple(key for key in ring if key is not ring[which])
     assert ring[which].kid not in published(keys) | pems(keys)
 
 
 @pytest.mark.parametrize("name", ["", "x", "../../etc/passwd", "A" * 43, "00000000"])
 def test_what_is_no_key_cannot_be_revoked(keys: Path, name: str) -> None:
-    before = load_keyring(keys)
-    with pytest.raises(KeyringError, match="no key or MAC secret of that name"):
-        key_folder(keys, NOW).revoke(name)
-    assert load_keyring(keys).keys == before.keys
+    before = load_key_set(keys)
+    with pytest.raises(KeyStoreError, match="no key or MAC secret has that name"):
+        key_manager(keys, NOW).revoke(name)
+    assert load_key_set(keys).keys == before.keys
 
 
-@pytest.mark.parametrize("act", [KeyFolder.tick, KeyFolder.rotate, KeyFolder.renew_secret])
-def test_where_there_are_no_keys_it_is_said_how_to_begin(tmp_path: Path, act: Callable[[KeyFolder], Any]) -> None:
-    with pytest.raises(KeyringError, match="run `keys generate`"):
-        act(key_folder(tmp_path / "keys", NOW))
+@pytest.mark.parametrize("act", [KeyManager.advance, KeyManager.rotate, KeyManager.rotate_mac_secret])
+def test_where_there_are_no_keys_it_is_said_how_to_begin(tmp_path: Path, act: Callable[[KeyManager], Any]) -> None:
+    with pytest.raises(KeyStoreError, match="run `keys generate`"):
+        act(key_manager(tmp_path / "keys", NOW))
 
 
 # Ticks
@@ -143,27 +143,27 @@ def test_where_there_are_no_keys_it_is_said_how_to_begin(tmp_path: Path, act: Ca
 
 def test_a_tick_does_nothing_before_its_time(keys: Path) -> None:
     whole_life(keys)
-    before = load_keyring(keys).keys
+    before = load_key_set(keys).keys
     stamps = [path.stat().st_mtime_ns for path in sorted(keys.rglob("*.json"))]
-    assert key_folder(keys, LATER + timedelta(seconds=1)).tick() == ()
-    assert load_keyring(keys).keys == before
+    assert key_manager(keys, LATER + timedelta(seconds=1)).advance() == ()
+    assert load_key_set(keys).keys == before
     assert [path.stat().st_mtime_ns for path in sorted(keys.rglob("*.json"))] == stamps
 
 
 def test_ticks_alone_lead_a_key_through_its_whole_life(keys: Path) -> None:
     first, moment = signer(keys), NOW
-    done: list[Step] = []
+    done: list[KeyTransition] = []
     for _ in range(4):
-        moments = [SCHEDULE.due_at(key) for key in load_keyring(keys).keys]
+        moments = [POLICY.due_at(key) for key in load_key_set(keys).keys]
         moment = min(due for due in moments if due is not None and due > moment)
-        done += key_folder(keys, moment).tick()
-    second, third = (step.name for step in done if step.done == "made")
+        done += key_manager(keys, moment).advance()
+    second, third = (transition.name for transition in done if transition.action == "created")
     assert done == [
-        Step("made", second),
-        Step("retired", first),
-        Step("promoted", second),
-        Step("dropped", first),
-        Step("made", third),
+        KeyTransition("created", second),
+        KeyTransition("retired", first),
+        KeyTransition("promoted", second),
+        KeyTransition("removed", first),
+        KeyTransition("created", third),
     ]
 
 
@@ -172,7 +172,7 @@ def test_ticks_of_several_processes_at_once_promote_exactly_once(keys: Path) -> 
     now = datetime.now(UTC)
     generate_key(keys, now - timedelta(days=1))
     generate_key(keys, now - timedelta(hours=1))
-    command = [sys.executable, "-m", "issuer", "keys", "tick"]
+    command = [sys.executable, "-m", "issuer", "keys", "advance"]
     environment = {**os.environ, "ISSUER_KEYS_DIR": str(keys)}
     ticks = [
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -185,23 +185,23 @@ def test_ticks_of_several_processes_at_once_promote_exactly_once(keys: Path) -> 
 
 def test_a_tick_that_does_not_wait_leaves_the_folder_to_who_has_it(keys: Path) -> None:
     generate_key(keys, NOW)
-    folder = key_folder(keys, LATER)
+    folder = key_manager(keys, LATER)
     with folder._writing():
-        assert folder.tick(wait=False) == ()
+        assert folder.advance(wait=False) == ()
     assert states(keys) == ["current", "next"]
 
 
 def test_an_issuer_that_may_write_ticks_and_counts_it(keys: Path) -> None:
     generate_key(keys, NOW)
     metrics, clock = Metrics(), [NOW]
-    ticker = KeyTicker(key_folder(keys, lambda: clock[0]), metrics)
-    ticker.tick()
+    task = RotationTask(key_manager(keys, lambda: clock[0]), metrics)
+    task.run_once()
     assert states(keys) == ["current", "next"]
     clock[0] = LATER - timedelta(seconds=7)
-    assert ticker.pause() == 7
+    assert task.pause() == 7
     clock[0] = LATER
-    assert ticker.pause() == 60
-    ticker.tick()
+    assert task.pause() == 60
+    task.run_once()
     assert states(keys) == ["retired", "current"]
     count = metrics.registry.get_sample_value
     assert count("gatepass_issuer_key_ticks_total", {"outcome": "idle"}) == 1
@@ -210,20 +210,20 @@ def test_an_issuer_that_may_write_ticks_and_counts_it(keys: Path) -> None:
 
 def test_a_folder_that_does_not_tick_is_reported_and_left(keys: Path) -> None:
     metrics = Metrics()
-    ticker = KeyTicker(key_folder(keys, NOW), metrics)
+    task = RotationTask(key_manager(keys, NOW), metrics)
     (keys / "private/ring.json").write_text("rubbish")
-    ticker.tick()
-    assert ticker.pause() == 60
+    task.run_once()
+    assert task.pause() == 60
     assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "failed"}) == 1
 
 
 def test_rotation_goes_on_when_a_lost_folder_is_back(keys: Path) -> None:
     generate_key(keys, NOW)
-    ticker = KeyTicker(key_folder(keys, LATER), Metrics())
+    task = RotationTask(key_manager(keys, LATER), Metrics())
     move_away(keys)
-    ticker.tick()
+    task.run_once()
     bring_back(keys)
-    ticker.tick()
+    task.run_once()
     assert states(keys) == ["retired", "current"]
 
 
@@ -232,9 +232,9 @@ def test_ticks_write_nothing_into_a_folder_without_keys(tmp_path: Path) -> None:
         (tmp_path / "mount" / folder).mkdir(parents=True)
     metrics = Metrics()
     for path in (tmp_path / "gone", tmp_path / "mount"):
-        KeyTicker(key_folder(path, NOW), metrics).tick()
-        with pytest.raises(KeyringError, match="no keys here"):
-            key_folder(path, NOW).tick()
+        RotationTask(key_manager(path, NOW), metrics).run_once()
+        with pytest.raises(KeyStoreError, match="no keys found"):
+            key_manager(path, NOW).advance()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mount", "private", "public"]
     assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "failed"}) == 2
 
@@ -244,7 +244,7 @@ def test_an_issuer_that_may_not_write_only_follows(keys: Path) -> None:
     generate_key(keys, NOW)
     metrics = Metrics()
     (keys / "private").chmod(0o500)
-    KeyTicker(key_folder(keys, LATER), metrics).tick()
+    RotationTask(key_manager(keys, LATER), metrics).run_once()
     (keys / "private").chmod(0o700)
     assert states(keys) == ["current", "next"]
     assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "read_only"}) == 1
@@ -252,7 +252,7 @@ def test_an_issuer_that_may_not_write_only_follows(keys: Path) -> None:
 
 def test_a_running_issuer_shows_what_it_signs_with_since_when(keys: Path) -> None:
     metrics = Metrics()
-    live = LiveKeyring(keys, metrics)
+    live = KeyWatcher(keys, metrics)
     whole_life(keys)
     live.refresh()
     value = metrics.registry.get_sample_value
@@ -265,12 +265,12 @@ def test_a_running_issuer_shows_what_it_signs_with_since_when(keys: Path) -> Non
 
 
 def test_a_next_key_that_does_not_open_is_never_promoted(keys: Path) -> None:
-    following = generate_key(keys, NOW)
+    next_key = generate_key(keys, NOW)
     old = signer(keys)
-    (keys / f"private/{following.kid}.pem").write_bytes(b"rubbish")
-    for act in (KeyFolder.rotate, KeyFolder.tick):
-        with pytest.raises(KeyringError, match=following.kid):
-            act(key_folder(keys, LATER))
+    (keys / f"private/{next_key.kid}.pem").write_bytes(b"rubbish")
+    for act in (KeyManager.rotate, KeyManager.advance):
+        with pytest.raises(KeyStoreError, match=next_key.kid):
+            act(key_manager(keys, LATER))
     assert signer(keys) == old
 
 
@@ -320,17 +320,17 @@ def _trio(keys: Path) -> None:
     whole_life(keys)
 
 
-Act = Callable[[KeyFolder, str], Any]
+Act = Callable[[KeyManager, str], Any]
 _BROKEN_OFF: Final[dict[str, tuple[Callable[[Path], None], Act, int]]] = {
     "a first key": (_nothing, lambda folder, _: folder.generate(), 0),
     "a next key": (_only, lambda folder, _: folder.generate(), 0),
     "a rotation": (_pair, lambda folder, _: folder.rotate(), 0),
-    "a tick that promotes": (_pair, lambda folder, _: folder.tick(), 0),
-    "a tick that drops and promotes": (_trio, lambda folder, _: folder.tick(), 0),
-    "revoking the only key": (_only, KeyFolder.revoke, 0),
-    "revoking the current key": (_pair, KeyFolder.revoke, 0),
-    "revoking the next key": (_pair, KeyFolder.revoke, 1),
-    "revoking a retired key": (_trio, KeyFolder.revoke, 0),
+    "a tick that promotes": (_pair, lambda folder, _: folder.advance(), 0),
+    "a tick that drops and promotes": (_trio, lambda folder, _: folder.advance(), 0),
+    "revoking the only key": (_only, KeyManager.revoke, 0),
+    "revoking the current key": (_pair, KeyManager.revoke, 0),
+    "revoking the next key": (_pair, KeyManager.revoke, 1),
+    "revoking a retired key": (_trio, KeyManager.revoke, 0),
 }
 
 
@@ -342,16 +342,16 @@ def test_wherever_it_breaks_off_the_ring_loads_signs_published_and_is_mended_by_
     for number in range(20):
         keys = tmp_path / str(number)
         prepare(keys)
-        before = [key.kid for key in load_keyring(keys).keys]
+        before = [key.kid for key in load_key_set(keys).keys]
         name = before[which] if before else ""
-        if not _breaks_off(number, lambda: act(key_folder(keys, GONE), name)):  # noqa: B023 - called at once
+        if not _breaks_off(number, lambda: act(key_manager(keys, GONE), name)):  # noqa: B023 - called at once
             assert number > 1, "nothing was broken off"
             return
         _check_what_is_left(keys, signed_before=bool(before))
-        act(key_folder(keys, GONE + SCHEDULE.publish_delay), name)
-        key_folder(keys, GONE).tick()
-        assert published(keys) == {key.kid for key in load_keyring(keys).keys}
-        assert not list(keys.rglob("*.half"))
+        act(key_manager(keys, GONE + POLICY.publish_delay), name)
+        key_manager(keys, GONE).advance()
+        assert published(keys) == {key.kid for key in load_key_set(keys).keys}
+        assert not list(keys.rglob("*.tmp"))
         assert not what.startswith("revoking") or name not in published(keys) | pems(keys)
     pytest.fail("it never finished")
 
@@ -366,7 +366,7 @@ def _breaks_off(number: int, act: Callable[[], Any]) -> bool:
 
 
 def _check_what_is_left(keys: Path, *, signed_before: bool) -> None:
-    signing = load_keyring(keys).signing
+    signing = load_key_set(keys).signing
     assert signing is not None or not signed_before
     assert signing is None or signing.kid in published(keys)
 
@@ -378,48 +378,48 @@ def test_with_a_passphrase_everything_private_is_encrypted(tmp_path: Path) -> No
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     (pem,) = (tmp_path / "private").glob("*.pem")
     assert pem.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-    ring = load_keyring(tmp_path, PASSPHRASE)
+    ring = load_key_set(tmp_path, PASSPHRASE)
     assert ring.signing is not None
     assert ring.plain == ()
 
 
 @pytest.mark.parametrize(
     ("passphrase", "complaint"),
-    [(None, "is encrypted: set ISSUER_KEYS_PASSPHRASE_FILE"), (OTHER, "does not open with the passphrase")],
+    [(None, "is encrypted; set ISSUER_KEYS_PASSPHRASE_FILE"), (OTHER, "wrong passphrase")],
 )
 def test_without_the_right_passphrase_one_line_says_so(
     tmp_path: Path, passphrase: bytes | None, complaint: str
 ) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
-    with pytest.raises(KeyringError, match=complaint) as refusal:
-        load_keyring(tmp_path, passphrase)
+    with pytest.raises(KeyStoreError, match=complaint) as refusal:
+        load_key_set(tmp_path, passphrase)
     assert "\n" not in str(refusal.value)
     assert refusal.value.__cause__ is None
     for path in (tmp_path / "private").glob("*.pem"):
         path.unlink()
-    with pytest.raises(KeyringError, match=complaint):
-        key_folder(tmp_path, NOW, passphrase).mac_secrets()
+    with pytest.raises(KeyStoreError, match=complaint):
+        key_manager(tmp_path, NOW, passphrase).mac_secrets()
 
 
 def test_what_was_not_encrypted_is_used_and_named_until_it_is_wrapped(keys: Path) -> None:
     generate_key(keys, NOW)
-    ring = load_keyring(keys, PASSPHRASE)
+    ring = load_key_set(keys, PASSPHRASE)
     assert set(ring.plain) == {f"{kid}.pem" for kid in pems(keys)} | {"mac-secrets.json"}
-    assert len(key_folder(keys, NOW, PASSPHRASE).rewrap(None)) == 3
-    wrapped = load_keyring(keys, PASSPHRASE)
+    assert len(key_manager(keys, NOW, PASSPHRASE).rewrap(None)) == 3
+    wrapped = load_key_set(keys, PASSPHRASE)
     assert wrapped.plain == ()
     assert (wrapped.keys, wrapped.mac_secrets) == (ring.keys, ring.mac_secrets)
-    assert key_folder(keys, NOW, PASSPHRASE).rewrap(None) == ()
+    assert key_manager(keys, NOW, PASSPHRASE).rewrap(None) == ()
 
 
 def test_a_passphrase_is_changed_and_taken_away_without_a_new_key(tmp_path: Path) -> None:
     whole_life(tmp_path)
-    before = load_keyring(tmp_path)
-    key_folder(tmp_path, NOW, PASSPHRASE).rewrap(None)
-    key_folder(tmp_path, NOW, OTHER).rewrap(PASSPHRASE)
-    assert load_keyring(tmp_path, OTHER).mac_secrets == before.mac_secrets
-    key_folder(tmp_path, NOW).rewrap(OTHER)
-    after = load_keyring(tmp_path)
+    before = load_key_set(tmp_path)
+    key_manager(tmp_path, NOW, PASSPHRASE).rewrap(None)
+    key_manager(tmp_path, NOW, OTHER).rewrap(PASSPHRASE)
+    assert load_key_set(tmp_path, OTHER).mac_secrets == before.mac_secrets
+    key_manager(tmp_path, NOW).rewrap(OTHER)
+    after = load_key_set(tmp_path)
     assert (after.keys, after.mac_secrets) == (before.keys, before.mac_secrets)
 
 
@@ -427,18 +427,18 @@ def test_a_rewrapping_that_broke_off_is_finished_by_the_next(keys: Path) -> None
     generate_key(keys, NOW)
     for number in range(3):
         with pytest.raises(_Crash), crash_at(number):
-            key_folder(keys, NOW, PASSPHRASE).rewrap(None)
-    key_folder(keys, NOW, PASSPHRASE).rewrap(None)
-    assert load_keyring(keys, PASSPHRASE).plain == ()
+            key_manager(keys, NOW, PASSPHRASE).rewrap(None)
+    key_manager(keys, NOW, PASSPHRASE).rewrap(None)
+    assert load_key_set(keys, PASSPHRASE).plain == ()
 
 
 def test_with_neither_passphrase_nothing_is_rewrapped(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     before = mac_secrets_file(tmp_path).read_bytes()
-    with pytest.raises(KeyringError, match="does not open"):
-        key_folder(tmp_path, NOW, OTHER).rewrap(b"yet another of the passphrases")
+    with pytest.raises(KeyStoreError, match="wrong passphrase"):
+        key_manager(tmp_path, NOW, OTHER).rewrap(b"yet another of the passphrases")
     assert mac_secrets_file(tmp_path).read_bytes() == before
 
 
 def test_nothing_shows_the_passphrase(keys: Path) -> None:
-    assert PASSPHRASE.decode() not in repr(key_folder(keys, NOW, PASSPHRASE))
+    assert PASSPHRASE.decode() not in repr(key_manager(keys, NOW, PASSPHRASE))

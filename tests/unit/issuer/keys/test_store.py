@@ -14,14 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from structlog.testing import capture_logs
 
-from issuer.errors import KeyringError, NoSigningKeyError
-from issuer.keys.models import KeyState, RingKey
-from issuer.keys.store import load_keyring
-from issuer.keys.watcher import LiveKeyring
+from issuer.errors import KeyStoreError, NoSigningKeyError
+from issuer.keys.models import KeyRecord, KeyState
+from issuer.keys.store import load_key_set
+from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from shared.jwks import parse_jwks, thumbprint
 from tests.support.lost_keys import LOSSES, bring_back, move_away
-from tests.support.signing_keys import generate_key, key_folder
+from tests.support.signing_keys import generate_key, key_manager
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -49,20 +49,20 @@ def usable(metrics: Metrics) -> float | None:
 
 
 def test_a_folder_without_a_ring_is_an_empty_ring(tmp_path: Path) -> None:
-    ring = load_keyring(tmp_path)
+    ring = load_key_set(tmp_path)
     assert (ring.keys, ring.signing) == ((), None)
 
 
 def test_the_first_key_signs_at_once_and_the_second_waits(keys: Path) -> None:
     second = generate_key(keys, NOW)
-    ring = load_keyring(keys)
+    ring = load_key_set(keys)
     assert [key.state for key in ring.keys] == [KeyState.CURRENT, KeyState.NEXT]
     assert ring.signing is not None
     assert ring.signing.kid != second.kid
 
 
 def test_a_key_is_named_by_its_thumbprint(keys: Path) -> None:
-    signing = load_keyring(keys).signing
+    signing = load_key_set(keys).signing
     assert signing is not None
     assert signing.kid == thumbprint(signing.private.public_key()) == pem_file(keys).stem
 
@@ -76,20 +76,20 @@ def test_private_files_are_their_owners_alone_and_public_ones_everybodys(keys: P
 def test_every_key_of_the_ring_is_published_and_nothing_private_is(keys: Path) -> None:
     generate_key(keys, NOW)
     published = (keys / "public/jwks.json").read_bytes()
-    assert set(parse_jwks(published).keys) == {key.kid for key in load_keyring(keys).keys}
-    assert load_keyring(keys).jwks == published
+    assert set(parse_jwks(published).keys) == {key.kid for key in load_key_set(keys).keys}
+    assert load_key_set(keys).jwks == published
 
 
 def test_generating_only_the_first_leaves_a_ring_alone(keys: Path) -> None:
-    before = load_keyring(keys).keys
+    before = load_key_set(keys).keys
     assert generate_key(keys, NOW, only_first=True) == before[0]
-    assert load_keyring(keys).keys == before
+    assert load_key_set(keys).keys == before
 
 
 def test_keys_generated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: generate_key(tmp_path / "keys", NOW), range(4)))
-    ring = load_keyring(tmp_path / "keys")
+    ring = load_key_set(tmp_path / "keys")
     assert {key.kid for key in ring.keys} == {key.kid for key in made}
     assert [key.state for key in ring.keys].count(KeyState.CURRENT) == 1
 
@@ -103,8 +103,8 @@ def test_generating_leaves_no_half_written_file(keys: Path) -> None:
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o644, 0o660, 0o666])
 def test_a_private_key_that_others_can_reach_is_refused(keys: Path, bits: int) -> None:
     pem_file(keys).chmod(bits)
-    with pytest.raises(KeyringError, match="chmod 600"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="chmod 600"):
+        load_key_set(keys)
 
 
 @pytest.mark.parametrize(
@@ -112,32 +112,32 @@ def test_a_private_key_that_others_can_reach_is_refused(keys: Path, bits: int) -
 )
 def test_a_private_key_that_is_none_is_refused(keys: Path, content: bytes) -> None:
     pem_file(keys).write_bytes(content)
-    with pytest.raises(KeyringError, match="not an unencrypted PKCS#8 key"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="invalid PKCS#8 key"):
+        load_key_set(keys)
 
 
 def test_a_weak_key_is_refused(keys: Path) -> None:
     write_private(pem_file(keys), rsa.generate_private_key(65537, 1024))
-    with pytest.raises(KeyringError, match="at least 2048 bits"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="at least 2048 bits"):
+        load_key_set(keys)
 
 
 def test_a_key_of_another_kind_is_refused(keys: Path) -> None:
     write_private(pem_file(keys), ec.generate_private_key(ec.SECP256R1()))
-    with pytest.raises(KeyringError, match="not an RSA key"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="not an RSA key"):
+        load_key_set(keys)
 
 
 def test_a_private_key_of_another_public_half_is_refused(keys: Path) -> None:
     write_private(pem_file(keys), rsa.generate_private_key(65537, 2048))
-    with pytest.raises(KeyringError, match="does not belong"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="does not match its public key"):
+        load_key_set(keys)
 
 
 def test_a_missing_private_key_is_refused(keys: Path) -> None:
     pem_file(keys).unlink()
-    with pytest.raises(KeyringError, match="cannot be read"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="cannot be read"):
+        load_key_set(keys)
 
 
 @pytest.mark.parametrize(
@@ -146,45 +146,45 @@ def test_a_missing_private_key_is_refused(keys: Path) -> None:
 )
 def test_a_ring_that_is_none_is_refused(keys: Path, ring: str) -> None:
     (keys / "private/ring.json").write_text(ring)
-    with pytest.raises(KeyringError, match=r"ring\.json"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match=r"ring\.json"):
+        load_key_set(keys)
 
 
 def test_a_ring_of_another_format_is_refused(keys: Path) -> None:
     (keys / "private/ring.json").write_text('{"format":2,"keys":[]}')
-    with pytest.raises(KeyringError, match="another version"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="another version"):
+        load_key_set(keys)
 
 
 def test_two_current_keys_are_refused(keys: Path) -> None:
     generate_key(keys, NOW)
     path = keys / "private/ring.json"
     path.write_text(path.read_text().replace('"next"', '"current"'))
-    with pytest.raises(KeyringError, match="more than one current key"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="more than one current key"):
+        load_key_set(keys)
 
 
 def test_a_renamed_key_is_refused(keys: Path) -> None:
     path = keys / "private/ring.json"
     path.write_text(path.read_text().replace(pem_file(keys).stem, "renamed"))
-    with pytest.raises(KeyringError, match="not a ring"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="invalid key records"):
+        load_key_set(keys)
 
 
 def test_a_key_that_is_not_published_does_not_sign(keys: Path, tmp_path: Path) -> None:
     generate_key(tmp_path / "others", NOW)
     (keys / "public/jwks.json").write_bytes((tmp_path / "others/public/jwks.json").read_bytes())
-    with pytest.raises(KeyringError, match="does not publish"):
-        load_keyring(keys)
+    with pytest.raises(KeyStoreError, match="does not publish"):
+        load_key_set(keys)
 
 
 def test_without_a_published_file_verifiers_read_the_url(keys: Path) -> None:
     (keys / "public/jwks.json").unlink()
-    assert load_keyring(keys).signing is not None
+    assert load_key_set(keys).signing is not None
 
 
 def test_nothing_shows_a_private_number(keys: Path) -> None:
-    ring = load_keyring(keys)
+    ring = load_key_set(keys)
     assert ring.signing is not None
     secret = str(ring.signing.private.private_numbers().d)
     assert secret not in repr(ring)
@@ -194,18 +194,18 @@ def test_nothing_shows_a_private_number(keys: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(KeyringError, match="cannot be written"):
+    with pytest.raises(KeyStoreError, match="cannot be written"):
         generate_key(tmp_path / "keys", NOW)
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("")
-    with pytest.raises(KeyringError, match="cannot be written"):
+    with pytest.raises(KeyStoreError, match="cannot be written"):
         generate_key(tmp_path / "keys", NOW)
 
 
 def test_a_running_issuer_takes_up_a_first_key(tmp_path: Path) -> None:
-    live = LiveKeyring(tmp_path, Metrics())
+    live = KeyWatcher(tmp_path, Metrics())
     with pytest.raises(NoSigningKeyError):
         _ = live.signing
     made = generate_key(tmp_path, NOW)
@@ -215,32 +215,32 @@ def test_a_running_issuer_takes_up_a_first_key(tmp_path: Path) -> None:
 
 def test_a_bad_folder_never_replaces_a_good_ring(keys: Path) -> None:
     metrics = Metrics()
-    live = LiveKeyring(keys, metrics)
-    good = live.ring
+    live = KeyWatcher(keys, metrics)
+    good = live.key_set
     (keys / "private/ring.json").write_text("rubbish")
     live.refresh()
     live.refresh()
-    assert live.ring is good
+    assert live.key_set is good
     assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == 1
 
 
 @pytest.mark.parametrize("lose", LOSSES)
 def test_a_lost_folder_never_replaces_a_good_key_set(keys: Path, lose: Callable[[Path], None]) -> None:
     metrics = Metrics()
-    live = LiveKeyring(keys, metrics)
-    good = live.ring
+    live = KeyWatcher(keys, metrics)
+    good = live.key_set
     assert usable(metrics) == 1
     lose(keys)
     live.refresh()
-    assert live.ring is good
+    assert live.key_set is good
     assert not live.is_current
     assert usable(metrics) == 0
-    assert LiveKeyring(keys, Metrics()).ring.signing is None, "a process that starts now has nothing to sign with"
+    assert KeyWatcher(keys, Metrics()).key_set.signing is None, "a process that starts now has nothing to sign with"
 
 
 def test_a_folder_that_was_lost_is_taken_up_again(keys: Path) -> None:
     metrics = Metrics()
-    live = LiveKeyring(keys, metrics)
+    live = KeyWatcher(keys, metrics)
     move_away(keys)
     live.refresh()
     bring_back(keys)
@@ -248,12 +248,12 @@ def test_a_folder_that_was_lost_is_taken_up_again(keys: Path) -> None:
     live.refresh()
     assert live.is_current
     assert usable(metrics) == 1
-    assert live.ring.public_key(second.kid) is not None
+    assert live.key_set.public_key(second.kid) is not None
 
 
 def test_a_fault_that_persists_is_logged_every_five_minutes(keys: Path) -> None:
     seconds = [1000.0]
-    live = LiveKeyring(keys, Metrics(), monotonic=lambda: seconds[0])
+    live = KeyWatcher(keys, Metrics(), monotonic=lambda: seconds[0])
     move_away(keys)
     with capture_logs() as lines:
         for _ in range(601):
@@ -264,20 +264,20 @@ def test_a_fault_that_persists_is_logged_every_five_minutes(keys: Path) -> None:
 
 
 def test_a_mended_folder_is_taken_up_though_the_ring_did_not_change(keys: Path) -> None:
-    live = LiveKeyring(keys, Metrics())
+    live = KeyWatcher(keys, Metrics())
     second = generate_key(keys, NOW)
     pem_file(keys).with_name(f"{live.signing.kid}.pem").chmod(0o644)
     live.refresh()
-    assert live.ring.public_key(second.kid) is None
+    assert live.key_set.public_key(second.kid) is None
     pem_file(keys).with_name(f"{live.signing.kid}.pem").chmod(0o600)
     live.refresh()
-    assert live.ring.public_key(second.kid) is not None
+    assert live.key_set.public_key(second.kid) is not None
 
 
 def test_a_running_issuer_sees_what_happens_to_any_file_and_keeps_what_it_has(keys: Path) -> None:
     metrics = Metrics()
-    live = LiveKeyring(keys, metrics)
-    good = live.ring
+    live = KeyWatcher(keys, metrics)
+    good = live.key_set
     for number, path in enumerate((pem_file(keys), keys / "private/mac-secrets.json"), 1):
         path.chmod(0o644)
         live.refresh()
@@ -287,15 +287,15 @@ def test_a_running_issuer_sees_what_happens_to_any_file_and_keeps_what_it_has(ke
     (keys / "public/jwks.json").write_text('{"keys":[]}')
     live.refresh()
     assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == 3
-    assert live.ring.signing is not None
-    assert live.ring.keys == good.keys
+    assert live.key_set.signing is not None
+    assert live.key_set.keys == good.keys
 
 
 def test_who_reads_the_ring_just_before_it_moves_on_reads_it_again(
     keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    following = generate_key(keys, NOW)
-    read_bytes, changes = Path.read_bytes, [lambda: key_folder(keys, NOW + timedelta(days=1)).rotate()]
+    next_key = generate_key(keys, NOW)
+    read_bytes, changes = Path.read_bytes, [lambda: key_manager(keys, NOW + timedelta(days=1)).rotate()]
 
     def overtaken(path: Path) -> bytes:
         content = read_bytes(path)
@@ -304,10 +304,10 @@ def test_who_reads_the_ring_just_before_it_moves_on_reads_it_again(
         return content
 
     monkeypatch.setattr(Path, "read_bytes", overtaken)
-    signing = load_keyring(keys).signing
+    signing = load_key_set(keys).signing
     assert changes == []
     assert signing is not None
-    assert signing.kid == following.kid
+    assert signing.kid == next_key.kid
 
 
 def test_the_ring_file_is_for_people_too(keys: Path) -> None:
@@ -318,5 +318,5 @@ def test_the_ring_file_is_for_people_too(keys: Path) -> None:
 
 
 def test_a_ring_key_shows_its_name_and_state(keys: Path) -> None:
-    key: RingKey = load_keyring(keys).keys[0]
-    assert repr(key) == f"RingKey(kid='{key.kid}', state=<KeyState.CURRENT: 'current'>)"
+    key: KeyRecord = load_key_set(keys).keys[0]
+    assert repr(key) == f"KeyRecord(kid='{key.kid}', state=<KeyState.CURRENT: 'current'>)"

@@ -10,7 +10,7 @@ import pytest
 
 from issuer.audit.events import Event
 from issuer.errors import ClientError
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.watcher import KeyWatcher
 from issuer.oauth.models import Client
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
@@ -53,7 +53,7 @@ def test_what_is_registered_can_be_minted_and_no_more_is_registered(
 ) -> None:
     generate_key(tmp_path, NOW)
     tokens = AccessTokens(
-        LiveKeyring(tmp_path, Metrics()), ISSUER, "x", 600, lambda: NOW, lambda: UUID(int=0), lambda: 0.0
+        KeyWatcher(tmp_path, Metrics()), ISSUER, "x", 600, lambda: NOW, lambda: UUID(int=0), lambda: 0.0
     )
     client = register(client_id, scope, audience)
     status = StatusReference(f"{ISSUER}/status-lists/999999", 1_048_575)

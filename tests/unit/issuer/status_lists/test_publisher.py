@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from issuer.errors import StoreUnavailableError
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.watcher import KeyWatcher
 from issuer.status_lists.models import StatusListSnapshot
 from issuer.status_lists.publisher import StatusListPublisher, sign_list
 from issuer.status_lists.store import StatusListStore
@@ -53,8 +53,8 @@ class Publisher:
 
     def __init__(self, folder: Path) -> None:
         self.store = Revocations()
-        self.keyring = LiveKeyring(folder, Metrics())
-        self.lists = StatusListPublisher(self.store, self.keyring, Metrics(), ISSUER)
+        self.key_watcher = KeyWatcher(folder, Metrics())
+        self.lists = StatusListPublisher(self.store, self.key_watcher, Metrics(), ISSUER)
 
     def look(self, seconds: float = 0) -> float:
         self.store.now = NOW + timedelta(seconds=seconds)
@@ -89,7 +89,7 @@ def test_a_list_is_signed_as_the_draft_says(publisher: Publisher) -> None:
     token = publisher.lists.token(1)
     assert token is not None
     header = jwt.get_unverified_header(token)
-    key = publisher.keyring.signing
+    key = publisher.key_watcher.signing
     assert header == {"alg": "RS256", "kid": key.kid, "typ": "statuslist+jwt"}
     options: Any = {"verify_exp": False, "verify_iat": False, "require": ["iss", "sub", "iat", "exp"]}
     claims = jwt.decode(token, key.private.public_key(), ["RS256"], issuer=ISSUER, options=options)  # noqa: TID251 - the reference
@@ -104,7 +104,7 @@ def test_a_list_is_signed_as_the_draft_says(publisher: Publisher) -> None:
 def test_the_vector_of_the_draft_is_signed_bit_for_bit(publisher: Publisher) -> None:
     """§4.1: bits 1,0,0,1,1,1,0,1 and 1,1,0,0,0,1,0,1 are the bytes b9 a3."""
     indices = [0, 3, 4, 5, 7, 8, 9, 13, 15]
-    token = sign_list(indices, 16, URI, ISSUER, 0, publisher.keyring.signing)
+    token = sign_list(indices, 16, URI, ISSUER, 0, publisher.key_watcher.signing)
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})  # noqa: TID251 - looks inside
     assert decode(claims["status_list"]["lst"]) == b"\xb9\xa3"
 

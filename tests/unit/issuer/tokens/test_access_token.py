@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.errors import InvalidTokenError
-from issuer.keys.watcher import LiveKeyring
+from issuer.keys.watcher import KeyWatcher
 from issuer.settings import MAX_NAMES
 from issuer.status_lists.models import status_list_uri
 from issuer.telemetry.metrics import Metrics
@@ -40,11 +40,11 @@ SUBJECT, SESSION, JTI = UUID(int=1), UUID(int=2), UUID(int=3)
 class Bench:
     def __init__(self, folder: Path) -> None:
         generate_key(folder, NOW)
-        self.keyring = LiveKeyring(folder, Metrics())
+        self.key_watcher = KeyWatcher(folder, Metrics())
         self.now = NOW
         self.fraction = 0.0
         self.tokens = AccessTokens(
-            self.keyring,
+            self.key_watcher,
             "https://issuer.example",
             "gatepass",
             600,
@@ -62,8 +62,8 @@ class Bench:
     def sign(self, changes: dict[str, Any], header: dict[str, Any] | None = None) -> str:
         claims = parts(self.mint().token)[1] | changes
         claims = {name: value for name, value in claims.items() if value is not None}
-        headers = {"kid": self.keyring.signing.kid, "typ": "at+jwt"} | (header or {})
-        return jwt.encode(claims, self.keyring.signing.private, "RS256", headers)
+        headers = {"kid": self.key_watcher.signing.kid, "typ": "at+jwt"} | (header or {})
+        return jwt.encode(claims, self.key_watcher.signing.private, "RS256", headers)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_a_token_says_what_contract_a_says(bench: Bench) -> None:
     header, claims = parts(bench.mint().token)
-    assert header == {"alg": "RS256", "kid": bench.keyring.signing.kid, "typ": "at+jwt"}
+    assert header == {"alg": "RS256", "kid": bench.key_watcher.signing.kid, "typ": "at+jwt"}
     assert claims == {
         "iss": "https://issuer.example",
         "sub": str(SUBJECT),
@@ -230,7 +230,7 @@ AMBIGUOUS = {
 
 def signed_as_they_stand(bench: Bench, header: bytes, claims: bytes) -> str:
     head = f"{encode(header)}.{encode(claims)}"
-    return f"{head}.{encode(bench.keyring.signing.private.sign(head.encode(), PKCS1v15(), SHA256()))}"
+    return f"{head}.{encode(bench.key_watcher.signing.private.sign(head.encode(), PKCS1v15(), SHA256()))}"
 
 
 def raw_parts(bench: Bench) -> tuple[bytes, bytes]:
@@ -265,7 +265,7 @@ def test_rfc4648_3_5_another_spelling_is_refused(bench: Bench, segment: int) -> 
 
 
 def judged_by_a_verifier(bench: Bench, token: str) -> Accepted | Rejected:
-    key = bench.keyring.signing
+    key = bench.key_watcher.signing
     keys = KeySet.of({"https://issuer.example": parse_jwks(format_jwks([key.private.public_key()]))})
     policy = Policy("default", frozenset({"https://issuer.example"}), frozenset({"gatepass"}))
     return verify(token.encode(), keys=keys, policy=policy, now=bench.now.timestamp(), revocations=StatusLists())
@@ -289,13 +289,13 @@ def test_a_token_of_another_key_is_refused(bench: Bench, tmp_path: Path) -> None
     with pytest.raises(InvalidTokenError):
         bench.read(other.mint().token)
     with pytest.raises(InvalidTokenError):
-        bench.read(other.sign({}, {"kid": bench.keyring.signing.kid}))
+        bench.read(other.sign({}, {"kid": bench.key_watcher.signing.kid}))
 
 
 def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(bench: Bench) -> None:
     header, claims = parts(bench.mint().token)
     signed = ".".join(encode(json.dumps(part).encode()) for part in (header | {"alg": "HS256"}, claims))
-    pem = bench.keyring.signing.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    pem = bench.key_watcher.signing.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     forged = f"{signed}.{encode(hmac.digest(pem, signed.encode(), 'sha256'))}"
     with pytest.raises(InvalidTokenError):
         bench.read(forged)
@@ -303,7 +303,7 @@ def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(bench: Bench)
 
 def test_an_unsigned_token_is_refused(bench: Bench) -> None:
     claims = parts(bench.mint().token)[1]
-    forged = jwt.encode(claims, "", "none", {"kid": bench.keyring.signing.kid, "typ": "at+jwt"})
+    forged = jwt.encode(claims, "", "none", {"kid": bench.key_watcher.signing.kid, "typ": "at+jwt"})
     with pytest.raises(InvalidTokenError):
         bench.read(forged)
 
