@@ -135,14 +135,17 @@ def _document(client: Client) -> str | None:
 
 
 def _client(row: asyncpg.Record) -> Client:
-    members = dict(row)
-    list_id, idx = members.pop("status_list_id"), members.pop("status_idx")
+    # Name by name: this is on the way of every client's token.
     return Client(
-        **members
-        | {
-            "auth_method": AuthMethod(members["auth_method"]),
-            "audiences": tuple(members["audiences"]),
-            "jwks": None if members["jwks"] is None else tuple(json.loads(members["jwks"])),
-            "status": None if list_id is None else StatusListEntry(list_id, idx),
-        }
+        id=row["id"],
+        name=row["name"],
+        auth_method=AuthMethod(row["auth_method"]),
+        scope=row["scope"],
+        audiences=tuple(row["audiences"]),
+        created_at=row["created_at"],
+        disabled_at=row["disabled_at"],
+        secret_hash=row["secret_hash"],
+        jwks=None if row["jwks"] is None else tuple(json.loads(row["jwks"])),
+        status=None if row["status_list_id"] is None else StatusListEntry(row["status_list_id"], row["status_idx"]),
+        security_version=row["security_version"],
     )

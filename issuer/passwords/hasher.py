@@ -5,7 +5,6 @@ another kind is judged by what it is, and then one argon2 is computed all the sa
 replaces it, else the decoy.
 """
 
-import operator
 import os
 import re
 import unicodedata
@@ -73,8 +72,6 @@ _ARGON2: Final = re.compile(
     r"\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)",
     re.ASCII,
 )
-
-_costs: Final = operator.attrgetter("version", "salt_len", "hash_len", "time_cost", "memory_cost", "parallelism")
 
 _log = structlog.get_logger(__name__)
 
@@ -254,4 +251,5 @@ def _normal_form(password: str) -> bytes:
 
 
 def _no_more_than(found: Parameters, bound: Parameters) -> bool:
-    return all(map(operator.le, _costs(found), _costs(bound)))
+    names = ("version", "salt_len", "hash_len", "time_cost", "memory_cost", "parallelism")
+    return all(getattr(found, name) <= getattr(bound, name) for name in names)
