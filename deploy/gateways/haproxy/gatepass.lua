@@ -1,8 +1,8 @@
--- Asks the Gatepass verifier about a request. For haproxy.cfg, which acts on what this sets:
---   txn.gatepass_status     the verifier's status; unset if there was no answer
+-- Calls the Gatepass verifier. Sets these variables for haproxy.cfg:
+--   txn.gatepass_status     the verifier's status; unset if there was no response
 --   txn.gatepass_challenge  its WWW-Authenticate
--- and, on 200, the identity headers of the request. haproxy.cfg has removed the client's own before, and refuses
--- whatever has not the status 200: an error in here leaves the request refused.
+-- and, on 200, the identity headers of the request. haproxy.cfg has removed the client's before, and rejects every
+-- request without status 200, so an error in this script rejects the request.
 
 local IDENTITY = {
     "x-auth-issuer",
@@ -15,13 +15,13 @@ local IDENTITY = {
     "x-auth-expires",
 }
 
--- What the verifier gets of a request: what it judges, and two ids for its log.
-local ASKED_ABOUT = { "authorization", "x-request-id", "traceparent" }
+-- The headers that the verifier receives: the token, and two ids for its log.
+local FORWARDED = { "authorization", "x-request-id", "traceparent" }
 
--- The listener `verifier` answers within 1.1 s, if only with 503 or 504. This is for when it does not.
+-- The listener `verifier` responds within 1.1 s, at worst with 503 or 504. This is a safety limit.
 local TIMEOUT_MS = 2000
 
--- The values of a header field; Lua tables of HAProxy begin at 0.
+-- The values of a header field; HAProxy's Lua tables start at 0.
 local function values(headers, name)
     local found = {}
     for index, value in pairs(headers[name] or {}) do
@@ -31,29 +31,29 @@ local function values(headers, name)
 end
 
 core.register_action("gatepass", { "http-req" }, function(txn, listener)
-    -- The policy is the configuration's. Every field is sent, should there be two.
+    -- The configuration chooses the policy. If a field is repeated, all values are sent.
     local headers = { ["host"] = { "verifier" } }
     local sent = txn.http:req_get_headers()
-    for _, name in ipairs(ASKED_ABOUT) do
+    for _, name in ipairs(FORWARDED) do
         local found = values(sent, name)
         if #found > 0 then
             headers[name] = found
         end
     end
-    local answer = core.httpclient():get({
+    local response = core.httpclient():get({
         url = "http://127.0.0.1/verify/" .. txn:get_var("txn.gatepass_policy"),
         dst = listener,
         headers = headers,
         timeout = TIMEOUT_MS,
     })
-    if answer.status == 200 then
+    if response.status == 200 then
         for _, name in ipairs(IDENTITY) do
-            local value = values(answer.headers, name)[1]
+            local value = values(response.headers, name)[1]
             if value ~= nil and value ~= "" then
                 txn.http:req_set_header(name, value)
             end
         end
     end
-    txn:set_var("txn.gatepass_challenge", values(answer.headers, "www-authenticate")[1] or "")
-    txn:set_var("txn.gatepass_status", answer.status)
+    txn:set_var("txn.gatepass_challenge", values(response.headers, "www-authenticate")[1] or "")
+    txn:set_var("txn.gatepass_status", response.status)
 end, 1)

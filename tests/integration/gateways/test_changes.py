@@ -20,7 +20,7 @@ TOMORROW: dict[str, tuple[str, str, str]] = {
     ),
     "envoy": (
         "envoy.yaml",
-        "                        # Everything else: policy `default`.\n",
+        "                        # All other paths: policy `default`.\n",
         '                        - {{ match: {{ prefix: "/tomorrow/" }}, route: {{ cluster: application }} }}\n',
     ),
     "caddy": (
@@ -42,7 +42,7 @@ TOMORROW: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_route_that_somebody_adds_is_checked(
+def test_an_added_route_is_checked(
     name: str, verifier: Verifier, application: int, tmp_path: Path
 ) -> None:
     file, old, new = TOMORROW[name]
