@@ -10,7 +10,7 @@ from tests.support.gateways import Verifier, running_gateway
 
 OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
-# A route as the gateway's own documentation adds one, by somebody who thinks of nothing else. `{port}`: the
+# A route as the gateway's own documentation adds one, without thinking of the check. `{port}`: the
 # application's.
 TOMORROW: dict[str, tuple[str, str, str]] = {
     "nginx": (
@@ -42,9 +42,7 @@ TOMORROW: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_an_added_route_is_checked(
-    name: str, verifier: Verifier, application: int, tmp_path: Path
-) -> None:
+def test_an_added_route_is_checked(name: str, verifier: Verifier, application: int, tmp_path: Path) -> None:
     file, old, new = TOMORROW[name]
     change = (file, old, new.format(port=application))
     with running_gateway(name, tmp_path, verifier.port, application, change) as port:
