@@ -15,12 +15,15 @@ import structlog
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from issuer.accounts.login import Accounts
-from issuer.accounts.recovery import Recovery, RegistrationByMail
-from issuer.accounts.recovery_routes import RecoveryRoutes
-from issuer.accounts.recovery_store import SelfServiceStore
-from issuer.accounts.registration import Registrar
+from issuer.accounts.authentication import PasswordAuthenticator
+from issuer.accounts.email_verification import EmailVerification
+from issuer.accounts.login import LoginService
+from issuer.accounts.mail_requests import MailRequests
+from issuer.accounts.password_reset import PasswordReset
+from issuer.accounts.registration import RegistrationService
 from issuer.accounts.routes import AccountRoutes
+from issuer.accounts.self_service import SelfService
+from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.accounts.store import AccountStore
 from issuer.background import Background, Work
 from issuer.cleanup import Cleanup
@@ -63,8 +66,9 @@ from issuer.status_lists.routes import StatusListRoutes
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import Tracing
+from issuer.throttling.models import LimitedAction, Limits
 from issuer.throttling.store import RateLimitStore
-from issuer.throttling.throttle import LimitedAction, Limits, Throttle
+from issuer.throttling.throttle import Throttle
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.refresh_token import RefreshTokens
 from shared.systemd import notify
@@ -221,28 +225,40 @@ def _account_routes(
     )
     passwords = foundation.passwords
     policy = PasswordPolicy(settings.password_min_length, settings.service_names())
-    verified_only = settings.email_verification == "required"
-    users = AccountStore(database)
-    accounts = Accounts(users, passwords, throttle, metrics, _now, verified_only=verified_only)
-    admit = partial(throttle.admit, LimitedAction.REGISTER)
-    registrar = Registrar(users, passwords, policy, metrics, _now, uuid4, admit)
-    recovery_rows = SelfServiceStore(database)
+    verification_required = settings.email_verification == "required"
+    accounts, self_service_store = AccountStore(database), SelfServiceStore(database)
+    authenticator = PasswordAuthenticator(
+        accounts, passwords, throttle, _now, require_verified_email=verification_required
+    )
     recipients = RecipientKeys(_counter_secret(foundation.key_watcher))
-    recovery = Recovery(
-        recovery_rows,
+    mail_recipients = recipients if settings.mail_url.get_secret_value() else None
+    mail = MailRequests(self_service_store, throttle, mail_recipients, _now)
+    registration = RegistrationService(
         accounts,
-        sessions,
+        passwords,
+        policy,
+        metrics,
+        _now,
+        uuid4,
+        partial(throttle.admit, LimitedAction.REGISTER),
+        recipients if verification_required else None,
+    )
+    login = LoginService(authenticator, sessions, refresh_tokens, metrics)
+    self_service = SelfService(
+        self_service_store,
+        authenticator,
         passwords,
         policy,
         throttle,
-        recipients if settings.mail_url.get_secret_value() else None,
+        mail_recipients,
+        sessions.on_revoked,
         _now,
     )
-    by_mail = RegistrationByMail(recovery_rows, registrar, recipients) if verified_only else None
-    return [
-        *AccountRoutes(accounts, registrar, sessions, tokens, refresh_tokens, by_mail).routes(),
-        *RecoveryRoutes(recovery, accounts, tokens).routes(),
-    ]
+    reset = PasswordReset(
+        self_service_store, mail, passwords, policy, throttle, mail_recipients, sessions.on_revoked, _now
+    )
+    verification = EmailVerification(self_service_store, mail, _now)
+    return AccountRoutes(registration, login, self_service, reset, verification, tokens).routes()
 
 
 def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:

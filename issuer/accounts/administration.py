@@ -6,90 +6,21 @@ disabling, a deletion or an ending is alive after it.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
+from issuer.accounts.administration_store import AdministrationStore
+from issuer.accounts.models import AccountRecord, SessionRecord
 from issuer.audit.events import Event, EventKind
-from issuer.context import OPERATOR, RequestContext
+from issuer.context import OPERATOR
 from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
 from issuer.tokens.access_token import grants_length
 
 _SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
 _ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRecord:
-    """Everything about an account but its password."""
-
-    id: UUID
-    email: str
-    created_at: datetime
-    email_verified_at: datetime | None
-    password_changed_at: datetime | None
-    password_disabled_at: datetime | None
-    disabled_at: datetime | None
-    scope: str
-    roles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
-    """Everything about a session, live or ended."""
-
-    id: UUID
-    user_id: UUID
-    client_id: str
-    created_at: datetime
-    rotated_at: datetime
-    idle_expires_at: datetime
-    expires_at: datetime
-    ended_at: datetime | None
-    end_reason: str | None
-    address: str | None
-    user_agent: str | None
-
-
-class AdministrationStore(Protocol):
-    """What the use cases ask of `store/`. Each method is one transaction, its audit events included."""
-
-    async def list_accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
-        """The accounts that follow `after`, by id."""
-
-    async def find_record(self, account_id: UUID) -> AccountRecord | None:
-        """The account of this id."""
-
-    async def find_record_by_key(self, email_key: str) -> AccountRecord | None:
-        """The account of this address."""
-
-    async def update_grants(
-        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
-    ) -> AccountRecord | None:
-        """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
-
-    async def disable_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """Disable it and end its sessions; False if it was not enabled."""
-
-    async def enable_account(self, account_id: UUID, context: RequestContext) -> bool:
-        """Enable it; False if it was not disabled."""
-
-    async def delete_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """Delete it, its sessions ended and revoked; False if there is none."""
-
-    async def end_sessions(self, account_id: UUID, now: datetime, context: RequestContext) -> int:
-        """End every session, and every login under way; how many sessions."""
-
-    async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
-        """The sessions of an account, newest first."""
-
-    async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """End and revoke it; False if it was not live."""
-
-    async def find_session(self, session_id: UUID) -> SessionRecord | None:
-        """The session of this id."""
 
 
 class Administration:

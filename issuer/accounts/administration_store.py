@@ -1,4 +1,4 @@
-"""The operator's view of accounts and sessions in PostgreSQL: rows in, frozen values out."""
+"""What operators see and change of accounts and sessions, in PostgreSQL."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,8 +8,8 @@ from uuid import UUID
 
 import asyncpg  # noqa: TID251 - a store
 
-from issuer.accounts.administration import AccountRecord, SessionRecord
-from issuer.accounts.recovery_store import delete_locked_account, forget_tokens
+from issuer.accounts.models import AccountRecord, SessionRecord
+from issuer.accounts.self_service_store import delete_locked_account, delete_tokens
 from issuer.audit.events import EndReason, Event, EventKind
 from issuer.audit.store import record
 from issuer.context import RequestContext
@@ -21,25 +21,25 @@ _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
 class AdministrationStore:
-    """Implements `issuer.accounts.administration.AdministrationStore`."""
+    """Administration of accounts and sessions: each method is one transaction, with its audit events."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def list_accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
-        """The accounts that follow `after`, by id."""
+        """Return the accounts after the id `after`, in the order of ids."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["list-accounts"], after, disabled_only, limit)
         return [_account(row) for row in rows]
 
     async def find_record(self, account_id: UUID) -> AccountRecord | None:
-        """The account of this id."""
+        """Return the account of this id."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-record"], account_id)
         return None if row is None else _account(row)
 
     async def find_record_by_key(self, email_key: str) -> AccountRecord | None:
-        """The account of this address."""
+        """Return the account of this email."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-record-by-key"], email_key)
         return None if row is None else _account(row)
@@ -47,7 +47,7 @@ class AdministrationStore:
     async def update_grants(
         self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
     ) -> AccountRecord | None:
-        """Set the scope and roles that `change` makes of it while its row is locked; None if there is none."""
+        """Apply `change` to scope and roles while the row is locked; return None if there is no such account."""
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock-account"], account_id)
             if row is None:
@@ -58,14 +58,14 @@ class AdministrationStore:
         return changed
 
     async def disable_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """Disable it and end its sessions; False if it was not enabled.
+        """Disable an account and revoke its sessions; return False if it was not enabled.
 
         Two statements: the second sees what was committed while the first waited for the row.
         """
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
                 return False
-            await forget_tokens(connection, account_id)
+            await delete_tokens(connection, account_id)
             ended = await revoke_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, context)
             await record(
                 connection, Event(EventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": ended})
@@ -73,7 +73,7 @@ class AdministrationStore:
         return True
 
     async def enable_account(self, account_id: UUID, context: RequestContext) -> bool:
-        """Enable it; False if it was not disabled."""
+        """Enable an account; return False if it was not disabled."""
         async with self._database.connection() as connection:
             enabled = await connection.fetchval(
                 _SQL["enable-account"], account_id, context.actor, context.ip_address, context.request_id
@@ -81,7 +81,7 @@ class AdministrationStore:
         return enabled is not None
 
     async def delete_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """Delete it, its sessions ended and revoked; False if there is none."""
+        """Revoke the sessions of an account and delete it; return False if there is none."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id) is None:
                 return False
@@ -89,24 +89,24 @@ class AdministrationStore:
         return True
 
     async def end_sessions(self, account_id: UUID, now: datetime, context: RequestContext) -> int:
-        """End every session, and every login under way; how many sessions."""
+        """Revoke every session and invalidate pending logins; return the number of sessions."""
         async with self._database.transaction() as connection:
-            await connection.execute(_SQL["outdate-logins"], account_id)
+            await connection.execute(_SQL["invalidate-pending-logins"], account_id)
             return await revoke_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, context)
 
     async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
-        """The sessions of an account, newest first."""
+        """Return the sessions of an account, newest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["list-sessions"], account_id)
         return [SessionRecord(**row) for row in rows]
 
     async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """End and revoke it; False if it was not live."""
+        """Revoke a session; return False if it was not active."""
         async with self._database.connection() as connection:
             return await revoke_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, context)
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:
-        """The session of this id."""
+        """Return the session of this id."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-session"], session_id)
         return None if row is None else SessionRecord(**row)

@@ -51,7 +51,7 @@ SELECT 'account_enabled', id, $2, $3, $4
 FROM enabled
 RETURNING user_id;
 
--- name: outdate-logins
+-- name: invalidate-pending-logins
 -- A login that has read its credentials already finds the version changed, and makes no session.
 UPDATE users
 SET security_version = security_version + 1

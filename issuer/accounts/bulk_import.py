@@ -7,11 +7,11 @@ Faults name members and never quote their values.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from issuer.accounts.models import ImportedAccount
 from issuer.email_address import EmailAddress, InvalidEmailError, parse_email
 from issuer.passwords.foreign_hashes import UnusableHashError
 from issuer.passwords.hasher import check_stored_hash
@@ -30,19 +30,6 @@ _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 class InvalidRecordError(ValueError):
     """The line is no account. The message names the member and says what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedAccount:
-    """An account of another system. Its repr leaves the hash out."""
-
-    id: UUID
-    address: EmailAddress
-    password_hash: str = field(repr=False)
-    created_at: datetime
-    email_verified_at: datetime | None
-    scope: str
-    roles: tuple[str, ...]
 
 
 def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> ImportedAccount:

@@ -1,38 +1,57 @@
-"""Creates accounts: checks the email and the password, hashes, inserts. No HTTP, no SQL, no clock of its own."""
+"""Registration: check the email and the password, hash, insert; with a mail where emails must be verified."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 
-from issuer.accounts.login import Account, AccountStore, NewAccount, queue_client_of
+from issuer.accounts.authentication import queue_client_of
+from issuer.accounts.mail_requests import pad_to_minimum
+from issuer.accounts.models import Account, NewAccount
+from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.email_address import EmailAddress, InvalidEmailError, parse_new_email
 from issuer.errors import EmailTakenError, FieldFault, InvalidFieldsError
+from issuer.mail.limits import RecipientKeys
 from issuer.passwords.hash_queue import Priority
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.telemetry.metrics import Metrics
+from issuer.tokens.one_time_token import Purpose
 
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The account exists, and its user can log in."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationSent:
+    """A mail was queued, whether or not the email had an account."""
+
+
 async def _unlimited(_: RequestContext) -> None:
-    """An operator may create any number of accounts."""
+    """Admit any number of registrations: by an operator."""
 
 
-class Registrar:
+class RegistrationService:
     """Creates accounts.
 
     Args:
-        store: where accounts are.
-        passwords: which hashes.
-        policy: which judges new passwords.
-        metrics: where registrations are counted.
-        now: the time.
-        new_id: a fresh random UUID.
-        admit: raises TooManyAttemptsError when this client IP has registered too often.
+        store: of accounts.
+        passwords: hashes passwords.
+        policy: accepts or rejects new passwords.
+        metrics: counts registrations.
+        now: returns the time.
+        new_id: returns a random UUID.
+        admit: raises TooManyAttemptsError if this context has registered too often.
+        recipients: names the counters of mails, if emails must be verified before the first login; else None.
     """
 
     def __init__(
@@ -44,55 +63,58 @@ class Registrar:
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
         admit: Callable[[RequestContext], Awaitable[None]] = _unlimited,
+        recipients: RecipientKeys | None = None,
     ) -> None:
         self._store = store
         self._passwords = passwords
         self._policy = policy
-        self._metrics = metrics
+        self._registrations = metrics.registrations
         self._now = now
         self._new_id = new_id
         self._admit = admit
+        self._recipients = recipients
 
-    async def register(self, email: str, password: str, context: RequestContext) -> Account:
-        """Create an account.
-
-        Raises:
-            InvalidFieldsError: the email or the password is not acceptable.
-            TooManyAttemptsError: this client has asked too often.
-            EmailTakenError: there is an account with this email.
-            UnavailableError: not now.
-        """
-        registration = await self.prepare(email, password, context)
-        if not await self._store.insert_account(registration, context):
-            raise EmailTakenError
-        self.count_registered(registration.account)
-        return registration.account
-
-    async def prepare(self, email: str, password: str, context: RequestContext) -> NewAccount:
-        """Check, limit and hash: all of a registration but the insertion, and the same whoever has the email.
+    async def register(self, email: str, password: str, context: RequestContext) -> Created | VerificationSent:
+        """Create an account. Where emails must be verified, reveal nothing about accounts.
 
         Raises:
             InvalidFieldsError: the email or the password is not acceptable.
-            TooManyAttemptsError: this client has asked too often.
-            UnavailableError: not now.
+            TooManyAttemptsError: the rate limit of this network was reached.
+            EmailTakenError: there is an account with this email, and emails need not be verified.
+            UnavailableError: the database or the hash queue is unavailable.
         """
-        address = self._acceptable(email, password)
+        parsed = self._check(email, password)
         await self._admit(context)
         password_hash = await self._passwords.hash(password, queue_client_of(context, Priority.OTHER))
-        return NewAccount(Account(self._new_id(), address.given, self._now()), address.key, password_hash)
+        account = Account(self._new_id(), parsed.given, self._now())
+        new = NewAccount(account, parsed.key, password_hash)
+        if self._recipients is not None:
+            return await self._insert_unverified(new, self._recipients, context)
+        if not await self._store.insert_account(new, context):
+            raise EmailTakenError
+        self._count(account)
+        return Created(account)
 
-    def count_registered(self, account: Account) -> None:
-        """Count and log an account that was inserted."""
-        self._metrics.registrations.inc()
+    async def _insert_unverified(
+        self, new: NewAccount, recipients: RecipientKeys, context: RequestContext
+    ) -> VerificationSent:
+        verify_limit = recipients.for_purpose(Purpose.VERIFY_EMAIL, new.email_key)
+        reset_limit = recipients.for_purpose(Purpose.RESET_PASSWORD, new.email_key)
+        if await pad_to_minimum(self._store.insert_unverified(new, verify_limit, reset_limit, context)):
+            self._count(new.account)
+        return VerificationSent()
+
+    def _count(self, account: Account) -> None:
+        self._registrations.inc()
         _log.info("account registered", account=str(account.id))
 
-    def _acceptable(self, email: str, password: str) -> EmailAddress:
-        address, faults = None, []
+    def _check(self, email: str, password: str) -> EmailAddress:
+        parsed, faults = None, []
         try:
-            address = parse_new_email(email)
+            parsed = parse_new_email(email)
         except InvalidEmailError as error:
             faults.append(FieldFault("email", str(error)))
-        faults += [FieldFault("password", detail) for detail in self._policy.faults(password, address)]
-        if address is None or faults:
+        faults += [FieldFault("password", detail) for detail in self._policy.faults(password, parsed)]
+        if parsed is None or faults:
             raise InvalidFieldsError(*faults)
-        return address
+        return parsed

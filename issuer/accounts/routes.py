@@ -1,4 +1,4 @@
-"""`POST /register`, `POST /login`, `GET /me`."""
+"""The endpoints of accounts: `/register`, `/login`, `/me`, `/password*`, `/email/*`."""
 
 from datetime import UTC
 
@@ -6,78 +6,129 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from issuer.accounts.login import Account, Accounts
-from issuer.accounts.recovery import RegistrationByMail
-from issuer.accounts.recovery_routes import accepted
-from issuer.accounts.registration import Registrar
-from issuer.errors import InvalidTokenError
-from issuer.http.request_body import LoginBody, RegistrationBody, read_body
+from issuer.accounts.email_verification import EmailVerification
+from issuer.accounts.login import LoginService
+from issuer.accounts.models import Account
+from issuer.accounts.password_reset import PasswordReset
+from issuer.accounts.registration import Created, RegistrationService
+from issuer.accounts.self_service import SelfService
+from issuer.http.request_body import (
+    EmailBody,
+    LoginBody,
+    PasswordBody,
+    PasswordChangeBody,
+    PasswordResetBody,
+    RegistrationBody,
+    TokenBody,
+    read_body,
+)
 from issuer.http.request_context import request_context
-from issuer.sessions.service import Sessions
 from issuer.sessions.token_response import token_response
-from issuer.throttling.login_limits import ShownSession
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.bearer import owner_of
-from issuer.tokens.refresh_token import RefreshTokens
+from issuer.tokens.bearer import Owner, owner_of
 
 
 class AccountRoutes:
-    """The account endpoints, over the use cases they speak for."""
+    """The account endpoints."""
 
     def __init__(
         self,
-        accounts: Accounts,
-        registrar: Registrar,
-        sessions: Sessions,
+        registration: RegistrationService,
+        login: LoginService,
+        self_service: SelfService,
+        password_reset: PasswordReset,
+        email_verification: EmailVerification,
         tokens: AccessTokens,
-        refresh_tokens: RefreshTokens,
-        by_mail: RegistrationByMail | None = None,
     ) -> None:
-        self._accounts = accounts
-        self._registrar = registrar
-        self._by_mail = by_mail
-        self._sessions = sessions
+        self._registration = registration
+        self._login = login
+        self._self_service = self_service
+        self._password_reset = password_reset
+        self._email_verification = email_verification
         self._tokens = tokens
-        self._refresh_tokens = refresh_tokens
 
     def routes(self) -> list[Route]:
-        """For the application."""
+        """Return the routes of the public application."""
         return [
             Route("/register", self.register, methods=["POST"]),
             Route("/login", self.login, methods=["POST"]),
             Route("/me", self.me, methods=["GET"]),
+            Route("/me", self.delete_account, methods=["DELETE"]),
+            Route("/email/verify", self.verify_email, methods=["POST"]),
+            Route("/email/verify/resend", self.resend_verification, methods=["POST"]),
+            Route("/password", self.change_password, methods=["POST"]),
+            Route("/password/forgot", self.forgot_password, methods=["POST"]),
+            Route("/password/reset", self.reset_password, methods=["POST"]),
         ]
 
     async def register(self, request: Request) -> Response:
-        """201 and the new account; or 202 where a mail has to open it, whoever has the address."""
+        """Return 201 with the new account, or 202 if a mail must be answered first."""
         body = await read_body(request, RegistrationBody)
-        if self._by_mail is not None:
-            await self._by_mail.register(body.email, body.password, request_context(request))
-            return accepted()
-        account = await self._registrar.register(body.email, body.password, request_context(request))
-        return JSONResponse(_account_document(account), 201)
+        outcome = await self._registration.register(body.email, body.password, request_context(request))
+        return JSONResponse(_document(outcome.account), 201) if isinstance(outcome, Created) else _accepted()
 
     async def login(self, request: Request) -> Response:
-        """200 and the tokens of a new session, in the shape of RFC 6749 §5.1."""
+        """Return 200 with the tokens of a new session, as in RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
-        context = request_context(request)
-        token = self._refresh_tokens.read(body.refresh_token) if body.refresh_token else None
-        shown = ShownSession(token.session_id, token.generation) if token else None
-        login = await self._accounts.authenticate(body.email, body.password, context, shown)
-        issued = await self._sessions.create(login.account, context, login.limits)
-        self._accounts.count_accepted(login.account)
-        return token_response(issued)
+        tokens = await self._login.log_in(body.email, body.password, request_context(request), body.refresh_token)
+        return token_response(tokens)
 
     async def me(self, request: Request) -> Response:
-        """200 and the bearer's account; a token outlives neither its session nor its account."""
+        """Return 200 with the account of the access token, unless its session or its account has ended."""
+        account, _ = await self._authenticated(request)
+        return JSONResponse(_document(account))
+
+    async def delete_account(self, request: Request) -> Response:
+        """Delete the account and return 204."""
+        account, owner = await self._authenticated(request)
+        body = await read_body(request, PasswordBody)
+        await self._self_service.delete_account(account, owner.session_id, body.password, request_context(request))
+        return Response(status_code=204)
+
+    async def verify_email(self, request: Request) -> Response:
+        """Mark the email as verified and return 204."""
+        body = await read_body(request, TokenBody)
+        await self._email_verification.verify(body.token, request_context(request))
+        return Response(status_code=204)
+
+    async def resend_verification(self, request: Request) -> Response:
+        """Return 202, whether or not the email has an account."""
+        body = await read_body(request, EmailBody)
+        await self._email_verification.resend(body.email, request_context(request))
+        return _accepted()
+
+    async def change_password(self, request: Request) -> Response:
+        """Set a new password, revoke every other session and return 204."""
+        account, owner = await self._authenticated(request)
+        body = await read_body(request, PasswordChangeBody)
+        await self._self_service.change_password(
+            account, owner.session_id, body.current_password, body.new_password, request_context(request)
+        )
+        return Response(status_code=204)
+
+    async def forgot_password(self, request: Request) -> Response:
+        """Return 202, whether or not the email has an account."""
+        body = await read_body(request, EmailBody)
+        await self._password_reset.request(body.email, request_context(request))
+        return _accepted()
+
+    async def reset_password(self, request: Request) -> Response:
+        """Set a new password, revoke every session and return 204."""
+        body = await read_body(request, PasswordResetBody)
+        await self._password_reset.reset(body.token, body.password, request_context(request))
+        return Response(status_code=204)
+
+    async def _authenticated(self, request: Request) -> tuple[Account, Owner]:
         owner = await owner_of(request, self._tokens)
-        account = await self._accounts.find(owner.user_id, owner.session_id)
-        if account is None:
-            raise InvalidTokenError
-        return JSONResponse(_account_document(account))
+        return await self._self_service.account(owner.user_id, owner.session_id), owner
 
 
-def _account_document(account: Account) -> dict[str, str]:
+def _accepted() -> Response:
+    # The same bytes for every request: a response must not reveal which emails have an account.
+    return JSONResponse({"status": "accepted"}, 202)
+
+
+def _document(account: Account) -> dict[str, str]:
     created_at = account.created_at.astimezone(UTC).isoformat(timespec="microseconds")
     return {
         "id": str(account.id),

@@ -1,4 +1,4 @@
-"""Accounts in PostgreSQL: rows in, frozen values out."""
+"""Accounts in PostgreSQL: registration, login, import."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -9,35 +9,61 @@ from uuid import UUID
 
 import asyncpg  # noqa: TID251 - a store
 
-from issuer.accounts.bulk_import import ImportedAccount
-from issuer.accounts.login import Account, NewAccount
+from issuer.accounts.models import ImportedAccount, NewAccount
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
+from issuer.mail.limits import QUIET, WAITS
 from issuer.sessions.models import StoredAccount
-from issuer.throttling.login_limits import DELAYS, MAX_FAILURES, Counter, LoginAttempt, LoginHistory
-from issuer.throttling.throttle import CounterIncrement
+from issuer.throttling.login_limits import DELAYS, MAX_FAILURES
+from issuer.throttling.models import Counter, CounterIncrement, LoginAttempt, LoginHistory
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
 class AccountStore:
-    """The `users` table. Implements `issuer.accounts.login.AccountStore`."""
+    """Registration, login and import of accounts: each method is one statement."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_account(self, registration: NewAccount, context: RequestContext) -> bool:
-        """Add it with its event, or say False if the key is taken."""
-        account = registration.account
+    async def insert_account(self, new: NewAccount, context: RequestContext) -> bool:
+        """Insert an account with its event; return False if the email is taken."""
+        account = new.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
                 _SQL["insert-account"],
                 account.id,
                 account.email,
-                registration.email_key,
-                registration.password_hash,
+                new.email_key,
+                new.password_hash,
                 account.created_at,
+                context.actor,
+                context.ip_address,
+                context.request_id,
+            )
+        return inserted is not None
+
+    async def insert_unverified(
+        self, new: NewAccount, verify_limit: bytes, reset_limit: bytes, context: RequestContext
+    ) -> bool:
+        """Insert an account and queue a mail to verify its email.
+
+        If the email is taken, queue a mail to the user of that account instead, and return False.
+        """
+        account = new.account
+        async with self._database.connection() as connection:
+            inserted = await connection.fetchval(
+                _SQL["insert-unverified"],
+                account.id,
+                account.email,
+                new.email_key,
+                new.password_hash,
+                account.created_at,
+                verify_limit,
+                reset_limit,
+                WAITS,
+                QUIET,
                 context.actor,
                 context.ip_address,
                 context.request_id,
@@ -47,11 +73,11 @@ class AccountStore:
     async def get_login_state(
         self, attempt: LoginAttempt, now: datetime
     ) -> tuple[LoginHistory, StoredAccount | None]:
-        """Return what the login is judged by, before the hash and after it."""
+        """Return the counters and the account of an attempt; the same work whether or not there is an account."""
         shown = attempt.shown
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                _SQL["find-login"],
+                _SQL["get-login-state"],
                 list(attempt.keys.values()),
                 attempt.email_key,
                 shown and shown.id,
@@ -61,13 +87,7 @@ class AccountStore:
         found = {row["key"]: Counter(row["failures"], row["failed_at"], row["expires_at"]) for row in rows}
         counters = {kind: found[key] for kind, key in attempt.keys.items() if key in found}
         history = LoginHistory(rows[0]["shows_own_session"], counters)
-        return history, None if rows[0]["id"] is None else _credentials(rows[0])
-
-    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
-        """The account, unless it is disabled or this session of it is not live."""
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
-        return None if row is None else Account(**row)
+        return history, None if rows[0]["id"] is None else _stored_account(rows[0])
 
     async def count_failed_login(
         self,
@@ -78,7 +98,11 @@ class AccountStore:
         *,
         may_disable: bool,
     ) -> bool:
-        """Count and record it; False if others used up a limit meanwhile. The same work without an account."""
+        """Count and record a failure, and disable the password after the last one.
+
+        Returns False, and does nothing, if other attempts used up a limit meanwhile. The same work whether or not
+        there is an account.
+        """
         async with self._database.connection() as connection:
             counted = await connection.fetchval(
                 _SQL["count-failed-login"],
@@ -96,18 +120,18 @@ class AccountStore:
         return counted is not None
 
     async def replace_password_hash(self, account_id: UUID, old: str, new: str) -> None:
-        """Compare and swap."""
+        """Replace the hash `old` by `new`; do nothing if it has changed."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["replace-password-hash"], account_id, old, new)
 
     async def import_accounts(self, accounts: Collection[ImportedAccount], context: RequestContext) -> set[str]:
-        """Add those whose key is free, each with its event, all or none; the keys that were."""
+        """Insert the accounts whose email is free, with their events, in one statement; return the keys of those."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 _SQL["import-accounts"],
                 [account.id for account in accounts],
-                [account.address.given for account in accounts],
-                [account.address.key for account in accounts],
+                [account.email.given for account in accounts],
+                [account.email.key for account in accounts],
                 [account.password_hash for account in accounts],
                 [account.created_at for account in accounts],
                 [account.email_verified_at for account in accounts],
@@ -118,13 +142,13 @@ class AccountStore:
         return {row["email_key"] for row in rows}
 
     async def find_taken(self, email_keys: Iterable[str]) -> set[str]:
-        """Which of these keys have an account."""
+        """Return those of the keys that have an account."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["find-taken"], list(email_keys))
         return {row["email_key"] for row in rows}
 
 
-def _credentials(row: asyncpg.Record) -> StoredAccount:
+def _stored_account(row: asyncpg.Record) -> StoredAccount:
     return StoredAccount(
         row["id"],
         row["password_hash"],

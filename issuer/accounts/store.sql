@@ -13,6 +13,47 @@ INSERT INTO audit_events (kind, user_id, actor, address, request_id)
 SELECT 'account_registered', id, $6, $7, $8 FROM inserted
 RETURNING user_id;
 
+-- name: insert-unverified
+-- $1 to $5 as insert-account, $6 and $7 keys of the recipient's limits for verification and for resets,
+-- $8 waits and $9 quiet as in request-mail of self_service_store.sql, $10 actor, $11 address, $12 request id.
+-- One statement whether or not the address has an account: a new one is sent a token for its address, the owner
+-- of an old one a token for a new password. The old one may be somebody's who never had the mailbox and waits for
+-- its owner to verify the stranger's password: that is why the owner is not sent a token for the address here.
+-- The first mail of a new account is counted and never held back.
+WITH inserted AS (
+  INSERT INTO users (id, email, email_key, password_hash, created_at)
+  VALUES ($1, $2, $3, $4, $5)
+  ON CONFLICT (email_key) DO NOTHING
+  RETURNING id
+), present AS (
+  SELECT id FROM users
+  WHERE email_key = $3 AND disabled_at IS NULL
+    AND NOT EXISTS (SELECT FROM outbox WHERE outbox.user_id = users.id AND template = 'account_exists')
+  FOR KEY SHARE
+), counted AS (
+  INSERT INTO mail_limits (key, mails, next_at, expires_at)
+  SELECT key, 1, $5::timestamptz + ($8::interval[])[1], $5 + $9::interval
+  FROM (SELECT $6::bytea FROM inserted UNION ALL SELECT $7::bytea FROM present) AS mail (key)
+  ON CONFLICT (key) DO UPDATE
+  SET (mails, next_at, expires_at) = (
+    SELECT count, $5 + ($8::interval[])[count], $5 + $9
+    FROM (
+      SELECT CASE WHEN mail_limits.expires_at <= $5 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($8)) END
+    ) AS mail (count)
+  )
+  WHERE mail_limits.next_at <= $5 OR mail_limits.key = $6
+  RETURNING key
+), queued AS (
+  INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
+  SELECT id, 'verify_email', $5, $5 FROM inserted
+  UNION ALL
+  SELECT id, 'account_exists', $5, $5 FROM present, counted
+  ON CONFLICT (user_id, template) DO NOTHING
+)
+INSERT INTO audit_events (kind, user_id, actor, address, request_id)
+SELECT 'account_registered', id, $10, $11, $12 FROM inserted
+RETURNING user_id;
+
 -- name: import-accounts
 -- $1 ids, $2 addresses, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor.
 -- In the order of the keys, so that two imports at once never wait for each other; the sort of the events makes
@@ -36,7 +77,7 @@ SELECT email_key FROM imported;
 -- name: find-taken
 SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 
--- name: find-login
+-- name: get-login-state
 -- $1 keys of the counters, $2 email key, $3 session that was shown or null, $4 generation of its refresh token or null,
 -- $5 now.
 -- One statement for accounts that exist and that do not: a row for each counter that has not expired, or one row if
@@ -57,11 +98,6 @@ SELECT proof.shows_own_session, throttles.key, throttles.failures, throttles.fai
 FROM proof
 LEFT JOIN account ON true
 LEFT JOIN throttles ON throttles.key = ANY ($1::bytea[]) AND throttles.expires_at > $5;
-
--- name: find-account
-SELECT u.id, u.email, u.created_at
-FROM users u JOIN sessions s ON s.user_id = u.id
-WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3;
 
 -- name: count-failed-login
 -- $1 email key, $2 keys of the counters, $3 free failures and $4 restart of each, $5 delays beyond the free failures,

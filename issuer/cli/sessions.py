@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from issuer.accounts.administration import Administration, SessionRecord
+from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationStore
+from issuer.accounts.models import SessionRecord
 from issuer.cli.output import Commands, add_command, add_subject, show, with_database
 from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, revoke_all
 from issuer.settings import IssuerSettings

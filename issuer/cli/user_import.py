@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import uuid4
 
-from issuer.accounts.bulk_import import ImportedAccount, InvalidRecordError, read_line
+from issuer.accounts.bulk_import import InvalidRecordError, read_line
+from issuer.accounts.models import ImportedAccount
 from issuer.accounts.store import AccountStore
 from issuer.cli.output import Commands, add_command, show
 from issuer.context import OPERATOR
@@ -105,12 +106,12 @@ async def _import_batch(
 ) -> None:
     """Each batch is one transaction: whatever stops us later, it is there."""
     if dry_run:
-        taken = await users.find_taken(account.address.key for account in accounts.values())
-        new = {account.address.key for account in accounts.values()} - taken
+        taken = await users.find_taken(account.email.key for account in accounts.values())
+        new = {account.email.key for account in accounts.values()} - taken
     else:
         new = await users.import_accounts(accounts.values(), OPERATOR)
     for number, account in accounts.items():
-        if account.address.key in new:
+        if account.email.key in new:
             tally.imported += 1
         else:
             tally.skip(number)
@@ -127,10 +128,10 @@ def _readable(tally: _Tally, batch: Iterable[tuple[int, bytes]], room: int) -> I
         except InvalidRecordError as error:
             tally.refuse(number, str(error))
             continue
-        if account.address.key in seen:
+        if account.email.key in seen:
             tally.skip(number)
             continue
-        seen.add(account.address.key)
+        seen.add(account.email.key)
         yield number, account
 
 

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
-from issuer.accounts.administration import AccountRecord, Administration
+from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationStore
-from issuer.accounts.registration import Registrar
+from issuer.accounts.models import AccountRecord
+from issuer.accounts.registration import RegistrationService
 from issuer.accounts.store import AccountStore
 from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
 from issuer.cli.user_import import add_import
@@ -89,7 +90,7 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
             PasswordHashQueue(threads=1, wait_seconds=settings.password_hash_timeout_seconds),
         )
         try:
-            registrar = Registrar(
+            registration = RegistrationService(
                 AccountStore(database),
                 PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib]),
                 PasswordPolicy(settings.password_min_length, settings.service_names()),
@@ -97,8 +98,8 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
                 _now,
                 uuid4,
             )
-            account = await registrar.register(options.email, password, OPERATOR)
-            return await _administration(settings, database).account(str(account.id))
+            await registration.register(options.email, password, OPERATOR)
+            return await _administration(settings, database).account(options.email)
         finally:
             hash_queue.close()
 

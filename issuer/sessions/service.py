@@ -38,7 +38,7 @@ from issuer.sessions.store import SessionStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.throttle import CounterIncrement
+from issuer.throttling.models import CounterIncrement
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import FIRST_PARTY_CLIENT, AccessTokenClaims
 from issuer.tokens.refresh_token import RefreshToken, RefreshTokens

@@ -24,7 +24,7 @@ from issuer.sessions.models import (
 )
 from issuer.status_lists.models import StatusListEntry
 from issuer.throttling.login_limits import DELAYS
-from issuer.throttling.throttle import CounterIncrement
+from issuer.throttling.models import CounterIncrement
 from issuer.tokens.refresh_token import RefreshToken
 from shared.access_token import REVOCATION_SECONDS
 

@@ -7,11 +7,18 @@ client shows, and nothing that an account did before, changes the rule. No I/O, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
-from uuid import UUID
+
+from issuer.throttling.models import (
+    OWNER_KINDS,
+    UNPROVEN_KINDS,
+    Counter,
+    CounterKind,
+    Limit,
+    LoginDecision,
+    LoginHistory,
+)
 
 MAX_FAILURES: Final = 100
 """In total per account. After the last one the password is disabled (NIST SP 800-63B-4 §3.2.2), and after as many
@@ -19,92 +26,6 @@ with proof a session proves nothing more."""
 
 DELAYS: Final = tuple(timedelta(seconds=seconds) for seconds in (*(2**power for power in range(10)), 15 * 60))
 """Between the last free failure and the next attempt, and after each further failure; the last one repeats."""
-
-
-class CounterKind(StrEnum):
-    """Failed logins are counted by these. The values are labels of a metric."""
-
-    PAIR = "pair"
-    """The account as guessed at from one network."""
-    ACCOUNT = "account"
-    """The account, existing or not."""
-    NETWORK = "address"
-    """The client's network: an IPv4 address or an IPv6 /64."""
-    SESSION = "session"
-    """One session of the account that was shown as proof."""
-    OWNER = "owner"
-    """All sessions of the account that were shown as proof."""
-
-
-UNPROVEN_KINDS: Final = (CounterKind.PAIR, CounterKind.ACCOUNT, CounterKind.NETWORK)
-OWNER_KINDS: Final = (CounterKind.SESSION, CounterKind.OWNER)
-"""The first of each is cleared by a success and subtracted from the second. Rows are locked in this order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """The number of free failures, and the time after the first of them at which the counter restarts."""
-
-    free: int
-    memory: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A counter in the database: its count, the time of the last increment, and the time at which it restarts."""
-
-    count: int
-    last_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ShownSession:
-    """A session that a request shows, by an access token or by a refresh token whose MAC is ours.
-
-    Attributes:
-        id: of the session.
-        generation: of the refresh token; None if it was an access token.
-    """
-
-    id: UUID
-    generation: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoginAttempt:
-    """A login attempt as the store looks it up: alike for accounts that exist and that do not."""
-
-    email_key: str
-    keys: Mapping[CounterKind, bytes]
-    shown: ShownSession | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoginHistory:
-    """What the database knows of an attempt.
-
-    Attributes:
-        shows_own_session: the session that it shows is live and of its own account.
-        counters: those of the attempt that have not expired.
-    """
-
-    shows_own_session: bool
-    counters: Mapping[CounterKind, Counter]
-
-
-@dataclass(frozen=True, slots=True)
-class LoginDecision:
-    """Which counters limit an attempt, the strictest of them, and how long that one makes it wait."""
-
-    kinds: tuple[CounterKind, ...]
-    strictest: CounterKind
-    wait: timedelta
-
-    @property
-    def is_owner(self) -> bool:
-        """The attempt comes from the proven owner."""
-        return self.kinds is OWNER_KINDS
 
 
 def login_limits(failures_per_network: int) -> Mapping[CounterKind, Limit]:
@@ -119,7 +40,7 @@ def login_limits(failures_per_network: int) -> Mapping[CounterKind, Limit]:
     }
 
 
-def judge(history: LoginHistory, limits: Mapping[CounterKind, Limit], now: datetime) -> LoginDecision:
+def decide(history: LoginHistory, limits: Mapping[CounterKind, Limit], now: datetime) -> LoginDecision:
     """Return how long an attempt must wait, and because of which counter."""
     proofs = history.counters.get(CounterKind.OWNER)
     is_owner = history.shows_own_session and (proofs is None or proofs.count < MAX_FAILURES)

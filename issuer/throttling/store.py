@@ -12,19 +12,19 @@ _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
 class RateLimitStore:
-    """The `throttles` table. Implements `issuer.throttling.throttle.ThrottleStore`."""
+    """The `throttles` table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def count_request(self, key: bytes, now: datetime, expires_at: datetime) -> tuple[int, datetime]:
-        """Count one request; how many there are now, and when they are forgotten."""
+        """Count one request; return the count and the time at which the counter restarts."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["count-request"], key, now, expires_at)
         assert row is not None  # an upsert without a condition
         return row["failures"], row["expires_at"]
 
     async def clear(self, keys: Sequence[bytes]) -> None:
-        """Delete these counters. Their rows are locked in this order."""
+        """Delete these counters. Rows are locked in this order."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["clear"], keys)

@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 
 import pytest
 
-from issuer.accounts.recovery_routes import RecoveryRoutes
 from issuer.accounts.routes import AccountRoutes
 from issuer.http.well_known import DocumentRoutes
 from issuer.oauth.metadata import MetadataRoutes
@@ -46,12 +45,11 @@ def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
     told = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S*)`", README, re.MULTILINE))
     nobody = cast("Any", None)
     routes = [
-        *AccountRoutes(nobody, nobody, nobody, nobody, nobody).routes(),
+        *AccountRoutes(nobody, nobody, nobody, nobody, nobody, nobody).routes(),
         *SessionRoutes(nobody, nobody).routes(),
         *OAuthRoutes(nobody, nobody, nobody, nobody).routes(),
         *StatusListRoutes(nobody).routes(),
         *DocumentRoutes(nobody, nobody).routes(),
-        *RecoveryRoutes(nobody, nobody, nobody).routes(),
         *MetadataRoutes("https://issuer.example", set()).routes(),
     ]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}

@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 
-from issuer.accounts.login import Account, Accounts
-from issuer.accounts.registration import Registrar
+from issuer.accounts.authentication import PasswordAuthenticator
+from issuer.accounts.models import Account
+from issuer.accounts.registration import RegistrationService
 from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.db.pool import Database
@@ -23,9 +24,9 @@ from issuer.sessions.models import InsertResult, NewSession
 from issuer.sessions.store import SessionStore
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.login_limits import LoginAttempt, LoginDecision, ShownSession
+from issuer.throttling.models import LimitedAction, Limits, LoginAttempt, LoginDecision, ShownSession
 from issuer.throttling.store import RateLimitStore
-from issuer.throttling.throttle import LimitedAction, Limits, Throttle
+from issuer.throttling.throttle import Throttle
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
@@ -45,8 +46,8 @@ class LoginBench:
 
     url: str
     database: Database
-    accounts: Accounts
-    registrar: Registrar
+    authenticator: PasswordAuthenticator
+    registration: RegistrationService
     throttle: Throttle
     metrics: Metrics
     now: list[datetime] = field(default_factory=list)
@@ -73,7 +74,7 @@ class LoginBench:
     ) -> int | str:
         """Log in; `accepted`, `refused`, or after how many seconds to try again."""
         try:
-            found = await self.accounts.authenticate(email, password, context, shown)
+            found = await self.authenticator.authenticate(email, password, context, shown)
         except InvalidCredentialsError:
             return "refused"
         except TooManyAttemptsError as error:
@@ -95,7 +96,7 @@ class LoginBench:
             user_id = await connection.fetchval("SELECT id FROM users WHERE email_key = $1", email)
         account = Account(user_id, email, self.now[0])
         try:
-            await self.accounts.reauthenticate(account, password, context, ShownSession(session_id))
+            await self.authenticator.reauthenticate(account, password, context, ShownSession(session_id))
         except InvalidCredentialsError:
             return "refused"
         except TooManyAttemptsError as error:
@@ -108,7 +109,7 @@ class LoginBench:
         """Take an attempt past the limits before its hash."""
         attempt = self.throttle.attempt(email, context, shown)
         history, _ = await self.users.get_login_state(attempt, self.now[0])
-        return attempt, self.throttle.judge(history)
+        return attempt, self.throttle.decide(history)
 
     async def count_failure(self, admitted: tuple[LoginAttempt, LoginDecision], context: RequestContext) -> bool:
         """Record that an admitted attempt has failed; False if its outcome must not be told."""
@@ -160,7 +161,7 @@ async def login_bench(
     await database.open()
     users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP)
     throttle = Throttle(RateLimitStore(database), lambda: secret, Limits(per_network, 5), metrics, lambda: times[0])
-    registrar = Registrar(
+    registration = RegistrationService(
         users,
         passwords,
         PasswordPolicy(15),
@@ -169,9 +170,9 @@ async def login_bench(
         uuid4,
         partial(throttle.admit, LimitedAction.REGISTER),
     )
-    accounts = Accounts(users, passwords, throttle, metrics, lambda: times[0])
+    authenticator = PasswordAuthenticator(users, passwords, throttle, lambda: times[0])
     try:
-        yield LoginBench(url, database, accounts, registrar, throttle, metrics, times)
+        yield LoginBench(url, database, authenticator, registration, throttle, metrics, times)
     finally:
         hash_queue.close()
         await database.close()

@@ -14,10 +14,14 @@ from uuid import uuid4
 
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that tests are quick
 
-from issuer.accounts.login import Accounts
-from issuer.accounts.recovery import Recovery, RegistrationByMail
-from issuer.accounts.recovery_store import SelfServiceStore
-from issuer.accounts.registration import Registrar
+from issuer.accounts.authentication import PasswordAuthenticator
+from issuer.accounts.email_verification import EmailVerification
+from issuer.accounts.mail_requests import MailRequests
+from issuer.accounts.models import Account
+from issuer.accounts.password_reset import PasswordReset
+from issuer.accounts.registration import Created, RegistrationService
+from issuer.accounts.self_service import SelfService
+from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.accounts.store import AccountStore
 from issuer.audit.events import EndReason
 from issuer.context import RequestContext
@@ -31,8 +35,9 @@ from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.telemetry.metrics import Metrics
+from issuer.throttling.models import LimitedAction, Limits
 from issuer.throttling.store import RateLimitStore
-from issuer.throttling.throttle import LimitedAction, Limits, Throttle
+from issuer.throttling.throttle import Throttle
 
 SELF = RequestContext("self", "192.0.2.1", "a browser", "request-1")
 PASSWORD = "a long and lonely walk"
@@ -90,13 +95,21 @@ class House:
 
     clock: Clock
     metrics: Metrics
-    accounts: Accounts
-    registrar: Registrar
-    by_mail: RegistrationByMail
-    recovery: Recovery
+    authenticator: PasswordAuthenticator
+    registration: RegistrationService
+    verified_registration: RegistrationService
+    password_reset: PasswordReset
+    email_verification: EmailVerification
+    self_service: SelfService
     outbox: Outbox
     sent: Collector
     ended: Ended
+
+    async def register(self, email: str, password: str, context: RequestContext) -> Account:
+        """Register without a mail and return the account."""
+        outcome = await self.registration.register(email, password, context)
+        assert isinstance(outcome, Created)
+        return outcome.account
 
     async def token(self) -> str:
         """Deliver what is due; the token in the newest mail."""
@@ -105,7 +118,7 @@ class House:
 
     async def reset_token(self, email: str) -> str:
         """Ask for a new password; the token that came by mail."""
-        await self.recovery.forgot_password(email, SELF)
+        await self.password_reset.request(email, SELF)
         return await self.token()
 
 
@@ -128,10 +141,14 @@ async def house(
     passwords, policy = PasswordHasher(hash_queue, metrics, CHEAP), PasswordPolicy(15)
     throttle = Throttle(RateLimitStore(database), lambda: bytes(32), Limits(1000, 1000), metrics, clock)
     users, rows = AccountStore(database), SelfServiceStore(database)
-    accounts = Accounts(users, passwords, throttle, metrics, clock, verified_only=verified_only)
-    registrar = Registrar(
-        users, passwords, policy, metrics, clock, uuid4, partial(throttle.admit, LimitedAction.REGISTER)
+    authenticator = PasswordAuthenticator(users, passwords, throttle, clock, require_verified_email=verified_only)
+    admit = partial(throttle.admit, LimitedAction.REGISTER)
+    recipients, ended = RecipientKeys(lambda: bytes(32)), Ended()
+    registration, verified_registration = (
+        RegistrationService(users, passwords, policy, metrics, clock, uuid4, admit, keys)
+        for keys in (None, recipients)
     )
+    mail = MailRequests(rows, throttle, recipients, clock)
     outbox = Outbox(
         OutboxRows(database),
         sender or sent,
@@ -142,12 +159,20 @@ async def house(
         os.urandom,
         lambda: 0.0,
     )
-    ended = Ended()
-    recipients = RecipientKeys(lambda: bytes(32))
-    recovery = Recovery(rows, accounts, ended, passwords, policy, throttle, recipients, clock)
     try:
-        by_mail = RegistrationByMail(rows, registrar, recipients)
-        yield House(clock, metrics, accounts, registrar, by_mail, recovery, outbox, sent, ended)
+        yield House(
+            clock,
+            metrics,
+            authenticator,
+            registration,
+            verified_registration,
+            PasswordReset(rows, mail, passwords, policy, throttle, recipients, ended.on_revoked, clock),
+            EmailVerification(rows, mail, clock),
+            SelfService(rows, authenticator, passwords, policy, throttle, recipients, ended.on_revoked, clock),
+            outbox,
+            sent,
+            ended,
+        )
     finally:
         hash_queue.close()
         await database.close()

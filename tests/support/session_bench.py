@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from issuer.accounts.login import Account, NewAccount
+from issuer.accounts.models import Account, NewAccount
 from issuer.accounts.store import AccountStore
 from issuer.audit.events import EndReason
 from issuer.context import RequestContext
@@ -22,7 +22,7 @@ from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.login_limits import LoginAttempt
+from issuer.throttling.models import LoginAttempt
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import FIRST_PARTY_CLIENT
 from issuer.tokens.refresh_token import RefreshTokens

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from issuer.context import RequestContext
-from issuer.throttling.login_limits import CounterKind, ShownSession
+from issuer.throttling.models import CounterKind, ShownSession
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 
 FREE = {"pair": 10, "account": 50, "network": 60, "session": 10, "owner": 100}
@@ -198,7 +198,7 @@ class LoginRule(RuleBasedStateMachine):
     def reset_the_password(self, account: str, network: str | None) -> None:
         bench, email = self._bench(), self._email(account)
         self.runner.run(bench.execute("UPDATE users SET password_disabled_at = NULL WHERE email_key = $1", email))
-        self.runner.run(bench.throttle.forgive(email, self._context(network)))
+        self.runner.run(bench.throttle.reset(email, self._context(network)))
         self.reference.disabled.discard(account)
         for key in (("pair", account, str(network)), ("account", account), ("owner", account)):
             self.reference.rows.pop(key, None)
@@ -215,7 +215,7 @@ class LoginRule(RuleBasedStateMachine):
         attempt = bench.throttle.attempt(self._email(account), self._context(network), shown)
         standing, _ = self.runner.run(bench.users.get_login_state(attempt, bench.now[0]))
         keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
-        keys |= {"address": ("network", str(network)), "owner": ("owner", account)}
+        keys |= {"network": ("network", str(network)), "owner": ("owner", account)}
         for kind, key in keys.items():
             counter = standing.counters.get(CounterKind(kind))
             if shown is not None or kind != "owner":
@@ -256,7 +256,7 @@ class LoginRule(RuleBasedStateMachine):
         self.contexts.append(login_bench(self.url, self.example.to_bytes(32), per_network=60, now=one.now))
         self.benches = (one, await self.contexts[1].__aenter__())
         for account in ACCOUNTS[:2]:
-            await one.registrar.register(self._email(account), PASSWORD, RequestContext("operator", "127.0.0.1"))
+            await one.registration.register(self._email(account), PASSWORD, RequestContext("operator", "127.0.0.1"))
 
     async def close(self) -> None:
         """Close both."""

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from issuer.accounts.login import Account
+from issuer.accounts.models import Account
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.limits import QUIET, WAITS, RecipientKeys
 from issuer.mail.transport import DeliveryError
@@ -32,11 +32,11 @@ async def ask_for(at: House, duration: timedelta, what: str = "reset") -> list[t
     begun, left = at.clock(), []
     while at.clock() - begun <= duration:
         if what == "reset":
-            await at.recovery.forgot_password(ANN, SELF)
+            await at.password_reset.request(ANN, SELF)
         elif what == "verification":
-            await at.recovery.resend_verification(ANN, SELF)
+            await at.email_verification.resend(ANN, SELF)
         else:
-            await at.by_mail.register(ANN, PASSWORD, SELF)
+            await at.verified_registration.register(ANN, PASSWORD, SELF)
         if await sent(at):
             left.append(at.clock() - begun)
         at.clock.at += STEP
@@ -46,7 +46,7 @@ async def ask_for(at: House, duration: timedelta, what: str = "reset") -> list[t
 @pytest.fixture(autouse=True)
 def no_even_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests ask hundreds of times, and not about time."""
-    monkeypatch.setattr("issuer.accounts.recovery.MIN_RESPONSE_SECONDS", 0)
+    monkeypatch.setattr("issuer.accounts.mail_requests.MIN_RESPONSE_SECONDS", 0)
 
 
 def test_waits_double_from_a_minute_to_a_day() -> None:
@@ -57,7 +57,7 @@ def test_waits_double_from_a_minute_to_a_day() -> None:
 @pytest.mark.parametrize("what", ["reset", "verification", "registration"])
 def test_a_flood_sends_mails_at_doubling_intervals(database_url: str, what: str) -> None:
     async def act(at: House) -> list[timedelta]:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         return await ask_for(at, timedelta(minutes=32), what)
 
     minutes = [moment / timedelta(minutes=1) for moment in in_house(database_url, act)]
@@ -66,15 +66,15 @@ def test_a_flood_sends_mails_at_doubling_intervals(database_url: str, what: str)
 
 def test_at_most_one_mail_a_day_leaves_in_the_end(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
-        await at.recovery.forgot_password(ANN, SELF)
+        await at.register(ANN, PASSWORD, SELF)
+        await at.password_reset.request(ANN, SELF)
         assert await sent(at) == 1
         for wait in (*WAITS, WAITS[-1], WAITS[-1]):
             at.clock.at += wait - timedelta(seconds=1)
-            await at.recovery.forgot_password(ANN, SELF)
+            await at.password_reset.request(ANN, SELF)
             assert await sent(at) == 0
             at.clock.advance(seconds=1)
-            await at.recovery.forgot_password(ANN, SELF)
+            await at.password_reset.request(ANN, SELF)
             assert await sent(at) == 1
 
     in_house(database_url, act)
@@ -82,7 +82,7 @@ def test_at_most_one_mail_a_day_leaves_in_the_end(database_url: str) -> None:
 
 def test_a_quiet_week_begins_a_new_series(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         await ask_for(at, timedelta(minutes=15))
         at.clock.at += QUIET
         assert await ask_for(at, timedelta(minutes=1)) == [timedelta(0), timedelta(minutes=1)]
@@ -92,10 +92,10 @@ def test_a_quiet_week_begins_a_new_series(database_url: str) -> None:
 
 def test_a_reset_begins_a_new_series(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         await ask_for(at, timedelta(minutes=15))
-        await at.recovery.reset_password(token_in(at.sent.messages[-1]), NEW, SELF)
-        await at.recovery.forgot_password(ANN, SELF)
+        await at.password_reset.reset(token_in(at.sent.messages[-1]), NEW, SELF)
+        await at.password_reset.request(ANN, SELF)
         await sent(at)
         assert [message["Subject"] for message in at.sent.messages[-2:]].count("Reset your Gatepass password") == 1
 
@@ -104,10 +104,10 @@ def test_a_reset_begins_a_new_series(database_url: str) -> None:
 
 def test_of_forty_requests_at_once_one_sends_a_mail(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         for expected in (1, 0):
-            await asyncio.gather(*(at.recovery.forgot_password(ANN, SELF) for _ in range(20)))
-            await asyncio.gather(*(at.by_mail.register(ANN, PASSWORD, SELF) for _ in range(20)))
+            await asyncio.gather(*(at.password_reset.request(ANN, SELF) for _ in range(20)))
+            await asyncio.gather(*(at.verified_registration.register(ANN, PASSWORD, SELF) for _ in range(20)))
             assert await sent(at) == expected
         (counter,) = await asyncio.to_thread(execute, database_url, "SELECT mails FROM mail_limits")
         assert counter["mails"] == 1
@@ -119,10 +119,10 @@ def test_an_account_that_is_made_again_has_no_new_series(database_url: str) -> N
     async def act(at: House) -> int:
         total = 0
         for _ in range(5):
-            account = await at.registrar.register(ANN, PASSWORD, SELF)
-            await at.recovery.forgot_password(ANN, SELF)
+            account = await at.register(ANN, PASSWORD, SELF)
+            await at.password_reset.request(ANN, SELF)
             total += await sent(at)
-            await at.recovery.delete_account(account, uuid4(), PASSWORD, SELF)
+            await at.self_service.delete_account(account, uuid4(), PASSWORD, SELF)
         return total
 
     assert in_house(database_url, act) == 1
@@ -130,9 +130,9 @@ def test_an_account_that_is_made_again_has_no_new_series(database_url: str) -> N
 
 def test_mails_of_different_kinds_have_limits_of_their_own(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
-        await at.recovery.forgot_password(ANN, SELF)
-        await at.recovery.resend_verification(ANN, SELF)
+        await at.register(ANN, PASSWORD, SELF)
+        await at.password_reset.request(ANN, SELF)
+        await at.email_verification.resend(ANN, SELF)
         assert await sent(at) == 2
 
     in_house(database_url, act)
@@ -140,10 +140,10 @@ def test_mails_of_different_kinds_have_limits_of_their_own(database_url: str) ->
 
 def test_a_new_account_is_always_sent_its_first_mail(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.by_mail.register(ANN, PASSWORD, SELF)
+        await at.verified_registration.register(ANN, PASSWORD, SELF)
         assert await sent(at) == 1
         await asyncio.to_thread(execute, database_url, "DELETE FROM users")
-        await at.by_mail.register(ANN, PASSWORD, SELF)
+        await at.verified_registration.register(ANN, PASSWORD, SELF)
         assert await sent(at) == 1
         assert await ask_for(at, timedelta(minutes=2), "verification") == [timedelta(minutes=2)]
 
@@ -152,7 +152,7 @@ def test_a_new_account_is_always_sent_its_first_mail(database_url: str) -> None:
 
 def test_a_flood_of_notices_is_put_off_and_the_last_one_arrives(database_url: str) -> None:
     async def act(at: House) -> None:
-        account = await at.registrar.register(ANN, PASSWORD, SELF)
+        account = await at.register(ANN, PASSWORD, SELF)
         await change(at, account, 0)
         assert await sent(at) == 1
         for number in range(1, 6):
@@ -169,17 +169,17 @@ def test_a_flood_of_notices_is_put_off_and_the_last_one_arrives(database_url: st
 async def change(at: House, account: Account, number: int) -> None:
     """Change the password for the time after `number`."""
     old, new = (PASSWORD if count == 0 else f"{NEW} {count}" for count in (number, number + 1))
-    await at.recovery.change_password(account, uuid4(), old, new, SELF)
+    await at.self_service.change_password(account, uuid4(), old, new, SELF)
 
 
 def test_a_mail_that_waits_for_its_server_is_not_counted_again(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         for _ in range(5):
-            await at.recovery.forgot_password(ANN, SELF)
+            await at.password_reset.request(ANN, SELF)
             at.clock.advance(minutes=10)
         assert await sent(at) == 1
-        await at.recovery.forgot_password(ANN, SELF)
+        await at.password_reset.request(ANN, SELF)
         assert await sent(at) == 1
 
     in_house(database_url, act)
@@ -198,7 +198,7 @@ def test_the_counters_name_nobody() -> None:
 async def several_tokens(at: House, count: int) -> list[str]:
     tokens = []
     for number in range(count):
-        await at.recovery.forgot_password(ANN, SELF)
+        await at.password_reset.request(ANN, SELF)
         assert await sent(at) == 1
         tokens.append(token_in(at.sent.messages[-1]))
         at.clock.at += WAITS[number]
@@ -208,63 +208,63 @@ async def several_tokens(at: House, count: int) -> list[str]:
 @pytest.mark.parametrize("which", range(MAX_VALID))
 def test_any_of_the_newest_tokens_is_valid_and_its_use_ends_all(database_url: str, which: int) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         oldest, *valid = await several_tokens(at, MAX_VALID + 1)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.reset_password(oldest, NEW, SELF)
-        await at.recovery.reset_password(valid[which], NEW, SELF)
+            await at.password_reset.reset(oldest, NEW, SELF)
+        await at.password_reset.reset(valid[which], NEW, SELF)
         for token in valid:
             with pytest.raises(InvalidOneTimeTokenError):
-                await at.recovery.reset_password(token, NEW, SELF)
+                await at.password_reset.reset(token, NEW, SELF)
 
     in_house(database_url, act)
 
 
 def test_a_change_of_the_password_ends_all_tokens(database_url: str) -> None:
     async def act(at: House) -> None:
-        account = await at.registrar.register(ANN, PASSWORD, SELF)
+        account = await at.register(ANN, PASSWORD, SELF)
         tokens = await several_tokens(at, MAX_VALID)
-        await at.recovery.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+        await at.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
         for token in tokens:
             with pytest.raises(InvalidOneTimeTokenError):
-                await at.recovery.reset_password(token, NEW, SELF)
+                await at.password_reset.reset(token, NEW, SELF)
 
     in_house(database_url, act)
 
 
 def test_any_of_two_verification_tokens_is_valid_and_ends_the_other(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.by_mail.register(ANN, PASSWORD, SELF)
+        await at.verified_registration.register(ANN, PASSWORD, SELF)
         first = await at.token()
         at.clock.advance(minutes=1)
-        await at.recovery.resend_verification(ANN, SELF)
+        await at.email_verification.resend(ANN, SELF)
         second = await at.token()
-        await at.recovery.verify_email(first, SELF)
+        await at.email_verification.verify(first, SELF)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.verify_email(second, SELF)
+            await at.email_verification.verify(second, SELF)
 
     in_house(database_url, act, verified_only=True)
 
 
 def test_an_older_token_expires_at_its_own_time(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         first, second = await several_tokens(at, 2)
         at.clock.at += timedelta(minutes=60) - WAITS[0] - WAITS[1]
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.reset_password(first, NEW, SELF)
-        await at.recovery.reset_password(second, NEW, SELF)
+            await at.password_reset.reset(first, NEW, SELF)
+        await at.password_reset.reset(second, NEW, SELF)
 
     in_house(database_url, act)
 
 
 def test_tokens_of_two_mails_at_once_stay_within_the_bound(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         await several_tokens(at, MAX_VALID)
-        await at.recovery.forgot_password(ANN, SELF)
+        await at.password_reset.request(ANN, SELF)
         at.clock.at += WAITS[MAX_VALID]
-        await at.by_mail.register(ANN, PASSWORD, SELF)
+        await at.verified_registration.register(ANN, PASSWORD, SELF)
         assert await at.outbox.deliver_due() == 2
         stored = await asyncio.to_thread(execute, database_url, "SELECT FROM one_time_tokens")
         assert len(stored) == MAX_VALID
@@ -274,13 +274,13 @@ def test_tokens_of_two_mails_at_once_stay_within_the_bound(database_url: str) ->
 
 def test_tries_that_fail_displace_no_token_that_arrived(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register(ANN, PASSWORD, SELF)
+        await at.register(ANN, PASSWORD, SELF)
         (arrived,) = await several_tokens(at, 1)
-        await at.recovery.forgot_password(ANN, SELF)
+        await at.password_reset.request(ANN, SELF)
         for _ in range(MAX_VALID + 1):
             at.sent.fails = [DeliveryError("TimeoutError")]
             assert await at.outbox.deliver_due() == 1
             at.clock.advance(minutes=1)
-        await at.recovery.reset_password(arrived, NEW, SELF)
+        await at.password_reset.reset(arrived, NEW, SELF)
 
     in_house(database_url, act)

@@ -78,6 +78,7 @@ def test_it_is_not_ready_before_there_is_a_key_and_takes_one_up(database_url: st
     with running_issuer(database_url, keys, ready=503) as issuer:
         assert issuer.register("ann@example.com").status_code == 201
         assert_unavailable(issuer.login("ann@example.com"), "no-signing-key")
+        assert issuer.metric('gatepass_issuer_logins_total{outcome="accepted"}') == 0
         assert_unavailable(httpx.get(f"{issuer.url}/.well-known/jwks.json"), "no-signing-key")
         generate_key(keys, datetime.now(UTC))
         issuer.wait_until_readiness_is(200)

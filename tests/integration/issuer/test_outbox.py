@@ -25,8 +25,8 @@ def waiting(url: str) -> list[str]:
 
 
 async def ask_for_reset(at: House, email: str = ANN) -> None:
-    await at.registrar.register(email, PASSWORD, SELF)
-    await at.recovery.forgot_password(email, SELF)
+    await at.register(email, PASSWORD, SELF)
+    await at.password_reset.request(email, SELF)
 
 
 def mails(at: House, template: Template, outcome: str) -> float | None:
@@ -64,7 +64,7 @@ def test_a_mail_server_may_be_down_for_a_while(database_url: str) -> None:
                 assert await at.outbox.deliver_due() == 0, "not at once"
                 at.clock.advance(seconds=5)
                 assert await at.outbox.deliver_due() == 1
-                await at.recovery.reset_password(token_in(mailbox.messages()[0]), NEW, SELF)
+                await at.password_reset.reset(token_in(mailbox.messages()[0]), NEW, SELF)
 
     asyncio.run(act())
 
@@ -143,7 +143,7 @@ def test_a_second_try_makes_a_second_token_in_place_of_the_first(database_url: s
             await at.outbox.deliver_due()
             assert await asyncio.to_thread(execute, database_url, "SELECT token_hash FROM one_time_tokens") == []
             at.clock.advance(seconds=5)
-            await at.recovery.reset_password(await at.token(), NEW, SELF)
+            await at.password_reset.reset(await at.token(), NEW, SELF)
 
     asyncio.run(act())
 
@@ -201,8 +201,8 @@ def test_what_nobody_needs_any_more_is_dropped(database_url: str) -> None:
 
 def test_mail_goes_to_the_stored_address_in_ascii(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.registrar.register("Ann@Exämple.com", PASSWORD, SELF)
-        await at.recovery.forgot_password("ANN@XN--EXMPLE-CUA.COM", SELF)
+        await at.register("Ann@Exämple.com", PASSWORD, SELF)
+        await at.password_reset.request("ANN@XN--EXMPLE-CUA.COM", SELF)
         await at.outbox.deliver_due()
         assert at.sent.messages[0]["To"] == "Ann@xn--exmple-cua.com"
 
@@ -230,8 +230,8 @@ def test_a_token_lives_from_the_sending_and_not_from_the_asking(database_url: st
         token = await at.token()
         at.clock.advance(minutes=60)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.reset_password(token, NEW, SELF)
+            await at.password_reset.reset(token, NEW, SELF)
         at.clock.at -= timedelta(seconds=1)
-        await at.recovery.reset_password(token, NEW, SELF)
+        await at.password_reset.reset(token, NEW, SELF)
 
     in_house(database_url, act)

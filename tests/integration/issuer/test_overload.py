@@ -12,7 +12,7 @@ from typing import Self
 import httpx
 import pytest
 
-from issuer.accounts.login import Accounts
+from issuer.accounts.authentication import PasswordAuthenticator
 from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.db.pool import Database
@@ -21,8 +21,9 @@ from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.resources import available_cpus
 from issuer.telemetry.metrics import Metrics
+from issuer.throttling.models import Limits
 from issuer.throttling.store import RateLimitStore
-from issuer.throttling.throttle import Limits, Throttle
+from issuer.throttling.throttle import Throttle
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.processes import free_port
 
@@ -54,13 +55,15 @@ def test_who_would_wait_too_long_is_turned_away_without_a_word_to_the_database()
         hash_queue, metrics, done = PasswordHashQueue(1, 0.01), Metrics(), threading.Event()
         database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
         throttle = Throttle(RateLimitStore(database), lambda: b"s" * 32, Limits(5, 5), metrics, _now)
-        accounts = Accounts(AccountStore(database), PasswordHasher(hash_queue, metrics), throttle, metrics, _now)
+        authenticator = PasswordAuthenticator(
+            AccountStore(database), PasswordHasher(hash_queue, metrics), throttle, _now
+        )
         await hash_queue.run(lambda: time.sleep(0.05))
         hashing = asyncio.create_task(hash_queue.run(done.wait))
         await asyncio.sleep(0)
         try:
             with pytest.raises(OverloadedError):
-                await accounts.authenticate("ann@example.com", "a long and lonely walk", RequestContext("self"))
+                await authenticator.authenticate("ann@example.com", "a long and lonely walk", RequestContext("self"))
         finally:
             done.set()
             await hashing

@@ -154,6 +154,23 @@ def test_a_change_of_the_password_logs_out_the_others(post: Post) -> None:
     assert post.me(post.login(email, NEW)) == 200
 
 
+def test_a_password_change_does_not_count_as_a_login(post: Post) -> None:
+    post.issuer.register("counted@example.com")
+    token = post.login("counted@example.com")
+    before = logins(post.issuer)
+    for current in (WRONG, PASSWORD):
+        post.ask("POST", "/password", token, current_password=current, new_password=NEW)
+    post.ask("DELETE", "/me", token, password=WRONG)
+    assert post.ask("DELETE", "/me", token, password=NEW).status_code == 204
+    assert logins(post.issuer) == before
+
+
+def logins(issuer: IssuerProcess) -> list[float]:
+    """Return the number of logins by outcome."""
+    outcomes = ("accepted", "refused", "throttled")
+    return [issuer.metric(f'gatepass_issuer_logins_total{{outcome="{outcome}"}}') for outcome in outcomes]
+
+
 def test_a_poor_new_password_is_named_as_such(post: Post) -> None:
     post.issuer.register("poor@example.com")
     token = post.login("poor@example.com")

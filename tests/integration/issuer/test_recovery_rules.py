@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from issuer.accounts.login import Account
+from issuer.accounts.models import Account
+from issuer.accounts.registration import VerificationSent
 from issuer.audit.events import EndReason
 from issuer.db.pool import Database
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
@@ -54,17 +55,17 @@ async def live_sessions(url: str) -> set[UUID]:
 
 async def opens(at: House, password: str, email: str = ANN) -> bool:
     try:
-        await at.accounts.authenticate(email, password, SELF)
+        await at.authenticator.authenticate(email, password, SELF)
     except InvalidCredentialsError:
         return False
     return True
 
 
 async def register(at: House, email: str = ANN) -> Account:
-    return await at.registrar.register(email, PASSWORD, SELF)
+    return await at.register(email, PASSWORD, SELF)
 
 
-async def outcomes(*attempts: Any) -> list[BaseException | None]:
+async def outcomes(*attempts: Any) -> list[Any]:
     return list(await asyncio.gather(*attempts, return_exceptions=True))
 
 
@@ -73,7 +74,7 @@ def test_a_reset_sets_the_password_and_ends_every_session(database_url: str) -> 
         account = await register(at)
         for _ in range(3):
             await begin_session(database_url, account.id)
-        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
+        await at.password_reset.reset(await at.reset_token(ANN), NEW, SELF)
         assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
         assert await live_sessions(database_url) == set()
         assert len(await rows(database_url, "SELECT FROM revocations")) == 3
@@ -93,7 +94,7 @@ def test_a_reset_opens_an_account_that_guesses_have_closed(database_url: str) ->
             assert not await opens(at, THIRD)
         at.clock.advance(minutes=16)
         assert not await opens(at, PASSWORD)
-        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
+        await at.password_reset.reset(await at.reset_token(ANN), NEW, SELF)
         assert await opens(at, NEW), "and without waiting"
 
     in_house(database_url, act)
@@ -103,7 +104,7 @@ def test_the_trail_tells_of_a_reset_last(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         await begin_session(database_url, account.id)
-        await at.recovery.reset_password(await at.reset_token(ANN), NEW, SELF)
+        await at.password_reset.reset(await at.reset_token(ANN), NEW, SELF)
         assert await kinds(database_url) == [
             "account_registered",
             "password_reset_requested",
@@ -123,7 +124,7 @@ def test_of_forty_uses_of_one_reset_token_at_once_one_succeeds(database_url: str
         await register(at)
         token = await at.reset_token(ANN)
         passwords = [f"{NEW} {number}" for number in range(40)]
-        results = await outcomes(*(at.recovery.reset_password(token, each, SELF) for each in passwords))
+        results = await outcomes(*(at.password_reset.reset(token, each, SELF) for each in passwords))
         assert results.count(None) == 1
         assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
         assert await opens(at, passwords[results.index(None)])
@@ -134,9 +135,9 @@ def test_of_forty_uses_of_one_reset_token_at_once_one_succeeds(database_url: str
 def test_of_forty_uses_of_one_verification_token_at_once_one_succeeds(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
-        await at.recovery.resend_verification(ANN, SELF)
+        await at.email_verification.resend(ANN, SELF)
         token = await at.token()
-        results = await outcomes(*(at.recovery.verify_email(token, SELF) for _ in range(40)))
+        results = await outcomes(*(at.email_verification.verify(token, SELF) for _ in range(40)))
         assert results.count(None) == 1
         assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
         assert (await kinds(database_url)).count("email_verified") == 1
@@ -152,9 +153,9 @@ def test_resets_and_deletions_at_once_never_wait_for_each_other(database_url: st
             await begin_session(database_url, account.id)
             token = await at.reset_token(email)
             results = await outcomes(
-                at.recovery.reset_password(token, NEW, SELF),
-                at.recovery.delete_account(account, uuid4(), PASSWORD, SELF),
-                at.recovery.change_password(account, uuid4(), PASSWORD, THIRD, SELF),
+                at.password_reset.reset(token, NEW, SELF),
+                at.self_service.delete_account(account, uuid4(), PASSWORD, SELF),
+                at.self_service.change_password(account, uuid4(), PASSWORD, THIRD, SELF),
                 at.outbox.deliver_due(),
             )
             unexpected = (InvalidCredentialsError, InvalidOneTimeTokenError)
@@ -170,16 +171,16 @@ def test_a_token_dies_of_age(database_url: str, purpose: Purpose) -> None:
     async def act(at: House) -> None:
         await register(at)
         if purpose is Purpose.VERIFY_EMAIL:
-            await at.recovery.resend_verification(ANN, SELF)
+            await at.email_verification.resend(ANN, SELF)
             token = await at.token()
             at.clock.advance(hours=24)
             with pytest.raises(InvalidOneTimeTokenError):
-                await at.recovery.verify_email(token, SELF)
+                await at.email_verification.verify(token, SELF)
         else:
             token = await at.reset_token(ANN)
             at.clock.advance(minutes=60)
             with pytest.raises(InvalidOneTimeTokenError):
-                await at.recovery.reset_password(token, NEW, SELF)
+                await at.password_reset.reset(token, NEW, SELF)
 
     in_house(database_url, act)
 
@@ -187,16 +188,16 @@ def test_a_token_dies_of_age(database_url: str, purpose: Purpose) -> None:
 def test_a_token_of_one_purpose_does_not_serve_another(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
-        await at.recovery.resend_verification(ANN, SELF)
+        await at.email_verification.resend(ANN, SELF)
         verification = await at.token()
         reset = await at.reset_token(ANN)
         for wrong in (verification, verification.replace("gpv_", "gpw_"), "gpw_", ""):
             with pytest.raises(InvalidOneTimeTokenError):
-                await at.recovery.reset_password(wrong, NEW, SELF)
+                await at.password_reset.reset(wrong, NEW, SELF)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.verify_email(reset, SELF)
-        await at.recovery.verify_email(verification, SELF)
-        await at.recovery.reset_password(reset, NEW, SELF)
+            await at.email_verification.verify(reset, SELF)
+        await at.email_verification.verify(verification, SELF)
+        await at.password_reset.reset(reset, NEW, SELF)
 
     in_house(database_url, act)
 
@@ -205,9 +206,9 @@ def test_a_change_of_the_password_kills_outstanding_tokens(database_url: str) ->
     async def act(at: House) -> None:
         account = await register(at)
         token = await at.reset_token(ANN)
-        await at.recovery.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+        await at.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.reset_password(token, THIRD, SELF)
+            await at.password_reset.reset(token, THIRD, SELF)
         assert await opens(at, NEW)
 
     in_house(database_url, act)
@@ -238,9 +239,9 @@ def test_a_disabled_account_is_not_reset(database_url: str) -> None:
         token = await at.reset_token(ANN)
         await rows(database_url, "UPDATE users SET disabled_at = now()")
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.recovery.reset_password(token, NEW, SELF)
+            await at.password_reset.reset(token, NEW, SELF)
         at.clock.advance(seconds=61)
-        await at.recovery.forgot_password(ANN, SELF)
+        await at.password_reset.request(ANN, SELF)
         assert await at.outbox.deliver_due() == 0
 
     in_house(database_url, act)
@@ -254,9 +255,9 @@ def test_rubbish_costs_no_hash_and_a_reset_costs_one(database_url: str) -> None:
         before = computed._value.get()
         for rubbish in ("", "gpw_" + "a" * 43, "gpv_" + "a" * 43):
             with pytest.raises(InvalidOneTimeTokenError):
-                await at.recovery.reset_password(rubbish, NEW, SELF)
+                await at.password_reset.reset(rubbish, NEW, SELF)
         assert computed._value.get() == before
-        await at.recovery.reset_password(token, NEW, SELF)
+        await at.password_reset.reset(token, NEW, SELF)
         assert computed._value.get() == before + 1
 
     in_house(database_url, act)
@@ -268,10 +269,10 @@ def test_a_poor_password_is_refused_and_leaves_the_token_good(database_url: str,
         account = await register(at)
         token = await at.reset_token(ANN)
         with pytest.raises(InvalidFieldsError, match="password"):
-            await at.recovery.reset_password(token, poor, SELF)
+            await at.password_reset.reset(token, poor, SELF)
         with pytest.raises(InvalidFieldsError, match="new_password"):
-            await at.recovery.change_password(account, uuid4(), PASSWORD, poor, SELF)
-        await at.recovery.reset_password(token, NEW, SELF)
+            await at.self_service.change_password(account, uuid4(), PASSWORD, poor, SELF)
+        await at.password_reset.reset(token, NEW, SELF)
 
     in_house(database_url, act)
 
@@ -280,7 +281,7 @@ def test_a_change_ends_the_other_sessions_and_spares_the_present(database_url: s
     async def act(at: House) -> None:
         account = await register(at)
         present, *_ = [await begin_session(database_url, account.id) for _ in range(3)]
-        await at.recovery.change_password(account, present, PASSWORD, NEW, SELF)
+        await at.self_service.change_password(account, present, PASSWORD, NEW, SELF)
         assert await live_sessions(database_url) == {present}
         assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
         assert (await rows(database_url, "SELECT security_version FROM users"))[0][0] == 1
@@ -300,9 +301,9 @@ def test_who_does_not_know_the_password_changes_and_deletes_nothing(database_url
         account = await register(at)
         session = await begin_session(database_url, account.id)
         with pytest.raises(InvalidCredentialsError):
-            await at.recovery.change_password(account, session, NEW, THIRD, SELF)
+            await at.self_service.change_password(account, session, NEW, THIRD, SELF)
         with pytest.raises(InvalidCredentialsError):
-            await at.recovery.delete_account(account, session, NEW, SELF)
+            await at.self_service.delete_account(account, session, NEW, SELF)
         assert await live_sessions(database_url) == {session}
         assert await opens(at, PASSWORD)
 
@@ -313,7 +314,7 @@ def test_of_two_changes_at_once_one_succeeds(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         results = await outcomes(
-            *(at.recovery.change_password(account, uuid4(), PASSWORD, f"{NEW} {n}", SELF) for n in range(8))
+            *(at.self_service.change_password(account, uuid4(), PASSWORD, f"{NEW} {n}", SELF) for n in range(8))
         )
         assert results.count(None) == 1
         assert all(isinstance(result, InvalidCredentialsError) for result in results if result is not None)
@@ -325,7 +326,7 @@ def test_an_upgrade_of_the_hash_does_not_stop_a_change(database_url: str) -> Non
     async def act(at: House) -> None:
         account = await register(at)
         await rows(database_url, "UPDATE users SET password_hash = $1", CHEAPER_HASH)
-        await at.recovery.change_password(account, uuid4(), "walrus walrus walrus", NEW, SELF)
+        await at.self_service.change_password(account, uuid4(), "walrus walrus walrus", NEW, SELF)
         assert await opens(at, NEW)
 
     in_house(database_url, act)
@@ -334,10 +335,10 @@ def test_an_upgrade_of_the_hash_does_not_stop_a_change(database_url: str) -> Non
 def test_the_owner_is_told_of_every_new_password(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
-        await at.recovery.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+        await at.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
         await at.outbox.deliver_due()
         at.clock.advance(minutes=1)
-        await at.recovery.reset_password(await at.reset_token(ANN), THIRD, SELF)
+        await at.password_reset.reset(await at.reset_token(ANN), THIRD, SELF)
         await at.outbox.deliver_due()
         assert [message["Subject"] for message in at.sent.messages] == [
             "Your Gatepass password was changed",
@@ -353,8 +354,8 @@ def test_a_deleted_account_leaves_revoked_tokens_and_ids_in_the_trail(database_u
         account = await register(at)
         for _ in range(2):
             await begin_session(database_url, account.id)
-        await at.recovery.forgot_password(ANN, SELF)
-        await at.recovery.delete_account(account, uuid4(), PASSWORD, SELF)
+        await at.password_reset.request(ANN, SELF)
+        await at.self_service.delete_account(account, uuid4(), PASSWORD, SELF)
         for table in ("users", "sessions", "outbox", "one_time_tokens"):
             assert await rows(database_url, f"SELECT FROM {table}") == [], table
         assert len(await rows(database_url, "SELECT FROM revocations")) == 2
@@ -373,8 +374,8 @@ def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: s
         database, later = Database(database_url, 3), at.clock() + timedelta(minutes=60)
         await database.open()
         asked = [
-            at.recovery.forgot_password(ANN, SELF),
-            at.recovery.resend_verification(ANN, SELF),
+            at.password_reset.request(ANN, SELF),
+            at.email_verification.resend(ANN, SELF),
             OutboxRows(database).add_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later),
         ]
         async with database.transaction() as connection:
@@ -391,9 +392,9 @@ def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: s
 
 def test_nobody_logs_in_before_the_address_is_verified(database_url: str) -> None:
     async def act(at: House) -> None:
-        await at.by_mail.register(ANN, PASSWORD, SELF)
+        await at.verified_registration.register(ANN, PASSWORD, SELF)
         assert not await opens(at, PASSWORD)
-        await at.recovery.verify_email(await at.token(), SELF)
+        await at.email_verification.verify(await at.token(), SELF)
         assert await opens(at, PASSWORD)
         assert await kinds(database_url) == ["account_registered", "email_verified"]
 
@@ -404,15 +405,15 @@ def test_who_registers_a_strangers_address_never_gets_into_the_account(database_
     """The stranger's password must not become good by the owner's own registration."""
 
     async def act(at: House) -> None:
-        await at.by_mail.register(ANN, "the password of a stranger", SELF)
+        await at.verified_registration.register(ANN, "the password of a stranger", SELF)
         await at.outbox.deliver_due()
-        await at.by_mail.register(ANN, PASSWORD, SELF)
+        await at.verified_registration.register(ANN, PASSWORD, SELF)
         token = await at.token()
         assert [message["Subject"] for message in at.sent.messages] == [
             "Confirm your email address for Gatepass",
             "You already have a Gatepass account",
         ]
-        await at.recovery.reset_password(token, NEW, SELF)
+        await at.password_reset.reset(token, NEW, SELF)
         assert await opens(at, NEW)
         assert not await opens(at, "the password of a stranger")
 
@@ -421,8 +422,8 @@ def test_who_registers_a_strangers_address_never_gets_into_the_account(database_
 
 def test_forty_registrations_at_once_make_one_account_and_write_to_it(database_url: str) -> None:
     async def act(at: House) -> None:
-        results = await outcomes(*(at.by_mail.register(ANN, PASSWORD, SELF) for _ in range(40)))
-        assert results == [None] * 40
+        results = await outcomes(*(at.verified_registration.register(ANN, PASSWORD, SELF) for _ in range(40)))
+        assert results == [VerificationSent()] * 40
         assert len(await rows(database_url, "SELECT FROM users")) == 1
         assert (await rows(database_url, "SELECT template FROM outbox ORDER BY id"))[0]["template"] == "verify_email"
         assert len(await rows(database_url, "SELECT FROM outbox")) <= 2
@@ -435,10 +436,10 @@ def test_forty_registrations_at_once_make_one_account_and_write_to_it(database_u
 def test_a_verified_address_is_not_asked_to_verify_again(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
-        await at.recovery.resend_verification(ANN, SELF)
-        await at.recovery.verify_email(await at.token(), SELF)
+        await at.email_verification.resend(ANN, SELF)
+        await at.email_verification.verify(await at.token(), SELF)
         at.clock.advance(seconds=61)
-        await at.recovery.resend_verification(ANN, SELF)
+        await at.email_verification.resend(ANN, SELF)
         assert await at.outbox.deliver_due() == 0
 
     in_house(database_url, act)

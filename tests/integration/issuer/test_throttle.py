@@ -9,8 +9,8 @@ import pytest
 
 from issuer.context import RequestContext
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
-from issuer.throttling.login_limits import ShownSession, delay
-from issuer.throttling.throttle import LimitedAction
+from issuer.throttling.login_limits import delay
+from issuer.throttling.models import LimitedAction, ShownSession
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 from tests.support.postgres import execute
 from tests.support.session_bench import session_bench
@@ -32,7 +32,7 @@ def play(url: str, scene: Callable[[LoginBench], Awaitable[None]], per_network: 
 
     async def run() -> None:
         async with login_bench(url, per_network=per_network) as issuer:
-            await issuer.registrar.register(ANN, PASSWORD, HOME)
+            await issuer.registration.register(ANN, PASSWORD, HOME)
             await scene(issuer)
 
     asyncio.run(run())
@@ -116,7 +116,7 @@ def test_a_right_guess_in_a_burst_is_not_told_beyond_the_limit(database_url: str
     async def scene(issuer: LoginBench) -> None:
         async with session_bench(database_url) as bench:
             issuer.now[0] = bench.now
-            in_work = await issuer.accounts.authenticate(ANN, PASSWORD, ELSEWHERE)
+            in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
             await issuer.fail(ANN, ELSEWHERE, 9)
             assert (await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)).refresh_token
             await issuer.fail(ANN, ELSEWHERE, 10)
@@ -182,7 +182,7 @@ def test_a_success_forgives_its_own_network_and_no_other(database_url: str) -> N
 
 def test_an_account_of_the_attackers_own_buys_no_guesses_for_its_network(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
-        await issuer.registrar.register(MALLORY, PASSWORD, ELSEWHERE)
+        await issuer.registration.register(MALLORY, PASSWORD, ELSEWHERE)
         for victim in range(10):
             await issuer.fail(f"victim{victim}@example.com", ELSEWHERE)
             await issuer.fail(MALLORY, ELSEWHERE)
@@ -190,7 +190,7 @@ def test_an_account_of_the_attackers_own_buys_no_guesses_for_its_network(databas
                 assert await issuer.login(MALLORY, ELSEWHERE) == "accepted"
         assert await issuer.login(MALLORY, ELSEWHERE) == 1
         assert await issuer.login(ANN, HOME) == "accepted"
-        assert issuer.throttled("address") == 1
+        assert issuer.throttled("network") == 1
 
     play(database_url, scene, per_network=20)
 
@@ -251,7 +251,7 @@ def test_a_live_session_of_the_account_lets_its_owner_in_from_anywhere(database_
 
 def test_no_other_session_changes_anything(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
-        await issuer.registrar.register(MALLORY, PASSWORD, ELSEWHERE)
+        await issuer.registration.register(MALLORY, PASSWORD, ELSEWHERE)
         foreign, ended, expired = [await issuer.session_of(email) for email in (MALLORY, ANN, ANN)]
         own = await issuer.session_of(ANN)
         await issuer.end(ended.id)
@@ -267,7 +267,7 @@ def test_no_other_session_changes_anything(database_url: str) -> None:
 
 def test_fresh_sessions_of_an_own_account_buy_no_guesses_at_another(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
-        await issuer.registrar.register(MALLORY, PASSWORD, HOME)
+        await issuer.registration.register(MALLORY, PASSWORD, HOME)
         assert await issuer.login(ANN, HOME) == "accepted"
         shown = [await issuer.session_of(MALLORY) for _ in range(160)]
         told = [await issuer.login(ANN, HOME, "wrong", each) for each in shown]
@@ -348,7 +348,7 @@ def test_after_a_hundred_failures_the_password_opens_nothing_to_strangers(databa
 def test_a_guess_that_was_in_work_when_the_hundredth_failed_begins_no_session(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         async with session_bench(database_url) as bench:
-            in_work = await issuer.accounts.authenticate(ANN, PASSWORD, ELSEWHERE)
+            in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
             await disabled(issuer, ANN)
             with pytest.raises(InvalidCredentialsError):
                 await bench.sessions.create(in_work.account, ELSEWHERE)
@@ -363,7 +363,7 @@ def test_counting_and_forgiving_at_once_do_not_wait_for_each_other(database_url:
             burst([issuer], ANN, contexts[:25]),
             burst([issuer], MALLORY, contexts),
             *(issuer.login(ANN, context) for context in contexts),
-            *(issuer.throttle.forgive(ANN, context) for context in contexts),
+            *(issuer.throttle.reset(ANN, context) for context in contexts),
         )
 
     play(database_url, scene)
@@ -373,7 +373,7 @@ def test_a_reset_forgives(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await attacked(issuer)
         await issuer.fail(ANN, ELSEWHERE, 20)
-        await issuer.throttle.forgive(ANN, ELSEWHERE)
+        await issuer.throttle.reset(ANN, ELSEWHERE)
         assert await issuer.login(ANN, ELSEWHERE) == "accepted"
 
     play(database_url, scene)

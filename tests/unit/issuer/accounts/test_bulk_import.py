@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from issuer.accounts.bulk_import import ImportedAccount, InvalidRecordError, read_line
+from issuer.accounts.bulk_import import InvalidRecordError, read_line
+from issuer.accounts.models import ImportedAccount
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BCRYPT = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
@@ -20,7 +21,7 @@ def read(line: bytes | dict[str, Any]) -> ImportedAccount:
 
 def test_address_and_hash_are_enough() -> None:
     account = read(ANN)
-    assert (account.address.given, account.address.key) == ("Ann@Example.com", "ann@example.com")
+    assert (account.email.given, account.email.key) == ("Ann@Example.com", "ann@example.com")
     assert (account.created_at, account.email_verified_at) == (NOW, None)
     assert (account.scope, account.roles) == ("profile", ())
     assert BCRYPT not in repr(account)

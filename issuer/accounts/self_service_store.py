@@ -1,12 +1,11 @@
-"""Accounts beyond registration in PostgreSQL: each method is one transaction."""
+"""What users change in their accounts, in PostgreSQL."""
 
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.accounts.login import NewAccount
-from issuer.accounts.recovery import MailRequest, PasswordChange, ResetLimits, TokenOwner
+from issuer.accounts.models import Account, MailRequest, PasswordChange, ResetLimits, TokenOwner
 from issuer.audit.events import EndReason, Event, EventKind
 from issuer.audit.store import record
 from issuer.context import RequestContext
@@ -20,13 +19,13 @@ from issuer.tokens.one_time_token import Purpose
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-async def forget_tokens(connection: Connection, user_id: UUID) -> None:
-    """Kill every outstanding one-time token of an account, in the transaction that changed its state."""
-    await connection.execute(_SQL["forget-tokens"], user_id)
+async def delete_tokens(connection: Connection, user_id: UUID) -> None:
+    """Delete every one-time token of an account, in the transaction that changed its state."""
+    await connection.execute(_SQL["delete-tokens"], user_id)
 
 
 async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, context: RequestContext) -> int:
-    """Delete an account whose row the transaction holds FOR UPDATE, its sessions ended and revoked; how many."""
+    """Delete an account whose row is locked FOR UPDATE, and revoke its sessions; return how many."""
     ended = await revoke_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, context)
     await connection.execute(_SQL["delete-account"], user_id)
     await record(connection, Event(EventKind.ACCOUNT_DELETED, context, user_id, detail={"sessions": ended}))
@@ -34,36 +33,19 @@ async def delete_locked_account(connection: Connection, user_id: UUID, now: date
 
 
 class SelfServiceStore:
-    """Implements `issuer.accounts.recovery.RecoveryStore`."""
+    """Email verification, password reset and change, deletion: each method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_unverified(
-        self, registration: NewAccount, verify_limit: bytes, reset_limit: bytes, context: RequestContext
-    ) -> bool:
-        """Add it with a mail to verify it, or queue a mail to the owner of the address and return False."""
-        account = registration.account
+    async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
+        """Return the account, unless it is disabled or this session of it has ended."""
         async with self._database.connection() as connection:
-            inserted = await connection.fetchval(
-                _SQL["insert-unverified"],
-                account.id,
-                account.email,
-                registration.email_key,
-                registration.password_hash,
-                account.created_at,
-                verify_limit,
-                reset_limit,
-                WAITS,
-                QUIET,
-                context.actor,
-                context.ip_address,
-                context.request_id,
-            )
-        return inserted is not None
+            row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
+        return None if row is None else Account(**row)
 
     async def request_mail(self, email_key: str, request: MailRequest, context: RequestContext) -> None:
-        """Queue it, if there is an account that it is for."""
+        """Queue the mail if there is an account that qualifies and the recipient's limit allows it."""
         async with self._database.connection() as connection:
             await connection.execute(
                 _SQL["request-mail"],
@@ -80,14 +62,14 @@ class SelfServiceStore:
                 context.request_id,
             )
 
-    async def find_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
-        """Whose live token this is."""
+    async def find_token_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
+        """Return the account of a valid token; the token stays valid."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-owner-of-token"], token_hash, purpose, now)
+            row = await connection.fetchrow(_SQL["find-token-owner"], token_hash, purpose, now)
         return None if row is None else TokenOwner(**row)
 
     async def verify_email(self, token_hash: bytes, now: datetime, context: RequestContext) -> bool:
-        """Consume the token and mark its owner's address as verified, or say False."""
+        """Consume the token and mark the email as verified; return False if the token is invalid."""
         async with self._database.connection() as connection:
             verified = await connection.fetchval(
                 _SQL["verify-email"], token_hash, now, context.actor, context.ip_address, context.request_id
@@ -102,7 +84,10 @@ class SelfServiceStore:
         context: RequestContext,
         limits: ResetLimits | None,
     ) -> tuple[str, int] | None:
-        """Consume the token, set the password, end every session; the owner's email_key and how many, or None."""
+        """Consume the token, set the password and revoke every session.
+
+        Returns the account's email_key and the number of sessions; None if the token is invalid.
+        """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["reset-password"], token_hash, now, password_hash)
             if row is None:
@@ -117,7 +102,7 @@ class SelfServiceStore:
     async def change_password(
         self, change: PasswordChange, now: datetime, context: RequestContext, notice_limit: bytes | None
     ) -> int | None:
-        """Set the password, end every session but the present; how many, or None if the account has moved on."""
+        """Set the password and revoke every other session; return how many, or None if the account has changed."""
         user_id, spared = change.account_id, change.session_id
         async with self._database.transaction() as connection:
             changed = await connection.fetchval(
@@ -125,7 +110,7 @@ class SelfServiceStore:
             )
             if changed is None:
                 return None
-            await forget_tokens(connection, user_id)
+            await delete_tokens(connection, user_id)
             if notice_limit is not None:
                 await _queue_notice(connection, user_id, notice_limit, now)
             ended = await revoke_sessions_of_user(
@@ -137,7 +122,7 @@ class SelfServiceStore:
     async def delete_account(
         self, account_id: UUID, security_version: int, now: datetime, context: RequestContext
     ) -> int | None:
-        """End every session and delete the account; how many, or None if the account has moved on."""
+        """Revoke every session and delete the account; return how many, or None if the account has changed."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
                 return None

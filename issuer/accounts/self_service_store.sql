@@ -2,6 +2,11 @@
 -- the others after it, so that no two of them can wait for each other. FOR KEY SHARE where a row is only added:
 -- an account that is being deleted is waited for and then not found, instead of failing the foreign key.
 
+-- name: find-account
+SELECT u.id, u.email, u.created_at
+FROM users u JOIN sessions s ON s.user_id = u.id
+WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3;
+
 -- name: request-mail
 -- $1 email_key, $2 template, $3 purpose of the token in it, $4 now, $5 key of the recipient's limit, $6 waits after the
 -- first, second, ... mail, $7 time without mail after which they begin again, $8 kind of the event or null, $9 actor,
@@ -35,7 +40,7 @@ WITH recipient AS (
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
 SELECT $8, user_id, $9, $10, $11 FROM queued WHERE $8::text IS NOT NULL;
 
--- name: find-owner-of-token
+-- name: find-token-owner
 SELECT users.id, users.email
 FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
 WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 AND disabled_at IS NULL;
@@ -90,7 +95,7 @@ SET password_hash = $4, password_changed_at = $3, password_disabled_at = NULL,
 WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL
 RETURNING id;
 
--- name: forget-tokens
+-- name: delete-tokens
 -- Every outstanding one-time token of an account, after the statement that changed it.
 DELETE FROM one_time_tokens WHERE user_id = $1;
 
@@ -126,44 +131,3 @@ SELECT id FROM users WHERE id = $1 AND security_version = $2 AND disabled_at IS 
 -- name: delete-account
 -- Sessions, one-time tokens and waiting mail go with the row.
 DELETE FROM users WHERE id = $1;
-
--- name: insert-unverified
--- $1 to $5 as insert-account of users.sql, $6 and $7 keys of the recipient's limits for verification and for resets,
--- $8 waits and $9 quiet as in request-mail, $10 actor, $11 address, $12 request id.
--- One statement whether or not the address has an account: a new one is sent a token for its address, the owner
--- of an old one a token for a new password. The old one may be somebody's who never had the mailbox and waits for
--- its owner to verify the stranger's password: that is why the owner is not sent a token for the address here.
--- The first mail of a new account is counted and never held back.
-WITH inserted AS (
-  INSERT INTO users (id, email, email_key, password_hash, created_at)
-  VALUES ($1, $2, $3, $4, $5)
-  ON CONFLICT (email_key) DO NOTHING
-  RETURNING id
-), present AS (
-  SELECT id FROM users
-  WHERE email_key = $3 AND disabled_at IS NULL
-    AND NOT EXISTS (SELECT FROM outbox WHERE outbox.user_id = users.id AND template = 'account_exists')
-  FOR KEY SHARE
-), counted AS (
-  INSERT INTO mail_limits (key, mails, next_at, expires_at)
-  SELECT key, 1, $5::timestamptz + ($8::interval[])[1], $5 + $9::interval
-  FROM (SELECT $6::bytea FROM inserted UNION ALL SELECT $7::bytea FROM present) AS mail (key)
-  ON CONFLICT (key) DO UPDATE
-  SET (mails, next_at, expires_at) = (
-    SELECT count, $5 + ($8::interval[])[count], $5 + $9
-    FROM (
-      SELECT CASE WHEN mail_limits.expires_at <= $5 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($8)) END
-    ) AS mail (count)
-  )
-  WHERE mail_limits.next_at <= $5 OR mail_limits.key = $6
-  RETURNING key
-), queued AS (
-  INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
-  SELECT id, 'verify_email', $5, $5 FROM inserted
-  UNION ALL
-  SELECT id, 'account_exists', $5, $5 FROM present, counted
-  ON CONFLICT (user_id, template) DO NOTHING
-)
-INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-SELECT 'account_registered', id, $10, $11, $12 FROM inserted
-RETURNING user_id;

@@ -1,0 +1,152 @@
+"""Password checks: of a login, and of a user who changes or deletes the account.
+
+The order inside `authenticate` is the defence: reject work that would wait too long, look up counters and account in
+one statement, release the connection, compute exactly one hash whether or not there is an account, and only then
+decide. Body, status and work are the same for every rejection.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from issuer.accounts.input_checks import check_password_length, read_email
+from issuer.accounts.models import Account, AuthenticatedAccount
+from issuer.accounts.store import AccountStore
+from issuer.context import RequestContext
+from issuer.errors import InvalidCredentialsError, OverloadedError, StoreUnavailableError
+from issuer.passwords.hash_queue import Priority, QueueClient
+from issuer.passwords.hasher import PasswordCheck, PasswordHasher
+from issuer.sessions.models import StoredAccount
+from issuer.throttling.models import LoginAttempt, LoginDecision, ShownSession
+from issuer.throttling.throttle import Throttle, ip_network_of
+
+_log = structlog.get_logger(__name__)
+
+
+class PasswordAuthenticator:
+    """Checks passwords of accounts; with `require_verified_email`, only of accounts whose email is verified."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        passwords: PasswordHasher,
+        throttle: Throttle,
+        now: Callable[[], datetime],
+        *,
+        require_verified_email: bool = False,
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._throttle = throttle
+        self._now = now
+        self._upgrades: set[asyncio.Task[None]] = set()
+        self._require_verified_email = require_verified_email
+
+    async def authenticate(
+        self, email: str, password: str, context: RequestContext, shown: ShownSession | None = None
+    ) -> AuthenticatedAccount:
+        """Return the account that `email` and `password` match.
+
+        The caller must check the limits again before it acts on the result: other attempts may have used them up
+        during the hash, and then the outcome must not be revealed. Creating a session checks them; for everything
+        else, use `reauthenticate`.
+
+        Args:
+            email: as the user typed it.
+            password: as the user typed it.
+            context: of the request.
+            shown: the session that the request shows, if any.
+
+        Raises:
+            InvalidFieldsError: not an email, or longer than any password; the same for every account.
+            TooManyAttemptsError: too many have failed; the same for every account, existing or not.
+            InvalidCredentialsError: for every other reason.
+            UnavailableError: the database or the hash queue is unavailable.
+        """
+        client = queue_client_of(context)
+        self._passwords.check_capacity(client)
+        attempt = self._attempt(email, password, context, shown)
+        history, found = await self._store.get_login_state(attempt, self._now())
+        decision = self._throttle.decide(history)
+        stored = found.password_hash if found and self._is_open(found, decision) else None
+        check = await self._passwords.verify(stored, password, client)
+        if found is None or not check.matches:
+            await self._record_failure(attempt, decision, context)
+            raise InvalidCredentialsError
+        self._upgrade(found, check, password)
+        return AuthenticatedAccount(found, self._throttle.increments(attempt, decision))
+
+    async def reauthenticate(
+        self, account: Account, password: str, context: RequestContext, shown: ShownSession
+    ) -> StoredAccount:
+        """Return the account of a session if `password` matches. The limits of logins apply.
+
+        Raises:
+            InvalidFieldsError: longer than any password.
+            TooManyAttemptsError: too many attempts have failed.
+            InvalidCredentialsError: for every other reason.
+            UnavailableError: the database or the hash queue is unavailable.
+        """
+        found = (await self.authenticate(account.email, password, context, shown)).account
+        attempt = self._attempt(account.email, password, context, shown)
+        history, latest = await self._store.get_login_state(attempt, self._now())
+        decision = self._throttle.decide(history)
+        if found.id != account.id or latest is None or not self._is_open(latest, decision):
+            raise InvalidCredentialsError
+        return found
+
+    def _attempt(
+        self, email: str, password: str, context: RequestContext, shown: ShownSession | None
+    ) -> LoginAttempt:
+        check_password_length("password", password)
+        return self._throttle.attempt(read_email(email).key, context, shown)
+
+    def _is_open(self, found: StoredAccount, decision: LoginDecision) -> bool:
+        # A password that too many failures have disabled still works for the proven owner.
+        verified = found.email_verified_at is not None or not self._require_verified_email
+        usable = found.password_disabled_at is None or decision.is_owner
+        return verified and found.disabled_at is None and usable
+
+    async def _record_failure(self, attempt: LoginAttempt, decision: LoginDecision, context: RequestContext) -> None:
+        counted = await self._store.count_failed_login(
+            attempt.email_key,
+            self._throttle.increments(attempt, decision),
+            self._now(),
+            context,
+            may_disable=not decision.is_owner,
+        )
+        if not counted:
+            raise self._throttle.overtaken(decision)
+
+    def _upgrade(self, found: StoredAccount, check: PasswordCheck, password: str) -> None:
+        # In the background: a login neither waits for an upgrade nor fails because of one.
+        if check.replacement is not None:
+            upgrade = self._replace_hash(found, check.replacement)
+        elif check.outdated:
+            upgrade = self._rehash(found, password)
+        else:
+            return
+        task = asyncio.create_task(upgrade)
+        self._upgrades.add(task)
+        task.add_done_callback(self._upgrades.discard)
+
+    async def _rehash(self, found: StoredAccount, password: str) -> None:
+        try:
+            new = await self._passwords.hash(password, QueueClient(priority=Priority.OTHER))
+        except OverloadedError:
+            _log.info("password hash upgrade postponed", account=str(found.id))
+        else:
+            await self._replace_hash(found, new)
+
+    async def _replace_hash(self, found: StoredAccount, new: str) -> None:
+        try:
+            await self._store.replace_password_hash(found.id, found.password_hash, new)
+        except StoreUnavailableError:
+            _log.info("password hash upgrade postponed", account=str(found.id))
+
+
+def queue_client_of(context: RequestContext, priority: Priority = Priority.LOGIN) -> QueueClient:
+    """Return the place of a request in the hash queue: clients of one network take turns as one."""
+    return QueueClient(ip_network_of(context), context.is_disconnected, priority)

@@ -1,0 +1,47 @@
+"""Email verification: request another mail, use the token in it."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from issuer.accounts.mail_requests import MailRequests
+from issuer.accounts.self_service_store import SelfServiceStore
+from issuer.context import RequestContext
+from issuer.errors import InvalidOneTimeTokenError
+from issuer.mail.templates import Template
+from issuer.tokens.one_time_token import Purpose, hash_of
+
+
+class EmailVerification:
+    """Verifies emails of accounts.
+
+    Args:
+        store: of accounts and one-time tokens.
+        mail: queues the mails.
+        now: returns the time.
+    """
+
+    def __init__(self, store: SelfServiceStore, mail: MailRequests, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._mail = mail
+        self._now = now
+
+    async def resend(self, email: str, context: RequestContext) -> None:
+        """Send another mail with a token if the account's email is not verified; reveal nothing about it.
+
+        Raises:
+            InvalidFieldsError: this is not an email.
+            TooManyAttemptsError: the rate limit of this network was reached.
+            UnavailableError: the database is unavailable.
+        """
+        await self._mail.request(email, Template.VERIFY_EMAIL, None, context)
+
+    async def verify(self, token: str, context: RequestContext) -> None:
+        """Mark the email of the token's account as verified.
+
+        Raises:
+            InvalidOneTimeTokenError: the token is invalid, used or expired.
+            UnavailableError: the database is unavailable.
+        """
+        token_hash = hash_of(token, Purpose.VERIFY_EMAIL)
+        if token_hash is None or not await self._store.verify_email(token_hash, self._now(), context):
+            raise InvalidOneTimeTokenError

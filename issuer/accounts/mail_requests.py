@@ -1,0 +1,69 @@
+"""Requests for mail that name an email. They reveal nothing about accounts.
+
+Every request gets the same response, runs the same statement, and takes at least a fixed time. ADR 0041.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, TypeVar
+
+from issuer.accounts.input_checks import read_email
+from issuer.accounts.models import MailRequest
+from issuer.accounts.self_service_store import SelfServiceStore
+from issuer.audit.events import EventKind
+from issuer.context import RequestContext
+from issuer.mail.limits import RecipientKeys
+from issuer.mail.templates import TEMPLATES, Template
+from issuer.throttling.models import LimitedAction
+from issuer.throttling.throttle import Throttle
+
+MIN_RESPONSE_SECONDS: Final = 0.1
+"""A statement that writes nothing saves a flush of PostgreSQL's log to disk. That difference alone would reveal which
+emails have an account."""
+
+_T = TypeVar("_T")
+
+
+async def pad_to_minimum(work: Awaitable[_T]) -> _T:
+    """Return the result of `work`, at the earliest after `MIN_RESPONSE_SECONDS`."""
+    outcome, _ = await asyncio.gather(work, asyncio.sleep(MIN_RESPONSE_SECONDS))
+    return outcome
+
+
+class MailRequests:
+    """Queues mails that users request for an email.
+
+    Args:
+        store: of accounts and queued mail.
+        throttle: limits requests per network.
+        recipients: names the counters of mails; None if no mail server is configured, so that nothing is queued.
+        now: returns the time.
+    """
+
+    def __init__(
+        self,
+        store: SelfServiceStore,
+        throttle: Throttle,
+        recipients: RecipientKeys | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._throttle = throttle
+        self._recipients = recipients
+        self._now = now
+
+    async def request(self, email: str, template: Template, kind: EventKind | None, context: RequestContext) -> None:
+        """Queue a mail if there is an account for it, and record an event of `kind`.
+
+        Raises:
+            InvalidFieldsError: this is not an email.
+            TooManyAttemptsError: the rate limit of this network was reached.
+            UnavailableError: the database is unavailable.
+        """
+        parsed, now = read_email(email), self._now()
+        await self._throttle.admit(LimitedAction.FORGOT, context)
+        purpose = TEMPLATES[template].purpose
+        if self._recipients is not None and purpose is not None:
+            request = MailRequest(template, now, self._recipients.for_purpose(purpose, parsed.key), kind)
+            await pad_to_minimum(self._store.request_mail(parsed.key, request, context))

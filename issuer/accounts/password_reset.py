@@ -1,0 +1,107 @@
+"""Password reset by mail: request a token, use it."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from issuer.accounts.authentication import queue_client_of
+from issuer.accounts.input_checks import check_new_password, read_email
+from issuer.accounts.mail_requests import MailRequests
+from issuer.accounts.models import ResetLimits
+from issuer.accounts.self_service_store import SelfServiceStore
+from issuer.audit.events import EndReason, EventKind
+from issuer.context import RequestContext
+from issuer.errors import InvalidOneTimeTokenError
+from issuer.mail.limits import RecipientKeys
+from issuer.mail.templates import Template
+from issuer.passwords.hash_queue import Priority
+from issuer.passwords.hasher import PasswordHasher
+from issuer.passwords.policy import PasswordPolicy
+from issuer.throttling.models import LimitedAction
+from issuer.throttling.throttle import Throttle
+from issuer.tokens.one_time_token import Purpose, hash_of
+
+_log = structlog.get_logger(__name__)
+
+
+class PasswordReset:
+    """Sets a new password for users who can read the account's mail.
+
+    Args:
+        store: of accounts and one-time tokens.
+        mail: queues the mails.
+        passwords: hashes new passwords.
+        policy: accepts or rejects new passwords.
+        throttle: limits resets per network; its login counters are reset with the password.
+        recipients: names the counters of mails; None if no mail server is configured.
+        on_revoked: called with the number of sessions that a reset revoked.
+        now: returns the time.
+    """
+
+    def __init__(
+        self,
+        store: SelfServiceStore,
+        mail: MailRequests,
+        passwords: PasswordHasher,
+        policy: PasswordPolicy,
+        throttle: Throttle,
+        recipients: RecipientKeys | None,
+        on_revoked: Callable[[EndReason, int], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._mail = mail
+        self._passwords = passwords
+        self._policy = policy
+        self._throttle = throttle
+        self._recipients = recipients
+        self._on_revoked = on_revoked
+        self._now = now
+
+    async def request(self, email: str, context: RequestContext) -> None:
+        """Send a mail with a token if there is an account; reveal nothing about it.
+
+        Raises:
+            InvalidFieldsError: this is not an email.
+            TooManyAttemptsError: the rate limit of this network was reached.
+            UnavailableError: the database is unavailable.
+        """
+        await self._mail.request(email, Template.RESET_PASSWORD, EventKind.PASSWORD_RESET_REQUESTED, context)
+
+    async def reset(self, token: str, password: str, context: RequestContext) -> None:
+        """Set a new password for the token's account and revoke every session.
+
+        The token is looked up first, so that an invalid one costs no hash. It is consumed last, in the statement that
+        sets the password, so that one of any number of parallel resets succeeds, and a rejected password leaves the
+        token valid.
+
+        Raises:
+            InvalidOneTimeTokenError: the token is invalid, used or expired.
+            TooManyAttemptsError: the rate limit of this network was reached.
+            InvalidFieldsError: the password is not acceptable.
+            UnavailableError: the database or the hash queue is unavailable.
+        """
+        token_hash = hash_of(token, Purpose.RESET_PASSWORD)
+        if token_hash is None:
+            raise InvalidOneTimeTokenError
+        await self._throttle.admit(LimitedAction.RESET, context)
+        owner = await self._store.find_token_owner(token_hash, Purpose.RESET_PASSWORD, self._now())
+        if owner is None:
+            raise InvalidOneTimeTokenError
+        check_new_password(self._policy, "password", password, owner.email)
+        password_hash = await self._passwords.hash(password, queue_client_of(context, Priority.OTHER))
+        limits = self._limits(read_email(owner.email).key)
+        done = await self._store.reset_password(token_hash, password_hash, self._now(), context, limits)
+        if done is None:
+            raise InvalidOneTimeTokenError
+        email_key, revoked = done
+        self._on_revoked(EndReason.PASSWORD_RESET, revoked)
+        _log.info("password reset", account=str(owner.id))
+        await self._throttle.reset(email_key, context)
+
+    def _limits(self, email_key: str) -> ResetLimits | None:
+        if self._recipients is None:
+            return None
+        requests = self._recipients.for_purpose(Purpose.RESET_PASSWORD, email_key)
+        return ResetLimits(requests, self._recipients.for_notice(email_key))

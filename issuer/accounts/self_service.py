@@ -1,0 +1,117 @@
+"""What users do to their own account: look it up, change its password, delete it.
+
+A hash is computed before the transaction, and the transaction checks again that the account still has the version
+at which its password was checked.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from issuer.accounts.authentication import PasswordAuthenticator, queue_client_of
+from issuer.accounts.input_checks import check_new_password, check_password_length, read_email
+from issuer.accounts.models import Account, PasswordChange
+from issuer.accounts.self_service_store import SelfServiceStore
+from issuer.audit.events import EndReason
+from issuer.context import RequestContext
+from issuer.errors import InvalidCredentialsError, InvalidTokenError
+from issuer.mail.limits import RecipientKeys
+from issuer.passwords.hash_queue import Priority
+from issuer.passwords.hasher import PasswordHasher
+from issuer.passwords.policy import PasswordPolicy
+from issuer.throttling.models import ShownSession
+from issuer.throttling.throttle import Throttle
+
+_log = structlog.get_logger(__name__)
+
+
+class SelfService:
+    """Changes accounts for their users, who prove their password again.
+
+    Args:
+        store: of accounts.
+        authenticator: checks current passwords.
+        passwords: hashes new passwords.
+        policy: accepts or rejects new passwords.
+        throttle: its login counters are reset with the password.
+        recipients: names the counters of mails; None if no mail server is configured.
+        on_revoked: called with the number of sessions that a change revoked.
+        now: returns the time.
+    """
+
+    def __init__(
+        self,
+        store: SelfServiceStore,
+        authenticator: PasswordAuthenticator,
+        passwords: PasswordHasher,
+        policy: PasswordPolicy,
+        throttle: Throttle,
+        recipients: RecipientKeys | None,
+        on_revoked: Callable[[EndReason, int], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._authenticator = authenticator
+        self._passwords = passwords
+        self._policy = policy
+        self._throttle = throttle
+        self._recipients = recipients
+        self._on_revoked = on_revoked
+        self._now = now
+
+    async def account(self, account_id: UUID, session_id: UUID) -> Account:
+        """Return the account of a session.
+
+        Raises:
+            InvalidTokenError: the account is deleted or disabled, or the session has ended.
+            UnavailableError: the database is unavailable.
+        """
+        account = await self._store.find_account(account_id, session_id, self._now())
+        if account is None:
+            raise InvalidTokenError
+        return account
+
+    async def change_password(
+        self, account: Account, session_id: UUID, current: str, new: str, context: RequestContext
+    ) -> None:
+        """Set a new password for a user who knows the current one, and revoke every other session.
+
+        Raises:
+            InvalidFieldsError: the new password is not acceptable, or the current one is too long.
+            TooManyAttemptsError: too many attempts have failed.
+            InvalidCredentialsError: the current password is wrong, or was changed meanwhile.
+            UnavailableError: the database or the hash queue is unavailable.
+        """
+        check_password_length("current_password", current)
+        check_new_password(self._policy, "new_password", new, account.email)
+        shown, email_key = ShownSession(session_id), read_email(account.email).key
+        known = await self._authenticator.reauthenticate(account, current, context, shown)
+        password_hash = await self._passwords.hash(new, queue_client_of(context, Priority.OTHER))
+        change = PasswordChange(account.id, known.security_version, password_hash, session_id)
+        notice_limit = None if self._recipients is None else self._recipients.for_notice(email_key)
+        revoked = await self._store.change_password(change, self._now(), context, notice_limit)
+        if revoked is None:
+            raise InvalidCredentialsError
+        self._on_revoked(EndReason.PASSWORD_CHANGED, revoked)
+        _log.info("password changed", account=str(account.id))
+        await self._throttle.reset(email_key, context, shown)
+
+    async def delete_account(
+        self, account: Account, session_id: UUID, password: str, context: RequestContext
+    ) -> None:
+        """Delete the account of a user who knows its password, with all its data.
+
+        Raises:
+            InvalidFieldsError: the password is too long.
+            TooManyAttemptsError: too many attempts have failed.
+            InvalidCredentialsError: the password is wrong, or was changed meanwhile.
+            UnavailableError: the database or the hash queue is unavailable.
+        """
+        known = await self._authenticator.reauthenticate(account, password, context, ShownSession(session_id))
+        revoked = await self._store.delete_account(account.id, known.security_version, self._now(), context)
+        if revoked is None:
+            raise InvalidCredentialsError
+        self._on_revoked(EndReason.ACCOUNT_DELETED, revoked)
+        _log.info("account deleted", account=str(account.id))
