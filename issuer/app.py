@@ -151,7 +151,7 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
         hash_threads(settings),
         settings.password_hash_timeout_seconds,
         started=metrics.hash_wait_seconds.observe,
-        rejected=metrics.hash_refusals.inc,
+        rejected=metrics.password_hash_rejections.inc,
     )
     passwords = PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
     published = StatusListPublisher(StatusListStore(database), key_watcher, metrics, settings.url)

@@ -50,7 +50,7 @@ class Cleanup:
         fraction: Callable[[], float],
     ) -> None:
         self._store = store
-        self._removed = metrics.removed_rows
+        self._removed = metrics.cleanup_deleted_rows
         self._now = now
         self._pause = pause
         self._fraction = fraction

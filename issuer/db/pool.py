@@ -245,7 +245,7 @@ class Database:
 
     def _end_waits(self) -> None:
         """End every wait for a server that is unavailable: each operation fails now, and its connection is closed."""
-        self._metrics.database_away.set(1)
+        self._metrics.database_up.set(0)
         for deadline in self._acquiring:
             deadline.reschedule(0)
         for connection in list(self._opened):
@@ -253,7 +253,7 @@ class Database:
 
     async def _warm(self) -> None:
         """Open half of the connections now, so that few requests wait for one to be opened."""
-        self._metrics.database_away.set(0)
+        self._metrics.database_up.set(1)
         tries = [self._acquire() for _ in range((self._size + 1) // 2)]
         for lent in await asyncio.gather(*tries, return_exceptions=True):
             if not isinstance(lent, BaseException):

@@ -24,7 +24,7 @@ class RotationTask:
 
     def __init__(self, manager: KeyManager, metrics: Metrics) -> None:
         self._manager = manager
-        self._runs = metrics.key_ticks
+        self._runs = metrics.key_rotation_runs
         for outcome in ("read_only", "failed", "advanced", "idle"):
             self._runs.labels(outcome)  # pre-create the series so that rate() sees the first increment
         self._fault = ""

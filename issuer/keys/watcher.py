@@ -122,7 +122,7 @@ class KeyWatcher:
         self._metrics.keys_folder_usable.set(0)
         now, changed = self._monotonic(), fault != self._fault
         if changed:
-            self._metrics.keyring_failures.inc()
+            self._metrics.key_set_reload_failures.inc()
         if changed or now - self._reported_at >= _REPEAT_SECONDS:
             self._reported_at = now
             _log.error("key set reload failed, keeping the last good one", reason=fault)

@@ -95,7 +95,7 @@ class Sessions:
         refresh_token = self._refresh_tokens.write(RefreshToken(session_id, 0))
         self._access_tokens.require_key()
         index = await self._insert(session_id, account, now, context, counters)
-        self._metrics.sessions_begun.inc()
+        self._metrics.sessions_created.inc()
         _log.info("session created", account=str(account.id), session=str(session_id))
         grant = AccessTokenClaims(
             str(account.id),

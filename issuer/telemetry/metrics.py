@@ -1,4 +1,4 @@
-"""What the issuer counts for Prometheus. Labels come from closed sets, never from what a client wrote."""
+"""Prometheus metrics of the issuer. Label values come from closed sets, never from client input."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Metrics:
-    """One registry with every collector of a process."""
+    """All metrics of a process, in one registry."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -22,13 +22,13 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "gatepass_issuer_http_requests",
-            "Requests answered.",
+            "HTTP requests by route, method and status.",
             ("route", "method", "status"),
             registry=self.registry,
         )
         self.request_seconds = Histogram(
             "gatepass_issuer_http_request_seconds",
-            "Time to answer.",
+            "Response time by route, in seconds.",
             ("route",),
             buckets=_SECONDS,
             registry=self.registry,
@@ -38,19 +38,23 @@ class Metrics:
         )
         self.dropped_connections = Counter(
             "gatepass_issuer_dropped_connections",
-            "Connections to the public listener that were closed at a limit, by which.",
+            "Connections to the public listener that were closed at a limit, by limit.",
             ("reason",),
             registry=self.registry,
         )
         self.registrations = Counter("gatepass_issuer_registrations", "Accounts created.", registry=self.registry)
-        self.logins = Counter("gatepass_issuer_logins", "Logins judged.", ("outcome",), registry=self.registry)
-        self.refreshes = Counter(
-            "gatepass_issuer_refreshes", "Refresh tokens judged.", ("outcome",), registry=self.registry
+        self.logins = Counter(
+            "gatepass_issuer_logins", "Login attempts by outcome.", ("outcome",), registry=self.registry
         )
-        self.sessions_begun = Counter("gatepass_issuer_sessions_begun", "Sessions begun.", registry=self.registry)
+        self.refreshes = Counter(
+            "gatepass_issuer_refreshes", "Refresh attempts by outcome.", ("outcome",), registry=self.registry
+        )
+        self.sessions_created = Counter(
+            "gatepass_issuer_sessions_created", "Sessions created.", registry=self.registry
+        )
         self.sessions_ended = Counter(
             "gatepass_issuer_sessions_ended",
-            "Sessions ended before their time.",
+            "Sessions revoked before they expired, by reason.",
             ("reason",),
             registry=self.registry,
         )
@@ -61,49 +65,64 @@ class Metrics:
             registry=self.registry,
         )
         self.status_list_bytes = Gauge(
-            "gatepass_issuer_status_list_bytes", "All status lists as they are sent.", registry=self.registry
+            "gatepass_issuer_status_list_bytes",
+            "Size of all status lists as they are sent, in bytes.",
+            registry=self.registry,
         )
         self.status_lists_read_at = Gauge(
             "gatepass_issuer_status_lists_read_timestamp_seconds",
-            "When revocations were last read for the status lists.",
+            "Time at which revocations were last read for the status lists.",
             registry=self.registry,
         )
         self.argon2_computations = Counter(
             "gatepass_issuer_argon2_computations", "Password hashes computed.", registry=self.registry
         )
         self.hash_wait_seconds = Histogram(
-            "gatepass_issuer_hash_wait_seconds", "Wait for a hash to begin.", buckets=_SECONDS, registry=self.registry
+            "gatepass_issuer_hash_wait_seconds",
+            "Time that a password hash waited for a free thread, in seconds.",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
-        self.hash_refusals = Counter(
-            "gatepass_issuer_hash_refusals", "Hashes refused by admission.", registry=self.registry
+        self.password_hash_rejections = Counter(
+            "gatepass_issuer_password_hash_rejections",
+            "Password hashes rejected because the queue would take too long.",
+            registry=self.registry,
         )
         self.client_authentications = Counter(
             "gatepass_issuer_client_authentications",
-            "Clients that were let in or refused, by why.",
+            "Client authentications by outcome.",
             ("outcome",),
             registry=self.registry,
         )
-        self.throttled = Counter(
-            "gatepass_issuer_throttled", "Attempts refused as too many.", ("scope",), registry=self.registry
+        self.rate_limited = Counter(
+            "gatepass_issuer_rate_limited",
+            "Attempts rejected by a rate limit, by the limit that was reached.",
+            ("scope",),
+            registry=self.registry,
         )
-        self.keyring_failures = Counter(
-            "gatepass_issuer_keyring_failures", "Key rings that could not be loaded.", registry=self.registry
+        self.key_set_reload_failures = Counter(
+            "gatepass_issuer_key_set_reload_failures",
+            "Reloads of the key directory that failed.",
+            registry=self.registry,
         )
         self.keys_folder_usable = Gauge(
             "gatepass_issuer_keys_folder_usable",
-            "1 while the keys folder holds a usable key set; 0 while the last good one is used from memory.",
+            "1 while the key directory holds a usable key set; 0 while the last good one is used from memory.",
             registry=self.registry,
         )
         self.signing_key_activated_timestamp_seconds = Gauge(
             "gatepass_issuer_signing_key_activated_timestamp_seconds",
-            "When the current key began to sign; 0 if there is none.",
+            "Time at which the current key began to sign; 0 if there is none.",
             registry=self.registry,
         )
         self.signing_keys = Gauge(
             "gatepass_issuer_signing_keys", "Signing keys by state.", ("state",), registry=self.registry
         )
-        self.key_ticks = Counter(
-            "gatepass_issuer_key_ticks", "Looks at what is due in the key ring.", ("outcome",), registry=self.registry
+        self.key_rotation_runs = Counter(
+            "gatepass_issuer_key_rotation_runs",
+            "Runs of the key rotation by outcome.",
+            ("outcome",),
+            registry=self.registry,
         )
         self.mails = Counter(
             "gatepass_issuer_mails",
@@ -111,28 +130,33 @@ class Metrics:
             ("template", "outcome"),
             registry=self.registry,
         )
-        self.outbox_mails = Gauge("gatepass_issuer_outbox_mails", "Mails that wait.", registry=self.registry)
+        self.outbox_mails = Gauge("gatepass_issuer_outbox_mails", "Mails waiting to be sent.", registry=self.registry)
         self.outbox_oldest_seconds = Gauge(
-            "gatepass_issuer_outbox_oldest_seconds", "Age of the oldest mail that waits.", registry=self.registry
+            "gatepass_issuer_outbox_oldest_seconds",
+            "Age of the oldest waiting mail, in seconds.",
+            registry=self.registry,
         )
         self.database_connections = Gauge(
             "gatepass_issuer_database_connections",
-            "Connections to PostgreSQL that are open, idle, or awaited by requests.",
+            "Connections to PostgreSQL that are open or idle, and requests that await one.",
             ("state",),
             registry=self.registry,
         )
-        self.database_away = Gauge(
-            "gatepass_issuer_database_away", "1 while PostgreSQL is known to be away.", registry=self.registry
+        self.database_up = Gauge(
+            "gatepass_issuer_database_up",
+            "1 while PostgreSQL is reachable, 0 during an outage.",
+            registry=self.registry,
         )
+        self.database_up.set(1)  # until an outage is detected
         self.database_failures = Counter(
             "gatepass_issuer_database_failures",
-            "Round trips to PostgreSQL that failed, by why.",
+            "Failed database operations by kind of failure.",
             ("failure",),
             registry=self.registry,
         )
-        self.removed_rows = Counter(
-            "gatepass_issuer_removed_rows",
-            "Rows cleaned up, by what they were.",
+        self.cleanup_deleted_rows = Counter(
+            "gatepass_issuer_cleanup_deleted_rows",
+            "Expired rows deleted by the cleanup, by kind.",
             ("subject",),
             registry=self.registry,
         )
@@ -143,15 +167,15 @@ class Metrics:
         build.info({"version": VERSION, "revision": REVISION})
 
     def exposition(self) -> bytes:
-        """The text format that Prometheus scrapes."""
+        """Return all metrics in the text format that Prometheus scrapes."""
         return generate_latest(self.registry)
 
 
 class _Processor(Collector):
-    """Under our own prefix and on every system, unlike the library's collector of the same."""
+    """Processor time. The library's own collector has no prefix and works on Linux only."""
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Read the clock of this process."""
+        """Read the processor time of this process."""
         yield CounterMetricFamily(
             "gatepass_issuer_cpu_seconds", "Processor time that the process has used.", time.process_time()
         )

@@ -62,7 +62,7 @@ class Throttle:
         self._mac_key = (b"", b"")
         self._requests = limits.requests
         self._limits = login_limits(limits.failures)
-        self._throttled = metrics.throttled
+        self._throttled = metrics.rate_limited
         for label in (*CounterKind, *LimitedAction):
             self._throttled.labels(label)  # create the series, so that rate() sees the first increment
         self._now = now

@@ -150,7 +150,7 @@ def test_prometheus_collects_from_both_as_it_is_told_to_in_compose(ports: Ports,
     ]
     with running(command, tmp_path / "prometheus.log"):
         asked = f"http://127.0.0.1:{port}/api/v1/query"
-        for query in ("up == 1", "gatepass_verifier_ready == 1", "gatepass_issuer_database_away == 0"):
+        for query in ("up == 1", "gatepass_verifier_ready == 1", "gatepass_issuer_database_up == 1"):
             jobs = {"gatepass-issuer", "gatepass-verifier", "prometheus"} if query == "up == 1" else None
             wait_until(partial(_answers, asked, query, jobs), f"Prometheus knows {query}")
 

@@ -57,7 +57,7 @@ def test_the_issuer_follows_a_promotion_and_loses_no_acknowledged_write(
         with load_on(issuer) as acknowledged:
             wait_until(lambda: len(acknowledged.emails) > 5, "accounts before the failover")
             lose(pair.primary)
-            wait_until(lambda: bool(issuer.metric("gatepass_issuer_database_away")), "the outage is detected")
+            wait_until(lambda: not issuer.metric("gatepass_issuer_database_up"), "the outage is detected")
             pair.standby.promote()
             before = len(acknowledged.emails)
             wait_until(lambda: len(acknowledged.emails) > before + 5, "accounts after the failover")

@@ -138,7 +138,7 @@ def test_an_issuer_promotes_by_itself_what_falls_due(database_url: str, tmp_path
         wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) == next_key, "a promotion", 30)
         me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
         assert me.status_code == 200
-        assert issuer.metric('gatepass_issuer_key_ticks_total{outcome="advanced"}') == 1
+        assert issuer.metric('gatepass_issuer_key_rotation_runs_total{outcome="advanced"}') == 1
         assert issuer.metric('gatepass_issuer_signing_keys{state="retired"}') == 1
 
 

@@ -28,7 +28,7 @@ from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.processes import free_port
 
 COMPUTED = "gatepass_issuer_argon2_computations_total"
-REFUSED = "gatepass_issuer_hash_refusals_total"
+REFUSED = "gatepass_issuer_password_hash_rejections_total"
 
 
 def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(database_url: str) -> None:

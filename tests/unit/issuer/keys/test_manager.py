@@ -204,8 +204,8 @@ def test_an_issuer_that_may_write_ticks_and_counts_it(keys: Path) -> None:
     task.run_once()
     assert states(keys) == ["retired", "current"]
     count = metrics.registry.get_sample_value
-    assert count("gatepass_issuer_key_ticks_total", {"outcome": "idle"}) == 1
-    assert count("gatepass_issuer_key_ticks_total", {"outcome": "advanced"}) == 1
+    assert count("gatepass_issuer_key_rotation_runs_total", {"outcome": "idle"}) == 1
+    assert count("gatepass_issuer_key_rotation_runs_total", {"outcome": "advanced"}) == 1
 
 
 def test_a_folder_that_does_not_tick_is_reported_and_left(keys: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_folder_that_does_not_tick_is_reported_and_left(keys: Path) -> None:
     (keys / "private/ring.json").write_text("rubbish")
     task.run_once()
     assert task.pause() == 60
-    assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "failed"}) == 1
+    assert metrics.registry.get_sample_value("gatepass_issuer_key_rotation_runs_total", {"outcome": "failed"}) == 1
 
 
 def test_rotation_goes_on_when_a_lost_folder_is_back(keys: Path) -> None:
@@ -236,7 +236,7 @@ def test_ticks_write_nothing_into_a_folder_without_keys(tmp_path: Path) -> None:
         with pytest.raises(KeyStoreError, match="no keys found"):
             key_manager(path, NOW).advance()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mount", "private", "public"]
-    assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "failed"}) == 2
+    assert metrics.registry.get_sample_value("gatepass_issuer_key_rotation_runs_total", {"outcome": "failed"}) == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -247,7 +247,7 @@ def test_an_issuer_that_may_not_write_only_follows(keys: Path) -> None:
     RotationTask(key_manager(keys, LATER), metrics).run_once()
     (keys / "private").chmod(0o700)
     assert states(keys) == ["current", "next"]
-    assert metrics.registry.get_sample_value("gatepass_issuer_key_ticks_total", {"outcome": "read_only"}) == 1
+    assert metrics.registry.get_sample_value("gatepass_issuer_key_rotation_runs_total", {"outcome": "read_only"}) == 1
 
 
 def test_a_running_issuer_shows_what_it_signs_with_since_when(keys: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_bad_folder_never_replaces_a_good_ring(keys: Path) -> None:
     live.refresh()
     live.refresh()
     assert live.key_set is good
-    assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == 1
+    assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == 1
 
 
 @pytest.mark.parametrize("lose", LOSSES)
@@ -281,12 +281,12 @@ def test_a_running_issuer_sees_what_happens_to_any_file_and_keeps_what_it_has(ke
     for number, path in enumerate((pem_file(keys), keys / "private/mac-secrets.json"), 1):
         path.chmod(0o644)
         live.refresh()
-        assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == number
+        assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == number
         path.chmod(0o600)
         live.refresh()
     (keys / "public/jwks.json").write_text('{"keys":[]}')
     live.refresh()
-    assert metrics.registry.get_sample_value("gatepass_issuer_keyring_failures_total") == 3
+    assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == 3
     assert live.key_set.signing is not None
     assert live.key_set.keys == good.keys
 
