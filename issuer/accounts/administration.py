@@ -4,23 +4,19 @@ The races are the store's to win: whatever logs in or refreshes at the same mome
 disabling, a deletion or an ending is alive after it.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from issuer.accounts.administration_store import AdministrationStore
+from issuer.accounts.input_checks import ROLE, SCOPE
 from issuer.accounts.models import AccountRecord, SessionRecord
 from issuer.audit.events import Event, EventKind
 from issuer.context import OPERATOR
 from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
 from issuer.tokens.access_token import grants_length
-
-_SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
-_ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 
 
 class Administration:
@@ -150,12 +146,12 @@ class Administration:
 
 
 def _scope_faults(scope: str) -> list[FieldFault]:
-    if _SCOPE.fullmatch(scope):
+    if SCOPE.fullmatch(scope):
         return []
     return [FieldFault("scope", "must be scope tokens with single spaces between them")]
 
 
 def _roles_faults(roles: Sequence[str]) -> list[FieldFault]:
-    if all(map(_ROLE.fullmatch, roles)):
+    if all(map(ROLE.fullmatch, roles)):
         return []
     return [FieldFault("roles", "must be visible ASCII without commas")]

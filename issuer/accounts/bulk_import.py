@@ -1,35 +1,109 @@
-"""One line of an import: from bytes to an account that was checked. No I/O.
+"""One line of an import: from bytes to a checked account. No I/O.
 
-Nothing is taken on trust because an operator hands it over: addresses, scopes and roles are held to what
-tokens and the verifier hold them to, and a hash that could not be computed at a login is refused here.
-Faults name members and never quote their values.
+Scopes and roles must fit into tokens, and a hash that no login could compute is rejected here. Faults name members
+and never quote values.
 """
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from issuer.accounts.input_checks import ROLE, SCOPE
 from issuer.accounts.models import ImportedAccount
-from issuer.email_address import EmailAddress, InvalidEmailError, parse_email
-from issuer.passwords.foreign_hashes import UnusableHashError
+from issuer.email_address import EmailAddress, parse_email
 from issuer.passwords.hasher import check_stored_hash
 from issuer.tokens.access_token import grants_length
 from issuer.tokens.models import DEFAULT_SCOPE
-from shared.strict_json import JsonObject, StrictJsonError, parse_object
+from shared.strict_json import StrictJsonError, parse_object
 
-_REQUIRED: Final = frozenset({"email", "password_hash"})
-_OPTIONAL: Final = frozenset({"created_at", "email_verified", "scope", "roles"})
-_SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
-_ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
-_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Other systems write their zero where they know nothing, and the year 1 of some is no time in others."""
+"""Other systems write zero for an unknown time, and the year 1 of some is out of range in others."""
 
 
 class InvalidRecordError(ValueError):
-    """The line is no account. The message names the member and says what is wrong with it."""
+    """The line is not an account. The message names every faulty member and says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    now: datetime
+    room: int
+
+
+def _rules(info: ValidationInfo) -> _Rules:
+    assert isinstance(info.context, _Rules)
+    return info.context
+
+
+def _email(value: Any) -> EmailAddress:
+    if type(value) is not str:
+        raise ValueError("must be a string")
+    return parse_email(value)
+
+
+def _password_hash(text: str) -> str:
+    check_stored_hash(text)
+    return text
+
+
+def _time(value: Any, info: ValidationInfo) -> datetime:
+    if type(value) is not str or not _TIME.fullmatch(value):
+        raise ValueError("must be a date and time with an offset (RFC 3339)")
+    try:
+        time = datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        # The standard library's message would quote the value.
+        raise ValueError("is not a valid date and time") from None
+    if time < _EARLIEST:
+        raise ValueError("must not be before 1970")
+    if time > _rules(info).now:
+        raise ValueError("must not be in the future")
+    return time
+
+
+def _scope(text: str) -> str:
+    if not SCOPE.fullmatch(text):
+        raise ValueError("must be scope tokens separated by single spaces (RFC 6749 §3.3)")
+    return text
+
+
+def _role(text: str) -> str:
+    if not ROLE.fullmatch(text):
+        raise ValueError("must be visible ASCII without commas")
+    return text
+
+
+class _Record(BaseModel):
+    """The members of a line."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    email: Annotated[EmailAddress, PlainValidator(_email)]
+    password_hash: Annotated[str, AfterValidator(_password_hash)]
+    created_at: Annotated[datetime, PlainValidator(_time)] | None = None
+    email_verified: bool = False
+    scope: Annotated[str, AfterValidator(_scope)] = DEFAULT_SCOPE
+    roles: list[Annotated[str, AfterValidator(_role)]] = []
+
+    @model_validator(mode="after")
+    def _fit_into_a_token(self, info: ValidationInfo) -> Self:
+        room = _rules(info).room
+        if grants_length(self.scope, tuple(self.roles)) > room:
+            raise ValueError(f"scope: must not exceed, together with roles, the {room} characters of a token")
+        return self
 
 
 def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> ImportedAccount:
@@ -37,97 +111,37 @@ def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> Import
 
     Args:
         line: a JSON object.
-        account_id: the account's, here.
-        now: when it was created, unless the line says so; and verified, if it says that it is.
+        account_id: the new id of the account.
+        now: the default of `created_at`, and the time of verification if the line says that the email is verified.
         room: characters that a token has for scope and roles.
 
     Raises:
-        InvalidRecordError: at the first member that is not acceptable.
+        InvalidRecordError: with all faults of the line.
     """
-    members = _members(line)
-    created_at = _read(members, "created_at", _instant, now)
-    if created_at > now:
-        raise InvalidRecordError("created_at: is in the future")
-    scope, roles = _read(members, "scope", _scope, DEFAULT_SCOPE), _read(members, "roles", _roles, ())
-    if grants_length(scope, roles) > room:
-        raise InvalidRecordError(f"scope: has with roles more than the {room} characters that a token has room for")
+    try:
+        record = _Record.model_validate(parse_object(line), context=_Rules(now, room))
+    except StrictJsonError:
+        raise InvalidRecordError("is not a JSON object with distinct members") from None
+    except ValidationError as error:
+        raise InvalidRecordError("; ".join(sorted({_describe(fault) for fault in error.errors()}))) from None
     return ImportedAccount(
         account_id,
-        _read(members, "email", _address),
-        _read(members, "password_hash", _password_hash),
-        created_at,
-        now if _read(members, "email_verified", _flag, default=False) else None,
-        scope,
-        roles,
+        record.email,
+        record.password_hash,
+        record.created_at or now,
+        now if record.email_verified else None,
+        record.scope,
+        tuple(record.roles),
     )
 
 
-def _members(line: bytes) -> JsonObject:
-    try:
-        members = parse_object(line)
-    except StrictJsonError:
-        raise InvalidRecordError("is not one strict JSON object") from None
-    if missing := _REQUIRED - members.keys():
-        raise InvalidRecordError(f"{min(missing)}: is required")
-    if members.keys() - _REQUIRED - _OPTIONAL:
-        raise InvalidRecordError("has a member that is none of an account")
-    return members
-
-
-def _read(members: JsonObject, name: str, parse: Callable[[Any], Any], default: Any = None) -> Any:
-    if name not in members:
-        return default
-    try:
-        return parse(members[name])
-    except (ValueError, OverflowError) as error:
-        # Only our own words: those of the standard library quote what they could not read.
-        own = isinstance(error, (InvalidEmailError, UnusableHashError, _MemberError))
-        raise InvalidRecordError(f"{name}: {error if own else 'is not acceptable'}") from None
-
-
-class _MemberError(ValueError):
-    """Not what the member has to be."""
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str or "\0" in value:
-        raise _MemberError("must be a string without U+0000")
-    return value
-
-
-def _address(value: Any) -> EmailAddress:
-    return parse_email(_text(value))
-
-
-def _password_hash(value: Any) -> str:
-    text = _text(value)
-    check_stored_hash(text)
-    return text
-
-
-def _instant(value: Any) -> datetime:
-    if not _INSTANT.fullmatch(_text(value)):
-        raise _MemberError("must be a date and time with an offset (RFC 3339)")
-    instant = datetime.fromisoformat(value).astimezone(UTC)
-    if instant < _EARLIEST:
-        raise _MemberError("is before any account was made")
-    return instant
-
-
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise _MemberError("must be true or false")
-    return value
-
-
-def _scope(value: Any) -> str:
-    text = _text(value)
-    if not _SCOPE.fullmatch(text):
-        raise _MemberError("must be scopes with a space between them (RFC 6749 §3.3)")
-    return text
-
-
-def _roles(value: Any) -> tuple[str, ...]:
-    if type(value) is not list or not all(type(role) is str and _ROLE.fullmatch(role) for role in value):
-        raise _MemberError("must be a list of plain words")
-    return tuple(value)
+def _describe(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "has an unknown member"  # whose name may be anything, a secret included
+    if fault["type"] == "missing":
+        return f"{fault['loc'][0]}: is required"
+    if fault["type"] == "value_error":
+        message = str(fault["ctx"]["error"])
+    else:
+        message = fault["msg"].replace("Input should be a valid", "must be a")
+    return f"{fault['loc'][0]}: {message}" if fault["loc"] else message

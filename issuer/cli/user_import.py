@@ -67,7 +67,10 @@ def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
     show(options, [counts])
     if tally.refused:
-        raise ImportRefusedError(f"{tally.refused} of {tally.lines} lines were refused: mend them and run it again")
+        raise ImportRefusedError(
+            f"{tally.refused} of {tally.lines} lines were rejected;"
+            " fix them and run it again (imported accounts are skipped)"
+        )
 
 
 @contextmanager

@@ -131,9 +131,9 @@ def test_faults_are_told_by_line_and_unquoted_and_the_rest_is_imported(database_
         "line 2: email: must be an email address such as name@example.com",
         "line 4: password_hash: is malformed or of an unknown kind",
         "line 5: has an account already, skipped",
-        "line 6: is not one strict JSON object",
+        "line 6: is not a JSON object with distinct members",
         "7 lines: 2 accounts",
-        "3 of 7 lines were refused: mend them and run it again",
+        "3 of 7 lines were rejected; fix them and run it again (imported accounts are skipped)",
     ]
     assert "canary" not in done.stdout + done.stderr
 
