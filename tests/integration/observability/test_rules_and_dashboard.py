@@ -148,7 +148,7 @@ def test_the_panels_lie_side_by_side_and_have_names_of_their_own() -> None:
 def test_the_rows_are_the_four_questions_in_their_order() -> None:
     rows = [panel["title"] for panel in dashboard()["panels"] if panel["type"] == "row"]
     assert rows == [
-        "Is anyone being wrongly refused?",
+        "Are valid requests rejected?",
         "How fast?",
         "How stale are keys and revocations?",
         "Are we near capacity?",
