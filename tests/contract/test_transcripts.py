@@ -1,6 +1,7 @@
 """Every command in README.md and in the quickstarts, typed in order against a real stack, answers as it is shown."""
 
 import re
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,9 +24,13 @@ DOCUMENTS: Final = (
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     program("curl")
-    with running_stack(tmp_path_factory.mktemp("documents") / "home") as stack:
+    # Outside pytest's own folder, whose permissions another test session may change meanwhile.
+    with (
+        tempfile.TemporaryDirectory(prefix="gatepass-documents-") as folder,
+        running_stack(Path(folder) / "home") as stack,
+    ):
         yield stack
 
 

@@ -254,7 +254,7 @@ def test_an_invited_account_has_a_password_that_nobody_knows(issuer: IssuerProce
 def test_a_database_that_is_away_is_one_clear_line() -> None:
     refused = issuer_command("users", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "PostgreSQL cannot be used: ConnectionRefusedError\n"
+    assert refused.stderr == "PostgreSQL cannot be used: 127.0.0.1:1, database nothing: ConnectionRefusedError\n"
 
 
 def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:

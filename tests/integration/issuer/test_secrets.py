@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 import psutil
+import pytest
 
 from issuer.__main__ import _parser
 from tests.support.issuer_process import IssuerProcess, environment_of, issuer_command, running_issuer
@@ -235,6 +236,7 @@ def spellings(secret: str) -> set[str]:
     )
 
 
+@pytest.mark.timeout(300)  # through every endpoint and command
 def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> None:
     (tmp_path / "passphrase").write_text(PASSPHRASE, encoding="utf-8")
     database = postgres.migrated_database().replace(":@", f":{DATABASE_PASSWORD}@", 1)

@@ -94,6 +94,7 @@ def test_an_owner_with_a_live_session_is_let_in_where_strangers_are_not(
     assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=refresh_token).status_code == 429
 
 
+@pytest.mark.timeout(300)  # 160 logins and as many guesses, each with a hash
 def test_a_neighbour_with_fresh_sessions_of_their_own_has_ten_guesses(
     issuers: tuple[IssuerProcess, IssuerProcess],
 ) -> None:
