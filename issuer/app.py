@@ -28,7 +28,7 @@ from issuer.accounts.store import AccountStore
 from issuer.background import Background, Work
 from issuer.cleanup import Cleanup
 from issuer.cleanup_store import DeadRows
-from issuer.db.pool import PROMPT, Database
+from issuer.db.pool import REQUEST_TIMEOUTS, Database
 from issuer.db.schema import is_migrated, revisions
 from issuer.http.app import build_app
 from issuer.http.connections import Connections
@@ -88,12 +88,12 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     )
     sockets = open_sockets(settings, os.environ)
     maximum = allow_connections()
-    foundation = _lay_foundation(settings, tracing)
-    metrics = foundation.metrics
-    hash_seconds = await foundation.passwords.calibrate()
-    await foundation.database.open()
+    infrastructure = _build_infrastructure(settings, tracing)
+    metrics = infrastructure.metrics
+    hash_seconds = await infrastructure.passwords.calibrate()
+    await infrastructure.database.open()
     try:
-        public, admin = _public_app(foundation), _admin_app(foundation)
+        public, admin = _public_app(infrastructure), _admin_app(infrastructure)
         _log.info(
             "listening",
             public=address_of(sockets[0]),
@@ -101,9 +101,9 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
             hash_milliseconds=round(hash_seconds * 1000, 1),
         )
         async with Background() as background:
-            for name, work in _beside_the_requests(foundation):
+            for name, work in _background_tasks(infrastructure):
                 background.start(name, work)
-            _spare_the_collector()
+            _freeze_gc()
             connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
             metrics.connections.set_function(lambda: len(connections))
             await listen(
@@ -111,14 +111,15 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
                 Listener(sockets[1], admin, Connections(maximum)),
             )
     finally:
-        foundation.hash_queue.close()
-        await foundation.database.close()
+        infrastructure.hash_queue.close()
+        await infrastructure.database.close()
         tracing.close()
     _log.info("stopped")
 
 
-def _spare_the_collector() -> None:
-    """What is there by now stays: a full collection that looks through it holds up everybody for 35 ms."""
+def _freeze_gc() -> None:
+    """Exempt all objects that exist now from garbage collection."""
+    # A full collection that scans them would delay every request by 35 ms.
     gc.collect()
     gc.freeze()
 
@@ -129,8 +130,8 @@ def hash_threads(settings: IssuerSettings) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Foundation:
-    """What the rooms stand on: the doors to the outside, one of each."""
+class Infrastructure:
+    """Infrastructure that the services share, one of each per process."""
 
     settings: IssuerSettings
     metrics: Metrics
@@ -142,11 +143,11 @@ class _Foundation:
     published: StatusListPublisher
 
 
-def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
+def _build_infrastructure(settings: IssuerSettings, tracing: Tracing) -> Infrastructure:
     metrics = Metrics()
     key_watcher = KeyWatcher(settings.keys_dir, metrics, settings.passphrase())
     url, connections = settings.database_url.get_secret_value(), settings.database_connections
-    database = Database(url, connections, PROMPT, metrics, tracing)
+    database = Database(url, connections, REQUEST_TIMEOUTS, metrics, tracing)
     hash_queue = PasswordHashQueue(
         hash_threads(settings),
         settings.password_hash_timeout_seconds,
@@ -155,18 +156,18 @@ def _lay_foundation(settings: IssuerSettings, tracing: Tracing) -> _Foundation:
     )
     passwords = PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib], tracing)
     published = StatusListPublisher(StatusListStore(database), key_watcher, metrics, settings.url)
-    return _Foundation(settings, metrics, tracing, key_watcher, database, hash_queue, passwords, published)
+    return Infrastructure(settings, metrics, tracing, key_watcher, database, hash_queue, passwords, published)
 
 
-def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
-    """Every task that runs as long as the process, by its name in the log."""
-    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
+def _background_tasks(infrastructure: Infrastructure) -> Iterator[tuple[str, Work]]:
+    """Yield every background task of the process with its name in the log."""
+    settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
     policy = RotationPolicy.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
     manager = KeyManager(settings.keys_dir, policy, _now, settings.passphrase())
     yield "database", database.watch
-    yield "key watcher", foundation.key_watcher.watch
+    yield "key watcher", infrastructure.key_watcher.watch
     yield "key rotation", RotationTask(manager, metrics).run
-    yield "status lists", foundation.published.run
+    yield "status lists", infrastructure.published.run
     yield "cleanup", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
     if url := settings.mail_url.get_secret_value():
         composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link_base_url)
@@ -174,17 +175,23 @@ def _beside_the_requests(foundation: _Foundation) -> Iterator[tuple[str, Work]]:
         outbox = Outbox(OutboxRows(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
         yield "outbox", outbox.run
     else:
-        _log.warning("mail is not configured: nobody can verify an address or reset a password")
+        _log.warning("mail is not configured: users can neither verify an email address nor reset a password")
 
 
-def _public_app(foundation: _Foundation) -> ASGIApp:
-    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
+def _public_app(infrastructure: Infrastructure) -> ASGIApp:
+    settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
     tokens = AccessTokens(
-        foundation.key_watcher, settings.url, settings.audience, settings.access_token_seconds, _now, uuid4, _fraction
+        infrastructure.key_watcher,
+        settings.url,
+        settings.audience,
+        settings.access_token_seconds,
+        _now,
+        uuid4,
+        _fraction,
     )
-    refresh_tokens = RefreshTokens(lambda: foundation.key_watcher.key_set.mac_secrets)
+    refresh_tokens = RefreshTokens(lambda: infrastructure.key_watcher.key_set.mac_secrets)
     status_lists = StatusIndexAllocator(
-        StatusListStore(database), settings.url, foundation.published.wake, foundation.published.is_closed
+        StatusListStore(database), settings.url, infrastructure.published.wake, infrastructure.published.is_closed
     )
     limits_of_sessions = SessionLimits(
         idle=timedelta(seconds=settings.session_idle_seconds),
@@ -197,7 +204,7 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
     )
     clients = Clients(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     routes = [
-        *_account_routes(foundation, tokens, refresh_tokens, sessions),
+        *_account_routes(infrastructure, tokens, refresh_tokens, sessions),
         *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(
             settings.url,
@@ -205,32 +212,32 @@ def _public_app(foundation: _Foundation) -> ASGIApp:
             TokenIntrospection(tokens, sessions, clients, settings.audience),
             TokenRevocation(tokens, sessions, clients),
         ).routes(),
-        *StatusListRoutes(foundation.published).routes(),
-        *DocumentRoutes(foundation.key_watcher, settings.jwks_max_age_seconds).routes(),
+        *StatusListRoutes(infrastructure.published).routes(),
+        *DocumentRoutes(infrastructure.key_watcher, settings.jwks_max_age_seconds).routes(),
     ]
     routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
-    return build_app(routes, metrics, settings.trusted_proxy_hops, foundation.tracing)
+    return build_app(routes, metrics, settings.trusted_proxy_hops, infrastructure.tracing)
 
 
 def _account_routes(
-    foundation: _Foundation, tokens: AccessTokens, refresh_tokens: RefreshTokens, sessions: Sessions
+    infrastructure: Infrastructure, tokens: AccessTokens, refresh_tokens: RefreshTokens, sessions: Sessions
 ) -> list[Route]:
-    settings, metrics, database = foundation.settings, foundation.metrics, foundation.database
+    settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
     throttle = Throttle(
         RateLimitStore(database),
-        _counter_secret(foundation.key_watcher),
+        _counter_secret(infrastructure.key_watcher),
         Limits(settings.login_failures_per_ip, settings.requests_per_ip),
         metrics,
         _now,
     )
-    passwords = foundation.passwords
+    passwords = infrastructure.passwords
     policy = PasswordPolicy(settings.password_min_length, settings.service_names())
     verification_required = settings.email_verification == "required"
     accounts, self_service_store = AccountStore(database), SelfServiceStore(database)
     authenticator = PasswordAuthenticator(
         accounts, passwords, throttle, _now, require_verified_email=verification_required
     )
-    recipients = RecipientKeys(_counter_secret(foundation.key_watcher))
+    recipients = RecipientKeys(_counter_secret(infrastructure.key_watcher))
     mail_recipients = recipients if settings.mail_url.get_secret_value() else None
     mail = MailRequests(self_service_store, throttle, mail_recipients, _now)
     registration = RegistrationService(
@@ -272,24 +279,24 @@ def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:
     return secret
 
 
-def _admin_app(foundation: _Foundation) -> ASGIApp:
+def _admin_app(infrastructure: Infrastructure) -> ASGIApp:
     known = revisions()
 
     async def database_answers() -> bool:
-        await foundation.database.ping()
+        await infrastructure.database.ping()
         return True
 
     async def migrations_applied() -> bool:
-        return await is_migrated(foundation.database, known)
+        return await is_migrated(infrastructure.database, known)
 
     async def signing_key_present() -> bool:
-        return foundation.key_watcher.key_set.signing is not None
+        return infrastructure.key_watcher.key_set.signing is not None
 
     async def keys_folder_usable() -> bool:
-        return foundation.key_watcher.is_current
+        return infrastructure.key_watcher.is_current
 
     async def status_lists_published() -> bool:
-        return bool(foundation.published.uris())
+        return bool(infrastructure.published.uris())
 
     checks = {
         "database": database_answers,
@@ -297,8 +304,8 @@ def _admin_app(foundation: _Foundation) -> ASGIApp:
         "signing_key": signing_key_present,
         "status_lists": status_lists_published,
     }
-    routes = AdminRoutes(foundation.metrics, checks, {"keys_folder": keys_folder_usable}).routes()
-    return build_app(routes, foundation.metrics, quiet=True)
+    routes = AdminRoutes(infrastructure.metrics, checks, {"keys_folder": keys_folder_usable}).routes()
+    return build_app(routes, infrastructure.metrics, quiet=True)
 
 
 def _now() -> datetime:

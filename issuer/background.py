@@ -1,4 +1,4 @@
-"""Work beside the requests: named tasks that are begun again when they fail, and end together at the stop.
+"""Work beside the requests: named tasks that are started_at again when they fail, and end together at the stop.
 
 Knows nothing of what the work is. A task's exception is logged by its kind and place, without its message.
 """
@@ -17,16 +17,16 @@ _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 
 Work = Callable[[], Awaitable[None]]
-"""Runs until cancelled, or until it has nothing left to do."""
+"""Work that runs until cancelled, or until it has nothing left to do."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Background:
-    """Tasks of a process: `async with Background() as background: background.start("keys", key_watcher.watch)`.
+    """Background tasks: `async with Background() as background: background.start("keys", key_watcher.watch)`.
 
     Args:
-        pause: waits for so many seconds before failed work is begun again.
+        pause: waits for so many seconds before failed work is restarted.
     """
 
     def __init__(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -34,7 +34,7 @@ class Background:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, name: str, work: Work) -> None:
-        """Run `work` beside everything else, and again after a failure; `name` is for the log."""
+        """Run `work` in the background and restart it after a failure. `name` appears in the log."""
         self._tasks.append(asyncio.create_task(self._keep_running(name, work), name=name))
 
     async def __aenter__(self) -> Self:
@@ -43,7 +43,7 @@ class Background:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel all and wait until each has cleaned up."""
+        """Cancel all tasks and wait until they have ended."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -51,14 +51,14 @@ class Background:
     async def _keep_running(self, name: str, work: Work) -> None:
         seconds = _FIRST_PAUSE_SECONDS
         while True:
-            begun = asyncio.get_running_loop().time()
+            started_at = asyncio.get_running_loop().time()
             try:
                 await work()
-            except Exception as error:  # noqa: BLE001 - one task's failure ends neither it nor the others
+            except Exception as error:  # noqa: BLE001 - a failure must end neither this task nor the others
                 _report(name, error)
             else:
                 return
-            if asyncio.get_running_loop().time() - begun > _LONGEST_PAUSE_SECONDS:
+            if asyncio.get_running_loop().time() - started_at > _LONGEST_PAUSE_SECONDS:
                 seconds = _FIRST_PAUSE_SECONDS
             await self._pause(seconds)
             seconds = min(seconds * 2, _LONGEST_PAUSE_SECONDS)
@@ -66,7 +66,7 @@ class Background:
 
 def _report(name: str, error: Exception) -> None:
     if isinstance(error, UnavailableError):
-        _log.warning("background task waits", task=name, kind=type(error).__name__)
+        _log.warning("background task retrying", task=name, kind=type(error).__name__)
         return
     _log.error(
         "background task failed",

@@ -13,8 +13,8 @@ from issuer.telemetry.metrics import Metrics
 from shared.access_token import REVOCATION_SECONDS
 
 BATCH: Final = 500
-_PASS_SECONDS: Final = 60.0
-_BREATH_SECONDS: Final = 0.05
+_INTERVAL_SECONDS: Final = 60.0
+_BATCH_PAUSE_SECONDS: Final = 0.05
 
 _log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ class CleanupStore(Protocol):
     def subjects(self) -> Sequence[str]:
         """What can be removed, in the order in which it is."""
 
-    async def remove(self, subject: str, dead_before: datetime, batch: int) -> int | None:
+    async def remove(self, subject: str, expired_before: datetime, batch: int) -> int | None:
         """Remove at most `batch` rows that were of no use at that moment; how many. None: another does it now."""
 
 
@@ -59,31 +59,34 @@ class Cleanup:
         """A pass each minute or so, until cancelled.
 
         Raises:
-            UnavailableError: the store cannot be reached.
+            UnavailableError: PostgreSQL is unreachable.
         """
         while True:
-            # Never in step: issuers that were started together would all ask at once, for ever.
-            await self._pause(_PASS_SECONDS * (0.5 + self._fraction()))
+            # Random, so that issuers that started together do not all run at the same time.
+            await self._pause(_INTERVAL_SECONDS * (0.5 + self._fraction()))
             removed = await self.once()
             if any(removed.values()):
-                _log.info("cleaned up", **{name.replace("-", "_"): count for name, count in removed.items() if count})
+                _log.info(
+                    "expired rows deleted",
+                    **{name.replace("-", "_"): count for name, count in removed.items() if count},
+                )
 
     async def once(self) -> dict[str, int]:
-        """One pass: how many rows of each subject it removed. Less than there is if another does it at the time.
+        """Run one pass and return the deleted rows by subject. Rows that another issuer has locked are skipped.
 
         Raises:
-            UnavailableError: the store cannot be reached.
+            UnavailableError: PostgreSQL is unreachable.
         """
-        # Kept until no access token can refer to it, and no issuer's slow clock still believes in it.
-        dead_before = self._now() - timedelta(seconds=REVOCATION_SECONDS)
-        return {subject: await self._remove_all(subject, dead_before) for subject in self._store.subjects}
+        # Keep rows until no valid access token can refer to them, even by an issuer whose clock is slow.
+        expired_before = self._now() - timedelta(seconds=REVOCATION_SECONDS)
+        return {subject: await self._remove_all(subject, expired_before) for subject in self._store.subjects}
 
-    async def _remove_all(self, subject: str, dead_before: datetime) -> int:
+    async def _remove_all(self, subject: str, expired_before: datetime) -> int:
         removed = 0
-        while count := await self._store.remove(subject, dead_before, BATCH):
+        while count := await self._store.remove(subject, expired_before, BATCH):
             removed += count
             self._removed.labels(subject).inc(count)
             if count < BATCH:
                 break
-            await self._pause(_BREATH_SECONDS)
+            await self._pause(_BATCH_PAUSE_SECONDS)
         return removed

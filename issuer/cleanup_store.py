@@ -22,10 +22,10 @@ class DeadRows:
         """What can be removed, in the order in which it is."""
         return tuple(name for name in _SQL if name != _TURN)
 
-    async def remove(self, subject: str, dead_before: datetime, batch: int) -> int | None:
+    async def remove(self, subject: str, expired_before: datetime, batch: int) -> int | None:
         """Remove at most `batch` rows that were of no use at that moment; how many. None: another does it now."""
         async with self._database.transaction() as connection:
             if not await connection.fetchval(_SQL[_TURN]):
                 return None
-            tag: str = await connection.execute(_SQL[subject], dead_before, batch)
+            tag: str = await connection.execute(_SQL[subject], expired_before, batch)
         return int(tag.removeprefix("DELETE "))

@@ -26,13 +26,13 @@ from shared.logs import frames_of
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Limits of each wait, in seconds.
+class Timeouts:
+    """Timeouts of database operations, in seconds.
 
     Attributes:
-        acquire: for a connection, and for a new one to be opened if none is free.
-        connect: for a new connection that nobody waits for.
-        statement: for a statement to end, enforced by the server; a second later we give it up.
+        acquire: to get a connection, including opening a new one.
+        connect: to open a connection in the background.
+        statement: for one statement, enforced by the server; the client gives up a second later.
     """
 
     acquire: float
@@ -40,11 +40,11 @@ class Patience:
     statement: int
 
 
-PATIENT: Final = Patience(acquire=10.0, connect=10.0, statement=60)
-"""For commands, behind which no request waits."""
+COMMAND_TIMEOUTS: Final = Timeouts(acquire=10.0, connect=10.0, statement=60)
+"""Timeouts of operator commands."""
 
-PROMPT: Final = Patience(acquire=1.0, connect=1.0, statement=2)
-"""For requests."""
+REQUEST_TIMEOUTS: Final = Timeouts(acquire=1.0, connect=1.0, statement=2)
+"""Timeouts of requests."""
 
 _SERVER_SETTINGS: Final = {
     "application_name": "gatepass-issuer",
@@ -74,20 +74,20 @@ class Database:
         self,
         url: str,
         connections: int,
-        patience: Patience = PATIENT,
+        timeouts: Timeouts = COMMAND_TIMEOUTS,
         metrics: Metrics | None = None,
         tracing: Tracing = UNTRACED,
     ) -> None:
         self._url = parse_database_url(url)
         self._size = connections
-        self._patience = patience
+        self._timeouts = timeouts
         self._metrics = metrics or Metrics()
         self._tracing = tracing
         self._queue = ConnectionQueue(connections, connections * _WAITING_PER_CONNECTION)
         self._acquiring: set[asyncio.Timeout] = set()
         self._opened: weakref.WeakSet[asyncpg.Connection] = weakref.WeakSet()
         self._detector = OutageDetector(
-            lambda: self._connect(PATIENT.connect), self._end_waits, self._warm, self._url.name
+            lambda: self._connect(COMMAND_TIMEOUTS.connect), self._end_waits, self._warm, self._url.name
         )
         self._pool = asyncpg.create_pool(
             min_size=0,
@@ -175,7 +175,7 @@ class Database:
             yield connection
 
     async def _acquire(self) -> Connection:
-        deadline = asyncio.timeout(self._patience.acquire)
+        deadline = asyncio.timeout(self._timeouts.acquire)
         try:
             async with deadline:
                 self._acquiring.add(deadline)
@@ -194,7 +194,7 @@ class Database:
 
     async def _release(self, lent: Connection) -> None:
         try:
-            await self._pool.release(lent, timeout=self._patience.acquire)
+            await self._pool.release(lent, timeout=self._timeouts.acquire)
         finally:
             self._queue.leave()
 
@@ -230,13 +230,13 @@ class Database:
         return await connect(
             self._url,
             seconds,
-            command_timeout=self._patience.statement + 1,
-            server_settings={**_SERVER_SETTINGS, "statement_timeout": f"{self._patience.statement}s"},
+            command_timeout=self._timeouts.statement + 1,
+            server_settings={**_SERVER_SETTINGS, "statement_timeout": f"{self._timeouts.statement}s"},
         )
 
     async def _connect_for_pool(self, *_: Any, **__: Any) -> asyncpg.Connection:
         try:
-            connection = await self._connect(self._patience.connect)
+            connection = await self._connect(self._timeouts.connect)
         except (*UNREACHABLE, asyncio.CancelledError):
             self._detector.suspect()
             raise

@@ -15,7 +15,7 @@ from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from issuer.errors import IssuerError, MethodNotAllowedError, NoSuchResourceError
-from issuer.http.middleware import Edge
+from issuer.http.middleware import RequestMiddleware
 from issuer.http.problems import problem_response
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import UNTRACED, Tracing
@@ -31,8 +31,8 @@ def build_app(
     *,
     quiet: bool = False,
 ) -> ASGIApp:
-    """An application of `routes` in which every error is a problem document; the rest as in `Edge`."""
-    return Edge(Application(routes), metrics, trusted_proxy_hops, tracing, quiet=quiet)
+    """An application of `routes` in which every error is a problem document; the rest as in `RequestMiddleware`."""
+    return RequestMiddleware(Application(routes), metrics, trusted_proxy_hops, tracing, quiet=quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Application:
         self._others: Final = [resource for path, resource in resources.items() if "{" in path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. What is not an `IssuerError` is for `Edge`."""
+        """Answer one request. What is not an `IssuerError` is for `RequestMiddleware`."""
         try:
             response = await self._resource(scope).respond(Request(scope, receive))
         except IssuerError as error:

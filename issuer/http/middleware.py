@@ -1,7 +1,7 @@
-"""The outermost ring around an application: request ids, client addresses, the access log, the last resort.
+"""The outermost ASGI middleware: request ids, client IPs, access log, unexpected exceptions.
 
-Logs what was asked by its route and never by its path, query, fields or body: those are where people put
-secrets by mistake. An exception that reaches this ring is logged by its kind and place, without its message.
+The log has the route of a request and never its path, query, header fields or body, which may hold secrets.
+An unexpected exception is logged by its type and place, without its message.
 """
 
 import logging
@@ -23,7 +23,7 @@ from shared.trace_context import request_id_of, traceparent_of
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 CLIENT_CLOSED_REQUEST: Final = 499
-"""The status that is logged and counted, and never sent, where the client left before its response (as in nginx)."""
+"""Status in log and metrics, never sent: the client disconnected before the response (as in nginx)."""
 
 _WARNING_SECONDS: Final = 3600
 """Between two warnings about X-Forwarded-For: any client may send that field."""
@@ -32,26 +32,26 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Exchange:
-    """One request and what became of its answer."""
+class RequestRecord:
+    """A request and its response, for log, metrics and trace."""
 
     request_id: str
     span: RequestSpan
     client: str | None
-    begun: float
+    started_at: float
     status: int = 0
-    client_left: bool = False
+    is_disconnected: bool = False
 
 
-class Edge:
-    """Wraps an ASGI application.
+class RequestMiddleware:
+    """Middleware around an ASGI application.
 
     Args:
-        app: what answers.
-        metrics: where answers are counted.
-        trusted_proxy_hops: proxies of ours in front, whose word about the client's address counts.
-        tracing: where each request has its span.
-        quiet: log answers at debug level, where they are polled all day.
+        app: the application.
+        metrics: count requests and their time.
+        trusted_proxy_hops: number of trusted proxies in front, whose X-Forwarded-For is used.
+        tracing: creates a span for each request.
+        quiet: log requests at debug level, for endpoints that are polled.
     """
 
     def __init__(
@@ -73,22 +73,22 @@ class Edge:
         self._next_warning = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
+        """Handle a request (ASGI)."""
         peer = (scope.get("client") or (None,))[0]
         forwarded = _values(scope, b"x-forwarded-for")
         client = client_ip(peer, forwarded, self._trusted_proxy_hops)
         if forwarded and not self._trusted_proxy_hops:
-            self._warn_of_a_proxy(client)
+            self._warn_of_proxy(client)
         request_id = request_id_of(_values(scope, b"x-request-id"))
         with self._tracing.request(traceparent_of(_values(scope, b"traceparent"))) as span:
             # For the log. Each request has a context of its own (`protocol.py`), so nothing has to be unbound.
             structlog.contextvars.bind_contextvars(
                 request_id=request_id, trace_id=span.trace_id, span_id=span.span_id
             )
-            await self._answer(scope, receive, send, _Exchange(request_id, span, client, time.perf_counter()))
+            await self._handle(scope, receive, send, RequestRecord(request_id, span, client, time.perf_counter()))
 
-    def _warn_of_a_proxy(self, client: str | None) -> None:
-        """Tell the operator that a proxy seems to be in front, whose clients then share one rate limit."""
+    def _warn_of_proxy(self, client: str | None) -> None:
+        """Warn that a proxy seems to be in front, whose clients then share one rate limit."""
         now = time.monotonic()
         if now >= self._next_warning:
             self._next_warning = now + _WARNING_SECONDS
@@ -99,42 +99,42 @@ class Edge:
                 "until then all its clients share one rate limit",
             )
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: _Exchange) -> None:
-        scope.setdefault("state", {}).update(request_id=exchange.request_id, client_ip=exchange.client)
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
+        scope.setdefault("state", {}).update(request_id=record.request_id, client_ip=record.client)
 
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                exchange.client_left = scope["state"].get("is_disconnected", _never_disconnected)()
-                _complete(message["headers"], exchange.request_id)
+                record.status = message["status"]
+                record.is_disconnected = scope["state"].get("is_disconnected", _never_disconnected)()
+                _complete(message["headers"], record.request_id)
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_fields)
-        except Exception as error:  # noqa: BLE001 - the last resort: nothing may leave this ring
+        except Exception as error:  # noqa: BLE001 - the last resort: no exception may leave the application
             _report(error)
-            if not exchange.status:
+            if not record.status:
                 await problem_response(error)(scope, receive, send_with_fields)
-        self._record(scope, exchange)
+        self._record(scope, record)
 
-    def _record(self, scope: Scope, exchange: _Exchange) -> None:
-        seconds = time.perf_counter() - exchange.begun
+    def _record(self, scope: Scope, record: RequestRecord) -> None:
+        seconds = time.perf_counter() - record.started_at
         route = scope.get("route", "unmatched")
         method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
-        status = CLIENT_CLOSED_REQUEST if exchange.client_left else exchange.status
+        status = CLIENT_CLOSED_REQUEST if record.is_disconnected else record.status
         self._count(route, method, status).inc()
         self._time(route).observe(seconds)
-        exchange.span.describe(exchange.request_id, method, route, status)
+        record.span.describe(record.request_id, method, route, status)
         # Public documents say nothing about who fetches them, and every verifier polls them every two seconds.
         level = logging.DEBUG if "public_document" in scope["state"] else self._level
         _log.log(
             level,
-            "client_disconnected" if exchange.client_left else "request",
+            "client_disconnected" if record.is_disconnected else "request",
             method=method,
             route=route,
             status=status,
             milliseconds=round(seconds * 1000, 1),
-            client=exchange.client or "",
+            client=record.client or "",
         )
 
 

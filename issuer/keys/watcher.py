@@ -125,7 +125,7 @@ class KeyWatcher:
             self._metrics.key_set_reload_failures.inc()
         if changed or now - self._reported_at >= _REPEAT_SECONDS:
             self._reported_at = now
-            _log.error("key set reload failed, keeping the last good one", reason=fault)
+            _log.error("key set reload failed", reason=fault)
         self._fault = fault
 
     def _read_stamp(self) -> _Stamp:

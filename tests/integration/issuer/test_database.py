@@ -10,7 +10,7 @@ import asyncpg  # noqa: TID251 - the errors of PostgreSQL
 import pytest
 from structlog.testing import capture_logs
 
-from issuer.db.pool import PROMPT, Database
+from issuer.db.pool import REQUEST_TIMEOUTS, Database
 from issuer.errors import StoreFaultError, StoreUnavailableError
 from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import IssuerProcess, issuer_command
@@ -24,7 +24,7 @@ SECRET_VALUE = "hunter2@example.com"
 
 def with_database(url: str, use: Callable[[Database], Awaitable[T]], metrics: Metrics | None = None) -> T:
     async def run() -> T:
-        database = Database(url, 1, PROMPT, metrics)
+        database = Database(url, 1, REQUEST_TIMEOUTS, metrics)
         await database.open()
         try:
             return await use(database)
