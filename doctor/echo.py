@@ -22,7 +22,7 @@ _TO_HYPHEN: Final = str.maketrans("_.", "--")
 
 @dataclass(frozen=True)
 class Echo:
-    """What the echo of the test route can show. False if it shows no identity header.
+    """The parts of a request that the echo shows. False if it shows no identity header.
 
     Attributes:
         shown: the identity headers that would appear if the application received them.

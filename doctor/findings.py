@@ -67,7 +67,7 @@ class Issue(StrEnum):
 
 @dataclass(frozen=True)
 class Remediation:
-    """What an operator needs to act on an issue.
+    """The impact and fix of an issue, for the operator.
 
     Attributes:
         severity: of every finding with this issue.

@@ -39,7 +39,7 @@ Ready = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How to start one process.
+    """A process to start.
 
     Attributes:
         name: shown to the operator; also the name of its log file.

@@ -1,5 +1,4 @@
-"""State folders outside pytest's own: each pytest session takes those from everybody else again, and as root
-PostgreSQL runs as somebody else."""
+"""State folders outside of pytest's own, which only its user can enter: as root, PostgreSQL runs as another user."""
 
 import tempfile
 from collections.abc import Iterator
