@@ -29,7 +29,7 @@ def _issuer_identifier(url: str) -> str:
 
 
 def _is_local(host: str) -> bool:
-    """Return whether a host is an IP address or localhost: neither is a name that people know a service by."""
+    """Return whether a host is an IP address or localhost, which do not identify a service to users."""
     try:
         ip_address(host)
     except ValueError:
@@ -43,7 +43,7 @@ _PASSPHRASE_MIN: Final = 16
 _PASSPHRASE_MAX: Final = 256
 
 _SERVICE_NAME_MAX: Final = 64
-"""It stands in every subject, of which mail programs show little more."""
+"""It is part of every subject, of which mail programs show little more."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
@@ -192,7 +192,7 @@ class IssuerSettings(Settings):
         return passphrase
 
     def passphrase(self) -> bytes | None:
-        """The passphrase of the keys folder, if there is one."""
+        """Return the passphrase of the key directory; None if there is none."""
         return self.keys_passphrase.get_secret_value().encode() or None
 
     @field_validator("mail_url")
@@ -247,12 +247,12 @@ class IssuerSettings(Settings):
         return self.service_name or (_DEFAULT_SERVICE_NAME if _is_local(host) else host)
 
     def service_names(self) -> frozenset[str]:
-        """What this service is called, which no password may be."""
+        """Return the names of this service, which no password may be."""
         host = urlsplit(self.url).hostname or ""
         return frozenset({host, host.removeprefix("www."), self.audience, self.url, self.service_title()})
 
     def require_database(self) -> str:
-        """The database URL, for the commands that cannot do without.
+        """Return the database URL, for commands that need one.
 
         Raises:
             SettingsError: it is not set.

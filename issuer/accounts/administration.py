@@ -1,7 +1,7 @@
-"""What an operator does to other people's accounts and sessions. No SQL, no printing.
+"""What operators do with accounts and sessions of others.
 
-The races are the store's to win: whatever logs in or refreshes at the same moment, nothing of before a
-disabling, a deletion or an ending is alive after it.
+The store handles races: no session from before a disabling, a deletion or a revocation is active after it, even if a
+login or a refresh runs at the same time.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ class Administration:
     """The operator's use cases.
 
     Args:
-        store: where accounts and sessions are.
-        now: the clock.
+        store: of accounts and sessions.
+        now: returns the time.
         room: characters that a token has for scope and roles.
     """
 
@@ -34,25 +34,25 @@ class Administration:
         self._room = room
 
     async def accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
-        """A page of accounts by id: those that follow `after`."""
+        """Return a page of accounts in the order of ids: those after `after`."""
         return await self._store.list_accounts(after, limit, disabled_only=disabled_only)
 
-    async def account(self, id_or_address: str) -> AccountRecord:
-        """The account of an id or an e-mail address.
+    async def account(self, id_or_email: str) -> AccountRecord:
+        """Return the account of an id or an email.
 
         Raises:
-            NoSuchAccountError: there is none.
+            NoSuchAccountError: there is no such account.
         """
-        found = await self._find(id_or_address)
+        found = await self._find(id_or_email)
         if found is None:
             raise NoSuchAccountError("there is no such account")
         return found
 
     async def update(self, account_id: UUID, scope: str | None, roles: Sequence[str] | None) -> AccountRecord:
-        """Set scope or roles. Live tokens keep theirs; the next refresh has the new ones.
+        """Set scope or roles. Issued tokens keep theirs; the next refresh returns the new ones.
 
         Raises:
-            InvalidFieldsError: one of them cannot stand in a token, or both together have no room in it.
+            InvalidFieldsError: one of them is malformed, or both together do not fit into a token.
             NoSuchAccountError: there is no such account.
         """
         faults = _scope_faults(scope or "") + _roles_faults(roles or ())
@@ -78,7 +78,7 @@ class Administration:
         return updated
 
     async def disable(self, account_id: UUID) -> AccountRecord:
-        """Nobody logs in, refreshes or is let through with this account from now on.
+        """Disable an account: revoke its sessions and reject its logins.
 
         Raises:
             NoSuchAccountError: there is no such account.
@@ -87,7 +87,7 @@ class Administration:
         return await self.account(str(account_id))
 
     async def enable(self, account_id: UUID) -> AccountRecord:
-        """Let its owner log in again.
+        """Enable an account, so that its user can log in again.
 
         Raises:
             NoSuchAccountError: there is no such account.
@@ -96,7 +96,7 @@ class Administration:
         return await self.account(str(account_id))
 
     async def delete(self, account_id: UUID) -> None:
-        """Forget it, but for its audit events.
+        """Delete an account, except for its audit events.
 
         Raises:
             NoSuchAccountError: there is no such account.
@@ -105,7 +105,7 @@ class Administration:
             raise NoSuchAccountError("there is no such account")
 
     async def end_sessions(self, account_id: UUID) -> int:
-        """End all its sessions; how many there were.
+        """Revoke all sessions of an account; return how many.
 
         Raises:
             NoSuchAccountError: there is no such account.
@@ -114,7 +114,7 @@ class Administration:
         return await self._store.end_sessions(account_id, self._now(), OPERATOR)
 
     async def sessions(self, account_id: UUID) -> list[SessionRecord]:
-        """The sessions of an account, ended ones included until they are cleaned up.
+        """Return the sessions of an account, with ended ones until they are cleaned up.
 
         Raises:
             NoSuchAccountError: there is no such account.
@@ -123,7 +123,7 @@ class Administration:
         return await self._store.list_sessions(account_id)
 
     async def end_session(self, session_id: UUID) -> SessionRecord:
-        """End a session and revoke its tokens.
+        """Revoke a session and its tokens.
 
         Raises:
             NoSuchSessionError: there is no such session.
@@ -134,13 +134,13 @@ class Administration:
             raise NoSuchSessionError("there is no such session")
         return found
 
-    async def _find(self, id_or_address: str) -> AccountRecord | None:
+    async def _find(self, id_or_email: str) -> AccountRecord | None:
         try:
-            return await self._store.find_record(UUID(id_or_address))
+            return await self._store.find_record(UUID(id_or_email))
         except ValueError:
             pass
         try:
-            return await self._store.find_record_by_key(parse_email(id_or_address).key)
+            return await self._store.find_record_by_key(parse_email(id_or_email).key)
         except InvalidEmailError:
             return None
 

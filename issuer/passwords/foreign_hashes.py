@@ -1,12 +1,12 @@
-"""Password hashes that came from elsewhere: bcrypt, PBKDF2 and scrypt. The only door to bcrypt.
+"""Password hashes of other systems: bcrypt, PBKDF2 and scrypt.
 
     $2b$12$<22 salt><31 digest>                     bcrypt, also $2a$ and $2y$; cost 4 to 14
-    $pbkdf2-sha256$29000$<salt>$<digest>            passlib; also i=29000[,l=32]; sha512 alike
-    pbkdf2_sha256$600000$<salt>$<digest>            Django; sha512 alike
+    $pbkdf2-sha256$29000$<salt>$<digest>            passlib; also i=29000[,l=32]; also sha512
+    pbkdf2_sha256$600000$<salt>$<digest>            Django; also sha512
     $scrypt$ln=16,r=8,p=1$<salt>$<digest>           N up to 2^17, r up to 16, p up to 4
 
-A stored hash names its own cost, so every parameter has a bound: one planted row must not take the machine
-down. What is computed is what the system of origin computed, byte for byte. ADR 0048.
+A stored hash states its own cost, so every parameter has a bound: one planted row must not exhaust the machine.
+Hashes are computed as the other system did, byte for byte. ADR 0048.
 """
 
 import binascii
@@ -21,7 +21,7 @@ import bcrypt  # noqa: TID251 - the one place for it
 
 MAX_CHARACTERS: Final = 512
 MIN_CHARACTERS: Final = 20
-"""As the table has it."""
+"""The length that the `users` table demands."""
 
 _MIN_BCRYPT_COST: Final = 4
 _MAX_BCRYPT_COST: Final = 14
@@ -45,23 +45,23 @@ _SCRYPT: Final = re.compile(
 
 
 class UnusableHashError(ValueError):
-    """Not a hash that we compute. The message says why and never quotes it."""
+    """The hash cannot be used. The message says why and never quotes the hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bcrypt:
-    """As bcrypt reads a password: its first 72 bytes."""
+    """A bcrypt hash, which covers the first 72 bytes of a password."""
 
     encoded: bytes = field(repr=False)
 
     def matches(self, secret: bytes) -> bool:
-        """Whether `secret` was hashed."""
+        """Return whether `secret` was hashed."""
         return bcrypt.checkpw(secret[:_BCRYPT_READS_BYTES], self.encoded)
 
 
 @dataclass(frozen=True, slots=True)
 class Pbkdf2:
-    """RFC 8018 §5.2."""
+    """A PBKDF2 hash (RFC 8018 §5.2)."""
 
     algorithm: str
     iterations: int
@@ -69,14 +69,14 @@ class Pbkdf2:
     digest: bytes = field(repr=False)
 
     def matches(self, secret: bytes) -> bool:
-        """Whether `secret` was hashed."""
+        """Return whether `secret` was hashed."""
         found = hashlib.pbkdf2_hmac(self.algorithm, secret, self.salt, self.iterations, len(self.digest))
         return hmac.compare_digest(found, self.digest)
 
 
 @dataclass(frozen=True, slots=True)
 class Scrypt:
-    """RFC 7914."""
+    """A scrypt hash (RFC 7914)."""
 
     log_n: int
     r: int
@@ -85,7 +85,7 @@ class Scrypt:
     digest: bytes = field(repr=False)
 
     def matches(self, secret: bytes) -> bool:
-        """Whether `secret` was hashed."""
+        """Return whether `secret` was hashed."""
         n = 1 << self.log_n
         memory = 128 * self.r * (n + self.p + 2)
         found = hashlib.scrypt(secret, salt=self.salt, n=n, r=self.r, p=self.p, maxmem=memory, dklen=len(self.digest))
@@ -99,7 +99,7 @@ def read_foreign_hash(text: str) -> ForeignHash:
     """Read a hash that is not argon2.
 
     Raises:
-        UnusableHashError: it is malformed, of no known kind, or beyond the bounds.
+        UnusableHashError: it is malformed, of an unknown kind, or beyond the bounds.
     """
     if not MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS or not text.isascii():
         raise UnusableHashError("is not a password hash")
@@ -137,7 +137,7 @@ def _check(within: bool) -> None:  # noqa: FBT001 - reads as the sentence it is
 
 
 def _bytes(text: str) -> bytes:
-    """Base64 without padding; passlib writes `.` for `+`."""
+    """Decode base64 without padding; passlib writes `.` for `+`."""
     try:
         return b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)
     except binascii.Error:

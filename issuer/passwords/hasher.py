@@ -1,8 +1,8 @@
-"""The only door to argon2: hashing and verifying passwords, each as one admitted computation.
+"""Password hashing and verification with argon2, one computation each, in the hash queue.
 
-Knows nothing of accounts: "no such account" arrives here as no stored hash, and costs the same. A hash of
-another kind is judged by what it is, and then one argon2 is computed all the same: of a match the hash that
-replaces it, else the decoy.
+Nothing here knows accounts: a login without an account passes no stored hash, and costs the same. A hash of another
+kind is verified by its own algorithm, and one argon2 hash is computed as well: the replacement if the password
+matches, else a decoy.
 """
 
 import os
@@ -60,12 +60,12 @@ DEFAULT_PARAMETERS: Final = ARGON2_COSTS[19]
 _MAX_STORED: Final = Parameters(
     type=Type.ID, version=19, salt_len=64, hash_len=64, time_cost=10, memory_cost=256 * 1024, parallelism=8
 )
-"""A stored hash names its own cost: without a bound, one planted row (m=2 GiB) takes the machine down."""
+"""A stored hash states its own cost: without a bound, one planted row (m=2 GiB) would exhaust the machine."""
 
 _LEAST_STORED: Final = Parameters(
     type=Type.ID, version=16, salt_len=8, hash_len=12, time_cost=1, memory_cost=8, parallelism=1
 )
-"""Less is no argon2 (RFC 9106 §3.1), or no hash: it would be refused at once, and tell by it."""
+"""Less is not valid argon2 (RFC 9106 §3.1). It would fail at once, and its timing would reveal the account."""
 
 _ARGON2: Final = re.compile(
     r"\$argon2(?:id|i|d)(?:\$v=[1-9]\d)?\$m=[1-9]\d{0,6},t=[1-9]\d{0,2},p=[1-9]\d{0,2}"
@@ -78,12 +78,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PasswordCheck:
-    """What a verification found.
+    """The result of a verification.
 
     Attributes:
-        matches: the password is the one that was hashed.
-        outdated: it was hashed at less cost than we ask for today; only ever said of a match.
-        replacement: of a match with a hash of another kind: the argon2 hash to store instead of it.
+        matches: whether the password is the one that was hashed.
+        outdated: whether it matches and was hashed at less than the current cost.
+        replacement: the argon2 hash to store instead of a matching hash of another kind.
     """
 
     matches: bool
@@ -95,9 +95,9 @@ _NO: Final = PasswordCheck(matches=False, outdated=False)
 
 
 class PasswordHasher:
-    """Hashes and verifies at one cost, in the threads of `hash_queue`.
+    """Hashes and verifies passwords at one cost, in the threads of `hash_queue`.
 
-    Costs one argon2 computation to construct: the decoy that unknown accounts are verified against.
+    The constructor computes one hash: the decoy that logins without an account are verified against.
     """
 
     def __init__(
@@ -115,22 +115,22 @@ class PasswordHasher:
         self._decoy = self._hasher.hash(os.urandom(32))
 
     async def calibrate(self) -> float:
-        """Measure how long a hash takes, in seconds. To be done before the first request."""
+        """Measure the duration of a hash in seconds. Call it before the first request."""
         return await self._hash_queue.calibrate(lambda: self._hasher.hash(b"a password to measure with"))
 
     def check_capacity(self, client: QueueClient) -> None:
-        """Nothing, if a hash for `client` could begin in time: asked before anything else is spent on them.
+        """Check that a hash for `client` would start in time. Call it before other work is done for the request.
 
         Raises:
-            OverloadedError: too much is waiting already.
+            OverloadedError: the hash queue is full.
         """
         self._hash_queue.check_capacity(client)
 
     async def hash(self, password: str, client: QueueClient = QueueClient()) -> str:  # noqa: B008 - frozen
-        """A new encoded hash of `password` (NFC).
+        """Return a new encoded hash of `password` (NFC).
 
         Raises:
-            OverloadedError: too much is waiting already.
+            OverloadedError: the hash queue is full.
         """
         secret = _normal_form(password)
         return await self._admitted(lambda: self._hash(secret), client)
@@ -139,13 +139,13 @@ class PasswordHasher:
         """Compare `password` (NFC) with a stored hash by exactly one argon2 computation.
 
         Args:
-            stored: the encoded hash, or None where there is no account: then the answer is no, at the
-                same cost (a quick no would tell who has an account). So for a hash we must not compute.
-            password: as the person gave it.
-            client: for whom.
+            stored: the encoded hash; None if there is no account. Then the password does not match, at the same cost,
+                because a faster response would reveal who has an account. The same for a hash beyond the bounds.
+            password: as the user typed it.
+            client: of the request.
 
         Raises:
-            OverloadedError: too much is waiting already.
+            OverloadedError: the hash queue is full.
         """
         found = _readable(stored)
         secret = _normal_form(password)
@@ -153,16 +153,16 @@ class PasswordHasher:
             return await self._admitted(lambda: self._compare(found, secret), client)
         if found is None:
             return await self._admitted(lambda: self._refuse(secret), client)
-        # As the system of origin read it: it knew nothing of NFC.
+        # Without NFC: the system that the hash came from did not normalise.
         given = password.encode("utf-8")
         return await self._admitted(lambda: self._compare_foreign(found, given, secret), client)
 
     def measure(self) -> None:
-        """Compute one hash in the caller's thread."""
+        """Compute one hash in the calling thread."""
         self._hash(b"a password to measure with")
 
     async def _admitted(self, work: Callable[[], T], client: QueueClient) -> T:
-        """The span is as long as its request waits for it: for a thread, and for the hash."""
+        """Run `work` in a span that covers the wait in the queue and the hash."""
         with self._tracing.part("argon2"):
             return await self._hash_queue.run(work, client)
 
@@ -194,13 +194,13 @@ class PasswordHasher:
             return False
 
     def _is_outdated(self, encoded: str) -> bool:
-        """Upgrade only: lowering the cost in a release must not weaken what is stored."""
+        """Return whether to upgrade. A release that lowers the cost must not weaken stored hashes."""
         found = extract_parameters(encoded)
         return found.type is not Type.ID or (_no_more_than(found, self._parameters) and found != self._parameters)
 
 
 def check_stored_hash(text: str) -> None:
-    """Whether `verify` could compute it.
+    """Check that `verify` can compute a stored hash.
 
     Raises:
         UnusableHashError: it is malformed, of no known kind, or beyond the bounds.
@@ -209,7 +209,7 @@ def check_stored_hash(text: str) -> None:
 
 
 def _read(text: str) -> str | ForeignHash:
-    """An argon2 hash as it is, or another kind of hash, read."""
+    """Return an argon2 hash unchanged, or another kind of hash parsed."""
     if not text.startswith("$argon2"):
         return read_foreign_hash(text)
     parts = _ARGON2.fullmatch(text) if len(text) <= MAX_CHARACTERS else None
@@ -227,7 +227,7 @@ def _read(text: str) -> str | ForeignHash:
 
 
 def _is_canonical(text: str) -> bool:
-    """Whether it is base64 without padding and with no spare bit set: argon2 reads nothing else."""
+    """Return whether it is canonical base64 without padding: argon2 reads nothing else."""
     try:
         return b64encode(b64decode(text + "=" * (-len(text) % 4))).decode().rstrip("=") == text
     except ValueError:
@@ -235,7 +235,7 @@ def _is_canonical(text: str) -> bool:
 
 
 def _readable(stored: str | None) -> str | ForeignHash | None:
-    """What to compare with; None for no hash, and for one that we must not compute."""
+    """Return the parsed hash; None without a hash, and for one beyond the bounds."""
     if stored is None:
         return None
     try:
@@ -246,7 +246,7 @@ def _readable(stored: str | None) -> str | ForeignHash | None:
 
 
 def _normal_form(password: str) -> bytes:
-    """NFC, so that one password typed on two keyboards is one (NIST SP 800-63B-4 §3.1.1.2)."""
+    """Return NFC, so that a password is the same from every keyboard (NIST SP 800-63B-4 §3.1.1.2)."""
     return unicodedata.normalize("NFC", password).encode("utf-8")
 
 

@@ -1,7 +1,7 @@
-"""Which passwords people may choose: long ones that are not common. NIST SP 800-63B-4 §3.1.1.2.
+"""The policy for new passwords: long, and not common. NIST SP 800-63B-4 §3.1.1.2.
 
-Length and a blocklist, no composition rules; the whole password is compared, never parts of it. Judging an
-existing password at login is not this module's business: policies change, passwords in use keep working.
+Length and a blocklist, no composition rules; the whole password is compared, never parts of it. Passwords in use are
+not checked: when the policy changes, they keep working.
 """
 
 import unicodedata
@@ -14,16 +14,16 @@ from typing import Final
 from issuer.email_address import EmailAddress
 
 MAX_LENGTH: Final = 256
-"""In code points after NFC: room for any passphrase, and a bound on the work."""
+"""In code points after NFC: enough for any passphrase, and a bound on the work."""
 
 MAX_GIVEN_LENGTH: Final = 4 * MAX_LENGTH
-"""Before NFC, whose cost grows with the square of a run of combining marks."""
+"""Before NFC, whose cost is quadratic in a run of combining marks."""
 
 _OUR_NAME: Final = "gatepass"
 
 
 def is_too_long(password: str) -> bool:
-    """Whether it is longer than any password can be, so that nothing more need be asked."""
+    """Return whether a password is longer than any password can be."""
     return len(password) > MAX_GIVEN_LENGTH or len(unicodedata.normalize("NFC", password)) > MAX_LENGTH
 
 
@@ -33,14 +33,14 @@ class PasswordPolicy:
 
     Attributes:
         min_length: in code points after NFC, each counting as one.
-        service_names: what this service is called, such as its host name: the first guess of whoever attacks it.
+        service_names: names of this service, such as its host name: the first guesses of an attacker.
     """
 
     min_length: int
     service_names: frozenset[str] = frozenset()
 
-    def faults(self, password: str, address: EmailAddress | None) -> Iterator[str]:
-        """Why `password` is not acceptable for the account of `address`: nothing if it is."""
+    def faults(self, password: str, email: EmailAddress | None) -> Iterator[str]:
+        """Yield what is wrong with `password` for the account of `email`; nothing if it is acceptable."""
         if is_too_long(password):
             yield f"must have at most {MAX_LENGTH} characters"
             return
@@ -49,7 +49,7 @@ class PasswordPolicy:
             yield f"must have at least {self.min_length} characters"
         elif _folded(plain) in _common_passwords() or _is_repetitive(plain) or self._names_us(plain):
             yield "is too common: choose another"
-        elif address is not None and _folded(plain) in _own_words(address):
+        elif email is not None and _folded(plain) in _own_words(email):
             yield "must not be the own e-mail address: choose another"
 
     def _names_us(self, plain: str) -> bool:
@@ -57,19 +57,19 @@ class PasswordPolicy:
 
 
 def _folded(text: str) -> str:
-    """Case and separators do not make a common password rare."""
+    """Remove case and separators: they do not make a common password rare."""
     return "".join(character for character in text.casefold() if character.isalnum())
 
 
 def _is_repetitive(plain: str) -> bool:
-    """One unit of up to four characters over and over, such as `abcabcabcabcabc` or `gatepassgatepass`."""
+    """Return whether a unit of up to four characters repeats, as in `abcabcabcabcabc` or `gatepassgatepass`."""
     units = (*(plain[:size].casefold() for size in range(1, 5)), _OUR_NAME)
     return any((unit * len(plain))[: len(plain)] == plain.casefold() for unit in units)
 
 
-def _own_words(address: EmailAddress) -> set[str]:
-    local, _, domain = address.key.partition("@")
-    words = {_folded(word) for word in (address.key, address.given, local, domain, local + local)}
+def _own_words(email: EmailAddress) -> set[str]:
+    local, _, domain = email.key.partition("@")
+    words = {_folded(word) for word in (email.key, email.given, local, domain, local + local)}
     return words - {""}
 
 

@@ -1,9 +1,9 @@
-"""Which address a request comes from: the socket's, or what a stated number of trusted proxies vouch for.
+"""The client IP of a request: the peer of the socket, or the IP that a known number of trusted proxies report.
 
-Each trusted proxy appends to X-Forwarded-For the address that it was asked from. So with *n* of them the
-n-th entry from the right was written by the outermost, and whatever stands left of it by nobody we know.
-Where that entry is missing or no address, the answer is the socket's own: the nearest proxy, whom all such
-requests share, so that leaving the field out or spoiling it never escapes a limit. ADR 0084.
+Each trusted proxy appends the IP of its own peer to X-Forwarded-For. So with *n* proxies the n-th entry from the
+right was written by the outermost one, and everything to the left of it by untrusted clients. If that entry is
+missing or not an IP, the peer of the socket is used: the nearest proxy, which all such requests share, so that
+omitting or corrupting the field never escapes a limit. ADR 0084.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from typing import Final
 MAX_TRUSTED_PROXY_HOPS: Final = 10
 
 _IPV6_PREFIX: Final = 64
-"""What one customer is given at least: whoever has one address of it has them all."""
+"""The smallest network that a customer gets: one client can use every IP in it."""
 
 
 def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: int) -> str | None:
-    """The address of the client, in its one spelling; None where the socket has none.
+    """Return the client IP in canonical spelling; None if the socket has none.
 
     Args:
-        peer: the other end of the socket.
+        peer: the IP of the socket's peer.
         forwarded: every X-Forwarded-For field of the request, in order.
-        trusted_proxy_hops: how many proxies of ours stand in front; none of the fields counts at 0.
+        trusted_proxy_hops: the number of trusted proxies in front; at 0 the fields are ignored.
     """
     entries = ",".join(forwarded).split(",") if forwarded and trusted_proxy_hops else []
     vouched = entries[-trusted_proxy_hops].strip() if 0 < trusted_proxy_hops <= len(entries) else ""
@@ -32,7 +32,7 @@ def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: in
 
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> tuple[str, str]:
-    """First and last address of what is counted as one client: an IPv4 address, or an IPv6 /64.
+    """Return the first and last IP of a client's network: an IPv4 address, or an IPv6 /64.
 
     Remembered, since a login asks for it three times.
 
@@ -48,7 +48,7 @@ def network_of(address: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> str | None:
-    """An address, alone or with a port as some proxies write it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
+    """Parse an IP, alone or with a port as some proxies write it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
     host, bracket, rest = text.removeprefix("[").partition("]")
     if text.startswith("["):
         readable = bool(bracket) and (not rest or _is_port(rest)) and ":" in host
@@ -67,7 +67,7 @@ def _is_port(text: str) -> bool:
 
 
 def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """`::ffff:192.0.2.1` is 192.0.2.1, and a zone (`fe80::1%eth0`) names our interface, not the client."""
+    """Map `::ffff:192.0.2.1` to 192.0.2.1, and drop a zone (`fe80::1%eth0`), which names our interface."""
     if isinstance(address, IPv4Address):
         return address
     return address.ipv4_mapped or IPv6Address(int(address))

@@ -21,8 +21,8 @@ from issuer.throttling.models import (
 )
 
 MAX_FAILURES: Final = 100
-"""In total per account. After the last one the password is disabled (NIST SP 800-63B-4 §3.2.2), and after as many
-with proof a session proves nothing more."""
+"""Per account. After the last one the password is disabled (NIST SP 800-63B-4 §3.2.2). After as many failures with
+proof, a session is no proof any more."""
 
 DELAYS: Final = tuple(timedelta(seconds=seconds) for seconds in (*(2**power for power in range(10)), 15 * 60))
 """Between the last free failure and the next attempt, and after each further failure; the last one repeats."""
