@@ -48,24 +48,28 @@ class Problem:
         return f"urn:gatepass:problem:{self.slug}"
 
 
-INTERNAL: Final = Problem("internal", "Something went wrong on our side", 500)
+INTERNAL: Final = Problem("internal", "Internal server error", 500)
 
 PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
-    NoSuchResourceError: Problem("not-found", "There is nothing at this path", 404),
-    MethodNotAllowedError: Problem("method-not-allowed", "This path does not take this method", 405),
-    MalformedJsonError: Problem("malformed-json", "The body is not a well-formed JSON object", 400),
-    UnsupportedMediaTypeError: Problem("unsupported-media-type", "The body must be application/json", 415),
-    ContentTooLargeError: Problem("content-too-large", "The body is too large", 413),
-    InvalidFieldsError: Problem("invalid-fields", "Some members of the body are not acceptable", 422),
-    EmailTakenError: Problem("email-taken", "This e-mail address has an account already", 409),
-    InvalidCredentialsError: Problem("invalid-credentials", "The e-mail address or password is wrong", 401),
-    TooManyAttemptsError: Problem("too-many-attempts", "Too many attempts: try again later", 429),
-    MissingTokenError: Problem("missing-token", "This needs an access token", 401),
-    InvalidTokenError: Problem("invalid-token", "The access token is not valid", 401),
-    InvalidOneTimeTokenError: Problem("invalid-one-time-token", "The token is not good: ask for another mail", 400),
-    StoreUnavailableError: Problem("store-unavailable", "The account store does not answer", 503),
-    NoSigningKeyError: Problem("no-signing-key", "There is no key to sign with yet", 503),
-    OverloadedError: Problem("overloaded", "Too many logins at this moment", 503),
+    NoSuchResourceError: Problem("not-found", "Not found", 404),
+    MethodNotAllowedError: Problem("method-not-allowed", "Method not allowed", 405),
+    MalformedJsonError: Problem("malformed-json", "Malformed JSON", 400),
+    UnsupportedMediaTypeError: Problem(
+        "unsupported-media-type", "Unsupported media type; send application/json", 415
+    ),
+    ContentTooLargeError: Problem("content-too-large", "Request body too large", 413),
+    InvalidFieldsError: Problem("validation-error", "Validation error", 422),
+    EmailTakenError: Problem("email-taken", "Email address already registered", 409),
+    InvalidCredentialsError: Problem("invalid-credentials", "Wrong email address or password", 401),
+    TooManyAttemptsError: Problem("too-many-attempts", "Too many attempts; retry later", 429),
+    MissingTokenError: Problem("missing-token", "Access token required", 401),
+    InvalidTokenError: Problem("invalid-token", "Invalid access token", 401),
+    InvalidOneTimeTokenError: Problem(
+        "invalid-or-expired-token", "The link is invalid or has expired; request a new email", 400
+    ),
+    StoreUnavailableError: Problem("database-unavailable", "Database unavailable; retry later", 503),
+    NoSigningKeyError: Problem("no-signing-key", "No signing key yet; retry later", 503),
+    OverloadedError: Problem("server-overloaded", "Server overloaded; retry later", 503),
 }
 
 

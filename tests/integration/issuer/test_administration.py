@@ -248,7 +248,7 @@ def test_an_invited_account_has_a_password_that_nobody_knows(issuer: IssuerProce
     for password in ("-", "!", PASSWORD):
         assert issuer.login("invited@example.com", password).status_code == 401
     taken = command(issuer, "users", "create", "invited@example.com", "--invite")
-    assert (taken.returncode, taken.stderr) == (1, "This e-mail address has an account already\n")
+    assert (taken.returncode, taken.stderr) == (1, "Email address already registered\n")
 
 
 def test_a_database_that_is_away_is_one_clear_line() -> None:

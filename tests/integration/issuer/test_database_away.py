@@ -81,7 +81,7 @@ def assert_refused_promptly(ask: Callable[[], httpx.Response]) -> None:
     seconds = time.monotonic() - begun
     print(f"{answer.status_code} after {seconds * 1000:.0f} ms")  # noqa: T201 - measured, shown by pytest -s
     assert answer.status_code == 503
-    assert answer.json()["type"] == "urn:gatepass:problem:store-unavailable"
+    assert answer.json()["type"] == "urn:gatepass:problem:database-unavailable"
     assert int(answer.headers["retry-after"]) >= 1
     assert seconds < PROMPT_SECONDS
 

@@ -111,7 +111,7 @@ def test_an_unforeseen_failure_is_a_500_that_says_nothing_and_is_logged_by_its_p
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json() == {
             "type": "urn:gatepass:problem:internal",
-            "title": "Something went wrong on our side",
+            "title": "Internal server error",
             "status": 500,
         }
         logged = events_of(issuer, response)[0]

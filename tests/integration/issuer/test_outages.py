@@ -29,9 +29,9 @@ def test_postgresql_may_stop_and_come_back() -> None:
             status_list = httpx.get(f"{issuer.url}/status-lists/1").text
             postgres.stop()
             begun = time.monotonic()
-            assert_unavailable(issuer.register("bob@example.com"), "store-unavailable")
-            assert_unavailable(issuer.login("ann@example.com"), "store-unavailable")
-            assert_unavailable(me(issuer, token), "store-unavailable")
+            assert_unavailable(issuer.register("bob@example.com"), "database-unavailable")
+            assert_unavailable(issuer.login("ann@example.com"), "database-unavailable")
+            assert_unavailable(me(issuer, token), "database-unavailable")
             for method, path in (
                 ("POST", "/logout"),
                 ("POST", "/password"),
@@ -41,7 +41,7 @@ def test_postgresql_may_stop_and_come_back() -> None:
                 ("DELETE", "/sessions/00000000-0000-0000-0000-000000000000"),
             ):
                 bearer = {"Authorization": f"Bearer {token}"}
-                assert_unavailable(httpx.request(method, issuer.url + path, headers=bearer), "store-unavailable")
+                assert_unavailable(httpx.request(method, issuer.url + path, headers=bearer), "database-unavailable")
             assert httpx.post(f"{issuer.url}/token", data=form).status_code == 503
             assert time.monotonic() - begun < 8
             assert httpx.get(f"{issuer.url}/status-lists/1").text == status_list
@@ -58,7 +58,7 @@ def test_postgresql_may_stop_and_come_back() -> None:
 def test_the_issuer_starts_before_postgresql_does() -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     with running_issuer(url, ready=503) as issuer:
-        assert_unavailable(issuer.register("ann@example.com"), "store-unavailable")
+        assert_unavailable(issuer.register("ann@example.com"), "database-unavailable")
         assert issuer.process.poll() is None
 
 
@@ -67,7 +67,7 @@ def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> No
     with running_issuer(url, ready=503) as issuer:
         checks = httpx.get(f"{issuer.admin_url}/readyz").json()["checks"]
         assert checks == {"database": "ok", "migrations": "failing", "signing_key": "ok", "status_lists": "failing"}
-        assert_unavailable(issuer.register("ann@example.com"), "store-unavailable")
+        assert_unavailable(issuer.register("ann@example.com"), "database-unavailable")
         assert issuer_command("migrate", DATABASE_URL=url).returncode == 0
         issuer.wait_until_readiness_is(200)
         assert issuer.register("ann@example.com").status_code == 201

@@ -41,7 +41,9 @@ def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(data
             answers = [login.result() for login in logins]
         statuses = [answer.status_code for answer in answers]
         assert set(statuses) <= {200, 503}
-        refused = [answer for answer in answers if answer.json().get("type") == "urn:gatepass:problem:overloaded"]
+        refused = [
+            answer for answer in answers if answer.json().get("type") == "urn:gatepass:problem:server-overloaded"
+        ]
         assert refused or available_cpus() > 8
         assert len(refused) == issuer.metric(REFUSED)
         # A machine that is busy with other things may keep one waiting for PostgreSQL, too.
@@ -123,9 +125,9 @@ def test_a_flood_from_one_address_neither_starves_others_nor_stops_the_hashing(d
                 me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=10)
                 assert me.status_code == 200
         computed, refused = issuer.metric(COMPUTED) - before[0], issuer.metric(REFUSED) - before[1]
-        assert flood.answers["overloaded"] == refused
+        assert flood.answers["server-overloaded"] == refused
         assert 0 < flood.answers["invalid-credentials"] <= computed - 5
-        assert set(flood.answers) <= {"invalid-credentials", "overloaded", "store-unavailable"}
+        assert set(flood.answers) <= {"invalid-credentials", "server-overloaded", "database-unavailable"}
         assert issuer.login("ann@example.com").status_code == 200
 
 

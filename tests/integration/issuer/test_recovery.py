@@ -135,7 +135,7 @@ def test_a_token_that_is_not_good_is_refused_in_one_way(post: Post) -> None:
     answers += [told(post.ask("POST", "/password/reset", token=each, password=NEW)) for each in bad]
     assert answers == [answers[0]] * len(answers)
     assert answers[0][0] == 400
-    assert b"urn:gatepass:problem:invalid-one-time-token" in answers[0][1]
+    assert b"urn:gatepass:problem:invalid-or-expired-token" in answers[0][1]
     assert post.hashes() == before
 
 
