@@ -191,7 +191,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
     )
     refresh_tokens = RefreshTokens(lambda: infrastructure.key_watcher.key_set.mac_secrets)
     status_lists = StatusIndexAllocator(
-        StatusListStore(database), settings.url, infrastructure.published.wake, infrastructure.published.is_closed
+        StatusListStore(database), settings.url, infrastructure.published.notify, infrastructure.published.is_closed
     )
     limits_of_sessions = SessionLimits(
         idle=timedelta(seconds=settings.session_idle_seconds),

@@ -25,7 +25,7 @@ from issuer.http.request_body import (
 from issuer.http.request_context import request_context
 from issuer.sessions.token_response import token_response
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.bearer import Owner, owner_of
+from issuer.tokens.bearer import Principal, authenticate
 
 
 class AccountRoutes:
@@ -80,9 +80,11 @@ class AccountRoutes:
 
     async def delete_account(self, request: Request) -> Response:
         """Delete the account and return 204."""
-        account, owner = await self._authenticated(request)
+        account, principal = await self._authenticated(request)
         body = await read_body(request, PasswordBody)
-        await self._self_service.delete_account(account, owner.session_id, body.password, request_context(request))
+        await self._self_service.delete_account(
+            account, principal.session_id, body.password, request_context(request)
+        )
         return Response(status_code=204)
 
     async def verify_email(self, request: Request) -> Response:
@@ -99,10 +101,10 @@ class AccountRoutes:
 
     async def change_password(self, request: Request) -> Response:
         """Set a new password, revoke every other session and return 204."""
-        account, owner = await self._authenticated(request)
+        account, principal = await self._authenticated(request)
         body = await read_body(request, PasswordChangeBody)
         await self._self_service.change_password(
-            account, owner.session_id, body.current_password, body.new_password, request_context(request)
+            account, principal.session_id, body.current_password, body.new_password, request_context(request)
         )
         return Response(status_code=204)
 
@@ -118,9 +120,9 @@ class AccountRoutes:
         await self._password_reset.reset(body.token, body.password, request_context(request))
         return Response(status_code=204)
 
-    async def _authenticated(self, request: Request) -> tuple[Account, Owner]:
-        owner = await owner_of(request, self._tokens)
-        return await self._self_service.account(owner.user_id, owner.session_id), owner
+    async def _authenticated(self, request: Request) -> tuple[Account, Principal]:
+        principal = await authenticate(request, self._tokens)
+        return await self._self_service.account(principal.user_id, principal.session_id), principal
 
 
 def _accepted() -> Response:

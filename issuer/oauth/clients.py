@@ -1,10 +1,10 @@
-"""Machines that ask for tokens themselves: who they are, how they prove it, and what they are granted.
+"""Authenticates OAuth clients, and authorizes the tokens that they request. No HTTP, no SQL, no clock of its own.
 
-No HTTP, no SQL, no clock of its own. A secret is 32 random bytes of ours, so its SHA-256 is as safe to store as
-a slow hash would be, and no stranger can keep the password hashers busy with it (ADR 0043).
+A client secret is 32 random bytes, so its SHA-256 is as safe to store as a slow hash, and failed authentications
+cannot occupy the password hashers (ADR 0043).
 
-An unknown client, a wrong secret, a bad or used assertion and a disabled client are one error, after the same
-work: a lookup and a comparison. Why it was refused is for the operator's metrics and audit trail.
+An unknown client, a wrong secret, an invalid or used assertion and a disabled client give the same error, after the
+same work: a lookup and a comparison. Only metrics and the audit trail have the reason.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ from issuer.tokens.models import AccessTokenClaims, StatusReference
 _log = structlog.get_logger(__name__)
 
 _NO_SECRET: Final = bytes(32)
-"""Compared where there is no secret. No SHA-256 of anything that anybody could send."""
+"""Compared when there is no secret. No known input has this SHA-256."""
 
 REFUSALS_RECORDED: Final = 300
-"""In a minute, by one process. Events stay for ever and being refused costs nothing: without a bound, strangers could
-fill the disk with them. Metrics count every refusal."""
+"""Per minute and process. Events are never deleted and a failed authentication costs the sender nothing: without a
+limit, anyone could fill the disk. Metrics count every failure."""
 
 
 CACHED_KEY_SETS: Final = 256
@@ -49,7 +49,7 @@ CACHED_KEY_SETS: Final = 256
 
 
 class ClientRefusal(StrEnum):
-    """Why a client was not let in: for metrics and the audit trail, never told."""
+    """The reason of a failed authentication: for metrics and the audit trail, never in the response."""
 
     UNKNOWN = "unknown"
     DISABLED = "disabled"
@@ -60,14 +60,14 @@ class ClientRefusal(StrEnum):
 
 
 class Clients:
-    """Authenticates clients and says what they are granted.
+    """Authenticates clients and authorizes their tokens.
 
     Args:
-        store: where they are.
-        status_lists: where the bits come from that can revoke their tokens.
-        urls: by which assertions may call us (RFC 7523 §3 (3)).
-        metrics: where authentications are counted.
-        now: the clock.
+        store: the clients in PostgreSQL.
+        status_lists: allocates the index that revokes their tokens.
+        urls: the accepted audiences of assertions (RFC 7523 §3 (3)).
+        metrics: counts authentications.
+        now: returns the current time.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Clients:
         )
 
     async def authenticate(self, proof: ClientCredentials, context: RequestContext) -> Client:
-        """The client that has proven itself.
+        """Return the authenticated client.
 
         Raises:
-            InvalidClientError: it has not, for whatever reason.
-            UnavailableError: not now.
+            InvalidClientError: authentication failed, for any reason.
+            UnavailableError: the database is unavailable.
         """
-        judge = self._judge_secret(proof) if isinstance(proof, BasicCredentials) else self._judge_assertion(proof)
-        client, refusal = await judge
+        check = self._check_secret(proof) if isinstance(proof, BasicCredentials) else self._check_assertion(proof)
+        client, refusal = await check
         if client is None or refusal is not None:
             await self._refuse(client, refusal or ClientRefusal.UNKNOWN, context)
             raise InvalidClientError
@@ -104,18 +104,18 @@ class Clients:
         return client
 
     async def authorize(self, client: Client, scope: str | None, audience: str | None) -> AccessTokenClaims:
-        """What a token for `client` says (RFC 6749 §4.4).
+        """Return the claims of a token for `client` (RFC 6749 §4.4).
 
         Args:
-            client: as it authenticated.
-            scope: what it asks for; everything it may have if None.
-            audience: whom the token is for; the client's first audience if None.
+            client: the authenticated client.
+            scope: the requested scope; None for everything it may have.
+            audience: the requested audience; None for the first of the client.
 
         Raises:
-            InvalidScopeError: more than it may have.
-            InvalidTargetError: not one of its audiences.
-            InvalidClientError: the client was changed since it authenticated.
-            UnavailableError: not now.
+            InvalidScopeError: the scope exceeds that of the client.
+            InvalidTargetError: the audience is not one of the client.
+            InvalidClientError: the client was changed after it authenticated.
+            UnavailableError: the database is unavailable.
         """
         granted = client.scope if scope is None else _narrowed(client.scope, scope)
         if audience is not None and audience not in client.audiences:
@@ -132,10 +132,10 @@ class Clients:
         )
 
     async def revoke_tokens(self, client: Client, status: StatusReference, context: RequestContext) -> None:
-        """Revoke what was granted to `client` under the bit that `status` refers to, if that is not done yet.
+        """Revoke the tokens of `client` that refer to `status`, unless they are revoked already.
 
         Raises:
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         if client.status is None or self._status_lists.reference(client.status) != status:
             return
@@ -143,26 +143,26 @@ class Clients:
         self._status_lists.revoked()
 
     def is_current(self, client: Client, status: StatusReference) -> bool:
-        """Whether tokens of `client` that refer to `status` are still good."""
+        """Return whether tokens of `client` that refer to `status` are still valid."""
         known = client.status
         return client.disabled_at is None and known is not None and self._status_lists.reference(known) == status
 
     async def find(self, client_id: str) -> Client | None:
-        """The client of this id, disabled or not.
+        """Return the client with this id, disabled or not.
 
         Raises:
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         return await self._find_plausible(client_id)
 
     async def _first_status(self, client: Client) -> StatusListEntry:
-        """A bit of its own: of several requests at once one gives it, and all get that one."""
-        status = await self._store.give_status(client, await self._status_lists.lease())
+        """Assign the client an index of its own. Concurrent requests get the same one."""
+        status = await self._store.assign_status(client, await self._status_lists.lease())
         if status is None:
             raise InvalidClientError
         return status
 
-    async def _judge_secret(self, proof: BasicCredentials) -> tuple[Client | None, ClientRefusal | None]:
+    async def _check_secret(self, proof: BasicCredentials) -> tuple[Client | None, ClientRefusal | None]:
         client = await self._find_plausible(proof.client_id)
         known = client.secret_hash if client is not None else None
         right = hmac.compare_digest(hash_secret(proof.secret), known or _NO_SECRET)
@@ -176,7 +176,7 @@ class Clients:
             case _:
                 return client, ClientRefusal.DISABLED if client.disabled_at is not None else None
 
-    async def _judge_assertion(self, proof: ClientAssertion) -> tuple[Client | None, ClientRefusal | None]:
+    async def _check_assertion(self, proof: ClientAssertion) -> tuple[Client | None, ClientRefusal | None]:
         client = None
         try:
             assertion = read_assertion(proof.assertion)
@@ -193,14 +193,14 @@ class Clients:
             return client, ClientRefusal.BAD_ASSERTION
         if client.disabled_at is not None:
             return client, ClientRefusal.DISABLED
-        # Last, so that nobody can spend an assertion that would have been refused anyhow.
+        # Last, so that an assertion that is rejected anyway is not marked as used.
         jti_hash = hashlib.sha256(verified.jti.encode()).digest()
-        fresh = await self._store.use_assertion(client.id, jti_hash, verified.expires_at)
+        fresh = await self._store.record_assertion(client.id, jti_hash, verified.expires_at)
         return client, None if fresh else ClientRefusal.USED_ASSERTION
 
     def _parsed_keys(self, jwks: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
         """Return the keys ready to check signatures. Parsing them takes longer than a signature check."""
-        # By content, not by client: whatever changes a client, it cannot leave an old key in use.
+        # Keyed by content, not by client, so that a change of a client cannot leave an old key in use.
         content = tuple(tuple(key.items()) for key in jwks)
         keys = self._key_cache.get(content)
         if keys is None:
@@ -208,20 +208,20 @@ class Clients:
         return keys
 
     async def _find_plausible(self, client_id: str) -> Client | None:
-        """What cannot be an id, a NUL say, is not asked for."""
+        """Look up an id, unless it cannot be one: PostgreSQL rejects a NUL, for example."""
         return await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
 
     async def _refuse(self, client: Client | None, refusal: ClientRefusal, context: RequestContext) -> None:
-        """An id that is nobody's is a stranger's text, so it is left out."""
+        """Count, log and record a failure. An unknown id is arbitrary text of the sender, so it is omitted."""
         self._metrics.client_authentications.labels(refusal.value).inc()
         client_id = client.id if client is not None else None
-        _log.info("client refused", client=client_id, reason=refusal.value)
-        if self._is_to_be_recorded():
+        _log.info("client authentication failed", client=client_id, reason=refusal.value)
+        if self._may_record():
             event = Event(EventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": refusal.value})
             await self._store.record_refusal(event)
 
-    def _is_to_be_recorded(self) -> bool:
-        """Whoever's refusal it is, so that nothing is learned from the work that it makes."""
+    def _may_record(self) -> bool:
+        """Return whether to record an event, within the limit. All failures count, so that timing reveals nothing."""
         minute = int(self._now().timestamp()) // 60
         self._refusals = self._refusals + 1 if minute == self._minute else 1
         self._minute = minute
@@ -229,12 +229,12 @@ class Clients:
 
 
 def hash_secret(secret: str) -> bytes:
-    """What is stored of a client secret."""
+    """Return the stored hash of a client secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def _narrowed(own: str, asked: str) -> str:
-    """What is asked for, in the order of what may be (RFC 6749 §3.3: scopes are a set)."""
+    """Return the requested scope in the order of the client's own (RFC 6749 §3.3: scopes are a set)."""
     wanted, granted = set(asked.split(" ")), own.split(" ") if own else []
     if not wanted <= set(granted):
         raise InvalidScopeError

@@ -1,7 +1,7 @@
-"""Errors in the words of RFC 6749 §5.2, for the endpoints that OAuth clients speak to.
+"""Maps errors to error responses of RFC 6749 §5.2, for the OAuth endpoints.
 
-Total over `OAuthError`, and a test counts both sides. Whatever is wrong with the request itself is
-`invalid_request`; what is down is `temporarily_unavailable` with 503 (RFC 7009 §2.2.1 asks for `Retry-After`).
+Total over `OAuthError`, and a test counts both sides. A malformed request is `invalid_request`; an outage is
+`temporarily_unavailable` with 503 and `Retry-After` (RFC 7009 §2.2.1).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,36 +28,36 @@ _BASIC: Final = 'Basic realm="gatepass"'
 
 
 @dataclass(frozen=True, slots=True)
-class OAuthAnswer:
-    """An error code of RFC 6749 §5.2, and the status it is answered with."""
+class OAuthErrorCode:
+    """An error code of RFC 6749 §5.2 with its HTTP status."""
 
     code: str
     status: int = 400
 
 
-OAUTH_ANSWERS: Final[Mapping[type[OAuthError], OAuthAnswer]] = {
-    InvalidTokenRequestError: OAuthAnswer("invalid_request"),
-    InvalidClientError: OAuthAnswer("invalid_client", 401),
-    InvalidGrantError: OAuthAnswer("invalid_grant"),
-    UnauthorizedClientError: OAuthAnswer("unauthorized_client"),
-    UnsupportedGrantTypeError: OAuthAnswer("unsupported_grant_type"),
-    InvalidScopeError: OAuthAnswer("invalid_scope"),
-    InvalidTargetError: OAuthAnswer("invalid_target"),
+OAUTH_ERROR_CODES: Final[Mapping[type[OAuthError], OAuthErrorCode]] = {
+    InvalidTokenRequestError: OAuthErrorCode("invalid_request"),
+    InvalidClientError: OAuthErrorCode("invalid_client", 401),
+    InvalidGrantError: OAuthErrorCode("invalid_grant"),
+    UnauthorizedClientError: OAuthErrorCode("unauthorized_client"),
+    UnsupportedGrantTypeError: OAuthErrorCode("unsupported_grant_type"),
+    InvalidScopeError: OAuthErrorCode("invalid_scope"),
+    InvalidTargetError: OAuthErrorCode("invalid_target"),
 }
-UNAVAILABLE: Final = OAuthAnswer("temporarily_unavailable", 503)
+UNAVAILABLE: Final = OAuthErrorCode("temporarily_unavailable", 503)
 
 
 def oauth_error_response(error: OAuthError | RequestError | UnavailableError) -> Response:
-    """The answer to `error`. It never says more than the code."""
+    """Return the error response. It has nothing but the code."""
     match error:
         case UnavailableError():
             answer, fields = UNAVAILABLE, {"Retry-After": str(error.retry_after)}
         case InvalidClientError():
-            answer, fields = OAUTH_ANSWERS[InvalidClientError], {"WWW-Authenticate": _BASIC}
+            answer, fields = OAUTH_ERROR_CODES[InvalidClientError], {"WWW-Authenticate": _BASIC}
         case OAuthError():
-            answer, fields = OAUTH_ANSWERS[type(error)], {}
+            answer, fields = OAUTH_ERROR_CODES[type(error)], {}
         case _:
-            answer, fields = OAUTH_ANSWERS[InvalidTokenRequestError], {}
+            answer, fields = OAUTH_ERROR_CODES[InvalidTokenRequestError], {}
     return JSONResponse({"error": answer.code}, answer.status, fields)
 
 

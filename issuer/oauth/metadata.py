@@ -1,6 +1,6 @@
-"""`GET /.well-known/oauth-authorization-server` (RFC 8414): what an OAuth client can find here.
+"""`GET /.well-known/oauth-authorization-server`: authorization server metadata (RFC 8414).
 
-Made from the routes that are served, so that it cannot advertise one that is not.
+It lists only endpoints that are served.
 """
 
 import json
@@ -26,16 +26,16 @@ _ENDPOINTS: Final = {
     "introspection_endpoint": "/introspect",
     "status_list_aggregation_endpoint": "/status-lists",
 }
-_MACHINES: Final = [method.value for method in AuthMethod]
-_ANYBODY: Final = [*_MACHINES, "none"]
-"""Our own applications authenticate by nothing but the token that they hold."""
+_CLIENT_METHODS: Final = [method.value for method in AuthMethod]
+_ALL_METHODS: Final = [*_CLIENT_METHODS, "none"]
+"""First-party applications authenticate with nothing but their token."""
 
 
 class MetadataRoutes:
-    """The document about one issuer.
+    """The metadata document of one issuer.
 
     Args:
-        issuer: its URL.
+        issuer: the URL of the issuer.
         served: the paths that the application serves.
     """
 
@@ -44,36 +44,36 @@ class MetadataRoutes:
         self._document = json.dumps(metadata(issuer, served), separators=(",", ":")).encode()
 
     def routes(self) -> list[Route]:
-        """For the application."""
+        """Return the routes of the application."""
         return [Route(self._path, self.document, methods=["GET"])]
 
     async def document(self, request: Request) -> Response:
-        """200 and the document."""
+        """Respond 200 with the document."""
         return cached(request, self._document, "application/json", MAX_AGE_SECONDS)
 
 
 def metadata_path(issuer: str) -> str:
-    """RFC 8414 §3.1: the well-known part goes between the host and the path of the issuer."""
+    """Return the path of the document: the well-known part precedes the path of the issuer (RFC 8414 §3.1)."""
     return WELL_KNOWN + urlsplit(issuer).path.rstrip("/")
 
 
 def endpoint_urls(issuer: str) -> frozenset[str]:
-    """Every URL by which a client may mean us: the issuer's own, and those where it authenticates."""
+    """Return the accepted audiences of client assertions: the issuer, and the endpoints that authenticate clients."""
     where_clients_authenticate = ("token_endpoint", "revocation_endpoint", "introspection_endpoint")
     return frozenset({issuer, *(_url(issuer, _ENDPOINTS[name]) for name in where_clients_authenticate)})
 
 
 def metadata(issuer: str, served: Collection[str]) -> dict[str, Any]:
-    """The members of RFC 8414 §2, and `status_list_aggregation_endpoint` of the status list draft §9.2."""
+    """Return the members of RFC 8414 §2, and `status_list_aggregation_endpoint` of the status list draft §9.2."""
     endpoints = {name: _url(issuer, path) for name, path in _ENDPOINTS.items() if path in served}
     return {
         "issuer": issuer,
         **endpoints,
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials", "refresh_token"],
-        **_authentication("token", _ANYBODY),
-        **_authentication("revocation", _ANYBODY),
-        **_authentication("introspection", _MACHINES),
+        **_authentication("token", _ALL_METHODS),
+        **_authentication("revocation", _ALL_METHODS),
+        **_authentication("introspection", _CLIENT_METHODS),
     }
 
 

@@ -12,11 +12,11 @@ from issuer.errors import InvalidTokenRequestError
 from issuer.status_lists.models import StatusListEntry
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""Also what the schema checks; nothing in it needs an escape, wherever it is written."""
+"""The same as in the schema. No character needs escaping in a URL, JSON, or a log."""
 
 
 class AuthMethod(StrEnum):
-    """How a client authenticates: one way each (names of the IANA registry of RFC 8414 §7.3)."""
+    """The one method by which a client authenticates (names of the IANA registry of RFC 8414 §7.3)."""
 
     CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105 - a label
     PRIVATE_KEY_JWT = "private_key_jwt"
@@ -27,12 +27,12 @@ class Client:
     """A registered client.
 
     Attributes:
-        scope: everything that it may ask for, space separated; empty if nothing in particular.
-        audiences: whom its tokens may be for; the first where it does not say.
+        scope: everything it may request, space separated; may be empty.
+        audiences: the allowed audiences of its tokens; the first is the default.
         secret_hash: SHA-256 of its secret, for `client_secret_basic`.
-        jwks: its public keys as `client_assertions.register_keys` made them, for `private_key_jwt`.
-        status: the bit that its live tokens refer to; None until the first of them is asked for.
-        security_version: grows with every change, so that nothing is granted by what was true before.
+        jwks: its public keys as `client_assertion.register_keys` returns them, for `private_key_jwt`.
+        status: the status list index of its live tokens; None before the first token.
+        security_version: increases with every change, so that a concurrent request cannot use the old state.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class BasicCredentials:
-    """An id and a secret, as sent by Basic authentication (RFC 6749 §2.3.1)."""
+    """The id and secret of Basic authentication (RFC 6749 §2.3.1)."""
 
     client_id: str = field(repr=False)
     secret: str = field(repr=False)
@@ -58,7 +58,7 @@ class BasicCredentials:
 
 @dataclass(frozen=True, slots=True)
 class ClientAssertion:
-    """An assertion, and the client that the request says it is from, if it says (RFC 7521 §4.2)."""
+    """A client assertion, and the `client_id` parameter if it was sent (RFC 7521 §4.2)."""
 
     assertion: str = field(repr=False)
     client_id: str | None = field(repr=False)

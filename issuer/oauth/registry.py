@@ -65,7 +65,7 @@ class ClientRegistry:
 
         Raises:
             ClientError: something about it is not acceptable, or the id is taken.
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         client_id = client_id if client_id is not None else f"client-{self._random_bytes(6).hex()}"
         _check_names(name, client_id)
@@ -91,7 +91,7 @@ class ClientRegistry:
         """All clients, the oldest first.
 
         Raises:
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         return await self._store.list_clients()
 
@@ -100,7 +100,7 @@ class ClientRegistry:
 
         Raises:
             ClientError: there is none.
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         client = await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
         return _existing(client)
@@ -112,7 +112,7 @@ class ClientRegistry:
 
         Raises:
             ClientError: there is none, or something is not acceptable.
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         keys = _keys(jwks) if jwks is not None else None
 
@@ -137,7 +137,7 @@ class ClientRegistry:
 
         Raises:
             ClientError: there is no such client, or it has no secret.
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         secret = self._new_secret()
 
@@ -154,7 +154,7 @@ class ClientRegistry:
 
         Raises:
             ClientError: there is no such client.
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         now = self._now()
         return await self._change(
@@ -168,7 +168,7 @@ class ClientRegistry:
 
         Raises:
             ClientError: there is no such client.
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         return await self._change(
             client_id, lambda client: replace(client, disabled_at=None), EventKind.CLIENT_ENABLED
@@ -179,7 +179,7 @@ class ClientRegistry:
 
         Raises:
             ClientError: there is no such client.
-            UnavailableError: not now.
+            UnavailableError: the database is unavailable.
         """
         event = _event(EventKind.CLIENT_DELETED, client_id)
         return _existing(await self._store.change_client(client_id, lambda _: None, event, self._now()))

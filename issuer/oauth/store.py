@@ -1,4 +1,4 @@
-"""Clients in PostgreSQL: rows in, frozen values out."""
+"""The clients in PostgreSQL."""
 
 import json
 from collections.abc import Callable
@@ -27,37 +27,37 @@ class ClientStore:
         self._database = database
 
     async def find_client(self, client_id: str) -> Client | None:
-        """The client of this id."""
+        """Return the client with this id."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-client"], client_id)
         return None if row is None else _client(row)
 
     async def list_clients(self) -> list[Client]:
-        """All of them, the oldest first."""
+        """Return all clients, the oldest first."""
         async with self._database.connection() as connection:
             return [_client(row) for row in await connection.fetch(_SQL["list-clients"])]
 
-    async def use_assertion(self, client_id: str, jti_hash: bytes, expires_at: datetime) -> bool:
-        """Write a used assertion down, or say False if it was used already."""
+    async def record_assertion(self, client_id: str, jti_hash: bytes, expires_at: datetime) -> bool:
+        """Record an assertion as used; return False if it was used already."""
         async with self._database.connection() as connection:
-            used = await connection.fetchval(_SQL["use-assertion"], client_id, jti_hash, expires_at)
+            used = await connection.fetchval(_SQL["record-assertion"], client_id, jti_hash, expires_at)
         return used is not None
 
-    async def give_status(self, client: Client, status: StatusListEntry) -> StatusListEntry | None:
-        """The client's status index, `status` if it had none; None if the client is no longer what it was."""
+    async def assign_status(self, client: Client, status: StatusListEntry) -> StatusListEntry | None:
+        """Return the index of the client, `status` if it had none; None if the client has changed."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
-                _SQL["give-status"], client.id, client.security_version, status.list_id, status.idx
+                _SQL["assign-status"], client.id, client.security_version, status.list_id, status.idx
             )
         return None if row is None else StatusListEntry(row["status_list_id"], row["status_idx"])
 
     async def revoke_status(
         self, client: Client, status: StatusListEntry, now: datetime, context: RequestContext
     ) -> None:
-        """Set the bit and take it from the client, with an event; nothing if it has another by now."""
+        """Set the bit and detach it from the client, with an event, unless the client has another index by now."""
         async with self._database.connection() as connection:
             await connection.execute(
-                _SQL["give-up-status"],
+                _SQL["revoke-status"],
                 client.id,
                 status.list_id,
                 status.idx,
@@ -68,12 +68,12 @@ class ClientStore:
             )
 
     async def record_refusal(self, event: Event) -> None:
-        """Write the event of a refused client."""
+        """Record the event of a failed authentication."""
         async with self._database.transaction() as connection:
             await record(connection, event)
 
     async def insert_client(self, client: Client, event: Event) -> bool:
-        """Add it, or say False if the id is taken."""
+        """Insert a client with its event; return False if the id is taken."""
         async with self._database.transaction() as connection:
             inserted = await connection.fetchval(
                 _SQL["insert-client"],
@@ -93,13 +93,13 @@ class ClientStore:
     async def change_client(
         self, client_id: str, change: Callable[[Client], Client | None], event: Event, now: datetime
     ) -> Client | None:
-        """Change a client and revoke its tokens; what it was, None if there is none.
+        """Change a client and revoke its tokens. Return the previous state; None if there is no such client.
 
         Args:
-            client_id: whose.
-            change: what it becomes; None to delete it. Called while the row is locked.
-            event: of the change.
-            now: the present.
+            client_id: the client.
+            change: returns the new state, or None to delete it. Called while the row is locked.
+            event: the audit event of the change.
+            now: the current time.
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock-client"], client_id)
@@ -127,7 +127,7 @@ class ClientStore:
 async def _revoke_tokens(connection: Connection, client: Client, now: datetime) -> None:
     if client.status is not None:
         expires_at = now + timedelta(seconds=REVOCATION_SECONDS)
-        await connection.execute(_SQL["revoke-status"], client.status.list_id, client.status.idx, expires_at)
+        await connection.execute(_SQL["revoke-index"], client.status.list_id, client.status.idx, expires_at)
 
 
 def _document(client: Client) -> str | None:

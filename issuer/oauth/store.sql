@@ -26,7 +26,7 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
 -- name: update-client
--- The bit that tokens referred to until now is given up: whatever is granted next has another.
+-- The index of earlier tokens is detached: the next token gets another one.
 UPDATE clients
 SET secret_hash = $2, jwks = $3, scope = $4, audiences = $5, disabled_at = $6,
     status_list_id = NULL, status_idx = NULL, security_version = security_version + 1
@@ -35,37 +35,38 @@ WHERE id = $1;
 -- name: delete-client
 DELETE FROM clients WHERE id = $1;
 
--- name: revoke-status
+-- name: revoke-index
 INSERT INTO revocations (status_list_id, status_idx, expires_at)
 VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING;
 
--- name: give-status
--- The first to come gives it. Nothing for who authenticated before the last change: its token would outlive that.
+-- name: assign-status
+-- The first of concurrent requests assigns it. Nothing for a request that authenticated before the last change: its
+-- token would outlive the change.
 UPDATE clients
 SET status_list_id = coalesce(status_list_id, $3), status_idx = coalesce(status_idx, $4)
 WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL
 RETURNING status_list_id, status_idx;
 
--- name: give-up-status
--- $1 client, $2 status list, $3 index, $4 when the last access token is dead, $5 actor, $6 address, $7 request id.
-WITH given_up AS (
+-- name: revoke-status
+-- $1 client, $2 status list, $3 index, $4 when the last access token expires, $5 actor, $6 address, $7 request id.
+WITH detached AS (
   UPDATE clients
   SET status_list_id = NULL, status_idx = NULL
   WHERE id = $1 AND status_list_id = $2 AND status_idx = $3
   RETURNING id
 ), revoked AS (
   INSERT INTO revocations (status_list_id, status_idx, expires_at)
-  SELECT $2, $3, $4 FROM given_up
+  SELECT $2, $3, $4 FROM detached
   ON CONFLICT DO NOTHING
 )
 INSERT INTO audit_events (kind, client_id, actor, address, request_id, detail)
 SELECT 'client_tokens_revoked', id, $5, $6, $7, '{}'::jsonb
-FROM given_up;
+FROM detached;
 
--- name: use-assertion
--- Of any number of uses, at any number of issuers, one inserts. The lock keeps the client from being deleted
--- between the look and the insert.
+-- name: record-assertion
+-- Of concurrent uses at any number of issuers, one inserts. The lock keeps the client from being deleted between
+-- the SELECT and the INSERT.
 INSERT INTO client_assertions (client_id, jti_hash, expires_at)
 SELECT id, $2, $3 FROM clients WHERE id = $1 FOR KEY SHARE
 ON CONFLICT (client_id, jti_hash) DO NOTHING

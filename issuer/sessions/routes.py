@@ -15,7 +15,7 @@ from issuer.http.request_context import request_context
 from issuer.sessions.models import Position, Session
 from issuer.sessions.service import Sessions
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.bearer import owner_of
+from issuer.tokens.bearer import authenticate
 
 _MAX_PAGE: Final = 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,42 +42,44 @@ class SessionRoutes:
 
     async def logout(self, request: Request) -> Response:
         """Respond 204: the session of the token is revoked, now or before."""
-        owner = await owner_of(request, self._tokens)
-        await self._sessions.revoke(owner.session_id, owner.user_id, EndReason.LOGOUT, request_context(request))
+        principal = await authenticate(request, self._tokens)
+        await self._sessions.revoke(
+            principal.session_id, principal.user_id, EndReason.LOGOUT, request_context(request)
+        )
         return Response(status_code=204)
 
     async def list(self, request: Request) -> Response:
         """Respond 200 with a page of the live sessions, newest first."""
-        owner = await owner_of(request, self._tokens)
+        principal = await authenticate(request, self._tokens)
         after, limit = _page(request)
-        await self._sessions.require_live(owner.session_id, owner.user_id)
+        await self._sessions.require_live(principal.session_id, principal.user_id)
         # Fetch one more than requested, to know whether there is another page.
-        found = await self._sessions.list_for_user(owner.user_id, after, limit + 1)
+        found = await self._sessions.list_for_user(principal.user_id, after, limit + 1)
         page = found[:limit]
         return JSONResponse(
             {
-                "sessions": [_document(session, owner.session_id) for session in page],
+                "sessions": [_document(session, principal.session_id) for session in page],
                 "next": _cursor(page[-1]) if len(found) > limit else None,
             }
         )
 
     async def revoke(self, request: Request) -> Response:
         """Respond 204 when the session is revoked; 404 if it is over, unknown or of another account."""
-        owner = await owner_of(request, self._tokens)
-        await self._sessions.require_live(owner.session_id, owner.user_id)
+        principal = await authenticate(request, self._tokens)
+        await self._sessions.require_live(principal.session_id, principal.user_id)
         session_id = _read_id(request.path_params["id"])
         if not await self._sessions.revoke(
-            session_id, owner.user_id, EndReason.ENDED_BY_OWNER, request_context(request)
+            session_id, principal.user_id, EndReason.ENDED_BY_OWNER, request_context(request)
         ):
             raise NoSuchResourceError
         return Response(status_code=204)
 
     async def revoke_all(self, request: Request) -> Response:
         """Respond 204 when all sessions are revoked, except the current one if `keep_current=true`."""
-        owner = await owner_of(request, self._tokens)
-        await self._sessions.require_live(owner.session_id, owner.user_id)
-        kept = owner.session_id if _keeps_current(request) else None
-        await self._sessions.revoke_all(owner.user_id, EndReason.ENDED_BY_OWNER, request_context(request), kept)
+        principal = await authenticate(request, self._tokens)
+        await self._sessions.require_live(principal.session_id, principal.user_id)
+        kept = principal.session_id if _keeps_current(request) else None
+        await self._sessions.revoke_all(principal.user_id, EndReason.ENDED_BY_OWNER, request_context(request), kept)
         return Response(status_code=204)
 
 

@@ -1,9 +1,9 @@
-"""Token Status Lists (draft-ietf-oauth-status-list-20): which bit is whose.
+"""Allocates indices of Token Status Lists (draft-ietf-oauth-status-list-20).
 
-Each session has one bit, so that ending it ends its access tokens at verifiers that never ask. An issuer leases
-indices by the range and hands them out from memory: two issuers never give out one bit, and a login waits for no
-lease unless they come faster than leases do. A range that a stopped issuer had not used up is lost, which costs
-32 bytes of a list.
+Each session has one index: setting its bit revokes the access tokens of the session at verifiers, which never call
+the issuer for a request. An issuer leases indices in ranges and allocates them from memory, so two issuers never
+allocate the same index, and a login waits for a lease only when logins outpace leases. The rest of a range is lost
+when the issuer stops; that costs 32 bytes of a list.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ _log = structlog.get_logger(__name__)
 
 
 class StatusIndexAllocator:
-    """Hands out indices.
+    """Allocates status list indices.
 
     Args:
-        store: where ranges are leased.
+        store: leases ranges.
         issuer: the issuer's URL.
-        revoked: called when a bit was set by this process.
-        is_closed: whether all bits of a list are set, so that its indices are of no use.
+        revoked: called after this process has set a bit.
+        is_closed: tells whether all bits of a list are set, which makes its indices useless.
     """
 
     def __init__(
@@ -45,30 +45,30 @@ class StatusIndexAllocator:
         self._leasing: asyncio.Task[None] | None = None
 
     async def lease(self) -> StatusListEntry:
-        """An index that nobody else has. From memory: half a range ahead the next one is asked for.
+        """Return a unique index, from memory. The next range is leased when half of this one is used.
 
         Raises:
-            UnavailableError: there is none left here, and none to be had now.
+            UnavailableError: no index is left in memory, and the database is unavailable.
         """
         if self._free and self._is_closed(self._free[0].list_id):
             self.discard_leases()
         if len(self._free) <= LEASE_SIZE // 2:
             self._begin_leasing()
         while not self._free:
-            # Shielded: one login that gives up must not stop the lease that others wait for.
+            # Shielded: a cancelled login must not cancel the lease that other logins wait for.
             await asyncio.shield(self._begin_leasing())
         return self._free.popleft()
 
     def discard_leases(self) -> None:
-        """Give up what is leased: it turned out to be somebody else's."""
+        """Discard the leased indices: they belong to another issuer."""
         self._free.clear()
 
     def reference(self, index: StatusListEntry) -> StatusReference:
-        """As tokens carry it."""
+        """Return the reference that tokens carry."""
         return StatusReference(status_list_uri(self._issuer, index.list_id), index.idx)
 
     def revoked(self) -> None:
-        """A bit was set by this process: publish it now and not at the next look."""
+        """Publish a bit that this process has set, without waiting for the next poll."""
         self._revoked()
 
     def _begin_leasing(self) -> asyncio.Task[None]:
@@ -80,11 +80,11 @@ class StatusIndexAllocator:
     async def _lease_range(self) -> None:
         first = await self._store.lease(LEASE_SIZE)
         if first is None:
-            raise StoreUnavailableError("no status list has room")
+            raise StoreUnavailableError("no status list has free indices")
         self._free.extend(StatusListEntry(first.list_id, first.idx + offset) for offset in range(LEASE_SIZE))
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """A failure ahead of need is nobody's: whoever needs the range will try again and be told."""
+    """Log a failed lease. A login that needs the range retries, and gets the error itself."""
     if not task.cancelled() and task.exception() is not None:
-        _log.warning("status indices not leased", kind=type(task.exception()).__name__)
+        _log.warning("leasing status list indices failed", kind=type(task.exception()).__name__)

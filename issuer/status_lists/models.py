@@ -10,7 +10,7 @@ LEASE_SIZE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class StatusListEntry:
-    """One bit: which list, and which of its bits."""
+    """A status list index: a list, and one of its bits."""
 
     list_id: int
     idx: int
@@ -18,14 +18,14 @@ class StatusListEntry:
 
 @dataclass(frozen=True, slots=True)
 class StatusListSnapshot:
-    """A list as the database has it. Two states of equal `fingerprint` have the same bits set.
+    """A list as it was read from the database. Snapshots of equal `fingerprint` have the same bits set.
 
     Attributes:
-        list_id: names it.
-        size: how many bits it has.
-        fingerprint: of the bits that are set one by one.
+        list_id: the id in its URI.
+        size: the number of bits.
+        fingerprint: a hash of the bits that are set one by one.
         all_revoked: whether every bit counts as set.
-        read_at: when this was read, by the clock of the database.
+        read_at: when it was read, by the clock of the database.
     """
 
     list_id: int
@@ -37,7 +37,7 @@ class StatusListSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PublishedList:
-    """A signed list, and what it was made from."""
+    """A signed list, with the snapshot and the key that it was made from."""
 
     token: bytes = field(repr=False)
     issued_at: int
@@ -46,10 +46,10 @@ class PublishedList:
 
     @property
     def read_in(self) -> int:
-        """The second in which the state was read."""
+        """The second in which the snapshot was read."""
         return int(self.state.read_at.timestamp())
 
 
 def status_list_uri(issuer: str, list_id: int) -> str:
-    """How tokens name a list."""
+    """Return the URI by which tokens refer to a list."""
     return f"{issuer.rstrip('/')}/status-lists/{list_id}"

@@ -1,4 +1,4 @@
-"""`GET /status-lists`, `GET /status-lists/{id}`: what verifiers follow. From memory, whatever the database does."""
+"""`GET /status-lists`, `GET /status-lists/{id}`: served from memory, so they need no database."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from issuer.status_lists.publisher import StatusListPublisher
 from shared.status_list import STATUS_LIST_MEDIA_TYPE
 
 _MAX_AGE_SECONDS: Final = 1
-"""For caches between us and the verifiers: each second of it is a second that a revocation comes later."""
+"""For caches between issuer and verifiers. It delays every revocation by as much."""
 
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
@@ -26,19 +26,19 @@ class StatusListRoutes:
         self._published = published
 
     def routes(self) -> list[Route]:
-        """For the application."""
+        """Return the routes of the application."""
         return [
             Route("/status-lists", self.aggregation, methods=["GET"]),
             Route("/status-lists/{id}", self.status_list, methods=["GET"]),
         ]
 
     async def aggregation(self, request: Request) -> Response:
-        """200 and the URIs of all lists (draft-ietf-oauth-status-list-20 §9.3)."""
+        """Respond 200 with the URIs of all lists (draft-ietf-oauth-status-list-20 §9.3)."""
         document = json.dumps({"status_lists": self._published.uris()}).encode()
         return cached(request, document, "application/json", _MAX_AGE_SECONDS)
 
     async def status_list(self, request: Request) -> Response:
-        """200 and one list, signed (§8.1)."""
+        """Respond 200 with one signed list (§8.1)."""
         text = request.path_params["id"]
         token = self._published.token(int(text)) if _ID.fullmatch(text) else None
         if token is None:

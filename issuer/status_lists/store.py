@@ -1,4 +1,4 @@
-"""Status lists in PostgreSQL: leases of indices, and the bits that are set."""
+"""The status lists in PostgreSQL: leased indices, and the bits that are set."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from shared.access_token import REVOCATION_SECONDS
 from shared.status_list import LIST_BITS
 
 PUBLISH_SECONDS: Final = 60.0
-"""How long a new list is published before tokens name it: every verifier has looked for lists meanwhile."""
+"""How long a new list is published before tokens refer to it: every verifier has polled for lists by then."""
 
 _QUARTER: Final = LIST_BITS // 4
 _ATTEMPTS: Final = 5
@@ -25,7 +25,7 @@ class StatusListStore:
         self._database = database
 
     async def lease(self, count: int) -> StatusListEntry | None:
-        """The first of `count` indices that nobody else will ever get; None if no list has them."""
+        """Lease `count` indices and return the first; None if no list has as many left."""
         for _ in range(_ATTEMPTS):
             async with self._database.connection() as connection:
                 row = await connection.fetchrow(_SQL["lease-range"], count, PUBLISH_SECONDS)
@@ -36,19 +36,19 @@ class StatusListStore:
         return None
 
     async def extend(self) -> None:
-        """Add a list if none has a quarter of its indices left, once however many issuers ask."""
+        """Add a list if none has a quarter of its indices left. Concurrent calls add one list."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-extension"])
             await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)
 
     async def list_states(self) -> list[StatusListSnapshot]:
-        """Every list that a live token or a coming one may refer to."""
+        """Return every list that a live or future token may refer to."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["list-states"], LEASE_SIZE, timedelta(seconds=REVOCATION_SECONDS))
         return [StatusListSnapshot(**row) for row in rows]
 
     async def revoked_indices(self, list_id: int) -> list[int]:
-        """The bits of a list that are set."""
+        """Return the indices of a list whose bits are set."""
         async with self._database.connection() as connection:
             indices: list[int] = await connection.fetchval(_SQL["revoked-indices"], list_id)
         return indices

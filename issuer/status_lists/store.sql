@@ -1,9 +1,9 @@
--- Token Status Lists: leases of indices, and the bits that are set.
+-- Token Status Lists: leased indices, and the bits that are set.
 
 -- name: lease-range
 -- $1 how many, $2 seconds that a list has to be published before tokens may name it. The oldest list with room;
--- the very first may be named at once, since no verifier can know an older state of the world.
--- The condition is repeated outside: who waited for the row looks at what the other has left.
+-- the very first may be named at once, since no verifier can have fetched lists before.
+-- The condition is repeated outside: after waiting for the row lock it is checked against the new row.
 UPDATE status_lists
 SET next_idx = next_idx + $1
 WHERE next_idx + $1 <= size AND id = (
@@ -19,7 +19,7 @@ RETURNING id, next_idx - $1 AS first, size - next_idx AS remaining;
 SELECT pg_advisory_xact_lock(1734439781);
 
 -- name: extend
--- A statement of its own after the lock: it has to see the list that somebody else added meanwhile.
+-- A separate statement after the lock, so that its snapshot includes a list that another issuer has just added.
 INSERT INTO status_lists (size, created_at)
 SELECT $1, clock_timestamp()
 WHERE NOT EXISTS (SELECT FROM status_lists WHERE size - next_idx >= $2);
@@ -48,6 +48,6 @@ GROUP BY l.id, clock.now
 ORDER BY l.id;
 
 -- name: revoked-indices
--- One value and not a row for each bit: those would hold up the event loop.
+-- One value instead of a row for each bit: many rows would block the event loop.
 SELECT coalesce(array_agg(status_idx), '{}') FROM revocations 
 WHERE status_list_id = $1 AND expires_at > statement_timestamp();

@@ -1,8 +1,7 @@
-"""Access tokens, contract A: minted with the current key, and read back where the issuer itself is asked.
+"""Access tokens (contract A): signed with the current key, and verified for the issuer's own endpoints.
 
-PyJWT signs. Tokens are read as the verifier reads them, by `shared`, so that none has two readings. What gateways
-ask is decided by the verifier; this module serves the issuer's own endpoints alone, knows only its own keys, and
-accepts a token only in the form that it mints.
+PyJWT signs. Verification uses the parsers of `shared`, as the verifier does, so that no token has two readings. It
+accepts only tokens of this issuer, in the form that it mints.
 """
 
 import json
@@ -32,16 +31,16 @@ _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
 
 
 class AccessTokens:
-    """Mints and reads the access tokens of one issuer.
+    """Mints and verifies the access tokens of one issuer.
 
     Args:
-        key_watcher: where the keys come from.
+        key_watcher: the signing and public keys.
         issuer: the `iss` claim.
         audience: the `aud` claim.
-        life_seconds: the longest life.
-        now: the clock.
-        new_id: a fresh random UUID.
-        fraction: a random number in [0, 1).
+        life_seconds: the maximum lifetime.
+        now: returns the current time.
+        new_id: returns a random UUID.
+        fraction: returns a random number in [0, 1).
     """
 
     def __init__(
@@ -63,52 +62,52 @@ class AccessTokens:
         self._fraction = fraction
 
     def require_key(self) -> None:
-        """Nothing, if a token could be signed: asked before a change that only a token can tell of.
+        """Check that a token can be signed. Call it before a change that is lost without the token.
 
         Raises:
             NoSigningKeyError: there is no current key.
         """
         _ = self._key_watcher.signing
 
-    async def mint(self, grant: AccessTokenClaims) -> IssuedToken:
-        """Sign an access token for `grant`.
+    async def mint(self, claims: AccessTokenClaims) -> IssuedToken:
+        """Sign an access token with `claims`.
 
         Raises:
             NoSigningKeyError: there is no current key.
         """
-        # Some lives are up to 5 % shorter, so that clients who logged in together do not refresh together.
+        # Lifetimes vary by 5 %, so that clients that logged in together do not refresh together.
         life = self._life_seconds - int(self._life_seconds * _JITTER * self._fraction())
-        if grant.ends_at is not None:
-            life = max(1, min(life, int((grant.ends_at - self._now()).total_seconds())))
+        if claims.ends_at is not None:
+            life = max(1, min(life, int((claims.ends_at - self._now()).total_seconds())))
         key = self._key_watcher.signing
-        # On the event loop: a quarter of a millisecond, of which a thread and the way there and back would take most.
-        token = jwt.encode(self._claims(grant, life), key.private, ALGORITHM, {"kid": key.kid, "typ": TOKEN_TYPE})
+        # On the event loop: signing takes a quarter of a millisecond, and a thread would cost about as much.
+        token = jwt.encode(self._members(claims, life), key.private, ALGORITHM, {"kid": key.kid, "typ": TOKEN_TYPE})
         if len(token) > MAX_ISSUED_BYTES:
-            raise RuntimeError("a token outgrew what gateways are promised")
-        return IssuedToken(token, life, grant.scope)
+            raise RuntimeError("access token exceeds MAX_ISSUED_BYTES")
+        return IssuedToken(token, life, claims.scope)
 
     async def read(self, token: str) -> VerifiedAccessToken:
-        """What one of our own live tokens for us says. Whether its session still lives is not asked.
+        """Verify one of our own tokens for our own audience. The session is not checked.
 
         Raises:
-            InvalidTokenError: it is anything else.
+            InvalidTokenError: the token is invalid, expired, or not from this issuer.
         """
-        bearer = await self.read_any_audience(token)
-        if bearer.audience != self._audience:
+        verified = await self.read_any_audience(token)
+        if verified.audience != self._audience:
             raise InvalidTokenError
-        return bearer
+        return verified
 
     async def read_any_audience(self, token: str) -> VerifiedAccessToken:
-        """What one of our own live tokens says, whatever its audience: to tell about it, not to obey it.
+        """Verify one of our own tokens for any audience: for introspection and revocation, not for access.
 
         Raises:
-            InvalidTokenError: it is anything else.
+            InvalidTokenError: the token is invalid, expired, or not from this issuer.
         """
-        # The text may be anything: what is not ASCII becomes `?`, which is in no token.
+        # The text may be anything: non-ASCII characters become `?`, which no token contains.
         jws = read_compact(token.encode("ascii", "replace"), MAX_ISSUED_BYTES)
         if isinstance(jws, JwsFault) or jws.header.members != _HEADER_MEMBERS:
             raise InvalidTokenError
-        # RFC 8725 §3: algorithm and type are ours to state; the header only names the key.
+        # RFC 8725 §3: algorithm and type are fixed by us; the header only selects the key.
         public = self._key_watcher.key_set.public_key(jws.header.kid)
         if public is None or jws.header.algorithm != ALGORITHM or jws.header.type != TOKEN_TYPE:
             raise InvalidTokenError
@@ -121,10 +120,10 @@ class AccessTokens:
             raise InvalidTokenError from None
         if not self._is_minted_here(members, claims):
             raise InvalidTokenError
-        return _bearer(claims)
+        return _verified(claims)
 
     def _is_minted_here(self, members: JsonObject, claims: Claims) -> bool:
-        """Check what this issuer always writes, and the time. No leeway: it is the time of one machine."""
+        """Check what this issuer always writes, and the time. There is no leeway: issuer and reader share a clock."""
         now = self._now().timestamp()
         return (
             claims.issuer == self._issuer
@@ -134,44 +133,44 @@ class AccessTokens:
             and claims.expires_at - claims.issued_at <= MAX_LIFETIME_SECONDS
         )
 
-    def _claims(self, grant: AccessTokenClaims, life: int) -> dict[str, Any]:
+    def _members(self, claims: AccessTokenClaims, life: int) -> dict[str, Any]:
         issued_at = int(self._now().timestamp())
-        claims: dict[str, Any] = {
+        members: dict[str, Any] = {
             "iss": self._issuer,
-            "sub": grant.subject,
-            "aud": grant.audience or self._audience,
+            "sub": claims.subject,
+            "aud": claims.audience or self._audience,
             "exp": issued_at + life,
             "iat": issued_at,
             "jti": base64url.encode(self._new_id().bytes),
-            "client_id": grant.client_id,
-            "scope": grant.scope,
+            "client_id": claims.client_id,
+            "scope": claims.scope,
         }
-        if grant.auth_time is not None:
-            claims["auth_time"] = int(grant.auth_time.timestamp())
-        if grant.session_id is not None:
-            claims["sid"] = str(grant.session_id)
-        if grant.roles:
-            claims["roles"] = list(grant.roles)
-        if grant.status is not None:
-            claims["status"] = {"status_list": {"idx": grant.status.idx, "uri": grant.status.uri}}
-        return claims
+        if claims.auth_time is not None:
+            members["auth_time"] = int(claims.auth_time.timestamp())
+        if claims.session_id is not None:
+            members["sid"] = str(claims.session_id)
+        if claims.roles:
+            members["roles"] = list(claims.roles)
+        if claims.status is not None:
+            members["status"] = {"status_list": {"idx": claims.status.idx, "uri": claims.status.uri}}
+        return members
 
 
 def room_for_grants(issuer: str, audience: str) -> int:
-    """Characters that the token of a session has for scope and roles (ADR 0039)."""
+    """Return how many characters scope and roles may take in the token of a session (ADR 0039)."""
     return ACCOUNT_TOKEN_ROOM - 2 * len(issuer) - len(audience)
 
 
 def grants_length(scope: str, roles: Sequence[str]) -> int:
-    """Characters that scope and roles take in a token; both are ASCII."""
+    """Return how many characters scope and roles take in a token; both are ASCII."""
     return len(scope) + (len(json.dumps({"roles": roles})) if roles else 0)
 
 
-def _bearer(claims: Claims) -> VerifiedAccessToken:
-    """Return what the claims say.
+def _verified(claims: Claims) -> VerifiedAccessToken:
+    """Convert the parsed claims.
 
     Raises:
-        InvalidTokenError: a UUID is not in its canonical spelling, the only one that this module writes.
+        InvalidTokenError: a UUID is not in canonical form, the only one that this module writes.
     """
     session_id = _uuid(claims.session) if claims.session else None
     if session_id is not None:

@@ -1,4 +1,4 @@
-"""The bearer token of a request (RFC 6750 §2.1): from the Authorization field, and from nowhere else."""
+"""Authenticates a request by its bearer token (RFC 6750 §2.1), from the Authorization header field only."""
 
 import re
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ _BEARER: Final = re.compile(r"bearer ([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose account a request is about, and from which session it comes."""
+class Principal:
+    """The authenticated account and session of a request."""
 
     user_id: UUID
     session_id: UUID
 
 
 def bearer_token(request: Request) -> str:
-    """The one token that `request` carries.
+    """Return the bearer token of a request.
 
     Raises:
-        MissingTokenError: it carries none.
-        InvalidTokenError: it carries several, or something else.
+        MissingTokenError: there is no Authorization field.
+        InvalidTokenError: there are several fields, or the field is no bearer token.
     """
     fields = request.headers.getlist("authorization")
     if not fields:
@@ -37,14 +37,14 @@ def bearer_token(request: Request) -> str:
     return found[1]
 
 
-async def owner_of(request: Request, tokens: AccessTokens) -> Owner:
-    """Who asks, by the access token of a session; whether that session still lives is not asked.
+async def authenticate(request: Request, tokens: AccessTokens) -> Principal:
+    """Verify the access token of a session. Whether the session is still live is not checked.
 
     Raises:
         MissingTokenError: there is no token.
-        InvalidTokenError: it is not one of ours, not live, or a machine's.
+        InvalidTokenError: the token is invalid, expired, or of a machine.
     """
-    bearer = await tokens.read(bearer_token(request))
-    if bearer.session_id is None:
+    token = await tokens.read(bearer_token(request))
+    if token.session_id is None:
         raise InvalidTokenError
-    return Owner(UUID(bearer.subject), bearer.session_id)
+    return Principal(UUID(token.subject), token.session_id)

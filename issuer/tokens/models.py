@@ -13,7 +13,7 @@ DEFAULT_SCOPE: Final = "profile"
 
 @dataclass(frozen=True, slots=True)
 class StatusReference:
-    """A bit of a Token Status List (draft-ietf-oauth-status-list-20 §6.1)."""
+    """The status list index that a token refers to (draft-ietf-oauth-status-list-20 §6.1)."""
 
     uri: str
     idx: int
@@ -21,18 +21,18 @@ class StatusReference:
 
 @dataclass(frozen=True, slots=True)
 class AccessTokenClaims:
-    """What a token says about its bearer.
+    """The claims of an access token to sign.
 
     Attributes:
-        subject: an account's id, or a client's.
-        session_id: of a login; None for a machine, as `auth_time` is.
-        auth_time: when the password was shown.
-        client_id: who asked for the token.
+        subject: the id of an account or a client.
+        session_id: the session of a user; None for a machine, as `auth_time` is.
+        auth_time: when the password was verified.
+        client_id: the client that requested the token.
         scope: scope tokens with single spaces between them.
         roles: may be empty.
-        audience: None for the issuer's usual one.
-        status: where the bit is that revokes the token.
-        ends_at: when the session ends by itself; no token outlives it.
+        audience: None for the default audience of the issuer.
+        status: the status list index that revokes the token.
+        ends_at: when the session expires; the token expires no later.
     """
 
     subject: str
@@ -48,7 +48,7 @@ class AccessTokenClaims:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A minted token. Its repr leaves the token out."""
+    """A signed access token. Its repr omits the token."""
 
     token: str = field(repr=False)
     expires_in: int
@@ -57,7 +57,7 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAccessToken:
-    """What one of our live tokens says. `session_id` is None for a machine; else `subject` is an account's UUID."""
+    """The claims of a verified token. `session_id` is None for a machine; otherwise `subject` is an account id."""
 
     subject: str
     session_id: UUID | None

@@ -1,7 +1,7 @@
-"""One-time tokens: a mail carries one to prove that its reader has the mailbox. No I/O, no clock.
+"""One-time tokens, sent by email to prove control of a mailbox. No I/O, no clock.
 
 256 random bits behind a prefix that secret scanners can recognise. Only the SHA-256 is ever stored: a random
-token of this size needs no slow hash (ASVS 5.0 §6.5.2), and a dump of the database opens no account.
+token of this size needs no slow hash (ASVS 5.0 §6.5.2), and a database dump gives access to no account.
 """
 
 import base64
@@ -27,16 +27,16 @@ class Purpose(StrEnum):
 PREFIXES: Final = {Purpose.VERIFY_EMAIL: "gpv_", Purpose.RESET_PASSWORD: "gpw_"}
 
 LIFETIMES: Final = {
-    # Proves possession of the mailbox and changes no credential: people read such mail the next morning.
+    # Changes no credential, and some people read such an email only the next morning.
     Purpose.VERIFY_EMAIL: timedelta(hours=24),
-    # Opens the account to anyone who holds it, so no longer than it takes to switch to the mail and back.
+    # Gives access to the account, so it lives only as long as it takes to read the email.
     Purpose.RESET_PASSWORD: timedelta(minutes=60),
 }
-"""Counted from the sending, so the time that a mail waited in the outbox does not shorten them."""
+"""Counted from sending, so that time in the outbox does not shorten them."""
 
 
 MAX_VALID: Final = 3
-"""Tokens of one purpose that are valid for an account at a time, so that a person may use any of the last mails."""
+"""Valid tokens of one purpose per account, so that the user may use any of the latest emails."""
 
 
 @dataclass(frozen=True, slots=True)

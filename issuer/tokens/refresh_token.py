@@ -1,13 +1,12 @@
 """Refresh tokens: signed counters.
 
-The database holds only the number. What makes a token good is a MAC under a key that the database never sees, so a
-copy of it forges nothing, and a token costs no row.
+The database holds only the counter. A token is authenticated by a MAC under a key that the database never sees, so a
+copy of the database forges no token, and a token needs no row.
 
     gpr_ + base64url(version 1 | session id 16 | generation 8 | name of the MAC secret 4 | HMAC-SHA256, 25 of 32)
 
-54 bytes fill 72 characters with no bit to spare, so each token has exactly one spelling. Writing is deterministic:
-the successor of a token is the same whenever it is asked for. Pure; whether a token is still good is
-`sessions.py`'s business.
+54 bytes fill 72 characters with no unused bit, so each token has exactly one spelling. Writing is deterministic:
+the successor of a token is always the same. Pure; `sessions` decides whether a token is still valid.
 """
 
 import base64
@@ -24,7 +23,7 @@ from issuer.errors import NoSigningKeyError
 from issuer.keys.mac_secrets import MacSecret
 
 MAX_GENERATION: Final = 2**63 - 2
-"""What the column holds, less one for the successor."""
+"""The maximum of the column, less one for the successor."""
 
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">B16sQ4s")
@@ -34,32 +33,32 @@ _TOKEN: Final = re.compile(r"gpr_([A-Za-z0-9_-]{72})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """What a refresh token says: which session, and how often it had been refreshed. No secret."""
+    """The contents of a refresh token: a session and its number of refreshes. Not secret."""
 
     session_id: UUID
     generation: int
 
     @property
     def successor(self) -> "RefreshToken":
-        """The token that a refresh with this one answers with."""
+        """The token that a refresh with this one returns."""
         return RefreshToken(self.session_id, self.generation + 1)
 
 
 class RefreshTokens:
-    """Writes and reads refresh tokens.
+    """Encodes and decodes refresh tokens.
 
     Args:
-        secrets: the MAC secrets of this moment, newest first. The newest writes; all of them read.
+        secrets: returns the current MAC secrets, newest first. The newest signs; all of them verify.
     """
 
     def __init__(self, secrets: Callable[[], Sequence[MacSecret]]) -> None:
         self._secrets = secrets
 
     def write(self, token: RefreshToken) -> str:
-        """The one spelling of `token`, under the newest secret.
+        """Encode `token` with a MAC under the newest secret.
 
         Raises:
-            NoSigningKeyError: there is no secret.
+            NoSigningKeyError: there is no MAC secret.
         """
         secrets = self._secrets()
         if not secrets:
@@ -69,10 +68,10 @@ class RefreshTokens:
         return "gpr_" + base64.urlsafe_b64encode(head + _mac(secret, head)).decode()
 
     def read(self, text: str) -> RefreshToken | None:
-        """What `text` says, or None unless one of our secrets made it; any text has an answer.
+        """Decode any text; return None unless its MAC is by one of our secrets.
 
         Raises:
-            NoSigningKeyError: there is no secret. Nobody's token is bad for that: a client would forget it.
+            NoSigningKeyError: there is no MAC secret. Not None: clients discard tokens that are reported invalid.
         """
         secrets = self._secrets()
         if not secrets:

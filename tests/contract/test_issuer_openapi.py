@@ -6,7 +6,7 @@ from typing import Any
 from openapi_spec_validator import validate
 
 from issuer.http.problems import INTERNAL, PROBLEMS
-from issuer.oauth.errors import OAUTH_ANSWERS, UNAVAILABLE
+from issuer.oauth.errors import OAUTH_ERROR_CODES, UNAVAILABLE
 from tests.support.openapi import SERVED, contract, served_form
 
 DOCUMENT = contract()
@@ -33,7 +33,7 @@ def test_every_problem_is_documented_under_its_status() -> None:
 
 def test_every_oauth_error_is_documented_under_its_status() -> None:
     documented = {(code, int(status)) for status, answer in answers() for code in oauth_codes(answer)}
-    answered = {(answer.code, answer.status) for answer in [*OAUTH_ANSWERS.values(), UNAVAILABLE]}
+    answered = {(answer.code, answer.status) for answer in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]}
     assert documented == answered
 
 

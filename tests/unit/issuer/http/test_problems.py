@@ -2,7 +2,7 @@
 
 from issuer.errors import InvalidFieldsError, IssuerError, OAuthError, OperationError, StoreFaultError
 from issuer.http.problems import INTERNAL, PROBLEMS, problem_of, problem_response
-from issuer.oauth.errors import OAUTH_ANSWERS
+from issuer.oauth.errors import OAUTH_ERROR_CODES
 
 
 def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
@@ -17,8 +17,8 @@ def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
 
 
 def test_every_oauth_error_has_its_code() -> None:
-    assert leaves(OAuthError) == set(OAUTH_ANSWERS)
-    assert len({answer.code for answer in OAUTH_ANSWERS.values()}) == len(OAUTH_ANSWERS)
+    assert leaves(OAuthError) == set(OAUTH_ERROR_CODES)
+    assert len({answer.code for answer in OAUTH_ERROR_CODES.values()}) == len(OAUTH_ERROR_CODES)
 
 
 def test_no_two_problems_share_a_type() -> None:

@@ -56,9 +56,9 @@ class Publisher:
         self.key_watcher = KeyWatcher(folder, Metrics())
         self.lists = StatusListPublisher(self.store, self.key_watcher, Metrics(), ISSUER)
 
-    def look(self, seconds: float = 0) -> float:
+    def refresh(self, seconds: float = 0) -> float:
         self.store.now = NOW + timedelta(seconds=seconds)
-        return asyncio.run(self.lists.look())
+        return asyncio.run(self.lists.refresh())
 
     def claims(self, list_id: int = 1) -> dict[str, Any]:
         token = self.lists.token(list_id)
@@ -85,7 +85,7 @@ def publisher(folder: Path) -> Publisher:
 
 def test_a_list_is_signed_as_the_draft_says(publisher: Publisher) -> None:
     publisher.store.lists[1] = {0, 3, 1023}
-    publisher.look()
+    publisher.refresh()
     token = publisher.lists.token(1)
     assert token is not None
     header = jwt.get_unverified_header(token)
@@ -111,35 +111,35 @@ def test_the_vector_of_the_draft_is_signed_bit_for_bit(publisher: Publisher) -> 
 
 def test_a_clock_that_was_set_back_holds_up_no_revocation(publisher: Publisher) -> None:
     """Verifiers join lists of one second, so the time need not rise until the clock has caught up."""
-    publisher.look()
+    publisher.refresh()
     for second, bits in ((-45, {1}), (-44, {1, 2}), (-1, {2})):
         publisher.store.lists[1] = bits
-        assert not publisher.look(second)
+        assert not publisher.refresh(second)
         assert publisher.bits() == sorted(bits)
         assert publisher.claims()["iat"] == int(NOW.timestamp())
     publisher.store.lists[1] = {3}
-    assert publisher.look(-0.5)
+    assert publisher.refresh(-0.5)
     assert publisher.bits() == [2]
-    assert not publisher.look(7)
+    assert not publisher.refresh(7)
     assert publisher.claims()["iat"] == int(NOW.timestamp()) + 7
 
 
 def test_a_time_that_no_verifier_has_taken_is_not_kept(publisher: Publisher) -> None:
-    publisher.look(3600)
-    publisher.look(0)
+    publisher.refresh(3600)
+    publisher.refresh(0)
     assert publisher.claims()["iat"] == int(NOW.timestamp())
 
 
 def test_of_a_list_that_was_closed_every_bit_is_set(publisher: Publisher) -> None:
     publisher.store.lists[1] = {7}
-    publisher.look()
+    publisher.refresh()
     publisher.store.closed = {1}
-    publisher.look(1)
+    publisher.refresh(1)
     assert publisher.bits() == list(range(SIZE))
 
 
 def test_a_list_may_be_relied_on_until_every_token_issued_before_is_dead(publisher: Publisher) -> None:
-    publisher.look()
+    publisher.refresh()
     claims = publisher.claims()
     assert claims["exp"] - claims["iat"] >= max(MAX_LIFETIME_SECONDS, REVOCATION_SECONDS)
 
@@ -149,36 +149,36 @@ def test_nothing_is_known_before_the_database_was_read(publisher: Publisher) -> 
         publisher.lists.uris()
     with pytest.raises(StoreUnavailableError):
         publisher.lists.token(1)
-    publisher.look()
+    publisher.refresh()
     assert publisher.lists.uris() == [URI]
     assert publisher.lists.token(2) is None
 
 
 def test_the_first_list_is_there_before_the_first_login(publisher: Publisher) -> None:
     publisher.store.lists.clear()
-    publisher.look()
+    publisher.refresh()
     assert publisher.lists.uris() == [URI]
 
 
 def test_a_list_is_built_again_when_its_bits_change_and_not_else(publisher: Publisher) -> None:
-    publisher.look()
+    publisher.refresh()
     first = publisher.lists.token(1)
-    publisher.look(5)
+    publisher.refresh(5)
     assert publisher.lists.token(1) == first
     publisher.store.lists[1] = {7}
-    publisher.look(6)
+    publisher.refresh(6)
     assert publisher.bits() == [7]
     publisher.store.lists[1] = set()
-    publisher.look(7)
+    publisher.refresh(7)
     assert publisher.bits() == []
 
 
 def test_of_two_changes_in_one_second_the_later_waits_for_the_next(publisher: Publisher) -> None:
-    publisher.look()
+    publisher.refresh()
     publisher.store.lists[1] = {7}
-    assert publisher.look(0.9)
+    assert publisher.refresh(0.9)
     assert publisher.bits() == []
-    assert not publisher.look(1.0)
+    assert not publisher.refresh(1.0)
     assert publisher.bits() == [7]
 
 
@@ -186,7 +186,7 @@ def test_the_time_of_a_list_rises_with_every_build_and_is_never_ahead_of_the_rea
     seen = []
     for step in range(40):
         publisher.store.lists[1] ^= {step}
-        publisher.look(step / 4)
+        publisher.refresh(step / 4)
         issued_at = publisher.claims()["iat"]
         assert issued_at <= publisher.store.now.timestamp()
         seen.append((issued_at, publisher.lists.token(1)))
@@ -197,28 +197,28 @@ def test_the_time_of_a_list_rises_with_every_build_and_is_never_ahead_of_the_rea
 
 
 def test_a_list_is_signed_anew_each_minute(publisher: Publisher) -> None:
-    publisher.look()
-    publisher.look(59)
+    publisher.refresh()
+    publisher.refresh(59)
     assert publisher.claims()["iat"] == int(NOW.timestamp())
-    publisher.look(60)
+    publisher.refresh(60)
     assert publisher.claims()["iat"] == int(NOW.timestamp()) + 60
 
 
 def test_while_the_database_is_away_the_last_list_stays_and_looks_no_fresher(publisher: Publisher) -> None:
     publisher.store.lists[1] = {7}
-    publisher.look()
+    publisher.refresh()
     before = publisher.lists.token(1)
     publisher.store.away = True
     for seconds in (1, 61, 4000):
         with pytest.raises(StoreUnavailableError):
-            publisher.look(seconds)
+            publisher.refresh(seconds)
         assert publisher.lists.token(1) == before
 
 
 def test_a_list_that_nothing_refers_to_is_dropped_and_a_new_one_is_added(publisher: Publisher) -> None:
-    publisher.look()
+    publisher.refresh()
     publisher.store.lists = {2: {1}}
-    publisher.look(1)
+    publisher.refresh(1)
     assert publisher.lists.uris() == ["https://issuer.example/status-lists/2"]
     assert publisher.lists.token(1) is None
     assert publisher.lists.token(2) is not None
@@ -231,11 +231,11 @@ def test_the_publisher_outlives_whatever_comes(publisher: Publisher) -> None:
         await asyncio.sleep(0)
         publisher.store.away = False
         publisher.store.lists[1] = {SIZE + 1}
-        publisher.lists.wake()
+        publisher.lists.notify()
         await asyncio.sleep(0.02)
         publisher.store.lists[1] = {1}
         while True:
-            publisher.lists.wake()
+            publisher.lists.notify()
             await asyncio.sleep(0.01)
             try:
                 if publisher.lists.token(1):
