@@ -93,7 +93,7 @@ def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _rotate_secret(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    renewed = _with_registry(settings, lambda registry: registry.rotate_mac_secret(options.id))
+    renewed = _with_registry(settings, lambda registry: registry.rotate_secret(options.id))
     show(options, [_document(renewed.client) | _secret(renewed)])
 
 

@@ -1,16 +1,15 @@
-"""Clients that prove themselves with a key: what they register, and the assertions they sign with it.
+"""Client authentication by `private_key_jwt` (RFC 7523 §2.2 and §3): registered public keys, and signed assertions.
 
-`private_key_jwt` of RFC 7523 §2.2 and §3. The client holds the private key, we hold the public one: nothing here
-can be stolen that would let anybody pass for the client. PyJWT checks signatures; what a JWT says is read in our
-own strict way. Whether an assertion was used before is not known here.
+The issuer has only the public key of a client, so nothing stolen here lets an attacker impersonate the client. PyJWT
+checks signatures; the strict parsers of `shared` read the JWT. The store knows whether one was used before.
 
-An assertion is checked in this order, and nothing of it is believed before 4:
+An assertion is checked in this order, and nothing in it is trusted before step 4:
 
 1. size and compact form (RFC 7515 §3.1);
-2. the header: strict JSON, a type that no other JWT here has, no member that we do not know (RFC 7515 §4.1.11);
+2. the header: strict JSON, a type that no other JWT here has, no unknown member (RFC 7515 §4.1.11);
 3. the key: by its `kid`, and under the one algorithm that it was registered for (RFC 8725 §3.1);
 4. the signature;
-5. `iss` and `sub` are the client, `aud` is us and nobody else (RFC 7523 §3 (1) to (3));
+5. `iss` and `sub` are the client, `aud` is only this issuer (RFC 7523 §3 (1) to (3));
 6. the time (4) to (6), bounded from both sides, and a `jti` (7).
 """
 
@@ -29,38 +28,38 @@ from shared.jws import CompactJws, Header, JwsFault, read_compact
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256")
-"""What a client may sign with. Its key is registered for one of them, so a header has nothing to choose."""
+"""The algorithms of client keys. A key is registered for one of them, so the header cannot choose another."""
 
-LONGEST_LIFE: Final = timedelta(minutes=5)
-"""From `iat`, or from now where there is none: `exp` may say an hour, as common libraries do by default."""
+MAX_ASSERTION_LIFETIME: Final = timedelta(minutes=5)
+"""From `iat`, or from now without `iat`. `exp` may be later: common libraries set an hour by default."""
 
 LEEWAY: Final = timedelta(seconds=30)
-"""How far the client's clock may be from ours."""
+"""How far the clock of a client may differ from ours."""
 
 MAX_ASSERTION_BYTES: Final = 4096
 MAX_KEYS: Final = 8
 _MAX_NAME_CHARACTERS: Final = 256
 _TYPES: Final = frozenset({"jwt", "client-authentication+jwt"})
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
-"""All that the header of an assertion may have. Members that we do not know could change what is signed or whose key
-counts (`b64` of RFC 7797, `crit`, `jwk`, `x5c`), so they are rejected although RFC 7515 §4 has unknown ones ignored.
-The certificate thumbprints, which some libraries add, only repeat what `kid` says and are not used."""
+"""The allowed header members of an assertion. Unknown members could change what is signed or which key is used (`b64`
+of RFC 7797, `crit`, `jwk`, `x5c`), so they are rejected, although RFC 7515 §4 ignores unknown ones. The certificate
+thumbprints, which some libraries add, repeat `kid` and are not used."""
 _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _RSA_MEMBERS: Final = ("kty", "n", "e")
 _EC_MEMBERS: Final = ("kty", "crv", "x", "y")
 
 
 class ClientKeysError(ValueError):
-    """The key set must not be registered. The message says why and never quotes key material."""
+    """A key set that must not be registered. The message has the reason and never quotes key material."""
 
 
-class RefusedAssertionError(ValueError):
-    """The assertion proves nothing. The message is for the log: a closed phrase, nothing that was sent."""
+class InvalidAssertionError(ValueError):
+    """An invalid assertion. The message is for the log: a fixed phrase without anything that was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A registered public key, good under one algorithm."""
+    """A registered public key with its one algorithm."""
 
     kid: str
     algorithm: str
@@ -69,7 +68,7 @@ class ClientKey:
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedAssertion:
-    """What an assertion says of itself: enough to look up who could have signed it. Shows nothing."""
+    """A parsed assertion, enough to look up the client that may have signed it. Its repr omits everything."""
 
     client_id: str = field(repr=False)
     claims: JsonObject = field(repr=False)
@@ -78,11 +77,11 @@ class UnverifiedAssertion:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAssertion:
-    """An assertion that the client has signed for us. Good once, until `expires_at`.
+    """An assertion that the client has signed for this issuer. Valid once, until `expires_at`.
 
     Attributes:
-        jti: its own name, unique for the client.
-        expires_at: when it would be refused anyhow, so that its `jti` need be known no longer.
+        jti: its id, unique for the client.
+        expires_at: when it expires, leeway included; its `jti` can be deleted then.
     """
 
     jti: str = field(repr=False)
@@ -90,10 +89,10 @@ class VerifiedAssertion:
 
 
 def register_keys(document: bytes) -> tuple[dict[str, str], ...]:
-    """The members that count of a client's JWK Set (RFC 7517), each key with a `kid` and its one `alg`.
+    """Return the relevant members of a client's JWK Set (RFC 7517): each key has a `kid` and one `alg`.
 
     Raises:
-        ClientKeysError: anything in it is of no use or has no business there. An operator can mend a file.
+        ClientKeysError: any key is unusable, or private. The operator corrects the file.
     """
     try:
         entries = parse_object(document).get("keys")
@@ -108,56 +107,56 @@ def register_keys(document: bytes) -> tuple[dict[str, str], ...]:
 
 
 def load_keys(registered: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
-    """What `register_keys` gave, ready to check signatures."""
+    """Parse the keys that `register_keys` returned."""
     return tuple(ClientKey(key["kid"], key["alg"], _public(key, key["alg"])) for key in registered)
 
 
 def read_assertion(text: str) -> UnverifiedAssertion:
-    """Who an assertion says that it is from. Nothing of it is proven.
+    """Parse an assertion without verifying it.
 
     Raises:
-        RefusedAssertionError: it is not an assertion.
+        InvalidAssertionError: the text is not an assertion.
     """
     jws = read_compact(text.encode("ascii", "replace"), MAX_ASSERTION_BYTES)
     if isinstance(jws, JwsFault) or not jws.signature:
-        raise RefusedAssertionError("not a compact JWS")
+        raise InvalidAssertionError("not a compact JWS")
     if not _is_of_an_assertion(jws.header):
-        raise RefusedAssertionError("not the header of an assertion")
+        raise InvalidAssertionError("not the header of an assertion")
     try:
         claims = parse_object(jws.payload)
     except StrictJsonError:
-        raise RefusedAssertionError("not strict JSON") from None
+        raise InvalidAssertionError("not strict JSON") from None
     client_id = claims.get("sub")
     if not isinstance(client_id, str):
-        raise RefusedAssertionError("sub of a wrong type")
+        raise InvalidAssertionError("sub of a wrong type")
     return UnverifiedAssertion(client_id, claims, jws)
 
 
 def verify_assertion(
     assertion: UnverifiedAssertion, keys: tuple[ClientKey, ...], audiences: frozenset[str], now: datetime
 ) -> VerifiedAssertion:
-    """Check that the client has signed this for us, and when.
+    """Verify the signature, the client, the audience and the time of an assertion.
 
     Args:
-        assertion: as read.
-        keys: of the client whose id it names.
-        audiences: the URLs by which we are called.
-        now: the present.
+        assertion: the parsed assertion.
+        keys: the keys of the client that it names.
+        audiences: the accepted audiences.
+        now: the current time.
 
     Raises:
-        RefusedAssertionError: it proves nothing.
+        InvalidAssertionError: a check failed.
     """
     key, claims, jws = _key_of(assertion.jws.header, keys), assertion.claims, assertion.jws
     if not jwt.get_algorithm_by_name(key.algorithm).verify(jws.signing_input, key.public, jws.signature):
-        raise RefusedAssertionError("bad signature")
+        raise InvalidAssertionError("bad signature")
     if claims.get("iss") != assertion.client_id or claims.get("sub") != assertion.client_id:
-        raise RefusedAssertionError("iss and sub are not the client")
+        raise InvalidAssertionError("iss and sub are not the client")
     if not _is_for_us(claims.get("aud"), audiences):
-        raise RefusedAssertionError("for another audience")
+        raise InvalidAssertionError("for another audience")
     expires_at = _expiry(claims, now)
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_NAME_CHARACTERS:
-        raise RefusedAssertionError("without a usable jti")
+        raise InvalidAssertionError("without a usable jti")
     return VerifiedAssertion(jti, expires_at)
 
 
@@ -179,7 +178,7 @@ def _registered(entry: Any) -> dict[str, str]:
 
 
 def _algorithm(entry: Mapping[str, Any]) -> str:
-    """The one that the key is good under: as it says, else what is usual for its type."""
+    """Return the algorithm of a key: its `alg`, or the default of its type."""
     kty, default = entry.get("kty"), "ES256" if entry.get("kty") == "EC" else "RS256"
     match kty, entry.get("alg", default):
         case ("RSA", ("RS256" | "PS256") as algorithm) | ("EC", "ES256" as algorithm):
@@ -189,7 +188,7 @@ def _algorithm(entry: Mapping[str, Any]) -> str:
 
 
 def _public(entry: Mapping[str, Any], algorithm: str) -> RSAPublicKey | EllipticCurvePublicKey:
-    """The key, if it is one that may be trusted: RFC 7518 §3.3 and §3.5 for RSA, §6.2.1 for P-256."""
+    """Parse a key and check its strength: RFC 7518 §3.3 and §3.5 for RSA, §6.2.1 for P-256."""
     try:
         if algorithm == "ES256":
             return _elliptic(entry)
@@ -209,51 +208,51 @@ def _elliptic(entry: Mapping[str, Any]) -> EllipticCurvePublicKey:
 
 
 def _key_of(header: Header, keys: tuple[ClientKey, ...]) -> ClientKey:
-    """By `kid`; where the assertion names none, a client of one key can only mean that one."""
+    """Return the key that `kid` names. Without `kid`, a client must have only one key."""
     named = [key for key in keys if key.kid == header.kid] if "kid" in header.members else list(keys)
     if len(named) != 1:
-        raise RefusedAssertionError("names none of the client's keys")
+        raise InvalidAssertionError("names none of the client's keys")
     if header.algorithm != named[0].algorithm:
-        raise RefusedAssertionError("under another algorithm than the key's")
+        raise InvalidAssertionError("under another algorithm than the key's")
     return named[0]
 
 
 def _is_of_an_assertion(header: Header) -> bool:
-    """Check the members that there are, and the type if it is stated (RFC 8725 §3.11)."""
+    """Check the header members, and `typ` if present (RFC 8725 §3.11)."""
     return header.members <= _HEADER_MEMBERS and ("typ" not in header.members or header.type in _TYPES)
 
 
 def _is_for_us(audience: Any, audiences: frozenset[str]) -> bool:
-    """For one audience: an assertion that is for others too could be used by them (RFC 7523 §3 (3))."""
+    """Return whether we are the only audience: another audience could replay the assertion (RFC 7523 §3 (3))."""
     if isinstance(audience, list) and len(audience) == 1:
         audience = audience[0]
     return isinstance(audience, str) and audience in audiences
 
 
 def _expiry(claims: JsonObject, now: datetime) -> datetime:
-    """When the assertion ends, leeway included. RFC 7523 §3 (4): one that is good for very long may be refused."""
+    """Return the expiry, leeway included. RFC 7523 §3 (4) allows rejecting long lifetimes."""
     expires_at = _moment(claims["exp"]) if "exp" in claims else None
     if expires_at is None:
-        raise RefusedAssertionError("without exp")
+        raise InvalidAssertionError("without exp")
     issued_at = _moment(claims["iat"]) if "iat" in claims else None
     if "nbf" in claims and _moment(claims["nbf"]) > now + LEEWAY:
-        raise RefusedAssertionError("not yet good")
+        raise InvalidAssertionError("not yet good")
     if issued_at is not None:
         if issued_at > now + LEEWAY:
-            raise RefusedAssertionError("from the future")
-        expires_at = min(expires_at, issued_at + LONGEST_LIFE)
-    if expires_at > now + LONGEST_LIFE + LEEWAY:
-        raise RefusedAssertionError("good for too long")
+            raise InvalidAssertionError("from the future")
+        expires_at = min(expires_at, issued_at + MAX_ASSERTION_LIFETIME)
+    if expires_at > now + MAX_ASSERTION_LIFETIME + LEEWAY:
+        raise InvalidAssertionError("good for too long")
     if expires_at + LEEWAY <= now:
-        raise RefusedAssertionError("expired")
+        raise InvalidAssertionError("expired")
     return expires_at + LEEWAY
 
 
 def _moment(value: Any) -> datetime:
-    """A NumericDate (RFC 7519 §2), and not a string or a truth value that looks like one."""
+    """Parse a NumericDate (RFC 7519 §2). Reject strings and booleans."""
     if type(value) not in {int, float}:
-        raise RefusedAssertionError("a time is not a number")
+        raise InvalidAssertionError("a time is not a number")
     try:
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
-        raise RefusedAssertionError("a time is not a number") from None
+        raise InvalidAssertionError("a time is not a number") from None

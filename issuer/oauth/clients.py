@@ -22,7 +22,7 @@ from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError
 from issuer.oauth.client_assertion import (
     ClientKey,
-    RefusedAssertionError,
+    InvalidAssertionError,
     load_keys,
     read_assertion,
     verify_assertion,
@@ -186,7 +186,7 @@ class Clients:
             if client.jwks is None:
                 return client, ClientRefusal.OTHER_METHOD
             verified = verify_assertion(assertion, self._parsed_keys(client.jwks), self._urls, self._now())
-        except RefusedAssertionError as error:
+        except InvalidAssertionError as error:
             _log.info("assertion refused", reason=str(error))
             return client, ClientRefusal.BAD_ASSERTION
         if proof.client_id not in {None, client.id}:

@@ -1,7 +1,7 @@
-"""What an operator does with clients: register, change, disable and delete them. No SQL, no clock of its own.
+"""Registers, changes, disables and deletes OAuth clients for an operator. No SQL, no clock of its own.
 
-Every change revokes what was granted before it, because a token that outlives a change of its client says what is
-no longer true. The client notices nothing but one refused token, and asks for another.
+Every change revokes the earlier tokens of the client, because their claims may be wrong now. The client only has to
+request a new token.
 """
 
 import base64
@@ -34,20 +34,20 @@ _SECRET_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client, and its secret on the one occasion when it can be shown."""
+    """A registered client, with its new secret: it is not stored, so it can be shown only now."""
 
     client: Client
     secret: str | None = field(default=None, repr=False)
 
 
 class ClientRegistry:
-    """Keeps the clients of one issuer.
+    """The registry of the clients of one issuer.
 
     Args:
         issuer: the `iss` of their tokens.
         store: the clients.
-        now: the clock.
-        random_bytes: that many of them, from the system's best source.
+        now: returns the current time.
+        random_bytes: returns that many random bytes from the operating system.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class ClientRegistry:
     async def create(
         self, name: str, client_id: str | None, scope: str, audiences: Sequence[str], jwks: bytes | None
     ) -> RegisteredClient:
-        """Register a client: by its public keys if there are any, else with a new secret.
+        """Register a client by its public keys, or with a new secret if there are none.
 
         Raises:
-            ClientError: something about it is not acceptable, or the id is taken.
+            ClientError: an argument is invalid, or the id is taken.
             UnavailableError: the database is unavailable.
         """
         client_id = client_id if client_id is not None else f"client-{self._random_bytes(6).hex()}"
@@ -88,7 +88,7 @@ class ClientRegistry:
         return RegisteredClient(client, secret)
 
     async def list(self) -> list[Client]:
-        """All clients, the oldest first.
+        """Return all clients, the oldest first.
 
         Raises:
             UnavailableError: the database is unavailable.
@@ -96,10 +96,10 @@ class ClientRegistry:
         return await self._store.list_clients()
 
     async def find(self, client_id: str) -> Client:
-        """The client of this id.
+        """Return the client with this id.
 
         Raises:
-            ClientError: there is none.
+            ClientError: there is no such client.
             UnavailableError: the database is unavailable.
         """
         client = await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
@@ -108,10 +108,10 @@ class ClientRegistry:
     async def update(
         self, client_id: str, scope: str | None, audiences: Sequence[str] | None, jwks: bytes | None
     ) -> Client:
-        """Give it another scope, other audiences or other keys; what is None stays.
+        """Change scope, audiences or keys of a client. None leaves a value unchanged.
 
         Raises:
-            ClientError: there is none, or something is not acceptable.
+            ClientError: there is no such client, or an argument is invalid.
             UnavailableError: the database is unavailable.
         """
         keys = _keys(jwks) if jwks is not None else None
@@ -132,8 +132,8 @@ class ClientRegistry:
         detail = {name: True for name, value in given.items() if value is not None}
         return await self._change(client_id, change, EventKind.CLIENT_UPDATED, detail)
 
-    async def rotate_mac_secret(self, client_id: str) -> RegisteredClient:
-        """A new secret in the place of the old one.
+    async def rotate_secret(self, client_id: str) -> RegisteredClient:
+        """Replace the secret of a client.
 
         Raises:
             ClientError: there is no such client, or it has no secret.
@@ -150,7 +150,7 @@ class ClientRegistry:
         return RegisteredClient(client, secret)
 
     async def disable(self, client_id: str) -> Client:
-        """Refuse it, and revoke its tokens. One that is disabled stays so.
+        """Disable a client and revoke its tokens.
 
         Raises:
             ClientError: there is no such client.
@@ -164,7 +164,7 @@ class ClientRegistry:
         )
 
     async def enable(self, client_id: str) -> Client:
-        """Let it in again. What it held when it was disabled stays revoked.
+        """Enable a client again. Its revoked tokens stay revoked.
 
         Raises:
             ClientError: there is no such client.
@@ -175,7 +175,7 @@ class ClientRegistry:
         )
 
     async def delete(self, client_id: str) -> Client:
-        """Forget it, and revoke its tokens; what it was.
+        """Delete a client and revoke its tokens. Return the deleted client.
 
         Raises:
             ClientError: there is no such client.
@@ -204,7 +204,7 @@ class ClientRegistry:
             raise ClientError(f"its tokens would be too long: shorten scope, audience or id by {excess} characters")
 
     def _new_secret(self) -> str:
-        """256 bits under a name that scanners of leaked secrets can look for."""
+        """Return 256 random bits with a prefix that secret scanners recognise."""
         return "gpc_" + base64.urlsafe_b64encode(self._random_bytes(_SECRET_BYTES)).rstrip(b"=").decode()
 
 
@@ -226,7 +226,7 @@ def _keys(document: bytes) -> tuple[dict[str, str], ...]:
 
 
 def _check_names(name: str, client_id: str) -> None:
-    """RFC 9068 §5: the `sub` of a client must never be that of a person, and people are UUIDs."""
+    """Check name and id. RFC 9068 §5: the `sub` of a client must not collide with that of a user, which is a UUID."""
     if not _NAME.fullmatch(name):
         raise ClientError("a name has 1 to 100 characters and none that control anything")
     if not CLIENT_ID.fullmatch(client_id):

@@ -1,4 +1,4 @@
-"""The end of everything that was issued so far, in PostgreSQL. ADR 0099."""
+"""Revokes everything that was issued so far, after a restore from a backup. ADR 0099."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from shared.access_token import REVOCATION_SECONDS
 from shared.status_list import LIST_BITS
 
 LOGIN_AFTER_SECONDS: Final = 10
-"""When the new list may be named: issuers publish it within a second, and verifiers look every two."""
+"""How long tokens must not refer to the new list: issuers publish it within 1 s, verifiers poll every 2 s."""
 
 _SETTLE_SECONDS: Final = 2.0
-"""Until every running issuer has seen that the lists are closed, and begins no session in them any more."""
+"""By then every running issuer has read that the lists are closed, and creates no session in them."""
 
 _BATCH: Final = 5_000
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
@@ -27,7 +27,7 @@ _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """Counts of what is live, and the time of the last audit event: the state that the database was restored to."""
+    """Counts of live items, and the time of the last audit event, which shows how old the restored database is."""
 
     sessions: int
     clients: int
@@ -36,7 +36,7 @@ class Issued:
 
 
 async def count_issued(database: Database) -> Issued:
-    """Count what `revoke_all` would end."""
+    """Count what `revoke_all` would revoke."""
     async with database.connection() as connection:
         row = await connection.fetchrow(_SQL["count-issued"])
     assert row is not None
@@ -44,12 +44,12 @@ async def count_issued(database: Database) -> Issued:
 
 
 async def revoke_all(database: Database) -> Issued:
-    """End every session, access token, client token and one-time token that was issued until now.
+    """Revoke every session, access token, client token and one-time token that was issued until now.
 
-    Access tokens end first and at once, also those that this database does not know. Repeat it if it was interrupted.
+    Access tokens are revoked first, including those that this database does not know. It is safe to run again.
 
     Raises:
-        StoreUnavailableError: PostgreSQL does not answer; some of it may be done.
+        StoreUnavailableError: the database is unavailable; part of it may be done.
     """
     issued = await count_issued(database)
     async with database.transaction() as connection:
@@ -57,7 +57,7 @@ async def revoke_all(database: Database) -> Issued:
         await connection.execute(_SQL["close-lists"], timedelta(seconds=REVOCATION_SECONDS))
         await connection.execute(_SQL["skip-list-ids"])
         await connection.execute(_SQL["add-list"], LIST_BITS, PUBLISH_SECONDS - LOGIN_AFTER_SECONDS)
-        await connection.execute(_SQL["forget-client-bits"])
+        await connection.execute(_SQL["detach-client-indices"])
         await connection.execute(_SQL["delete-one-time-tokens"])
         detail = {
             "sessions": issued.sessions,
@@ -66,12 +66,12 @@ async def revoke_all(database: Database) -> Issued:
         }
         await record(connection, Event(EventKind.EVERYTHING_REVOKED, OPERATOR, detail=detail))
     await asyncio.sleep(_SETTLE_SECONDS)
-    while await _end_batch(database):
+    while await _revoke_batch(database):
         pass
     return issued
 
 
-async def _end_batch(database: Database) -> bool:
+async def _revoke_batch(database: Database) -> bool:
     async with database.connection() as connection:
-        tag: str = await connection.execute(_SQL["end-sessions"], _BATCH)
+        tag: str = await connection.execute(_SQL["revoke-sessions"], _BATCH)
     return tag != "UPDATE 0"

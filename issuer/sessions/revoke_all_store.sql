@@ -1,4 +1,4 @@
--- The end of everything that was issued so far, for a database that was restored from a backup.
+-- Revokes everything that was issued so far, after a restore from a backup.
 
 -- name: count-issued
 SELECT (SELECT count(*) FROM sessions WHERE ended_at IS NULL) AS sessions,
@@ -7,11 +7,11 @@ SELECT (SELECT count(*) FROM sessions WHERE ended_at IS NULL) AS sessions,
   (SELECT max(at) FROM audit_events) AS last_event_at;
 
 -- name: lock-extension
--- As in status_lists.sql: no issuer adds a list meanwhile.
+-- The lock of `lock-extension` in status_lists/store.sql: no issuer adds a list concurrently.
 SELECT pg_advisory_xact_lock(1734439781);
 
 -- name: close-lists
--- $1 how long an access token can be alive. Every bit is published as set until then, and no index is leased any more.
+-- $1 the maximum lifetime of an access token. Every bit is published as set until then, and no index is leased.
 UPDATE status_lists
 SET next_idx = size, all_revoked_until = clock_timestamp() + $1::interval;
 
@@ -25,8 +25,8 @@ FROM pg_get_serial_sequence('status_lists', 'id') AS sequence;
 -- $1 its size, $2 seconds that it counts as published already.
 INSERT INTO status_lists (size, created_at) VALUES ($1, clock_timestamp() - make_interval(secs => $2));
 
--- name: forget-client-bits
--- Clients get a bit of the new list with their next token. What was read of them before no longer counts.
+-- name: detach-client-indices
+-- Clients get an index of the new list with their next token. A concurrent request with the old state fails.
 UPDATE clients
 SET status_list_id = NULL, status_idx = NULL, security_version = security_version + 1
 WHERE status_list_id IS NOT NULL;
@@ -34,7 +34,7 @@ WHERE status_list_id IS NOT NULL;
 -- name: delete-one-time-tokens
 DELETE FROM one_time_tokens;
 
--- name: end-sessions
+-- name: revoke-sessions
 -- $1 how many at most. Those whose list is closed: sessions of logins since then are in the new list.
 -- Their bits need no rows, since all bits of their list are set.
 UPDATE sessions

@@ -78,7 +78,7 @@ def one_database(postgres: Postgres) -> str:
 
 CHANGES: dict[str, Callable[[ClientRegistry, str], Awaitable[Any]]] = {
     "disable": lambda registry, client_id: registry.disable(client_id),
-    "renew": lambda registry, client_id: registry.rotate_mac_secret(client_id),
+    "renew": lambda registry, client_id: registry.rotate_secret(client_id),
     "narrow": lambda registry, client_id: registry.update(client_id, "", None, None),
     "delete": lambda registry, client_id: registry.delete(client_id),
 }

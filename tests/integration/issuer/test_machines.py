@@ -326,7 +326,7 @@ def test_a_disabled_machine_is_refused_and_its_tokens_are_revoked(issuer: Issuer
 @pytest.mark.parametrize(
     "change",
     [
-        lambda registry, client_id: registry.rotate_mac_secret(client_id),
+        lambda registry, client_id: registry.rotate_secret(client_id),
         lambda registry, client_id: registry.update(client_id, "other", None, None),
         lambda registry, client_id: registry.update(client_id, None, ["other"], None),
         lambda registry, client_id: registry.delete(client_id),
@@ -342,7 +342,7 @@ def test_every_change_of_a_machine_revokes_its_tokens(issuer: IssuerProcess, cha
 
 def test_a_renewed_secret_takes_the_place_of_the_old_one(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer)
-    renewed = operate(issuer, lambda registry: registry.rotate_mac_secret(machine.id))
+    renewed = operate(issuer, lambda registry: registry.rotate_secret(machine.id))
     assert_invalid_client(machine.ask())
     assert Machine(issuer, machine.id, renewed.secret).ask().status_code == 200
 
