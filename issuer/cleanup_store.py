@@ -1,4 +1,4 @@
-"""Removal of dead rows from PostgreSQL, a batch in each transaction."""
+"""Deletion of expired rows from PostgreSQL, one batch per transaction."""
 
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +19,11 @@ class DeadRows:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """What can be removed, in the order in which it is."""
+        """The kinds of rows, in the order of their deletion."""
         return tuple(name for name in _SQL if name != _TURN)
 
     async def remove(self, subject: str, expired_before: datetime, batch: int) -> int | None:
-        """Remove at most `batch` rows that were of no use at that moment; how many. None: another does it now."""
+        """Delete at most `batch` expired rows and return their number; None if another issuer is doing it."""
         async with self._database.transaction() as connection:
             if not await connection.fetchval(_SQL[_TURN]):
                 return None

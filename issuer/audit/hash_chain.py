@@ -1,9 +1,9 @@
-"""Whether the audit trail is as it was written. No I/O: the events come in, the faults come out.
+"""Verification of the audit trail's hash chains. No I/O: events in, faults out.
 
-Each event's hash covers its content and the hash before it in its chain, so what was altered, taken out, put in
-or moved shows here. The hashes are computed again in this process: the database's own functions may be what was
-tampered with. Who can write the whole trail anew, or cuts its end off, is found by heads that were noted
-elsewhere before (`audit heads`). ADR 0051.
+Each event's hash covers its content and the previous hash of its chain, so altered, removed, inserted and moved
+events are found. The hashes are computed here and not in the database, whose functions may have been altered too.
+An attacker who rewrites a whole chain or removes its end is found by heads that were exported before
+(`audit heads`). ADR 0051.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ _BEGINNING: Final = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """An event as far as its chain is concerned.
+class ChainedEvent:
+    """An event with its place in a hash chain.
 
     Attributes:
-        chain: which chain.
-        position: its place in it, from 1 on without gaps.
-        content: everything else that the event says, in the one form that is hashed.
+        chain: number of the chain.
+        position: place in the chain, from 1 without gaps.
+        content: all other columns of the event, in the form that is hashed.
         previous_hash: of the event before it.
         hash: SHA-256 of `previous_hash` and `content`.
     """
@@ -34,8 +34,8 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The last event of a chain at some moment."""
+class ChainHead:
+    """The last event of a chain at one moment."""
 
     chain: int
     position: int
@@ -43,42 +43,44 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong, and where."""
+class ChainFault:
+    """A violation of a hash chain and its position."""
 
     chain: int
     position: int
     what: str
 
 
-class ChainCheck:
-    """Checks links that come chain by chain, each in the order of positions.
+class ChainVerifier:
+    """Verifier of events that arrive chain by chain, in the order of their positions.
 
     Args:
-        heads: what was noted of the chains before, at any time.
+        heads: chain heads that were exported earlier.
     """
 
-    def __init__(self, heads: Iterable[Head] = ()) -> None:
+    def __init__(self, heads: Iterable[ChainHead] = ()) -> None:
         self.checked = 0
         self._noted = {(head.chain, head.position): head.hash for head in heads}
-        self._last: dict[int, Head] = {}
+        self._last: dict[int, ChainHead] = {}
 
-    def faults(self, link: Link) -> Iterator[Fault]:
-        """What is wrong with `link`, if anything."""
-        before = self._last.get(link.chain, Head(link.chain, 0, _BEGINNING))
-        self._last[link.chain] = Head(link.chain, link.position, link.hash)
+    def faults(self, link: ChainedEvent) -> Iterator[ChainFault]:
+        """Yield the faults of `link`."""
+        before = self._last.get(link.chain, ChainHead(link.chain, 0, _BEGINNING))
+        self._last[link.chain] = ChainHead(link.chain, link.position, link.hash)
         self.checked += 1
         if link.position != before.position + 1:
-            yield Fault(link.chain, before.position + 1, f"missing: the next event is {link.position}")
+            yield ChainFault(link.chain, before.position + 1, f"missing: the next event is {link.position}")
         elif link.previous_hash != before.hash:
-            yield Fault(link.chain, link.position, "does not follow the event before it: moved, put in or replaced")
+            yield ChainFault(
+                link.chain, link.position, "does not follow the previous event: moved, inserted or replaced"
+            )
         if hashlib.sha256(link.previous_hash + link.content.encode()).digest() != link.hash:
-            yield Fault(link.chain, link.position, "altered: its hash is that of something else")
+            yield ChainFault(link.chain, link.position, "altered: its hash does not match its content")
         if self._noted.pop((link.chain, link.position), link.hash) != link.hash:
-            yield Fault(link.chain, link.position, "not the event that was noted: the chain was written anew")
+            yield ChainFault(link.chain, link.position, "differs from the exported head: the chain was rewritten")
 
-    def missing_heads(self) -> Iterator[Fault]:
-        """After the last link: the noted heads that never came."""
+    def missing_heads(self) -> Iterator[ChainFault]:
+        """Yield the exported heads that were missing, after the last event."""
         for chain, position in sorted(self._noted):
             end = self._last[chain].position if chain in self._last else 0
-            yield Fault(chain, position, f"missing: it was noted, and the chain ends at {end}")
+            yield ChainFault(chain, position, f"missing: it was exported, and the chain ends at {end}")

@@ -1,4 +1,4 @@
-"""The audit trail in PostgreSQL. Rows are chained and kept from change by triggers of the schema."""
+"""The audit trail in PostgreSQL. Triggers of the schema chain the rows and reject changes."""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from issuer.audit.events import Event, EventKind
-from issuer.audit.hash_chain import Head, Link
+from issuer.audit.hash_chain import ChainedEvent, ChainHead
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 
@@ -18,7 +18,7 @@ _BEFORE_ALL: Final = (-(2**15), 0)
 
 
 async def record(connection: Connection, event: Event) -> None:
-    """Write `event` as part of the connection's transaction: last, see `audit.sql`."""
+    """Record `event` in the connection's transaction, as its last statement; see `store.sql`."""
     await connection.execute(
         _SQL["record-event"],
         event.kind,
@@ -33,7 +33,7 @@ async def record(connection: Connection, event: Event) -> None:
 
 
 class AuditTrail:
-    """Reads what was recorded."""
+    """Reader of the audit trail."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -41,25 +41,25 @@ class AuditTrail:
     async def events(
         self, user_id: UUID | None, kind: EventKind | None, since: datetime | None, limit: int
     ) -> list[dict[str, Any]]:
-        """The newest events that fit, newest first, as they are to be shown."""
+        """Return the events that match, newest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["list-events"], user_id, kind, since, limit)
         return [{**row, "detail": json.loads(row["detail"])} for row in rows]
 
-    async def links(self) -> AsyncIterator[list[Link]]:
-        """Every event as a link of its chain, in order, page by page: memory does not grow with the trail."""
+    async def links(self) -> AsyncIterator[list[ChainedEvent]]:
+        """Yield every event in chain order, in pages, so that memory use is bounded."""
         chain, position = _BEFORE_ALL
         while page := await self._page(chain, position):
             yield page
             chain, position = page[-1].chain, page[-1].position
 
-    async def heads(self) -> list[Head]:
-        """The last event of each chain."""
+    async def heads(self) -> list[ChainHead]:
+        """Return the last event of each chain."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["list-heads"])
-        return [Head(**row) for row in rows]
+        return [ChainHead(**row) for row in rows]
 
-    async def _page(self, chain: int, position: int) -> list[Link]:
+    async def _page(self, chain: int, position: int) -> list[ChainedEvent]:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["list-links"], chain, position, _PAGE)
-        return [Link(**row) for row in rows]
+        return [ChainedEvent(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""`audit`: what happened, and whether the trail of it is as it was written."""
+"""`audit`: list and verify the audit trail."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from issuer.audit.events import EventKind
-from issuer.audit.hash_chain import ChainCheck, Fault, Head
+from issuer.audit.hash_chain import ChainFault, ChainHead, ChainVerifier
 from issuer.audit.store import AuditTrail
 from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
 from issuer.db.pool import Database
@@ -21,7 +21,7 @@ _PROGRESS: Final = 100_000
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register them."""
+    """Register the commands."""
     audit = add_subject(commands, "audit", "the audit trail")
     listing = add_command(audit, "list", "list events, newest first", _list)
     listing.add_argument("--user", type=UUID, metavar="ID", help="only events of this account")
@@ -46,10 +46,10 @@ def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _verify(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    check = ChainCheck(_read_heads(options.heads) if options.heads else ())
+    check = ChainVerifier(_read_heads(options.heads) if options.heads else ())
     found = 0
 
-    def tell(fault: Fault) -> None:
+    def tell(fault: ChainFault) -> None:
         nonlocal found
         found += 1
         show(options, [{"chain": fault.chain, "position": fault.position, "fault": fault.what}])
@@ -66,9 +66,7 @@ def _verify(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
     with_database(settings, verify)
     if found:
-        raise AuditTrailError(
-            f"the audit trail is not as it was written; faults found: {found}, in {check.checked} events"
-        )
+        raise AuditTrailError(f"the audit trail was altered: {found} faults in {check.checked} events")
     show(options, [{"verified_events": check.checked}])
 
 
@@ -77,31 +75,31 @@ def _heads(settings: IssuerSettings, options: argparse.Namespace) -> None:
     show(options, [{"chain": head.chain, "position": head.position, "hash": head.hash.hex()} for head in heads])
 
 
-def _read_heads(path: Path) -> list[Head]:
-    """In either form that `audit heads` prints.
+def _read_heads(path: Path) -> list[ChainHead]:
+    """Read heads in either form that `audit heads` prints.
 
     Raises:
-        AuditTrailError: it cannot be read, or is something else.
+        AuditTrailError: the file cannot be read or has another format.
     """
     try:
         return [_head(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise AuditTrailError(f"{path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise AuditTrailError(f"{path}: not what `audit heads` prints") from error
+        raise AuditTrailError(f"{path}: invalid heads; pass the output of `audit heads`") from error
 
 
-def _head(line: str) -> Head:
+def _head(line: str) -> ChainHead:
     values = (
         json.loads(line)
         if line.startswith("{")
         else dict(zip(("chain", "position", "hash"), line.split(), strict=True))
     )
-    return Head(int(values["chain"]), int(values["position"]), bytes.fromhex(values["hash"]))
+    return ChainHead(int(values["chain"]), int(values["position"]), bytes.fromhex(values["hash"]))
 
 
 def _moment(text: str) -> datetime:
-    """An ISO 8601 time; UTC if it does not say otherwise."""
+    """Parse an ISO 8601 time; UTC if it has no offset."""
     moment = datetime.fromisoformat(text)
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -15,14 +15,13 @@ Check = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class AdminRoutes:
-    """What operators and orchestrators ask.
+    """Health checks and metrics for operators and orchestrators.
 
     Attributes:
-        metrics: what `/metrics` shows.
-        checks: what must hold before requests are sent here, by name.
-        warnings: what an operator has to restore, by name, although requests are served. They do not count for
-            readiness: what all issuers share fails in all of them at once, and an orchestrator would take the whole
-            service away.
+        metrics: shown by `/metrics`.
+        checks: conditions of readiness by name.
+        warnings: faults by name that an operator must fix although requests are served. They do not affect
+            readiness: all issuers share them, so an orchestrator would remove every issuer at once.
     """
 
     metrics: Metrics
@@ -30,7 +29,7 @@ class AdminRoutes:
     warnings: Mapping[str, Check]
 
     def routes(self) -> list[Route]:
-        """For the application."""
+        """Return the routes."""
         return [
             Route("/healthz", self.healthz, methods=["GET"]),
             Route("/readyz", self.readyz, methods=["GET"]),
@@ -38,18 +37,18 @@ class AdminRoutes:
         ]
 
     async def healthz(self, _: Request) -> Response:
-        """200 while the process answers at all. Nothing outside it counts: a restart would not help."""
+        """Return 200 while the process responds. Dependencies do not count: a restart would not fix them."""
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, _: Request) -> Response:
-        """200 if every check holds, else 503; both with the outcome of each check and of each warning."""
+        """Return 200 if every check passes, else 503, with the result of each check and warning."""
         checks, warnings = await _outcomes(self.checks), await _outcomes(self.warnings)
         ready = "failing" not in checks.values()
         document = {"status": "ready" if ready else "not ready", "checks": checks, "warnings": warnings}
         return JSONResponse(document, 200 if ready else 503)
 
     async def exposition(self, _: Request) -> Response:
-        """The Prometheus text format."""
+        """Return the metrics in the Prometheus text format."""
         return Response(self.metrics.exposition(), media_type=self.metrics.content_type)
 
 

@@ -1,4 +1,4 @@
-"""`GET /.well-known/jwks.json`, `GET /openapi.json`: public documents, cached by whoever asks for them."""
+"""`GET /.well-known/jwks.json`, `GET /openapi.json`: public, cacheable documents."""
 
 from importlib.resources import files
 from typing import Final
@@ -18,8 +18,8 @@ class DocumentRoutes:
     """The public documents.
 
     Args:
-        key_watcher: whose public half is served.
-        jwks_max_age_seconds: how long it may be cached; the earliest promotion of a new key counts from it.
+        key_watcher: provides the public keys.
+        jwks_max_age_seconds: `max-age` of the key set; promotion of a new key waits for it.
     """
 
     def __init__(self, key_watcher: KeyWatcher, jwks_max_age_seconds: int) -> None:
@@ -28,19 +28,19 @@ class DocumentRoutes:
         self._openapi = files("issuer.http").joinpath("openapi.json").read_bytes()
 
     def routes(self) -> list[Route]:
-        """For the application."""
+        """Return the routes."""
         return [
             Route("/.well-known/jwks.json", self.jwks, methods=["GET"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
         ]
 
     async def jwks(self, request: Request) -> Response:
-        """200 and the public keys (RFC 7517)."""
+        """Return the public keys (RFC 7517)."""
         if not self._key_watcher.key_set.keys:
-            # An empty set would be cached as the truth; this is asked for again.
+            # Clients would cache an empty set. They retry after an error.
             raise NoSigningKeyError
         return cached(request, self._key_watcher.key_set.jwks, "application/jwk-set+json", self._jwks_max_age_seconds)
 
     async def openapi(self, request: Request) -> Response:
-        """200 and the contract of this API."""
+        """Return the OpenAPI document."""
         return cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)

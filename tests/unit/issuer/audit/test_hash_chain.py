@@ -1,30 +1,30 @@
-"""What an auditor is told about a trail that is not as it was written."""
+"""Faults that the verification of hash chains reports."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from issuer.audit.hash_chain import ChainCheck, Head, Link
+from issuer.audit.hash_chain import ChainedEvent, ChainHead, ChainVerifier
 
 
-def chain_of(contents: Sequence[str], chain: int = 0) -> list[Link]:
-    links: list[Link] = []
+def chain_of(contents: Sequence[str], chain: int = 0) -> list[ChainedEvent]:
+    links: list[ChainedEvent] = []
     previous = bytes(32)
     for position, content in enumerate(contents, 1):
         own = hashlib.sha256(previous + content.encode()).digest()
-        links.append(Link(chain, position, content, previous, own))
+        links.append(ChainedEvent(chain, position, content, previous, own))
         previous = own
     return links
 
 
-def faults(links: Iterable[Link], heads: Iterable[Head] = ()) -> list[tuple[int, int, str]]:
-    check = ChainCheck(heads)
+def faults(links: Iterable[ChainedEvent], heads: Iterable[ChainHead] = ()) -> list[tuple[int, int, str]]:
+    check = ChainVerifier(heads)
     found = [fault for link in links for fault in check.faults(link)]
     return [(fault.chain, fault.position, fault.what.split(":")[0]) for fault in [*found, *check.missing_heads()]]
 
 
-def head(link: Link) -> Head:
-    return Head(link.chain, link.position, link.hash)
+def head(link: ChainedEvent) -> ChainHead:
+    return ChainHead(link.chain, link.position, link.hash)
 
 
 GOOD = chain_of("abcde")
@@ -40,7 +40,7 @@ def test_an_altered_event_is_found() -> None:
 
 def test_an_altered_event_with_its_hash_made_anew_is_found_by_the_next() -> None:
     forged = replace(GOOD[2], content="C", hash=hashlib.sha256(GOOD[1].hash + b"C").digest())
-    assert faults([*GOOD[:2], forged, *GOOD[3:]]) == [(0, 4, "does not follow the event before it")]
+    assert faults([*GOOD[:2], forged, *GOOD[3:]]) == [(0, 4, "does not follow the previous event")]
 
 
 def test_a_missing_event_is_found_wherever_it_was() -> None:
@@ -50,7 +50,7 @@ def test_a_missing_event_is_found_wherever_it_was() -> None:
 
 def test_an_event_that_was_taken_out_with_the_rest_moved_up_is_found() -> None:
     moved = [replace(link, position=link.position - 1) for link in GOOD[3:]]
-    assert (0, 3, "does not follow the event before it") in faults([*GOOD[:2], *moved])
+    assert (0, 3, "does not follow the previous event") in faults([*GOOD[:2], *moved])
 
 
 def test_two_events_that_changed_places_are_found() -> None:
@@ -61,7 +61,7 @@ def test_two_events_that_changed_places_are_found() -> None:
 def test_an_event_that_was_put_in_is_found() -> None:
     extra = chain_of("abX")[2]
     moved = [replace(link, position=link.position + 1) for link in GOOD[2:]]
-    assert faults([*GOOD[:2], extra, *moved])[0] == (0, 4, "does not follow the event before it")
+    assert faults([*GOOD[:2], extra, *moved])[0] == (0, 4, "does not follow the previous event")
 
 
 def test_a_chain_whose_end_was_cut_off_is_found_by_a_noted_head_alone() -> None:
@@ -73,4 +73,4 @@ def test_a_chain_whose_end_was_cut_off_is_found_by_a_noted_head_alone() -> None:
 def test_a_chain_that_was_written_anew_is_found_by_a_noted_head_alone() -> None:
     anew = chain_of("abCde")
     assert faults(anew) == []
-    assert faults(anew, [head(GOOD[4])]) == [(0, 5, "not the event that was noted")]
+    assert faults(anew, [head(GOOD[4])]) == [(0, 5, "differs from the exported head")]
