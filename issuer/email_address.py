@@ -24,7 +24,7 @@ _ENCODED_WORD: Final = re.compile(r"=\?.*\?=")
 
 _RELAYED: Final = ("%", "!")
 _SPECIAL_STARTS: Final = ("-", "/", "|")
-"""What common mail servers reject as routing or as a command, whoever it is for: the default ACL of Exim (`%`, `!`,
+"""Rejected by common mail servers as routing or as a command, for any recipient: the default ACL of Exim (`%`, `!`,
 first `/` or `|`) and Postfix (`allow_min_user`, first `-`)."""
 
 

@@ -22,8 +22,8 @@ FROM users
 WHERE email_key = $1;
 
 -- name: lock-account
--- Before a deletion too, which needs the whole lock: whoever asks for a mail meanwhile holds FOR KEY SHARE and may
--- wait for the chain of an event, so nobody may wait for them with an event written.
+-- Also before a deletion, which needs the full lock: a concurrent request for mail holds FOR KEY SHARE and may wait for
+-- the chain of an event, so this transaction must not wait for it after it has written an event.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
   scope, roles
 FROM users
@@ -60,13 +60,13 @@ RETURNING id;
 
 -- name: list-sessions
 SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at, end_reason,
-  host(address) AS address, user_agent
+  host(address) AS ip_address, user_agent
 FROM sessions
 WHERE user_id = $1
 ORDER BY created_at DESC, id;
 
 -- name: find-session
 SELECT id, user_id, client_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at, end_reason,
-  host(address) AS address, user_agent
+  host(address) AS ip_address, user_agent
 FROM sessions
 WHERE id = $1;

@@ -71,7 +71,7 @@ class SessionRecord:
     expires_at: datetime
     ended_at: datetime | None
     end_reason: str | None
-    address: str | None
+    ip_address: str | None
     user_agent: str | None
 
 

@@ -1,6 +1,6 @@
--- Accounts beyond registration. Every statement that touches a person's rows locks the row in users first and
--- the others after it, so that no two of them can wait for each other. FOR KEY SHARE where a row is only added:
--- an account that is being deleted is waited for and then not found, instead of failing the foreign key.
+-- What users change in their accounts. Every statement locks the row in users first and the others after it, which
+-- rules out deadlocks. FOR KEY SHARE where a row is only added: the statement waits for a concurrent deletion and then
+-- finds no account, instead of violating the foreign key.
 
 -- name: find-account
 SELECT u.id, u.email, u.created_at
@@ -10,10 +10,9 @@ WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL A
 -- name: request-mail
 -- $1 email_key, $2 template, $3 purpose of the token in it, $4 now, $5 key of the recipient's limit, $6 waits after the
 -- first, second, ... mail, $7 time without mail after which they begin again, $8 kind of the event or null, $9 actor,
--- $10 address, $11 request id.
--- One statement whether or not there is an account. It counts only mails that are queued: strangers can ask for this,
--- and their asking must not put off the next mail. Of several at once one updates the counter; the others find it
--- changed.
+-- $10 IP address, $11 request id.
+-- One statement whether or not there is an account. It counts only mails that are queued: anyone can send requests, and
+-- they must not delay the next mail. Of several concurrent requests one updates the counter; the others find it changed.
 WITH recipient AS (
   SELECT id FROM users
   WHERE email_key = $1 AND disabled_at IS NULL AND ($3 <> 'verify_email' OR email_verified_at IS NULL)
@@ -46,7 +45,7 @@ FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
 WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 AND disabled_at IS NULL;
 
 -- name: verify-email
--- $1 hash, $2 now, $3 actor, $4 address, $5 request id. The deletion is what makes a token good once: of any number at
+-- $1 hash, $2 now, $3 actor, $4 IP address, $5 request id. The deletion makes a token valid once: of any number at
 -- the same time one deletes its row, and the others find nothing to return. Every other token of the purpose goes too.
 WITH owner AS (
   SELECT users.id
@@ -68,8 +67,8 @@ SELECT 'email_verified', id, $3, $4, $5 FROM verified
 RETURNING user_id;
 
 -- name: reset-password
--- $1 hash, $2 now, $3 new password hash. As verify-email; and since the mail has reached its owner, the address
--- is verified too. Every other token of the account dies with this one.
+-- $1 hash, $2 now, $3 new password hash. As verify-email. The mail has reached its recipient, so the email is verified
+-- too. Every other token of the account is deleted with this one.
 WITH owner AS (
   SELECT users.id
   FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
@@ -88,7 +87,7 @@ WHERE id = user_id AND token_hash = $1
 RETURNING id, email_key;
 
 -- name: change-password
--- $1 account, $2 the security version that the present password was checked at, $3 now, $4 new password hash.
+-- $1 account, $2 the security version at which the current password was checked, $3 now, $4 new password hash.
 UPDATE users
 SET password_hash = $4, password_changed_at = $3, password_disabled_at = NULL,
     security_version = security_version + 1
@@ -125,9 +124,9 @@ ON CONFLICT (user_id, template) DO NOTHING;
 DELETE FROM mail_limits WHERE key = $1;
 
 -- name: lock-account
--- $1 account, $2 security version. Nobody logs in, changes or mails it until the end of the transaction.
+-- $1 account, $2 security version. Blocks logins, changes and mail until the end of the transaction.
 SELECT id FROM users WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL FOR UPDATE;
 
 -- name: delete-account
--- Sessions, one-time tokens and waiting mail go with the row.
+-- Deletes sessions, one-time tokens and queued mail too (ON DELETE CASCADE).
 DELETE FROM users WHERE id = $1;

@@ -1,8 +1,8 @@
 -- Accounts. Every lookup is by the primary key or by email_key.
 
 -- name: insert-account
--- One atomic statement: of any number of registrations of one address, one finds the key free.
--- $6 actor, $7 address, $8 request id.
+-- One atomic statement: of any number of concurrent registrations of one email, one succeeds.
+-- $6 actor, $7 IP address, $8 request id.
 WITH inserted AS (
   INSERT INTO users (id, email, email_key, password_hash, created_at)
   VALUES ($1, $2, $3, $4, $5)
@@ -15,10 +15,10 @@ RETURNING user_id;
 
 -- name: insert-unverified
 -- $1 to $5 as insert-account, $6 and $7 keys of the recipient's limits for verification and for resets,
--- $8 waits and $9 quiet as in request-mail of self_service_store.sql, $10 actor, $11 address, $12 request id.
--- One statement whether or not the address has an account: a new one is sent a token for its address, the owner
--- of an old one a token for a new password. The old one may be somebody's who never had the mailbox and waits for
--- its owner to verify the stranger's password: that is why the owner is not sent a token for the address here.
+-- $8 waits and $9 quiet as in request-mail of self_service_store.sql, $10 actor, $11 IP address, $12 request id.
+-- One statement whether or not the email has an account. A new account gets a token to verify its email; the user of
+-- an existing one gets a token to reset its password, and never one to verify the email: the existing account may have
+-- been registered by an attacker, who waits for the owner of the mailbox to verify it with the attacker's password.
 -- The first mail of a new account is counted and never held back.
 WITH inserted AS (
   INSERT INTO users (id, email, email_key, password_hash, created_at)
@@ -55,7 +55,7 @@ SELECT 'account_registered', id, $10, $11, $12 FROM inserted
 RETURNING user_id;
 
 -- name: import-accounts
--- $1 ids, $2 addresses, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor.
+-- $1 ids, $2 emails, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor.
 -- In the order of the keys, so that two imports at once never wait for each other; the sort of the events makes
 -- every row precede the first lock of a chain.
 WITH imported AS (
@@ -101,8 +101,8 @@ LEFT JOIN throttles ON throttles.key = ANY ($1::bytea[]) AND throttles.expires_a
 
 -- name: count-failed-login
 -- $1 email key, $2 keys of the counters, $3 free failures and $4 restart of each, $5 delays beyond the free failures,
--- $6 now, $7 failures of the second counter that disable the password, or null, $8 actor, $9 address, $10 request id.
--- Returns a row if the failure was counted; none if other attempts used up a limit meanwhile, so that this one must
+-- $6 now, $7 failures of the second counter that disable the password, or null, $8 actor, $9 IP address, $10 request
+-- id. Returns a row if the failure was counted; none if other attempts used up a limit meanwhile, so that this one must
 -- not learn its outcome. The first counter goes first: all attempts of a burst update it one after the other, and
 -- those that it rejects change nothing else. Locks: counters, users, chain of events, as in `insert-session`.
 -- The same work for accounts that exist and that do not: one event either way. Only the last failure of an account
