@@ -15,17 +15,17 @@ from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
 from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.decision.reasons import Reason
 from verifier.decision.status_list_token import read_status_list
-from verifier.subrequest.responses import ANONYMOUS, refused
+from verifier.subrequest.responses import ANONYMOUS_RESPONSE, error_response
 
 structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=True)
 
 _BENCH: Final = Bench(now=NOW, keys=KEY_SETS["issuer"])
 _HEADER: Final = json.dumps(GOOD.header()).encode()
 _LIST_HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
-_READY: Final = {ANONYMOUS} | {
-    refused(reason, policy, REALM) for reason in Reason for policy in (None, *POLICIES.values())
+_READY: Final = {ANONYMOUS_RESPONSE} | {
+    error_response(reason, policy, REALM) for reason in Reason for policy in (None, *POLICIES.values())
 }
-_OUR_TROUBLE: Final = refused(Reason.INTERNAL_ERROR, POLICIES["default"], REALM)
+_OUR_TROUBLE: Final = error_response(Reason.INTERNAL_ERROR, POLICIES["default"], REALM)
 
 
 def request(data: bytes) -> None:

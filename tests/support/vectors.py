@@ -18,7 +18,7 @@ from verifier.metrics import Metrics
 from verifier.policy_file import Rules
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
-from verifier.subrequest.responses import refused
+from verifier.subrequest.responses import error_response
 
 FOLDER: Final = Path(__file__).parent.parent / "vectors"
 CHECK_FILES: Final = sorted(path.stem for path in FOLDER.glob("[0-9][0-9]-*.json"))
@@ -171,4 +171,4 @@ def authorization_of(vector: Json) -> bytes | None:
 def ready_answer(reason: str, target: bytes) -> bytes:
     """The refusal that the policy of `target` has ready."""
     name = target.partition(b"?")[0].split(b"/")[2:3] or [b"default"]
-    return refused(Reason(reason), POLICIES.get(name[0].decode("latin-1")), REALM)
+    return error_response(Reason(reason), POLICIES.get(name[0].decode("latin-1")), REALM)

@@ -19,7 +19,7 @@ from verifier.decision.status import Status, StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.metrics import Metrics
 from verifier.policy_file import DEFAULT_POLICY, Rules
-from verifier.subrequest import responses as answers
+from verifier.subrequest import responses
 from verifier.subrequest.decision_cache import CachedDecision, DecisionCache
 from verifier.subrequest.rejection_log import RejectionLog, RequestIds
 
@@ -37,7 +37,7 @@ class _CompiledPolicy:
         self.verified = metrics.decisions.labels(policy.name, "allowed", "verified")
         self.cached = metrics.decisions.labels(policy.name, "allowed", "cached")
         self.anonymous = metrics.decisions.labels(policy.name, "allowed", "anonymous")
-        self.error_responses = {reason: answers.refused(reason, policy, realm) for reason in Reason}
+        self.error_responses = {reason: responses.error_response(reason, policy, realm) for reason in Reason}
         self.rejected = {
             reason: metrics.decisions.labels(
                 policy.name, "undecidable" if reason in UNDECIDABLE else "refused", reason.value
@@ -78,7 +78,7 @@ class Authorizer:
         self._keys = KeySet()
         self._cache = cache
         self._cache_enabled = cache.max_entries > 0
-        self._unknown_policy = answers.refused(Reason.UNKNOWN_POLICY, None, realm)
+        self._unknown_policy = responses.error_response(Reason.UNKNOWN_POLICY, None, realm)
         self._unknown_policy_counter = metrics.decisions.labels("", "refused", Reason.UNKNOWN_POLICY.value)
         metrics.cache_entries.set_function(lambda: len(cache))
         metrics.cache_bytes.set_function(lambda: cache.size_bytes)
@@ -176,7 +176,7 @@ class Authorizer:
             if not policy.policy.anonymous:
                 return self._reject(policy, Reason.MISSING_TOKEN, b"", ids)
             policy.anonymous.inc()
-            return answers.ANONYMOUS
+            return responses.ANONYMOUS_RESPONSE
         token = _bearer_token(authorization)
         if isinstance(token, Reason):
             return self._reject(policy, token, authorization, ids)
@@ -192,7 +192,7 @@ class Authorizer:
         return self._accept(policy, decision, digest)
 
     def _accept(self, policy: _CompiledPolicy, accepted: Accepted, digest: bytes | None) -> bytes:
-        response = answers.allowed(accepted.claims)
+        response = responses.ok_response(accepted.claims)
         if digest is not None:
             self._cache.store(
                 digest,

@@ -1,7 +1,7 @@
-"""The four answers of the subrequest, as the bytes that go on the wire. Total over every reason.
+"""The four responses to the subrequest, as bytes. Total over every reason.
 
 Contract B: `specs/001-register-login-verify/contracts/verify-subrequest.md`. Never a body: nginx keeps its
-connection only for answers without one, and Envoy lets exactly 200 pass. On 200 the identity headers are
+connection only for responses without one, and Envoy lets exactly 200 pass. On 200 the identity headers are
 always the whole set, empty where a claim is absent: gateways overwrite only what is present, so a missing
 one would let a client's own header through.
 """
@@ -17,7 +17,7 @@ from verifier.decision.reasons import UNDECIDABLE, Reason
 RETRY_AFTER_SECONDS: Final = 1
 
 # RFC 6750 §3.1. None: the request carried no bearer token, so the challenge names no error.
-CHALLENGES: Final[dict[Reason, str | None]] = {
+BEARER_ERROR_CODES: Final[dict[Reason, str | None]] = {
     Reason.MISSING_TOKEN: None,
     Reason.MALFORMED_CREDENTIALS: "invalid_request",
     Reason.TOO_LARGE: "invalid_token",
@@ -39,11 +39,11 @@ CHALLENGES: Final[dict[Reason, str | None]] = {
     Reason.INSUFFICIENT_SCOPE: "insufficient_scope",
     Reason.INSUFFICIENT_ROLE: "insufficient_scope",
 }
-"""The reasons that are about the client's credentials. The others are about ourselves."""
+"""Error codes of the reasons that concern the client's credentials. The other reasons concern the verifier."""
 
 
-def allowed(claims: Claims) -> bytes:
-    """200 with the identity. Every value was checked to be visible ASCII (or single spaces, in `scope`).
+def ok_response(claims: Claims) -> bytes:
+    """Return a 200 with the identity. Every value was checked to be visible ASCII (or single spaces, in `scope`).
 
     The subject means something only together with its issuer: two issuers may give one subject to two people.
     """
@@ -59,19 +59,19 @@ def allowed(claims: Claims) -> bytes:
     )
 
 
-def refused(reason: Reason, policy: Policy | None, realm: str) -> bytes:
-    """401, 403 or 503.
+def error_response(reason: Reason, policy: Policy | None, realm: str) -> bytes:
+    """Return a 401, 403 or 503.
 
     Args:
-        reason: why.
-        policy: the one that refused, or None if the path names none.
+        reason: the rejection.
+        policy: the policy that rejected, or None if the path names none.
         realm: of the challenge (RFC 9110 §11.5); visible ASCII without quotes.
     """
     if reason in UNDECIDABLE:
         return _head(HTTPStatus.SERVICE_UNAVAILABLE, [("Retry-After", str(RETRY_AFTER_SECONDS))])
     if reason is Reason.UNKNOWN_POLICY or policy is None:
         return _head(HTTPStatus.FORBIDDEN, [])
-    error = CHALLENGES[reason]
+    error = BEARER_ERROR_CODES[reason]
     parameters = [f'realm="{realm}"']
     if error:
         parameters.append(f'error="{error}"')
@@ -88,5 +88,5 @@ def _head(status: HTTPStatus, fields: list[tuple[str, str]]) -> bytes:
 
 _OK: Final = _head(HTTPStatus.OK, [(name, "%b") for name in IDENTITY_HEADERS[:-1]] + [("X-Auth-Expires", "%d")])
 
-ANONYMOUS: Final = _head(HTTPStatus.OK, [(name, "") for name in IDENTITY_HEADERS])
-"""200 for nobody: every identity header is there, and empty."""
+ANONYMOUS_RESPONSE: Final = _head(HTTPStatus.OK, [(name, "") for name in IDENTITY_HEADERS])
+"""A 200 with an empty identity: every identity header is there, and empty."""

@@ -17,7 +17,7 @@ def test_every_reason_is_in_the_table_with_its_answer() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (?:`(\w+)`)? ?\| \S", _CONTRACT, re.MULTILINE)
     assert [name for name, _, _ in rows] == [str(reason) for reason in Reason]
     for name, status, error in rows:
-        (answer,) = parse(responses.refused(Reason(name), _POLICY, "gatepass"))
+        (answer,) = parse(responses.error_response(Reason(name), _POLICY, "gatepass"))
         assert answer.status == int(status), name
         found = re.search(r'error="(\w+)"', answer.challenge or "")
         assert (found[1] if found else "") == error, name

@@ -27,7 +27,7 @@ from verifier.decision import verification
 from verifier.decision.reasons import UNDECIDABLE, Reason
 from verifier.decision.verification import Accepted, Rejected
 from verifier.explain import CHECKS
-from verifier.subrequest.responses import CHALLENGES, allowed
+from verifier.subrequest.responses import BEARER_ERROR_CODES, ok_response
 
 REQUESTS, SEQUENCES, DOCUMENTS, LISTS = load("requests"), load("sequences"), load("jwks"), load("status-lists")
 README = (FOLDER / "README.md").read_text()
@@ -44,7 +44,7 @@ def test_a_token_is_judged_as_its_vector_says(vector: dict[str, Any]) -> None:
     if isinstance(decision, Rejected):
         assert {"reason": decision.reason} == expected
     else:
-        assert identity(allowed(decision.claims)) == expected["identity"]
+        assert identity(ok_response(decision.claims)) == expected["identity"]
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
@@ -133,7 +133,7 @@ def test_every_attack_and_every_reason_is_explained_in_the_readme() -> None:
 def _status(reason: Reason) -> int:
     if reason in UNDECIDABLE:
         return 503
-    return 403 if reason is Reason.UNKNOWN_POLICY or CHALLENGES[reason] == "insufficient_scope" else 401
+    return 403 if reason is Reason.UNKNOWN_POLICY or BEARER_ERROR_CODES[reason] == "insufficient_scope" else 401
 
 
 def test_no_two_vectors_of_a_file_have_one_name() -> None:
