@@ -1,6 +1,6 @@
-"""Removes what nobody needs any more, a little at a time, while others work. ADR 0050.
+"""Deletes expired rows in small batches while requests are served. ADR 0050.
 
-One issuer at a time: each batch is a transaction that the store refuses while somebody else's is under way.
+One issuer at a time: each batch is a transaction that is skipped while another issuer's is under way.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,11 +20,11 @@ _log = structlog.get_logger(__name__)
 
 
 class CleanupStore(Protocol):
-    """What the use case asks of `store/`."""
+    """The statements that the clean-up needs."""
 
     @property
     def subjects(self) -> Sequence[str]:
-        """What can be removed, in the order in which it is."""
+        """Names of the kinds of rows, in the order of removal."""
 
     async def remove(self, subject: str, expired_before: datetime, batch: int) -> int | None:
         """Remove at most `batch` rows that were of no use at that moment; how many. None: another does it now."""

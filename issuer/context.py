@@ -10,7 +10,7 @@ def _never_disconnected() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Who acts, and from where.
+    """The actor of a request, and its origin on the network.
 
     Attributes:
         actor: `self` for the account's user, `client` for a machine, `operator` for the command line,

@@ -20,7 +20,7 @@ MAX_CHARACTERS: Final = 254
 
 
 _ENCODED_WORD: Final = re.compile(r"=\?.*\?=")
-"""What a header field may hold in place of other text (RFC 2047 §2). Programs that decode it read another address."""
+"""An encoded word (RFC 2047 §2). Programs that decode it would read another email address."""
 
 _RELAYED: Final = ("%", "!")
 _SPECIAL_STARTS: Final = ("-", "/", "|")

@@ -39,7 +39,7 @@
         ├── NoSuchSessionError
         └── AuditTrailError
 
-No message ever quotes a password, a token, key material or what a stranger wrote.
+No message ever quotes a password, a token, key material or text from a request.
 """
 
 from dataclasses import dataclass

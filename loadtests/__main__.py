@@ -45,7 +45,7 @@ class OptionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is loaded: base URLs, the file with the accounts' password, and the process id of a stack of ours."""
+    """The target of a run: base URLs, the file with the accounts' password, and the process id of our own stack."""
 
     gateway: str
     issuer: str

@@ -24,7 +24,7 @@ _PROGRESS_SECONDS: Final = 5.0
 
 
 class Recorder:
-    """What locust's own statistics do not keep: failures during the ramp, signing keys, processor time."""
+    """Figures that locust's statistics lack: failures during the ramp, signing keys, processor time."""
 
     def __init__(self) -> None:
         self.failures: Counter[tuple[str, str]] = Counter()

@@ -15,20 +15,20 @@ REQUIRED_CLAIMS: Final = ("iss", "sub", "aud", "exp", "iat", "jti", "client_id")
 """RFC 9068 §2.2."""
 
 MAX_ISSUED_BYTES: Final = 1024
-"""What the issuer lets a token weigh; gateways and clients carry it on every request."""
+"""Largest token that the issuer signs; gateways and clients carry it on every request."""
 
 MAX_TOKEN_BYTES: Final = 8192
-"""What the verifier reads of a token at most, before any parsing."""
+"""Largest token that the verifier reads, checked before any parsing."""
 
 MAX_HEADER_BYTES: Final = 1024
-"""What the verifier reads of the encoded JOSE header at most."""
+"""Largest encoded JOSE header that the verifier reads."""
 
 MAX_LIFETIME_SECONDS: Final = 3600
 """The longest life the issuer grants: the bound on how long a leaked token is useful."""
 
 REVOCATION_SECONDS: Final = MAX_LIFETIME_SECONDS + 120
-"""How long a revocation is told: until the last token that it can concern is dead, whatever life it was granted and
-with the greatest leeway that a verifier may have."""
+"""Time for which a revocation is published: until the last token that it can concern has expired, with the greatest
+lifetime and the greatest leeway that are allowed."""
 
 MIN_KEY_BITS: Final = 2048
 """RFC 7518 §3.3."""

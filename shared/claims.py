@@ -14,7 +14,7 @@ from shared.strict_json import MAX_INTEGER
 
 MAX_IDENTIFIER_CHARACTERS: Final = 255
 MAX_LIST_CHARACTERS: Final = 800
-"""Of `scope`, and of all `roles` together: with the identifiers, the verifier's answer stays under 3.5 KiB."""
+"""Bound of `scope`, and of all `roles` together: with the identifiers, a response stays under 3.5 KiB."""
 
 
 class InvalidClaimsError(ValueError):
@@ -33,7 +33,7 @@ class StatusReference(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What a token says. Times are seconds since the epoch, and may have fractions (RFC 7519 §2).
+    """The claims of a token. Times are seconds since the epoch, and may have fractions (RFC 7519 §2).
 
     Attributes:
         not_before: `nbf`; `iat` if there is none.

@@ -1,7 +1,7 @@
 """Public RSA keys as a JWK Set (RFC 7517, RFC 7518 §6.3) and their thumbprints (RFC 7638).
 
 Reading is for documents from outside: entries that are of no use to us are skipped and counted, a document
-that carries private or symmetric material is refused whole, since whoever publishes that has worse trouble
+that carries private or symmetric material is rejected as a whole, since its publisher has a worse problem
 than one bad entry. Nothing here can read or write a private key.
 """
 
@@ -44,7 +44,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class JwkSet:
-    """What a document offered.
+    """The keys of a document.
 
     Attributes:
         keys: usable RS256 keys by `kid`, at least one.

@@ -27,7 +27,7 @@ CHANGE_THE_READING: Final = frozenset(
 
 
 class JwsFault(StrEnum):
-    """Why bytes are no JWS that we read. The value is the label in metrics and logs."""
+    """Faults of a JWS. The value is the label in metrics and logs."""
 
     TOO_LARGE = "too_large"
     MALFORMED = "malformed"

@@ -15,13 +15,13 @@ STATUS_LIST_TYPE: Final = "statuslist+jwt"
 """`typ` of a status list token (§5.1); never that of an access token."""
 STATUS_LIST_MEDIA_TYPE: Final = "application/statuslist+jwt"
 LIST_BITS: Final = 2**20
-"""How many indices one list of our issuer has: 128 KiB in memory, whatever is set."""
+"""Indices of one list of our issuer: 128 KiB in memory, whatever is set."""
 MAX_LIST_BYTES: Final = 2**20
 """The largest list that is read, decompressed: eight of ours."""
 MAX_LIST_TOKEN_BYTES: Final = 512 * 1024
 """The largest status list token that is read. One of `LIST_BITS` that can't be compressed has 234 KiB."""
 MAX_LISTS: Final = 1024
-"""How many lists one issuer's aggregation may name (§9.3)."""
+"""Most lists that one issuer's aggregation may name (§9.3)."""
 BITS_PER_TOKEN: Final = frozenset({1, 2, 4, 8})
 
 _LEVEL: Final = 6

@@ -1,4 +1,4 @@
-"""One strict reading of JSON (RFC 8259), for bytes that a stranger wrote.
+"""One strict reading of JSON (RFC 8259), for untrusted bytes.
 
 What two parsers could read as different objects is rejected: duplicate member names at any depth, NaN and Infinity,
 bytes that are not UTF-8, a byte order mark, trailing data, deep nesting. The top level must be an object.

@@ -1,4 +1,4 @@
-"""What a service manager passes in and expects back: inherited sockets (sd_listen_fds) and notifications (sd_notify).
+"""The protocol of a service manager: inherited sockets (sd_listen_fds) and notifications (sd_notify).
 
 The protocol is plain environment variables, file descriptors and datagrams, so anything else can speak it too.
 """

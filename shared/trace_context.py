@@ -1,6 +1,6 @@
-"""What a request is called in logs: its id, and its place in a trace (W3C Trace Context, w3.org/TR/trace-context).
+"""The names of a request in logs: its id, and its place in a trace (W3C Trace Context, w3.org/TR/trace-context).
 
-Both may come from whoever sent the request, so they are believed in one strict form only. What is in no such
+Both may come from an untrusted client, so they are accepted in one strict form only. What is in no such
 form is replaced, and never written anywhere.
 """
 

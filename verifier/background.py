@@ -27,7 +27,7 @@ class BackgroundTasks:
         self._tasks = {}
 
     def ended(self) -> list[str]:
-        """Return the names of those that have ended though nobody cancelled them."""
+        """Return the names of tasks that have ended without being cancelled."""
         return sorted(name for name, task in self._tasks.items() if task.done())
 
 

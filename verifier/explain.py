@@ -1,4 +1,4 @@
-"""Why a token is accepted or refused, check by check, for people. The token itself is never shown."""
+"""Explains check by check why a token is accepted or rejected. The token itself is never shown."""
 
 from typing import Final
 

@@ -24,7 +24,7 @@ MAX_POLICIES: Final = 64
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 
 MAX_ISSUER_CHARACTERS: Final = 512
-"""Of the names of issuers, which become a response header."""
+"""Longest issuer name; it becomes a response header."""
 
 PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
 # The grammar of a scope token, RFC 6749 §3.3: what may stand in a quoted challenge parameter unescaped.
@@ -79,7 +79,7 @@ def _listed(value: Any) -> Any:
 
 
 class _Policy(_Strict):
-    # An empty list is a fault: it could be meant as "nobody" and would demand nothing.
+    # An empty list is an error: it could be meant as "no one" and would demand nothing.
     audience: Annotated[list[Identifier], BeforeValidator(_listed)] | None = Field(default=None, min_length=1)
     issuers: list[IssuerName] | None = Field(default=None, min_length=1)
     token_types: list[TokenType] = Field(default=[TOKEN_TYPE], min_length=1)
@@ -154,7 +154,7 @@ def _read(document: str) -> _Document:
 
 
 def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:
-    """What is wrong beyond the form."""
+    """Return the errors that the types of the members do not exclude."""
     faults = [] if known else ["no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table"]
     for name, issuer in parsed.issuers.items():
         if (issuer.jwks_file is None) == (issuer.jwks_url is None):

@@ -27,7 +27,7 @@ from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.protocol import HttpServer, SubrequestConnection
 
 INITIAL_FETCH_SECONDS: Final = 2.0
-"""How long to wait for the first keys and lists before connections are accepted without them."""
+"""Longest wait for the first keys and lists before connections are accepted without them."""
 
 _log = structlog.get_logger()
 
@@ -123,7 +123,7 @@ class VerifierServer:
         return [*reasons, "stopping"] if self._subrequests.draining else reasons
 
     def _unhealthy_reasons(self) -> list[str]:
-        """Return what only a restart can repair. A loop that is frozen now answers nobody, which says it all."""
+        """Return the faults that only a restart repairs. A frozen loop sends no response, which fails a probe too."""
         ended = [*self._tasks.ended(), *self._refresher.ended_tasks()]
         reasons = [f"task {name} has ended" for name in ended]
         if self._loop_monitor.is_stalled():

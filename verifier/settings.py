@@ -125,7 +125,7 @@ def _load_authorities(ca_file: Path | None) -> ssl.SSLContext:
 
 def _read(path: Path) -> str:
     try:
-        # Of a pipe, a reload would wait for ever for what comes only once.
+        # A pipe can be read only once, so a reload would block.
         if path.exists() and not path.is_file():
             raise PolicyError(f"{path}: not a regular file")
         return path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What operators do with accounts and sessions of others.
+"""Use cases of operators: accounts and sessions of any user.
 
 The store handles races: no session from before a disabling, a deletion or a revocation is active after it, even if a
 login or a refresh runs at the same time.

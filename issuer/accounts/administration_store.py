@@ -1,4 +1,4 @@
-"""What operators see and change of accounts and sessions, in PostgreSQL."""
+"""Statements of operators on accounts and sessions."""
 
 from collections.abc import Callable
 from datetime import datetime

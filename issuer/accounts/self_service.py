@@ -1,4 +1,4 @@
-"""What users do to their own account: look it up, change its password, delete it.
+"""Use cases of users on their own account: look it up, change its password, delete it.
 
 A hash is computed before the transaction, and the transaction checks again that the account still has the version
 at which its password was checked.

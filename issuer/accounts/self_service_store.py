@@ -1,4 +1,4 @@
-"""What users change in their accounts, in PostgreSQL."""
+"""Statements of users on their own accounts."""
 
 from datetime import datetime
 from pathlib import Path

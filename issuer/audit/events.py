@@ -13,7 +13,7 @@ from issuer.context import RequestContext
 
 
 class EventKind(StrEnum):
-    """What happened. The value is stored for ever: add, never rename."""
+    """Kinds of audit events. Stored values: add, never rename."""
 
     ACCOUNT_REGISTERED = "account_registered"
     ACCOUNT_IMPORTED = "account_imported"
@@ -44,7 +44,7 @@ class EventKind(StrEnum):
 
 
 class EndReason(StrEnum):
-    """Why a session ended. Stored with it and told in its event."""
+    """Reasons for the revocation of a session, stored in its row and in its event."""
 
     LOGOUT = "logout"
     ENDED_BY_OWNER = "ended_by_owner"

@@ -25,7 +25,7 @@ _LONGEST: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What was measured.
+    """Measured durations of hashes.
 
     Attributes:
         argon2_memory_mib: of each hash.
@@ -108,7 +108,7 @@ def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurem
 
 
 def _measure(mib: int, threads: int, seconds: float) -> tuple[list[float], float]:
-    """How long each hash took, and all of them together."""
+    """Return the duration of each hash and of all together, in seconds."""
     hashing = PasswordHasher(PasswordHashQueue(1, 1), Metrics(), ARGON2_COSTS[mib])
     begun = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:

@@ -35,7 +35,7 @@ _REPORTED: Final = 100
 
 @dataclass(slots=True)
 class _Tally:
-    """What became of the lines so far."""
+    """Counts of imported, skipped and rejected lines so far."""
 
     lines: int = 0
     imported: int = 0

@@ -110,7 +110,7 @@ def _read_password() -> str:
     """From standard input and never an argument, which every process of the machine could read.
 
     Raises:
-        OperationError: no request could ever say it, so nobody would log in with it.
+        OperationError: no request can contain it, so no login with it would succeed.
     """
     try:
         text = getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")

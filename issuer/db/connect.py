@@ -9,7 +9,7 @@ import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
 from issuer.db.url import DatabaseUrl
 
 _STAGGER_SECONDS: Final = 0.2
-"""How long a server may say nothing before the next is tried as well: many times what a connection takes, and
+"""Silence of a server after which the next is tried as well: many times what a connection takes, and
 short beside the second that a request may wait for one."""
 
 Attempt = Callable[[], Awaitable[asyncpg.Connection]]
@@ -54,7 +54,7 @@ async def _first(attempts: Sequence[Attempt]) -> asyncpg.Connection:
 
 
 def _rank(failure: BaseException) -> int:
-    """Order failures: a server that says why it lets nobody in tells more than one that only reads, or is silent."""
+    """Order failures: a server's error message tells more than a read-only server or silence."""
     match failure:
         case asyncpg.PostgresConnectionError() | asyncpg.exceptions.CannotConnectNowError():
             return 2

@@ -1,4 +1,4 @@
-"""Decides who gets the next free connection: whoever has waited longest. ADR 0094.
+"""A fair queue for connections: the longest waiter gets the next free one. ADR 0094.
 
 asyncpg's pool lets a task that has just given a connection back take it again before the waiter that was woken
 for it, which then waits at the end. With 64 clients and 10 connections one request in a hundred waited ten
@@ -21,14 +21,14 @@ class ConnectionQueue:
     """
 
     def __init__(self, places: int, capacity: int) -> None:
-        # Hands a place that is given back to the waiter itself, and lets nobody pass while there is one.
+        # Hands a returned place directly to the first waiter; newcomers cannot overtake it.
         self._places = asyncio.Semaphore(places)
         self._capacity = capacity
         self._waiting = 0
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """Number of waiters."""
         return self._waiting
 
     async def enter(self) -> None:

@@ -11,7 +11,7 @@ import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
 
 
 class Failure(StrEnum):
-    """Why an operation failed. Each is a label of `gatepass_issuer_database_failures_total`."""
+    """Causes of failed operations. Each is a label of `gatepass_issuer_database_failures_total`."""
 
     AWAY = "away"
     """Not tried, since PostgreSQL is known to be unavailable."""
@@ -48,7 +48,7 @@ _BY_SQLSTATE: Final[Mapping[str, Failure]] = {
     "57014": Failure.TOO_SLOW,  # statement_timeout
     "58": Failure.NO_RESOURCES,  # input and output
 }
-"""By the whole SQLSTATE or else by its class, the first two characters; every other is unexpected."""
+"""Failures by SQLSTATE or by its class (the first two characters); every other SQLSTATE is unexpected."""
 
 
 def failure_of(error: Exception, *, connected: bool) -> Failure:

@@ -1,7 +1,7 @@
 """Applying the schema's revisions, by Alembic. ADR 0002.
 
 Forward only. `migrate` may run anywhere, any number of times at once: an advisory lock lets one at a time
-through, and whoever waits finds nothing left to do.
+through, and the others then find nothing left to do.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ async def _sole_migrator(url: DatabaseUrl) -> AsyncIterator[None]:
     """Hold the lock on a connection of its own.
 
     Asked for again and again instead of waited for: a waiting statement is a snapshot, and a later
-    `CREATE INDEX CONCURRENTLY` of the holder would wait for that snapshot, for ever.
+    `CREATE INDEX CONCURRENTLY` of the holder would wait for that snapshot without end.
     """
     connection = await _connect(url)
     try:

@@ -19,7 +19,7 @@ def revisions() -> tuple[str, ...]:
 
 
 async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
-    """Whether the schema is at our head or beyond it.
+    """Return whether the schema is at our head or beyond it.
 
     Beyond: a newer release has migrated already, and expand/contract keeps us working meanwhile.
 

@@ -56,7 +56,7 @@ _UNSUPPORTED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where one PostgreSQL server listens: a host, or the folder of a Unix socket, and a port."""
+    """Listen address of one PostgreSQL server: a host, or the folder of a Unix socket, and a port."""
 
     host: str
     port: int

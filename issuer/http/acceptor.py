@@ -19,7 +19,7 @@ class Acceptor:
     """Accepts until it is closed. Has what uvicorn asks of its servers.
 
     Args:
-        listening: the socket, which is closed by whoever opened it.
+        listening: the socket; its opener closes it.
         connect: returns the protocol of a new connection.
     """
 

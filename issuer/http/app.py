@@ -37,7 +37,7 @@ def build_app(
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
-    """What is at one path.
+    """The handlers of one path.
 
     Attributes:
         path: as its routes have it, for logs and metrics.

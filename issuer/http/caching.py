@@ -1,4 +1,4 @@
-"""Documents that are public and cached by whoever asks for them."""
+"""Public documents that clients may cache."""
 
 import hashlib
 from functools import lru_cache

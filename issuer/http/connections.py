@@ -29,7 +29,7 @@ _STARTED_PER_TURN: Final = 4
 
 
 class Phase(IntEnum):
-    """What a connection is doing."""
+    """Phases of a connection."""
 
     IDLE = 0
     HEAD = 1
@@ -41,7 +41,7 @@ class Phase(IntEnum):
 
 
 _SECONDS: Final = {Phase.IDLE: 75, Phase.HEAD: 10, Phase.BODY: 30, Phase.SENDING: WRITE_SECONDS, Phase.CLOSING: 2}
-"""How long each phase may last. A request that is being answered has the deadlines of what it waits for."""
+"""Longest duration of each phase. A request that is being answered has the deadlines of what it waits for."""
 
 
 class Connections:

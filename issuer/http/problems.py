@@ -74,7 +74,7 @@ PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that answers `error`; `INTERNAL` for what nobody foresaw."""
+    """Return the problem for `error`; `INTERNAL` for an unforeseen one."""
     return PROBLEMS.get(type(error), INTERNAL) if isinstance(error, IssuerError) else INTERNAL
 
 

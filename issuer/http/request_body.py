@@ -1,4 +1,4 @@
-"""Request bodies: from bytes that a stranger wrote to checked values. The only room where pydantic parses.
+"""Request bodies: from untrusted bytes to checked values, by pydantic.
 
 Size before parsing, the one strict reading of JSON before the model, then exact types and no unknown
 members (mass assignment: CVE-2025-61928 and its kin). Faults name members and never quote their values.
@@ -54,7 +54,7 @@ class RegistrationBody(_Body):
 
 
 class LoginBody(_Body):
-    """`POST /login`. Who shows a refresh token of an earlier session is not slowed down by strangers."""
+    """`POST /login`. A refresh token of a live session of the account exempts it from other clients' failures."""
 
     email: Text
     password: Text
@@ -135,7 +135,7 @@ async def read_bounded(request: Request) -> bytes:
 
 
 def _unreadable(data: bytes) -> MalformedJsonError | InvalidFieldsError:
-    """Why the strict reading failed: a lone surrogate is one member's fault, all else is the document's."""
+    """Return the cause of a failed strict reading: a lone surrogate concerns a member, all else the document."""
     try:
         members = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -159,5 +159,5 @@ def _faults(error: ValidationError) -> list[FieldFault]:
 
 
 def _field(name: str) -> str:
-    """A member's name, where it is one: an unknown one is as much a stranger's text as any value."""
+    """Return a member's name if it is a known one: an unknown name is untrusted text like any value."""
     return name if _PLAIN_NAME.fullmatch(name) else "*"

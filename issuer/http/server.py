@@ -32,7 +32,7 @@ ADMIN_NAME: Final = "admin"
 _OTHER_DESCRIPTORS: Final = 512
 _DRAIN_SECONDS: Final = 2
 _SEND_BUFFER_BYTES: Final = 64 * 1024
-"""Of unread responses, held by the kernel for each connection; the kernel adds as much for its own bookkeeping."""
+"""Unread response bytes that the kernel holds for each connection; it adds as much for its own bookkeeping."""
 
 
 class Listener(uvicorn.Server):

@@ -1,6 +1,6 @@
-"""How often one recipient is sent the mails that anyone can request. The counters are in PostgreSQL. ADR 0091.
+"""Limits on the mails that anyone can request for a recipient. The counters are in PostgreSQL. ADR 0091.
 
-Requests that are not answered with a mail are not counted, or a stranger could keep a recipient waiting for good.
+Requests that are not answered with a mail are not counted, or anyone could keep a recipient waiting without end.
 """
 
 import hmac

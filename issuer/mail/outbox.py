@@ -50,7 +50,7 @@ class QueuedMail:
 
 
 class OutboxStore(Protocol):
-    """What the outbox needs of the database. No method keeps a connection."""
+    """The statements that the outbox needs. No method keeps a connection."""
 
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
         """Return mails that are due, and reserve them for this process `until` that moment."""

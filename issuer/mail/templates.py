@@ -1,6 +1,6 @@
 """The mails that the issuer sends: their words and their header fields. Sends nothing.
 
-A mail quotes nothing that a stranger wrote: neither an address that was typed into a form nor a user agent.
+A mail quotes nothing from a request: neither an address that was typed into a form nor a user agent.
 The token stands in the text, and, where the operator has a page for it, in the fragment of a link, which
 browsers keep to themselves: it reaches no server's access log and no Referer field.
 """

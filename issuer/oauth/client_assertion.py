@@ -34,7 +34,7 @@ MAX_ASSERTION_LIFETIME: Final = timedelta(minutes=5)
 """From `iat`, or from now without `iat`. `exp` may be later: common libraries set an hour by default."""
 
 LEEWAY: Final = timedelta(seconds=30)
-"""How far the clock of a client may differ from ours."""
+"""Tolerated difference between a client's clock and ours."""
 
 MAX_ASSERTION_BYTES: Final = 4096
 MAX_KEYS: Final = 8

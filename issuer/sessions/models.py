@@ -9,7 +9,7 @@ from uuid import UUID
 from issuer.status_lists.models import StatusListEntry
 
 MAX_RETRIES: Final = 50
-"""How often one refresh token may be retried: enough for many tabs, far fewer than a client in a loop sends."""
+"""Most retries of one refresh token: enough for many tabs, far fewer than a client in a loop sends."""
 
 
 @dataclass(frozen=True, slots=True)

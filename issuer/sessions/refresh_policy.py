@@ -1,4 +1,4 @@
-"""What happens to a presented refresh token: a pure function of the session, the token and the time."""
+"""The outcome of a presented refresh token: a pure function of the session, the token and the time."""
 
 from datetime import datetime, timedelta
 from enum import Enum
@@ -11,11 +11,11 @@ PARALLEL: Final = timedelta(seconds=2)
 """Requests with one refresh token within this time count as one: browser tabs that wake up together send them."""
 
 MAX_RETRIED_IN_A_ROW: Final = 5
-"""How many refreshes in a row may have their token presented again. More means that a second party has the tokens."""
+"""Most refreshes in a row whose token was presented again. More means that a second party has the tokens."""
 
 
 class RefreshOutcome(Enum):
-    """What is done with a refresh token. The value is the label of its metric."""
+    """Outcomes of a refresh. The value is the label of its metric."""
 
     ROTATE = "rotated"
     PARALLEL = "parallel"

@@ -16,10 +16,10 @@ from shared.access_token import REVOCATION_SECONDS
 from shared.status_list import LIST_BITS
 
 LOGIN_AFTER_SECONDS: Final = 10
-"""How long tokens must not refer to the new list: issuers publish it within 1 s, verifiers poll every 2 s."""
+"""Time in which tokens must not refer to the new list: issuers publish it within 1 s, verifiers poll every 2 s."""
 
 _SETTLE_SECONDS: Final = 2.0
-"""By then every running issuer has read that the lists are closed, and creates no session in them."""
+"""After this time every running issuer has read that the lists are closed, and creates no session in them."""
 
 _BATCH: Final = 5_000
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 LEASE_SIZE: Final = 256
-"""How many indices an issuer leases at once."""
+"""Indices that an issuer leases at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ TOLERATED_SKEW_SECONDS: Final = 60
 """Verifiers reject an `iat` that is further in the future (contract E, check 11)."""
 
 STATUS_LIST_LIFETIME_SECONDS: Final = MAX_LIFETIME_SECONDS + 300
-"""How long a verifier may use a list without a newer one: until every token issued before it has expired."""
+"""Time for which a verifier may use a list without a newer one: until every older token has expired."""
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from shared.access_token import REVOCATION_SECONDS
 from shared.status_list import LIST_BITS
 
 PUBLISH_SECONDS: Final = 60.0
-"""How long a new list is published before tokens refer to it: every verifier has polled for lists by then."""
+"""Time between the publication of a new list and its first use: every verifier has polled for lists by then."""
 
 _QUARTER: Final = LIST_BITS // 4
 _ATTEMPTS: Final = 5

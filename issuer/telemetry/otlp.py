@@ -2,7 +2,7 @@
 
 A span says route, method and status, as metrics do, and never a header, a query, a path, a body, a statement or
 the words of an exception. No request fails or waits for its span: spans are sent from a thread, and dropped if
-nobody takes them. The SDK reads its own variables (sampler, headers, limits) from the environment.
+no collector takes them. The SDK reads its own variables (sampler, headers, limits) from the environment.
 """
 
 import logging
@@ -60,7 +60,7 @@ class Seldom(logging.Filter):
         self._said_at: float | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the last line is long enough ago."""
+        """Return whether the last line is long enough ago."""
         del record
         now = self._monotonic()
         if self._said_at is not None and now - self._said_at < _REPEAT_LOG_SECONDS:

@@ -34,7 +34,7 @@ class RequestSpan(Protocol):
 
 
 class Tracing(Protocol):
-    """Where spans come from."""
+    """A source of spans."""
 
     def request(self, parent: Traceparent | None) -> AbstractContextManager[RequestSpan]:
         """The span of a request, within its caller's trace or at the beginning of a new one."""
@@ -52,7 +52,7 @@ class _Unrecorded:
     span_id: str
 
     def describe(self, request_id: str, method: str, route: str, status: int) -> None:
-        """Nobody asks."""
+        """Do nothing: this span is not recorded."""
 
 
 class _Untraced:

@@ -1,4 +1,4 @@
-"""Who is compared, as data: what each one runs, and whether it verifies anything at all.
+"""The contenders, as data: the processes of each, and what it checks.
 
 `${…}` in a command, a variable or a configuration is filled in when the server starts (`servers.py`).
 """

@@ -1,6 +1,6 @@
-"""What every contender is asked to verify: one key, 1,000 good tokens, and some that must be refused.
+"""Fixtures for all contenders: one key, 1,000 valid tokens, and some that must be rejected.
 
-The private key is made anew for each run and never leaves this module; tokens live for an hour.
+The private key is new in each run and never leaves this module; tokens live for an hour.
 """
 
 import time

@@ -50,7 +50,7 @@ def choose_cores() -> Cores:
 
 
 def describe() -> dict[str, str | int]:
-    """What a reader needs to know to compare with their own machine."""
+    """Return what a reader needs to compare this machine with another."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count() or 0,

@@ -86,7 +86,7 @@ class Running:
 
     @property
     def cpu_seconds(self) -> float:
-        """What it and its children, those that live, have worked so far, for themselves and in the kernel."""
+        """Processor time so far of the process and its live children, in user mode and in the kernel."""
         process = psutil.Process(self._process.pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
         return sum(one.user + one.system for one in times)

@@ -1,4 +1,4 @@
-"""What a run says, for people (one table) and for programs (JSON). Only complete, clean runs get here."""
+"""The report of a run: a table for people and JSON for programs. Only complete, clean runs get here."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from loadtests.bench.rounds import LoadLevel, Sample
 from loadtests.bench.statistics import TARGETS, Statistics, cost, rate
 
 CEILINGS: Final = {False: "nginx-204", True: "nginx+204"}
-"""What the cost of each group is compared with: asked directly, and behind nginx."""
+"""The contender that the cost of each group is compared with: directly, and behind nginx."""
 BUSY_ENOUGH: Final = 0.9
 _VERDICTS: Final = {True: "met", False: "NOT MET", None: "-"}
 
@@ -39,7 +39,7 @@ class Run:
 
     @property
     def rounds(self) -> int:
-        """How many rounds were completed."""
+        """Number of completed rounds."""
         return len({sample.round for sample in self.samples})
 
 
@@ -134,7 +134,7 @@ def _targets(run: Run) -> Iterator[str]:
 
 
 def _reservations(run: Run) -> Iterator[str]:
-    """Where the server was not the bottleneck, its figure is what wrk could send, not what it can answer."""
+    """Yield notes: a server that was not the bottleneck has only a lower bound of its throughput, for example."""
     for contender in run.contenders:
         for under in (LoadLevel.FEW, LoadLevel.MANY):
             busy = run.figures.of((contender.name, under), lambda sample: sample.busy.server)

@@ -33,7 +33,7 @@ class LoadLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long everything takes, in seconds."""
+    """Durations of a run, in seconds."""
 
     rounds: int
     warm_up: int
@@ -87,14 +87,14 @@ def run_rounds(
 
 
 def order(contenders: Sequence[_One], number: int, rounds: int) -> list[_One]:
-    """Another start each round, and backwards every second one: nobody always follows the same neighbour."""
+    """Rotate the start each round and reverse every second one, so that neighbours change."""
     first = number * len(contenders) // rounds
     rotated = [*contenders[first:], *contenders[:first]]
     return rotated[::-1] if number % 2 else rotated
 
 
 def count_samples(contenders: Sequence[Contender], rounds: int) -> int:
-    """How many samples `run_rounds` yields."""
+    """Return the number of samples that `run_rounds` yields."""
     return rounds * sum(3 if contender.half_load else 2 for contender in contenders)
 
 

@@ -26,7 +26,7 @@ class InvalidRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Where servers run: their files, the fixtures, the paths of programs by name, and the core."""
+    """The surroundings of servers: their files, the fixtures, the paths of programs by name, and the core."""
 
     directory: Path
     fixtures: Fixtures

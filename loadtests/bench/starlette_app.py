@@ -1,4 +1,4 @@
-"""What one would write first: Starlette, and PyJWT's `jwt.decode` on every request."""
+"""The obvious own service: Starlette, and PyJWT's `jwt.decode` on every request."""
 
 import os
 from pathlib import Path

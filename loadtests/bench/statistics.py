@@ -26,7 +26,7 @@ class MedianRange:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the samples say, for any figure of a sample; None where nothing was measured."""
+    """Statistics of samples, for any figure of a sample; None where nothing was measured."""
 
     samples: Sequence[Sample]
 
@@ -78,7 +78,7 @@ class LatencyTarget:
     below_ms: float
 
     def judge(self, figures: Statistics) -> tuple[str, bool | None]:
-        """What was measured, in words, and whether it is enough; None where it was not measured."""
+        """Return what was measured, in words, and whether it is enough; None where it was not measured."""
         found = figures.of(self.of, p99)
         if found is None:
             return "not measured", None

@@ -1,4 +1,4 @@
-"""Where the other people's programs are, which versions they have, and what to do where one is missing."""
+"""The programs that a benchmark needs: their paths, their versions, and the command that installs a missing one."""
 
 import importlib.metadata
 import os
@@ -43,7 +43,7 @@ def find_tools(tell: Callable[[str], None]) -> Mapping[str, str]:
 
 
 def versions(programs: Mapping[str, str]) -> dict[str, str]:
-    """What is compared, to the patch level: it goes into the report."""
+    """Return the versions of everything compared, to the patch level, for the report."""
     return {
         "python": sys.version.split()[0],
         "nginx": _version([programs["nginx"], "-v"]),

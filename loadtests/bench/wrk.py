@@ -20,7 +20,7 @@ class WrkOutputError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent. No two request heads are alike, since gateways add a request id of its own to each.
+    """The load to send. No two request heads are alike, since gateways add a request id of its own to each.
 
     Attributes:
         connections: kept alive, each with one request under way at a time.
@@ -33,7 +33,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What came back. Latencies in milliseconds, from the request written to its answer read."""
+    """The result of a load. Latencies in milliseconds, from the request written to its response read."""
 
     requests: int
     requests_per_second: float
@@ -47,7 +47,7 @@ class Measurement:
 
     @property
     def faults(self) -> str:
-        """What makes the figures worthless, or nothing."""
+        """Failures that make the figures worthless, in words; empty if there are none."""
         counts = {"answers of 400 and above": self.refused, "socket errors": self.socket_errors}
         found = [f"{count} {what}" for what, count in counts.items() if count]
         return ", ".join(found if self.requests else [*found, "no answers"])

@@ -63,7 +63,7 @@ async def _measure(site: Site, rounds: int, lengths: Lengths) -> list[Round]:
 
 
 def _allow_many_connections() -> None:
-    """Who waits for a hash holds a connection, and the usual limit is 1,024 descriptors."""
+    """Raise the limit on descriptors: each login that waits for a hash holds a connection."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
 

@@ -27,7 +27,7 @@ class Response:
 
 @dataclass(slots=True)
 class Sample:
-    """What a stretch of load was answered."""
+    """The responses to a stretch of load."""
 
     seconds: float = 0.0
     statuses: dict[int, int] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed: whoever waits is told."""
+        """Fail the request that waits: the connection is closed."""
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(exc or ConnectionResetError("closed by the issuer"))
 

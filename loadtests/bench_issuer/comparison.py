@@ -10,21 +10,21 @@ from loadtests.bench_issuer.operations import Cost, Meter, Operations, Step
 from loadtests.bench_issuer.testbed import Site
 
 SIZES: Final = {"login": 60, "refresh": 500, "client_credentials": 1_000, "key set": 2_000, "GET /me": 1_000}
-"""How often each operation is done, at each side."""
+"""Number of times that each operation is done, on each side."""
 
 _WARM_UP: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What one operation costs: milliseconds of a core in the server and in PostgreSQL."""
+    """The cost of one operation: milliseconds of a core in the server and in PostgreSQL."""
 
     ours: float
     naive: float
 
     @property
     def ratio(self) -> float:
-        """Of ours to the naive application's."""
+        """Our cost divided by the naive application's."""
         return self.ours / self.naive
 
 

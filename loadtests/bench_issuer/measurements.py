@@ -204,7 +204,7 @@ async def _beside_logins(site: Site, accounts: Iterator[int], lengths: Lengths) 
 
 
 async def _revocations(site: Site, accounts: Iterator[int], seconds: float) -> Sample:
-    """How long after the answer to a logout the verifier refuses; the logouts come at random times."""
+    """Measure the time from the response to a logout until the verifier rejects; logouts come at random times."""
     sample = Sample(seconds)
 
     async def follow(number: int, tokens: dict[str, Any]) -> None:
@@ -232,7 +232,7 @@ async def _revocations(site: Site, accounts: Iterator[int], seconds: float) -> S
 
 
 async def _swaps(site: Site, seconds: float) -> float:
-    """How often a second PostgreSQL does the statement of a refresh, asked by a bare client.
+    """Measure how many times a second PostgreSQL does the statement of a refresh for a bare client.
 
     The same statement on the same table, over as many connections as the issuer has; no HTTP, no signature.
     """
@@ -260,20 +260,20 @@ async def _swaps(site: Site, seconds: float) -> float:
 
 
 def _hashes(seconds: float) -> float:
-    """How many password hashes a second all cores compute, by the library and at the cost of the issuer."""
+    """Measure password hashes per second on all cores, by the library and at the cost of the issuer."""
     hasher = PasswordHasher.from_parameters(DEFAULT_PARAMETERS)
     encoded = hasher.hash(PASSWORD)
     return _on_all_cores(lambda: hasher.verify(encoded, PASSWORD), seconds)
 
 
 def _signatures(seconds: float) -> float:
-    """How many RS256 signatures a second all cores make, by the library that the issuer signs with."""
+    """Measure RS256 signatures per second on all cores, by the library that the issuer signs with."""
     key = rsa.generate_private_key(65537, MIN_KEY_BITS)
     return _on_all_cores(lambda: key.sign(b"x" * 600, PKCS1v15(), SHA256()), seconds)
 
 
 def _on_all_cores(work: Callable[[], object], seconds: float) -> float:
-    """How often a second it can be done; it must let go of the interpreter."""
+    """Measure how many times a second `work` can be done; it must release the interpreter lock."""
     until = time.monotonic() + seconds
 
     def repeat(_: int) -> int:

@@ -1,4 +1,4 @@
-"""What one would write first: Starlette, asyncpg, argon2-cffi and PyJWT, and nothing that a login service also needs.
+"""The obvious own service: Starlette, asyncpg, argon2-cffi and PyJWT, without what a login service also needs.
 
 It has no rate limits, audit trail, reuse detection, revocation at gateways, strict reading or logs. It is the floor
 that the issuer's processor time is compared with.

@@ -1,4 +1,4 @@
-"""What one of each operation costs: `python -m loadtests.bench_issuer.operation_cost` prints two tables, for sizing.
+"""The cost of each operation: `python -m loadtests.bench_issuer.operation_cost` prints two tables, for sizing.
 
 A real issuer and a real PostgreSQL are asked by a few connections. The processor time of each, the write-ahead
 log and the rows that stay are divided by the number of operations. About a minute; figures are of this machine.

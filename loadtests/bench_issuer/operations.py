@@ -1,4 +1,4 @@
-"""What one operation costs a server and its PostgreSQL: processor time, and write-ahead log.
+"""The cost of one operation in a server and its PostgreSQL: processor time, and write-ahead log.
 
 Processor time is what both used while a few connections did a batch, divided by the size of the batch. It does not
 depend on how fast the load is sent, and less than a rate does on what else the machine does.
@@ -34,7 +34,7 @@ _WAL: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one operation: milliseconds of a core in the server and in PostgreSQL, bytes of write-ahead log."""
+    """The cost of one operation: milliseconds of a core in server and PostgreSQL, bytes of write-ahead log."""
 
     server_ms: float
     postgres_ms: float
@@ -42,7 +42,7 @@ class Cost:
 
     @property
     def milliseconds(self) -> float:
-        """Of server and PostgreSQL together."""
+        """Milliseconds of server and PostgreSQL together."""
         return self.server_ms + self.postgres_ms
 
 
@@ -163,7 +163,7 @@ def _postmaster(database_url: str) -> int:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Of a process and those of its children that live.
+    """Return the processor time of a process and its live children, in seconds.
 
     By the processor-time clock of each process (clock_getcpuclockid(3)), which counts nanoseconds where /proc has
     hundredths of a second.

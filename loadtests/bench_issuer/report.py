@@ -1,4 +1,4 @@
-"""What a run says: one table with the ratios and targets, and JSON with every round. Knows no servers."""
+"""The report of a run: a table with ratios and targets, and JSON with every round. Knows no servers."""
 
 import dataclasses
 import json
@@ -11,12 +11,12 @@ from loadtests.bench.statistics import median_range
 from loadtests.bench_issuer.measurements import OVERLOAD, Round
 
 DEADLINE_SHARE: Final = 1.2
-"""Of the longest wait for a hash: what the slowest of 100 answers under overload may take."""
+"""Bound of the p99 under overload, as a share of the longest wait for a hash."""
 REFRESH_SHARE: Final = 0.5
-"""Of what PostgreSQL can swap."""
+"""Bound of refreshes, as a share of PostgreSQL's compare-and-swaps."""
 
 NAIVE_SHARES: Final = {"login": 1.07, "client_credentials": 1.22, "key set": 1.2}
-"""Of the processor time of the naive application: what ours may take."""
+"""Bounds of our processor time, as multiples of the naive application's."""
 
 _VERDICTS: Final = {True: "met", False: "NOT MET"}
 
@@ -32,7 +32,7 @@ class Target:
     unit: str = ""
 
     def judge(self, rounds: Sequence[Round]) -> tuple[str, bool]:
-        """What was measured, in words, and whether it is enough."""
+        """Return what was measured, in words, and whether it is enough."""
         found = median_range([self.figure(one) for one in rounds])
         assert found is not None
         met = found.median >= self.bound if self.at_least else found.median <= self.bound

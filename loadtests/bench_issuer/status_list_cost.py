@@ -1,4 +1,4 @@
-"""What status lists cost at a million sessions: `python -m loadtests.bench_issuer.status_list_cost` prints a table.
+"""The cost of status lists at a million sessions: `python -m loadtests.bench_issuer.status_list_cost` prints a table.
 
 A list has 2^20 bits, one for each session; what it weighs and how long it takes to build depends on how many of them
 are revoked at once, and those are few: a bit is set only until the last access token has expired. Figures are medians

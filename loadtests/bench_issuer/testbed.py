@@ -1,4 +1,4 @@
-"""What is measured: a PostgreSQL, an issuer and a verifier of this checkout, with a thousand accounts in it.
+"""The test bed: a PostgreSQL, an issuer and a verifier of this checkout, with a thousand accounts.
 
 Nothing is pinned: servers and load share the cores that there are, as they do on one machine.
 """

@@ -43,13 +43,13 @@ class KeySet:
         return self._by_kid.get(kid, ())
 
     def covers(self, issuers: frozenset[str]) -> bool:
-        """Whether each of `issuers` has a key: without, an unknown `kid` proves nothing."""
+        """Return whether each of `issuers` has a key: without, an unknown `kid` proves nothing."""
         return issuers <= self.issuers
 
     def holds(self, key: VerificationKey) -> bool:
-        """Whether `key` is here, as its issuer's: then what it verified still stands."""
+        """Return whether `key` is here, as its issuer's: then what it verified is still valid."""
         return any(key.issuer == known.issuer and key.rsa == known.rsa for known in self.find(key.kid))
 
     def keeps(self, other: Self) -> bool:
-        """Whether every key of `other` is here unchanged."""
+        """Return whether every key of `other` is here unchanged."""
         return all(self.holds(key) for keys in other._by_kid.values() for key in keys)

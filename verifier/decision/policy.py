@@ -1,4 +1,4 @@
-"""What a policy demands of a token. Values only; `verifier.policy_file` reads them from a file."""
+"""Policies: the demands on a token. Values only; `verifier.policy_file` reads them from a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ DEFAULT_MAX_LIFETIME_SECONDS: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a token must be to pass.
+    """Demands on a token.
 
     Attributes:
         name: the path segment after `/verify/`.

@@ -1,4 +1,4 @@
-"""Why a request is not let through: the closed list. Counted and logged, never told to the client in full."""
+"""The closed list of reasons for a rejection. Counted and logged; the client learns only the RFC 6750 error code."""
 
 from enum import StrEnum
 from typing import Final

@@ -61,7 +61,7 @@ class DocumentCache:
     def load(self) -> CachedDocument | None:
         """Return the document, or None if there is none.
 
-        A file of another owner, or one that anybody may write, could hold keys of an attacker. The group is not
+        A file of another owner, or a world-writable one, could hold keys of an attacker. The group is not
         checked: Kubernetes gives a volume's files a writable group (`fsGroup`).
         """
         try:

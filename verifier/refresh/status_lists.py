@@ -28,7 +28,7 @@ from verifier.refresh.source import RefreshError
 
 MAX_BYTES_PER_ISSUER: Final = 64 * 2**20
 STALE_AFTER_POLLS: Final = 3
-"""How many polls in a row may fail before a list is stale, if its `ttl` does not allow for more."""
+"""Polls in a row that may fail before a list is stale, if its `ttl` does not allow for more."""
 _MAX_CONCURRENT_FETCHES: Final = 16
 _DECODE_POOL: Final = ThreadPoolExecutor(1, "status-lists")
 """Reading the largest list takes 13 ms, for which no request should wait."""
@@ -43,7 +43,7 @@ def build_aggregation_source(url: str, ssl_context: ssl.SSLContext) -> HttpSourc
 
 @dataclass(frozen=True, slots=True)
 class StatusOptions:
-    """What the lists of all issuers share.
+    """The state that the lists of all issuers share.
 
     Attributes:
         document: options of a document, by suffix, size limit and names of its cache file.

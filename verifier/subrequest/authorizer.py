@@ -118,7 +118,7 @@ class Authorizer:
             target: the request target as received; its first two segments alone choose the policy.
             authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
             request_id: for the log and no decision; as in `RequestIds`.
-            traceparent: likewise.
+            traceparent: the header field as received; None if absent.
         """
         policy = self._by_target.get(target) or self._find_policy(target)
         if policy is None or authorization is None or not self._cache_enabled:

@@ -1,4 +1,4 @@
-"""What Alembic runs to apply revisions, on the connection that `issuer.db.migrate` hands over."""
+"""Alembic's environment: applies revisions on the connection that `issuer.db.migrate` hands over."""
 
 from alembic import context
 
