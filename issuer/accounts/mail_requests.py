@@ -4,6 +4,7 @@ Every request gets the same response, runs the same statement, and takes at leas
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, TypeVar
@@ -22,13 +23,23 @@ MIN_RESPONSE_SECONDS: Final = 0.1
 """A statement that writes nothing saves a flush of PostgreSQL's log to disk. That difference alone would reveal which
 emails have an account."""
 
+_PRECISE_SECONDS: Final = 0.005
+"""The event loop's timers count whole milliseconds from its last event, so the time of a timer would reveal when the
+statement ended. A thread waits the last part."""
+
 _T = TypeVar("_T")
 
 
 async def pad_to_minimum(work: Awaitable[_T]) -> _T:
     """Return the result of `work`, at the earliest after `MIN_RESPONSE_SECONDS`."""
-    outcome, _ = await asyncio.gather(work, asyncio.sleep(MIN_RESPONSE_SECONDS))
+    deadline = time.monotonic() + MIN_RESPONSE_SECONDS
+    outcome, _ = await asyncio.gather(work, asyncio.sleep(MIN_RESPONSE_SECONDS - _PRECISE_SECONDS))
+    await asyncio.to_thread(_sleep_until, deadline)
     return outcome
+
+
+def _sleep_until(deadline: float) -> None:
+    time.sleep(max(0.0, deadline - time.monotonic()))
 
 
 class MailRequests:
