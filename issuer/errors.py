@@ -27,7 +27,7 @@
     │   ├── StoreUnavailableError
     │   ├── NoSigningKeyError
     │   └── OverloadedError
-    ├── StoreFaultError              PostgreSQL rejected what no code of ours foresees: 500
+    ├── StoreFaultError              PostgreSQL rejected for an unexpected reason: 500
     └── OperationError               a command of the operator failed; never seen over HTTP
         ├── KeyStoreError
         ├── ClientError
@@ -127,7 +127,7 @@ class MissingTokenError(RefusedError):
 
 
 class InvalidTokenError(RefusedError):
-    """The bearer token is not one of ours, not an access token, or no longer good."""
+    """The bearer token was issued elsewhere, is not an access token, or is no longer valid."""
 
 
 class InvalidOneTimeTokenError(RefusedError):

@@ -25,7 +25,7 @@ class Failure(StrEnum):
     NO_ACCESS = "no_access"
     NOT_MIGRATED = "not_migrated"
     UNEXPECTED = "unexpected"
-    """A defect of ours, a schema that was changed by hand, or damaged data: trying again does not help."""
+    """A defect of the issuer, a schema changed by hand, or damaged data: trying again does not help."""
 
 
 ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -68,7 +68,7 @@ def failure_of(error: Exception, *, connected: bool) -> Failure:
         case asyncpg.PostgresError():
             sqlstate = error.sqlstate or ""
             found = _BY_SQLSTATE.get(sqlstate) or _BY_SQLSTATE.get(sqlstate[:2], Failure.UNEXPECTED)
-            # Before a connection is open the server judges the URL's parameters, not a statement of ours.
+            # Before a connection is open the server judges the parameters of the URL, not a statement.
             return Failure.CONNECTION if found is Failure.UNEXPECTED and not connected else found
         case asyncpg.InterfaceError() | asyncpg.InternalClientError() if connected:
             return Failure.UNEXPECTED  # a wrong argument, or two operations at once

@@ -16,7 +16,7 @@ import structlog
 
 TICK_SECONDS: Final = 0.05
 SILENT_TICKS: Final = 19
-"""Silence is counted in turns of our own event loop and not in time, so that a pause of ours is not taken for one
+"""Silence is counted in turns of our own event loop and not in time, so that our own pause is not taken for one
 of PostgreSQL's: where the loop keeps up, 0.95 s, or a tick more if the last answer came within the first."""
 
 _RETRY_SECONDS: Final = 0.1

@@ -140,7 +140,7 @@ class Database:
 
         Raises:
             StoreUnavailableError: PostgreSQL does not answer, or not in time.
-            StoreFaultError: PostgreSQL rejected what no code of ours foresees.
+            StoreFaultError: PostgreSQL rejected a statement for a reason that the code does not expect.
         """
         self.require()
         connected = answered = False
@@ -169,7 +169,7 @@ class Database:
 
         Raises:
             StoreUnavailableError: PostgreSQL does not answer, or not in time; then nothing is sure to be done.
-            StoreFaultError: PostgreSQL rejected what no code of ours foresees; nothing is done.
+            StoreFaultError: PostgreSQL rejected a statement unexpectedly; nothing is done.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -268,4 +268,4 @@ def _is_open(lent: Connection) -> bool:
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:
-    """Save the round trip that would restore a connection's settings, which no code of ours changes."""
+    """Save the round trip that would restore a connection's settings, which the issuer never changes."""

@@ -1,5 +1,5 @@
 -- The outbox. A row is claimed by moving its next attempt into the future, not by a lock that is held while a
--- mail server is talked to: whoever dies while sending leaves a row that is due again later.
+-- mail server is talked to: an issuer that dies while sending leaves a row that is due again later.
 
 -- name: claim-due-mail
 -- $1 now, $2 how long the claim holds, $3 templates that this release can write, $4 at most so many.
