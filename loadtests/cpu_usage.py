@@ -17,7 +17,7 @@ PARTS: Final = {
 
 
 def cpu_seconds(stack_pid: int | None) -> dict[str, float]:
-    """Return the processor time used so far, by part; without a stack of ours only locust and the rest."""
+    """Return the processor time used so far, by part; without our own stack only locust and the rest."""
     used = dict.fromkeys((LOCUST, *(PARTS if stack_pid is not None else ())), 0.0)
     used[LOCUST] = _seconds(psutil.Process())
     for process in _descendants(stack_pid):

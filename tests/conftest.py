@@ -1,4 +1,4 @@
-"""What holds for every test: none leaves its configuration of structlog to the next."""
+"""Fixtures of every test: the configuration of structlog is reset after each."""
 
 from collections.abc import Iterator
 

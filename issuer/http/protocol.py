@@ -202,7 +202,7 @@ class HttpConnection(Connection):
     def _ignore_upgrade(self) -> None:
         """Parse the body as a body: the parser takes what follows the head for another protocol.
 
-        A new parser is told the framing and nothing else. Read as the next request, the body of one client would
+        A new parser gets the framing and nothing else. Read as the next request, the body of one client would
         be answered to another one behind the same gateway (request smuggling).
         """
         framing = b"Transfer-Encoding: chunked" if self._chunked else b"Content-Length: %d" % self._length

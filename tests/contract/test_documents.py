@@ -43,13 +43,13 @@ def test_the_tables_of_the_readme_are_those_of_the_code() -> None:
 
 def test_the_endpoints_of_the_readme_are_served_and_in_the_contract() -> None:
     told = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S*)`", README, re.MULTILINE))
-    nobody = cast("Any", None)
+    unused = cast("Any", None)
     routes = [
-        *AccountRoutes(nobody, nobody, nobody, nobody, nobody, nobody).routes(),
-        *SessionRoutes(nobody, nobody).routes(),
-        *OAuthRoutes(nobody, nobody, nobody, nobody).routes(),
-        *StatusListRoutes(nobody).routes(),
-        *DocumentRoutes(nobody, nobody).routes(),
+        *AccountRoutes(unused, unused, unused, unused, unused, unused).routes(),
+        *SessionRoutes(unused, unused).routes(),
+        *OAuthRoutes(unused, unused, unused, unused).routes(),
+        *StatusListRoutes(unused).routes(),
+        *DocumentRoutes(unused, unused).routes(),
         *MetadataRoutes("https://issuer.example", set()).routes(),
     ]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}

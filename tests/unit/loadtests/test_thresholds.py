@@ -97,7 +97,7 @@ def test_corrupted_tokens_differ_from_the_valid_one() -> None:
 
 def _step(users: int, **changes: float) -> Step:
     figures = {"failures": 0, "throughput": users / 2, "auth_p95_ms": 40, "call_p95_ms": 5}
-    return Step(users=users, locust_cores=0.1, machine_cores=1.0, **{**figures, **changes})  # type: ignore[arg-type]
+    return Step(users=users, locust_cores=0.1, machine_cores=1.0, **{**figures, **changes})  # type: ignore[arg-type] # failures is an int
 
 
 @pytest.mark.parametrize(
