@@ -68,13 +68,18 @@ def test_a_taken_address_is_refused_in_every_spelling(issuer: IssuerProcess) -> 
     assert issuer.login("taken@example.com", "another long and lonely walk").status_code == 401
 
 
-def test_of_forty_registrations_of_one_address_one_succeeds(issuer: IssuerProcess) -> None:
+def test_of_forty_registrations_of_one_email_one_succeeds(issuer: IssuerProcess) -> None:
+    def register(email: str) -> int:
+        # A slow machine answers some of forty with 503. Clients then wait as they are told, and try again.
+        deadline = time.monotonic() + 60
+        while (response := issuer.register(email)).status_code == 503 and time.monotonic() < deadline:
+            time.sleep(float(response.headers["retry-after"]))
+        return response.status_code
+
     spellings = ["race@example.com", "RACE@example.com", "Race@EXAMPLE.com", "race@Example.com"] * 10
     with ThreadPoolExecutor(40) as pool:
-        statuses = [response.status_code for response in pool.map(issuer.register, spellings)]
-    assert statuses.count(201) == 1
-    assert set(statuses) <= {201, 409, 503}
-    assert statuses.count(503) == 0
+        statuses = list(pool.map(register, spellings))
+    assert sorted(statuses) == [201] + [409] * 39
     rows = execute(issuer.database_url, "SELECT id FROM users WHERE email_key = $1", "race@example.com")
     assert len(rows) == 1
 
