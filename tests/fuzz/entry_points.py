@@ -11,8 +11,8 @@ import structlog
 from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import JwksError, parse_jwks
 from tests.support.token_forge import ISSUER
+from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.decision.reasons import Reason
 from verifier.decision.status_list_token import read_status_list
 from verifier.subrequest.responses import ANONYMOUS_RESPONSE, error_response

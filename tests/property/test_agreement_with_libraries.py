@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.property.reference_libraries import PUBLISHED, joserfc_accepts, published_keys, pyjwt_accepts
 from tests.property.strictnesses import STRICTNESSES, Lax
+from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, judge, octets
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.decision.policy import Policy
 from verifier.decision.reasons import Reason
 from verifier.decision.status import StatusLists

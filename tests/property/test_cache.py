@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from prometheus_client import Counter
 
 from tests.support.token_forge import ISSUER
+from tests.support.vector_keys import GOOD, NOW, OTHER, STATUS_LIST, STRANGER, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench
-from tests.vectors.generator.material import GOOD, NOW, OTHER, STATUS_LIST, STRANGER, listed
 from verifier.policy_file import Rules
 from verifier.subrequest.decision_cache import ENTRY_OVERHEAD_BYTES, CachedDecision, DecisionCache
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import parse_jwks
 from tests.support.token_forge import b64url
+from tests.support.vector_keys import GOOD, NOW, having, segments, with_raw
 from tests.support.vectors import (
     KEY_SETS,
     POLICIES,
@@ -24,7 +25,6 @@ from tests.support.vectors import (
     octets,
     status_of,
 )
-from tests.vectors.generator.material import GOOD, NOW, having, segments, with_raw
 from verifier.decision.keyset import KeySet
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shared.claims import StatusReference
 from shared.status_list import StatusListError, decode, encode, pack
 from tests.support.token_forge import ISSUER, b64url
+from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.decision.keyset import VerificationKey
 from verifier.decision.status import CurrentStatusList, Status, StatusLists
 from verifier.decision.status_list_token import StatusList, StatusListRejection, read_status_list

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.jwks import JwksError, parse_jwks
 from shared.strict_json import MAX_DEPTH, MAX_INTEGER, StrictJsonError, parse_object, parse_open_object
-from tests.vectors.generator.material import public
+from tests.support.vector_keys import public
 
 _TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 _VALUE: Final = st.recursive(

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
 from shared.jwks import MAX_DOCUMENT_BYTES, JwksError, format_jwks, parse_jwks, thumbprint, to_jwk
-from tests.vectors.generator.material import GOOD, PRIVATE, public, rsa_key
+from tests.support.vector_keys import GOOD, PRIVATE, public, rsa_key
 
 # RFC 7638 §3.1
 _RFC_N = (

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.support.token_forge import ISSUER
+from tests.support.vector_keys import GOOD, NOW, STATUS_LIST, listed
 from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, Json, octets, status_lists
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, listed
 from verifier.decision import verification
 from verifier.decision.reasons import Reason
 from verifier.explain import CHECKS, explain

@@ -1,8 +1,8 @@
 """A key belongs to its issuer, and a set knows whether it still holds what another held."""
 
 from tests.support.token_forge import ISSUER
+from tests.support.vector_keys import OTHER_ISSUER
 from tests.support.vectors import KEY_SETS
-from tests.vectors.generator.material import OTHER_ISSUER
 from verifier.decision.keyset import KeySet
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from shared.status_list import MAX_LIST_TOKEN_BYTES, encode
 from tests.support.token_forge import ISSUER
+from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, load, octets
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST
 from verifier.decision.reasons import Reason
 from verifier.decision.status import StatusLists
 from verifier.decision.status_list_token import StatusList, StatusListRejection, read_status_list

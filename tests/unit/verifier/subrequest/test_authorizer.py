@@ -5,8 +5,8 @@ from structlog.testing import capture_logs
 
 from shared.claims import StatusReference
 from tests.support.token_forge import ISSUER
+from tests.support.vector_keys import GOOD, NOW, STATUS_LIST, STRANGER, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
-from tests.vectors.generator.material import GOOD, NOW, STATUS_LIST, STRANGER, listed
 from verifier.decision.status import Status, StatusLists
 from verifier.policy_file import Rules
 from verifier.subrequest.decision_cache import DecisionCache

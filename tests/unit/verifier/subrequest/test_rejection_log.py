@@ -4,8 +4,8 @@ import re
 
 from structlog.testing import capture_logs
 
+from tests.support.vector_keys import GOOD, NOW
 from tests.support.vectors import Bench
-from tests.vectors.generator.material import GOOD, NOW
 from verifier.decision.reasons import Reason
 from verifier.metrics import Metrics
 from verifier.subrequest.rejection_log import BURST, LINES_PER_SECOND, RejectionLog
