@@ -8,7 +8,13 @@ from typing import Final
 
 from issuer.cli import audit, calibrate, cleanup, clients, keys, serve, sessions, users
 from issuer.cli.output import Run
-from issuer.errors import InvalidFieldsError, IssuerError, OperationError, StoreFaultError, StoreUnavailableError
+from issuer.errors import (
+    CommandError,
+    DatabaseUnavailableError,
+    InvalidFieldsError,
+    IssuerError,
+    UnexpectedDatabaseError,
+)
 from issuer.http.problems import problem_of
 from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
@@ -35,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _line(error: IssuerError) -> str:
     """Return the error as one line for an operator."""
     match error:
-        case OperationError():
+        case CommandError():
             return str(error)
         case InvalidFieldsError():
             return "; ".join(f"{fault.field}: {fault.detail}" for fault in error.faults)
-        case StoreUnavailableError():
+        case DatabaseUnavailableError():
             return f"PostgreSQL cannot be used: {error}"
-        case StoreFaultError():
+        case UnexpectedDatabaseError():
             return f"PostgreSQL rejected an operation: {error}; run migrate, and report this if it happens again"
         case _:
             return problem_of(error).title

@@ -27,7 +27,6 @@ from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.accounts.store import AccountStore
 from issuer.background import Background, Work
 from issuer.cleanup import Cleanup
-from issuer.cleanup_store import DeadRows
 from issuer.db.pool import REQUEST_TIMEOUTS, Database
 from issuer.db.schema import is_migrated, revisions
 from issuer.http.app import build_app
@@ -41,7 +40,7 @@ from issuer.keys.rotation_task import RotationTask
 from issuer.keys.watcher import KeyWatcher
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
-from issuer.mail.store import OutboxRows
+from issuer.mail.store import OutboxStore
 from issuer.mail.templates import MailComposer
 from issuer.mail.transport import parse_mail_url, transport_for
 from issuer.oauth.clients import Clients
@@ -81,7 +80,7 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     """Serve until a signal to stop. PostgreSQL and the signing key may come later, and go meanwhile.
 
     Raises:
-        OperationError: the addresses or the keys folder cannot be used, or memory is too little.
+        CommandError: the addresses or the keys folder cannot be used, or memory is too little.
     """
     ensure_memory(
         hash_threads(settings), ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024, available_memory()
@@ -168,11 +167,11 @@ def _background_tasks(infrastructure: Infrastructure) -> Iterator[tuple[str, Wor
     yield "key watcher", infrastructure.key_watcher.watch
     yield "key rotation", RotationTask(manager, metrics).run
     yield "status lists", infrastructure.published.run
-    yield "cleanup", Cleanup(DeadRows(database), metrics, _now, asyncio.sleep, _fraction).run
+    yield "cleanup", Cleanup(database, metrics, _now, asyncio.sleep, _fraction).run
     if url := settings.mail_url.get_secret_value():
         composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link_base_url)
         transport = transport_for(parse_mail_url(url))
-        outbox = Outbox(OutboxRows(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
+        outbox = Outbox(OutboxStore(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
         yield "outbox", outbox.run
     else:
         _log.warning("mail is not configured: users can neither verify an email address nor reset a password")

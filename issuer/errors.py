@@ -2,13 +2,13 @@
 
     IssuerError
     ├── RequestError                 the request itself cannot be read
-    │   ├── NoSuchResourceError
+    │   ├── NotFoundError
     │   ├── MethodNotAllowedError
     │   ├── MalformedJsonError
     │   ├── UnsupportedMediaTypeError
     │   ├── ContentTooLargeError
     │   └── InvalidFieldsError       … or its members are not acceptable
-    ├── RefusedError                 the request is clear and the answer is no
+    ├── RejectedError                 the request is clear and the answer is no
     │   ├── EmailTakenError
     │   ├── InvalidCredentialsError
     │   ├── TooManyAttemptsError
@@ -16,7 +16,7 @@
     │   ├── InvalidTokenError
     │   └── InvalidOneTimeTokenError
     ├── OAuthError                   a no in the words of RFC 6749 §5.2: `oauth_errors.py` answers it
-    │   ├── InvalidTokenRequestError
+    │   ├── InvalidRequestError
     │   ├── InvalidClientError
     │   ├── InvalidGrantError
     │   ├── UnauthorizedClientError
@@ -24,20 +24,20 @@
     │   ├── InvalidScopeError
     │   └── InvalidTargetError
     ├── UnavailableError             not now: the client may try again
-    │   ├── StoreUnavailableError
+    │   ├── DatabaseUnavailableError
     │   ├── NoSigningKeyError
     │   └── OverloadedError
-    ├── StoreFaultError              PostgreSQL rejected for an unexpected reason: 500
-    └── OperationError               a command of the operator failed; never seen over HTTP
+    ├── UnexpectedDatabaseError              PostgreSQL rejected for an unexpected reason: 500
+    └── CommandError               a command of the operator failed; never seen over HTTP
         ├── KeyStoreError
-        ├── ClientError
+        ├── ClientRegistrationError
         ├── MigrationError
-        ├── ListenError
-        ├── CapacityError
-        ├── ImportRefusedError
-        ├── NoSuchAccountError
-        ├── NoSuchSessionError
-        └── AuditTrailError
+        ├── BindError
+        ├── InsufficientMemoryError
+        ├── ImportFailedError
+        ├── AccountNotFoundError
+        ├── SessionNotFoundError
+        └── AuditVerificationError
 
 No message ever quotes a password, a token, key material or text from a request.
 """
@@ -54,7 +54,7 @@ class RequestError(IssuerError):
     """The request itself cannot be read."""
 
 
-class NoSuchResourceError(RequestError):
+class NotFoundError(RequestError):
     """Nothing is served at this path."""
 
 
@@ -98,19 +98,19 @@ class InvalidFieldsError(RequestError):
         self.faults: Final = faults
 
 
-class RefusedError(IssuerError):
+class RejectedError(IssuerError):
     """The request is clear, and the answer is no."""
 
 
-class EmailTakenError(RefusedError):
+class EmailTakenError(RejectedError):
     """An account with this e-mail address exists."""
 
 
-class InvalidCredentialsError(RefusedError):
+class InvalidCredentialsError(RejectedError):
     """The one answer to every failed login, whatever the reason was."""
 
 
-class TooManyAttemptsError(RefusedError):
+class TooManyAttemptsError(RejectedError):
     """Too many attempts failed, or too many were made, before this one.
 
     Attributes:
@@ -122,15 +122,15 @@ class TooManyAttemptsError(RefusedError):
         self.retry_after: Final = retry_after
 
 
-class MissingTokenError(RefusedError):
+class MissingTokenError(RejectedError):
     """The request carries no bearer token (RFC 6750 §3: the challenge then has no error code)."""
 
 
-class InvalidTokenError(RefusedError):
+class InvalidTokenError(RejectedError):
     """The bearer token was issued elsewhere, is not an access token, or is no longer valid."""
 
 
-class InvalidOneTimeTokenError(RefusedError):
+class InvalidOneTimeTokenError(RejectedError):
     """The one answer to every token from a mail that is not good: unknown, used, replaced or too old."""
 
 
@@ -138,7 +138,7 @@ class OAuthError(IssuerError):
     """The answer of an OAuth endpoint is no (RFC 6749 §5.2)."""
 
 
-class InvalidTokenRequestError(OAuthError):
+class InvalidRequestError(OAuthError):
     """The form cannot be read, lacks a parameter or has one twice: `invalid_request`."""
 
 
@@ -178,7 +178,7 @@ class UnavailableError(IssuerError):
         self.retry_after: Final = retry_after
 
 
-class StoreUnavailableError(UnavailableError):
+class DatabaseUnavailableError(UnavailableError):
     """PostgreSQL does not answer, or not in time."""
 
 
@@ -190,48 +190,48 @@ class OverloadedError(UnavailableError):
     """More password hashing is asked for than this machine can do in time."""
 
 
-class StoreFaultError(IssuerError):
+class UnexpectedDatabaseError(IssuerError):
     """PostgreSQL rejected an operation for a reason that should not exist, such as a constraint.
 
     Trying again does not help. It was logged and counted where it was raised.
     """
 
 
-class OperationError(IssuerError):
+class CommandError(IssuerError):
     """A command of the operator failed. The message is one line that says what to do."""
 
 
-class KeyStoreError(OperationError):
+class KeyStoreError(CommandError):
     """The keys folder must not be used as it is."""
 
 
-class ClientError(OperationError):
+class ClientRegistrationError(CommandError):
     """A client cannot be registered or changed like that."""
 
 
-class MigrationError(OperationError):
+class MigrationError(CommandError):
     """The schema could not be brought to the head revision."""
 
 
-class ListenError(OperationError):
+class BindError(CommandError):
     """An address cannot be listened on."""
 
 
-class CapacityError(OperationError):
+class InsufficientMemoryError(CommandError):
     """This machine has too little memory for the password hashing that is asked of it."""
 
 
-class ImportRefusedError(OperationError):
+class ImportFailedError(CommandError):
     """Accounts could not be imported, in whole or in part."""
 
 
-class NoSuchAccountError(OperationError):
+class AccountNotFoundError(CommandError):
     """The operator named an account that is not there."""
 
 
-class NoSuchSessionError(OperationError):
+class SessionNotFoundError(CommandError):
     """The operator named a session that is not there."""
 
 
-class AuditTrailError(OperationError):
+class AuditVerificationError(CommandError):
     """The audit trail is not as it was written, or cannot be compared."""

@@ -16,7 +16,7 @@ from shared.logs import configure_logs
 from verifier.decision.keyset import KeySet
 from verifier.decision.status import StatusLists
 from verifier.explain import explain as explain_token
-from verifier.listeners import ListenError, Listeners, open_listeners
+from verifier.listeners import BindError, Listeners, open_listeners
 from verifier.metrics import Metrics
 from verifier.policy_file import Rules
 from verifier.refresh.refresher import Refresher
@@ -33,7 +33,7 @@ def serve(settings: VerifierSettings, rules: Rules) -> int:
     configure_logs("verifier", settings.log_level)
     try:
         listeners = open_listeners(settings, os.environ)
-    except ListenError as error:
+    except BindError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
     structlog.get_logger().info("listening", **listeners.addresses(), policies=sorted(rules.policies))

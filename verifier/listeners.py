@@ -17,7 +17,7 @@ ADMIN_NAME: Final = "admin"
 """The name (FileDescriptorName=) of an inherited socket for the admin listener; all others serve subrequests."""
 
 
-class ListenError(Exception):
+class BindError(Exception):
     """A socket is not available. The message says which setting to change."""
 
 
@@ -47,16 +47,16 @@ def open_listeners(settings: VerifierSettings, environ: MutableMapping[str, str]
     """Take the inherited sockets, and bind by the settings what was not inherited.
 
     Raises:
-        ListenError: a socket is not available.
+        BindError: a socket is not available.
     """
     try:
         inherited = take_inherited_sockets(environ, os.getpid())
     except InheritedSocketError as error:
-        raise ListenError(str(error)) from error
+        raise BindError(str(error)) from error
     subrequests = tuple(listener for name, listener in inherited if name != ADMIN_NAME)
     admins = [listener for name, listener in inherited if name == ADMIN_NAME]
     if len(admins) > 1:
-        raise ListenError(f"{len(admins)} inherited sockets are named {ADMIN_NAME}: pass one")
+        raise BindError(f"{len(admins)} inherited sockets are named {ADMIN_NAME}: pass one")
     admin = admins[0] if admins else _bind_tcp(settings.admin_host, settings.admin_port, "VERIFIER_ADMIN_PORT")
     if subrequests:
         return Listeners(subrequests, admin, None)
@@ -71,7 +71,7 @@ def _bind_tcp(host: str, port: int, variable: str) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ListenError(
+        raise BindError(
             f"{host}:{port} can't be listened on ({_strerror(error)}): free it, or set {variable} to another"
         ) from error
 
@@ -89,7 +89,7 @@ def _bind_unix(path: Path, mode: int, group: str | None) -> socket.socket:
     except (OSError, KeyError) as error:
         listener.close()
         reason = f"no group {group!r}" if isinstance(error, KeyError) else _strerror(error)
-        raise ListenError(f"{path} can't be listened on ({reason}): see VERIFIER_UDS, VERIFIER_UDS_GROUP") from error
+        raise BindError(f"{path} can't be listened on ({reason}): see VERIFIER_UDS, VERIFIER_UDS_GROUP") from error
     return listener
 
 

@@ -12,10 +12,10 @@ from uuid import UUID
 from issuer.accounts.administration_store import AdministrationStore
 from issuer.accounts.input_checks import ROLE, SCOPE
 from issuer.accounts.models import AccountRecord, SessionRecord
-from issuer.audit.events import Event, EventKind
+from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import OPERATOR
 from issuer.email_address import InvalidEmailError, parse_email
-from issuer.errors import FieldFault, InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
+from issuer.errors import AccountNotFoundError, FieldFault, InvalidFieldsError, SessionNotFoundError
 from issuer.tokens.access_token import grants_length
 
 
@@ -41,11 +41,11 @@ class Administration:
         """Return the account of an id or an email.
 
         Raises:
-            NoSuchAccountError: there is no such account.
+            AccountNotFoundError: there is no such account.
         """
         found = await self._find(id_or_email)
         if found is None:
-            raise NoSuchAccountError("there is no such account")
+            raise AccountNotFoundError("there is no such account")
         return found
 
     async def update(self, account_id: UUID, scope: str | None, roles: Sequence[str] | None) -> AccountRecord:
@@ -53,7 +53,7 @@ class Administration:
 
         Raises:
             InvalidFieldsError: one of them is malformed, or both together do not fit into a token.
-            NoSuchAccountError: there is no such account.
+            AccountNotFoundError: there is no such account.
         """
         faults = _scope_faults(scope or "") + _roles_faults(roles or ())
         if faults:
@@ -71,17 +71,17 @@ class Administration:
             return changed
 
         detail = {"scope": scope is not None, "roles": roles is not None}
-        event = Event(EventKind.ACCOUNT_UPDATED, OPERATOR, account_id, detail=detail)
+        event = AuditEvent(AuditEventKind.ACCOUNT_UPDATED, OPERATOR, account_id, detail=detail)
         updated = await self._store.update_grants(account_id, change, event)
         if updated is None:
-            raise NoSuchAccountError("there is no such account")
+            raise AccountNotFoundError("there is no such account")
         return updated
 
     async def disable(self, account_id: UUID) -> AccountRecord:
         """Disable an account: revoke its sessions and reject its logins.
 
         Raises:
-            NoSuchAccountError: there is no such account.
+            AccountNotFoundError: there is no such account.
         """
         await self._store.disable_account(account_id, self._now(), OPERATOR)
         return await self.account(str(account_id))
@@ -90,7 +90,7 @@ class Administration:
         """Enable an account, so that its user can log in again.
 
         Raises:
-            NoSuchAccountError: there is no such account.
+            AccountNotFoundError: there is no such account.
         """
         await self._store.enable_account(account_id, OPERATOR)
         return await self.account(str(account_id))
@@ -99,16 +99,16 @@ class Administration:
         """Delete an account, except for its audit events.
 
         Raises:
-            NoSuchAccountError: there is no such account.
+            AccountNotFoundError: there is no such account.
         """
         if not await self._store.delete_account(account_id, self._now(), OPERATOR):
-            raise NoSuchAccountError("there is no such account")
+            raise AccountNotFoundError("there is no such account")
 
     async def end_sessions(self, account_id: UUID) -> int:
         """Revoke all sessions of an account; return how many.
 
         Raises:
-            NoSuchAccountError: there is no such account.
+            AccountNotFoundError: there is no such account.
         """
         await self.account(str(account_id))
         return await self._store.end_sessions(account_id, self._now(), OPERATOR)
@@ -117,7 +117,7 @@ class Administration:
         """Return the sessions of an account, with ended ones until they are cleaned up.
 
         Raises:
-            NoSuchAccountError: there is no such account.
+            AccountNotFoundError: there is no such account.
         """
         await self.account(str(account_id))
         return await self._store.list_sessions(account_id)
@@ -126,12 +126,12 @@ class Administration:
         """Revoke a session and its tokens.
 
         Raises:
-            NoSuchSessionError: there is no such session.
+            SessionNotFoundError: there is no such session.
         """
         await self._store.end_session(session_id, self._now(), OPERATOR)
         found = await self._store.find_session(session_id)
         if found is None:
-            raise NoSuchSessionError("there is no such session")
+            raise SessionNotFoundError("there is no such session")
         return found
 
     async def _find(self, id_or_email: str) -> AccountRecord | None:

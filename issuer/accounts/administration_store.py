@@ -10,7 +10,7 @@ import asyncpg  # noqa: TID251 - a store
 
 from issuer.accounts.models import AccountRecord, SessionRecord
 from issuer.accounts.self_service_store import delete_locked_account, delete_tokens
-from issuer.audit.events import EndReason, Event, EventKind
+from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Database
@@ -45,7 +45,7 @@ class AdministrationStore:
         return None if row is None else _account(row)
 
     async def update_grants(
-        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: Event
+        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: AuditEvent
     ) -> AccountRecord | None:
         """Apply `change` to scope and roles while the row is locked; return None if there is no such account."""
         async with self._database.transaction() as connection:
@@ -66,9 +66,12 @@ class AdministrationStore:
             if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
                 return False
             await delete_tokens(connection, account_id)
-            ended = await revoke_sessions_of_user(connection, account_id, now, EndReason.ACCOUNT_DISABLED, context)
+            ended = await revoke_sessions_of_user(
+                connection, account_id, now, RevocationReason.ACCOUNT_DISABLED, context
+            )
             await record(
-                connection, Event(EventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": ended})
+                connection,
+                AuditEvent(AuditEventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": ended}),
             )
         return True
 
@@ -92,7 +95,7 @@ class AdministrationStore:
         """Revoke every session and invalidate pending logins; return the number of sessions."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["invalidate-pending-logins"], account_id)
-            return await revoke_sessions_of_user(connection, account_id, now, EndReason.ADMINISTRATOR, context)
+            return await revoke_sessions_of_user(connection, account_id, now, RevocationReason.ADMINISTRATOR, context)
 
     async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
         """Return the sessions of an account, newest first."""
@@ -103,7 +106,7 @@ class AdministrationStore:
     async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Revoke a session; return False if it was not active."""
         async with self._database.connection() as connection:
-            return await revoke_session(connection, session_id, None, now, EndReason.ADMINISTRATOR, context)
+            return await revoke_session(connection, session_id, None, now, RevocationReason.ADMINISTRATOR, context)
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:
         """Return the session of this id."""

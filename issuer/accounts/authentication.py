@@ -15,7 +15,7 @@ from issuer.accounts.input_checks import check_password_length, read_email
 from issuer.accounts.models import Account, AuthenticatedAccount
 from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
-from issuer.errors import InvalidCredentialsError, OverloadedError, StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError, InvalidCredentialsError, OverloadedError
 from issuer.passwords.hash_queue import Priority, QueueClient
 from issuer.passwords.hasher import PasswordCheck, PasswordHasher
 from issuer.sessions.models import StoredAccount
@@ -143,7 +143,7 @@ class PasswordAuthenticator:
     async def _replace_hash(self, found: StoredAccount, new: str) -> None:
         try:
             await self._store.replace_password_hash(found.id, found.password_hash, new)
-        except StoreUnavailableError:
+        except DatabaseUnavailableError:
             _log.info("password hash upgrade postponed", account=str(found.id))
 
 

@@ -8,7 +8,7 @@ from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.context import RequestContext
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.templates import Template
-from issuer.tokens.one_time_token import Purpose, hash_of
+from issuer.tokens.one_time_token import TokenPurpose, hash_of
 
 
 class EmailVerification:
@@ -42,6 +42,6 @@ class EmailVerification:
             InvalidOneTimeTokenError: the token is invalid, used or expired.
             UnavailableError: the database is unavailable.
         """
-        token_hash = hash_of(token, Purpose.VERIFY_EMAIL)
+        token_hash = hash_of(token, TokenPurpose.VERIFY_EMAIL)
         if token_hash is None or not await self._store.verify_email(token_hash, self._now(), context):
             raise InvalidOneTimeTokenError

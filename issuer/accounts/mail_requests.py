@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from issuer.accounts.input_checks import read_email
 from issuer.accounts.models import MailRequest
 from issuer.accounts.self_service_store import SelfServiceStore
-from issuer.audit.events import EventKind
+from issuer.audit.events import AuditEventKind
 from issuer.context import RequestContext
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.templates import TEMPLATES, Template
@@ -64,7 +64,9 @@ class MailRequests:
         self._recipients = recipients
         self._now = now
 
-    async def request(self, email: str, template: Template, kind: EventKind | None, context: RequestContext) -> None:
+    async def request(
+        self, email: str, template: Template, kind: AuditEventKind | None, context: RequestContext
+    ) -> None:
         """Queue a mail if there is an account for it, and record an event of `kind`.
 
         Raises:

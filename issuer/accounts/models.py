@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from issuer.audit.events import EventKind
+from issuer.audit.events import AuditEventKind
 from issuer.email_address import EmailAddress
 from issuer.mail.templates import TEMPLATES, Template
 from issuer.sessions.models import StoredAccount
 from issuer.throttling.models import CounterIncrement
-from issuer.tokens.one_time_token import Purpose
+from issuer.tokens.one_time_token import TokenPurpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class ImportedAccount:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenOwner:
+class TokenAccount:
     """The account that a one-time token was issued for."""
 
     id: UUID
@@ -110,10 +110,10 @@ class MailRequest:
     template: Template
     now: datetime
     limit: bytes
-    kind: EventKind | None
+    kind: AuditEventKind | None
 
     @property
-    def purpose(self) -> Purpose | None:
+    def purpose(self) -> TokenPurpose | None:
         """Return the purpose of the token in the mail."""
         return TEMPLATES[self.template].purpose
 

@@ -10,7 +10,7 @@ from issuer.accounts.input_checks import check_new_password, read_email
 from issuer.accounts.mail_requests import MailRequests
 from issuer.accounts.models import ResetLimits
 from issuer.accounts.self_service_store import SelfServiceStore
-from issuer.audit.events import EndReason, EventKind
+from issuer.audit.events import AuditEventKind, RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.limits import RecipientKeys
@@ -20,7 +20,7 @@ from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.throttling.models import LimitedAction
 from issuer.throttling.throttle import Throttle
-from issuer.tokens.one_time_token import Purpose, hash_of
+from issuer.tokens.one_time_token import TokenPurpose, hash_of
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class PasswordReset:
         policy: PasswordPolicy,
         throttle: Throttle,
         recipients: RecipientKeys | None,
-        on_revoked: Callable[[EndReason, int], None],
+        on_revoked: Callable[[RevocationReason, int], None],
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -67,7 +67,7 @@ class PasswordReset:
             TooManyAttemptsError: the rate limit of this network was reached.
             UnavailableError: the database is unavailable.
         """
-        await self._mail.request(email, Template.RESET_PASSWORD, EventKind.PASSWORD_RESET_REQUESTED, context)
+        await self._mail.request(email, Template.RESET_PASSWORD, AuditEventKind.PASSWORD_RESET_REQUESTED, context)
 
     async def reset(self, token: str, password: str, context: RequestContext) -> None:
         """Set a new password for the token's account and revoke every session.
@@ -82,11 +82,11 @@ class PasswordReset:
             InvalidFieldsError: the password is not acceptable.
             UnavailableError: the database or the hash queue is unavailable.
         """
-        token_hash = hash_of(token, Purpose.RESET_PASSWORD)
+        token_hash = hash_of(token, TokenPurpose.RESET_PASSWORD)
         if token_hash is None:
             raise InvalidOneTimeTokenError
         await self._throttle.admit(LimitedAction.RESET, context)
-        owner = await self._store.find_token_owner(token_hash, Purpose.RESET_PASSWORD, self._now())
+        owner = await self._store.find_token_account(token_hash, TokenPurpose.RESET_PASSWORD, self._now())
         if owner is None:
             raise InvalidOneTimeTokenError
         check_new_password(self._policy, "password", password, owner.email)
@@ -96,12 +96,12 @@ class PasswordReset:
         if done is None:
             raise InvalidOneTimeTokenError
         email_key, revoked = done
-        self._on_revoked(EndReason.PASSWORD_RESET, revoked)
+        self._on_revoked(RevocationReason.PASSWORD_RESET, revoked)
         _log.info("password reset", account=str(owner.id))
         await self._throttle.reset(email_key, context)
 
     def _limits(self, email_key: str) -> ResetLimits | None:
         if self._recipients is None:
             return None
-        requests = self._recipients.for_purpose(Purpose.RESET_PASSWORD, email_key)
+        requests = self._recipients.for_purpose(TokenPurpose.RESET_PASSWORD, email_key)
         return ResetLimits(requests, self._recipients.for_notice(email_key))

@@ -19,7 +19,7 @@ from issuer.passwords.hash_queue import Priority
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.one_time_token import Purpose
+from issuer.tokens.one_time_token import TokenPurpose
 
 _log = structlog.get_logger(__name__)
 
@@ -98,8 +98,8 @@ class RegistrationService:
     async def _insert_unverified(
         self, new: NewAccount, recipients: RecipientKeys, context: RequestContext
     ) -> VerificationSent:
-        verify_limit = recipients.for_purpose(Purpose.VERIFY_EMAIL, new.email_key)
-        reset_limit = recipients.for_purpose(Purpose.RESET_PASSWORD, new.email_key)
+        verify_limit = recipients.for_purpose(TokenPurpose.VERIFY_EMAIL, new.email_key)
+        reset_limit = recipients.for_purpose(TokenPurpose.RESET_PASSWORD, new.email_key)
         if await pad_to_minimum(self._store.insert_unverified(new, verify_limit, reset_limit, context)):
             self._count(new.account)
         return VerificationSent()

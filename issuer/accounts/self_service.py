@@ -14,7 +14,7 @@ from issuer.accounts.authentication import PasswordAuthenticator, queue_client_o
 from issuer.accounts.input_checks import check_new_password, check_password_length, read_email
 from issuer.accounts.models import Account, PasswordChange
 from issuer.accounts.self_service_store import SelfServiceStore
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import InvalidCredentialsError, InvalidTokenError
 from issuer.mail.limits import RecipientKeys
@@ -49,7 +49,7 @@ class SelfService:
         policy: PasswordPolicy,
         throttle: Throttle,
         recipients: RecipientKeys | None,
-        on_revoked: Callable[[EndReason, int], None],
+        on_revoked: Callable[[RevocationReason, int], None],
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -94,7 +94,7 @@ class SelfService:
         revoked = await self._store.change_password(change, self._now(), context, notice_limit)
         if revoked is None:
             raise InvalidCredentialsError
-        self._on_revoked(EndReason.PASSWORD_CHANGED, revoked)
+        self._on_revoked(RevocationReason.PASSWORD_CHANGED, revoked)
         _log.info("password changed", account=str(account.id))
         await self._throttle.reset(email_key, context, shown)
 
@@ -113,5 +113,5 @@ class SelfService:
         revoked = await self._store.delete_account(account.id, known.security_version, self._now(), context)
         if revoked is None:
             raise InvalidCredentialsError
-        self._on_revoked(EndReason.ACCOUNT_DELETED, revoked)
+        self._on_revoked(RevocationReason.ACCOUNT_DELETED, revoked)
         _log.info("account deleted", account=str(account.id))

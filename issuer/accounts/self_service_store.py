@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.accounts.models import Account, MailRequest, PasswordChange, ResetLimits, TokenOwner
-from issuer.audit.events import EndReason, Event, EventKind
+from issuer.accounts.models import Account, MailRequest, PasswordChange, ResetLimits, TokenAccount
+from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
@@ -14,7 +14,7 @@ from issuer.db.queries import load_queries
 from issuer.mail.limits import QUIET, WAITS
 from issuer.mail.templates import Template
 from issuer.sessions.store import revoke_sessions_of_user
-from issuer.tokens.one_time_token import Purpose
+from issuer.tokens.one_time_token import TokenPurpose
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
@@ -26,9 +26,9 @@ async def delete_tokens(connection: Connection, user_id: UUID) -> None:
 
 async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, context: RequestContext) -> int:
     """Delete an account whose row is locked FOR UPDATE, and revoke its sessions; return how many."""
-    ended = await revoke_sessions_of_user(connection, user_id, now, EndReason.ACCOUNT_DELETED, context)
+    ended = await revoke_sessions_of_user(connection, user_id, now, RevocationReason.ACCOUNT_DELETED, context)
     await connection.execute(_SQL["delete-account"], user_id)
-    await record(connection, Event(EventKind.ACCOUNT_DELETED, context, user_id, detail={"sessions": ended}))
+    await record(connection, AuditEvent(AuditEventKind.ACCOUNT_DELETED, context, user_id, detail={"sessions": ended}))
     return ended
 
 
@@ -62,11 +62,13 @@ class SelfServiceStore:
                 context.request_id,
             )
 
-    async def find_token_owner(self, token_hash: bytes, purpose: Purpose, now: datetime) -> TokenOwner | None:
+    async def find_token_account(
+        self, token_hash: bytes, purpose: TokenPurpose, now: datetime
+    ) -> TokenAccount | None:
         """Return the account of a valid token; the token stays valid."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-token-owner"], token_hash, purpose, now)
-        return None if row is None else TokenOwner(**row)
+            row = await connection.fetchrow(_SQL["find-token-account"], token_hash, purpose, now)
+        return None if row is None else TokenAccount(**row)
 
     async def verify_email(self, token_hash: bytes, now: datetime, context: RequestContext) -> bool:
         """Consume the token and mark the email as verified; return False if the token is invalid."""
@@ -95,8 +97,10 @@ class SelfServiceStore:
             if limits is not None:
                 await connection.execute(_SQL["reset-limit"], limits.requests)
                 await _queue_notice(connection, row["id"], limits.notices, now)
-            ended = await revoke_sessions_of_user(connection, row["id"], now, EndReason.PASSWORD_RESET, context)
-            await record(connection, Event(EventKind.PASSWORD_RESET, context, row["id"]))
+            ended = await revoke_sessions_of_user(
+                connection, row["id"], now, RevocationReason.PASSWORD_RESET, context
+            )
+            await record(connection, AuditEvent(AuditEventKind.PASSWORD_RESET, context, row["id"]))
         return row["email_key"], ended
 
     async def change_password(
@@ -114,9 +118,9 @@ class SelfServiceStore:
             if notice_limit is not None:
                 await _queue_notice(connection, user_id, notice_limit, now)
             ended = await revoke_sessions_of_user(
-                connection, user_id, now, EndReason.PASSWORD_CHANGED, context, spared
+                connection, user_id, now, RevocationReason.PASSWORD_CHANGED, context, spared
             )
-            await record(connection, Event(EventKind.PASSWORD_CHANGED, context, user_id, spared))
+            await record(connection, AuditEvent(AuditEventKind.PASSWORD_CHANGED, context, user_id, spared))
         return ended
 
     async def delete_account(

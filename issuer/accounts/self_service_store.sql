@@ -39,7 +39,7 @@ WITH recipient AS (
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
 SELECT $8, user_id, $9, $10, $11 FROM queued WHERE $8::text IS NOT NULL;
 
--- name: find-token-owner
+-- name: find-token-account
 SELECT users.id, users.email
 FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
 WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 AND disabled_at IS NULL;

@@ -12,7 +12,7 @@ from uuid import UUID
 from issuer.context import RequestContext
 
 
-class EventKind(StrEnum):
+class AuditEventKind(StrEnum):
     """Kinds of audit events. Stored values: add, never rename."""
 
     ACCOUNT_REGISTERED = "account_registered"
@@ -43,7 +43,7 @@ class EventKind(StrEnum):
     CLIENT_REFUSED = "client_refused"
 
 
-class EndReason(StrEnum):
+class RevocationReason(StrEnum):
     """Reasons for the revocation of a session, stored in its row and in its event."""
 
     LOGOUT = "logout"
@@ -59,10 +59,10 @@ class EndReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AuditEvent:
     """One event, before it has its place in a chain. `detail` holds closed labels and counts only."""
 
-    kind: EventKind
+    kind: AuditEventKind
     context: RequestContext
     user_id: UUID | None = None
     session_id: UUID | None = None

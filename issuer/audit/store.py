@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-from issuer.audit.events import Event, EventKind
+from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.audit.hash_chain import ChainedEvent, ChainHead
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
@@ -17,7 +17,7 @@ _PAGE: Final = 2000
 _BEFORE_ALL: Final = (-(2**15), 0)
 
 
-async def record(connection: Connection, event: Event) -> None:
+async def record(connection: Connection, event: AuditEvent) -> None:
     """Record `event` in the connection's transaction, as its last statement; see `store.sql`."""
     await connection.execute(
         _SQL["record-event"],
@@ -32,14 +32,14 @@ async def record(connection: Connection, event: Event) -> None:
     )
 
 
-class AuditTrail:
+class AuditStore:
     """Reader of the audit trail."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def events(
-        self, user_id: UUID | None, kind: EventKind | None, since: datetime | None, limit: int
+        self, user_id: UUID | None, kind: AuditEventKind | None, since: datetime | None, limit: int
     ) -> list[dict[str, Any]]:
         """Return the events that match, newest first."""
         async with self._database.connection() as connection:

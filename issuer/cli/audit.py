@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.audit.events import EventKind
+from issuer.audit.events import AuditEventKind
 from issuer.audit.hash_chain import ChainFault, ChainHead, ChainVerifier
-from issuer.audit.store import AuditTrail
+from issuer.audit.store import AuditStore
 from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
 from issuer.db.pool import Database
-from issuer.errors import AuditTrailError
+from issuer.errors import AuditVerificationError
 from issuer.settings import IssuerSettings
 
 _PAGE: Final = 100
@@ -25,7 +25,9 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     audit = add_subject(commands, "audit", "the audit trail")
     listing = add_command(audit, "list", "list events, newest first", _list)
     listing.add_argument("--user", type=UUID, metavar="ID", help="only events of this account")
-    listing.add_argument("--kind", type=EventKind, choices=list(EventKind), metavar="KIND", help=", ".join(EventKind))
+    listing.add_argument(
+        "--kind", type=AuditEventKind, choices=list(AuditEventKind), metavar="KIND", help=", ".join(AuditEventKind)
+    )
     listing.add_argument(
         "--since", type=_moment, metavar="TIME", help="only events from this time on, such as 2026-01-31T12:00+01:00"
     )
@@ -40,7 +42,7 @@ def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
         options,
         with_database(
             settings,
-            lambda database: AuditTrail(database).events(options.user, options.kind, options.since, options.limit),
+            lambda database: AuditStore(database).events(options.user, options.kind, options.since, options.limit),
         ),
     )
 
@@ -55,7 +57,7 @@ def _verify(settings: IssuerSettings, options: argparse.Namespace) -> None:
         show(options, [{"chain": fault.chain, "position": fault.position, "fault": fault.what}])
 
     async def verify(database: Database) -> None:
-        async for page in AuditTrail(database).links():
+        async for page in AuditStore(database).links():
             for link in page:
                 for fault in check.faults(link):
                     tell(fault)
@@ -66,12 +68,12 @@ def _verify(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
     with_database(settings, verify)
     if found:
-        raise AuditTrailError(f"the audit trail was altered: {found} faults in {check.checked} events")
+        raise AuditVerificationError(f"the audit trail was altered: {found} faults in {check.checked} events")
     show(options, [{"verified_events": check.checked}])
 
 
 def _heads(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    heads = with_database(settings, lambda database: AuditTrail(database).heads())
+    heads = with_database(settings, lambda database: AuditStore(database).heads())
     show(options, [{"chain": head.chain, "position": head.position, "hash": head.hash.hex()} for head in heads])
 
 
@@ -79,14 +81,14 @@ def _read_heads(path: Path) -> list[ChainHead]:
     """Read heads in either form that `audit heads` prints.
 
     Raises:
-        AuditTrailError: the file cannot be read or has another format.
+        AuditVerificationError: the file cannot be read or has another format.
     """
     try:
         return [_head(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
-        raise AuditTrailError(f"{path}: {error.strerror}") from error
+        raise AuditVerificationError(f"{path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise AuditTrailError(f"{path}: invalid heads; pass the output of `audit heads`") from error
+        raise AuditVerificationError(f"{path}: invalid heads; pass the output of `audit heads`") from error
 
 
 def _head(line: str) -> ChainHead:

@@ -6,7 +6,6 @@ import random
 from datetime import UTC, datetime
 
 from issuer.cleanup import Cleanup
-from issuer.cleanup_store import DeadRows
 from issuer.cli.output import Commands, add_command, show, with_database
 from issuer.db.pool import Database
 from issuer.settings import IssuerSettings
@@ -20,8 +19,8 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 def _cleanup(settings: IssuerSettings, options: argparse.Namespace) -> None:
     async def cleanup(database: Database) -> dict[str, int]:
-        rows, seconds = DeadRows(database), random.SystemRandom().random
-        return await Cleanup(rows, Metrics(), lambda: datetime.now(UTC), asyncio.sleep, seconds).once()
+        fraction = random.SystemRandom().random
+        return await Cleanup(database, Metrics(), lambda: datetime.now(UTC), asyncio.sleep, fraction).once()
 
     deleted = with_database(settings, cleanup)
     show(options, [{"subject": subject, "deleted_rows": count} for subject, count in deleted.items()])

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from issuer.cli.output import Commands, add_command, add_subject, show, with_database
 from issuer.db.pool import Database
-from issuer.errors import ClientError
+from issuer.errors import ClientRegistrationError
 from issuer.oauth.models import Client
 from issuer.oauth.registry import ClientRegistry, RegisteredClient
 from issuer.oauth.store import ClientStore
@@ -76,7 +76,7 @@ def _show(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
     if options.scope is None and options.audience is None and options.jwks is None:
-        raise ClientError("nothing to change: give --scope, --audience or --jwks")
+        raise ClientRegistrationError("nothing to change: give --scope, --audience or --jwks")
     jwks = _read(options.jwks)
     changed = _with_registry(
         settings, lambda registry: registry.update(options.id, options.scope, options.audience, jwks)
@@ -116,7 +116,7 @@ def _read(path: Path | None) -> bytes | None:
         with path.open("rb") as file:
             return file.read(MAX_DOCUMENT_BYTES)
     except OSError as error:
-        raise ClientError(f"{path}: {error.strerror}") from None
+        raise ClientRegistrationError(f"{path}: {error.strerror}") from None
 
 
 def _document(client: Client) -> dict[str, Any]:

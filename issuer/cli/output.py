@@ -50,7 +50,7 @@ def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[
 
     Raises:
         SettingsError: ISSUER_DATABASE_URL is missing.
-        StoreUnavailableError: PostgreSQL is unreachable.
+        DatabaseUnavailableError: PostgreSQL is unreachable.
     """
     url = settings.require_database()
     configure_logs("issuer", "error")

@@ -23,7 +23,7 @@ from issuer.accounts.store import AccountStore
 from issuer.cli.output import Commands, add_command, show
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
-from issuer.errors import ImportRefusedError, StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError, ImportFailedError
 from issuer.settings import IssuerSettings
 from issuer.tokens.access_token import room_for_grants
 
@@ -67,7 +67,7 @@ def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
     show(options, [counts])
     if tally.refused:
-        raise ImportRefusedError(
+        raise ImportFailedError(
             f"{tally.refused} of {tally.lines} lines were rejected;"
             " fix them and run it again (imported accounts are skipped)"
         )
@@ -81,7 +81,7 @@ def _opened(name: str) -> Iterator[BinaryIO]:
     try:
         source = Path(name).open("rb")  # noqa: SIM115 - closed below; only its opening is translated
     except OSError as error:
-        raise ImportRefusedError(f"{name}: {error.strerror}") from error
+        raise ImportFailedError(f"{name}: {error.strerror}") from error
     with source:
         yield source
 
@@ -95,8 +95,8 @@ async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tall
             await _import_batch(users, tally, dict(_readable(tally, batch, room)), dry_run=dry_run)
             tally.lines += len(batch)
             print(f"{tally.lines} lines: {tally.imported} accounts", file=sys.stderr)
-    except StoreUnavailableError as error:
-        raise ImportRefusedError(
+    except DatabaseUnavailableError as error:
+        raise ImportFailedError(
             f"PostgreSQL cannot be used: {error}; {tally.lines} lines are done, and skipped when it is run again"
         ) from error
     finally:

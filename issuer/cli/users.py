@@ -19,7 +19,7 @@ from issuer.cli.output import Commands, add_command, add_subject, limit, show, w
 from issuer.cli.user_import import add_import
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
-from issuer.errors import OperationError
+from issuer.errors import CommandError
 from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
@@ -110,7 +110,7 @@ def _read_password() -> str:
     """From standard input and never an argument, which every process of the machine could read.
 
     Raises:
-        OperationError: no request can contain it, so no login with it would succeed.
+        CommandError: no request can contain it, so no login with it would succeed.
     """
     try:
         text = getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
@@ -118,12 +118,12 @@ def _read_password() -> str:
             return text
     except UnicodeError:
         pass
-    raise OperationError("the password must be in UTF-8 and without U+0000")
+    raise CommandError("the password must be in UTF-8 and without U+0000")
 
 
 def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
     if options.scope is None and options.role is None:
-        raise OperationError("nothing to change: give --scope or --role")
+        raise CommandError("nothing to change: give --scope or --role")
     roles = None if options.role is None else [role for role in options.role if role]
     updated = _administer(settings, lambda use: use.update(options.account, options.scope, roles))
     show(options, [_document(updated)])
@@ -139,7 +139,7 @@ def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
     if not options.yes:
-        raise OperationError("this cannot be undone: say --yes")
+        raise CommandError("this cannot be undone: say --yes")
     _administer(settings, lambda use: use.delete(options.account))
     show(options, [{"id": options.account, "state": "deleted"}])
 

@@ -19,7 +19,7 @@ from issuer.db.connection_queue import ConnectionQueue, QueueFullError
 from issuer.db.failures import ERRORS, Failure, failure_of
 from issuer.db.outage_detector import UNREACHABLE, OutageDetector
 from issuer.db.url import parse_database_url
-from issuer.errors import IssuerError, StoreFaultError, StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError, IssuerError, UnexpectedDatabaseError
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import UNTRACED, Tracing
 from shared.logs import frames_of
@@ -120,7 +120,7 @@ class Database:
         """Fail at once during a known outage, before work that would be wasted.
 
         Raises:
-            StoreUnavailableError: PostgreSQL is known to be unavailable.
+            DatabaseUnavailableError: PostgreSQL is known to be unavailable.
         """
         if self._detector.outage is not None:
             raise self._unavailable(Failure.AWAY, self._detector.outage)
@@ -129,7 +129,7 @@ class Database:
         """Make one round trip.
 
         Raises:
-            StoreUnavailableError: PostgreSQL does not answer, or not in time.
+            DatabaseUnavailableError: PostgreSQL does not answer, or not in time.
         """
         async with self.connection() as connection:
             await connection.execute("SELECT 1")
@@ -139,8 +139,8 @@ class Database:
         """Lend a connection for one round trip.
 
         Raises:
-            StoreUnavailableError: PostgreSQL does not answer, or not in time.
-            StoreFaultError: PostgreSQL rejected a statement for a reason that the code does not expect.
+            DatabaseUnavailableError: PostgreSQL does not answer, or not in time.
+            UnexpectedDatabaseError: PostgreSQL rejected a statement for a reason that the code does not expect.
         """
         self.require()
         connected = answered = False
@@ -168,8 +168,8 @@ class Database:
         """Lend a connection inside a transaction, committed when the block ends well.
 
         Raises:
-            StoreUnavailableError: PostgreSQL does not answer, or not in time; then nothing is sure to be done.
-            StoreFaultError: PostgreSQL rejected a statement unexpectedly; nothing is done.
+            DatabaseUnavailableError: PostgreSQL does not answer, or not in time; then nothing is sure to be done.
+            UnexpectedDatabaseError: PostgreSQL rejected a statement unexpectedly; nothing is done.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -206,13 +206,13 @@ class Database:
             self._detector.suspect()
         return self._unavailable(failure, kind)
 
-    def _unavailable(self, failure: Failure, kind: str) -> StoreUnavailableError:
+    def _unavailable(self, failure: Failure, kind: str) -> DatabaseUnavailableError:
         self._metrics.database_failures.labels(failure).inc()
         # The kind alone: messages of PostgreSQL quote the rows that they are about.
         _log.warning("database operation failed", failure=failure, kind=kind)
-        return StoreUnavailableError(f"{self._url.name}: {kind}")
+        return DatabaseUnavailableError(f"{self._url.name}: {kind}")
 
-    def _fault(self, error: Exception) -> StoreFaultError:
+    def _fault(self, error: Exception) -> UnexpectedDatabaseError:
         kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
         self._metrics.database_failures.labels(Failure.UNEXPECTED).inc()
         # Names of the schema and places in our code help; `detail` and the message hold values.
@@ -224,7 +224,7 @@ class Database:
             constraint=getattr(error, "constraint_name", None),
             frames=frames_of(error),
         )
-        return StoreFaultError(kind if sqlstate is None else f"{kind} (SQLSTATE {sqlstate})")
+        return UnexpectedDatabaseError(kind if sqlstate is None else f"{kind} (SQLSTATE {sqlstate})")
 
     async def _connect(self, seconds: float) -> asyncpg.Connection:
         return await connect(

@@ -24,7 +24,7 @@ async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
     Beyond: a newer release has migrated already, and expand/contract keeps us working meanwhile.
 
     Raises:
-        StoreUnavailableError: PostgreSQL does not answer.
+        DatabaseUnavailableError: PostgreSQL does not answer.
     """
     async with database.connection() as connection:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:

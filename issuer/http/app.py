@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from issuer.errors import IssuerError, MethodNotAllowedError, NoSuchResourceError
+from issuer.errors import IssuerError, MethodNotAllowedError, NotFoundError
 from issuer.http.middleware import RequestMiddleware
 from issuer.http.problems import problem_response
 from issuer.telemetry.metrics import Metrics
@@ -87,6 +87,6 @@ class Application:
                     parameters = found.groupdict()
                     break
             else:
-                raise NoSuchResourceError
+                raise NotFoundError
         scope["route"], scope["path_params"] = resource.path, parameters
         return resource

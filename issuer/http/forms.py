@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from issuer.errors import InvalidTokenRequestError
+from issuer.errors import InvalidRequestError
 from issuer.http.request_body import read_bounded
 
 _MAX_PARAMETERS: Final = 32
@@ -24,13 +24,13 @@ async def read_form(request: Request) -> dict[str, str]:
     """The parameters of a form, without those that are empty.
 
     Raises:
-        InvalidTokenRequestError: it is not a form, or a parameter comes twice.
+        InvalidRequestError: it is not a form, or a parameter comes twice.
         ContentTooLargeError: it is longer than we read.
     """
     declared = request.headers.getlist("content-type")
     plain = request.headers.get("content-encoding", "identity").lower() == "identity"
     if len(declared) != 1 or not plain or _MEDIA_TYPE.fullmatch(declared[0].strip()) is None:
-        raise InvalidTokenRequestError
+        raise InvalidRequestError
     return parse_form(await read_bounded(request))
 
 
@@ -38,17 +38,17 @@ def parse_form(data: bytes) -> dict[str, str]:
     """The parameters in `data`, without those that are empty.
 
     Raises:
-        InvalidTokenRequestError: it has no single reading.
+        InvalidRequestError: it has no single reading.
     """
     try:
         text = data.decode("ascii")
         if not _ENCODED.fullmatch(text):
-            raise InvalidTokenRequestError
+            raise InvalidRequestError
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError:
         # Without its cause: a decoder's message quotes what it read.
-        raise InvalidTokenRequestError from None
+        raise InvalidRequestError from None
     parameters = dict(pairs)
     if len(parameters) != len(pairs) or any("\0" in value for value in parameters.values()):
-        raise InvalidTokenRequestError
+        raise InvalidRequestError
     return {name: value for name, value in parameters.items() if value}

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from issuer.errors import (
     ContentTooLargeError,
+    DatabaseUnavailableError,
     EmailTakenError,
     InvalidCredentialsError,
     InvalidFieldsError,
@@ -22,9 +23,8 @@ from issuer.errors import (
     MethodNotAllowedError,
     MissingTokenError,
     NoSigningKeyError,
-    NoSuchResourceError,
+    NotFoundError,
     OverloadedError,
-    StoreUnavailableError,
     TooManyAttemptsError,
     UnavailableError,
     UnsupportedMediaTypeError,
@@ -51,7 +51,7 @@ class Problem:
 INTERNAL: Final = Problem("internal", "Internal server error", 500)
 
 PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
-    NoSuchResourceError: Problem("not-found", "Not found", 404),
+    NotFoundError: Problem("not-found", "Not found", 404),
     MethodNotAllowedError: Problem("method-not-allowed", "Method not allowed", 405),
     MalformedJsonError: Problem("malformed-json", "Malformed JSON", 400),
     UnsupportedMediaTypeError: Problem(
@@ -67,7 +67,7 @@ PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
     InvalidOneTimeTokenError: Problem(
         "invalid-or-expired-token", "The link is invalid or has expired; request a new email", 400
     ),
-    StoreUnavailableError: Problem("database-unavailable", "Database unavailable; retry later", 503),
+    DatabaseUnavailableError: Problem("database-unavailable", "Database unavailable; retry later", 503),
     NoSigningKeyError: Problem("no-signing-key", "No signing key yet; retry later", 503),
     OverloadedError: Problem("server-overloaded", "Server overloaded; retry later", 503),
 }

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from issuer.errors import ListenError
+from issuer.errors import BindError
 from issuer.http.acceptor import Acceptor
 from issuer.http.connections import MAX_CONNECTIONS, WRITE_SECONDS, Connections
 from issuer.http.protocol import HttpConnection
@@ -99,18 +99,18 @@ def open_sockets(settings: IssuerSettings, environ: MutableMapping[str, str]) ->
     """Return the public and the admin socket: inherited, or bound by the settings where none was inherited.
 
     Raises:
-        ListenError: one of them is not available.
+        BindError: one of them is not available.
     """
     try:
         inherited = take_inherited_sockets(environ, os.getpid())
     except InheritedSocketError as error:
-        raise ListenError(str(error)) from error
+        raise BindError(str(error)) from error
     public = [found for name, found in inherited if name != ADMIN_NAME]
     admin = [found for name, found in inherited if name == ADMIN_NAME]
     if len(public) > 1 or len(admin) > 1:
-        raise ListenError(f"{len(inherited)} sockets are inherited: pass one, and one named {ADMIN_NAME} if wanted")
+        raise BindError(f"{len(inherited)} sockets are inherited: pass one, and one named {ADMIN_NAME} if wanted")
     if any(found.family not in (socket.AF_INET, socket.AF_INET6) for found in public + admin):
-        raise ListenError("an inherited socket is not a TCP socket: give ListenStream= a port")
+        raise BindError("an inherited socket is not a TCP socket: give ListenStream= a port")
     return (
         _configured(public[0]) if public else bind(settings.host, settings.port),
         _configured(admin[0]) if admin else bind(settings.admin_host, settings.admin_port),
@@ -121,7 +121,7 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket.
 
     Raises:
-        ListenError: the address is in use or not ours.
+        BindError: the address is in use or not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -131,7 +131,7 @@ def bind(host: str, port: int) -> socket.socket:
         # the resolver, which the system has no words for.
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else "not an address of this machine"
-        raise ListenError(f"cannot listen on {host} port {port}: {why}") from error
+        raise BindError(f"cannot listen on {host} port {port}: {why}") from error
 
 
 def _configured(listener: socket.socket) -> socket.socket:

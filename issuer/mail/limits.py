@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from issuer.tokens.one_time_token import Purpose
+from issuer.tokens.one_time_token import TokenPurpose
 
 _FIRST_WAIT: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(days=1)
@@ -39,7 +39,7 @@ class RecipientKeys:
     def __init__(self, secret: Callable[[], bytes]) -> None:
         self._secret = secret
 
-    def for_purpose(self, purpose: Purpose, email_key: str) -> bytes:
+    def for_purpose(self, purpose: TokenPurpose, email_key: str) -> bytes:
         """Return the counter of all mails to `email_key` that carry a token for `purpose`."""
         return self._key(purpose, email_key)
 

@@ -6,22 +6,22 @@ takes its token with it. A crash between sending and removing means a second mai
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import product
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
 
-from issuer.audit.events import EventKind
+from issuer.audit.events import AuditEventKind
 from issuer.email_address import InvalidEmailError, mailbox_of
-from issuer.errors import StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError
+from issuer.mail.store import OutboxStore, QueuedMail
 from issuer.mail.templates import TEMPLATES, MailComposer, Template
 from issuer.mail.transport import MAX_AT_ONCE, DeliveryError, MailTransport
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.one_time_token import LIFETIMES, OneTimeToken, Purpose, new_token
+from issuer.tokens.one_time_token import LIFETIMES, OneTimeToken, new_token
 
 _POLL_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 5.0
@@ -35,45 +35,6 @@ _LONGEST_RETRY: Final = timedelta(hours=1)
 _GIVE_UP_AFTER: Final = timedelta(hours=24)
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class QueuedMail:
-    """A row of the outbox. Its repr omits the email address."""
-
-    id: int
-    user_id: UUID
-    email: str = field(repr=False)
-    template: Template
-    created_at: datetime
-    attempts: int
-
-
-class OutboxStore(Protocol):
-    """The statements that the outbox needs. No method keeps a connection."""
-
-    async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        """Return mails that are due, and reserve them for this process `until` that moment."""
-
-    async def add_token(
-        self, token_hash: bytes, user_id: UUID, purpose: Purpose, now: datetime, expires_at: datetime
-    ) -> bool:
-        """Store a token beside the newest others for `purpose`; False if the account has no use for it."""
-
-    async def discard_token(self, token_hash: bytes) -> None:
-        """Delete the token of a mail that was not sent."""
-
-    async def remove(self, mail_id: int) -> None:
-        """Remove a mail that was sent or is not needed any more."""
-
-    async def abandon(self, mail_id: int, kind: EventKind, detail: Mapping[str, str | int]) -> None:
-        """Remove a mail that will never be sent, and record that in the audit trail of its account."""
-
-    async def postpone(self, mail_id: int, until: datetime) -> None:
-        """Make the mail due again at `until`."""
-
-    async def measure(self) -> tuple[int, datetime | None]:
-        """Return how many mails wait, and since when the oldest does."""
 
 
 class Outbox:
@@ -125,7 +86,7 @@ class Outbox:
         """Send some of the mail that is due; return how many were tried.
 
         Raises:
-            StoreUnavailableError: PostgreSQL does not answer.
+            DatabaseUnavailableError: PostgreSQL does not answer.
         """
         now = self._now()
         mails = await self._store.claim(now, now + _CLAIM, MAX_AT_ONCE)
@@ -139,7 +100,7 @@ class Outbox:
         try:
             tried = await self.deliver_due()
             await self._measure()
-        except StoreUnavailableError:
+        except DatabaseUnavailableError:
             return _AWAY_SECONDS
         except Exception as error:  # noqa: BLE001 - one row must not stop all mail
             # The type alone: messages of PostgreSQL quote rows.
@@ -187,10 +148,10 @@ class Outbox:
         """Postpone it, each time for twice as long, or give it up."""
         now = self._now()
         if error.is_final:
-            await self._give_up(mail, error, "rejected", EventKind.MAIL_REJECTED)
+            await self._give_up(mail, error, "rejected", AuditEventKind.MAIL_REJECTED)
             return
         if now - mail.created_at >= _GIVE_UP_AFTER:
-            await self._give_up(mail, error, "abandoned", EventKind.MAIL_ABANDONED)
+            await self._give_up(mail, error, "abandoned", AuditEventKind.MAIL_ABANDONED)
             return
         doubled = _FIRST_RETRY * 2 ** min(mail.attempts - 1, 16)
         # From half to all of it, so that mails that failed together are not retried together.
@@ -199,7 +160,7 @@ class Outbox:
         self._metrics.mails.labels(mail.template, "failed").inc()
         _log.warning("mail failed", **_facts(mail, error))
 
-    async def _give_up(self, mail: QueuedMail, error: DeliveryError, outcome: str, kind: EventKind) -> None:
+    async def _give_up(self, mail: QueuedMail, error: DeliveryError, outcome: str, kind: AuditEventKind) -> None:
         detail: dict[str, str | int] = {"template": mail.template, "error": error.kind, "attempts": mail.attempts}
         if error.code is not None:
             detail["smtp_code"] = error.code

@@ -2,23 +2,35 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.audit.events import EventKind
+from issuer.audit.events import AuditEventKind
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
-from issuer.mail.outbox import QueuedMail
 from issuer.mail.templates import Template
-from issuer.tokens.one_time_token import MAX_VALID, Purpose
+from issuer.tokens.one_time_token import MAX_VALID, TokenPurpose
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
-class OutboxRows:
-    """Implements `issuer.mail.outbox.OutboxStore`."""
+@dataclass(frozen=True, slots=True)
+class QueuedMail:
+    """A row of the outbox. Its repr omits the email address."""
+
+    id: int
+    user_id: UUID
+    email: str = field(repr=False)
+    template: Template
+    created_at: datetime
+    attempts: int
+
+
+class OutboxStore:
+    """The rows of the outbox. No method holds a connection after it returns."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,7 +42,7 @@ class OutboxRows:
         return [QueuedMail(**{**row, "template": Template(row["template"])}) for row in rows]
 
     async def add_token(
-        self, token_hash: bytes, user_id: UUID, purpose: Purpose, now: datetime, expires_at: datetime
+        self, token_hash: bytes, user_id: UUID, purpose: TokenPurpose, now: datetime, expires_at: datetime
     ) -> bool:
         """Store a token beside the newest others for `purpose`; False if the account has no use for it."""
         async with self._database.transaction() as connection:
@@ -49,7 +61,7 @@ class OutboxRows:
         async with self._database.connection() as connection:
             await connection.execute(_SQL["remove-mail"], mail_id)
 
-    async def abandon(self, mail_id: int, kind: EventKind, detail: Mapping[str, str | int]) -> None:
+    async def abandon(self, mail_id: int, kind: AuditEventKind, detail: Mapping[str, str | int]) -> None:
         """Remove a mail that will never be sent, and record that in the audit trail of its account."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["abandon-mail"], mail_id, kind, json.dumps(dict(detail)))

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from issuer.tokens.one_time_token import LIFETIMES, Purpose
+from issuer.tokens.one_time_token import LIFETIMES, TokenPurpose
 
 _HOUR: Final = timedelta(hours=1)
 _MINUTE: Final = timedelta(minutes=1)
@@ -43,7 +43,7 @@ class MailTemplate:
 
     subject: str
     text: str
-    purpose: Purpose | None = None
+    purpose: TokenPurpose | None = None
     page: str = ""
 
 
@@ -95,13 +95,13 @@ log in to {service}: that logs out all devices.
 
 TEMPLATES: Final = {
     Template.VERIFY_EMAIL: MailTemplate(
-        "Confirm your email address for {service}", _VERIFY, Purpose.VERIFY_EMAIL, "/email/verify"
+        "Confirm your email address for {service}", _VERIFY, TokenPurpose.VERIFY_EMAIL, "/email/verify"
     ),
     Template.ACCOUNT_EXISTS: MailTemplate(
-        "You already have a {service} account", _EXISTS, Purpose.RESET_PASSWORD, "/password/reset"
+        "You already have a {service} account", _EXISTS, TokenPurpose.RESET_PASSWORD, "/password/reset"
     ),
     Template.RESET_PASSWORD: MailTemplate(
-        "Reset your {service} password", _RESET, Purpose.RESET_PASSWORD, "/password/reset"
+        "Reset your {service} password", _RESET, TokenPurpose.RESET_PASSWORD, "/password/reset"
     ),
     Template.PASSWORD_CHANGED: MailTemplate("Your {service} password was changed", _CHANGED),
 }

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote_plus
 
-from issuer.errors import InvalidClientError, InvalidTokenRequestError
+from issuer.errors import InvalidClientError, InvalidRequestError
 from issuer.oauth.clients import Clients
 from issuer.oauth.models import BasicCredentials, Client, ClientAssertion, ClientCredentials, OAuthRequest
 
@@ -22,7 +22,7 @@ async def authenticate_client(clients: Clients, request: OAuthRequest) -> Client
     """Return the authenticated client, or None if the request carries no credentials.
 
     Raises:
-        InvalidTokenRequestError: the request authenticates in two ways at once (RFC 6749 §2.3).
+        InvalidRequestError: the request authenticates in two ways at once (RFC 6749 §2.3).
         InvalidClientError: the credentials are wrong, or of a kind that is not supported.
         UnavailableError: the database is unavailable.
     """
@@ -36,13 +36,13 @@ def read_credentials(request: OAuthRequest) -> ClientCredentials | None:
     """Return the unverified credentials of a request, or None if it carries none.
 
     Raises:
-        InvalidTokenRequestError: the request authenticates in two ways at once (RFC 6749 §2.3).
+        InvalidRequestError: the request authenticates in two ways at once (RFC 6749 §2.3).
         InvalidClientError: it names two clients, or its credentials are malformed or of an unsupported kind.
     """
     form, fields = request.parameters, request.authorization
     has_assertion = "client_assertion" in form or "client_assertion_type" in form
     if len(fields) + has_assertion + ("client_secret" in form) > 1:
-        raise InvalidTokenRequestError
+        raise InvalidRequestError
     if "client_secret" in form:
         # client_secret_post is not supported: request bodies are logged more often than this header field.
         raise InvalidClientError
@@ -71,7 +71,7 @@ def _basic(field: str, named: str | None) -> BasicCredentials:
 def _assertion(form: Mapping[str, str]) -> ClientAssertion:
     assertion, kind = form.get("client_assertion"), form.get("client_assertion_type")
     if assertion is None or kind is None:
-        raise InvalidTokenRequestError
+        raise InvalidRequestError
     if kind != ASSERTION_TYPE:
         raise InvalidClientError
     return ClientAssertion(assertion, form.get("client_id"))

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from cachetools import LRUCache
 
-from issuer.audit.events import Event, EventKind
+from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError
 from issuer.oauth.client_assertion import (
@@ -217,7 +217,9 @@ class Clients:
         client_id = client.id if client is not None else None
         _log.info("client authentication failed", client=client_id, reason=refusal.value)
         if self._may_record():
-            event = Event(EventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": refusal.value})
+            event = AuditEvent(
+                AuditEventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": refusal.value}
+            )
             await self._store.record_refusal(event)
 
     def _may_record(self) -> bool:

@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from issuer.errors import (
     InvalidClientError,
     InvalidGrantError,
+    InvalidRequestError,
     InvalidScopeError,
     InvalidTargetError,
-    InvalidTokenRequestError,
     OAuthError,
     RequestError,
     UnauthorizedClientError,
@@ -36,7 +36,7 @@ class OAuthErrorCode:
 
 
 OAUTH_ERROR_CODES: Final[Mapping[type[OAuthError], OAuthErrorCode]] = {
-    InvalidTokenRequestError: OAuthErrorCode("invalid_request"),
+    InvalidRequestError: OAuthErrorCode("invalid_request"),
     InvalidClientError: OAuthErrorCode("invalid_client", 401),
     InvalidGrantError: OAuthErrorCode("invalid_grant"),
     UnauthorizedClientError: OAuthErrorCode("unauthorized_client"),
@@ -57,7 +57,7 @@ def oauth_error_response(error: OAuthError | RequestError | UnavailableError) ->
         case OAuthError():
             answer, fields = OAUTH_ERROR_CODES[type(error)], {}
         case _:
-            answer, fields = OAUTH_ERROR_CODES[InvalidTokenRequestError], {}
+            answer, fields = OAUTH_ERROR_CODES[InvalidRequestError], {}
     return JSONResponse({"error": answer.code}, answer.status, fields)
 
 

@@ -2,8 +2,8 @@
 
 from issuer.errors import (
     InvalidClientError,
+    InvalidRequestError,
     InvalidTargetError,
-    InvalidTokenRequestError,
     UnauthorizedClientError,
     UnsupportedGrantTypeError,
 )
@@ -13,7 +13,7 @@ from issuer.oauth.models import OAuthRequest
 from issuer.sessions.models import TokenPair
 from issuer.sessions.service import Sessions
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import FIRST_PARTY_CLIENT, IssuedToken
+from issuer.tokens.models import FIRST_PARTY_CLIENT, SignedAccessToken
 
 
 class Grants:
@@ -30,7 +30,7 @@ class Grants:
         self._clients = clients
         self._access_tokens = access_tokens
 
-    async def exchange(self, request: OAuthRequest) -> TokenPair | IssuedToken:
+    async def exchange(self, request: OAuthRequest) -> TokenPair | SignedAccessToken:
         """Issue tokens by the `grant_type` of the request.
 
         Raises:
@@ -39,7 +39,7 @@ class Grants:
         """
         match request.get("grant_type"):
             case None:
-                raise InvalidTokenRequestError
+                raise InvalidRequestError
             case "refresh_token":
                 return await self._refresh_token(request)
             case "client_credentials":
@@ -55,7 +55,7 @@ class Grants:
         client_id = request.get("client_id") or FIRST_PARTY_CLIENT
         return await self._sessions.refresh(request.required("refresh_token"), client_id, request.context)
 
-    async def _client_credentials(self, request: OAuthRequest) -> IssuedToken:
+    async def _client_credentials(self, request: OAuthRequest) -> SignedAccessToken:
         # Check this first: authentication uses up the assertion, and without a key no token follows.
         self._access_tokens.require_key()
         client = await authenticate_client(self._clients, request)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from issuer.context import RequestContext
-from issuer.errors import InvalidTokenRequestError
+from issuer.errors import InvalidRequestError
 from issuer.status_lists.models import StatusListEntry
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -89,8 +89,8 @@ class OAuthRequest:
         """Return a parameter.
 
         Raises:
-            InvalidTokenRequestError: it was not sent.
+            InvalidRequestError: it was not sent.
         """
         if name not in self.parameters:
-            raise InvalidTokenRequestError
+            raise InvalidRequestError
         return self.parameters[name]

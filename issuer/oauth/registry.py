@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from issuer.audit.events import Event, EventKind
+from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import OPERATOR
-from issuer.errors import ClientError
+from issuer.errors import ClientRegistrationError
 from issuer.oauth.client_assertion import ClientKeysError, register_keys
 from issuer.oauth.clients import hash_secret
 from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
@@ -64,7 +64,7 @@ class ClientRegistry:
         """Register a client by its public keys, or with a new secret if there are none.
 
         Raises:
-            ClientError: an argument is invalid, or the id is taken.
+            ClientRegistrationError: an argument is invalid, or the id is taken.
             UnavailableError: the database is unavailable.
         """
         client_id = client_id if client_id is not None else f"client-{self._random_bytes(6).hex()}"
@@ -83,8 +83,8 @@ class ClientRegistry:
             jwks=keys,
         )
         detail = {"auth_method": client.auth_method.value}
-        if not await self._store.insert_client(client, _event(EventKind.CLIENT_CREATED, client_id, detail)):
-            raise ClientError(f"{client_id}: there is a client of this id already")
+        if not await self._store.insert_client(client, _event(AuditEventKind.CLIENT_CREATED, client_id, detail)):
+            raise ClientRegistrationError(f"{client_id}: there is a client of this id already")
         return RegisteredClient(client, secret)
 
     async def list(self) -> list[Client]:
@@ -99,7 +99,7 @@ class ClientRegistry:
         """Return the client with this id.
 
         Raises:
-            ClientError: there is no such client.
+            ClientRegistrationError: there is no such client.
             UnavailableError: the database is unavailable.
         """
         client = await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
@@ -111,14 +111,14 @@ class ClientRegistry:
         """Change scope, audiences or keys of a client. None leaves a value unchanged.
 
         Raises:
-            ClientError: there is no such client, or an argument is invalid.
+            ClientRegistrationError: there is no such client, or an argument is invalid.
             UnavailableError: the database is unavailable.
         """
         keys = _keys(jwks) if jwks is not None else None
 
         def change(client: Client) -> Client:
             if keys is not None and client.auth_method is not AuthMethod.PRIVATE_KEY_JWT:
-                raise ClientError("this client authenticates by a secret, not by keys")
+                raise ClientRegistrationError("this client authenticates by a secret, not by keys")
             changed = replace(
                 client,
                 scope=client.scope if scope is None else scope,
@@ -130,65 +130,65 @@ class ClientRegistry:
 
         given = {"scope": scope, "audiences": audiences, "keys": jwks}
         detail = {name: True for name, value in given.items() if value is not None}
-        return await self._change(client_id, change, EventKind.CLIENT_UPDATED, detail)
+        return await self._change(client_id, change, AuditEventKind.CLIENT_UPDATED, detail)
 
     async def rotate_secret(self, client_id: str) -> RegisteredClient:
         """Replace the secret of a client.
 
         Raises:
-            ClientError: there is no such client, or it has no secret.
+            ClientRegistrationError: there is no such client, or it has no secret.
             UnavailableError: the database is unavailable.
         """
         secret = self._new_secret()
 
         def change(client: Client) -> Client:
             if client.secret_hash is None:
-                raise ClientError("this client authenticates by keys, not by a secret")
+                raise ClientRegistrationError("this client authenticates by keys, not by a secret")
             return replace(client, secret_hash=hash_secret(secret))
 
-        client = await self._change(client_id, change, EventKind.CLIENT_UPDATED, {"secret": True})
+        client = await self._change(client_id, change, AuditEventKind.CLIENT_UPDATED, {"secret": True})
         return RegisteredClient(client, secret)
 
     async def disable(self, client_id: str) -> Client:
         """Disable a client and revoke its tokens.
 
         Raises:
-            ClientError: there is no such client.
+            ClientRegistrationError: there is no such client.
             UnavailableError: the database is unavailable.
         """
         now = self._now()
         return await self._change(
             client_id,
             lambda client: replace(client, disabled_at=client.disabled_at or now),
-            EventKind.CLIENT_DISABLED,
+            AuditEventKind.CLIENT_DISABLED,
         )
 
     async def enable(self, client_id: str) -> Client:
         """Enable a client again. Its revoked tokens stay revoked.
 
         Raises:
-            ClientError: there is no such client.
+            ClientRegistrationError: there is no such client.
             UnavailableError: the database is unavailable.
         """
         return await self._change(
-            client_id, lambda client: replace(client, disabled_at=None), EventKind.CLIENT_ENABLED
+            client_id, lambda client: replace(client, disabled_at=None), AuditEventKind.CLIENT_ENABLED
         )
 
     async def delete(self, client_id: str) -> Client:
         """Delete a client and revoke its tokens. Return the deleted client.
 
         Raises:
-            ClientError: there is no such client.
+            ClientRegistrationError: there is no such client.
             UnavailableError: the database is unavailable.
         """
-        event = _event(EventKind.CLIENT_DELETED, client_id)
+        event = _event(AuditEventKind.CLIENT_DELETED, client_id)
         return _existing(await self._store.change_client(client_id, lambda _: None, event, self._now()))
 
     async def _change(
         self,
         client_id: str,
         change: Callable[[Client], Client],
-        kind: EventKind,
+        kind: AuditEventKind,
         detail: dict[str, bool] | None = None,
     ) -> Client:
         event = _event(kind, client_id, detail)
@@ -196,12 +196,16 @@ class ClientRegistry:
 
     def _check_permissions(self, client_id: str, scope: str, audiences: Sequence[str]) -> None:
         if scope and not _SCOPE.fullmatch(scope):
-            raise ClientError("a scope has words of visible ASCII with single blanks between them")
+            raise ClientRegistrationError("a scope has words of visible ASCII with single blanks between them")
         if not 1 <= len(audiences) <= _MAX_AUDIENCES or not all(map(_AUDIENCE.fullmatch, audiences)):
-            raise ClientError(f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to 100 characters of visible ASCII")
+            raise ClientRegistrationError(
+                f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to 100 characters of visible ASCII"
+            )
         excess = 2 * (len(self._issuer) + len(client_id)) + max(map(len, audiences)) + len(scope) - _TOKEN_ROOM
         if excess > 0:
-            raise ClientError(f"its tokens would be too long: shorten scope, audience or id by {excess} characters")
+            raise ClientRegistrationError(
+                f"its tokens would be too long: shorten scope, audience or id by {excess} characters"
+            )
 
     def _new_secret(self) -> str:
         """Return 256 random bits with a prefix that secret scanners recognise."""
@@ -210,29 +214,29 @@ class ClientRegistry:
 
 def _existing(client: Client | None) -> Client:
     if client is None:
-        raise ClientError("there is no such client")
+        raise ClientRegistrationError("there is no such client")
     return client
 
 
-def _event(kind: EventKind, client_id: str, detail: Any = None) -> Event:
-    return Event(kind, OPERATOR, client_id=client_id, detail=detail or {})
+def _event(kind: AuditEventKind, client_id: str, detail: Any = None) -> AuditEvent:
+    return AuditEvent(kind, OPERATOR, client_id=client_id, detail=detail or {})
 
 
 def _keys(document: bytes) -> tuple[dict[str, str], ...]:
     try:
         return register_keys(document)
     except ClientKeysError as error:
-        raise ClientError(f"the key set cannot be registered: {error}") from None
+        raise ClientRegistrationError(f"the key set cannot be registered: {error}") from None
 
 
 def _check_names(name: str, client_id: str) -> None:
     """Check name and id. RFC 9068 §5: the `sub` of a client must not collide with that of a user, which is a UUID."""
     if not _NAME.fullmatch(name):
-        raise ClientError("a name has 1 to 100 characters and none that control anything")
+        raise ClientRegistrationError("a name has 1 to 100 characters and none that control anything")
     if not CLIENT_ID.fullmatch(client_id):
-        raise ClientError("an id has 1 to 64 letters, digits, dots, hyphens and underscores")
+        raise ClientRegistrationError("an id has 1 to 64 letters, digits, dots, hyphens and underscores")
     if client_id == FIRST_PARTY_CLIENT or _is_uuid(client_id):
-        raise ClientError("this id could be taken for our own applications, or for a person")
+        raise ClientRegistrationError("this id could be taken for our own applications, or for a person")
 
 
 def _is_uuid(text: str) -> bool:

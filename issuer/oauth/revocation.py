@@ -7,7 +7,7 @@ An access token of a machine revokes the machine's other live tokens too, since 
 from dataclasses import replace
 from uuid import UUID
 
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidTokenError, UnauthorizedClientError
 from issuer.oauth.client_authentication import authenticate_client
@@ -71,4 +71,4 @@ class TokenRevocation:
             return
         if state.client_id != (client.id if client is not None else FIRST_PARTY_CLIENT):
             raise UnauthorizedClientError
-        await self._sessions.revoke(state.id, state.user_id, EndReason.REVOKED, context)
+        await self._sessions.revoke(state.id, state.user_id, RevocationReason.REVOKED, context)

@@ -8,7 +8,7 @@ from typing import Final
 
 import asyncpg  # noqa: TID251 - a store
 
-from issuer.audit.events import Event
+from issuer.audit.events import AuditEvent
 from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
@@ -67,12 +67,12 @@ class ClientStore:
                 context.request_id,
             )
 
-    async def record_refusal(self, event: Event) -> None:
+    async def record_refusal(self, event: AuditEvent) -> None:
         """Record the event of a failed authentication."""
         async with self._database.transaction() as connection:
             await record(connection, event)
 
-    async def insert_client(self, client: Client, event: Event) -> bool:
+    async def insert_client(self, client: Client, event: AuditEvent) -> bool:
         """Insert a client with its event; return False if the id is taken."""
         async with self._database.transaction() as connection:
             inserted = await connection.fetchval(
@@ -91,7 +91,7 @@ class ClientStore:
         return inserted is not None
 
     async def change_client(
-        self, client_id: str, change: Callable[[Client], Client | None], event: Event, now: datetime
+        self, client_id: str, change: Callable[[Client], Client | None], event: AuditEvent, now: datetime
     ) -> Client | None:
         """Change a client and revoke its tokens. Return the previous state; None if there is no such client.
 

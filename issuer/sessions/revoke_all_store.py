@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from issuer.audit.events import Event, EventKind
+from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.audit.store import record
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
@@ -49,7 +49,7 @@ async def revoke_all(database: Database) -> Issued:
     Access tokens are revoked first, including those that this database does not know. It is safe to run again.
 
     Raises:
-        StoreUnavailableError: the database is unavailable; part of it may be done.
+        DatabaseUnavailableError: the database is unavailable; part of it may be done.
     """
     issued = await count_issued(database)
     async with database.transaction() as connection:
@@ -64,7 +64,7 @@ async def revoke_all(database: Database) -> Issued:
             "clients": issued.clients,
             "one_time_tokens": issued.one_time_tokens,
         }
-        await record(connection, Event(EventKind.EVERYTHING_REVOKED, OPERATOR, detail=detail))
+        await record(connection, AuditEvent(AuditEventKind.EVERYTHING_REVOKED, OPERATOR, detail=detail))
     await asyncio.sleep(_SETTLE_SECONDS)
     while await _revoke_batch(database):
         pass

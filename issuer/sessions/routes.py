@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from issuer.audit.events import EndReason
-from issuer.errors import FieldFault, InvalidFieldsError, NoSuchResourceError
+from issuer.audit.events import RevocationReason
+from issuer.errors import FieldFault, InvalidFieldsError, NotFoundError
 from issuer.http.request_context import request_context
 from issuer.sessions.models import Position, Session
 from issuer.sessions.service import Sessions
@@ -44,7 +44,7 @@ class SessionRoutes:
         """Respond 204: the session of the token is revoked, now or before."""
         principal = await authenticate(request, self._tokens)
         await self._sessions.revoke(
-            principal.session_id, principal.user_id, EndReason.LOGOUT, request_context(request)
+            principal.session_id, principal.user_id, RevocationReason.LOGOUT, request_context(request)
         )
         return Response(status_code=204)
 
@@ -69,9 +69,9 @@ class SessionRoutes:
         await self._sessions.require_live(principal.session_id, principal.user_id)
         session_id = _read_id(request.path_params["id"])
         if not await self._sessions.revoke(
-            session_id, principal.user_id, EndReason.ENDED_BY_OWNER, request_context(request)
+            session_id, principal.user_id, RevocationReason.ENDED_BY_OWNER, request_context(request)
         ):
-            raise NoSuchResourceError
+            raise NotFoundError
         return Response(status_code=204)
 
     async def revoke_all(self, request: Request) -> Response:
@@ -79,7 +79,9 @@ class SessionRoutes:
         principal = await authenticate(request, self._tokens)
         await self._sessions.require_live(principal.session_id, principal.user_id)
         kept = principal.session_id if _keeps_current(request) else None
-        await self._sessions.revoke_all(principal.user_id, EndReason.ENDED_BY_OWNER, request_context(request), kept)
+        await self._sessions.revoke_all(
+            principal.user_id, RevocationReason.ENDED_BY_OWNER, request_context(request), kept
+        )
         return Response(status_code=204)
 
 
@@ -119,7 +121,7 @@ def _keeps_current(request: Request) -> bool:
 def _read_id(text: str) -> UUID:
     """Parse an id in its canonical spelling; any other spelling is not found."""
     if not _ID.fullmatch(text):
-        raise NoSuchResourceError
+        raise NotFoundError
     return UUID(text)
 
 

@@ -14,13 +14,13 @@ from uuid import UUID
 
 import structlog
 
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import (
+    DatabaseUnavailableError,
     InvalidCredentialsError,
     InvalidGrantError,
     InvalidTokenError,
-    StoreUnavailableError,
     TooManyAttemptsError,
 )
 from issuer.sessions.models import (
@@ -137,7 +137,9 @@ class Sessions:
         issued = await self._access_tokens.mint(grant)
         return TokenPair(issued.token, successor, issued.expires_in, issued.scope)
 
-    async def revoke(self, session_id: UUID, user_id: UUID, reason: EndReason, context: RequestContext) -> bool:
+    async def revoke(
+        self, session_id: UUID, user_id: UUID, reason: RevocationReason, context: RequestContext
+    ) -> bool:
         """Revoke one session of an account; return False if it is over already, or belongs to another account.
 
         Raises:
@@ -149,7 +151,7 @@ class Sessions:
         return revoked
 
     async def revoke_all(
-        self, user_id: UUID, reason: EndReason, context: RequestContext, kept: UUID | None = None
+        self, user_id: UUID, reason: RevocationReason, context: RequestContext, kept: UUID | None = None
     ) -> int:
         """Revoke all sessions of an account except `kept`; return how many.
 
@@ -203,7 +205,7 @@ class Sessions:
         """Decode a refresh token without checking its session; return None if its MAC is not ours."""
         return self._refresh_tokens.read(text)
 
-    def on_revoked(self, reason: EndReason, count: int) -> None:
+    def on_revoked(self, reason: RevocationReason, count: int) -> None:
         """Count revoked sessions, and publish the status lists without delay."""
         self._metrics.sessions_ended.labels(reason.value).inc(count)
         self._status_lists.revoked()
@@ -235,20 +237,20 @@ class Sessions:
                     # The database was restored to an older state, and has leased our range to another issuer.
                     _log.error("leased status index is taken: discarding the range")
                     self._status_lists.discard_leases()
-        raise StoreUnavailableError("no free status index")
+        raise DatabaseUnavailableError("no free status index")
 
     async def _revoke_oldest(self, user_id: UUID, created: UUID, context: RequestContext) -> None:
         """Revoke sessions beyond the limit. If the database fails, the login succeeds and the next one retries."""
         newest = self._limits.per_account - 1
         try:
             revoked = await self._store.revoke_all(
-                user_id, self._now(), EndReason.SESSION_LIMIT, context, created, newest=newest
+                user_id, self._now(), RevocationReason.SESSION_LIMIT, context, created, newest=newest
             )
-        except StoreUnavailableError:
+        except DatabaseUnavailableError:
             _log.warning("sessions beyond the limit not revoked", account=str(user_id))
             return
         if revoked:
-            self.on_revoked(EndReason.SESSION_LIMIT, revoked)
+            self.on_revoked(RevocationReason.SESSION_LIMIT, revoked)
 
     async def _rotate(self, presented: RefreshToken, client_id: str, context: RequestContext) -> SessionState:
         """Rotate, which nearly every refresh may. Otherwise decide on the row, until no other request changes it."""
@@ -290,7 +292,7 @@ class Sessions:
             case RefreshOutcome.REUSED:
                 if await self._store.revoke_reused(presented, now, context):
                     _log.warning("refresh token reused: session revoked", session=str(state.id))
-                    self.on_revoked(EndReason.REUSED, 1)
+                    self.on_revoked(RevocationReason.REUSED, 1)
                     raise self._rejection(outcome)
             case RefreshOutcome.GENERATION_AHEAD:
                 await self._store.record_generation_ahead(state, presented, context)

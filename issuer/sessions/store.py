@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg  # noqa: TID251 - a store
 
 from issuer.audit import store as audit
-from issuer.audit.events import EndReason, Event, EventKind
+from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
@@ -35,7 +35,7 @@ async def revoke_sessions_of_user(
     connection: Connection,
     user_id: UUID,
     now: datetime,
-    reason: EndReason,
+    reason: RevocationReason,
     context: RequestContext,
     kept: UUID | None = None,
     newest: int = 0,
@@ -64,7 +64,7 @@ async def revoke_session(
     session_id: UUID,
     user_id: UUID | None,
     now: datetime,
-    reason: EndReason,
+    reason: RevocationReason,
     context: RequestContext,
 ) -> bool:
     """Revoke one session, of `user_id` if that is given; return False if there is no such live session."""
@@ -176,8 +176,8 @@ class SessionStore:
     ) -> None:
         """Record that a token has a higher generation than the database."""
         ahead = presented.generation - state.generation
-        event = Event(
-            EventKind.REFRESH_FROM_THE_FUTURE,
+        event = AuditEvent(
+            AuditEventKind.REFRESH_FROM_THE_FUTURE,
             context,
             state.user_id,
             state.id,
@@ -188,7 +188,7 @@ class SessionStore:
             await audit.record(connection, event)
 
     async def revoke(
-        self, session_id: UUID, user_id: UUID, now: datetime, reason: EndReason, context: RequestContext
+        self, session_id: UUID, user_id: UUID, now: datetime, reason: RevocationReason, context: RequestContext
     ) -> bool:
         """Revoke one session of an account; return False if there is no such live session."""
         async with self._database.connection() as connection:
@@ -198,7 +198,7 @@ class SessionStore:
         self,
         user_id: UUID,
         now: datetime,
-        reason: EndReason,
+        reason: RevocationReason,
         context: RequestContext,
         kept: UUID | None,
         newest: int = 0,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from issuer.errors import StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError
 from issuer.status_lists.models import LEASE_SIZE, StatusListEntry, status_list_uri
 from issuer.status_lists.store import StatusListStore
 from issuer.tokens.models import StatusReference
@@ -80,7 +80,7 @@ class StatusIndexAllocator:
     async def _lease_range(self) -> None:
         first = await self._store.lease(LEASE_SIZE)
         if first is None:
-            raise StoreUnavailableError("no status list has free indices")
+            raise DatabaseUnavailableError("no status list has free indices")
         self._free.extend(StatusListEntry(first.list_id, first.idx + offset) for offset in range(LEASE_SIZE))
 
 

@@ -23,7 +23,7 @@ from typing import Final
 import jwt
 import structlog
 
-from issuer.errors import NoSigningKeyError, StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError, NoSigningKeyError
 from issuer.keys.store import SigningKey
 from issuer.keys.watcher import KeyWatcher
 from issuer.status_lists.models import PublishedList, StatusListSnapshot, status_list_uri
@@ -68,7 +68,7 @@ class StatusListPublisher:
         """Return the URIs of the lists.
 
         Raises:
-            StoreUnavailableError: the lists have not been read yet.
+            DatabaseUnavailableError: the lists have not been read yet.
         """
         return [status_list_uri(self._issuer, list_id) for list_id in self._known()]
 
@@ -76,7 +76,7 @@ class StatusListPublisher:
         """Return the signed list; None if there is no list with this id.
 
         Raises:
-            StoreUnavailableError: the lists have not been read yet.
+            DatabaseUnavailableError: the lists have not been read yet.
         """
         published = self._known().get(list_id)
         return None if published is None else published.token
@@ -97,7 +97,7 @@ class StatusListPublisher:
             seconds = 0.0
             try:
                 seconds = await self.refresh()
-            except (StoreUnavailableError, NoSigningKeyError) as error:
+            except (DatabaseUnavailableError, NoSigningKeyError) as error:
                 _log.warning("status list refresh failed; serving the last lists", kind=type(error).__name__)
             except Exception as error:  # noqa: BLE001 - this task must survive every error
                 _log.error("status list refresh failed unexpectedly", kind=type(error).__name__)
@@ -107,7 +107,7 @@ class StatusListPublisher:
         """Read the database and build stale lists. Return the seconds until a postponed build, or 0.
 
         Raises:
-            StoreUnavailableError: the database is unavailable.
+            DatabaseUnavailableError: the database is unavailable.
             NoSigningKeyError: there is no signing key.
         """
         states = await self._store.list_states()
@@ -152,7 +152,7 @@ class StatusListPublisher:
 
     def _known(self) -> dict[int, PublishedList]:
         if self._lists is None:
-            raise StoreUnavailableError("the status lists have not been read yet")
+            raise DatabaseUnavailableError("the status lists have not been read yet")
         return self._lists
 
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from issuer.errors import NoSuchResourceError
+from issuer.errors import NotFoundError
 from issuer.http.caching import cached
 from issuer.status_lists.publisher import StatusListPublisher
 from shared.status_list import STATUS_LIST_MEDIA_TYPE
@@ -42,5 +42,5 @@ class StatusListRoutes:
         text = request.path_params["id"]
         token = self._published.token(int(text)) if _ID.fullmatch(text) else None
         if token is None:
-            raise NoSuchResourceError
+            raise NotFoundError
         return cached(request, token, STATUS_LIST_MEDIA_TYPE, _MAX_AGE_SECONDS)

@@ -47,7 +47,7 @@ class _Recorded:
             self.span.set_status(trace.StatusCode.ERROR)
 
 
-class Seldom(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Lets a line through once in a while: the exporter has two for every batch that a collector does not take.
 
     Args:
@@ -81,7 +81,7 @@ class OtlpSpans:
         self._provider = TracerProvider(resource=Resource.create().merge(named), shutdown_on_exit=False)
         timeout = None if any(environ.get(name) for name in _TIMEOUTS) else _EXPORT_SECONDS
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=timeout)))
-        logging.getLogger(OTLPSpanExporter.__module__).addFilter(Seldom())
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(RateLimitFilter())
         self._tracer = self._provider.get_tracer("gatepass.issuer")
 
     @contextmanager

@@ -47,7 +47,7 @@ class Tracing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Unrecorded:
+class _NoopSpan:
     trace_id: str
     span_id: str
 
@@ -55,12 +55,12 @@ class _Unrecorded:
         """Do nothing: this span is not recorded."""
 
 
-class _Untraced:
+class _NoopTracing:
     """Ids, and nothing else."""
 
     def request(self, parent: Traceparent | None) -> AbstractContextManager[RequestSpan]:
         trace_id = secrets.token_hex(16) if parent is None else parent.trace_id
-        return nullcontext(_Unrecorded(trace_id, secrets.token_hex(8)))
+        return nullcontext(_NoopSpan(trace_id, secrets.token_hex(8)))
 
     def part(self, name: str) -> AbstractContextManager[None]:
         del name
@@ -70,7 +70,7 @@ class _Untraced:
         """Nothing is left."""
 
 
-UNTRACED: Final[Tracing] = _Untraced()
+UNTRACED: Final[Tracing] = _NoopTracing()
 
 
 def open_tracing(environ: Mapping[str, str]) -> Tracing:

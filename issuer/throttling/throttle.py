@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from issuer.context import RequestContext
-from issuer.errors import StoreUnavailableError, TooManyAttemptsError
+from issuer.errors import DatabaseUnavailableError, TooManyAttemptsError
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.client_ip import network_of
 from issuer.throttling.login_limits import decide, login_limits
@@ -133,7 +133,7 @@ class Throttle:
         keys[CounterKind.OWNER] = self._key(CounterKind.OWNER, email_key)
         try:
             await self._store.clear(list(keys.values()))
-        except StoreUnavailableError:
+        except DatabaseUnavailableError:
             _log.warning("login counters not reset")
 
     def _key(self, *parts: str) -> bytes:

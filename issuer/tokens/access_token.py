@@ -14,7 +14,7 @@ import jwt
 
 from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import KeyWatcher
-from issuer.tokens.models import AccessTokenClaims, IssuedToken, StatusReference, VerifiedAccessToken
+from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference, VerifiedAccessToken
 from shared import base64url
 from shared.access_token import ALGORITHM, MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS, TOKEN_TYPE
 from shared.claims import Claims, InvalidClaimsError, read_claims
@@ -69,7 +69,7 @@ class AccessTokens:
         """
         _ = self._key_watcher.signing
 
-    async def mint(self, claims: AccessTokenClaims) -> IssuedToken:
+    async def mint(self, claims: AccessTokenClaims) -> SignedAccessToken:
         """Sign an access token with `claims`.
 
         Raises:
@@ -84,7 +84,7 @@ class AccessTokens:
         token = jwt.encode(self._members(claims, life), key.private, ALGORITHM, {"kid": key.kid, "typ": TOKEN_TYPE})
         if len(token) > MAX_ISSUED_BYTES:
             raise RuntimeError("access token exceeds MAX_ISSUED_BYTES")
-        return IssuedToken(token, life, claims.scope)
+        return SignedAccessToken(token, life, claims.scope)
 
     async def read(self, token: str) -> VerifiedAccessToken:
         """Verify one of our own tokens for our own audience. The session is not checked.

@@ -47,7 +47,7 @@ class AccessTokenClaims:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedToken:
+class SignedAccessToken:
     """A signed access token. Its repr omits the token."""
 
     token: str = field(repr=False)

@@ -17,20 +17,20 @@ _RANDOM_BYTES: Final = 32
 _BODY: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-class Purpose(StrEnum):
+class TokenPurpose(StrEnum):
     """The only use of a token. The value is stored."""
 
     VERIFY_EMAIL = "verify_email"
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a label
 
 
-PREFIXES: Final = {Purpose.VERIFY_EMAIL: "gpv_", Purpose.RESET_PASSWORD: "gpw_"}
+PREFIXES: Final = {TokenPurpose.VERIFY_EMAIL: "gpv_", TokenPurpose.RESET_PASSWORD: "gpw_"}
 
 LIFETIMES: Final = {
     # Changes no credential, and some people read such an email only the next morning.
-    Purpose.VERIFY_EMAIL: timedelta(hours=24),
+    TokenPurpose.VERIFY_EMAIL: timedelta(hours=24),
     # Gives access to the account, so it lives only as long as it takes to read the email.
-    Purpose.RESET_PASSWORD: timedelta(minutes=60),
+    TokenPurpose.RESET_PASSWORD: timedelta(minutes=60),
 }
 """Counted from sending, so that time in the outbox does not shorten them."""
 
@@ -43,19 +43,19 @@ MAX_VALID: Final = 3
 class OneTimeToken:
     """A new token. Its repr omits the text."""
 
-    purpose: Purpose
+    purpose: TokenPurpose
     text: str = field(repr=False)
     token_hash: bytes
 
 
-def new_token(purpose: Purpose, random_bytes: Callable[[int], bytes]) -> OneTimeToken:
+def new_token(purpose: TokenPurpose, random_bytes: Callable[[int], bytes]) -> OneTimeToken:
     """Make a token for `purpose` from 32 bytes of `random_bytes`."""
     body = base64.urlsafe_b64encode(random_bytes(_RANDOM_BYTES)).rstrip(b"=").decode("ascii")
     text = PREFIXES[purpose] + body
     return OneTimeToken(purpose, text, _sha256(text))
 
 
-def hash_of(text: str, purpose: Purpose) -> bytes | None:
+def hash_of(text: str, purpose: TokenPurpose) -> bytes | None:
     """Return the stored form of a token that was presented; None if it cannot be one for `purpose`."""
     prefix = PREFIXES[purpose]
     if not text.startswith(prefix) or not _BODY.fullmatch(text[len(prefix) :]):

@@ -23,12 +23,12 @@ from issuer.accounts.registration import Created, RegistrationService
 from issuer.accounts.self_service import SelfService
 from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.accounts.store import AccountStore
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
-from issuer.mail.store import OutboxRows
+from issuer.mail.store import OutboxStore
 from issuer.mail.templates import MailComposer
 from issuer.mail.transport import DeliveryError, MailTransport
 from issuer.passwords.hash_queue import PasswordHashQueue
@@ -82,9 +82,9 @@ class Clock:
 class Ended:
     """What the use cases told of sessions that ended."""
 
-    told: list[tuple[EndReason, int]] = field(default_factory=list)
+    told: list[tuple[RevocationReason, int]] = field(default_factory=list)
 
-    def on_revoked(self, reason: EndReason, count: int) -> None:
+    def on_revoked(self, reason: RevocationReason, count: int) -> None:
         """Write it down."""
         self.told.append((reason, count))
 
@@ -150,7 +150,7 @@ async def house(
     )
     mail = MailRequests(rows, throttle, recipients, clock)
     outbox = Outbox(
-        OutboxRows(database),
+        OutboxStore(database),
         sender or sent,
         MailComposer("Gatepass", "no-reply@gatepass.example", ""),
         metrics,

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from issuer.accounts.models import Account, NewAccount
 from issuer.accounts.store import AccountStore
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.keys.watcher import KeyWatcher
@@ -80,7 +80,7 @@ class SessionBench:
     async def change(self, user_id: UUID, *, disable: bool) -> None:
         """Disable an account or change its password, in the two statements that every such change is."""
         what = "disabled_at = now()" if disable else "password_changed_at = now()"
-        reason = EndReason.ACCOUNT_DISABLED if disable else EndReason.PASSWORD_CHANGED
+        reason = RevocationReason.ACCOUNT_DISABLED if disable else RevocationReason.PASSWORD_CHANGED
         async with self.database.transaction() as connection:
             await connection.execute(
                 f"UPDATE users SET {what}, security_version = security_version + 1 WHERE id = $1",

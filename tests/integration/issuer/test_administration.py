@@ -18,7 +18,7 @@ from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationStore
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
-from issuer.errors import InvalidFieldsError, NoSuchAccountError, NoSuchSessionError
+from issuer.errors import AccountNotFoundError, InvalidFieldsError, SessionNotFoundError
 from issuer.tokens.access_token import room_for_grants
 from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
@@ -99,7 +99,7 @@ def test_a_deleted_account_leaves_revoked_tokens_and_events_and_nothing_else(url
     assert events(url, account) == [("session_ended", "account_deleted")] * 2 + [("account_deleted", None)]
     assert execute(url, "SELECT count(*) FROM revocations")[0][0] == revoked + 2
     assert execute(url, "SELECT FROM sessions WHERE user_id = $1", account) == []
-    with pytest.raises(NoSuchAccountError):
+    with pytest.raises(AccountNotFoundError):
         administer(url, lambda use: use.account(str(account)))
 
 
@@ -199,9 +199,9 @@ def test_whatever_an_operator_grants_fits_into_a_token(issuer: IssuerProcess) ->
 def test_what_is_not_there_is_told(url: str) -> None:
     nobody = uuid4()
     for act in (Administration.disable, Administration.enable, Administration.delete, Administration.end_sessions):
-        with pytest.raises(NoSuchAccountError):
+        with pytest.raises(AccountNotFoundError):
             administer(url, acting(act, nobody))
-    with pytest.raises(NoSuchSessionError):
+    with pytest.raises(SessionNotFoundError):
         administer(url, lambda use: use.end_session(nobody))
     assert events(url, nobody) == []
 

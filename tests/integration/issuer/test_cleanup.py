@@ -9,7 +9,6 @@ from typing import TypeVar
 import pytest
 
 from issuer.cleanup import BATCH, Cleanup
-from issuer.cleanup_store import DeadRows
 from issuer.db.pool import Database
 from issuer.telemetry.metrics import Metrics
 from tests.support.accounts import add_account, add_sessions
@@ -46,7 +45,7 @@ def clean_up(url: str, use: Callable[[Cleanup], Awaitable[T]], now: datetime | N
         await database.open()
         try:
             return await use(
-                Cleanup(DeadRows(database), Metrics(), lambda: now or datetime.now(UTC), asyncio.sleep, lambda: 0.5)
+                Cleanup(database, Metrics(), lambda: now or datetime.now(UTC), asyncio.sleep, lambda: 0.5)
             )
         finally:
             await database.close()
@@ -141,7 +140,7 @@ def test_passes_come_again_and_again_and_never_in_step(url: str) -> None:
         database = Database(url, 1)
         await database.open()
         fractions = iter([0.0, 0.5, 0.999])
-        cleanup = Cleanup(DeadRows(database), Metrics(), lambda: datetime.now(UTC), pause, lambda: next(fractions))
+        cleanup = Cleanup(database, Metrics(), lambda: datetime.now(UTC), pause, lambda: next(fractions))
         with pytest.raises(asyncio.CancelledError):
             await cleanup.run()
         await database.close()

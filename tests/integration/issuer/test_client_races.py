@@ -10,7 +10,7 @@ import pytest
 
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
-from issuer.errors import ClientError, InvalidClientError
+from issuer.errors import ClientRegistrationError, InvalidClientError
 from issuer.oauth.clients import REFUSALS_RECORDED, Clients
 from issuer.oauth.models import BasicCredentials, Client, ClientAssertion
 from issuer.oauth.registry import ClientRegistry
@@ -170,7 +170,7 @@ def test_a_client_that_could_be_misread_is_not_registered(
     one_database: str, name: str, client_id: str, scope: str, audiences: list[str]
 ) -> None:
     async def work(bench: Bench) -> None:
-        with pytest.raises(ClientError):
+        with pytest.raises(ClientRegistrationError):
             await bench.registry.create(name, client_id, scope, audiences, None)
 
     on(one_database, work)

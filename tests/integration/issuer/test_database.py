@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from issuer.db.pool import REQUEST_TIMEOUTS, Database
-from issuer.errors import StoreFaultError, StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError, UnexpectedDatabaseError
 from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import IssuerProcess, issuer_command
 from tests.support.postgres import execute
@@ -71,7 +71,7 @@ def test_more_requests_than_may_wait_are_rejected_at_once(database_url: str) -> 
         async with database.connection():
             waiting = [asyncio.create_task(database.ping()) for _ in range(100)]
             await asyncio.sleep(0)
-            with pytest.raises(StoreUnavailableError, match="QueueFullError"):
+            with pytest.raises(DatabaseUnavailableError, match="QueueFullError"):
                 await database.ping()
         await asyncio.gather(*waiting)
 
@@ -94,9 +94,9 @@ def test_every_sqlstate_is_an_outage_or_a_counted_and_logged_fault(database_url:
             try:
                 async with database.connection() as connection:
                     await connection.execute(raising)
-            except StoreUnavailableError:
+            except DatabaseUnavailableError:
                 passing.add(sqlstate)
-            except StoreFaultError:
+            except UnexpectedDatabaseError:
                 faults.add(sqlstate)
 
     with capture_logs() as logs:
@@ -117,7 +117,7 @@ def test_an_argument_of_the_wrong_type_is_a_fault(database_url: str) -> None:
         async with database.connection() as connection:
             await connection.fetchval("SELECT $1::int", SECRET_VALUE)
 
-    with capture_logs() as logs, pytest.raises(StoreFaultError, match="DataError"):
+    with capture_logs() as logs, pytest.raises(UnexpectedDatabaseError, match="DataError"):
         with_database(database_url, use)
     assert SECRET_VALUE not in str(logs)
 

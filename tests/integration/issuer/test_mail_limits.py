@@ -10,7 +10,7 @@ from issuer.accounts.models import Account
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.limits import QUIET, WAITS, RecipientKeys
 from issuer.mail.transport import DeliveryError
-from issuer.tokens.one_time_token import MAX_VALID, Purpose
+from issuer.tokens.one_time_token import MAX_VALID, TokenPurpose
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house, token_in
 
@@ -188,7 +188,10 @@ def test_a_mail_that_waits_for_its_server_is_not_counted_again(database_url: str
 def test_the_counters_name_nobody() -> None:
     keys = [RecipientKeys(lambda: bytes(32)), RecipientKeys(lambda: bytes(31) + b"x")]
     made = {
-        key.for_purpose(purpose, email) for key in keys for purpose in Purpose for email in (ANN, "b@example.com")
+        key.for_purpose(purpose, email)
+        for key in keys
+        for purpose in TokenPurpose
+        for email in (ANN, "b@example.com")
     }
     made |= {key.for_notice(email) for key in keys for email in (ANN, "b@example.com")}
     assert len(made) == 2 * 3 * 2

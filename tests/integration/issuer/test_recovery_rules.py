@@ -9,12 +9,12 @@ import pytest
 
 from issuer.accounts.models import Account
 from issuer.accounts.registration import VerificationSent
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from issuer.db.pool import Database
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
-from issuer.mail.store import OutboxRows
+from issuer.mail.store import OutboxStore
 from issuer.throttling.login_limits import MAX_FAILURES
-from issuer.tokens.one_time_token import Purpose
+from issuer.tokens.one_time_token import TokenPurpose
 from tests.support.postgres import execute
 from tests.support.recovery import PASSWORD, SELF, House, in_house
 
@@ -81,7 +81,7 @@ def test_a_reset_sets_the_password_and_ends_every_session(database_url: str) -> 
         (user,) = await rows(database_url, "SELECT * FROM users")
         assert (user["security_version"], user["password_changed_at"]) == (1, at.clock())
         assert user["email_verified_at"] == at.clock(), "the mail has reached its owner"
-        assert at.ended.told == [(EndReason.PASSWORD_RESET, 3)]
+        assert at.ended.told == [(RevocationReason.PASSWORD_RESET, 3)]
 
     in_house(database_url, act)
 
@@ -166,11 +166,11 @@ def test_resets_and_deletions_at_once_never_wait_for_each_other(database_url: st
     in_house(database_url, act)
 
 
-@pytest.mark.parametrize("purpose", Purpose)
-def test_a_token_dies_of_age(database_url: str, purpose: Purpose) -> None:
+@pytest.mark.parametrize("purpose", TokenPurpose)
+def test_a_token_dies_of_age(database_url: str, purpose: TokenPurpose) -> None:
     async def act(at: House) -> None:
         await register(at)
-        if purpose is Purpose.VERIFY_EMAIL:
+        if purpose is TokenPurpose.VERIFY_EMAIL:
             await at.email_verification.resend(ANN, SELF)
             token = await at.token()
             at.clock.advance(hours=24)
@@ -221,7 +221,9 @@ def test_a_token_that_is_made_while_the_password_changes_does_not_outlive_the_ch
         account = await register(at)
         database, later = Database(database_url, 2), at.clock() + timedelta(minutes=60)
         await database.open()
-        making = OutboxRows(database).add_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later)
+        making = OutboxStore(database).add_token(
+            bytes(32), account.id, TokenPurpose.RESET_PASSWORD, at.clock(), later
+        )
         async with database.transaction() as connection:
             await connection.execute("UPDATE users SET security_version = security_version + 1")
             token = asyncio.create_task(making)
@@ -285,7 +287,7 @@ def test_a_change_ends_the_other_sessions_and_spares_the_present(database_url: s
         assert await live_sessions(database_url) == {present}
         assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
         assert (await rows(database_url, "SELECT security_version FROM users"))[0][0] == 1
-        assert at.ended.told == [(EndReason.PASSWORD_CHANGED, 2)]
+        assert at.ended.told == [(RevocationReason.PASSWORD_CHANGED, 2)]
         assert await kinds(database_url) == [
             "account_registered",
             "session_ended",
@@ -376,7 +378,7 @@ def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: s
         asked = [
             at.password_reset.request(ANN, SELF),
             at.email_verification.resend(ANN, SELF),
-            OutboxRows(database).add_token(bytes(32), account.id, Purpose.RESET_PASSWORD, at.clock(), later),
+            OutboxStore(database).add_token(bytes(32), account.id, TokenPurpose.RESET_PASSWORD, at.clock(), later),
         ]
         async with database.transaction() as connection:
             await connection.execute("DELETE FROM users")

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from issuer.errors import InvalidCredentialsError, InvalidGrantError
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
@@ -74,7 +74,7 @@ def test_of_a_revocation_and_a_refresh_at_once_no_token_lives(database_url: str)
 
                 await asyncio.gather(
                     later(refresh()),
-                    later(bench.sessions.revoke(session.session_id, account.id, EndReason.LOGOUT, CONTEXT)),
+                    later(bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)),
                 )
                 refreshed.add(len(tokens) == 2)
                 for token in tokens:
@@ -109,8 +109,14 @@ def test_everybody_ends_all_sessions_at_once_and_nobody_waits_for_each_other(dat
                     await bench.sessions.create(account, CONTEXT)
                 live = await bench.sessions.list_for_user(account.id, None, 100)
                 ended = await asyncio.gather(
-                    *(bench.sessions.revoke_all(account.id, EndReason.ENDED_BY_OWNER, CONTEXT) for _ in range(4)),
-                    *(bench.sessions.revoke(each.id, account.id, EndReason.ENDED_BY_OWNER, CONTEXT) for each in live),
+                    *(
+                        bench.sessions.revoke_all(account.id, RevocationReason.ENDED_BY_OWNER, CONTEXT)
+                        for _ in range(4)
+                    ),
+                    *(
+                        bench.sessions.revoke(each.id, account.id, RevocationReason.ENDED_BY_OWNER, CONTEXT)
+                        for each in live
+                    ),
                 )
                 assert sum(ended) == 6
 

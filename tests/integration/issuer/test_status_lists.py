@@ -6,7 +6,7 @@ import time
 import jwt
 import pytest
 
-from issuer.audit.events import EndReason
+from issuer.audit.events import RevocationReason
 from shared.access_token import REVOCATION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode
@@ -134,7 +134,7 @@ def test_a_bit_is_needed_until_the_last_access_token_is_dead_and_no_longer(datab
             account = await bench.account()
             await bench.sessions.create(account, CONTEXT)
             before = (await bench.lists.list_states())[0].fingerprint
-            await bench.sessions.revoke_all(account.id, EndReason.ADMINISTRATOR, CONTEXT)
+            await bench.sessions.revoke_all(account.id, RevocationReason.ADMINISTRATOR, CONTEXT)
             assert await bits(bench) == {0}
             flagged = (await bench.lists.list_states())[0].fingerprint
             await pass_time(database_url, REVOCATION_SECONDS - 60)
@@ -180,7 +180,7 @@ def test_a_full_list_is_published_as_long_as_something_live_refers_to_it(databas
             assert await known() == [1, 2]
             session = bench.sessions.read_refresh_token(tokens.refresh_token)
             assert session is not None
-            await bench.sessions.revoke(session.session_id, account.id, EndReason.LOGOUT, CONTEXT)
+            await bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
             await pass_time(database_url, REVOCATION_SECONDS - 60)
             assert await known() == [1, 2]
             await pass_time(database_url, 60)

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from issuer.background import Background
-from issuer.errors import StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError
 
 
 async def run_for(seconds: float, work: Callable[[], Awaitable[None]], pauses: list[float]) -> None:
@@ -40,7 +40,7 @@ def test_failed_work_is_begun_again_after_longer_and_longer_pauses() -> None:
 
 def test_an_outage_is_a_warning_and_no_failure() -> None:
     async def wait_for_the_database() -> None:
-        raise StoreUnavailableError
+        raise DatabaseUnavailableError
 
     with capture_logs() as logs:
         asyncio.run(run_for(0, wait_for_the_database, []))

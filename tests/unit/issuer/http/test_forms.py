@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from issuer.errors import InvalidTokenRequestError
+from issuer.errors import InvalidRequestError
 from issuer.http.forms import parse_form
 
 
@@ -49,12 +49,12 @@ def test_a_form_is_its_parameters(data: bytes, parameters: dict[str, str]) -> No
     ],
 )
 def test_what_has_no_single_reading_is_refused(data: bytes) -> None:
-    with pytest.raises(InvalidTokenRequestError) as refusal:
+    with pytest.raises(InvalidRequestError) as refusal:
         parse_form(data)
     assert refusal.value.args == ()
 
 
 @given(st.binary(max_size=200))
 def test_reading_is_total(data: bytes) -> None:
-    with suppress(InvalidTokenRequestError):
+    with suppress(InvalidRequestError):
         assert all(parse_form(data).values())

@@ -1,6 +1,6 @@
 """One answer for each error, and one error for each answer."""
 
-from issuer.errors import InvalidFieldsError, IssuerError, OAuthError, OperationError, StoreFaultError
+from issuer.errors import CommandError, InvalidFieldsError, IssuerError, OAuthError, UnexpectedDatabaseError
 from issuer.http.problems import INTERNAL, PROBLEMS, problem_of, problem_response
 from issuer.oauth.errors import OAUTH_ERROR_CODES
 
@@ -11,8 +11,8 @@ def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
 
 
 def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
-    unforeseen = {StoreFaultError}
-    assert leaves(IssuerError) - leaves(OperationError) - leaves(OAuthError) - unforeseen == set(PROBLEMS)
+    unforeseen = {UnexpectedDatabaseError}
+    assert leaves(IssuerError) - leaves(CommandError) - leaves(OAuthError) - unforeseen == set(PROBLEMS)
     assert all(problem_of(error()) is INTERNAL for error in unforeseen)
 
 
@@ -31,7 +31,7 @@ def test_only_the_unforeseen_is_a_500() -> None:
 
 
 def test_an_operators_error_would_say_nothing_over_http() -> None:
-    assert all(problem_of(leaf("keys/private/x.pem")) is INTERNAL for leaf in leaves(OperationError))
+    assert all(problem_of(leaf("keys/private/x.pem")) is INTERNAL for leaf in leaves(CommandError))
 
 
 def test_an_unforeseen_exception_says_nothing_of_itself() -> None:

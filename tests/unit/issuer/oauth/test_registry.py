@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from issuer.audit.events import Event
-from issuer.errors import ClientError
+from issuer.audit.events import AuditEvent
+from issuer.errors import ClientRegistrationError
 from issuer.keys.watcher import KeyWatcher
 from issuer.oauth.models import Client
 from issuer.oauth.registry import ClientRegistry
@@ -31,7 +31,7 @@ class AcceptingStore(ClientStore):
     def __init__(self) -> None:
         """Need no database."""
 
-    async def insert_client(self, client: Client, event: Event) -> bool:
+    async def insert_client(self, client: Client, event: AuditEvent) -> bool:
         return client.id == event.client_id
 
 
@@ -61,7 +61,7 @@ def test_what_is_registered_can_be_minted_and_no_more_is_registered(
         client.id, None, None, client.id, client.scope, audience=client.audiences[0], status=status
     )
     assert len(asyncio.run(tokens.mint(grant)).token) <= MAX_ISSUED_BYTES
-    with pytest.raises(ClientError, match="too long: shorten scope, audience or id by 1 characters"):
+    with pytest.raises(ClientRegistrationError, match="too long: shorten scope, audience or id by 1 characters"):
         register(client_id, scope + "s", audience)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from issuer.errors import StoreUnavailableError
+from issuer.errors import DatabaseUnavailableError
 from issuer.keys.watcher import KeyWatcher
 from issuer.status_lists.models import StatusListSnapshot
 from issuer.status_lists.publisher import StatusListPublisher, sign_list
@@ -35,7 +35,7 @@ class Revocations(StatusListStore):
 
     async def list_states(self) -> list[StatusListSnapshot]:
         if self.away:
-            raise StoreUnavailableError
+            raise DatabaseUnavailableError
         return [
             StatusListSnapshot(list_id, SIZE, repr(sorted(bits)), list_id in self.closed, self.now)
             for list_id, bits in self.lists.items()
@@ -145,9 +145,9 @@ def test_a_list_may_be_relied_on_until_every_token_issued_before_is_dead(publish
 
 
 def test_nothing_is_known_before_the_database_was_read(publisher: Publisher) -> None:
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(DatabaseUnavailableError):
         publisher.lists.uris()
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(DatabaseUnavailableError):
         publisher.lists.token(1)
     publisher.refresh()
     assert publisher.lists.uris() == [URI]
@@ -210,7 +210,7 @@ def test_while_the_database_is_away_the_last_list_stays_and_looks_no_fresher(pub
     before = publisher.lists.token(1)
     publisher.store.away = True
     for seconds in (1, 61, 4000):
-        with pytest.raises(StoreUnavailableError):
+        with pytest.raises(DatabaseUnavailableError):
             publisher.refresh(seconds)
         assert publisher.lists.token(1) == before
 
@@ -240,7 +240,7 @@ def test_the_publisher_outlives_whatever_comes(publisher: Publisher) -> None:
             try:
                 if publisher.lists.token(1):
                     break
-            except StoreUnavailableError:
+            except DatabaseUnavailableError:
                 continue
         assert not task.done()
         task.cancel()

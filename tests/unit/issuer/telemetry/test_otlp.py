@@ -2,11 +2,11 @@
 
 import logging
 
-from issuer.telemetry.otlp import Seldom
+from issuer.telemetry.otlp import RateLimitFilter
 
 
 def test_of_lines_that_repeat_themselves_one_a_minute_is_written() -> None:
     moments = iter([100.0, 100.1, 159.0, 160.0, 219.9, 300.0])
-    seldom = Seldom(lambda: next(moments))
+    seldom = RateLimitFilter(lambda: next(moments))
     record = logging.makeLogRecord({})
     assert [seldom.filter(record) for _ in range(6)] == [True, False, False, True, False, True]

@@ -23,7 +23,7 @@ from issuer.settings import MAX_NAMES
 from issuer.status_lists.models import status_list_uri
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.access_token import ACCOUNT_TOKEN_ROOM, AccessTokens
-from issuer.tokens.models import AccessTokenClaims, IssuedToken, StatusReference
+from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference
 from shared.access_token import MAX_ISSUED_BYTES
 from shared.jwks import format_jwks, parse_jwks
 from shared.status_list import LIST_BITS
@@ -53,7 +53,7 @@ class Bench:
             fraction=lambda: self.fraction,
         )
 
-    def mint(self) -> IssuedToken:
+    def mint(self) -> SignedAccessToken:
         return asyncio.run(self.tokens.mint(AccessTokenClaims(str(SUBJECT), SESSION, NOW)))
 
     def read(self, token: str) -> UUID:

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from issuer.tokens.one_time_token import LIFETIMES, PREFIXES, Purpose, hash_of, new_token
+from issuer.tokens.one_time_token import LIFETIMES, PREFIXES, TokenPurpose, hash_of, new_token
 
 
-@pytest.mark.parametrize("purpose", Purpose)
-def test_a_token_is_known_by_its_hash(purpose: Purpose) -> None:
+@pytest.mark.parametrize("purpose", TokenPurpose)
+def test_a_token_is_known_by_its_hash(purpose: TokenPurpose) -> None:
     token = new_token(purpose, os.urandom)
     assert token.text.startswith(PREFIXES[purpose])
     assert hash_of(token.text, purpose) == token.token_hash == hashlib.sha256(token.text.encode()).digest()
@@ -23,15 +23,17 @@ def test_a_token_holds_256_random_bits() -> None:
         asked.append(count)
         return os.urandom(count)
 
-    assert new_token(Purpose.RESET_PASSWORD, random_bytes) != new_token(Purpose.RESET_PASSWORD, random_bytes)
+    assert new_token(TokenPurpose.RESET_PASSWORD, random_bytes) != new_token(
+        TokenPurpose.RESET_PASSWORD, random_bytes
+    )
     assert asked == [32, 32]
 
 
 def test_a_token_of_one_purpose_is_no_token_of_another() -> None:
-    token = new_token(Purpose.VERIFY_EMAIL, os.urandom)
-    assert hash_of(token.text, Purpose.RESET_PASSWORD) is None
-    body = token.text.removeprefix(PREFIXES[Purpose.VERIFY_EMAIL])
-    assert hash_of(PREFIXES[Purpose.RESET_PASSWORD] + body, Purpose.RESET_PASSWORD) != token.token_hash
+    token = new_token(TokenPurpose.VERIFY_EMAIL, os.urandom)
+    assert hash_of(token.text, TokenPurpose.RESET_PASSWORD) is None
+    body = token.text.removeprefix(PREFIXES[TokenPurpose.VERIFY_EMAIL])
+    assert hash_of(PREFIXES[TokenPurpose.RESET_PASSWORD] + body, TokenPurpose.RESET_PASSWORD) != token.token_hash
 
 
 @pytest.mark.parametrize(
@@ -39,15 +41,15 @@ def test_a_token_of_one_purpose_is_no_token_of_another() -> None:
     ["", "gpw_", "gpw_" + "a" * 42, "gpw_" + "a" * 44, "gpw_" + "a" * 42 + "=", "gpw_" + "ä" * 43, "a" * 10_000],
 )
 def test_what_is_no_token_is_not_looked_up(text: str) -> None:
-    assert hash_of(text, Purpose.RESET_PASSWORD) is None
+    assert hash_of(text, TokenPurpose.RESET_PASSWORD) is None
 
 
 def test_the_repr_of_a_token_does_not_show_it() -> None:
-    token = new_token(Purpose.RESET_PASSWORD, os.urandom)
+    token = new_token(TokenPurpose.RESET_PASSWORD, os.urandom)
     assert token.text not in repr(token)
 
 
 def test_links_are_short_lived() -> None:
-    assert LIFETIMES[Purpose.RESET_PASSWORD] <= timedelta(minutes=60)
-    assert LIFETIMES[Purpose.VERIFY_EMAIL] <= timedelta(hours=24)
-    assert set(LIFETIMES) == set(PREFIXES) == set(Purpose)
+    assert LIFETIMES[TokenPurpose.RESET_PASSWORD] <= timedelta(minutes=60)
+    assert LIFETIMES[TokenPurpose.VERIFY_EMAIL] <= timedelta(hours=24)
+    assert set(LIFETIMES) == set(PREFIXES) == set(TokenPurpose)

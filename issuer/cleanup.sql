@@ -1,9 +1,9 @@
--- What is removed once nobody needs it. $1 the moment before which it was of no use, $2 how many rows at most.
--- Rows that somebody holds are passed over and found again a minute later: nobody waits for a clean-up, and it
--- waits for nobody. Status lists are not among them: indices of a list are leased into the memory of issuers,
--- so no row tells when the last of them is used.
+-- Deletion of expired rows. $1 rows that expired before this time, $2 rows at most.
+-- Locked rows are skipped and deleted by a later run, so no statement waits for a cleanup, and a cleanup waits for
+-- none. Status lists are not deleted: issuers lease indices of a list into memory, so no row tells when the last of
+-- them is used.
 
--- name: take-turn
+-- name: try-lock
 SELECT pg_try_advisory_xact_lock(1734439782);
 
 -- name: expired-sessions
@@ -12,7 +12,7 @@ DELETE FROM sessions WHERE ctid = ANY (ARRAY(
 ));
 
 -- name: ended-sessions
--- Their owner sees for a day how they ended.
+-- For a day the user sees how the session ended.
 DELETE FROM sessions WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM sessions WHERE ended_at < $1::timestamptz - interval '1 day' LIMIT $2 FOR UPDATE SKIP LOCKED
 ));
@@ -43,7 +43,7 @@ DELETE FROM throttles WHERE ctid = ANY (ARRAY(
 ));
 
 -- name: outbox
--- Mail that could not be sent for a week is of no use to anybody.
+-- Mail that could not be sent for a week.
 DELETE FROM outbox WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM outbox WHERE created_at < $1::timestamptz - interval '7 days' LIMIT $2 FOR UPDATE SKIP LOCKED
 ));
