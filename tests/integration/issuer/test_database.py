@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import asyncpg  # noqa: TID251 - the errors of PostgreSQL
@@ -22,9 +22,11 @@ T = TypeVar("T")
 SECRET_VALUE = "hunter2@example.com"
 
 
-def with_database(url: str, use: Callable[[Database], Awaitable[T]], metrics: Metrics | None = None) -> T:
+def with_database(
+    url: str, use: Callable[[Database], Awaitable[T]], metrics: Metrics | None = None, connections: int = 1
+) -> T:
     async def run() -> T:
-        database = Database(url, 1, REQUEST_TIMEOUTS, metrics)
+        database = Database(url, connections, REQUEST_TIMEOUTS, metrics)
         await database.open()
         try:
             return await use(database)
@@ -35,20 +37,27 @@ def with_database(url: str, use: Callable[[Database], Awaitable[T]], metrics: Me
 
 
 def test_requests_are_served_in_the_order_of_their_arrival(database_url: str) -> None:
-    async def use(database: Database) -> list[str]:
-        served = []
+    async def use(database: Database) -> tuple[list[int], int]:
+        served: list[int] = []
+        arrived = 0
 
-        async def work(name: str, times: int = 1) -> None:
-            for _ in range(times):
+        async def work() -> None:
+            nonlocal arrived
+            for _ in range(20):
+                number = arrived = arrived + 1
                 async with database.connection() as connection:
-                    served.append(name)
-                    await connection.execute("SELECT pg_sleep(0.01)")
+                    served.append(number)
+                    await connection.execute("SELECT 1")
 
-        # The first gives its connection back and wants it again in the same breath.
-        await asyncio.gather(work("first", 3), work("second"), work("third"))
-        return served
+        async with AsyncExitStack() as opened:
+            for _ in range(4):
+                await opened.enter_async_context(database.connection())
+        # Each wants a connection again as soon as it gave one back: before the one that waits for it is woken.
+        await asyncio.gather(*[work() for _ in range(16)])
+        return served, arrived
 
-    assert with_database(database_url, use) == ["first", "second", "third", "first", "first"]
+    served, arrived = with_database(database_url, use, connections=4)
+    assert served == list(range(1, arrived + 1))
 
 
 def test_a_cancelled_request_takes_no_connection_with_it(database_url: str) -> None:
