@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.documents import git
 from tests.support.processes import ROOT
 from tests.support.programs import program
 
@@ -64,22 +63,3 @@ def test_a_bill_of_materials_has_each_locked_package_with_all_its_hashes(folder:
     assert listed == {
         (name, version): set(re.findall(r"--hash=sha256:(\w+)", rest)) for name, version, rest in requirements
     }
-
-
-def test_a_bill_of_materials_is_written_in_the_same_bytes_again(folder: Path, tmp_path: Path) -> None:
-    _make("sbom", f"SBOM={tmp_path}")
-    for side in SIDES:
-        assert (tmp_path / f"{side}.cdx.json").read_bytes() == (folder / f"{side}.cdx.json").read_bytes()
-
-
-def test_images_are_built_from_the_tree_with_their_version_and_the_commit(tmp_path: Path) -> None:
-    commit = git("rev-parse", "HEAD").stdout.strip()
-    docker = tmp_path / "docker"
-    docker.write_text('#!/bin/sh\necho "$SOURCE_DATE_EPOCH $*"\n', encoding="utf-8")
-    docker.chmod(0o755)
-    lines = _make("images", PATH=f"{tmp_path}:{os.environ['PATH']}").splitlines()
-    moment = git("log", "-1", "--format=%ct").stdout.strip()
-    assert lines == [
-        f"{moment} build --file {side}/Dockerfile --build-arg REVISION={commit} --tag gatepass-{side}:0.1.0 ."
-        for side in SIDES
-    ]

@@ -93,15 +93,6 @@ def test_no_requirement_has_the_number_of_another() -> None:
     assert sorted(set(numbers)) == sorted(numbers)
 
 
-@pytest.mark.parametrize("record", ADRS, ids=lambda path: path.stem)
-def test_a_decision_carries_its_number(record: Path) -> None:
-    assert documents.text(record).startswith(f"# {record.name[:4]}: ")
-
-
-def test_decision_numbers_are_unique() -> None:
-    assert len({record.name[:4] for record in ADRS}) == len(ADRS)
-
-
 def test_the_index_lists_every_decision_once_with_its_title_and_status() -> None:
     rows = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+?) \| (.+?) \| ", documents.text(ADR_INDEX), re.MULTILINE)
     assert sorted(rows) == [_index_row(record) for record in ADRS]

@@ -9,10 +9,9 @@ import pytest
 import yaml
 
 from tests.support import alert_rules
-from tests.support.manifests import KUBERNETES, SCHEMAS, validate
-from tests.support.overlays import FOLDER, OVERLAYS, Rendered, rendered
+from tests.support.manifests import KUBERNETES, validate
+from tests.support.overlays import OVERLAYS, Rendered, rendered
 
-README: Final = (FOLDER / "README.md").read_text(encoding="utf-8")
 NEWEST: Final[str] = kubernetes_validate.latest_version()
 RESTRICTED_VOLUMES: Final = {"configMap", "emptyDir", "persistentVolumeClaim", "projected", "secret"}
 PROBES: Final = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -38,13 +37,6 @@ def test_every_object_is_valid_by_the_schemas(overlay: Rendered, kubernetes: str
     assert {name: found for name, found in problems.items() if found} == {}
 
 
-def test_the_readme_names_the_releases_whose_schemas_were_asked() -> None:
-    assert f"Kubernetes {KUBERNETES} and {NEWEST.removesuffix('.0')}" in README
-    tags = dict(re.findall(r"\| (\S+)/\S+, .* \| v(\d+\.\d+)\.", (SCHEMAS / "README.md").read_text(encoding="utf-8")))
-    assert f"CloudNativePG {tags['cloudnative-pg']}" in README
-    assert f"Prometheus operator {tags['prometheus-operator']}" in README
-
-
 def test_a_pod_can_gain_nothing(overlay: Rendered) -> None:
     for pod in overlay.pods:
         context = pod.spec["securityContext"]
@@ -55,6 +47,12 @@ def test_a_pod_can_gain_nothing(overlay: Rendered) -> None:
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys(), pod.name
         for volume in pod.volumes.values():
             assert volume.keys() - {"name"} <= RESTRICTED_VOLUMES, pod.name
+
+
+def test_a_service_does_not_become_a_setting(overlay: Rendered) -> None:
+    # Kubernetes would set ISSUER_PORT=tcp://10.0.0.1:8000 for a Service named `issuer`.
+    for pod in overlay.pods:
+        assert pod.spec["enableServiceLinks"] is False, pod.name
 
 
 def test_a_container_can_write_nothing_and_gain_nothing(overlay: Rendered) -> None:
@@ -73,21 +71,6 @@ def test_the_namespace_refuses_pods_that_could_gain_more(overlay: Rendered) -> N
     labels = overlay.of("Namespace")["gatepass"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {described["metadata"].get("namespace", "gatepass") for described in overlay.objects} == {"gatepass"}
-
-
-def test_a_service_does_not_become_a_setting(overlay: Rendered) -> None:
-    # ISSUER_PORT=tcp://10.0.0.1:8000 is what Kubernetes makes of a Service named `issuer`.
-    for pod in overlay.pods:
-        assert pod.spec["enableServiceLinks"] is False, pod.name
-
-
-def test_a_container_says_how_much_it_needs_and_how_it_is(overlay: Rendered) -> None:
-    for pod in overlay.pods:
-        for container in pod.containers:
-            for bound in ("requests", "limits"):
-                assert container.described["resources"][bound].keys() == {"cpu", "memory"}, container.name
-            asked = [probe for probe in PROBES if probe in container.described]
-            assert asked == (list(PROBES) if container.serves else []), container.name
 
 
 def test_an_issuer_is_alive_without_its_database_and_a_verifier_without_keys(overlay: Rendered) -> None:
@@ -124,36 +107,6 @@ def test_every_selector_selects_what_it_is_for(overlay: Rendered) -> None:
 def _selected_by(overlay: Rendered, kind: str) -> set[str]:
     selectors = [described["spec"]["selector"] for described in overlay.of(kind).values()]
     return {pod.name for selector in selectors for pod in overlay.selected(selector)}
-
-
-def test_every_object_says_what_it_belongs_to_and_targets_are_called_after_it(overlay: Rendered) -> None:
-    for described in overlay.objects:
-        assert described["metadata"]["labels"]["app.kubernetes.io/part-of"] == "gatepass"
-    # The alert GatepassTargetDown knows them by the beginning of their job.
-    assert all(pod.labels["app.kubernetes.io/name"].startswith("gatepass-") for pod, _ in overlay.ours())
-    jobs = {name: monitor["spec"].get("jobLabel") for name, monitor in overlay.of("PodMonitor").items()}
-    assert jobs == {"issuer": "app.kubernetes.io/name", "verifier": "app.kubernetes.io/name", "postgres": None}
-
-
-def test_a_rollout_takes_nobody_away(overlay: Rendered) -> None:
-    scalers = overlay.of("HorizontalPodAutoscaler").values()
-    scaled = {scaler["spec"]["scaleTargetRef"]["name"] for scaler in scalers}
-    for name, deployment in overlay.of("Deployment").items():
-        # A number here would undo the autoscaler's at each apply.
-        assert ("replicas" in deployment["spec"]) is (name not in scaled), name
-        assert deployment["spec"].get("replicas", 2) >= 2, name
-        if name != "application":
-            assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0, name
-    for budget in overlay.of("PodDisruptionBudget").values():
-        assert budget["spec"]["maxUnavailable"] == 1
-
-
-def test_verifiers_of_their_own_are_scaled_by_what_they_use() -> None:
-    scaler = rendered("central").of("HorizontalPodAutoscaler")["verifier"]["spec"]
-    assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "verifier"}
-    assert 2 <= scaler["minReplicas"] < scaler["maxReplicas"]
-    assert [metric["resource"]["name"] for metric in scaler["metrics"]] == ["cpu"]
-    assert scaler["behavior"].keys() == {"scaleUp", "scaleDown"}
 
 
 def test_the_tree_holds_no_secret_and_no_variable_does(overlay: Rendered) -> None:
@@ -196,22 +149,6 @@ def test_private_keys_are_the_issuers_and_one_job_writes_them(overlay: Rendered)
     for name in ("issuer", "keys"):
         # Else the kubelet opens private keys to a group at each mount, and the issuer refuses them.
         assert overlay.pod(name).spec["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
-
-
-def test_of_the_database_the_issuer_gets_its_own_url_and_the_public_half_of_the_authority(overlay: Rendered) -> None:
-    volumes = [volume for pod in overlay.pods for volume in pod.volumes.values()]
-    projected = [source for volume in volumes for source in volume.get("projected", {}).get("sources", [])]
-    secrets = [source["secret"] for source in projected] + [
-        volume["secret"] for volume in volumes if "secret" in volume
-    ]
-    handed = [
-        (secret.get("name") or secret["secretName"], item["key"]) for secret in secrets for item in secret["items"]
-    ]
-    of_mail = [("mail", "mail_url")]
-    assert handed in ([("postgres-app", "uri"), ("postgres-ca", "ca.crt"), *mail] for mail in ([], of_mail))
-    cluster = overlay.of("Cluster")["postgres"]["spec"]
-    assert cluster["bootstrap"] == {"initdb": {"database": "gatepass", "owner": "issuer"}}
-    assert "enableSuperuserAccess" not in cluster
 
 
 def test_nobody_may_talk_to_anybody_unless_it_says_so(overlay: Rendered) -> None:

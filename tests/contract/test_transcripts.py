@@ -44,11 +44,6 @@ def test_a_documented_session_goes_as_it_is_shown(name: str, stack: Stack) -> No
         assert matches(promised, said), f"{step.commands}\nshall answer\n{promised}\nand answers\n{said}"
 
 
-def test_the_readmes_session_ends_refused() -> None:
-    statuses = re.findall(r"^HTTP/1.1 (\d+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert statuses == ["403", "401", "401"]
-
-
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_is_to_be_made_can_be_made(name: str) -> None:
     offered = re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
