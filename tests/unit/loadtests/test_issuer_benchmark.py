@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
 from loadtests.bench_issuer.comparison import Pair
 from loadtests.bench_issuer.measurements import Round
-from loadtests.bench_issuer.report import targets, to_json, to_text
+from loadtests.bench_issuer.report import targets, to_text
 
 MACHINE: dict[str, str | int] = {"cpu": "a processor", "cores": 2, "kernel": "6", "system": "a system"}
 GOOD: dict[str, Any] = {
@@ -59,39 +58,17 @@ def test_a_good_run_meets_every_target() -> None:
         ("me_p95", 0.021),
         ("revocation_p99", 3.1),
         ("refresh_rate", 1999.0),
+        ("costs", GOOD["costs"] | {"login": Pair(ours=1.3, naive=1.0)}),
+        ("costs", GOOD["costs"] | {"key set": Pair(ours=1.3, naive=1.0)}),
     ],
 )
-def test_each_target_can_be_missed_and_is_named(member: str, value: float) -> None:
+def test_each_target_can_be_missed(member: str, value: Any) -> None:
     assert to_text([finished(**{member: value})], MACHINE, 3.0).count("NOT MET") == 1
-
-
-@pytest.mark.parametrize("name", ["login", "client_credentials", "key set"])
-def test_each_ratio_to_the_naive_application_can_be_missed(name: str) -> None:
-    costly = {name: Pair(ours=1.3, naive=1.0)}
-    text = to_text([finished(costs=GOOD["costs"] | costly)], MACHINE, 3.0)
-    assert text.count("NOT MET") == 1
-    assert f"{name}, processor time / naive" in text
-
-
-def test_processor_time_is_shown_beside_the_naive_application() -> None:
-    (row,) = [line for line in to_text([finished()], MACHINE, 3.0).splitlines() if line.startswith("  refresh  ")]
-    assert row.split() == ["refresh", "0.90", "1.10", "0.82", "(0.82-0.82)"]
 
 
 def test_the_median_of_the_rounds_is_judged_and_the_spread_is_shown() -> None:
     rounds = [finished(login_rate=rate) for rate in (50.0, 92.0, 99.0)]
     assert "0.92 (0.50-0.99)" in to_text(rounds, MACHINE, 3.0)
-
-
-def test_it_says_what_signatures_alone_leave_of_the_target() -> None:
-    assert "note:" not in to_text([finished()], MACHINE, 3.0)
-    assert "leaves 0.20 of it" in to_text([finished(signature_rate=1000.0)], MACHINE, 3.0)
-
-
-def test_a_run_is_written_whole_for_programs() -> None:
-    document = json.loads(to_json([finished(), finished()], MACHINE, 3.0))
-    assert [one["login_rate"] for one in document["rounds"]] == [95.0, 95.0]
-    assert {target["met"] for target in document["targets"]} == {True}
 
 
 def test_percentiles_and_rates_count_what_was_answered() -> None:
@@ -128,31 +105,6 @@ async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0)
-
-
-async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.close()
-
-
-def test_an_answer_in_pieces_is_put_together() -> None:
-    async def play(port: int) -> None:
-        connection = await Connection.open(port, 7)
-        for _ in range(2):
-            answer = await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
-            assert (answer.status, answer.body) == (200, b"body")
-        connection.close()
-
-    serve(slow, play)
-
-
-def test_a_connection_that_is_closed_is_an_error_and_not_a_sample() -> None:
-    async def play(port: int) -> None:
-        connection = await Connection.open(port, 1)
-        with pytest.raises(ConnectionError):
-            await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
-
-    serve(closing, play)
 
 
 def test_an_open_loop_goes_on_sending_whatever_is_answered() -> None:

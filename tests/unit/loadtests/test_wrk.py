@@ -1,4 +1,5 @@
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from loadtests.bench.rounds import ensure_clean
 from loadtests.bench.servers import InvalidRunError
 from loadtests.bench.wrk import Load, Measurement, WrkOutputError, parse_output, send
-from tests.support.programs import program
+from tests.support.programs import absent, program
 from tests.unit.loadtests.samples import measurement
 
 
@@ -20,7 +21,6 @@ def _wrk() -> None:
     program("wrk")
 
 
-CORE = min(os.sched_getaffinity(0))
 OUTPUT = """Running 1s test @ http://127.0.0.1:18090/verify
   1 threads and 32 connections
 Requests/sec: 175762.02
@@ -56,10 +56,6 @@ def test_refused_or_lost_requests_void_the_run_and_are_named(faulty: Measurement
         ensure_clean(faulty, "envoy, 32 connections")
 
 
-def test_a_clean_measurement_passes() -> None:
-    ensure_clean(measurement(), "envoy, 32 connections")
-
-
 class _Recorder(BaseHTTPRequestHandler):
     """Answers 200 to tokens that start with `good`, 401 to others; keeps what it was sent."""
 
@@ -88,11 +84,18 @@ def _recorder() -> Iterator[int]:
         thread.join()
 
 
+def _core() -> int:
+    """Return a core of this process; the benchmark, which binds servers to cores, runs on Linux alone."""
+    if sys.platform != "linux":
+        absent("binding a process to a core needs Linux")
+    return min(os.sched_getaffinity(0))
+
+
 @pytest.mark.usefixtures("wrk")
 def test_wrk_cycles_through_the_tokens_and_no_two_heads_are_alike(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good-1\ngood-2\n")
     with _recorder() as port:
-        result = send(Load(2), port=port, tokens=tmp_path / "tokens", cores=[CORE], seconds=1)
+        result = send(Load(2), port=port, tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
     assert result.faults == ""
     assert {token for token, _ in _Recorder.seen} == {"Bearer good-1", "Bearer good-2"}
     assert len(set(_Recorder.seen)) == len(_Recorder.seen)
@@ -103,6 +106,6 @@ def test_wrk_counts_every_refusal(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good\nbad\n")
     with _recorder() as port:
         load = Load(1, think_ms=2)
-        result = send(load, port=port, tokens=tmp_path / "tokens", cores=[CORE], seconds=1)
+        result = send(load, port=port, tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
     assert result.refused == pytest.approx(result.requests / 2, abs=1)
     assert "answers of 400 and above" in result.faults
