@@ -142,7 +142,7 @@ class Bench:
         """Decide by what a vector says under `status_lists`, and by no other lists."""
         self.authorizer.replace_status_lists(status_lists(written))
 
-    def _count_unknown_key(self) -> None:
+    def _count_unknown_key(self, _issuer: str) -> None:
         self.unknown_keys += 1
 
     def _count_unknown_list(self) -> None:

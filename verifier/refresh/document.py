@@ -22,7 +22,7 @@ from typing import Generic, Self, TypeVar
 from verifier.background import BackgroundTasks
 from verifier.refresh.document_cache import DocumentCache
 from verifier.refresh.document_log import Change, DocumentLog
-from verifier.refresh.schedule import Schedule
+from verifier.refresh.schedule import RequestLimiter, Schedule
 from verifier.refresh.source import RefreshError, Source
 
 T = TypeVar("T")
@@ -73,6 +73,7 @@ class Document(ABC, Generic[T]):
         self._failures = 0
         self._expired = False
         self._requested = asyncio.Event()
+        self._request_limiter = RequestLimiter(options.schedule.request_interval)
         self._tasks = BackgroundTasks()
 
     @abstractmethod
@@ -127,7 +128,7 @@ class Document(ABC, Generic[T]):
         return self._tasks.ended()
 
     def request_refresh(self) -> None:
-        """Refresh soon: the schedule's `min_interval` after the last attempt began. Does not block."""
+        """Refresh as soon as the schedule's `min_interval` and `request_interval` permit. Does not block."""
         self._requested.set()
 
     def discard(self) -> None:
@@ -144,11 +145,20 @@ class Document(ABC, Generic[T]):
         if self.value is None:
             await self._load()
         while True:
-            started = clock()
+            started, held, requested = clock(), self.value, self._requested.is_set()
             self._requested.clear()
             delay = await self.refresh()
             self.attempted.set()
+            if requested:
+                self._count_request(started, found_new=self.value != held)
             await self._wait(started + self._options.schedule.min_interval, started + delay)
+
+    def _count_request(self, started: float, *, found_new: bool) -> None:
+        self._request_limiter.attempted(started, found_new=found_new)
+        if found_new and self._options.schedule.request_interval:
+            # Requests that came meanwhile were most likely for what was just found. Another one would find nothing
+            # new and so close the limiter.
+            self._requested.clear()
 
     async def refresh(self) -> float:
         """Make one attempt. Return the seconds between its start and the next."""
@@ -222,15 +232,18 @@ class Document(ABC, Generic[T]):
         self._options.log.failed(error, self._issuer, **self._fields, **self.log_fields())
 
     async def _wait(self, earliest: float, due: float) -> None:
-        """Sleep until `due`, or until `earliest` once a refresh is requested, and notice when the value expires.
+        """Sleep until `due`, or once a refresh is requested until it may begin, and notice when the value expires.
 
-        Both are times of the event loop.
+        Both are times of the event loop; `earliest` is the least for a requested refresh.
         """
         clock = asyncio.get_running_loop().time
+        requested = False
         while True:
             self._expire_if_due()
-            requested = self._requested.is_set()
-            remaining = (min(earliest, due) if requested else due) - clock()
+            if not requested and self._requested.is_set():
+                requested = True
+                due = min(max(earliest, self._request_limiter.earliest(clock())), due)
+            remaining = due - clock()
             if remaining <= 0:
                 return
             if self.value is not None and not self._expired:

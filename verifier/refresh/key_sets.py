@@ -17,7 +17,10 @@ from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import RefreshError, Source
 
 _MEDIA_TYPES: Final = "application/jwk-set+json, application/json"
-_URL_SCHEDULE: Final = Schedule(interval=300, max_age_bounds=(10, 3600), max_backoff=30, min_interval=10)
+# Unknown keys of tokens, which anyone can make up, request refreshes (specs/adr/0112).
+_URL_SCHEDULE: Final = Schedule(
+    interval=300, max_age_bounds=(10, 3600), max_backoff=30, min_interval=0.5, request_interval=10
+)
 _FILE_SCHEDULE: Final = Schedule(interval=1, max_age_bounds=None, max_backoff=1, min_interval=1)
 
 

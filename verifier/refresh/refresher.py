@@ -103,9 +103,9 @@ class Refresher:
         for _, document in self._documents():
             document.start()
 
-    def request_keys(self) -> None:
-        """Refresh all keys soon: a token or a list names an unknown one. Does not block."""
-        for document in self._key_sets.values():
+    def request_keys(self, issuer: str) -> None:
+        """Refresh the keys of an issuer soon: a token or a list names an unknown one. Does not block."""
+        if document := self._key_sets.get(issuer):
             document.request_refresh()
 
     def request_status_lists(self) -> None:

@@ -49,13 +49,13 @@ class StatusOptions:
         document: options of a document, by suffix, size limit and names of its cache file.
         stale_seconds: how long a list that its source no longer confirms is valid at least; None: until its `exp`.
         publish: called with the issuer when its lists have changed.
-        request_key_refresh: called when a list names an unknown key; must not block.
+        request_key_refresh: called with the issuer when a list names an unknown key; must not block.
     """
 
     document: Callable[..., DocumentOptions]
     stale_seconds: float | None
     publish: Callable[[str], None]
-    request_key_refresh: Callable[[], None]
+    request_key_refresh: Callable[[str], None]
 
 
 class IssuerLists:
@@ -235,7 +235,7 @@ class _StatusListDocument(Document[StatusList]):
 
     def on_failure(self, error: RefreshError) -> None:
         if error.code == StatusListRejection.UNKNOWN_KEY:
-            self._lists.options.request_key_refresh()
+            self._lists.options.request_key_refresh(self._issuer)
 
     def log_fields(self) -> dict[str, object]:
         return {"lists_in_use": self._lists.count()}

@@ -11,7 +11,9 @@ from typing import Final
 
 import structlog
 
+from shared import base64url
 from shared.claims import StatusReference
+from shared.strict_json import parse_open_object
 from verifier.decision.keyset import KeySet
 from verifier.decision.policy import Policy
 from verifier.decision.reasons import UNDECIDABLE, Reason
@@ -55,7 +57,8 @@ class Authorizer:
         metrics: counts decisions.
         cache: of decisions.
         clock: seconds since the epoch.
-        on_unknown_key: called when a token names a key that we lack; must not block.
+        on_unknown_key: called when a token names a key that we lack, with the issuer that the token claims, which the
+            policy accepts; must not block.
         on_unknown_list: called when a valid token refers to a status list that we lack; must not block.
     """
 
@@ -67,7 +70,7 @@ class Authorizer:
         metrics: Metrics,
         cache: DecisionCache,
         clock: Callable[[], float] = time.time,
-        on_unknown_key: Callable[[], None] = lambda: None,
+        on_unknown_key: Callable[[str], None] = lambda _: None,
         on_unknown_list: Callable[[], None] = lambda: None,
     ) -> None:
         self._realm, self._metrics, self._clock = realm, metrics, clock
@@ -187,7 +190,10 @@ class Authorizer:
             if decision.reason is Reason.STATUS_UNAVAILABLE:
                 self._on_unknown_list()
             elif decision.reason in (Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE):
-                self._on_unknown_key()
+                issuer = _claimed_issuer(token)
+                # Keys of an issuer that the policy does not accept would not help this token.
+                if issuer in policy.policy.issuers:
+                    self._on_unknown_key(issuer)
             return self._reject(policy, decision.reason, token, ids)
         return self._accept(policy, decision, digest)
 
@@ -207,6 +213,15 @@ class Authorizer:
         policy.rejected[reason].inc()
         self._rejection_log.write(policy.policy.name, reason, credentials, ids)
         return policy.error_responses[reason]
+
+
+def _claimed_issuer(token: bytes) -> str | None:
+    """Return `iss` of a token that is not verified: it says whose keys to refresh, and nothing else relies on it."""
+    try:
+        issuer = parse_open_object(base64url.decode(token.partition(b".")[2].partition(b".")[0])).get("iss")
+    except ValueError:
+        return None
+    return issuer if type(issuer) is str else None
 
 
 def _bearer_token(authorization: bytes) -> bytes | Reason:

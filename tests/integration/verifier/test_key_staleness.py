@@ -156,14 +156,73 @@ def test_an_unexpected_error_of_a_source_is_one_failure_and_not_the_last_attempt
     _run(source, story)
 
 
-def test_unknown_keys_request_a_refresh_at_most_every_ten_seconds() -> None:
+async def _flood(refresher: Refresher, seconds: float) -> None:
+    """Let a token with an unknown key arrive every 10 ms."""
+    for _ in range(int(seconds * 100)):
+        refresher.request_keys(ISSUER)
+        await asyncio.sleep(0.01)
+
+
+def test_a_flood_of_unknown_keys_requests_a_refresh_every_ten_seconds() -> None:
     source = Script(_GOOD)
 
     async def story(refresher: Refresher, _: Watch) -> None:
-        started = len(source.attempts)
-        for _second in range(100):
-            refresher.request_keys()
-            await asyncio.sleep(0.5)
-        assert len(source.attempts) - started == 5  # in 50 seconds
+        before = len(source.attempts)
+        await _flood(refresher, 45)
+        flooded = source.attempts[before:]
+        assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30, 40]
+
+    _run(source, story)
+
+
+def test_a_flood_of_unknown_keys_of_another_issuer_requests_nothing() -> None:
+    source = Script(_GOOD)
+
+    async def story(refresher: Refresher, _: Watch) -> None:
+        before = len(source.attempts)
+        for _second in range(50):
+            refresher.request_keys("https://another.example")
+            await asyncio.sleep(1)
+        assert len(source.attempts) == before
+
+    _run(source, story)
+
+
+async def _seconds_until_held(forge: Forge, refresher: Refresher, watch: Watch) -> float:
+    """Send a token of the key again and again until it is known. Return how long that took."""
+    rejected = now()
+    while not watch.keys.find(forge.kid):
+        refresher.request_keys(ISSUER)
+        await asyncio.sleep(0.05)
+    return now() - rejected
+
+
+def test_a_new_key_is_found_at_once_however_often_the_issuer_rotates() -> None:
+    source = Script(_GOOD)
+
+    async def story(refresher: Refresher, watch: Watch) -> None:
+        for number in range(5):
+            new = Forge()
+            source.result = FetchResult(new.jwks, b"%d" % number)
+            assert await _seconds_until_held(new, refresher, watch) < 0.6
+            if number % 2:
+                await asyncio.sleep(1)
+
+    _run(source, story)
+
+
+def test_a_new_key_is_found_within_ten_seconds_during_a_flood_which_gains_no_attempt() -> None:
+    source = Script(_GOOD)
+
+    async def story(refresher: Refresher, watch: Watch) -> None:
+        before = len(source.attempts)
+        flood = asyncio.create_task(_flood(refresher, 35))
+        await asyncio.sleep(3)
+        new = Forge()
+        source.result = FetchResult(new.jwks, b"2")
+        assert await _seconds_until_held(new, refresher, watch) < 10.1
+        await flood
+        flooded = source.attempts[before:]
+        assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30]
 
     _run(source, story)

@@ -1,5 +1,8 @@
 """The authorizer beside the decision: it fails closed, asks for keys, counts, and keeps the bounds of its cache."""
 
+import json
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -52,6 +55,21 @@ def test_an_unknown_key_is_asked_for_and_a_bad_signature_is_not() -> None:
     bench.authorizer.replace_keys(KEY_SETS["none"])
     bench.authorizer.authorize(b"/verify", BEARER)
     assert bench.unknown_keys == 2
+
+
+@pytest.mark.parametrize("issuer", ["https://another.example", ["https://issuer.example"], 1, None, ...])
+def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_asked_for(issuer: Any) -> None:
+    bench = Bench(now=NOW)
+    answer, reason = bench.answer(b"/verify", b"Bearer " + STRANGER.token(NOW, iss=issuer))
+    assert (status_of(answer), reason, bench.unknown_keys) == (401, "unknown_key", 0)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff", b"{", b"[]", b'"iss"', b"[" * 5000, b'{"iss":"a","iss":"a"}'])
+def test_an_unknown_key_over_claims_that_are_no_object_is_not_asked_for(payload: bytes) -> None:
+    bench = Bench(now=NOW)
+    token = STRANGER.sign(json.dumps(STRANGER.header()).encode(), payload)
+    answer, reason = bench.answer(b"/verify", b"Bearer " + token)
+    assert (status_of(answer), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
 def test_decisions_are_counted_by_policy_and_reason() -> None:
