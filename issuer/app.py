@@ -174,7 +174,7 @@ def _background_tasks(infrastructure: Infrastructure) -> Iterator[tuple[str, Wor
         outbox = Outbox(OutboxStore(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
         yield "outbox", outbox.run
     else:
-        _log.warning("mail is not configured: users can neither verify an email address nor reset a password")
+        _log.warning("mail_not_configured", hint="users can neither verify an email address nor reset a password")
 
 
 def _public_app(infrastructure: Infrastructure) -> ASGIApp:

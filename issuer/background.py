@@ -66,10 +66,10 @@ class Background:
 
 def _report(name: str, error: Exception) -> None:
     if isinstance(error, UnavailableError):
-        _log.warning("background task retrying", task=name, kind=type(error).__name__)
+        _log.warning("background_task_retrying", task=name, kind=type(error).__name__)
         return
     _log.error(
-        "background task failed",
+        "background_task_failed",
         task=name,
         kind=type(error).__name__,
         frames=frames_of(error),

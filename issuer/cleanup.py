@@ -64,7 +64,7 @@ class Cleanup:
             deleted = await self.once()
             if any(deleted.values()):
                 _log.info(
-                    "expired rows deleted",
+                    "expired_rows_deleted",
                     **{name.replace("-", "_"): count for name, count in deleted.items() if count},
                 )
 

@@ -43,5 +43,5 @@ def explain(
         outcome = f"FAILED: {reason}" if failed else "passed" if reached else "not reached"
         lines.append(f"{number:2}. {name:<11} {outcome}")
         reached = reached and not failed
-    verdict = "accepted" if reason is None else f"refused: {reason}"
+    verdict = "accepted" if reason is None else f"rejected: {reason}"
     return [*lines, f"{verdict} by policy {policy.name}"], reason is None

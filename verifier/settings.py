@@ -43,8 +43,8 @@ class VerifierSettings(Settings):
     )
     status_lists: str | None = Field(None, description="the issuer's status list aggregation, as VERIFIER_JWKS_URL")
     status_poll_seconds: float = Field(2.0, ge=0.2, le=300, description="how often status lists are looked for")
-    status_stale: Literal["accept", "refuse"] = Field(
-        "accept", description="a status list that can't be refreshed: accept until its exp, or refuse"
+    status_stale: Literal["accept", "reject"] = Field(
+        "accept", description="a status list that can't be refreshed: accept until its exp, or reject"
     )
     policies_file: Path | None = Field(None, description="named policies and further issuers, TOML")
     leeway_seconds: int = Field(5, ge=0, le=60, description="tolerance for clocks that differ")

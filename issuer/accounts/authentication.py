@@ -136,7 +136,7 @@ class PasswordAuthenticator:
         try:
             new = await self._passwords.hash(password, QueueClient(priority=Priority.OTHER))
         except OverloadedError:
-            _log.info("password hash upgrade postponed", account=str(found.id))
+            _log.info("password_hash_upgrade_postponed", account=str(found.id))
         else:
             await self._replace_hash(found, new)
 
@@ -144,7 +144,7 @@ class PasswordAuthenticator:
         try:
             await self._store.replace_password_hash(found.id, found.password_hash, new)
         except DatabaseUnavailableError:
-            _log.info("password hash upgrade postponed", account=str(found.id))
+            _log.info("password_hash_upgrade_postponed", account=str(found.id))
 
 
 def queue_client_of(context: RequestContext, priority: Priority = Priority.LOGIN) -> QueueClient:

@@ -35,7 +35,7 @@ class LoginService:
         self._sessions = sessions
         self._refresh_tokens = refresh_tokens
         self._logins = metrics.logins
-        for outcome in ("accepted", "refused", "throttled"):
+        for outcome in ("accepted", "rejected", "throttled"):
             self._logins.labels(outcome)  # create the series, so that rate() sees the first increment
 
     async def log_in(
@@ -59,13 +59,13 @@ class LoginService:
             login = await self._authenticator.authenticate(email, password, context, self._shown(refresh_token))
             tokens = await self._sessions.create(login.account, context, login.limits)
         except InvalidCredentialsError:
-            self._logins.labels("refused").inc()
+            self._logins.labels("rejected").inc()
             raise
         except TooManyAttemptsError:
             self._logins.labels("throttled").inc()
             raise
         self._logins.labels("accepted").inc()
-        _log.info("login accepted", account=str(login.account.id))
+        _log.info("login_accepted", account=str(login.account.id))
         return tokens
 
     def _shown(self, refresh_token: str | None) -> ShownSession | None:

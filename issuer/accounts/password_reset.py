@@ -97,7 +97,7 @@ class PasswordReset:
             raise InvalidOneTimeTokenError
         email_key, revoked = done
         self._on_revoked(RevocationReason.PASSWORD_RESET, revoked)
-        _log.info("password reset", account=str(owner.id))
+        _log.info("password_reset", account=str(owner.id))
         await self._throttle.reset(email_key, context)
 
     def _limits(self, email_key: str) -> ResetLimits | None:

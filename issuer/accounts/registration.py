@@ -106,7 +106,7 @@ class RegistrationService:
 
     def _count(self, account: Account) -> None:
         self._registrations.inc()
-        _log.info("account registered", account=str(account.id))
+        _log.info("account_registered", account=str(account.id))
 
     def _check(self, email: str, password: str) -> EmailAddress:
         parsed, faults = None, []

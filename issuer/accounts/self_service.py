@@ -95,7 +95,7 @@ class SelfService:
         if revoked is None:
             raise InvalidCredentialsError
         self._on_revoked(RevocationReason.PASSWORD_CHANGED, revoked)
-        _log.info("password changed", account=str(account.id))
+        _log.info("password_changed", account=str(account.id))
         await self._throttle.reset(email_key, context, shown)
 
     async def delete_account(
@@ -114,4 +114,4 @@ class SelfService:
         if revoked is None:
             raise InvalidCredentialsError
         self._on_revoked(RevocationReason.ACCOUNT_DELETED, revoked)
-        _log.info("account deleted", account=str(account.id))
+        _log.info("account_deleted", account=str(account.id))

@@ -40,11 +40,11 @@ class _Tally:
     lines: int = 0
     imported: int = 0
     skipped: int = 0
-    refused: int = 0
+    rejected: int = 0
 
-    def refuse(self, number: int, why: str) -> None:
-        self.refused += 1
-        _report(self.refused, f"line {number}: {why}")
+    def reject(self, number: int, why: str) -> None:
+        self.rejected += 1
+        _report(self.rejected, f"line {number}: {why}")
 
     def skip(self, number: int) -> None:
         self.skipped += 1
@@ -64,11 +64,11 @@ def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
         room = room_for_grants(settings.url, settings.audience)
         tally = asyncio.run(_run(url, source, room, dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
-    counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "refused": tally.refused}
+    counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "rejected": tally.rejected}
     show(options, [counts])
-    if tally.refused:
+    if tally.rejected:
         raise ImportFailedError(
-            f"{tally.refused} of {tally.lines} lines were rejected;"
+            f"{tally.rejected} of {tally.lines} lines were rejected;"
             " fix them and run it again (imported accounts are skipped)"
         )
 
@@ -129,7 +129,7 @@ def _readable(tally: _Tally, batch: Iterable[tuple[int, bytes]], room: int) -> I
         try:
             account = read_line(line, uuid4(), now, room)
         except InvalidRecordError as error:
-            tally.refuse(number, str(error))
+            tally.reject(number, str(error))
             continue
         if account.email.key in seen:
             tally.skip(number)

@@ -128,14 +128,14 @@ class OutageDetector:
     async def _wait_out(self, fault: str) -> None:
         self.outage = fault
         # The kind alone: messages of PostgreSQL quote the rows that they are about.
-        _log.error("database outage began", kind=fault, database=self._name)
+        _log.error("database_outage_began", kind=fault, database=self._name)
         self._drop_connection()
         self._began()
         while await self._probe_in_time() is not None:
             self._drop_connection()
             await asyncio.sleep(_RETRY_SECONDS)
         self.outage = None
-        _log.info("database outage ended", database=self._name)
+        _log.info("database_outage_ended", database=self._name)
         await self._ended()
 
     async def _probe_in_time(self) -> str | None:

@@ -209,7 +209,7 @@ class Database:
     def _unavailable(self, failure: Failure, kind: str) -> DatabaseUnavailableError:
         self._metrics.database_failures.labels(failure).inc()
         # The kind alone: messages of PostgreSQL quote the rows that they are about.
-        _log.warning("database operation failed", failure=failure, kind=kind)
+        _log.warning("database_operation_failed", failure=failure, kind=kind)
         return DatabaseUnavailableError(f"{self._url.name}: {kind}")
 
     def _fault(self, error: Exception) -> UnexpectedDatabaseError:
@@ -217,7 +217,7 @@ class Database:
         self._metrics.database_failures.labels(Failure.UNEXPECTED).inc()
         # Names of the schema and places in our code help; `detail` and the message hold values.
         _log.error(
-            "unexpected database error",
+            "unexpected_database_error",
             kind=kind,
             sqlstate=sqlstate,
             table=getattr(error, "table_name", None),

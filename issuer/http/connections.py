@@ -173,7 +173,7 @@ class Connection(asyncio.BufferedProtocol):
         address = client_ip((transport.get_extra_info("peername") or ("",))[0], (), 0)
         self.network = network_of(address)[0] if address else ""
         if not self.connections.add(self):
-            self.connections.dropped("refused")
+            self.connections.dropped("rejected")
             self.refuse_service()
 
     def connection_lost(self, exc: Exception | None) -> None:

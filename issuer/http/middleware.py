@@ -154,7 +154,7 @@ def _complete(fields: list[tuple[bytes, bytes]], request_id: str) -> None:
 
 def _report(error: Exception) -> None:
     _log.error(
-        "unexpected exception",
+        "unexpected_exception",
         kind=type(error).__name__,
         frames=frames_of(error),
     )

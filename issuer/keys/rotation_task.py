@@ -61,9 +61,9 @@ class RotationTask:
         self._fault = ""
         self._runs.labels("advanced" if transitions else "idle").inc()
         for transition in transitions:
-            _log.info("key state changed", name=transition.name, action=transition.action)
+            _log.info("key_state_changed", name=transition.name, action=transition.action)
 
     def _report(self, fault: str) -> None:
         if fault != self._fault:
-            _log.error("key rotation failed", reason=fault)
+            _log.error("key_rotation_failed", reason=fault)
         self._fault = fault

@@ -113,9 +113,9 @@ class KeyWatcher:
         current = key_in_state(key_set.keys, KeyState.CURRENT)
         activated_at = current and current.activated_at
         self._metrics.signing_key_activated_timestamp_seconds.set(activated_at.timestamp() if activated_at else 0)
-        _log.info("key set loaded", kids=[key.kid for key in key_set.keys])
+        _log.info("key_set_loaded", kids=[key.kid for key in key_set.keys])
         if self._passphrase and key_set.plain:
-            _log.warning("private key files are not encrypted: run `keys rewrap`", files=key_set.plain)
+            _log.warning("private_keys_not_encrypted", files=key_set.plain, hint="run `keys rewrap`")
 
     def _report(self, fault: str) -> None:
         """Log a fault when it begins, when it changes and every five minutes. Reloads are tried every second."""
@@ -125,7 +125,7 @@ class KeyWatcher:
             self._metrics.key_set_reload_failures.inc()
         if changed or now - self._reported_at >= _REPEAT_SECONDS:
             self._reported_at = now
-            _log.error("key set reload failed", reason=fault)
+            _log.error("key_set_reload_failed", reason=fault)
         self._fault = fault
 
     def _read_stamp(self) -> _Stamp:

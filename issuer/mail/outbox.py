@@ -104,7 +104,7 @@ class Outbox:
             return _AWAY_SECONDS
         except Exception as error:  # noqa: BLE001 - one row must not stop all mail
             # The type alone: messages of PostgreSQL quote rows.
-            _log.error("outbox failed", kind=type(error).__name__)
+            _log.error("outbox_failed", kind=type(error).__name__)
             return _AWAY_SECONDS
         return 0 if tried == MAX_AT_ONCE else _POLL_SECONDS * (0.5 + self._fraction())
 
@@ -136,7 +136,7 @@ class Outbox:
         except (InvalidEmailError, ValueError) as error:
             raise DeliveryError(type(error).__name__, is_final=True) from None
         await self._transport.send(message)
-        _log.info("mail sent", template=mail.template, account=str(mail.user_id))
+        _log.info("mail_sent", template=mail.template, account=str(mail.user_id))
         return "sent"
 
     async def _store_token(self, mail: QueuedMail, token: OneTimeToken) -> bool:
@@ -158,7 +158,7 @@ class Outbox:
         wait = min(doubled, _LONGEST_RETRY) * (0.5 + self._fraction() / 2)
         await self._store.postpone(mail.id, now + wait)
         self._metrics.mails.labels(mail.template, "failed").inc()
-        _log.warning("mail failed", **_facts(mail, error))
+        _log.warning("mail_failed", **_facts(mail, error))
 
     async def _give_up(self, mail: QueuedMail, error: DeliveryError, outcome: str, kind: AuditEventKind) -> None:
         detail: dict[str, str | int] = {"template": mail.template, "error": error.kind, "attempts": mail.attempts}
@@ -166,7 +166,7 @@ class Outbox:
             detail["smtp_code"] = error.code
         await self._store.abandon(mail.id, kind, detail)
         self._metrics.mails.labels(mail.template, outcome).inc()
-        _log.error(f"mail {outcome}", **_facts(mail, error))
+        _log.error(f"mail_{outcome}", **_facts(mail, error))
 
     async def _measure(self) -> None:
         now = self._now()

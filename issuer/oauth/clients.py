@@ -98,7 +98,7 @@ class Clients:
         check = self._check_secret(proof) if isinstance(proof, BasicCredentials) else self._check_assertion(proof)
         client, refusal = await check
         if client is None or refusal is not None:
-            await self._refuse(client, refusal or ClientRefusal.UNKNOWN, context)
+            await self._reject(client, refusal or ClientRefusal.UNKNOWN, context)
             raise InvalidClientError
         self._metrics.client_authentications.labels("accepted").inc()
         return client
@@ -187,7 +187,7 @@ class Clients:
                 return client, ClientRefusal.OTHER_METHOD
             verified = verify_assertion(assertion, self._parsed_keys(client.jwks), self._urls, self._now())
         except InvalidAssertionError as error:
-            _log.info("assertion refused", reason=str(error))
+            _log.info("client_assertion_rejected", reason=str(error))
             return client, ClientRefusal.BAD_ASSERTION
         if proof.client_id not in {None, client.id}:
             return client, ClientRefusal.BAD_ASSERTION
@@ -211,11 +211,11 @@ class Clients:
         """Look up an id, unless it cannot be one: PostgreSQL rejects a NUL, for example."""
         return await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
 
-    async def _refuse(self, client: Client | None, refusal: ClientRefusal, context: RequestContext) -> None:
+    async def _reject(self, client: Client | None, refusal: ClientRefusal, context: RequestContext) -> None:
         """Count, log and record a failure. An unknown id is arbitrary text of the sender, so it is omitted."""
         self._metrics.client_authentications.labels(refusal.value).inc()
         client_id = client.id if client is not None else None
-        _log.info("client authentication failed", client=client_id, reason=refusal.value)
+        _log.info("client_authentication_failed", client=client_id, reason=refusal.value)
         if self._may_record():
             event = AuditEvent(
                 AuditEventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": refusal.value}

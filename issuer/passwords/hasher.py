@@ -190,7 +190,7 @@ class PasswordHasher:
         except VerifyMismatchError:
             return False
         except (VerificationError, InvalidHashError):
-            _log.error("stored password hash cannot be computed")
+            _log.error("password_hash_not_computable")
             return False
 
     def _is_outdated(self, encoded: str) -> bool:
@@ -241,7 +241,7 @@ def _readable(stored: str | None) -> str | ForeignHash | None:
     try:
         return _read(stored)
     except UnusableHashError as error:
-        _log.error("stored password hash is not used", reason=str(error))
+        _log.error("password_hash_unusable", reason=str(error))
         return None
 
 

@@ -96,7 +96,7 @@ class Sessions:
         self._access_tokens.require_key()
         index = await self._insert(session_id, account, now, context, counters)
         self._metrics.sessions_created.inc()
-        _log.info("session created", account=str(account.id), session=str(session_id))
+        _log.info("session_created", account=str(account.id), session=str(session_id))
         grant = AccessTokenClaims(
             str(account.id),
             session_id,
@@ -235,7 +235,7 @@ class Sessions:
                     raise TooManyAttemptsError(retry_after=1)
                 case InsertResult.INDEX_TAKEN:
                     # The database was restored to an older state, and has leased our range to another issuer.
-                    _log.error("leased status index is taken: discarding the range")
+                    _log.error("status_index_conflict")
                     self._status_lists.discard_leases()
         raise DatabaseUnavailableError("no free status index")
 
@@ -247,7 +247,7 @@ class Sessions:
                 user_id, self._now(), RevocationReason.SESSION_LIMIT, context, created, newest=newest
             )
         except DatabaseUnavailableError:
-            _log.warning("sessions beyond the limit not revoked", account=str(user_id))
+            _log.warning("session_limit_not_enforced", account=str(user_id))
             return
         if revoked:
             self.on_revoked(RevocationReason.SESSION_LIMIT, revoked)
@@ -291,15 +291,16 @@ class Sessions:
                 return await self._store.count_retry(presented, now)
             case RefreshOutcome.REUSED:
                 if await self._store.revoke_reused(presented, now, context):
-                    _log.warning("refresh token reused: session revoked", session=str(state.id))
+                    _log.warning("refresh_token_reused", session=str(state.id))
                     self.on_revoked(RevocationReason.REUSED, 1)
                     raise self._rejection(outcome)
             case RefreshOutcome.GENERATION_AHEAD:
                 await self._store.record_generation_ahead(state, presented, context)
                 _log.error(
-                    "refresh token generation is ahead of the database; was an older backup restored?",
+                    "refresh_token_generation_ahead",
                     session=str(state.id),
                     generations_ahead=presented.generation - state.generation,
+                    hint="was an older backup of the database restored?",
                 )
                 raise self._rejection(outcome)
             case _:

@@ -87,4 +87,4 @@ class StatusIndexAllocator:
 def _retrieve(task: asyncio.Task[None]) -> None:
     """Log a failed lease. A login that needs the range retries, and gets the error itself."""
     if not task.cancelled() and task.exception() is not None:
-        _log.warning("leasing status list indices failed", kind=type(task.exception()).__name__)
+        _log.warning("status_index_lease_failed", kind=type(task.exception()).__name__)

@@ -98,9 +98,9 @@ class StatusListPublisher:
             try:
                 seconds = await self.refresh()
             except (DatabaseUnavailableError, NoSigningKeyError) as error:
-                _log.warning("status list refresh failed; serving the last lists", kind=type(error).__name__)
+                _log.warning("status_list_refresh_failed", kind=type(error).__name__)
             except Exception as error:  # noqa: BLE001 - this task must survive every error
-                _log.error("status list refresh failed unexpectedly", kind=type(error).__name__)
+                _log.error("status_list_refresh_failed", kind=type(error).__name__)
             await self._pause(seconds)
 
     async def refresh(self) -> float:

@@ -134,7 +134,7 @@ class Throttle:
         try:
             await self._store.clear(list(keys.values()))
         except DatabaseUnavailableError:
-            _log.warning("login counters not reset")
+            _log.warning("login_counters_not_reset")
 
     def _key(self, *parts: str) -> bytes:
         secret = self._secret()

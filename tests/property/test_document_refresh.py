@@ -38,7 +38,7 @@ class Number(Document[int]):
     async def parse(self, body: bytes) -> int:
         await asyncio.sleep(0)
         if not body.isdigit():
-            raise RefreshError("refused", "no number")
+            raise RefreshError("invalid", "no number")
         return int(body)
 
     def merge(self, new: int) -> int:

@@ -36,15 +36,15 @@ def parse_aggregation(body: bytes) -> Aggregation:
         RefreshError: it must not be used.
     """
     if len(body) > MAX_AGGREGATION_BYTES:
-        raise RefreshError("refused", f"larger than {MAX_AGGREGATION_BYTES} bytes")
+        raise RefreshError("invalid", f"larger than {MAX_AGGREGATION_BYTES} bytes")
     try:
         entries = parse_object(body).get("status_lists")
     except StrictJsonError as error:
-        raise RefreshError("refused", str(error)) from error
+        raise RefreshError("invalid", str(error)) from error
     if type(entries) is not list:
-        raise RefreshError("refused", 'no "status_lists" array')
+        raise RefreshError("invalid", 'no "status_lists" array')
     if len(entries) > MAX_LISTS:
-        raise RefreshError("refused", f"more than {MAX_LISTS} lists")
+        raise RefreshError("invalid", f"more than {MAX_LISTS} lists")
     uris = dict.fromkeys(entry for entry in entries if type(entry) is str and _is_list_uri(entry))
     invalid = sum(type(entry) is not str or entry not in uris for entry in entries)
     return Aggregation(tuple(uris), invalid)

@@ -96,7 +96,7 @@ class HttpSource:
                 data = await reader.read(_READ_BYTES)
                 received += len(data)
                 if received > self._max_bytes + _HEAD_BYTES:
-                    raise RefreshError("refused", f"a response of more than {self._max_bytes + _HEAD_BYTES} bytes")
+                    raise RefreshError("invalid", f"a response of more than {self._max_bytes + _HEAD_BYTES} bytes")
                 connection.receive_data(data)
                 # Reading buffered data does not suspend this task: give way to requests.
                 await asyncio.sleep(0)
@@ -105,7 +105,7 @@ class HttpSource:
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > self._max_bytes:
-                    raise RefreshError("refused", f"larger than {self._max_bytes} bytes")
+                    raise RefreshError("invalid", f"larger than {self._max_bytes} bytes")
             elif isinstance(event, h11.EndOfMessage) and response is not None:
                 return response, bytes(body)
             elif not isinstance(event, h11.InformationalResponse):

@@ -73,7 +73,7 @@ class KeySetDocument(Document[JwkSet]):
         try:
             return parse_jwks(body)
         except JwksError as error:
-            raise RefreshError("refused", str(error)) from error
+            raise RefreshError("invalid", str(error)) from error
 
     def expiry(self, value: JwkSet, validated_at: float) -> float:
         """Return when the keys expire, which those of a file never do."""

@@ -62,7 +62,7 @@ class Refresher:
         list_schedule = Schedule(interval=poll, max_age_bounds=None, max_backoff=poll, min_interval=1)
         self._status_options = StatusOptions(
             partial(self._options, list_log, list_schedule),
-            STALE_AFTER_POLLS * poll if settings.status_stale == "refuse" else None,
+            STALE_AFTER_POLLS * poll if settings.status_stale == "reject" else None,
             self._lists_changed,
             self.request_keys,
         )

@@ -42,7 +42,7 @@ class _CompiledPolicy:
         self.error_responses = {reason: responses.error_response(reason, policy, realm) for reason in Reason}
         self.rejected = {
             reason: metrics.decisions.labels(
-                policy.name, "undecidable" if reason in UNDECIDABLE else "refused", reason.value
+                policy.name, "undecidable" if reason in UNDECIDABLE else "rejected", reason.value
             )
             for reason in Reason
         }
@@ -82,7 +82,7 @@ class Authorizer:
         self._cache = cache
         self._cache_enabled = cache.max_entries > 0
         self._unknown_policy = responses.error_response(Reason.UNKNOWN_POLICY, None, realm)
-        self._unknown_policy_counter = metrics.decisions.labels("", "refused", Reason.UNKNOWN_POLICY.value)
+        self._unknown_policy_counter = metrics.decisions.labels("", "rejected", Reason.UNKNOWN_POLICY.value)
         metrics.cache_entries.set_function(lambda: len(cache))
         metrics.cache_bytes.set_function(lambda: cache.size_bytes)
         self.replace_rules(rules)

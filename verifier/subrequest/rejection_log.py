@@ -59,7 +59,9 @@ class RejectionLog:
             return
         self._tokens -= 1
         fingerprint = self.fingerprint(credentials)
-        _log.info("refused", policy=policy, reason=str(reason), fingerprint=fingerprint, **ids.as_log_fields())
+        _log.info(
+            "request_rejected", policy=policy, reason=str(reason), fingerprint=fingerprint, **ids.as_log_fields()
+        )
 
     def fingerprint(self, credentials: bytes) -> str:
         """Return a name for `credentials` within this process; empty if there are none."""

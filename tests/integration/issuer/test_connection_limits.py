@@ -160,7 +160,7 @@ def test_clients_that_send_ahead_do_not_shut_others_out() -> None:
                 newcomer = await issuer.connect()
                 await newcomer.send(GET % 2)
                 assert (await newcomer.told())["path"] == "/2"
-            assert "refused" not in issuer.dropped
+            assert "rejected" not in issuer.dropped
 
     run(test)
 
@@ -179,7 +179,7 @@ def test_a_request_that_is_being_answered_is_never_interrupted() -> None:
                 assert b"urn:gatepass:problem:too-many-connections" in response
             issuer.gate.set()
             assert [(await client.told())["path"] for client in busy] == 3 * ["/1"]
-            assert issuer.dropped.count("refused") == 3
+            assert issuer.dropped.count("rejected") == 3
 
     run(test)
 

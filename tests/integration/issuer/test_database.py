@@ -113,7 +113,7 @@ def test_every_sqlstate_is_an_outage_or_a_counted_and_logged_fault(database_url:
     assert passing | faults == set(sqlstates())
     assert {state[:2] for state in passing} == {"08", "25", "28", "3D", "40", "42", "53", "55", "57", "58"}
     assert {"23505", "22P02", "XX000", "XX001", "42601", "0A000"} <= faults
-    logged = [line["sqlstate"] for line in logs if line["event"] == "unexpected database error"]
+    logged = [line["sqlstate"] for line in logs if line["event"] == "unexpected_database_error"]
     assert sorted(logged) == sorted(faults)
     assert all(line["log_level"] == "error" and line["frames"] for line in logs if "sqlstate" in line)
     assert SECRET_VALUE not in str(logs)
@@ -148,7 +148,7 @@ def test_a_violated_constraint_is_a_500_that_is_counted_and_says_nothing(issuer:
     assert response.json()["type"] == "urn:gatepass:problem:internal"
     assert issuer.metric('gatepass_issuer_database_failures_total{failure="unexpected"}') == 1
     [line] = [line for line in map(json.loads, issuer.logs().splitlines()) if "unexpected" in line["event"]]
-    assert line["event"] == "unexpected database error"
+    assert line["event"] == "unexpected_database_error"
     assert (line["level"], line["sqlstate"], line["constraint"]) == ("error", "23514", "closed")
     assert line["request_id"] == response.headers["x-request-id"]
     for secret in ("23514", "closed", "users", SECRET_VALUE):

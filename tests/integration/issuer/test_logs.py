@@ -38,7 +38,7 @@ def test_every_line_is_one_json_object(issuer: IssuerProcess) -> None:
 
 def test_an_answer_and_its_log_line_share_the_request_id(issuer: IssuerProcess) -> None:
     logged = events_of(issuer, issuer.register("ids@example.com"))
-    assert [event["event"] for event in logged] == ["account registered", "request"]
+    assert [event["event"] for event in logged] == ["account_registered", "request"]
     assert (logged[1]["route"], logged[1]["status"]) == ("/register", 201)
 
 
@@ -71,7 +71,7 @@ def test_no_secret_is_ever_written(database_url: str) -> None:
         secrets += pem.splitlines()[1:-1]
         issuer.stop()
         written = issuer.logs()
-    assert "account registered" in written
+    assert "account_registered" in written
     for secret in secrets:
         for spelling in (secret, quote(secret), quote(secret, safe=""), b64encode(secret.encode()).decode()):
             assert spelling not in written

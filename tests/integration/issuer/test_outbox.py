@@ -99,7 +99,7 @@ def test_a_mail_is_given_up_after_a_day(database_url: str) -> None:
     with capture_logs() as told:
         in_house(database_url, act)
     assert waiting(database_url) == []
-    (abandoned,) = [line for line in told if line["event"] == "mail abandoned"]
+    (abandoned,) = [line for line in told if line["event"] == "mail_abandoned"]
     assert abandoned["log_level"] == "error"
     assert ANN not in str(told)
     assert given_up(database_url) == [("mail_abandoned", "TimeoutError", None)]
@@ -118,7 +118,7 @@ def test_a_permanent_rejection_ends_a_mail_at_once_and_is_listed(database_url: s
         asyncio.run(act())
     assert waiting(database_url) == []
     assert execute(database_url, "SELECT FROM one_time_tokens") == []
-    (rejected,) = [line for line in told if line["event"] == "mail rejected"]
+    (rejected,) = [line for line in told if line["event"] == "mail_rejected"]
     assert (rejected["log_level"], rejected["smtp_code"]) == ("error", 550)
     assert ANN not in str(told)
     assert given_up(database_url) == [("mail_rejected", "SMTPRecipientsRefused", 550)]

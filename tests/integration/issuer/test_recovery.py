@@ -167,7 +167,7 @@ def test_a_password_change_does_not_count_as_a_login(post: Post) -> None:
 
 def logins(issuer: IssuerProcess) -> list[float]:
     """Return the number of logins by outcome."""
-    outcomes = ("accepted", "refused", "throttled")
+    outcomes = ("accepted", "rejected", "throttled")
     return [issuer.metric(f'gatepass_issuer_logins_total{{outcome="{outcome}"}}') for outcome in outcomes]
 
 
@@ -280,7 +280,7 @@ def test_without_mail_the_answers_are_the_same_and_nothing_waits(issuer: IssuerP
     )
     assert changed.status_code == 204
     assert execute(issuer.database_url, "SELECT FROM outbox") == []
-    assert issuer.logs().count("mail is not configured") == 1
+    assert issuer.logs().count("mail_not_configured") == 1
 
 
 def test_verification_without_mail_is_refused_at_the_start() -> None:

@@ -189,7 +189,7 @@ def test_a_restored_database_is_recognised_and_told_as_that(issuer: IssuerProces
     assert events(issuer, tokens) == ["login_accepted", "refresh_from_the_future"]
     assert row(issuer, tokens)["ended_at"] is None
     assert outcomes(issuer, "generation_ahead") == 1
-    alarm = next(line for line in issuer.logs().splitlines() if "generation is ahead of the database" in line)
+    alarm = next(line for line in issuer.logs().splitlines() if "refresh_token_generation_ahead" in line)
     assert json.loads(alarm)["level"] == "error"
     # Who held an older token goes on with it.
     assert refresh(issuer, tokens["refresh_token"]).status_code == 200

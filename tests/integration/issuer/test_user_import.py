@@ -126,7 +126,7 @@ def test_faults_are_told_by_line_and_unquoted_and_the_rest_is_imported(database_
     )  # fmt: skip
     done = run(database_url, source, "--json")
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {"accounts": 2, "outcome": "imported", "skipped": 1, "refused": 3}
+    assert json.loads(done.stdout) == {"accounts": 2, "outcome": "imported", "skipped": 1, "rejected": 3}
     assert done.stderr.splitlines() == [
         "line 2: email: must be an email address such as name@example.com",
         "line 4: password_hash: is malformed or of an unknown kind",

@@ -39,7 +39,7 @@ class Way:
 
     def refusals(self) -> list[dict[str, Any]]:
         log = (self.verifier.folder / "verifier.log").read_text(encoding="utf-8")
-        return [line for line in map(json.loads, log.splitlines()) if line["event"] == "refused"]
+        return [line for line in map(json.loads, log.splitlines()) if line["event"] == "request_rejected"]
 
     def refused(self, *lines: str) -> dict[str, Any]:
         """The verifier's log line about a request with these header lines and no token."""

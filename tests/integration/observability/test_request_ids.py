@@ -28,7 +28,7 @@ def refusal(verifier: VerifierProcess, *lines: str) -> dict[str, Any]:
 
 
 def refusals(verifier: VerifierProcess) -> list[dict[str, Any]]:
-    return [line for line in map(json.loads, verifier.log().splitlines()) if line["event"] == "refused"]
+    return [line for line in map(json.loads, verifier.log().splitlines()) if line["event"] == "request_rejected"]
 
 
 def test_a_refusal_is_logged_with_the_ids_that_the_gateway_gave(verifier: VerifierProcess) -> None:

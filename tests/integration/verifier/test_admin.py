@@ -51,11 +51,11 @@ def _counts(verifier: VerifierProcess) -> dict[str, float]:
     metric = verifier.metric
     return {
         "allowed": metric("decisions_total", policy="default", outcome="allowed"),
-        "missing": metric("decisions_total", policy="default", outcome="refused", reason="missing_token"),
-        "bad": metric("decisions_total", policy="default", outcome="refused", reason="bad_signature"),
-        "scope": metric("decisions_total", policy="admin", outcome="refused", reason="insufficient_scope"),
+        "missing": metric("decisions_total", policy="default", outcome="rejected", reason="missing_token"),
+        "bad": metric("decisions_total", policy="default", outcome="rejected", reason="bad_signature"),
+        "scope": metric("decisions_total", policy="admin", outcome="rejected", reason="insufficient_scope"),
         "anonymous": metric("decisions_total", policy="open", outcome="allowed", reason="anonymous"),
-        "unknown": metric("decisions_total", policy="", outcome="refused", reason="unknown_policy"),
+        "unknown": metric("decisions_total", policy="", outcome="rejected", reason="unknown_policy"),
     }
 
 
@@ -143,7 +143,7 @@ def test_refusals_are_logged_but_not_without_end(folder: VerifierFolder) -> None
         for _ in range(1000):
             wire.ask(request())
         took = time.monotonic() - started
-        lines = len(verifier.events("refused"))
+        lines = len(verifier.events("request_rejected"))
         assert 50 <= lines <= 50 + 10 * took + 1
         wait_until(lambda: verifier.metric("suppressed_log_lines_total") == 1000 - lines, "the rest is counted")
 
@@ -177,7 +177,7 @@ def test_no_part_of_a_token_is_ever_in_the_log(folder: VerifierFolder) -> None:
             assert part[:24] not in log or len(part) < 3
     assert "very-secret-subject" not in log
     assert "secret-word" not in log
-    refused = verifier.events("refused")
+    refused = verifier.events("request_rejected")
     assert refused
     assert all(set(line) >= {"policy", "reason", "fingerprint", "timestamp", "process"} for line in refused)
 
@@ -187,9 +187,9 @@ def test_one_token_has_one_fingerprint_for_as_long_as_the_process_lives(folder: 
         first, second = (verifier.token(exp=1, iat=0, jti=name) for name in ("one", "two"))
         for token in (first, first, second):
             verifier.ask(token=token)
-        wait_until(lambda: len(verifier.events("refused")) == 3, "they are logged")
-        names = [line["fingerprint"] for line in verifier.events("refused")]
+        wait_until(lambda: len(verifier.events("request_rejected")) == 3, "they are logged")
+        names = [line["fingerprint"] for line in verifier.events("request_rejected")]
         assert names[0] == names[1] != names[2]
     with folder.running() as verifier:
         verifier.ask(token=first)
-        assert verifier.wait_for_event("refused")["fingerprint"] != names[0]
+        assert verifier.wait_for_event("request_rejected")["fingerprint"] != names[0]

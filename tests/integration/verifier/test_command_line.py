@@ -179,7 +179,7 @@ def test_explain_tells_each_numbered_check_and_never_the_token(folder: VerifierF
     assert [line.split()[-1] for line in lines[:6]] == ["passed"] * 6
     assert lines[6].endswith("FAILED: bad_signature")
     assert all(line.endswith("not reached") for line in lines[7:-1])
-    assert lines[-1] == "refused: bad_signature by policy default"
+    assert lines[-1] == "rejected: bad_signature by policy default"
     for output, token in ((accepted.output, good), (refused.output, stranger)):
         assert not any(part in output for part in token.decode().split("."))
 
@@ -199,7 +199,7 @@ def test_explain_judges_by_another_policy_and_another_time(folder: VerifierFolde
 def test_explain_refuses_garbage_without_falling_over_it(folder: VerifierFolder, token: bytes) -> None:
     done = _run("explain", stdin=token, **_settings(folder))
     assert (done.status, done.faults) == (1, "")
-    assert "refused" in done.output
+    assert "rejected" in done.output
 
 
 def test_explain_says_that_a_file_can_not_be_read(folder: VerifierFolder, tmp_path: Path) -> None:

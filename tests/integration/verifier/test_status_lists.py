@@ -231,7 +231,7 @@ def test_where_the_operator_says_so_it_counts_only_while_it_is_confirmed(
     behaviour = issuer.server.behaviour
     issuer.publish(2, ttl=60)
     issuer.name(1, 2)
-    with folder.running(**_settings(issuer, STATUS_STALE="refuse", STATUS_POLL_SECONDS=0.5)) as verifier:
+    with folder.running(**_settings(issuer, STATUS_STALE="reject", STATUS_POLL_SECONDS=0.5)) as verifier:
         token = issuer.token(8)
         started = time.monotonic()
         while time.monotonic() < started + 2.5:
@@ -273,7 +273,7 @@ def test_a_cold_start_knows_the_lists_of_a_former_run(folder: VerifierFolder, is
         assert verifier.ask(token=issuer.token(7)).status == 401
     for file in (*cache.glob("*.jwt"), *cache.glob("*.lists.json")):
         os.utime(file, (time.time() - 60, time.time() - 60))
-    with folder.running(ready=503, **settings, STATUS_STALE="refuse") as verifier:
+    with folder.running(ready=503, **settings, STATUS_STALE="reject") as verifier:
         verifier.wait_for_event("status_list_loaded_from_cache")
         assert verifier.ask(token=issuer.token(8)).status == 503
     _forge_files(cache, Forge(issuer.forge.issuer), issuer)

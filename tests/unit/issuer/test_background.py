@@ -34,7 +34,7 @@ def test_failed_work_is_begun_again_after_longer_and_longer_pauses() -> None:
         asyncio.run(run_for(0.05, fail, pauses))
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert runs == 8
-    assert [entry["event"] for entry in logs] == ["background task failed"] * 7
+    assert [entry["event"] for entry in logs] == ["background_task_failed"] * 7
     assert "hunter2" not in str(logs)
 
 

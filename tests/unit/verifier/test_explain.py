@@ -50,7 +50,7 @@ def test_a_refused_token_fails_one_check_and_does_not_reach_the_rest() -> None:
     assert lines[9] == "10. issuer      passed"
     assert lines[10] == "11. audience    FAILED: wrong_audience"
     assert {line.split(maxsplit=2)[2] for line in lines[11:-1]} == {"not reached"}
-    assert lines[-1] == "refused: wrong_audience by policy default"
+    assert lines[-1] == "rejected: wrong_audience by policy default"
 
 
 @pytest.mark.parametrize(("lists", "outcome"), [(listed(7), "revoked"), ({ISSUER: {}}, "status_unavailable")])

@@ -31,7 +31,7 @@ def test_an_error_of_our_own_lets_nobody_through_and_is_logged_without_the_token
     with capture_logs() as lines:
         answer = bench.authorizer.authorize(b"/verify", b"Bearer " + token, b"gateway-0001")
     assert status_of(answer) == 503
-    assert [line["event"] for line in lines] == ["decision_failed", "refused"]
+    assert [line["event"] for line in lines] == ["decision_failed", "request_rejected"]
     assert bench.decisions() == {("default", "undecidable", "internal_error"): 1}
     assert {line["request_id"] for line in lines} == {"gateway-0001"}
     assert token.decode() not in repr([{**line, "exc_info": None} for line in lines])
@@ -82,8 +82,8 @@ def test_decisions_are_counted_by_policy_and_reason() -> None:
     assert bench.decisions() == {
         ("default", "allowed", "verified"): 1,
         ("default", "allowed", "cached"): 1,
-        ("default", "refused", "missing_token"): 1,
-        ("", "refused", "unknown_policy"): 1,
+        ("default", "rejected", "missing_token"): 1,
+        ("", "rejected", "unknown_policy"): 1,
         ("anonymous", "allowed", "anonymous"): 1,
         ("default", "undecidable", "keys_unavailable"): 1,
     }
