@@ -6,6 +6,7 @@ Whether what the token says is enough is for the caller to judge.
 
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from sys import intern
 from typing import Any, Final, NamedTuple, cast
@@ -37,6 +38,7 @@ class Claims(NamedTuple):
 
     Attributes:
         not_before: `nbf`; `iat` if there is none.
+        token_id, client_id: empty if there is none, which only some other issuers' tokens may lack.
         scope: scope tokens with single spaces between them; empty if there are none.
         session: `sid`, empty if there is none.
         sender_constrained: there is a `cnf` (RFC 7800 §3.1), whatever it says.
@@ -57,22 +59,23 @@ class Claims(NamedTuple):
     sender_constrained: bool
 
 
-def read_claims(members: Mapping[str, Any]) -> Claims:
+def read_claims(members: Mapping[str, Any], *, optional: AbstractSet[str] = frozenset()) -> Claims:
     """Check the claims of an access token one by one.
 
     Args:
         members: of a JSON object of one reading, as `parse_open_object` returns it.
+        optional: which of `jti` and `client_id` may be missing.
 
     Raises:
         InvalidClaimsError: a required claim is missing, or one is not of its type.
     """
     try:
-        return _read(members)
+        return _read(members, optional)
     except KeyError:
         raise InvalidClaimsError from None
 
 
-def _read(members: Mapping[str, Any]) -> Claims:
+def _read(members: Mapping[str, Any], optional: AbstractSet[str]) -> Claims:
     issued_at, expires_at = _time(members["iat"]), _time(members["exp"])
     if expires_at <= issued_at:
         raise InvalidClaimsError
@@ -85,8 +88,8 @@ def _read(members: Mapping[str, Any]) -> Claims:
         expires_at=expires_at,
         issued_at=issued_at,
         not_before=_time(members.get("nbf", issued_at)),
-        token_id=_identifier(members["jti"]),
-        client_id=_identifier(members["client_id"]),
+        token_id="" if "jti" in optional and "jti" not in members else _identifier(members["jti"]),
+        client_id="" if "client_id" in optional and "client_id" not in members else _identifier(members["client_id"]),
         scope=_scope(members.get("scope", "")),
         roles=_roles(members["roles"]) if "roles" in members else (),
         session=_identifier(members["sid"]) if "sid" in members else "",

@@ -1,4 +1,4 @@
-"""Public RSA keys as a JWK Set (RFC 7517, RFC 7518 §6.3) and their thumbprints (RFC 7638).
+"""Public keys as a JWK Set (RFC 7517, RFC 7518 §6, RFC 8037 §2) and their thumbprints (RFC 7638).
 
 Reading is for documents from outside: entries that are of no use to us are skipped and counted, a document
 that carries private or symmetric material is rejected as a whole, since its publisher has a worse problem
@@ -9,20 +9,28 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, EllipticCurvePublicNumbers
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from shared import base64url
 from shared.access_token import ALGORITHM, MIN_KEY_BITS
+from shared.ed25519 import is_trustworthy_point
+from shared.signatures import KEY_TYPES, PublicKeyMaterial
 from shared.strict_json import StrictJsonError, parse_object
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 256
 MAX_KEY_BITS: Final = 8192
 MAX_KID_CHARACTERS: Final = 256
+OWN_ALGORITHMS: Final = frozenset({ALGORITHM})
+"""The algorithms of the keys of our own issuer."""
 _EXPONENTS: Final = range(3, 2**32, 2)
+_CURVES: Final = {"P-256": SECP256R1(), "P-384": SECP384R1()}
 _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 
 
@@ -36,10 +44,26 @@ class _Unusable(ValueError):  # noqa: N818 - a reason to skip one entry, never s
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """One RS256 verification key and the name tokens call it by."""
+    """One verification key and the name tokens call it by.
+
+    Attributes:
+        algorithms: those that it verifies: the one that the entry names, or those of its type that were asked for.
+    """
 
     kid: str
-    rsa: RSAPublicKey
+    material: PublicKeyMaterial
+    algorithms: frozenset[str]
+
+    @property
+    def rsa(self) -> RSAPublicKey:
+        """The key, where only keys of our own issuer are expected.
+
+        Raises:
+            TypeError: it is no RSA key.
+        """
+        if not isinstance(self.material, RSAPublicKey):
+            raise TypeError("not an RSA key")
+        return self.material
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +71,7 @@ class JwkSet:
     """The keys of a document.
 
     Attributes:
-        keys: usable RS256 keys by `kid`, at least one.
+        keys: usable keys by `kid`, at least one.
         skipped: why the other entries were passed over, with counts, for the log.
     """
 
@@ -55,8 +79,12 @@ class JwkSet:
     skipped: dict[str, int]
 
 
-def parse_jwks(document: bytes) -> JwkSet:
+def parse_jwks(document: bytes, algorithms: AbstractSet[str] = OWN_ALGORITHMS) -> JwkSet:
     """Read a JWK Set from outside.
+
+    Args:
+        document: any bytes.
+        algorithms: of the keys to take, some of `shared.signatures.KEY_TYPES`. Other keys are skipped.
 
     Raises:
         JwksError: too large, not strict JSON, private or symmetric members, or without one usable key.
@@ -73,9 +101,10 @@ def parse_jwks(document: bytes) -> JwkSet:
         raise JwksError(f"more than {MAX_KEYS} keys")
     if any(_is_secret(entry) for entry in entries):
         raise JwksError("private or symmetric key material: publish only public keys, replace the leaked ones")
-    keys, skipped = _usable(entries)
+    keys, skipped = _usable(entries, algorithms)
     if not keys:
-        raise JwksError("no usable RS256 key" + (f" ({_tally(skipped)})" if skipped else ""))
+        wanted = ", ".join(sorted(algorithms))
+        raise JwksError(f"no usable {wanted} key" + (f" ({_tally(skipped)})" if skipped else ""))
     return JwkSet(keys, skipped)
 
 
@@ -108,18 +137,18 @@ def _is_secret(entry: Any) -> bool:
     return isinstance(entry, dict) and (entry.get("kty") == "oct" or not _SECRET_MEMBERS.isdisjoint(entry))
 
 
-def _usable(entries: list[Any]) -> tuple[dict[str, PublicKey], dict[str, int]]:
+def _usable(entries: list[Any], algorithms: AbstractSet[str]) -> tuple[dict[str, PublicKey], dict[str, int]]:
     keys: dict[str, PublicKey] = {}
     skipped: Counter[str] = Counter()
     ambiguous: set[str] = set()
     for entry in entries:
         try:
-            key = _parse_key(entry)
+            key = _parse_key(entry, algorithms)
         except _Unusable as why:
             skipped[str(why)] += 1
             continue
         known = keys.setdefault(key.kid, key)
-        if known.rsa.public_numbers() != key.rsa.public_numbers():
+        if known.material != key.material:
             ambiguous.add(key.kid)
     # One name for two keys has two readings: neither is taken.
     for kid in ambiguous:
@@ -128,19 +157,38 @@ def _usable(entries: list[Any]) -> tuple[dict[str, PublicKey], dict[str, int]]:
     return keys, dict(skipped)
 
 
-def _parse_key(entry: Any) -> PublicKey:
+def _parse_key(entry: Any, wanted: AbstractSet[str]) -> PublicKey:
     if not isinstance(entry, dict):
         raise _Unusable("not an object")
-    if entry.get("kty") != "RSA":
-        raise _Unusable("not an RSA key")
-    if entry.get("alg", ALGORITHM) != ALGORITHM:
+    algorithms = _algorithms_of(entry) & wanted
+    if not algorithms:
+        raise _Unusable("not an RSA key" if wanted == OWN_ALGORITHMS else "of another type")
+    if "alg" in entry:
+        algorithms = frozenset(name for name in algorithms if name == entry["alg"])
+    if not algorithms:
         raise _Unusable("for another algorithm")
     if entry.get("use", "sig") != "sig" or not _may_verify(entry.get("key_ops", ["verify"])):
         raise _Unusable("not for signatures")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARACTERS:
         raise _Unusable("without a usable kid")
-    return PublicKey(kid, _rsa_key(_decode_integer(entry.get("n")), _decode_integer(entry.get("e"))))
+    return PublicKey(kid, _material(entry), algorithms)
+
+
+def _algorithms_of(entry: dict[str, Any]) -> frozenset[str]:
+    """Return the algorithms that keys of this type can be for. RSA keys have no curve (RFC 7518 §6.3)."""
+    kty, crv = entry.get("kty"), None if entry.get("kty") == "RSA" else entry.get("crv")
+    return frozenset(name for name, needed in KEY_TYPES.items() if needed == (kty, crv))
+
+
+def _material(entry: dict[str, Any]) -> PublicKeyMaterial:
+    match entry["kty"]:
+        case "RSA":
+            return _rsa_key(_decode_integer(entry.get("n")), _decode_integer(entry.get("e")))
+        case "EC":
+            return _elliptic_key(entry["crv"], _decode(entry.get("x")), _decode(entry.get("y")))
+        case _:
+            return _ed25519_key(_decode(entry.get("x")))
 
 
 def _may_verify(operations: Any) -> bool:
@@ -158,12 +206,32 @@ def _rsa_key(n: int, e: int) -> RSAPublicKey:
         raise _Unusable("refused by the cryptographic library") from error
 
 
+def _elliptic_key(crv: str, x: bytes, y: bytes) -> PublicKeyMaterial:
+    curve = _CURVES[crv]
+    if not len(x) == len(y) == (curve.key_size + 7) // 8:
+        raise _Unusable("coordinate of another length")  # RFC 7518 §6.2.1.2
+    try:
+        return EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve).public_key()
+    except ValueError as error:
+        raise _Unusable("not a point of its curve") from error
+
+
+def _ed25519_key(x: bytes) -> PublicKeyMaterial:
+    if not is_trustworthy_point(x):
+        raise _Unusable("not a point of its curve")
+    return Ed25519PublicKey.from_public_bytes(x)
+
+
 def _decode_integer(value: Any) -> int:
     """Read a Base64urlUInt (RFC 7518 §2)."""
+    return int.from_bytes(_decode(value), "big")
+
+
+def _decode(value: Any) -> bytes:
     if not isinstance(value, str):
         raise _Unusable("malformed number")
     try:
-        return int.from_bytes(base64url.decode(value), "big")
+        return base64url.decode(value)
     except ValueError as error:
         raise _Unusable("malformed number") from error
 

@@ -7,17 +7,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-
 from shared import base64url
-from shared.access_token import MAX_HEADER_BYTES
+from shared.access_token import ALGORITHM, MAX_HEADER_BYTES
+from shared.signatures import PublicKeyMaterial, is_signed
 from shared.strict_json import StrictJsonError, parse_object
-
-_PKCS1V15: Final = PKCS1v15()
-_SHA256: Final = SHA256()
 
 # RFC 7515 and RFC 7516 header parameters that alter what is signed, how it is read, or whose key counts.
 CHANGE_THE_READING: Final = frozenset(
@@ -58,13 +51,9 @@ class CompactJws(NamedTuple):
     signature: bytes
     signing_input: bytes
 
-    def is_signed_by(self, key: RSAPublicKey) -> bool:
-        """Verify the signature as RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2.2), whatever `alg` says."""
-        try:
-            key.verify(self.signature, self.signing_input, _PKCS1V15, _SHA256)
-        except InvalidSignature:
-            return False
-        return True
+    def is_signed_by(self, key: PublicKeyMaterial, algorithm: str = ALGORITHM) -> bool:
+        """Verify the signature by `algorithm`, which the key must be for, whatever `alg` says."""
+        return is_signed(algorithm, key, self.signature, self.signing_input)
 
 
 def read_compact(token: bytes, max_bytes: int) -> CompactJws | JwsFault:

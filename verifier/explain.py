@@ -16,7 +16,7 @@ CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("type", frozenset({Reason.WRONG_TYPE})),
     ("key", frozenset({Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE})),
     ("signature", frozenset({Reason.BAD_SIGNATURE})),
-    ("claims", frozenset({Reason.INVALID_CLAIMS})),
+    ("claims", frozenset({Reason.NOT_ACCESS_TOKEN, Reason.INVALID_CLAIMS})),
     ("sender", frozenset({Reason.SENDER_CONSTRAINED})),
     ("issuer", frozenset({Reason.WRONG_ISSUER})),
     ("audience", frozenset({Reason.WRONG_AUDIENCE})),

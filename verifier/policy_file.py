@@ -17,6 +17,8 @@ from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
 from shared.jws import normalise_type
 from shared.settings import ConfigurationError
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
+from verifier.decision.profile import RFC9068, Profile
+from verifier.profile_file import ProfileError, read_profile
 from verifier.urls import check_url, redact_url
 
 DEFAULT_POLICY: Final = "default"
@@ -57,11 +59,13 @@ class Rules:
         policies: by name.
         sources: of the key sets, by issuer.
         status_lists: URLs of the aggregation documents, by issuer; of the others no lists are followed.
+        profiles: by issuer; of the others it is `RFC9068`.
     """
 
     policies: Mapping[str, Policy]
     sources: Mapping[str, JwksLocation]
     status_lists: Mapping[str, str] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
 
 class _Strict(BaseModel):
@@ -72,6 +76,7 @@ class _Issuer(_Strict):
     jwks_file: Path | None = None
     jwks_url: AnyHttpUrl | None = None
     status_lists: AnyHttpUrl | None = None
+    profile: str | dict[str, Any] = RFC9068.name
 
 
 def _listed(value: Any) -> Any:
@@ -121,14 +126,16 @@ def parse_rules(
     """
     parsed = _read(document)
     known = frozenset({*sources, *parsed.issuers})
-    if faults := [*_faults(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]:
+    profiles, faults = _profiles(parsed)
+    faults += [*_faults(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]
+    if faults:
         raise PolicyError("\n".join(faults))
     lifetimes = {
         issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
     }
     return Rules(
         {
-            name: _policy(name, policy, lifetimes, audience, leeway_seconds)
+            name: _policy(name, policy, lifetimes, profiles, audience, leeway_seconds)
             for name, policy in _written(parsed).items()
         },
         {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
@@ -136,6 +143,7 @@ def parse_rules(
             **status_lists,
             **{n: str(issuer.status_lists) for n, issuer in parsed.issuers.items() if issuer.status_lists},
         },
+        profiles,
     )
 
 
@@ -173,6 +181,20 @@ def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str
     return faults
 
 
+def _profiles(parsed: _Document) -> tuple[dict[str, Profile], list[str]]:
+    """Return the profiles that are not the default, by issuer, and what is wrong with others."""
+    profiles: dict[str, Profile] = {}
+    faults: list[str] = []
+    for name, issuer in parsed.issuers.items():
+        try:
+            profile = read_profile(issuer.profile)
+        except ProfileError as error:
+            faults += [f'issuers."{name}".profile: {fault}' for fault in error.faults]
+        else:
+            profiles |= {} if profile is RFC9068 else {name: profile}
+    return profiles, faults
+
+
 def _url_errors(parsed: _Document, *, allow_http: bool) -> list[str]:
     urls = [
         (f'issuers."{name}".{field}', str(url))
@@ -188,7 +210,14 @@ def _source(issuer: _Issuer) -> JwksLocation:
     return JwksLocation(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
 
 
-def _policy(name: str, given: _Policy, lifetimes: Mapping[str, int], audience: str, leeway_seconds: int) -> Policy:
+def _policy(
+    name: str,
+    given: _Policy,
+    lifetimes: Mapping[str, int],
+    profiles: Mapping[str, Profile],
+    audience: str,
+    leeway_seconds: int,
+) -> Policy:
     """Fill in the defaults; `lifetimes` has one for every issuer that is known."""
     issuers = frozenset(lifetimes if given.issuers is None else given.issuers)
     return Policy(
@@ -203,6 +232,7 @@ def _policy(name: str, given: _Policy, lifetimes: Mapping[str, int], audience: s
         max_lifetime_seconds={issuer: given.max_lifetime_seconds or lifetimes[issuer] for issuer in issuers},
         max_age_seconds=given.max_age_seconds,
         anonymous=given.anonymous,
+        profiles=profiles,
     )
 
 

@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-from shared.jwks import JwkSet
+from shared.jwks import JwkSet, PublicKey
+from shared.signatures import PublicKeyMaterial
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """An RS256 public key, bound to the issuer that published it."""
+    """A public key, bound to the issuer that published it and to its algorithms."""
 
     kid: str
     issuer: str
-    rsa: RSAPublicKey
+    material: PublicKeyMaterial
+    algorithms: frozenset[str]
+
+    def is_for(self, algorithm: str) -> bool:
+        """Return whether the issuer published the key for this algorithm."""
+        return algorithm in self.algorithms
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class KeySet:
         by_kid: dict[str, tuple[VerificationKey, ...]] = {}
         for issuer, jwks in published.items():
             for kid, key in jwks.keys.items():
-                by_kid[kid] = (*by_kid.get(kid, ()), VerificationKey(kid, issuer, key.rsa))
+                by_kid[kid] = (*by_kid.get(kid, ()), _verification_key(issuer, key))
         return cls(frozenset(published), by_kid)
 
     def find(self, kid: str) -> tuple[VerificationKey, ...]:
@@ -48,8 +52,12 @@ class KeySet:
 
     def holds(self, key: VerificationKey) -> bool:
         """Return whether `key` is here, as its issuer's: then what it verified is still valid."""
-        return any(key.issuer == known.issuer and key.rsa == known.rsa for known in self.find(key.kid))
+        return key in self.find(key.kid)
 
     def keeps(self, other: Self) -> bool:
         """Return whether every key of `other` is here unchanged."""
         return all(self.holds(key) for keys in other._by_kid.values() for key in keys)
+
+
+def _verification_key(issuer: str, key: PublicKey) -> VerificationKey:
+    return VerificationKey(key.kid, issuer, key.material, key.algorithms)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.access_token import TOKEN_TYPE
+from verifier.decision.profile import RFC9068, Profile
 
 DEFAULT_MAX_LIFETIME_SECONDS: Final = 86_400
 """Longest lifetime of tokens of other issuers. Those of our own never live longer than `MAX_LIFETIME_SECONDS`."""
@@ -18,7 +19,8 @@ class Policy:
         name: the path segment after `/verify/`.
         issuers: accepted `iss` values, compared whole; visible ASCII.
         audiences: at least one must be in the token's `aud`.
-        token_types: accepted `typ`, lower case and without `application/` (RFC 9068 §2.1).
+        token_types: accepted `typ`, lower case and without `application/` (RFC 9068 §2.1), of issuers whose profile
+            leaves it to the policy.
         scopes_all: every one must be granted.
         scopes_any: one at least must be granted, if any is named.
         roles_any: one at least must be held, if any is named.
@@ -26,6 +28,8 @@ class Policy:
         max_lifetime_seconds: longest time from `iat` to `exp`, by issuer; `DEFAULT_MAX_LIFETIME_SECONDS` for others.
         max_age_seconds: longest time since `iat`, or None for what `exp` allows.
         anonymous: let a request without credentials through, with an empty identity.
+        profiles: of all issuers that are configured, by issuer; `RFC9068` for others.
+        any_algorithm, any_type: those that the profiles of `issuers` accept, all together.
     """
 
     name: str
@@ -39,3 +43,21 @@ class Policy:
     max_lifetime_seconds: Mapping[str, int] = field(default_factory=dict)
     max_age_seconds: int | None = None
     anonymous: bool = False
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    any_algorithm: frozenset[str] = field(init=False, repr=False, compare=False)
+    any_type: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        accepted = [self.profile_of(issuer) for issuer in self.issuers]
+        any_algorithm = frozenset().union(*(profile.algorithms for profile in accepted))
+        any_type = frozenset().union(*(self.types_of(profile) for profile in accepted))
+        object.__setattr__(self, "any_algorithm", any_algorithm)
+        object.__setattr__(self, "any_type", any_type)
+
+    def profile_of(self, issuer: str) -> Profile:
+        """Return the profile by which tokens of `issuer` are judged."""
+        return self.profiles.get(issuer, RFC9068)
+
+    def types_of(self, profile: Profile) -> frozenset[str]:
+        """Return the `typ` that is accepted of the tokens of a profile."""
+        return self.token_types if profile.token_types is None else profile.token_types

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     UNKNOWN_KEY = "unknown_key"
     BAD_SIGNATURE = "bad_signature"
+    NOT_ACCESS_TOKEN = "not_access_token"  # noqa: S105 - a label
     INVALID_CLAIMS = "invalid_claims"
     SENDER_CONSTRAINED = "sender_constrained"
     WRONG_ISSUER = "wrong_issuer"

@@ -109,10 +109,10 @@ def read_status_list(
         return StatusListRejection.WRONG_TYPE
 
     # 6 key, 7 signature
-    key = next((key for key in keys.find(header.kid) if key.issuer == issuer), None)
+    key = next((key for key in keys.find(header.kid) if key.issuer == issuer and key.is_for(ALGORITHM)), None)
     if key is None:
         return StatusListRejection.UNKNOWN_KEY
-    if not jws.is_signed_by(key.rsa):
+    if not jws.is_signed_by(key.material):
         return StatusListRejection.BAD_SIGNATURE
 
     return _read_payload(jws.payload, key, uri, now)

@@ -1,16 +1,19 @@
 """Is this an access token that we accept? The checks, by number; the only way to `Accepted` is past them all.
 
-Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the time are handed in.
+Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the time are handed in. What differs
+between issuers is data, a `Profile` for each; that of our own issuer is `RFC9068`.
 
  1. size         8 KiB at most, its header 1 KiB: before anything is parsed
  2. form         compact JWS of three canonical, unpadded base64url segments          RFC 7515 §2, §3.1
  3. header       strict JSON object; nothing in it that would change the reading      RFC 7515 §4, §4.1.11
- 4. algorithm    `alg` is RS256, always                                               RFC 8725 §3.1
- 5. type         `typ` is one that the policy accepts, `at+jwt` as a rule             RFC 9068 §4, RFC 8725 §3.11
- 6. key          `kid` names a key that we hold                                       RFC 7515 §4.1.4
- 7. signature    RSASSA-PKCS1-v1_5 with SHA-256 by that key, over the bytes received  RFC 7518 §3.3
- 8. claims       strict JSON object; all required claims; each that we use of its
-                 exact type, the others anything                                      RFC 7519 §4, RFC 9068 §2.2
+ 4. algorithm    `alg` is one by which an accepted issuer signs, RS256 as a rule      RFC 8725 §3.1
+ 5. type         `typ` is one of an accepted issuer's access tokens, `at+jwt` as a
+                 rule                                                                 RFC 9068 §4, RFC 8725 §3.11
+ 6. key          `kid` names a key that we hold, and the key is for `alg`             RFC 7515 §4.1.4, RFC 8725 §3.1
+ 7. signature    by that key and that algorithm, over the bytes received              RFC 7518 §3
+ 8. claims       strict JSON object; by its issuer's profile an access token, with
+                 all required claims; each that we use of its exact type, the others
+                 anything                                                             RFC 7519 §4, RFC 9068 §2.2
  9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
 10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
 11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
@@ -25,8 +28,8 @@ What the caller still owes: the one token of the request (`decider`), and an ans
 
 from typing import NamedTuple
 
-from shared.access_token import ALGORITHM, MAX_TOKEN_BYTES
-from shared.claims import Claims, InvalidClaimsError, read_claims
+from shared.access_token import MAX_TOKEN_BYTES
+from shared.claims import Claims, InvalidClaimsError
 from shared.jws import JwsFault, read_compact
 from shared.strict_json import StrictJsonError, parse_open_object
 from verifier.decision.keyset import KeySet
@@ -70,26 +73,36 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     header = jws.header
 
     # 4 algorithm
-    if header.algorithm != ALGORITHM:
+    if header.algorithm not in policy.any_algorithm:
         return Rejected(Reason.UNSUPPORTED_ALGORITHM)
 
     # 5 type
-    if header.type not in policy.token_types:
+    if header.type not in policy.any_type:
         return Rejected(Reason.WRONG_TYPE)
 
     # 6 key: several issuers may use one `kid`; no more than one candidate each
-    candidates = keys.find(header.kid)
-    if not candidates:
+    named = keys.find(header.kid)
+    if not named:
         return Rejected(Reason.UNKNOWN_KEY if keys.covers(policy.issuers) else Reason.KEYS_UNAVAILABLE)
+    candidates = [key for key in named if key.is_for(header.algorithm)]
+    if not candidates:
+        return Rejected(Reason.UNSUPPORTED_ALGORITHM)
 
     # 7 signature
-    owners = [key.issuer for key in candidates if jws.is_signed_by(key.rsa)]
+    owners = [key.issuer for key in candidates if jws.is_signed_by(key.material, header.algorithm)]
     if not owners:
         return Rejected(Reason.BAD_SIGNATURE)
 
-    # 8 claims
+    # 8 claims, by the profile of the owner that `iss` names; if it names none, check 10 rejects whatever this says
     try:
-        claims = read_claims(parse_open_object(jws.payload))
+        members = parse_open_object(jws.payload)
+        issuer = members.get("iss")
+        profile = policy.profile_of(issuer if issuer in owners else owners[0])
+        if header.type not in policy.types_of(profile):
+            return Rejected(Reason.WRONG_TYPE)
+        if not profile.is_marked(members):
+            return Rejected(Reason.NOT_ACCESS_TOKEN)
+        claims = profile.read_claims(members)
     except (StrictJsonError, InvalidClaimsError):
         return Rejected(Reason.INVALID_CLAIMS)
 

@@ -3,11 +3,12 @@
 import math
 import ssl
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.jwks import MAX_DOCUMENT_BYTES, JwksError, JwkSet, parse_jwks
+from shared.jwks import MAX_DOCUMENT_BYTES, OWN_ALGORITHMS, JwksError, JwkSet, parse_jwks
 from verifier.policy_file import JwksLocation
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
@@ -26,10 +27,14 @@ _FILE_SCHEDULE: Final = Schedule(interval=1, max_age_bounds=None, max_backoff=1,
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """The source of one issuer's key set. Keys of a `remote` one are cached, and expire while it is unreachable."""
+    """The source of one issuer's key set. Keys of a `remote` one are cached, and expire while it is unreachable.
+
+    Keys for other `algorithms` are skipped.
+    """
 
     source: Source
     remote: bool
+    algorithms: AbstractSet[str] = OWN_ALGORITHMS
 
     @property
     def schedule(self) -> Schedule:
@@ -37,12 +42,15 @@ class KeySource:
         return _URL_SCHEDULE if self.remote else _FILE_SCHEDULE
 
 
-def build_key_source(location: JwksLocation, ssl_context: ssl.SSLContext) -> KeySource:
+def build_key_source(
+    location: JwksLocation, ssl_context: ssl.SSLContext, algorithms: AbstractSet[str] = OWN_ALGORITHMS
+) -> KeySource:
     """Return the source at a location of the configuration, which has checked the URL."""
     if location.file is not None:
-        return KeySource(FileSource(location.file, MAX_DOCUMENT_BYTES), remote=False)
+        return KeySource(FileSource(location.file, MAX_DOCUMENT_BYTES), remote=False, algorithms=algorithms)
     assert location.url is not None
-    return KeySource(HttpSource(urlsplit(location.url), _MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context), remote=True)
+    source = HttpSource(urlsplit(location.url), _MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
+    return KeySource(source, remote=True, algorithms=algorithms)
 
 
 class KeySetDocument(Document[JwkSet]):
@@ -65,13 +73,14 @@ class KeySetDocument(Document[JwkSet]):
         publish: Callable[[], None],
     ) -> None:
         super().__init__(source.source, options, issuer)
+        self.algorithms = source.algorithms
         self._valid_seconds = max_stale_seconds if source.remote else math.inf
         self._publish = publish
 
     async def parse(self, body: bytes) -> JwkSet:
         """Read a JWK Set."""
         try:
-            return parse_jwks(body)
+            return parse_jwks(body, self.algorithms)
         except JwksError as error:
             raise RefreshError("invalid", str(error)) from error
 

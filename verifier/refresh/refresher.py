@@ -16,6 +16,7 @@ import structlog
 
 from shared.jwks import MAX_DOCUMENT_BYTES
 from verifier.decision.keyset import KeySet
+from verifier.decision.profile import RFC9068
 from verifier.decision.status import StatusLists
 from verifier.metrics import Metrics
 from verifier.policy_file import Rules
@@ -70,7 +71,10 @@ class Refresher:
     def configure(self, rules: Rules) -> None:
         """Refresh what the configuration names, as `set_sources`."""
         ssl_context = self._settings.ssl_context(rules)
-        key_sources = {issuer: build_key_source(it, ssl_context) for issuer, it in rules.sources.items()}
+        key_sources = {
+            issuer: build_key_source(it, ssl_context, rules.profiles.get(issuer, RFC9068).algorithms)
+            for issuer, it in rules.sources.items()
+        }
         aggregations = {
             issuer: build_aggregation_source(url, ssl_context) for issuer, url in rules.status_lists.items()
         }
@@ -152,7 +156,8 @@ class Refresher:
             options = replace(options, cache=None)
         max_stale_seconds = self._settings.jwks_max_stale_seconds
         document = KeySetDocument(issuer, source, options, max_stale_seconds, self._keys_changed)
-        if previous is not None:
+        # Keys for algorithms that are no longer accepted must not stay, and others may have been skipped.
+        if previous is not None and previous.algorithms == document.algorithms:
             document.inherit(previous)
         return document
 

@@ -27,6 +27,7 @@ BEARER_ERROR_CODES: Final[dict[Reason, str | None]] = {
     Reason.WRONG_TYPE: "invalid_token",
     Reason.UNKNOWN_KEY: "invalid_token",
     Reason.BAD_SIGNATURE: "invalid_token",
+    Reason.NOT_ACCESS_TOKEN: "invalid_token",
     Reason.INVALID_CLAIMS: "invalid_token",
     Reason.SENDER_CONSTRAINED: "invalid_token",
     Reason.WRONG_ISSUER: "invalid_token",

@@ -9,7 +9,7 @@ from verifier.decision.keyset import KeySet
 def test_one_kid_of_two_issuers_is_two_keys_each_its_owners() -> None:
     found = KEY_SETS["one-kid-for-two-keys"].find("shared")
     assert [key.issuer for key in found] == [ISSUER, OTHER_ISSUER]
-    assert found[0].rsa != found[1].rsa
+    assert found[0].material != found[1].material
 
 
 def test_an_empty_set_finds_nothing_and_covers_nobody() -> None:

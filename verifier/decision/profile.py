@@ -1,0 +1,207 @@
+"""Profiles: what tells the access tokens of one issuer from its other tokens, and where they say what they say.
+
+A profile is data. `Profile.read_claims` brings the claims of a token into the form of RFC 9068, which `shared.claims`
+then reads by its own rules, so that a token of another issuer is read no less strictly than one of ours.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self
+
+from shared.access_token import ALGORITHM, TOKEN_TYPE
+from shared.claims import Claims, InvalidClaimsError, read_claims
+
+Json = Mapping[str, Any]
+Scalar = str | int | bool
+_ABSENT: Final = object()
+_IS_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+").fullmatch
+_IS_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A JSON pointer (RFC 6901) to a value inside the claims.
+
+    Args:
+        text: such as `/realm_access/roles`; `/` in a name is written `~1`, and `~` is written `~0`.
+
+    Raises:
+        ValueError: not a pointer, or the empty one, which would be the whole token.
+    """
+
+    text: str
+    names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if _IS_POINTER(self.text) is None:
+            raise ValueError("not a JSON pointer (RFC 6901), such as /realm_access/roles")
+        names = tuple(name.replace("~1", "/").replace("~0", "~") for name in self.text.split("/")[1:])
+        object.__setattr__(self, "names", names)
+
+    def find(self, value: Any) -> Any:
+        """Return what is there in `value`, or `_ABSENT`."""
+        for name in self.names:
+            if type(value) is dict:
+                value = value.get(name, _ABSENT)
+            elif type(value) is list and _IS_INDEX(name) and int(name) < len(value):
+                value = value[int(name)]
+            else:
+                return _ABSENT
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a claim is: the first of these pointers that is in the token."""
+
+    pointers: tuple[Pointer, ...]
+
+    @classmethod
+    def of(cls, *pointers: str) -> Self:
+        """Return the location of these pointers."""
+        return cls(tuple(map(Pointer, pointers)))
+
+    def find(self, claims: Json) -> Any:
+        """Return the claim, or `_ABSENT`."""
+        for pointer in self.pointers:
+            value = pointer.find(claims)
+            if value is not _ABSENT:
+                return value
+        return _ABSENT
+
+    def __str__(self) -> str:
+        return " or ".join(pointer.text for pointer in self.pointers)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRule:
+    """A literal demand on one claim. Values are compared by type too: `true`, `1` and `"1"` are three values.
+
+    Attributes:
+        location: of the claim.
+        test: `equals`: is the one value. `one_of`: is one of the values. `contains`: is a list that has the one
+            value, or that value itself. `present`, `absent`: is there, or not, whatever its value.
+        values: that are compared; none for `present` and `absent`.
+    """
+
+    location: Location
+    test: Literal["equals", "one_of", "contains", "present", "absent"]
+    values: tuple[Scalar, ...] = ()
+
+    def holds(self, claims: Json) -> bool:
+        """Return whether the claims meet the demand."""
+        found = self.location.find(claims)
+        match self.test:
+            case "present":
+                return found is not _ABSENT
+            case "absent":
+                return found is _ABSENT
+            case "contains":
+                return any(self._has(item) for item in (found if type(found) is list else [found]))
+            case _:
+                return self._has(found)
+
+    def _has(self, value: Any) -> bool:
+        return any(type(value) is type(expected) and value == expected for expected in self.values)
+
+    def __str__(self) -> str:
+        values = " or ".join(map(repr, self.values))
+        return f"claim {self.location} {self.test.replace('_', ' ')} {values}".rstrip()
+
+
+_CONTRACT_LOCATIONS: Final = tuple(
+    Location.of(pointer) for pointer in ("/sub", "/aud", "/client_id", "/scope", "/roles", "/sid", "/jti")
+)
+_CONTRACT_REQUIRED: Final = (Pointer("/client_id"), Pointer("/jti"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The form of one issuer's access tokens.
+
+    Attributes:
+        name: for the operator.
+        algorithms: of its signatures, some of `shared.signatures.KEY_TYPES`.
+        token_types: accepted `typ` as `normalise_type` returns it, empty for a header without; None: the policy's.
+        subject: location of what becomes `sub`; the others alike. Without a location there is no such claim.
+        required: claims that must be there besides `iss`, `exp`, `iat`, the subject and the audience.
+        mark: all of these hold for access tokens, and never all for another token of the issuer. A profile without a
+            mark relies on its token types.
+        token_kind: `id` if the issuer has no access tokens in JWT form and its ID tokens are used in their place.
+    """
+
+    name: str
+    algorithms: frozenset[str] = frozenset({ALGORITHM})
+    token_types: frozenset[str] | None = frozenset({TOKEN_TYPE})
+    subject: Location = _CONTRACT_LOCATIONS[0]
+    audience: Location = _CONTRACT_LOCATIONS[1]
+    client: Location | None = _CONTRACT_LOCATIONS[2]
+    scopes: Location | None = _CONTRACT_LOCATIONS[3]
+    roles: Location | None = _CONTRACT_LOCATIONS[4]
+    session: Location | None = _CONTRACT_LOCATIONS[5]
+    token_id: Location | None = _CONTRACT_LOCATIONS[6]
+    required: tuple[Pointer, ...] = _CONTRACT_REQUIRED
+    mark: tuple[ClaimRule, ...] = ()
+    token_kind: Literal["access", "id"] = "access"  # noqa: S105 - not a secret
+    _is_contract_form: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        locations = (self.subject, self.audience, self.client, self.scopes, self.roles, self.session, self.token_id)
+        is_contract_form = locations == _CONTRACT_LOCATIONS and self.required == _CONTRACT_REQUIRED
+        object.__setattr__(self, "_is_contract_form", is_contract_form)
+
+    def is_marked(self, claims: Json) -> bool:
+        """Return whether the claims are those of an access token."""
+        return all(rule.holds(claims) for rule in self.mark)
+
+    def read_claims(self, claims: Json) -> Claims:
+        """Return the claims, each of its exact type. Where all are where RFC 9068 has them, its types hold as well.
+
+        Raises:
+            InvalidClaimsError: a required claim is missing, or one is not of its type.
+        """
+        if self._is_contract_form:
+            return read_claims(claims)
+        return read_claims(self._to_contract(claims), optional=_OPTIONAL)
+
+    def _to_contract(self, claims: Json) -> Json:
+        if any(pointer.find(claims) is _ABSENT for pointer in self.required):
+            raise InvalidClaimsError
+        found = {
+            "sub": self.subject.find(claims),
+            "aud": self.audience.find(claims),
+            "client_id": _find(self.client, claims),
+            "scope": _as_scope(_find(self.scopes, claims)),
+            "roles": _as_list(_find(self.roles, claims)),
+            "sid": _find(self.session, claims),
+            "jti": _find(self.token_id, claims),
+            **{name: claims.get(name, _ABSENT) for name in _EVERYWHERE},
+        }
+        return {name: value for name, value in found.items() if value is not _ABSENT}
+
+
+_OPTIONAL: Final = frozenset({"client_id", "jti"})
+_EVERYWHERE: Final = ("iss", "exp", "iat", "nbf", "auth_time", "cnf", "status")
+"""Claims whose name and form are the same for every issuer."""
+
+RFC9068: Final = Profile(name="rfc9068", token_types=None)
+"""The profile of our own issuer, and of every issuer for which the configuration names no other."""
+
+
+def _find(location: Location | None, claims: Json) -> Any:
+    return _ABSENT if location is None else location.find(claims)
+
+
+def _as_scope(value: Any) -> Any:
+    """Return a list of scope tokens as one string (RFC 6749 §3.3). A token with a space would become two."""
+    if type(value) is not list:
+        return value
+    if any(type(item) is not str or not item or " " in item for item in value):
+        raise InvalidClaimsError
+    return " ".join(value)
+
+
+def _as_list(value: Any) -> Any:
+    """Return a role that stands alone as a list of one."""
+    return [value] if type(value) is str else value

@@ -1,0 +1,200 @@
+"""Profiles as TOML: those that come with the verifier, one file each in `profiles/`, and those of the policy file.
+
+Each built-in file names its sources and when they were read, since providers change their tokens.
+"""
+
+import tomllib
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from shared.access_token import TOKEN_TYPE
+from shared.jws import normalise_type
+from verifier.decision.profile import RFC9068, ClaimRule, Location, Pointer, Profile, Scalar
+
+FOLDER: Final = Path(__file__).parent / "profiles"
+BUILT_IN: Final = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+MAX_POINTERS: Final = 8
+MAX_MARKS: Final = 8
+
+Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]
+# RFC 6838 §4.2, with or without `application/`; empty for a header without `typ`.
+TokenType = Annotated[
+    str, StringConstraints(pattern=r"^(?:(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})?$")
+]
+
+
+_NO_MARK: Final = (
+    "mark: required, or ID tokens and others of this issuer would be accepted as access tokens; accepted are "
+    'token_types = ["at+jwt"] alone, or a rule with equals, one_of, contains or present, such as '
+    'mark = [{ at = "/typ", equals = "Bearer" }]'
+)
+
+
+class ProfileError(ValueError):
+    """A profile must not be used. Holds one line for each fault, which begins with the member."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _check_pointer(value: str) -> str:
+    Pointer(value)
+    return value
+
+
+PointerText = Annotated[str, StringConstraints(max_length=256), BeforeValidator(_check_pointer)]
+Pointers = Annotated[list[PointerText], BeforeValidator(_listed), Field(min_length=1, max_length=MAX_POINTERS)]
+Value = Annotated[str, Field(strict=True, max_length=512)] | Annotated[int, Field(strict=True)] | bool
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class RuleTable(_Strict):
+    """A demand on one claim: `at`, and exactly one of the tests."""
+
+    at: Pointers
+    equals: Value | None = None
+    one_of: list[Value] | None = Field(default=None, min_length=1, max_length=256)
+    contains: Value | None = None
+    present: Literal[True] | None = None
+    absent: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _check_test(self) -> Self:
+        if len(self._tests()) != 1:
+            raise ValueError("name exactly one of equals, one_of, contains, present and absent")
+        return self
+
+    def _tests(self) -> dict[str, Any]:
+        tests = {name: getattr(self, name) for name in ("equals", "one_of", "contains", "present", "absent")}
+        return {name: value for name, value in tests.items() if value is not None}
+
+    def rule(self) -> ClaimRule:
+        """Return the demand as a value."""
+        ((test, given),) = self._tests().items()
+        values: tuple[Scalar, ...] = (
+            () if test in ("present", "absent") else tuple(given if test == "one_of" else [given])
+        )
+        return ClaimRule(Location.of(*self.at), test, values)  # type: ignore[arg-type] # one of the five names
+
+
+class _Source(_Strict):
+    """Where facts of a built-in profile come from, and when that was read."""
+
+    facts: list[str]
+    url: str
+    read: date
+    note: str = ""
+
+
+class ProfileTable(_Strict):
+    """A profile that is spelled out. What it leaves out is as in the profile that it extends."""
+
+    extends: str = RFC9068.name
+    algorithms: list[Algorithm] | None = Field(default=None, min_length=1)
+    token_types: list[TokenType] | None = Field(default=None, min_length=1)
+    subject: Pointers | None = None
+    audience: Pointers | None = None
+    client: Pointers | Literal[False] | None = None
+    scopes: Pointers | Literal[False] | None = None
+    roles: Pointers | Literal[False] | None = None
+    session: Pointers | Literal[False] | None = None
+    token_id: Pointers | Literal[False] | None = None
+    required: list[PointerText] | None = None
+    mark: list[RuleTable] | None = Field(default=None, min_length=1, max_length=MAX_MARKS)
+    token_kind: Literal["access", "id"] | None = None
+
+
+class _BuiltIn(ProfileTable):
+    title: str
+    sources: list[_Source]
+
+
+@cache
+def built_in(name: str) -> Profile:
+    """Return the profile of `profiles/<name>.toml`; `name` is one of `BUILT_IN`."""
+    table = _BuiltIn.model_validate(tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8")))
+    return RFC9068 if name == RFC9068.name else _profile(name, table)
+
+
+def read_profile(given: str | dict[str, Any]) -> Profile:
+    """Return the profile that the policy file names or spells out.
+
+    Raises:
+        ProfileError: there is none of that name, or a member is wrong, or nothing in it marks an access token.
+    """
+    if isinstance(given, str):
+        return built_in(_check_name(given))
+    try:
+        table = ProfileTable.model_validate(given)
+    except ValidationError as error:
+        raise ProfileError([_describe(fault["loc"], fault["msg"]) for fault in error.errors()]) from None
+    profile = _profile(f"extends {_check_name(table.extends)}", table)
+    if not _is_marked(profile):
+        raise ProfileError([_NO_MARK])
+    return profile
+
+
+def _check_name(name: str) -> str:
+    if name not in BUILT_IN:
+        raise ProfileError(
+            [f"no profile {name!r}; accepted are {', '.join(BUILT_IN)}, or a table that spells one out"]
+        )
+    return name
+
+
+def _is_marked(profile: Profile) -> bool:
+    """Return whether something that only access tokens have is demanded. What they lack is no mark."""
+    return profile.token_types == frozenset({TOKEN_TYPE}) or any(rule.test != "absent" for rule in profile.mark)
+
+
+def _profile(name: str, table: ProfileTable) -> Profile:
+    base = RFC9068 if table.extends == RFC9068.name else built_in(table.extends)
+    types = base.token_types if table.token_types is None else frozenset(map(normalise_type, table.token_types))
+    return Profile(
+        name=name,
+        algorithms=base.algorithms if table.algorithms is None else frozenset(table.algorithms),
+        # Only the profile `rfc9068` itself leaves the type to the policy.
+        token_types=frozenset({TOKEN_TYPE}) if types is None else types,
+        subject=base.subject if table.subject is None else Location.of(*table.subject),
+        audience=base.audience if table.audience is None else Location.of(*table.audience),
+        client=_location(table.client, base.client),
+        scopes=_location(table.scopes, base.scopes),
+        roles=_location(table.roles, base.roles),
+        session=_location(table.session, base.session),
+        token_id=_location(table.token_id, base.token_id),
+        required=base.required if table.required is None else tuple(map(Pointer, table.required)),
+        mark=base.mark if table.mark is None else tuple(rule.rule() for rule in table.mark),
+        token_kind=table.token_kind or base.token_kind,
+    )
+
+
+def _location(given: list[str] | Literal[False] | None, base: Location | None) -> Location | None:
+    """Return a location that may be none: `false` says that these tokens have no such claim."""
+    if given is None:
+        return base
+    return Location.of(*given) if given else None
+
+
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return f"{'.'.join(str(part) for part in location)}: {text[:1].lower()}{text[1:]}"
