@@ -184,6 +184,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         settings.url,
         settings.audience,
         settings.access_token_seconds,
+        settings.access_token_max_bytes,
         _now,
         uuid4,
         _fraction,

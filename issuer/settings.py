@@ -13,7 +13,9 @@ from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
 from issuer.passwords.hasher import ARGON2_COSTS
 from issuer.throttling.client_ip import MAX_TRUSTED_PROXY_HOPS
-from shared.access_token import MAX_LIFETIME_SECONDS
+from issuer.tokens.models import MAX_AUDIENCE_CHARACTERS
+from issuer.tokens.size import DEFAULT_MAX_BYTES, TokenBudget
+from shared.access_token import MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
 
@@ -47,10 +49,7 @@ _SERVICE_NAME_MAX: Final = 64
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
-"""Every token carries it, and its size is promised: hence `max_length` on each, and nothing that JSON escapes."""
-
-MAX_NAMES: Final = 103
-"""URL twice and audience: of 123 characters that `issuer.tokens.access_token` counts, 20 stay for scope and roles."""
+"""Visible ASCII that JSON does not escape: every token carries it."""
 
 
 class IssuerSettings(Settings):
@@ -66,10 +65,9 @@ class IssuerSettings(Settings):
     admin_port: Port = Field(default=9000, description="port of health, readiness and metrics")
     url: Annotated[ClaimText, AfterValidator(_issuer_identifier)] = Field(
         default="http://127.0.0.1:8000",
-        max_length=48,
         description="the issuer identifier (`iss`) in tokens",
     )
-    audience: ClaimText = Field(default="gatepass", max_length=40, description="the `aud` claim")
+    audience: ClaimText = Field(default="gatepass", max_length=MAX_AUDIENCE_CHARACTERS, description="the `aud` claim")
     database_url: SecretStr = Field(
         default=SecretStr(""), description="postgresql:// URL; names several hosts if there are standbys"
     )
@@ -97,6 +95,12 @@ class IssuerSettings(Settings):
     )
     access_token_seconds: int = Field(
         default=600, ge=60, le=MAX_LIFETIME_SECONDS, description="maximum lifetime of an access token"
+    )
+    access_token_max_bytes: int = Field(
+        default=DEFAULT_MAX_BYTES,
+        ge=1024,
+        le=MAX_ISSUED_BYTES,
+        description="maximum size of an access token; commands reject scopes and roles that do not fit",
     )
     session_idle_seconds: int = Field(
         default=14 * 86_400,
@@ -233,13 +237,15 @@ class IssuerSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        if 2 * len(self.url) + len(self.audience) > MAX_NAMES:
-            raise ValueError(
-                f"ISSUER_URL, ISSUER_AUDIENCE: twice the length of the URL and that of the audience must not exceed"
-                f" {MAX_NAMES} together, or tokens would be too long"
-            )
+    def _check_token_size(self) -> Self:
+        # The token of an account as it is registered: its user could not log in with less.
+        if fault := self.token_budget().account_fault():
+            raise ValueError(f"{self.variable('url')}, {self.variable('audience')}: {fault}")
         return self
+
+    def token_budget(self) -> TokenBudget:
+        """Return the size budget of access tokens."""
+        return TokenBudget(self.url, self.audience, self.access_token_max_bytes)
 
     def service_title(self) -> str:
         """Return the name of the service in mail."""

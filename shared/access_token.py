@@ -14,8 +14,9 @@ TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 REQUIRED_CLAIMS: Final = ("iss", "sub", "aud", "exp", "iat", "jti", "client_id")
 """RFC 9068 §2.2."""
 
-MAX_ISSUED_BYTES: Final = 1024
-"""Largest token that the issuer signs; gateways and clients carry it on every request."""
+MAX_ISSUED_BYTES: Final = 4096
+"""Highest size budget of the issuer's tokens. Clients send one with every request: by default nginx reads header
+lines of 8 KiB, and browsers keep cookies of 4 KiB."""
 
 MAX_TOKEN_BYTES: Final = 8192
 """Largest token that the verifier reads, checked before any parsing."""

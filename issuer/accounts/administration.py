@@ -16,7 +16,7 @@ from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import OPERATOR
 from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import AccountNotFoundError, FieldFault, InvalidFieldsError, SessionNotFoundError
-from issuer.tokens.access_token import grants_length
+from issuer.tokens.size import TokenBudget
 
 
 class Administration:
@@ -25,13 +25,13 @@ class Administration:
     Args:
         store: of accounts and sessions.
         now: returns the time.
-        room: characters that a token has for scope and roles.
+        budget: the size budget of access tokens.
     """
 
-    def __init__(self, store: AdministrationStore, now: Callable[[], datetime], room: int) -> None:
+    def __init__(self, store: AdministrationStore, now: Callable[[], datetime], budget: TokenBudget) -> None:
         self._store = store
         self._now = now
-        self._room = room
+        self._budget = budget
 
     async def accounts(self, after: UUID | None, limit: int, *, disabled_only: bool) -> list[AccountRecord]:
         """Return a page of accounts in the order of ids: those after `after`."""
@@ -65,9 +65,8 @@ class Administration:
                 scope=account.scope if scope is None else scope,
                 roles=account.roles if roles is None else tuple(roles),
             )
-            if grants_length(changed.scope, changed.roles) > self._room:
-                asked = f"must have with roles no more than the {self._room} characters that a token has room for"
-                raise InvalidFieldsError(FieldFault("scope", asked))
+            if fault := self._budget.account_fault(changed.scope, changed.roles):
+                raise InvalidFieldsError(FieldFault("scope", fault))
             return changed
 
         detail = {"scope": scope is not None, "roles": roles is not None}

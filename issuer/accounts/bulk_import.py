@@ -24,8 +24,8 @@ from issuer.accounts.input_checks import ROLE, SCOPE
 from issuer.accounts.models import ImportedAccount
 from issuer.email_address import EmailAddress, parse_email
 from issuer.passwords.hasher import check_stored_hash
-from issuer.tokens.access_token import grants_length
 from issuer.tokens.models import DEFAULT_SCOPE
+from issuer.tokens.size import TokenBudget
 from shared.strict_json import StrictJsonError, parse_object
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
@@ -40,7 +40,7 @@ class InvalidRecordError(ValueError):
 @dataclass(frozen=True, slots=True)
 class _Rules:
     now: datetime
-    room: int
+    budget: TokenBudget
 
 
 def _rules(info: ValidationInfo) -> _Rules:
@@ -100,26 +100,25 @@ class _Record(BaseModel):
 
     @model_validator(mode="after")
     def _fit_into_a_token(self, info: ValidationInfo) -> Self:
-        room = _rules(info).room
-        if grants_length(self.scope, tuple(self.roles)) > room:
-            raise ValueError(f"scope: must not exceed, together with roles, the {room} characters of a token")
+        if fault := _rules(info).budget.account_fault(self.scope, self.roles):
+            raise ValueError(f"scope: {fault}")
         return self
 
 
-def read_line(line: bytes, account_id: UUID, now: datetime, room: int) -> ImportedAccount:
+def read_line(line: bytes, account_id: UUID, now: datetime, budget: TokenBudget) -> ImportedAccount:
     """Read and check a line.
 
     Args:
         line: a JSON object.
         account_id: the new id of the account.
         now: the default of `created_at`, and the time of verification if the line says that the email is verified.
-        room: characters that a token has for scope and roles.
+        budget: the size budget of access tokens.
 
     Raises:
         InvalidRecordError: with all faults of the line.
     """
     try:
-        record = _Record.model_validate(parse_object(line), context=_Rules(now, room))
+        record = _Record.model_validate(parse_object(line), context=_Rules(now, budget))
     except StrictJsonError:
         raise InvalidRecordError("is not a JSON object with distinct members") from None
     except ValidationError as error:

@@ -104,7 +104,7 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
 def _with_registry(settings: IssuerSettings, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
     def use(database: Database) -> Awaitable[T]:
         rows = ClientStore(database)
-        return work(ClientRegistry(settings.url, rows, lambda: datetime.now(UTC), secrets.token_bytes))
+        return work(ClientRegistry(settings.token_budget(), rows, lambda: datetime.now(UTC), secrets.token_bytes))
 
     return with_database(settings, use)
 

@@ -14,7 +14,6 @@ from issuer.accounts.models import SessionRecord
 from issuer.cli.output import Commands, add_command, add_subject, show, with_database
 from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, revoke_all
 from issuer.settings import IssuerSettings
-from issuer.tokens.access_token import room_for_grants
 
 T = TypeVar("T")
 
@@ -53,10 +52,10 @@ def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
-    room = room_for_grants(settings.url, settings.audience)
+    budget = settings.token_budget()
     return with_database(
         settings,
-        lambda database: use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), room)),
+        lambda database: use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), budget)),
     )
 
 

@@ -25,7 +25,7 @@ from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import DatabaseUnavailableError, ImportFailedError
 from issuer.settings import IssuerSettings
-from issuer.tokens.access_token import room_for_grants
+from issuer.tokens.size import TokenBudget
 
 _BATCH_LINES: Final = 500
 _MAX_LINE_BYTES: Final = 16 * 1024
@@ -61,8 +61,7 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     url = settings.require_database()
     with _opened(options.file) as source:
-        room = room_for_grants(settings.url, settings.audience)
-        tally = asyncio.run(_run(url, source, room, dry_run=options.dry_run))
+        tally = asyncio.run(_run(url, source, settings.token_budget(), dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "rejected": tally.rejected}
     show(options, [counts])
@@ -86,13 +85,13 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield source
 
 
-async def _run(url: str, source: BinaryIO, room: int, *, dry_run: bool) -> _Tally:
+async def _run(url: str, source: BinaryIO, budget: TokenBudget, *, dry_run: bool) -> _Tally:
     database = Database(url, 1)
     await database.open()
     users, tally, lines = AccountStore(database), _Tally(), enumerate(_lines(source), 1)
     try:
         while batch := list(islice(lines, _BATCH_LINES)):
-            await _import_batch(users, tally, dict(_readable(tally, batch, room)), dry_run=dry_run)
+            await _import_batch(users, tally, dict(_readable(tally, batch, budget)), dry_run=dry_run)
             tally.lines += len(batch)
             print(f"{tally.lines} lines: {tally.imported} accounts", file=sys.stderr)
     except DatabaseUnavailableError as error:
@@ -120,14 +119,16 @@ async def _import_batch(
             tally.skip(number)
 
 
-def _readable(tally: _Tally, batch: Iterable[tuple[int, bytes]], room: int) -> Iterator[tuple[int, ImportedAccount]]:
+def _readable(
+    tally: _Tally, batch: Iterable[tuple[int, bytes]], budget: TokenBudget
+) -> Iterator[tuple[int, ImportedAccount]]:
     """The good lines of a batch, each address once."""
     now, seen = datetime.now(UTC), set[str]()
     for number, line in batch:
         if not line.strip():
             continue
         try:
-            account = read_line(line, uuid4(), now, room)
+            account = read_line(line, uuid4(), now, budget)
         except InvalidRecordError as error:
             tally.reject(number, str(error))
             continue

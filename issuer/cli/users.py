@@ -25,7 +25,6 @@ from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.settings import IssuerSettings
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.access_token import room_for_grants
 
 T = TypeVar("T")
 
@@ -154,8 +153,7 @@ def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaita
 
 
 def _administration(settings: IssuerSettings, database: Database) -> Administration:
-    room = room_for_grants(settings.url, settings.audience)
-    return Administration(AdministrationStore(database), _now, room)
+    return Administration(AdministrationStore(database), _now, settings.token_budget())
 
 
 def _document(account: AccountRecord) -> Mapping[str, Any]:

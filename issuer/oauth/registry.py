@@ -19,15 +19,12 @@ from issuer.oauth.client_assertion import ClientKeysError, register_keys
 from issuer.oauth.clients import hash_secret
 from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
 from issuer.oauth.store import ClientStore
-from issuer.tokens.models import FIRST_PARTY_CLIENT
+from issuer.tokens.models import FIRST_PARTY_CLIENT, MAX_AUDIENCE_CHARACTERS, AccessTokenClaims
+from issuer.tokens.size import TokenBudget
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
-_AUDIENCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
+_AUDIENCE: Final = re.compile(rf"[\x21\x23-\x5b\x5d-\x7e]{{1,{MAX_AUDIENCE_CHARACTERS}}}")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
-_TOKEN_ROOM: Final = 230
-"""Characters that a token of `MAX_ISSUED_BYTES` has for what differs: issuer and client id twice, audience, scope.
-ADR 0039 counts the same for people."""
-
 _MAX_AUDIENCES: Final = 16
 _SECRET_BYTES: Final = 32
 
@@ -44,16 +41,20 @@ class ClientRegistry:
     """The registry of the clients of one issuer.
 
     Args:
-        issuer: the `iss` of their tokens.
+        budget: the size budget of their tokens.
         store: the clients.
         now: returns the current time.
         random_bytes: returns that many random bytes from the operating system.
     """
 
     def __init__(
-        self, issuer: str, store: ClientStore, now: Callable[[], datetime], random_bytes: Callable[[int], bytes]
+        self,
+        budget: TokenBudget,
+        store: ClientStore,
+        now: Callable[[], datetime],
+        random_bytes: Callable[[int], bytes],
     ) -> None:
-        self._issuer = issuer
+        self._budget = budget
         self._store = store
         self._now = now
         self._random_bytes = random_bytes
@@ -199,13 +200,12 @@ class ClientRegistry:
             raise ClientRegistrationError("a scope has words of visible ASCII with single blanks between them")
         if not 1 <= len(audiences) <= _MAX_AUDIENCES or not all(map(_AUDIENCE.fullmatch, audiences)):
             raise ClientRegistrationError(
-                f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to 100 characters of visible ASCII"
+                f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to {MAX_AUDIENCE_CHARACTERS} characters"
+                " of visible ASCII"
             )
-        excess = 2 * (len(self._issuer) + len(client_id)) + max(map(len, audiences)) + len(scope) - _TOKEN_ROOM
-        if excess > 0:
-            raise ClientRegistrationError(
-                f"its tokens would be too long: shorten scope, audience or id by {excess} characters"
-            )
+        longest = AccessTokenClaims(client_id, None, None, client_id, scope, audience=max(audiences, key=len))
+        if fault := self._budget.fault(longest):
+            raise ClientRegistrationError(fault)
 
     def _new_secret(self) -> str:
         """Return 256 random bits with a prefix that secret scanners recognise."""

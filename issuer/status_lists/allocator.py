@@ -13,7 +13,7 @@ from collections.abc import Callable
 import structlog
 
 from issuer.errors import DatabaseUnavailableError
-from issuer.status_lists.models import LEASE_SIZE, StatusListEntry, status_list_uri
+from issuer.status_lists.models import LEASE_SIZE, StatusListEntry
 from issuer.status_lists.store import StatusListStore
 from issuer.tokens.models import StatusReference
 
@@ -65,7 +65,7 @@ class StatusIndexAllocator:
 
     def reference(self, index: StatusListEntry) -> StatusReference:
         """Return the reference that tokens carry."""
-        return StatusReference(status_list_uri(self._issuer, index.list_id), index.idx)
+        return StatusReference.of(self._issuer, index.list_id, index.idx)
 
     def revoked(self) -> None:
         """Publish a bit that this process has set, without waiting for the next poll."""

@@ -48,8 +48,3 @@ class PublishedList:
     def read_in(self) -> int:
         """The second in which the snapshot was read."""
         return int(self.state.read_at.timestamp())
-
-
-def status_list_uri(issuer: str, list_id: int) -> str:
-    """Return the URI by which tokens refer to a list."""
-    return f"{issuer.rstrip('/')}/status-lists/{list_id}"

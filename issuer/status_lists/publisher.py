@@ -26,9 +26,10 @@ import structlog
 from issuer.errors import DatabaseUnavailableError, NoSigningKeyError
 from issuer.keys.store import SigningKey
 from issuer.keys.watcher import KeyWatcher
-from issuer.status_lists.models import PublishedList, StatusListSnapshot, status_list_uri
+from issuer.status_lists.models import PublishedList, StatusListSnapshot
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
+from issuer.tokens.models import status_list_uri
 from shared.access_token import ALGORITHM, MAX_LIFETIME_SECONDS
 from shared.status_list import STATUS_LIST_TYPE, encode, pack
 

@@ -4,30 +4,26 @@ PyJWT signs. Verification uses the parsers of `shared`, as the verifier does, so
 accepts only tokens of this issuer, in the form that it mints.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import jwt
+import structlog
 
 from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import KeyWatcher
 from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference, VerifiedAccessToken
 from shared import base64url
-from shared.access_token import ALGORITHM, MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS, TOKEN_TYPE
+from shared.access_token import ALGORITHM, MAX_LIFETIME_SECONDS, MAX_TOKEN_BYTES, TOKEN_TYPE
 from shared.claims import Claims, InvalidClaimsError, read_claims
 from shared.jws import JwsFault, read_compact
 from shared.strict_json import JsonObject, StrictJsonError, parse_open_object
 
-ACCOUNT_TOKEN_ROOM: Final = 123
-"""Characters that the token of a session has for what differs: the issuer's URL twice (`iss` and the URI of the
-status list), audience, scope, and roles as JSON. 1024 bytes less 342 of signature, 111 of header and 2 dots leave 569
-of base64url, which are 426 of JSON, of which the other claims take 303 with a list of five digits."""
-
 _JITTER: Final = 0.05
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ"})
+_log = structlog.get_logger(__name__)
 
 
 class AccessTokens:
@@ -38,6 +34,7 @@ class AccessTokens:
         issuer: the `iss` claim.
         audience: the `aud` claim.
         life_seconds: the maximum lifetime.
+        max_bytes: the size budget. A longer token is issued and logged: see `size.py`.
         now: returns the current time.
         new_id: returns a random UUID.
         fraction: returns a random number in [0, 1).
@@ -49,6 +46,7 @@ class AccessTokens:
         issuer: str,
         audience: str,
         life_seconds: int,
+        max_bytes: int,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
         fraction: Callable[[], float],
@@ -57,6 +55,7 @@ class AccessTokens:
         self._issuer = issuer
         self._audience = audience
         self._life_seconds = life_seconds
+        self._max_bytes = max_bytes
         self._now = now
         self._new_id = new_id
         self._fraction = fraction
@@ -81,9 +80,13 @@ class AccessTokens:
             life = max(1, min(life, int((claims.ends_at - self._now()).total_seconds())))
         key = self._key_watcher.signing
         # On the event loop: signing takes a quarter of a millisecond, and a thread would cost about as much.
-        token = jwt.encode(self._members(claims, life), key.private, ALGORITHM, {"kid": key.kid, "typ": TOKEN_TYPE})
-        if len(token) > MAX_ISSUED_BYTES:
-            raise RuntimeError("access token exceeds MAX_ISSUED_BYTES")
+        payload = token_payload(
+            claims, self._issuer, self._audience, int(self._now().timestamp()), life, self._new_id()
+        )
+        token = jwt.encode(payload, key.private, ALGORITHM, token_header(key.kid))
+        if len(token) > self._max_bytes:
+            # An operator has shortened the budget, or made names longer, after scope and roles were set.
+            _log.warning("access token exceeds the size budget", subject=claims.subject, bytes=len(token))
         return SignedAccessToken(token, life, claims.scope)
 
     async def read(self, token: str) -> VerifiedAccessToken:
@@ -104,7 +107,7 @@ class AccessTokens:
             InvalidTokenError: the token is invalid, expired, or not from this issuer.
         """
         # The text may be anything: non-ASCII characters become `?`, which no token contains.
-        jws = read_compact(token.encode("ascii", "replace"), MAX_ISSUED_BYTES)
+        jws = read_compact(token.encode("ascii", "replace"), MAX_TOKEN_BYTES)
         if isinstance(jws, JwsFault) or jws.header.members != _HEADER_MEMBERS:
             raise InvalidTokenError
         # RFC 8725 §3: algorithm and type are fixed by us; the header only selects the key.
@@ -133,37 +136,44 @@ class AccessTokens:
             and claims.expires_at - claims.issued_at <= MAX_LIFETIME_SECONDS
         )
 
-    def _members(self, claims: AccessTokenClaims, life: int) -> dict[str, Any]:
-        issued_at = int(self._now().timestamp())
-        members: dict[str, Any] = {
-            "iss": self._issuer,
-            "sub": claims.subject,
-            "aud": claims.audience or self._audience,
-            "exp": issued_at + life,
-            "iat": issued_at,
-            "jti": base64url.encode(self._new_id().bytes),
-            "client_id": claims.client_id,
-            "scope": claims.scope,
-        }
-        if claims.auth_time is not None:
-            members["auth_time"] = int(claims.auth_time.timestamp())
-        if claims.session_id is not None:
-            members["sid"] = str(claims.session_id)
-        if claims.roles:
-            members["roles"] = list(claims.roles)
-        if claims.status is not None:
-            members["status"] = {"status_list": {"idx": claims.status.idx, "uri": claims.status.uri}}
-        return members
+
+def token_header(kid: str) -> dict[str, Any]:
+    """Return the JOSE header of a token."""
+    return {"alg": ALGORITHM, "kid": kid, "typ": TOKEN_TYPE}
 
 
-def room_for_grants(issuer: str, audience: str) -> int:
-    """Return how many characters scope and roles may take in the token of a session (ADR 0039)."""
-    return ACCOUNT_TOKEN_ROOM - 2 * len(issuer) - len(audience)
+def token_payload(
+    claims: AccessTokenClaims, issuer: str, audience: str, issued_at: int, life: int, token_id: UUID
+) -> dict[str, Any]:
+    """Return the claims of a token (contract A).
 
-
-def grants_length(scope: str, roles: Sequence[str]) -> int:
-    """Return how many characters scope and roles take in a token; both are ASCII."""
-    return len(scope) + (len(json.dumps({"roles": roles})) if roles else 0)
+    Args:
+        claims: what differs from token to token.
+        issuer: the `iss` claim.
+        audience: the `aud` claim if `claims` name no audience.
+        issued_at: seconds since the epoch.
+        life: seconds.
+        token_id: random.
+    """
+    members: dict[str, Any] = {
+        "iss": issuer,
+        "sub": claims.subject,
+        "aud": claims.audience or audience,
+        "exp": issued_at + life,
+        "iat": issued_at,
+        "jti": base64url.encode(token_id.bytes),
+        "client_id": claims.client_id,
+        "scope": claims.scope,
+    }
+    if claims.auth_time is not None:
+        members["auth_time"] = int(claims.auth_time.timestamp())
+    if claims.session_id is not None:
+        members["sid"] = str(claims.session_id)
+    if claims.roles:
+        members["roles"] = list(claims.roles)
+    if claims.status is not None:
+        members["status"] = {"status_list": {"idx": claims.status.idx, "uri": claims.status.uri}}
+    return members
 
 
 def _verified(claims: Claims) -> VerifiedAccessToken:

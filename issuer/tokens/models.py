@@ -10,6 +10,8 @@ FIRST_PARTY_CLIENT: Final = "first-party"
 
 DEFAULT_SCOPE: Final = "profile"
 
+MAX_AUDIENCE_CHARACTERS: Final = 255
+
 
 @dataclass(frozen=True, slots=True)
 class StatusReference:
@@ -17,6 +19,11 @@ class StatusReference:
 
     uri: str
     idx: int
+
+    @classmethod
+    def of(cls, issuer: str, list_id: int, idx: int) -> "StatusReference":
+        """Return the reference to an index of a list of `issuer`."""
+        return cls(status_list_uri(issuer, list_id), idx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +75,8 @@ class VerifiedAccessToken:
     expires_at: int
     audience: str
     status: StatusReference | None
+
+
+def status_list_uri(issuer: str, list_id: int) -> str:
+    """Return the URI by which tokens refer to a list."""
+    return f"{issuer.rstrip('/')}/status-lists/{list_id}"

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from issuer.db.pool import Database
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
+from issuer.tokens.size import TokenBudget
 from tests.support.issuer_process import IssuerProcess
 from tests.support.plain_http import HTTP
 
@@ -82,7 +83,11 @@ def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]
         await database.open()
         try:
             rows = ClientStore(database)
-            return await work(ClientRegistry(issuer.url, rows, lambda: datetime.now(UTC), secrets.token_bytes))
+            return await work(
+                ClientRegistry(
+                    TokenBudget(issuer.url, "gatepass"), rows, lambda: datetime.now(UTC), secrets.token_bytes
+                )
+            )
         finally:
             await database.close()
 

@@ -48,7 +48,7 @@ class SessionBench:
         self.users = AccountStore(self.database)
         self.rows = SessionStore(self.database)
         self.lists = StatusListStore(self.database)
-        self.tokens = AccessTokens(self.key_watcher, ISSUER, "gatepass", 600, self.clock, uuid4, lambda: 0.0)
+        self.tokens = AccessTokens(self.key_watcher, ISSUER, "gatepass", 600, 2048, self.clock, uuid4, lambda: 0.0)
         self.published = StatusListPublisher(self.lists, self.key_watcher, self.metrics, ISSUER)
         self.sessions = Sessions(
             self.rows,

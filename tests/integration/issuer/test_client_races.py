@@ -18,6 +18,7 @@ from issuer.oauth.store import ClientStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
+from issuer.tokens.size import TokenBudget
 from tests.support.machines import KEY, public_jwk
 from tests.support.postgres import Postgres, execute
 from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa_jwk, sign
@@ -34,7 +35,7 @@ class Bench:
         self.rows = ClientStore(database)
         lists = StatusIndexAllocator(StatusListStore(database), URL, lambda: None)
         self.clients = Clients(self.rows, lists, frozenset({URL}), Metrics(), lambda: self.now)
-        self.registry = ClientRegistry(URL, self.rows, lambda: self.now, secrets.token_bytes)
+        self.registry = ClientRegistry(TokenBudget(URL, "api"), self.rows, lambda: self.now, secrets.token_bytes)
 
     async def proven(self) -> tuple[Client, str]:
         made = await self.registry.create("a machine", None, "read", ["api"], None)

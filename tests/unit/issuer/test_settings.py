@@ -2,7 +2,7 @@
 
 import pytest
 
-from issuer.settings import MAX_NAMES, IssuerSettings
+from issuer.settings import IssuerSettings
 from shared.settings import SettingsError
 
 
@@ -31,9 +31,11 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("URL", "https://issuer.example#a"),
         ("URL", "https://exämple.com"),
         ("AUDIENCE", "two words"),
-        ("AUDIENCE", "a" * 41),
+        ("AUDIENCE", "a" * 256),
         ("AUDIENCE", 'a"b'),
-        ("URL", "https://" + "i" * 41),
+        ("URL", "https://" + "i" * 600),
+        ("ACCESS_TOKEN_MAX_BYTES", "1023"),
+        ("ACCESS_TOKEN_MAX_BYTES", "4097"),
         ("SESSION_IDLE_SECONDS", "3599"),
         ("SESSION_SECONDS", str(90 * 86_400 + 1)),
         ("DATABASE_URL", "mysql://localhost"),
@@ -74,11 +76,18 @@ def test_a_fault_names_its_variable(name: str, value: str) -> None:
         read(**{name: value})
 
 
-def test_url_and_audience_are_bounded_together() -> None:
-    longest = "https://" + "i" * 35
-    assert read(URL=longest, AUDIENCE="a" * (MAX_NAMES - 2 * 43)).url == longest
-    with pytest.raises(SettingsError, match="ISSUER_URL, ISSUER_AUDIENCE: twice"):
-        read(URL=longest, AUDIENCE="a" * (MAX_NAMES - 2 * 43 + 1))
+def test_long_names_leave_room_for_scopes_and_roles_by_default() -> None:
+    budget = read(URL="https://" + "i" * 192, AUDIENCE="a" * 100).token_budget()
+    scope, roles = " ".join(f"{number}" * 20 for number in range(8)), [f"{number}" * 20 for number in range(8)]
+    assert budget.account_fault(scope, roles) is None
+    assert budget.account_fault(scope, [*roles, *roles[:2]]) is not None
+
+
+def test_a_budget_that_no_token_fits_into_is_a_fault() -> None:
+    url = "https://" + "i" * 300
+    assert read(URL=url).url == url
+    with pytest.raises(SettingsError, match=r"ISSUER_URL, ISSUER_AUDIENCE: the access token would have"):
+        read(URL=url, ACCESS_TOKEN_MAX_BYTES="1024")
 
 
 def test_a_session_lives_14_days_idle_and_30_at_most() -> None:

@@ -13,20 +13,17 @@ from uuid import UUID, uuid4
 
 import jwt
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import KeyWatcher
-from issuer.settings import MAX_NAMES
-from issuer.status_lists.models import status_list_uri
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.access_token import ACCOUNT_TOKEN_ROOM, AccessTokens
+from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference
-from shared.access_token import MAX_ISSUED_BYTES
 from shared.jwks import format_jwks, parse_jwks
-from shared.status_list import LIST_BITS
 from tests.support.signing_keys import generate_key
 from verifier.decision.keyset import KeySet
 from verifier.decision.policy import Policy
@@ -48,6 +45,7 @@ class Bench:
             "https://issuer.example",
             "gatepass",
             600,
+            2048,
             now=lambda: self.now,
             new_id=lambda: JTI,
             fraction=lambda: self.fraction,
@@ -119,17 +117,17 @@ def test_a_token_does_not_outlive_its_session(bench: Bench) -> None:
         assert (issued.expires_in, claims["exp"] - claims["iat"]) == (life, life)
 
 
-def test_a_token_is_small_even_with_the_longest_names(folder: Path) -> None:
-    bench = Bench(folder)
-    bench.tokens._issuer = "https://" + "i" * 40
-    bench.tokens._audience = "a" * (MAX_NAMES - 2 * 48)
-    reference = StatusReference(status_list_uri(bench.tokens._issuer, 99_999), LIST_BITS - 1)
-    left = ACCOUNT_TOKEN_ROOM - MAX_NAMES
-    grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, scope="s" * left, status=reference)
-    assert len(asyncio.run(bench.tokens.mint(grant)).token) <= MAX_ISSUED_BYTES
-    roles = ("r" * (left - len(',"roles":[""]')),)
-    grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, scope="", roles=roles, status=reference)
-    assert len(asyncio.run(bench.tokens.mint(grant)).token) <= MAX_ISSUED_BYTES
+def test_a_token_over_the_budget_is_issued_and_logged(bench: Bench) -> None:
+    claims = AccessTokenClaims(str(SUBJECT), SESSION, NOW, scope="s" * 700)
+    with structlog.testing.capture_logs() as logs:
+        token = asyncio.run(bench.tokens.mint(claims)).token
+        assert logs == []
+        bench.tokens._max_bytes = len(token) - 1
+        token = asyncio.run(bench.tokens.mint(claims)).token
+    assert bench.read(token) == SUBJECT
+    assert [(log["log_level"], log["subject"], log["bytes"]) for log in logs] == [
+        ("warning", str(SUBJECT), len(token))
+    ]
 
 
 def test_a_token_of_a_session_says_its_roles_and_its_bit(bench: Bench) -> None:

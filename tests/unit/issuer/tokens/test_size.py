@@ -1,0 +1,93 @@
+"""The computed size of a token is that of the longest one that can be signed."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from issuer.keys.watcher import KeyWatcher
+from issuer.telemetry.metrics import Metrics
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.models import AccessTokenClaims, StatusReference
+from issuer.tokens.size import TokenBudget
+from shared.access_token import MAX_ISSUED_BYTES
+from shared.jwks import format_jwks, parse_jwks
+from shared.status_list import LIST_BITS
+from tests.support.signing_keys import generate_key
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import Policy
+from verifier.decision.status import StatusLists
+from verifier.decision.verification import Accepted, verify
+
+ISSUER, NOW, LAST = (
+    "https://login.example/tenant",
+    datetime(2026, 3, 1, tzinfo=UTC),
+    datetime(2286, 11, 20, tzinfo=UTC),
+)
+BUDGET = TokenBudget(ISSUER, "gatepass", MAX_ISSUED_BYTES)
+
+words = st.text(st.characters(min_codepoint=0x23, max_codepoint=0x5B, exclude_characters=","), min_size=1)
+claims_of_users = st.builds(
+    lambda scopes, roles, client_id, audience: AccessTokenClaims(
+        str(UUID(int=1)), UUID(int=2), NOW, client_id, " ".join(scopes), tuple(roles), audience
+    ),
+    st.lists(words),
+    st.lists(words),
+    st.text("ab-._", min_size=1, max_size=64),
+    st.none() | words,
+)
+claims_of_clients = claims_of_users.map(lambda claims: replace(claims, session_id=None, auth_time=None, roles=()))
+
+
+@pytest.fixture(scope="module")
+def watcher(tmp_path_factory: pytest.TempPathFactory) -> KeyWatcher:
+    folder = tmp_path_factory.mktemp("keys")
+    generate_key(folder, NOW)
+    return KeyWatcher(folder, Metrics())
+
+
+def mint(watcher: KeyWatcher, claims: AccessTokenClaims, now: datetime = NOW) -> str:
+    tokens = AccessTokens(watcher, ISSUER, "gatepass", 600, MAX_ISSUED_BYTES, lambda: now, lambda: UUID(int=0), float)
+    return asyncio.run(tokens.mint(claims)).token
+
+
+@given(claims_of_users | claims_of_clients)
+def test_the_computed_size_is_that_of_the_longest_token(watcher: KeyWatcher, claims: AccessTokenClaims) -> None:
+    longest = replace(
+        claims,
+        auth_time=claims.auth_time and LAST,
+        status=StatusReference.of(ISSUER, 999_999_999, LIST_BITS - 1),
+    )
+    assert BUDGET.size(claims) == len(mint(watcher, longest, LAST))
+
+
+@given(claims_of_users | claims_of_clients, st.integers(0, 999_999_999), st.integers(0, LIST_BITS - 1))
+def test_no_token_is_longer_and_a_verifier_accepts_what_the_budget_allows(
+    watcher: KeyWatcher, claims: AccessTokenClaims, list_id: int, idx: int
+) -> None:
+    token = mint(watcher, replace(claims, status=StatusReference.of(ISSUER, list_id, idx)))
+    assert len(token) <= BUDGET.size(claims)
+    keys = KeySet.of({ISSUER: parse_jwks(format_jwks([watcher.signing.private.public_key()]))})
+    policy = Policy("default", frozenset({ISSUER}), frozenset({claims.audience or "gatepass"}))
+    decision = verify(token.encode(), keys=keys, policy=policy, now=NOW.timestamp(), revocations=StatusLists())
+    assert BUDGET.fault(claims) is not None or isinstance(decision, Accepted)
+
+
+def test_what_a_verifier_would_reject_is_over_the_budget() -> None:
+    assert BUDGET.account_fault("s" * 800) is None
+    assert BUDGET.account_fault("s" * 801) == "the scope has 801 characters; verifiers accept 800"
+    assert BUDGET.account_fault(roles=["r" * 399, "r" * 399]) is None
+    assert "the roles have 801 characters" in str(BUDGET.account_fault(roles=["r" * 399, "r" * 400]))
+
+
+@pytest.mark.parametrize("scope", ["s" * 300, "s" * 301, "s" * 302, "s" * 303])
+def test_the_fault_says_how_much_is_too_long(scope: str) -> None:
+    budget = TokenBudget(ISSUER, "gatepass", BUDGET.size(AccessTokenClaims(str(UUID(int=1)), UUID(int=1), NOW)))
+    fault = budget.account_fault(scope)
+    assert fault is not None
+    excess = int(fault.partition("shorten it by ")[2].partition(" ")[0])
+    assert budget.account_fault(scope[excess:]) is None
