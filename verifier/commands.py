@@ -110,7 +110,7 @@ class _Snapshot:
 
 async def _fetch_all(settings: VerifierSettings, rules: Rules) -> _Snapshot:
     # Cached copies would hide a source that is down.
-    settings = settings.model_copy(update={"jwks_cache_dir": None})
+    settings = settings.model_copy(update={"cache_dir": None})
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     snapshot = _Snapshot()
     refresher = Refresher(

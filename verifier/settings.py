@@ -21,40 +21,44 @@ class VerifierSettings(Settings):
 
     PREFIX: ClassVar[str] = "VERIFIER_"
 
-    host: str = Field("127.0.0.1", description="address to listen on for subrequests")
+    host: str = Field("127.0.0.1", description="IP address to listen on for subrequests")
     port: Port = Field(8001, description="port to listen on for subrequests")
     uds: Path | None = Field(None, description="unix socket to listen on instead of host and port")
     uds_mode: str = Field("0660", pattern=r"^0?[0-7]{3}$", description="permissions of the unix socket, octal")
     uds_group: str | None = Field(None, description="group that owns the unix socket, such as the gateway's")
-    admin_host: str = Field("127.0.0.1", description="address of /healthz, /readyz and /metrics")
+    admin_host: str = Field("127.0.0.1", description="IP address of /healthz, /readyz and /metrics")
     admin_port: Port = Field(9001, description="port of /healthz, /readyz and /metrics")
 
     issuer: IssuerName | None = Field(None, description="the `iss` to accept")
     audience: str = Field("gatepass", min_length=1, max_length=512, description="must be in `aud`")
     jwks_file: Path | None = Field(None, description="the issuer's key set as a file; read again when it changes")
     jwks_url: str | None = Field(None, description="the issuer's key set by https, or by http from loopback")
-    jwks_ca_file: Path | None = Field(None, description="certificate authorities to trust for key sets, PEM")
-    jwks_allow_http: bool = Field(default=False, description="fetch key sets by plain http: in private networks only")
-    jwks_cache_dir: Path | None = Field(
-        None, description="where fetched key sets and status lists outlive the process"
+    ca_file: Path | None = Field(
+        None, description="certificate authorities to trust when fetching key sets and status lists, PEM"
+    )
+    allow_http: bool = Field(
+        default=False, description="fetch key sets and status lists by plain http: in private networks only"
+    )
+    cache_dir: Path | None = Field(
+        None, description="directory in which fetched key sets and status lists survive a restart"
     )
     jwks_max_stale_seconds: int = Field(
-        86_400, ge=60, le=2_592_000, description="how long keys count that can no longer be fetched"
+        86_400, ge=60, le=2_592_000, description="how long keys are used after their URL last responded"
     )
     status_lists: str | None = Field(None, description="the issuer's status list aggregation, as VERIFIER_JWKS_URL")
-    status_poll_seconds: float = Field(2.0, ge=0.2, le=300, description="how often status lists are looked for")
+    status_poll_seconds: float = Field(2.0, ge=0.2, le=300, description="how often status lists are fetched")
     status_stale: Literal["accept", "reject"] = Field(
-        "accept", description="a status list that can't be refreshed: accept until its exp, or reject"
+        "accept", description="a status list that cannot be refreshed: accept until its `exp`, or reject"
     )
     policies_file: Path | None = Field(None, description="named policies and further issuers, TOML")
     leeway_seconds: int = Field(5, ge=0, le=60, description="tolerance for clocks that differ")
-    realm: Realm = Field("gatepass", description="named in challenges")
+    realm: Realm = Field("gatepass", description="the realm in challenges")
 
     cache_entries: int = Field(
         100_000, ge=0, le=10_000_000, description="cached decisions at most; 0 turns the cache off"
     )
     cache_bytes: int = Field(64 * 1024 * 1024, ge=65_536, le=2**36, description="memory for cached decisions")
-    max_connections: int = Field(10_000, ge=1, le=1_000_000, description="open connections of gateways at most")
+    max_connections: int = Field(10_000, ge=1, le=1_000_000, description="open connections at most")
     drain_seconds: int = Field(2, ge=0, le=300, description="how long open connections are served after SIGTERM")
     log_level: LogLevel = Field("info", description="debug, info, warning or error")
 
@@ -66,7 +70,7 @@ class VerifierSettings(Settings):
             raise ValueError("VERIFIER_ISSUER: goes with VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL")
         if self.issuer is None and self.policies_file is None:
             raise ValueError(
-                "VERIFIER_ISSUER: whose tokens? Set it and VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL, "
+                "VERIFIER_ISSUER: required: set it and VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL, "
                 "or name issuers in VERIFIER_POLICIES_FILE"
             )
         if self.status_lists and self.issuer is None:
@@ -76,7 +80,7 @@ class VerifierSettings(Settings):
     @model_validator(mode="after")
     def _check_urls(self) -> Self:
         for field, url in (("jwks_url", self.jwks_url), ("status_lists", self.status_lists)):
-            if url and (problem := check_url(url, allow_http=self.jwks_allow_http)):
+            if url and (problem := check_url(url, allow_http=self.allow_http)):
                 raise ValueError(f"{self.variable(field)}: {redact_url(url)!r}: {problem}")
         return self
 
@@ -87,13 +91,13 @@ class VerifierSettings(Settings):
             SettingsError: the certificate authorities cannot be read.
         """
         urls = [*(source.url or "" for source in rules.sources.values()), *rules.status_lists.values()]
-        if self.jwks_ca_file is None and not any(url.lower().startswith("https:") for url in urls):
+        if self.ca_file is None and not any(url.lower().startswith("https:") for url in urls):
             # Trusts no authority, and is not used: loading the system's takes 30 ms and 1 MiB.
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            return _load_authorities(self.jwks_ca_file)
+            return _load_authorities(self.ca_file)
         except OSError as error:
-            fault = f"{self.variable('jwks_ca_file')}: no PEM certificates can be read ({type(error).__name__})"
+            fault = f"{self.variable('ca_file')}: no PEM certificates can be read ({type(error).__name__})"
             raise SettingsError([fault]) from error
 
     def read_rules(self) -> Rules:
@@ -112,7 +116,7 @@ class VerifierSettings(Settings):
                 audience=self.audience,
                 leeway_seconds=self.leeway_seconds,
                 status_lists=lists,
-                allow_http=self.jwks_allow_http,
+                allow_http=self.allow_http,
             )
         except RecursionError as error:
             raise PolicyError(f"{self.policies_file}: nested too deeply") from error

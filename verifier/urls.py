@@ -25,7 +25,7 @@ def check_url(url: str, *, allow_http: bool) -> str | None:
     if parts.username or parts.password or parts.fragment:
         return "must not contain credentials or fragments"
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
-        return "plain http beyond loopback: use https, or VERIFIER_JWKS_ALLOW_HTTP=true in a private network"
+        return "plain http beyond loopback: use https, or VERIFIER_ALLOW_HTTP=true in a private network"
     return None
 
 

@@ -139,10 +139,10 @@ def test_a_verifier_takes_its_policies_and_says_what_else_it_lacks(name: str, tm
     environ, policies = _environment(overlay, container), overlay.of("ConfigMap")["policies"]
     given = Path(environ["VERIFIER_POLICIES_FILE"])
     assert pod.mounts(container)[str(given.parent)][0]["configMap"] == {"name": policies["metadata"]["name"]}
-    assert "emptyDir" in pod.mounts(container)[environ["VERIFIER_JWKS_CACHE_DIR"]][0]
+    assert "emptyDir" in pod.mounts(container)[environ["VERIFIER_CACHE_DIR"]][0]
     (tmp_path / given.name).write_text(policies["data"][given.name])
     nobody = f"127.0.0.1:{free_port()}"
-    environ |= {"VERIFIER_POLICIES_FILE": str(tmp_path / given.name), "VERIFIER_JWKS_CACHE_DIR": str(tmp_path)}
+    environ |= {"VERIFIER_POLICIES_FILE": str(tmp_path / given.name), "VERIFIER_CACHE_DIR": str(tmp_path)}
     here = {variable: value.replace("issuer:8000", nobody) for variable, value in environ.items()}
     done = _run("verifier", ["check-config"], here)
     assert done.returncode == 1, done.stderr

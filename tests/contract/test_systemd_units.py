@@ -60,8 +60,8 @@ def test_an_issuer_has_memory_for_its_hashes_and_descriptors_for_its_connections
 def test_the_template_of_verifiers_differs_from_the_service_in_its_names_alone() -> None:
     assert _differences(VERIFIERS) == {
         "Sockets=gatepass-verifier.socket",
-        "Environment=VERIFIER_JWKS_CACHE_DIR=%C/gatepass-verifier",
-        "Environment=VERIFIER_JWKS_CACHE_DIR=%C/gatepass-verifier-%i VERIFIER_ADMIN_PORT=%i",
+        "Environment=VERIFIER_CACHE_DIR=%C/gatepass-verifier",
+        "Environment=VERIFIER_CACHE_DIR=%C/gatepass-verifier-%i VERIFIER_ADMIN_PORT=%i",
         "CacheDirectory=gatepass-verifier",
         "CacheDirectory=gatepass-verifier-%i",
     }

@@ -164,7 +164,7 @@ class Refresher:
     def _options(
         self, log: DocumentLog, schedule: Schedule, suffix: str, max_bytes: int, *names: str
     ) -> DocumentOptions:
-        directory = self._settings.jwks_cache_dir
+        directory = self._settings.cache_dir
         cache = DocumentCache(directory, suffix, max_bytes, *names) if directory else None
         return DocumentOptions(log, schedule, cache, self._now)
 

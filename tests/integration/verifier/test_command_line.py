@@ -56,15 +56,15 @@ def test_all_faulty_settings_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(("changes", "why"), [
-    ({"ISSUER": None, "JWKS_FILE": None}, "VERIFIER_ISSUER: whose tokens?"),
+    ({"ISSUER": None, "JWKS_FILE": None}, "VERIFIER_ISSUER: required"),
     ({"ISSUER": None}, "VERIFIER_ISSUER: goes with"),
     ({"JWKS_FILE": None}, "VERIFIER_ISSUER: goes with"),
     ({"JWKS_URL": "https://issuer.example/jwks"}, "set one of them"),
     ({"POLICIES_FILE": "/nonexistent.toml"}, "/nonexistent.toml: cannot be read"),
     ({"POLICIES_FILE": "/dev/zero"}, "/dev/zero: not a regular file"),
     ({"POLICIES_FILE": "/"}, "/: not a regular file"),
-    ({"JWKS_CA_FILE": "/nonexistent.pem"}, "VERIFIER_JWKS_CA_FILE: "),
-    ({"JWKS_CA_FILE": __file__}, "VERIFIER_JWKS_CA_FILE: "),
+    ({"CA_FILE": "/nonexistent.pem"}, "VERIFIER_CA_FILE: "),
+    ({"CA_FILE": __file__}, "VERIFIER_CA_FILE: "),
     ({"JWKS_MAX_STALE_SECONDS": "59"}, "VERIFIER_JWKS_MAX_STALE_SECONDS: "),
 ])  # fmt: skip
 def test_a_faulty_setting_is_one_line_and_exit_status_2(

@@ -63,12 +63,12 @@ def test_a_key_set_that_was_kept_lets_a_verifier_start_without_its_issuer(folder
     cache_dir = folder.path / "kept"
     cache_dir.mkdir()
     with running_jwks_server(serves(folder.forge.jwks)) as server:
-        with folder.running(JWKS_URL=server.url, JWKS_CACHE_DIR=cache_dir) as verifier:
+        with folder.running(JWKS_URL=server.url, CACHE_DIR=cache_dir) as verifier:
             assert verifier.ask(token=verifier.token()).status == 200
         (kept,) = cache_dir.iterdir()
         assert kept.stat().st_mode & 0o077 == 0
         server.behaviour = Exchange.hang
-        with folder.running(JWKS_URL=server.url, JWKS_CACHE_DIR=cache_dir) as verifier:
+        with folder.running(JWKS_URL=server.url, CACHE_DIR=cache_dir) as verifier:
             assert verifier.ask(token=verifier.token()).status == 200
             assert time.time() - verifier.metric("jwks_refreshed_timestamp_seconds") < 60
         assert list(cache_dir.iterdir()) == [kept]
@@ -81,7 +81,7 @@ def test_a_kept_key_set_that_does_not_count_is_a_503(folder: VerifierFolder, wha
     DocumentCache(folder.path, ".json", 2**20, folder.forge.issuer).store(folder.forge.jwks)
     (kept,) = folder.path.glob("*.json")
     _spoil(kept, what)
-    settings: dict[str, Any] = {"JWKS_CACHE_DIR": folder.path, "JWKS_MAX_STALE_SECONDS": 60}
+    settings: dict[str, Any] = {"CACHE_DIR": folder.path, "JWKS_MAX_STALE_SECONDS": 60}
     with (
         running_jwks_server(lambda _: None) as server,
         folder.running(JWKS_URL=server.url, ready=503, **settings) as verifier,
@@ -113,7 +113,7 @@ def _spoil(kept: Path, what: str) -> None:
 def test_a_folder_that_can_not_be_written_is_said_and_costs_nothing(folder: VerifierFolder) -> None:
     with (
         running_jwks_server(serves(folder.forge.jwks)) as server,
-        folder.running(JWKS_URL=server.url, JWKS_CACHE_DIR=folder.path / "absent") as verifier,
+        folder.running(JWKS_URL=server.url, CACHE_DIR=folder.path / "absent") as verifier,
     ):
         assert verifier.wait_for_event("jwks_cache_write_failed")["detail"] == "No such file or directory"
         assert verifier.ask(token=verifier.token()).status == 200
@@ -154,7 +154,7 @@ def test_a_verifier_does_not_start_with_such_a_url(command: str, url: str) -> No
 
 
 def test_plain_http_in_a_private_network_has_to_be_allowed(folder: VerifierFolder) -> None:
-    with folder.running(JWKS_URL="http://192.0.2.1/jwks", JWKS_ALLOW_HTTP="true", ready=503) as verifier:
+    with folder.running(JWKS_URL="http://192.0.2.1/jwks", ALLOW_HTTP="true", ready=503) as verifier:
         assert verifier.ask(token=verifier.token()).status == 503
 
 

@@ -111,7 +111,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             for name, server in {"odd": odd, "lasting": lasting}.items()
         )
         policies += "\n" + accepting(calm.forge.issuer, "https://odd.example", "https://lasting.example")
-        left_alone = enter(calm.running(JWKS_URL=tagged.url, JWKS_CACHE_DIR=kept, policies=policies))
+        left_alone = enter(calm.running(JWKS_URL=tagged.url, CACHE_DIR=kept, policies=policies))
         for path in kept.iterdir():
             os.utime(path, (1, 1))
         yield Scene(

@@ -264,7 +264,7 @@ def test_a_cold_start_knows_the_lists_of_a_former_run(folder: VerifierFolder, is
     issuer.revoke(7)
     cache = folder.path / "cache"
     cache.mkdir()
-    settings = _settings(issuer, JWKS_URL=issuer.jwks_url, JWKS_CACHE_DIR=cache)
+    settings = _settings(issuer, JWKS_URL=issuer.jwks_url, CACHE_DIR=cache)
     with folder.running(**settings) as verifier:
         assert verifier.ask(token=issuer.token(8)).status == 200
     issuer.server.behaviour = down

@@ -20,7 +20,7 @@ def test_the_defaults_listen_on_loopback_and_forgive_five_seconds() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8001)
     assert (settings.admin_host, settings.admin_port) == ("127.0.0.1", 9001)
     assert (settings.audience, settings.leeway_seconds) == ("gatepass", 5)
-    assert not settings.jwks_allow_http
+    assert not settings.allow_http
 
 
 @pytest.mark.parametrize(
