@@ -79,7 +79,7 @@ def _verifier_of(keys: Path, tmp_path: Path) -> Iterator[VerifierProcess]:
         yield verifier
 
 
-def test_a_serving_verifier_imports_nothing_of_the_issuers_and_opens_no_private_key(
+def test_a_running_verifier_imports_nothing_of_the_issuer_and_opens_no_private_key(
     keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = tmp_path / "notes"
@@ -101,7 +101,7 @@ def test_a_serving_verifier_imports_nothing_of_the_issuers_and_opens_no_private_
     assert imported.isdisjoint(FOREIGN)
 
 
-def test_a_verifier_that_is_given_private_keys_refuses_them_loudly(tmp_path: Path) -> None:
+def test_a_verifier_rejects_private_keys(tmp_path: Path) -> None:
     forge = Forge()
     private = {**json.loads(forge.jwks)["keys"][0], "d": "AQAB"}
     pem = forge.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -163,11 +163,11 @@ def test_a_banned_api_fails_the_linter(tree: Path, statement: str) -> None:
     "path",
     ["keys/private/any.pem", "keys/private/ring.json", "keys/public/jwks.json", ".gatepass/keys/private/a.pem"],
 )
-def test_git_leaves_key_material_out(path: str) -> None:
+def test_git_ignores_key_material(path: str) -> None:
     assert git("check-ignore", "--quiet", path).returncode == 0
 
 
-def test_no_key_material_is_in_the_tree_beside_the_throw_away_keys_of_the_vectors() -> None:
+def test_no_key_material_is_in_the_tree_except_the_test_keys_of_the_vectors() -> None:
     vectors = ROOT / "tests/vectors"
     for path in files():
         if vectors in path.parents:

@@ -30,7 +30,7 @@ _SOMEBODYS_HOME: Final = re.compile(r"(?<![\w.~}>])/(?:home|Users|root|work)/\w"
 
 
 @pytest.mark.parametrize("document", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_relative_link_leads_somewhere(document: Path) -> None:
+def test_every_relative_link_has_a_target(document: Path) -> None:
     for target, fragment in links(document):
         assert target.exists(), target
         assert not fragment or fragment in anchors(target), f"{target}#{fragment}"
@@ -105,7 +105,7 @@ def _index_row(record: Path) -> tuple[str, str, str, str]:
     return found[1], record.name, found[2], re.sub(r"[\[\]]", "", found[3])
 
 
-def test_no_file_names_a_package_index_or_somebodys_home() -> None:
+def test_no_file_names_a_package_index_or_a_home_directory() -> None:
     for path in files():
         written = documents.text(path)
         assert not _INDEX_HOSTS.search(written) or path == Path(__file__), path

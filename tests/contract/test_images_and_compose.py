@@ -59,7 +59,7 @@ def test_compose_is_valid() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_what_services_name_is_declared_and_what_is_declared_is_named() -> None:
+def test_volumes_and_networks_are_declared_and_used() -> None:
     volumes = {mount.split(":")[0] for name in SERVICES for mount in _mounts(name) if not mount.startswith(".")}
     assert volumes == set(COMPOSE["volumes"])
     assert {network for name in SERVICES for network in _networks(name)} == set(COMPOSE["networks"])
@@ -79,7 +79,7 @@ def test_a_service_can_write_nothing_and_gain_nothing(service: str) -> None:
     assert "cap_add" not in described
 
 
-def test_programs_have_the_descriptors_and_the_time_to_end_that_they_take() -> None:
+def test_services_have_enough_descriptors_and_time_to_stop() -> None:
     connections = VerifierSettings.model_fields["max_connections"].default
     assert SERVICES["verifier"]["ulimits"]["nofile"] > connections
     draining = VerifierSettings.model_fields["drain_seconds"].default + 2 * CLOSE_GRACE_SECONDS
@@ -88,13 +88,13 @@ def test_programs_have_the_descriptors_and_the_time_to_end_that_they_take() -> N
     assert max(hashing, 2 * _DRAIN_SECONDS) < _seconds(SERVICES["issuer"]["stop_grace_period"])
 
 
-def test_the_issuer_has_the_memory_for_the_hashes_of_its_cores() -> None:
+def test_the_issuer_has_memory_for_its_hashes() -> None:
     bytes_of_a_hash = IssuerSettings.model_fields["argon2_memory_mib"].default << 20
     limit = int(SERVICES["issuer"]["deploy"]["resources"]["limits"]["memory"].removesuffix("M")) << 20
     ensure_memory(16, bytes_of_a_hash, limit)
 
 
-def test_only_gateway_issuer_and_dashboard_are_published_and_only_on_loopback() -> None:
+def test_only_gateway_issuer_and_dashboard_have_published_ports_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert set(published) == {"nginx", "issuer", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
@@ -102,19 +102,19 @@ def test_only_gateway_issuer_and_dashboard_are_published_and_only_on_loopback() 
     assert {name for name in SERVICES if outside & _networks(name)} == set(published)
 
 
-def test_private_keys_are_the_issuers_and_the_verifier_reads_the_public_ones_alone() -> None:
+def test_only_the_issuer_mounts_private_keys() -> None:
     holders = {name for name in SERVICES if any(mount.startswith("keys-private:") for mount in _mounts(name))}
     assert holders == {"issuer", "keys"}
     assert {mount for mount in _mounts("verifier") if "keys" in mount} == {"keys-public:/keys/public:ro"}
 
 
-def test_the_verifier_has_no_secret_and_no_way_to_the_database() -> None:
+def test_the_verifier_has_no_secret_and_no_route_to_the_database() -> None:
     assert "secrets" not in SERVICES["verifier"]
     assert set(SERVICES["verifier"]["networks"]).isdisjoint(SERVICES["postgres"]["networks"])
     assert all(name.startswith("VERIFIER_") for name in SERVICES["verifier"]["environment"])
 
 
-def test_secrets_come_by_file() -> None:
+def test_secrets_are_read_from_files() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             assert not re.search("PASSWORD|SECRET_|DATABASE_URL", name) or name.endswith("_FILE")
@@ -140,7 +140,7 @@ def test_our_images_carry_the_version_of_the_project() -> None:
         assert (labels["title"], labels["version"]) == (f"gatepass-{side}", version)
 
 
-def test_what_is_mounted_from_the_tree_is_there() -> None:
+def test_mounted_files_exist() -> None:
     mounted = {mount.split(":")[0] for name in SERVICES for mount in _mounts(name) if mount.startswith(".")}
     assert {"./deploy/gateways/policies.toml", "./deploy/prometheus/prometheus.yml"} <= mounted
     assert not [path for path in mounted if not (ROOT / path).exists()]
@@ -148,7 +148,7 @@ def test_what_is_mounted_from_the_tree_is_there() -> None:
     assert all(mount.endswith(":ro") for mount in read_only)
 
 
-def test_prometheus_asks_each_side_by_the_name_and_the_port_that_compose_gives_it() -> None:
+def test_prometheus_scrapes_the_services_of_compose() -> None:
     jobs = {job["job_name"]: job for job in _yaml(ROOT / "deploy/prometheus/prometheus.yml")["scrape_configs"]}
     (issuer,) = jobs["gatepass-issuer"]["static_configs"]
     assert issuer["targets"] == [f"issuer:{IssuerSettings.model_fields['admin_port'].default}"]
@@ -164,7 +164,7 @@ def _yaml(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def test_the_commands_that_make_the_secrets_make_them(tmp_path: Path) -> None:
+def test_the_documented_commands_create_the_secrets(tmp_path: Path) -> None:
     header = COMPOSE_TEXT.partition("\nname:")[0]
     commands = [line[4:] for line in header.splitlines() if line.startswith("#   ") and "docker" not in line]
     subprocess.run(["sh", "-euc", "\n".join(commands)], cwd=tmp_path, check=True)
@@ -188,7 +188,7 @@ def test_a_dockerfile_passes_the_linter(side: str) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_an_image_holds_its_own_side_and_what_is_shared(side: str) -> None:
+def test_an_image_copies_only_its_own_service_and_shared(side: str) -> None:
     from_tree = [
         source
         for line in re.findall(r"^(?:COPY|ADD) (.*)$", _dockerfile(side), re.MULTILINE)
@@ -200,7 +200,7 @@ def test_an_image_holds_its_own_side_and_what_is_shared(side: str) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_an_image_runs_as_an_unprivileged_number_without_a_shell(side: str) -> None:
+def test_an_image_runs_as_an_unprivileged_user_without_a_shell(side: str) -> None:
     final = _final_stage(side)
     user = re.findall(r"^USER (\S+)$", final, re.MULTILINE)[-1]
     assert all(int(number) > 0 for number in user.split(":"))
@@ -213,7 +213,7 @@ def test_an_image_runs_as_an_unprivileged_number_without_a_shell(side: str) -> N
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_an_image_takes_wheels_from_its_lock_and_nothing_else(side: str) -> None:
+def test_an_image_installs_only_locked_wheels(side: str) -> None:
     installs = re.findall(r"python -m pip [^&]*\binstall [^&]*", _dockerfile(side))
     assert len(installs) == 1
     assert all("--require-hashes" in line and "--only-binary" in line for line in installs)

@@ -94,9 +94,7 @@ def _answer(status: int, headers: dict[str, str]) -> dict[str, Any]:
     return {"answer": {"status": status, "headers": headers}}
 
 
-def test_it_asks_for_its_policy_with_the_authorization_alone_and_waits_half_a_second(
-    policy: str, tmp_path: Path
-) -> None:
+def test_the_subrequest_has_only_the_authorization_and_waits_half_a_second(policy: str, tmp_path: Path) -> None:
     [did] = _did(_functions()[policy], tmp_path, _answer(401, {}))
     assert did[:2] == [
         "timeouts 200 500 500",
@@ -104,7 +102,7 @@ def test_it_asks_for_its_policy_with_the_authorization_alone_and_waits_half_a_se
     ]
 
 
-def test_on_200_every_identity_header_is_the_verifiers_or_gone(policy: str, tmp_path: Path) -> None:
+def test_on_200_every_identity_header_is_the_verifiers_or_removed(policy: str, tmp_path: Path) -> None:
     full = {name: f"value of {name}" for name in IDENTITY_HEADERS}
     empty = dict.fromkeys(IDENTITY_HEADERS, "")
     told, silent, missing = _did(
@@ -114,7 +112,7 @@ def test_on_200_every_identity_header_is_the_verifiers_or_gone(policy: str, tmp_
     assert set(silent[2:]) == set(missing[2:]) == {f"clear {name}" for name in IDENTITY_HEADERS}
 
 
-def test_a_refusal_is_passed_on_with_its_challenge(policy: str, tmp_path: Path) -> None:
+def test_a_rejection_is_passed_on_with_its_challenge(policy: str, tmp_path: Path) -> None:
     challenge = {"WWW-Authenticate": "Bearer realm=x"}
     refused, forbidden, unknown = _did(
         _functions()[policy], tmp_path, _answer(401, challenge), _answer(403, challenge), _answer(403, {})
@@ -124,13 +122,13 @@ def test_a_refusal_is_passed_on_with_its_challenge(policy: str, tmp_path: Path) 
     assert unknown[2:] == ["exit 403"]
 
 
-def test_no_answer_or_any_other_is_a_refusal(policy: str, tmp_path: Path) -> None:
+def test_no_response_or_any_other_is_a_503(policy: str, tmp_path: Path) -> None:
     others = [_answer(status, {}) for status in (204, 201, 302, 404, 500, 503)]
     for did in _did(_functions()[policy], tmp_path, {}, *others):
         assert did[2:] == ["exit 503", "Retry-After: 1"]
 
 
-def test_a_path_with_two_readings_is_refused_before_anybody_is_asked(policy: str, tmp_path: Path) -> None:
+def test_an_ambiguous_path_is_rejected_without_a_subrequest(policy: str, tmp_path: Path) -> None:
     ambiguous = ["/admin%2Fx", "/x%2f..", "/a%5cb", "/a\\b", "/admin;x/", "/admin%3Bx"]
     plain = ["/", "/admin/", "/a.b/%20-%7E"]
     did = _did(_functions()[policy], tmp_path, *({"path": path} for path in (*ambiguous, *plain)))

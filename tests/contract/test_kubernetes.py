@@ -37,7 +37,7 @@ def test_every_object_is_valid_by_the_schemas(overlay: Rendered, kubernetes: str
     assert {name: found for name, found in problems.items() if found} == {}
 
 
-def test_a_pod_can_gain_nothing(overlay: Rendered) -> None:
+def test_pods_run_unprivileged(overlay: Rendered) -> None:
     for pod in overlay.pods:
         context = pod.spec["securityContext"]
         assert context["runAsNonRoot"] is True, pod.name
@@ -55,7 +55,7 @@ def test_a_service_does_not_become_a_setting(overlay: Rendered) -> None:
         assert pod.spec["enableServiceLinks"] is False, pod.name
 
 
-def test_a_container_can_write_nothing_and_gain_nothing(overlay: Rendered) -> None:
+def test_containers_are_read_only_and_unprivileged(overlay: Rendered) -> None:
     for pod in overlay.pods:
         for container in pod.containers:
             allowed = container.described["securityContext"]
@@ -67,13 +67,13 @@ def test_a_container_can_write_nothing_and_gain_nothing(overlay: Rendered) -> No
             assert not any("hostPort" in port for port in container.described.get("ports", [])), container.name
 
 
-def test_the_namespace_refuses_pods_that_could_gain_more(overlay: Rendered) -> None:
+def test_the_namespace_enforces_restricted_pods(overlay: Rendered) -> None:
     labels = overlay.of("Namespace")["gatepass"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {described["metadata"].get("namespace", "gatepass") for described in overlay.objects} == {"gatepass"}
 
 
-def test_an_issuer_is_alive_without_its_database_and_a_verifier_without_keys(overlay: Rendered) -> None:
+def test_liveness_does_not_depend_on_database_or_keys(overlay: Rendered) -> None:
     for _, container in overlay.ours():
         if container.serves:
             asked = [container.described[probe]["httpGet"] for probe in PROBES]
@@ -81,7 +81,7 @@ def test_an_issuer_is_alive_without_its_database_and_a_verifier_without_keys(ove
             assert {probe["port"] for probe in asked} == {"admin"}
 
 
-def test_every_port_that_is_named_is_there(overlay: Rendered) -> None:
+def test_every_named_port_exists(overlay: Rendered) -> None:
     for name, service in overlay.of("Service").items():
         [pod] = overlay.selected({"matchLabels": service["spec"]["selector"]})
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= pod.ports.keys(), name
@@ -93,7 +93,7 @@ def test_every_port_that_is_named_is_there(overlay: Rendered) -> None:
         assert set(re.findall(r'"port": "(\w+)"', probes)) <= container.ports.keys(), container.name
 
 
-def test_every_selector_selects_what_it_is_for(overlay: Rendered) -> None:
+def test_every_selector_matches_its_pods(overlay: Rendered) -> None:
     deployments = overlay.of("Deployment")
     for name, deployment in deployments.items():
         assert [pod.name for pod in overlay.selected(deployment["spec"]["selector"])] == [name]
@@ -109,7 +109,7 @@ def _selected_by(overlay: Rendered, kind: str) -> set[str]:
     return {pod.name for selector in selectors for pod in overlay.selected(selector)}
 
 
-def test_the_tree_holds_no_secret_and_no_variable_does(overlay: Rendered) -> None:
+def test_manifests_and_variables_hold_no_secret(overlay: Rendered) -> None:
     assert not overlay.of("Secret")
     for container in (container for pod in overlay.pods for container in pod.containers):
         assert all(source.keys() == {"configMapRef"} for source in container.described.get("envFrom", []))
@@ -132,7 +132,7 @@ def test_a_verifier_holds_nothing_worth_stealing(overlay: Rendered) -> None:
         assert all(name.startswith("VERIFIER_") for name in overlay.environment(container))
 
 
-def test_private_keys_are_the_issuers_and_one_job_writes_them(overlay: Rendered) -> None:
+def test_only_the_issuer_mounts_private_keys_and_one_job_writes_them(overlay: Rendered) -> None:
     mounted = {
         (pod.name, container.name): (path, read_only)
         for pod in overlay.pods
@@ -151,7 +151,7 @@ def test_private_keys_are_the_issuers_and_one_job_writes_them(overlay: Rendered)
         assert overlay.pod(name).spec["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
-def test_nobody_may_talk_to_anybody_unless_it_says_so(overlay: Rendered) -> None:
+def test_traffic_is_denied_by_default(overlay: Rendered) -> None:
     policies = {name: policy["spec"] for name, policy in overlay.of("NetworkPolicy").items()}
     assert policies["default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for name, policy in policies.items():
@@ -161,7 +161,7 @@ def test_nobody_may_talk_to_anybody_unless_it_says_so(overlay: Rendered) -> None
     assert overlay.egress(keys) == overlay.ingress(keys) == set()
 
 
-def test_a_verifier_reaches_the_issuers_public_port_and_nothing_else() -> None:
+def test_a_verifier_reaches_only_the_issuers_public_port() -> None:
     allowed = {("gatepass-issuer", 8000, "TCP"), *DNS}
     central, sidecar = rendered("central"), rendered("sidecar")
     assert central.egress(central.pod("verifier").labels) == allowed
@@ -170,7 +170,7 @@ def test_a_verifier_reaches_the_issuers_public_port_and_nothing_else() -> None:
     assert sidecar.egress(sidecar.pod("application").labels) == set()
 
 
-def test_gateways_come_in_by_public_ports_and_prometheus_by_the_others(overlay: Rendered) -> None:
+def test_gateways_reach_public_ports_and_prometheus_admin_ports(overlay: Rendered) -> None:
     gateways, prometheus = "all in gateways", "all in monitoring"
     ways = {pod.name: overlay.ingress(pod.labels) for pod in overlay.pods if not pod.is_job}
     expected = {
@@ -184,7 +184,7 @@ def test_gateways_come_in_by_public_ports_and_prometheus_by_the_others(overlay: 
         assert {port for _, port, _ in overlay.ingress(pod.labels)} == set(pod.ports.values()), pod.name
 
 
-def test_the_issuer_reaches_its_database_and_the_database_knows_nobody_else(overlay: Rendered) -> None:
+def test_only_the_issuer_reaches_the_database(overlay: Rendered) -> None:
     database, mail = ("postgres", 5432, "TCP"), {("anybody", 465, "TCP"), ("anybody", 587, "TCP")}
     assert overlay.egress(ISSUER) in ({database, *DNS}, {database, *DNS, *mail})
     operator = "cloudnative-pg in cnpg-system"

@@ -68,7 +68,7 @@ def _run(side: str, arguments: list[str], environ: Mapping[str, str]) -> subproc
     return subprocess.run(command, cwd=ROOT, env={**path, **environ}, capture_output=True, text=True, check=False)
 
 
-def test_every_program_takes_its_settings_and_its_command(overlay: Rendered) -> None:
+def test_every_container_has_valid_settings_and_arguments(overlay: Rendered) -> None:
     for _, container in overlay.ours():
         settings = _settings(overlay, container)
         PARSERS[container.image]().parse_args(container.described["args"])
@@ -86,7 +86,7 @@ def test_every_file_of_a_setting_is_mounted(overlay: Rendered) -> None:
         assert {str(Path(file).parent) for file in files} | folders <= mounts.keys(), container.name
 
 
-def test_every_listener_is_where_its_ports_say(overlay: Rendered) -> None:
+def test_every_listener_matches_its_container_port(overlay: Rendered) -> None:
     for _, container in overlay.ours():
         if container.serves:
             settings = _settings(overlay, container)
@@ -96,7 +96,7 @@ def test_every_listener_is_where_its_ports_say(overlay: Rendered) -> None:
             assert (settings.host, others) in (("0.0.0.0", {settings.port}), ("127.0.0.1", set()))
 
 
-def test_issuer_and_verifiers_speak_of_the_same_things(overlay: Rendered) -> None:
+def test_issuer_and_verifiers_agree_on_url_and_audience(overlay: Rendered) -> None:
     issuers = [_issuer(overlay, container) for _, container in overlay.ours("gatepass-issuer")]
     verifiers = [_verifier(overlay, container) for _, container in overlay.ours("gatepass-verifier")]
     [agreed] = {(settings.url, settings.audience) for settings in issuers}
@@ -107,7 +107,7 @@ def test_issuer_and_verifiers_speak_of_the_same_things(overlay: Rendered) -> Non
         assert settings.status_lists == f"http://issuer:{port['port']}/status-lists"
 
 
-def test_who_stops_has_time_for_those_who_were_connected(overlay: Rendered) -> None:
+def test_pods_have_time_to_drain(overlay: Rendered) -> None:
     for pod, container in overlay.ours():
         if container.serves:
             [hook] = [found.described["lifecycle"] for found in pod.containers if "lifecycle" in found.described]
@@ -123,7 +123,7 @@ def _end(settings: IssuerSettings | VerifierSettings) -> float:
     return settings.drain_seconds + 2 * CLOSE_GRACE_SECONDS
 
 
-def test_an_issuer_has_memory_for_as_many_hashes_as_its_limit_has_cores(overlay: Rendered) -> None:
+def test_an_issuer_has_memory_for_its_hashes(overlay: Rendered) -> None:
     [issuer] = [container for _, container in overlay.ours("gatepass-issuer") if container.serves]
     resources = issuer.described["resources"]
     cost = ARGON2_COSTS[_issuer(overlay, issuer).argon2_memory_mib].memory_cost * 1024
@@ -133,7 +133,7 @@ def test_an_issuer_has_memory_for_as_many_hashes_as_its_limit_has_cores(overlay:
 
 
 @pytest.mark.parametrize("name", ["central", "sidecar"])
-def test_a_verifier_takes_its_policies_and_says_what_else_it_lacks(name: str, tmp_path: Path) -> None:
+def test_a_verifier_accepts_its_policies(name: str, tmp_path: Path) -> None:
     overlay = rendered(name)
     [(pod, container)] = overlay.ours("gatepass-verifier")
     environ, policies = _environment(overlay, container), overlay.of("ConfigMap")["policies"]
@@ -150,7 +150,7 @@ def test_a_verifier_takes_its_policies_and_says_what_else_it_lacks(name: str, tm
     assert all(line.startswith("issuer https://auth.example.com: ") for line in done.stderr.splitlines())
 
 
-def test_the_first_issuer_makes_the_keys_and_the_job_moves_them_on(tmp_path: Path) -> None:
+def test_the_first_issuer_generates_keys_and_the_job_rotates_them(tmp_path: Path) -> None:
     central = rendered("central")
     makers = {pod.name: container for pod, container in central.ours() if container.name == "keys"}
     environs = [central.environment(makers[name]) for name in ("issuer", "keys")]
@@ -171,7 +171,7 @@ def test_the_first_issuer_makes_the_keys_and_the_job_moves_them_on(tmp_path: Pat
     ],
     ids=["our PostgreSQL", "of another authority", "of another name", "without TLS"],
 )
-def test_the_issuer_tells_its_name_to_no_database_that_cannot_prove_itself(
+def test_the_issuer_sends_nothing_to_an_unverified_database(
     tmp_path: Path, host: str, answer: bytes, vouched_for: str, told: bytes
 ) -> None:
     for name in ("server", "another"):

@@ -35,7 +35,7 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_documented_session_goes_as_it_is_shown(name: str, stack: Stack) -> None:
+def test_a_documented_session_works_as_shown(name: str, stack: Stack) -> None:
     session = steps(ROOT / name)
     assert [step.answer for step in session].count(None) < len(session)
     for step, given in zip(session, typed(session, stack), strict=True):
@@ -45,13 +45,13 @@ def test_a_documented_session_goes_as_it_is_shown(name: str, stack: Stack) -> No
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_what_is_to_be_made_can_be_made(name: str) -> None:
+def test_documented_make_targets_exist(name: str) -> None:
     offered = re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert make_targets(ROOT / name) <= set(offered)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_documented_policy_file_is_one(name: str) -> None:
+def test_a_documented_policy_file_is_valid(name: str) -> None:
     for document in re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
         rules = parse_rules(
             document,
@@ -72,5 +72,5 @@ def test_a_documented_policy_file_is_one(name: str) -> None:
         ("0", "", False),
     ],
 )
-def test_only_an_ellipsis_stands_for_anything(promised: str, given: str, same: bool) -> None:  # noqa: FBT001 - a table
+def test_an_ellipsis_matches_anything(promised: str, given: str, same: bool) -> None:  # noqa: FBT001 - a table
     assert matches(promised, given) is same

@@ -33,24 +33,24 @@ def _read(token: bytes) -> StatusList | StatusListRejection:
 
 
 @given(st.binary() | st.binary().map(lambda data: data.replace(b"\0", b".")))
-def test_any_bytes_are_refused(token: bytes) -> None:
+def test_any_bytes_are_rejected(token: bytes) -> None:
     assert isinstance(_read(token), StatusListRejection)
 
 
 @given(st.integers(0, len(_TOKEN) - 1), st.binary(max_size=3))
-def test_a_list_that_was_changed_on_its_way_is_refused(place: int, other: bytes) -> None:
+def test_a_changed_list_is_rejected(place: int, other: bytes) -> None:
     changed = _TOKEN[:place] + other + _TOKEN[place + 1 :]
     assert isinstance(_read(changed), StatusListRejection) or changed == _TOKEN
 
 
 @given(st.binary(), st.binary())
-def test_any_bytes_that_the_issuer_signed_are_refused(header: bytes, payload: bytes) -> None:
+def test_any_signed_bytes_are_rejected(header: bytes, payload: bytes) -> None:
     assert isinstance(_read(GOOD.sign(header, payload)), StatusListRejection)
     assert isinstance(_read(GOOD.sign(_HEADER, payload)), StatusListRejection)
 
 
 @given(st.sampled_from(["sub", "iat", "exp", "ttl", "iss", "status_list"]), _JSON)
-def test_any_value_of_any_claim_is_taken_for_what_it_is_or_refused(name: str, value: Any) -> None:
+def test_any_value_of_any_claim_is_read_or_rejected(name: str, value: Any) -> None:
     claims = {**GOOD.list_claims(NOW, STATUS_LIST, encode(pack([7], 64))), name: value}
     taken = _read(GOOD.sign(_HEADER, json.dumps(claims).encode()))
     assert isinstance(taken, StatusListRejection) or (taken.uri, taken.octets, taken.bits) == (
@@ -61,13 +61,13 @@ def test_any_value_of_any_claim_is_taken_for_what_it_is_or_refused(name: str, va
 
 
 @given(_JSON, st.text() | st.binary().map(lambda data: b64url(data).decode()) | st.binary(min_size=1).map(encode))
-def test_any_list_is_read_within_its_bounds_or_refused(bits: Any, lst: str) -> None:
+def test_any_list_is_read_within_its_bounds_or_rejected(bits: Any, lst: str) -> None:
     taken = _read(GOOD.status_list(NOW, STATUS_LIST, "", status_list={"bits": bits, "lst": lst}))
     assert isinstance(taken, StatusListRejection | StatusList)
 
 
 @given(st.text())
-def test_any_text_is_a_list_or_an_error_of_ours(lst: str) -> None:
+def test_any_text_is_a_list_or_a_status_list_error(lst: str) -> None:
     try:
         assert decode(lst)
     except StatusListError:
@@ -75,12 +75,12 @@ def test_any_text_is_a_list_or_an_error_of_ours(lst: str) -> None:
 
 
 @given(st.binary(min_size=1, max_size=500), st.sampled_from([0, 1, 6, 9]))
-def test_a_list_comes_back_as_it_went(octets: bytes, level: int) -> None:
+def test_a_list_reads_back(octets: bytes, level: int) -> None:
     assert decode(encode(octets, level)) == octets
 
 
 @given(st.binary(min_size=1, max_size=64), st.sampled_from([1, 2, 4, 8]))
-def test_whatever_the_bits_for_each_token_what_is_not_zero_does_not_count(octets: bytes, bits: int) -> None:
+def test_any_nonzero_status_is_revoked(octets: bytes, bits: int) -> None:
     number = int.from_bytes(octets, "little")
     values = [number >> (idx * bits) & ((1 << bits) - 1) for idx in range(len(octets) * 8 // bits)]
     lists = StatusLists({ISSUER: {STATUS_LIST: CurrentStatusList(octets, bits, NOW + 1)}})
@@ -92,7 +92,7 @@ def test_whatever_the_bits_for_each_token_what_is_not_zero_does_not_count(octets
 
 
 @given(st.binary() | _JSON.map(lambda value: json.dumps({"status_lists": value}).encode()))
-def test_any_document_is_an_aggregation_or_an_error_of_ours(document: bytes) -> None:
+def test_any_document_is_an_aggregation_or_an_error(document: bytes) -> None:
     try:
         aggregation = parse_aggregation(document)
     except RefreshError:
@@ -109,7 +109,7 @@ _LISTS: Final = st.builds(
 
 
 @given(st.lists(_LISTS, min_size=1, max_size=6))
-def test_in_whatever_order_lists_arrive_the_newest_are_what_counts(lists: list[StatusList]) -> None:
+def test_the_newest_lists_win_in_any_order_of_arrival(lists: list[StatusList]) -> None:
     held: StatusList | None = None
     for new in lists:
         held = newest(held, new)
@@ -122,7 +122,7 @@ def test_in_whatever_order_lists_arrive_the_newest_are_what_counts(lists: list[S
     assert int.from_bytes(held.octets, "little") == bits
 
 
-def test_a_list_of_the_same_second_with_other_bits_replaces_the_one_that_is_held() -> None:
+def test_a_different_list_of_the_same_second_replaces_the_current_one() -> None:
     held = StatusList(STATUS_LIST, _KEY, b"\0", 1, NOW, NOW + 60, 0)
     wider = held._replace(octets=b"\3\0", bits=2)
     assert newest(held, wider) is wider

@@ -48,7 +48,7 @@ _FRAGMENTS: Final = st.lists(
 
 
 @given(value=_OBJECT, ascii_only=st.booleans(), indent=st.none() | st.just(1))
-def test_an_unambiguous_object_is_read_as_json_reads_it(
+def test_an_unambiguous_object_is_read_like_json(
     value: dict[str, Any], *, ascii_only: bool, indent: int | None
 ) -> None:
     document = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
@@ -57,7 +57,7 @@ def test_an_unambiguous_object_is_read_as_json_reads_it(
 
 
 @given(text=_FRAGMENTS, wrapped=st.booleans())
-def test_what_is_accepted_is_read_as_json_reads_it(text: str, *, wrapped: bool) -> None:
+def test_accepted_objects_are_read_like_json(text: str, *, wrapped: bool) -> None:
     document = ('{"x":' + text + "}" if wrapped else text).encode()
     for parse in (parse_object, parse_open_object):
         try:
@@ -68,15 +68,13 @@ def test_what_is_accepted_is_read_as_json_reads_it(text: str, *, wrapped: bool) 
 
 
 @given(octets=st.binary(max_size=60))
-def test_any_bytes_are_an_object_or_a_refusal(octets: bytes) -> None:
+def test_any_bytes_are_an_object_or_an_error(octets: bytes) -> None:
     with suppress(StrictJsonError):
         assert type(parse_open_object(octets)) is dict
 
 
 @given(value=_OBJECT.filter(bool), inside=st.sampled_from(["", '{"x":', '[1,{"y":', '{"x":{"y":[']), data=st.data())
-def test_a_member_named_twice_is_refused_at_any_depth(
-    value: dict[str, Any], inside: str, data: st.DataObject
-) -> None:
+def test_a_repeated_member_is_rejected_at_any_depth(value: dict[str, Any], inside: str, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(value)))
     spelt = "".join(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else c for c in name)
     members = json.dumps(value)[1:-1]
@@ -91,7 +89,7 @@ def test_a_member_named_twice_is_refused_at_any_depth(
 
 
 @given(octets=st.binary(max_size=200))
-def test_any_bytes_are_a_key_set_or_a_refusal(octets: bytes) -> None:
+def test_any_bytes_are_a_key_set_or_an_error(octets: bytes) -> None:
     with pytest.raises(JwksError):
         parse_jwks(octets)
 
@@ -113,7 +111,7 @@ _JWK: Final = st.fixed_dictionaries(
 
 
 @given(entries=st.lists(_JWK | _VALUE, max_size=5), others=_OBJECT)
-def test_any_json_is_a_key_set_with_good_keys_or_a_refusal(entries: list[Any], others: dict[str, Any]) -> None:
+def test_any_json_is_a_key_set_of_good_keys_or_an_error(entries: list[Any], others: dict[str, Any]) -> None:
     document = json.dumps({**others, "keys": entries}).encode()
     try:
         jwks = parse_jwks(document)

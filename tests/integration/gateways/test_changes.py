@@ -55,7 +55,7 @@ def test_an_added_route_is_checked(name: str, verifier: Verifier, application: i
 
 
 @pytest.mark.parametrize("script", ['error("a fault")', "while true do end", "do return end"])
-def test_a_script_that_fails_never_returns_or_does_nothing_lets_nobody_in(
+def test_a_script_that_fails_or_hangs_lets_no_request_pass(
     verifier: Verifier, application: int, tmp_path: Path, script: str
 ) -> None:
     change = ("gatepass.lua", "    local headers = {", f"    {script}\n    local headers = {{")
@@ -74,7 +74,7 @@ TYPO: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_policy_that_the_verifier_does_not_know_lets_nobody_in(
+def test_an_unknown_policy_lets_no_request_pass(
     name: str, verifier: Verifier, application: int, tmp_path: Path
 ) -> None:
     with running_gateway(name, tmp_path, verifier.port, application, TYPO[name]) as port:

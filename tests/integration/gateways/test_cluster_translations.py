@@ -64,7 +64,7 @@ def cluster(
         yield Cluster(request.param, port, verifier)
 
 
-def test_a_good_token_passes_and_the_application_learns_who_it_is(cluster: Cluster) -> None:
+def test_a_good_token_passes_with_its_identity(cluster: Cluster) -> None:
     answer = cluster.ask("/hello", token=cluster.token(roles=["editor"]))
     assert (answer.status, answer.application["path"]) == (200, "/hello")
     assert set(answer.identity) == set(IDENTITY_HEADERS)
@@ -72,7 +72,7 @@ def test_a_good_token_passes_and_the_application_learns_who_it_is(cluster: Clust
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/"])
-def test_without_a_good_token_the_client_is_told_why(cluster: Cluster, path: str) -> None:
+def test_without_a_good_token_the_client_gets_a_challenge(cluster: Cluster, path: str) -> None:
     answers = [cluster.ask(path), cluster.ask(path, token=b"x")]
     assert [(answer.status, answer.headers.get_all("WWW-Authenticate")) for answer in answers] == [
         (401, ['Bearer realm="gatepass"']),
@@ -81,13 +81,13 @@ def test_without_a_good_token_the_client_is_told_why(cluster: Cluster, path: str
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/", "/admin/users?all"])
-def test_the_policy_of_a_path_holds_there(cluster: Cluster, path: str) -> None:
+def test_a_path_has_its_policy(cluster: Cluster, path: str) -> None:
     answer = cluster.ask(path, token=cluster.token())
     assert (answer.status, answer.headers.get_all("WWW-Authenticate")) == (403, [INSUFFICIENT_SCOPE])
     assert cluster.ask(path, token=cluster.token(scope="profile admin")).status == 200
 
 
-def test_a_name_that_only_begins_like_a_protected_one_is_another(cluster: Cluster) -> None:
+def test_a_path_that_only_begins_like_a_protected_one_is_another(cluster: Cluster) -> None:
     assert cluster.ask("/administrators", token=cluster.token()).status == 200
 
 
@@ -104,7 +104,7 @@ def test_a_spoofed_identity_header_never_reaches_the_application(cluster: Cluste
 
 
 @pytest.mark.parametrize("path", TRICKS)
-def test_no_spelling_of_a_path_escapes_its_policy(cluster: Cluster, path: str) -> None:
+def test_no_spelling_of_a_path_evades_its_policy(cluster: Cluster, path: str) -> None:
     answer = cluster.ask(path, token=cluster.token())
     if answer.status == 200:
         read = unquote(answer.application["path"]).replace("\\", "/")
@@ -114,18 +114,18 @@ def test_no_spelling_of_a_path_escapes_its_policy(cluster: Cluster, path: str) -
 
 
 @pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y", "/x//y"])
-def test_the_application_gets_the_path_that_was_judged(cluster: Cluster, path: str) -> None:
+def test_the_application_gets_the_checked_path(cluster: Cluster, path: str) -> None:
     answer = cluster.ask(path, token=cluster.token())
     assert answer.status == 400 or not re.search(r"admin|\.\.|//", answer.application["path"])
 
 
 @pytest.mark.parametrize("path", ["/verify/admin/x", "/default", "/..", "/%2e%2e/verify/admin", "/x?/verify/default"])
-def test_no_path_names_a_policy(cluster: Cluster, path: str) -> None:
+def test_no_path_selects_another_policy(cluster: Cluster, path: str) -> None:
     assert cluster.ask(path).status in {400, 401}
     assert cluster.ask(path, token=cluster.token()).status in {200, 400}
 
 
-def test_a_body_reaches_the_application_whole(cluster: Cluster) -> None:
+def test_a_body_arrives_complete(cluster: Cluster) -> None:
     body = bytes(range(256)) * 2048
     answer = cluster.ask("/", f"Content-Length: {len(body)}", method="POST", token=cluster.token(), body=body)
     assert answer.application["body"]["bytes"] == len(body)
@@ -177,7 +177,7 @@ def lonely(request: pytest.FixtureRequest, answering: tuple[Verifier, int], tmp_
         yield Cluster(request.param, port, verifier)
 
 
-def test_without_an_answer_of_the_verifier_nobody_passes(lonely: Cluster) -> None:
+def test_without_a_response_of_the_verifier_no_request_passes(lonely: Cluster) -> None:
     token = lonely.token()
     assert {lonely.ask(path, token=token).status for path in ("/", "/admin/")} == {503}
     with ExitStack() as stack:

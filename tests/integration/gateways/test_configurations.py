@@ -16,7 +16,7 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
 
-def test_every_configuration_runs_in_the_suite_and_has_its_readme() -> None:
+def test_every_configuration_is_tested_and_documented() -> None:
     assert gateway_config.names() == OURS
     for name in OURS:
         assert (FOLDER / name / "README.md").is_file()
@@ -24,7 +24,7 @@ def test_every_configuration_runs_in_the_suite_and_has_its_readme() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if PROGRAMS[name].check])
-def test_the_gateways_own_checker_accepts_the_configuration(name: str, tmp_path: Path) -> None:
+def test_the_gateways_own_validator_accepts_the_configuration(name: str, tmp_path: Path) -> None:
     check = PROGRAMS[name].check
     assert check is not None
     gateway_config.write(name, tmp_path, {})
@@ -33,7 +33,7 @@ def test_the_gateways_own_checker_accepts_the_configuration(name: str, tmp_path:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_a_gateway_that_is_not_ours_is_held_to_the_same(tmp_path: Path) -> None:
+def test_another_gateway_can_run_the_same_tests(tmp_path: Path) -> None:
     script = tmp_path / "my-gateway"
     command = " ".join(PROGRAMS["envoy"].command(tmp_path))
     script.write_text(f"#!/bin/sh\n{sys.executable} -m stack.gateway_config envoy {tmp_path}\nexec {command}\n")

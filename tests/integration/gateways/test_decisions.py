@@ -14,7 +14,7 @@ INVALID_REQUEST = 'Bearer realm="gatepass", error="invalid_request"'
 INSUFFICIENT_SCOPE = 'Bearer realm="gatepass", error="insufficient_scope", scope="admin"'
 
 
-def test_a_good_token_passes_and_the_application_learns_who_it_is(gateway: Gateway) -> None:
+def test_a_good_token_passes_with_its_identity(gateway: Gateway) -> None:
     answer = gateway.ask("/hello", token=gateway.token(roles=["editor"]))
     assert answer.status == 200
     assert answer.application["path"] == "/hello"
@@ -33,14 +33,14 @@ def test_a_good_token_passes_and_the_application_learns_who_it_is(gateway: Gatew
     assert answer.identity["X-Auth-Roles"] == "editor"
 
 
-def test_a_long_identity_arrives_whole(gateway: Gateway) -> None:
+def test_a_long_identity_arrives_complete(gateway: Gateway) -> None:
     scope = " ".join(f"scope-{number}" for number in range(90))
     answer = gateway.ask("/", "Cookie: " + "a" * 6000, "Cookie: " + "b" * 6000, token=gateway.token(scope=scope))
     assert answer.status == 200
     assert answer.identity["X-Auth-Scope"] == scope
 
 
-def test_each_request_of_a_connection_is_judged_by_itself(gateway: Gateway) -> None:
+def test_each_request_of_a_connection_is_checked_separately(gateway: Gateway) -> None:
     tokens = [gateway.token(roles=[role]) for role in ("editor", "reader")]
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     for path, token, expected in [
@@ -59,43 +59,43 @@ def test_each_request_of_a_connection_is_judged_by_itself(gateway: Gateway) -> N
     connection.close()
 
 
-def test_the_identity_is_for_the_application_and_not_for_the_client(gateway: Gateway) -> None:
+def test_the_client_does_not_get_the_identity_headers(gateway: Gateway) -> None:
     for path in ("/", "/admin/"):
         answer = gateway.ask(path, token=gateway.token())
         assert not [name for name in answer.headers if name.lower().startswith("x-auth-")]
 
 
-def test_without_a_token_the_client_is_asked_for_one(gateway: Gateway) -> None:
+def test_a_missing_token_is_challenged(gateway: Gateway) -> None:
     answer = gateway.ask()
     assert (answer.status, answer.challenge) == (401, 'Bearer realm="gatepass"')
 
 
-def test_a_malformed_token_is_refused(gateway: Gateway) -> None:
+def test_a_malformed_token_is_rejected(gateway: Gateway) -> None:
     answer = gateway.ask(token=b"not.a.token")
     assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
 
 
-def test_a_tampered_token_is_refused(gateway: Gateway) -> None:
+def test_a_tampered_token_is_rejected(gateway: Gateway) -> None:
     header, _, signature = gateway.token().split(b".")
     payload = gateway.token(scope="admin").split(b".")[1]
     answer = gateway.ask(token=b".".join([header, payload, signature]))
     assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
 
 
-def test_a_token_of_another_key_is_refused(gateway: Gateway) -> None:
+def test_a_token_of_another_key_is_rejected(gateway: Gateway) -> None:
     stranger = Forge.another()
     for kid in (stranger.kid, gateway.forge.kid):
         answer = gateway.ask(token=stranger.token(gateway.now, {"kid": kid}))
         assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
 
 
-def test_an_expired_token_is_refused(gateway: Gateway) -> None:
+def test_an_expired_token_is_rejected(gateway: Gateway) -> None:
     answer = gateway.ask(token=gateway.forge.token(gateway.now - 3600))
     assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
 
 
 @pytest.mark.parametrize("values", [("good", "good"), ("good", "bad"), ("bad", "good")])
-def test_two_authorization_fields_are_refused(gateway: Gateway, values: tuple[str, str]) -> None:
+def test_two_authorization_fields_are_rejected(gateway: Gateway, values: tuple[str, str]) -> None:
     written = {"good": f"Bearer {gateway.token().decode()}", "bad": "Bearer x"}
     answer = gateway.ask("/", *(f"Authorization: {written[value]}" for value in values))
     if gateway.differs(Difference.REJECTS_TWO_CREDENTIALS_ITSELF):
@@ -104,25 +104,25 @@ def test_two_authorization_fields_are_refused(gateway: Gateway, values: tuple[st
         assert (answer.status, answer.challenge) == (401, INVALID_REQUEST)
 
 
-def test_two_tokens_in_one_field_are_refused(gateway: Gateway) -> None:
+def test_two_tokens_in_one_field_are_rejected(gateway: Gateway) -> None:
     good = gateway.token().decode()
     answer = gateway.ask("/", f"Authorization: Bearer {good}, Bearer {good}")
     assert (answer.status, answer.challenge) == (401, INVALID_REQUEST)
 
 
-def test_a_token_without_the_scope_is_refused_where_the_policy_demands_it(gateway: Gateway) -> None:
+def test_a_token_without_the_required_scope_is_rejected(gateway: Gateway) -> None:
     for path in ("/admin", "/admin/", "/admin/users?all"):
         answer = gateway.ask(path, token=gateway.token())
         assert (answer.status, answer.challenge) == (403, INSUFFICIENT_SCOPE)
 
 
-def test_a_token_with_the_scope_passes_there(gateway: Gateway) -> None:
+def test_a_token_with_the_required_scope_passes(gateway: Gateway) -> None:
     for path in ("/admin", "/admin/", "/admin/users"):
         answer = gateway.ask(path, token=gateway.token(scope="profile admin"))
         assert (answer.status, answer.application["path"]) == (200, path)
 
 
-def test_a_bad_token_is_401_there_and_not_403(gateway: Gateway) -> None:
+def test_a_bad_token_is_401_although_the_policy_requires_a_scope(gateway: Gateway) -> None:
     assert gateway.ask("/admin/").challenge == 'Bearer realm="gatepass"'
     assert gateway.ask("/admin/", token=b"x").challenge == INVALID_TOKEN
 
@@ -130,7 +130,7 @@ def test_a_bad_token_is_401_there_and_not_403(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "path", ["/verify", "/verify/default", "/healthz", "/readyz", "/metrics", "/gatepass/default"]
 )
-def test_no_path_leads_to_the_verifier_itself(gateway: Gateway, path: str) -> None:
+def test_no_path_reaches_the_verifier_itself(gateway: Gateway, path: str) -> None:
     answer = gateway.ask(path, token=gateway.token())
     assert answer.status == 404 or answer.application["path"] == path
     assert gateway.ask(path).status in {401, 404}

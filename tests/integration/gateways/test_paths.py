@@ -61,7 +61,7 @@ TRICKS = (
 
 
 @pytest.mark.parametrize("path", TRICKS)
-def test_no_spelling_of_a_path_escapes_its_policy(gateway: Gateway, path: str) -> None:
+def test_no_spelling_of_a_path_evades_its_policy(gateway: Gateway, path: str) -> None:
     answer = gateway.ask(path, token=gateway.token())
     if answer.status == 200:
         assert not _as_an_application_might_read(answer.application["path"]).startswith("/admin")
@@ -70,7 +70,7 @@ def test_no_spelling_of_a_path_escapes_its_policy(gateway: Gateway, path: str) -
 
 
 @pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y", "/x//y", "/x/./y"])
-def test_the_application_gets_the_path_that_was_judged(gateway: Gateway, path: str) -> None:
+def test_the_application_gets_the_checked_path(gateway: Gateway, path: str) -> None:
     answer = gateway.ask(path, token=gateway.token())
     if gateway.differs(Difference.REJECTS_UNNORMALISED_PATHS):
         assert answer.status == 400
@@ -80,19 +80,19 @@ def test_the_application_gets_the_path_that_was_judged(gateway: Gateway, path: s
 
 
 @pytest.mark.parametrize("path", ["/%7Ex", "/caf%C3%A9/a%20b", "/.well-known/x", "/a.b/..c/d...", "/x:y@z,w=(v)/"])
-def test_an_ordinary_path_arrives(gateway: Gateway, path: str) -> None:
+def test_an_ordinary_path_arrives_unchanged(gateway: Gateway, path: str) -> None:
     answer = gateway.ask(path, token=gateway.token())
     assert answer.status == 200
     assert unquote(answer.application["path"]) == unquote(path)
 
 
 @pytest.mark.parametrize("path", ["/x%2fy", "/x%2Fy", "/x%5cy", "/x;y", "/x;/y", "/x%3by", "/x%00y"])
-def test_a_path_with_two_readings_is_refused(gateway: Gateway, path: str) -> None:
+def test_an_ambiguous_path_is_rejected(gateway: Gateway, path: str) -> None:
     assert gateway.ask(path, token=gateway.token(scope="profile admin")).status == 400
 
 
 @pytest.mark.parametrize("path", ["/Admin/", "/ADMIN", "/aDmin/users"])
-def test_the_case_of_a_path_counts_or_not_as_the_table_says(gateway: Gateway, path: str) -> None:
+def test_case_sensitivity_of_paths_is_as_documented(gateway: Gateway, path: str) -> None:
     held = gateway.differs(Difference.IGNORES_CASE)
     assert gateway.ask(path, token=gateway.token()).status == (403 if held else 200)
 
@@ -103,7 +103,7 @@ def test_no_query_changes_the_policy(gateway: Gateway, query: str) -> None:
     assert gateway.ask(f"/x{query}", token=gateway.token()).status == 200
 
 
-def test_a_name_that_only_begins_like_a_protected_one_is_another(gateway: Gateway) -> None:
+def test_a_path_that_only_begins_like_a_protected_one_is_another(gateway: Gateway) -> None:
     assert gateway.ask("/administrators", token=gateway.token()).status == 200
 
 

@@ -32,7 +32,7 @@ def test_the_commands_of_a_readme_work(document: str, tmp_path: Path) -> None:
     assert not [text for text in written if "${" in text]
 
 
-def test_the_readme_says_where_gateways_differ() -> None:
+def test_the_readme_lists_where_gateways_differ() -> None:
     section = README.partition("## Where they differ")[2].partition("\n## ")[0]
     told = dict(reversed(row) for row in re.findall(r"^\| (.+) \| (.+) \|$", section, re.MULTILINE))
     assert told == {

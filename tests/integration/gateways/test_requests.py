@@ -19,13 +19,13 @@ KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", MEBIBYTE], ids=["empty", "small", "1 MiB"])
-def test_a_body_reaches_the_application_whole(gateway: Gateway, body: bytes) -> None:
+def test_a_body_arrives_complete(gateway: Gateway, body: bytes) -> None:
     answer = gateway.ask("/", f"Content-Length: {len(body)}", method="POST", token=gateway.token(), body=body)
     assert answer.application["body"] == _described(body)
 
 
 @pytest.mark.parametrize("size", [5, 70_000])
-def test_a_chunked_body_reaches_the_application_whole(gateway: Gateway, size: int) -> None:
+def test_a_chunked_body_arrives_complete(gateway: Gateway, size: int) -> None:
     chunks = [MEBIBYTE[start : start + size] for start in range(0, 3 * size, size)]
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
@@ -35,7 +35,7 @@ def test_a_chunked_body_reaches_the_application_whole(gateway: Gateway, size: in
         assert answer.application["body"] == _described(b"".join(chunks))
 
 
-def test_what_stands_behind_a_body_is_no_header_of_the_application(gateway: Gateway) -> None:
+def test_a_trailer_never_becomes_a_header_of_the_application(gateway: Gateway) -> None:
     body = b"5\r\nhello\r\n0\r\nX-Auth-Subject: somebody-else\r\nX-Auth-Roles: admin\r\n\r\n"
     answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
     if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
@@ -45,7 +45,7 @@ def test_what_stands_behind_a_body_is_no_header_of_the_application(gateway: Gate
         assert "X-Auth-Roles" not in answer.identity
 
 
-def test_a_refused_body_reaches_nobody(gateway: Gateway) -> None:
+def test_the_body_of_a_rejected_request_reaches_no_application(gateway: Gateway) -> None:
     answer = gateway.ask("/", "Content-Length: 5", method="POST", body=b"hello")
     assert answer.status == 401
 
@@ -65,13 +65,13 @@ def test_head_is_checked_and_passed_on(gateway: Gateway) -> None:
     assert gateway.ask(method="HEAD").status == 401
 
 
-def test_a_client_that_waits_to_be_told_sends_its_body_then(gateway: Gateway) -> None:
+def test_a_client_that_expects_100_continue_sends_its_body(gateway: Gateway) -> None:
     interim, answer = _expect(gateway, gateway.token())
     assert interim == 100
     assert answer.application["body"] == _described(b"hello")
 
 
-def test_a_client_that_waits_to_be_told_is_refused_like_any_other(gateway: Gateway) -> None:
+def test_a_rejected_request_gets_no_100_continue(gateway: Gateway) -> None:
     _, answer = _expect(gateway, b"x")
     assert (answer.status, answer.challenge) == (401, 'Bearer realm="gatepass", error="invalid_token"')
 

@@ -29,7 +29,7 @@ def test_a_spoofed_identity_header_never_reaches_the_application(gateway: Gatewa
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_not_even_where_the_token_says_nothing(gateway: Gateway, spelling: str) -> None:
+def test_a_spoofed_header_is_removed_also_where_the_token_lacks_the_claim(gateway: Gateway, spelling: str) -> None:
     token = gateway.token(scope=..., sid=..., auth_time=...)
     silent = {"X-Auth-Scope", "X-Auth-Roles", "X-Auth-Session"}
     lines = [line for name in IDENTITY for line in SPELLINGS[spelling](name)]
@@ -39,7 +39,7 @@ def test_not_even_where_the_token_says_nothing(gateway: Gateway, spelling: str) 
     assert b"spoofed" not in answer.body
 
 
-def test_a_header_that_the_connection_field_names_is_not_lost_on_the_way(gateway: Gateway) -> None:
+def test_identity_headers_named_in_connection_are_not_lost(gateway: Gateway) -> None:
     # Hop-by-hop abuse: `Connection: X-Auth-Subject` asks the proxy to drop what the verifier said.
     lines = [f"Connection: close, X-Auth-{name}" for name in IDENTITY]
     answer = gateway.ask("/", *lines, token=gateway.token())
@@ -58,5 +58,5 @@ def test_a_header_that_the_connection_field_names_is_not_lost_on_the_way(gateway
         "X-HTTP-Method-Override: OPTIONS",
     ],
 )
-def test_no_header_talks_the_gateway_into_another_policy(gateway: Gateway, line: str) -> None:
+def test_no_header_selects_another_policy(gateway: Gateway, line: str) -> None:
     assert gateway.ask("/admin/", line, token=gateway.token()).status == 403

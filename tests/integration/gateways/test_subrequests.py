@@ -46,7 +46,7 @@ def line(tapped_gateway: Tapped) -> Tapped:
     return tapped_gateway
 
 
-def test_hundreds_of_requests_use_a_handful_of_connections(line: Tapped) -> None:
+def test_hundreds_of_requests_use_few_connections(line: Tapped) -> None:
     gateway, tap = line.gateway, line.to_verifier
     opened, token = len(tap.connections), gateway.token().decode()
 
@@ -64,7 +64,7 @@ def test_hundreds_of_requests_use_a_handful_of_connections(line: Tapped) -> None
     assert len(tap.connections) - opened <= 2 * CLIENTS
 
 
-def test_the_verifier_gets_the_policy_the_authorization_and_nothing_of_the_rest(
+def test_the_verifier_gets_only_policy_authorization_and_ids(
     line: Tapped,
 ) -> None:
     gateway, tap = line.gateway, line.to_verifier
@@ -76,7 +76,7 @@ def test_the_verifier_gets_the_policy_the_authorization_and_nothing_of_the_rest(
     assert re.match(rb"(GET|POST|HEAD) /verify/default\?? HTTP/1.1\r\n", tap.sent)
 
 
-def test_verifier_and_application_hear_of_one_trace_and_one_request(line: Tapped) -> None:
+def test_verifier_and_application_get_the_same_ids(line: Tapped) -> None:
     trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     sent = (f"traceparent: {trace.decode()}", "X-Request-Id: of-the-client")
     line.gateway.ask("/", *sent, token=line.gateway.token())
@@ -101,7 +101,7 @@ def test_no_body_goes_to_the_verifier(line: Tapped, size: int) -> None:
     assert b"BBBBB" not in tap.sent
 
 
-def test_a_request_is_asked_about_once(line: Tapped) -> None:
+def test_each_request_is_checked_once(line: Tapped) -> None:
     gateway, tap = line.gateway, line.to_verifier
     assert gateway.ask("/admin/", token=gateway.token()).status == 403
     assert tap.sent.count(b"/verify/admin") == 1
@@ -112,7 +112,7 @@ def test_a_request_is_asked_about_once(line: Tapped) -> None:
     ("path", "token", "status"),
     [("/", b"x", 401), ("/", None, 401), ("/admin/", b"good", 403), ("/x;y", b"good", 400)],
 )
-def test_nothing_of_a_refused_request_reaches_the_application(
+def test_a_rejected_request_never_reaches_the_application(
     line: Tapped, path: str, token: bytes | None, status: int
 ) -> None:
     shown = line.gateway.token() if token == b"good" else token
@@ -122,7 +122,7 @@ def test_nothing_of_a_refused_request_reaches_the_application(
 
 
 @pytest.mark.parametrize("target", ["app.example:443", "/", "/admin/", "/admin/../x"])
-def test_connect_is_no_way_in(line: Tapped, target: str) -> None:
+def test_connect_is_rejected(line: Tapped, target: str) -> None:
     for token in (None, line.gateway.token()):
         assert line.gateway.ask(target, method="CONNECT", token=token).status >= 400
     assert line.to_application.sent == b""
@@ -131,7 +131,7 @@ def test_connect_is_no_way_in(line: Tapped, target: str) -> None:
 @pytest.mark.parametrize(
     "value", ["X-Auth-Subject", "close, x-auth-subject, x-auth-roles", "keep-alive, X-Auth-Scope"]
 )
-def test_the_application_is_not_told_to_drop_what_the_verifier_said(line: Tapped, value: str) -> None:
+def test_no_connection_option_removes_identity_headers(line: Tapped, value: str) -> None:
     answer = line.gateway.ask("/", f"Connection: {value}", token=line.gateway.token())
     assert answer.status == 200
     assert not re.search(rb"(?im)^connection:.*x-auth", line.to_application.sent)

@@ -78,7 +78,7 @@ def revoked_sessions(url: str, account: UUID) -> int:
         (Administration.end_sessions, "administrator", "session_ended"),
     ],
 )
-def test_ending_an_accounts_sessions_revokes_their_tokens_and_outdates_logins_under_way(
+def test_revoking_an_accounts_sessions_also_stops_logins_in_progress(
     url: str, act: Act, reason: str, last_event: str
 ) -> None:
     account, other = add_account(url), add_account(url)
@@ -92,7 +92,7 @@ def test_ending_an_accounts_sessions_revokes_their_tokens_and_outdates_logins_un
     assert events(url, other) == []
 
 
-def test_a_deleted_account_leaves_revoked_tokens_and_events_and_nothing_else(url: str) -> None:
+def test_deleting_an_account_leaves_only_revocations_and_audit_events(url: str) -> None:
     account = add_account(url)
     add_sessions(url, account, 2)
     revoked = execute(url, "SELECT count(*) FROM revocations")[0][0]
@@ -104,7 +104,7 @@ def test_a_deleted_account_leaves_revoked_tokens_and_events_and_nothing_else(url
         administer(url, lambda use: use.account(str(account)))
 
 
-def test_a_deletion_waits_for_the_account_before_it_holds_a_chain_of_the_trail(url: str) -> None:
+def test_a_deletion_locks_the_account_before_the_audit_trail(url: str) -> None:
     """Whoever asks for a mail holds the account's row and waits for a chain: they would wait for each other."""
     account = add_account(url)
     add_sessions(url, account, 1)
@@ -184,7 +184,7 @@ def test_scope_and_roles_are_what_a_token_can_carry(url: str) -> None:
     assert [kind for kind, _ in events(url, account)] == ["account_updated"] * 2
 
 
-def test_whatever_an_operator_grants_fits_into_a_token(issuer: IssuerProcess) -> None:
+def test_any_granted_roles_and_scopes_fit_into_a_token(issuer: IssuerProcess) -> None:
     account = run(issuer, "users", "create", "granted@example.com", password=PASSWORD)
     budget = TokenBudget(issuer.url, "gatepass")
     roles = [f"{number:03}" + "r" * 96 for number in range(8)]
@@ -201,7 +201,7 @@ def test_whatever_an_operator_grants_fits_into_a_token(issuer: IssuerProcess) ->
     assert (nothing.returncode, nothing.stderr) == (1, "nothing to change: give --scope or --role\n")
 
 
-def test_what_is_not_there_is_told(url: str) -> None:
+def test_an_unknown_account_or_session_is_reported(url: str) -> None:
     nobody = uuid4()
     for act in (Administration.disable, Administration.enable, Administration.delete, Administration.end_sessions):
         with pytest.raises(AccountNotFoundError):
@@ -211,7 +211,7 @@ def test_what_is_not_there_is_told(url: str) -> None:
     assert events(url, nobody) == []
 
 
-def test_an_operators_day(issuer: IssuerProcess) -> None:
+def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProcess) -> None:
     """Every command once, on one account, against a serving issuer."""
     account = run(issuer, "users", "create", "day@example.com", password=PASSWORD)
     token = issuer.login("day@example.com").json()["access_token"]
@@ -230,7 +230,7 @@ def test_an_operators_day(issuer: IssuerProcess) -> None:
     assert issuer.login("day@example.com").status_code == 401
 
 
-def test_sessions_are_shown_without_what_a_stranger_wrote_for_the_terminal(issuer: IssuerProcess) -> None:
+def test_sessions_are_printed_without_control_characters(issuer: IssuerProcess) -> None:
     account = add_account(issuer.database_url)
     add_sessions(issuer.database_url, account, 1)
     listed = command(issuer, "sessions", "list", "--user", str(account)).stdout
@@ -239,7 +239,7 @@ def test_sessions_are_shown_without_what_a_stranger_wrote_for_the_terminal(issue
     assert run(issuer, "sessions", "revoke", listed.split()[0])["state"] == "ended"
 
 
-def test_an_account_that_an_operator_makes_is_judged_by_the_rules_of_registration(issuer: IssuerProcess) -> None:
+def test_an_account_created_by_an_operator_follows_the_rules_of_registration(issuer: IssuerProcess) -> None:
     refused = command(issuer, "users", "create", "nonsense", password="short")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
     assert "email: must be an email address" in refused.stderr
@@ -248,7 +248,7 @@ def test_an_account_that_an_operator_makes_is_judged_by_the_rules_of_registratio
     assert (refused.returncode, refused.stderr) == (1, "the password must be in UTF-8 and without U+0000\n")
 
 
-def test_an_invited_account_has_a_password_that_nobody_knows(issuer: IssuerProcess) -> None:
+def test_an_invited_account_has_no_usable_password(issuer: IssuerProcess) -> None:
     run(issuer, "users", "create", "invited@example.com", "--invite")
     for password in ("-", "!", PASSWORD):
         assert issuer.login("invited@example.com", password).status_code == 401
@@ -256,7 +256,7 @@ def test_an_invited_account_has_a_password_that_nobody_knows(issuer: IssuerProce
     assert (taken.returncode, taken.stderr) == (1, "Email address already registered\n")
 
 
-def test_a_database_that_is_away_is_one_clear_line() -> None:
+def test_an_unreachable_database_is_one_line() -> None:
     refused = issuer_command("users", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "PostgreSQL cannot be used: 127.0.0.1:1, database nothing: ConnectionRefusedError\n"

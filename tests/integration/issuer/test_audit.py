@@ -46,7 +46,7 @@ def kinds_of(url: str, account: UUID | None) -> list[str]:
     return [row[0] for row in rows]
 
 
-def test_registrations_and_refused_logins_are_recorded_with_where_they_came_from(trail: IssuerProcess) -> None:
+def test_registrations_and_failed_logins_are_recorded_with_their_ip_address(trail: IssuerProcess) -> None:
     [[ann]] = execute(trail.database_url, "SELECT id FROM users WHERE email_key = 'ann@example.com'")
     recorded = kinds_of(trail.database_url, ann)
     assert recorded[:2] == ["account_registered", "login_refused"]
@@ -56,7 +56,7 @@ def test_registrations_and_refused_logins_are_recorded_with_where_they_came_from
     assert event["request_id"] in trail.logs()
 
 
-def test_a_guess_at_an_unknown_address_is_recorded_without_it(trail: IssuerProcess) -> None:
+def test_a_login_of_an_unknown_email_is_recorded_without_it(trail: IssuerProcess) -> None:
     assert kinds_of(trail.database_url, None) == ["login_refused"]
     everything = execute(trail.database_url, "SELECT jsonb_agg(to_jsonb(e))::text FROM audit_events e")[0][0]
     assert "@" not in everything
@@ -66,12 +66,12 @@ def test_a_guess_at_an_unknown_address_is_recorded_without_it(trail: IssuerProce
 @pytest.mark.parametrize(
     "change", ["UPDATE audit_events SET kind = 'x'", "DELETE FROM audit_events", "TRUNCATE audit_events"]
 )
-def test_the_database_refuses_to_change_events(trail: IssuerProcess, change: str) -> None:
+def test_the_database_rejects_changes_of_audit_events(trail: IssuerProcess, change: str) -> None:
     with pytest.raises(Exception, match="never changed"):
         execute(trail.database_url, change)
 
 
-def test_the_trail_as_it_was_written_verifies_and_is_listed(trail: IssuerProcess) -> None:
+def test_an_unaltered_trail_verifies_and_is_listed(trail: IssuerProcess) -> None:
     url = trail.database_url
     count = execute(url, "SELECT count(*) FROM audit_events")[0][0]
     verified = issuer_command("audit", "verify", "--json", DATABASE_URL=url)
@@ -80,7 +80,7 @@ def test_the_trail_as_it_was_written_verifies_and_is_listed(trail: IssuerProcess
     assert json.loads(listed.stdout)["user_id"] is None
 
 
-def test_what_was_tampered_with_is_named_by_its_place(copy: str) -> None:
+def test_an_altered_event_is_named_by_its_position(copy: str) -> None:
     [[chain, position]] = execute(
         copy,
         "UPDATE audit_events SET user_id = gen_random_uuid() WHERE kind = 'login_refused' AND user_id IS NOT NULL"
@@ -99,7 +99,7 @@ def test_what_was_tampered_with_is_named_by_its_place(copy: str) -> None:
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_a_cut_off_end_is_found_by_heads_that_were_noted(copy: str, tmp_path: Path, form: list[str]) -> None:
+def test_a_truncated_trail_is_found_by_saved_heads(copy: str, tmp_path: Path, form: list[str]) -> None:
     noted = tmp_path / "heads"
     noted.write_text(issuer_command("audit", "heads", *form, DATABASE_URL=copy).stdout)
     assert issuer_command("audit", "verify", "--heads", str(noted), DATABASE_URL=copy).returncode == 0
@@ -113,18 +113,18 @@ def test_a_cut_off_end_is_found_by_heads_that_were_noted(copy: str, tmp_path: Pa
     assert "missing: it was exported" in found.stdout
 
 
-def test_a_time_that_there_never_was_is_a_wrong_argument() -> None:
+def test_an_impossible_time_is_an_invalid_argument() -> None:
     refused = issuer_command("audit", "list", "--since", "0001-01-01T00:00+14:00")
     assert (refused.returncode, refused.stderr.count("Traceback")) == (2, 0)
 
 
-def test_a_file_that_holds_no_heads_is_one_clear_line(copy: str, tmp_path: Path) -> None:
+def test_a_file_without_heads_is_one_line(copy: str, tmp_path: Path) -> None:
     (tmp_path / "heads").write_text("hello\n")
     refused = issuer_command("audit", "verify", "--heads", str(tmp_path / "heads"), DATABASE_URL=copy)
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
 
 
-def test_every_event_is_hashed_as_the_schema_says(trail: IssuerProcess) -> None:
+def test_every_event_is_hashed_as_documented(trail: IssuerProcess) -> None:
     """The command's own words for the content, and the schema's function, are one."""
     wrong = execute(
         trail.database_url,

@@ -28,7 +28,7 @@ def connected(port: int) -> socket.socket:
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_everyone_gets_their_own_response(issuer: IssuerProcess, name: str, tmp_path: Path) -> None:
+def test_each_client_gets_its_own_response(issuer: IssuerProcess, name: str, tmp_path: Path) -> None:
     with gateway_before(issuer.port, name, tmp_path) as port:
         before = issuer.metric(KEY_SET_REQUESTS)
         for number, (protocol, (framing, body), delay) in enumerate(product(PROTOCOLS, FRAMINGS, DELAYS)):

@@ -23,7 +23,7 @@ def test_the_configured_set_is_measured_in_each_number_of_threads_and_the_others
         assert abs(line["queue_length"] - 2 * line["hashes_per_second"]) <= 1
 
 
-def test_people_are_told_it_in_columns() -> None:
+def test_the_result_is_printed_in_columns() -> None:
     run = issuer_command("calibrate", "--seconds", "1")
     head, *rows = run.stdout.splitlines()
     assert head.endswith("ISSUER_PASSWORD_HASH_TIMEOUT_SECONDS=3")
@@ -31,6 +31,6 @@ def test_people_are_told_it_in_columns() -> None:
     assert all("logins/s" in row and "MiB" in row for row in rows)
 
 
-def test_a_time_beyond_the_bounds_is_answered_with_the_usage() -> None:
+def test_a_time_out_of_range_prints_the_usage() -> None:
     for seconds in ("0", "601", "nan", "soon"):
         assert issuer_command("calibrate", "--seconds", seconds).returncode == 2

@@ -67,7 +67,7 @@ def add_of_everything(url: str, expired_for: str) -> None:
     add_sessions(url, account, 1, expired="-30 days", ended=f"1 day {expired_for}")
 
 
-def test_dead_rows_of_every_kind_are_removed_and_others_stay(url: str) -> None:
+def test_expired_rows_of_every_kind_are_removed_and_others_stay(url: str) -> None:
     add_of_everything(url, expired_for="2 hours")
     add_of_everything(url, expired_for="-1 minute")
     removed = clean_up(url, lambda use: use.once())
@@ -77,12 +77,12 @@ def test_dead_rows_of_every_kind_are_removed_and_others_stay(url: str) -> None:
     assert set(clean_up(url, lambda use: use.once(), later).values()) == {1}
 
 
-def test_nothing_goes_before_the_last_token_that_refers_to_it_is_dead(url: str) -> None:
+def test_no_row_is_removed_before_its_last_token_has_expired(url: str) -> None:
     add_of_everything(url, expired_for="61 minutes")
     assert set(clean_up(url, lambda use: use.once()).values()) == {0}
 
 
-def test_rows_that_somebody_holds_are_passed_over(url: str) -> None:
+def test_locked_rows_are_skipped(url: str) -> None:
     account = add_account(url)
     add_sessions(url, account, 3, expired="1 day")
 
@@ -99,7 +99,7 @@ def test_rows_that_somebody_holds_are_passed_over(url: str) -> None:
     assert clean_up(url, lambda use: use.once())["expired-sessions"] == 1
 
 
-def test_one_cleans_at_a_time(url: str) -> None:
+def test_one_process_cleans_up_at_a_time(url: str) -> None:
     add_sessions(url, add_account(url), 3, expired="1 day")
 
     async def clean_while_another_does(use: Cleanup) -> int:
@@ -115,7 +115,7 @@ def test_one_cleans_at_a_time(url: str) -> None:
     assert clean_up(url, lambda use: use.once())["expired-sessions"] == 3
 
 
-def test_thousands_of_rows_go_while_people_register_and_log_in(issuer: IssuerProcess) -> None:
+def test_thousands_of_rows_are_removed_during_registrations_and_logins(issuer: IssuerProcess) -> None:
     issuer.register("ann@example.com")
     add_sessions(issuer.database_url, add_account(issuer.database_url), 10 * BATCH, expired="1 day")
     with ThreadPoolExecutor(4) as pool:
@@ -128,7 +128,7 @@ def test_thousands_of_rows_go_while_people_register_and_log_in(issuer: IssuerPro
     assert execute(issuer.database_url, "SELECT count(*) FROM sessions WHERE expires_at < now()")[0][0] == 0
 
 
-def test_passes_come_again_and_again_and_never_in_step(url: str) -> None:
+def test_cleanup_repeats_at_varying_intervals(url: str) -> None:
     pauses: list[float] = []
 
     async def pause(seconds: float) -> None:

@@ -26,7 +26,7 @@ def documents(shell: CommandShell, *arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_client_lives_by_commands(issuer: IssuerProcess, shell: CommandShell) -> None:
+def test_clients_are_managed_by_commands(issuer: IssuerProcess, shell: CommandShell) -> None:
     made = documents(shell, "create", "Nightly reports", "--id", "nightly", "--scope", "read write")[0]
     secret = made.pop("secret")
     assert made | {"created_at": None} == {
@@ -94,7 +94,7 @@ def test_a_client_with_keys_has_no_secret(issuer: IssuerProcess, shell: CommandS
     assert Machine(issuer, "keyed").ask().status_code == 200
 
 
-def test_a_file_with_a_private_key_is_refused_without_quoting_it(shell: CommandShell, tmp_path: Path) -> None:
+def test_a_file_with_a_private_key_is_rejected_unquoted(shell: CommandShell, tmp_path: Path) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [public_jwk() | {"d": "c2VjcmV0LW1hdGVyaWFs"}]}))
     refused = shell.run("clients", "create", "Careless", "--jwks", str(jwks))
@@ -114,12 +114,14 @@ def test_a_file_with_a_private_key_is_refused_without_quoting_it(shell: CommandS
         (("create", "X", "--id", "first-party"), "this id could be taken for our own applications, or for a person"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line(shell: CommandShell, arguments: tuple[str, ...], told: str) -> None:
+def test_an_impossible_change_of_a_client_is_one_line(
+    shell: CommandShell, arguments: tuple[str, ...], told: str
+) -> None:
     refused = shell.run("clients", *arguments)
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{told}\n")
 
 
-def test_without_postgresql_it_says_so() -> None:
+def test_an_unreachable_database_is_one_line() -> None:
     away = issuer_command("clients", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:9/nothing")
     assert (away.returncode, away.stdout) == (1, "")
     assert away.stderr.startswith("PostgreSQL cannot be used: ")

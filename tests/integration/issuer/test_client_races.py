@@ -55,7 +55,7 @@ def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_strangers_cannot_fill_the_trail(postgres: Postgres) -> None:
+def test_failed_client_authentication_cannot_fill_the_trail(postgres: Postgres) -> None:
     url = postgres.migrated_database()
 
     async def knock(bench: Bench) -> None:
@@ -86,7 +86,7 @@ CHANGES: dict[str, Callable[[ClientRegistry, str], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_whoever_authenticated_before_a_change_gets_nothing_that_outlives_it(database_url: str, change: str) -> None:
+def test_a_token_issued_during_a_change_of_its_client_is_revoked(database_url: str, change: str) -> None:
     async def work(bench: Bench) -> None:
         without_bit, _ = await bench.proven()
         await CHANGES[change](bench.registry, without_bit.id)
@@ -106,7 +106,7 @@ def test_whoever_authenticated_before_a_change_gets_nothing_that_outlives_it(dat
     assert len(execute(database_url, "SELECT FROM revocations")) == 1
 
 
-def test_of_many_first_tokens_and_a_disabling_at_once_none_stays_good(database_url: str) -> None:
+def test_first_tokens_issued_during_a_disabling_are_revoked(database_url: str) -> None:
     async def work(bench: Bench) -> None:
         for _ in range(30):
             client, _ = await bench.proven()
@@ -126,7 +126,7 @@ def test_of_many_first_tokens_and_a_disabling_at_once_none_stays_good(database_u
     assert granted <= revoked
 
 
-def test_an_assertion_dies_of_age_by_the_issuers_clock(database_url: str) -> None:
+def test_an_assertion_expires_by_the_issuers_clock(database_url: str) -> None:
     async def work(bench: Bench) -> None:
         client = (await bench.registry.create("keyed", "reports", "", ["api"], document(public_jwk("rsa")))).client
         seconds = int(NOW.timestamp())
@@ -167,7 +167,7 @@ def test_an_assertion_dies_of_age_by_the_issuers_clock(database_url: str) -> Non
         ("x", "x", "", ["a"] * 17),
     ],
 )
-def test_a_client_that_could_be_misread_is_not_registered(
+def test_an_ambiguous_client_id_is_not_registered(
     one_database: str, name: str, client_id: str, scope: str, audiences: list[str]
 ) -> None:
     async def work(bench: Bench) -> None:
@@ -178,7 +178,7 @@ def test_a_client_that_could_be_misread_is_not_registered(
     assert execute(one_database, "SELECT FROM clients") == []
 
 
-def test_two_clients_of_one_id_are_not_registered(database_url: str) -> None:
+def test_a_client_id_is_registered_once(database_url: str) -> None:
     async def work(bench: Bench) -> None:
         made = await asyncio.gather(
             *(bench.registry.create("x", "twin", "", ["api"], None) for _ in range(8)), return_exceptions=True
@@ -188,7 +188,7 @@ def test_two_clients_of_one_id_are_not_registered(database_url: str) -> None:
     on(database_url, work)
 
 
-def test_replaced_and_recreated_keys_count_from_the_next_assertion_on(database_url: str) -> None:
+def test_replaced_client_keys_apply_from_the_next_assertion(database_url: str) -> None:
     def proof(key: Any, jti: str) -> ClientAssertion:
         seconds = int(NOW.timestamp())
         said = {"iss": "rotating", "sub": "rotating", "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": jti}

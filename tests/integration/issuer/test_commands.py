@@ -42,7 +42,7 @@ def _keys(folder: Path, *arguments: str, **settings: str) -> list[dict[str, str]
     return [json.loads(line) for line in run.stdout.splitlines()]
 
 
-def test_every_keys_command_speaks_json(tmp_path: Path) -> None:
+def test_every_keys_command_prints_json(tmp_path: Path) -> None:
     (first,) = _keys(tmp_path, "generate")
     assert (first["state"], first["private"]) == ("current", "plain")
     (made,) = _keys(tmp_path, "rotate")
@@ -58,13 +58,13 @@ def test_every_keys_command_speaks_json(tmp_path: Path) -> None:
     ]
 
 
-def test_the_age_at_which_a_successor_is_made_is_a_setting(tmp_path: Path) -> None:
+def test_the_rotation_age_is_a_setting(tmp_path: Path) -> None:
     generate_key(tmp_path, datetime.now(UTC) - timedelta(days=8))
     assert _keys(tmp_path, "advance") == _keys(tmp_path, "advance", KEY_ROTATION_DAYS="0") == []
     assert [step["action"] for step in _keys(tmp_path, "advance", KEY_ROTATION_DAYS="7")] == ["created"]
 
 
-def test_a_rotation_too_early_is_one_line_that_says_how_long_to_wait(tmp_path: Path) -> None:
+def test_an_early_rotation_is_one_line_with_the_time_to_wait(tmp_path: Path) -> None:
     _keys(tmp_path, "generate")
     _keys(tmp_path, "rotate")
     run = issuer_command("keys", "rotate", KEYS_DIR=str(tmp_path))
@@ -74,7 +74,7 @@ def test_a_rotation_too_early_is_one_line_that_says_how_long_to_wait(tmp_path: P
     )
 
 
-def test_a_passphrase_is_changed_by_files_alone(tmp_path: Path) -> None:
+def test_a_passphrase_is_changed_by_files_only(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     for file in (old, new):
         file.write_text(f"the {file.name} passphrase, quite long\n")
@@ -85,14 +85,14 @@ def test_a_passphrase_is_changed_by_files_alone(tmp_path: Path) -> None:
     assert key["private"] == "encrypted"
 
 
-def test_a_short_passphrase_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+def test_a_short_passphrase_is_a_settings_error(tmp_path: Path) -> None:
     run = issuer_command("keys", "list", KEYS_DIR=str(tmp_path), KEYS_PASSPHRASE="too short")
     assert run.returncode == 2
     assert "must have 16 to 256 characters" in run.stderr
     assert "too short" not in run.stderr
 
 
-def test_a_key_that_others_can_read_stops_the_issuer(tmp_path: Path) -> None:
+def test_a_private_key_readable_by_others_stops_the_start(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     issuer_command("keys", "generate", KEYS_DIR=str(folder))
     next((folder / "private").glob("*.pem")).chmod(0o644)
@@ -109,7 +109,7 @@ def test_a_key_that_others_can_read_stops_the_issuer(tmp_path: Path) -> None:
         assert "chmod 600" in run.stderr
 
 
-def test_every_fault_of_the_settings_is_told_at_once() -> None:
+def test_every_settings_error_is_reported_at_once() -> None:
     run = issuer_command("serve", PORT="http", AUDIENSE="x", ACCESS_TOKEN_SECONDS="5")
     assert run.returncode == 2
     lines = run.stderr.splitlines()
@@ -118,24 +118,24 @@ def test_every_fault_of_the_settings_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_a_missing_database_url_is_told(command: str) -> None:
+def test_a_missing_database_url_is_reported(command: str) -> None:
     run = issuer_command(command)
     assert (run.returncode, run.stderr) == (2, "ISSUER_DATABASE_URL: is required by this command\n")
 
 
-def test_the_database_url_may_come_by_file(database_url: str, tmp_path: Path) -> None:
+def test_the_database_url_may_be_read_from_a_file(database_url: str, tmp_path: Path) -> None:
     (tmp_path / "url").write_text(f"{database_url}\n")
     assert issuer_command("migrate", DATABASE_URL_FILE=str(tmp_path / "url")).returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["keys"], ["sing"], ["serve", "--fast"]])
-def test_an_unknown_command_is_answered_with_the_usage(arguments: list[str]) -> None:
+def test_an_unknown_command_prints_the_usage(arguments: list[str]) -> None:
     run = issuer_command(*arguments)
     assert run.returncode == 2
     assert run.stderr.startswith("usage: python -m issuer")
 
 
-def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         run = issuer_command("serve", PORT=port, KEYS_DIR=str(tmp_path), DATABASE_URL="postgresql://localhost/x")
@@ -143,21 +143,21 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     assert run.stderr == f"cannot listen on 127.0.0.1 port {port}: Address already in use\n"
 
 
-def test_what_is_no_address_is_one_clear_line(tmp_path: Path) -> None:
+def test_an_invalid_listen_address_is_one_line(tmp_path: Path) -> None:
     run = issuer_command("serve", HOST="999.1.1.1", KEYS_DIR=str(tmp_path), DATABASE_URL="postgresql://localhost/x")
     assert run.returncode == 1
     assert run.stderr == "cannot listen on 999.1.1.1 port 8000: not an address of this machine\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_in_order(database_url: str, number: signal.Signals) -> None:
+def test_a_signal_stops_the_issuer_cleanly(database_url: str, number: signal.Signals) -> None:
     with running_issuer(database_url) as issuer:
         assert issuer.stop(number) == 0
         assert '"stopped"' in issuer.logs()
         assert "Traceback" not in issuer.logs()
 
 
-def test_a_request_that_has_begun_is_answered_before_the_end(issuer_to_stop: IssuerProcess) -> None:
+def test_a_request_in_progress_is_answered_before_the_exit(issuer_to_stop: IssuerProcess) -> None:
     body = b'{"email":"ann@example.com","password":"a long and lonely walk"}'
     with socket.create_connection(("127.0.0.1", issuer_to_stop.port), timeout=10) as client:
         client.sendall(b"POST /register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
@@ -169,7 +169,7 @@ def test_a_request_that_has_begun_is_answered_before_the_end(issuer_to_stop: Iss
     assert issuer_to_stop.process.wait(timeout=10) == 0
 
 
-def test_a_client_that_never_finishes_does_not_hold_up_the_end(issuer_to_stop: IssuerProcess) -> None:
+def test_an_unfinished_request_does_not_delay_the_exit(issuer_to_stop: IssuerProcess) -> None:
     head = b"POST /register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
     ports = [issuer_to_stop.port, int(issuer_to_stop.admin_url.rsplit(":", 1)[1])]
     clients = [socket.create_connection(("127.0.0.1", port)) for port in ports]

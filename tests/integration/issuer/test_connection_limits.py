@@ -12,7 +12,7 @@ GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /p HTTP/1.1\r\nHost: x\r\n"
 
 
-def test_requests_sent_ahead_are_parsed_one_by_one() -> None:
+def test_pipelined_requests_are_parsed_one_by_one() -> None:
     async def test() -> None:
         async with listening_issuer() as issuer:
             issuer.gate.clear()
@@ -28,7 +28,7 @@ def test_requests_sent_ahead_are_parsed_one_by_one() -> None:
     run(test)
 
 
-def test_a_client_that_waits_is_served_before_requests_sent_ahead() -> None:
+def test_waiting_clients_are_served_before_pipelined_requests() -> None:
     async def test() -> None:
         async with listening_issuer() as issuer:
             issuer.gate.clear()
@@ -86,7 +86,7 @@ def test_a_kept_connection_is_closed_after_75_s_without_a_request() -> None:
     run(test)
 
 
-def test_a_client_that_reads_nothing_is_dropped_after_20_s() -> None:
+def test_a_client_that_reads_nothing_is_disconnected_after_20_s() -> None:
     async def test() -> None:
         async with listening_issuer() as issuer:
             issuer.response_bytes = 256 * 1024
@@ -134,7 +134,7 @@ async def _all_connected(clients: list[Client]) -> list[bool]:
     return list(await asyncio.gather(*(client.is_open() for client in clients)))
 
 
-def test_the_network_with_most_connections_gives_way() -> None:
+def test_a_connection_of_the_network_with_most_is_closed() -> None:
     async def test() -> None:
         async with listening_issuer(maximum=5) as issuer:
             few = [await issuer.connect("127.0.0.2") for _ in range(2)]
@@ -150,7 +150,7 @@ def test_the_network_with_most_connections_gives_way() -> None:
     run(test)
 
 
-def test_clients_that_send_ahead_do_not_shut_others_out() -> None:
+def test_pipelining_clients_do_not_block_others() -> None:
     async def test() -> None:
         async with listening_issuer(maximum=20) as issuer:
             flood = [await issuer.connect() for _ in range(25)]
@@ -165,7 +165,7 @@ def test_clients_that_send_ahead_do_not_shut_others_out() -> None:
     run(test)
 
 
-def test_a_request_that_is_being_answered_is_never_interrupted() -> None:
+def test_a_request_in_progress_is_never_interrupted() -> None:
     async def test() -> None:
         async with listening_issuer(maximum=3) as issuer:
             issuer.gate.clear()
@@ -272,7 +272,7 @@ def test_continue_is_sent_for_a_body_that_will_be_read() -> None:
         POST + b"Transfer-Encoding: chunked\r\n\r\n0\n\n",
     ],
 )
-def test_what_is_ambiguous_is_rejected(request_bytes: bytes) -> None:
+def test_ambiguous_framing_is_rejected(request_bytes: bytes) -> None:
     async def test() -> None:
         async with listening_issuer() as issuer:
             client = await issuer.connect()

@@ -234,7 +234,7 @@ def check(document: dict[str, Any], path: str, method: str, status: str, respons
     OAS31Validator(schema).validate(response.json() if "json" in media_type else response.text)
 
 
-def test_every_documented_answer_is_asked_for(document: dict[str, Any]) -> None:
+def test_every_documented_response_is_requested(document: dict[str, Any]) -> None:
     documented = {
         (path, method, status)
         for path, item in document["paths"].items()
@@ -244,18 +244,20 @@ def test_every_documented_answer_is_asked_for(document: dict[str, Any]) -> None:
     assert documented == set(SERVED) | set(THROTTLED) | set(AWAY) | ELSEWHERE
 
 
-def test_every_documented_answer_is_given(issuer: IssuerProcess, document: dict[str, Any]) -> None:
+def test_every_documented_response_occurs(issuer: IssuerProcess, document: dict[str, Any]) -> None:
     for (path, method, status), ask in SERVED.items():
         check(document, path, method, status, ask(issuer.url))
 
 
-def test_every_documented_throttle_is_told(document: dict[str, Any], database_url: str) -> None:
+def test_every_documented_rate_limit_occurs(document: dict[str, Any], database_url: str) -> None:
     with running_issuer(database_url, REQUESTS_PER_IP="1") as issuer:
         for (path, method, status), ask in THROTTLED.items():
             check(document, path, method, status, ask(issuer.url))
 
 
-def test_every_documented_outage_is_told(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_documented_outage_response_occurs(
+    document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     mail = {"MAIL_URL": tmp_path_factory.mktemp("mail").as_uri(), "MAIL_FROM": "no-reply@example.com"}
     with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503, **mail) as issuer:

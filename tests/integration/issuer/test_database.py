@@ -75,7 +75,7 @@ def test_a_cancelled_request_takes_no_connection_with_it(database_url: str) -> N
     with_database(database_url, use)
 
 
-def test_more_requests_than_may_wait_are_rejected_at_once(database_url: str) -> None:
+def test_requests_beyond_the_queue_are_rejected_at_once(database_url: str) -> None:
     async def use(database: Database) -> None:
         async with database.connection():
             waiting = [asyncio.create_task(database.ping()) for _ in range(100)]
@@ -94,7 +94,7 @@ def sqlstates() -> list[str]:
     return sorted(state for state in known if state[:2] not in {"00", "01", "02"})
 
 
-def test_every_sqlstate_is_an_outage_or_a_counted_and_logged_fault(database_url: str) -> None:
+def test_every_sqlstate_is_an_outage_or_a_logged_error(database_url: str) -> None:
     metrics, passing, faults = Metrics(), set(), set()
 
     async def use(database: Database) -> None:
@@ -121,7 +121,7 @@ def test_every_sqlstate_is_an_outage_or_a_counted_and_logged_fault(database_url:
     assert f'gatepass_issuer_database_failures_total{{failure="unexpected"}} {float(len(faults))}' in shown
 
 
-def test_an_argument_of_the_wrong_type_is_a_fault(database_url: str) -> None:
+def test_an_argument_of_the_wrong_type_is_an_error(database_url: str) -> None:
     async def use(database: Database) -> None:
         async with database.connection() as connection:
             await connection.fetchval("SELECT $1::int", SECRET_VALUE)
@@ -131,7 +131,7 @@ def test_an_argument_of_the_wrong_type_is_a_fault(database_url: str) -> None:
     assert SECRET_VALUE not in str(logs)
 
 
-def test_an_error_says_where_the_database_is_and_not_the_password() -> None:
+def test_an_error_names_the_database_without_its_password() -> None:
     port, other = free_port(), free_port()
     url = f"postgresql://ann:hunter2@127.0.0.1:{port},127.0.0.1:{other}/accounts"
     for command in (("users", "list"), ("migrate",)):
@@ -141,7 +141,7 @@ def test_an_error_says_where_the_database_is_and_not_the_password() -> None:
         assert "hunter2" not in done.stderr + done.stdout
 
 
-def test_a_violated_constraint_is_a_500_that_is_counted_and_says_nothing(issuer: IssuerProcess) -> None:
+def test_a_violated_constraint_is_a_counted_500_without_details(issuer: IssuerProcess) -> None:
     execute(issuer.database_url, "ALTER TABLE users ADD CONSTRAINT closed CHECK (false) NOT VALID")
     response = issuer.register(SECRET_VALUE)
     assert response.status_code == 500
@@ -156,7 +156,7 @@ def test_a_violated_constraint_is_a_500_that_is_counted_and_says_nothing(issuer:
     assert SECRET_VALUE not in issuer.logs()
 
 
-def test_a_command_that_meets_a_fault_says_so_in_one_line(database_url: str) -> None:
+def test_a_database_error_of_a_command_is_one_line(database_url: str) -> None:
     execute(database_url, "ALTER TABLE clients ADD CONSTRAINT closed CHECK (false) NOT VALID")
     done = issuer_command("clients", "create", SECRET_VALUE, DATABASE_URL=database_url)
     assert done.returncode == 1

@@ -98,7 +98,7 @@ def assert_everything_is_refused_promptly(someone: Someone) -> None:
     assert httpx.get(f"{someone.issuer.admin_url}/healthz").status_code == 200
 
 
-def test_a_server_that_crashed(someone: Someone) -> None:
+def test_a_crashed_server_is_a_503_and_recovers(someone: Someone) -> None:
     someone.postgres.stop()
     try:
         assert_everything_is_refused_promptly(someone)
@@ -106,13 +106,13 @@ def test_a_server_that_crashed(someone: Someone) -> None:
         someone.postgres.start()
 
 
-def test_a_server_that_stands_still_with_its_connections_open(someone: Someone) -> None:
+def test_a_frozen_server_is_a_503_and_recovers(someone: Someone) -> None:
     with paused(someone.postgres):
         assert_everything_is_refused_promptly(someone)
     print(f"back after {someone.wait_until_served() * 1000:.0f} ms")  # noqa: T201 - measured, shown by pytest -s
 
 
-def test_many_requests_at_once_to_a_server_that_stands_still_do_not_queue(someone: Someone) -> None:
+def test_requests_to_a_frozen_server_do_not_queue(someone: Someone) -> None:
     with paused(someone.postgres), ThreadPoolExecutor(20) as pool:
         begun = time.monotonic()
         answers = list(pool.map(lambda _: someone.me(), range(100)))
@@ -120,7 +120,7 @@ def test_many_requests_at_once_to_a_server_that_stands_still_do_not_queue(someon
     assert {answer.status_code for answer in answers} == {503}
 
 
-def test_a_stall_is_waited_for(someone: Someone) -> None:
+def test_a_short_stall_fails_no_request(someone: Someone) -> None:
     with asking(someone.me) as answers:
         for _ in range(3):
             with paused(someone.postgres):
@@ -130,7 +130,7 @@ def test_a_stall_is_waited_for(someone: Someone) -> None:
     assert max(seconds for _, seconds in answers) > STALL_SECONDS / 2
 
 
-def test_a_server_that_stands_still_while_requests_are_under_way(someone: Someone) -> None:
+def test_a_server_that_freezes_during_requests_is_a_503(someone: Someone) -> None:
     with asking(someone.me) as answers:
         with paused(someone.postgres):
             time.sleep(OUTAGE_SECONDS)
@@ -139,7 +139,7 @@ def test_a_server_that_stands_still_while_requests_are_under_way(someone: Someon
     assert max(seconds for _, seconds in answers) < PROMPT_SECONDS
 
 
-def test_a_server_that_accepts_connections_and_says_nothing() -> None:
+def test_a_server_that_accepts_connections_but_never_answers_is_a_503() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_issuer(url, ready=503) as issuer:
@@ -147,14 +147,14 @@ def test_a_server_that_accepts_connections_and_says_nothing() -> None:
             assert_refused_promptly(lambda: issuer.register("ann@example.com"))
 
 
-def test_connections_that_are_killed_while_idle_fail_no_request(someone: Someone) -> None:
+def test_killed_idle_connections_fail_no_request(someone: Someone) -> None:
     for _ in range(5):
         kill_connections(someone)
         time.sleep(0.05)
         assert someone.me().status_code == 200
 
 
-def test_connections_that_are_killed_under_load_fail_single_requests_only(someone: Someone) -> None:
+def test_connections_killed_under_load_fail_single_requests_only(someone: Someone) -> None:
     with asking(someone.me) as answers:
         for _ in range(10):
             kill_connections(someone)
@@ -165,7 +165,7 @@ def test_connections_that_are_killed_under_load_fail_single_requests_only(someon
     assert max(seconds for _, seconds in answers) < PROMPT_SECONDS
 
 
-def test_connections_that_are_all_taken_by_slow_statements(someone: Someone) -> None:
+def test_slow_statements_on_all_connections_are_no_outage(someone: Someone) -> None:
     with users_locked(someone.issuer.database_url), ThreadPoolExecutor(4) as pool:
         slow = [pool.submit(someone.me) for _ in range(4)]
         time.sleep(0.1)
@@ -174,7 +174,7 @@ def test_connections_that_are_all_taken_by_slow_statements(someone: Someone) -> 
         assert {answer.result().status_code for answer in slow} == {503}
 
 
-def test_a_slow_statement_is_waited_for_while_the_server_lives(someone: Someone) -> None:
+def test_a_slow_statement_is_waited_for(someone: Someone) -> None:
     with ThreadPoolExecutor(1) as pool:
         with users_locked(someone.issuer.database_url):
             slow = pool.submit(someone.me)
@@ -182,7 +182,7 @@ def test_a_slow_statement_is_waited_for_while_the_server_lives(someone: Someone)
         assert slow.result().status_code == 200
 
 
-def test_a_server_that_became_a_standby(someone: Someone) -> None:
+def test_a_server_that_became_a_standby_is_a_503(someone: Someone) -> None:
     set_read_only(someone.postgres, "on")
     try:
         begun = time.monotonic()
@@ -193,7 +193,7 @@ def test_a_server_that_became_a_standby(someone: Someone) -> None:
         set_read_only(someone.postgres, "off")
 
 
-def test_what_was_answered_with_success_survives_a_kill(someone: Someone) -> None:
+def test_acknowledged_writes_survive_a_kill(someone: Someone) -> None:
     with ThreadPoolExecutor(2) as pool:
         attempts = {email: pool.submit(someone.issuer.register, email) for email in emails("survivor", 40)}
         while sum(attempt.done() for attempt in attempts.values()) < 10:

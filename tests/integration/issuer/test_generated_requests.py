@@ -178,7 +178,7 @@ of_one_operation = settings(suppress_health_check=[HealthCheck.function_scoped_f
 
 
 @OF_STRANGERS.parametrize()
-def test_a_stranger_is_answered_as_the_contract_says(
+def test_anonymous_requests_are_answered_as_documented(
     case: Case[Any], issuer: IssuerProcess, connection: requests.Session
 ) -> None:
     case.call_and_validate(base_url=issuer.url, session=connection)
@@ -186,7 +186,7 @@ def test_a_stranger_is_answered_as_the_contract_says(
 
 @OF_OWNERS.parametrize()
 @of_one_operation
-def test_an_owner_is_answered_as_the_contract_says(
+def test_requests_of_a_user_are_answered_as_documented(
     case: Case[Any], issuer: IssuerProcess, connection: requests.Session, owner: Owner, answers: set[int]
 ) -> None:
     owner.come_back()
@@ -202,7 +202,7 @@ def test_an_owner_is_answered_as_the_contract_says(
 
 @OF_CLIENTS.parametrize()
 @of_one_operation
-def test_a_client_is_answered_as_the_contract_says(
+def test_requests_of_a_client_are_answered_as_documented(
     case: Case[Any], issuer: IssuerProcess, connection: requests.Session, machine: Machine, answers: set[int]
 ) -> None:
     if is_well_formed(case):

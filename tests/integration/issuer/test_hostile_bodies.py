@@ -130,7 +130,7 @@ def post(issuer: IssuerProcess, path: str, body: bytes, content_type: str = JSON
 
 @pytest.mark.parametrize("path", ["/register", "/login"])
 @pytest.mark.parametrize("body", NOT_JSON, ids=range(len(NOT_JSON)))
-def test_what_is_not_one_json_object_is_malformed(issuer: IssuerProcess, path: str, body: bytes) -> None:
+def test_a_body_that_is_not_one_json_object_is_malformed(issuer: IssuerProcess, path: str, body: bytes) -> None:
     response = post(issuer, path, body)
     assert response.status_code == 400
     assert response.json()["type"] == "urn:gatepass:problem:malformed-json"
@@ -138,9 +138,7 @@ def test_what_is_not_one_json_object_is_malformed(issuer: IssuerProcess, path: s
 
 @pytest.mark.parametrize("path", ["/register", "/login"])
 @pytest.mark.parametrize(("body", "fields"), NOT_ACCEPTABLE, ids=range(len(NOT_ACCEPTABLE)))
-def test_members_that_are_not_acceptable_are_named(
-    issuer: IssuerProcess, path: str, body: bytes, fields: set[str]
-) -> None:
+def test_unacceptable_members_are_named(issuer: IssuerProcess, path: str, body: bytes, fields: set[str]) -> None:
     response = post(issuer, path, body)
     assert response.status_code == 422
     assert {error["field"] for error in response.json()["errors"]} == fields
@@ -170,7 +168,7 @@ def test_a_weak_password_is_named_at_registration(issuer: IssuerProcess, body: b
         "application/merge-patch+json",
     ],
 )
-def test_what_is_not_declared_as_json_is_not_read(issuer: IssuerProcess, path: str, content_type: str) -> None:
+def test_a_body_not_declared_as_json_is_not_read(issuer: IssuerProcess, path: str, content_type: str) -> None:
     assert post(issuer, path, credentials(), content_type).status_code == 415
 
 
@@ -184,11 +182,11 @@ def test_a_compressed_body_is_not_unpacked(issuer: IssuerProcess) -> None:
 
 
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 1024 * 1024, 8 * 1024 * 1024])
-def test_a_body_over_64_kib_is_refused_by_its_announced_length(issuer: IssuerProcess, size: int) -> None:
+def test_a_body_over_64_kib_is_rejected_by_its_length(issuer: IssuerProcess, size: int) -> None:
     assert post(issuer, "/register", b" " * size).status_code == 413
 
 
-def test_a_chunked_body_over_64_kib_is_refused_while_it_comes(issuer: IssuerProcess) -> None:
+def test_a_chunked_body_over_64_kib_is_rejected_as_it_arrives(issuer: IssuerProcess) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(65):
             yield b" " * 1024
@@ -198,7 +196,7 @@ def test_a_chunked_body_over_64_kib_is_refused_while_it_comes(issuer: IssuerProc
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_a_refused_length_is_told_before_the_body_comes(issuer: IssuerProcess) -> None:
+def test_a_rejected_length_is_answered_before_the_body_arrives(issuer: IssuerProcess) -> None:
     with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
         head = (
             f"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: 99999999999999999999\r\n\r\n"
@@ -207,7 +205,7 @@ def test_a_refused_length_is_told_before_the_body_comes(issuer: IssuerProcess) -
         assert client.recv(4096).startswith((b"HTTP/1.1 413", b"HTTP/1.1 400"))
 
 
-def test_an_endless_length_is_told_before_the_body_comes(issuer: IssuerProcess) -> None:
+def test_an_enormous_length_is_answered_before_the_body_arrives(issuer: IssuerProcess) -> None:
     with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
         head = f"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: 65537\r\n\r\n"
         client.sendall(head.encode())

@@ -42,7 +42,7 @@ def statuses(answer: bytes) -> list[bytes]:
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_refused_and_closed(issuer: IssuerProcess, request_bytes: bytes) -> None:
+def test_malformed_http_is_rejected_and_closed(issuer: IssuerProcess, request_bytes: bytes) -> None:
     answer = exchange(issuer, request_bytes)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"urn:gatepass:problem:malformed-request" in answer
@@ -58,7 +58,7 @@ def test_what_is_not_http_is_refused_and_closed(issuer: IssuerProcess, request_b
         [b"GET /"] + [b"a" * 1000] * 40,
     ],
 )
-def test_a_head_over_16_kib_is_refused(issuer: IssuerProcess, pieces: list[bytes]) -> None:
+def test_a_head_over_16_kib_is_rejected(issuer: IssuerProcess, pieces: list[bytes]) -> None:
     with socket.create_connection(("127.0.0.1", issuer.port), timeout=15) as client:
         for piece in pieces:
             try:

@@ -51,7 +51,7 @@ def _frozen(issuer: IssuerProcess) -> Iterator[None]:
         os.kill(issuer.process.pid, signal.SIGCONT)
 
 
-def test_two_issuers_serve_logins_and_refreshes_on_one_socket(first: IssuerProcess, public: InheritedSocket) -> None:
+def test_two_issuers_serve_one_socket(first: IssuerProcess, public: InheritedSocket) -> None:
     first.register("two@example.com")
     with _another(first, public) as second:
         with _frozen(second):
@@ -101,13 +101,13 @@ def test_a_restart_refuses_no_connection(first: IssuerProcess, public: Inherited
     assert (set(statuses), refused) == ({200}, [])
 
 
-def test_the_admin_socket_is_told_by_its_name(first: IssuerProcess, public: InheritedSocket) -> None:
+def test_the_admin_socket_is_recognised_by_its_name(first: IssuerProcess, public: InheritedSocket) -> None:
     with socket.create_server(("127.0.0.1", 0)) as admin, _another(first, ("admin", admin), public) as second:
         assert second.admin_url.endswith(f":{admin.getsockname()[1]}")
         assert HTTP.get(f"{second.url}/metrics").status_code == 404
 
 
-def test_it_tells_when_it_is_ready_and_stopping(first: IssuerProcess, public: InheritedSocket) -> None:
+def test_systemd_is_notified_of_ready_and_stopping(first: IssuerProcess, public: InheritedSocket) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
@@ -122,7 +122,7 @@ def test_it_tells_when_it_is_ready_and_stopping(first: IssuerProcess, public: In
         assert manager.recv(100) == b"STOPPING=1"
 
 
-def test_a_socket_that_is_not_usable_is_one_clear_line(public: InheritedSocket, tmp_path: Path) -> None:
+def test_an_unusable_socket_is_one_line(public: InheritedSocket, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as unix, socket.socket() as idle:
         unix.bind(str(tmp_path / "issuer.sock"))
         unix.listen()

@@ -98,7 +98,7 @@ class Load:
         assert self.refused == []
 
 
-def test_a_whole_rotation_under_load_refuses_no_good_token(database_url: str, tmp_path: Path) -> None:
+def test_a_rotation_under_load_rejects_no_good_token(database_url: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     first = generate_key(keys, datetime.now(UTC)).kid
     age = str(MAX_AGE_SECONDS)
@@ -129,7 +129,7 @@ def test_a_whole_rotation_under_load_refuses_no_good_token(database_url: str, tm
         assert by_file.ask(token=b"").status == 401
 
 
-def test_an_issuer_promotes_by_itself_what_falls_due(database_url: str, tmp_path: Path) -> None:
+def test_an_issuer_promotes_a_due_key_by_itself(database_url: str, tmp_path: Path) -> None:
     keys, now = tmp_path / "keys", datetime.now(UTC)
     generate_key(keys, now - timedelta(hours=1))
     next_key = generate_key(keys, now - RotationPolicy().publish_delay + timedelta(seconds=8)).kid
@@ -145,7 +145,7 @@ def test_an_issuer_promotes_by_itself_what_falls_due(database_url: str, tmp_path
         assert issuer.metric('gatepass_issuer_signing_keys{state="retired"}') == 1
 
 
-def test_a_revoked_key_is_dead_at_its_verifiers_next_look_and_people_log_in_again(
+def test_a_revoked_key_is_rejected_after_the_next_refresh_and_new_logins_work(
     database_url: str, tmp_path: Path
 ) -> None:
     keys = tmp_path / "keys"
@@ -177,7 +177,7 @@ def encrypted(tmp_path: Path) -> dict[str, str]:
     return settings
 
 
-def test_an_issuer_serves_with_encrypted_keys_and_shows_their_passphrase_nowhere(
+def test_an_issuer_with_encrypted_keys_shows_the_passphrase_nowhere(
     database_url: str, encrypted: dict[str, str]
 ) -> None:
     passphrase_file = encrypted["KEYS_PASSPHRASE_FILE"]
@@ -188,7 +188,7 @@ def test_an_issuer_serves_with_encrypted_keys_and_shows_their_passphrase_nowhere
             assert PASSPHRASE not in shown
 
 
-def test_an_issuer_does_not_start_with_another_passphrase(
+def test_an_issuer_does_not_start_with_a_wrong_passphrase(
     database_url: str, encrypted: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "passphrase").write_text("another long passphrase")

@@ -36,7 +36,7 @@ def test_every_line_is_one_json_object(issuer: IssuerProcess) -> None:
     assert {event["process"] for event in events(issuer)} == {"issuer"}
 
 
-def test_an_answer_and_its_log_line_share_the_request_id(issuer: IssuerProcess) -> None:
+def test_a_response_and_its_log_line_share_the_request_id(issuer: IssuerProcess) -> None:
     logged = events_of(issuer, issuer.register("ids@example.com"))
     assert [event["event"] for event in logged] == ["account_registered", "request"]
     assert (logged[1]["route"], logged[1]["status"]) == ("/register", 201)
@@ -49,7 +49,7 @@ def test_a_gateways_request_id_and_trace_are_kept(issuer: IssuerProcess) -> None
     assert (logged["request_id"], logged["trace_id"]) == ("gateway-0001", trace)
 
 
-def test_a_request_id_that_is_none_is_replaced(issuer: IssuerProcess) -> None:
+def test_an_invalid_request_id_is_replaced(issuer: IssuerProcess) -> None:
     for given in (
         "short",
         "x" * 65,
@@ -103,7 +103,7 @@ def exercise(issuer: IssuerProcess) -> str:
     return token
 
 
-def test_an_unforeseen_failure_is_a_500_that_says_nothing_and_is_logged_by_its_place(database_url: str) -> None:
+def test_an_unexpected_error_is_a_500_without_details_and_is_logged(database_url: str) -> None:
     with running_issuer(database_url) as issuer:
         execute(database_url, "ALTER TABLE users ADD CONSTRAINT odd CHECK (email_key <> 'odd@example.com')")
         response = issuer.register("odd@example.com")

@@ -48,7 +48,7 @@ def refresh(issuer: IssuerProcess, token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lose", LOSSES)
-def test_a_lost_folder_stops_nothing_but_rotation(
+def test_a_lost_keys_folder_stops_only_rotation(
     served: IssuerProcess, lose: Callable[[Path], None], tmp_path: Path
 ) -> None:
     keys, backup = served.keys_dir, tmp_path / "backup"
@@ -70,7 +70,7 @@ def test_a_lost_folder_stops_nothing_but_rotation(
     assert published(served) == [kid_of(served.login(EMAIL).json()["access_token"])]
 
 
-def test_a_restart_without_keys_refuses_to_sign(database_url: str, tmp_path: Path) -> None:
+def test_an_issuer_restarted_without_keys_issues_no_token(database_url: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     with running_issuer(database_url) as first:
         first.register(EMAIL)

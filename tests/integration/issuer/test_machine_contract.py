@@ -11,19 +11,19 @@ from tests.support.openapi import contract
 from tests.support.processes import free_port
 
 
-def test_every_documented_answer_to_a_machine_is_given(issuer: IssuerProcess) -> None:
+def test_every_documented_response_to_a_client_occurs(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer, scope="read")
     for (path, method, status), ask in SERVED.items():
         check(contract(), path, method, status, ask(machine))
 
 
-def test_the_tokens_of_machines_and_what_is_told_of_them_have_the_documented_shapes(issuer: IssuerProcess) -> None:
+def test_client_tokens_and_their_introspection_are_as_documented(issuer: IssuerProcess) -> None:
     without_scope = with_secret(issuer)
     check(contract(), "/token", "post", "200", without_scope.ask())
     check(contract(), "/introspect", "post", "200", without_scope.post("/introspect", token="x"))
 
 
-def test_every_documented_outage_is_told_to_machines(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_every_documented_outage_response_to_a_client_occurs(tmp_path_factory: pytest.TempPathFactory) -> None:
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
         for (path, method, status), ask in AWAY.items():

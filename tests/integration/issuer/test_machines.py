@@ -65,7 +65,7 @@ def assert_invalid_client(response: httpx.Response) -> None:
 # RFC 6749 §4.4: the grant.
 
 
-def test_rfc6749_4_4_a_machine_with_a_secret_gets_a_token(machine: Machine) -> None:
+def test_rfc6749_4_4_a_client_with_a_secret_gets_a_token(machine: Machine) -> None:
     response = machine.ask()
     body = response.json()
     assert set(body) == {"access_token", "token_type", "expires_in", "scope"}
@@ -76,7 +76,7 @@ def test_rfc6749_4_4_a_machine_with_a_secret_gets_a_token(machine: Machine) -> N
     assert set(claims) == {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "status"}
 
 
-def test_rfc7523_2_2_a_machine_with_a_key_gets_a_token(keyed: Machine) -> None:
+def test_rfc7523_2_2_a_client_with_a_key_gets_a_token(keyed: Machine) -> None:
     assert claims_of(keyed.token())["sub"] == keyed.id
 
 
@@ -87,28 +87,28 @@ def test_rfc6749_3_3_a_scope_may_be_narrowed_and_not_widened(machine: Machine) -
         assert_error(machine.ask(scope=scope), "invalid_scope")
 
 
-def test_rfc6749_3_3_a_machine_without_a_scope_is_told_of_none(issuer: IssuerProcess) -> None:
+def test_rfc6749_3_3_a_client_without_scopes_gets_none(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer)
     assert "scope" not in machine.ask().json()
     assert claims_of(machine.token())["scope"] == ""
     assert_error(machine.ask(scope="read"), "invalid_scope")
 
 
-def test_rfc8707_2_a_token_is_for_one_of_the_machines_audiences(machine: Machine) -> None:
+def test_rfc8707_2_a_token_is_for_one_of_the_clients_audiences(machine: Machine) -> None:
     assert claims_of(machine.token(resource="files"))["aud"] == "files"
     assert claims_of(machine.token(audience="files"))["aud"] == "files"
     assert_error(machine.ask(resource="elsewhere"), "invalid_target")
     assert_error(machine.ask(resource="files", audience="api"), "invalid_target")
 
 
-def test_rfc6749_4_4_3_there_is_nothing_to_refresh_with(issuer: IssuerProcess, machine: Machine) -> None:
+def test_rfc6749_4_4_3_no_refresh_token_is_issued(issuer: IssuerProcess, machine: Machine) -> None:
     assert "refresh_token" not in machine.ask().json()
     token = login(issuer, "refresher@example.com")["refresh_token"]
     assert_error(machine.post("/token", grant_type="refresh_token", refresh_token=token), "unauthorized_client")
     assert send(issuer, {"grant_type": "refresh_token", "refresh_token": token}).status_code == 200
 
 
-def test_a_machine_is_nobody_at_the_endpoints_of_people(issuer: IssuerProcess) -> None:
+def test_a_client_token_opens_no_account_endpoint(issuer: IssuerProcess) -> None:
     token = with_secret(issuer).token()
     assert claims_of(token)["aud"] == "gatepass"
     me = HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
@@ -159,7 +159,7 @@ def test_rfc6749_3_2_unknown_and_empty_parameters_are_ignored(machine: Machine) 
 # RFC 6749 §2.3: authentication by a secret.
 
 
-def test_rfc6749_2_3_an_unknown_client_and_a_wrong_secret_are_one_answer(
+def test_rfc6749_2_3_an_unknown_client_and_a_wrong_secret_look_the_same(
     issuer: IssuerProcess, machine: Machine, keyed: Machine
 ) -> None:
     wrong = [
@@ -209,7 +209,7 @@ def prove(machine: Machine, assertion: str, url: str | None = None, **form: str)
     return HTTP.post(f"{url or machine.issuer.url}/token", data=FORM | proof | form, timeout=30)
 
 
-def test_rfc7523_3_7_an_assertion_is_good_once_at_whichever_issuer(keyed: Machine, second: IssuerProcess) -> None:
+def test_rfc7523_3_7_an_assertion_works_once_at_all_issuers(keyed: Machine, second: IssuerProcess) -> None:
     assertion = keyed.assertion()
     assert prove(keyed, assertion).status_code == 200
     assert_invalid_client(prove(keyed, assertion, second.url))
@@ -234,13 +234,13 @@ def test_rfc7523_3_7_a_jti_is_the_clients_own(issuer: IssuerProcess, keyed: Mach
     assert_invalid_client(prove(other, other.assertion(jti="shared")))
 
 
-def test_an_assertion_that_is_refused_is_not_used_up(keyed: Machine) -> None:
+def test_a_rejected_assertion_is_not_used_up(keyed: Machine) -> None:
     assertion = keyed.assertion()
     assert_invalid_client(prove(keyed, assertion, client_id="reports"))
     assert prove(keyed, assertion, client_id=keyed.id).status_code == 200
 
 
-def test_rfc7523_3_the_stored_jti_is_a_hash_until_it_would_be_refused_anyhow(keyed: Machine) -> None:
+def test_rfc7523_3_a_jti_is_stored_as_a_hash_until_its_assertion_expires(keyed: Machine) -> None:
     assert prove(keyed, keyed.assertion(jti="remember me")).status_code == 200
     rows = execute(
         keyed.issuer.database_url,
@@ -267,7 +267,7 @@ def test_rfc7523_3_the_stored_jti_is_a_hash_until_it_would_be_refused_anyhow(key
         {"padding": "x" * 5000},
     ],
 )
-def test_rfc7523_3_other_assertions_prove_nothing(keyed: Machine, changes: dict[str, Any]) -> None:
+def test_rfc7523_3_invalid_assertions_are_rejected(keyed: Machine, changes: dict[str, Any]) -> None:
     assert_invalid_client(prove(keyed, keyed.assertion(**changes)))
 
 
@@ -276,7 +276,7 @@ def test_rfc7523_3_3_the_audience_is_the_issuer_or_its_token_endpoint(keyed: Mac
         assert prove(keyed, keyed.assertion(aud=audience)).status_code == 200
 
 
-def test_rfc8725_2_1_no_algorithm_but_the_keys_own_proves_anything(keyed: Machine) -> None:
+def test_rfc8725_2_1_only_the_algorithm_of_the_key_is_accepted(keyed: Machine) -> None:
     pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     payload = keyed.assertion().split(".")[1]
     for algorithm in ("HS256", "none"):
@@ -285,13 +285,13 @@ def test_rfc8725_2_1_no_algorithm_but_the_keys_own_proves_anything(keyed: Machin
         assert_invalid_client(prove(keyed, f"{head}."))
 
 
-def test_rfc7521_4_2_other_kinds_of_assertion_are_refused(issuer: IssuerProcess, keyed: Machine) -> None:
+def test_rfc7521_4_2_other_assertion_types_are_rejected(issuer: IssuerProcess, keyed: Machine) -> None:
     kind = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"
     form = FORM | {"client_assertion_type": kind, "client_assertion": keyed.assertion()}
     assert_invalid_client(send(issuer, form))
 
 
-def test_an_access_token_is_no_assertion(issuer: IssuerProcess, keyed: Machine) -> None:
+def test_an_access_token_is_not_accepted_as_an_assertion(issuer: IssuerProcess, keyed: Machine) -> None:
     assert_invalid_client(prove(keyed, keyed.token()))
     assert_invalid_client(prove(keyed, login(issuer, "asserter@example.com")["access_token"]))
 
@@ -310,7 +310,7 @@ def revoked(issuer: IssuerProcess, token: str) -> bool:
     return bool(rows)
 
 
-def test_a_disabled_machine_is_refused_and_its_tokens_are_revoked(issuer: IssuerProcess) -> None:
+def test_disabling_a_client_revokes_its_tokens(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer)
     token = machine.token()
     assert not revoked(issuer, token)
@@ -333,28 +333,28 @@ def test_a_disabled_machine_is_refused_and_its_tokens_are_revoked(issuer: Issuer
     ],
     ids=["secret", "scope", "audiences", "delete"],
 )
-def test_every_change_of_a_machine_revokes_its_tokens(issuer: IssuerProcess, change: Any) -> None:
+def test_every_change_of_a_client_revokes_its_tokens(issuer: IssuerProcess, change: Any) -> None:
     machine = with_secret(issuer)
     token = machine.token()
     operate(issuer, lambda registry: change(registry, machine.id))
     assert revoked(issuer, token)
 
 
-def test_a_renewed_secret_takes_the_place_of_the_old_one(issuer: IssuerProcess) -> None:
+def test_a_new_secret_replaces_the_old_one(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer)
     renewed = operate(issuer, lambda registry: registry.rotate_secret(machine.id))
     assert_invalid_client(machine.ask())
     assert Machine(issuer, machine.id, renewed.secret).ask().status_code == 200
 
 
-def test_renewed_keys_take_the_place_of_the_old_ones(issuer: IssuerProcess) -> None:
+def test_new_keys_replace_the_old_ones(issuer: IssuerProcess) -> None:
     machine = with_key(issuer)
     jwks = json.dumps({"keys": [public_jwk("k2")]}).encode()
     operate(issuer, lambda registry: registry.update(machine.id, None, None, jwks))
     assert_invalid_client(machine.ask())
 
 
-def test_all_tokens_of_a_machine_share_a_bit_and_no_two_machines_do(issuer: IssuerProcess) -> None:
+def test_all_tokens_of_a_client_share_an_index_and_no_two_clients_do(issuer: IssuerProcess) -> None:
     machine, other = with_secret(issuer), with_secret(issuer)
     with ThreadPoolExecutor(8) as pool:
         bits = {json.dumps(claims_of(token)["status"]) for token in pool.map(lambda _: machine.token(), range(8))}
@@ -362,7 +362,7 @@ def test_all_tokens_of_a_machine_share_a_bit_and_no_two_machines_do(issuer: Issu
     assert json.dumps(claims_of(other.token())["status"]) not in bits
 
 
-def test_a_refused_machine_is_counted_and_audited_without_what_it_sent(issuer: IssuerProcess) -> None:
+def test_a_rejected_client_is_counted_and_audited_without_its_credentials(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer)
     send(issuer, FORM, headers=basic(machine.id, "gpc_marked-secret"))
     send(issuer, FORM, headers=basic("marked-client", "gpc_marked-secret"))

@@ -49,13 +49,13 @@ def no_even_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("issuer.accounts.mail_requests.MIN_RESPONSE_SECONDS", 0)
 
 
-def test_waits_double_from_a_minute_to_a_day() -> None:
+def test_waiting_times_double_from_a_minute_to_a_day() -> None:
     minutes = [wait / timedelta(minutes=1) for wait in WAITS]
     assert minutes == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440]
 
 
 @pytest.mark.parametrize("what", ["reset", "verification", "registration"])
-def test_a_flood_sends_mails_at_doubling_intervals(database_url: str, what: str) -> None:
+def test_a_flood_of_requests_sends_mails_at_doubling_intervals(database_url: str, what: str) -> None:
     async def act(at: House) -> list[timedelta]:
         await at.register(ANN, PASSWORD, SELF)
         return await ask_for(at, timedelta(minutes=32), what)
@@ -64,7 +64,7 @@ def test_a_flood_sends_mails_at_doubling_intervals(database_url: str, what: str)
     assert minutes == [0, 1, 3, 7, 15, 31]
 
 
-def test_at_most_one_mail_a_day_leaves_in_the_end(database_url: str) -> None:
+def test_in_the_end_at_most_one_mail_a_day_is_sent(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.register(ANN, PASSWORD, SELF)
         await at.password_reset.request(ANN, SELF)
@@ -80,7 +80,7 @@ def test_at_most_one_mail_a_day_leaves_in_the_end(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_a_quiet_week_begins_a_new_series(database_url: str) -> None:
+def test_a_quiet_week_resets_the_limit(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.register(ANN, PASSWORD, SELF)
         await ask_for(at, timedelta(minutes=15))
@@ -90,7 +90,7 @@ def test_a_quiet_week_begins_a_new_series(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_a_reset_begins_a_new_series(database_url: str) -> None:
+def test_a_password_reset_resets_the_limit(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.register(ANN, PASSWORD, SELF)
         await ask_for(at, timedelta(minutes=15))
@@ -115,7 +115,7 @@ def test_of_forty_requests_at_once_one_sends_a_mail(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_an_account_that_is_made_again_has_no_new_series(database_url: str) -> None:
+def test_a_recreated_account_keeps_its_limit(database_url: str) -> None:
     async def act(at: House) -> int:
         total = 0
         for _ in range(5):
@@ -128,7 +128,7 @@ def test_an_account_that_is_made_again_has_no_new_series(database_url: str) -> N
     assert in_house(database_url, act) == 1
 
 
-def test_mails_of_different_kinds_have_limits_of_their_own(database_url: str) -> None:
+def test_each_kind_of_mail_has_its_own_limit(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.register(ANN, PASSWORD, SELF)
         await at.password_reset.request(ANN, SELF)
@@ -150,7 +150,7 @@ def test_a_new_account_is_always_sent_its_first_mail(database_url: str) -> None:
     in_house(database_url, act, verified_only=True)
 
 
-def test_a_flood_of_notices_is_put_off_and_the_last_one_arrives(database_url: str) -> None:
+def test_in_a_flood_of_notices_the_last_one_arrives(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await at.register(ANN, PASSWORD, SELF)
         await change(at, account, 0)
@@ -172,7 +172,7 @@ async def change(at: House, account: Account, number: int) -> None:
     await at.self_service.change_password(account, uuid4(), old, new, SELF)
 
 
-def test_a_mail_that_waits_for_its_server_is_not_counted_again(database_url: str) -> None:
+def test_a_retried_mail_is_counted_once(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.register(ANN, PASSWORD, SELF)
         for _ in range(5):
@@ -185,7 +185,7 @@ def test_a_mail_that_waits_for_its_server_is_not_counted_again(database_url: str
     in_house(database_url, act)
 
 
-def test_the_counters_name_nobody() -> None:
+def test_mail_counters_hold_no_email() -> None:
     keys = [RecipientKeys(lambda: bytes(32)), RecipientKeys(lambda: bytes(31) + b"x")]
     made = {
         key.for_purpose(purpose, email)
@@ -209,7 +209,7 @@ async def several_tokens(at: House, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("which", range(MAX_VALID))
-def test_any_of_the_newest_tokens_is_valid_and_its_use_ends_all(database_url: str, which: int) -> None:
+def test_using_one_of_the_newest_tokens_invalidates_all(database_url: str, which: int) -> None:
     async def act(at: House) -> None:
         await at.register(ANN, PASSWORD, SELF)
         oldest, *valid = await several_tokens(at, MAX_VALID + 1)
@@ -223,7 +223,7 @@ def test_any_of_the_newest_tokens_is_valid_and_its_use_ends_all(database_url: st
     in_house(database_url, act)
 
 
-def test_a_change_of_the_password_ends_all_tokens(database_url: str) -> None:
+def test_a_change_of_the_password_invalidates_all_reset_tokens(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await at.register(ANN, PASSWORD, SELF)
         tokens = await several_tokens(at, MAX_VALID)
@@ -235,7 +235,7 @@ def test_a_change_of_the_password_ends_all_tokens(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_any_of_two_verification_tokens_is_valid_and_ends_the_other(database_url: str) -> None:
+def test_using_one_verification_token_invalidates_the_other(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.verified_registration.register(ANN, PASSWORD, SELF)
         first = await at.token()
@@ -275,7 +275,7 @@ def test_tokens_of_two_mails_at_once_stay_within_the_bound(database_url: str) ->
     in_house(database_url, act)
 
 
-def test_tries_that_fail_displace_no_token_that_arrived(database_url: str) -> None:
+def test_failed_deliveries_displace_no_delivered_token(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.register(ANN, PASSWORD, SELF)
         (arrived,) = await several_tokens(at, 1)

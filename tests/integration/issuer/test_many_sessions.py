@@ -118,7 +118,7 @@ def log_in_once_more(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
     ("action", "left"),
     [(delete_sessions, 0), (change_password, 1), (delete_account, 0), (disable_account, 0), (log_in_once_more, 100)],
 )
-def test_fifty_thousand_sessions_end_within_the_timeout_of_a_statement(
+def test_fifty_thousand_sessions_are_revoked_within_a_statement_timeout(
     issuer: IssuerProcess, action: Callable[[IssuerProcess, dict[str, Any]], None], left: int
 ) -> None:
     tokens = login(issuer, f"{action.__name__}@example.com")
@@ -165,6 +165,6 @@ def test_the_last_page_has_no_next(issuer: IssuerProcess) -> None:
     ["?limit=0", "?limit=101", "?limit=", "?limit=1e1", "?limit=%D9%A1", "?limit=1&limit=1", "?after=", "?after=x",
      "?after=1.2", "?after=99999999999999999999.00000000-0000-0000-0000-000000000000", "?offset=1"],
 )  # fmt: skip
-def test_a_page_that_cannot_be_is_rejected(issuer: IssuerProcess, query: str) -> None:
+def test_an_impossible_page_is_rejected(issuer: IssuerProcess, query: str) -> None:
     tokens = login(issuer, f"{abs(hash(query))}@example.com")
     assert page(issuer, tokens, query).status_code == 422

@@ -21,7 +21,7 @@ def told(issuer: IssuerProcess) -> dict[str, Any]:
     return document
 
 
-def test_rfc8414_3_3_the_issuer_is_the_one_that_tokens_name(issuer: IssuerProcess, told: dict[str, Any]) -> None:
+def test_rfc8414_3_3_the_issuer_is_the_one_in_tokens(issuer: IssuerProcess, told: dict[str, Any]) -> None:
     assert told["issuer"] == issuer.url
     assert httpx.get(f"{issuer.url}{PATH}/tenant").status_code == 404
 
@@ -84,7 +84,7 @@ def works_without_authentication(issuer: IssuerProcess, endpoint: str, path: str
     return answer.status_code == 200 or (endpoint == "token" and answer.json() == {"error": "invalid_grant"})
 
 
-def test_an_assertion_may_be_for_the_endpoint_that_it_is_sent_to(issuer: IssuerProcess, told: dict[str, Any]) -> None:
+def test_an_assertion_may_name_the_endpoint_as_its_audience(issuer: IssuerProcess, told: dict[str, Any]) -> None:
     keyed: Machine = with_key(issuer)
     for audience in (told["token_endpoint"], told["introspection_endpoint"], told["issuer"]):
         assert prove(keyed, keyed.assertion(aud=audience)).status_code == 200

@@ -18,14 +18,14 @@ def run_migrate(url: str) -> subprocess.CompletedProcess[str]:
     return issuer_command("migrate", DATABASE_URL=url)
 
 
-def test_migrating_brings_the_schema_to_the_head_and_then_does_nothing(postgres: Postgres) -> None:
+def test_migrating_twice_changes_nothing_the_second_time(postgres: Postgres) -> None:
     url = postgres.new_database()
     assert run_migrate(url).stdout == f"applied {', '.join(revisions())}\n"
     assert run_migrate(url).stdout == "nothing to apply\n"
     assert execute(url, "SELECT version_num FROM alembic_version")[0][0] == revisions()[-1]
 
 
-def test_migrating_tells_a_program_each_revision_on_a_line(postgres: Postgres) -> None:
+def test_migrating_prints_each_revision_as_json(postgres: Postgres) -> None:
     url = postgres.new_database()
     told = [issuer_command("migrate", "--json", DATABASE_URL=url).stdout.splitlines() for _ in range(2)]
     assert [json.loads(line) for line in told[0]] == [{"applied": revision} for revision in revisions()]
@@ -59,7 +59,7 @@ def test_the_users_table_is_that_of_the_data_model(database_url: str) -> None:
     assert {(name, kind, ", null" in rest) for name, kind, rest in rows} == {tuple(column) for column in columns}
 
 
-def test_a_database_that_is_away_is_one_clear_line() -> None:
+def test_an_unreachable_database_is_one_line() -> None:
     run = run_migrate(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1

@@ -18,7 +18,7 @@ def assert_unavailable(response: httpx.Response, slug: str) -> None:
     assert int(response.headers["retry-after"]) >= 1
 
 
-def test_postgresql_may_stop_and_come_back() -> None:
+def test_the_issuer_recovers_when_postgresql_restarts() -> None:
     with running_postgres() as postgres:
         postgres.make_template()
         with running_issuer(postgres.migrated_database()) as issuer:
@@ -73,7 +73,7 @@ def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> No
         assert issuer.register("ann@example.com").status_code == 201
 
 
-def test_it_is_not_ready_before_there_is_a_key_and_takes_one_up(database_url: str, tmp_path: Path) -> None:
+def test_it_is_ready_when_a_first_key_appears(database_url: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     with running_issuer(database_url, keys, ready=503) as issuer:
         assert issuer.register("ann@example.com").status_code == 201

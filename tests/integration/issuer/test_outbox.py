@@ -46,7 +46,7 @@ def test_a_mail_is_sent_once_and_leaves_the_outbox(database_url: str) -> None:
     assert waiting(database_url) == []
 
 
-def test_no_secret_lies_in_the_database_while_a_mail_waits(database_url: str) -> None:
+def test_no_secret_is_in_the_database_while_a_mail_waits(database_url: str) -> None:
     in_house(database_url, ask_for_reset)
     assert waiting(database_url) == ["reset_password"]
     assert execute(database_url, "SELECT * FROM one_time_tokens") == []
@@ -69,7 +69,7 @@ def test_a_mail_server_may_be_down_for_a_while(database_url: str) -> None:
     asyncio.run(act())
 
 
-def test_each_wait_is_twice_as_long_up_to_an_hour(database_url: str) -> None:
+def test_retries_double_their_waiting_time_up_to_an_hour(database_url: str) -> None:
     async def act(at: House) -> list[float]:
         await ask_for_reset(at)
         waits = []
@@ -86,7 +86,7 @@ def test_each_wait_is_twice_as_long_up_to_an_hour(database_url: str) -> None:
     assert waits[-1] == 1800
 
 
-def test_a_mail_is_given_up_after_a_day(database_url: str) -> None:
+def test_a_mail_is_abandoned_after_a_day(database_url: str) -> None:
     async def act(at: House) -> None:
         await ask_for_reset(at)
         for hours in (0, 23, 25):
@@ -105,7 +105,7 @@ def test_a_mail_is_given_up_after_a_day(database_url: str) -> None:
     assert given_up(database_url) == [("mail_abandoned", "TimeoutError", None)]
 
 
-def test_a_permanent_rejection_ends_a_mail_at_once_and_is_listed(database_url: str) -> None:
+def test_a_permanent_rejection_is_final_and_listed(database_url: str) -> None:
     port = free_port()
 
     async def act() -> None:
@@ -135,7 +135,7 @@ def given_up(url: str) -> list[tuple[str, str, int | None]]:
     ]
 
 
-def test_a_second_try_makes_a_second_token_in_place_of_the_first(database_url: str) -> None:
+def test_a_retry_replaces_the_token(database_url: str) -> None:
     async def act() -> None:
         async with house(database_url) as at:
             await ask_for_reset(at)
@@ -148,7 +148,7 @@ def test_a_second_try_makes_a_second_token_in_place_of_the_first(database_url: s
     asyncio.run(act())
 
 
-def test_several_issuers_share_the_work_and_send_nothing_twice(database_url: str) -> None:
+def test_several_issuers_send_no_mail_twice(database_url: str) -> None:
     async def act() -> None:
         async with house(database_url) as one, house(database_url) as other:
             for number in range(12):
@@ -160,7 +160,7 @@ def test_several_issuers_share_the_work_and_send_nothing_twice(database_url: str
     asyncio.run(act())
 
 
-def test_a_mail_whose_sender_died_is_sent_by_another_later(database_url: str) -> None:
+def test_a_mail_of_a_crashed_issuer_is_sent_by_another(database_url: str) -> None:
     class DiesError(BaseException):
         pass
 
@@ -177,7 +177,7 @@ def test_a_mail_whose_sender_died_is_sent_by_another_later(database_url: str) ->
     asyncio.run(act())
 
 
-def test_a_letter_of_a_newer_release_is_left_to_it(database_url: str) -> None:
+def test_a_mail_kind_of_a_newer_release_is_left_alone(database_url: str) -> None:
     async def act(at: House) -> int:
         await ask_for_reset(at)
         await asyncio.to_thread(execute, database_url, "UPDATE outbox SET template = 'greetings_from_the_future'")
@@ -187,7 +187,7 @@ def test_a_letter_of_a_newer_release_is_left_to_it(database_url: str) -> None:
     assert waiting(database_url) == ["greetings_from_the_future"]
 
 
-def test_what_nobody_needs_any_more_is_dropped(database_url: str) -> None:
+def test_a_mail_that_has_become_useless_is_dropped(database_url: str) -> None:
     async def act(at: House) -> None:
         await ask_for_reset(at)
         await asyncio.to_thread(execute, database_url, "UPDATE users SET disabled_at = now()")
@@ -199,7 +199,7 @@ def test_what_nobody_needs_any_more_is_dropped(database_url: str) -> None:
     assert waiting(database_url) == []
 
 
-def test_mail_goes_to_the_stored_address_in_ascii(database_url: str) -> None:
+def test_mail_is_sent_to_the_stored_email_in_ascii(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.register("Ann@Exämple.com", PASSWORD, SELF)
         await at.password_reset.request("ANN@XN--EXMPLE-CUA.COM", SELF)
@@ -209,7 +209,7 @@ def test_mail_goes_to_the_stored_address_in_ascii(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_an_address_that_cannot_be_written_to_stops_nobody_else(database_url: str) -> None:
+def test_a_mail_that_cannot_be_written_blocks_no_other(database_url: str) -> None:
     async def act(at: House) -> None:
         await ask_for_reset(at, "bad@example.com")
         await ask_for_reset(at, "good@example.com")
@@ -223,7 +223,7 @@ def test_an_address_that_cannot_be_written_to_stops_nobody_else(database_url: st
     assert waiting(database_url) == []
 
 
-def test_a_token_lives_from_the_sending_and_not_from_the_asking(database_url: str) -> None:
+def test_the_lifetime_of_a_token_starts_when_its_mail_is_sent(database_url: str) -> None:
     async def act(at: House) -> None:
         await ask_for_reset(at)
         at.clock.advance(hours=5)

@@ -31,7 +31,7 @@ COMPUTED = "gatepass_issuer_argon2_computations_total"
 REFUSED = "gatepass_issuer_password_hash_rejections_total"
 
 
-def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(database_url: str) -> None:
+def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -> None:
     with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.05") as issuer:
         issuer.register("ann@example.com")
         before = issuer.metric(COMPUTED)
@@ -52,7 +52,7 @@ def test_logins_beyond_capacity_are_refused_unhashed_and_the_rest_is_served(data
         assert issuer.login("ann@example.com").status_code == 200
 
 
-def test_who_would_wait_too_long_is_turned_away_without_a_word_to_the_database() -> None:
+def test_an_overload_rejection_does_not_query_the_database() -> None:
     async def log_in_while_hashing() -> None:
         hash_queue, metrics, done = PasswordHashQueue(1, 0.01), Metrics(), threading.Event()
         database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
@@ -112,7 +112,7 @@ class Crowd:
                     time.sleep(0.05)  # so that the machine is busy with hashing and not with refusing
 
 
-def test_a_flood_from_one_address_neither_starves_others_nor_stops_the_hashing(database_url: str) -> None:
+def test_a_flood_from_one_ip_address_does_not_delay_other_logins(database_url: str) -> None:
     with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.5", TRUSTED_PROXY_HOPS="1") as issuer:
         issuer.register("ann@example.com")
         token = issuer.login("ann@example.com").json()["access_token"]
@@ -131,7 +131,7 @@ def test_a_flood_from_one_address_neither_starves_others_nor_stops_the_hashing(d
         assert issuer.login("ann@example.com").status_code == 200
 
 
-def test_while_logins_fill_the_machine_registrations_wait_or_are_refused(database_url: str) -> None:
+def test_during_an_overload_logins_come_before_registrations(database_url: str) -> None:
     with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.5", TRUSTED_PROXY_HOPS="1") as issuer:
         issuer.register("ann@example.com")
         before = issuer.metric(REFUSED)

@@ -63,7 +63,7 @@ def connected(url: str, use: Callable[[asyncpg.Connection], Awaitable[None]]) ->
     asyncio.run(run())
 
 
-def test_a_process_of_the_release_before_goes_on_through_the_migration(old_url: str) -> None:
+def test_a_process_of_the_previous_release_works_during_the_migration(old_url: str) -> None:
     async def go_on(connection: asyncpg.Connection) -> None:
         await use_release_0001(connection, "before@example.com")
         assert await migrate(old_url) == revisions()[1:]
@@ -72,11 +72,11 @@ def test_a_process_of_the_release_before_goes_on_through_the_migration(old_url: 
     connected(old_url, go_on)
 
 
-def test_a_process_of_the_release_before_may_start_on_this_schema(database_url: str) -> None:
+def test_a_process_of_the_previous_release_starts_on_this_schema(database_url: str) -> None:
     connected(database_url, lambda connection: use_release_0001(connection, "ann@example.com"))
 
 
-def test_people_of_before_the_migration_log_in_after_it(old_url: str) -> None:
+def test_existing_accounts_log_in_after_the_migration(old_url: str) -> None:
     hash_queue = PasswordHashQueue(threads=1, wait_seconds=10)
     stored = asyncio.run(PasswordHasher(hash_queue, Metrics()).hash(PASSWORD))
     hash_queue.close()
@@ -90,7 +90,7 @@ def test_people_of_before_the_migration_log_in_after_it(old_url: str) -> None:
         assert issuer.login("ann@example.com").status_code == 200
 
 
-def test_a_migration_that_cannot_have_its_lock_gives_up_and_holds_nobody_up(old_url: str) -> None:
+def test_a_migration_without_its_lock_gives_up_and_blocks_no_request(old_url: str) -> None:
     async def read_meanwhile(holder: asyncpg.Connection) -> None:
         async with holder.transaction():
             await holder.execute("SELECT FROM users")

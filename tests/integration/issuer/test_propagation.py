@@ -107,7 +107,7 @@ def revocation(site: Site, person: Person) -> None:
 @pytest.mark.parametrize(
     "end", [logout, reuse, password_change, deletion, disabling, an_operators_command, revocation]
 )
-def test_whatever_ends_a_session_reaches_the_verifier(site: Site, end: Callable[[Site, Person], None]) -> None:
+def test_every_kind_of_revocation_reaches_the_verifier(site: Site, end: Callable[[Site, Person], None]) -> None:
     email = f"{end.__name__}@example.com"
     assert site.issuer.register(email).status_code == 201
     login = site.issuer.login(email).json()
@@ -119,7 +119,7 @@ def test_whatever_ends_a_session_reaches_the_verifier(site: Site, end: Callable[
     assert site.passes(bystander) == 200
 
 
-def test_a_client_that_is_disabled_is_refused_and_enabled_again_it_passes_with_a_new_token(
+def test_a_disabled_client_is_rejected_and_an_enabled_one_gets_a_new_token(
     site: Site,
 ) -> None:
     made = json.loads(site.command("clients", "create", "reporting", "--json"))

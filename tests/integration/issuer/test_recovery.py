@@ -87,7 +87,7 @@ def strict(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield Post(issuer, folder)
 
 
-def test_who_forgot_the_password_sets_a_new_one_by_mail(post: Post) -> None:
+def test_a_forgotten_password_is_reset_by_mail(post: Post) -> None:
     email = "forgetful@example.com"
     post.issuer.register(email)
     sessions = [post.login(email) for _ in range(2)]
@@ -102,7 +102,7 @@ def test_who_forgot_the_password_sets_a_new_one_by_mail(post: Post) -> None:
     assert post.letter(email, "Your Gatepass password was changed") == ""
 
 
-def test_a_link_leads_to_the_operators_page(post: Post) -> None:
+def test_a_link_leads_to_the_configured_page(post: Post) -> None:
     post.issuer.register("link@example.com")
     post.ask("POST", "/password/forgot", email="link@example.com")
     token = post.letter("link@example.com", "Reset your Gatepass password")
@@ -110,7 +110,7 @@ def test_a_link_leads_to_the_operators_page(post: Post) -> None:
     assert any(f"https://app.example/auth/password/reset#token={token}" in letter for letter in letters)
 
 
-def test_nobody_learns_who_has_an_account_by_asking_for_mail(post: Post) -> None:
+def test_a_mail_request_does_not_show_whether_an_account_exists(post: Post) -> None:
     post.issuer.register("here@example.com")
     post.issuer.register("shut@example.com")
     execute(post.issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = 'shut@example.com'")
@@ -123,7 +123,7 @@ def test_nobody_learns_who_has_an_account_by_asking_for_mail(post: Post) -> None
     assert post.hashes() == before
 
 
-def test_a_token_that_is_not_good_is_refused_in_one_way(post: Post) -> None:
+def test_every_invalid_one_time_token_gets_the_same_response(post: Post) -> None:
     email = "onetime@example.com"
     post.issuer.register(email)
     post.ask("POST", "/email/verify/resend", email=email)
@@ -139,7 +139,7 @@ def test_a_token_that_is_not_good_is_refused_in_one_way(post: Post) -> None:
     assert post.hashes() == before
 
 
-def test_a_change_of_the_password_logs_out_the_others(post: Post) -> None:
+def test_a_password_change_revokes_the_other_sessions(post: Post) -> None:
     email = "changed@example.com"
     post.issuer.register(email)
     present, other = post.login(email), post.login(email)
@@ -171,7 +171,7 @@ def logins(issuer: IssuerProcess) -> list[float]:
     return [issuer.metric(f'gatepass_issuer_logins_total{{outcome="{outcome}"}}') for outcome in outcomes]
 
 
-def test_a_poor_new_password_is_named_as_such(post: Post) -> None:
+def test_a_weak_new_password_is_rejected(post: Post) -> None:
     post.issuer.register("poor@example.com")
     token = post.login("poor@example.com")
     for members, field in [
@@ -184,7 +184,7 @@ def test_a_poor_new_password_is_named_as_such(post: Post) -> None:
         assert [fault["field"] for fault in answer.json()["errors"]] == [field]
 
 
-def test_an_owner_deletes_the_account(post: Post) -> None:
+def test_a_user_deletes_the_account(post: Post) -> None:
     email = "leaving@example.com"
     post.issuer.register(email)
     token, other = post.login(email), post.login(email)
@@ -199,7 +199,7 @@ def test_an_owner_deletes_the_account(post: Post) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/password"), ("DELETE", "/me")])
-def test_without_a_token_of_a_live_session_nothing_is_even_read(post: Post, method: str, path: str) -> None:
+def test_without_a_valid_session_no_body_is_read(post: Post, method: str, path: str) -> None:
     assert post.ask(method, path, unknown="member").json()["type"] == "urn:gatepass:problem:missing-token"
     refused = post.ask(method, path, "not.a.token", unknown="member")
     assert refused.json()["type"] == "urn:gatepass:problem:invalid-token"
@@ -215,7 +215,7 @@ def test_without_a_token_of_a_live_session_nothing_is_even_read(post: Post, meth
     ],
 )
 @pytest.mark.parametrize("junk", [None, 7, True, [], {"$ne": ""}, "a\0b", "\ud800"])
-def test_what_is_not_acceptable_is_named(post: Post, path: str, members: set[str], junk: object) -> None:
+def test_unacceptable_members_are_named(post: Post, path: str, members: set[str], junk: object) -> None:
     for member in members:
         body: dict[str, Any] = dict.fromkeys(members, "x") | {"email": "ann@example.com", member: junk}
         body = {name: value for name, value in body.items() if name in members}
@@ -227,7 +227,7 @@ def test_what_is_not_acceptable_is_named(post: Post, path: str, members: set[str
     assert httpx.post(post.issuer.url + path, json=dict.fromkeys(members, "x") | {"user_id": "1"}).status_code == 422
 
 
-def test_an_unverified_account_is_opened_by_mail(strict: Post) -> None:
+def test_an_account_is_verified_by_mail(strict: Post) -> None:
     email = "fresh@example.com"
     assert strict.ask("POST", "/register", email=email, password=PASSWORD).status_code == 202
     refused = strict.issuer.login(email)
@@ -237,7 +237,7 @@ def test_an_unverified_account_is_opened_by_mail(strict: Post) -> None:
     assert strict.me(strict.login(email)) == 200
 
 
-def test_registration_answers_alike_whoever_has_the_address(strict: Post) -> None:
+def test_registration_does_not_show_whether_an_email_is_registered(strict: Post) -> None:
     answers, costs = [], []
     for email in ("alike@example.com", "ALIKE@example.com", "Alike@Example.com", "unlike@example.com"):
         before = strict.hashes()
@@ -249,7 +249,7 @@ def test_registration_answers_alike_whoever_has_the_address(strict: Post) -> Non
     assert strict.letter("alike@example.com", "You already have a Gatepass account")
 
 
-def test_no_token_address_or_password_is_logged(post: Post, strict: Post) -> None:
+def test_no_token_email_or_password_is_logged(post: Post, strict: Post) -> None:
     for each in (post, strict):
         letters = [read_mail(file.read_bytes()) for file in each.folder.glob("*.eml")]
         assert letters
@@ -259,14 +259,14 @@ def test_no_token_address_or_password_is_logged(post: Post, strict: Post) -> Non
         assert NEW not in each.issuer.logs()
 
 
-def test_mail_is_counted(post: Post) -> None:
+def test_sent_mails_are_counted(post: Post) -> None:
     text = httpx.get(f"{post.issuer.admin_url}/metrics").text
     assert 'gatepass_issuer_mails_total{outcome="sent",template="reset_password"}' in text
     assert post.issuer.metric("gatepass_issuer_outbox_mails") >= 0
     assert post.issuer.metric("gatepass_issuer_outbox_oldest_seconds") >= 0
 
 
-def test_without_mail_the_answers_are_the_same_and_nothing_waits(issuer: IssuerProcess) -> None:
+def test_without_a_mail_server_the_responses_are_the_same(issuer: IssuerProcess) -> None:
     issuer.register("mailless@example.com")
     for email in ("mailless@example.com", "nobody@example.com"):
         answer = httpx.post(f"{issuer.url}/password/forgot", json={"email": email})
@@ -283,7 +283,7 @@ def test_without_mail_the_answers_are_the_same_and_nothing_waits(issuer: IssuerP
     assert issuer.logs().count("mail_not_configured") == 1
 
 
-def test_verification_without_mail_is_refused_at_the_start() -> None:
+def test_verification_without_a_mail_server_stops_the_start() -> None:
     refused = issuer_command("serve", DATABASE_URL="postgresql://localhost/x", EMAIL_VERIFICATION="required")
     assert refused.returncode == 2
     assert refused.stderr == "ISSUER_EMAIL_VERIFICATION: `required` needs ISSUER_MAIL_URL\n"

@@ -69,7 +69,7 @@ async def outcomes(*attempts: Any) -> list[Any]:
     return list(await asyncio.gather(*attempts, return_exceptions=True))
 
 
-def test_a_reset_sets_the_password_and_ends_every_session(database_url: str) -> None:
+def test_a_reset_sets_the_password_and_revokes_every_session(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         for _ in range(3):
@@ -86,7 +86,7 @@ def test_a_reset_sets_the_password_and_ends_every_session(database_url: str) -> 
     in_house(database_url, act)
 
 
-def test_a_reset_opens_an_account_that_guesses_have_closed(database_url: str) -> None:
+def test_a_reset_unlocks_an_account_locked_by_failed_logins(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
         for _ in range(MAX_FAILURES):
@@ -100,7 +100,7 @@ def test_a_reset_opens_an_account_that_guesses_have_closed(database_url: str) ->
     in_house(database_url, act)
 
 
-def test_the_trail_tells_of_a_reset_last(database_url: str) -> None:
+def test_a_reset_is_recorded_after_its_revocations(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         await begin_session(database_url, account.id)
@@ -145,7 +145,7 @@ def test_of_forty_uses_of_one_verification_token_at_once_one_succeeds(database_u
     in_house(database_url, act)
 
 
-def test_resets_and_deletions_at_once_never_wait_for_each_other(database_url: str) -> None:
+def test_parallel_resets_and_deletions_never_deadlock(database_url: str) -> None:
     async def act(at: House) -> None:
         for number in range(8):
             email = f"race{number}@example.com"
@@ -167,7 +167,7 @@ def test_resets_and_deletions_at_once_never_wait_for_each_other(database_url: st
 
 
 @pytest.mark.parametrize("purpose", TokenPurpose)
-def test_a_token_dies_of_age(database_url: str, purpose: TokenPurpose) -> None:
+def test_a_one_time_token_expires(database_url: str, purpose: TokenPurpose) -> None:
     async def act(at: House) -> None:
         await register(at)
         if purpose is TokenPurpose.VERIFY_EMAIL:
@@ -185,7 +185,7 @@ def test_a_token_dies_of_age(database_url: str, purpose: TokenPurpose) -> None:
     in_house(database_url, act)
 
 
-def test_a_token_of_one_purpose_does_not_serve_another(database_url: str) -> None:
+def test_a_one_time_token_serves_one_purpose(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
         await at.email_verification.resend(ANN, SELF)
@@ -202,7 +202,7 @@ def test_a_token_of_one_purpose_does_not_serve_another(database_url: str) -> Non
     in_house(database_url, act)
 
 
-def test_a_change_of_the_password_kills_outstanding_tokens(database_url: str) -> None:
+def test_a_password_change_invalidates_reset_tokens(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         token = await at.reset_token(ANN)
@@ -214,7 +214,7 @@ def test_a_change_of_the_password_kills_outstanding_tokens(database_url: str) ->
     in_house(database_url, act)
 
 
-def test_a_token_that_is_made_while_the_password_changes_does_not_outlive_the_change(database_url: str) -> None:
+def test_a_reset_token_made_during_a_password_change_is_invalid(database_url: str) -> None:
     """It waits for the change, or the change waits for it and then sees it."""
 
     async def act(at: House) -> None:
@@ -249,7 +249,7 @@ def test_a_disabled_account_is_not_reset(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_rubbish_costs_no_hash_and_a_reset_costs_one(database_url: str) -> None:
+def test_a_malformed_reset_costs_no_hash_and_a_valid_one_costs_one(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
         token = await at.reset_token(ANN)
@@ -266,7 +266,7 @@ def test_rubbish_costs_no_hash_and_a_reset_costs_one(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("poor", ["short", "a" * 300, ANN, "aaaaaaaaaaaaaaaaaaaa"])
-def test_a_poor_password_is_refused_and_leaves_the_token_good(database_url: str, poor: str) -> None:
+def test_a_weak_password_is_rejected_and_the_token_stays_valid(database_url: str, poor: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         token = await at.reset_token(ANN)
@@ -279,7 +279,7 @@ def test_a_poor_password_is_refused_and_leaves_the_token_good(database_url: str,
     in_house(database_url, act)
 
 
-def test_a_change_ends_the_other_sessions_and_spares_the_present(database_url: str) -> None:
+def test_a_password_change_keeps_the_current_session(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         present, *_ = [await begin_session(database_url, account.id) for _ in range(3)]
@@ -298,7 +298,7 @@ def test_a_change_ends_the_other_sessions_and_spares_the_present(database_url: s
     in_house(database_url, act)
 
 
-def test_who_does_not_know_the_password_changes_and_deletes_nothing(database_url: str) -> None:
+def test_without_the_password_nothing_is_changed_or_deleted(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         session = await begin_session(database_url, account.id)
@@ -324,7 +324,7 @@ def test_of_two_changes_at_once_one_succeeds(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_an_upgrade_of_the_hash_does_not_stop_a_change(database_url: str) -> None:
+def test_a_hash_upgrade_does_not_stop_a_password_change(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         await rows(database_url, "UPDATE users SET password_hash = $1", CHEAPER_HASH)
@@ -334,7 +334,7 @@ def test_an_upgrade_of_the_hash_does_not_stop_a_change(database_url: str) -> Non
     in_house(database_url, act)
 
 
-def test_the_owner_is_told_of_every_new_password(database_url: str) -> None:
+def test_the_user_is_notified_of_every_new_password(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         await at.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
@@ -351,7 +351,7 @@ def test_the_owner_is_told_of_every_new_password(database_url: str) -> None:
     in_house(database_url, act)
 
 
-def test_a_deleted_account_leaves_revoked_tokens_and_ids_in_the_trail(database_url: str) -> None:
+def test_a_deleted_account_leaves_only_ids_in_the_trail(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         for _ in range(2):
@@ -370,7 +370,7 @@ def test_a_deleted_account_leaves_revoked_tokens_and_ids_in_the_trail(database_u
     in_house(database_url, act)
 
 
-def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: str) -> None:
+def test_no_mail_is_sent_for_an_account_being_deleted(database_url: str) -> None:
     async def act(at: House) -> None:
         account = await register(at)
         database, later = Database(database_url, 3), at.clock() + timedelta(minutes=60)
@@ -392,7 +392,7 @@ def test_mail_for_an_account_that_is_being_deleted_is_for_nobody(database_url: s
     in_house(database_url, act)
 
 
-def test_nobody_logs_in_before_the_address_is_verified(database_url: str) -> None:
+def test_no_login_succeeds_before_the_email_is_verified(database_url: str) -> None:
     async def act(at: House) -> None:
         await at.verified_registration.register(ANN, PASSWORD, SELF)
         assert not await opens(at, PASSWORD)
@@ -403,7 +403,7 @@ def test_nobody_logs_in_before_the_address_is_verified(database_url: str) -> Non
     in_house(database_url, act, verified_only=True)
 
 
-def test_who_registers_a_strangers_address_never_gets_into_the_account(database_url: str) -> None:
+def test_registering_another_persons_email_gives_no_access(database_url: str) -> None:
     """The stranger's password must not become good by the owner's own registration."""
 
     async def act(at: House) -> None:
@@ -422,7 +422,7 @@ def test_who_registers_a_strangers_address_never_gets_into_the_account(database_
     in_house(database_url, act, verified_only=True)
 
 
-def test_forty_registrations_at_once_make_one_account_and_write_to_it(database_url: str) -> None:
+def test_forty_registrations_at_once_create_one_account(database_url: str) -> None:
     async def act(at: House) -> None:
         results = await outcomes(*(at.verified_registration.register(ANN, PASSWORD, SELF) for _ in range(40)))
         assert results == [VerificationSent()] * 40
@@ -435,7 +435,7 @@ def test_forty_registrations_at_once_make_one_account_and_write_to_it(database_u
     in_house(database_url, act, verified_only=True)
 
 
-def test_a_verified_address_is_not_asked_to_verify_again(database_url: str) -> None:
+def test_a_verified_email_is_not_verified_again(database_url: str) -> None:
     async def act(at: House) -> None:
         await register(at)
         await at.email_verification.resend(ANN, SELF)

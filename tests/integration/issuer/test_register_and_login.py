@@ -33,7 +33,7 @@ def told(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     return response.status_code, response.content, fields
 
 
-def test_a_person_registers_logs_in_and_is_known(issuer: IssuerProcess) -> None:
+def test_a_user_registers_and_logs_in(issuer: IssuerProcess) -> None:
     account = issuer.register("Ann@Example.com").json()
     token = issuer.login("ann@example.com").json()["access_token"]
     assert claims_of(token)["sub"] == account["id"]
@@ -43,7 +43,7 @@ def test_a_person_registers_logs_in_and_is_known(issuer: IssuerProcess) -> None:
     assert UUID(account["id"]).version == 4
 
 
-def test_a_login_is_shaped_as_rfc_6749_says(issuer: IssuerProcess) -> None:
+def test_a_login_response_has_the_form_of_rfc_6749(issuer: IssuerProcess) -> None:
     issuer.register("shape@example.com")
     response = issuer.login("shape@example.com")
     body = response.json()
@@ -53,14 +53,14 @@ def test_a_login_is_shaped_as_rfc_6749_says(issuer: IssuerProcess) -> None:
     assert 570 <= body["expires_in"] <= 600
 
 
-def test_each_login_is_a_session_of_its_own(issuer: IssuerProcess) -> None:
+def test_each_login_creates_a_session(issuer: IssuerProcess) -> None:
     issuer.register("twice@example.com")
     one, other = (claims_of(issuer.login("twice@example.com").json()["access_token"]) for _ in range(2))
     assert one["sid"] != other["sid"]
     assert one["jti"] != other["jti"]
 
 
-def test_a_taken_address_is_refused_in_every_spelling(issuer: IssuerProcess) -> None:
+def test_a_registered_email_is_rejected_in_every_spelling(issuer: IssuerProcess) -> None:
     assert issuer.register("taken@example.com").status_code == 201
     refused = issuer.register("TAKEN@Example.COM", "another long and lonely walk")
     assert refused.status_code == 409
@@ -84,7 +84,7 @@ def test_of_forty_registrations_of_one_email_one_succeeds(issuer: IssuerProcess)
     assert len(rows) == 1
 
 
-def test_unknown_address_wrong_password_and_disabled_account_are_told_alike(issuer: IssuerProcess) -> None:
+def test_unknown_email_wrong_password_and_disabled_account_look_the_same(issuer: IssuerProcess) -> None:
     issuer.register("known@example.com")
     issuer.register("disabled@example.com")
     execute(issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = $1", "disabled@example.com")
@@ -119,7 +119,7 @@ def test_a_successful_login_computes_one_hash_too(issuer: IssuerProcess) -> None
         "$2b$12$C6UzMDM.H6dfI/f/IKcEeO3ckmIS3Kz.5XbXJ3b5PcJW2S1H0lF2y",
     ],
 )
-def test_a_planted_hash_is_refused_at_the_usual_cost(issuer: IssuerProcess, stored: str) -> None:
+def test_an_excessive_stored_hash_is_rejected_at_the_usual_cost(issuer: IssuerProcess, stored: str) -> None:
     email = f"planted{len(stored)}@example.com"
     issuer.register(email)
     execute(issuer.database_url, "UPDATE users SET password_hash = $2 WHERE email_key = $1", email, stored)
@@ -128,7 +128,7 @@ def test_a_planted_hash_is_refused_at_the_usual_cost(issuer: IssuerProcess, stor
     assert issuer.metric("gatepass_issuer_argon2_computations_total") - before == 1
 
 
-def test_a_cheaper_hash_is_upgraded_at_login_and_then_left_alone(issuer: IssuerProcess) -> None:
+def test_a_cheaper_hash_is_upgraded_once_at_login(issuer: IssuerProcess) -> None:
     issuer.register("old@example.com")
     execute(
         issuer.database_url,
@@ -151,7 +151,7 @@ def stored_hash(issuer: IssuerProcess, email_key: str) -> str:
     return str(rows[0]["password_hash"])
 
 
-def test_one_password_typed_on_two_keyboards_is_one(issuer: IssuerProcess) -> None:
+def test_composed_and_decomposed_passwords_are_the_same(issuer: IssuerProcess) -> None:
     assert issuer.register("nfc@example.com", "caf\u00e9 de la gare, midi").status_code == 201
     assert issuer.login("nfc@example.com", "cafe\u0301 de la gare, midi").status_code == 200
 
@@ -164,17 +164,17 @@ def test_a_token_does_not_outlive_the_disabling_of_its_account(issuer: IssuerPro
     assert 'error="invalid_token"' in response.headers["www-authenticate"]
 
 
-def test_no_token_is_challenged_without_an_error_code(issuer: IssuerProcess) -> None:
+def test_a_missing_token_is_challenged_without_an_error_code(issuer: IssuerProcess) -> None:
     response = me(issuer)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == 'Bearer realm="gatepass"'
 
 
-def test_the_scheme_is_read_without_regard_to_case(issuer: IssuerProcess) -> None:
+def test_the_scheme_is_case_insensitive(issuer: IssuerProcess) -> None:
     assert me(issuer, f"bEaReR {issuer.token('scheme@example.com')}").status_code == 200
 
 
-def test_a_token_in_any_other_place_or_form_is_refused(issuer: IssuerProcess) -> None:
+def test_a_token_outside_the_authorization_header_is_rejected(issuer: IssuerProcess) -> None:
     token = issuer.token("forms@example.com")
     forms = [
         ("Bearer",),
@@ -196,7 +196,7 @@ def test_a_token_in_any_other_place_or_form_is_refused(issuer: IssuerProcess) ->
     assert httpx.get(f"{issuer.url}/me", params={"access_token": token}).status_code == 401
 
 
-def test_published_keys_verify_what_was_signed(issuer: IssuerProcess) -> None:
+def test_published_keys_verify_issued_tokens(issuer: IssuerProcess) -> None:
     response = httpx.get(f"{issuer.url}/.well-known/jwks.json")
     header = json.loads(base64.urlsafe_b64decode(issuer.token("keys@example.com").split(".")[0] + "=="))
     assert header["kid"] in parse_jwks(response.content).keys
@@ -204,7 +204,7 @@ def test_published_keys_verify_what_was_signed(issuer: IssuerProcess) -> None:
     assert response.headers["cache-control"] == "public, max-age=300"
 
 
-def test_who_has_the_key_set_is_not_sent_it_again(issuer: IssuerProcess) -> None:
+def test_an_unchanged_key_set_is_a_304(issuer: IssuerProcess) -> None:
     url = f"{issuer.url}/.well-known/jwks.json"
     etag = httpx.get(url).headers["etag"]
     for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
@@ -214,7 +214,7 @@ def test_who_has_the_key_set_is_not_sent_it_again(issuer: IssuerProcess) -> None
     assert httpx.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_a_shorter_password_may_be_allowed(postgres: Postgres) -> None:
+def test_the_minimum_password_length_is_a_setting(postgres: Postgres) -> None:
     with running_issuer(postgres.migrated_database(), PASSWORD_MIN_LENGTH="8") as issuer:
         assert issuer.register("short@example.com", "walrus 8").status_code == 201
         assert issuer.login("short@example.com", "walrus 8").status_code == 200

@@ -117,7 +117,7 @@ def scene(postgres: Postgres, database_url: str, tmp_path_factory: pytest.TempPa
         yield Scene(postgres, issuer, verifier)
 
 
-def test_after_a_restore_one_command_ends_everything_that_was_issued(scene: Scene) -> None:
+def test_after_a_restore_one_command_revokes_everything(scene: Scene) -> None:
     for email in ("ann@example.com", "bob@example.com"):
         assert scene.issuer.register(email).status_code == 201
     for name, email in {"logged out": "ann", "untouched": "ann", "disabled": "bob"}.items():
@@ -169,7 +169,7 @@ def test_after_a_restore_one_command_ends_everything_that_was_issued(scene: Scen
     assert {scene.passes(token) for token in old} == {401}
 
 
-def test_links_that_were_mailed_before_the_backup_open_nothing_after_it(scene: Scene) -> None:
+def test_one_time_tokens_sent_before_the_backup_are_invalid_after_it(scene: Scene) -> None:
     scene.issuer.register("ann@example.com")
     insert = (
         "INSERT INTO one_time_tokens (token_hash, user_id, purpose, created_at, expires_at)"

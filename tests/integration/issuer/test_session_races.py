@@ -45,7 +45,7 @@ async def race(bench: SessionBench, *, disable: bool) -> None:
     )
 
 
-def test_no_session_outlives_a_disabling_or_a_new_password_whatever_runs_at_once(database_url: str) -> None:
+def test_no_session_survives_a_parallel_disabling_or_new_password(database_url: str) -> None:
     async def rounds() -> None:
         async with session_bench(database_url, connections=16) as bench:
             for number in range(ROUNDS):
@@ -57,7 +57,7 @@ def test_no_session_outlives_a_disabling_or_a_new_password_whatever_runs_at_once
     assert 2 * ROUNDS < began < (2 + LOGINS) * ROUNDS
 
 
-def test_of_a_revocation_and_a_refresh_at_once_no_token_lives(database_url: str) -> None:
+def test_a_refresh_during_a_revocation_leaves_no_valid_token(database_url: str) -> None:
     """Whether the refresh came first or was refused: the bit is set, and no refresh token of the session is good."""
 
     async def rounds() -> set[bool]:
@@ -86,7 +86,7 @@ def test_of_a_revocation_and_a_refresh_at_once_no_token_lives(database_url: str)
     assert execute(database_url, LIVE_AND_UNFLAGGED) == []
 
 
-def test_a_stolen_session_ends_once_however_many_thieves_come_at_once(database_url: str) -> None:
+def test_parallel_reuse_revokes_a_session_once(database_url: str) -> None:
     async def thieves() -> None:
         async with session_bench(database_url, connections=16) as bench:
             old = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
@@ -100,7 +100,7 @@ def test_a_stolen_session_ends_once_however_many_thieves_come_at_once(database_u
     assert sorted(kinds) == ["login_accepted", "refresh_reused", "session_ended"]
 
 
-def test_everybody_ends_all_sessions_at_once_and_nobody_waits_for_each_other(database_url: str) -> None:
+def test_parallel_revocations_of_all_sessions_never_deadlock(database_url: str) -> None:
     async def rounds() -> None:
         async with session_bench(database_url, connections=16) as bench:
             for _ in range(20):
@@ -141,7 +141,7 @@ def test_300_leases_at_once_over_several_issuers_never_collide(database_url: str
     assert len(set(indices)) == len(indices)
 
 
-def test_a_list_that_runs_out_is_followed_by_one_that_verifiers_know_by_then(database_url: str) -> None:
+def test_a_full_list_is_followed_by_one_that_verifiers_already_know(database_url: str) -> None:
     async def fill() -> list[StatusListEntry | None]:
         async with session_bench(database_url, connections=16) as bench:
             await bench.lists.extend()
@@ -163,7 +163,7 @@ def test_a_list_that_runs_out_is_followed_by_one_that_verifiers_know_by_then(dat
     assert execute(database_url, "SELECT count(*) FROM status_lists")[0][0] == 2
 
 
-def test_a_lease_that_a_restored_database_gave_out_twice_is_given_up(database_url: str) -> None:
+def test_an_index_lease_repeated_by_a_restored_database_is_dropped(database_url: str) -> None:
     async def logins() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
@@ -178,7 +178,7 @@ def test_a_lease_that_a_restored_database_gave_out_twice_is_given_up(database_ur
     assert execute(database_url, "SELECT count(DISTINCT status_idx) FROM sessions")[0][0] == 5
 
 
-def test_a_session_ends_when_idle_and_at_its_age_whatever_is_done_meanwhile(database_url: str) -> None:
+def test_a_session_expires_when_idle_and_at_its_age_despite_parallel_use(database_url: str) -> None:
     async def years() -> None:
         async with session_bench(database_url) as bench:
             begun, idle, step = bench.now, timedelta(days=14), timedelta(days=9)
@@ -201,7 +201,7 @@ def test_a_session_ends_when_idle_and_at_its_age_whatever_is_done_meanwhile(data
     asyncio.run(years())
 
 
-def test_a_token_is_only_for_the_client_of_its_session(database_url: str) -> None:
+def test_a_refresh_token_works_only_for_its_client(database_url: str) -> None:
     async def other_client() -> None:
         async with session_bench(database_url) as bench:
             token = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token

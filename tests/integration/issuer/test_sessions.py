@@ -105,7 +105,7 @@ def pass_time(issuer: IssuerProcess, tokens: dict[str, Any], seconds: int) -> No
     change(issuer, tokens, f"rotated_at = rotated_at - interval '{seconds} seconds'")
 
 
-def test_a_retry_after_a_lost_answer_gets_the_same_successor(issuer: IssuerProcess) -> None:
+def test_a_retry_after_a_lost_response_gets_the_same_successor(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "lost@example.com")
     first = refresh(issuer, tokens["refresh_token"]).json()
     pass_time(issuer, tokens, 100)
@@ -133,7 +133,7 @@ def test_fifty_parallel_refreshes_get_one_successor(issuer: IssuerProcess) -> No
     assert events(issuer, tokens) == ["login_accepted"]
 
 
-def test_a_thief_who_refreshes_in_step_is_noticed_at_the_sixth_refresh(issuer: IssuerProcess) -> None:
+def test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "step@example.com")
     newest, seen = tokens["refresh_token"], []
     for _ in range(6):
@@ -146,7 +146,7 @@ def test_a_thief_who_refreshes_in_step_is_noticed_at_the_sixth_refresh(issuer: I
     assert row(issuer, tokens)["end_reason"] == "reused"
 
 
-def test_one_refresh_without_a_retry_ends_the_row_of_lost_answers(issuer: IssuerProcess) -> None:
+def test_a_refresh_without_a_retry_resets_the_count_of_retries(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "bad-network@example.com")
     newest = tokens["refresh_token"]
     for number in range(12):
@@ -158,7 +158,7 @@ def test_one_refresh_without_a_retry_ends_the_row_of_lost_answers(issuer: Issuer
     assert refresh(issuer, newest).status_code == 200
 
 
-def test_an_old_token_ends_the_session_and_its_access_tokens(issuer: IssuerProcess) -> None:
+def test_reuse_of_an_old_token_revokes_the_session(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "stolen@example.com")
     newest = refresh(issuer, refresh(issuer, tokens["refresh_token"]).json()["refresh_token"]).json()
     assert not is_flagged(issuer, newest)
@@ -173,7 +173,7 @@ def test_an_old_token_ends_the_session_and_its_access_tokens(issuer: IssuerProce
     assert events(issuer, tokens) == ["login_accepted", "refresh_reused", "session_ended"]
 
 
-def test_the_token_before_is_reused_when_its_answer_cannot_be_on_its_way_any_more(issuer: IssuerProcess) -> None:
+def test_a_retry_after_the_grace_period_is_a_reuse(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "late@example.com")
     refresh(issuer, tokens["refresh_token"])
     pass_time(issuer, tokens, 121)
@@ -181,7 +181,7 @@ def test_the_token_before_is_reused_when_its_answer_cannot_be_on_its_way_any_mor
     assert row(issuer, tokens)["end_reason"] == "reused"
 
 
-def test_a_restored_database_is_recognised_and_told_as_that(issuer: IssuerProcess) -> None:
+def test_a_restored_database_is_recognised_and_logged(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "restored@example.com")
     newest = refresh(issuer, refresh(issuer, tokens["refresh_token"]).json()["refresh_token"]).json()
     change(issuer, tokens, "generation = 0")
@@ -196,14 +196,14 @@ def test_a_restored_database_is_recognised_and_told_as_that(issuer: IssuerProces
 
 
 @pytest.mark.parametrize("column", ["idle_expires_at", "expires_at"])
-def test_a_session_ends_when_idle_and_at_its_age(issuer: IssuerProcess, column: str) -> None:
+def test_a_session_expires_when_idle_and_at_its_age(issuer: IssuerProcess, column: str) -> None:
     tokens = login(issuer, f"{column}@example.com")
     change(issuer, tokens, f"{column} = now()")
     assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
     assert events(issuer, tokens) == ["login_accepted"]
 
 
-def test_the_time_for_retries_is_a_setting(postgres: Postgres) -> None:
+def test_the_grace_period_for_retries_is_a_setting(postgres: Postgres) -> None:
     with running_issuer(postgres.migrated_database(), REFRESH_RETRY_SECONDS="300") as issuer:
         tokens = login(issuer, "patient@example.com")
         refresh(issuer, tokens["refresh_token"])
@@ -213,7 +213,7 @@ def test_the_time_for_retries_is_a_setting(postgres: Postgres) -> None:
         assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
 
 
-def test_lifetimes_are_settings_and_a_refresh_extends_the_idle_one_alone(postgres: Postgres) -> None:
+def test_a_refresh_extends_only_the_idle_lifetime(postgres: Postgres) -> None:
     url = postgres.migrated_database()
     with running_issuer(url, SESSION_IDLE_SECONDS="3600", SESSION_SECONDS="5400") as issuer:
         tokens = login(issuer, "lives@example.com")
@@ -232,7 +232,7 @@ def test_lifetimes_are_settings_and_a_refresh_extends_the_idle_one_alone(postgre
         assert last["expires_in"] <= 60
 
 
-def test_scope_and_roles_are_those_that_the_account_has_now(issuer: IssuerProcess) -> None:
+def test_a_refresh_uses_the_current_scopes_and_roles(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "roles@example.com")
     execute(
         issuer.database_url,
@@ -251,7 +251,7 @@ def test_a_disabled_account_is_not_refreshed(issuer: IssuerProcess) -> None:
     assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
 
 
-def test_guesses_change_nothing(issuer: IssuerProcess) -> None:
+def test_guessed_refresh_tokens_change_nothing(issuer: IssuerProcess) -> None:
     tokens = login(issuer, "guess@example.com")
     before = row(issuer, tokens)
     good = tokens["refresh_token"]
@@ -260,7 +260,7 @@ def test_guesses_change_nothing(issuer: IssuerProcess) -> None:
     assert row(issuer, tokens) == before
 
 
-def test_rfc_6749_section_5_2_a_request_that_is_not_one_is_an_invalid_request(issuer: IssuerProcess) -> None:
+def test_rfc_6749_section_5_2_a_malformed_refresh_is_an_invalid_request(issuer: IssuerProcess) -> None:
     good = login(issuer, "request@example.com")["refresh_token"]
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     bodies: list[tuple[dict[str, Any], dict[str, str]]] = [
@@ -287,27 +287,27 @@ def test_rfc_9700_section_2_4_no_other_grant_is_served(issuer: IssuerProcess, gr
     assert answer(response) == (400, {"error": "unsupported_grant_type"})
 
 
-def test_parameters_that_nobody_knows_are_ignored(issuer: IssuerProcess) -> None:
+def test_unknown_parameters_are_ignored(issuer: IssuerProcess) -> None:
     good = login(issuer, "unknown@example.com")["refresh_token"]
     form = {"grant_type": "refresh_token", "refresh_token": good, "client_id": "first-party", "audience": "any"}
     assert token(issuer, **form).status_code == 200
 
 
-def test_a_token_of_another_client_is_refused(issuer: IssuerProcess) -> None:
+def test_a_refresh_token_of_another_client_is_rejected(issuer: IssuerProcess) -> None:
     good = login(issuer, "client@example.com")["refresh_token"]
     form = {"grant_type": "refresh_token", "refresh_token": good}
     assert answer(token(issuer, **form, client_id="another")) == INVALID_GRANT
     assert token(issuer, **form).status_code == 200
 
 
-def test_sessions_are_counted_by_how_they_end(issuer: IssuerProcess) -> None:
+def test_sessions_are_counted_by_the_way_they_end(issuer: IssuerProcess) -> None:
     names = ["gatepass_issuer_sessions_created_total", 'gatepass_issuer_sessions_ended_total{reason="logout"}']
     before = [issuer.metric(name) for name in names]
     ask(issuer, "POST", "/logout", login(issuer, "counted@example.com")["access_token"])
     assert [issuer.metric(name) for name in names] == [count + 1 for count in before]
 
 
-def test_a_logout_ends_the_session_and_its_access_tokens(issuer: IssuerProcess) -> None:
+def test_a_logout_revokes_the_session_and_its_access_tokens(issuer: IssuerProcess) -> None:
     tokens, other = login(issuer, "logout@example.com"), issuer.login("logout@example.com").json()
     for _ in range(2):
         response = ask(issuer, "POST", "/logout", tokens["access_token"])
@@ -328,7 +328,7 @@ def test_a_logout_revokes_the_last_access_token_of_a_session_that_has_expired(is
     wait_until_flagged(issuer, tokens)
 
 
-def test_the_owner_sees_their_devices(issuer: IssuerProcess) -> None:
+def test_a_user_sees_their_sessions(issuer: IssuerProcess) -> None:
     issuer.register("devices@example.com")
     login(issuer, "stranger@example.com")
     credentials = {"email": "devices@example.com", "password": "a long and lonely walk"}
@@ -352,7 +352,7 @@ def test_the_owner_sees_their_devices(issuer: IssuerProcess) -> None:
         assert created <= used < expires
 
 
-def test_the_owner_ends_one_device(issuer: IssuerProcess) -> None:
+def test_a_user_revokes_one_session(issuer: IssuerProcess) -> None:
     here, there = login(issuer, "one@example.com"), issuer.login("one@example.com").json()
     there_id = claims_of(there["access_token"])["sid"]
     assert ask(issuer, "DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 204
@@ -363,7 +363,7 @@ def test_the_owner_ends_one_device(issuer: IssuerProcess) -> None:
     assert ask(issuer, "GET", "/me", here["access_token"]).status_code == 200
 
 
-def test_nobody_ends_what_is_not_theirs(issuer: IssuerProcess) -> None:
+def test_a_user_cannot_revoke_another_users_session(issuer: IssuerProcess) -> None:
     mine, theirs = login(issuer, "mine@example.com"), login(issuer, "theirs@example.com")
     their_id = claims_of(theirs["access_token"])["sid"]
     for name in (their_id, str(uuid4()), their_id.upper(), "x", "0", "%00"):
@@ -371,7 +371,7 @@ def test_nobody_ends_what_is_not_theirs(issuer: IssuerProcess) -> None:
     assert ask(issuer, "GET", "/me", theirs["access_token"]).status_code == 200
 
 
-def test_the_owner_ends_all_devices_this_one_too(issuer: IssuerProcess) -> None:
+def test_a_user_revokes_all_sessions(issuer: IssuerProcess) -> None:
     devices = [login(issuer, "all@example.com"), *(issuer.login("all@example.com").json() for _ in range(2))]
     stranger = login(issuer, "not-all@example.com")
     assert ask(issuer, "DELETE", "/sessions", devices[0]["access_token"]).status_code == 204
@@ -381,7 +381,7 @@ def test_the_owner_ends_all_devices_this_one_too(issuer: IssuerProcess) -> None:
     assert ask(issuer, "GET", "/me", stranger["access_token"]).status_code == 200
 
 
-def test_the_owner_ends_all_devices_but_this_one(issuer: IssuerProcess) -> None:
+def test_a_user_revokes_all_other_sessions(issuer: IssuerProcess) -> None:
     here, *others = [login(issuer, "others@example.com"), *(issuer.login("others@example.com").json() for _ in "ab")]
     for query in (
         "?keep_current=false",
@@ -399,7 +399,7 @@ def test_the_owner_ends_all_devices_but_this_one(issuer: IssuerProcess) -> None:
     assert refresh(issuer, here["refresh_token"]).status_code == 200
 
 
-def test_an_access_token_of_an_ended_session_opens_no_account_endpoint(issuer: IssuerProcess) -> None:
+def test_an_access_token_of_a_revoked_session_opens_no_account_endpoint(issuer: IssuerProcess) -> None:
     tokens, other = login(issuer, "ended@example.com"), issuer.login("ended@example.com").json()
     ask(issuer, "POST", "/logout", tokens["access_token"])
     other_id = claims_of(other["access_token"])["sid"]
@@ -424,7 +424,7 @@ def test_no_token_is_in_the_audit_trail_or_the_log(issuer: IssuerProcess) -> Non
         assert secret[-30:] not in written
 
 
-def test_while_the_database_is_away_a_refresh_is_told_to_come_again(postgres: Postgres) -> None:
+def test_during_an_outage_a_refresh_gets_a_503_with_retry_after(postgres: Postgres) -> None:
     with running_issuer(postgres.migrated_database()) as issuer:
         tokens = login(issuer, "away@example.com")
         execute(issuer.database_url, "ALTER TABLE sessions RENAME TO elsewhere")

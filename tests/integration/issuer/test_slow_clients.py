@@ -47,7 +47,7 @@ def peak_memory(issuer: IssuerProcess) -> int:
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
 
 
-def test_requests_sent_ahead_take_no_memory_and_hold_nobody_up(database_url: str) -> None:
+def test_pipelined_requests_take_no_memory_and_delay_no_other_client(database_url: str) -> None:
     with running_issuer(database_url) as issuer, ExitStack() as stack:
         before = peak_memory(issuer)
         for _ in range(20):
@@ -76,7 +76,7 @@ def test_clients_that_read_nothing_are_closed_within_30_s(issuer: IssuerProcess)
     assert events(issuer, lambda event: event["level"] == "error") == []
 
 
-def test_clients_that_leave_are_logged_as_what_they_are(issuer: IssuerProcess) -> None:
+def test_a_disconnected_client_is_logged_as_such(issuer: IssuerProcess) -> None:
     complete = login_request("leaves@example.com")
     with ExitStack() as stack:
         for number in range(20):
@@ -93,7 +93,7 @@ def test_clients_that_leave_are_logged_as_what_they_are(issuer: IssuerProcess) -
     assert issuer.metric('gatepass_issuer_http_requests_total{method="POST",route="/login",status="500"}') == 0
 
 
-def test_a_burst_of_logins_does_not_hold_others_up(issuer: IssuerProcess) -> None:
+def test_a_burst_of_logins_does_not_delay_other_requests(issuer: IssuerProcess) -> None:
     with ExitStack() as stack, DefaultSelector() as selector:
         for number in range(500):
             client = connected(issuer.port, stack)

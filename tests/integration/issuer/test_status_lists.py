@@ -40,7 +40,7 @@ def test_a_list_verifies_under_the_published_keys(issuer: IssuerProcess) -> None
     assert len(decode(claims["status_list"]["lst"])) == LIST_BITS // 8
 
 
-def test_who_has_a_list_is_not_sent_it_again(issuer: IssuerProcess) -> None:
+def test_an_unchanged_list_is_a_304(issuer: IssuerProcess) -> None:
     for path in (f"{issuer.url}/status-lists", uri(issuer)):
         etag = HTTP.get(path).headers["etag"]
         response = HTTP.get(path, headers={"If-None-Match": etag})
@@ -49,7 +49,7 @@ def test_who_has_a_list_is_not_sent_it_again(issuer: IssuerProcess) -> None:
 
 
 @pytest.mark.parametrize("name", ["0", "2", "01", "x", "-1", "1e0", "9" * 30, "%D9%A1"])
-def test_there_is_no_other_list(issuer: IssuerProcess, name: str) -> None:
+def test_an_unknown_list_is_a_404(issuer: IssuerProcess, name: str) -> None:
     assert HTTP.get(f"{issuer.url}/status-lists/{name}").status_code == 404
 
 
@@ -58,7 +58,7 @@ def test_a_status_list_is_no_access_token(issuer: IssuerProcess) -> None:
     assert HTTP.get(f"{issuer.url}/me", headers=bearer).status_code == 401
 
 
-def test_what_another_process_revokes_is_published_too(issuer: IssuerProcess) -> None:
+def test_a_revocation_by_another_process_is_published(issuer: IssuerProcess) -> None:
     etag = HTTP.get(uri(issuer)).headers["etag"]
     execute(
         issuer.database_url,
@@ -74,7 +74,7 @@ def test_what_another_process_revokes_is_published_too(issuer: IssuerProcess) ->
     assert abs(issuer.metric("gatepass_issuer_status_lists_read_timestamp_seconds") - time.time()) < 20
 
 
-def test_two_issuers_publish_what_either_revokes(postgres: Postgres) -> None:
+def test_each_of_two_issuers_publishes_all_revocations(postgres: Postgres) -> None:
     url = postgres.migrated_database()
     with running_issuer(url) as one, running_issuer(url, one.keys_dir, URL=one.url) as other:
         one.register("two@example.com")
@@ -92,7 +92,7 @@ def test_two_issuers_publish_what_either_revokes(postgres: Postgres) -> None:
         assert not other.bit(f"{other.url}/status-lists/1", references[1]["idx"])
 
 
-def test_without_a_database_the_lists_are_not_known_and_that_is_said(
+def test_without_a_database_the_lists_are_a_503(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
@@ -128,7 +128,7 @@ async def bits(bench: SessionBench) -> set[int]:
     return set(await bench.lists.revoked_indices(1))
 
 
-def test_a_bit_is_needed_until_the_last_access_token_is_dead_and_no_longer(database_url: str) -> None:
+def test_an_index_is_kept_until_its_last_access_token_has_expired(database_url: str) -> None:
     async def live() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
@@ -146,7 +146,7 @@ def test_a_bit_is_needed_until_the_last_access_token_is_dead_and_no_longer(datab
     asyncio.run(live())
 
 
-def test_a_commit_that_becomes_visible_late_changes_the_fingerprint(database_url: str) -> None:
+def test_a_late_commit_changes_the_fingerprint(database_url: str) -> None:
     """As the newest time would not: the late row is older than one that was seen already."""
 
     async def late() -> list[str]:
@@ -166,7 +166,7 @@ def test_a_commit_that_becomes_visible_late_changes_the_fingerprint(database_url
     assert first != second
 
 
-def test_a_full_list_is_published_as_long_as_something_live_refers_to_it(database_url: str) -> None:
+def test_a_full_list_is_published_while_valid_tokens_refer_to_it(database_url: str) -> None:
     async def full() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()

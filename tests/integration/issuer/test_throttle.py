@@ -51,7 +51,7 @@ def test_delays_begin_at_a_second_and_double_up_to_a_quarter_of_an_hour() -> Non
     assert seconds == [0, 0, 1, 2, 4, 512, 900, 900]
 
 
-def test_after_ten_free_failures_each_further_one_costs_twice_the_wait(database_url: str) -> None:
+def test_after_ten_failures_each_further_one_doubles_the_delay(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         assert await issuer.fail(ANN, ELSEWHERE, 10) == ["refused"] * 10
         assert await issuer.login(ANN, ELSEWHERE) == 1
@@ -64,7 +64,7 @@ def test_after_ten_free_failures_each_further_one_costs_twice_the_wait(database_
     play(database_url, scene)
 
 
-def test_a_free_failure_that_was_counted_a_moment_later_blocks_nobody(database_url: str) -> None:
+def test_a_failure_counted_late_blocks_no_client(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.fail(ANN, ELSEWHERE, 5)
         issuer.passes(microseconds=-1)
@@ -73,7 +73,7 @@ def test_a_free_failure_that_was_counted_a_moment_later_blocks_nobody(database_u
     play(database_url, scene)
 
 
-def test_who_is_blocked_costs_no_hash_and_does_not_stay_blocked_for_trying(database_url: str) -> None:
+def test_a_blocked_login_costs_no_hash_and_does_not_extend_the_block(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.fail(ANN, ELSEWHERE, 10)
         before = issuer.hashes()
@@ -85,7 +85,7 @@ def test_who_is_blocked_costs_no_hash_and_does_not_stay_blocked_for_trying(datab
     play(database_url, scene)
 
 
-def test_accounts_that_exist_and_that_do_not_are_slowed_down_alike(database_url: str) -> None:
+def test_existing_and_unknown_accounts_are_delayed_alike(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         told: dict[str, list[int | str]] = {ANN: [], NOBODY: []}
         for number in range(130):
@@ -100,7 +100,7 @@ def test_accounts_that_exist_and_that_do_not_are_slowed_down_alike(database_url:
     play(database_url, scene)
 
 
-def test_a_burst_is_told_no_more_than_the_limits_allow_by_several_issuers(database_url: str) -> None:
+def test_a_burst_at_several_issuers_gets_no_more_tries_than_the_limit(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         async with login_bench(database_url, now=issuer.now) as other:
             for email in (ANN, NOBODY):
@@ -112,7 +112,7 @@ def test_a_burst_is_told_no_more_than_the_limits_allow_by_several_issuers(databa
     play(database_url, scene)
 
 
-def test_a_right_guess_in_a_burst_is_not_told_beyond_the_limit(database_url: str) -> None:
+def test_a_correct_guess_beyond_the_limit_is_not_revealed(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         async with session_bench(database_url) as bench:
             issuer.now[0] = bench.now
@@ -126,7 +126,7 @@ def test_a_right_guess_in_a_burst_is_not_told_beyond_the_limit(database_url: str
     play(database_url, scene)
 
 
-def test_right_logins_at_once_are_not_limited(database_url: str) -> None:
+def test_parallel_correct_logins_are_not_limited(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         assert set(await asyncio.gather(*(issuer.login(ANN, HOME) for _ in range(50)))) == {"accepted"}
 
@@ -134,7 +134,7 @@ def test_right_logins_at_once_are_not_limited(database_url: str) -> None:
     assert len(execute(database_url, "SELECT FROM throttles")) == 1, "only the registration was counted"
 
 
-def test_a_second_issuer_sees_what_the_first_has_counted(database_url: str) -> None:
+def test_issuers_share_their_counters(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.fail(ANN, ELSEWHERE, 10)
         async with login_bench(database_url, now=issuer.now) as other:
@@ -166,7 +166,7 @@ def test_every_path_through_a_login_computes_one_hash(database_url: str, conditi
     play(database_url, scene)
 
 
-def test_a_success_forgives_its_own_network_and_no_other(database_url: str) -> None:
+def test_a_successful_login_clears_only_its_own_network(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.fail(ANN, ELSEWHERE, 9)
         for _ in range(10):
@@ -180,7 +180,7 @@ def test_a_success_forgives_its_own_network_and_no_other(database_url: str) -> N
     play(database_url, scene)
 
 
-def test_an_account_of_the_attackers_own_buys_no_guesses_for_its_network(database_url: str) -> None:
+def test_a_login_to_an_own_account_gives_an_attacker_no_more_guesses(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.registration.register(MALLORY, PASSWORD, ELSEWHERE)
         for victim in range(10):
@@ -195,7 +195,7 @@ def test_an_account_of_the_attackers_own_buys_no_guesses_for_its_network(databas
     play(database_url, scene, per_network=20)
 
 
-def test_an_address_is_forgiven_after_an_hour_though_it_goes_on(database_url: str) -> None:
+def test_an_ip_address_is_cleared_after_an_hour(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         for number in range(5):
             await issuer.fail(f"victim{number}@example.com", ELSEWHERE)
@@ -210,7 +210,7 @@ def test_an_address_is_forgiven_after_an_hour_though_it_goes_on(database_url: st
     play(database_url, scene, per_network=5)
 
 
-def test_all_addresses_of_an_ipv6_customer_are_one(database_url: str) -> None:
+def test_all_ip_addresses_of_an_ipv6_network_share_a_counter(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         for number in range(10):
             await issuer.fail(ANN, RequestContext("self", f"2001:db8:1:2::{number:x}"))
@@ -220,7 +220,7 @@ def test_all_addresses_of_an_ipv6_customer_are_one(database_url: str) -> None:
     play(database_url, scene)
 
 
-def test_who_has_no_address_shares_one_limit(database_url: str) -> None:
+def test_clients_without_an_ip_address_share_a_counter(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.fail(ANN, RequestContext("self"), 10)
         assert await issuer.login(ANN, RequestContext("self")) == 1
@@ -236,7 +236,7 @@ async def attacked(issuer: LoginBench) -> None:
     assert await issuer.fail(ANN, stranger(200)) == ["refused"]
 
 
-def test_a_live_session_of_the_account_lets_its_owner_in_from_anywhere(database_url: str) -> None:
+def test_a_session_of_the_account_permits_a_login_from_anywhere(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         own = await issuer.session_of(ANN)
         await attacked(issuer)
@@ -249,7 +249,7 @@ def test_a_live_session_of_the_account_lets_its_owner_in_from_anywhere(database_
     play(database_url, scene)
 
 
-def test_no_other_session_changes_anything(database_url: str) -> None:
+def test_sessions_of_other_accounts_permit_nothing(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.registration.register(MALLORY, PASSWORD, ELSEWHERE)
         foreign, ended, expired = [await issuer.session_of(email) for email in (MALLORY, ANN, ANN)]
@@ -265,7 +265,7 @@ def test_no_other_session_changes_anything(database_url: str) -> None:
     play(database_url, scene)
 
 
-def test_fresh_sessions_of_an_own_account_buy_no_guesses_at_another(database_url: str) -> None:
+def test_own_sessions_give_no_more_guesses_at_other_accounts(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.registration.register(MALLORY, PASSWORD, HOME)
         assert await issuer.login(ANN, HOME) == "accepted"
@@ -277,7 +277,7 @@ def test_fresh_sessions_of_an_own_account_buy_no_guesses_at_another(database_url
     play(database_url, scene)
 
 
-def test_an_owner_is_not_blocked_by_others_at_the_same_address(database_url: str) -> None:
+def test_a_user_is_not_blocked_by_others_with_the_same_ip_address(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         own = await issuer.session_of(ANN)
         await issuer.fail(NOBODY, HOME, 6)
@@ -288,7 +288,7 @@ def test_an_owner_is_not_blocked_by_others_at_the_same_address(database_url: str
     play(database_url, scene, per_network=5)
 
 
-def test_a_stolen_session_is_limited_and_leaves_other_devices_alone(database_url: str) -> None:
+def test_a_stolen_session_is_limited_without_affecting_others(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         stolen, own = [await issuer.session_of(ANN) for _ in range(2)]
         told = [await issuer.login(ANN, stranger(number), "wrong", stolen) for number in range(11)]
@@ -313,7 +313,7 @@ def test_many_stolen_sessions_are_limited_together(database_url: str) -> None:
     play(database_url, scene)
 
 
-def test_a_burst_within_a_session_is_told_no_more_than_its_limit(database_url: str) -> None:
+def test_a_burst_with_a_session_gets_no_more_tries_than_its_limit(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         own = await issuer.session_of(ANN)
         right = issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, own.id)
@@ -323,7 +323,7 @@ def test_a_burst_within_a_session_is_told_no_more_than_its_limit(database_url: s
     play(database_url, scene)
 
 
-def test_after_a_hundred_failures_the_password_opens_nothing_to_strangers(database_url: str) -> None:
+def test_after_a_hundred_failures_the_password_is_locked_for_unknown_clients(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         assert await issuer.login(ANN, HOME) == "accepted"
         own = await issuer.session_of(ANN)
@@ -345,7 +345,7 @@ def test_after_a_hundred_failures_the_password_opens_nothing_to_strangers(databa
     assert users[0]["security_version"] == 1
 
 
-def test_a_guess_that_was_in_work_when_the_hundredth_failed_begins_no_session(database_url: str) -> None:
+def test_a_guess_checked_during_the_lock_creates_no_session(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         async with session_bench(database_url) as bench:
             in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
@@ -356,7 +356,7 @@ def test_a_guess_that_was_in_work_when_the_hundredth_failed_begins_no_session(da
     play(database_url, scene)
 
 
-def test_counting_and_forgiving_at_once_do_not_wait_for_each_other(database_url: str) -> None:
+def test_parallel_failures_and_successes_never_deadlock(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         contexts = [stranger(number % 3) for number in range(90)]
         await asyncio.gather(
@@ -369,7 +369,7 @@ def test_counting_and_forgiving_at_once_do_not_wait_for_each_other(database_url:
     play(database_url, scene)
 
 
-def test_a_reset_forgives(database_url: str) -> None:
+def test_a_password_reset_clears_the_counters(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await attacked(issuer)
         await issuer.fail(ANN, ELSEWHERE, 20)
@@ -380,9 +380,7 @@ def test_a_reset_forgives(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("action", list(LimitedAction))
-def test_requests_of_one_address_are_limited_and_come_back_after_ten_minutes(
-    database_url: str, action: LimitedAction
-) -> None:
+def test_requests_of_an_ip_address_are_limited_for_ten_minutes(database_url: str, action: LimitedAction) -> None:
     async def scene(issuer: LoginBench) -> None:
         for _ in range(5):
             await issuer.throttle.admit(action, ELSEWHERE)
@@ -399,7 +397,7 @@ def test_requests_of_one_address_are_limited_and_come_back_after_ten_minutes(
     play(database_url, scene)
 
 
-def test_the_table_names_nobody(database_url: str) -> None:
+def test_counters_hold_no_email_and_no_ip_address(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.fail(ANN, ELSEWHERE)
         async with login_bench(database_url, secret=b"t" * 32) as other:

@@ -64,7 +64,7 @@ def test_guesses_at_two_issuers_are_counted_together(issuers: tuple[IssuerProces
     assert [issuer.metric(COMPUTED) for issuer in issuers] == before
 
 
-def test_a_block_tells_nothing_about_the_account(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+def test_a_block_does_not_show_whether_the_account_exists(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
     issuer = issuers[0]
     issuer.register("exists@example.com")
     for email in ("exists@example.com", "exists.not@example.com"):
@@ -76,7 +76,7 @@ def test_a_block_tells_nothing_about_the_account(issuers: tuple[IssuerProcess, I
     assert told(answers[0]) == told(answers[1])
 
 
-def test_an_owner_with_a_live_session_is_let_in_where_strangers_are_not(
+def test_a_user_with_a_session_can_log_in_while_others_are_blocked(
     issuers: tuple[IssuerProcess, IssuerProcess],
 ) -> None:
     issuer = issuers[0]
@@ -95,7 +95,7 @@ def test_an_owner_with_a_live_session_is_let_in_where_strangers_are_not(
 
 
 @pytest.mark.timeout(300)  # 160 logins and as many guesses, each with a hash
-def test_a_neighbour_with_fresh_sessions_of_their_own_has_ten_guesses(
+def test_own_sessions_leave_ten_guesses_at_another_account(
     issuers: tuple[IssuerProcess, IssuerProcess],
 ) -> None:
     for email in ("colleague@example.com", "neighbour@example.com"):
@@ -113,7 +113,7 @@ def test_a_neighbour_with_fresh_sessions_of_their_own_has_ten_guesses(
     assert login(issuers[1], "colleague@example.com", "192.0.2.50", refresh_token=own).status_code == 429
 
 
-def test_bursts_at_two_issuers_are_told_no_more_than_the_limit(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+def test_bursts_at_two_issuers_get_no_more_tries_than_the_limit(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
     issuers[0].register("burst@example.com")
     assert login(issuers[0], "burst@example.com", "192.0.2.60").status_code == 200
     started, told = time.monotonic(), []
@@ -133,7 +133,7 @@ def after_delays(seconds: float) -> int:
     return int(math.log2(seconds + 1)) + 1
 
 
-def test_whether_an_account_has_logged_in_from_a_network_is_not_told(
+def test_responses_do_not_show_whether_a_network_is_known(
     issuers: tuple[IssuerProcess, IssuerProcess],
 ) -> None:
     issuer = issuers[0]
@@ -151,7 +151,7 @@ def test_whether_an_account_has_logged_in_from_a_network_is_not_told(
         assert told(answers[0]) == told(answers[1])
 
 
-def test_after_the_hundredth_failure_only_the_proven_owner_gets_in(
+def test_after_a_hundred_failures_only_a_known_client_can_log_in(
     issuers: tuple[IssuerProcess, IssuerProcess],
 ) -> None:
     issuer = issuers[1]
@@ -172,7 +172,7 @@ def test_after_the_hundredth_failure_only_the_proven_owner_gets_in(
     assert login(issuer, "worn@example.com", "192.0.2.20").status_code == 401
 
 
-def test_the_log_and_the_sessions_name_the_client_that_the_proxy_vouches_for(
+def test_logs_and_sessions_have_the_ip_address_of_the_trusted_proxy(
     issuers: tuple[IssuerProcess, IssuerProcess],
 ) -> None:
     issuer = issuers[0]
@@ -194,7 +194,7 @@ def test_the_log_and_the_sessions_name_the_client_that_the_proxy_vouches_for(
 
 
 @pytest.mark.parametrize(("hops", "warnings"), [("0", 1), ("1", 0)])
-def test_a_proxy_that_is_not_declared_is_warned_about_once(database_url: str, hops: str, warnings: int) -> None:
+def test_an_undeclared_proxy_is_warned_about_once(database_url: str, hops: str, warnings: int) -> None:
     with running_issuer(database_url, TRUSTED_PROXY_HOPS=hops) as issuer:
         assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
         assert "forwarded_header_ignored" not in issuer.logs()
@@ -217,7 +217,7 @@ def clients_of(issuer: IssuerProcess, request_id: str) -> str:
     raise AssertionError("the request was never logged")
 
 
-def test_for_a_client_who_has_left_nothing_is_hashed(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
+def test_nothing_is_hashed_for_a_disconnected_client(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
     issuer = issuers[1]
     body = json.dumps({"email": "left@example.com", "password": PASSWORD}).encode()
     head = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Forwarded-For: 192.0.2.40\r\n"

@@ -93,9 +93,7 @@ class Logins:
                     self.failed.append((sent, response.status_code))
 
 
-def test_an_issuer_killed_under_load_fails_no_login_but_those_it_had_in_hand(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_an_issuer_killed_under_load_fails_only_its_own_requests(database_url: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         one = stack.enter_context(running_issuer(database_url))
         other = stack.enter_context(running_issuer(database_url, one.keys_dir, URL=one.url))

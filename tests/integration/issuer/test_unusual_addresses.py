@@ -63,7 +63,7 @@ REJECTED: Final = [
 ]
 
 
-def test_an_accepted_address_gets_its_mail_and_another_is_rejected_by_name(database_url: str) -> None:
+def test_an_accepted_email_gets_its_mail_and_others_are_rejected(database_url: str) -> None:
     port = free_port()
     url = f"smtp+plain://127.0.0.1:{port}"
     with (

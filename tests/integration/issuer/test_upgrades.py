@@ -27,7 +27,7 @@ def head(method: bytes, protocol: bytes, framing: bytes, connection: bytes = b"U
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"DELETE", b"PATCH"])
-def test_a_body_that_comes_later_is_no_request(
+def test_a_body_that_arrives_later_is_not_a_request(
     issuer: IssuerProcess, method: bytes, protocol: bytes, framing: str
 ) -> None:
     field, body = FRAMINGS[framing]
@@ -42,7 +42,7 @@ def test_a_body_that_comes_later_is_no_request(
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("pause", [0, 0.001])
-def test_the_split_of_bytes_does_not_matter(issuer: IssuerProcess, framing: str, pause: float) -> None:
+def test_any_split_of_an_upgrade_is_read_the_same(issuer: IssuerProcess, framing: str, pause: float) -> None:
     field, body = FRAMINGS[framing]
     request = head(b"POST", b"h2c", field) + body
     last = b"GET /me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -80,7 +80,7 @@ def imported(issuer: IssuerProcess) -> IssuerProcess:
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_a_foreign_hash_opens_the_account_at_one_argon2_and_is_one_then(imported: IssuerProcess, kind: str) -> None:
+def test_an_imported_hash_is_replaced_at_the_first_login(imported: IssuerProcess, kind: str) -> None:
     email = f"{kind}@example.com"
     before = imported.metric(COMPUTED)
     assert imported.login(email, "the wrong password, sadly").status_code == 401
@@ -95,12 +95,12 @@ def test_a_foreign_hash_opens_the_account_at_one_argon2_and_is_one_then(imported
 
 
 @pytest.mark.parametrize("kind", ARGON2)
-def test_any_argon2_opens_the_account(imported: IssuerProcess, kind: str) -> None:
+def test_any_argon2_hash_can_be_imported(imported: IssuerProcess, kind: str) -> None:
     assert imported.login(f"{kind}@example.com", "the wrong password, sadly").status_code == 401
     assert imported.login(f"{kind}@example.com").status_code == 200
 
 
-def test_what_is_known_of_an_account_comes_with_it(database_url: str) -> None:
+def test_optional_members_are_imported(database_url: str) -> None:
     ann = account(
         "Ann@Example.com", created_at="2020-01-02T03:04:05Z", email_verified=True, scope="a b", roles=["x", "y"]
     )
@@ -115,7 +115,7 @@ def test_what_is_known_of_an_account_comes_with_it(database_url: str) -> None:
     assert {tuple(event) for event in events} == {("account_imported", "operator", row["id"]) for row in rows}
 
 
-def test_faults_are_told_by_line_and_unquoted_and_the_rest_is_imported(database_url: str, tmp_path: Path) -> None:
+def test_invalid_lines_are_reported_unquoted_and_the_rest_is_imported(database_url: str, tmp_path: Path) -> None:
     source = tmp_path / "users.jsonl"
     source.write_bytes(
         lines(account("ann@example.com"), account("canary"))
@@ -138,7 +138,7 @@ def test_faults_are_told_by_line_and_unquoted_and_the_rest_is_imported(database_
     assert "canary" not in done.stdout + done.stderr
 
 
-def test_it_may_be_run_again(database_url: str) -> None:
+def test_an_import_can_be_repeated(database_url: str) -> None:
     assert run(database_url, lines(account("ann@example.com"))).returncode == 0
     many = lines(*(account(f"person{number}@example.com") for number in range(1200)))
     assert (
@@ -158,7 +158,7 @@ def test_a_dry_run_stores_nothing(database_url: str) -> None:
     assert execute(database_url, "SELECT count(*) FROM users")[0][0] == 1
 
 
-def test_a_file_or_a_database_that_is_away_is_one_clear_line(database_url: str, tmp_path: Path) -> None:
+def test_a_missing_file_or_database_is_one_line(database_url: str, tmp_path: Path) -> None:
     missing = run(database_url, tmp_path / "nothing.jsonl")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "No such file" in missing.stderr

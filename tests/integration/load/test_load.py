@@ -68,7 +68,7 @@ def _stack() -> Iterator[Stack]:
         yield stack
 
 
-def test_ten_users_are_served_and_the_exit_status_follows_the_thresholds(out: Path) -> None:
+def test_the_exit_status_follows_the_thresholds(out: Path) -> None:
     run = Finished(out, "load", "--users", "10", "--duration", "12", "--think", "0.1", "--accounts", "500")
     assert run.results["failures"] is True, run.output
     assert {"register", "login", "me", "refresh", "logout", "call"} <= run.results.keys()
@@ -92,7 +92,7 @@ def test_locust_runs_the_file_by_itself(stack: Stack, tmp_path: Path) -> None:
     assert "call" in (tmp_path / "run_stats.csv").read_text(encoding="utf-8")
 
 
-def test_invalid_tokens_are_rejected_by_the_gateway_and_named_where_there_is_none(out: Path, stack: Stack) -> None:
+def test_wrongly_accepted_invalid_tokens_are_failures(out: Path, stack: Stack) -> None:
     issuer, few = stack.url("ISSUER_PORT"), ("--users", "4", "--duration", "8", "--think", "0.1")
     invalid = ("load", "--scenario", "invalid-tokens", *few, "--issuer", issuer)
     guarded = Finished(out, *invalid, "--host", stack.url("GATEWAY_PORT"))
@@ -105,7 +105,7 @@ def test_invalid_tokens_are_rejected_by_the_gateway_and_named_where_there_is_non
         )
 
 
-def test_accounts_seeded_elsewhere_log_out_and_the_gateway_rejects_their_tokens(out: Path, stack: Stack) -> None:
+def test_seeded_accounts_log_out_and_their_tokens_are_rejected(out: Path, stack: Stack) -> None:
     assert Finished(out, "seed", "--accounts", "20").status == MET
     seed = f". {stack.home}/issuer.env && {sys.executable} -m issuer users import - < {out}/accounts.jsonl"
     subprocess.run(["sh", "-c", seed], cwd=ROOT, capture_output=True, check=True)
@@ -155,7 +155,7 @@ def test_a_host_of_the_environment_is_not_loaded(out: Path) -> None:
         assert elsewhere.asked == 0
 
 
-def test_a_redirect_leads_nowhere_but_into_the_failures(out: Path) -> None:
+def test_a_redirect_is_a_failure_and_not_followed(out: Path) -> None:
     with _redirecting(to="http://127.0.0.1:1") as elsewhere, _redirecting(to=elsewhere.url) as server:
         run = Finished(out, "load", "--users", "2", "--duration", "6", "--think", "0.1", "--host", server.url)
         assert elsewhere.asked == 0

@@ -67,17 +67,17 @@ def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield Way(port, verifier, application)
 
 
-def test_a_trace_arrives_at_the_application_as_it_was(way: Way) -> None:
+def test_a_trace_reaches_the_application_unchanged(way: Way) -> None:
     assert way.passed(f"traceparent: {TRACEPARENT}", "tracestate: a=b")["traceparent"] == TRACEPARENT
     assert way.application.seen[-1]["tracestate"] == "a=b"
 
 
-def test_a_trace_arrives_in_the_verifiers_log(way: Way) -> None:
+def test_a_trace_is_in_the_verifiers_log(way: Way) -> None:
     assert way.refused(f"traceparent: {TRACEPARENT}")["trace_id"] == TRACE
     assert "trace_id" not in way.refused()
 
 
-def test_each_request_has_an_id_of_the_gateway_with_the_verifier_and_with_the_application(way: Way) -> None:
+def test_the_gateways_request_id_reaches_verifier_and_application(way: Way) -> None:
     ids = [way.refused()["request_id"], way.refused()["request_id"]]
     ids += [way.passed()["x-request-id"], way.passed()["x-request-id"]]
     assert len(set(ids)) == 4
@@ -86,7 +86,7 @@ def test_each_request_has_an_id_of_the_gateway_with_the_verifier_and_with_the_ap
 
 @pytest.mark.parametrize("path", ["/", "/admin/"])
 @pytest.mark.parametrize("name", ["nginx", "envoy"])
-def test_verifier_and_application_hear_the_same_id_and_trace(name: str, path: str, tmp_path: Path) -> None:
+def test_verifier_and_application_get_the_same_id_and_trace(name: str, path: str, tmp_path: Path) -> None:
     # A verifier logs refusals, and those no application hears of: so somebody listens in the verifier's place.
     with (
         running_application() as listener,
@@ -120,7 +120,7 @@ def test_an_issuer_behind_a_gateway_logs_the_trace_that_the_verifier_logs(
     assert answered["request_id"] != refused["request_id"]
 
 
-def test_what_a_client_calls_its_request_misleads_nobody(way: Way) -> None:
+def test_the_clients_request_id_is_not_trusted(way: Way) -> None:
     for given in ("<canary>", "canary canary", "canary" * 40):
         assert "canary" not in way.refused(f"X-Request-Id: {given}")["request_id"]
     assert "canary" not in (way.verifier.folder / "verifier.log").read_text(encoding="utf-8")

@@ -31,7 +31,7 @@ def refusals(verifier: VerifierProcess) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, verifier.log().splitlines()) if line["event"] == "request_rejected"]
 
 
-def test_a_refusal_is_logged_with_the_ids_that_the_gateway_gave(verifier: VerifierProcess) -> None:
+def test_a_rejection_is_logged_with_the_gateways_ids(verifier: VerifierProcess) -> None:
     line = refusal(verifier, "X-REQUEST-ID: gateway-0001", TRACEPARENT)
     assert (line["request_id"], line["trace_id"]) == ("gateway-0001", TRACE)
 
@@ -48,7 +48,7 @@ def test_an_id_belongs_to_one_request_of_a_connection(verifier: VerifierProcess)
     assert "trace_id" not in second
 
 
-def test_the_same_request_under_another_id_is_allowed_and_refused_alike(verifier: VerifierProcess) -> None:
+def test_the_request_id_does_not_change_the_decision(verifier: VerifierProcess) -> None:
     token = verifier.token()
     for number in range(20):
         assert verifier.ask("/verify", f"X-Request-Id: gateway-{number:04}", token=token).status == 200
@@ -70,7 +70,7 @@ def test_the_same_request_under_another_id_is_allowed_and_refused_alike(verifier
         [TRACEPARENT, TRACEPARENT],
     ],
 )
-def test_what_is_no_id_is_replaced_and_never_written(verifier: VerifierProcess, lines: list[str]) -> None:
+def test_an_invalid_id_is_replaced_and_never_logged(verifier: VerifierProcess, lines: list[str]) -> None:
     line = refusal(verifier, *lines)
     assert len(line["request_id"]) == 32
     assert "trace_id" not in line

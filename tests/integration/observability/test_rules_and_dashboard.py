@@ -83,7 +83,7 @@ def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not()
     assert outcomes == {rule["alert"]: {True, False} for rule in ALERTS}
 
 
-def test_the_test_of_a_healthy_site_has_every_metric_that_the_alerts_are_about() -> None:
+def test_the_test_of_a_healthy_deployment_has_every_alerted_metric() -> None:
     healthy = yaml.safe_load(RULE_TESTS.read_text(encoding="utf-8"))["tests"][0]
     there = {selector.metric for series in healthy["input_series"] for selector in selectors(series["series"])}
     wanted = {selector.metric for rule in rules() for selector in selectors(rule["expr"])}
@@ -91,7 +91,7 @@ def test_the_test_of_a_healthy_site_has_every_metric_that_the_alerts_are_about()
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))
-def test_an_alert_says_how_bad_it_is_what_it_means_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_an_alert_has_severity_summary_and_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     assert all(rule["annotations"].values())
@@ -99,7 +99,7 @@ def test_an_alert_says_how_bad_it_is_what_it_means_and_what_to_do(rule: dict[str
 
 
 @pytest.mark.parametrize("expression", sorted({*QUERIES, *(rule["expr"] for rule in rules())}))
-def test_an_expression_reads_what_is_there(expression: str, exposed: dict[str, dict[str, set[str]]]) -> None:
+def test_an_expression_reads_existing_series(expression: str, exposed: dict[str, dict[str, set[str]]]) -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     read = selectors(expression)
     assert read

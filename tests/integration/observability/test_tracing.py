@@ -62,9 +62,7 @@ def lines_of(issuer: IssuerProcess, trace_id: str) -> list[dict[str, str]]:
     return [line for line in map(json.loads, issuer.logs().splitlines()) if line.get("trace_id") == trace_id]
 
 
-def test_a_login_is_a_span_of_the_callers_trace_with_what_it_waited_for(
-    traced: IssuerProcess, receiver: Receiver
-) -> None:
+def test_a_login_is_a_span_of_the_callers_trace_with_its_waits(traced: IssuerProcess, receiver: Receiver) -> None:
     traced.register("traced@example.com")
     answer = login(traced, **{"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "gateway-0001"})
     assert answer.status_code == 200
@@ -84,7 +82,7 @@ def test_a_login_is_a_span_of_the_callers_trace_with_what_it_waited_for(
     }
 
 
-def test_whoever_brings_no_trace_gets_one(traced: IssuerProcess, receiver: Receiver) -> None:
+def test_a_request_without_a_trace_gets_one(traced: IssuerProcess, receiver: Receiver) -> None:
     for headers in ({}, {"traceparent": f"00-{'0' * 32}-{PARENT}-01"}):
         answer = httpx.get(f"{traced.url}/me", headers=headers)
         trace_id = trace_of(traced, answer)
@@ -93,7 +91,7 @@ def test_whoever_brings_no_trace_gets_one(traced: IssuerProcess, receiver: Recei
         assert {line["span_id"] for line in lines_of(traced, trace_id)} == {span.span_id}
 
 
-def test_what_the_caller_does_not_sample_is_logged_and_not_sent(traced: IssuerProcess, receiver: Receiver) -> None:
+def test_an_unsampled_trace_is_logged_and_not_exported(traced: IssuerProcess, receiver: Receiver) -> None:
     login(traced, traceparent=f"00-{UNSAMPLED}-{PARENT}-00")
     wait_until(lambda: bool(lines_of(traced, UNSAMPLED)), "it is logged")
     whole_trace(receiver, trace_of(traced, httpx.get(f"{traced.url}/me")))  # a later one is sent
@@ -123,7 +121,7 @@ def test_no_secret_is_in_a_span(traced: IssuerProcess, receiver: Receiver) -> No
     assert b"unmatched" in sent
 
 
-def test_a_collector_that_hangs_holds_up_neither_requests_nor_the_end(postgres: Postgres) -> None:
+def test_a_hanging_collector_delays_neither_requests_nor_the_exit(postgres: Postgres) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         with issuer_with(postgres, variables) as issuer:
@@ -145,7 +143,7 @@ def test_a_collector_that_hangs_holds_up_neither_requests_nor_the_end(postgres: 
         ),
     ],
 )
-def test_what_cannot_be_traced_as_asked_does_not_start(variables: dict[str, str], words: str, tmp_path: Path) -> None:
+def test_an_invalid_tracing_setting_stops_the_start(variables: dict[str, str], words: str, tmp_path: Path) -> None:
     done = serve(variables, tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -153,7 +151,7 @@ def test_what_cannot_be_traced_as_asked_does_not_start(variables: dict[str, str]
     assert words in done.stderr
 
 
-def test_who_does_not_ask_for_traces_needs_no_packages(postgres: Postgres, tmp_path: Path) -> None:
+def test_without_tracing_its_packages_are_not_needed(postgres: Postgres, tmp_path: Path) -> None:
     hide_opentelemetry(tmp_path)
     with issuer_with(postgres, {"PYTHONPATH": str(tmp_path)}) as issuer:
         assert issuer.register("plain@example.com").status_code == 201

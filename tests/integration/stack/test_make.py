@@ -49,7 +49,7 @@ def test_packages_are_installed_once_and_again_when_the_lock_changes(tree: Path)
     assert "the stack runs" not in third.stdout
 
 
-def test_a_python_that_will_not_do_is_one_clear_complaint(tree: Path) -> None:
+def test_an_unsupported_python_is_one_line(tree: Path) -> None:
     shutil.rmtree(tree / ".venv")
     tools = tree / "bin"
     tools.mkdir()

@@ -74,7 +74,7 @@ def test_the_build_is_named(asked: VerifierProcess) -> None:
     assert asked.samples("build_info") == [({"version": VERSION, "revision": "unknown"}, 1.0)]
 
 
-def test_metrics_are_what_prometheus_reads(asked: VerifierProcess) -> None:
+def test_metrics_have_the_format_of_prometheus(asked: VerifierProcess) -> None:
     _ask_on_many_connections(asked, 1)
     answer = asked.admin("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -91,7 +91,7 @@ def test_metrics_are_what_prometheus_reads(asked: VerifierProcess) -> None:
     assert 0 <= time.time() - refreshed[0].value < 30
 
 
-def test_connections_and_cache_are_gauged(asked: VerifierProcess) -> None:
+def test_connections_and_cache_have_gauges(asked: VerifierProcess) -> None:
     with asked.connect() as one, asked.connect() as other:
         for wire in (one, other):
             wire.ask(request("/verify", bearer(asked.token())))
@@ -101,7 +101,7 @@ def test_connections_and_cache_are_gauged(asked: VerifierProcess) -> None:
     wait_until(lambda: asked.metric("connections") == 0, "they are gone")
 
 
-def test_health_is_told_on_the_admin_listener_alone(asked: VerifierProcess) -> None:
+def test_health_is_served_on_the_admin_listener_only(asked: VerifierProcess) -> None:
     assert [asked.admin(path).status_code for path in ("/healthz", "/readyz", "/metrics", "/", "/verify")] == [
         *(200, 200, 200),
         *(404, 404),
@@ -129,7 +129,7 @@ def test_health_fails_while_and_after_the_event_loop_is_blocked(folder: Verifier
         wait_until(lambda: verifier.admin("/healthz").status_code == 200, "a stall is over some time", 20)
 
 
-def test_hostile_requests_leave_the_admin_listener_alive(asked: VerifierProcess) -> None:
+def test_hostile_requests_do_not_stop_the_admin_listener(asked: VerifierProcess) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{asked.admin_port}") as client:
         for path in ("/metrics/../healthz", "/%2e%2e", "//metrics", "/" + "x" * 5000, "/metrics?" + "x" * 5000):
             assert client.get(path).status_code in (200, 404)
@@ -137,7 +137,7 @@ def test_hostile_requests_leave_the_admin_listener_alive(asked: VerifierProcess)
         assert client.get("/healthz").status_code == 200
 
 
-def test_refusals_are_logged_but_not_without_end(folder: VerifierFolder) -> None:
+def test_rejections_are_logged_at_a_bounded_rate(folder: VerifierFolder) -> None:
     with folder.running() as verifier, verifier.connect() as wire:
         started = time.monotonic()
         for _ in range(1000):
@@ -182,7 +182,7 @@ def test_no_part_of_a_token_is_ever_in_the_log(folder: VerifierFolder) -> None:
     assert all(set(line) >= {"policy", "reason", "fingerprint", "timestamp", "process"} for line in refused)
 
 
-def test_one_token_has_one_fingerprint_for_as_long_as_the_process_lives(folder: VerifierFolder) -> None:
+def test_a_token_has_one_fingerprint_in_a_process(folder: VerifierFolder) -> None:
     with folder.running() as verifier:
         first, second = (verifier.token(exp=1, iat=0, jti=name) for name in ("one", "two"))
         for token in (first, first, second):

@@ -26,7 +26,7 @@ def flood(forge: Forge) -> list[bytes]:
 
 
 @pytest.mark.parametrize("settings", [{"CACHE_ENTRIES": 500}, {"CACHE_BYTES": 65_536 * 8}, {"CACHE_ENTRIES": 0}])
-def test_a_flood_of_distinct_good_tokens_holds_the_ceiling(
+def test_a_flood_of_distinct_tokens_stays_within_the_cache_size(
     folder: VerifierFolder, forge: Forge, flood: list[bytes], settings: dict[str, Any]
 ) -> None:
     tokens, folder.forge = flood, forge

@@ -45,7 +45,7 @@ def _settings(folder: VerifierFolder, **changes: Any) -> dict[str, Any]:
     return {"ISSUER": ISSUER, "JWKS_FILE": folder.jwks, **ports, **changes}
 
 
-def test_all_faulty_settings_are_named_at_once() -> None:
+def test_all_invalid_settings_are_named_at_once() -> None:
     done = verifier_command(
         PORT="99999", AUDIENSE="x", LOG_LEVEL="loud", UDS_MODE="rwx", REALM='a"b', CACHE_ENTRIES="-1"
     )
@@ -67,7 +67,7 @@ def test_all_faulty_settings_are_named_at_once() -> None:
     ({"CA_FILE": __file__}, "VERIFIER_CA_FILE: "),
     ({"JWKS_MAX_STALE_SECONDS": "59"}, "VERIFIER_JWKS_MAX_STALE_SECONDS: "),
 ])  # fmt: skip
-def test_a_faulty_setting_is_one_line_and_exit_status_2(
+def test_an_invalid_setting_is_one_line_and_exit_status_2(
     folder: VerifierFolder, changes: dict[str, Any], why: str
 ) -> None:
     for command in ("serve", "check-config", "explain"):
@@ -77,7 +77,7 @@ def test_a_faulty_setting_is_one_line_and_exit_status_2(
         assert done.faults.count("\n") == 1
 
 
-def test_a_policy_of_no_issuer_among_several_is_one_line_and_exit_status_2(folder: VerifierFolder) -> None:
+def test_a_policy_without_an_issuer_among_several_is_one_line(folder: VerifierFolder) -> None:
     folder.policies.write_text(
         f'[issuers."https://other.example"]\njwks_file = "{folder.jwks}"\n'
         f'[policies.default]\nissuers = ["{ISSUER}"]\n[policies.admin]\nscopes_all = ["admin"]'
@@ -103,7 +103,7 @@ def test_a_port_in_use_is_one_line_and_exit_status_1(folder: VerifierFolder, set
     )
 
 
-def test_a_unix_socket_in_use_is_one_line_and_exit_status_1_and_left_alone(folder: VerifierFolder) -> None:
+def test_a_unix_socket_in_use_is_one_line_and_left_alone(folder: VerifierFolder) -> None:
     uds = folder.path / "verifier.sock"
     with folder.running(UDS=uds) as verifier:
         done = verifier_command(**_settings(folder, UDS=uds))
@@ -121,9 +121,7 @@ def test_a_unix_socket_in_use_is_one_line_and_exit_status_1_and_left_alone(folde
     ({"HOST": "no such host"}, ""),
     ({"UDS_GROUP": "no-such-group"}, "no group"),
 ])  # fmt: skip
-def test_an_address_that_can_not_be_had_is_one_line_and_exit_status_1(
-    folder: VerifierFolder, changes: dict[str, Any], why: str
-) -> None:
+def test_an_unavailable_listen_address_is_one_line(folder: VerifierFolder, changes: dict[str, Any], why: str) -> None:
     if "UDS_GROUP" in changes:
         changes = {**changes, "UDS": folder.path / "verifier.sock"}
     done = verifier_command(**_settings(folder, **changes))
@@ -140,7 +138,7 @@ def test_a_file_in_the_place_of_the_socket_is_left_alone(folder: VerifierFolder)
     assert (done.returncode, uds.read_text()) == (1, "data")
 
 
-def test_check_config_says_what_is_there(folder: VerifierFolder) -> None:
+def test_check_config_reports_policies_and_keys(folder: VerifierFolder) -> None:
     folder.policies.write_text('[policies.admin]\nscopes_all = ["admin"]')
     done = _run("check-config", **_settings(folder, POLICIES_FILE=folder.policies))
     assert (done.status, done.faults) == (0, "")
@@ -151,7 +149,7 @@ def test_check_config_says_what_is_there(folder: VerifierFolder) -> None:
     ]
 
 
-def test_check_config_fails_when_a_key_set_can_not_be_had(folder: VerifierFolder) -> None:
+def test_check_config_fails_when_a_key_set_is_unavailable(folder: VerifierFolder) -> None:
     for changes in ({"JWKS_FILE": folder.path / "absent"}, {"JWKS_FILE": None, "JWKS_URL": "http://127.0.0.1:1/"}):
         done = _run("check-config", **_settings(folder, **changes))
         assert done.status == 1
@@ -162,7 +160,7 @@ def test_check_config_fails_when_a_key_set_can_not_be_had(folder: VerifierFolder
         assert done.status == 0
 
 
-def test_explain_tells_each_numbered_check_and_never_the_token(folder: VerifierFolder, tmp_path: Path) -> None:
+def test_explain_prints_each_numbered_check_and_never_the_token(folder: VerifierFolder, tmp_path: Path) -> None:
     settings = _settings(folder)
     good, stranger = folder.forge.token(time()), Forge.another().token(time(), {"kid": folder.forge.kid})
     accepted = _run("explain", stdin=good + b"\n", **settings)
@@ -184,7 +182,7 @@ def test_explain_tells_each_numbered_check_and_never_the_token(folder: VerifierF
         assert not any(part in output for part in token.decode().split("."))
 
 
-def test_explain_judges_by_another_policy_and_another_time(folder: VerifierFolder) -> None:
+def test_explain_can_use_another_policy_and_time(folder: VerifierFolder) -> None:
     folder.policies.write_text('[policies.admin]\nscopes_all = ["admin"]')
     settings = _settings(folder, POLICIES_FILE=folder.policies)
     token = folder.forge.token(time())
@@ -196,13 +194,13 @@ def test_explain_judges_by_another_policy_and_another_time(folder: VerifierFolde
 
 
 @pytest.mark.parametrize("token", [b"", b"\0", b"\xff" * 100, b"a.b.c", b"x" * 10_000, b"Bearer x"])
-def test_explain_refuses_garbage_without_falling_over_it(folder: VerifierFolder, token: bytes) -> None:
+def test_explain_rejects_malformed_input(folder: VerifierFolder, token: bytes) -> None:
     done = _run("explain", stdin=token, **_settings(folder))
     assert (done.status, done.faults) == (1, "")
     assert "rejected" in done.output
 
 
-def test_explain_says_that_a_file_can_not_be_read(folder: VerifierFolder, tmp_path: Path) -> None:
+def test_explain_names_an_unreadable_file(folder: VerifierFolder, tmp_path: Path) -> None:
     for file in (tmp_path / "absent", tmp_path):
         done = _run("explain", str(file), **_settings(folder))
         assert (done.status, done.output) == (2, "")

@@ -13,7 +13,7 @@ _CONTRACT = (ROOT / "specs/001-register-login-verify/contracts/verify-subrequest
 _POLICY = Policy("default", frozenset({"issuer"}), frozenset({"audience"}), scopes_all=frozenset({"admin"}))
 
 
-def test_every_reason_is_in_the_table_with_its_answer() -> None:
+def test_every_reason_is_documented_with_its_response() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (?:`(\w+)`)? ?\| \S", _CONTRACT, re.MULTILINE)
     assert [name for name, _, _ in rows] == [str(reason) for reason in Reason]
     for name, status, error in rows:
@@ -23,7 +23,7 @@ def test_every_reason_is_in_the_table_with_its_answer() -> None:
         assert (found[1] if found else "") == error, name
 
 
-def test_every_identity_header_is_in_the_table() -> None:
+def test_every_identity_header_is_documented() -> None:
     headers = re.findall(r"^\| `(X-Auth-\w+)` \|", _CONTRACT, re.MULTILINE)
     assert tuple(headers) == IDENTITY_HEADERS
     assert tuple(header.lower() for header in headers) == IDENTITY

@@ -9,7 +9,7 @@ from tests.support.token_forge import ISSUER, Forge, accepting
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 
-def test_a_good_token_gets_the_whole_identity(verifier: VerifierProcess) -> None:
+def test_a_good_token_gets_the_complete_identity(verifier: VerifierProcess) -> None:
     now = int(time())
     answer = verifier.ask(token=verifier.token(roles=["operator", "auditor"], scope="profile read", exp=now + 300))
     assert answer.status == 200
@@ -53,7 +53,7 @@ def test_a_request_without_credentials_is_challenged_without_an_error(verifier: 
 @pytest.mark.parametrize("credentials", [
     "Basic dXNlcjpwYXNz", "Digest x", "DPoP x", "", "Bearer", "Negotiate", "bearerx y", "Bearer\tx",
 ])  # fmt: skip
-def test_another_scheme_is_no_bearer_token(verifier: VerifierProcess, credentials: str) -> None:
+def test_another_scheme_is_not_a_bearer_token(verifier: VerifierProcess, credentials: str) -> None:
     answer = verifier.ask("/verify", f"Authorization: {credentials}")
     assert answer.status == 401
     assert answer.challenge in ('Bearer realm="gatepass"', 'Bearer realm="gatepass", error="invalid_request"')
@@ -69,7 +69,7 @@ def test_more_than_one_word_is_an_invalid_request(verifier: VerifierProcess, cre
 
 
 @pytest.mark.parametrize("form", ["{};x=y", '"{}"', "{}\xe9", "{},{}", "<{}>", "{}%20", "Bearer,{}", "token={}"])
-def test_a_word_that_is_no_token_is_refused_with_an_error(verifier: VerifierProcess, form: str) -> None:
+def test_a_malformed_token_is_rejected_with_an_error(verifier: VerifierProcess, form: str) -> None:
     token = verifier.token().decode()
     answer = verifier.ask("/verify", "Authorization: Bearer " + form.format(token, token))
     assert answer.status == 401
@@ -79,7 +79,7 @@ def test_a_word_that_is_no_token_is_refused_with_an_error(verifier: VerifierProc
 
 @pytest.mark.parametrize("first", ["Authorization: Bearer x", "Authorization: Basic x", "Authorization:", None])
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
-def test_two_credentials_are_one_too_many_even_if_they_are_equal(
+def test_two_credentials_are_rejected_even_if_they_are_equal(
     verifier: VerifierProcess, first: str | None, name: str
 ) -> None:
     good = bearer(verifier.token())
@@ -91,7 +91,7 @@ def test_two_credentials_are_one_too_many_even_if_they_are_equal(
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_the_name_of_the_scheme_and_of_the_field_have_no_case(verifier: VerifierProcess, scheme: str) -> None:
+def test_scheme_and_field_name_are_case_insensitive(verifier: VerifierProcess, scheme: str) -> None:
     for name in ("Authorization", "authorization", "AUTHORIZATION"):
         assert verifier.ask("/verify", f"{name}: {scheme} {verifier.token().decode()}").status == 200
 
@@ -103,7 +103,7 @@ def test_the_name_of_the_scheme_and_of_the_field_have_no_case(verifier: Verifier
     "X-Original-URL: /verify/open",
     "X-Forwarded-Uri: /verify/open", "X-Original-Method: OPTIONS", "X-Policy: open", "Forwarded: for=_hidden",
 ])  # fmt: skip
-def test_no_other_header_is_looked_at(verifier: VerifierProcess, line: str) -> None:
+def test_other_headers_are_ignored(verifier: VerifierProcess, line: str) -> None:
     line = line.format(f"Bearer {verifier.token().decode()}")
     assert verifier.ask("/verify", line).status == 401
     answer = verifier.ask("/verify", line, token=verifier.token())
@@ -124,7 +124,7 @@ def test_no_other_header_is_looked_at(verifier: VerifierProcess, line: str) -> N
     ({}, {"kid": "unknown"}),
     ({}, {"crit": ["exp"]}),
 ])  # fmt: skip
-def test_a_bad_token_is_told_no_more_than_rfc_6750_says(
+def test_a_bad_token_gets_only_the_error_code_of_rfc_6750(
     verifier: VerifierProcess, changes: dict[str, object], header: dict[str, object]
 ) -> None:
     answer = verifier.ask(token=verifier.forge.token(time(), header, **changes))
@@ -135,7 +135,7 @@ def test_a_bad_token_is_told_no_more_than_rfc_6750_says(
     assert answer.status == 401
 
 
-def test_a_token_of_another_key_or_a_changed_one_is_refused(verifier: VerifierProcess) -> None:
+def test_a_changed_token_or_one_of_another_key_is_rejected(verifier: VerifierProcess) -> None:
     good = verifier.token()
     other = Forge.another()
     stolen_name = other.sign(f'{{"alg":"RS256","kid":"{verifier.forge.kid}","typ":"at+jwt"}}'.encode(), b"{}")
@@ -153,18 +153,18 @@ def test_a_token_of_another_key_or_a_changed_one_is_refused(verifier: VerifierPr
     ("operator", {"roles": ["operators"]}, 403),
     ("operator", {"roles": ["guest", "owner"]}, 200),
 ])  # fmt: skip
-def test_a_policy_demands_its_scopes_and_roles(
+def test_a_policy_requires_its_scopes_and_roles(
     verifier: VerifierProcess, policy: str, claims: dict[str, object], status: int
 ) -> None:
     assert verifier.ask(f"/verify/{policy}", token=verifier.token(**claims)).status == status
 
 
-def test_a_lack_of_scope_names_what_is_lacking(verifier: VerifierProcess) -> None:
+def test_a_missing_scope_is_named(verifier: VerifierProcess) -> None:
     answer = verifier.ask("/verify/reader", token=verifier.token())
     assert answer.challenge == 'Bearer realm="gatepass", error="insufficient_scope", scope="read write"'
 
 
-def test_anonymous_is_let_through_with_nobody_s_identity_and_a_bad_token_is_not(verifier: VerifierProcess) -> None:
+def test_an_anonymous_policy_passes_without_identity_but_rejects_a_bad_token(verifier: VerifierProcess) -> None:
     answer = verifier.ask("/verify/open")
     assert (answer.status, answer.identity) == (200, dict.fromkeys(IDENTITY, ""))
     assert verifier.ask("/verify/open", token=verifier.token()).identity["x-auth-subject"]
@@ -174,7 +174,7 @@ def test_anonymous_is_let_through_with_nobody_s_identity_and_a_bad_token_is_not(
 
 
 @pytest.mark.parametrize("policy", ["nowhere", "Admin", "ADMIN", "adm", "admin2", "", "defaultx", "-", "None"])
-def test_a_policy_that_is_not_there_opens_nothing(verifier: VerifierProcess, policy: str) -> None:
+def test_an_unknown_policy_is_forbidden(verifier: VerifierProcess, policy: str) -> None:
     answer = verifier.ask(f"/verify/{policy}", token=verifier.token(scope="admin"))
     assert (answer.status, answer.fields) == (403, (("content-length", "0"),))
 
@@ -183,7 +183,7 @@ def test_a_policy_that_is_not_there_opens_nothing(verifier: VerifierProcess, pol
     "", "/", "/x", "/open", "/../open", "/../../verify/open", "//open", "/%2e%2e/open", "/..%2fopen", "?policy=open",
     "?/open", "/?x=/verify/open", "/x?y#z", "/;open", "/\\open", "/%e9", "/%00", "/" + "x/" * 500,
 ])  # fmt: skip
-def test_nothing_behind_the_policy_changes_it(verifier: VerifierProcess, rest: str) -> None:
+def test_a_suffix_of_the_path_does_not_change_the_policy(verifier: VerifierProcess, rest: str) -> None:
     for target, status in (("/verify/admin", 403), ("/verify/default", 200)):
         assert verifier.ask(target + rest, token=verifier.token()).status == status
         assert verifier.ask(target + rest).status == 401
@@ -196,18 +196,18 @@ def test_nothing_behind_the_policy_changes_it(verifier: VerifierProcess, rest: s
     "/metrics",
     "/healthz", "/readyz", "/verify/open%3f", "/verify/OPEN", "/%76erify/open",
 ])  # fmt: skip
-def test_a_target_in_another_spelling_names_no_policy(verifier: VerifierProcess, target: str) -> None:
+def test_another_spelling_of_a_target_is_an_unknown_policy(verifier: VerifierProcess, target: str) -> None:
     assert verifier.ask(target).status == 403
     assert verifier.ask(target, token=verifier.token()).status == 403
 
 
-def test_a_target_beyond_ascii_is_refused(verifier: VerifierProcess) -> None:
+def test_a_non_ascii_target_is_rejected(verifier: VerifierProcess) -> None:
     # RFC 3986 §2: a URI is written in ASCII.
     assert verifier.ask("/verify/open\xe9").status == 400
     assert verifier.ask("/verify/open/\xe9").status == 400
 
 
-def test_a_decision_of_one_policy_is_none_of_another(verifier: VerifierProcess) -> None:
+def test_a_decision_is_never_used_for_another_policy(verifier: VerifierProcess) -> None:
     token = verifier.token(scope="admin")
     for _ in range(3):
         statuses = [
@@ -216,7 +216,7 @@ def test_a_decision_of_one_policy_is_none_of_another(verifier: VerifierProcess) 
         assert statuses == [200, 403, 200]
 
 
-def test_a_token_dies_to_the_second_also_from_the_cache(folder: VerifierFolder) -> None:
+def test_a_token_expires_to_the_second_also_from_the_cache(folder: VerifierFolder) -> None:
     with folder.running(LEEWAY_SECONDS=0) as verifier, verifier.connect() as wire:
         dies_at = int(time()) + 2
         token = verifier.token(exp=dies_at)
@@ -229,7 +229,7 @@ def test_a_token_dies_to_the_second_also_from_the_cache(folder: VerifierFolder) 
         assert verifier.metric("cache_hits_total") > 1
 
 
-def test_without_keys_nothing_is_decided(folder: VerifierFolder) -> None:
+def test_without_keys_every_request_is_a_503(folder: VerifierFolder) -> None:
     with folder.running(JWKS_FILE=folder.path / "absent.json", ready=503) as verifier:
         answer = verifier.ask(token=verifier.token())
         assert (answer.status, answer["retry-after"], answer.identity) == (503, "1", {})
@@ -239,7 +239,7 @@ def test_without_keys_nothing_is_decided(folder: VerifierFolder) -> None:
         assert folder.forge.issuer in verifier.admin("/readyz").text
 
 
-def test_several_issuers_with_one_kid_each_have_their_own_key(folder: VerifierFolder) -> None:
+def test_issuers_with_the_same_kid_have_separate_keys(folder: VerifierFolder) -> None:
     ours, theirs = folder.forge, Forge("https://another.example")
     same_kid = theirs.jwks.replace(theirs.kid.encode(), ours.kid.encode())
     (folder.path / "theirs.json").write_bytes(same_kid)

@@ -20,7 +20,7 @@ def _load(verifier: VerifierProcess, connections: int = 20) -> Load:
     return Load(verifier.port, request("/verify", bearer(verifier.token())), connections)
 
 
-def test_sigterm_under_load_answers_everything_that_was_asked(folder: VerifierFolder) -> None:
+def test_sigterm_under_load_answers_every_request(folder: VerifierFolder) -> None:
     with (
         folder.running(DRAIN_SECONDS=_DRAIN_SECONDS) as verifier,
         _load(verifier).running(reconnect=False) as load,
@@ -34,7 +34,7 @@ def test_sigterm_under_load_answers_everything_that_was_asked(folder: VerifierFo
     assert "Traceback" not in verifier.log()
 
 
-def test_idle_connections_do_not_hold_up_the_end(folder: VerifierFolder) -> None:
+def test_idle_connections_do_not_delay_the_exit(folder: VerifierFolder) -> None:
     with folder.running(DRAIN_SECONDS=1) as verifier, verifier.connect() as idle, verifier.connect() as fresh:
         idle.ask(request())
         fresh.send(b"GET /verify HTTP/1.1\r\n")
@@ -44,7 +44,7 @@ def test_idle_connections_do_not_hold_up_the_end(folder: VerifierFolder) -> None
         assert idle.rest() == []
 
 
-def test_while_draining_open_connections_are_served_and_new_ones_refused(folder: VerifierFolder) -> None:
+def test_while_draining_open_connections_are_served_and_new_ones_rejected(folder: VerifierFolder) -> None:
     with folder.running(DRAIN_SECONDS=_DRAIN_SECONDS) as verifier, verifier.connect() as wire:
         assert wire.ask(request()).status == 401
         verifier.process.send_signal(signal.SIGTERM)
@@ -63,7 +63,7 @@ def _accepts(verifier: VerifierProcess) -> bool:
         return False
 
 
-def test_readiness_ends_before_the_verifier_does(folder: VerifierFolder) -> None:
+def test_readiness_fails_before_the_verifier_stops(folder: VerifierFolder) -> None:
     with folder.running(DRAIN_SECONDS=_DRAIN_SECONDS) as verifier, verifier.connect() as wire:
         wire.ask(request())
         verifier.process.send_signal(signal.SIGTERM)
@@ -72,7 +72,7 @@ def test_readiness_ends_before_the_verifier_does(folder: VerifierFolder) -> None
 
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(folder: VerifierFolder, first: signal.Signals) -> None:
+def test_a_second_signal_stops_it_at_once(folder: VerifierFolder, first: signal.Signals) -> None:
     with folder.running(DRAIN_SECONDS=60) as verifier, verifier.connect() as wire:
         wire.ask(request())
         verifier.process.send_signal(first)
@@ -85,7 +85,7 @@ def _settings(uds: Path) -> dict[str, Any]:
     return {"UDS": uds, "UDS_MODE": "0640"} | ({"UDS_GROUP": "daemon"} if os.geteuid() == 0 else {})
 
 
-def test_a_unix_socket_has_its_mode_and_group_and_goes_with_the_verifier(folder: VerifierFolder) -> None:
+def test_a_unix_socket_has_its_mode_and_group_and_is_removed(folder: VerifierFolder) -> None:
     uds = folder.path / "verifier.sock"
     with folder.running(**_settings(uds)) as verifier:
         state = uds.stat()

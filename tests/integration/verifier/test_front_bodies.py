@@ -23,13 +23,13 @@ def _statuses(verifier: VerifierProcess, *pieces: bytes) -> list[int]:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"])
 @pytest.mark.parametrize("size", [0, 1, 5, 4095, 4096, 4097, _LIMIT])
-def test_a_body_is_dropped_and_the_connection_goes_on(verifier: VerifierProcess, method: str, size: int) -> None:
+def test_a_body_is_discarded_and_the_connection_stays(verifier: VerifierProcess, method: str, size: int) -> None:
     head = request("/verify", bearer(verifier.token()), f"Content-Length: {size}", method=method)
     assert _statuses(verifier, head + b"x" * size + request()) == [200, 401]
 
 
 @pytest.mark.parametrize("size", [1, 100, 4096, 60_000])
-def test_a_chunked_body_is_dropped_and_the_connection_goes_on(verifier: VerifierProcess, size: int) -> None:
+def test_a_chunked_body_is_discarded_and_the_connection_stays(verifier: VerifierProcess, size: int) -> None:
     head = request("/verify", bearer(verifier.token()), _CHUNKED, method="POST")
     body = _chunked(*[b"x" * 1000] * (size // 1000), b"x")
     assert _statuses(verifier, head + body + request()) == [200, 401]
@@ -88,7 +88,7 @@ def _statuses_until_closed(verifier: VerifierProcess, data: bytes) -> list[int]:
         return [answer.status for answer in wire.rest()]
 
 
-def test_credentials_in_a_trailer_never_count(verifier: VerifierProcess) -> None:
+def test_credentials_in_a_trailer_are_ignored(verifier: VerifierProcess) -> None:
     trailer = bearer(verifier.token()).encode() + b"\r\n"
     body = b"3\r\nabc\r\n0\r\n" + trailer + b"\r\n"
     for head in (request("/verify", _CHUNKED), request("/verify", _CHUNKED, "Trailer: Authorization")):
@@ -101,14 +101,14 @@ def test_credentials_in_a_trailer_never_count(verifier: VerifierProcess) -> None
         )
 
 
-def test_credentials_in_a_trailer_do_not_spoil_those_of_the_head(verifier: VerifierProcess) -> None:
+def test_credentials_in_a_trailer_do_not_affect_those_of_the_head(verifier: VerifierProcess) -> None:
     token = bearer(verifier.token())
     body = _chunked(b"abc", trailers=b"Authorization: Bearer another\r\n")
     assert _statuses(verifier, request("/verify", token, _CHUNKED) + body + request("/verify", token)) == [200, 200]
 
 
 @pytest.mark.parametrize("trailer", [b"Connection: close", b"Expect: 100-continue", b"Content-Length: 7", b"Host: x"])
-def test_a_trailer_says_nothing_about_the_next_request(verifier: VerifierProcess, trailer: bytes) -> None:
+def test_a_trailer_does_not_affect_the_next_request(verifier: VerifierProcess, trailer: bytes) -> None:
     token = bearer(verifier.token())
     body = _chunked(b"abc", trailers=trailer + b"\r\n")
     data = request("/verify", token, _CHUNKED) + body + request("/verify", token) * 2

@@ -16,7 +16,7 @@ from tests.support.verifier_process import VerifierProcess, resident_bytes
 _TARGETS: Final = {"/verify": 200, "/verify/admin": 403, "/verify/nowhere": 403, "/verify/operator/x?y": 403}
 
 
-def test_a_request_may_come_in_any_two_pieces(verifier: VerifierProcess) -> None:
+def test_a_request_may_arrive_in_any_two_pieces(verifier: VerifierProcess) -> None:
     data = request("/verify", bearer(verifier.token()), "Content-Length: 3") + b"abc"
     for at in range(1, len(data)):
         with verifier.connect() as wire:
@@ -25,7 +25,7 @@ def test_a_request_may_come_in_any_two_pieces(verifier: VerifierProcess) -> None
             assert wire.ask(request()).status == 401, at
 
 
-def test_a_request_may_come_byte_by_byte(verifier: VerifierProcess) -> None:
+def test_a_request_may_arrive_byte_by_byte(verifier: VerifierProcess) -> None:
     data = request("/verify", bearer(verifier.token()), "Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n"
     with verifier.connect() as wire:
         wire.send(*(data[at : at + 1] for at in range(len(data))))
@@ -51,7 +51,7 @@ def test_pipelined_requests_may_be_cut_anywhere(verifier: VerifierProcess, size:
     assert subjects == ["7b7f", "some", ""] * 20
 
 
-def test_a_thousand_requests_in_one_write_have_a_thousand_answers(verifier: VerifierProcess) -> None:
+def test_a_thousand_requests_in_one_write_get_a_thousand_responses(verifier: VerifierProcess) -> None:
     tokens = [verifier.token(sub=f"subject-{number}") for number in range(10)]
     data = b"".join(request("/verify", bearer(token)) for token in tokens * 100)
     with verifier.connect() as wire:
@@ -80,7 +80,7 @@ def test_a_client_that_does_not_read_can_not_fill_the_memory(verifier: VerifierP
 @pytest.mark.parametrize("method", [
     "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "PURGE", "MKCOL",
 ])  # fmt: skip
-def test_every_method_is_decided_alike(verifier: VerifierProcess, method: str) -> None:
+def test_the_method_does_not_change_the_decision(verifier: VerifierProcess, method: str) -> None:
     with verifier.connect() as wire:
         for _ in range(2):
             answer = wire.ask(request("/verify", bearer(verifier.token()), method=method))
@@ -89,14 +89,14 @@ def test_every_method_is_decided_alike(verifier: VerifierProcess, method: str) -
 
 
 @pytest.mark.parametrize("option", ["close", "Close", "close, X-Other", "keep-alive, close"])
-def test_connection_close_is_honoured_and_announced(verifier: VerifierProcess, option: str) -> None:
+def test_connection_close_is_obeyed_and_announced(verifier: VerifierProcess, option: str) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", bearer(verifier.token()), f"Connection: {option}") + request() * 3)
         answers = wire.rest()
     assert [(answer.status, answer.closes) for answer in answers] == [(200, True)]
 
 
-def test_connection_close_ends_a_pipeline_after_what_came_before(verifier: VerifierProcess) -> None:
+def test_connection_close_ends_a_pipeline_after_earlier_responses(verifier: VerifierProcess) -> None:
     token = bearer(verifier.token())
     with verifier.connect() as wire:
         wire.send(request("/verify", token) * 3 + request("/verify", token, "Connection: close") + request() * 3)
@@ -104,14 +104,14 @@ def test_connection_close_ends_a_pipeline_after_what_came_before(verifier: Verif
     assert [(answer.status, answer.closes) for answer in answers] == [(200, False)] * 3 + [(200, True)]
 
 
-def test_http_1_0_ends_after_one_answer(verifier: VerifierProcess) -> None:
+def test_http_1_0_closes_after_one_response(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", bearer(verifier.token()), version="HTTP/1.0"))
         answers = wire.rest()
     assert [(answer.status, answer.closes) for answer in answers] == [(200, True)]
 
 
-def test_http_1_0_with_keep_alive_goes_on_and_is_told_so(verifier: VerifierProcess) -> None:
+def test_http_1_0_with_keep_alive_stays_open(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         for _ in range(3):
             answer = wire.ask(
@@ -122,7 +122,7 @@ def test_http_1_0_with_keep_alive_goes_on_and_is_told_so(verifier: VerifierProce
         assert (answer.status, answer["connection"]) == (200, None)
 
 
-def test_the_option_of_one_request_is_not_that_of_the_next(verifier: VerifierProcess) -> None:
+def test_a_connection_option_applies_to_one_request(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", "Connection: keep-alive", version="HTTP/1.0") + request() * 2)
         assert [answer["connection"] for answer in wire.answers(3)] == ["keep-alive", None, None]
@@ -160,13 +160,13 @@ def test_expect_ends_a_pipeline(verifier: VerifierProcess) -> None:
         assert [answer.status for answer in wire.rest()] == [401]
 
 
-def test_a_client_that_stops_sending_still_gets_its_answers(verifier: VerifierProcess) -> None:
+def test_a_half_closed_client_still_gets_its_responses(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         answers = wire.send(request("/verify", bearer(verifier.token())) * 50).finish().rest()
     assert [answer.status for answer in answers] == [200] * 50
 
 
-def test_a_connection_that_breaks_off_leaves_nothing_behind(verifier: VerifierProcess) -> None:
+def test_an_aborted_connection_leaves_nothing_behind(verifier: VerifierProcess) -> None:
     data = request("/verify", bearer(verifier.token()))
     for at in range(0, len(data), 10):
         with verifier.connect() as wire:
@@ -174,7 +174,7 @@ def test_a_connection_that_breaks_off_leaves_nothing_behind(verifier: VerifierPr
     wait_until(lambda: verifier.metric("connections") == 0, "every connection is forgotten")
 
 
-def test_one_connection_can_serve_for_long_without_growing(verifier: VerifierProcess) -> None:
+def test_a_long_lived_connection_does_not_grow(verifier: VerifierProcess) -> None:
     data = request("/verify", bearer(verifier.token())) * 100
 
     def serve(wire: Wire, times: int) -> None:
@@ -189,7 +189,7 @@ def test_one_connection_can_serve_for_long_without_growing(verifier: VerifierPro
         assert resident_bytes(verifier.process.pid) - before < 2**20
 
 
-def test_what_was_asked_before_is_not_answered_before_its_turn(verifier: VerifierProcess) -> None:
+def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> None:
     # More than the transport reads at once, so that the last request comes alone, behind answers not yet written.
     read_bytes = 256_000
     known, other = request("/verify", bearer(verifier.token(sub="known"))), request("/verify", "X: ")

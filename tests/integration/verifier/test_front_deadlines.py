@@ -19,7 +19,7 @@ def _run(story: Callable[[ListeningServer], Awaitable[None]]) -> None:
         runner.run(told())
 
 
-def test_a_head_that_is_not_complete_after_10_seconds_gets_408() -> None:
+def test_an_incomplete_head_gets_408_after_10_seconds() -> None:
     async def story(it: ListeningServer) -> None:
         await it.send(b"GET /ver")
         await it.tick(REQUEST_SECONDS)
@@ -30,7 +30,7 @@ def test_a_head_that_is_not_complete_after_10_seconds_gets_408() -> None:
     _run(story)
 
 
-def test_dripping_bytes_do_not_win_time() -> None:
+def test_slow_bytes_do_not_extend_the_deadline() -> None:
     async def story(it: ListeningServer) -> None:
         await it.send(b"GET /verify HTTP/1.1\r\nX: ")
         for _ in range(REQUEST_SECONDS):
@@ -54,7 +54,7 @@ def test_the_time_for_a_head_starts_with_its_first_byte() -> None:
     _run(story)
 
 
-def test_an_idle_connection_is_closed_after_75_seconds_without_a_word() -> None:
+def test_an_idle_connection_is_closed_after_75_seconds() -> None:
     async def story(it: ListeningServer) -> None:
         await it.send(request("/verify", it.token))
         assert (await it.answer()).status == 200
@@ -66,7 +66,7 @@ def test_an_idle_connection_is_closed_after_75_seconds_without_a_word() -> None:
     _run(story)
 
 
-def test_each_request_starts_the_idle_time_anew() -> None:
+def test_each_request_restarts_the_idle_time() -> None:
     async def story(it: ListeningServer) -> None:
         for seconds in (0, IDLE_SECONDS - 1, IDLE_SECONDS - 1):
             await it.tick(seconds)
@@ -86,7 +86,7 @@ def test_a_connection_without_a_request_is_closed_within_15_seconds() -> None:
     _run(story)
 
 
-def test_empty_lines_are_no_reason_to_stay() -> None:
+def test_empty_lines_do_not_keep_a_connection() -> None:
     async def story(it: ListeningServer) -> None:
         for _ in range(FIRST_REQUEST_SECONDS // 5 + 1):
             await it.send(b"\r\n")
@@ -96,7 +96,7 @@ def test_empty_lines_are_no_reason_to_stay() -> None:
     _run(story)
 
 
-def test_a_body_that_is_not_complete_after_10_seconds_ends_the_connection_without_a_second_answer() -> None:
+def test_an_incomplete_body_closes_the_connection_after_10_seconds() -> None:
     async def story(it: ListeningServer) -> None:
         await it.send(request("/verify", it.token, "Content-Length: 100"))
         assert (await it.answer()).status == 200
@@ -109,7 +109,7 @@ def test_a_body_that_is_not_complete_after_10_seconds_ends_the_connection_withou
     _run(story)
 
 
-def test_a_client_that_does_not_close_after_the_last_answer_is_cut_off() -> None:
+def test_a_client_that_does_not_close_is_disconnected() -> None:
     async def story(it: ListeningServer) -> None:
         await it.send(request("/verify", it.token, "Connection: close"))
         assert (await it.answer()).closes
@@ -119,7 +119,7 @@ def test_a_client_that_does_not_close_after_the_last_answer_is_cut_off() -> None
     _run(story)
 
 
-def test_a_client_that_does_not_read_is_cut_off_after_10_seconds() -> None:
+def test_a_client_that_does_not_read_is_disconnected_after_10_seconds() -> None:
     async def story(it: ListeningServer) -> None:
         # The limit of our own reader stops it from emptying the socket.
         flood = request("/verify", it.token) * 500
@@ -149,7 +149,7 @@ async def _wait_until(happened: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_while_draining_the_next_answer_is_the_last_however_many_were_asked() -> None:
+def test_while_draining_the_next_response_closes_the_connection() -> None:
     async def story(it: ListeningServer) -> None:
         it.server.draining = True
         await it.send(request("/verify", it.token) * 3)

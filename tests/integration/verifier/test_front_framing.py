@@ -122,7 +122,7 @@ def _ambiguous_framing(token: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", _malformed("").keys())
-def test_what_is_not_exactly_http_is_never_let_through(verifier: VerifierProcess, case: str) -> None:
+def test_malformed_http_never_passes(verifier: VerifierProcess, case: str) -> None:
     data = _malformed(bearer(verifier.token()))[case]
     answers = conversation(verifier, data + request("/verify", bearer(verifier.token())))
     assert answers, "closed without a word"
@@ -132,7 +132,7 @@ def test_what_is_not_exactly_http_is_never_let_through(verifier: VerifierProcess
 
 
 @pytest.mark.parametrize("case", _ambiguous_framing("").keys())
-def test_a_body_whose_end_is_in_doubt_is_refused_and_closed(verifier: VerifierProcess, case: str) -> None:
+def test_an_ambiguous_body_length_is_rejected_and_closed(verifier: VerifierProcess, case: str) -> None:
     data = _ambiguous_framing(bearer(verifier.token()))[case]
     answers = conversation(verifier, data + request("/verify", bearer(verifier.token())))
     assert [answer.status for answer in answers] == [400]
@@ -151,7 +151,7 @@ def test_a_body_whose_end_is_in_doubt_is_refused_and_closed(verifier: VerifierPr
     b"fffffffffffffffff\r\nabc\r\n0\r\n\r\n",
     b"3\r\nabc\r\n0\r\n\n",
 ])  # fmt: skip
-def test_a_malformed_chunk_ends_the_connection_without_a_second_answer(
+def test_a_malformed_chunk_closes_the_connection_without_a_second_response(
     verifier: VerifierProcess, body: bytes
 ) -> None:
     token = bearer(verifier.token())
@@ -163,7 +163,7 @@ def test_a_malformed_chunk_ends_the_connection_without_a_second_answer(
     "*", "verifier:443", "verify", "?", "#", "http://verifier/verify", "http://user@verifier/verify", "//verify",
     "https://verifier/verify/open",
 ])  # fmt: skip
-def test_a_target_that_is_not_a_path_names_no_policy(verifier: VerifierProcess, target: str) -> None:
+def test_a_target_that_is_not_a_path_is_an_unknown_policy(verifier: VerifierProcess, target: str) -> None:
     (answer,) = conversation(verifier, request(target, bearer(verifier.token()), method="OPTIONS"))
     assert answer.status in (400, 403)
 
@@ -175,9 +175,7 @@ def test_a_target_that_is_not_a_path_names_no_policy(verifier: VerifierProcess, 
     (b" HTTP/", b"   HTTP/"),
     (b"HTTP/1.1", b"RTSP/1.0"),  # llhttp knows the protocol and does not say which it was
 ])  # fmt: skip
-def test_what_the_parser_forgives_is_decided_like_any_request(
-    verifier: VerifierProcess, found: bytes, sent: bytes
-) -> None:
+def test_tolerated_spellings_are_decided_normally(verifier: VerifierProcess, found: bytes, sent: bytes) -> None:
     for head, status in ((request("/verify", bearer(verifier.token())), 200), (request(), 401)):
         (answer,) = conversation(verifier, head.replace(found, sent))
         assert answer.status == status

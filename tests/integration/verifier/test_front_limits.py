@@ -34,7 +34,7 @@ def _head_of(size: int, token: str) -> bytes:
     return request("/verify", token, "X: " + "x" * (size - bare))
 
 
-def test_a_head_of_exactly_16_kib_is_answered(verifier: VerifierProcess) -> None:
+def test_a_head_of_exactly_16_kib_is_accepted(verifier: VerifierProcess) -> None:
     head = _head_of(_LIMIT, bearer(verifier.token()))
     assert len(head) == _LIMIT
     for pieces in ([head], [head[:5000], head[5000:]], [head[:-1], head[-1:]]):
@@ -59,7 +59,7 @@ def _oversized(token: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", _oversized("").keys())
-def test_a_head_over_16_kib_gets_431_and_the_end(verifier: VerifierProcess, case: str) -> None:
+def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: VerifierProcess, case: str) -> None:
     data = _oversized(bearer(verifier.token()))[case]
     for pieces in ([data], [data[:4000], data[4000:]]):
         answers = _answers(verifier, *pieces)
@@ -67,13 +67,13 @@ def test_a_head_over_16_kib_gets_431_and_the_end(verifier: VerifierProcess, case
         assert answers[0].status == 431 or (case == "a huge method" and answers[0].status == 400)
 
 
-def test_a_head_over_the_limit_is_refused_behind_good_requests_too(verifier: VerifierProcess) -> None:
+def test_an_oversized_head_is_rejected_also_after_good_requests(verifier: VerifierProcess) -> None:
     token = bearer(verifier.token())
     answers = _answers(verifier, request("/verify", token) * 3 + _head_of(3 * _LIMIT, token))
     assert [answer.status for answer in answers] == [200, 200, 200, 431]
 
 
-def test_a_long_pipeline_of_short_heads_is_no_long_head(verifier: VerifierProcess) -> None:
+def test_a_long_pipeline_is_not_a_long_head(verifier: VerifierProcess) -> None:
     data = request("/verify", bearer(verifier.token())) * 200
     with verifier.connect() as wire:
         wire.send(data[:-10])
@@ -93,7 +93,7 @@ def test_unfinished_heads_on_many_connections_cost_little(verifier: VerifierProc
         assert resident_bytes(verifier.process.pid) - before < 200 * 64 * 1024
 
 
-def test_connections_over_the_limit_are_told_and_closed(folder: VerifierFolder) -> None:
+def test_connections_over_the_limit_get_a_503(folder: VerifierFolder) -> None:
     with folder.running(MAX_CONNECTIONS=5) as verifier, contextlib.ExitStack() as stack:
         wires = [stack.enter_context(verifier.connect()) for _ in range(5)]
         assert all(wire.ask(request()).status == 401 for wire in wires)
@@ -180,7 +180,7 @@ def _mutations(token: str) -> list[bytes]:
     ]
 
 
-def test_garbage_is_answered_by_the_letter_or_closed(verifier: VerifierProcess) -> None:
+def test_random_bytes_get_a_valid_response_or_a_close(verifier: VerifierProcess) -> None:
     for number, data in enumerate(_mutations(bearer(verifier.token()))):
         with verifier.connect() as wire:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -69,7 +69,7 @@ def test_a_restart_under_load_refuses_no_connection_and_loses_no_request(
     assert (set(load.statuses), load.refused, load.lost) == ({200}, 0, 0)
 
 
-def test_two_verifiers_serve_one_socket(folder: VerifierFolder, place: InheritedSocket) -> None:
+def test_two_verifiers_share_one_socket(folder: VerifierFolder, place: InheritedSocket) -> None:
     with _running(folder, place) as one, _running(folder, place) as other:
         asked = request("/verify", bearer(one.token()))
         for serving, frozen in ((one, other), (other, one)):
@@ -87,7 +87,7 @@ def test_two_verifiers_serve_one_socket(folder: VerifierFolder, place: Inherited
         assert other.ask(token=other.token()).status == 200
 
 
-def test_the_admin_socket_is_told_by_its_name(folder: VerifierFolder, tcp: InheritedSocket) -> None:
+def test_the_admin_socket_is_recognised_by_its_name(folder: VerifierFolder, tcp: InheritedSocket) -> None:
     with socket.create_server(("127.0.0.1", 0)) as admin, _running(folder, ("admin", admin), tcp) as verifier:
         assert verifier.admin_port == admin.getsockname()[1]
         assert verifier.admin("/healthz").status_code == 200
@@ -106,7 +106,7 @@ def test_several_sockets_serve_subrequests(folder: VerifierFolder, tcp: Inherite
             assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_it_tells_when_it_is_ready_alive_and_stopping(folder: VerifierFolder, tcp: InheritedSocket) -> None:
+def test_systemd_is_notified_of_ready_watchdog_and_stopping(folder: VerifierFolder, tcp: InheritedSocket) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(folder.path / "notify"))
         manager.settimeout(10)
@@ -148,7 +148,7 @@ def _fails(folder: VerifierFolder, *inherited: tuple[str, Any], **variables: str
         return line
 
 
-def test_a_socket_that_is_not_usable_is_one_clear_line(folder: VerifierFolder, tcp: InheritedSocket) -> None:
+def test_an_unusable_socket_is_one_line(folder: VerifierFolder, tcp: InheritedSocket) -> None:
     with socket.socket() as idle, socket.socket(type=socket.SOCK_DGRAM) as datagrams, folder.jwks.open("wb") as file:
         file.write(folder.forge.jwks)
         for unusable in (idle, datagrams):

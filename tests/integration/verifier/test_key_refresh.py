@@ -22,7 +22,7 @@ def _jwks(*forges: Forge) -> bytes:
     return format_jwks([forge.key.public_key() for forge in forges])
 
 
-def test_a_key_that_appears_in_the_file_counts_and_one_that_goes_takes_its_decisions_along(
+def test_added_keys_are_used_and_removed_keys_end_cached_decisions(
     folder: VerifierFolder,
 ) -> None:
     old, new = folder.forge, Forge()
@@ -45,7 +45,7 @@ def test_a_key_that_appears_in_the_file_counts_and_one_that_goes_takes_its_decis
         assert status(by_new) == 401
 
 
-def test_a_link_that_is_switched_is_followed_as_kubernetes_does_it(folder: VerifierFolder) -> None:
+def test_a_switched_symbolic_link_is_followed(folder: VerifierFolder) -> None:
     other = Forge()
     for name, forge in (("first", folder.forge), ("second", other)):
         (folder.path / name).mkdir()
@@ -59,7 +59,7 @@ def test_a_link_that_is_switched_is_followed_as_kubernetes_does_it(folder: Verif
         assert verifier.ask(token=verifier.token()).status == 401
 
 
-def test_a_key_set_that_was_kept_lets_a_verifier_start_without_its_issuer(folder: VerifierFolder) -> None:
+def test_a_saved_key_set_lets_a_verifier_start_without_its_issuer(folder: VerifierFolder) -> None:
     cache_dir = folder.path / "kept"
     cache_dir.mkdir()
     with running_jwks_server(serves(folder.forge.jwks)) as server:
@@ -77,7 +77,7 @@ def test_a_key_set_that_was_kept_lets_a_verifier_start_without_its_issuer(folder
 @pytest.mark.parametrize(
     "what", ["stale", "garbage", "private", "empty", "a directory", "a link", "writable by everyone"]
 )
-def test_a_kept_key_set_that_does_not_count_is_a_503(folder: VerifierFolder, what: str) -> None:
+def test_an_expired_saved_key_set_is_a_503(folder: VerifierFolder, what: str) -> None:
     DocumentCache(folder.path, ".json", 2**20, folder.forge.issuer).store(folder.forge.jwks)
     (kept,) = folder.path.glob("*.json")
     _spoil(kept, what)
@@ -110,7 +110,7 @@ def _spoil(kept: Path, what: str) -> None:
             kept.mkdir()
 
 
-def test_a_folder_that_can_not_be_written_is_said_and_costs_nothing(folder: VerifierFolder) -> None:
+def test_a_read_only_cache_folder_is_logged_and_harmless(folder: VerifierFolder) -> None:
     with (
         running_jwks_server(serves(folder.forge.jwks)) as server,
         folder.running(JWKS_URL=server.url, CACHE_DIR=folder.path / "absent") as verifier,
@@ -139,13 +139,13 @@ def test_a_folder_that_can_not_be_written_is_said_and_costs_nothing(folder: Veri
     ("https://b\xfccher.example/jwks", "characters"),
     ("https://issuer.example/\x7f", "characters"),
 ])  # fmt: skip
-def test_a_url_that_must_not_be_trusted_is_refused(url: str, why: str) -> None:
+def test_an_unsafe_key_set_url_is_rejected(url: str, why: str) -> None:
     assert why in (check_url(url, allow_http=False) or "")
 
 
 @pytest.mark.parametrize("command", ["serve", "check-config"])
 @pytest.mark.parametrize("url", ["http://issuer.example/jwks?x=secret", "https://user:secret@issuer.example/jwks"])
-def test_a_verifier_does_not_start_with_such_a_url(command: str, url: str) -> None:
+def test_a_verifier_does_not_start_with_an_unsafe_url(command: str, url: str) -> None:
     done = verifier_command(command, ISSUER="https://issuer.example", JWKS_URL=url, PORT="0", ADMIN_PORT="0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
@@ -153,12 +153,12 @@ def test_a_verifier_does_not_start_with_such_a_url(command: str, url: str) -> No
     assert "secret" not in done.stderr
 
 
-def test_plain_http_in_a_private_network_has_to_be_allowed(folder: VerifierFolder) -> None:
+def test_plain_http_requires_the_setting(folder: VerifierFolder) -> None:
     with folder.running(JWKS_URL="http://192.0.2.1/jwks", ALLOW_HTTP="true", ready=503) as verifier:
         assert verifier.ask(token=verifier.token()).status == 503
 
 
-def test_loopback_may_be_called_by_its_name(folder: VerifierFolder) -> None:
+def test_localhost_is_loopback(folder: VerifierFolder) -> None:
     with (
         running_jwks_server(serves(folder.forge.jwks)) as server,
         folder.running(JWKS_URL=server.url.replace("127.0.0.1", "localhost")) as verifier,

@@ -80,7 +80,7 @@ def _run(source: Script, story: Callable[[Refresher, Watch], Awaitable[None]], *
     run_virtual(told())
 
 
-def test_keys_that_can_not_be_fetched_are_valid_until_the_bound_and_no_longer() -> None:
+def test_keys_that_cannot_be_refreshed_expire_at_the_bound() -> None:
     source = Script(_GOOD)
 
     async def story(_: Refresher, watch: Watch) -> None:
@@ -95,7 +95,7 @@ def test_keys_that_can_not_be_fetched_are_valid_until_the_bound_and_no_longer() 
     _run(source, story)
 
 
-def test_a_source_that_says_unchanged_keeps_its_keys_fresh() -> None:
+def test_a_304_keeps_keys_fresh() -> None:
     source = Script(_GOOD)
 
     async def story(_: Refresher, watch: Watch) -> None:
@@ -106,7 +106,7 @@ def test_a_source_that_says_unchanged_keeps_its_keys_fresh() -> None:
     _run(source, story)
 
 
-def test_keys_that_expired_are_back_when_the_source_says_that_they_never_changed() -> None:
+def test_expired_keys_are_fetched_in_full_after_a_304() -> None:
     source = Script(_GOOD)
 
     async def story(_: Refresher, watch: Watch) -> None:
@@ -118,7 +118,7 @@ def test_keys_that_expired_are_back_when_the_source_says_that_they_never_changed
     _run(source, story)
 
 
-def test_a_reload_makes_no_key_younger() -> None:
+def test_a_reload_does_not_renew_keys() -> None:
     source = Script(_GOOD)
 
     async def story(refresher: Refresher, watch: Watch) -> None:
@@ -143,7 +143,7 @@ def test_keys_of_a_file_never_expire() -> None:
     _run(source, story, remote=False)
 
 
-def test_an_unexpected_error_of_a_source_is_one_failure_and_not_the_last_attempt() -> None:
+def test_an_unexpected_error_does_not_stop_refreshing() -> None:
     source = Script(_GOOD)
 
     async def story(_: Refresher, watch: Watch) -> None:

@@ -127,7 +127,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         slow.join()
 
 
-def test_two_thousand_unknown_keys_bring_one_look_and_the_new_key(scene: Scene) -> None:
+def test_many_unknown_keys_cause_one_refresh(scene: Scene) -> None:
     verifier, server = scene.flooded, scene.rotating
     long = "Cache-Control: max-age=3600"
     server.behaviour = serves(_jwks(verifier.forge, scene.new), long)
@@ -154,7 +154,7 @@ def _is_asked_again(server: JwksServer) -> bool:
     return len(server.requests) > 1
 
 
-def test_an_unchanged_key_set_is_asked_for_by_its_tag_and_kept(scene: Scene) -> None:
+def test_an_unchanged_key_set_is_revalidated_by_its_etag(scene: Scene) -> None:
     for server, etag in ((scene.tagged, _ETAG), (scene.odd, '"\xff"')):
         wait_until(partial(_is_asked_again, server), "it is asked again before max-age is over", 12)
         assert server.times[1] - server.times[0] >= 7
@@ -164,25 +164,25 @@ def test_an_unchanged_key_set_is_asked_for_by_its_tag_and_kept(scene: Scene) -> 
     assert scene.calm.ask(token=scene.calm.token()).status == 200
 
 
-def test_a_confirmation_makes_the_kept_key_set_young_again(scene: Scene) -> None:
+def test_a_304_renews_the_saved_key_set(scene: Scene) -> None:
     # Three are kept; two of the sources have been asked again, and said that nothing changed.
     wait_until(lambda: sum(path.stat().st_mtime > 1 for path in scene.kept.iterdir()) == 2, "two are confirmed", 12)
     assert len(list(scene.kept.iterdir())) == 3
 
 
-def test_a_key_set_that_holds_for_an_hour_is_asked_for_once(scene: Scene) -> None:
+def test_a_key_set_cacheable_for_an_hour_is_fetched_once(scene: Scene) -> None:
     wait_until(lambda: len(scene.tagged.requests) > 1, "ten seconds have passed", 12)
     assert len(scene.lasting.requests) == 1
 
 
-def test_a_request_for_a_key_set_says_what_it_wants_and_nothing_else(scene: Scene) -> None:
+def test_a_request_for_a_key_set_has_only_the_needed_headers(scene: Scene) -> None:
     lines = scene.lasting.requests[0].decode().split("\r\n")
     assert lines[0] == "GET /.well-known/jwks.json HTTP/1.1"
     assert sorted(line.partition(":")[0].lower() for line in lines[1:-2]) == ["accept", "connection", "host"]
 
 
 @pytest.mark.parametrize(("client", "answers"), [("stalls", [408]), ("drips", [408]), ("never reads", [])])
-def test_a_slow_client_has_ten_seconds(scene: Scene, client: str, answers: list[int]) -> None:
+def test_a_slow_client_is_closed_after_ten_seconds(scene: Scene, client: str, answers: list[int]) -> None:
     scene.slow.join()
     seconds, statuses = scene.slow.ended[client]
     assert 9 < seconds < _WINDOW_SECONDS

@@ -15,7 +15,7 @@ def _reload(folder: VerifierFolder, verifier: VerifierProcess, policies: str) ->
     verifier.reload()
 
 
-def test_policies_are_swapped_whole_and_old_decisions_with_them(folder: VerifierFolder) -> None:
+def test_a_reload_replaces_policies_and_cached_decisions(folder: VerifierFolder) -> None:
     with folder.running(policies="[policies.gate]") as verifier, verifier.connect() as wire:
         asked = request("/verify/gate", bearer(verifier.token()))
         assert [wire.ask(asked).status for _ in range(3)] == [200] * 3
@@ -43,9 +43,7 @@ def test_policies_are_swapped_whole_and_old_decisions_with_them(folder: Verifier
     ("[policies.gate]\nleeway_seconds = 61", "60"),
     ("a = " + "[" * 5000, "nested"),
 ])  # fmt: skip
-def test_a_bad_policy_file_keeps_the_old_one_and_says_why(
-    reloading: VerifierProcess, document: str, why: str
-) -> None:
+def test_an_invalid_policy_file_keeps_the_old_policies(reloading: VerifierProcess, document: str, why: str) -> None:
     folder = VerifierFolder(reloading.log_file.parent, reloading.forge)
     failures, lines = reloading.metric("reload_failures_total"), len(reloading.events("policies_reload_failed"))
     _reload(folder, reloading, document)
@@ -56,7 +54,7 @@ def test_a_bad_policy_file_keeps_the_old_one_and_says_why(
     assert reloading.readiness() == 200
 
 
-def test_a_policy_file_that_is_gone_or_no_file_keeps_the_old_one(folder: VerifierFolder) -> None:
+def test_a_missing_policy_file_keeps_the_old_policies(folder: VerifierFolder) -> None:
     with folder.running(policies="[policies.gate]") as verifier:
         folder.policies.unlink()
         verifier.reload()
@@ -67,7 +65,7 @@ def test_a_policy_file_that_is_gone_or_no_file_keeps_the_old_one(folder: Verifie
         assert verifier.ask("/verify/gate", token=verifier.token()).status == 200
 
 
-def test_a_new_issuer_is_followed_and_a_removed_one_forgotten_with_its_keys(folder: VerifierFolder) -> None:
+def test_a_reload_adds_and_removes_issuers_with_their_keys(folder: VerifierFolder) -> None:
     theirs = Forge("https://another.example")
     (folder.path / "theirs").mkdir()
     both = f'[issuers."{theirs.issuer}"]\njwks_file = "{theirs.publish(folder.path / "theirs")}"\n'
@@ -86,7 +84,7 @@ def test_a_new_issuer_is_followed_and_a_removed_one_forgotten_with_its_keys(fold
         assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
 
 
-def test_an_issuer_without_a_key_makes_the_verifier_unready_but_not_blind(folder: VerifierFolder) -> None:
+def test_an_issuer_without_keys_makes_the_verifier_unready_but_others_work(folder: VerifierFolder) -> None:
     absent = f'[issuers."https://another.example"]\njwks_file = "{folder.path / "absent.json"}"\n'
     absent += accepting(folder.forge.issuer, "https://another.example")
     with folder.running(policies="") as verifier:

@@ -146,7 +146,7 @@ def server(routes: dict[str, Behaviour]) -> Iterator[JwksServer]:
         yield running
 
 
-def test_a_list_that_goes_bad_changes_nothing_but_a_metric_and_the_log(
+def test_an_invalid_list_never_replaces_a_good_one(
     folder: VerifierFolder, server: JwksServer, routes: dict[str, Behaviour]
 ) -> None:
     faults = _faults()
@@ -204,7 +204,7 @@ def _good_tokens_go_on(verifier: VerifierProcess, issuers: dict[str, Faulty]) ->
     assert len(said) == len(verifier.events("status_list_fetch_failed")), "each cause is said once a minute"
 
 
-def test_one_list_that_hangs_does_not_hold_up_the_others(
+def test_a_hanging_list_does_not_delay_others(
     folder: VerifierFolder, server: JwksServer, routes: dict[str, Behaviour]
 ) -> None:
     it = Faulty(0)

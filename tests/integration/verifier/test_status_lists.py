@@ -45,7 +45,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VerifierP
         assert "Traceback" not in it.log()
 
 
-def test_a_revoked_token_is_refused_on_a_cache_hit_and_when_its_request_is_recalled(
+def test_a_revoked_token_is_rejected_also_from_the_cache(
     shared: tuple[VerifierProcess, StatusIssuer],
 ) -> None:
     verifier, issuer = shared
@@ -64,7 +64,7 @@ def test_a_revoked_token_is_refused_on_a_cache_hit_and_when_its_request_is_recal
     assert verifier.ask(token=issuer.token(7)).challenge == 'Bearer realm="gatepass", error="invalid_token"'
 
 
-def test_a_token_beyond_its_list_is_refused_and_one_without_a_status_is_not(
+def test_a_token_beyond_its_list_is_rejected_and_one_without_a_status_accepted(
     shared: tuple[VerifierProcess, StatusIssuer],
 ) -> None:
     verifier, issuer = shared
@@ -73,7 +73,7 @@ def test_a_token_beyond_its_list_is_refused_and_one_without_a_status_is_not(
     assert verifier.ask(token=verifier.token()).status == 200
 
 
-def test_lists_of_several_bits_are_read(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+def test_lists_with_several_bits_are_read(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
     verifier, issuer = shared
     for bits in (2, 4, 8):
         issuer.revoked[bits] = {8 * bits, 8 * bits + bits - 1, 9 * bits + 1}
@@ -84,7 +84,7 @@ def test_lists_of_several_bits_are_read(shared: tuple[VerifierProcess, StatusIss
         assert statuses == [200, 401, 200, 401]
 
 
-def test_unchanged_lists_are_not_sent_again(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+def test_unchanged_lists_are_304(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
     verifier, issuer = shared
     wait_until(lambda: issuer.looks(issuer.path(5)) > 12, "it is looked at")
     asked = [head for head in issuer.server.requests if head.startswith(f"GET {issuer.path(5)} ".encode())]
@@ -92,7 +92,7 @@ def test_unchanged_lists_are_not_sent_again(shared: tuple[VerifierProcess, Statu
     assert time.time() - verifier.metric("status_list_refreshed_timestamp_seconds") < 2
 
 
-def test_an_older_list_never_replaces_a_newer_one_and_the_same_second_joins(
+def test_an_older_list_never_replaces_a_newer_one(
     shared: tuple[VerifierProcess, StatusIssuer],
 ) -> None:
     verifier, issuer = shared
@@ -116,7 +116,7 @@ def test_an_older_list_never_replaces_a_newer_one_and_the_same_second_joins(
     _becomes(verifier, issuer.token(1, 6), 200)
 
 
-def test_a_list_that_is_named_no_longer_is_forgotten(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+def test_a_list_that_is_no_longer_named_is_discarded(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
     verifier, issuer = shared
     token = issuer.token(3, number=7)
     _becomes(verifier, token, 200)
@@ -127,7 +127,7 @@ def test_a_list_that_is_named_no_longer_is_forgotten(shared: tuple[VerifierProce
     _becomes(verifier, token, 200)
 
 
-def test_what_is_held_is_told(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
+def test_metrics_show_the_lists(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
     verifier, issuer = shared
     name = issuer.forge.issuer
     assert verifier.metric("status_lists", issuer=name) == len(LISTS)
@@ -146,7 +146,7 @@ def test_what_is_held_is_told(shared: tuple[VerifierProcess, StatusIssuer]) -> N
     verifier.wait_for_event("status_list_fetch_failed", cause="status", lists_in_use=len(LISTS) + 10)
 
 
-def test_what_is_not_followed_is_not_affected(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+def test_issuers_without_status_lists_are_not_affected(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.revoke(7)
     policies = f'[issuers."{OTHER}"]\njwks_file = "{folder.jwks}"\n{accepting(folder.forge.issuer, OTHER)}'
     other = Forge(OTHER, folder.forge.key)
@@ -159,7 +159,7 @@ def test_what_is_not_followed_is_not_affected(folder: VerifierFolder, issuer: St
         assert verifier.ask(token=issuer.token(7)).status == 200
 
 
-def test_lists_of_one_issuer_never_speak_about_tokens_of_another(folder: VerifierFolder) -> None:
+def test_lists_of_one_issuer_never_apply_to_another(folder: VerifierFolder) -> None:
     other = Forge(OTHER)
     with running_status_issuer(folder.forge) as ours, running_status_issuer(other) as theirs:
         # Each also publishes, under the other's name for its list, a list in which everything is set.
@@ -184,9 +184,7 @@ def test_lists_of_one_issuer_never_speak_about_tokens_of_another(folder: Verifie
             assert verifier.ask(token=ours.token(7)).status == 200
 
 
-def test_an_unknown_list_is_a_503_that_brings_the_next_look_forward_once(
-    folder: VerifierFolder, issuer: StatusIssuer
-) -> None:
+def test_an_unknown_list_is_a_503_with_one_early_refresh(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     with folder.running(**_settings(issuer, STATUS_POLL_SECONDS=300)) as verifier:
         refused = verifier.ask(token=issuer.token(3, number=2))
         assert (refused.status, refused["retry-after"]) == (503, "1")
@@ -208,7 +206,7 @@ def test_an_unknown_list_is_a_503_that_brings_the_next_look_forward_once(
         assert issuer.looks(AGGREGATION) == looks
 
 
-def test_a_list_that_can_not_be_refreshed_counts_until_its_exp(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+def test_a_list_that_cannot_be_refreshed_is_valid_until_its_exp(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.revoke(7)
     issuer.publish(exp=int(time.time()) + 5)
     with folder.running(**_settings(issuer)) as verifier:
@@ -225,9 +223,7 @@ def test_a_list_that_can_not_be_refreshed_counts_until_its_exp(folder: VerifierF
         assert "no status list yet" in verifier.admin("/readyz").text
 
 
-def test_where_the_operator_says_so_it_counts_only_while_it_is_confirmed(
-    folder: VerifierFolder, issuer: StatusIssuer
-) -> None:
+def test_with_the_strict_setting_a_list_must_be_refreshed(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     behaviour = issuer.server.behaviour
     issuer.publish(2, ttl=60)
     issuer.name(1, 2)
@@ -243,9 +239,7 @@ def test_where_the_operator_says_so_it_counts_only_while_it_is_confirmed(
         _becomes(verifier, token, 200)
 
 
-def test_a_list_dies_with_the_key_that_signed_it_and_is_fetched_again(
-    folder: VerifierFolder, issuer: StatusIssuer
-) -> None:
+def test_a_list_is_discarded_with_its_signing_key(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.revoke(7)
     with folder.running(**_settings(issuer, STATUS_POLL_SECONDS=300)) as verifier:
         assert verifier.ask(token=issuer.token(8)).status == 200
@@ -260,7 +254,7 @@ def test_a_list_dies_with_the_key_that_signed_it_and_is_fetched_again(
         assert verifier.ask(token=issuer.token(7)).status == 401
 
 
-def test_a_cold_start_knows_the_lists_of_a_former_run(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+def test_saved_lists_are_used_after_a_restart(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.revoke(7)
     cache = folder.path / "cache"
     cache.mkdir()
@@ -289,7 +283,7 @@ def _forge_files(cache: Path, stranger: Forge, issuer: StatusIssuer) -> None:
     file.write_bytes(forged.list_token())
 
 
-def test_a_reload_follows_and_forgets(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+def test_a_reload_adds_and_removes_status_lists(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.revoke(7)
     without = f'[issuers."{issuer.forge.issuer}"]\njwks_file = "{folder.jwks}"\n'
     source = f'status_lists = "{issuer.aggregation_url}"\n'
@@ -317,7 +311,7 @@ def test_a_reload_follows_and_forgets(folder: VerifierFolder, issuer: StatusIssu
         assert verifier.readiness() == 200
 
 
-def test_plain_http_beyond_loopback_is_refused_as_for_keys(folder: VerifierFolder, issuer: StatusIssuer) -> None:
+def test_plain_http_lists_are_rejected_beyond_loopback(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     folder.publish()
     settings: dict[str, Any] = {"ISSUER": issuer.forge.issuer, "JWKS_FILE": folder.jwks}
     for url in ("http://lists.example/status-lists", "https://u:p@lists.example/"):
@@ -327,9 +321,7 @@ def test_plain_http_beyond_loopback_is_refused_as_for_keys(folder: VerifierFolde
         assert "u:p" not in done.stderr
 
 
-def test_an_issuer_without_lists_yet_is_ready_and_one_whose_lists_can_not_be_had_is_not(
-    folder: VerifierFolder, issuer: StatusIssuer
-) -> None:
+def test_readiness_requires_the_status_lists(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     issuer.name()
     with folder.running(**_settings(issuer)) as verifier:
         assert verifier.metric("status_lists") == 0

@@ -20,7 +20,7 @@ async def run_for(seconds: float, work: Callable[[], Awaitable[None]], pauses: l
         await asyncio.sleep(seconds)
 
 
-def test_failed_work_is_begun_again_after_longer_and_longer_pauses() -> None:
+def test_failed_work_restarts_after_growing_pauses() -> None:
     pauses: list[float] = []
     runs = 0
 
@@ -38,7 +38,7 @@ def test_failed_work_is_begun_again_after_longer_and_longer_pauses() -> None:
     assert "hunter2" not in str(logs)
 
 
-def test_an_outage_is_a_warning_and_no_failure() -> None:
+def test_an_outage_is_logged_as_a_warning() -> None:
     async def wait_for_the_database() -> None:
         raise DatabaseUnavailableError
 
@@ -47,7 +47,7 @@ def test_an_outage_is_a_warning_and_no_failure() -> None:
     assert {entry["log_level"] for entry in logs} <= {"warning"}
 
 
-def test_the_stop_waits_until_every_task_has_cleaned_up() -> None:
+def test_stopping_waits_until_every_task_has_cleaned_up() -> None:
     ended: list[str] = []
 
     async def main() -> None:
@@ -67,7 +67,7 @@ def test_the_stop_waits_until_every_task_has_cleaned_up() -> None:
     assert ended == ["work"] * 3
 
 
-def test_an_error_of_the_owner_ends_the_tasks_and_is_not_swallowed() -> None:
+def test_an_error_in_the_block_ends_the_tasks_and_is_raised() -> None:
     async def main() -> None:
         async with Background() as background:
             background.start("work", lambda: asyncio.sleep(60))

@@ -17,7 +17,7 @@ from issuer.email_address import InvalidEmailError, parse_email, parse_new_email
         ("ann@example.com", "ann@\uff25\uff38ample.com"),
     ],
 )
-def test_spellings_of_one_address_are_one_account(one: str, other: str) -> None:
+def test_spellings_of_one_email_are_one_account(one: str, other: str) -> None:
     assert parse_email(one).key == parse_email(other).key
 
 
@@ -31,7 +31,7 @@ def test_spellings_of_one_address_are_one_account(one: str, other: str) -> None:
         ("ann@apple.com", "ann@\u0430pple.com"),
     ],
 )
-def test_addresses_that_look_alike_are_two_accounts(one: str, other: str) -> None:
+def test_emails_that_look_alike_are_two_accounts(one: str, other: str) -> None:
     assert parse_email(one).key != parse_email(other).key
 
 
@@ -71,27 +71,27 @@ def test_addresses_that_look_alike_are_two_accounts(one: str, other: str) -> Non
         f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.{'e' * 60}.com",
     ],
 )
-def test_what_is_no_plain_address_is_refused(text: str) -> None:
+def test_a_malformed_email_is_rejected(text: str) -> None:
     with pytest.raises(InvalidEmailError):
         parse_email(text)
 
 
 @pytest.mark.parametrize("text", [f"{local_part}@example.com" for local_part in ("a%b", "b!a", "-a", "/a", "|a")])
-def test_an_address_that_mail_servers_reject_is_no_new_account(text: str) -> None:
+def test_an_email_that_mail_servers_reject_is_no_new_account(text: str) -> None:
     assert parse_email(text).given == text, "an account that has it keeps it"
     with pytest.raises(InvalidEmailError, match="mail servers reject it"):
         parse_new_email(text)
 
 
-def test_a_refusal_does_not_quote_the_address() -> None:
+def test_the_error_does_not_quote_the_email() -> None:
     with pytest.raises(InvalidEmailError) as refused:
         parse_email("hunter2 @example.com")
     assert "hunter2" not in str(refused.value)
 
 
-def test_the_address_is_kept_as_it_was_given() -> None:
+def test_the_email_is_kept_as_it_was_given() -> None:
     assert parse_email("Ann@Exämple.com").given == "Ann@Exämple.com"
 
 
-def test_a_key_fits_what_the_database_holds() -> None:
+def test_an_email_key_fits_its_column() -> None:
     assert parse_email("Ann@Exämple.com").key == "ann@xn--exmple-cua.com"

@@ -10,7 +10,7 @@ def read(**settings: str) -> IssuerSettings:
     return IssuerSettings.from_environment({f"ISSUER_{name}": value for name, value in settings.items()})
 
 
-def test_the_defaults_are_those_of_the_contract() -> None:
+def test_the_defaults_are_those_of_the_documents() -> None:
     settings = read()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert (settings.admin_host, settings.admin_port) == ("127.0.0.1", 9000)
@@ -71,7 +71,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         ("PASWORD_MIN_LENGTH", "15"),
     ],
 )
-def test_a_fault_names_its_variable(name: str, value: str) -> None:
+def test_an_error_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"ISSUER_{name}"):
         read(**{name: value})
 
@@ -94,7 +94,7 @@ def test_a_session_lives_14_days_idle_and_30_at_most() -> None:
     assert (read().session_idle_seconds, read().session_seconds) == (14 * 86_400, 30 * 86_400)
 
 
-def test_a_fault_of_the_database_url_does_not_show_its_password() -> None:
+def test_an_error_of_the_database_url_does_not_show_its_password() -> None:
     with pytest.raises(SettingsError) as refused:
         read(DATABASE_URL="mysql://gatepass:hunter2@localhost")
     assert "hunter2" not in str(refused.value)
@@ -126,13 +126,13 @@ def test_mail_names_the_service_by_setting_or_host(url: str, name: str, title: s
     assert read(URL=url, SERVICE_NAME=name).service_title() == title
 
 
-def test_the_database_url_does_not_show_in_the_settings() -> None:
+def test_no_repr_shows_the_database_url() -> None:
     settings = read(DATABASE_URL="postgresql://gatepass:hunter2@localhost/gatepass")
     assert "hunter2" not in repr(settings)
     assert settings.require_database().endswith("localhost/gatepass")
 
 
-def test_a_command_that_needs_the_database_says_so() -> None:
+def test_a_command_that_needs_the_database_names_the_setting() -> None:
     with pytest.raises(SettingsError, match="ISSUER_DATABASE_URL: is required"):
         read().require_database()
 

@@ -71,7 +71,7 @@ def test_the_median_of_the_rounds_is_judged_and_the_spread_is_shown() -> None:
     assert "0.92 (0.50-0.99)" in to_text(rounds, MACHINE, 3.0)
 
 
-def test_percentiles_and_rates_count_what_was_answered() -> None:
+def test_percentiles_and_rates_count_responses() -> None:
     sample = Sample(2.0)
     for seconds in range(1, 101):
         sample.add(Response(200 if seconds <= 90 else 503, b"", seconds / 100))
@@ -107,7 +107,7 @@ async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             await asyncio.sleep(0)
 
 
-def test_an_open_loop_goes_on_sending_whatever_is_answered() -> None:
+def test_an_open_loop_sends_at_its_rate() -> None:
     async def play(port: int) -> None:
         sample = await open_loop(port, lambda: b"GET / HTTP/1.1\r\n\r\n", rate=200.0, seconds=0.2)
         assert sample.statuses == {200: 40}
@@ -117,7 +117,7 @@ def test_an_open_loop_goes_on_sending_whatever_is_answered() -> None:
     serve(slow, play)
 
 
-def test_closed_loops_wait_for_their_answers() -> None:
+def test_closed_loops_wait_for_each_response() -> None:
     async def ask(connection: Connection) -> Response:
         return await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
 

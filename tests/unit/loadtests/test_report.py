@@ -38,7 +38,7 @@ def test_targets_are_judged_as_they_are() -> None:
     assert "not measured" in _line(text, "new token / HAProxy")
 
 
-def test_a_contender_that_was_not_measured_says_so() -> None:
+def test_a_contender_that_was_not_measured_is_named() -> None:
     assert "not measured" in _line(to_text(_run(*_samples())), "HAProxy, new token, hardened")
 
 
@@ -48,7 +48,7 @@ def test_a_server_that_was_not_kept_busy_is_reported_as_a_lower_bound() -> None:
     assert "envoy, 32 connections" not in text
 
 
-def test_a_noisy_machine_and_a_wide_spread_are_said() -> None:
+def test_a_noisy_machine_and_a_wide_spread_are_reported() -> None:
     text = to_text(_run(sample("envoy", 100), sample("envoy", 150, number=1), others=0.4))
     assert "not a quiet machine" in text
     assert "over 15 % between lowest and highest round: envoy" in text

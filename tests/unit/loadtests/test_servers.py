@@ -58,7 +58,7 @@ def test_no_private_key_is_written(fixtures: Fixtures) -> None:
     assert b'"d"' not in written
 
 
-def test_a_contender_that_decides_rightly_passes(fixtures: Fixtures) -> None:
+def test_a_contender_that_decides_correctly_is_accepted(fixtures: Fixtures) -> None:
     good = {f"Bearer {token}" for token in fixtures.good}
     with _answering(lambda credentials: 200 if credentials in good else 401) as port:
         check(VERIFYING, port, fixtures, good=fixtures.good[:20])
@@ -76,7 +76,7 @@ def test_a_contender_that_lets_a_bad_token_in_voids_the_run(fixtures: Fixtures, 
 
 
 @pytest.mark.parametrize("status", [302, 401, 503])
-def test_a_contender_that_refuses_a_good_token_voids_the_run(fixtures: Fixtures, status: int) -> None:
+def test_a_contender_that_rejects_a_good_token_voids_the_run(fixtures: Fixtures, status: int) -> None:
     with (
         _answering(lambda _: status) as port,
         pytest.raises(InvalidRunError, match=f"fake answered {status} to a good token"),
@@ -99,15 +99,13 @@ def test_a_hardened_contender_must_also_reject_tokens_that_say_too_little(fixtur
 @pytest.mark.parametrize(
     "name", ["envoy-cached", "haproxy", "starlette", "haproxy-plain", "nginx+verifier", "verifier-uncached"]
 )
-def test_real_contenders_accept_all_good_tokens_and_refuse_all_bad_ones(
-    fixtures: Fixtures, tmp_path: Path, name: str
-) -> None:
+def test_contenders_accept_good_tokens_and_reject_bad_ones(fixtures: Fixtures, tmp_path: Path, name: str) -> None:
     contender = next(one for one in CONTENDERS if one.name == name)
     with serving(contender, Setup(tmp_path, fixtures, _programs(), core=_core())) as served:
         check(contender, served.port, fixtures, good=fixtures.good[:3])
 
 
-def test_a_server_that_dies_is_named_with_its_last_words(fixtures: Fixtures, tmp_path: Path) -> None:
+def test_a_server_that_exits_is_named_with_its_last_output(fixtures: Fixtures, tmp_path: Path) -> None:
     dying = Contender("dying", "Dying", (Server(("sh", "-c", "echo cannot bind; exit 3")),))
     with (
         pytest.raises(ProcessError, match=r"dying-0 ended with 3: cannot bind"),
@@ -116,9 +114,7 @@ def test_a_server_that_dies_is_named_with_its_last_words(fixtures: Fixtures, tmp
         pass
 
 
-def test_servers_are_gone_after_the_block_even_those_that_ignore_the_signal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_servers_that_ignore_the_signal_are_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("loadtests.bench.processes.STOP_SECONDS", 0.2)
     log = tmp_path / "deaf.log"
     command = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
@@ -128,7 +124,7 @@ def test_servers_are_gone_after_the_block_even_those_that_ignore_the_signal(
         process.ensure_alive()
 
 
-def test_a_command_that_hangs_is_ended() -> None:
+def test_a_command_that_hangs_is_stopped() -> None:
     with pytest.raises(ProcessError, match="took longer"):
         run(["sleep", "30"], timeout=0.1)
 

@@ -60,7 +60,7 @@ def test_targets_speak_of_contenders_that_exist() -> None:
     assert named <= {contender.name for contender in CONTENDERS}
 
 
-def test_every_round_has_everyone_and_another_start() -> None:
+def test_every_round_has_all_contenders_in_another_order() -> None:
     rounds = [order(CONTENDERS, number, 5) for number in range(5)]
     assert {frozenset(one.name for one in line) for line in rounds} == {frozenset(one.name for one in CONTENDERS)}
     assert len({line[0].name for line in rounds}) == 5
@@ -71,7 +71,7 @@ def test_the_number_of_samples_is_known_beforehand() -> None:
     assert count_samples(only, rounds=2) == 2 * (3 + 2)
 
 
-def test_the_pause_is_shortened_by_what_an_answer_takes() -> None:
+def test_the_pause_is_shortened_by_the_response_time() -> None:
     wanted = 50_000.0
     naive = think_ms(wanted)
     answered_in_ms = 0.3

@@ -51,7 +51,7 @@ def test_output_without_a_result_is_an_error_and_never_a_zero(output: str) -> No
         (measurement(rate=0), "no answers"),
     ],
 )
-def test_refused_or_lost_requests_void_the_run_and_are_named(faulty: Measurement, named: str) -> None:
+def test_rejected_or_lost_requests_void_the_run(faulty: Measurement, named: str) -> None:
     with pytest.raises(InvalidRunError, match=f"envoy, 32 connections: {named}"):
         ensure_clean(faulty, "envoy, 32 connections")
 
@@ -102,7 +102,7 @@ def test_wrk_cycles_through_the_tokens_and_no_two_heads_are_alike(tmp_path: Path
 
 
 @pytest.mark.usefixtures("wrk")
-def test_wrk_counts_every_refusal(tmp_path: Path) -> None:
+def test_wrk_counts_every_rejection(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good\nbad\n")
     with _recorder() as port:
         load = Load(1, think_ms=2)

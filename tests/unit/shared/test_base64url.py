@@ -14,14 +14,14 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 @given(octets=st.binary(max_size=80))
-def test_what_is_encoded_is_decoded_and_as_the_standard_library_says(octets: bytes) -> None:
+def test_encoding_and_decoding_agree_with_the_standard_library(octets: bytes) -> None:
     text = encode(octets)
     assert text == base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
     assert decode(text) == decode(text.encode()) == octets
 
 
 @given(text=st.text(ALPHABET, max_size=20) | st.text(max_size=12))
-def test_what_is_decoded_is_the_one_spelling(text: str) -> None:
+def test_only_the_canonical_spelling_decodes(text: str) -> None:
     try:
         octets = decode(text)
     except ValueError:

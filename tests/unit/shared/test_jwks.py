@@ -17,12 +17,12 @@ _RFC_N = (
 )
 
 
-def test_the_thumbprint_is_the_one_of_the_rfc() -> None:
+def test_the_thumbprint_is_that_of_rfc_7638() -> None:
     n = int.from_bytes(urlsafe_b64decode(_RFC_N + "=="), "big")
     assert thumbprint(RSAPublicNumbers(65537, n).public_key()) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 
 
-def test_what_is_written_is_read_back_and_is_public() -> None:
+def test_a_key_set_reads_back_and_is_public() -> None:
     keys = [rsa_key(name).public_key() for name in ("issuer", "other")]
     written = format_jwks(keys)
     assert {kid: key.rsa for kid, key in parse_jwks(written).keys.items()} == {thumbprint(key): key for key in keys}
@@ -30,7 +30,7 @@ def test_what_is_written_is_read_back_and_is_public() -> None:
     assert to_jwk(keys[0])["kid"] == GOOD.kid
 
 
-def test_what_was_passed_over_is_counted_by_cause() -> None:
+def test_skipped_keys_are_counted_by_reason() -> None:
     document = {
         "keys": [
             public("issuer"),
@@ -42,7 +42,7 @@ def test_what_was_passed_over_is_counted_by_cause() -> None:
     assert parse_jwks(json.dumps(document).encode()).skipped == {"not an RSA key": 2, "not for signatures": 1}
 
 
-def test_a_document_without_a_usable_key_says_why() -> None:
+def test_a_key_set_without_a_usable_key_names_the_reasons() -> None:
     document = json.dumps({"keys": [public("p-256", kid="a"), public("short-1024")]}).encode()
     with pytest.raises(JwksError, match=r"no usable RS256 key \(1 not an RSA key, 1 modulus not odd or not of 2048"):
         parse_jwks(document)
@@ -55,7 +55,7 @@ def test_the_size_of_a_document_is_bounded_to_the_byte() -> None:
         parse_jwks(document.ljust(MAX_DOCUMENT_BYTES + 1))
 
 
-def test_a_refusal_never_quotes_the_key_that_was_leaked() -> None:
+def test_an_error_never_quotes_a_leaked_private_key() -> None:
     document = json.dumps({"keys": [{**public("issuer"), "d": PRIVATE["issuer"]["d"]}]}).encode()
     with pytest.raises(JwksError) as refused:
         parse_jwks(document)
@@ -63,6 +63,6 @@ def test_a_refusal_never_quotes_the_key_that_was_leaked() -> None:
     assert "private or symmetric" in str(refused.value)
 
 
-def test_a_document_of_two_readings_says_which() -> None:
+def test_an_ambiguous_key_set_is_rejected() -> None:
     with pytest.raises(JwksError, match="duplicate member"):
         parse_jwks(b'{"keys":[],"keys":[]}')

@@ -28,7 +28,7 @@ def faults(**settings: str) -> list[str]:
     return refused.value.faults
 
 
-def test_only_variables_with_our_prefix_are_looked_at() -> None:
+def test_only_variables_with_the_prefix_are_read() -> None:
     assert ExampleSettings.from_environment({"NUMBER": "9", "OTHER_NUMBER": "x", "EXAMPLE": "x"}).number == 1
 
 
@@ -36,19 +36,19 @@ def test_an_empty_variable_counts_as_unset() -> None:
     assert read(NUMBER="", UNKNOWN="").number == 1
 
 
-def test_a_variable_that_names_no_setting_is_a_fault() -> None:
+def test_an_unknown_variable_is_an_error() -> None:
     assert faults(NUMBR="1") == ["EXAMPLE_NUMBR: no such setting"]
     assert faults(number="1") == ["EXAMPLE_number: no such setting"]
     assert faults(NAME_FILE="/x") == ["EXAMPLE_NAME_FILE: no such setting"]  # not a secret, so not by file
 
 
-def test_every_fault_is_told_and_no_value_is_quoted() -> None:
+def test_every_error_is_reported_and_no_value_quoted() -> None:
     told = faults(NUMBER="hunter2", NAME="HUNTER2", HUNTER="hunter2")
     assert [fault.split(":")[0] for fault in told] == ["EXAMPLE_HUNTER", "EXAMPLE_NUMBER", "EXAMPLE_NAME"]
     assert "hunter2" not in "\n".join(told).lower().replace("example_hunter", "")
 
 
-def test_a_secret_comes_by_file_without_its_last_line_feed(tmp_path: Path) -> None:
+def test_a_secret_is_read_from_a_file_without_its_last_line_feed(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("hunter2\n")
     settings = read(URL_FILE=str(file))
@@ -56,13 +56,13 @@ def test_a_secret_comes_by_file_without_its_last_line_feed(tmp_path: Path) -> No
     assert "hunter2" not in repr(settings)
 
 
-def test_a_secret_given_twice_is_a_fault(tmp_path: Path) -> None:
+def test_a_secret_given_twice_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("hunter2")
     assert faults(URL="hunter3", URL_FILE=str(file)) == ["EXAMPLE_URL_FILE: set this or EXAMPLE_URL, not both"]
 
 
-def test_a_secret_that_can_not_be_read_is_a_fault(tmp_path: Path) -> None:
+def test_an_unreadable_secret_file_is_an_error(tmp_path: Path) -> None:
     assert faults(URL_FILE=str(tmp_path / "none")) == ["EXAMPLE_URL_FILE: cannot be read (FileNotFoundError)"]
     (tmp_path / "binary").write_bytes(b"\xff")
     assert faults(URL_FILE=str(tmp_path / "binary")) == ["EXAMPLE_URL_FILE: cannot be read (UnicodeDecodeError)"]

@@ -36,7 +36,7 @@ def test_the_vector_of_the_draft_with_two_bits() -> None:
     assert decode(encode(octets)) == octets
 
 
-def test_a_list_comes_back_as_it_was_packed() -> None:
+def test_a_packed_list_reads_back() -> None:
     indices = set(random.Random(1).sample(range(LIST_BITS), 1000))
     octets = decode(encode(pack(indices, LIST_BITS)))
     assert len(octets) == LIST_BITS // 8
@@ -44,12 +44,12 @@ def test_a_list_comes_back_as_it_was_packed() -> None:
 
 
 @pytest.mark.parametrize(("indices", "size"), [([8], 8), ([-1], 8), ([], 0), ([], 12), ([], -8)])
-def test_what_is_not_in_the_list_can_not_be_packed(indices: list[int], size: int) -> None:
+def test_an_index_beyond_the_list_cannot_be_packed(indices: list[int], size: int) -> None:
     with pytest.raises(StatusListError):
         pack(indices, size)
 
 
-def test_the_largest_list_is_read_and_one_byte_more_is_not() -> None:
+def test_a_list_may_not_exceed_its_largest_size() -> None:
     assert len(decode(encode(bytes(MAX_LIST_BYTES)))) == MAX_LIST_BYTES
     with pytest.raises(StatusListError, match="larger"):
         decode(encode(bytes(MAX_LIST_BYTES + 1)))
@@ -82,6 +82,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("lst", REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_one_list_is_refused(lst: str) -> None:
+def test_a_malformed_list_is_rejected(lst: str) -> None:
     with pytest.raises(StatusListError):
         decode(lst)

@@ -28,7 +28,7 @@ from shared.strict_json import StrictJsonError, parse_object, parse_open_object
         (b"", "not strict JSON"),
     ],
 )
-def test_a_refusal_says_why(document: bytes, why: str) -> None:
+def test_an_error_names_the_reason(document: bytes, why: str) -> None:
     with pytest.raises(StrictJsonError, match=f"^{why}$"):
         parse_object(document)
 
@@ -78,13 +78,13 @@ def test_a_tiny_number_is_a_double_like_any_other(digits: bytes) -> None:
         (b'{"a":"\n"}', "not strict JSON"),
     ],
 )
-def test_an_open_object_has_one_reading_all_the_same(document: bytes, why: str) -> None:
+def test_an_open_object_must_be_unambiguous(document: bytes, why: str) -> None:
     with pytest.raises(StrictJsonError, match=f"^{why}$"):
         parse_open_object(document)
 
 
 @pytest.mark.parametrize("space", [b" ", b"\t", b"\r\n", b"\n \n"])
-def test_the_white_space_of_json_may_stand_around_an_object_and_no_other(space: bytes) -> None:
+def test_only_json_white_space_may_surround_an_object(space: bytes) -> None:
     assert parse_object(space + b'{"a":0}' + space) == {"a": 0}
     for other in (b"\x0b", b"\x0c", b"\0", b"\xc2\xa0", b"\xe2\x80\xa8"):
         with pytest.raises(StrictJsonError):

@@ -8,7 +8,7 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 
 
-def test_a_good_request_id_is_kept() -> None:
+def test_a_valid_request_id_is_kept() -> None:
     for given in ("gateway-0001", "b7ad6b7169203331a1b2c3d4e5f60718", "2f6a1c5e-9d1b-4b7e-8a39-0c2f5f0d9b11"):
         assert request_id_of([given]) == given
 
@@ -28,7 +28,7 @@ def test_a_good_request_id_is_kept() -> None:
         ["gateway-0001", "gateway-0001"],
     ],
 )
-def test_what_is_no_request_id_is_replaced_each_time_by_another(given: list[str]) -> None:
+def test_an_invalid_request_id_is_replaced_by_a_new_one(given: list[str]) -> None:
     first, second = request_id_of(given), request_id_of(given)
     assert first != second
     assert not {first, second} & set(given)
@@ -37,11 +37,11 @@ def test_what_is_no_request_id_is_replaced_each_time_by_another(given: list[str]
 @pytest.mark.parametrize(
     ("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("03", True), ("ff", True)]
 )
-def test_a_traceparent_has_a_trace_a_parent_and_a_flag(flags: str, sampled: bool) -> None:  # noqa: FBT001 - a table
+def test_a_traceparent_has_trace_parent_and_flags(flags: str, sampled: bool) -> None:  # noqa: FBT001 - a table
     assert traceparent_of([f"00-{TRACE}-{PARENT}-{flags}"]) == Traceparent(TRACE, PARENT, sampled)
 
 
-def test_a_later_version_may_say_more() -> None:
+def test_a_later_version_may_have_more_parts() -> None:
     for more in ("", "-", "-what-will-be"):
         assert traceparent_of([f"cc-{TRACE}-{PARENT}-01{more}"]) == Traceparent(TRACE, PARENT, sampled=True)
 
@@ -66,10 +66,10 @@ def test_a_later_version_may_say_more() -> None:
         "",
     ],
 )
-def test_what_is_no_traceparent_is_none(given: str) -> None:
+def test_an_invalid_traceparent_is_ignored(given: str) -> None:
     assert traceparent_of([given]) is None
 
 
-def test_two_are_none() -> None:
+def test_two_traceparents_are_ignored() -> None:
     assert traceparent_of([f"00-{TRACE}-{PARENT}-01"] * 2) is None
     assert traceparent_of([]) is None

@@ -27,7 +27,7 @@ def told(
     )
 
 
-def test_the_table_of_checks_is_the_numbered_list_of_verification() -> None:
+def test_the_explained_checks_are_those_of_verification() -> None:
     numbered = re.findall(r"^ ?(\d+)\. (\w+) ", verification.__doc__ or "", re.MULTILINE)
     assert numbered == [(str(number), name) for number, (name, _) in enumerate(CHECKS, 1)]
 
@@ -44,7 +44,7 @@ def test_an_accepted_token_passes_every_check() -> None:
     assert lines[-1] == "accepted by policy default"
 
 
-def test_a_refused_token_fails_one_check_and_does_not_reach_the_rest() -> None:
+def test_a_rejected_token_fails_one_check_and_skips_the_rest() -> None:
     lines, accepted = told(GOOD.token(NOW, aud="billing"))
     assert not accepted
     assert lines[9] == "10. issuer      passed"
@@ -54,7 +54,7 @@ def test_a_refused_token_fails_one_check_and_does_not_reach_the_rest() -> None:
 
 
 @pytest.mark.parametrize(("lists", "outcome"), [(listed(7), "revoked"), ({ISSUER: {}}, "status_unavailable")])
-def test_check_13_tells_what_the_status_lists_say(lists: Json, outcome: str) -> None:
+def test_check_13_states_the_result_of_the_status_lists(lists: Json, outcome: str) -> None:
     token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 7}})
     assert told(token, lists=listed())[1]
     lines, accepted = told(token, lists=lists)
@@ -64,7 +64,7 @@ def test_check_13_tells_what_the_status_lists_say(lists: Json, outcome: str) -> 
 
 
 @pytest.mark.parametrize("name", sorted({vector["file"] for vector in TOKEN_VECTORS}))
-def test_nothing_of_the_token_is_told(name: str) -> None:
+def test_no_part_of_the_token_is_printed(name: str) -> None:
     for vector in TOKEN_VECTORS:
         if vector["file"] == name:
             lines, _ = told(octets(vector["token"]), vector["policy"], vector["key_sets"])

@@ -27,7 +27,7 @@ def test_an_empty_document_is_one_policy_of_every_issuer() -> None:
     assert rules == Rules({DEFAULT_POLICY: expected}, SOURCES)
 
 
-def test_every_member_of_a_policy_arrives() -> None:
+def test_every_member_of_a_policy_is_read() -> None:
     rules = read(
         """
         [issuers."https://other.example"]
@@ -66,7 +66,7 @@ def test_every_member_of_a_policy_arrives() -> None:
     assert set(rules.sources) == rules.policies["default"].issuers
 
 
-def test_tokens_of_our_own_issuer_live_an_hour_and_those_of_others_a_day() -> None:
+def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() -> None:
     others = '[issuers."https://other.example"]\njwks_file = "/keys/other.json"\n'
     both = 'issuers = ["https://issuer.example", "https://other.example"]\n'
     rules = read(f"{others}[policies.default]\n{both}[policies.b]\n{both}max_lifetime_seconds = 31536000")
@@ -121,7 +121,7 @@ def test_tokens_of_our_own_issuer_live_an_hour_and_those_of_others_a_day() -> No
         ("[issuers.'https://issuer.example']\njwks_file = 'a'", "VERIFIER_ISSUER names it already"),
     ],
 )
-def test_a_fault_is_named_in_one_line(document: str, line: str) -> None:
+def test_an_error_is_one_line(document: str, line: str) -> None:
     with pytest.raises(PolicyError) as refused:
         read(document)
     assert line in str(refused.value)
@@ -144,12 +144,12 @@ def test_with_several_issuers_each_policy_names_its_own(policies: str, unnamed: 
 
 
 @pytest.mark.parametrize("member", ["audience", "issuers", "token_types", "scopes_all", "scopes_any", "roles_any"])
-def test_an_empty_list_is_a_fault_and_not_a_demand_for_nothing(member: str) -> None:
+def test_an_empty_list_is_an_error(member: str) -> None:
     with pytest.raises(PolicyError, match=rf"^policies\.a\.{member}: .*at least 1 item"):
         read(f"[policies.a]\n{member} = []")
 
 
-def test_all_faults_are_named_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(PolicyError) as refused:
         read(f"[policies.a]\nissuers = ['y']\n[policies.b]\nissuers = ['z']\n[issuers.x]\n{BOTH}")
     assert len(str(refused.value).splitlines()) == 3
@@ -158,12 +158,12 @@ def test_all_faults_are_named_at_once() -> None:
     assert len(str(malformed.value).splitlines()) == 2
 
 
-def test_no_issuer_at_all_is_a_fault() -> None:
+def test_a_policy_without_an_issuer_is_an_error() -> None:
     with pytest.raises(PolicyError, match="no issuer"):
         parse_rules("", sources={}, audience="gatepass", leeway_seconds=5)
 
 
-def test_more_policies_than_can_be_counted_are_a_fault() -> None:
+def test_too_many_policies_are_an_error() -> None:
     assert len(read("\n".join(f"[policies.p{number}]" for number in range(63))).policies) == 64
     with pytest.raises(PolicyError, match=r"^policies: .*at most 63"):
         read("\n".join(f"[policies.p{number}]" for number in range(64)))

@@ -15,7 +15,7 @@ def read(**settings: str) -> VerifierSettings:
     return VerifierSettings.from_environment({f"VERIFIER_{name}": value for name, value in settings.items()})
 
 
-def test_the_defaults_listen_on_loopback_and_forgive_five_seconds() -> None:
+def test_the_defaults_are_loopback_and_five_seconds_of_leeway() -> None:
     settings = read(**ISSUER)
     assert (settings.host, settings.port) == ("127.0.0.1", 8001)
     assert (settings.admin_host, settings.admin_port) == ("127.0.0.1", 9001)
@@ -50,7 +50,7 @@ def test_the_defaults_listen_on_loopback_and_forgive_five_seconds() -> None:
         ("JWKS_FILE", "/keys/jwks.json"),
     ],
 )
-def test_a_fault_names_its_variable(name: str, value: str) -> None:
+def test_an_error_names_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as refused:
         read(**{**ISSUER, name: value})
     assert len(refused.value.faults) == 1
@@ -58,7 +58,7 @@ def test_a_fault_names_its_variable(name: str, value: str) -> None:
     assert len(value) < 3 or value not in refused.value.faults[0].replace(f"VERIFIER_{name}", "")
 
 
-def test_all_faults_are_named_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         read(**ISSUER, PORT="x", CACHE_ENTRIES="-1", REALM='"')
     assert len(refused.value.faults) == 3
@@ -67,12 +67,12 @@ def test_all_faults_are_named_at_once() -> None:
 @pytest.mark.parametrize(
     "given", [{}, {"ISSUER": "i"}, {"JWKS_FILE": "f"}, {"JWKS_URL": "u"}, {"ISSUER": "i", "JWKS_FILE": ""}]
 )
-def test_an_issuer_goes_with_its_key_set(given: dict[str, str]) -> None:
+def test_an_issuer_requires_its_key_set(given: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="VERIFIER_ISSUER"):
         read(**given)
 
 
-def test_a_policy_file_may_name_the_issuers_alone(tmp_path: Path) -> None:
+def test_a_policy_file_may_name_all_issuers(tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text("[issuers.i]\njwks_file = 'f'\n[policies.admin]\nroles_any = ['admin']")
     settings = read(POLICIES_FILE=str(file), LEEWAY_SECONDS="9")
@@ -81,7 +81,7 @@ def test_a_policy_file_may_name_the_issuers_alone(tmp_path: Path) -> None:
     assert rules.policies["admin"].leeway_seconds == 9
 
 
-def test_a_policy_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_policy_file_is_named(tmp_path: Path) -> None:
     settings = read(**ISSUER, POLICIES_FILE=str(tmp_path / "policies.toml"))
     with pytest.raises(PolicyError, match=r"policies\.toml: cannot be read \(FileNotFoundError\)"):
         settings.read_rules()

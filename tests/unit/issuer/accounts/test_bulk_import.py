@@ -21,7 +21,7 @@ def read(line: bytes | dict[str, Any]) -> ImportedAccount:
     return read_line(line if isinstance(line, bytes) else json.dumps(line).encode(), UUID(int=1), NOW, BUDGET)
 
 
-def test_address_and_hash_are_enough() -> None:
+def test_email_and_hash_are_enough() -> None:
     account = read(ANN)
     assert (account.email.given, account.email.key) == ("Ann@Example.com", "ann@example.com")
     assert (account.created_at, account.email_verified_at) == (NOW, None)
@@ -29,7 +29,7 @@ def test_address_and_hash_are_enough() -> None:
     assert BCRYPT not in repr(account)
 
 
-def test_what_else_is_known_is_kept() -> None:
+def test_optional_members_are_kept() -> None:
     account = read(
         ANN
         | {"created_at": "2020-02-03T04:05:06+01:00", "email_verified": True, "scope": "a b:c", "roles": ["x", "y/z"]}
@@ -72,14 +72,14 @@ def test_what_else_is_known_is_kept() -> None:
         (ANN | {"roles": ["a" * 20] * 9}, "scope: the access token would have"),
     ],
 )
-def test_a_fault_names_the_member_and_not_its_value(line: bytes | dict[str, Any], fault: str) -> None:
+def test_an_error_names_the_member_but_not_its_value(line: bytes | dict[str, Any], fault: str) -> None:
     with pytest.raises(InvalidRecordError) as refused:
         read(line)
     assert fault in str(refused.value)
     assert "canary" not in str(refused.value)
 
 
-def test_all_faults_of_a_line_are_named() -> None:
+def test_all_errors_of_a_line_are_named() -> None:
     with pytest.raises(InvalidRecordError) as rejected:
         read(ANN | {"email": "canary", "roles": "admin", "id": "x"})
     faults = str(rejected.value).split("; ")

@@ -18,7 +18,7 @@ TEMPORARY_STATES = {"25006", "25P03", "25P04", "3D000", "42501", "42703", "42P01
 
 
 @pytest.mark.parametrize("kind", EXCEPTIONS, ids=lambda kind: kind.__name__)
-def test_every_exception_of_asyncpg_has_a_failure(kind: type[Exception]) -> None:
+def test_every_asyncpg_exception_maps_to_a_failure(kind: type[Exception]) -> None:
     assert issubclass(kind, ERRORS)
     assert failure_of(kind("x"), connected=False) is not Failure.UNEXPECTED
     unexpected = failure_of(kind("x"), connected=True) is Failure.UNEXPECTED
@@ -31,17 +31,17 @@ def test_every_exception_of_asyncpg_has_a_failure(kind: type[Exception]) -> None
         assert unexpected == (not schema_changed and kind is not asyncpg.exceptions.TargetServerAttributeNotMatched)
 
 
-def test_the_tree_of_exceptions_is_known_whole() -> None:
+def test_no_asyncpg_exception_is_missing_from_the_map() -> None:
     assert len(EXCEPTIONS) > 200
 
 
 @pytest.mark.parametrize("connected", [True, False])
-def test_sockets_and_deadlines_are_temporary(*, connected: bool) -> None:
+def test_socket_errors_and_timeouts_are_temporary(*, connected: bool) -> None:
     assert failure_of(ConnectionResetError(), connected=connected) is Failure.CONNECTION
     assert failure_of(TimeoutError(), connected=connected) is Failure.TOO_SLOW
 
 
-def test_an_sqlstate_that_asyncpg_does_not_know_is_judged_by_its_class() -> None:
+def test_an_unknown_sqlstate_is_judged_by_its_class() -> None:
     class NewError(asyncpg.PostgresError):
         sqlstate = "57P99"
 

@@ -60,7 +60,7 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_slow_answer_is_waited_for_while_the_server_answers_others() -> None:
+def test_a_slow_statement_is_no_outage_while_the_server_answers_others() -> None:
     async def use(_: Server, detector: OutageDetector) -> None:
         detector.begin()
         await asyncio.sleep(0.6)
@@ -69,7 +69,7 @@ def test_a_slow_answer_is_waited_for_while_the_server_answers_others() -> None:
     assert watched(use) == []
 
 
-def test_a_stall_is_no_outage() -> None:
+def test_a_short_stall_is_no_outage() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
         server.lives = False
         detector.begin()
@@ -81,7 +81,7 @@ def test_a_stall_is_no_outage() -> None:
     assert watched(use) == []
 
 
-def test_silence_is_an_outage_until_the_server_answers_again() -> None:
+def test_a_server_that_does_not_answer_is_an_outage_until_it_answers() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
         server.lives = False
         detector.begin()
@@ -94,7 +94,7 @@ def test_silence_is_an_outage_until_the_server_answers_again() -> None:
     assert watched(use) == ["began", "ended"]
 
 
-def test_a_pause_of_our_own_is_not_taken_for_silence() -> None:
+def test_a_pause_of_our_own_process_is_no_outage() -> None:
     async def use(_: Server, detector: OutageDetector) -> None:
         detector.begin()
         for _pause in range(3):
@@ -106,7 +106,7 @@ def test_a_pause_of_our_own_is_not_taken_for_silence() -> None:
     assert watched(use) == []
 
 
-def test_nobody_asks_a_server_that_nobody_waits_for() -> None:
+def test_an_idle_server_is_not_probed() -> None:
     async def use(server: Server, _: OutageDetector) -> None:
         server.lives = False
         await asyncio.sleep(0.5)
@@ -114,7 +114,7 @@ def test_nobody_asks_a_server_that_nobody_waits_for() -> None:
     assert watched(use) == []
 
 
-def test_a_server_that_cannot_be_reached_is_away_at_the_first_suspicion() -> None:
+def test_an_unreachable_server_is_an_outage_at_the_first_failed_probe() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
         server.fault = ConnectionRefusedError()
         detector.suspect()
@@ -125,7 +125,7 @@ def test_a_server_that_cannot_be_reached_is_away_at_the_first_suspicion() -> Non
     assert watched(use) == ["began", "ended"]
 
 
-def test_a_server_that_takes_no_more_connections_is_there() -> None:
+def test_a_server_without_free_connections_is_no_outage() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
         server.fault = asyncpg.exceptions.TooManyConnectionsError()
         detector.suspect()
@@ -134,7 +134,7 @@ def test_a_server_that_takes_no_more_connections_is_there() -> None:
     assert watched(use) == []
 
 
-def test_a_standby_is_not_the_server_that_is_looked_for() -> None:
+def test_a_standby_does_not_end_the_outage() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
         server.read_only = "on"
         detector.suspect()

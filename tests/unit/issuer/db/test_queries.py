@@ -19,6 +19,6 @@ def test_statements_are_found_by_name_in_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["SELECT 1;", "-- name: a\nSELECT 1;\n-- name: a\nSELECT 2;"])
-def test_a_statement_without_a_name_of_its_own_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_statement_without_a_unique_name_is_rejected(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"x\.sql"):
         load(tmp_path, text)

@@ -11,7 +11,7 @@ from issuer.db.schema import revisions
 from tests.support.openapi import ROOT
 
 
-def test_the_names_of_the_files_tell_every_revision_in_its_order() -> None:
+def test_migration_files_are_numbered_in_their_order() -> None:
     script = ScriptDirectory(str(Path(migrations.__path__[0])))
     assert revisions() == tuple(revision.revision for revision in script.walk_revisions())[::-1]
 

@@ -22,7 +22,7 @@ from issuer.db.url import Server, parse_database_url
         ("postgresql://", []),
     ],
 )
-def test_servers_are_read_in_order(url: str, servers: list[tuple[str, int]]) -> None:
+def test_the_servers_of_a_url_are_read_in_order(url: str, servers: list[tuple[str, int]]) -> None:
     assert list(parse_database_url(url).servers) == [Server(host, port) for host, port in servers]
 
 
@@ -65,14 +65,14 @@ def test_a_malformed_url_is_explained_without_its_password(url: str, says: str) 
     assert "hunter2" not in str(rejected.value)
 
 
-def test_of_several_servers_the_one_that_accepts_writes_is_wanted() -> None:
+def test_of_several_servers_the_writable_one_is_requested() -> None:
     assert "read-write" in parse_database_url("postgresql://a,b/db").dsn
     assert "read-write" in parse_database_url("postgresql://a,b/db?target_session_attrs=any").dsn
     assert "primary" in parse_database_url("postgresql://a,b/db?target_session_attrs=primary").dsn
     assert "target_session_attrs" not in parse_database_url("postgresql://a/db").dsn
 
 
-def test_the_rest_of_the_url_is_left_to_asyncpg() -> None:
+def test_other_parts_of_the_url_are_passed_to_asyncpg() -> None:
     url = parse_database_url("postgresql://u%40x:p%2Bq@a,b/my%20db?sslmode=require&password=a+b%26")
     assert url.dsn == (
         "postgresql://u%40x:p%2Bq@/my%20db?sslmode=require&password=a%2Bb%26&target_session_attrs=read-write"

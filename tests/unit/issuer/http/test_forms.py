@@ -24,7 +24,7 @@ from issuer.http.forms import parse_form
         (b"a=1;b=2", {"a": "1;b=2"}),
     ],
 )
-def test_a_form_is_its_parameters(data: bytes, parameters: dict[str, str]) -> None:
+def test_a_form_is_read_as_its_parameters(data: bytes, parameters: dict[str, str]) -> None:
     assert parse_form(data) == parameters
 
 
@@ -48,13 +48,13 @@ def test_a_form_is_its_parameters(data: bytes, parameters: dict[str, str]) -> No
         b"&".join(b"p%d=1" % number for number in range(33)),
     ],
 )
-def test_what_has_no_single_reading_is_refused(data: bytes) -> None:
+def test_an_ambiguous_form_is_rejected(data: bytes) -> None:
     with pytest.raises(InvalidRequestError) as refusal:
         parse_form(data)
     assert refusal.value.args == ()
 
 
 @given(st.binary(max_size=200))
-def test_reading_is_total(data: bytes) -> None:
+def test_any_bytes_are_a_form_or_an_error(data: bytes) -> None:
     with suppress(InvalidRequestError):
         assert all(parse_form(data).values())

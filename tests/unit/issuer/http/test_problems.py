@@ -10,7 +10,7 @@ def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
     return {leaf for child in children for leaf in leaves(child)} if children else {root}
 
 
-def test_every_error_that_a_request_can_meet_has_a_problem() -> None:
+def test_every_error_of_a_request_has_a_problem() -> None:
     unforeseen = {UnexpectedDatabaseError}
     assert leaves(IssuerError) - leaves(CommandError) - leaves(OAuthError) - unforeseen == set(PROBLEMS)
     assert all(problem_of(error()) is INTERNAL for error in unforeseen)
@@ -25,20 +25,20 @@ def test_no_two_problems_share_a_type() -> None:
     assert len({problem.type for problem in [*PROBLEMS.values(), INTERNAL]}) == len(PROBLEMS) + 1
 
 
-def test_only_the_unforeseen_is_a_500() -> None:
+def test_only_an_unexpected_error_is_a_500() -> None:
     assert {problem.status for problem in PROBLEMS.values()} <= {400, 401, 404, 405, 409, 413, 415, 422, 429, 503}
     assert INTERNAL.status == 500
 
 
-def test_an_operators_error_would_say_nothing_over_http() -> None:
+def test_errors_for_operators_show_no_details_over_http() -> None:
     assert all(problem_of(leaf("keys/private/x.pem")) is INTERNAL for leaf in leaves(CommandError))
 
 
-def test_an_unforeseen_exception_says_nothing_of_itself() -> None:
+def test_an_unexpected_exception_shows_no_details() -> None:
     assert b"hunter2" not in bytes(problem_response(RuntimeError("hunter2")).body)
 
 
-def test_a_problem_states_its_own_status() -> None:
+def test_a_problem_contains_its_status() -> None:
     response = problem_response(InvalidFieldsError())
     assert response.status_code == 422
     assert b'"status":422' in bytes(response.body)

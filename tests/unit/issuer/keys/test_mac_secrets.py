@@ -42,7 +42,7 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def test_a_folder_with_a_key_has_a_secret_that_it_shows_by_name_alone(keys: Path) -> None:
+def test_a_keys_folder_has_a_mac_secret_shown_by_its_id_alone(keys: Path) -> None:
     (secret,) = load_key_set(keys).mac_secrets
     assert len(secret.value) == 32
     assert len(bytes.fromhex(secret.id)) == 4
@@ -50,7 +50,7 @@ def test_a_folder_with_a_key_has_a_secret_that_it_shows_by_name_alone(keys: Path
     assert stat.S_IMODE(mac_secrets_file(keys).stat().st_mode) == 0o600
 
 
-def test_a_ring_of_before_there_were_secrets_gets_one_by_generating_what_is_missing(keys: Path) -> None:
+def test_a_folder_without_a_mac_secret_gets_one_by_generate_if_missing(keys: Path) -> None:
     mac_secrets_file(keys).unlink()
     with pytest.raises(KeyStoreError, match="keys generate --if-missing"):
         load_key_set(keys)
@@ -60,7 +60,7 @@ def test_a_ring_of_before_there_were_secrets_gets_one_by_generating_what_is_miss
     assert len(ring.mac_secrets) == 1
 
 
-def test_a_new_secret_makes_only_when_every_issuer_has_read_it() -> None:
+def test_a_new_secret_signs_only_when_every_issuer_has_read_it() -> None:
     old, new = fresh(), fresh()
     records = add_secret(add_secret((), old, NOW), new, NOW)
     assert ids(records) == [(old.id, "current"), (new.id, "next")]
@@ -68,7 +68,7 @@ def test_a_new_secret_makes_only_when_every_issuer_has_read_it() -> None:
     assert ids(advance_secrets(records, NOW + PROPAGATION_DELAY)) == [(new.id, "current"), (old.id, "retired")]
 
 
-def test_a_retired_secret_goes_when_no_session_can_hold_a_token_of_it() -> None:
+def test_a_retired_secret_is_removed_when_no_session_can_need_it() -> None:
     old, new = fresh(), fresh()
     retired_at = NOW + PROPAGATION_DELAY
     records = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), retired_at)
@@ -77,7 +77,7 @@ def test_a_retired_secret_goes_when_no_session_can_hold_a_token_of_it() -> None:
 
 
 @pytest.mark.parametrize("next_record", [True, False])
-def test_a_current_secret_that_leaked_is_replaced_at_once(*, next_record: bool) -> None:
+def test_a_revoked_current_secret_is_replaced_at_once(*, next_record: bool) -> None:
     leaked, known, spare = fresh(), fresh(), fresh()
     records = add_secret((), leaked, NOW)
     if next_record:
@@ -86,13 +86,13 @@ def test_a_current_secret_that_leaked_is_replaced_at_once(*, next_record: bool) 
     assert ids(left) == [((known if next_record else spare).id, "current")]
 
 
-def test_a_retired_secret_that_leaked_is_dropped_and_nothing_else_happens() -> None:
+def test_revoking_a_retired_secret_changes_nothing_else() -> None:
     old, new = fresh(), fresh()
     records = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), NOW + PROPAGATION_DELAY)
     assert remove_secret(records, old.id, fresh(), NOW) == records[:1]
 
 
-def test_renewing_waits_for_a_tick_and_keeps_one_waiting(keys: Path) -> None:
+def test_rotating_twice_makes_one_next_secret(keys: Path) -> None:
     (old,) = load_key_set(keys).mac_secrets
     made = key_manager(keys, NOW).rotate_mac_secret()
     assert key_manager(keys, NOW).rotate_mac_secret() == made
@@ -115,7 +115,7 @@ def test_revoking_a_secret_leaves_keys_alone(keys: Path) -> None:
     assert after.mac_secrets != before.mac_secrets
 
 
-def test_with_a_passphrase_no_value_is_on_disk(tmp_path: Path) -> None:
+def test_with_a_passphrase_no_secret_is_on_disk_in_the_clear(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     document = json.loads(mac_secrets_file(tmp_path).read_text())
     assert set(document) == {"format", "sealed"}
@@ -123,7 +123,7 @@ def test_with_a_passphrase_no_value_is_on_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604])
-def test_secrets_that_others_can_reach_are_refused(keys: Path, bits: int) -> None:
+def test_mac_secrets_readable_by_others_are_rejected(keys: Path, bits: int) -> None:
     mac_secrets_file(keys).chmod(bits)
     with pytest.raises(KeyStoreError, match=r"mac-secrets\.json: mode .* chmod 600"):
         load_key_set(keys)
@@ -142,13 +142,13 @@ def test_secrets_that_others_can_reach_are_refused(keys: Path, bits: int) -> Non
         '{"format":1,"sealed":7}',
     ],
 )
-def test_a_file_of_secrets_that_is_none_is_refused(keys: Path, content: str) -> None:
+def test_a_malformed_file_of_mac_secrets_is_rejected(keys: Path, content: str) -> None:
     mac_secrets_file(keys).write_text(content)
     with pytest.raises(KeyStoreError, match=r"mac-secrets\.json: .*restore the file"):
         load_key_set(keys, PASSPHRASE)
 
 
-def test_a_sealed_file_that_was_touched_is_refused(tmp_path: Path) -> None:
+def test_a_modified_sealed_file_is_rejected(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     path = mac_secrets_file(tmp_path)
     document = json.loads(path.read_text())
@@ -158,7 +158,7 @@ def test_a_sealed_file_that_was_touched_is_refused(tmp_path: Path) -> None:
         load_key_set(tmp_path, PASSPHRASE)
 
 
-def test_secrets_of_another_format_are_refused(keys: Path) -> None:
+def test_mac_secrets_of_a_newer_format_are_rejected(keys: Path) -> None:
     mac_secrets_file(keys).write_text('{"format":2,"secrets":[]}')
     with pytest.raises(KeyStoreError, match="another version"):
         load_key_set(keys)

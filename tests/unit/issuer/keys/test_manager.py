@@ -65,7 +65,7 @@ def whole_life(keys: Path) -> None:
 # What an operator types
 
 
-def test_a_rotation_makes_a_key_first_and_lets_it_sign_when_verifiers_must_know_it(keys: Path) -> None:
+def test_a_rotation_publishes_a_key_before_it_signs(keys: Path) -> None:
     (made,) = key_manager(keys, NOW).rotate()
     assert made.action == "created"
     assert states(keys) == ["current", "next"]
@@ -75,7 +75,7 @@ def test_a_rotation_makes_a_key_first_and_lets_it_sign_when_verifiers_must_know_
     assert signer(keys) == made.name
 
 
-def test_a_rotation_too_early_is_refused_and_says_how_long_to_wait(keys: Path) -> None:
+def test_an_early_rotation_is_rejected_with_the_time_to_wait(keys: Path) -> None:
     key_manager(keys, NOW).rotate()
     early = LATER - timedelta(seconds=90, milliseconds=500)
     with pytest.raises(KeyStoreError, match="wait 91 s, or run `keys advance` then") as refusal:
@@ -84,7 +84,7 @@ def test_a_rotation_too_early_is_refused_and_says_how_long_to_wait(keys: Path) -
     assert states(keys) == ["current", "next"]
 
 
-def test_a_retired_private_key_is_deleted_and_its_public_half_stays_while_tokens_live(keys: Path) -> None:
+def test_a_retired_public_key_stays_published_while_tokens_are_valid(keys: Path) -> None:
     old = signer(keys)
     generate_key(keys, NOW)
     key_manager(keys, LATER).rotate()
@@ -94,12 +94,12 @@ def test_a_retired_private_key_is_deleted_and_its_public_half_stays_while_tokens
     assert published(keys) == pems(keys) == {signer(keys)}
 
 
-def test_there_is_one_next_key_at_most(keys: Path) -> None:
+def test_there_is_at_most_one_next_key(keys: Path) -> None:
     assert generate_key(keys, NOW) == generate_key(keys, LATER)
     assert states(keys) == ["current", "next"]
 
 
-def test_a_revoked_current_key_is_nowhere_and_the_next_one_signs_at_once(keys: Path) -> None:
+def test_revoking_the_current_key_promotes_the_next_at_once(keys: Path) -> None:
     leaked, next_key = signer(keys), generate_key(keys, NOW)
     transitions = key_manager(keys, NOW).revoke(leaked)
     assert transitions == (KeyTransition("removed", leaked), KeyTransition("promoted", next_key.kid))
@@ -107,7 +107,7 @@ def test_a_revoked_current_key_is_nowhere_and_the_next_one_signs_at_once(keys: P
     assert published(keys) == pems(keys) == {next_key.kid}
 
 
-def test_a_revoked_only_key_is_replaced_at_once(keys: Path) -> None:
+def test_revoking_the_only_key_makes_another_at_once(keys: Path) -> None:
     leaked = signer(keys)
     key_manager(keys, NOW).revoke(leaked)
     assert states(keys) == ["current"]
@@ -116,7 +116,7 @@ def test_a_revoked_only_key_is_replaced_at_once(keys: Path) -> None:
 
 
 @pytest.mark.parametrize("which", [0, 2])
-def test_a_revoked_key_that_did_not_sign_goes_and_nothing_else_changes(keys: Path, which: int) -> None:
+def test_revoking_another_key_changes_nothing_else(keys: Path, which: int) -> None:
     whole_life(keys)
     ring = load_key_set(keys).keys
     key_manager(keys, LATER).revoke(ring[which].kid)
@@ -125,7 +125,7 @@ def test_a_revoked_key_that_did_not_sign_goes_and_nothing_else_changes(keys: Pat
 
 
 @pytest.mark.parametrize("name", ["", "x", "../../etc/passwd", "A" * 43, "00000000"])
-def test_what_is_no_key_cannot_be_revoked(keys: Path, name: str) -> None:
+def test_an_unknown_key_cannot_be_revoked(keys: Path, name: str) -> None:
     before = load_key_set(keys)
     with pytest.raises(KeyStoreError, match="no key or MAC secret has that name"):
         key_manager(keys, NOW).revoke(name)
@@ -133,7 +133,9 @@ def test_what_is_no_key_cannot_be_revoked(keys: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("act", [KeyManager.advance, KeyManager.rotate, KeyManager.rotate_mac_secret])
-def test_where_there_are_no_keys_it_is_said_how_to_begin(tmp_path: Path, act: Callable[[KeyManager], Any]) -> None:
+def test_without_keys_the_error_names_the_command_that_makes_one(
+    tmp_path: Path, act: Callable[[KeyManager], Any]
+) -> None:
     with pytest.raises(KeyStoreError, match="run `keys generate`"):
         act(key_manager(tmp_path / "keys", NOW))
 
@@ -141,7 +143,7 @@ def test_where_there_are_no_keys_it_is_said_how_to_begin(tmp_path: Path, act: Ca
 # Ticks
 
 
-def test_a_tick_does_nothing_before_its_time(keys: Path) -> None:
+def test_advancing_early_changes_nothing(keys: Path) -> None:
     whole_life(keys)
     before = load_key_set(keys).keys
     stamps = [path.stat().st_mtime_ns for path in sorted(keys.rglob("*.json"))]
@@ -150,7 +152,7 @@ def test_a_tick_does_nothing_before_its_time(keys: Path) -> None:
     assert [path.stat().st_mtime_ns for path in sorted(keys.rglob("*.json"))] == stamps
 
 
-def test_ticks_alone_lead_a_key_through_its_whole_life(keys: Path) -> None:
+def test_advancing_alone_takes_a_key_through_its_whole_life(keys: Path) -> None:
     first, moment = signer(keys), NOW
     done: list[KeyTransition] = []
     for _ in range(4):
@@ -167,7 +169,7 @@ def test_ticks_alone_lead_a_key_through_its_whole_life(keys: Path) -> None:
     ]
 
 
-def test_ticks_of_several_processes_at_once_promote_exactly_once(keys: Path) -> None:
+def test_several_processes_advancing_at_once_promote_exactly_once(keys: Path) -> None:
     (keys / "private/ring.json").unlink()
     now = datetime.now(UTC)
     generate_key(keys, now - timedelta(days=1))
@@ -183,7 +185,7 @@ def test_ticks_of_several_processes_at_once_promote_exactly_once(keys: Path) -> 
     assert states(keys) == ["retired", "current"]
 
 
-def test_a_tick_that_does_not_wait_leaves_the_folder_to_who_has_it(keys: Path) -> None:
+def test_advancing_without_waiting_leaves_a_locked_folder_alone(keys: Path) -> None:
     generate_key(keys, NOW)
     folder = key_manager(keys, LATER)
     with folder._writing():
@@ -191,7 +193,7 @@ def test_a_tick_that_does_not_wait_leaves_the_folder_to_who_has_it(keys: Path) -
     assert states(keys) == ["current", "next"]
 
 
-def test_an_issuer_that_may_write_ticks_and_counts_it(keys: Path) -> None:
+def test_an_issuer_with_write_access_rotates_keys_and_counts_it(keys: Path) -> None:
     generate_key(keys, NOW)
     metrics, clock = Metrics(), [NOW]
     task = RotationTask(key_manager(keys, lambda: clock[0]), metrics)
@@ -208,7 +210,7 @@ def test_an_issuer_that_may_write_ticks_and_counts_it(keys: Path) -> None:
     assert count("gatepass_issuer_key_rotation_runs_total", {"outcome": "advanced"}) == 1
 
 
-def test_a_folder_that_does_not_tick_is_reported_and_left(keys: Path) -> None:
+def test_a_failed_rotation_is_reported(keys: Path) -> None:
     metrics = Metrics()
     task = RotationTask(key_manager(keys, NOW), metrics)
     (keys / "private/ring.json").write_text("rubbish")
@@ -217,7 +219,7 @@ def test_a_folder_that_does_not_tick_is_reported_and_left(keys: Path) -> None:
     assert metrics.registry.get_sample_value("gatepass_issuer_key_rotation_runs_total", {"outcome": "failed"}) == 1
 
 
-def test_rotation_goes_on_when_a_lost_folder_is_back(keys: Path) -> None:
+def test_rotation_continues_when_a_lost_folder_returns(keys: Path) -> None:
     generate_key(keys, NOW)
     task = RotationTask(key_manager(keys, LATER), Metrics())
     move_away(keys)
@@ -227,7 +229,7 @@ def test_rotation_goes_on_when_a_lost_folder_is_back(keys: Path) -> None:
     assert states(keys) == ["retired", "current"]
 
 
-def test_ticks_write_nothing_into_a_folder_without_keys(tmp_path: Path) -> None:
+def test_rotation_writes_nothing_into_a_folder_without_keys(tmp_path: Path) -> None:
     for folder in ("private", "public"):
         (tmp_path / "mount" / folder).mkdir(parents=True)
     metrics = Metrics()
@@ -240,7 +242,7 @@ def test_ticks_write_nothing_into_a_folder_without_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_issuer_that_may_not_write_only_follows(keys: Path) -> None:
+def test_an_issuer_without_write_access_rotates_nothing(keys: Path) -> None:
     generate_key(keys, NOW)
     metrics = Metrics()
     (keys / "private").chmod(0o500)
@@ -250,7 +252,7 @@ def test_an_issuer_that_may_not_write_only_follows(keys: Path) -> None:
     assert metrics.registry.get_sample_value("gatepass_issuer_key_rotation_runs_total", {"outcome": "read_only"}) == 1
 
 
-def test_a_running_issuer_shows_what_it_signs_with_since_when(keys: Path) -> None:
+def test_metrics_show_the_signing_key_and_its_age(keys: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
     whole_life(keys)
@@ -264,7 +266,7 @@ def test_a_running_issuer_shows_what_it_signs_with_since_when(keys: Path) -> Non
     ]
 
 
-def test_a_next_key_that_does_not_open_is_never_promoted(keys: Path) -> None:
+def test_an_unreadable_next_key_is_never_promoted(keys: Path) -> None:
     next_key = generate_key(keys, NOW)
     old = signer(keys)
     (keys / f"private/{next_key.kid}.pem").write_bytes(b"rubbish")
@@ -335,7 +337,7 @@ _BROKEN_OFF: Final[dict[str, tuple[Callable[[Path], None], Act, int]]] = {
 
 
 @pytest.mark.parametrize("what", _BROKEN_OFF)
-def test_wherever_it_breaks_off_the_ring_loads_signs_published_and_is_mended_by_the_next(
+def test_a_crash_at_any_write_leaves_a_usable_key_set_that_the_next_command_repairs(
     what: str, tmp_path: Path
 ) -> None:
     prepare, act, which = _BROKEN_OFF[what]
@@ -374,7 +376,7 @@ def _check_what_is_left(keys: Path, *, signed_before: bool) -> None:
 # Passphrases
 
 
-def test_with_a_passphrase_everything_private_is_encrypted(tmp_path: Path) -> None:
+def test_with_a_passphrase_private_files_are_encrypted(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     (pem,) = (tmp_path / "private").glob("*.pem")
     assert pem.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
@@ -387,9 +389,7 @@ def test_with_a_passphrase_everything_private_is_encrypted(tmp_path: Path) -> No
     ("passphrase", "complaint"),
     [(None, "is encrypted; set ISSUER_KEYS_PASSPHRASE_FILE"), (OTHER, "wrong passphrase")],
 )
-def test_without_the_right_passphrase_one_line_says_so(
-    tmp_path: Path, passphrase: bytes | None, complaint: str
-) -> None:
+def test_a_missing_or_wrong_passphrase_is_one_line(tmp_path: Path, passphrase: bytes | None, complaint: str) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     with pytest.raises(KeyStoreError, match=complaint) as refusal:
         load_key_set(tmp_path, passphrase)
@@ -401,7 +401,7 @@ def test_without_the_right_passphrase_one_line_says_so(
         key_manager(tmp_path, NOW, passphrase).mac_secrets()
 
 
-def test_what_was_not_encrypted_is_used_and_named_until_it_is_wrapped(keys: Path) -> None:
+def test_unencrypted_files_are_listed_until_they_are_rewrapped(keys: Path) -> None:
     generate_key(keys, NOW)
     ring = load_key_set(keys, PASSPHRASE)
     assert set(ring.plain) == {f"{kid}.pem" for kid in pems(keys)} | {"mac-secrets.json"}
@@ -412,7 +412,7 @@ def test_what_was_not_encrypted_is_used_and_named_until_it_is_wrapped(keys: Path
     assert key_manager(keys, NOW, PASSPHRASE).rewrap(None) == ()
 
 
-def test_a_passphrase_is_changed_and_taken_away_without_a_new_key(tmp_path: Path) -> None:
+def test_a_passphrase_can_be_changed_and_removed_without_new_keys(tmp_path: Path) -> None:
     whole_life(tmp_path)
     before = load_key_set(tmp_path)
     key_manager(tmp_path, NOW, PASSPHRASE).rewrap(None)
@@ -423,7 +423,7 @@ def test_a_passphrase_is_changed_and_taken_away_without_a_new_key(tmp_path: Path
     assert (after.keys, after.mac_secrets) == (before.keys, before.mac_secrets)
 
 
-def test_a_rewrapping_that_broke_off_is_finished_by_the_next(keys: Path) -> None:
+def test_an_interrupted_rewrap_is_completed_by_the_next(keys: Path) -> None:
     generate_key(keys, NOW)
     for number in range(3):
         with pytest.raises(_Crash), crash_at(number):
@@ -432,7 +432,7 @@ def test_a_rewrapping_that_broke_off_is_finished_by_the_next(keys: Path) -> None
     assert load_key_set(keys, PASSPHRASE).plain == ()
 
 
-def test_with_neither_passphrase_nothing_is_rewrapped(tmp_path: Path) -> None:
+def test_without_the_right_passphrase_nothing_is_rewrapped(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     before = mac_secrets_file(tmp_path).read_bytes()
     with pytest.raises(KeyStoreError, match="wrong passphrase"):
@@ -440,5 +440,5 @@ def test_with_neither_passphrase_nothing_is_rewrapped(tmp_path: Path) -> None:
     assert mac_secrets_file(tmp_path).read_bytes() == before
 
 
-def test_nothing_shows_the_passphrase(keys: Path) -> None:
+def test_no_repr_shows_the_passphrase(keys: Path) -> None:
     assert PASSPHRASE.decode() not in repr(key_manager(keys, NOW, PASSPHRASE))

@@ -48,7 +48,7 @@ def usable(metrics: Metrics) -> float | None:
     return metrics.registry.get_sample_value("gatepass_issuer_keys_folder_usable")
 
 
-def test_a_folder_without_a_ring_is_an_empty_ring(tmp_path: Path) -> None:
+def test_a_folder_without_key_records_is_an_empty_key_set(tmp_path: Path) -> None:
     ring = load_key_set(tmp_path)
     assert (ring.keys, ring.signing) == ((), None)
 
@@ -67,20 +67,20 @@ def test_a_key_is_named_by_its_thumbprint(keys: Path) -> None:
     assert signing.kid == thumbprint(signing.private.public_key()) == pem_file(keys).stem
 
 
-def test_private_files_are_their_owners_alone_and_public_ones_everybodys(keys: Path) -> None:
+def test_private_files_are_readable_by_their_owner_alone(keys: Path) -> None:
     assert mode(keys / "private") == 0o700
     assert mode(pem_file(keys)) == mode(keys / "private/ring.json") == 0o600
     assert mode(keys / "public/jwks.json") == 0o644
 
 
-def test_every_key_of_the_ring_is_published_and_nothing_private_is(keys: Path) -> None:
+def test_every_key_is_published_without_its_private_half(keys: Path) -> None:
     generate_key(keys, NOW)
     published = (keys / "public/jwks.json").read_bytes()
     assert set(parse_jwks(published).keys) == {key.kid for key in load_key_set(keys).keys}
     assert load_key_set(keys).jwks == published
 
 
-def test_generating_only_the_first_leaves_a_ring_alone(keys: Path) -> None:
+def test_generate_if_missing_leaves_existing_keys_alone(keys: Path) -> None:
     before = load_key_set(keys).keys
     assert generate_key(keys, NOW, only_first=True) == before[0]
     assert load_key_set(keys).keys == before
@@ -94,14 +94,14 @@ def test_keys_generated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     assert [key.state for key in ring.keys].count(KeyState.CURRENT) == 1
 
 
-def test_generating_leaves_no_half_written_file(keys: Path) -> None:
+def test_generating_leaves_no_temporary_file(keys: Path) -> None:
     assert {path.name for path in (keys / "public").iterdir()} == {"jwks.json"}
     names = {path.name for path in (keys / "private").iterdir()}
     assert names == {".lock", "ring.json", "mac-secrets.json", pem_file(keys).name}
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o644, 0o660, 0o666])
-def test_a_private_key_that_others_can_reach_is_refused(keys: Path, bits: int) -> None:
+def test_a_private_key_readable_by_others_is_rejected(keys: Path, bits: int) -> None:
     pem_file(keys).chmod(bits)
     with pytest.raises(KeyStoreError, match="chmod 600"):
         load_key_set(keys)
@@ -110,31 +110,31 @@ def test_a_private_key_that_others_can_reach_is_refused(keys: Path, bits: int) -
 @pytest.mark.parametrize(
     "content", [b"", b"rubbish", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
 )
-def test_a_private_key_that_is_none_is_refused(keys: Path, content: bytes) -> None:
+def test_a_malformed_private_key_is_rejected(keys: Path, content: bytes) -> None:
     pem_file(keys).write_bytes(content)
     with pytest.raises(KeyStoreError, match="invalid PKCS#8 key"):
         load_key_set(keys)
 
 
-def test_a_weak_key_is_refused(keys: Path) -> None:
+def test_a_weak_key_is_rejected(keys: Path) -> None:
     write_private(pem_file(keys), rsa.generate_private_key(65537, 1024))
     with pytest.raises(KeyStoreError, match="at least 2048 bits"):
         load_key_set(keys)
 
 
-def test_a_key_of_another_kind_is_refused(keys: Path) -> None:
+def test_a_key_that_is_not_rsa_is_rejected(keys: Path) -> None:
     write_private(pem_file(keys), ec.generate_private_key(ec.SECP256R1()))
     with pytest.raises(KeyStoreError, match="not an RSA key"):
         load_key_set(keys)
 
 
-def test_a_private_key_of_another_public_half_is_refused(keys: Path) -> None:
+def test_a_private_key_that_does_not_match_its_public_key_is_rejected(keys: Path) -> None:
     write_private(pem_file(keys), rsa.generate_private_key(65537, 2048))
     with pytest.raises(KeyStoreError, match="does not match its public key"):
         load_key_set(keys)
 
 
-def test_a_missing_private_key_is_refused(keys: Path) -> None:
+def test_a_missing_private_key_is_rejected(keys: Path) -> None:
     pem_file(keys).unlink()
     with pytest.raises(KeyStoreError, match="cannot be read"):
         load_key_set(keys)
@@ -144,19 +144,19 @@ def test_a_missing_private_key_is_refused(keys: Path) -> None:
     "ring",
     ["", "[]", "{}", '{"format":1}', '{"format":1,"keys":[{}]}', '{"format":1,"keys":[7]}', '{"format":1,"keys":7}'],
 )
-def test_a_ring_that_is_none_is_refused(keys: Path, ring: str) -> None:
+def test_malformed_key_records_are_rejected(keys: Path, ring: str) -> None:
     (keys / "private/ring.json").write_text(ring)
     with pytest.raises(KeyStoreError, match=r"ring\.json"):
         load_key_set(keys)
 
 
-def test_a_ring_of_another_format_is_refused(keys: Path) -> None:
+def test_key_records_of_a_newer_format_are_rejected(keys: Path) -> None:
     (keys / "private/ring.json").write_text('{"format":2,"keys":[]}')
     with pytest.raises(KeyStoreError, match="another version"):
         load_key_set(keys)
 
 
-def test_two_current_keys_are_refused(keys: Path) -> None:
+def test_two_current_keys_are_rejected(keys: Path) -> None:
     generate_key(keys, NOW)
     path = keys / "private/ring.json"
     path.write_text(path.read_text().replace('"next"', '"current"'))
@@ -164,26 +164,26 @@ def test_two_current_keys_are_refused(keys: Path) -> None:
         load_key_set(keys)
 
 
-def test_a_renamed_key_is_refused(keys: Path) -> None:
+def test_a_renamed_key_is_rejected(keys: Path) -> None:
     path = keys / "private/ring.json"
     path.write_text(path.read_text().replace(pem_file(keys).stem, "renamed"))
     with pytest.raises(KeyStoreError, match="invalid key records"):
         load_key_set(keys)
 
 
-def test_a_key_that_is_not_published_does_not_sign(keys: Path, tmp_path: Path) -> None:
+def test_an_unpublished_key_does_not_sign(keys: Path, tmp_path: Path) -> None:
     generate_key(tmp_path / "others", NOW)
     (keys / "public/jwks.json").write_bytes((tmp_path / "others/public/jwks.json").read_bytes())
     with pytest.raises(KeyStoreError, match="does not publish"):
         load_key_set(keys)
 
 
-def test_without_a_published_file_verifiers_read_the_url(keys: Path) -> None:
+def test_a_missing_published_file_does_not_stop_signing(keys: Path) -> None:
     (keys / "public/jwks.json").unlink()
     assert load_key_set(keys).signing is not None
 
 
-def test_nothing_shows_a_private_number(keys: Path) -> None:
+def test_no_repr_shows_a_private_key(keys: Path) -> None:
     ring = load_key_set(keys)
     assert ring.signing is not None
     secret = str(ring.signing.private.private_numbers().d)
@@ -192,19 +192,19 @@ def test_nothing_shows_a_private_number(keys: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_named_in_the_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(KeyStoreError, match="cannot be written"):
         generate_key(tmp_path / "keys", NOW)
 
 
-def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("")
     with pytest.raises(KeyStoreError, match="cannot be written"):
         generate_key(tmp_path / "keys", NOW)
 
 
-def test_a_running_issuer_takes_up_a_first_key(tmp_path: Path) -> None:
+def test_a_running_issuer_starts_to_sign_when_a_key_appears(tmp_path: Path) -> None:
     live = KeyWatcher(tmp_path, Metrics())
     with pytest.raises(NoSigningKeyError):
         _ = live.signing
@@ -213,7 +213,7 @@ def test_a_running_issuer_takes_up_a_first_key(tmp_path: Path) -> None:
     assert live.signing.kid == made.kid
 
 
-def test_a_bad_folder_never_replaces_a_good_ring(keys: Path) -> None:
+def test_an_invalid_folder_never_replaces_a_good_key_set(keys: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
     good = live.key_set
@@ -238,7 +238,7 @@ def test_a_lost_folder_never_replaces_a_good_key_set(keys: Path, lose: Callable[
     assert KeyWatcher(keys, Metrics()).key_set.signing is None, "a process that starts now has nothing to sign with"
 
 
-def test_a_folder_that_was_lost_is_taken_up_again(keys: Path) -> None:
+def test_a_lost_folder_is_read_again_when_it_returns(keys: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
     move_away(keys)
@@ -251,7 +251,7 @@ def test_a_folder_that_was_lost_is_taken_up_again(keys: Path) -> None:
     assert live.key_set.public_key(second.kid) is not None
 
 
-def test_a_fault_that_persists_is_logged_every_five_minutes(keys: Path) -> None:
+def test_a_persistent_error_is_logged_every_five_minutes(keys: Path) -> None:
     seconds = [1000.0]
     live = KeyWatcher(keys, Metrics(), monotonic=lambda: seconds[0])
     move_away(keys)
@@ -263,7 +263,7 @@ def test_a_fault_that_persists_is_logged_every_five_minutes(keys: Path) -> None:
     assert str(keys) in lines[0]["reason"]
 
 
-def test_a_mended_folder_is_taken_up_though_the_ring_did_not_change(keys: Path) -> None:
+def test_a_repaired_folder_is_read_though_its_records_did_not_change(keys: Path) -> None:
     live = KeyWatcher(keys, Metrics())
     second = generate_key(keys, NOW)
     pem_file(keys).with_name(f"{live.signing.kid}.pem").chmod(0o644)
@@ -274,7 +274,7 @@ def test_a_mended_folder_is_taken_up_though_the_ring_did_not_change(keys: Path) 
     assert live.key_set.public_key(second.kid) is not None
 
 
-def test_a_running_issuer_sees_what_happens_to_any_file_and_keeps_what_it_has(keys: Path) -> None:
+def test_a_change_of_any_file_is_noticed_and_a_bad_one_keeps_the_good_keys(keys: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
     good = live.key_set
@@ -291,9 +291,7 @@ def test_a_running_issuer_sees_what_happens_to_any_file_and_keeps_what_it_has(ke
     assert live.key_set.keys == good.keys
 
 
-def test_who_reads_the_ring_just_before_it_moves_on_reads_it_again(
-    keys: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_during_a_rotation_is_repeated(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     next_key = generate_key(keys, NOW)
     read_bytes, changes = Path.read_bytes, [lambda: key_manager(keys, NOW + timedelta(days=1)).rotate()]
 
@@ -310,13 +308,13 @@ def test_who_reads_the_ring_just_before_it_moves_on_reads_it_again(
     assert signing.kid == next_key.kid
 
 
-def test_the_ring_file_is_for_people_too(keys: Path) -> None:
+def test_key_records_are_readable_by_people(keys: Path) -> None:
     entry = json.loads((keys / "private/ring.json").read_text())["keys"][0]
     assert entry["state"] == "current"
     assert entry["created_at"] == entry["activated_at"] == "2026-03-01T12:00:00+00:00"
     assert entry["retired_at"] is None
 
 
-def test_a_ring_key_shows_its_name_and_state(keys: Path) -> None:
+def test_the_repr_of_a_key_record_shows_its_kid_and_state(keys: Path) -> None:
     key: KeyRecord = load_key_set(keys).keys[0]
     assert repr(key) == f"KeyRecord(kid='{key.kid}', state=<KeyState.CURRENT: 'current'>)"

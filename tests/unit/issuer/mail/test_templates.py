@@ -34,12 +34,12 @@ def display_name(sent: bytes) -> str:
     return str(make_header(decode_header(name)))
 
 
-def test_every_template_has_its_words() -> None:
+def test_every_template_has_a_subject_and_text() -> None:
     assert set(TEMPLATES) == set(Template)
     assert len({words.subject for words in TEMPLATES.values()}) == len(Template)
 
 
-def test_a_mail_is_plain_text_with_the_fields_of_a_robot() -> None:
+def test_a_mail_is_plain_text_marked_as_automatic() -> None:
     message = LINKED.compose(Template.RESET_PASSWORD, ANN, TOKEN, AT, ID)
     assert (message["From"], message["To"]) == (f"Hill Library <{SENDER}>", ANN)
     assert message["Message-ID"] == f"<{ID}@gatepass.example>"
@@ -73,7 +73,7 @@ def test_a_link_carries_the_token_in_its_fragment(template: Template) -> None:
 
 
 @pytest.mark.parametrize("template", WITH_TOKENS)
-def test_without_a_page_of_the_operators_the_mail_has_the_token_alone(template: Template) -> None:
+def test_without_a_configured_page_the_mail_contains_the_token_alone(template: Template) -> None:
     assert f"\n{TOKEN}\n" in text_of(template, PLAIN)
     assert "enter this code" in text_of(template, PLAIN)
     assert "http" not in text_of(template, PLAIN)
@@ -83,7 +83,7 @@ def test_a_notice_carries_no_token() -> None:
     assert TOKEN not in text_of(Template.PASSWORD_CHANGED)
 
 
-def test_the_bytes_that_leave_are_read_back_as_they_were_written() -> None:
+def test_the_sent_bytes_parse_to_the_same_mail() -> None:
     message = LINKED.compose(Template.RESET_PASSWORD, ANN, TOKEN, AT, ID)
     assert TOKEN.encode() in message.as_bytes(), "a long link is not broken in two"
     read = message_from_bytes(message.as_bytes(), policy=default)
@@ -102,7 +102,7 @@ def test_the_bytes_that_leave_are_read_back_as_they_were_written() -> None:
         "x" * 64,
     ],
 )
-def test_any_service_name_is_read_back_as_it_was_set(template: Template, service: str) -> None:
+def test_any_service_name_survives_encoding(template: Template, service: str) -> None:
     sent = MailComposer(service, SENDER, "https://app.example").compose(template, ANN, TOKEN, AT, ID).as_bytes()
     assert sent.isascii()
     assert max(map(len, sent.splitlines())) <= 998
@@ -123,6 +123,6 @@ def test_any_service_name_is_read_back_as_it_was_set(template: Template, service
         "Ann <ann@example.com>",
     ],
 )
-def test_no_address_becomes_more_than_one_field_with_one_recipient(mailbox: str) -> None:
+def test_an_email_never_becomes_a_second_field_or_recipient(mailbox: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         LINKED.compose(Template.RESET_PASSWORD, mailbox, TOKEN, AT, ID)

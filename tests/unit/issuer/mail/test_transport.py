@@ -55,7 +55,7 @@ def server_of(url: str) -> SmtpServer:
         ("file:///var/mail/gate%20pass", Path("/var/mail/gate pass")),
     ],
 )
-def test_a_mail_url_says_where_mail_goes(url: str, place: SmtpServer | Path) -> None:
+def test_a_mail_url_names_the_server(url: str, place: SmtpServer | Path) -> None:
     assert parse_mail_url(url) == place
 
 
@@ -78,7 +78,7 @@ def test_a_mail_url_says_where_mail_goes(url: str, place: SmtpServer | Path) -> 
         "file:mail",
     ],
 )
-def test_a_mail_url_that_is_none_is_refused_without_being_quoted(url: str) -> None:
+def test_an_invalid_mail_url_is_rejected_without_being_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="must") as refused:
         parse_mail_url(url)
     assert "nter2" not in str(refused.value)
@@ -88,7 +88,7 @@ def test_the_repr_of_a_server_shows_no_password() -> None:
     assert "hunter2" not in repr(parse_mail_url("smtp://ann:hunter2@mail.example"))
 
 
-def test_a_mail_server_is_handed_the_mail() -> None:
+def test_a_mail_server_receives_the_mail() -> None:
     with smtp_server(free_port()) as mailbox:
         send(transport_for(parse_mail_url(f"smtp+plain://127.0.0.1:{mailbox.port}")))
     (envelope,), (message,) = mailbox.envelopes, mailbox.messages()
@@ -97,7 +97,7 @@ def test_a_mail_server_is_handed_the_mail() -> None:
     assert message.get_content().replace("\r\n", "\n") == notice().get_content().replace("\r\n", "\n")
 
 
-def test_name_and_password_are_told_after_starttls_only(tmp_path: Path) -> None:
+def test_credentials_are_sent_only_after_starttls(tmp_path: Path) -> None:
     at_server, at_client = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox:
         url = f"smtp://{USERNAME}:{quote(PASSWORD, safe='')}@127.0.0.1:{mailbox.port}"
@@ -105,7 +105,7 @@ def test_name_and_password_are_told_after_starttls_only(tmp_path: Path) -> None:
         assert mailbox.encrypted == [True]
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_spoken_to(tmp_path: Path) -> None:
+def test_an_untrusted_certificate_ends_the_delivery(tmp_path: Path) -> None:
     at_server, _ = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox:
         with pytest.raises(DeliveryError, match="SSLCertVerificationError"):
@@ -113,7 +113,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_spoken_to(tmp_path: Path) 
         assert mailbox.envelopes == []
 
 
-def test_a_server_without_starttls_is_handed_nothing() -> None:
+def test_nothing_is_sent_to_a_server_without_starttls() -> None:
     with smtp_server(free_port()) as mailbox:
         with pytest.raises(DeliveryError, match="SMTPNotSupportedError"):
             send(SmtpTransport(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
@@ -122,7 +122,7 @@ def test_a_server_without_starttls_is_handed_nothing() -> None:
         assert mailbox.envelopes == []
 
 
-def test_a_wrong_password_is_worth_another_try_and_is_not_quoted(tmp_path: Path) -> None:
+def test_a_wrong_password_is_temporary_and_not_quoted(tmp_path: Path) -> None:
     at_server, at_client = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox, pytest.raises(DeliveryError) as failed:
         send(SmtpTransport(server_of(f"smtp://{USERNAME}:hunter2@127.0.0.1:{mailbox.port}"), at_client))
@@ -160,13 +160,13 @@ def test_the_reply_to_quit_does_not_change_the_outcome(farewell: str) -> None:
     assert (failed.value.is_final, failed.value.code) == (True, 550)
 
 
-def test_a_server_that_is_down_is_worth_another_try() -> None:
+def test_an_unreachable_server_is_temporary() -> None:
     with pytest.raises(DeliveryError, match="ConnectionRefusedError") as failed:
         send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{free_port()}")))
     assert not failed.value.is_final
 
 
-def test_a_folder_gets_each_mail_as_a_file_for_its_owner(tmp_path: Path) -> None:
+def test_a_mail_folder_gets_a_private_file_for_each_mail(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "mail"
     for number in (1, 2):
         send(FileTransport(folder), notice(number))
@@ -176,7 +176,7 @@ def test_a_folder_gets_each_mail_as_a_file_for_its_owner(tmp_path: Path) -> None
     assert read_mail(files[0].read_bytes())["To"] == "ann@example.com"
 
 
-def test_a_folder_that_cannot_be_written_is_worth_another_try(tmp_path: Path) -> None:
+def test_a_read_only_mail_folder_is_temporary(tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("a file")
     with pytest.raises(DeliveryError, match=r"FileExistsError|NotADirectoryError"):
         send(FileTransport(tmp_path / "mail"))

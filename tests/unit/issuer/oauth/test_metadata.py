@@ -16,19 +16,19 @@ SERVED = {"/token", "/revoke", "/introspect", "/.well-known/jwks.json", "/status
         ("https://issuer.example/tenant/", "/.well-known/oauth-authorization-server/tenant"),
     ],
 )
-def test_rfc8414_3_1_the_well_known_part_goes_before_the_issuers_path(issuer: str, path: str) -> None:
+def test_rfc8414_3_1_the_well_known_segment_precedes_the_issuers_path(issuer: str, path: str) -> None:
     assert metadata_path(issuer) == path
     assert [route.path for route in MetadataRoutes(issuer, SERVED).routes()] == [path]
     assert metadata(issuer, SERVED)["issuer"] == issuer
 
 
-def test_rfc8414_2_what_is_not_served_is_not_advertised() -> None:
+def test_rfc8414_2_nothing_unserved_is_advertised() -> None:
     told = metadata("https://issuer.example", SERVED - {"/revoke", "/status-lists"})
     assert "revocation_endpoint" not in told
     assert "status_list_aggregation_endpoint" not in told
 
 
-def test_an_assertion_may_call_us_by_every_url_where_clients_authenticate() -> None:
+def test_every_endpoint_with_client_authentication_is_an_assertion_audience() -> None:
     assert endpoint_urls("https://issuer.example/t") == {
         "https://issuer.example/t",
         "https://issuer.example/t/token",

@@ -40,13 +40,11 @@ def test_a_client_is_registered_if_its_longest_token_fits(client_id: str, audien
 
     longest = max(filter(fits, range(800)))
     assert register(client_id, "s" * longest, audience).id == client_id
-    with pytest.raises(
-        ClientRegistrationError, match=r"would have 120. bytes instead of 1200 at most"
-    ):
+    with pytest.raises(ClientRegistrationError, match=r"would have 120. bytes instead of 1200 at most"):
         register(client_id, "s" * (longest + 1), audience)
 
 
-def test_a_secret_is_not_in_the_repr_of_what_holds_it() -> None:
+def test_no_repr_shows_a_client_secret() -> None:
     registry = ClientRegistry(BUDGET, AcceptingStore(), lambda: NOW, bytes)
     made = asyncio.run(registry.create("x", None, "", ["a"], None))
     assert made.secret == "gpc_" + "A" * 43

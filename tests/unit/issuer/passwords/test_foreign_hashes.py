@@ -41,14 +41,14 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("password", "stored"), VECTORS)
-def test_a_hash_of_elsewhere_matches_its_password_alone(password: str, stored: str) -> None:
+def test_a_foreign_hash_matches_only_its_password(password: str, stored: str) -> None:
     found = read_foreign_hash(stored)
     assert found.matches(password.encode())
     assert not found.matches(f"{password}x".encode())
     assert not found.matches(b"")
 
 
-def test_bcrypt_reads_72_bytes_as_the_system_of_origin_did() -> None:
+def test_bcrypt_compares_72_bytes_like_the_original_system() -> None:
     import bcrypt  # noqa: PLC0415, TID251 - makes the hash that was stored
 
     found = read_foreign_hash(bcrypt.hashpw(b"w" * 72, bcrypt.gensalt(4)).decode())
@@ -92,13 +92,13 @@ SALT, DIGEST = b64(b"s" * 16), b64(b"d" * 32)
         "5f4dcc3b5aa765d61d8327deb882cf99",
     ],
 )
-def test_what_is_malformed_or_beyond_the_bounds_is_refused_unquoted(stored: str) -> None:
+def test_malformed_or_excessive_hashes_are_rejected_unquoted(stored: str) -> None:
     with pytest.raises(UnusableHashError) as refused:
         read_foreign_hash(stored)
     assert not stored or stored not in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_hash_does_not_show() -> None:
+def test_no_repr_shows_a_hash() -> None:
     for _, stored in VECTORS:
         assert stored[-8:] not in repr(read_foreign_hash(stored))

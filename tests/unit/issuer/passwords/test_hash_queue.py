@@ -165,14 +165,14 @@ def test_ahead_of_counts_entries_served_earlier() -> None:
     assert queue.ahead_of(QueueClient("ann", priority=Priority.OTHER)) == 10
 
 
-def test_an_entry_that_left_is_not_served() -> None:
+def test_a_cancelled_entry_is_not_served() -> None:
     queue = FairQueue()
     one, other = queue.join(QueueClient("a")), queue.join(QueueClient("b"))
     queue.leave(one)
     assert list(iter(queue.next, None)) == [other]
 
 
-def test_clients_of_earlier_rounds_are_forgotten() -> None:
+def test_clients_without_entries_use_no_memory() -> None:
     queue = FairQueue()
     for number in range(1000):
         queue.join(QueueClient(number))

@@ -55,11 +55,11 @@ def test_the_wrong_password_does_not_match(bench: Bench) -> None:
     assert bench.verify(bench.hash("walrus"), "walrux") == NO
 
 
-def test_no_account_costs_the_same_and_never_matches(bench: Bench) -> None:
+def test_an_unknown_account_costs_one_hash_and_never_matches(bench: Bench) -> None:
     assert bench.verify(None, "walrus") == NO
 
 
-def test_the_whole_password_counts(bench: Bench) -> None:
+def test_the_whole_password_is_compared(bench: Bench) -> None:
     assert bench.verify(bench.hash("w" * 72), "w" * 72 + "x") == NO
 
 
@@ -89,7 +89,7 @@ def test_composed_and_decomposed_letters_are_one_password(bench: Bench) -> None:
         stored_at("walrus").replace("m=64", "m=8").replace("p=1", "p=8"),
     ],
 )
-def test_a_hash_that_must_not_be_computed_costs_one_decoy_and_never_matches(bench: Bench, stored: str) -> None:
+def test_an_excessive_hash_costs_one_decoy_and_never_matches(bench: Bench, stored: str) -> None:
     with pytest.raises(UnusableHashError):
         check_stored_hash(stored)
     assert bench.verify(stored, "walrus") == NO
@@ -103,14 +103,14 @@ def test_only_a_cheaper_hash_is_outdated(bench: Bench, time_cost: int, memory_co
     assert bench.verify(stored, "walrus") == PasswordCheck(matches=True, outdated=outdated)
 
 
-def test_a_mismatch_is_never_called_outdated(bench: Bench) -> None:
+def test_a_mismatch_is_never_outdated(bench: Bench) -> None:
     assert bench.verify(stored_at("walrus", time_cost=1), "walrux") == NO
 
 
 BCRYPT_OF_WALRUS = bcrypt.hashpw(b"walrus", bcrypt.gensalt(4)).decode()
 
 
-def test_a_foreign_hash_that_matches_is_replaced_by_the_one_argon2_that_is_computed(bench: Bench) -> None:
+def test_a_matching_foreign_hash_is_replaced_by_argon2(bench: Bench) -> None:
     verdict = bench.verify(BCRYPT_OF_WALRUS, "walrus")
     assert (verdict.matches, verdict.outdated) == (True, False)
     assert verdict.replacement
@@ -118,15 +118,15 @@ def test_a_foreign_hash_that_matches_is_replaced_by_the_one_argon2_that_is_compu
     assert verdict.replacement not in repr(verdict)
 
 
-def test_a_foreign_hash_that_does_not_match_costs_the_decoy(bench: Bench) -> None:
+def test_a_mismatched_foreign_hash_costs_the_decoy(bench: Bench) -> None:
     assert bench.verify(BCRYPT_OF_WALRUS, "walrux") == NO
 
 
-def test_a_password_beyond_what_bcrypt_reads_is_no_error(bench: Bench) -> None:
+def test_a_password_longer_than_bcrypt_reads_is_no_error(bench: Bench) -> None:
     assert bench.verify(BCRYPT_OF_WALRUS, "w" * 200) == NO
 
 
-def test_a_foreign_hash_is_compared_with_what_was_typed_and_replaced_by_its_normal_form(bench: Bench) -> None:
+def test_a_foreign_hash_is_compared_with_the_password_before_normalisation(bench: Bench) -> None:
     decomposed = "cafe\u0301"
     foreign = bcrypt.hashpw(decomposed.encode(), bcrypt.gensalt(4)).decode()
     replacement = bench.verify(foreign, decomposed).replacement
@@ -135,12 +135,12 @@ def test_a_foreign_hash_is_compared_with_what_was_typed_and_replaced_by_its_norm
 
 
 @pytest.mark.parametrize("kind", [Type.I, Type.D])
-def test_another_argon2_is_outdated_whatever_it_costs(bench: Bench, kind: Type) -> None:
+def test_another_argon2_variant_is_outdated(bench: Bench, kind: Type) -> None:
     stored = Argon2Hasher(4, 512, parallelism=1, type=kind).hash("walrus")
     assert bench.verify(stored, "walrus") == PasswordCheck(matches=True, outdated=True)
 
 
-def test_the_sets_of_owasp_do_not_replace_one_another() -> None:
+def test_equivalent_owasp_parameters_are_not_outdated() -> None:
     for configured in ARGON2_COSTS.values():
         for stored in ARGON2_COSTS.values():
             cheaper = (stored.memory_cost, stored.time_cost) != (configured.memory_cost, configured.time_cost)

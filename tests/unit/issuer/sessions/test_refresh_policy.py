@@ -65,14 +65,14 @@ IN_STEP = replace(STATE, retried_in_a_row=5)
         (None, 7, RefreshOutcome.INVALID),
     ],
 )
-def test_a_token_is_judged_by_its_place_in_the_count(
+def test_a_refresh_token_is_judged_by_its_counter(
     state: SessionState | None, generation: int, verdict: RefreshOutcome
 ) -> None:
     assert evaluate_refresh(state, RefreshToken(SESSION, generation), "first-party", NOW, RETRY) is verdict
 
 
 @given(st.integers(0, 20))
-def test_a_session_that_is_over_refuses_every_token_and_nothing_more_comes_of_it(generation: int) -> None:
+def test_an_expired_or_revoked_session_rejects_every_token(generation: int) -> None:
     token = RefreshToken(SESSION, generation)
     assert evaluate_refresh(replace(STATE, ended_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.REVOKED
     assert (
@@ -84,7 +84,7 @@ def test_a_session_that_is_over_refuses_every_token_and_nothing_more_comes_of_it
     assert evaluate_refresh(STATE, token, "another-client", NOW, RETRY) is RefreshOutcome.INVALID
 
 
-def test_issued_tokens_do_not_show_in_their_repr() -> None:
+def test_no_repr_shows_issued_tokens() -> None:
     shown = repr(TokenPair("the access token", "the refresh token", 600, "profile"))
     assert "the access" not in shown
     assert "the refresh" not in shown

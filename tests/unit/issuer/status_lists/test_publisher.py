@@ -83,7 +83,7 @@ def publisher(folder: Path) -> Publisher:
     return Publisher(folder)
 
 
-def test_a_list_is_signed_as_the_draft_says(publisher: Publisher) -> None:
+def test_a_status_list_is_signed_as_the_draft_requires(publisher: Publisher) -> None:
     publisher.store.lists[1] = {0, 3, 1023}
     publisher.refresh()
     token = publisher.lists.token(1)
@@ -109,7 +109,7 @@ def test_the_vector_of_the_draft_is_signed_bit_for_bit(publisher: Publisher) -> 
     assert decode(claims["status_list"]["lst"]) == b"\xb9\xa3"
 
 
-def test_a_clock_that_was_set_back_holds_up_no_revocation(publisher: Publisher) -> None:
+def test_a_clock_set_back_delays_no_revocation(publisher: Publisher) -> None:
     """Verifiers join lists of one second, so the time need not rise until the clock has caught up."""
     publisher.refresh()
     for second, bits in ((-45, {1}), (-44, {1, 2}), (-1, {2})):
@@ -124,13 +124,13 @@ def test_a_clock_that_was_set_back_holds_up_no_revocation(publisher: Publisher) 
     assert publisher.claims()["iat"] == int(NOW.timestamp()) + 7
 
 
-def test_a_time_that_no_verifier_has_taken_is_not_kept(publisher: Publisher) -> None:
+def test_a_time_that_no_verifier_accepted_is_not_kept(publisher: Publisher) -> None:
     publisher.refresh(3600)
     publisher.refresh(0)
     assert publisher.claims()["iat"] == int(NOW.timestamp())
 
 
-def test_of_a_list_that_was_closed_every_bit_is_set(publisher: Publisher) -> None:
+def test_a_closed_list_has_every_bit_set(publisher: Publisher) -> None:
     publisher.store.lists[1] = {7}
     publisher.refresh()
     publisher.store.closed = {1}
@@ -138,13 +138,13 @@ def test_of_a_list_that_was_closed_every_bit_is_set(publisher: Publisher) -> Non
     assert publisher.bits() == list(range(SIZE))
 
 
-def test_a_list_may_be_relied_on_until_every_token_issued_before_is_dead(publisher: Publisher) -> None:
+def test_a_list_is_valid_until_every_earlier_token_has_expired(publisher: Publisher) -> None:
     publisher.refresh()
     claims = publisher.claims()
     assert claims["exp"] - claims["iat"] >= max(MAX_LIFETIME_SECONDS, REVOCATION_SECONDS)
 
 
-def test_nothing_is_known_before_the_database_was_read(publisher: Publisher) -> None:
+def test_nothing_is_published_before_the_database_was_read(publisher: Publisher) -> None:
     with pytest.raises(DatabaseUnavailableError):
         publisher.lists.uris()
     with pytest.raises(DatabaseUnavailableError):
@@ -154,13 +154,13 @@ def test_nothing_is_known_before_the_database_was_read(publisher: Publisher) -> 
     assert publisher.lists.token(2) is None
 
 
-def test_the_first_list_is_there_before_the_first_login(publisher: Publisher) -> None:
+def test_the_first_list_exists_before_the_first_login(publisher: Publisher) -> None:
     publisher.store.lists.clear()
     publisher.refresh()
     assert publisher.lists.uris() == [URI]
 
 
-def test_a_list_is_built_again_when_its_bits_change_and_not_else(publisher: Publisher) -> None:
+def test_a_list_is_rebuilt_only_when_its_bits_change(publisher: Publisher) -> None:
     publisher.refresh()
     first = publisher.lists.token(1)
     publisher.refresh(5)
@@ -182,7 +182,7 @@ def test_of_two_changes_in_one_second_the_later_waits_for_the_next(publisher: Pu
     assert publisher.bits() == [7]
 
 
-def test_the_time_of_a_list_rises_with_every_build_and_is_never_ahead_of_the_reading(publisher: Publisher) -> None:
+def test_issue_times_increase_and_never_lie_in_the_future(publisher: Publisher) -> None:
     seen = []
     for step in range(40):
         publisher.store.lists[1] ^= {step}
@@ -196,7 +196,7 @@ def test_the_time_of_a_list_rises_with_every_build_and_is_never_ahead_of_the_rea
     assert len(builds) == 10
 
 
-def test_a_list_is_signed_anew_each_minute(publisher: Publisher) -> None:
+def test_a_list_is_signed_again_each_minute(publisher: Publisher) -> None:
     publisher.refresh()
     publisher.refresh(59)
     assert publisher.claims()["iat"] == int(NOW.timestamp())
@@ -204,7 +204,7 @@ def test_a_list_is_signed_anew_each_minute(publisher: Publisher) -> None:
     assert publisher.claims()["iat"] == int(NOW.timestamp()) + 60
 
 
-def test_while_the_database_is_away_the_last_list_stays_and_looks_no_fresher(publisher: Publisher) -> None:
+def test_during_an_outage_the_last_list_stays_with_its_age(publisher: Publisher) -> None:
     publisher.store.lists[1] = {7}
     publisher.refresh()
     before = publisher.lists.token(1)
@@ -215,7 +215,7 @@ def test_while_the_database_is_away_the_last_list_stays_and_looks_no_fresher(pub
         assert publisher.lists.token(1) == before
 
 
-def test_a_list_that_nothing_refers_to_is_dropped_and_a_new_one_is_added(publisher: Publisher) -> None:
+def test_an_unreferenced_list_is_removed_and_a_new_one_added(publisher: Publisher) -> None:
     publisher.refresh()
     publisher.store.lists = {2: {1}}
     publisher.refresh(1)
@@ -224,7 +224,7 @@ def test_a_list_that_nothing_refers_to_is_dropped_and_a_new_one_is_added(publish
     assert publisher.lists.token(2) is not None
 
 
-def test_the_publisher_outlives_whatever_comes(publisher: Publisher) -> None:
+def test_the_publisher_survives_any_error(publisher: Publisher) -> None:
     async def run() -> None:
         publisher.store.away = True
         task = asyncio.create_task(publisher.lists.run())

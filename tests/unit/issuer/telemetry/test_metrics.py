@@ -6,13 +6,13 @@ from issuer.db.pool import Database
 from issuer.telemetry.metrics import Metrics
 
 
-def test_every_metric_has_the_prefix_and_says_what_it_is() -> None:
+def test_every_metric_has_the_prefix_and_help() -> None:
     for family in Metrics().registry.collect():
         assert family.name.startswith("gatepass_issuer_")
         assert family.documentation.endswith(".")
 
 
-def test_every_way_in_which_the_database_fails_is_shown_before_it_happens() -> None:
+def test_every_database_failure_has_a_counter_from_the_start() -> None:
     metrics = Metrics()
 
     async def make() -> None:

@@ -5,7 +5,7 @@ import logging
 from issuer.telemetry.otlp import RateLimitFilter
 
 
-def test_of_lines_that_repeat_themselves_one_a_minute_is_written() -> None:
+def test_a_repeated_log_line_is_written_once_a_minute() -> None:
     moments = iter([100.0, 100.1, 159.0, 160.0, 219.9, 300.0])
     seldom = RateLimitFilter(lambda: next(moments))
     record = logging.makeLogRecord({})

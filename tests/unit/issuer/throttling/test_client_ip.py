@@ -26,9 +26,7 @@ PROXY = "10.0.0.9"
         (["\t192.0.2.7 "], 1, "192.0.2.7"),
     ],
 )
-def test_the_outermost_trusted_proxy_is_believed_and_nobody_before_it(
-    forwarded: list[str], hops: int, expected: str
-) -> None:
+def test_only_the_outermost_trusted_proxy_is_believed(forwarded: list[str], hops: int, expected: str) -> None:
     assert client_ip(PROXY, forwarded, hops) == expected
 
 
@@ -55,17 +53,17 @@ def test_the_outermost_trusted_proxy_is_believed_and_nobody_before_it(
         (["1" * 10_000], 1),
     ],
 )
-def test_without_a_readable_entry_the_socket_speaks_for_the_client(forwarded: list[str], hops: int) -> None:
+def test_without_a_valid_entry_the_socket_address_is_used(forwarded: list[str], hops: int) -> None:
     assert client_ip(PROXY, forwarded, hops) == PROXY
 
 
-def test_the_socket_is_read_as_strictly() -> None:
+def test_the_socket_address_is_parsed_as_strictly() -> None:
     assert client_ip("::ffff:192.0.2.7", [], 0) == "192.0.2.7"
     assert client_ip(None, [], 0) is None
     assert client_ip("", ["no address"], 1) is None
 
 
-def test_an_ipv6_client_is_its_whole_64() -> None:
+def test_an_ipv6_client_is_its_64_bit_prefix() -> None:
     assert network_of("2001:db8:1:2::7") == network_of("2001:db8:1:2:ffff::1")
     assert network_of("2001:db8:1:2::7") != network_of("2001:db8:1:3::7")
     assert network_of("2001:db8:1:2::7") == ("2001:db8:1:2::", "2001:db8:1:2:ffff:ffff:ffff:ffff")

@@ -83,7 +83,7 @@ def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return tuple(json.loads(base64.urlsafe_b64decode(part + "==")) for part in (header, claims))
 
 
-def test_a_token_says_what_contract_a_says(bench: Bench) -> None:
+def test_a_token_has_the_claims_of_its_contract(bench: Bench) -> None:
     header, claims = parts(bench.mint().token)
     assert header == {"alg": "RS256", "kid": bench.key_watcher.signing.kid, "typ": "at+jwt"}
     assert claims == {
@@ -100,7 +100,7 @@ def test_a_token_says_what_contract_a_says(bench: Bench) -> None:
     }
 
 
-def test_lives_differ_by_up_to_a_twentieth(bench: Bench) -> None:
+def test_lifetimes_vary_by_up_to_a_twentieth(bench: Bench) -> None:
     lives = []
     for bench.fraction in (0.0, 0.5, 0.999):
         issued = bench.mint()
@@ -130,7 +130,7 @@ def test_a_token_over_the_budget_is_issued_and_logged(bench: Bench) -> None:
     ]
 
 
-def test_a_token_of_a_session_says_its_roles_and_its_bit(bench: Bench) -> None:
+def test_a_session_token_has_roles_and_a_status_list_index(bench: Bench) -> None:
     reference = StatusReference("https://issuer.example/status-lists/1", 7)
     grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, roles=("admin", "editor"), status=reference)
     claims = parts(asyncio.run(bench.tokens.mint(grant)).token)[1]
@@ -138,7 +138,7 @@ def test_a_token_of_a_session_says_its_roles_and_its_bit(bench: Bench) -> None:
     assert claims["status"] == {"status_list": {"idx": 7, "uri": "https://issuer.example/status-lists/1"}}
 
 
-def test_a_token_of_a_machine_names_no_session(bench: Bench) -> None:
+def test_a_client_token_names_no_session(bench: Bench) -> None:
     token = asyncio.run(
         bench.tokens.mint(AccessTokenClaims("robot", None, None, "robot", "jobs:run", audience="jobs"))
     ).token
@@ -147,23 +147,23 @@ def test_a_token_of_a_machine_names_no_session(bench: Bench) -> None:
     assert not {"sid", "auth_time", "roles", "status"} & set(claims)
 
 
-def test_the_own_token_reads_back_as_what_it_says(bench: Bench) -> None:
+def test_an_issued_token_reads_back_as_its_claims(bench: Bench) -> None:
     bearer = asyncio.run(bench.tokens.read(bench.mint().token))
     assert (bearer.subject, bearer.session_id) == (str(SUBJECT), SESSION)
     assert (bearer.client_id, bearer.scope, bearer.jti) == ("first-party", "profile", encode(JTI.bytes))
     assert bearer.expires_at - bearer.issued_at == 600
 
 
-def test_a_minted_token_does_not_show_in_its_repr(bench: Bench) -> None:
+def test_no_repr_shows_an_issued_token(bench: Bench) -> None:
     issued = bench.mint()
     assert issued.token not in repr(issued)
 
 
-def test_the_own_token_reads_back_as_its_subject(bench: Bench) -> None:
+def test_an_issued_token_reads_back_as_its_subject(bench: Bench) -> None:
     assert bench.read(bench.mint().token) == SUBJECT
 
 
-def test_a_token_is_dead_at_its_exp_and_not_after_it(bench: Bench) -> None:
+def test_a_token_expires_at_its_exp(bench: Bench) -> None:
     token = bench.mint().token
     bench.now = NOW + timedelta(seconds=599)
     assert bench.read(token) == SUBJECT
@@ -282,7 +282,7 @@ def test_other_headers_are_refused_though_our_key_signed_them(bench: Bench, head
         bench.read(bench.sign({}, header))
 
 
-def test_a_token_of_another_key_is_refused(bench: Bench, tmp_path: Path) -> None:
+def test_a_token_of_another_key_is_rejected(bench: Bench, tmp_path: Path) -> None:
     other = Bench(tmp_path)
     with pytest.raises(InvalidTokenError):
         bench.read(other.mint().token)

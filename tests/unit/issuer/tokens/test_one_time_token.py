@@ -10,7 +10,7 @@ from issuer.tokens.one_time_token import LIFETIMES, PREFIXES, TokenPurpose, hash
 
 
 @pytest.mark.parametrize("purpose", TokenPurpose)
-def test_a_token_is_known_by_its_hash(purpose: TokenPurpose) -> None:
+def test_a_one_time_token_is_stored_as_its_hash(purpose: TokenPurpose) -> None:
     token = new_token(purpose, os.urandom)
     assert token.text.startswith(PREFIXES[purpose])
     assert hash_of(token.text, purpose) == token.token_hash == hashlib.sha256(token.text.encode()).digest()
@@ -29,7 +29,7 @@ def test_a_token_holds_256_random_bits() -> None:
     assert asked == [32, 32]
 
 
-def test_a_token_of_one_purpose_is_no_token_of_another() -> None:
+def test_a_one_time_token_serves_one_purpose() -> None:
     token = new_token(TokenPurpose.VERIFY_EMAIL, os.urandom)
     assert hash_of(token.text, TokenPurpose.RESET_PASSWORD) is None
     body = token.text.removeprefix(PREFIXES[TokenPurpose.VERIFY_EMAIL])
@@ -40,7 +40,7 @@ def test_a_token_of_one_purpose_is_no_token_of_another() -> None:
     "text",
     ["", "gpw_", "gpw_" + "a" * 42, "gpw_" + "a" * 44, "gpw_" + "a" * 42 + "=", "gpw_" + "ä" * 43, "a" * 10_000],
 )
-def test_what_is_no_token_is_not_looked_up(text: str) -> None:
+def test_a_malformed_one_time_token_is_not_looked_up(text: str) -> None:
     assert hash_of(text, TokenPurpose.RESET_PASSWORD) is None
 
 
@@ -49,7 +49,7 @@ def test_the_repr_of_a_token_does_not_show_it() -> None:
     assert token.text not in repr(token)
 
 
-def test_links_are_short_lived() -> None:
+def test_one_time_tokens_are_short_lived() -> None:
     assert LIFETIMES[TokenPurpose.RESET_PASSWORD] <= timedelta(minutes=60)
     assert LIFETIMES[TokenPurpose.VERIFY_EMAIL] <= timedelta(hours=24)
     assert set(LIFETIMES) == set(PREFIXES) == set(TokenPurpose)

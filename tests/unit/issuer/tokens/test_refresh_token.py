@@ -19,24 +19,24 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 @given(ANY)
-def test_what_was_written_reads_back(token: RefreshToken) -> None:
+def test_a_refresh_token_reads_back(token: RefreshToken) -> None:
     assert TOKENS.read(TOKENS.write(token)) == token
 
 
 @given(st.text() | st.text(ALPHABET, min_size=72, max_size=72).map("gpr_".__add__))
-def test_any_other_text_is_no_token(text: str) -> None:
+def test_any_other_text_is_rejected(text: str) -> None:
     assert TOKENS.read(text) is None
 
 
 @given(ANY, st.integers(0, 75), st.sampled_from(ALPHABET))
-def test_no_character_can_be_changed(token: RefreshToken, place: int, character: str) -> None:
+def test_a_change_of_any_character_is_rejected(token: RefreshToken, place: int, character: str) -> None:
     text = TOKENS.write(token)
     changed = text[:place] + character + text[place + 1 :]
     assert (TOKENS.read(changed) is None) == (changed != text)
 
 
 @given(ANY)
-def test_a_token_of_another_secret_is_refused_even_under_its_name(token: RefreshToken) -> None:
+def test_a_token_of_another_secret_is_rejected_even_under_its_id(token: RefreshToken) -> None:
     assert TOKENS.read(STRANGERS.write(token)) is None
 
 
@@ -45,7 +45,7 @@ def test_a_token_has_one_spelling(form: str) -> None:
     assert TOKENS.read(form.format(TOKENS.write(RefreshToken(UUID(int=1), 1)))) is None
 
 
-def test_the_successor_is_the_same_whenever_it_is_asked_for() -> None:
+def test_the_successor_of_a_token_is_always_the_same() -> None:
     token = RefreshToken(UUID(int=1), 7)
     assert TOKENS.write(token.successor) == TOKENS.write(RefreshToken(UUID(int=1), 8))
 
@@ -57,21 +57,21 @@ def test_a_token_is_the_same_in_every_release() -> None:
     assert tokens.write(RefreshToken(UUID(int=1), 7)) == written
 
 
-def test_a_secret_shows_neither_itself_nor_its_keys() -> None:
+def test_no_repr_shows_a_mac_secret() -> None:
     assert repr(NEW) == "MacSecret(id='new')"
 
 
-def test_older_secrets_still_read_and_the_first_writes() -> None:
+def test_older_secrets_verify_and_the_first_signs() -> None:
     token = RefreshToken(UUID(int=1), 7)
     assert TOKENS.read(RefreshTokens(lambda: (OLD,)).write(token)) == token
     assert RefreshTokens(lambda: (OLD,)).read(TOKENS.write(token)) is None
 
 
-def test_a_counter_that_no_column_holds_is_refused() -> None:
+def test_a_counter_out_of_range_is_rejected() -> None:
     assert TOKENS.read(TOKENS.write(RefreshToken(UUID(int=1), MAX_GENERATION + 1))) is None
 
 
-def test_without_a_secret_nothing_is_written_or_read() -> None:
+def test_without_a_secret_nothing_is_signed_or_verified() -> None:
     nobody = RefreshTokens(tuple)
     with pytest.raises(NoSigningKeyError):
         nobody.write(RefreshToken(UUID(int=1), 0))
@@ -79,7 +79,7 @@ def test_without_a_secret_nothing_is_written_or_read() -> None:
         nobody.read(TOKENS.write(RefreshToken(UUID(int=1), 0)))
 
 
-def test_it_says_in_the_clear_what_is_no_secret() -> None:
+def test_its_readable_parts_hold_no_secret() -> None:
     octets = base64.urlsafe_b64decode(TOKENS.write(RefreshToken(UUID(int=3), 258))[4:])
     assert octets[:25] == b"\1" + UUID(int=3).bytes + (258).to_bytes(8, "big")
     assert len(octets) - 29 >= 24

@@ -6,26 +6,26 @@ from tests.support.vectors import KEY_SETS
 from verifier.decision.keyset import KeySet
 
 
-def test_one_kid_of_two_issuers_is_two_keys_each_its_owners() -> None:
+def test_the_same_kid_of_two_issuers_is_two_keys() -> None:
     found = KEY_SETS["one-kid-for-two-keys"].find("shared")
     assert [key.issuer for key in found] == [ISSUER, OTHER_ISSUER]
     assert found[0].material != found[1].material
 
 
-def test_an_empty_set_finds_nothing_and_covers_nobody() -> None:
+def test_an_empty_key_set_finds_nothing() -> None:
     assert KeySet().find("x") == ()
     assert not KeySet().covers(frozenset({ISSUER}))
     assert KeySet().covers(frozenset())
 
 
-def test_a_set_covers_the_issuers_that_it_has_keys_of() -> None:
+def test_a_key_set_covers_the_issuers_that_have_keys() -> None:
     both = frozenset({ISSUER, OTHER_ISSUER})
     assert KEY_SETS["two-issuers"].covers(both)
     assert KEY_SETS["issuer"].covers(frozenset({ISSUER}))
     assert not KEY_SETS["issuer"].covers(both)
 
 
-def test_a_set_keeps_another_only_if_every_key_is_still_there_under_its_name_and_issuer() -> None:
+def test_decisions_stay_cached_only_while_every_key_remains() -> None:
     def keeps(new: str, old: str) -> bool:
         return KEY_SETS[new].keeps(KEY_SETS[old])
 

@@ -24,7 +24,7 @@ def read(vector: dict[str, Any]) -> StatusList | StatusListRejection:
 
 
 @pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
-def test_a_status_list_is_taken_as_its_vector_says(vector: dict[str, Any]) -> None:
+def test_a_status_list_is_judged_as_its_vector_states(vector: dict[str, Any]) -> None:
     taken = read(vector)
     if isinstance(taken, StatusListRejection):
         assert {"reason": taken} == vector["expected"]
@@ -41,11 +41,11 @@ def test_a_status_list_is_taken_as_its_vector_says(vector: dict[str, Any]) -> No
     assert (taken.uri, taken.key.issuer) == (vector["uri"], vector["issuer"])
 
 
-def test_every_fault_has_a_vector() -> None:
+def test_every_status_list_rejection_has_a_vector() -> None:
     assert {vector["expected"].get("reason") for vector in VECTORS} - {None} == set(StatusListRejection)
 
 
-def test_no_status_list_passes_as_an_access_token() -> None:
+def test_a_status_list_is_never_an_access_token() -> None:
     for vector in VECTORS:
         if vector["id"] == "access-token":
             continue
@@ -65,7 +65,7 @@ def test_no_status_list_passes_as_an_access_token() -> None:
     assert decision == Rejected(Reason.WRONG_TYPE)
 
 
-def test_what_is_larger_than_the_bound_is_refused_before_anything_is_parsed() -> None:
+def test_an_oversized_status_list_is_rejected_unparsed() -> None:
     lst = encode(random.Random(1).randbytes(MAX_LIST_TOKEN_BYTES * 9 // 16))
     token = GOOD.status_list(NOW, STATUS_LIST, lst)
     assert len(token) > MAX_LIST_TOKEN_BYTES

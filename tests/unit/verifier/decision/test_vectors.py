@@ -39,7 +39,7 @@ def named(vectors: list[dict[str, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("vector", named(TOKEN_VECTORS))
-def test_a_token_is_judged_as_its_vector_says(vector: dict[str, Any]) -> None:
+def test_a_token_is_judged_as_its_vector_states(vector: dict[str, Any]) -> None:
     decision = judge(vector)
     expected = vector["expected"]
     if isinstance(decision, Rejected):
@@ -49,7 +49,7 @@ def test_a_token_is_judged_as_its_vector_says(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
-def test_the_decider_answers_as_the_token_vectors_say_and_says_it_again(*, cached: bool) -> None:
+def test_the_authorizer_decides_as_the_token_vectors_state_also_from_the_cache(*, cached: bool) -> None:
     bench = Bench(cached=cached)
     for vector in TOKEN_VECTORS:
         bench.now = vector["now"]
@@ -71,7 +71,7 @@ def test_the_decider_answers_as_the_token_vectors_say_and_says_it_again(*, cache
 
 
 @pytest.mark.parametrize("vector", named(REQUESTS))
-def test_a_request_is_answered_as_its_vector_says(vector: dict[str, Any]) -> None:
+def test_a_request_is_decided_as_its_vector_states(vector: dict[str, Any]) -> None:
     bench = Bench(now=vector["now"], keys=KEY_SETS[vector["key_sets"]])
     target = octets(vector["target"])
     answer, reason = bench.answer(target, authorization_of(vector))
@@ -84,7 +84,7 @@ def test_a_request_is_answered_as_its_vector_says(vector: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
 @pytest.mark.parametrize("vector", named(SEQUENCES))
-def test_a_sequence_is_answered_as_its_vector_says(vector: dict[str, Any], *, cached: bool) -> None:
+def test_a_sequence_is_decided_as_its_vector_states(vector: dict[str, Any], *, cached: bool) -> None:
     bench = Bench(now=vector["now"], keys=KEY_SETS[vector["key_sets"]], cached=cached)
     for step in vector["steps"]:
         bench.now = step.get("now", bench.now)
@@ -97,7 +97,7 @@ def test_a_sequence_is_answered_as_its_vector_says(vector: dict[str, Any], *, ca
 
 
 @pytest.mark.parametrize("vector", named(DOCUMENTS))
-def test_a_key_set_gives_the_keys_that_its_vector_says(vector: dict[str, Any]) -> None:
+def test_a_key_set_has_the_keys_that_its_vector_states(vector: dict[str, Any]) -> None:
     try:
         kids = sorted(parse_jwks(octets(vector["document"])).keys)
     except JwksError:
@@ -112,7 +112,7 @@ def test_every_reason_has_a_vector() -> None:
     assert set(Reason) - {Reason.INTERNAL_ERROR} == {reason for reason in expected if reason}
 
 
-def test_every_numbered_check_has_a_file_of_vectors_that_it_alone_refuses() -> None:
+def test_every_numbered_check_has_a_file_with_its_rejections() -> None:
     numbered = re.findall(r"^ ?(\d+)\. (\w+) ", verification.__doc__ or "", re.MULTILINE)
     assert [f"{int(number):02}-{name}" for number, name in numbered] == CHECK_FILES
     for (_, reasons), name in zip(CHECKS, CHECK_FILES, strict=True):
@@ -139,7 +139,7 @@ def _status(reason: Reason) -> int:
     return 403 if reason is Reason.UNKNOWN_POLICY or BEARER_ERROR_CODES[reason] == "insufficient_scope" else 401
 
 
-def test_no_two_vectors_of_a_file_have_one_name() -> None:
+def test_vector_ids_are_unique_in_a_file() -> None:
     for path in FOLDER.glob("*.json"):
         vectors = json.loads(path.read_text())
         if isinstance(vectors, list):
@@ -173,7 +173,7 @@ def _data_files() -> list[Path]:
     return [path for path in FOLDER.glob("*.json") if path.stem not in ("schema", "private-keys.test-only")]
 
 
-def test_accepted_tokens_are_accepted_for_exactly_the_time_they_say() -> None:
+def test_accepted_tokens_are_valid_for_exactly_their_stated_time() -> None:
     for vector in TOKEN_VECTORS:
         decision = judge(vector)
         if isinstance(decision, Accepted):

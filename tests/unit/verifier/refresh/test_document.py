@@ -54,7 +54,7 @@ def options(cache: DocumentCache | None = None) -> DocumentOptions:
     return DocumentOptions(DocumentLog("time", failures, detailed=False), SCHEDULE, cache, now)
 
 
-def test_unchanged_for_an_expired_copy_is_a_failure_and_the_next_attempt_fetches_in_full() -> None:
+def test_a_304_for_an_expired_copy_leads_to_a_full_fetch() -> None:
     async def story() -> None:
         body = b"%f" % (now() + 15)
         source = Versions(body)
@@ -74,7 +74,7 @@ def test_unchanged_for_an_expired_copy_is_a_failure_and_the_next_attempt_fetches
     run_virtual(story())
 
 
-def test_a_copy_that_was_discarded_during_its_attempt_is_fetched_in_full() -> None:
+def test_a_copy_discarded_during_a_refresh_is_fetched_in_full() -> None:
     async def story() -> None:
         source = Versions(b"%f" % (now() + 1000))
         document = Expiring(source, options(), "issuer")
@@ -108,7 +108,7 @@ def test_a_request_during_an_attempt_is_kept_for_the_next() -> None:
     run_virtual(story())
 
 
-def test_a_directory_that_cannot_be_written_is_logged_and_costs_nothing(tmp_path: Path) -> None:
+def test_a_read_only_cache_directory_is_logged_and_harmless(tmp_path: Path) -> None:
     async def story() -> None:
         cache = DocumentCache(tmp_path / "absent", ".txt", 100, "time")
         document = Expiring(Versions(b"%f" % (now() + 1000)), options(cache), "issuer")

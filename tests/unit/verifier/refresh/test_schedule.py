@@ -11,12 +11,12 @@ LISTS = Schedule(interval=2, max_age_bounds=None, max_backoff=2, min_interval=1)
 
 
 @pytest.mark.parametrize(("max_age", "seconds"), [(None, 300), (0, 10), (60, 60), (10**9, 3600)])
-def test_a_success_waits_for_what_the_source_says_within_bounds(max_age: float | None, seconds: float) -> None:
+def test_a_success_waits_as_the_source_states_within_bounds(max_age: float | None, seconds: float) -> None:
     assert KEYS.delay(0, max_age, 1) == seconds
     assert KEYS.delay(0, max_age, 0) == 0.75 * seconds
 
 
-def test_a_schedule_without_bounds_ignores_what_the_source_says() -> None:
+def test_a_schedule_without_bounds_ignores_the_source() -> None:
     assert LISTS.delay(0, 3600, 1) == 2
 
 

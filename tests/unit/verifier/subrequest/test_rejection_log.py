@@ -26,7 +26,7 @@ def lines_of(log: RejectionLog, count: int) -> int:
     return len(lines)
 
 
-def test_a_flood_of_refusals_is_logged_at_a_bounded_rate_and_the_rest_is_counted() -> None:
+def test_a_flood_of_rejections_is_logged_at_a_bounded_rate() -> None:
     timer, metrics = Timer(), Metrics()
     log = RejectionLog(metrics, timer)
     assert lines_of(log, 1000) == BURST
@@ -46,7 +46,7 @@ def test_a_token_has_one_fingerprint_in_a_process_and_another_in_the_next() -> N
     assert first.fingerprint(b"") == ""
 
 
-def test_a_line_says_policy_reason_and_fingerprint_and_nothing_of_the_credentials() -> None:
+def test_a_line_names_policy_reason_and_fingerprint_but_no_credentials() -> None:
     secret = GOOD.token(NOW, aud="other")
     bench = Bench(now=NOW)
     with capture_logs() as lines:

@@ -12,13 +12,13 @@ from verifier.subrequest.responses import ANONYMOUS_RESPONSE, BEARER_ERROR_CODES
 OURS = {Reason.UNKNOWN_POLICY, *UNDECIDABLE}
 
 
-def test_every_reason_is_about_the_client_or_about_us() -> None:
+def test_every_reason_is_a_rejection_or_an_outage() -> None:
     assert set(BEARER_ERROR_CODES) | OURS == set(Reason)
     assert not set(BEARER_ERROR_CODES) & OURS
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_refusal_is_a_bodiless_answer_without_identity(reason: Reason) -> None:
+def test_every_rejection_has_no_body_and_no_identity(reason: Reason) -> None:
     answer = error_response(reason, POLICIES["all-scopes"], REALM)
     fields = fields_of(answer)
     assert fields["Content-Length"] == "0"
@@ -30,7 +30,7 @@ def test_every_refusal_is_a_bodiless_answer_without_identity(reason: Reason) -> 
 
 
 @pytest.mark.parametrize("reason", BEARER_ERROR_CODES)
-def test_a_challenge_tells_the_error_code_of_rfc_6750_and_nothing_finer(reason: Reason) -> None:
+def test_a_challenge_names_only_the_error_code_of_rfc_6750(reason: Reason) -> None:
     challenge = fields_of(error_response(reason, POLICIES["default"], REALM))["WWW-Authenticate"]
     parameters = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     assert challenge.startswith("Bearer realm=")
@@ -66,7 +66,7 @@ def test_an_unknown_policy_is_forbidden_whatever_the_reason() -> None:
     assert {status_of(error_response(reason, None, REALM)) for reason in set(Reason) - UNDECIDABLE} == {403}
 
 
-def test_nobody_has_every_identity_header_and_all_are_empty() -> None:
+def test_an_anonymous_identity_has_every_header_empty() -> None:
     fields = fields_of(ANONYMOUS_RESPONSE)
     assert {fields[name] for name in IDENTITY_HEADERS} == {""}
     assert status_of(ANONYMOUS_RESPONSE) == 200
