@@ -4,8 +4,8 @@ Both may come from an untrusted client, so they are accepted in one strict form 
 form is replaced, and never written anywhere.
 """
 
+import random
 import re
-import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -24,13 +24,18 @@ class Traceparent(NamedTuple):
     sampled: bool
 
 
+def new_id(digits: int) -> str:
+    """Return a hexadecimal id for a log line or a trace: unique, and no secret, so not from the system's source."""
+    return f"{random.getrandbits(4 * digits):0{digits}x}"
+
+
 def request_id_of(given: Sequence[str]) -> str:
     """The gateway's id if there is one and it is one, so that both logs can be joined; else a new one.
 
     Args:
         given: every field `X-Request-Id` of the request.
     """
-    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else secrets.token_hex(16)
+    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else new_id(32)
 
 
 def traceparent_of(given: Sequence[str]) -> Traceparent | None:

@@ -10,15 +10,16 @@ from starlette.responses import Response
 def cached(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
     """200, or 304 where the asker has it already (RFC 9110 §13.1.2). `max_age` is in seconds."""
     request.state.public_document = True
-    etag = _etag(document)
+    etag, full, not_modified = _responses(document, media_type, max_age)
+    known = b",".join(value for name, value in request.scope["headers"] if name == b"if-none-match").decode("latin-1")
+    if known and (known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(","))):
+        return not_modified
+    return full
+
+
+@lru_cache(maxsize=16)
+def _responses(document: bytes, media_type: str, max_age: int) -> tuple[str, Response, Response]:
+    """Hash a document once and not for each poll: a status list may have 130 KB. The responses have no state."""
+    etag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
     fields = {"ETag": etag, "Cache-Control": f"public, max-age={max_age}"}
-    known = ",".join(request.headers.getlist("if-none-match"))
-    if known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
-        return Response(status_code=304, headers=fields)
-    return Response(document, headers=fields, media_type=media_type)
-
-
-@lru_cache(maxsize=8)
-def _etag(document: bytes) -> str:
-    """Hash a document once and not for each poll: a status list may have 130 KB."""
-    return f'"{hashlib.sha256(document).hexdigest()[:32]}"'
+    return etag, Response(document, headers=fields, media_type=media_type), Response(status_code=304, headers=fields)

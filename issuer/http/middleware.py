@@ -75,12 +75,24 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request (ASGI)."""
         peer = (scope.get("client") or (None,))[0]
-        forwarded = _values(scope, b"x-forwarded-for")
+        request_ids: list[str] = []
+        forwarded: list[str] = []
+        traceparents: list[str] = []
+        for name, value in scope["headers"]:
+            match name:
+                case b"x-request-id":
+                    request_ids.append(value.decode("latin-1"))
+                case b"x-forwarded-for":
+                    forwarded.append(value.decode("latin-1"))
+                case b"traceparent":
+                    traceparents.append(value.decode("latin-1"))
+                case _:
+                    pass
         client = client_ip(peer, forwarded, self._trusted_proxy_hops)
         if forwarded and not self._trusted_proxy_hops:
             self._warn_of_proxy(client)
-        request_id = request_id_of(_values(scope, b"x-request-id"))
-        with self._tracing.request(traceparent_of(_values(scope, b"traceparent"))) as span:
+        request_id = request_id_of(request_ids)
+        with self._tracing.request(traceparent_of(traceparents)) as span:
             # For the log. Each request has a context of its own (`protocol.py`), so nothing has to be unbound.
             structlog.contextvars.bind_contextvars(
                 request_id=request_id, trace_id=span.trace_id, span_id=span.span_id
@@ -106,7 +118,7 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 record.is_disconnected = scope["state"].get("is_disconnected", _never_disconnected)()
-                _complete(message["headers"], record.request_id)
+                message["headers"] = _completed(message["headers"], record.request_id)
             await send(message)
 
         try:
@@ -142,14 +154,12 @@ def _never_disconnected() -> bool:
     return False
 
 
-def _values(scope: Scope, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for known, value in scope["headers"] if known == name]
-
-
-def _complete(fields: list[tuple[bytes, bytes]], request_id: str) -> None:
-    fields += (b"x-request-id", request_id.encode("latin-1")), (b"x-content-type-options", b"nosniff")
-    if not any(name == b"cache-control" for name, _ in fields):
-        fields.append((b"cache-control", b"no-store"))
+def _completed(fields: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return a new list: the response that `fields` belong to may serve other requests too (`caching.py`)."""
+    completed = [*fields, (b"x-request-id", request_id.encode("latin-1")), (b"x-content-type-options", b"nosniff")]
+    if b"cache-control" not in dict(fields):
+        completed.append((b"cache-control", b"no-store"))
+    return completed
 
 
 def _report(error: Exception) -> None:

@@ -4,7 +4,6 @@ Optional twice over: without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetr
 packages of the group `tracing` have to be there.
 """
 
-import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from shared.settings import SettingsError
-from shared.trace_context import Traceparent
+from shared.trace_context import Traceparent, new_id
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -59,8 +58,8 @@ class _NoopTracing:
     """Ids, and nothing else."""
 
     def request(self, parent: Traceparent | None) -> AbstractContextManager[RequestSpan]:
-        trace_id = secrets.token_hex(16) if parent is None else parent.trace_id
-        return nullcontext(_NoopSpan(trace_id, secrets.token_hex(8)))
+        trace_id = new_id(32) if parent is None else parent.trace_id
+        return nullcontext(_NoopSpan(trace_id, new_id(16)))
 
     def part(self, name: str) -> AbstractContextManager[None]:
         del name
