@@ -68,9 +68,9 @@ class Connections:
         self._count = 0
         self._held: OrderedDict[Connection, int] = OrderedDict()
         self._held_bytes = 0
-        self._cheap: deque[Callable[[], None]] = deque()
-        self._others: deque[Callable[[], None]] = deque()
-        self._is_starting = False
+        self._cheap = _StartQueue()
+        self._others = _StartQueue()
+        self._turn_scheduled = False
 
     def __len__(self) -> int:
         return self._count
@@ -115,11 +115,11 @@ class Connections:
             next(iter(self._held)).drop("held_bytes")
 
     def queue(self, start: Callable[[], None], *, cheap: bool) -> None:
-        """Call `start` in its turn, so that a burst does not keep the event loop from everyone else."""
-        (self._cheap if cheap else self._others).append(start)
-        if not self._is_starting:
-            self._is_starting = True
-            asyncio.get_running_loop().call_soon(self._start_some)
+        """Call `start`, now or in a later turn, so that a burst does not keep the event loop from everyone else."""
+        (self._cheap if cheap else self._others).add(start)
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def tick(self) -> None:
         """Drop connections whose phase has lasted too long. Called once a second."""
@@ -127,14 +127,11 @@ class Connections:
         for connection in list(self):
             connection.expire(self.now)
 
-    def _start_some(self) -> None:
-        for _ in range(min(_STARTED_PER_TURN, len(self._cheap))):
-            self._cheap.popleft()()
-        for _ in range(min(_STARTED_PER_TURN, len(self._others))):
-            self._others.popleft()()
-        self._is_starting = bool(self._cheap or self._others)
-        if self._is_starting:
-            asyncio.get_running_loop().call_soon(self._start_some)
+    def _turn(self) -> None:
+        started = self._cheap.turn() + self._others.turn()
+        self._turn_scheduled = started > 0
+        if self._turn_scheduled:
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def _victim(self, own: int, newcomer: "Connection") -> "Connection | None":
         """Return the least recently used connection whose request, if it has one, is not being answered yet.
@@ -148,6 +145,29 @@ class Connections:
                 if connection.phase is not Phase.ANSWERING and connection is not newcomer:
                     return connection
         return None
+
+
+class _StartQueue:
+    """Requests of one kind that wait to start."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._started = 0
+
+    def add(self, start: Callable[[], None]) -> None:
+        """Start now, if nothing waits and this turn has started few; else later."""
+        if not self._waiting and self._started < _STARTED_PER_TURN:
+            self._started += 1
+            start()
+        else:
+            self._waiting.append(start)
+
+    def turn(self) -> int:
+        """Begin a turn of the event loop; return how many were started."""
+        self._started = min(_STARTED_PER_TURN, len(self._waiting))
+        for _ in range(self._started):
+            self._waiting.popleft()()
+        return self._started
 
 
 class Connection(asyncio.BufferedProtocol):
