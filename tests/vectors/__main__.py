@@ -1,23 +1,66 @@
-"""`python -m tests.vectors KEY`: sign the header and the claims on standard input, to make a new vector.
+"""`python -m tests.vectors URL`: send the vectors to an endpoint, and report what it decides wrongly.
 
-Standard input is `{"header": {…}, "claims": {…}}`: changes to those of the token that every verifier accepts; null
-removes a member. KEY is the name of an RSA key in `private-keys.test-only.json`.
+README.md explains. Exit status: 0 everything is right, 1 something is wrong, 2 the suite cannot run.
 """
 
+import argparse
 import json
 import sys
-from typing import Any
+from pathlib import Path
 
-from tests.support.token_forge import ISSUER, Forge
-from tests.support.vector_keys import NOW, rsa_key
+from tests.support.vectors import load
+from tests.vectors.suite.cases import Selection
+from tests.vectors.suite.report import to_json, to_text
+from tests.vectors.suite.running import UnfitEndpointError, run
+from tests.vectors.suite.sending import Endpoint, InvalidUrlError
+
+WRONG, CANNOT_RUN = 1, 2
 
 
-def signed(key: str, header: dict[str, Any], claims: dict[str, Any]) -> str:
-    """Return the compact token."""
-    changes = [{name: ... if value is None else value for name, value in part.items()} for part in (header, claims)]
-    return Forge(ISSUER, rsa_key(key)).token(NOW, changes[0], **changes[1]).decode()
+def main() -> int:
+    """Run it; the exit status."""
+    options = _parse_arguments()
+    if options.print_jwks:
+        return _print_jwks(options.key_set)
+    if not options.url:
+        print("the URL of an endpoint is required", file=sys.stderr)
+        return CANNOT_RUN
+    try:
+        endpoint = Endpoint.of(options.url, options.header, options.timeout)
+        selection = Selection(endpoint, options.key_set, options.paths, tuple(options.vectors))
+        report = run(selection, identity=options.identity, tell=lambda line: print(line, file=sys.stderr))
+    except (InvalidUrlError, UnfitEndpointError) as error:
+        print(error, file=sys.stderr)
+        return CANNOT_RUN
+    print(to_json(report, url=options.url, key_set=options.key_set) if options.json else to_text(report))
+    return WRONG if report.wrong(strict=not options.must_only) else 0
+
+
+def _print_jwks(key_set: str) -> int:
+    """Print the one JWK Set of `key_set`; two issuers have two."""
+    issuers = load("key-sets")[key_set]
+    if len(issuers) != 1:
+        print(f"{key_set} has the keys of {len(issuers)} issuers: see key-sets.json", file=sys.stderr)
+        return CANNOT_RUN
+    print(json.dumps(next(iter(issuers.values())), indent=1))
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.vectors", description=__doc__)
+    add = parser.add_argument
+    add("url", nargs="?", metavar="URL", help="like http://127.0.0.1:8001/verify/{policy}; {policy} is optional")
+    add("--key-set", default="issuer", choices=sorted(load("key-sets")), help="what the endpoint has (%(default)s)")
+    add("--print-jwks", action="store_true", help="print the key set to give to the endpoint, and end")
+    add("--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each request")
+    add("--vectors", action="append", default=[], type=Path, metavar="FILE", help="a further file of tokens")
+    add("--paths", action="store_true", help="the paths are those of our contract: test them too")
+    add("--identity", action="store_true", help="compare the X-Auth response headers too")
+    add("--must-only", action="store_true", help="exit with 0 if only vectors of severity strict are wrong")
+    add("--timeout", type=float, default=5.0, metavar="SECONDS", help="(%(default)s)")
+    add("--json", action="store_true", help="print JSON")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    given = json.load(sys.stdin)
-    print(signed(sys.argv[1], given.get("header", {}), given.get("claims", {})))
+    sys.exit(main())

@@ -23,7 +23,8 @@ from tests.support.vectors import (
     octets,
     ready_answer,
 )
-from tests.vectors.__main__ import signed
+from tests.vectors.sign import signed
+from tests.vectors.suite.moving import move
 from verifier.decision import verification
 from verifier.decision.reasons import UNDECIDABLE, Reason
 from verifier.decision.verification import Accepted, Rejected
@@ -167,6 +168,50 @@ def test_the_command_that_signs_a_new_vector_makes_the_tokens_of_the_files() -> 
     assert signed("issuer", {}, {}) in tokens
     assert signed("issuer", {}, {"exp": None}) in tokens
     assert signed("issuer", {"typ": "JWT"}, {}) in tokens
+
+
+def test_what_every_verifier_must_reject_names_its_source() -> None:
+    rejected = [one for one in [*TOKEN_VECTORS, *REQUESTS] if "reason" in one["expected"]]
+    assert {one["severity"] for one in rejected} == {"must", "strict"}
+    assert [one["id"] for one in rejected if (one["severity"] == "must") != ("source" in one)] == []
+
+
+def test_a_vector_that_is_moved_in_time_has_the_same_outcome() -> None:
+    seconds = -6_543_210
+    for vector in TOKEN_VECTORS:
+        moved = move(vector, seconds)
+        assert moved["now"] == vector["now"] + seconds
+        decision = judge(moved | {"status_lists": _moved_lists(vector, seconds)})
+        if isinstance(decision, Rejected):
+            assert {"reason": decision.reason} == vector["expected"], vector["id"]
+        else:
+            assert identity(ok_response(decision.claims)) == moved["expected"]["identity"], vector["id"]
+
+
+def test_a_vector_that_is_moved_in_time_is_signed_anew() -> None:
+    kept = set()
+    for vector in TOKEN_VECTORS:
+        before, after = vector["token"].split("."), move(vector, 1)["token"].split(".")
+        if before != after and before[-1] == after[-1] != "":
+            kept.add(vector["id"])
+    fixed = ("zero", "one", "ones", "one-byte", "modulus", "modulus-minus-one", "of-another-token")
+    others = {"payload-changed", "header-changed", "leading-zero-stripped"}
+    assert kept == {
+        "02-form/empty-header",
+        "04-algorithm/es256-zero",
+        "04-algorithm/es256-zero-by-rsa-kid",
+        *(f"07-signature/{name}" for name in {*fixed, *others}),
+    }
+
+
+def _moved_lists(vector: dict[str, Any], seconds: int) -> dict[str, Any]:
+    return {
+        issuer: {
+            uri: {k: v + seconds if k == "counts_until" else v for k, v in entry.items()}
+            for uri, entry in lists.items()
+        }
+        for issuer, lists in vector.get("status_lists", {}).items()
+    }
 
 
 def _data_files() -> list[Path]:

@@ -1,0 +1,150 @@
+"""`python -m tests.vectors` finds nothing wrong with our verifier, and what is wrong with a lax endpoint."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from shared.base64url import decode
+from tests.support.processes import ROOT
+from tests.support.token_forge import ISSUER
+from tests.support.vectors import OTHER_ISSUER, load
+from tests.support.verifier_process import VerifierFolder
+
+
+def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the suite to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.vectors", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def policies_toml() -> str:
+    """Return `policies.json` as a policy file of ours."""
+    lines = []
+    for name, policy in load("policies").items():
+        said = {**policy, "audience": policy["audiences"]}
+        del said["audiences"]
+        lines += [f"[policies.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in said.items() if v not in (None, []))]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("key_set", ["issuer", "one-kid-for-two-keys"])
+def test_our_verifier_decides_every_vector_rightly(tmp_path: Path, key_set: str) -> None:
+    published, other = load("key-sets")[key_set], tmp_path / "other.json"
+    (tmp_path / "jwks.json").write_text(json.dumps(published[ISSUER]))
+    if OTHER_ISSUER in published:
+        other.write_text(json.dumps(published[OTHER_ISSUER]))
+    issuers = f'[issuers."{OTHER_ISSUER}"]\njwks_file = {json.dumps(str(other))}\n'
+    with VerifierFolder(tmp_path).running(policies=issuers + policies_toml(), ready=None) as verifier:
+        verifier.wait_until_readiness_is(200 if OTHER_ISSUER in published else 503)
+        url = f"http://127.0.0.1:{verifier.port}/verify/{{policy}}"
+        done = suite(url, "--key-set", key_set, "--paths", "--identity", "--json")
+    assert json.loads(done.stdout)["wrong"] == []
+    assert done.returncode == 0
+
+
+class Lax(BaseHTTPRequestHandler):
+    """Accepts nearly everything that looks like a token, and fails in each other way that the suite tells apart."""
+
+    def do_GET(self) -> None:
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        try:
+            header, claims = (decode(part.encode()) for part in token.split(".")[:2])
+        except ValueError:
+            header = claims = b""
+        if b"/etc/passwd" in header:
+            self.close_connection = True
+        elif b'"alg": "none"' in header:
+            self._answer(500)
+        else:
+            self._answer(200 if scheme == "Bearer" and claims and b'"aud": [' not in claims else 401)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class Closed(Lax):
+    """Rejects everything."""
+
+    def do_GET(self) -> None:
+        self._answer(401)
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def lax_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    (expired,) = [one for one in load("12-time") if one["id"] == "exp-an-hour-ago"]
+    added = tmp_path_factory.mktemp("vectors") / "of-a-test.json"
+    added.write_text(json.dumps([expired]))
+    with serving(Lax) as url:
+        done = suite(url, "--vectors", str(added), "--json")
+    assert done.returncode == 1, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def verdicts(report: dict[str, Any], check: str) -> dict[str, str]:
+    return {one["id"]: one["verdict"] for one in report["wrong"] if one["check"] == check}
+
+
+def test_wrong_accepts_are_reported_with_their_source(lax_report: dict[str, Any]) -> None:
+    (found,) = [one for one in lax_report["wrong"] if (one["check"], one["id"]) == ("04-algorithm", "hs256-pem")]
+    assert (found["verdict"], found["severity"], found["status"]) == ("wrong accept", "must", 200)
+    assert found["source"] == "RFC 8725 §3.1"
+    assert set(verdicts(lax_report, "07-signature").values()) == {"wrong accept"}
+
+
+def test_strict_wrong_accepts_are_counted_apart(lax_report: dict[str, Any]) -> None:
+    counts = lax_report["checks"]["09-sender"]["wrong accept"]
+    assert counts == {"must": 0, "strict": 8}
+
+
+def test_wrong_rejects_failures_and_missing_responses_are_counted_apart(lax_report: dict[str, Any]) -> None:
+    assert verdicts(lax_report, "11-audience")["aud-list"] == "wrong reject"
+    assert verdicts(lax_report, "04-algorithm")["none-1-unsigned"] == "5xx"
+    assert verdicts(lax_report, "06-key")["kid-10"] == "no response"
+
+
+def test_a_token_that_has_just_expired_is_sent_at_its_moment(lax_report: dict[str, Any]) -> None:
+    assert verdicts(lax_report, "12-time")["exp-end-of-leeway"] == "wrong accept"
+    assert "age-not-demanded" not in verdicts(lax_report, "12-time")
+
+
+def test_vectors_are_added_as_a_plain_file(lax_report: dict[str, Any]) -> None:
+    assert verdicts(lax_report, "of-a-test") == {"exp-an-hour-ago": "wrong accept"}
+
+
+def test_an_endpoint_that_rejects_everything_is_not_judged() -> None:
+    with serving(Closed) as url:
+        done = suite(url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the status 401 to a plain valid token" in done.stderr
