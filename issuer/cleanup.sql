@@ -37,9 +37,9 @@ DELETE FROM client_assertions WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM client_assertions WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 ));
 
--- name: throttles
-DELETE FROM throttles WHERE ctid = ANY (ARRAY(
-  SELECT ctid FROM throttles WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+-- name: rate-limit-counters
+DELETE FROM rate_limit_counters WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM rate_limit_counters WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
 ));
 
 -- name: outbox

@@ -84,7 +84,7 @@ class AccountStore:
                 shown and shown.generation,
                 now,
             )
-        found = {row["key"]: Counter(row["failures"], row["failed_at"], row["expires_at"]) for row in rows}
+        found = {row["key"]: Counter(row["count"], row["last_at"], row["expires_at"]) for row in rows}
         counters = {kind: found[key] for kind, key in attempt.keys.items() if key in found}
         history = LoginHistory(rows[0]["shows_own_session"], counters)
         return history, None if rows[0]["id"] is None else _stored_account(rows[0])

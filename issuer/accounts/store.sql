@@ -94,10 +94,10 @@ WITH account AS (
       AND ended_at IS NULL AND expires_at > $5 AND idle_expires_at > $5
   ), false) AS shows_own_session
 )
-SELECT proof.shows_own_session, throttles.key, throttles.failures, throttles.failed_at, throttles.expires_at, account.*
+SELECT proof.shows_own_session, counter.key, counter.count, counter.last_at, counter.expires_at, account.*
 FROM proof
 LEFT JOIN account ON true
-LEFT JOIN throttles ON throttles.key = ANY ($1::bytea[]) AND throttles.expires_at > $5;
+LEFT JOIN rate_limit_counters AS counter ON counter.key = ANY ($1::bytea[]) AND counter.expires_at > $5;
 
 -- name: count-failed-login
 -- $1 email key, $2 keys of the counters, $3 free failures and $4 restart of each, $5 delays beyond the free failures,
@@ -108,35 +108,35 @@ LEFT JOIN throttles ON throttles.key = ANY ($1::bytea[]) AND throttles.expires_a
 -- The same work for accounts that exist and that do not: one event either way. Only the last failure of an account
 -- that exists writes more. The version stops logins that are on their way. A new password enables the account again.
 WITH first AS (
-  INSERT INTO throttles AS counter (key, failures, failed_at, expires_at)
+  INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
   VALUES (($2::bytea[])[1], 1, $6, ($4::timestamptz[])[1])
   ON CONFLICT (key) DO UPDATE SET
-    failures = CASE WHEN counter.expires_at <= $6 THEN 1 ELSE counter.failures + 1 END,
-    failed_at = greatest(counter.failed_at, $6),
+    count = CASE WHEN counter.expires_at <= $6 THEN 1 ELSE counter.count + 1 END,
+    last_at = greatest(counter.last_at, $6),
     expires_at = CASE WHEN counter.expires_at <= $6 THEN EXCLUDED.expires_at ELSE counter.expires_at END
-  WHERE counter.expires_at <= $6 OR counter.failures < ($3::integer[])[1]
-    OR counter.failed_at + ($5::interval[])[least(counter.failures - ($3::integer[])[1] + 1, cardinality($5))] <= $6
+  WHERE counter.expires_at <= $6 OR counter.count < ($3::integer[])[1]
+    OR counter.last_at + ($5::interval[])[least(counter.count - ($3::integer[])[1] + 1, cardinality($5))] <= $6
   RETURNING key
 ), others AS (
-  INSERT INTO throttles AS counter (key, failures, failed_at, expires_at)
+  INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
   SELECT key, 1, $6, expires_at
   FROM unnest($2::bytea[], $4::timestamptz[]) WITH ORDINALITY AS given (key, expires_at, place)
   WHERE place > 1 AND EXISTS (SELECT FROM first)
   ORDER BY place
   ON CONFLICT (key) DO UPDATE SET
-    failures = CASE WHEN counter.expires_at <= $6 THEN 1 ELSE counter.failures + 1 END,
-    failed_at = greatest(counter.failed_at, $6),
+    count = CASE WHEN counter.expires_at <= $6 THEN 1 ELSE counter.count + 1 END,
+    last_at = greatest(counter.last_at, $6),
     expires_at = CASE WHEN counter.expires_at <= $6 THEN EXCLUDED.expires_at ELSE counter.expires_at END
-  WHERE counter.expires_at <= $6 OR counter.failures < ($3::integer[])[array_position($2, counter.key)]
-    OR counter.failed_at + ($5::interval[])[
-      least(counter.failures - ($3::integer[])[array_position($2, counter.key)] + 1, cardinality($5))
+  WHERE counter.expires_at <= $6 OR counter.count < ($3::integer[])[array_position($2, counter.key)]
+    OR counter.last_at + ($5::interval[])[
+      least(counter.count - ($3::integer[])[array_position($2, counter.key)] + 1, cardinality($5))
     ] <= $6
-  RETURNING key, failures
+  RETURNING key, count
 ), disabled AS (
   UPDATE users
   SET password_disabled_at = $6, security_version = security_version + 1
   WHERE email_key = $1 AND password_disabled_at IS NULL
-    AND EXISTS (SELECT FROM others WHERE key = ($2::bytea[])[2] AND failures >= $7)
+    AND EXISTS (SELECT FROM others WHERE key = ($2::bytea[])[2] AND count >= $7)
   RETURNING id
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)

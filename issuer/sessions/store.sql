@@ -58,12 +58,12 @@ RETURNING coalesce((detail ->> 'sessions')::int, 1) AS sessions;
 -- racing logins through. FOR KEY SHARE, which the foreign key takes, does not conflict and would not be enough.
 WITH verdict AS MATERIALIZED (
   SELECT EXISTS (
-    SELECT FROM throttles JOIN unnest($16::bytea[], $17::integer[]) AS given (key, free) USING (key)
-    WHERE expires_at > $6 AND failures >= free
-      AND failed_at + ($18::interval[])[least(failures - free + 1, cardinality($18))] > $6
+    SELECT FROM rate_limit_counters JOIN unnest($16::bytea[], $17::integer[]) AS given (key, free) USING (key)
+    WHERE expires_at > $6 AND count >= free
+      AND last_at + ($18::interval[])[least(count - free + 1, cardinality($18))] > $6
   ) AS limited
 ), counted AS MATERIALIZED (
-  SELECT key, failures, expires_at FROM throttles
+  SELECT key, count, expires_at FROM rate_limit_counters
   WHERE key = ANY (($16::bytea[])[1:2]) AND NOT (SELECT limited FROM verdict)
   ORDER BY array_position($16, key)
   FOR UPDATE
@@ -80,12 +80,12 @@ WITH verdict AS MATERIALIZED (
   SELECT $1, id, $4, $5, $6, $6, least($7::timestamptz, $8::timestamptz), $8, $9, $10, $11, $12 FROM account
   RETURNING id, user_id, client_id
 ), cleared AS (
-  DELETE FROM throttles USING begun WHERE key = ($16::bytea[])[1]
+  DELETE FROM rate_limit_counters USING begun WHERE key = ($16::bytea[])[1]
 ), lowered AS (
-  UPDATE throttles
-  SET failures = greatest(throttles.failures - counted.failures, 0)
+  UPDATE rate_limit_counters AS counter
+  SET count = greatest(counter.count - counted.count, 0)
   FROM begun, counted
-  WHERE throttles.key = ($16::bytea[])[2] AND counted.key = ($16::bytea[])[1] AND counted.expires_at > $6
+  WHERE counter.key = ($16::bytea[])[2] AND counted.key = ($16::bytea[])[1] AND counted.expires_at > $6
 ), recorded AS (
   INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id)
   SELECT 'login_accepted', user_id, id, client_id, $13, $11, $14

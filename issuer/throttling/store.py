@@ -12,7 +12,7 @@ _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
 class RateLimitStore:
-    """The `throttles` table."""
+    """The `rate_limit_counters` table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -22,7 +22,7 @@ class RateLimitStore:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["count-request"], key, now, expires_at)
         assert row is not None  # an upsert without a condition
-        return row["failures"], row["expires_at"]
+        return row["count"], row["expires_at"]
 
     async def clear(self, keys: Sequence[bytes]) -> None:
         """Delete these counters. Rows are locked in this order."""

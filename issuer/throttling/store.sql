@@ -3,18 +3,18 @@
 
 -- name: count-request
 -- $1 key, $2 now, $3 when the counter restarts.
-INSERT INTO throttles (key, failures, failed_at, expires_at)
+INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
 VALUES ($1, 1, $2, $3)
 ON CONFLICT (key) DO UPDATE SET
-  failures = CASE WHEN throttles.expires_at <= $2 THEN 1 ELSE throttles.failures + 1 END,
-  failed_at = greatest(throttles.failed_at, $2),
-  expires_at = CASE WHEN throttles.expires_at <= $2 THEN EXCLUDED.expires_at ELSE throttles.expires_at END
-RETURNING failures, expires_at;
+  count = CASE WHEN counter.expires_at <= $2 THEN 1 ELSE counter.count + 1 END,
+  last_at = greatest(counter.last_at, $2),
+  expires_at = CASE WHEN counter.expires_at <= $2 THEN EXCLUDED.expires_at ELSE counter.expires_at END
+RETURNING count, expires_at;
 
 -- name: clear
 -- $1 keys, in the order in which their rows are locked.
-DELETE FROM throttles
+DELETE FROM rate_limit_counters AS counter
 USING (
-  SELECT key FROM throttles WHERE key = ANY ($1::bytea[]) ORDER BY array_position($1::bytea[], key) FOR UPDATE
+  SELECT key FROM rate_limit_counters WHERE key = ANY ($1::bytea[]) ORDER BY array_position($1::bytea[], key) FOR UPDATE
 ) AS held
-WHERE throttles.key = held.key;
+WHERE counter.key = held.key;

@@ -23,7 +23,7 @@ a AS (INSERT INTO revocations (status_list_id, status_idx, expires_at) SELECT 1,
 b AS (INSERT INTO one_time_tokens SELECT sha256($4), $1, 'p' || $3::int, at, at FROM given),
 c AS (INSERT INTO client_assertions SELECT 'machine', sha256($4), at FROM given),
 m AS (INSERT INTO mail_limits SELECT substr(sha256($4), 1, 16), 1, at, at FROM given),
-d AS (INSERT INTO throttles SELECT substr(sha256($4), 1, 16), 1, at, at FROM given)
+d AS (INSERT INTO rate_limit_counters SELECT substr(sha256($4), 1, 16), 1, at, at FROM given)
 INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
 SELECT $1, 't', at - interval '7 days', at FROM given
 """
@@ -36,7 +36,7 @@ def url(postgres: Postgres) -> str:
 
 @pytest.fixture(autouse=True)
 def empty(url: str) -> None:
-    execute(url, "TRUNCATE users, clients, revocations, throttles, mail_limits CASCADE")
+    execute(url, "TRUNCATE users, clients, revocations, rate_limit_counters, mail_limits CASCADE")
 
 
 def clean_up(url: str, use: Callable[[Cleanup], Awaitable[T]], now: datetime | None = None) -> T:

@@ -131,7 +131,7 @@ def test_parallel_correct_logins_are_not_limited(database_url: str) -> None:
         assert set(await asyncio.gather(*(issuer.login(ANN, HOME) for _ in range(50)))) == {"accepted"}
 
     play(database_url, scene)
-    assert len(execute(database_url, "SELECT FROM throttles")) == 1, "only the registration was counted"
+    assert len(execute(database_url, "SELECT FROM rate_limit_counters")) == 1, "only the registration was counted"
 
 
 def test_issuers_share_their_counters(database_url: str) -> None:
@@ -404,6 +404,6 @@ def test_counters_hold_no_email_and_no_ip_address(database_url: str) -> None:
             await other.fail(ANN, ELSEWHERE)
 
     play(database_url, scene)
-    keys = [row["key"] for row in execute(database_url, "SELECT key FROM throttles")]
+    keys = [row["key"] for row in execute(database_url, "SELECT key FROM rate_limit_counters")]
     assert len(keys) == len(set(keys)) == 1 + 2 * 3
     assert not any(b"ann" in key for key in keys)

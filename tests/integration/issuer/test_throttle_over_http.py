@@ -44,7 +44,7 @@ def told(response: httpx.Response) -> tuple[int, dict[str, str], bytes]:
 
 def all_have_failed(issuer: IssuerProcess, failures: int) -> None:
     """Make every count of now one of so many failures."""
-    execute(issuer.database_url, "UPDATE throttles SET failures = $1, failed_at = now()", failures)
+    execute(issuer.database_url, "UPDATE rate_limit_counters SET count = $1, last_at = now()", failures)
 
 
 def test_guesses_at_two_issuers_are_counted_together(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
@@ -159,9 +159,9 @@ def test_after_a_hundred_failures_only_a_known_client_can_log_in(
     own = login(issuer, "worn@example.com", "192.0.2.20").json()["refresh_token"]
     assert login(issuer, "worn@example.com", "198.51.100.2", WRONG).status_code == 401
     all_have_failed(issuer, 99)
-    execute(issuer.database_url, "UPDATE throttles SET failed_at = failed_at - interval '1 hour'")
+    execute(issuer.database_url, "UPDATE rate_limit_counters SET last_at = last_at - interval '1 hour'")
     assert login(issuer, "worn@example.com", "198.51.100.3", WRONG).status_code == 401
-    execute(issuer.database_url, "TRUNCATE throttles")
+    execute(issuer.database_url, "TRUNCATE rate_limit_counters")
     before = issuer.metric(COMPUTED)
     for forwarded in ("198.51.100.4", "192.0.2.20"):
         refused = login(issuer, "worn@example.com", forwarded)
