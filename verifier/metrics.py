@@ -34,7 +34,9 @@ class Metrics:
         self.jwks_refreshed_at = self._gauge(
             "jwks_refreshed_timestamp_seconds", "Time of the last successful key set refresh.", ("issuer",)
         )
-        self.jwks_failures = self._counter("jwks_failures", "Failed key set refreshes.", ("issuer", "cause"))
+        self.jwks_failures = self._counter(
+            "jwks_failures", "Failed refreshes of key sets and of the metadata that name them.", ("issuer", "cause")
+        )
         self.status_lists = self._gauge("status_lists", "Usable status lists of an issuer.", ("issuer",))
         self.status_list_bytes = self._gauge(
             "status_list_bytes", "Bytes of the status lists of an issuer, decompressed.", ("issuer",)

@@ -45,10 +45,11 @@ class PolicyError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class JwksLocation:
-    """The location of an issuer's key set: exactly one of a file and a URL."""
+    """The location of an issuer's key set: exactly one of a file, a URL, and the URL of metadata that name it."""
 
     file: Path | None = None
     url: str | None = None
+    discovery: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class _Strict(BaseModel):
 class _Issuer(_Strict):
     jwks_file: Path | None = None
     jwks_url: AnyHttpUrl | None = None
+    discovery: AnyHttpUrl | None = None
     status_lists: AnyHttpUrl | None = None
     profile: str | dict[str, Any] = RFC9068.name
 
@@ -165,8 +167,8 @@ def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str
     """Return the errors that the types of the members do not exclude."""
     faults = [] if known else ["no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table"]
     for name, issuer in parsed.issuers.items():
-        if (issuer.jwks_file is None) == (issuer.jwks_url is None):
-            faults.append(f'issuers."{name}": name exactly one of jwks_file and jwks_url')
+        if sum(location is not None for location in (issuer.jwks_file, issuer.jwks_url, issuer.discovery)) != 1:
+            faults.append(f'issuers."{name}": name exactly one of jwks_file, jwks_url and discovery')
         if name in in_settings:
             faults.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
     for name, policy in _written(parsed).items():
@@ -199,7 +201,11 @@ def _url_errors(parsed: _Document, *, allow_http: bool) -> list[str]:
     urls = [
         (f'issuers."{name}".{field}', str(url))
         for name, issuer in parsed.issuers.items()
-        for field, url in (("jwks_url", issuer.jwks_url), ("status_lists", issuer.status_lists))
+        for field, url in (
+            ("jwks_url", issuer.jwks_url),
+            ("discovery", issuer.discovery),
+            ("status_lists", issuer.status_lists),
+        )
         if url is not None
     ]
     problems = [(field, url, check_url(url, allow_http=allow_http)) for field, url in urls]
@@ -207,7 +213,11 @@ def _url_errors(parsed: _Document, *, allow_http: bool) -> list[str]:
 
 
 def _source(issuer: _Issuer) -> JwksLocation:
-    return JwksLocation(issuer.jwks_file, str(issuer.jwks_url) if issuer.jwks_url else None)
+    return JwksLocation(issuer.jwks_file, _text(issuer.jwks_url), _text(issuer.discovery))
+
+
+def _text(url: AnyHttpUrl | None) -> str | None:
+    return None if url is None else str(url)
 
 
 def _policy(

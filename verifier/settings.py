@@ -3,7 +3,7 @@
 import ssl
 from functools import cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -13,6 +13,8 @@ from verifier.policy_file import IssuerName, JwksLocation, PolicyError, Rules, p
 from verifier.urls import check_url, redact_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+_KEY_SETTINGS: Final = "VERIFIER_JWKS_FILE, VERIFIER_JWKS_URL or VERIFIER_DISCOVERY"
+
 Realm = Annotated[str, StringConstraints(pattern=r"^[\x20\x21\x23-\x5B\x5D-\x7E]{1,64}$")]
 
 
@@ -33,14 +35,19 @@ class VerifierSettings(Settings):
     audience: str = Field("gatepass", min_length=1, max_length=512, description="must be in `aud`")
     jwks_file: Path | None = Field(None, description="the issuer's key set as a file; read again when it changes")
     jwks_url: str | None = Field(None, description="the issuer's key set by https, or by http from loopback")
+    discovery: str | None = Field(
+        None,
+        description="the issuer's OpenID Connect or OAuth metadata, which name the key set; as VERIFIER_JWKS_URL",
+    )
     ca_file: Path | None = Field(
-        None, description="certificate authorities to trust when fetching key sets and status lists, PEM"
+        None, description="certificate authorities to trust when fetching key sets, metadata and status lists, PEM"
     )
     allow_http: bool = Field(
-        default=False, description="fetch key sets and status lists by plain http: in private networks only"
+        default=False,
+        description="fetch key sets, metadata and status lists by plain http: in private networks only",
     )
     cache_dir: Path | None = Field(
-        None, description="directory in which fetched key sets and status lists survive a restart"
+        None, description="directory in which fetched key sets, metadata and status lists survive a restart"
     )
     jwks_max_stale_seconds: int = Field(
         86_400, ge=60, le=2_592_000, description="how long keys are used after their URL last responded"
@@ -64,14 +71,16 @@ class VerifierSettings(Settings):
 
     @model_validator(mode="after")
     def _check_key_source(self) -> Self:
-        if self.jwks_file and self.jwks_url:
-            raise ValueError("VERIFIER_JWKS_FILE, VERIFIER_JWKS_URL: set one of them, not both")
-        if (self.issuer is None) != (self.jwks_file is None and self.jwks_url is None):
-            raise ValueError("VERIFIER_ISSUER: goes with VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL")
+        named = sum(location is not None for location in (self.jwks_file, self.jwks_url, self.discovery))
+        if named > 1:
+            raise ValueError(
+                "VERIFIER_JWKS_FILE, VERIFIER_JWKS_URL, VERIFIER_DISCOVERY: set one of them, not several"
+            )
+        if (self.issuer is None) != (named == 0):
+            raise ValueError(f"VERIFIER_ISSUER: goes with {_KEY_SETTINGS}")
         if self.issuer is None and self.policies_file is None:
             raise ValueError(
-                "VERIFIER_ISSUER: required: set it and VERIFIER_JWKS_FILE or VERIFIER_JWKS_URL, "
-                "or name issuers in VERIFIER_POLICIES_FILE"
+                f"VERIFIER_ISSUER: required: set it and {_KEY_SETTINGS}, or name issuers in VERIFIER_POLICIES_FILE"
             )
         if self.status_lists and self.issuer is None:
             raise ValueError("VERIFIER_STATUS_LISTS: goes with VERIFIER_ISSUER")
@@ -79,7 +88,8 @@ class VerifierSettings(Settings):
 
     @model_validator(mode="after")
     def _check_urls(self) -> Self:
-        for field, url in (("jwks_url", self.jwks_url), ("status_lists", self.status_lists)):
+        for field in ("jwks_url", "discovery", "status_lists"):
+            url = getattr(self, field)
             if url and (problem := check_url(url, allow_http=self.allow_http)):
                 raise ValueError(f"{self.variable(field)}: {redact_url(url)!r}: {problem}")
         return self
@@ -91,7 +101,9 @@ class VerifierSettings(Settings):
             SettingsError: the certificate authorities cannot be read.
         """
         urls = [*(source.url or "" for source in rules.sources.values()), *rules.status_lists.values()]
-        if self.ca_file is None and not any(url.lower().startswith("https:") for url in urls):
+        # Metadata may name a key set at an https URL, wherever they come from themselves.
+        discovers = any(source.discovery for source in rules.sources.values())
+        if self.ca_file is None and not discovers and not any(url.lower().startswith("https:") for url in urls):
             # Trusts no authority, and is not used: loading the system's takes 30 ms and 1 MiB.
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
@@ -106,7 +118,7 @@ class VerifierSettings(Settings):
         Raises:
             PolicyError: the file can't be read or must not be used.
         """
-        own = {self.issuer: JwksLocation(self.jwks_file, self.jwks_url)} if self.issuer else {}
+        own = {self.issuer: JwksLocation(self.jwks_file, self.jwks_url, self.discovery)} if self.issuer else {}
         lists = {self.issuer: self.status_lists} if self.issuer and self.status_lists else {}
         document = _read(self.policies_file) if self.policies_file else ""
         try:

@@ -1,4 +1,4 @@
-"""Says which URLs may be a source of keys and status lists."""
+"""Says which URLs may be a source of keys, metadata and status lists."""
 
 import re
 from ipaddress import ip_address
@@ -9,7 +9,7 @@ _IS_VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7E]+").fullmatch
 
 
 def check_url(url: str, *, allow_http: bool) -> str | None:
-    """Return why `url` must not be a source of keys or status lists, or None if it may.
+    """Return why `url` must not be a source of keys, metadata or status lists, or None if it may.
 
     Plain http lets anyone on the path choose the keys, so it is for loopback or by explicit permission.
     """
@@ -27,6 +27,17 @@ def check_url(url: str, *, allow_http: bool) -> str | None:
     if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
         return "plain http beyond loopback: use https, or VERIFIER_ALLOW_HTTP=true in a private network"
     return None
+
+
+def check_link(url: str, document_url: str, *, allow_http: bool) -> str | None:
+    """Return why `url` must not be followed from a document at `document_url`, or None if it may.
+
+    Besides the rules of `check_url`, a document that came by https leads to plain http only by explicit permission:
+    not even on loopback, where other programs of this machine listen.
+    """
+    problem = check_url(url, allow_http=allow_http)
+    downgrades = urlsplit(document_url).scheme == "https" and urlsplit(url).scheme == "http"
+    return "not an https URL" if problem is None and downgrades and not allow_http else problem
 
 
 def redact_url(url: str) -> str:

@@ -36,11 +36,19 @@ class HttpSource:
 
     def on_same_server(self, path: str, query: str, accept: str, max_bytes: int) -> "HttpSource":
         """Return a source of another document of the same server."""
-        return HttpSource(self._url._replace(path=path, query=query), accept, max_bytes, self._ssl_context)
+        return self.elsewhere(self._url._replace(path=path, query=query), accept, max_bytes)
+
+    def elsewhere(self, url: SplitResult, accept: str, max_bytes: int) -> "HttpSource":
+        """Return a source of a document at another URL, with the same settings of TLS."""
+        return HttpSource(url, accept, max_bytes, self._ssl_context)
+
+    def url(self) -> str:
+        """Return the URL, which may hold secrets: see `redacted_url`."""
+        return self._url.geturl()
 
     def redacted_url(self) -> str:
         """Return the URL as it may be logged."""
-        return redact_url(self._url.geturl())
+        return redact_url(self.url())
 
     async def fetch(self, version: bytes | None) -> FetchResult:
         """Fetch the document once, unless it still has the entity tag `version`."""

@@ -1,4 +1,4 @@
-"""The key set of one issuer, as a document from a file or a URL."""
+"""The key set of one issuer, as a document from a file, from a URL, or from where the issuer's metadata says."""
 
 import math
 import ssl
@@ -14,11 +14,11 @@ from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
 from verifier.refresh.file_source import FileSource
 from verifier.refresh.http_fetch import HttpSource
+from verifier.refresh.metadata import JWKS_MEDIA_TYPES, DiscoveredKeySet, MetadataDocument
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import RefreshError, Source
 
-_MEDIA_TYPES: Final = "application/jwk-set+json, application/json"
-# Unknown keys of tokens, which anyone can make up, request refreshes (specs/adr/0112).
+# Unknown keys of tokens, which anyone can make up, request refreshes (specs/adr/0113).
 _URL_SCHEDULE: Final = Schedule(
     interval=300, max_age_bounds=(10, 3600), max_backoff=30, min_interval=0.5, request_interval=10
 )
@@ -43,13 +43,25 @@ class KeySource:
 
 
 def build_key_source(
-    location: JwksLocation, ssl_context: ssl.SSLContext, algorithms: AbstractSet[str] = OWN_ALGORITHMS
+    location: JwksLocation,
+    ssl_context: ssl.SSLContext,
+    metadata: MetadataDocument | None = None,
+    algorithms: AbstractSet[str] = OWN_ALGORITHMS,
 ) -> KeySource:
-    """Return the source at a location of the configuration, which has checked the URL."""
+    """Return the source at a location of the configuration, which has checked the URL.
+
+    Args:
+        location: of the key set.
+        ssl_context: for https.
+        metadata: of the issuer, if the location is that of its metadata.
+        algorithms: keys for others are skipped.
+    """
+    if metadata is not None:
+        return KeySource(DiscoveredKeySet(metadata), remote=True, algorithms=algorithms)
     if location.file is not None:
         return KeySource(FileSource(location.file, MAX_DOCUMENT_BYTES), remote=False, algorithms=algorithms)
     assert location.url is not None
-    source = HttpSource(urlsplit(location.url), _MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
+    source = HttpSource(urlsplit(location.url), JWKS_MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
     return KeySource(source, remote=True, algorithms=algorithms)
 
 

@@ -1,4 +1,4 @@
-"""Keeps all keys and status lists current, and joins them in two snapshots.
+"""Keeps all metadata, keys and status lists current, and joins the last two in snapshots.
 
 Keys come first: status lists are verified by them. Requests (`request_keys`, `request_status_lists`) come from
 decisions that lack something, and are rate-limited by the schedules of the documents.
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -25,6 +26,12 @@ from verifier.refresh.document_cache import DocumentCache
 from verifier.refresh.document_log import DocumentLog
 from verifier.refresh.http_fetch import HttpSource
 from verifier.refresh.key_sets import KeySetDocument, KeySource, build_key_source
+from verifier.refresh.metadata import (
+    MAX_METADATA_BYTES,
+    METADATA_SCHEDULE,
+    MetadataDocument,
+    build_metadata_source,
+)
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.status_lists import STALE_AFTER_POLLS, IssuerLists, StatusOptions, build_aggregation_source
 from verifier.settings import VerifierSettings
@@ -55,9 +62,11 @@ class Refresher:
         self._settings, self._metrics, self._now = settings, metrics, now
         self._publish_keys, self._publish_status_lists = publish_keys, publish_status_lists
         self._keys, self._status_lists = KeySet(), StatusLists()
+        self._metadata: Mapping[str, MetadataDocument] = {}
         self._key_sets: Mapping[str, KeySetDocument] = {}
         self._lists: Mapping[str, IssuerLists] = {}
         self._key_log = DocumentLog("jwks", metrics.jwks_failures, detailed=True)
+        self._metadata_log = DocumentLog("metadata", metrics.jwks_failures, detailed=True)
         poll = settings.status_poll_seconds
         list_log = DocumentLog("status_list", metrics.status_list_failures, detailed=False)
         list_schedule = Schedule(interval=poll, max_age_bounds=None, max_backoff=poll, min_interval=1)
@@ -71,16 +80,28 @@ class Refresher:
     def configure(self, rules: Rules) -> None:
         """Refresh what the configuration names, as `set_sources`."""
         ssl_context = self._settings.ssl_context(rules)
+        metadata = {
+            issuer: self._metadata_document(issuer, build_metadata_source(it.discovery, ssl_context))
+            for issuer, it in rules.sources.items()
+            if it.discovery is not None
+        }
         key_sources = {
-            issuer: build_key_source(it, ssl_context, rules.profiles.get(issuer, RFC9068).algorithms)
+            issuer: build_key_source(
+                it, ssl_context, metadata.get(issuer), rules.profiles.get(issuer, RFC9068).algorithms
+            )
             for issuer, it in rules.sources.items()
         }
         aggregations = {
             issuer: build_aggregation_source(url, ssl_context) for issuer, url in rules.status_lists.items()
         }
-        self.set_sources(key_sources, aggregations)
+        self.set_sources(key_sources, aggregations, metadata)
 
-    def set_sources(self, key_sources: Mapping[str, KeySource], aggregations: Mapping[str, HttpSource]) -> None:
+    def set_sources(
+        self,
+        key_sources: Mapping[str, KeySource],
+        aggregations: Mapping[str, HttpSource],
+        metadata: Mapping[str, MetadataDocument] = MappingProxyType({}),
+    ) -> None:
         """Refresh the documents of these issuers from now on, at once, and drop all others.
 
         What is held of an issuer that stays is valid no longer than before: a reload refreshes nothing by itself.
@@ -89,6 +110,7 @@ class Refresher:
         for _, document in self._documents():
             document.stop()
         key_sets, lists = self._key_sets, self._lists
+        self._metadata = metadata
         self._key_sets = {
             issuer: self._key_set(issuer, source, key_sets.get(issuer)) for issuer, source in key_sources.items()
         }
@@ -139,16 +161,34 @@ class Refresher:
 
     def errors(self) -> list[str]:
         """Return what was wrong with each document at its last attempt."""
-        errors = [(name, document.error()) for name, document in self._documents()]
+        # For want of metadata their key set is not fetched, which is no second error.
+        undiscovered = [self._key_sets[issuer] for issuer, it in self._metadata.items() if it.value is None]
+        errors = [(name, it.error()) for name, it in self._documents() if it not in undiscovered]
         return [f"{name}: {error}" for name, error in errors if error is not None]
 
     def _documents(self) -> Iterator[tuple[str, Document[Any]]]:
+        for issuer, metadata in self._metadata.items():
+            yield f"issuer {issuer}: metadata", metadata
         for issuer, document in self._key_sets.items():
             yield f"issuer {issuer}: key set", document
         for issuer, lists in self._lists.items():
             yield f"issuer {issuer}: status lists", lists.aggregation
             for uri, status_list in lists.lists.items():
                 yield f"issuer {issuer}: status list {uri}", status_list
+
+    def _metadata_document(self, issuer: str, source: HttpSource) -> MetadataDocument:
+        document = MetadataDocument(
+            issuer,
+            source,
+            self._options(
+                self._metadata_log, METADATA_SCHEDULE, ".metadata.json", MAX_METADATA_BYTES, issuer, source.url()
+            ),
+            allow_http=self._settings.allow_http,
+            on_move=partial(self.request_keys, issuer),
+        )
+        if previous := self._metadata.get(issuer):
+            document.inherit(previous)
+        return document
 
     def _key_set(self, issuer: str, source: KeySource, previous: KeySetDocument | None) -> KeySetDocument:
         options = self._options(self._key_log, source.schedule, ".json", MAX_DOCUMENT_BYTES, issuer)

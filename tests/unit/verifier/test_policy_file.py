@@ -111,8 +111,11 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
             "[policies.a]\nissuers = ['https://nobody.example']",
             "policies.a.issuers: https://nobody.example: no such issuer",
         ),
-        (f"[issuers.'x']\n{BOTH}", "exactly one of jwks_file and jwks_url"),
-        (f"[issuers.'x']\njwks_file = 'a'\njwks_url = 'https://x'\n{BOTH}", "exactly one of jwks_file and jwks_url"),
+        (f"[issuers.'x']\n{BOTH}", "exactly one of jwks_file, jwks_url and discovery"),
+        (
+            f"[issuers.'x']\njwks_file = 'a'\njwks_url = 'https://x'\n{BOTH}",
+            "exactly one of jwks_file, jwks_url and discovery",
+        ),
         ("[issuers.'https://issuer.example X-Admin: 1']\njwks_file = 'a'", "issuers.https://issuer.example X-Admin"),
         ("[issuers.'https://é.example']\njwks_file = 'a'", "issuers.https://é.example"),
         ("[policies.a]\nissuers = ['https://issuer.example ']", "policies.a.issuers.0"),

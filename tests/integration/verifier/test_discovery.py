@@ -1,0 +1,326 @@
+"""Keys that are found by the issuer's metadata: OpenID Connect Discovery 1.0 §4.3, RFC 8414 §3.3."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import pytest
+
+from tests.support.hostile_sources import hostile_answers
+from tests.support.jwks_server import Behaviour, JwksServer, by_path, running_jwks_server, serves
+from tests.support.processes import wait_until
+from tests.support.raw_http import bearer, request
+from tests.support.token_forge import Forge, accepting
+from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
+from verifier.urls import check_link
+
+OPENID: Final = "/tenant/.well-known/openid-configuration"
+OAUTH: Final = "/.well-known/oauth-authorization-server/tenant"
+_KEY: Final = Forge().key
+
+
+def metadata(issuer: str, jwks_uri: str, /, **members: Any) -> dict[str, Any]:
+    """What an identity provider publishes about itself. A member `...` is left out."""
+    document = {
+        "issuer": issuer,
+        "jwks_uri": jwks_uri,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "response_types_supported": ["code"],
+        "mtls_endpoint_aliases": {"token_endpoint": f"{issuer}/mtls/token"},
+        "claims_parameter_supported": False,
+        **members,
+    }
+    return {name: value for name, value in document.items() if value is not ...}
+
+
+@dataclass
+class Provider:
+    """An identity provider, whose pages may be changed at any time."""
+
+    server: JwksServer
+    forge: Forge
+    pages: dict[str, Behaviour] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.server.behaviour = by_path(self.pages)
+        self.pages["/keys"] = serves(self.forge.jwks)
+        self.describe()
+
+    def describe(self, path: str = OPENID, **members: Any) -> None:
+        """Publish metadata."""
+        document = metadata(self.forge.issuer, self.server.url_of("/keys"), **members)
+        self.pages[path] = serves(json.dumps(document).encode())
+
+    @property
+    def discovery(self) -> str:
+        return self.server.url_of(OPENID)
+
+    @property
+    def table(self) -> str:
+        return f'[issuers."{self.forge.issuer}"]\ndiscovery = "{self.discovery}"\n'
+
+    def requests_of(self, path: str) -> int:
+        """How often a page was requested."""
+        return sum(head.startswith(f"GET {path} ".encode()) for head in self.server.requests)
+
+    def was_asked_for(self, path: str) -> bool:
+        return self.requests_of(path) > 0
+
+    def token(self) -> bytes:
+        return self.forge.token(time.time())
+
+
+@contextlib.contextmanager
+def running_provider(name: str = "https://idp.example/tenant", forge: Forge | None = None) -> Iterator[Provider]:
+    """An identity provider on a loopback port."""
+    with JwksServer(lambda _: None).running() as server:
+        yield Provider(server, forge or Forge(name))
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with running_provider() as it:
+        yield it
+
+
+def _settings(provider: Provider, **changes: Any) -> dict[str, Any]:
+    return {"ISSUER": provider.forge.issuer, "JWKS_FILE": None, "DISCOVERY": provider.discovery, **changes}
+
+
+def _wait_until_accepted(verifier: VerifierProcess, token: bytes) -> None:
+    wait_until(lambda: verifier.ask(token=token).status == 200, "it is accepted")
+
+
+@pytest.mark.parametrize("path", [OPENID, OAUTH, "/anywhere"])
+def test_the_keys_are_those_of_the_key_set_that_the_metadata_name(
+    folder: VerifierFolder, provider: Provider, path: str
+) -> None:
+    with running_jwks_server(serves(provider.forge.jwks)) as elsewhere:
+        del provider.pages[OPENID], provider.pages["/keys"]
+        provider.describe(path, jwks_uri=elsewhere.url)
+        with folder.running(**_settings(provider, DISCOVERY=provider.server.url_of(path))) as verifier:
+            assert verifier.ask(token=provider.token()).status == 200
+            assert verifier.ask(token=Forge(provider.forge.issuer).token(time.time())).status == 401
+
+
+def test_an_issuer_of_the_policy_file_is_discovered_too(folder: VerifierFolder, provider: Provider) -> None:
+    policies = provider.table + accepting(folder.forge.issuer, provider.forge.issuer)
+    with folder.running(policies=policies) as verifier:
+        assert verifier.ask(token=provider.token()).status == 200
+        assert verifier.ask(token=verifier.token()).status == 200
+
+
+def _spoilt(provider: Provider) -> dict[str, bytes]:
+    """Metadata that must not be used."""
+    name, uri = provider.forge.issuer, provider.server.url_of("/keys")
+    good = json.dumps(metadata(name, uri)).encode()
+
+    def changed(**members: Any) -> bytes:
+        return json.dumps(metadata(name, uri, **members)).encode()
+
+    issuers = [f"{name}/", name[:-1], name.upper(), f"{name}?", f"{name}#", "https://another.example", "", None, 1]
+    uris = [
+        "http://idp.example/keys",
+        "http://169.254.169.254/latest",
+        "ftp://idp.example/keys",
+        "file:///etc/passwd",
+        "data:application/json,{}",
+        "/keys",
+        "//idp.example/keys",
+        "https://user:password@idp.example/keys",
+        "https://idp.example/keys#x",
+        "https://idp.example:99999/keys",
+        "https://idp.example/k\u00e4ys",
+        "https://idp.example/\r\nX: y",
+        "https://idp.example/" + "x" * 3000,
+        "",
+        None,
+        1,
+    ]
+    return {
+        **{f"issuer {number}": changed(issuer=value) for number, value in enumerate([*issuers, [name]])},
+        **{f"jwks_uri {value!r:.60}": changed(jwks_uri=value) for value in uris},
+        "jwks_uri is a list": changed(jwks_uri=[uri]),
+        "no issuer": changed(issuer=...),
+        "no jwks_uri": changed(jwks_uri=...),
+        "a key set": provider.forge.jwks,
+        "two issuers": good[:-1] + b',"issuer":' + json.dumps(name).encode() + b"}",
+        "NaN": good[:-1] + b',"x":NaN}',
+        "nested deeply": good[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
+        "nested without end": b'{"issuer":' + b"[" * 50_000,
+        "huge": good + b" " * 300_000,
+        "a list": b"[" + good + b"]",
+        "twice in a row": good * 2,
+        "half of it": good[: len(good) // 2],
+        "a byte order mark": b"\xef\xbb\xbf" + good,
+        "UTF-16": good.decode().encode("utf-16"),
+        "an HTML page": b"<!doctype html><title>503</title>",
+        "empty": b"",
+    }
+
+
+def _faults(provider: Provider) -> dict[str, Behaviour]:
+    good = json.dumps(metadata(provider.forge.issuer, provider.server.url_of("/keys"))).encode()
+    return {
+        **hostile_answers(good),
+        **{f"200 with {name}": serves(document) for name, document in _spoilt(provider).items()},
+    }
+
+
+@pytest.fixture
+def providers(provider: Provider) -> Iterator[dict[str, Provider]]:
+    """A provider for each fault, all with one key."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            fault: stack.enter_context(running_provider(forge=Forge(f"https://idp.example/{number}/tenant", _KEY)))
+            for number, fault in enumerate(_faults(provider))
+        }
+
+
+def test_metadata_that_go_bad_change_nothing_but_the_log(
+    folder: VerifierFolder, providers: dict[str, Provider]
+) -> None:
+    policies = "".join(it.table for it in providers.values()) + accepting(
+        *(it.forge.issuer for it in providers.values())
+    )
+    with folder.running(ISSUER=None, JWKS_FILE=None, policies=policies) as verifier:
+        before = resident_bytes(verifier.process.pid)
+        cached = {fault: it.token() for fault, it in providers.items()}
+        for fault, it in providers.items():
+            it.pages[OPENID] = _faults(it)[fault]
+        verifier.reload()
+        failed: dict[str, dict[str, Any]] = {}
+        deadline = time.monotonic() + 30
+        with verifier.connect(timeout=2) as wire:
+            while missing := [fault for fault, it in providers.items() if it.forge.issuer not in failed]:
+                assert time.monotonic() < deadline, f"not logged: {missing}: {verifier.log()[-3000:]}"
+                for fault, it in providers.items():
+                    for token in (cached[fault], it.token()):
+                        assert wire.ask(request("/verify", bearer(token))).status == 200, fault
+                failed = {line["issuer"]: line for line in verifier.events("metadata_fetch_failed")}
+        for it in providers.values():
+            assert failed[it.forge.issuer]["jwks_uri"] == it.server.url_of("/keys")
+        counted = {labels["issuer"] for labels, value in verifier.samples("jwks_failures_total") if value >= 1}
+        assert counted == {it.forge.issuer for it in providers.values()}
+        assert {value for _, value in verifier.samples("jwks_keys")} == {1}
+        assert resident_bytes(verifier.process.pid) - before < 40 * 2**20
+        assert not verifier.events("decision_failed")
+        assert "password" not in verifier.log()
+        assert not providers["301 to a good one"].requests_of("/other")
+        for it in providers.values():
+            it.describe()
+        taken = len(verifier.events("metadata_updated"))
+        verifier.reload()
+        wait_until(
+            lambda: len(verifier.events("metadata_updated")) >= taken + len(providers), "all metadata are used again"
+        )
+        wait_until(lambda: open_descriptors(verifier.process.pid) < 60, "the sockets of sources are closed")
+
+
+@pytest.mark.parametrize("members", [{"issuer": "https://another.example"}, {"jwks_uri": "http://10.0.0.1/keys"}])
+def test_metadata_that_are_bad_from_the_start_affect_the_tokens_of_their_issuer_alone(
+    folder: VerifierFolder, provider: Provider, members: dict[str, Any]
+) -> None:
+    provider.describe(**members)
+    policies = provider.table + accepting(folder.forge.issuer, provider.forge.issuer)
+    with folder.running(policies=policies, ready=503) as verifier:
+        assert verifier.ask(token=verifier.token()).status == 200
+        assert verifier.ask(token=provider.token()).status == 503
+        assert provider.forge.issuer in verifier.admin("/readyz").text
+        assert not provider.requests_of("/keys")
+        provider.describe()
+        verifier.wait_until_readiness_is(200)
+        assert verifier.ask(token=provider.token()).status == 200
+
+
+def test_a_key_set_that_moves_is_followed(folder: VerifierFolder, provider: Provider) -> None:
+    with folder.running(**_settings(provider)) as verifier:
+        new = Forge(provider.forge.issuer)
+        provider.pages["/moved"] = serves(new.jwks)
+        del provider.pages["/keys"]
+        provider.describe(jwks_uri=provider.server.url_of("/moved"))
+        _wait_until_accepted(verifier, new.token(time.time()))
+        assert verifier.ask(token=provider.token()).status == 401
+
+
+def test_a_key_set_that_moves_to_where_none_is_leaves_the_keys_as_they_are(
+    folder: VerifierFolder, provider: Provider
+) -> None:
+    with folder.running(**_settings(provider)) as verifier:
+        for number, page in enumerate((serves(b"{}"), lambda _: None)):
+            path = f"/moved-{number}"
+            provider.pages[path] = page
+            provider.describe(jwks_uri=provider.server.url_of(path))
+            verifier.reload()
+            wait_until(partial(provider.was_asked_for, path), "the new place is asked")
+            assert verifier.ask(token=provider.token()).status == 200
+        verifier.wait_for_event("jwks_fetch_failed", cause="invalid", keys_in_use=1)
+        verifier.wait_for_event("jwks_fetch_failed", cause="unreachable", keys_in_use=1)
+        assert verifier.ask(token=provider.token()).status == 200
+
+
+def test_a_new_key_is_found_without_fetching_the_metadata_again(folder: VerifierFolder, provider: Provider) -> None:
+    with folder.running(**_settings(provider)) as verifier:
+        new = Forge(provider.forge.issuer)
+        provider.pages["/keys"] = serves(new.jwks)
+        _wait_until_accepted(verifier, new.token(time.time()))
+        assert provider.requests_of(OPENID) == 1
+
+
+def test_metadata_and_keys_that_were_cached_let_a_verifier_start_without_their_issuer(
+    folder: VerifierFolder, provider: Provider
+) -> None:
+    cache = folder.path / "cache"
+    cache.mkdir()
+    with folder.running(**_settings(provider, CACHE_DIR=cache)) as verifier:
+        assert verifier.ask(token=provider.token()).status == 200
+    assert len(list(cache.glob("*.metadata.json"))) == 1
+    for pages in ({}, {"/keys": serves(provider.forge.jwks)}):
+        provider.pages.clear()
+        provider.pages.update(pages)
+        with folder.running(**_settings(provider, CACHE_DIR=cache)) as verifier:
+            assert verifier.ask(token=provider.token()).status == 200
+            verifier.wait_for_event("metadata_fetch_failed", cause="status")
+
+
+@pytest.mark.parametrize("spoil", ["another issuer", "plain http", "garbage"])
+def test_cached_metadata_are_checked_like_fetched_ones(
+    folder: VerifierFolder, provider: Provider, spoil: str
+) -> None:
+    cache = folder.path / "cache"
+    cache.mkdir()
+    with folder.running(**_settings(provider, CACHE_DIR=cache)):
+        (cached,) = cache.glob("*.metadata.json")
+    uri = provider.server.url_of("/keys")
+    cached.write_bytes({
+        "another issuer": json.dumps(metadata("https://another.example", uri)).encode(),
+        "plain http": json.dumps(metadata(provider.forge.issuer, "http://10.0.0.1/keys")).encode(),
+        "garbage": b"\0" * 100,
+    }[spoil])  # fmt: skip
+    for path in set(cache.iterdir()) - {cached}:
+        path.unlink()
+    del provider.pages[OPENID]
+    with folder.running(**_settings(provider, CACHE_DIR=cache), ready=503) as verifier:
+        verifier.wait_for_event("metadata_cache_read_failed")
+        assert verifier.ask(token=provider.token()).status == 503
+
+
+@pytest.mark.parametrize(("url", "found_at", "allow_http", "allowed"), [
+    ("https://keys.example/jwks", "https://idp.example/x", False, True),
+    ("http://127.0.0.1/jwks", "https://idp.example/x", False, False),
+    ("http://localhost/jwks", "https://idp.example/x", False, False),
+    ("http://127.0.0.1/jwks", "http://127.0.0.1:8000/x", False, True),
+    ("https://keys.example/jwks", "http://127.0.0.1:8000/x", False, True),
+    ("http://10.0.0.1/jwks", "http://127.0.0.1:8000/x", False, False),
+    ("http://10.0.0.1/jwks", "http://10.0.0.2/x", True, True),
+    ("http://10.0.0.1/jwks", "https://idp.example/x", True, True),
+    ("https://a:b@keys.example/jwks", "https://idp.example/x", True, False),
+])  # fmt: skip
+def test_metadata_that_came_by_https_lead_to_plain_http_only_if_it_is_allowed(
+    url: str, found_at: str, *, allow_http: bool, allowed: bool
+) -> None:
+    assert (check_link(url, found_at, allow_http=allow_http) is None) is allowed
