@@ -1,0 +1,120 @@
+"""Keycloak's tokens through real gateways, by the profile `keycloak`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.real_providers.keycloak import ADA, ALGORITHMS, Keycloak
+from tests.support.real_providers.oauth_client import claims_of, header_of
+from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+
+# Keycloak is fetched and built before its first start.
+pytestmark = pytest.mark.timeout(900)
+
+PERSONS: Final = {
+    "a person's, after the login page": ("web", "openid email profile"),
+    "a person's, refreshed": ("web", "openid email profile"),
+    "a person's, direct access grant": ("web", "email profile"),
+    "a person's, for offline use": ("web", "openid email offline_access profile"),
+    "a person's, exchanged": ("billing", "email profile"),
+    "a person's, of the type at+jwt": ("at+jwt", "email profile"),
+    **{f"a person's, signed by {algorithm}": (algorithm, "email profile") for algorithm in ALGORITHMS},
+}
+MACHINES: Final = {
+    "a machine's with a secret": ("billing", "email profile"),
+    "a machine's with a key": ("reports", "email profile"),
+}
+"""Kinds of access tokens, each with its client and its scopes."""
+
+OTHERS: Final = {
+    "ID token": "not_access_token",
+    "ID token, refreshed": "not_access_token",
+    "ID token, implicit flow": "not_access_token",
+    "ID token, exchanged": "not_access_token",
+    "refresh token": "unsupported_algorithm",
+    "refresh token, exchanged": "unsupported_algorithm",
+    "offline token": "unsupported_algorithm",
+    "logout token": "wrong_type",
+    "userinfo JWT": "not_access_token",
+    "authorization response JWT": "invalid_claims",  # Keycloak writes `iss` into it twice
+    "identity cookie": "unsupported_algorithm",
+    "DPoP-bound access token": "not_access_token",
+    "lightweight access token": "invalid_claims",
+    "client assertion": "unknown_key",
+    "DPoP proof": "invalid_header",
+    "initial access token": "unsupported_algorithm",
+    "registration access token": "unsupported_algorithm",
+}
+"""Every other kind of token that Keycloak issues or receives, and why the verifier rejects it."""
+
+ROLES: Final = {"customer", "default-roles-shop", "offline_access", "uma_authorization"}
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, keycloak: Keycloak, access_tokens: dict[str, str]) -> Iterator[Site]:
+    del access_tokens  # Keycloak generates the key of an algorithm when the first token needs it.
+    clients = ["orders", "account", "web", "billing", "reports", "light", keycloak.issuer]
+    policies = f"""
+    [issuers."{keycloak.issuer}"]
+    profile = "keycloak"
+    jwks_url = "{keycloak.endpoints.metadata["jwks_uri"]}"
+
+    [policies.default]
+    audience = "orders"
+
+    [policies.admin]
+    audience = {json.dumps(clients)}
+    """
+    with running_site(folder, policies) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def access_tokens(keycloak: Keycloak) -> dict[str, str]:
+    return keycloak.access_tokens()
+
+
+@pytest.fixture(scope="module")
+def other_tokens(keycloak: Keycloak) -> dict[str, str]:
+    return keycloak.other_tokens()
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("kind", [*PERSONS, *MACHINES])
+def test_an_access_token_tells_the_application_who_calls(
+    site: Site, keycloak: Keycloak, access_tokens: dict[str, str], kind: str, gateway: str
+) -> None:
+    claims = claims_of(access_tokens[kind])
+    client, scope = (PERSONS | MACHINES)[kind]
+    identity = site.identity(gateway, access_tokens[kind])
+    assert set(identity.pop("X-Auth-Scope").split(" ")) == set(scope.split(" "))
+    assert set(identity.pop("X-Auth-Roles", "").split(",")) == (ROLES if kind in PERSONS else {""})
+    assert identity.pop("X-Auth-Session", None) == (claims["sid"] if kind in PERSONS else None)
+    assert identity == {
+        "X-Auth-Issuer": keycloak.issuer,
+        "X-Auth-Subject": ADA if kind in PERSONS else claims["sub"],
+        "X-Auth-Client": client,
+        "X-Auth-Token": claims["jti"],
+        "X-Auth-Expires": str(claims["exp"]),
+    }
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("kind", OTHERS)
+def test_another_token_is_no_access_token(site: Site, other_tokens: dict[str, str], kind: str, gateway: str) -> None:
+    assert site.rejection(gateway, other_tokens[kind]) == (401, OTHERS[kind])
+
+
+def test_every_kind_of_token_is_tried(
+    site: Site, access_tokens: dict[str, str], other_tokens: dict[str, str]
+) -> None:
+    assert set(access_tokens) == {*PERSONS, *MACHINES}
+    assert set(other_tokens) == set(OTHERS)
+    # Where the others are rejected, these are not: their audience is accepted there too.
+    assert all(site.ask("nginx", token, EVERYTHING).status == 200 for token in access_tokens.values())
+    # The clients of these algorithms have tokens that are really signed so.
+    signed = {kind: header_of(token)["alg"] for kind, token in access_tokens.items()}
+    assert [signed[f"a person's, signed by {algorithm}"] for algorithm in ALGORITHMS] == list(ALGORITHMS)

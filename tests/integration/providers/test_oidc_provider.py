@@ -1,0 +1,113 @@
+"""Access tokens by RFC 9068 of npm's oidc-provider, signed by ES256, EdDSA and PS256, through real gateways."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.real_providers.oauth_client import claims_of, header_of
+from tests.support.real_providers.oidc_provider import ALGORITHMS, OidcProvider, audience
+from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+
+pytestmark = pytest.mark.timeout(300)
+
+PERSONS: Final = ("a person's", "a person's, refreshed")
+MACHINES: Final = ("a machine's",)
+
+OTHERS: Final = {
+    "ID token": "wrong_type",
+    "ID token, refreshed": "wrong_type",
+    "ID token, implicit flow": "wrong_type",
+    "opaque access token": "malformed",
+    "refresh token": "malformed",
+    "logout token": "wrong_type",
+    "userinfo JWT": "wrong_type",
+    "authorization response JWT": "wrong_type",
+    "introspection JWT": "wrong_type",
+    "DPoP-bound access token": "sender_constrained",
+    "client assertion": "wrong_type",
+    "DPoP proof": "invalid_header",
+}
+"""Every other kind of token that the provider issues or receives, and why the verifier rejects it."""
+
+NOT_BY_THE_PROVIDER: Final = {"opaque access token", "refresh token", "client assertion", "DPoP proof"}
+"""Not signed by it: not signed at all, or by the client."""
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, oidc_provider: OidcProvider) -> Iterator[Site]:
+    apis = [audience(algorithm) for algorithm in ALGORITHMS]
+    clients = [*(f"web-{algorithm}" for algorithm in ALGORITHMS), "reports", oidc_provider.issuer]
+    policies = f"""
+    [issuers."{oidc_provider.issuer}"]
+    profile = {{ extends = "rfc9068", algorithms = {json.dumps(ALGORITHMS)} }}
+    jwks_url = "{oidc_provider.endpoints.metadata["jwks_uri"]}"
+
+    [policies.default]
+    audience = {json.dumps(apis)}
+    scopes_all = ["orders:read"]
+
+    [policies.admin]
+    audience = {json.dumps(apis + clients)}
+    """
+    with running_site(folder, policies) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def access_tokens(oidc_provider: OidcProvider) -> dict[str, dict[str, str]]:
+    return {algorithm: oidc_provider.access_tokens(algorithm) for algorithm in ALGORITHMS}
+
+
+@pytest.fixture(scope="module")
+def other_tokens(oidc_provider: OidcProvider) -> dict[str, dict[str, str]]:
+    return {algorithm: oidc_provider.other_tokens(algorithm) for algorithm in ALGORITHMS}
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("kind", [*PERSONS, *MACHINES])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_access_token_tells_the_application_who_calls(
+    site: Site,
+    oidc_provider: OidcProvider,
+    access_tokens: dict[str, dict[str, str]],
+    algorithm: str,
+    kind: str,
+    gateway: str,
+) -> None:
+    token = access_tokens[algorithm][kind]
+    claims = claims_of(token)
+    assert header_of(token)["alg"] == algorithm
+    assert site.identity(gateway, token) == {
+        "X-Auth-Issuer": oidc_provider.issuer,
+        "X-Auth-Subject": "ada" if kind in PERSONS else "reports",
+        "X-Auth-Client": f"web-{algorithm}" if kind in PERSONS else "reports",
+        "X-Auth-Scope": "orders:read",
+        "X-Auth-Token": claims["jti"],
+        "X-Auth-Expires": str(claims["exp"]),
+    }
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_another_token_is_no_access_token(
+    site: Site, other_tokens: dict[str, dict[str, str]], algorithm: str, kind: str, gateway: str
+) -> None:
+    assert site.rejection(gateway, other_tokens[algorithm][kind]) == (401, OTHERS[kind])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_kind_of_token_is_tried(
+    site: Site, access_tokens: dict[str, dict[str, str]], other_tokens: dict[str, dict[str, str]], algorithm: str
+) -> None:
+    accepted, others = access_tokens[algorithm], other_tokens[algorithm]
+    assert set(accepted) == {*PERSONS, *MACHINES}
+    assert set(others) == set(OTHERS)
+    # Where the others are rejected, these are not: their audience is accepted there too.
+    assert all(site.ask("nginx", token, EVERYTHING).status == 200 for token in accepted.values())
+    # The others are no less genuine: the same key signed them.
+    signed = {header_of(token)["kid"] for kind, token in others.items() if kind not in NOT_BY_THE_PROVIDER}
+    assert signed == {header_of(token)["kid"] for token in accepted.values()}

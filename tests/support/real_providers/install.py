@@ -1,0 +1,125 @@
+"""The providers' programs: fetched and built once, each pinned by hashes, kept in the user's cache folder.
+
+`python -m tests.support.real_providers.install` does it ahead of the tests. It needs nothing but Python's own
+library, so that CI can start it before there is a virtual environment.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+_HERE: Final = Path(__file__).parent
+_CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatepass/providers"
+_COMPLETE: Final = "complete"
+
+_KEYCLOAK: Final = "org.keycloak:keycloak-quarkus-dist:26.7.3:zip"
+_KEYCLOAK_SHA256: Final = "27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f"
+_MAVEN_COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+
+
+class Unavailable(Exception):  # noqa: N818 - a state of this machine, not a mistake
+    """A program that cannot be had on this machine; the message says why."""
+
+
+def keycloak() -> Path:
+    """Return the folder of a Keycloak that is ready to start, fetched and built if need be.
+
+    Raises:
+        Unavailable: it could not be fetched or built.
+    """
+    return _once(f"keycloak-{_KEYCLOAK_SHA256[:16]}", _make_keycloak)
+
+
+def oidc_provider() -> Path:
+    """Return a copy of the folder `oidc_provider` with its packages, as `keycloak` does."""
+    source = _HERE / "oidc_provider"
+    return _once(_named("oidc-provider", source), lambda folder: _make_oidc_provider(source, folder))
+
+
+def hydra() -> Path:
+    """Return Hydra's program, as `keycloak` does."""
+    source = _HERE / "hydra"
+    return _once(_named("hydra", source), lambda folder: _make_hydra(source, folder)) / "hydra"
+
+
+def _make_keycloak(folder: Path) -> None:
+    fetched = folder / "fetched"
+    repository = f"-Dmaven.repo.local={folder / 'maven'}"
+    _run("mvn", "-q", "-B", repository, _MAVEN_COPY, f"-Dartifact={_KEYCLOAK}", f"-DoutputDirectory={fetched}")
+    (archive,) = fetched.iterdir()
+    with archive.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != _KEYCLOAK_SHA256:
+        raise Unavailable(f"{archive.name} has the SHA-256 {found} and not {_KEYCLOAK_SHA256}")
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(folder)
+    shutil.rmtree(fetched)
+    shutil.rmtree(folder / "maven")
+    (unpacked,) = folder.iterdir()
+    for entry in list(unpacked.iterdir()):
+        entry.rename(folder / entry.name)
+    unpacked.rmdir()
+    script = folder / "bin/kc.sh"
+    script.chmod(0o755)
+    # Done here and not at each start: it takes longer than the start itself.
+    _run("sh", str(script), "build", "--db=dev-mem", "--health-enabled=true")
+
+
+def _make_oidc_provider(source: Path, folder: Path) -> None:
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    _run("npm", "ci", folder=folder)
+
+
+def _make_hydra(source: Path, folder: Path) -> None:
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    # `sqlite` is for its database in memory.
+    build = ["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-tags=sqlite", "-o=hydra"]
+    _run("go", *build, "github.com/ory/hydra/v2", folder=folder)
+
+
+def _once(name: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder `name` of the cache, made first if it is not complete. Others meanwhile wait."""
+    folder = _CACHE / name
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with (_CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / _COMPLETE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            (folder / _COMPLETE).touch()
+    return folder
+
+
+def _named(name: str, source: Path) -> str:
+    """A name that changes with every file of `source`."""
+    digest = hashlib.sha256()
+    for file in sorted(source.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return f"{name}-{digest.hexdigest()[:16]}"
+
+
+def _run(program: str, *arguments: str, folder: Path | None = None) -> None:
+    found = shutil.which(program)
+    if found is None:
+        raise Unavailable(f"{program} is not installed")
+    command: Sequence[str] = [found, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stdout + done.stderr)[-2000:]
+        raise Unavailable(f"`{program} {' '.join(arguments)}` failed with {done.returncode}: {last}")
+
+
+if __name__ == "__main__":
+    for one in (oidc_provider, keycloak, hydra):
+        try:
+            one()
+        except Unavailable as reason:
+            sys.exit(str(reason))

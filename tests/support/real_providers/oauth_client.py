@@ -1,0 +1,216 @@
+"""What an OAuth client does at a provider: the code flow, its own credentials, and receiving logout tokens."""
+
+import base64
+import hashlib
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import parse_qs, urlencode
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.support.processes import wait_until
+from tests.support.real_providers.browser import REDIRECT_URI, Browser
+
+PASSWORD: Final = "seven quiet green rivers"
+
+REPORTS_KEY: Final = ec.generate_private_key(ec.SECP256R1())
+"""The key by which the client `reports` proves itself; also the one of its DPoP proofs."""
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+HTTP: Final = httpx.Client(verify=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def public_jwk() -> dict[str, Any]:
+    """The public half of `REPORTS_KEY`."""
+    jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
+    return {**jwk, "kid": "the key of reports", "alg": "ES256", "use": "sig"}
+
+
+def client_assertion(audience: str, **changes: Any) -> str:
+    """A client assertion of `reports` (RFC 7523 §3) that the provider at `audience` accepts."""
+    now = int(time.time())
+    claims = {
+        "iss": "reports",
+        "sub": "reports",
+        "aud": audience,
+        "iat": now,
+        "exp": now + 60,
+        "jti": secrets.token_hex(8),
+    }
+    return jwt.encode(claims | changes, REPORTS_KEY, "ES256", {"kid": "the key of reports"})
+
+
+def dpop_proof(url: str) -> str:
+    """A proof for a POST to `url` (RFC 9449 §4.2)."""
+    jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
+    claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_hex(8)}
+    return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "dpop+jwt", "jwk": jwk})
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """The claims of a JWT, read without checking anything."""
+    claims: dict[str, Any] = json.loads(_decoded(token.split(".")[1]))
+    return claims
+
+
+def header_of(token: str) -> dict[str, Any]:
+    """The JOSE header of a JWT, read without checking anything."""
+    header: dict[str, Any] = json.loads(_decoded(token.split(".", maxsplit=1)[0]))
+    return header
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a provider answers, as its own metadata says."""
+
+    metadata: Mapping[str, Any]
+
+    @classmethod
+    def discover(cls, issuer: str) -> "Endpoints":
+        """Read the metadata of OpenID Connect Discovery."""
+        response = HTTP.get(f"{issuer}/.well-known/openid-configuration").raise_for_status()
+        return cls(response.json())
+
+    def __getitem__(self, name: str) -> str:
+        return str(self.metadata[f"{name}_endpoint"])
+
+
+@dataclass(frozen=True)
+class Login:
+    """A person's login at a provider through a client, and the browser that it was done with."""
+
+    endpoints: Endpoints
+    client_id: str
+    browser: Browser
+    granted: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        """A member of the token response."""
+        return str(self.granted[name])
+
+    def refreshed(self, **parameters: str) -> Mapping[str, str]:
+        """The response to a refresh."""
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": self["refresh_token"],
+            "client_id": self.client_id,
+            **parameters,
+        }
+        return ask(self.endpoints["token"], form)
+
+
+def ask(url: str, form: Mapping[str, str], **request: Any) -> Mapping[str, str]:
+    """POST a form that has to succeed; the members of the answer."""
+    response = HTTP.post(url, data=form, **request)
+    assert response.is_success, f"{url}: {response.status_code} {response.text}"
+    answer: Mapping[str, str] = response.json()
+    return answer
+
+
+def authorization_url(endpoints: Endpoints, client_id: str, **parameters: str) -> str:
+    """An authorization request, OpenID Connect Core §3.1.2.1."""
+    given = {
+        "client_id": client_id,
+        "redirect_uri": REDIRECT_URI,
+        "response_type": "code",
+        "scope": "openid",
+        "state": secrets.token_hex(8),
+        "nonce": secrets.token_hex(8),
+        **parameters,
+    }
+    return f"{endpoints['authorization']}?{urlencode(given)}"
+
+
+def challenge(verifier: str) -> dict[str, str]:
+    """The parameters of an authorization request by which a client proves itself later (RFC 7636 §4.3)."""
+    digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
+    return {"code_challenge": digest.decode(), "code_challenge_method": "S256"}
+
+
+def log_in(
+    endpoints: Endpoints,
+    client_id: str,
+    answers: Mapping[str, str],
+    *,
+    browser: Browser | None = None,
+    headers: Mapping[str, str] | None = None,
+    token_parameters: Mapping[str, str] | None = None,
+    **parameters: str,
+) -> Login:
+    """Do the code flow with PKCE (RFC 7636) as a person with a browser and a public client do.
+
+    Args:
+        endpoints: of the provider.
+        client_id: of a public client.
+        answers: what the person types.
+        browser: the person's; a new one if None.
+        headers: of the token request.
+        token_parameters: further parameters of the token request.
+        parameters: further parameters of the authorization request.
+    """
+    browser = browser or Browser()
+    verifier = secrets.token_urlsafe(32)
+    handed = browser.visit(authorization_url(endpoints, client_id, **challenge(verifier), **parameters), answers)
+    assert "code" in handed, handed
+    form = {
+        "grant_type": "authorization_code",
+        "code": handed["code"],
+        "code_verifier": verifier,
+        "redirect_uri": REDIRECT_URI,
+        "client_id": client_id,
+        **(token_parameters or {}),
+    }
+    return Login(endpoints, client_id, browser, ask(endpoints["token"], form, headers=headers))
+
+
+@dataclass
+class LogoutReceiver:
+    """A client's back-channel logout endpoint (OpenID Connect Back-Channel Logout §2.5)."""
+
+    url: str
+    tokens: list[str] = field(default_factory=list)
+
+    def wait_for_token(self) -> str:
+        """The last logout token, as soon as there is one."""
+        wait_until(lambda: bool(self.tokens), "a logout token")
+        return self.tokens[-1]
+
+
+@contextmanager
+def receiving_logouts() -> Iterator[LogoutReceiver]:
+    """A listener for logout tokens."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            receiver.tokens.extend(form["logout_token"])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        receiver = LogoutReceiver(f"http://127.0.0.1:{server.server_address[1]}/logout")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,60 @@
+"""A verifier that accepts a provider's tokens, and real gateways between it and the sample application."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.gateways import Answer, ask, running_application, running_gateway
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
+
+GATEWAYS: Final = ("nginx", "envoy")
+
+EVERYTHING: Final = "/admin/"
+"""A path whose policy, `admin`, is to accept every audience of the provider: nothing is rejected for its audience."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Gateways with the configurations of `deploy/gateways/`, and the verifier that they ask."""
+
+    verifier: VerifierProcess
+    ports: dict[str, int]
+
+    def ask(self, gateway: str, token: str, path: str = "/") -> Answer:
+        """Send a request with `token` through the gateway of that name."""
+        return ask(self.ports[gateway], path, token=token.encode())
+
+    def identity(self, gateway: str, token: str, path: str = "/") -> dict[str, str]:
+        """The identity headers that the application got; AssertionError if it got none."""
+        return self.ask(gateway, token, path).identity
+
+    def rejection(self, gateway: str, token: str, path: str = EVERYTHING) -> tuple[int, str]:
+        """The status of the gateway's answer, and the verifier's reason as it counts it."""
+        before = self._decisions()
+        status = self.ask(gateway, token, path).status
+        reasons = [reason for reason, count in self._decisions().items() if count > before.get(reason, 0)]
+        assert len(reasons) == 1, f"the verifier was asked for {reasons}"
+        return status, reasons[0]
+
+    def _decisions(self) -> dict[str, float]:
+        counts: dict[str, float] = {}
+        for labels, count in self.verifier.samples("decisions_total"):
+            counts[labels["reason"]] = counts.get(labels["reason"], 0) + count
+        return counts
+
+
+@contextmanager
+def running_site(folder: Path, policies: str) -> Iterator[Site]:
+    """A verifier with these policies alone, and every gateway of `GATEWAYS`."""
+    with ExitStack() as running:
+        verifier = running.enter_context(
+            VerifierFolder(folder).running(policies=policies, ISSUER=None, JWKS_FILE=None)
+        )
+        application = running.enter_context(running_application(folder))
+        ports = {}
+        for name in GATEWAYS:
+            (folder / name).mkdir()
+            ports[name] = running.enter_context(running_gateway(name, folder / name, verifier.port, application))
+        yield Site(verifier, ports)
