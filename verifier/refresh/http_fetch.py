@@ -34,6 +34,11 @@ class HttpSource:
     def __init__(self, url: SplitResult, accept: str, max_bytes: int, ssl_context: ssl.SSLContext) -> None:
         self._url, self._accept, self._max_bytes, self._ssl_context = url, accept, max_bytes, ssl_context
 
+    @property
+    def path(self) -> str:
+        """Return the path of the URL."""
+        return self._url.path
+
     def on_same_server(self, path: str, query: str, accept: str, max_bytes: int) -> "HttpSource":
         """Return a source of another document of the same server."""
         return self.elsewhere(self._url._replace(path=path, query=query), accept, max_bytes)

@@ -1,7 +1,7 @@
 """The status lists of one issuer: one document is its aggregation, one is each list that it names.
 
 A list is trusted because of its signature and `sub`, not its URL, so it is fetched by its URI's path and query from
-the server of the aggregation: inside a cluster an issuer has another address than its tokens say.
+the server of the aggregation: inside a cluster or behind a proxy an issuer has another URL than its tokens say.
 """
 
 import asyncio
@@ -154,7 +154,8 @@ class IssuerLists:
 
     def _add(self, uri: str) -> "_StatusListDocument":
         named = urlsplit(uri)
-        source = self._source.on_same_server(named.path, named.query, STATUS_LIST_MEDIA_TYPE, MAX_LIST_TOKEN_BYTES)
+        path = _path_on_server(named.path, self.issuer, self._source.path)
+        source = self._source.on_same_server(path, named.query, STATUS_LIST_MEDIA_TYPE, MAX_LIST_TOKEN_BYTES)
         document = self.lists[uri] = _StatusListDocument(self, uri, source)
         return document
 
@@ -162,6 +163,18 @@ class IssuerLists:
         for document in self.lists.values():
             if document.current() is None:
                 document.request_refresh()
+
+
+def _path_on_server(path: str, issuer: str, aggregation_path: str) -> str:
+    """Return the path of a list on the server of the aggregation.
+
+    A proxy in front of `https://app.example/auth` may remove `/auth`. An aggregation whose path lacks it is on a
+    server behind that proxy.
+    """
+    prefix = issuer.partition("://")[2].partition("/")[2].rstrip("/")
+    if prefix and path.startswith(f"/{prefix}/") and not aggregation_path.startswith(f"/{prefix}/"):
+        return path.removeprefix(f"/{prefix}")
+    return path
 
 
 class _AggregationDocument(Document[Aggregation]):

@@ -159,6 +159,18 @@ def test_issuers_without_status_lists_are_not_affected(folder: VerifierFolder, i
         assert verifier.ask(token=issuer.token(7)).status == 200
 
 
+@pytest.mark.parametrize("prefix", ["", "/auth"], ids=["behind the proxy", "through the proxy"])
+def test_an_issuer_below_a_path_is_followed_behind_its_proxy_and_through_it(tmp_path: Path, prefix: str) -> None:
+    folder = VerifierFolder(tmp_path, Forge("https://app.example/auth"))
+    with running_status_issuer(folder.forge) as issuer:
+        for path in (AGGREGATION, issuer.path()):
+            issuer.routes[f"{prefix}{path}"] = issuer.routes.pop(path)
+        with folder.running(
+            **_settings(issuer, STATUS_LISTS=issuer.server.url_of(f"{prefix}{AGGREGATION}"))
+        ) as verifier:
+            _becomes(verifier, issuer.token(7), 200)
+
+
 def test_lists_of_one_issuer_never_apply_to_another(folder: VerifierFolder) -> None:
     other = Forge(OTHER)
     with running_status_issuer(folder.forge) as ours, running_status_issuer(other) as theirs:
