@@ -33,6 +33,7 @@ class Difference(StrEnum):
     REJECTS_CHUNKED_BODIES = "before HAProxy 3.2, which can drop trailers, a chunked body is rejected with 411"
     CHECKS_DEFAULT_FIRST = "a path with its own policy is checked against `default` first"
     REJECTS_TWO_CREDENTIALS_ITSELF = "nginx itself rejects two Authorization fields with 400, without a challenge"
+    REJECTS_CLIENT_IDENTITY = "identity headers of clients are rejected with 400 instead of overwritten"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class GatewayProgram:
         command: the command line that serves the configuration in a folder, in the foreground.
         check: the command line of its own checker for the same; None if it has none.
         differences: where it differs.
+        tls: whether it listens with TLS.
     """
 
     command: Callable[[Path], list[str]]
     check: Callable[[Path], list[str]] | None = None
     differences: frozenset[Difference] = frozenset()
+    tls: bool = False
 
 
 _DROPS_TRAILERS: Final = (3, 2)
@@ -60,16 +63,20 @@ http {{
     access_log off;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    include {folder}/gatepass.conf;
+    include {folder}/{site};
 }}
 """
 
 
-def _nginx(folder: Path) -> list[str]:
+def _nginx(folder: Path, site: str = "gatepass.conf") -> list[str]:
     user = "user root; " if os.geteuid() == 0 else ""
     conf = folder / "nginx.conf"
-    conf.write_text(_NGINX_CONF.format(folder=folder, user=user), encoding="utf-8")
+    conf.write_text(_NGINX_CONF.format(folder=folder, user=user, site=site), encoding="utf-8")
     return [program("nginx"), "-p", str(folder), "-c", str(conf)]
+
+
+def _nginx_site(folder: Path) -> list[str]:
+    return _nginx(folder, "app.conf")
 
 
 def _envoy(folder: Path) -> list[str]:
@@ -114,6 +121,18 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
         lambda folder: [*_nginx(folder), "-t"],
         frozenset({Difference.REJECTS_TWO_CREDENTIALS_ITSELF}),
     ),
+    "nginx/site": GatewayProgram(
+        _nginx_site,
+        lambda folder: [*_nginx_site(folder), "-t"],
+        frozenset(
+            {
+                Difference.REJECTS_CLIENT_IDENTITY,
+                Difference.REJECTS_TWO_CREDENTIALS_ITSELF,
+                Difference.REJECTS_UNNORMALISED_PATHS,
+            }
+        ),
+        tls=True,
+    ),
     "envoy": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"]),
     "caddy": GatewayProgram(
         _caddy, _caddy_check, frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE})
@@ -137,6 +156,9 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
         ),
     ),
 }
+
+COMPLETE: Final = sorted(name for name in PROGRAMS if "/" not in name)
+"""The complete configurations. The others are sites into which the includes of a gateway are merged."""
 
 EXTERNAL: Final = "external"
 if os.environ.get("GATEPASS_GATEWAY"):

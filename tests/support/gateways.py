@@ -2,11 +2,12 @@
 
 import http.client
 import json
+import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -16,8 +17,10 @@ import httpx
 import psutil
 
 from stack import gateway_config
-from tests.support.gateway_programs import PROGRAMS
-from tests.support.processes import ROOT, free_port, running, wait_until
+from tests.support.certificates import site_certificate
+from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
+from tests.support.processes import ROOT, free_port, listens, running, wait_until
+from tests.support.tls_bridge import tls_bridge
 from tests.support.token_forge import AUDIENCE, Forge
 
 POLICIES: Final = ROOT / "deploy/gateways/policies.toml"
@@ -100,7 +103,7 @@ def running_application(folder: Path) -> Iterator[int]:
     port = free_port()
     environ = {"APPLICATION_PORT": str(port)}
     with running([sys.executable, "-m", "stack.sample_app"], folder / "application.log", environ):
-        wait_until(lambda: _listens(port), "the application listens")
+        wait_until(lambda: listens(port), "the application listens")
         yield port
 
 
@@ -131,29 +134,50 @@ def running_gateway(
         "APPLICATION_PORT": str(application_port),
         "CHECK_PORT": str(free_port()),
     }
-    gateway_config.write(name, folder, addresses)
+    if name in COMPLETE or name == EXTERNAL:
+        gateway_config.write(name, folder, addresses)
+    else:
+        write_site(name, folder, addresses)
     if change is not None:
         file, old, new = change
         text = (folder / file).read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
-    log = folder / f"{name}.log"
+    log = folder / f"{name.replace('/', '-')}.log"
     # Caddy keeps house in its user's data folder otherwise.
     environ = {**addresses, "XDG_DATA_HOME": str(folder)}
     with running(PROGRAMS[name].command(folder), log, environ) as process:
 
-        def judges() -> bool:
+        def started() -> bool:
             assert process.poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')}"
+            return listens(port)
+
+        wait_until(started, f"{name} listens")
+        with tls_bridge(port, folder) if PROGRAMS[name].tls else nullcontext(port) as plain:
             # Some listen before they have read their routes.
-            return _listens(port) and ask(port).status != HTTPStatus.NOT_FOUND
-
-        wait_until(judges, f"{name} judges")
-        yield port
+            wait_until(lambda: ask(plain).status != HTTPStatus.NOT_FOUND, f"{name} judges")
+            yield plain
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def write_site(name: str, folder: Path, ports: Mapping[str, str]) -> None:
+    """Write the files of `deploy/gateways/<name>` into `folder`, with other ports and a certificate."""
+    ports = {name: str(free_port()) for name in ("GATEWAY_PORT", "VERIFIER_PORT", "APPLICATION_PORT")} | dict(ports)
+    shutil.copytree(gateway_config.GATEWAYS / name, folder, dirs_exist_ok=True)
+    certificate, key = site_certificate(folder)
+    changes = {
+        "127.0.0.1:8001": f"127.0.0.1:{ports['VERIFIER_PORT']}",
+        "127.0.0.1:8090": f"127.0.0.1:{ports['APPLICATION_PORT']}",
+        "listen 80;": f"listen 127.0.0.1:{free_port()};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{ports['GATEWAY_PORT']} ssl;",
+        "/etc/ssl/app.example.com/fullchain.pem": str(certificate),
+        "/etc/ssl/app.example.com/privkey.pem": str(key),
+    }
+    for path in folder.rglob("*"):
+        if path.suffix in {".conf", ".cfg", ".yaml", ".caddy"}:
+            text = path.read_text(encoding="utf-8")
+            for old, new in changes.items():
+                text = text.replace(old, new)
+            path.write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -41,6 +41,12 @@ def _ports() -> Iterator[int]:
     raise AssertionError("every block of ports is in use")
 
 
+def listens(port: int) -> bool:
+    """Return whether something listens on the loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(happened: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
     """Poll until it happened; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateway_programs import EXTERNAL, PROGRAMS
+from tests.support.gateway_programs import EXTERNAL, PROGRAMS, Difference
 from tests.support.gateways import Verifier, running_gateway
 
 OURS = sorted(set(PROGRAMS) - {EXTERNAL})
@@ -15,6 +15,11 @@ OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 TOMORROW: dict[str, tuple[str, str, str]] = {
     "nginx": (
         "gatepass.conf",
+        "    # POLICIES.",
+        "    location /tomorrow/ {{ proxy_pass http://127.0.0.1:{port}; }}\n    # POLICIES.",
+    ),
+    "nginx/site": (
+        "app.conf",
         "    # POLICIES.",
         "    location /tomorrow/ {{ proxy_pass http://127.0.0.1:{port}; }}\n    # POLICIES.",
     ),
@@ -47,10 +52,10 @@ def test_an_added_route_is_checked(name: str, verifier: Verifier, application: i
     change = (file, old, new.format(port=application))
     with running_gateway(name, tmp_path, verifier.port, application, change) as port:
         gateway = Gateway(name, port, verifier)
-        assert gateway.ask("/tomorrow/", "X-Auth-Subject: spoofed").status == 401
+        assert gateway.ask("/tomorrow/").status == 401
+        assert gateway.ask("/tomorrow/", token=gateway.token()).application["path"] == "/tomorrow/"
         answer = gateway.ask("/tomorrow/", "X-Auth-Roles: spoofed", token=gateway.token())
-        assert answer.status == 200
-        assert answer.application["path"] == "/tomorrow/"
+        assert answer.status == (400 if gateway.differs(Difference.REJECTS_CLIENT_IDENTITY) else 200)
         assert b"spoofed" not in answer.body
 
 
@@ -66,6 +71,7 @@ def test_a_script_that_fails_or_hangs_lets_no_request_pass(
 
 TYPO: dict[str, tuple[str, str, str]] = {
     "nginx": ("gatepass.conf", "auth_request /gatepass/default;", "auth_request /gatepass/typo;"),
+    "nginx/site": ("gatepass/server.conf", "auth_request /gatepass/default;", "auth_request /gatepass/typo;"),
     "envoy": ("envoy.yaml", "path_override: /verify/default", "path_override: /verify/typo"),
     "caddy": ("Caddyfile", "vars gatepass_policy default", "vars gatepass_policy typo"),
     "haproxy": ("haproxy.cfg", "str(default)", "str(typo)"),

@@ -24,7 +24,7 @@ from tests.integration.gateways.broken_gateways import (
     secure,
 )
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateways import Verifier
+from tests.support.gateways import Verifier, running_gateway
 from tests.support.jwks_server import Exchange, answer, running_jwks_server
 from tests.support.processes import ROOT, free_port
 from tests.support.smtp import self_signed
@@ -34,6 +34,7 @@ from tests.support.token_forge import Forge
 EXPECTED: dict[str, tuple[int, set[str]]] = {
     "identity headers are not overwritten": (1, {"identity_spoofed", "missing_identity"}),
     "one identity header is not overwritten": (1, {"identity_spoofed"}),
+    "a location sets a header of its own": (1, {"identity_spoofed", "missing_identity"}),
     "underscores are allowed": (1, {"header_name_variant"}),
     "the verifier is not called": (1, {"unauthenticated_access", "missing_identity", "unsuitable_admin_path"}),
     "the challenge is lost": (0, {"missing_challenge"}),
@@ -117,6 +118,26 @@ def test_a_broken_gateway_is_found(what: str, addresses: Addresses, token: bytes
     with broken_nginx(what, tmp_path, addresses) as port:
         report = report_of(token, port)
     assert (report.status, report.issues) == (status, issues)
+
+
+# A site that was merged wrongly: the issue, the configuration, and the file, the line in it, and what it becomes.
+MERGED_WRONGLY: dict[str, tuple[str, str, tuple[str, str, str]]] = {
+    # With nginx 1.22 also a leak: see "a location sets a header of its own" for it.
+    "a location sets headers and includes no identity": (
+        "missing_identity",
+        "nginx/site",
+        ("app.conf", "        include gatepass/identity.conf;\n", ""),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MERGED_WRONGLY)
+def test_a_site_that_was_merged_wrongly_is_found(
+    what: str, verifier: Verifier, application: int, token: bytes, tmp_path: Path
+) -> None:
+    issue, name, change = MERGED_WRONGLY[what]
+    with running_gateway(name, tmp_path, verifier.port, application, change) as port:
+        assert issue in report_of(token, port).issues
 
 
 def test_every_broken_gateway_is_tested() -> None:

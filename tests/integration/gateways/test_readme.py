@@ -9,7 +9,7 @@ import pytest
 
 from shared.identity_headers import IDENTITY_HEADERS
 from stack import gateway_config
-from tests.support.gateway_programs import EXTERNAL, PROGRAMS, Difference
+from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS, Difference
 from tests.support.processes import ROOT
 
 FOLDER = ROOT / "deploy/gateways"
@@ -17,10 +17,10 @@ README = (FOLDER / "README.md").read_text(encoding="utf-8")
 OURS = sorted(set(PROGRAMS) - {EXTERNAL})
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"{name}/README.md" for name in OURS)])
+@pytest.mark.parametrize("document", ["README.md", *(f"{name}/README.md" for name in COMPLETE)])
 def test_the_commands_of_a_readme_work(document: str, tmp_path: Path) -> None:
     commands = "\n".join(re.findall(r"```sh\n(.*?)```", (FOLDER / document).read_text(encoding="utf-8"), re.DOTALL))
-    programs = [Path(PROGRAMS[name].command(tmp_path)[0]).parent for name in OURS if name in document]
+    programs = [Path(PROGRAMS[name].command(tmp_path)[0]).parent for name in COMPLETE if name in document]
     path = ":".join(map(str, [*programs, os.environ["PATH"]]))
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "XDG_DATA_HOME": str(tmp_path)}
     done = subprocess.run(

@@ -1,0 +1,151 @@
+"""Runs the commands of a guide in `docs/guides/` as its reader would, on real programs, in a folder of its own.
+
+An `sh` block is typed into one shell, and a block with a title is saved as that file. `console` blocks install
+packages and are not run. The guide's ports and the folders below /etc are replaced, and `sudo`, `service` and `nginx`
+are small scripts that act on those folders.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT, free_port
+from tests.support.programs import program
+from tests.support.transcripts import Step, matches
+
+GUIDES: Final = ROOT / "docs/guides"
+_LINKED: Final = ("issuer", "verifier", "shared", "doctor", "stack", "pyproject.toml")
+_BLOCK: Final = re.compile(
+    r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<body>.*?)^```\n'
+    r"(?:```(?:json|text)\n(?P<answer>.*?)^```\n)?",
+    re.DOTALL | re.MULTILINE,
+)
+_SEPARATOR: Final = "\x1e"
+_SECONDS: Final = 120.0
+# As the user postgres or as root, on the test's own server and folders.
+_SUDO: Final = '#!/bin/sh\n[ "$1" = -u ] && shift 2 && export PGHOST="{socket}" PGUSER=postgres\nexec "$@"\n'
+_NGINX_CONF: Final = """\
+{user}pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    include conf.d/*.conf;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of a guide: a folder with the source tree, free ports and a database server.
+
+    Attributes:
+        folder: an empty folder; the tree is its `gatepass`, and what belongs below /etc its `etc`.
+        postgres: the database server.
+        ports: the port of the guide, and the one that is used instead.
+    """
+
+    folder: Path
+    postgres: Postgres
+    ports: Mapping[int, int] = field(
+        default_factory=lambda: {port: free_port() for port in (80, 443, 8000, 8001, 8090, 9000, 9001)}
+    )
+
+    def follow(self, *texts: str) -> None:
+        """Type the commands of each text in order; AssertionError if a response is not the one that is shown."""
+        self._prepare()
+        steps = [step for text in texts for step in self._steps(text)]
+        script = f"printf '{_SEPARATOR}'\n".join(self._translated(step.commands) for step in steps)
+        outputs = self._typed(script).split(_SEPARATOR)
+        for step, output in zip(steps, outputs, strict=True):
+            shown = self._translated(step.answer or "")
+            assert matches(shown, output), f"{step.commands}\nshall print\n{shown}\nand prints\n{output}"
+
+    def _steps(self, text: str) -> list[Step]:
+        steps = []
+        for block in _BLOCK.finditer(text):
+            if block["title"]:
+                quoted = block["body"].rstrip("\n")
+                steps.append(Step(f"cat > {block['title']} <<'END_OF_FILE'\n{quoted}\nEND_OF_FILE\n", None))
+            elif block["kind"] == "sh":
+                steps.append(Step(block["body"], block["answer"]))
+        assert steps
+        return steps
+
+    def _typed(self, script: str) -> str:
+        environ = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
+        environ["PATH"] = f"{self.folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        output = self.folder / "output"
+        with output.open("wb") as stream:
+            shell = subprocess.Popen(
+                ["sh"],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=stream,
+                env=environ,
+                cwd=self.folder / "gatepass",
+                start_new_session=True,
+            )
+            try:
+                shell.communicate(script.encode(), timeout=_SECONDS)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGTERM)
+        return output.read_text(encoding="utf-8").replace("\r\n", "\n")
+
+    def _prepare(self) -> None:
+        tree, programs = self.folder / "gatepass", self.folder / "bin"
+        for name in _LINKED:
+            tree.mkdir(exist_ok=True)
+            (tree / name).symlink_to(ROOT / name)
+        shutil.copytree(ROOT / "deploy/gateways", tree / "deploy/gateways")
+        for path in (tree / "deploy").rglob("*"):
+            if path.is_file():
+                path.write_text(self._translated(path.read_text(encoding="utf-8")), encoding="utf-8")
+        (tree / ".venv/bin").mkdir(parents=True)
+        _script(tree / ".venv/bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        programs.mkdir()
+        _script(programs / "sudo", _SUDO.replace("{socket}", self.postgres.socket_folder))
+        for name in ("createuser", "createdb"):
+            (programs / name).symlink_to(self.postgres.server.bin_path / name)
+        self._prepare_nginx(programs)
+
+    def _prepare_nginx(self, programs: Path) -> None:
+        conf = self.folder / "etc/nginx/nginx.conf"
+        (conf.parent / "conf.d").mkdir(parents=True)
+        user = "user root; " if os.geteuid() == 0 else ""
+        conf.write_text(_NGINX_CONF.format(folder=self.folder, user=user), encoding="utf-8")
+        nginx = f"{program('nginx')} -p {self.folder} -c {conf}"
+        _script(programs / "nginx", f'#!/bin/sh\nexec {nginx} "$@"\n')
+        _script(programs / "service", f"#!/bin/sh\n{nginx} -g 'daemon off;' > {self.folder}/nginx.out 2>&1 &\n")
+
+    def _translated(self, text: str) -> str:
+        text = text.replace("https://$HOST", f"https://$HOST:{self.ports[443]}").replace(
+            "/etc/", f"{self.folder}/etc/"
+        )
+        text = text.replace("/var/run/postgresql", self.postgres.socket_folder)
+        text = re.sub(r"\blisten (80|443)\b", lambda found: f"listen 127.0.0.1:{self.ports[int(found[1])]}", text)
+        text = re.sub(
+            r"(127\.0\.0\.1:|--port )(\d+)\b",
+            lambda found: found[1] + str(self.ports.get(int(found[2]), found[2])),
+            text,
+        )
+        admin = f"ISSUER_PORT={self.ports[8000]}\nISSUER_ADMIN_PORT={self.ports[9000]}\nISSUER_URL="
+        text = text.replace("ISSUER_URL=", admin)
+        admin = f"VERIFIER_PORT={self.ports[8001]}\nVERIFIER_ADMIN_PORT={self.ports[9001]}\nVERIFIER_ISSUER="
+        return text.replace("VERIFIER_ISSUER=", admin)
+
+
+def _script(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
