@@ -22,7 +22,7 @@ CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
     ("audience", frozenset({Reason.WRONG_AUDIENCE})),
     ("time", frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.LIFETIME_TOO_LONG, Reason.TOO_OLD})),
     ("status", frozenset({Reason.REVOKED, Reason.STATUS_UNAVAILABLE})),
-    ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE})),
+    ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE, Reason.INSUFFICIENT_CLAIM})),
 )
 """The numbered checks of `verification`, and the reasons that each can give."""
 

@@ -7,6 +7,7 @@ client can write.
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final
@@ -16,13 +17,17 @@ from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, 
 from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
 from shared.jws import normalise_type
 from shared.settings import ConfigurationError
+from verifier.decision.claim_headers import PREFIX, ClaimHeader, HeaderType
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
-from verifier.decision.profile import RFC9068, Profile
-from verifier.profile_file import ProfileError, read_profile
+from verifier.decision.profile import RFC9068, Location, Profile
+from verifier.profile_file import Pointers, ProfileError, RuleTable, describe, read_profile
 from verifier.urls import check_url, redact_url
 
 DEFAULT_POLICY: Final = "default"
 MAX_POLICIES: Final = 64
+MAX_HEADERS: Final = 16
+"""Additional identity headers of all policies together."""
+MAX_RULES: Final = 32
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 
 MAX_ISSUER_CHARACTERS: Final = 512
@@ -37,6 +42,10 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 IssuerName = Annotated[str, StringConstraints(pattern=rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$")]
 # RFC 6838 §4.2, with or without `application/`: never what would make a token without `typ` pass.
 TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
+
+
+# Unlike every fixed identity header, and with one spelling for gateways that fold `_` and `.` into `-`.
+HeaderName = Annotated[str, StringConstraints(pattern=rf"^{PREFIX}[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*$", max_length=64)]
 
 
 class PolicyError(ConfigurationError):
@@ -85,6 +94,15 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _located(value: Any) -> Any:
+    return value if isinstance(value, dict) else {"at": value}
+
+
+class _Header(_Strict):
+    at: Pointers
+    type: HeaderType = "string"
+
+
 class _Policy(_Strict):
     # An empty list is an error: it could be meant as "no one" and would demand nothing.
     audience: Annotated[list[Identifier], BeforeValidator(_listed)] | None = Field(default=None, min_length=1)
@@ -93,6 +111,9 @@ class _Policy(_Strict):
     scopes_all: list[ScopeToken] = Field(default=[], min_length=1)
     scopes_any: list[ScopeToken] = Field(default=[], min_length=1)
     roles_any: list[RoleName] = Field(default=[], min_length=1)
+    roles_all: list[RoleName] = Field(default=[], min_length=1)
+    claims: list[RuleTable] = Field(default=[], min_length=1, max_length=MAX_RULES)
+    headers: dict[HeaderName, Annotated[_Header, BeforeValidator(_located)]] = {}
     leeway_seconds: int | None = Field(default=None, ge=0, le=60, strict=True)
     max_lifetime_seconds: int | None = Field(default=None, ge=1, le=31_536_000, strict=True)
     max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
@@ -132,12 +153,13 @@ def parse_rules(
     faults += [*_faults(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]
     if faults:
         raise PolicyError("\n".join(faults))
+    headers = _header_names(parsed)
     lifetimes = {
         issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
     }
     return Rules(
         {
-            name: _policy(name, policy, lifetimes, profiles, audience, leeway_seconds)
+            name: _policy(name, policy, lifetimes, profiles, headers, audience, leeway_seconds)
             for name, policy in _written(parsed).items()
         },
         {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
@@ -160,7 +182,7 @@ def _read(document: str) -> _Document:
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"not TOML: {error}") from None
     except ValidationError as error:
-        raise PolicyError("\n".join(_describe(fault["loc"], fault["msg"]) for fault in error.errors())) from None
+        raise PolicyError("\n".join(describe(fault["loc"], fault["msg"]) for fault in error.errors())) from None
 
 
 def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:
@@ -180,6 +202,22 @@ def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str
             )
         if unknown := frozenset(policy.issuers or ()) - known:
             faults.append(f"policies.{name}.issuers: {', '.join(sorted(unknown))}: no such issuer")
+    return faults + _header_faults(parsed)
+
+
+def _header_names(parsed: _Document) -> list[str]:
+    """Return the additional headers of all policies: each policy's responses have all of them."""
+    return sorted({header for policy in parsed.policies.values() for header in policy.headers})
+
+
+def _header_faults(parsed: _Document) -> list[str]:
+    names = _header_names(parsed)
+    faults = []
+    if len(names) > MAX_HEADERS:
+        faults.append(f"policies: {len(names)} additional headers; at most {MAX_HEADERS} are accepted")
+    for name, following in pairwise(sorted(names, key=str.lower)):
+        if name.lower() == following.lower():
+            faults.append(f"policies: {name} and {following} are one header; spell it one way")
     return faults
 
 
@@ -225,10 +263,11 @@ def _policy(
     given: _Policy,
     lifetimes: Mapping[str, int],
     profiles: Mapping[str, Profile],
+    headers: list[str],
     audience: str,
     leeway_seconds: int,
 ) -> Policy:
-    """Fill in the defaults; `lifetimes` has one for every issuer that is known."""
+    """Fill in the defaults: `lifetimes` of every issuer that is known, `headers` of all policies."""
     issuers = frozenset(lifetimes if given.issuers is None else given.issuers)
     return Policy(
         name=name,
@@ -243,8 +282,11 @@ def _policy(
         max_age_seconds=given.max_age_seconds,
         anonymous=given.anonymous,
         profiles=profiles,
+        roles_all=frozenset(given.roles_all),
+        claims=tuple(rule.rule() for rule in given.claims),
+        headers=tuple(_header(header, given.headers.get(header)) for header in headers),
     )
 
 
-def _describe(location: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(str(part) for part in location)}: {message[:1].lower()}{message[1:]}"
+def _header(name: str, given: _Header | None) -> ClaimHeader:
+    return ClaimHeader(name, None) if given is None else ClaimHeader(name, Location.of(*given.at), given.type)

@@ -42,6 +42,9 @@ _NO_MARK: Final = (
 )
 
 
+_TESTS: Final = ("equals", "one_of", "none_of", "contains", "present", "absent")
+
+
 class ProfileError(ValueError):
     """A profile must not be used. Holds one line for each fault, which begins with the member."""
 
@@ -61,7 +64,15 @@ def _check_pointer(value: str) -> str:
 
 PointerText = Annotated[str, StringConstraints(max_length=256), BeforeValidator(_check_pointer)]
 Pointers = Annotated[list[PointerText], BeforeValidator(_listed), Field(min_length=1, max_length=MAX_POINTERS)]
-Value = Annotated[str, Field(strict=True, max_length=512)] | Annotated[int, Field(strict=True)] | bool
+
+
+def _check_value(value: Any) -> Any:
+    if type(value) not in (str, int, bool):
+        raise ValueError("a value is a string, an integer, true or false")
+    return value
+
+
+Value = Annotated[Any, BeforeValidator(_check_value)]
 
 
 class _Strict(BaseModel):
@@ -74,6 +85,7 @@ class RuleTable(_Strict):
     at: Pointers
     equals: Value | None = None
     one_of: list[Value] | None = Field(default=None, min_length=1, max_length=256)
+    none_of: list[Value] | None = Field(default=None, min_length=1, max_length=256)
     contains: Value | None = None
     present: Literal[True] | None = None
     absent: Literal[True] | None = None
@@ -81,11 +93,11 @@ class RuleTable(_Strict):
     @model_validator(mode="after")
     def _check_test(self) -> Self:
         if len(self._tests()) != 1:
-            raise ValueError("name exactly one of equals, one_of, contains, present and absent")
+            raise ValueError(f"name exactly one of {', '.join(_TESTS)}")
         return self
 
     def _tests(self) -> dict[str, Any]:
-        tests = {name: getattr(self, name) for name in ("equals", "one_of", "contains", "present", "absent")}
+        tests = {name: getattr(self, name) for name in _TESTS}
         return {name: value for name, value in tests.items() if value is not None}
 
     def rule(self) -> ClaimRule:
@@ -147,7 +159,7 @@ def read_profile(given: str | dict[str, Any]) -> Profile:
     try:
         table = ProfileTable.model_validate(given)
     except ValidationError as error:
-        raise ProfileError([_describe(fault["loc"], fault["msg"]) for fault in error.errors()]) from None
+        raise ProfileError([describe(fault["loc"], fault["msg"]) for fault in error.errors()]) from None
     profile = _profile(f"extends {_check_name(table.extends)}", table)
     if not _is_marked(profile):
         raise ProfileError([_NO_MARK])
@@ -164,7 +176,7 @@ def _check_name(name: str) -> str:
 
 def _is_marked(profile: Profile) -> bool:
     """Return whether something that only access tokens have is demanded. What they lack is no mark."""
-    return profile.token_types == frozenset({TOKEN_TYPE}) or any(rule.test != "absent" for rule in profile.mark)
+    return profile.token_types == frozenset({TOKEN_TYPE}) or any(rule.is_positive for rule in profile.mark)
 
 
 def _profile(name: str, table: ProfileTable) -> Profile:
@@ -195,6 +207,7 @@ def _location(given: list[str] | Literal[False] | None, base: Location | None) -
     return Location.of(*given) if given else None
 
 
-def _describe(location: tuple[int | str, ...], message: str) -> str:
+def describe(location: tuple[int | str, ...], message: str) -> str:
+    """Return a fault that pydantic found as one line that begins with the member."""
     text = message.removeprefix("Value error, ")
     return f"{'.'.join(str(part) for part in location)}: {text[:1].lower()}{text[1:]}"

@@ -11,6 +11,7 @@ from shared.jwks import JwksError, parse_jwks
 from shared.status_list import decode
 from verifier.decision.keyset import KeySet
 from verifier.decision.policy import Policy
+from verifier.decision.profile import ClaimRule, Location
 from verifier.decision.reasons import Reason
 from verifier.decision.status import CurrentStatusList, StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
@@ -40,9 +41,13 @@ def octets(text: str) -> bytes:
 
 def _policy(name: str, written: Json) -> Policy:
     values: dict[str, Any] = {
-        key: frozenset(value) if isinstance(value, list) else value for key, value in written.items()
+        key: frozenset(value) if isinstance(value, list) and key != "claims" else value
+        for key, value in written.items()
     }
     lifetime = values.pop("max_lifetime_seconds")
+    values["claims"] = tuple(
+        ClaimRule(Location.of(rule["at"]), rule["test"], tuple(rule["values"])) for rule in written.get("claims", [])
+    )
     return Policy(name=name, max_lifetime_seconds=dict.fromkeys(values["issuers"], lifetime), **values)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.access_token import TOKEN_TYPE
-from verifier.decision.profile import RFC9068, Profile
+from verifier.decision.claim_headers import ClaimHeader
+from verifier.decision.profile import RFC9068, ClaimRule, Profile
 
 DEFAULT_MAX_LIFETIME_SECONDS: Final = 86_400
 """Longest lifetime of tokens of other issuers. Those of our own never live longer than `MAX_LIFETIME_SECONDS`."""
@@ -24,6 +25,9 @@ class Policy:
         scopes_all: every one must be granted.
         scopes_any: one at least must be granted, if any is named.
         roles_any: one at least must be held, if any is named.
+        roles_all: every one must be held.
+        claims: literal demands on further claims; every one must be met.
+        headers: additional identity headers, those of all policies of the verifier, in one order.
         leeway_seconds: tolerance for clocks that differ, on `exp`, `nbf` and `iat`.
         max_lifetime_seconds: longest time from `iat` to `exp`, by issuer; `DEFAULT_MAX_LIFETIME_SECONDS` for others.
         max_age_seconds: longest time since `iat`, or None for what `exp` allows.
@@ -44,6 +48,9 @@ class Policy:
     max_age_seconds: int | None = None
     anonymous: bool = False
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    roles_all: frozenset[str] = frozenset()
+    claims: tuple[ClaimRule, ...] = ()
+    headers: tuple[ClaimHeader, ...] = ()
     any_algorithm: frozenset[str] = field(init=False, repr=False, compare=False)
     any_type: frozenset[str] = field(init=False, repr=False, compare=False)
 

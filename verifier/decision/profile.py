@@ -14,7 +14,8 @@ from shared.claims import Claims, InvalidClaimsError, read_claims
 
 Json = Mapping[str, Any]
 Scalar = str | int | bool
-_ABSENT: Final = object()
+ABSENT: Final = object()
+"""Stands for a claim that is not there; `null` is a claim."""
 _IS_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+").fullmatch
 _IS_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}").fullmatch
 
@@ -40,14 +41,14 @@ class Pointer:
         object.__setattr__(self, "names", names)
 
     def find(self, value: Any) -> Any:
-        """Return what is there in `value`, or `_ABSENT`."""
+        """Return what is there in `value`, or `ABSENT`."""
         for name in self.names:
             if type(value) is dict:
-                value = value.get(name, _ABSENT)
+                value = value.get(name, ABSENT)
             elif type(value) is list and _IS_INDEX(name) and int(name) < len(value):
                 value = value[int(name)]
             else:
-                return _ABSENT
+                return ABSENT
         return value
 
 
@@ -63,12 +64,12 @@ class Location:
         return cls(tuple(map(Pointer, pointers)))
 
     def find(self, claims: Json) -> Any:
-        """Return the claim, or `_ABSENT`."""
+        """Return the claim, or `ABSENT`."""
         for pointer in self.pointers:
             value = pointer.find(claims)
-            if value is not _ABSENT:
+            if value is not ABSENT:
                 return value
-        return _ABSENT
+        return ABSENT
 
     def __str__(self) -> str:
         return " or ".join(pointer.text for pointer in self.pointers)
@@ -80,13 +81,14 @@ class ClaimRule:
 
     Attributes:
         location: of the claim.
-        test: `equals`: is the one value. `one_of`: is one of the values. `contains`: is a list that has the one
-            value, or that value itself. `present`, `absent`: is there, or not, whatever its value.
+        test: `equals`: is the one value. `one_of`, `none_of`: is one of the values, or none of them, also if it is
+            absent. `contains`: is a list that has the one value, or that value itself. `present`, `absent`: is
+            there, or not, whatever its value.
         values: that are compared; none for `present` and `absent`.
     """
 
     location: Location
-    test: Literal["equals", "one_of", "contains", "present", "absent"]
+    test: Literal["equals", "one_of", "none_of", "contains", "present", "absent"]
     values: tuple[Scalar, ...] = ()
 
     def holds(self, claims: Json) -> bool:
@@ -94,13 +96,20 @@ class ClaimRule:
         found = self.location.find(claims)
         match self.test:
             case "present":
-                return found is not _ABSENT
+                return found is not ABSENT
             case "absent":
-                return found is _ABSENT
+                return found is ABSENT
+            case "none_of":
+                return not self._has(found)
             case "contains":
                 return any(self._has(item) for item in (found if type(found) is list else [found]))
             case _:
                 return self._has(found)
+
+    @property
+    def is_positive(self) -> bool:
+        """Return whether a token without the claim fails."""
+        return self.test not in ("absent", "none_of")
 
     def _has(self, value: Any) -> bool:
         return any(type(value) is type(expected) and value == expected for expected in self.values)
@@ -166,7 +175,7 @@ class Profile:
         return read_claims(self._to_contract(claims), optional=_OPTIONAL)
 
     def _to_contract(self, claims: Json) -> Json:
-        if any(pointer.find(claims) is _ABSENT for pointer in self.required):
+        if any(pointer.find(claims) is ABSENT for pointer in self.required):
             raise InvalidClaimsError
         found = {
             "sub": self.subject.find(claims),
@@ -176,9 +185,9 @@ class Profile:
             "roles": _as_list(_find(self.roles, claims)),
             "sid": _find(self.session, claims),
             "jti": _find(self.token_id, claims),
-            **{name: claims.get(name, _ABSENT) for name in _EVERYWHERE},
+            **{name: claims.get(name, ABSENT) for name in _EVERYWHERE},
         }
-        return {name: value for name, value in found.items() if value is not _ABSENT}
+        return {name: value for name, value in found.items() if value is not ABSENT}
 
 
 _OPTIONAL: Final = frozenset({"client_id", "jti"})
@@ -190,7 +199,7 @@ RFC9068: Final = Profile(name="rfc9068", token_types=None)
 
 
 def _find(location: Location | None, claims: Json) -> Any:
-    return _ABSENT if location is None else location.find(claims)
+    return ABSENT if location is None else location.find(claims)
 
 
 def _as_scope(value: Any) -> Any:

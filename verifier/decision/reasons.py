@@ -30,6 +30,7 @@ class Reason(StrEnum):
 
     INSUFFICIENT_SCOPE = "insufficient_scope"
     INSUFFICIENT_ROLE = "insufficient_role"
+    INSUFFICIENT_CLAIM = "insufficient_claim"
 
     UNKNOWN_POLICY = "unknown_policy"
 

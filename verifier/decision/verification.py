@@ -21,9 +21,9 @@ between issuers is data, a `Profile` for each; that of our own issuer is `RFC906
                  older, than the policy allows                                       RFC 7519 §4.1.4-6
 13. status       the status list that it refers to, if its issuer's are followed, is
                  known and holds nothing against it                                  draft-ietf-oauth-status-list §8.3
-14. permission   the scopes and roles that the policy demands
+14. permission   the scopes, roles and other claims that the policy demands
 
-What the caller still owes: the one token of the request (`decider`), and an answer (`answers`).
+What the caller still owes: the one token of the request, and a response (`verifier.subrequest`).
 """
 
 from typing import NamedTuple
@@ -32,6 +32,7 @@ from shared.access_token import MAX_TOKEN_BYTES
 from shared.claims import Claims, InvalidClaimsError
 from shared.jws import JwsFault, read_compact
 from shared.strict_json import StrictJsonError, parse_open_object
+from verifier.decision.claim_headers import read_headers
 from verifier.decision.keyset import KeySet
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
 from verifier.decision.reasons import Reason
@@ -39,11 +40,15 @@ from verifier.decision.status import Status, StatusLists
 
 
 class Accepted(NamedTuple):
-    """The token passes, from `valid_from` until before `valid_until` (seconds since the epoch)."""
+    """The token passes, from `valid_from` until before `valid_until` (seconds since the epoch).
+
+    `additional` are the values of the policy's additional identity headers, in their order.
+    """
 
     claims: Claims
     valid_from: float
     valid_until: float
+    additional: tuple[str, ...] = ()
 
 
 class Rejected(NamedTuple):
@@ -103,6 +108,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         if not profile.is_marked(members):
             return Rejected(Reason.NOT_ACCESS_TOKEN)
         claims = profile.read_claims(members)
+        additional = read_headers(policy.headers, members, claims)
     except (StrictJsonError, InvalidClaimsError):
         return Rejected(Reason.INVALID_CLAIMS)
 
@@ -145,7 +151,11 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         granted = frozenset(claims.scope.split(" "))
         if not policy.scopes_all <= granted or (policy.scopes_any and policy.scopes_any.isdisjoint(granted)):
             return Rejected(Reason.INSUFFICIENT_SCOPE)
-    if policy.roles_any and policy.roles_any.isdisjoint(claims.roles):
+    if (policy.roles_any and policy.roles_any.isdisjoint(claims.roles)) or not policy.roles_all.issubset(
+        claims.roles
+    ):
         return Rejected(Reason.INSUFFICIENT_ROLE)
+    if not all(rule.holds(members) for rule in policy.claims):
+        return Rejected(Reason.INSUFFICIENT_CLAIM)
 
-    return Accepted(claims, valid_from, valid_until)
+    return Accepted(claims, valid_from, valid_until, additional)

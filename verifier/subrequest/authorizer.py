@@ -39,6 +39,9 @@ class _CompiledPolicy:
         self.verified = metrics.decisions.labels(policy.name, "allowed", "verified")
         self.cached = metrics.decisions.labels(policy.name, "allowed", "cached")
         self.anonymous = metrics.decisions.labels(policy.name, "allowed", "anonymous")
+        additional = [header.name for header in policy.headers]
+        self.ok_template = responses.ok_template(additional)
+        self.anonymous_response = responses.anonymous_response(additional)
         self.error_responses = {reason: responses.error_response(reason, policy, realm) for reason in Reason}
         self.rejected = {
             reason: metrics.decisions.labels(
@@ -179,7 +182,7 @@ class Authorizer:
             if not policy.policy.anonymous:
                 return self._reject(policy, Reason.MISSING_TOKEN, b"", ids)
             policy.anonymous.inc()
-            return responses.ANONYMOUS_RESPONSE
+            return policy.anonymous_response
         token = _bearer_token(authorization)
         if isinstance(token, Reason):
             return self._reject(policy, token, authorization, ids)
@@ -198,7 +201,7 @@ class Authorizer:
         return self._accept(policy, decision, digest)
 
     def _accept(self, policy: _CompiledPolicy, accepted: Accepted, digest: bytes | None) -> bytes:
-        response = responses.ok_response(accepted.claims)
+        response = responses.ok_response(accepted.claims, accepted.additional, policy.ok_template)
         if digest is not None:
             self._cache.store(
                 digest,

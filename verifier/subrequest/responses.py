@@ -6,6 +6,7 @@ always the whole set, empty where a claim is absent: gateways overwrite only wha
 one would let a client's own header through.
 """
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
@@ -39,16 +40,28 @@ BEARER_ERROR_CODES: Final[dict[Reason, str | None]] = {
     Reason.REVOKED: "invalid_token",
     Reason.INSUFFICIENT_SCOPE: "insufficient_scope",
     Reason.INSUFFICIENT_ROLE: "insufficient_scope",
+    Reason.INSUFFICIENT_CLAIM: "insufficient_scope",
 }
 """Error codes of the reasons that concern the client's credentials. The other reasons concern the verifier."""
 
 
-def ok_response(claims: Claims) -> bytes:
-    """Return a 200 with the identity. Every value was checked to be visible ASCII (or single spaces, in `scope`).
+def ok_template(additional: Iterable[str] = ()) -> bytes:
+    """Return what `ok_response` fills in: the fixed identity headers, then the additional ones of these names."""
+    fields = [(name, "%b") for name in IDENTITY_HEADERS[:-1]] + [("X-Auth-Expires", "%d")]
+    return _head(HTTPStatus.OK, fields + [(name, "%b") for name in additional])
+
+
+def ok_response(claims: Claims, additional: Iterable[str] = (), template: bytes | None = None) -> bytes:
+    """Return a 200 with the identity. Every value was checked to be printable ASCII without space at either end.
 
     The subject means something only together with its issuer: two issuers may give one subject to two people.
+
+    Args:
+        claims: as they were read.
+        additional: values of the additional headers.
+        template: of these headers; None if there are none.
     """
-    return _OK % (
+    return (template or _OK) % (
         claims.issuer.encode("ascii"),
         claims.subject.encode(),
         claims.client_id.encode(),
@@ -57,7 +70,13 @@ def ok_response(claims: Claims) -> bytes:
         claims.session.encode(),
         claims.token_id.encode(),
         claims.expires_at,
+        *(value.encode() for value in additional),
     )
+
+
+def anonymous_response(additional: Iterable[str] = ()) -> bytes:
+    """Return a 200 with an empty identity: every identity header is there, and empty."""
+    return _head(HTTPStatus.OK, [(name, "") for name in (*IDENTITY_HEADERS, *additional)])
 
 
 def error_response(reason: Reason, policy: Policy | None, realm: str) -> bytes:
@@ -87,7 +106,5 @@ def _head(status: HTTPStatus, fields: list[tuple[str, str]]) -> bytes:
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in fields), "", ""]).encode("ascii")
 
 
-_OK: Final = _head(HTTPStatus.OK, [(name, "%b") for name in IDENTITY_HEADERS[:-1]] + [("X-Auth-Expires", "%d")])
-
-ANONYMOUS_RESPONSE: Final = _head(HTTPStatus.OK, [(name, "") for name in IDENTITY_HEADERS])
-"""A 200 with an empty identity: every identity header is there, and empty."""
+_OK: Final = ok_template()
+ANONYMOUS_RESPONSE: Final = anonymous_response()

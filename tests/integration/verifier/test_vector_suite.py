@@ -37,8 +37,16 @@ def policies_toml() -> str:
     for name, policy in load("policies").items():
         said = {**policy, "audience": policy["audiences"]}
         del said["audiences"]
+        rules = said.pop("claims", [])
         lines += [f"[policies.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in said.items() if v not in (None, []))]
+        lines += [f"claims = [{', '.join(map(rule_toml, rules))}]"] if rules else []
     return "\n".join(lines)
+
+
+def rule_toml(rule: dict[str, Any]) -> str:
+    """Return a literal rule about a claim as the policy file writes it."""
+    values = rule["values"] if rule["test"] == "one_of" else rule["values"][0]
+    return f"{{ at = {json.dumps(rule['at'])}, {rule['test']} = {json.dumps(values)} }}"
 
 
 @pytest.mark.parametrize("key_set", ["issuer", "one-kid-for-two-keys"])

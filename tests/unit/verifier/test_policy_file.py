@@ -4,7 +4,9 @@ import pytest
 
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.jws import normalise_type
+from verifier.decision.claim_headers import ClaimHeader
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
+from verifier.decision.profile import ClaimRule, Location
 from verifier.policy_file import DEFAULT_POLICY, JwksLocation, PolicyError, Rules, parse_rules
 
 BOTH = "[policies.default]\nissuers = ['x']"
@@ -39,10 +41,14 @@ def test_every_member_of_a_policy_is_read() -> None:
         scopes_all = ["a:1"]
         scopes_any = ["b", "c"]
         roles_any = ["admin"]
+        roles_all = ["a", "b"]
+        claims = [{ at = "/tenant", one_of = ["acme", 1] }, { at = ["/a", "/b"], contains = true }]
         leeway_seconds = 0
         max_lifetime_seconds = 600
         max_age_seconds = 60
         anonymous = true
+        [policies.admin.headers]
+        X-Auth-Claim-Tenant = "/tenant"
         [policies.default]
         audience = "c"
         issuers = ["https://issuer.example", "https://other.example"]
@@ -60,7 +66,14 @@ def test_every_member_of_a_policy_is_read() -> None:
         max_lifetime_seconds={"https://other.example": 600},
         max_age_seconds=60,
         anonymous=True,
+        roles_all=frozenset({"a", "b"}),
+        claims=(
+            ClaimRule(Location.of("/tenant"), "one_of", ("acme", 1)),
+            ClaimRule(Location.of("/a", "/b"), "contains", (True,)),
+        ),
+        headers=(ClaimHeader("X-Auth-Claim-Tenant", Location.of("/tenant")),),
     )
+    assert rules.policies["default"].headers == (ClaimHeader("X-Auth-Claim-Tenant", None),)
     assert rules.policies["default"].audiences == {"c"}
     assert rules.policies["default"].issuers == {"https://issuer.example", "https://other.example"}
     assert set(rules.sources) == rules.policies["default"].issuers
@@ -93,6 +106,31 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
         ("[policies.a]\nscopes_any = [1]", "policies.a.scopes_any.0"),
         ("[policies.a]\nroles_any = ['a,b']", "policies.a.roles_any.0"),
         ('[policies.a]\nroles_any = ["a\\n"]', "policies.a.roles_any.0"),
+        ("[policies.a]\nroles_all = []", "policies.a.roles_all"),
+        ("[policies.a]\nclaims = []", "policies.a.claims"),
+        ("[policies.a]\nclaims = [{ at = '/a' }]", "policies.a.claims.0: name exactly one of equals, "),
+        ("[policies.a]\nclaims = [{ at = 'a', equals = 1 }]", "policies.a.claims.0.at.0: not a JSON pointer"),
+        ("[policies.a]\nclaims = [{ at = '/a', equals = 1.5 }]", "policies.a.claims.0.equals"),
+        ("[policies.a]\nclaims = [{ at = '/a', matches = '.*' }]", "policies.a.claims.0.matches: extra inputs"),
+        ("[policies.a.headers]\nX-Auth-Subject = '/a'", "policies.a.headers.X-Auth-Subject"),
+        ("[policies.a.headers]\nX-Auth-Claim- = '/a'", "policies.a.headers.X-Auth-Claim-"),
+        ("[policies.a.headers]\nX-Auth-Claim-a_b = '/a'", "policies.a.headers.X-Auth-Claim-a_b"),
+        ("[policies.a.headers]\n'X-Auth-Claim-a.b' = '/a'", "policies.a.headers.X-Auth-Claim-a.b"),
+        ("[policies.a.headers]\n'X-Auth-Claim-a: b' = '/a'", "policies.a.headers.X-Auth-Claim-a: b"),
+        ("[policies.a.headers]\nx-auth-claim-a = '/a'", "policies.a.headers.x-auth-claim-a"),
+        ("[policies.a.headers]\nX-Auth-Claim-A = 'a'", "policies.a.headers.X-Auth-Claim-A.at.0: not a JSON pointer"),
+        (
+            "[policies.a.headers]\nX-Auth-Claim-A = { at = '/a', type = 'json' }",
+            "policies.a.headers.X-Auth-Claim-A.type",
+        ),
+        (
+            "[policies.a.headers]\nX-Auth-Claim-A = '/a'\n[policies.b.headers]\nX-Auth-Claim-a = '/a'",
+            "policies: X-Auth-Claim-A and X-Auth-Claim-a are one header; spell it one way",
+        ),
+        (
+            "[policies.a.headers]\n" + "\n".join(f"X-Auth-Claim-{number} = '/a'" for number in range(17)),
+            "policies: 17 additional headers; at most 16 are accepted",
+        ),
         ("[policies.a]\naudience = 1", "policies.a.audience"),
         ("[policies.a]\naudience = ''", "policies.a.audience.0"),
         ("[policies.a]\ntoken_types = ['']", "policies.a.token_types.0"),

@@ -40,7 +40,7 @@ def test_the_file_of_the_default_profile_says_what_the_code_does() -> None:
 def test_every_profile_but_the_default_has_a_mark() -> None:
     for name in BUILT_IN:
         profile = built_in(name)
-        positive = any(rule.test != "absent" for rule in profile.mark)
+        positive = any(rule.is_positive for rule in profile.mark)
         assert profile is RFC9068 or positive or profile.token_types == frozenset({"at+jwt"})
 
 
@@ -71,7 +71,10 @@ PROFILE = f'issuers."{KEYCLOAK}".profile: '
         ("token_types = ['at+jwt', '']", "mark: required"),
         ("token_types = ['JWT']\nmark = [{ at = '/nonce', absent = true }]", "mark: required"),
         ("mark = []", "mark: list should have at least 1 item"),
-        ("mark = [{ at = '/typ' }]", "mark.0: name exactly one of equals, one_of, contains, present and absent"),
+        (
+            "mark = [{ at = '/typ' }]",
+            "mark.0: name exactly one of equals, one_of, none_of, contains, present, absent",
+        ),
         ("mark = [{ at = '/typ', equals = 'a', one_of = ['a'] }]", "mark.0: name exactly one of"),
         (
             "mark = [{ at = 'typ', equals = 'a' }]",
