@@ -55,7 +55,7 @@ def test_a_hanging_verifier_is_a_timely_rejection(lonely: Gateway, to_applicatio
             asked = time.monotonic()
             slow = HTTPStatus.GATEWAY_TIMEOUT if _tells(lonely) else HTTPStatus.SERVICE_UNAVAILABLE
             assert lonely.ask(token=token).status == slow
-            assert time.monotonic() - asked < 2
+            assert time.monotonic() - asked < 5
             assert to_application.sent == b""
         wait_until(lambda: lonely.ask(token=token).status == 200, "open again")
 

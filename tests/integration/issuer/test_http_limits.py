@@ -3,7 +3,6 @@
 import re
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -98,24 +97,11 @@ def test_pipelined_requests_are_answered_in_order(issuer: IssuerProcess) -> None
     assert statuses(answer) == [b"404", b"401", b"401"]
 
 
-def test_a_request_byte_by_byte_is_served(issuer: IssuerProcess) -> None:
-    request = HEAD + b"Connection: close\r\n\r\n"
-    assert exchange(issuer, *(request[at : at + 1] for at in range(len(request)))).startswith(b"HTTP/1.1 401")
-
-
 def test_a_request_after_a_long_body_in_one_packet_is_served(issuer: IssuerProcess) -> None:
     body = b" " * 40_000
     first = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40000\r\n\r\n"
     answer = exchange(issuer, first + body + HEAD + b"Connection: close\r\n\r\n")
     assert statuses(answer) == [b"400", b"401"]
-
-
-def test_a_head_that_never_ends_is_closed(issuer: IssuerProcess) -> None:
-    begun = time.monotonic()
-    with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(lambda piece: exchange(issuer, piece), [b"", b"GET /me HT", HEAD]))
-    assert answers == [b"", b"", b""]
-    assert 8 < time.monotonic() - begun < 14
 
 
 def test_an_upgrade_is_answered_as_the_plain_request(issuer: IssuerProcess) -> None:

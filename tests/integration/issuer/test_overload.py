@@ -1,12 +1,12 @@
 """More logins than the machine can hash: some are served, the rest are told when to come back."""
 
 import asyncio
+import itertools
 import threading
 import time
-from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Self
 
 import httpx
@@ -25,7 +25,7 @@ from issuer.throttling.models import Limits
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from tests.support.issuer_process import IssuerProcess, running_issuer
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until
 
 COMPUTED = "gatepass_issuer_argon2_computations_total"
 REFUSED = "gatepass_issuer_password_hash_rejections_total"
@@ -37,7 +37,7 @@ def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -
         before = issuer.metric(COMPUTED)
         with ThreadPoolExecutor(60) as pool:
             logins = [pool.submit(issuer.login, "ann@example.com") for _ in range(60)]
-            assert httpx.get(f"{issuer.url}/.well-known/jwks.json", timeout=5).status_code == 200
+            assert httpx.get(f"{issuer.url}/.well-known/jwks.json", timeout=30).status_code == 200
             answers = [login.result() for login in logins]
         statuses = [answer.status_code for answer in answers]
         assert set(statuses) <= {200, 503}
@@ -48,7 +48,7 @@ def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -
         assert len(refused) == issuer.metric(REFUSED)
         # A machine that is busy with other things may keep one waiting for PostgreSQL, too.
         assert 0 < statuses.count(200) <= issuer.metric(COMPUTED) - before <= 60 - len(refused)
-        assert all(1 <= int(answer.headers["retry-after"]) <= 3 for answer in refused)
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert issuer.login("ann@example.com").status_code == 200
 
 
@@ -79,18 +79,18 @@ def _now() -> datetime:
 
 
 class Crowd:
-    """Clients behind a proxy who log in again and again, wrongly, each as somebody else, until it is over."""
+    """Clients with one IP address that send logins of unknown accounts until the block ends."""
 
-    def __init__(self, issuer: IssuerProcess, address: str, clients: int) -> None:
-        self.answers = Counter[str]()
+    def __init__(self, issuer: IssuerProcess, clients: int) -> None:
         self._issuer = issuer
-        self._address = address
         self._over = threading.Event()
         self._clients = [threading.Thread(target=self._log_in, args=(number,)) for number in range(clients)]
 
     def __enter__(self) -> Self:
+        started = self._issuer.metric(COMPUTED)
         for client in self._clients:
             client.start()
+        wait_until(lambda: self._issuer.metric(COMPUTED) > started + 4, "the issuer hashes for the crowd")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,46 +99,38 @@ class Crowd:
             client.join()
 
     def _log_in(self, number: int) -> None:
-        with httpx.Client(
-            base_url=self._issuer.url, headers={"X-Forwarded-For": self._address}, timeout=30
-        ) as client:
-            attempt = 0
-            while not self._over.is_set():
-                attempt += 1
-                body = {"email": f"person{number}.{attempt}@example.com", "password": "no password of theirs"}
-                answer = client.post("/login", json=body)
-                self.answers[answer.json()["type"].rpartition(":")[2]] += 1
-                if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-                    time.sleep(0.05)  # so that the machine is busy with hashing and not with refusing
+        headers = {"X-Forwarded-For": "198.51.100.1"}
+        with httpx.Client(base_url=self._issuer.url, headers=headers, timeout=90) as client:
+            for attempt in itertools.count():
+                if self._over.is_set():
+                    return
+                email = f"person{number}.{attempt}@example.com"
+                client.post("/login", json={"email": email, "password": "no password of theirs"})
 
 
-def test_a_flood_from_one_ip_address_does_not_delay_other_logins(database_url: str) -> None:
-    with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.5", TRUSTED_PROXY_HOPS="1") as issuer:
+@pytest.fixture
+def patient_issuer(database_url: str) -> Iterator[IssuerProcess]:
+    """An issuer whose hash queue is long enough for every crowd, however slow the machine."""
+    settings = {"PASSWORD_HASH_TIMEOUT_SECONDS": "30", "TRUSTED_PROXY_HOPS": "1"}
+    with running_issuer(database_url, **settings) as issuer:
         issuer.register("ann@example.com")
-        token = issuer.login("ann@example.com").json()["access_token"]
-        before = issuer.metric(COMPUTED), issuer.metric(REFUSED)
-        with Crowd(issuer, "198.51.100.1", 40) as flood:
-            while issuer.metric(REFUSED) == before[1]:
-                time.sleep(0.05)
-            for _ in range(5):
-                assert issuer.login("ann@example.com").status_code == 200
-                me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=10)
-                assert me.status_code == 200
-        computed, refused = issuer.metric(COMPUTED) - before[0], issuer.metric(REFUSED) - before[1]
-        assert flood.answers["server-overloaded"] == refused
-        assert 0 < flood.answers["invalid-credentials"] <= computed - 5
-        assert set(flood.answers) <= {"invalid-credentials", "server-overloaded", "database-unavailable"}
-        assert issuer.login("ann@example.com").status_code == 200
+        yield issuer
 
 
-def test_during_an_overload_logins_come_before_registrations(database_url: str) -> None:
-    with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="0.5", TRUSTED_PROXY_HOPS="1") as issuer:
-        issuer.register("ann@example.com")
-        before = issuer.metric(REFUSED)
-        with Crowd(issuer, "198.51.100.1", 30):
-            while issuer.metric(REFUSED) == before:
-                time.sleep(0.05)
-            answers = [issuer.register(f"new{number}@example.com") for number in range(3)]
-            assert issuer.login("ann@example.com").status_code == 200
-        assert {answer.status_code for answer in answers} == {503}
-        assert issuer.register("new@example.com").status_code == 201
+def test_a_flood_from_one_ip_address_does_not_delay_other_logins(patient_issuer: IssuerProcess) -> None:
+    clients = 40
+    with Crowd(patient_issuer, clients):
+        for _ in range(5):
+            before = patient_issuer.metric(COMPUTED)
+            assert patient_issuer.login("ann@example.com").status_code == 200
+            # In order of arrival, this login would wait for one hash of each client of the crowd.
+            assert patient_issuer.metric(COMPUTED) - before < clients / 2
+
+
+def test_during_an_overload_logins_come_before_registrations(patient_issuer: IssuerProcess) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with Crowd(patient_issuer, 30):
+            registration = pool.submit(patient_issuer.register, "new@example.com")
+            assert patient_issuer.login("ann@example.com").status_code == 200
+            assert not registration.done()
+        assert registration.result().status_code == 201
