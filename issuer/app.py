@@ -292,7 +292,7 @@ def _admin_app(infrastructure: Infrastructure) -> ASGIApp:
     async def signing_key_present() -> bool:
         return infrastructure.key_watcher.key_set.signing is not None
 
-    async def keys_folder_usable() -> bool:
+    async def key_directory_usable() -> bool:
         return infrastructure.key_watcher.is_current
 
     async def status_lists_published() -> bool:
@@ -304,7 +304,7 @@ def _admin_app(infrastructure: Infrastructure) -> ASGIApp:
         "signing_key": signing_key_present,
         "status_lists": status_lists_published,
     }
-    routes = AdminRoutes(infrastructure.metrics, checks, {"keys_folder": keys_folder_usable}).routes()
+    routes = AdminRoutes(infrastructure.metrics, checks, {"key_directory": key_directory_usable}).routes()
     return build_app(routes, infrastructure.metrics, quiet=True)
 
 

@@ -23,4 +23,4 @@ def _cleanup(settings: IssuerSettings, options: argparse.Namespace) -> None:
         return await Cleanup(database, Metrics(), lambda: datetime.now(UTC), asyncio.sleep, fraction).once()
 
     deleted = with_database(settings, cleanup)
-    show(options, [{"subject": subject, "deleted_rows": count} for subject, count in deleted.items()])
+    show(options, [{"kind": kind, "deleted_rows": count} for kind, count in deleted.items()])

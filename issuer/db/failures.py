@@ -13,8 +13,8 @@ import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
 class Failure(StrEnum):
     """Causes of failed operations. Each is a label of `gatepass_issuer_database_failures_total`."""
 
-    AWAY = "away"
-    """Not tried, since PostgreSQL is known to be unavailable."""
+    OUTAGE = "outage"
+    """Not tried, since an outage of PostgreSQL was detected."""
     NO_CONNECTION = "no_connection"
     """No connection was free, or none could be opened, in the time that a request may wait for one."""
     CONNECTION = "connection"

@@ -123,7 +123,7 @@ class Database:
             DatabaseUnavailableError: PostgreSQL is known to be unavailable.
         """
         if self._detector.outage is not None:
-            raise self._unavailable(Failure.AWAY, self._detector.outage)
+            raise self._unavailable(Failure.OUTAGE, self._detector.outage)
 
     async def ping(self) -> None:
         """Make one round trip.

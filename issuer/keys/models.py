@@ -1,4 +1,4 @@
-"""Key records: the state of each signing key and since when, and the file `keys/private/ring.json` that holds them.
+"""Key records: the state of each signing key and since when, and the file `keys/private/keys.json` that holds them.
 
 A key is published before it signs, and stays published until the last token that it signed has expired.
 `rotation` computes the transitions.
@@ -62,7 +62,7 @@ KeyRecords = tuple[KeyRecord, ...]
 
 def key_records_file(folder: Path) -> Path:
     """Return the file of the key records. Replacing it commits a change."""
-    return folder / "private" / "ring.json"
+    return folder / "private" / "keys.json"
 
 
 def key_in_state(records: KeyRecords, state: KeyState) -> KeyRecord | None:

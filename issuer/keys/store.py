@@ -1,7 +1,7 @@
 """Loading the key set: the only module that opens private keys. Contract C: `keys/README.md`.
 
     keys/private/<kid>.pem          PKCS#8, 0600, encrypted if there is a passphrase
-    keys/private/ring.json          the state of each key and since when
+    keys/private/keys.json          the state of each key and since when
     keys/private/mac-secrets.json   the keys of refresh tokens and rate-limit counters
     keys/public/jwks.json           derived: the public keys, for verifiers
 
@@ -183,4 +183,4 @@ def _self_test(path: Path, private: rsa.RSAPrivateKey, key: KeyRecord) -> None:
     try:
         key.public.verify(private.sign(b"gatepass", PKCS1v15(), SHA256()), b"gatepass", PKCS1v15(), SHA256())
     except (InvalidSignature, ValueError):
-        raise KeyStoreError(f"{path}: does not match its public key in ring.json; restore it from a backup") from None
+        raise KeyStoreError(f"{path}: does not match its public key in keys.json; restore it from a backup") from None

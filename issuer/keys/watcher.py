@@ -106,7 +106,7 @@ class KeyWatcher:
 
     def _replace(self, key_set: KeySet) -> None:
         self._key_set, self._fault = key_set, ""
-        self._metrics.keys_folder_usable.set(self.is_current)
+        self._metrics.key_directory_usable.set(self.is_current)
         states = Counter(key.state for key in key_set.keys)
         for state in KeyState:
             self._metrics.signing_keys.labels(state).set(states[state])
@@ -119,7 +119,7 @@ class KeyWatcher:
 
     def _report(self, fault: str) -> None:
         """Log a fault when it begins, when it changes and every five minutes. Reloads are tried every second."""
-        self._metrics.keys_folder_usable.set(0)
+        self._metrics.key_directory_usable.set(0)
         now, changed = self._monotonic(), fault != self._fault
         if changed:
             self._metrics.key_set_reload_failures.inc()

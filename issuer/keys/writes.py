@@ -2,7 +2,7 @@
 
     1. the new private keys
     2. the key set with both old and new keys
-    3. `ring.json`, which commits the change
+    3. `keys.json`, which commits the change
     4. the key set without the removed keys
     5. the deletion of removed private keys
 

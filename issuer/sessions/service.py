@@ -207,7 +207,7 @@ class Sessions:
 
     def on_revoked(self, reason: RevocationReason, count: int) -> None:
         """Count revoked sessions, and publish the status lists without delay."""
-        self._metrics.sessions_ended.labels(reason.value).inc(count)
+        self._metrics.sessions_revoked.labels(reason.value).inc(count)
         self._status_lists.revoked()
 
     async def _insert(

@@ -52,8 +52,8 @@ class Metrics:
         self.sessions_created = Counter(
             "gatepass_issuer_sessions_created", "Sessions created.", registry=self.registry
         )
-        self.sessions_ended = Counter(
-            "gatepass_issuer_sessions_ended",
+        self.sessions_revoked = Counter(
+            "gatepass_issuer_sessions_revoked",
             "Sessions revoked before they expired, by reason.",
             ("reason",),
             registry=self.registry,
@@ -97,7 +97,7 @@ class Metrics:
         self.rate_limited = Counter(
             "gatepass_issuer_rate_limited",
             "Attempts rejected by a rate limit, by the limit that was reached.",
-            ("scope",),
+            ("limit",),
             registry=self.registry,
         )
         self.key_set_reload_failures = Counter(
@@ -105,8 +105,8 @@ class Metrics:
             "Reloads of the key directory that failed.",
             registry=self.registry,
         )
-        self.keys_folder_usable = Gauge(
-            "gatepass_issuer_keys_folder_usable",
+        self.key_directory_usable = Gauge(
+            "gatepass_issuer_key_directory_usable",
             "1 while the key directory holds a usable key set; 0 while the last good one is used from memory.",
             registry=self.registry,
         )
@@ -157,7 +157,7 @@ class Metrics:
         self.cleanup_deleted_rows = Counter(
             "gatepass_issuer_cleanup_deleted_rows",
             "Expired rows deleted by the cleanup, by kind.",
-            ("subject",),
+            ("kind",),
             registry=self.registry,
         )
         self.registry.register(_Processor())

@@ -96,7 +96,7 @@ def test_a_running_verifier_imports_nothing_of_the_issuer_and_opens_no_private_k
     opened = {Path(what).resolve() for event, what in seen if event == "open"}
     imported = {what.partition(".")[0] for event, what in seen if event == "import"}
     assert {keys / "public/jwks.json", tmp_path / "policies.toml"} <= opened
-    assert not [path for path in opened if "private" in path.parts or path.name == "ring.json"]
+    assert not [path for path in opened if "private" in path.parts or path.name == "keys.json"]
     assert {"verifier", "shared", "cryptography"} <= imported
     assert imported.isdisjoint(FOREIGN)
 
@@ -161,7 +161,7 @@ def test_a_banned_api_fails_the_linter(tree: Path, statement: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["keys/private/any.pem", "keys/private/ring.json", "keys/public/jwks.json", ".gatepass/keys/private/a.pem"],
+    ["keys/private/any.pem", "keys/private/keys.json", "keys/public/jwks.json", ".gatepass/keys/private/a.pem"],
 )
 def test_git_ignores_key_material(path: str) -> None:
     assert git("check-ignore", "--quiet", path).returncode == 0

@@ -67,7 +67,7 @@ class LoginBench:
 
     def throttled(self, scope: str) -> float:
         """How many attempts this counter has rejected."""
-        return self.metrics.registry.get_sample_value("gatepass_issuer_rate_limited_total", {"scope": scope}) or 0
+        return self.metrics.registry.get_sample_value("gatepass_issuer_rate_limited_total", {"limit": scope}) or 0
 
     async def login(
         self, email: str, context: RequestContext, password: str = PASSWORD, shown: ShownSession | None = None

@@ -30,12 +30,12 @@ def remove_private(keys: Path) -> None:
 
 def remove_ring(keys: Path) -> None:
     """Remove the file that says which key signs."""
-    (keys / "private/ring.json").unlink()
+    (keys / "private/keys.json").unlink()
 
 
 def empty_ring(keys: Path) -> None:
-    """Leave a ring that is valid and has no keys."""
-    (keys / "private/ring.json").write_text('{"format": 1, "keys": []}')
+    """Leave a valid file without keys."""
+    (keys / "private/keys.json").write_text('{"format": 1, "keys": []}')
 
 
 LOSSES: Final[tuple[Callable[[Path], None], ...]] = (

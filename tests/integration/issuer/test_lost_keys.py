@@ -14,7 +14,7 @@ from tests.support.postgres import Postgres
 from tests.support.processes import wait_until
 
 EMAIL = "ann@example.com"
-USABLE = "gatepass_issuer_keys_folder_usable"
+USABLE = "gatepass_issuer_key_directory_usable"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def kid_of(token: str) -> str:
 def readiness(issuer: IssuerProcess) -> tuple[int, str, str]:
     response = HTTP.get(f"{issuer.admin_url}/readyz")
     document = response.json()
-    return response.status_code, document["checks"]["signing_key"], document["warnings"]["keys_folder"]
+    return response.status_code, document["checks"]["signing_key"], document["warnings"]["key_directory"]
 
 
 def published(issuer: IssuerProcess) -> list[str]:
@@ -48,7 +48,7 @@ def refresh(issuer: IssuerProcess, token: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lose", LOSSES)
-def test_a_lost_keys_folder_stops_only_rotation(
+def test_a_lost_key_directory_stops_only_rotation(
     served: IssuerProcess, lose: Callable[[Path], None], tmp_path: Path
 ) -> None:
     keys, backup = served.keys_dir, tmp_path / "backup"

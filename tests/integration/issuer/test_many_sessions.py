@@ -53,7 +53,7 @@ def test_a_login_beyond_the_limit_revokes_the_oldest_session(postgres: Postgres)
         [event] = execute(issuer.database_url, "SELECT * FROM audit_events WHERE kind = 'session_ended'")
         assert event["session_id"] == UUID(claims_of(oldest["access_token"])["sid"])
         assert event["detail"] == '{"reason": "session_limit"}'
-        assert issuer.metric('gatepass_issuer_sessions_ended_total{reason="session_limit"}') == 1
+        assert issuer.metric('gatepass_issuer_sessions_revoked_total{reason="session_limit"}') == 1
 
 
 def test_expired_sessions_make_room_before_live_ones(database_url: str) -> None:

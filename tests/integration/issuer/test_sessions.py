@@ -301,7 +301,7 @@ def test_a_refresh_token_of_another_client_is_rejected(issuer: IssuerProcess) ->
 
 
 def test_sessions_are_counted_by_the_way_they_end(issuer: IssuerProcess) -> None:
-    names = ["gatepass_issuer_sessions_created_total", 'gatepass_issuer_sessions_ended_total{reason="logout"}']
+    names = ["gatepass_issuer_sessions_created_total", 'gatepass_issuer_sessions_revoked_total{reason="logout"}']
     before = [issuer.metric(name) for name in names]
     ask(issuer, "POST", "/logout", login(issuer, "counted@example.com")["access_token"])
     assert [issuer.metric(name) for name in names] == [count + 1 for count in before]

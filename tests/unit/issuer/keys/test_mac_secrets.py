@@ -42,7 +42,7 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def test_a_keys_folder_has_a_mac_secret_shown_by_its_id_alone(keys: Path) -> None:
+def test_a_key_directory_has_a_mac_secret_shown_by_its_id_alone(keys: Path) -> None:
     (secret,) = load_key_set(keys).mac_secrets
     assert len(secret.value) == 32
     assert len(bytes.fromhex(secret.id)) == 4
@@ -55,9 +55,9 @@ def test_a_folder_without_a_mac_secret_gets_one_by_generate_if_missing(keys: Pat
     with pytest.raises(KeyStoreError, match="keys generate --if-missing"):
         load_key_set(keys)
     kept = generate_key(keys, NOW, only_first=True)
-    ring = load_key_set(keys)
-    assert ring.keys == (kept,)
-    assert len(ring.mac_secrets) == 1
+    key_set = load_key_set(keys)
+    assert key_set.keys == (kept,)
+    assert len(key_set.mac_secrets) == 1
 
 
 def test_a_new_secret_signs_only_when_every_issuer_has_read_it() -> None:

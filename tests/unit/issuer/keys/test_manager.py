@@ -56,7 +56,7 @@ def published(keys: Path) -> set[str]:
 
 
 def whole_life(keys: Path) -> None:
-    """A ring of a retired, a current and a next key."""
+    """A key_set of a retired, a current and a next key."""
     generate_key(keys, NOW)
     key_manager(keys, LATER).rotate()
     generate_key(keys, LATER)
@@ -118,10 +118,10 @@ def test_revoking_the_only_key_makes_another_at_once(keys: Path) -> None:
 @pytest.mark.parametrize("which", [0, 2])
 def test_revoking_another_key_changes_nothing_else(keys: Path, which: int) -> None:
     whole_life(keys)
-    ring = load_key_set(keys).keys
-    key_manager(keys, LATER).revoke(ring[which].kid)
-    assert load_key_set(keys).keys == tuple(key for key in ring if key is not ring[which])
-    assert ring[which].kid not in published(keys) | pems(keys)
+    key_set = load_key_set(keys).keys
+    key_manager(keys, LATER).revoke(key_set[which].kid)
+    assert load_key_set(keys).keys == tuple(key for key in key_set if key is not key_set[which])
+    assert key_set[which].kid not in published(keys) | pems(keys)
 
 
 @pytest.mark.parametrize("name", ["", "x", "../../etc/passwd", "A" * 43, "00000000"])
@@ -170,7 +170,7 @@ def test_advancing_alone_takes_a_key_through_its_whole_life(keys: Path) -> None:
 
 
 def test_several_processes_advancing_at_once_promote_exactly_once(keys: Path) -> None:
-    (keys / "private/ring.json").unlink()
+    (keys / "private/keys.json").unlink()
     now = datetime.now(UTC)
     generate_key(keys, now - timedelta(days=1))
     generate_key(keys, now - timedelta(hours=1))
@@ -213,7 +213,7 @@ def test_an_issuer_with_write_access_rotates_keys_and_counts_it(keys: Path) -> N
 def test_a_failed_rotation_is_reported(keys: Path) -> None:
     metrics = Metrics()
     task = RotationTask(key_manager(keys, NOW), metrics)
-    (keys / "private/ring.json").write_text("rubbish")
+    (keys / "private/keys.json").write_text("rubbish")
     task.run_once()
     assert task.pause() == 60
     assert metrics.registry.get_sample_value("gatepass_issuer_key_rotation_runs_total", {"outcome": "failed"}) == 1
@@ -380,9 +380,9 @@ def test_with_a_passphrase_private_files_are_encrypted(tmp_path: Path) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
     (pem,) = (tmp_path / "private").glob("*.pem")
     assert pem.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-    ring = load_key_set(tmp_path, PASSPHRASE)
-    assert ring.signing is not None
-    assert ring.plain == ()
+    key_set = load_key_set(tmp_path, PASSPHRASE)
+    assert key_set.signing is not None
+    assert key_set.plain == ()
 
 
 @pytest.mark.parametrize(
@@ -403,12 +403,12 @@ def test_a_missing_or_wrong_passphrase_is_one_line(tmp_path: Path, passphrase: b
 
 def test_unencrypted_files_are_listed_until_they_are_rewrapped(keys: Path) -> None:
     generate_key(keys, NOW)
-    ring = load_key_set(keys, PASSPHRASE)
-    assert set(ring.plain) == {f"{kid}.pem" for kid in pems(keys)} | {"mac-secrets.json"}
+    key_set = load_key_set(keys, PASSPHRASE)
+    assert set(key_set.plain) == {f"{kid}.pem" for kid in pems(keys)} | {"mac-secrets.json"}
     assert len(key_manager(keys, NOW, PASSPHRASE).rewrap(None)) == 3
     wrapped = load_key_set(keys, PASSPHRASE)
     assert wrapped.plain == ()
-    assert (wrapped.keys, wrapped.mac_secrets) == (ring.keys, ring.mac_secrets)
+    assert (wrapped.keys, wrapped.mac_secrets) == (key_set.keys, key_set.mac_secrets)
     assert key_manager(keys, NOW, PASSPHRASE).rewrap(None) == ()
 
 

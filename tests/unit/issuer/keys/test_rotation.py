@@ -27,8 +27,8 @@ MOST_LEEWAY = timedelta(seconds=60)
 """`VERIFIER_LEEWAY_SECONDS` at its bound."""
 
 
-def states(ring: KeyRecords) -> list[str]:
-    return [key.state for key in ring]
+def states(records: KeyRecords) -> list[str]:
+    return [key.state for key in records]
 
 
 @pytest.fixture
@@ -58,28 +58,28 @@ def test_the_delay_follows_how_long_the_key_set_may_be_cached() -> None:
 
 def test_a_promotion_retires_the_previous_key_at_the_same_moment(pair: KeyRecords) -> None:
     later = NOW + timedelta(hours=1)
-    ring = promote(pair, later)
-    assert states(ring) == ["retired", "current"]
-    assert ring[0].retired_at == ring[1].activated_at == later
-    assert transitions_between(pair, ring) == (
-        KeyTransition("retired", ring[0].kid),
-        KeyTransition("promoted", ring[1].kid),
+    records = promote(pair, later)
+    assert states(records) == ["retired", "current"]
+    assert records[0].retired_at == records[1].activated_at == later
+    assert transitions_between(pair, records) == (
+        KeyTransition("retired", records[0].kid),
+        KeyTransition("promoted", records[1].kid),
     )
 
 
 def test_without_a_next_key_the_current_one_stays() -> None:
-    ring = add_key((), PUBLIC[0], NOW)
-    assert promote(ring, NOW) == ring
+    records = add_key((), PUBLIC[0], NOW)
+    assert promote(records, NOW) == records
 
 
 def test_a_retired_key_is_published_until_its_last_token_has_expired(pair: KeyRecords) -> None:
-    ring = promote(pair, NOW)
+    records = promote(pair, NOW)
     last_token_dies = NOW + timedelta(seconds=MAX_LIFETIME_SECONDS) + MOST_LEEWAY + CLOCK_SKEW
-    assert prune_retired(ring, POLICY, last_token_dies) == ring
-    gone_at = POLICY.due_at(ring[0])
+    assert prune_retired(records, POLICY, last_token_dies) == records
+    gone_at = POLICY.due_at(records[0])
     assert gone_at is not None
-    assert prune_retired(ring, POLICY, gone_at - SECOND) == ring
-    assert states(prune_retired(ring, POLICY, gone_at)) == ["current"]
+    assert prune_retired(records, POLICY, gone_at - SECOND) == records
+    assert states(prune_retired(records, POLICY, gone_at)) == ["current"]
 
 
 def test_next_and_current_keys_are_never_removed_by_age(pair: KeyRecords) -> None:
@@ -87,16 +87,16 @@ def test_next_and_current_keys_are_never_removed_by_age(pair: KeyRecords) -> Non
 
 
 def test_one_successor_is_due_at_the_configured_age() -> None:
-    ring = add_key((), PUBLIC[0], NOW)
+    records = add_key((), PUBLIC[0], NOW)
     due_at = NOW + timedelta(days=90)
-    assert not needs_rotation(ring, POLICY, due_at - SECOND)
-    assert needs_rotation(ring, POLICY, due_at)
-    assert not needs_rotation(add_key(ring, PUBLIC[1], due_at), POLICY, due_at)
+    assert not needs_rotation(records, POLICY, due_at - SECOND)
+    assert needs_rotation(records, POLICY, due_at)
+    assert not needs_rotation(add_key(records, PUBLIC[1], due_at), POLICY, due_at)
 
 
 def test_without_automatic_rotation_no_successor_is_due() -> None:
-    ring = add_key((), PUBLIC[0], NOW)
-    assert not needs_rotation(ring, RotationPolicy.of(300, 0), NOW + timedelta(days=3650))
+    records = add_key((), PUBLIC[0], NOW)
+    assert not needs_rotation(records, RotationPolicy.of(300, 0), NOW + timedelta(days=3650))
 
 
 def test_an_empty_key_set_has_no_successor_due() -> None:
@@ -104,10 +104,10 @@ def test_an_empty_key_set_has_no_successor_due() -> None:
 
 
 def test_a_key_can_be_removed_in_any_state(pair: KeyRecords) -> None:
-    ring = add_key(promote(pair, NOW), PUBLIC[2], NOW)
-    assert states(ring) == list(map(str, (KeyState.RETIRED, KeyState.CURRENT, KeyState.NEXT)))
-    for key in ring:
-        left = remove_key(ring, key.kid)
+    records = add_key(promote(pair, NOW), PUBLIC[2], NOW)
+    assert states(records) == list(map(str, (KeyState.RETIRED, KeyState.CURRENT, KeyState.NEXT)))
+    for key in records:
+        left = remove_key(records, key.kid)
         assert key not in left
         assert len(left) == 2
-        assert transitions_between(ring, left) == (KeyTransition("removed", key.kid),)
+        assert transitions_between(records, left) == (KeyTransition("removed", key.kid),)

@@ -45,20 +45,20 @@ def write_private(path: Path, private: RSAPrivateKey | ec.EllipticCurvePrivateKe
 
 
 def usable(metrics: Metrics) -> float | None:
-    return metrics.registry.get_sample_value("gatepass_issuer_keys_folder_usable")
+    return metrics.registry.get_sample_value("gatepass_issuer_key_directory_usable")
 
 
 def test_a_folder_without_key_records_is_an_empty_key_set(tmp_path: Path) -> None:
-    ring = load_key_set(tmp_path)
-    assert (ring.keys, ring.signing) == ((), None)
+    key_set = load_key_set(tmp_path)
+    assert (key_set.keys, key_set.signing) == ((), None)
 
 
 def test_the_first_key_signs_at_once_and_the_second_waits(keys: Path) -> None:
     second = generate_key(keys, NOW)
-    ring = load_key_set(keys)
-    assert [key.state for key in ring.keys] == [KeyState.CURRENT, KeyState.NEXT]
-    assert ring.signing is not None
-    assert ring.signing.kid != second.kid
+    key_set = load_key_set(keys)
+    assert [key.state for key in key_set.keys] == [KeyState.CURRENT, KeyState.NEXT]
+    assert key_set.signing is not None
+    assert key_set.signing.kid != second.kid
 
 
 def test_a_key_is_named_by_its_thumbprint(keys: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_key_is_named_by_its_thumbprint(keys: Path) -> None:
 
 def test_private_files_are_readable_by_their_owner_alone(keys: Path) -> None:
     assert mode(keys / "private") == 0o700
-    assert mode(pem_file(keys)) == mode(keys / "private/ring.json") == 0o600
+    assert mode(pem_file(keys)) == mode(keys / "private/keys.json") == 0o600
     assert mode(keys / "public/jwks.json") == 0o644
 
 
@@ -89,15 +89,15 @@ def test_generate_if_missing_leaves_existing_keys_alone(keys: Path) -> None:
 def test_keys_generated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: generate_key(tmp_path / "keys", NOW), range(4)))
-    ring = load_key_set(tmp_path / "keys")
-    assert {key.kid for key in ring.keys} == {key.kid for key in made}
-    assert [key.state for key in ring.keys].count(KeyState.CURRENT) == 1
+    key_set = load_key_set(tmp_path / "keys")
+    assert {key.kid for key in key_set.keys} == {key.kid for key in made}
+    assert [key.state for key in key_set.keys].count(KeyState.CURRENT) == 1
 
 
 def test_generating_leaves_no_temporary_file(keys: Path) -> None:
     assert {path.name for path in (keys / "public").iterdir()} == {"jwks.json"}
     names = {path.name for path in (keys / "private").iterdir()}
-    assert names == {".lock", "ring.json", "mac-secrets.json", pem_file(keys).name}
+    assert names == {".lock", "keys.json", "mac-secrets.json", pem_file(keys).name}
 
 
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o644, 0o660, 0o666])
@@ -141,31 +141,31 @@ def test_a_missing_private_key_is_rejected(keys: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ring",
+    "key_set",
     ["", "[]", "{}", '{"format":1}', '{"format":1,"keys":[{}]}', '{"format":1,"keys":[7]}', '{"format":1,"keys":7}'],
 )
-def test_malformed_key_records_are_rejected(keys: Path, ring: str) -> None:
-    (keys / "private/ring.json").write_text(ring)
-    with pytest.raises(KeyStoreError, match=r"ring\.json"):
+def test_malformed_key_records_are_rejected(keys: Path, key_set: str) -> None:
+    (keys / "private/keys.json").write_text(key_set)
+    with pytest.raises(KeyStoreError, match=r"keys\.json"):
         load_key_set(keys)
 
 
 def test_key_records_of_a_newer_format_are_rejected(keys: Path) -> None:
-    (keys / "private/ring.json").write_text('{"format":2,"keys":[]}')
+    (keys / "private/keys.json").write_text('{"format":2,"keys":[]}')
     with pytest.raises(KeyStoreError, match="another version"):
         load_key_set(keys)
 
 
 def test_two_current_keys_are_rejected(keys: Path) -> None:
     generate_key(keys, NOW)
-    path = keys / "private/ring.json"
+    path = keys / "private/keys.json"
     path.write_text(path.read_text().replace('"next"', '"current"'))
     with pytest.raises(KeyStoreError, match="more than one current key"):
         load_key_set(keys)
 
 
 def test_a_renamed_key_is_rejected(keys: Path) -> None:
-    path = keys / "private/ring.json"
+    path = keys / "private/keys.json"
     path.write_text(path.read_text().replace(pem_file(keys).stem, "renamed"))
     with pytest.raises(KeyStoreError, match="invalid key records"):
         load_key_set(keys)
@@ -184,11 +184,11 @@ def test_a_missing_published_file_does_not_stop_signing(keys: Path) -> None:
 
 
 def test_no_repr_shows_a_private_key(keys: Path) -> None:
-    ring = load_key_set(keys)
-    assert ring.signing is not None
-    secret = str(ring.signing.private.private_numbers().d)
-    assert secret not in repr(ring)
-    assert repr(ring.signing) == f"SigningKey(kid='{ring.signing.kid}')"
+    key_set = load_key_set(keys)
+    assert key_set.signing is not None
+    secret = str(key_set.signing.private.private_numbers().d)
+    assert secret not in repr(key_set)
+    assert repr(key_set.signing) == f"SigningKey(kid='{key_set.signing.kid}')"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -217,7 +217,7 @@ def test_an_invalid_folder_never_replaces_a_good_key_set(keys: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
     good = live.key_set
-    (keys / "private/ring.json").write_text("rubbish")
+    (keys / "private/keys.json").write_text("rubbish")
     live.refresh()
     live.refresh()
     assert live.key_set is good
@@ -297,7 +297,7 @@ def test_a_read_during_a_rotation_is_repeated(keys: Path, monkeypatch: pytest.Mo
 
     def overtaken(path: Path) -> bytes:
         content = read_bytes(path)
-        if path.name == "ring.json" and changes:
+        if path.name == "keys.json" and changes:
             changes.pop()()
         return content
 
@@ -309,7 +309,7 @@ def test_a_read_during_a_rotation_is_repeated(keys: Path, monkeypatch: pytest.Mo
 
 
 def test_key_records_are_readable_by_people(keys: Path) -> None:
-    entry = json.loads((keys / "private/ring.json").read_text())["keys"][0]
+    entry = json.loads((keys / "private/keys.json").read_text())["keys"][0]
     assert entry["state"] == "current"
     assert entry["created_at"] == entry["activated_at"] == "2026-03-01T12:00:00+00:00"
     assert entry["retired_at"] is None

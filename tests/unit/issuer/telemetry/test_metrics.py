@@ -20,7 +20,7 @@ def test_every_database_failure_has_a_counter_from_the_start() -> None:
 
     asyncio.run(make())
     shown = metrics.exposition().decode()
-    for failure in ("away", "connection", "no_connection", "too_slow", "read_only", "no_resources"):
+    for failure in ("outage", "connection", "no_connection", "too_slow", "read_only", "no_resources"):
         assert f'gatepass_issuer_database_failures_total{{failure="{failure}"}} 0.0' in shown
     for state in ("open", "idle", "awaited"):
         assert f'gatepass_issuer_database_connections{{state="{state}"}} 0.0' in shown
