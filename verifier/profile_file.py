@@ -103,10 +103,9 @@ class RuleTable(_Strict):
     def rule(self) -> ClaimRule:
         """Return the demand as a value."""
         ((test, given),) = self._tests().items()
-        values: tuple[Scalar, ...] = (
-            () if test in ("present", "absent") else tuple(given if test == "one_of" else [given])
-        )
-        return ClaimRule(Location.of(*self.at), test, values)  # type: ignore[arg-type] # one of the five names
+        values: tuple[Scalar, ...] = tuple(given) if test in ("one_of", "none_of") else (given,)
+        values = () if test in ("present", "absent") else values
+        return ClaimRule(Location.of(*self.at), test, values)  # type: ignore[arg-type] # one of `_TESTS`
 
 
 class _Source(_Strict):

@@ -1,0 +1,130 @@
+"""Tokens are judged by the profile of their own issuer, whatever else a policy accepts."""
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from shared.jwks import parse_jwks
+from tests.support.providers import NOW, load, parts, signing_key
+from tests.support.token_forge import Forge
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import Policy
+from verifier.decision.profile import RFC9068, Profile
+from verifier.decision.reasons import Reason
+from verifier.decision.status import StatusLists
+from verifier.decision.verification import Accepted, Rejected, verify
+from verifier.profile_file import built_in
+
+OWN: Final = Forge("https://own.example")
+KEYCLOAK: Final = load("keycloak")
+PROFILES: Final = {KEYCLOAK["issuer"]: built_in("keycloak")}
+FOREIGN: Final = signing_key("ES256", "foreign")
+
+
+def keys(**changes: Any) -> KeySet:
+    foreign = parse_jwks(json.dumps({"keys": [FOREIGN.jwk(**changes)]}).encode(), built_in("keycloak").algorithms)
+    return KeySet.of({OWN.issuer: parse_jwks(OWN.jwks), KEYCLOAK["issuer"]: foreign})
+
+
+def policy(*issuers: str, **changes: Any) -> Policy:
+    values = {"issuers": frozenset(issuers), "audiences": frozenset({"api"}), "profiles": PROFILES, **changes}
+    return Policy("default", **values)
+
+
+BOTH: Final = policy(OWN.issuer, KEYCLOAK["issuer"])
+
+
+def outcome(token: bytes, judged_by: Policy = BOTH, key_set: KeySet | None = None) -> str:
+    decision = verify(token, keys=key_set or keys(), policy=judged_by, now=NOW, revocations=StatusLists())
+    return str(decision.reason) if isinstance(decision, Rejected) else "accepted"
+
+
+def foreign(header: dict[str, Any] | None = None, **claims: Any) -> bytes:
+    head, body = parts(KEYCLOAK, KEYCLOAK["accepted"][0])
+    return FOREIGN.sign({**head, **(header or {})}, {**body, **claims})
+
+
+def own(header: dict[str, Any] | None = None, **claims: Any) -> bytes:
+    return OWN.token(NOW, header, **{"aud": "api", **claims})
+
+
+def test_each_issuer_s_tokens_are_accepted_by_its_own_profile() -> None:
+    assert outcome(own()) == outcome(foreign()) == "accepted"
+
+
+def test_our_own_issuer_stays_as_strict_beside_another() -> None:
+    """What another profile accepts (its type, its marks) opens nothing for ours."""
+    assert outcome(own({"typ": "JWT"})) == "wrong_type"
+    assert outcome(own({"typ": "JWT"}, typ="Bearer", azp="web")) == "wrong_type"
+    assert outcome(own(client_id=..., azp="web")) == "invalid_claims"
+    assert outcome(own(scope=["a"])) == "invalid_claims"
+
+
+def test_an_id_token_of_the_other_issuer_is_rejected_beside_ours() -> None:
+    assert outcome(foreign(typ="ID")) == "not_access_token"
+    assert outcome(foreign({"typ": "at+jwt"}, typ="ID")) == "not_access_token"
+
+
+def test_equal_subjects_of_two_issuers_are_two_identities() -> None:
+    same = "1001"
+    decisions = [
+        verify(token, keys=keys(), policy=BOTH, now=NOW, revocations=StatusLists())
+        for token in (own(sub=same), foreign(sub=same))
+    ]
+    identities = [(it.claims.issuer, it.claims.subject) for it in decisions if isinstance(it, Accepted)]
+    assert identities == [(OWN.issuer, same), (KEYCLOAK["issuer"], same)]
+
+
+def test_one_issuer_cannot_speak_for_the_other() -> None:
+    assert outcome(foreign(iss=OWN.issuer)) == "wrong_issuer"
+    assert outcome(own(iss=KEYCLOAK["issuer"])) == "wrong_issuer"
+    assert outcome(foreign(), policy(OWN.issuer)) in ("unsupported_algorithm", "wrong_issuer")
+    assert outcome(own(), policy(KEYCLOAK["issuer"])) == "wrong_issuer"
+
+
+def test_an_algorithm_of_one_issuer_is_none_of_the_other() -> None:
+    """Ours publishes an RSA key; another issuer may use PS256, and ours still may not."""
+    head = json.dumps(OWN.header(alg="PS256")).encode()
+    assert outcome(OWN.sign(head, json.dumps(OWN.claims(NOW, aud="api")).encode())) == "unsupported_algorithm"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [("ES256", "accepted"), ("ES384", "unsupported_algorithm"), ("EdDSA", "unsupported_algorithm")]
+    + [(name, "unsupported_algorithm") for name in ("RS256", "PS256", "none", "HS256", "ES256K", "es256", "ES512")],
+)
+def test_a_key_verifies_its_own_algorithm_alone(algorithm: str, expected: str) -> None:
+    assert outcome(foreign({"alg": algorithm})) == expected
+
+
+def test_an_algorithm_that_the_profile_does_not_list_is_rejected_though_there_is_a_key() -> None:
+    narrow = Profile(name="narrow", algorithms=frozenset({"RS256"}), token_types=None)
+    judged_by = policy(KEYCLOAK["issuer"], profiles={KEYCLOAK["issuer"]: narrow})
+    assert outcome(foreign({"typ": "at+jwt"}), judged_by) == "unsupported_algorithm"
+
+
+def test_an_issuer_without_keys_affects_only_its_own_tokens() -> None:
+    only_ours = KeySet.of({OWN.issuer: parse_jwks(OWN.jwks)})
+    assert outcome(own(), key_set=only_ours) == "accepted"
+    assert outcome(foreign(), key_set=only_ours) == "keys_unavailable"
+    assert outcome(foreign(), policy(OWN.issuer), only_ours) == "unsupported_algorithm"
+
+
+def test_one_kid_of_two_issuers_is_judged_by_the_key_that_verifies() -> None:
+    key_set = keys(kid=OWN.kid)
+    assert outcome(own(), key_set=key_set) == "accepted"
+    assert outcome(FOREIGN.sign({"typ": "JWT", "kid": OWN.kid}, parts(KEYCLOAK, KEYCLOAK["accepted"][0])[1]),
+                   key_set=key_set) == "accepted"  # fmt: skip
+
+
+def test_the_types_of_the_default_profile_are_the_policy_s_and_of_others_the_profile_s() -> None:
+    lax = policy(OWN.issuer, KEYCLOAK["issuer"], token_types=frozenset({"jwt"}))
+    assert outcome(own({"typ": "JWT"}), lax) == "accepted"
+    assert outcome(own(), lax) == "wrong_type"
+    assert outcome(foreign({"typ": "at+jwt"}), lax) == "accepted"
+
+
+def test_every_reason_of_a_profile_is_one_of_check_8() -> None:
+    assert RFC9068.is_marked({})
+    assert outcome(own({"typ": "at+jwt"}, cnf={})) == Reason.SENDER_CONSTRAINED
