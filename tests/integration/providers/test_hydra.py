@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.support.real_providers.hydra import AUDIENCE, SUBJECT, Hydra
-from tests.support.real_providers.oauth_client import claims_of
+from tests.support.real_providers.oauth_client import claims_of, metadata_url
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
 
 # Hydra is built before its first start.
@@ -38,7 +38,7 @@ def site(folder: Path, hydra: Hydra) -> Iterator[Site]:
     policies = f"""
     [issuers."{hydra.issuer}"]
     profile = "hydra"
-    jwks_url = "{hydra.endpoints.metadata["jwks_uri"]}"
+    discovery = "{metadata_url(hydra.issuer)}"
 
     [policies.default]
     audience = "{AUDIENCE}"

@@ -7,8 +7,9 @@ from typing import Final
 
 import pytest
 
+from tests.support.processes import wait_until
 from tests.support.real_providers.keycloak import ADA, ALGORITHMS, Keycloak
-from tests.support.real_providers.oauth_client import claims_of, header_of
+from tests.support.real_providers.oauth_client import claims_of, header_of, metadata_url
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
 
 # Keycloak is fetched and built before its first start.
@@ -60,7 +61,7 @@ def site(folder: Path, keycloak: Keycloak, access_tokens: dict[str, str]) -> Ite
     policies = f"""
     [issuers."{keycloak.issuer}"]
     profile = "keycloak"
-    jwks_url = "{keycloak.endpoints.metadata["jwks_uri"]}"
+    discovery = "{metadata_url(keycloak.issuer)}"
 
     [policies.default]
     audience = "orders"
@@ -118,3 +119,24 @@ def test_every_kind_of_token_is_tried(
     # The clients of these algorithms have tokens that are really signed so.
     signed = {kind: header_of(token)["alg"] for kind, token in access_tokens.items()}
     assert [signed[f"a person's, signed by {algorithm}"] for algorithm in ALGORITHMS] == list(ALGORITHMS)
+
+
+def test_a_new_key_is_found_by_the_first_token_that_it_signs(site: Site, keycloak: Keycloak) -> None:
+    _rotate(site, keycloak)
+    # Now the key set is only seconds old. By schedule it is refreshed after minutes.
+    _rotate(site, keycloak)
+
+
+def _rotate(site: Site, keycloak: Keycloak) -> None:
+    old = keycloak.billing()["access_token"]
+    keycloak.rotate_keys()
+    new = keycloak.billing()["access_token"]
+    assert header_of(new)["kid"] != header_of(old)["kid"]
+    wait_until(lambda: site.ask("nginx", new).status == 200, "the new key is accepted", seconds=8)
+    assert site.ask("envoy", new).status == 200
+    assert site.ask("envoy", old).status == 200
+
+
+def test_another_realm_of_the_same_server_is_another_issuer(site: Site, keycloak: Keycloak) -> None:
+    # `master` signs with its own keys.
+    assert site.rejection("nginx", keycloak.admin_token()) == (401, "unknown_key")

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.real_providers.oauth_client import claims_of, header_of
+from tests.support.real_providers.oauth_client import claims_of, header_of, metadata_url
 from tests.support.real_providers.oidc_provider import ALGORITHMS, OidcProvider, audience
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
 
@@ -43,7 +43,7 @@ def site(folder: Path, oidc_provider: OidcProvider) -> Iterator[Site]:
     policies = f"""
     [issuers."{oidc_provider.issuer}"]
     profile = {{ extends = "rfc9068", algorithms = {json.dumps(ALGORITHMS)} }}
-    jwks_url = "{oidc_provider.endpoints.metadata["jwks_uri"]}"
+    discovery = "{metadata_url(oidc_provider.issuer)}"
 
     [policies.default]
     audience = {json.dumps(apis)}

@@ -35,7 +35,9 @@ BILLING_SECRET: Final = "a secret of the tests"
 ALGORITHMS: Final = ("PS256", "ES256", "ES384", "EdDSA")
 """Of the signatures that a client may have instead of RS256; there is a client of each name."""
 
-_ADMIN: Final = "admin"
+ADMIN: Final = "admin"
+"""Name and password of the administrator."""
+
 _START_SECONDS: Final = 240.0
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:"
@@ -86,11 +88,14 @@ class Keycloak:
         proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(self.issuer)}
         return ask(self.endpoints["token"], {"grant_type": "client_credentials", **proof, **form})
 
+    def admin_token(self) -> str:
+        """An access token of the realm `master`."""
+        form = {"grant_type": "password", "client_id": "admin-cli", "username": ADMIN, "password": ADMIN}
+        return ask(f"{self.url}/realms/master/protocol/openid-connect/token", form)["access_token"]
+
     def admin(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Ask the admin API for something that has to succeed."""
-        form = {"grant_type": "password", "client_id": "admin-cli", "username": _ADMIN, "password": _ADMIN}
-        token = ask(f"{self.url}/realms/master/protocol/openid-connect/token", form)["access_token"]
-        bearer = {"Authorization": f"Bearer {token}"}
+        bearer = {"Authorization": f"Bearer {self.admin_token()}"}
         response = HTTP.request(method, f"{self.url}/admin/realms{path}", headers=bearer, **request)
         assert response.is_success, f"{path}: {response.status_code} {response.text}"
         return response
@@ -188,8 +193,8 @@ def running_keycloak(folder: Path, logouts: LogoutReceiver) -> Iterator[Keycloak
         f"--hostname={url}",
     ]
     environ = {
-        "KC_BOOTSTRAP_ADMIN_USERNAME": _ADMIN,
-        "KC_BOOTSTRAP_ADMIN_PASSWORD": _ADMIN,
+        "KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN,
+        "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN,
         # Half of the processor time until it is ready: nothing here runs long enough for the second compiler.
         "JAVA_OPTS": "-Dfile.encoding=UTF-8 -Xms256m -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }

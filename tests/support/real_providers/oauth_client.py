@@ -30,6 +30,11 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 HTTP: Final = httpx.Client(verify=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
 
+def metadata_url(issuer: str) -> str:
+    """Where a provider publishes its metadata (OpenID Connect Discovery §4)."""
+    return f"{issuer}/.well-known/openid-configuration"
+
+
 def public_jwk() -> dict[str, Any]:
     """The public half of `REPORTS_KEY`."""
     jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
@@ -82,7 +87,7 @@ class Endpoints:
     @classmethod
     def discover(cls, issuer: str) -> "Endpoints":
         """Read the metadata of OpenID Connect Discovery."""
-        response = HTTP.get(f"{issuer}/.well-known/openid-configuration").raise_for_status()
+        response = HTTP.get(metadata_url(issuer)).raise_for_status()
         return cls(response.json())
 
     def __getitem__(self, name: str) -> str:
