@@ -3,12 +3,12 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvloop
+import pytest
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -147,6 +147,7 @@ async def listening_issuer(maximum: int = 100, max_held_bytes: int = 1024 * 1024
             await asyncio.sleep(0.01)
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a test on the event loop of the issuer."""
-    uvloop.run(test())
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The event loop of the issuer."""
+    return "asyncio", {"use_uvloop": True}

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.listening_issuer import listening_issuer, run
+from tests.support.listening_issuer import anyio_backend, listening_issuer
+
+__all__ = ["anyio_backend"]
+pytestmark = pytest.mark.anyio
 
 INNER = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
@@ -44,17 +47,14 @@ def pieces(stream: bytes, seed: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_every_split_is_read_as_the_same_requests(seed: int) -> None:
+async def test_every_split_is_read_as_the_same_requests(seed: int) -> None:
     requests = random.Random(seed).sample(REQUESTS, len(REQUESTS))
 
-    async def test() -> None:
-        async with listening_issuer() as issuer:
-            client = await issuer.connect()
-            await client.send(*pieces(b"".join(request for request, _ in requests), seed))
-            told = [await client.told() for _ in requests]
-            assert [each["body"].encode() for each in told] == [body for _, body in requests]
-            assert [body for _, _, body in issuer.requests] == [body for _, body in requests]
-            assert await client.is_open()
-            assert client.received == b""
-
-    run(test)
+    async with listening_issuer() as issuer:
+        client = await issuer.connect()
+        await client.send(*pieces(b"".join(request for request, _ in requests), seed))
+        told = [await client.told() for _ in requests]
+        assert [each["body"].encode() for each in told] == [body for _, body in requests]
+        assert [body for _, _, body in issuer.requests] == [body for _, body in requests]
+        assert await client.is_open()
+        assert client.received == b""

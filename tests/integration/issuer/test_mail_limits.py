@@ -12,34 +12,45 @@ from issuer.mail.limits import QUIET, WAITS, RecipientKeys
 from issuer.mail.transport import DeliveryError
 from issuer.tokens.one_time_token import MAX_VALID, TokenPurpose
 from tests.support.postgres import execute
-from tests.support.recovery import PASSWORD, SELF, House, in_house, token_in
+from tests.support.recovery_bench import (
+    PASSWORD,
+    SELF,
+    RecoveryBench,
+    bench,
+    recovery_bench,
+    token_in,
+    with_recovery_bench,
+)
+
+__all__ = ["bench"]
+pytestmark = pytest.mark.anyio
 
 ANN = "ann@example.com"
 NEW = "another long and lonely walk"
 STEP = timedelta(seconds=30)
 
 
-async def sent(at: House) -> int:
+async def sent(bench: RecoveryBench) -> int:
     """Deliver everything that is due; how many mails left."""
-    before = len(at.sent.messages)
-    while await at.outbox.deliver_due():
+    before = len(bench.sent.messages)
+    while await bench.outbox.deliver_due():
         pass
-    return len(at.sent.messages) - before
+    return len(bench.sent.messages) - before
 
 
-async def ask_for(at: House, duration: timedelta, what: str = "reset") -> list[timedelta]:
+async def ask_for(bench: RecoveryBench, duration: timedelta, what: str = "reset") -> list[timedelta]:
     """Ask all the time, as a flood does; when mails left."""
-    begun, left = at.clock(), []
-    while at.clock() - begun <= duration:
+    begun, left = bench.clock(), []
+    while bench.clock() - begun <= duration:
         if what == "reset":
-            await at.password_reset.request(ANN, SELF)
+            await bench.password_reset.request(ANN, SELF)
         elif what == "verification":
-            await at.email_verification.resend(ANN, SELF)
+            await bench.email_verification.resend(ANN, SELF)
         else:
-            await at.verified_registration.register(ANN, PASSWORD, SELF)
-        if await sent(at):
-            left.append(at.clock() - begun)
-        at.clock.at += STEP
+            await bench.verified_registration.register(ANN, PASSWORD, SELF)
+        if await sent(bench):
+            left.append(bench.clock() - begun)
+        bench.clock.at += STEP
     return left
 
 
@@ -56,133 +67,110 @@ def test_waiting_times_double_from_a_minute_to_a_day() -> None:
 
 @pytest.mark.parametrize("what", ["reset", "verification", "registration"])
 def test_a_flood_of_requests_sends_mails_at_doubling_intervals(database_url: str, what: str) -> None:
-    async def act(at: House) -> list[timedelta]:
-        await at.register(ANN, PASSWORD, SELF)
-        return await ask_for(at, timedelta(minutes=32), what)
+    async def act(bench: RecoveryBench) -> list[timedelta]:
+        await bench.register(ANN, PASSWORD, SELF)
+        return await ask_for(bench, timedelta(minutes=32), what)
 
-    minutes = [moment / timedelta(minutes=1) for moment in in_house(database_url, act)]
+    minutes = [moment / timedelta(minutes=1) for moment in with_recovery_bench(database_url, act)]
     assert minutes == [0, 1, 3, 7, 15, 31]
 
 
-def test_in_the_end_at_most_one_mail_a_day_is_sent(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        await at.password_reset.request(ANN, SELF)
-        assert await sent(at) == 1
-        for wait in (*WAITS, WAITS[-1], WAITS[-1]):
-            at.clock.at += wait - timedelta(seconds=1)
-            await at.password_reset.request(ANN, SELF)
-            assert await sent(at) == 0
-            at.clock.advance(seconds=1)
-            await at.password_reset.request(ANN, SELF)
-            assert await sent(at) == 1
-
-    in_house(database_url, act)
+async def test_in_the_end_at_most_one_mail_a_day_is_sent(bench: RecoveryBench) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    await bench.password_reset.request(ANN, SELF)
+    assert await sent(bench) == 1
+    for wait in (*WAITS, WAITS[-1], WAITS[-1]):
+        bench.clock.at += wait - timedelta(seconds=1)
+        await bench.password_reset.request(ANN, SELF)
+        assert await sent(bench) == 0
+        bench.clock.advance(seconds=1)
+        await bench.password_reset.request(ANN, SELF)
+        assert await sent(bench) == 1
 
 
-def test_a_quiet_week_resets_the_limit(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        await ask_for(at, timedelta(minutes=15))
-        at.clock.at += QUIET
-        assert await ask_for(at, timedelta(minutes=1)) == [timedelta(0), timedelta(minutes=1)]
-
-    in_house(database_url, act)
+async def test_a_quiet_week_resets_the_limit(bench: RecoveryBench) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    await ask_for(bench, timedelta(minutes=15))
+    bench.clock.at += QUIET
+    assert await ask_for(bench, timedelta(minutes=1)) == [timedelta(0), timedelta(minutes=1)]
 
 
-def test_a_password_reset_resets_the_limit(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        await ask_for(at, timedelta(minutes=15))
-        await at.password_reset.reset(token_in(at.sent.messages[-1]), NEW, SELF)
-        await at.password_reset.request(ANN, SELF)
-        await sent(at)
-        assert [message["Subject"] for message in at.sent.messages[-2:]].count("Reset your Gatepass password") == 1
-
-    in_house(database_url, act)
+async def test_a_password_reset_resets_the_limit(bench: RecoveryBench) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    await ask_for(bench, timedelta(minutes=15))
+    await bench.password_reset.reset(token_in(bench.sent.messages[-1]), NEW, SELF)
+    await bench.password_reset.request(ANN, SELF)
+    await sent(bench)
+    assert [message["Subject"] for message in bench.sent.messages[-2:]].count("Reset your Gatepass password") == 1
 
 
-def test_of_forty_requests_at_once_one_sends_a_mail(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        for expected in (1, 0):
-            await asyncio.gather(*(at.password_reset.request(ANN, SELF) for _ in range(20)))
-            await asyncio.gather(*(at.verified_registration.register(ANN, PASSWORD, SELF) for _ in range(20)))
-            assert await sent(at) == expected
-        (counter,) = await asyncio.to_thread(execute, database_url, "SELECT mails FROM mail_limits")
-        assert counter["mails"] == 1
-
-    in_house(database_url, act)
+async def test_of_forty_requests_at_once_one_sends_a_mail(bench: RecoveryBench, database_url: str) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    for expected in (1, 0):
+        await asyncio.gather(*(bench.password_reset.request(ANN, SELF) for _ in range(20)))
+        await asyncio.gather(*(bench.verified_registration.register(ANN, PASSWORD, SELF) for _ in range(20)))
+        assert await sent(bench) == expected
+    (counter,) = await asyncio.to_thread(execute, database_url, "SELECT mails FROM mail_limits")
+    assert counter["mails"] == 1
 
 
 def test_a_recreated_account_keeps_its_limit(database_url: str) -> None:
-    async def act(at: House) -> int:
+    async def act(bench: RecoveryBench) -> int:
         total = 0
         for _ in range(5):
-            account = await at.register(ANN, PASSWORD, SELF)
-            await at.password_reset.request(ANN, SELF)
-            total += await sent(at)
-            await at.self_service.delete_account(account, uuid4(), PASSWORD, SELF)
+            account = await bench.register(ANN, PASSWORD, SELF)
+            await bench.password_reset.request(ANN, SELF)
+            total += await sent(bench)
+            await bench.self_service.delete_account(account, uuid4(), PASSWORD, SELF)
         return total
 
-    assert in_house(database_url, act) == 1
+    assert with_recovery_bench(database_url, act) == 1
 
 
-def test_each_kind_of_mail_has_its_own_limit(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        await at.password_reset.request(ANN, SELF)
-        await at.email_verification.resend(ANN, SELF)
-        assert await sent(at) == 2
-
-    in_house(database_url, act)
+async def test_each_kind_of_mail_has_its_own_limit(bench: RecoveryBench) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    await bench.password_reset.request(ANN, SELF)
+    await bench.email_verification.resend(ANN, SELF)
+    assert await sent(bench) == 2
 
 
-def test_a_new_account_is_always_sent_its_first_mail(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.verified_registration.register(ANN, PASSWORD, SELF)
-        assert await sent(at) == 1
+async def test_a_new_account_is_always_sent_its_first_mail(database_url: str) -> None:
+    async with recovery_bench(database_url, verified_only=True) as bench:
+        await bench.verified_registration.register(ANN, PASSWORD, SELF)
+        assert await sent(bench) == 1
         await asyncio.to_thread(execute, database_url, "DELETE FROM users")
-        await at.verified_registration.register(ANN, PASSWORD, SELF)
-        assert await sent(at) == 1
-        assert await ask_for(at, timedelta(minutes=2), "verification") == [timedelta(minutes=2)]
-
-    in_house(database_url, act, verified_only=True)
+        await bench.verified_registration.register(ANN, PASSWORD, SELF)
+        assert await sent(bench) == 1
+        assert await ask_for(bench, timedelta(minutes=2), "verification") == [timedelta(minutes=2)]
 
 
-def test_in_a_flood_of_notices_the_last_one_arrives(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await at.register(ANN, PASSWORD, SELF)
-        await change(at, account, 0)
-        assert await sent(at) == 1
-        for number in range(1, 6):
-            await change(at, account, number)
-        left = []
-        for _ in range(2 * 4):
-            at.clock.at += STEP
-            left.append(await sent(at))
-        assert left == [0, 1, 0, 0, 0, 0, 0, 0], "one for all that followed, when the limit allows it"
-
-    in_house(database_url, act)
+async def test_in_a_flood_of_notices_the_last_one_arrives(bench: RecoveryBench) -> None:
+    account = await bench.register(ANN, PASSWORD, SELF)
+    await change(bench, account, 0)
+    assert await sent(bench) == 1
+    for number in range(1, 6):
+        await change(bench, account, number)
+    left = []
+    for _ in range(2 * 4):
+        bench.clock.at += STEP
+        left.append(await sent(bench))
+    assert left == [0, 1, 0, 0, 0, 0, 0, 0], "one for all that followed, when the limit allows it"
 
 
-async def change(at: House, account: Account, number: int) -> None:
+async def change(bench: RecoveryBench, account: Account, number: int) -> None:
     """Change the password for the time after `number`."""
     old, new = (PASSWORD if count == 0 else f"{NEW} {count}" for count in (number, number + 1))
-    await at.self_service.change_password(account, uuid4(), old, new, SELF)
+    await bench.self_service.change_password(account, uuid4(), old, new, SELF)
 
 
-def test_a_retried_mail_is_counted_once(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        for _ in range(5):
-            await at.password_reset.request(ANN, SELF)
-            at.clock.advance(minutes=10)
-        assert await sent(at) == 1
-        await at.password_reset.request(ANN, SELF)
-        assert await sent(at) == 1
-
-    in_house(database_url, act)
+async def test_a_retried_mail_is_counted_once(bench: RecoveryBench) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    for _ in range(5):
+        await bench.password_reset.request(ANN, SELF)
+        bench.clock.advance(minutes=10)
+    assert await sent(bench) == 1
+    await bench.password_reset.request(ANN, SELF)
+    assert await sent(bench) == 1
 
 
 def test_mail_counters_hold_no_email() -> None:
@@ -198,92 +186,75 @@ def test_mail_counters_hold_no_email() -> None:
     assert {len(key) for key in made} == {16}
 
 
-async def several_tokens(at: House, count: int) -> list[str]:
+async def several_tokens(bench: RecoveryBench, count: int) -> list[str]:
     tokens = []
     for number in range(count):
-        await at.password_reset.request(ANN, SELF)
-        assert await sent(at) == 1
-        tokens.append(token_in(at.sent.messages[-1]))
-        at.clock.at += WAITS[number]
+        await bench.password_reset.request(ANN, SELF)
+        assert await sent(bench) == 1
+        tokens.append(token_in(bench.sent.messages[-1]))
+        bench.clock.at += WAITS[number]
     return tokens
 
 
 @pytest.mark.parametrize("which", range(MAX_VALID))
-def test_using_one_of_the_newest_tokens_invalidates_all(database_url: str, which: int) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        oldest, *valid = await several_tokens(at, MAX_VALID + 1)
+async def test_using_one_of_the_newest_tokens_invalidates_all(bench: RecoveryBench, which: int) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    oldest, *valid = await several_tokens(bench, MAX_VALID + 1)
+    with pytest.raises(InvalidOneTimeTokenError):
+        await bench.password_reset.reset(oldest, NEW, SELF)
+    await bench.password_reset.reset(valid[which], NEW, SELF)
+    for token in valid:
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.password_reset.reset(oldest, NEW, SELF)
-        await at.password_reset.reset(valid[which], NEW, SELF)
-        for token in valid:
-            with pytest.raises(InvalidOneTimeTokenError):
-                await at.password_reset.reset(token, NEW, SELF)
-
-    in_house(database_url, act)
+            await bench.password_reset.reset(token, NEW, SELF)
 
 
-def test_a_change_of_the_password_invalidates_all_reset_tokens(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await at.register(ANN, PASSWORD, SELF)
-        tokens = await several_tokens(at, MAX_VALID)
-        await at.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
-        for token in tokens:
-            with pytest.raises(InvalidOneTimeTokenError):
-                await at.password_reset.reset(token, NEW, SELF)
-
-    in_house(database_url, act)
-
-
-def test_using_one_verification_token_invalidates_the_other(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.verified_registration.register(ANN, PASSWORD, SELF)
-        first = await at.token()
-        at.clock.advance(minutes=1)
-        await at.email_verification.resend(ANN, SELF)
-        second = await at.token()
-        await at.email_verification.verify(first, SELF)
+async def test_a_change_of_the_password_invalidates_all_reset_tokens(bench: RecoveryBench) -> None:
+    account = await bench.register(ANN, PASSWORD, SELF)
+    tokens = await several_tokens(bench, MAX_VALID)
+    await bench.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+    for token in tokens:
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.email_verification.verify(second, SELF)
-
-    in_house(database_url, act, verified_only=True)
+            await bench.password_reset.reset(token, NEW, SELF)
 
 
-def test_an_older_token_expires_at_its_own_time(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        first, second = await several_tokens(at, 2)
-        at.clock.at += timedelta(minutes=60) - WAITS[0] - WAITS[1]
+async def test_using_one_verification_token_invalidates_the_other(database_url: str) -> None:
+    async with recovery_bench(database_url, verified_only=True) as bench:
+        await bench.verified_registration.register(ANN, PASSWORD, SELF)
+        first = await bench.token()
+        bench.clock.advance(minutes=1)
+        await bench.email_verification.resend(ANN, SELF)
+        second = await bench.token()
+        await bench.email_verification.verify(first, SELF)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.password_reset.reset(first, NEW, SELF)
-        await at.password_reset.reset(second, NEW, SELF)
-
-    in_house(database_url, act)
+            await bench.email_verification.verify(second, SELF)
 
 
-def test_tokens_of_two_mails_at_once_stay_within_the_bound(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        await several_tokens(at, MAX_VALID)
-        await at.password_reset.request(ANN, SELF)
-        at.clock.at += WAITS[MAX_VALID]
-        await at.verified_registration.register(ANN, PASSWORD, SELF)
-        assert await at.outbox.deliver_due() == 2
-        stored = await asyncio.to_thread(execute, database_url, "SELECT FROM one_time_tokens")
-        assert len(stored) == MAX_VALID
-
-    in_house(database_url, act)
+async def test_an_older_token_expires_at_its_own_time(bench: RecoveryBench) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    first, second = await several_tokens(bench, 2)
+    bench.clock.at += timedelta(minutes=60) - WAITS[0] - WAITS[1]
+    with pytest.raises(InvalidOneTimeTokenError):
+        await bench.password_reset.reset(first, NEW, SELF)
+    await bench.password_reset.reset(second, NEW, SELF)
 
 
-def test_failed_deliveries_displace_no_delivered_token(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.register(ANN, PASSWORD, SELF)
-        (arrived,) = await several_tokens(at, 1)
-        await at.password_reset.request(ANN, SELF)
-        for _ in range(MAX_VALID + 1):
-            at.sent.fails = [DeliveryError("TimeoutError")]
-            assert await at.outbox.deliver_due() == 1
-            at.clock.advance(minutes=1)
-        await at.password_reset.reset(arrived, NEW, SELF)
+async def test_tokens_of_two_mails_at_once_stay_within_the_bound(bench: RecoveryBench, database_url: str) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    await several_tokens(bench, MAX_VALID)
+    await bench.password_reset.request(ANN, SELF)
+    bench.clock.at += WAITS[MAX_VALID]
+    await bench.verified_registration.register(ANN, PASSWORD, SELF)
+    assert await bench.outbox.deliver_due() == 2
+    stored = await asyncio.to_thread(execute, database_url, "SELECT FROM one_time_tokens")
+    assert len(stored) == MAX_VALID
 
-    in_house(database_url, act)
+
+async def test_failed_deliveries_displace_no_delivered_token(bench: RecoveryBench) -> None:
+    await bench.register(ANN, PASSWORD, SELF)
+    (arrived,) = await several_tokens(bench, 1)
+    await bench.password_reset.request(ANN, SELF)
+    for _ in range(MAX_VALID + 1):
+        bench.sent.fails = [DeliveryError("TimeoutError")]
+        assert await bench.outbox.deliver_due() == 1
+        bench.clock.advance(minutes=1)
+    await bench.password_reset.reset(arrived, NEW, SELF)

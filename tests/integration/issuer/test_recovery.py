@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.postgres import Postgres, execute
-from tests.support.recovery import token_in
+from tests.support.recovery_bench import token_in
 from tests.support.smtp import read_mail
 
 NEW = "another long and lonely walk"

@@ -16,7 +16,10 @@ from issuer.mail.store import OutboxStore
 from issuer.throttling.login_limits import MAX_FAILURES
 from issuer.tokens.one_time_token import TokenPurpose
 from tests.support.postgres import execute
-from tests.support.recovery import PASSWORD, SELF, House, in_house
+from tests.support.recovery_bench import PASSWORD, SELF, RecoveryBench, bench, recovery_bench, with_recovery_bench
+
+__all__ = ["bench"]
+pytestmark = pytest.mark.anyio
 
 ANN = "ann@example.com"
 NEW = "another long and lonely walk"
@@ -53,176 +56,149 @@ async def live_sessions(url: str) -> set[UUID]:
     return {row["id"] for row in await rows(url, "SELECT id FROM sessions WHERE ended_at IS NULL")}
 
 
-async def opens(at: House, password: str, email: str = ANN) -> bool:
+async def opens(bench: RecoveryBench, password: str, email: str = ANN) -> bool:
     try:
-        await at.authenticator.authenticate(email, password, SELF)
+        await bench.authenticator.authenticate(email, password, SELF)
     except InvalidCredentialsError:
         return False
     return True
 
 
-async def register(at: House, email: str = ANN) -> Account:
-    return await at.register(email, PASSWORD, SELF)
+async def register(bench: RecoveryBench, email: str = ANN) -> Account:
+    return await bench.register(email, PASSWORD, SELF)
 
 
 async def outcomes(*attempts: Any) -> list[Any]:
     return list(await asyncio.gather(*attempts, return_exceptions=True))
 
 
-def test_a_reset_sets_the_password_and_revokes_every_session(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        for _ in range(3):
-            await begin_session(database_url, account.id)
-        await at.password_reset.reset(await at.reset_token(ANN), NEW, SELF)
-        assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
-        assert await live_sessions(database_url) == set()
-        assert len(await rows(database_url, "SELECT FROM revocations")) == 3
-        (user,) = await rows(database_url, "SELECT * FROM users")
-        assert (user["security_version"], user["password_changed_at"]) == (1, at.clock())
-        assert user["email_verified_at"] == at.clock(), "the mail has reached its owner"
-        assert at.ended.told == [(RevocationReason.PASSWORD_RESET, 3)]
-
-    in_house(database_url, act)
-
-
-def test_a_reset_unlocks_an_account_locked_by_failed_logins(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        for _ in range(MAX_FAILURES):
-            at.clock.advance(minutes=16)
-            assert not await opens(at, THIRD)
-        at.clock.advance(minutes=16)
-        assert not await opens(at, PASSWORD)
-        await at.password_reset.reset(await at.reset_token(ANN), NEW, SELF)
-        assert await opens(at, NEW), "and without waiting"
-
-    in_house(database_url, act)
-
-
-def test_a_reset_is_recorded_after_its_revocations(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
+async def test_a_reset_sets_the_password_and_revokes_every_session(bench: RecoveryBench, database_url: str) -> None:
+    account = await register(bench)
+    for _ in range(3):
         await begin_session(database_url, account.id)
-        await at.password_reset.reset(await at.reset_token(ANN), NEW, SELF)
-        assert await kinds(database_url) == [
-            "account_registered",
-            "password_reset_requested",
-            "session_ended",
-            "password_reset",
-        ]
-        events = await rows(
-            database_url, "SELECT user_id, actor, host(address) AS address, request_id FROM audit_events"
+    await bench.password_reset.reset(await bench.reset_token(ANN), NEW, SELF)
+    assert (await opens(bench, PASSWORD), await opens(bench, NEW)) == (False, True)
+    assert await live_sessions(database_url) == set()
+    assert len(await rows(database_url, "SELECT FROM revocations")) == 3
+    (user,) = await rows(database_url, "SELECT * FROM users")
+    assert (user["security_version"], user["password_changed_at"]) == (1, bench.clock())
+    assert user["email_verified_at"] == bench.clock(), "the mail has reached its owner"
+    assert bench.ended.told == [(RevocationReason.PASSWORD_RESET, 3)]
+
+
+async def test_a_reset_unlocks_an_account_locked_by_failed_logins(bench: RecoveryBench) -> None:
+    await register(bench)
+    for _ in range(MAX_FAILURES):
+        bench.clock.advance(minutes=16)
+        assert not await opens(bench, THIRD)
+    bench.clock.advance(minutes=16)
+    assert not await opens(bench, PASSWORD)
+    await bench.password_reset.reset(await bench.reset_token(ANN), NEW, SELF)
+    assert await opens(bench, NEW), "and without waiting"
+
+
+async def test_a_reset_is_recorded_after_its_revocations(bench: RecoveryBench, database_url: str) -> None:
+    account = await register(bench)
+    await begin_session(database_url, account.id)
+    await bench.password_reset.reset(await bench.reset_token(ANN), NEW, SELF)
+    assert await kinds(database_url) == [
+        "account_registered",
+        "password_reset_requested",
+        "session_ended",
+        "password_reset",
+    ]
+    events = await rows(database_url, "SELECT user_id, actor, host(address) AS address, request_id FROM audit_events")
+    assert {tuple(event.values()) for event in events} == {(account.id, "self", "192.0.2.1", "request-1")}
+
+
+async def test_of_forty_parallel_uses_of_a_reset_token_one_succeeds(bench: RecoveryBench) -> None:
+    await register(bench)
+    token = await bench.reset_token(ANN)
+    passwords = [f"{NEW} {number}" for number in range(40)]
+    results = await outcomes(*(bench.password_reset.reset(token, each, SELF) for each in passwords))
+    assert results.count(None) == 1
+    assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
+    assert await opens(bench, passwords[results.index(None)])
+
+
+async def test_of_forty_parallel_uses_of_a_verification_token_one_succeeds(
+    bench: RecoveryBench, database_url: str
+) -> None:
+    await register(bench)
+    await bench.email_verification.resend(ANN, SELF)
+    token = await bench.token()
+    results = await outcomes(*(bench.email_verification.verify(token, SELF) for _ in range(40)))
+    assert results.count(None) == 1
+    assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
+    assert (await kinds(database_url)).count("email_verified") == 1
+
+
+async def test_parallel_resets_and_deletions_never_deadlock(bench: RecoveryBench, database_url: str) -> None:
+    for number in range(8):
+        email = f"race{number}@example.com"
+        account = await register(bench, email)
+        await begin_session(database_url, account.id)
+        token = await bench.reset_token(email)
+        results = await outcomes(
+            bench.password_reset.reset(token, NEW, SELF),
+            bench.self_service.delete_account(account, uuid4(), PASSWORD, SELF),
+            bench.self_service.change_password(account, uuid4(), PASSWORD, THIRD, SELF),
+            bench.outbox.deliver_due(),
         )
-        assert {tuple(event.values()) for event in events} == {(account.id, "self", "192.0.2.1", "request-1")}
-
-    in_house(database_url, act)
-
-
-def test_of_forty_uses_of_one_reset_token_at_once_one_succeeds(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        token = await at.reset_token(ANN)
-        passwords = [f"{NEW} {number}" for number in range(40)]
-        results = await outcomes(*(at.password_reset.reset(token, each, SELF) for each in passwords))
-        assert results.count(None) == 1
-        assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
-        assert await opens(at, passwords[results.index(None)])
-
-    in_house(database_url, act)
-
-
-def test_of_forty_uses_of_one_verification_token_at_once_one_succeeds(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        await at.email_verification.resend(ANN, SELF)
-        token = await at.token()
-        results = await outcomes(*(at.email_verification.verify(token, SELF) for _ in range(40)))
-        assert results.count(None) == 1
-        assert all(isinstance(result, InvalidOneTimeTokenError) for result in results if result is not None)
-        assert (await kinds(database_url)).count("email_verified") == 1
-
-    in_house(database_url, act)
-
-
-def test_parallel_resets_and_deletions_never_deadlock(database_url: str) -> None:
-    async def act(at: House) -> None:
-        for number in range(8):
-            email = f"race{number}@example.com"
-            account = await register(at, email)
-            await begin_session(database_url, account.id)
-            token = await at.reset_token(email)
-            results = await outcomes(
-                at.password_reset.reset(token, NEW, SELF),
-                at.self_service.delete_account(account, uuid4(), PASSWORD, SELF),
-                at.self_service.change_password(account, uuid4(), PASSWORD, THIRD, SELF),
-                at.outbox.deliver_due(),
-            )
-            unexpected = (InvalidCredentialsError, InvalidOneTimeTokenError)
-            assert all(result is None or isinstance(result, (int, *unexpected)) for result in results), results
-            assert None in results[:3]
-            assert await live_sessions(database_url) == set()
-
-    in_house(database_url, act)
+        unexpected = (InvalidCredentialsError, InvalidOneTimeTokenError)
+        assert all(result is None or isinstance(result, (int, *unexpected)) for result in results), results
+        assert None in results[:3]
+        assert await live_sessions(database_url) == set()
 
 
 @pytest.mark.parametrize("purpose", TokenPurpose)
-def test_a_one_time_token_expires(database_url: str, purpose: TokenPurpose) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        if purpose is TokenPurpose.VERIFY_EMAIL:
-            await at.email_verification.resend(ANN, SELF)
-            token = await at.token()
-            at.clock.advance(hours=24)
-            with pytest.raises(InvalidOneTimeTokenError):
-                await at.email_verification.verify(token, SELF)
-        else:
-            token = await at.reset_token(ANN)
-            at.clock.advance(minutes=60)
-            with pytest.raises(InvalidOneTimeTokenError):
-                await at.password_reset.reset(token, NEW, SELF)
-
-    in_house(database_url, act)
-
-
-def test_a_one_time_token_serves_one_purpose(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        await at.email_verification.resend(ANN, SELF)
-        verification = await at.token()
-        reset = await at.reset_token(ANN)
-        for wrong in (verification, verification.replace("gpv_", "gpw_"), "gpw_", ""):
-            with pytest.raises(InvalidOneTimeTokenError):
-                await at.password_reset.reset(wrong, NEW, SELF)
+async def test_a_one_time_token_expires(bench: RecoveryBench, purpose: TokenPurpose) -> None:
+    await register(bench)
+    if purpose is TokenPurpose.VERIFY_EMAIL:
+        await bench.email_verification.resend(ANN, SELF)
+        token = await bench.token()
+        bench.clock.advance(hours=24)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.email_verification.verify(reset, SELF)
-        await at.email_verification.verify(verification, SELF)
-        await at.password_reset.reset(reset, NEW, SELF)
-
-    in_house(database_url, act)
-
-
-def test_a_password_change_invalidates_reset_tokens(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        token = await at.reset_token(ANN)
-        await at.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+            await bench.email_verification.verify(token, SELF)
+    else:
+        token = await bench.reset_token(ANN)
+        bench.clock.advance(minutes=60)
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.password_reset.reset(token, THIRD, SELF)
-        assert await opens(at, NEW)
+            await bench.password_reset.reset(token, NEW, SELF)
 
-    in_house(database_url, act)
+
+async def test_a_one_time_token_serves_one_purpose(bench: RecoveryBench) -> None:
+    await register(bench)
+    await bench.email_verification.resend(ANN, SELF)
+    verification = await bench.token()
+    reset = await bench.reset_token(ANN)
+    for wrong in (verification, verification.replace("gpv_", "gpw_"), "gpw_", ""):
+        with pytest.raises(InvalidOneTimeTokenError):
+            await bench.password_reset.reset(wrong, NEW, SELF)
+    with pytest.raises(InvalidOneTimeTokenError):
+        await bench.email_verification.verify(reset, SELF)
+    await bench.email_verification.verify(verification, SELF)
+    await bench.password_reset.reset(reset, NEW, SELF)
+
+
+async def test_a_password_change_invalidates_reset_tokens(bench: RecoveryBench) -> None:
+    account = await register(bench)
+    token = await bench.reset_token(ANN)
+    await bench.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+    with pytest.raises(InvalidOneTimeTokenError):
+        await bench.password_reset.reset(token, THIRD, SELF)
+    assert await opens(bench, NEW)
 
 
 def test_a_reset_token_made_during_a_password_change_is_invalid(database_url: str) -> None:
     """It waits for the change, or the change waits for it and then sees it."""
 
-    async def act(at: House) -> None:
-        account = await register(at)
-        database, later = Database(database_url, 2), at.clock() + timedelta(minutes=60)
+    async def act(bench: RecoveryBench) -> None:
+        account = await register(bench)
+        database, later = Database(database_url, 2), bench.clock() + timedelta(minutes=60)
         await database.open()
         making = OutboxStore(database).add_token(
-            bytes(32), account.id, TokenPurpose.RESET_PASSWORD, at.clock(), later
+            bytes(32), account.id, TokenPurpose.RESET_PASSWORD, bench.clock(), later
         )
         async with database.transaction() as connection:
             await connection.execute("UPDATE users SET security_version = security_version + 1")
@@ -232,216 +208,176 @@ def test_a_reset_token_made_during_a_password_change_is_invalid(database_url: st
         assert await token
         await database.close()
 
-    in_house(database_url, act)
+    with_recovery_bench(database_url, act)
 
 
-def test_a_disabled_account_is_not_reset(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        token = await at.reset_token(ANN)
-        await rows(database_url, "UPDATE users SET disabled_at = now()")
+async def test_a_disabled_account_is_not_reset(bench: RecoveryBench, database_url: str) -> None:
+    await register(bench)
+    token = await bench.reset_token(ANN)
+    await rows(database_url, "UPDATE users SET disabled_at = now()")
+    with pytest.raises(InvalidOneTimeTokenError):
+        await bench.password_reset.reset(token, NEW, SELF)
+    bench.clock.advance(seconds=61)
+    await bench.password_reset.request(ANN, SELF)
+    assert await bench.outbox.deliver_due() == 0
+
+
+async def test_a_malformed_reset_costs_no_hash_and_a_valid_one_costs_one(bench: RecoveryBench) -> None:
+    await register(bench)
+    token = await bench.reset_token(ANN)
+    computed = bench.metrics.argon2_computations
+    before = computed._value.get()
+    for rubbish in ("", "gpw_" + "a" * 43, "gpv_" + "a" * 43):
         with pytest.raises(InvalidOneTimeTokenError):
-            await at.password_reset.reset(token, NEW, SELF)
-        at.clock.advance(seconds=61)
-        await at.password_reset.request(ANN, SELF)
-        assert await at.outbox.deliver_due() == 0
-
-    in_house(database_url, act)
-
-
-def test_a_malformed_reset_costs_no_hash_and_a_valid_one_costs_one(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        token = await at.reset_token(ANN)
-        computed = at.metrics.argon2_computations
-        before = computed._value.get()
-        for rubbish in ("", "gpw_" + "a" * 43, "gpv_" + "a" * 43):
-            with pytest.raises(InvalidOneTimeTokenError):
-                await at.password_reset.reset(rubbish, NEW, SELF)
-        assert computed._value.get() == before
-        await at.password_reset.reset(token, NEW, SELF)
-        assert computed._value.get() == before + 1
-
-    in_house(database_url, act)
+            await bench.password_reset.reset(rubbish, NEW, SELF)
+    assert computed._value.get() == before
+    await bench.password_reset.reset(token, NEW, SELF)
+    assert computed._value.get() == before + 1
 
 
 @pytest.mark.parametrize("poor", ["short", "a" * 300, ANN, "aaaaaaaaaaaaaaaaaaaa"])
-def test_a_weak_password_is_rejected_and_the_token_stays_valid(database_url: str, poor: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        token = await at.reset_token(ANN)
-        with pytest.raises(InvalidFieldsError, match="password"):
-            await at.password_reset.reset(token, poor, SELF)
-        with pytest.raises(InvalidFieldsError, match="new_password"):
-            await at.self_service.change_password(account, uuid4(), PASSWORD, poor, SELF)
-        await at.password_reset.reset(token, NEW, SELF)
-
-    in_house(database_url, act)
+async def test_a_weak_password_is_rejected_and_the_token_stays_valid(bench: RecoveryBench, poor: str) -> None:
+    account = await register(bench)
+    token = await bench.reset_token(ANN)
+    with pytest.raises(InvalidFieldsError, match="password"):
+        await bench.password_reset.reset(token, poor, SELF)
+    with pytest.raises(InvalidFieldsError, match="new_password"):
+        await bench.self_service.change_password(account, uuid4(), PASSWORD, poor, SELF)
+    await bench.password_reset.reset(token, NEW, SELF)
 
 
-def test_a_password_change_keeps_the_current_session(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        present, *_ = [await begin_session(database_url, account.id) for _ in range(3)]
-        await at.self_service.change_password(account, present, PASSWORD, NEW, SELF)
-        assert await live_sessions(database_url) == {present}
-        assert (await opens(at, PASSWORD), await opens(at, NEW)) == (False, True)
-        assert (await rows(database_url, "SELECT security_version FROM users"))[0][0] == 1
-        assert at.ended.told == [(RevocationReason.PASSWORD_CHANGED, 2)]
-        assert await kinds(database_url) == [
-            "account_registered",
-            "session_ended",
-            "session_ended",
-            "password_changed",
-        ]
-
-    in_house(database_url, act)
+async def test_a_password_change_keeps_the_current_session(bench: RecoveryBench, database_url: str) -> None:
+    account = await register(bench)
+    present, *_ = [await begin_session(database_url, account.id) for _ in range(3)]
+    await bench.self_service.change_password(account, present, PASSWORD, NEW, SELF)
+    assert await live_sessions(database_url) == {present}
+    assert (await opens(bench, PASSWORD), await opens(bench, NEW)) == (False, True)
+    assert (await rows(database_url, "SELECT security_version FROM users"))[0][0] == 1
+    assert bench.ended.told == [(RevocationReason.PASSWORD_CHANGED, 2)]
+    assert await kinds(database_url) == [
+        "account_registered",
+        "session_ended",
+        "session_ended",
+        "password_changed",
+    ]
 
 
-def test_without_the_password_nothing_is_changed_or_deleted(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        session = await begin_session(database_url, account.id)
-        with pytest.raises(InvalidCredentialsError):
-            await at.self_service.change_password(account, session, NEW, THIRD, SELF)
-        with pytest.raises(InvalidCredentialsError):
-            await at.self_service.delete_account(account, session, NEW, SELF)
-        assert await live_sessions(database_url) == {session}
-        assert await opens(at, PASSWORD)
-
-    in_house(database_url, act)
+async def test_without_the_password_nothing_is_changed_or_deleted(bench: RecoveryBench, database_url: str) -> None:
+    account = await register(bench)
+    session = await begin_session(database_url, account.id)
+    with pytest.raises(InvalidCredentialsError):
+        await bench.self_service.change_password(account, session, NEW, THIRD, SELF)
+    with pytest.raises(InvalidCredentialsError):
+        await bench.self_service.delete_account(account, session, NEW, SELF)
+    assert await live_sessions(database_url) == {session}
+    assert await opens(bench, PASSWORD)
 
 
-def test_of_two_changes_at_once_one_succeeds(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        results = await outcomes(
-            *(at.self_service.change_password(account, uuid4(), PASSWORD, f"{NEW} {n}", SELF) for n in range(8))
-        )
-        assert results.count(None) == 1
-        assert all(isinstance(result, InvalidCredentialsError) for result in results if result is not None)
-
-    in_house(database_url, act)
+async def test_of_two_changes_at_once_one_succeeds(bench: RecoveryBench) -> None:
+    account = await register(bench)
+    results = await outcomes(
+        *(bench.self_service.change_password(account, uuid4(), PASSWORD, f"{NEW} {n}", SELF) for n in range(8))
+    )
+    assert results.count(None) == 1
+    assert all(isinstance(result, InvalidCredentialsError) for result in results if result is not None)
 
 
-def test_a_hash_upgrade_does_not_stop_a_password_change(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        await rows(database_url, "UPDATE users SET password_hash = $1", CHEAPER_HASH)
-        await at.self_service.change_password(account, uuid4(), "walrus walrus walrus", NEW, SELF)
-        assert await opens(at, NEW)
-
-    in_house(database_url, act)
+async def test_a_hash_upgrade_does_not_stop_a_password_change(bench: RecoveryBench, database_url: str) -> None:
+    account = await register(bench)
+    await rows(database_url, "UPDATE users SET password_hash = $1", CHEAPER_HASH)
+    await bench.self_service.change_password(account, uuid4(), "walrus walrus walrus", NEW, SELF)
+    assert await opens(bench, NEW)
 
 
-def test_the_user_is_notified_of_every_new_password(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        await at.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
-        await at.outbox.deliver_due()
-        at.clock.advance(minutes=1)
-        await at.password_reset.reset(await at.reset_token(ANN), THIRD, SELF)
-        await at.outbox.deliver_due()
-        assert [message["Subject"] for message in at.sent.messages] == [
-            "Your Gatepass password was changed",
-            "Reset your Gatepass password",
-            "Your Gatepass password was changed",
-        ]
-
-    in_house(database_url, act)
+async def test_the_user_is_notified_of_every_new_password(bench: RecoveryBench) -> None:
+    account = await register(bench)
+    await bench.self_service.change_password(account, uuid4(), PASSWORD, NEW, SELF)
+    await bench.outbox.deliver_due()
+    bench.clock.advance(minutes=1)
+    await bench.password_reset.reset(await bench.reset_token(ANN), THIRD, SELF)
+    await bench.outbox.deliver_due()
+    assert [message["Subject"] for message in bench.sent.messages] == [
+        "Your Gatepass password was changed",
+        "Reset your Gatepass password",
+        "Your Gatepass password was changed",
+    ]
 
 
-def test_a_deleted_account_leaves_only_ids_in_the_trail(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        for _ in range(2):
-            await begin_session(database_url, account.id)
-        await at.password_reset.request(ANN, SELF)
-        await at.self_service.delete_account(account, uuid4(), PASSWORD, SELF)
-        for table in ("users", "sessions", "outbox", "one_time_tokens"):
-            assert await rows(database_url, f"SELECT FROM {table}") == [], table
-        assert len(await rows(database_url, "SELECT FROM revocations")) == 2
-        assert (await kinds(database_url))[-3:] == ["session_ended", "session_ended", "account_deleted"]
-        trail = await rows(database_url, "SELECT event::text AS line FROM audit_events event")
-        assert not [event for event in trail if ANN in event["line"]]
-        assert not await opens(at, PASSWORD)
-        assert (await register(at)).id != account.id
-
-    in_house(database_url, act)
+async def test_a_deleted_account_leaves_only_ids_in_the_trail(bench: RecoveryBench, database_url: str) -> None:
+    account = await register(bench)
+    for _ in range(2):
+        await begin_session(database_url, account.id)
+    await bench.password_reset.request(ANN, SELF)
+    await bench.self_service.delete_account(account, uuid4(), PASSWORD, SELF)
+    for table in ("users", "sessions", "outbox", "one_time_tokens"):
+        assert await rows(database_url, f"SELECT FROM {table}") == [], table
+    assert len(await rows(database_url, "SELECT FROM revocations")) == 2
+    assert (await kinds(database_url))[-3:] == ["session_ended", "session_ended", "account_deleted"]
+    trail = await rows(database_url, "SELECT event::text AS line FROM audit_events event")
+    assert not [event for event in trail if ANN in event["line"]]
+    assert not await opens(bench, PASSWORD)
+    assert (await register(bench)).id != account.id
 
 
-def test_no_mail_is_sent_for_an_account_being_deleted(database_url: str) -> None:
-    async def act(at: House) -> None:
-        account = await register(at)
-        database, later = Database(database_url, 3), at.clock() + timedelta(minutes=60)
-        await database.open()
-        asked = [
-            at.password_reset.request(ANN, SELF),
-            at.email_verification.resend(ANN, SELF),
-            OutboxStore(database).add_token(bytes(32), account.id, TokenPurpose.RESET_PASSWORD, at.clock(), later),
-        ]
-        async with database.transaction() as connection:
-            await connection.execute("DELETE FROM users")
-            answers = asyncio.gather(*asked)
-            while len(await rows(database_url, WAITING_FOR_A_ROW)) < len(asked):
-                assert not answers.done()
-        assert await answers == [None, None, False]
-        assert await rows(database_url, "SELECT FROM outbox") == []
-        await database.close()
-
-    in_house(database_url, act)
+async def test_no_mail_is_sent_for_an_account_being_deleted(bench: RecoveryBench, database_url: str) -> None:
+    account = await register(bench)
+    database, later = Database(database_url, 3), bench.clock() + timedelta(minutes=60)
+    await database.open()
+    asked = [
+        bench.password_reset.request(ANN, SELF),
+        bench.email_verification.resend(ANN, SELF),
+        OutboxStore(database).add_token(bytes(32), account.id, TokenPurpose.RESET_PASSWORD, bench.clock(), later),
+    ]
+    async with database.transaction() as connection:
+        await connection.execute("DELETE FROM users")
+        answers = asyncio.gather(*asked)
+        while len(await rows(database_url, WAITING_FOR_A_ROW)) < len(asked):
+            assert not answers.done()
+    assert await answers == [None, None, False]
+    assert await rows(database_url, "SELECT FROM outbox") == []
+    await database.close()
 
 
-def test_no_login_succeeds_before_the_email_is_verified(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await at.verified_registration.register(ANN, PASSWORD, SELF)
-        assert not await opens(at, PASSWORD)
-        await at.email_verification.verify(await at.token(), SELF)
-        assert await opens(at, PASSWORD)
+async def test_no_login_succeeds_before_the_email_is_verified(database_url: str) -> None:
+    async with recovery_bench(database_url, verified_only=True) as bench:
+        await bench.verified_registration.register(ANN, PASSWORD, SELF)
+        assert not await opens(bench, PASSWORD)
+        await bench.email_verification.verify(await bench.token(), SELF)
+        assert await opens(bench, PASSWORD)
         assert await kinds(database_url) == ["account_registered", "email_verified"]
 
-    in_house(database_url, act, verified_only=True)
 
-
-def test_registering_another_persons_email_gives_no_access(database_url: str) -> None:
+async def test_registering_another_persons_email_gives_no_access(database_url: str) -> None:
     """The stranger's password must not become good by the owner's own registration."""
-
-    async def act(at: House) -> None:
-        await at.verified_registration.register(ANN, "the password of a stranger", SELF)
-        await at.outbox.deliver_due()
-        await at.verified_registration.register(ANN, PASSWORD, SELF)
-        token = await at.token()
-        assert [message["Subject"] for message in at.sent.messages] == [
+    async with recovery_bench(database_url, verified_only=True) as bench:
+        await bench.verified_registration.register(ANN, "the password of a stranger", SELF)
+        await bench.outbox.deliver_due()
+        await bench.verified_registration.register(ANN, PASSWORD, SELF)
+        token = await bench.token()
+        assert [message["Subject"] for message in bench.sent.messages] == [
             "Confirm your email address for Gatepass",
             "You already have a Gatepass account",
         ]
-        await at.password_reset.reset(token, NEW, SELF)
-        assert await opens(at, NEW)
-        assert not await opens(at, "the password of a stranger")
-
-    in_house(database_url, act, verified_only=True)
+        await bench.password_reset.reset(token, NEW, SELF)
+        assert await opens(bench, NEW)
+        assert not await opens(bench, "the password of a stranger")
 
 
-def test_forty_registrations_at_once_create_one_account(database_url: str) -> None:
-    async def act(at: House) -> None:
-        results = await outcomes(*(at.verified_registration.register(ANN, PASSWORD, SELF) for _ in range(40)))
+async def test_forty_registrations_at_once_create_one_account(database_url: str) -> None:
+    async with recovery_bench(database_url, verified_only=True) as bench:
+        results = await outcomes(*(bench.verified_registration.register(ANN, PASSWORD, SELF) for _ in range(40)))
         assert results == [VerificationSent()] * 40
         assert len(await rows(database_url, "SELECT FROM users")) == 1
         assert (await rows(database_url, "SELECT template FROM outbox ORDER BY id"))[0]["template"] == "verify_email"
         assert len(await rows(database_url, "SELECT FROM outbox")) <= 2
         with pytest.raises(EmailTakenError):
-            await register(at)
-
-    in_house(database_url, act, verified_only=True)
+            await register(bench)
 
 
-def test_a_verified_email_is_not_verified_again(database_url: str) -> None:
-    async def act(at: House) -> None:
-        await register(at)
-        await at.email_verification.resend(ANN, SELF)
-        await at.email_verification.verify(await at.token(), SELF)
-        at.clock.advance(seconds=61)
-        await at.email_verification.resend(ANN, SELF)
-        assert await at.outbox.deliver_due() == 0
-
-    in_house(database_url, act)
+async def test_a_verified_email_is_not_verified_again(bench: RecoveryBench) -> None:
+    await register(bench)
+    await bench.email_verification.resend(ANN, SELF)
+    await bench.email_verification.verify(await bench.token(), SELF)
+    bench.clock.advance(seconds=61)
+    await bench.email_verification.resend(ANN, SELF)
+    assert await bench.outbox.deliver_due() == 0

@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import bcrypt  # noqa: TID251 - makes a hash of another system
 import pytest
@@ -14,6 +15,8 @@ from issuer.throttling.models import LimitedAction, ShownSession
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 from tests.support.postgres import execute
 from tests.support.session_bench import session_bench
+
+pytestmark = pytest.mark.anyio
 
 FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), b"$2b$04$abcdefghijklmnopqrstuu").decode()
 ANN = "ann@example.com"
@@ -27,12 +30,25 @@ def stranger(number: int) -> RequestContext:
     return RequestContext("self", f"203.0.113.{number}")
 
 
-def play(url: str, scene: Callable[[LoginBench], Awaitable[None]], per_network: int = 1000) -> None:
-    """Play a scene with Ann registered."""
+@asynccontextmanager
+async def registered(url: str, per_network: int = 1000) -> AsyncIterator[LoginBench]:
+    """An issuer at which Ann has registered."""
+    async with login_bench(url, per_network=per_network) as issuer:
+        await issuer.registration.register(ANN, PASSWORD, HOME)
+        yield issuer
+
+
+@pytest.fixture
+async def issuer(database_url: str) -> AsyncIterator[LoginBench]:
+    async with registered(database_url) as issuer:
+        yield issuer
+
+
+def play(url: str, scene: Callable[[LoginBench], Awaitable[None]]) -> None:
+    """Play a scene before a test reads the database."""
 
     async def run() -> None:
-        async with login_bench(url, per_network=per_network) as issuer:
-            await issuer.registration.register(ANN, PASSWORD, HOME)
+        async with registered(url) as issuer:
             await scene(issuer)
 
     asyncio.run(run())
@@ -51,79 +67,63 @@ def test_delays_begin_at_a_second_and_double_up_to_a_quarter_of_an_hour() -> Non
     assert seconds == [0, 0, 1, 2, 4, 512, 900, 900]
 
 
-def test_after_ten_failures_each_further_one_doubles_the_delay(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        assert await issuer.fail(ANN, ELSEWHERE, 10) == ["refused"] * 10
-        assert await issuer.login(ANN, ELSEWHERE) == 1
-        issuer.passes(seconds=1)
-        assert await issuer.fail(ANN, ELSEWHERE, 2) == ["refused", 2]
-        issuer.passes(seconds=2)
-        assert await issuer.login(ANN, ELSEWHERE) == "accepted"
-        assert issuer.throttled("pair") == 2
-
-    play(database_url, scene)
+async def test_after_ten_failures_each_further_one_doubles_the_delay(issuer: LoginBench) -> None:
+    assert await issuer.fail(ANN, ELSEWHERE, 10) == ["refused"] * 10
+    assert await issuer.login(ANN, ELSEWHERE) == 1
+    issuer.passes(seconds=1)
+    assert await issuer.fail(ANN, ELSEWHERE, 2) == ["refused", 2]
+    issuer.passes(seconds=2)
+    assert await issuer.login(ANN, ELSEWHERE) == "accepted"
+    assert issuer.throttled("pair") == 2
 
 
-def test_a_failure_counted_late_blocks_no_client(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await issuer.fail(ANN, ELSEWHERE, 5)
-        issuer.passes(microseconds=-1)
-        assert await issuer.login(ANN, ELSEWHERE) == "accepted"
-
-    play(database_url, scene)
+async def test_a_failure_counted_late_blocks_no_client(issuer: LoginBench) -> None:
+    await issuer.fail(ANN, ELSEWHERE, 5)
+    issuer.passes(microseconds=-1)
+    assert await issuer.login(ANN, ELSEWHERE) == "accepted"
 
 
-def test_a_blocked_login_costs_no_hash_and_does_not_extend_the_block(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
+async def test_a_blocked_login_costs_no_hash_and_does_not_extend_the_block(issuer: LoginBench) -> None:
+    await issuer.fail(ANN, ELSEWHERE, 10)
+    before = issuer.hashes()
+    waits = await issuer.fail(ANN, ELSEWHERE, 50)
+    assert (set(waits), issuer.hashes() - before) == ({1}, 0)
+    issuer.passes(seconds=1)
+    assert await issuer.login(ANN, ELSEWHERE) == "accepted"
+
+
+async def test_existing_and_unknown_accounts_are_delayed_alike(issuer: LoginBench) -> None:
+    told: dict[str, list[int | str]] = {ANN: [], NOBODY: []}
+    for number in range(130):
+        for email, answers in told.items():
+            answers.extend(await issuer.fail(email, stranger(number)))
+            answers.extend(await issuer.fail(email, ELSEWHERE))
+        if number % 2:
+            issuer.passes(minutes=16)
+    assert told[ANN] == told[NOBODY]
+    assert {"refused", 900} <= set(told[ANN])
+
+
+async def test_a_burst_at_several_issuers_gets_no_more_tries_than_the_limit(
+    issuer: LoginBench, database_url: str
+) -> None:
+    async with login_bench(database_url, now=issuer.now) as other:
+        for email in (ANN, NOBODY):
+            assert await burst([issuer, other], email, [ELSEWHERE] * 40) == 10
+            strangers = [stranger(number) for number in range(60)]
+            assert await burst([issuer, other], email, strangers) == 40
+            assert await other.login(email, HOME) == 1
+
+
+async def test_a_correct_guess_beyond_the_limit_is_not_revealed(issuer: LoginBench, database_url: str) -> None:
+    async with session_bench(database_url) as bench:
+        issuer.now[0] = bench.now
+        in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
+        await issuer.fail(ANN, ELSEWHERE, 9)
+        assert (await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)).refresh_token
         await issuer.fail(ANN, ELSEWHERE, 10)
-        before = issuer.hashes()
-        waits = await issuer.fail(ANN, ELSEWHERE, 50)
-        assert (set(waits), issuer.hashes() - before) == ({1}, 0)
-        issuer.passes(seconds=1)
-        assert await issuer.login(ANN, ELSEWHERE) == "accepted"
-
-    play(database_url, scene)
-
-
-def test_existing_and_unknown_accounts_are_delayed_alike(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        told: dict[str, list[int | str]] = {ANN: [], NOBODY: []}
-        for number in range(130):
-            for email, answers in told.items():
-                answers.extend(await issuer.fail(email, stranger(number)))
-                answers.extend(await issuer.fail(email, ELSEWHERE))
-            if number % 2:
-                issuer.passes(minutes=16)
-        assert told[ANN] == told[NOBODY]
-        assert {"refused", 900} <= set(told[ANN])
-
-    play(database_url, scene)
-
-
-def test_a_burst_at_several_issuers_gets_no_more_tries_than_the_limit(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        async with login_bench(database_url, now=issuer.now) as other:
-            for email in (ANN, NOBODY):
-                assert await burst([issuer, other], email, [ELSEWHERE] * 40) == 10
-                strangers = [stranger(number) for number in range(60)]
-                assert await burst([issuer, other], email, strangers) == 40
-                assert await other.login(email, HOME) == 1
-
-    play(database_url, scene)
-
-
-def test_a_correct_guess_beyond_the_limit_is_not_revealed(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        async with session_bench(database_url) as bench:
-            issuer.now[0] = bench.now
-            in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
-            await issuer.fail(ANN, ELSEWHERE, 9)
-            assert (await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)).refresh_token
-            await issuer.fail(ANN, ELSEWHERE, 10)
-            with pytest.raises(TooManyAttemptsError):
-                await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)
-
-    play(database_url, scene)
+        with pytest.raises(TooManyAttemptsError):
+            await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)
 
 
 def test_parallel_correct_logins_are_not_limited(database_url: str) -> None:
@@ -134,13 +134,10 @@ def test_parallel_correct_logins_are_not_limited(database_url: str) -> None:
     assert len(execute(database_url, "SELECT FROM rate_limit_counters")) == 1, "only the registration was counted"
 
 
-def test_issuers_share_their_counters(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await issuer.fail(ANN, ELSEWHERE, 10)
-        async with login_bench(database_url, now=issuer.now) as other:
-            assert await other.login(ANN, ELSEWHERE) == 1
-
-    play(database_url, scene)
+async def test_issuers_share_their_counters(issuer: LoginBench, database_url: str) -> None:
+    await issuer.fail(ANN, ELSEWHERE, 10)
+    async with login_bench(database_url, now=issuer.now) as other:
+        assert await other.login(ANN, ELSEWHERE) == 1
 
 
 @pytest.mark.parametrize(
@@ -155,33 +152,29 @@ def test_issuers_share_their_counters(database_url: str) -> None:
         ("refused", f"UPDATE users SET password_hash = '{FOREIGN_HASH}', disabled_at = now()"),
     ],
 )
-def test_every_path_through_a_login_computes_one_hash(database_url: str, condition: str, statement: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await issuer.execute(statement)
-        for password, expected in ((PASSWORD, condition), ("wrong", "refused"), ("", "refused")):
-            before = issuer.hashes()
-            assert await issuer.login(ANN, ELSEWHERE, password) == expected
-            assert issuer.hashes() - before == 1
-
-    play(database_url, scene)
-
-
-def test_a_successful_login_clears_only_its_own_network(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await issuer.fail(ANN, ELSEWHERE, 9)
-        for _ in range(10):
-            assert await issuer.fail(ANN, HOME, 9) == ["refused"] * 9
-            assert await issuer.login(ANN, HOME) == "accepted"
-        for number in range(41):
-            assert await issuer.fail(ANN, stranger(number)) == ["refused"]
-        assert await issuer.login(ANN, HOME) == 1, "50 failures elsewhere, and those from home are forgiven"
-        assert await issuer.login(NOBODY, HOME) == "refused"
-
-    play(database_url, scene)
+async def test_every_path_through_a_login_computes_one_hash(
+    issuer: LoginBench, condition: str, statement: str
+) -> None:
+    await issuer.execute(statement)
+    for password, expected in ((PASSWORD, condition), ("wrong", "refused"), ("", "refused")):
+        before = issuer.hashes()
+        assert await issuer.login(ANN, ELSEWHERE, password) == expected
+        assert issuer.hashes() - before == 1
 
 
-def test_a_login_to_an_own_account_gives_an_attacker_no_more_guesses(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
+async def test_a_successful_login_clears_only_its_own_network(issuer: LoginBench) -> None:
+    await issuer.fail(ANN, ELSEWHERE, 9)
+    for _ in range(10):
+        assert await issuer.fail(ANN, HOME, 9) == ["refused"] * 9
+        assert await issuer.login(ANN, HOME) == "accepted"
+    for number in range(41):
+        assert await issuer.fail(ANN, stranger(number)) == ["refused"]
+    assert await issuer.login(ANN, HOME) == 1, "50 failures elsewhere, and those from home are forgiven"
+    assert await issuer.login(NOBODY, HOME) == "refused"
+
+
+async def test_a_login_to_an_own_account_gives_an_attacker_no_more_guesses(database_url: str) -> None:
+    async with registered(database_url, per_network=20) as issuer:
         await issuer.registration.register(MALLORY, PASSWORD, ELSEWHERE)
         for victim in range(10):
             await issuer.fail(f"victim{victim}@example.com", ELSEWHERE)
@@ -192,11 +185,9 @@ def test_a_login_to_an_own_account_gives_an_attacker_no_more_guesses(database_ur
         assert await issuer.login(ANN, HOME) == "accepted"
         assert issuer.throttled("network") == 1
 
-    play(database_url, scene, per_network=20)
 
-
-def test_an_ip_address_is_cleared_after_an_hour(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
+async def test_an_ip_address_is_cleared_after_an_hour(database_url: str) -> None:
+    async with registered(database_url, per_network=5) as issuer:
         for number in range(5):
             await issuer.fail(f"victim{number}@example.com", ELSEWHERE)
         assert await issuer.login(ANN, ELSEWHERE) == 1
@@ -207,25 +198,17 @@ def test_an_ip_address_is_cleared_after_an_hour(database_url: str) -> None:
         assert await issuer.fail(NOBODY, ELSEWHERE, 4) == ["refused"] * 4
         assert await issuer.login(ANN, ELSEWHERE) == "accepted"
 
-    play(database_url, scene, per_network=5)
+
+async def test_all_ip_addresses_of_an_ipv6_network_share_a_counter(issuer: LoginBench) -> None:
+    for number in range(10):
+        await issuer.fail(ANN, RequestContext("self", f"2001:db8:1:2::{number:x}"))
+    assert await issuer.login(ANN, RequestContext("self", "2001:db8:1:2:ffff::1")) == 1
+    assert await issuer.login(ANN, RequestContext("self", "2001:db8:1:3::1")) == "accepted"
 
 
-def test_all_ip_addresses_of_an_ipv6_network_share_a_counter(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        for number in range(10):
-            await issuer.fail(ANN, RequestContext("self", f"2001:db8:1:2::{number:x}"))
-        assert await issuer.login(ANN, RequestContext("self", "2001:db8:1:2:ffff::1")) == 1
-        assert await issuer.login(ANN, RequestContext("self", "2001:db8:1:3::1")) == "accepted"
-
-    play(database_url, scene)
-
-
-def test_clients_without_an_ip_address_share_a_counter(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await issuer.fail(ANN, RequestContext("self"), 10)
-        assert await issuer.login(ANN, RequestContext("self")) == 1
-
-    play(database_url, scene)
+async def test_clients_without_an_ip_address_share_a_counter(issuer: LoginBench) -> None:
+    await issuer.fail(ANN, RequestContext("self"), 10)
+    assert await issuer.login(ANN, RequestContext("self")) == 1
 
 
 async def attacked(issuer: LoginBench) -> None:
@@ -236,91 +219,71 @@ async def attacked(issuer: LoginBench) -> None:
     assert await issuer.fail(ANN, stranger(200)) == ["refused"]
 
 
-def test_a_session_of_the_account_permits_a_login_from_anywhere(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        own = await issuer.session_of(ANN)
-        await attacked(issuer)
-        assert await issuer.login(ANN, ELSEWHERE) == 900
-        assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
-        assert await issuer.login(ANN, ELSEWHERE, shown=ShownSession(own.id)) == "accepted"
-        assert await issuer.login(ANN, ELSEWHERE) == 900, "a proven success is no reason to trust strangers"
-        assert issuer.throttled("account") == 2
-
-    play(database_url, scene)
+async def test_a_session_of_the_account_permits_a_login_from_anywhere(issuer: LoginBench) -> None:
+    own = await issuer.session_of(ANN)
+    await attacked(issuer)
+    assert await issuer.login(ANN, ELSEWHERE) == 900
+    assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
+    assert await issuer.login(ANN, ELSEWHERE, shown=ShownSession(own.id)) == "accepted"
+    assert await issuer.login(ANN, ELSEWHERE) == 900, "a proven success is no reason to trust strangers"
+    assert issuer.throttled("account") == 2
 
 
-def test_sessions_of_other_accounts_permit_nothing(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await issuer.registration.register(MALLORY, PASSWORD, ELSEWHERE)
-        foreign, ended, expired = [await issuer.session_of(email) for email in (MALLORY, ANN, ANN)]
-        own = await issuer.session_of(ANN)
-        await issuer.end(ended.id)
-        await issuer.execute("UPDATE sessions SET idle_expires_at = now() WHERE id = $1", expired.id)
-        used, unknown = ShownSession(own.id, 3), ShownSession(uuid.uuid4(), 5)
-        await attacked(issuer)
-        for shown in (foreign, ended, expired, used, unknown):
-            assert await issuer.login(ANN, ELSEWHERE, shown=shown) == 900
-        assert await issuer.login(ANN, ELSEWHERE, shown=ShownSession(own.id, 4)) == "accepted", "its answer was lost"
-
-    play(database_url, scene)
+async def test_sessions_of_other_accounts_permit_nothing(issuer: LoginBench) -> None:
+    await issuer.registration.register(MALLORY, PASSWORD, ELSEWHERE)
+    foreign, ended, expired = [await issuer.session_of(email) for email in (MALLORY, ANN, ANN)]
+    own = await issuer.session_of(ANN)
+    await issuer.end(ended.id)
+    await issuer.execute("UPDATE sessions SET idle_expires_at = now() WHERE id = $1", expired.id)
+    used, unknown = ShownSession(own.id, 3), ShownSession(uuid.uuid4(), 5)
+    await attacked(issuer)
+    for shown in (foreign, ended, expired, used, unknown):
+        assert await issuer.login(ANN, ELSEWHERE, shown=shown) == 900
+    assert await issuer.login(ANN, ELSEWHERE, shown=ShownSession(own.id, 4)) == "accepted", "its answer was lost"
 
 
-def test_own_sessions_give_no_more_guesses_at_other_accounts(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await issuer.registration.register(MALLORY, PASSWORD, HOME)
-        assert await issuer.login(ANN, HOME) == "accepted"
-        shown = [await issuer.session_of(MALLORY) for _ in range(160)]
-        told = [await issuer.login(ANN, HOME, "wrong", each) for each in shown]
-        assert told == ["refused"] * 10 + [1] * 150
-        assert await issuer.login(ANN, HOME, PASSWORD, shown[0]) == 1
-
-    play(database_url, scene)
+async def test_own_sessions_give_no_more_guesses_at_other_accounts(issuer: LoginBench) -> None:
+    await issuer.registration.register(MALLORY, PASSWORD, HOME)
+    assert await issuer.login(ANN, HOME) == "accepted"
+    shown = [await issuer.session_of(MALLORY) for _ in range(160)]
+    told = [await issuer.login(ANN, HOME, "wrong", each) for each in shown]
+    assert told == ["refused"] * 10 + [1] * 150
+    assert await issuer.login(ANN, HOME, PASSWORD, shown[0]) == 1
 
 
-def test_a_user_is_not_blocked_by_others_with_the_same_ip_address(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
+async def test_a_user_is_not_blocked_by_others_with_the_same_ip_address(database_url: str) -> None:
+    async with registered(database_url, per_network=5) as issuer:
         own = await issuer.session_of(ANN)
         await issuer.fail(NOBODY, HOME, 6)
         await issuer.fail(ANN, HOME, 12)
         assert isinstance(await issuer.login(ANN, HOME), int)
         assert await issuer.login(ANN, HOME, shown=own) == "accepted"
 
-    play(database_url, scene, per_network=5)
+
+async def test_a_stolen_session_is_limited_without_affecting_others(issuer: LoginBench) -> None:
+    stolen, own = [await issuer.session_of(ANN) for _ in range(2)]
+    told = [await issuer.login(ANN, stranger(number), "wrong", stolen) for number in range(11)]
+    assert told == ["refused"] * 10 + [1]
+    assert await issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, stolen.id) == 1
+    assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
+    assert await issuer.login(ANN, ELSEWHERE) == "accepted"
+    assert issuer.throttled("session") == 2
 
 
-def test_a_stolen_session_is_limited_without_affecting_others(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        stolen, own = [await issuer.session_of(ANN) for _ in range(2)]
-        told = [await issuer.login(ANN, stranger(number), "wrong", stolen) for number in range(11)]
-        assert told == ["refused"] * 10 + [1]
-        assert await issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, stolen.id) == 1
-        assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
-        assert await issuer.login(ANN, ELSEWHERE) == "accepted"
-        assert issuer.throttled("session") == 2
-
-    play(database_url, scene)
+async def test_many_stolen_sessions_are_limited_together(issuer: LoginBench) -> None:
+    told = []
+    for _ in range(20):
+        stolen = await issuer.session_of(ANN)
+        told += [await issuer.login(ANN, ELSEWHERE, "wrong", stolen) for _ in range(10)]
+    assert told.count("refused") == 100 + 10, "a hundred with proof, and those that any stranger has"
+    assert await issuer.login(ANN, HOME) == "accepted"
 
 
-def test_many_stolen_sessions_are_limited_together(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        told = []
-        for _ in range(20):
-            stolen = await issuer.session_of(ANN)
-            told += [await issuer.login(ANN, ELSEWHERE, "wrong", stolen) for _ in range(10)]
-        assert told.count("refused") == 100 + 10, "a hundred with proof, and those that any stranger has"
-        assert await issuer.login(ANN, HOME) == "accepted"
-
-    play(database_url, scene)
-
-
-def test_a_burst_with_a_session_gets_no_more_tries_than_its_limit(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        own = await issuer.session_of(ANN)
-        right = issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, own.id)
-        assert await burst([issuer], ANN, [ELSEWHERE] * 60, own) == 10
-        assert await right == 1
-
-    play(database_url, scene)
+async def test_a_burst_with_a_session_gets_no_more_tries_than_its_limit(issuer: LoginBench) -> None:
+    own = await issuer.session_of(ANN)
+    right = issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, own.id)
+    assert await burst([issuer], ANN, [ELSEWHERE] * 60, own) == 10
+    assert await right == 1
 
 
 def test_after_a_hundred_failures_the_password_is_locked_for_unknown_clients(database_url: str) -> None:
@@ -345,56 +308,46 @@ def test_after_a_hundred_failures_the_password_is_locked_for_unknown_clients(dat
     assert users[0]["security_version"] == 1
 
 
-def test_a_guess_checked_during_the_lock_creates_no_session(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        async with session_bench(database_url) as bench:
-            in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
-            await disabled(issuer, ANN)
-            with pytest.raises(InvalidCredentialsError):
-                await bench.sessions.create(in_work.account, ELSEWHERE)
-
-    play(database_url, scene)
+async def test_a_guess_checked_during_the_lock_creates_no_session(issuer: LoginBench, database_url: str) -> None:
+    async with session_bench(database_url) as bench:
+        in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
+        await disabled(issuer, ANN)
+        with pytest.raises(InvalidCredentialsError):
+            await bench.sessions.create(in_work.account, ELSEWHERE)
 
 
-def test_parallel_failures_and_successes_never_deadlock(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        contexts = [stranger(number % 3) for number in range(90)]
-        await asyncio.gather(
-            burst([issuer], ANN, contexts[:25]),
-            burst([issuer], MALLORY, contexts),
-            *(issuer.login(ANN, context) for context in contexts),
-            *(issuer.throttle.reset(ANN, context) for context in contexts),
-        )
-
-    play(database_url, scene)
+async def test_parallel_failures_and_successes_never_deadlock(issuer: LoginBench) -> None:
+    contexts = [stranger(number % 3) for number in range(90)]
+    await asyncio.gather(
+        burst([issuer], ANN, contexts[:25]),
+        burst([issuer], MALLORY, contexts),
+        *(issuer.login(ANN, context) for context in contexts),
+        *(issuer.throttle.reset(ANN, context) for context in contexts),
+    )
 
 
-def test_a_password_reset_clears_the_counters(database_url: str) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        await attacked(issuer)
-        await issuer.fail(ANN, ELSEWHERE, 20)
-        await issuer.throttle.reset(ANN, ELSEWHERE)
-        assert await issuer.login(ANN, ELSEWHERE) == "accepted"
-
-    play(database_url, scene)
+async def test_a_password_reset_clears_the_counters(issuer: LoginBench) -> None:
+    await attacked(issuer)
+    await issuer.fail(ANN, ELSEWHERE, 20)
+    await issuer.throttle.reset(ANN, ELSEWHERE)
+    assert await issuer.login(ANN, ELSEWHERE) == "accepted"
 
 
 @pytest.mark.parametrize("action", list(LimitedAction))
-def test_requests_of_an_ip_address_are_limited_for_ten_minutes(database_url: str, action: LimitedAction) -> None:
-    async def scene(issuer: LoginBench) -> None:
-        for _ in range(5):
-            await issuer.throttle.admit(action, ELSEWHERE)
-        issuer.passes(minutes=4)
-        for _ in range(3):
-            with pytest.raises(TooManyAttemptsError) as refused:
-                await issuer.throttle.admit(action, ELSEWHERE)
-            assert refused.value.retry_after == 360
-        await issuer.throttle.admit(action, stranger(1))
-        issuer.passes(minutes=6)
+async def test_requests_of_an_ip_address_are_limited_for_ten_minutes(
+    issuer: LoginBench, action: LimitedAction
+) -> None:
+    for _ in range(5):
         await issuer.throttle.admit(action, ELSEWHERE)
-        assert issuer.throttled(action) == 3
-
-    play(database_url, scene)
+    issuer.passes(minutes=4)
+    for _ in range(3):
+        with pytest.raises(TooManyAttemptsError) as refused:
+            await issuer.throttle.admit(action, ELSEWHERE)
+        assert refused.value.retry_after == 360
+    await issuer.throttle.admit(action, stranger(1))
+    issuer.passes(minutes=6)
+    await issuer.throttle.admit(action, ELSEWHERE)
+    assert issuer.throttled(action) == 3
 
 
 def test_counters_hold_no_email_and_no_ip_address(database_url: str) -> None:

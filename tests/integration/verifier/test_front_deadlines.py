@@ -1,138 +1,113 @@
 """The deadlines of the front, on real sockets and a real loop, with its seconds counted out by the test."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
-import uvloop
+import pytest
 
 from tests.support.listening_server import ListeningServer, listening_server
 from tests.support.raw_http import request
 from verifier.subrequest.protocol import FIRST_REQUEST_SECONDS, IDLE_SECONDS, LINGER_SECONDS, REQUEST_SECONDS
 
-
-def _run(story: Callable[[ListeningServer], Awaitable[None]]) -> None:
-    async def told() -> None:
-        async with listening_server() as fixture:
-            await story(fixture)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(told())
+pytestmark = pytest.mark.anyio
 
 
-def test_an_incomplete_head_gets_408_after_10_seconds() -> None:
-    async def story(it: ListeningServer) -> None:
-        await it.send(b"GET /ver")
-        await it.tick(REQUEST_SECONDS)
-        assert it.is_open
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The event loop of the verifier."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[ListeningServer]:
+    async with listening_server() as server:
+        yield server
+
+
+async def test_an_incomplete_head_gets_408_after_10_seconds(it: ListeningServer) -> None:
+    await it.send(b"GET /ver")
+    await it.tick(REQUEST_SECONDS)
+    assert it.is_open
+    await it.tick(1)
+    assert await it.rest() == [408]
+
+
+async def test_slow_bytes_do_not_extend_the_deadline(it: ListeningServer) -> None:
+    await it.send(b"GET /verify HTTP/1.1\r\nX: ")
+    for _ in range(REQUEST_SECONDS):
         await it.tick(1)
-        assert await it.rest() == [408]
-
-    _run(story)
-
-
-def test_slow_bytes_do_not_extend_the_deadline() -> None:
-    async def story(it: ListeningServer) -> None:
-        await it.send(b"GET /verify HTTP/1.1\r\nX: ")
-        for _ in range(REQUEST_SECONDS):
-            await it.tick(1)
-            await it.send(b"x")
-        assert it.is_open
-        await it.tick(1)
-        assert await it.rest() == [408]
-
-    _run(story)
+        await it.send(b"x")
+    assert it.is_open
+    await it.tick(1)
+    assert await it.rest() == [408]
 
 
-def test_the_time_for_a_head_starts_with_its_first_byte() -> None:
-    async def story(it: ListeningServer) -> None:
-        await it.tick(FIRST_REQUEST_SECONDS)
-        await it.send(b"GET /verify HTTP/1.1\r\n")
-        await it.tick(REQUEST_SECONDS)
-        await it.send(f"Host: v\r\n{it.token}\r\n\r\n".encode())
-        assert (await it.answer()).status == 200
-
-    _run(story)
+async def test_the_time_for_a_head_starts_with_its_first_byte(it: ListeningServer) -> None:
+    await it.tick(FIRST_REQUEST_SECONDS)
+    await it.send(b"GET /verify HTTP/1.1\r\n")
+    await it.tick(REQUEST_SECONDS)
+    await it.send(f"Host: v\r\n{it.token}\r\n\r\n".encode())
+    assert (await it.answer()).status == 200
 
 
-def test_an_idle_connection_is_closed_after_75_seconds() -> None:
-    async def story(it: ListeningServer) -> None:
+async def test_an_idle_connection_is_closed_after_75_seconds(it: ListeningServer) -> None:
+    await it.send(request("/verify", it.token))
+    assert (await it.answer()).status == 200
+    await it.tick(IDLE_SECONDS)
+    assert it.is_open
+    await it.tick(1)
+    assert await it.rest() == []
+
+
+async def test_each_request_restarts_the_idle_time(it: ListeningServer) -> None:
+    for seconds in (0, IDLE_SECONDS - 1, IDLE_SECONDS - 1):
+        await it.tick(seconds)
         await it.send(request("/verify", it.token))
         assert (await it.answer()).status == 200
-        await it.tick(IDLE_SECONDS)
-        assert it.is_open
+
+
+async def test_a_connection_without_a_request_is_closed_within_15_seconds(it: ListeningServer) -> None:
+    await it.tick(14)
+    assert it.is_open
+    await it.tick(1)
+    assert await it.rest() == []
+
+
+async def test_empty_lines_do_not_keep_a_connection(it: ListeningServer) -> None:
+    for _ in range(FIRST_REQUEST_SECONDS // 5 + 1):
+        await it.send(b"\r\n")
+        await it.tick(5)
+    assert await it.rest() in ([], [408])
+
+
+async def test_an_incomplete_body_closes_the_connection_after_10_seconds(it: ListeningServer) -> None:
+    await it.send(request("/verify", it.token, "Content-Length: 100"))
+    assert (await it.answer()).status == 200
+    for _ in range(REQUEST_SECONDS):
         await it.tick(1)
-        assert await it.rest() == []
-
-    _run(story)
-
-
-def test_each_request_restarts_the_idle_time() -> None:
-    async def story(it: ListeningServer) -> None:
-        for seconds in (0, IDLE_SECONDS - 1, IDLE_SECONDS - 1):
-            await it.tick(seconds)
-            await it.send(request("/verify", it.token))
-            assert (await it.answer()).status == 200
-
-    _run(story)
+        await it.send(b"x")
+    await it.tick(1)
+    assert await it.rest() == []
 
 
-def test_a_connection_without_a_request_is_closed_within_15_seconds() -> None:
-    async def story(it: ListeningServer) -> None:
-        await it.tick(14)
-        assert it.is_open
-        await it.tick(1)
-        assert await it.rest() == []
-
-    _run(story)
+async def test_a_client_that_does_not_close_is_disconnected(it: ListeningServer) -> None:
+    await it.send(request("/verify", it.token, "Connection: close"))
+    assert (await it.answer()).closes
+    await it.tick(LINGER_SECONDS + 1)
+    assert not it.server.connections
 
 
-def test_empty_lines_do_not_keep_a_connection() -> None:
-    async def story(it: ListeningServer) -> None:
-        for _ in range(FIRST_REQUEST_SECONDS // 5 + 1):
-            await it.send(b"\r\n")
-            await it.tick(5)
-        assert await it.rest() in ([], [408])
-
-    _run(story)
-
-
-def test_an_incomplete_body_closes_the_connection_after_10_seconds() -> None:
-    async def story(it: ListeningServer) -> None:
-        await it.send(request("/verify", it.token, "Content-Length: 100"))
-        assert (await it.answer()).status == 200
-        for _ in range(REQUEST_SECONDS):
-            await it.tick(1)
-            await it.send(b"x")
-        await it.tick(1)
-        assert await it.rest() == []
-
-    _run(story)
-
-
-def test_a_client_that_does_not_close_is_disconnected() -> None:
-    async def story(it: ListeningServer) -> None:
-        await it.send(request("/verify", it.token, "Connection: close"))
-        assert (await it.answer()).closes
-        await it.tick(LINGER_SECONDS + 1)
-        assert not it.server.connections
-
-    _run(story)
-
-
-def test_a_client_that_does_not_read_is_disconnected_after_10_seconds() -> None:
-    async def story(it: ListeningServer) -> None:
-        # The limit of our own reader stops it from emptying the socket.
-        flood = request("/verify", it.token) * 500
-        writing = asyncio.create_task(_write_forever(it.writer, flood))
-        await _wait_until(lambda: writing.done() or any(known._write_paused for known in it.server.connections))
-        await it.tick(REQUEST_SECONDS)
-        assert it.server.connections
-        await it.tick(1)
-        assert not it.server.connections
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
-
-    _run(story)
+async def test_a_client_that_does_not_read_is_disconnected_after_10_seconds(it: ListeningServer) -> None:
+    # The limit of our own reader stops it from emptying the socket.
+    flood = request("/verify", it.token) * 500
+    writing = asyncio.create_task(_write_forever(it.writer, flood))
+    await _wait_until(lambda: writing.done() or any(known._write_paused for known in it.server.connections))
+    await it.tick(REQUEST_SECONDS)
+    assert it.server.connections
+    await it.tick(1)
+    assert not it.server.connections
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
 
 
 async def _write_forever(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -149,14 +124,11 @@ async def _wait_until(happened: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_while_draining_the_next_response_closes_the_connection() -> None:
-    async def story(it: ListeningServer) -> None:
-        it.server.draining = True
-        await it.send(request("/verify", it.token) * 3)
-        answer = await it.answer()
-        assert (answer.status, answer.closes) == (200, True)
-        assert await it.rest() == []
-        (family,) = it.metrics.decisions.collect()
-        assert sum(sample.value for sample in family.samples) == 1, "what is not answered is not decided either"
-
-    _run(story)
+async def test_while_draining_the_next_response_closes_the_connection(it: ListeningServer) -> None:
+    it.server.draining = True
+    await it.send(request("/verify", it.token) * 3)
+    answer = await it.answer()
+    assert (answer.status, answer.closes) == (200, True)
+    assert await it.rest() == []
+    (family,) = it.metrics.decisions.collect()
+    assert sum(sample.value for sample in family.samples) == 1, "what is not answered is not decided either"

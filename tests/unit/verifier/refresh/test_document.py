@@ -8,14 +8,21 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from structlog.testing import capture_logs
 
-from tests.support.virtual_time import now, run_virtual
+from tests.support.virtual_time import VirtualTimeLoop, now
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_cache import DocumentCache
 from verifier.refresh.document_log import Change, DocumentLog
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import FetchResult, RefreshError
 
+pytestmark = pytest.mark.anyio
+
 SCHEDULE = Schedule(interval=10, max_age_bounds=None, max_backoff=10, min_interval=1)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, type[VirtualTimeLoop]]]:
+    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 class Versions:
@@ -54,72 +61,60 @@ def options(cache: DocumentCache | None = None) -> DocumentOptions:
     return DocumentOptions(DocumentLog("time", failures, detailed=False), SCHEDULE, cache, now)
 
 
-def test_a_304_for_an_expired_copy_leads_to_a_full_fetch() -> None:
-    async def story() -> None:
-        body = b"%f" % (now() + 15)
-        source = Versions(body)
-        document = Expiring(source, options(), "issuer")
-        with capture_logs() as lines:
-            document.start()
-            await asyncio.sleep(16)
-            assert document.current() is None
-            await asyncio.sleep(10)
-            assert source.asked[:4] == [None, body, body, None]
-            assert {line.get("cause") for line in lines if line["event"] == "time_fetch_failed"} == {"expired"}
-            source.body = b"%f" % (now() + 1000)
-            await asyncio.sleep(10)
-        assert document.current() == float(source.body)
-        document.stop()
-
-    run_virtual(story())
-
-
-def test_a_copy_discarded_during_a_refresh_is_fetched_in_full() -> None:
-    async def story() -> None:
-        source = Versions(b"%f" % (now() + 1000))
-        document = Expiring(source, options(), "issuer")
+async def test_a_304_for_an_expired_copy_leads_to_a_full_fetch() -> None:
+    body = b"%f" % (now() + 15)
+    source = Versions(body)
+    document = Expiring(source, options(), "issuer")
+    with capture_logs() as lines:
         document.start()
-        await asyncio.sleep(5)
-        source.answered.clear()
+        await asyncio.sleep(16)
+        assert document.current() is None
         await asyncio.sleep(10)
-        document.discard()
-        source.answered.set()
-        await asyncio.sleep(2)
-        assert document.current() is not None
-        assert source.asked == [None, source.body, None]
-        document.stop()
-
-    run_virtual(story())
+        assert source.asked[:4] == [None, body, body, None]
+        assert {line.get("cause") for line in lines if line["event"] == "time_fetch_failed"} == {"expired"}
+        source.body = b"%f" % (now() + 1000)
+        await asyncio.sleep(10)
+    assert document.current() == float(source.body)
+    document.stop()
 
 
-def test_a_request_during_an_attempt_is_kept_for_the_next() -> None:
-    async def story() -> None:
-        source = Versions(b"%f" % (now() + 1000))
-        document = Expiring(source, options(), "issuer")
-        source.answered.clear()
+async def test_a_copy_discarded_during_a_refresh_is_fetched_in_full() -> None:
+    source = Versions(b"%f" % (now() + 1000))
+    document = Expiring(source, options(), "issuer")
+    document.start()
+    await asyncio.sleep(5)
+    source.answered.clear()
+    await asyncio.sleep(10)
+    document.discard()
+    source.answered.set()
+    await asyncio.sleep(2)
+    assert document.current() is not None
+    assert source.asked == [None, source.body, None]
+    document.stop()
+
+
+async def test_a_request_during_an_attempt_is_kept_for_the_next() -> None:
+    source = Versions(b"%f" % (now() + 1000))
+    document = Expiring(source, options(), "issuer")
+    source.answered.clear()
+    document.start()
+    await asyncio.sleep(0.5)
+    document.request_refresh()
+    source.answered.set()
+    await asyncio.sleep(1)
+    assert len(source.asked) == 2
+    document.stop()
+
+
+async def test_a_read_only_cache_directory_is_logged_and_harmless(tmp_path: Path) -> None:
+    cache = DocumentCache(tmp_path / "absent", ".txt", 100, "time")
+    document = Expiring(Versions(b"%f" % (now() + 1000)), options(cache), "issuer")
+    with capture_logs() as lines:
         document.start()
-        await asyncio.sleep(0.5)
-        document.request_refresh()
-        source.answered.set()
         await asyncio.sleep(1)
-        assert len(source.asked) == 2
-        document.stop()
-
-    run_virtual(story())
-
-
-def test_a_read_only_cache_directory_is_logged_and_harmless(tmp_path: Path) -> None:
-    async def story() -> None:
-        cache = DocumentCache(tmp_path / "absent", ".txt", 100, "time")
-        document = Expiring(Versions(b"%f" % (now() + 1000)), options(cache), "issuer")
-        with capture_logs() as lines:
-            document.start()
-            await asyncio.sleep(1)
-        assert document.current() is not None
-        assert [line["event"] for line in lines] == ["time_updated", "time_cache_write_failed"]
-        document.stop()
-
-    run_virtual(story())
+    assert document.current() is not None
+    assert [line["event"] for line in lines] == ["time_updated", "time_cache_write_failed"]
+    document.stop()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
+import pytest
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that tests are quick
 
 from issuer.accounts.authentication import PasswordAuthenticator
@@ -90,7 +91,7 @@ class Ended:
 
 
 @dataclass
-class House:
+class RecoveryBench:
     """One issuer's recovery, outbox and what they stand on."""
 
     clock: Clock
@@ -130,9 +131,9 @@ def token_in(message: EmailMessage) -> str:
 
 
 @asynccontextmanager
-async def house(
+async def recovery_bench(
     url: str, sender: MailTransport | None = None, *, verified_only: bool = False
-) -> AsyncIterator[House]:
+) -> AsyncIterator[RecoveryBench]:
     """An issuer without its HTTP, on the database at `url`."""
     clock, metrics, sent = Clock(), Metrics(), Collector()
     database = Database(url, 10)
@@ -160,7 +161,7 @@ async def house(
         lambda: 0.0,
     )
     try:
-        yield House(
+        yield RecoveryBench(
             clock,
             metrics,
             authenticator,
@@ -178,11 +179,18 @@ async def house(
         await database.close()
 
 
-def in_house(url: str, act: Callable[[House], Awaitable[_T]], *, verified_only: bool = False) -> _T:
-    """Run `act` in a house of its own."""
+@pytest.fixture
+async def bench(database_url: str) -> AsyncIterator[RecoveryBench]:
+    """An issuer that sends mails, on a database of its own."""
+    async with recovery_bench(database_url) as built:
+        yield built
+
+
+def with_recovery_bench(url: str, act: Callable[[RecoveryBench], Awaitable[_T]]) -> _T:
+    """Run `act` with a bench of its own."""
 
     async def run() -> _T:
-        async with house(url, verified_only=verified_only) as built:
+        async with recovery_bench(url) as built:
             return await act(built)
 
     return asyncio.run(run())
