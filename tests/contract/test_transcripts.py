@@ -17,6 +17,7 @@ from verifier.policy_file import JwksLocation, parse_rules
 
 DOCUMENTS: Final = (
     "README.md",
+    "docs/reference/policies.md",
     "specs/001-register-login-verify/quickstart.md",
     "specs/002-verifier-complete/quickstart.md",
     "specs/003-issuer-complete/quickstart.md",
