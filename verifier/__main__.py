@@ -1,4 +1,4 @@
-"""`python -m verifier [serve|check-config|explain]`: parses the command line, and dispatches."""
+"""`python -m verifier [serve|check-config|explain|discover]`: parses the command line, and dispatches."""
 
 import argparse
 import os
@@ -16,6 +16,8 @@ def main(arguments: list[str]) -> int:
     parser = _parser()
     parsed = parser.parse_args(arguments)
     try:
+        if parsed.command == "discover":
+            return commands.discover(VerifierSettings.for_fetching(os.environ), parsed.url)
         settings = VerifierSettings.from_environment(os.environ)
         rules = settings.read_rules()
         settings.ssl_context(rules)
@@ -42,6 +44,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--policy", default="default", help="the policy to check against")
     command.add_argument("--now", type=float, help="seconds since the epoch; the present if left out")
+    command = subparsers.add_parser(
+        "discover",
+        help="read an issuer's metadata and print its tables for the policy file",
+        description="Fetch the metadata and the key set of an issuer, and print the tables for the policy file. What"
+        " the metadata do not say is marked FILL IN. VERIFIER_CA_FILE and VERIFIER_ALLOW_HTTP are used as by the"
+        " verifier; no other setting is needed.",
+        epilog="Exit status: 0 printed, 1 the issuer does not respond, 2 its metadata or keys cannot be used."
+        " Example: python -m verifier discover https://login.example/realms/shop >> policies.toml",
+    )
+    command.add_argument("url", help="the issuer, which is the iss of its tokens; or the whole URL of its metadata")
     add_version(parser)
     return parser
 

@@ -1,4 +1,4 @@
-"""The commands of `python -m verifier`: serve, check-config, explain."""
+"""The commands of `python -m verifier`: serve, check-config, explain, discover."""
 
 import asyncio
 import logging
@@ -15,10 +15,12 @@ import uvloop
 from shared.logs import configure_logs
 from verifier.decision.keyset import KeySet
 from verifier.decision.status import StatusLists
+from verifier.discover import DiscoveryError, write_tables
+from verifier.discover import discover as discover_issuer
 from verifier.explain import explain as explain_token
 from verifier.listeners import BindError, Listeners, open_listeners
 from verifier.metrics import Metrics
-from verifier.policy_file import Rules
+from verifier.policy_file import JwksLocation, Rules
 from verifier.refresh.refresher import Refresher
 from verifier.server import VerifierServer
 from verifier.settings import VerifierSettings
@@ -91,6 +93,18 @@ def explain(settings: VerifierSettings, rules: Rules, token_file: Path | None, p
     )
     print("\n".join(lines))
     return 0 if accepted else EXIT_FAILED
+
+
+def discover(settings: VerifierSettings, url: str) -> int:
+    """Print the tables of a policy file for the issuer whose metadata are at `url`, or near it."""
+    ssl_context = settings.ssl_context(Rules({}, {url: JwksLocation(discovery=url)}))
+    try:
+        found = asyncio.run(discover_issuer(url, ssl_context, allow_http=settings.allow_http))
+    except DiscoveryError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED if error.unreachable else EXIT_USAGE
+    print("\n".join(write_tables(found)))
+    return 0
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ The TOML document is parsed here, strictly, into frozen values. A policy never c
 client can write.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +40,8 @@ ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E
 RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 # `iss` is compared with it and passed on in a response header: nothing that could end a line.
-IssuerName = Annotated[str, StringConstraints(pattern=rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$")]
+_ISSUER_PATTERN: Final = rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$"
+IssuerName = Annotated[str, StringConstraints(pattern=_ISSUER_PATTERN)]
 # RFC 6838 §4.2, with or without `application/`: never what would make a token without `typ` pass.
 TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
 
@@ -76,6 +78,11 @@ class Rules:
     sources: Mapping[str, JwksLocation]
     status_lists: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+
+
+def is_issuer_name(value: str) -> bool:
+    """Return whether `value` can be the `iss` of an issuer in the policy file."""
+    return re.fullmatch(_ISSUER_PATTERN, value) is not None
 
 
 class _Strict(BaseModel):

@@ -1,6 +1,8 @@
 """The settings of the verifier, all of them `VERIFIER_…` variables."""
 
+import os
 import ssl
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -93,6 +95,18 @@ class VerifierSettings(Settings):
             if url and (problem := check_url(url, allow_http=self.allow_http)):
                 raise ValueError(f"{self.variable(field)}: {redact_url(url)!r}: {problem}")
         return self
+
+    @classmethod
+    def for_fetching(cls, environ: Mapping[str, str]) -> Self:
+        """Read only the settings that say how to fetch, for a command that needs no issuer.
+
+        Raises:
+            SettingsError: as `from_environment`.
+        """
+        names = [cls.variable(field) for field in ("ca_file", "allow_http")]
+        known = {name: environ[name] for name in names if name in environ}
+        # Without an issuer settings are valid only with a policy file, which is not read here.
+        return cls.from_environment({**known, cls.variable("policies_file"): os.devnull})
 
     def ssl_context(self, rules: Rules) -> ssl.SSLContext:
         """Return the TLS settings of requests for the key sets and status lists that `rules` name.

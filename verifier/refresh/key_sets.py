@@ -6,15 +6,13 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from shared.jwks import MAX_DOCUMENT_BYTES, OWN_ALGORITHMS, JwksError, JwkSet, parse_jwks
 from verifier.policy_file import JwksLocation
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
 from verifier.refresh.file_source import FileSource
-from verifier.refresh.http_fetch import HttpSource
-from verifier.refresh.metadata import JWKS_MEDIA_TYPES, DiscoveredKeySet, MetadataDocument
+from verifier.refresh.metadata import DiscoveredKeySet, MetadataDocument, build_key_set_source
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import RefreshError, Source
 
@@ -61,8 +59,7 @@ def build_key_source(
     if location.file is not None:
         return KeySource(FileSource(location.file, MAX_DOCUMENT_BYTES), remote=False, algorithms=algorithms)
     assert location.url is not None
-    source = HttpSource(urlsplit(location.url), JWKS_MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
-    return KeySource(source, remote=True, algorithms=algorithms)
+    return KeySource(build_key_set_source(location.url, ssl_context), remote=True, algorithms=algorithms)
 
 
 class KeySetDocument(Document[JwkSet]):

@@ -31,6 +31,11 @@ def build_metadata_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
     return HttpSource(urlsplit(url), "application/json", MAX_METADATA_BYTES, ssl_context)
 
 
+def build_key_set_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
+    """Return the source of a key set at a URL, which was checked."""
+    return HttpSource(urlsplit(url), JWKS_MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
+
+
 def read_jwks_uri(members: dict[str, Any], issuer: str, url: str, *, allow_http: bool) -> str:
     """Return the URL of the key set that the metadata of `issuer` at `url` name.
 

@@ -1,5 +1,6 @@
 """The metadata document and the server say the same (RFC 8414)."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from tests.integration.issuer.test_machines import prove
 from tests.support.issuer_process import IssuerProcess
 from tests.support.machines import Machine, with_key, with_secret
+from tests.support.verifier_process import verifier_command
 
 PATH = "/.well-known/oauth-authorization-server"
 
@@ -24,6 +26,19 @@ def told(issuer: IssuerProcess) -> dict[str, Any]:
 def test_rfc8414_3_3_the_issuer_is_the_one_in_tokens(issuer: IssuerProcess, told: dict[str, Any]) -> None:
     assert told["issuer"] == issuer.url
     assert httpx.get(f"{issuer.url}{PATH}/tenant").status_code == 404
+
+
+def test_the_verifier_reads_all_that_it_needs_from_the_metadata(issuer: IssuerProcess, tmp_path: Path) -> None:
+    discovered = verifier_command("discover", issuer.url)
+    assert (discovered.returncode, discovered.stderr) == (0, "")
+    policies = tmp_path / "policies.toml"
+    policies.write_text(discovered.stdout.replace('audience = ""', 'audience = "gatepass"'), encoding="utf-8")
+    checked = verifier_command("check-config", POLICIES_FILE=policies)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert f"issuer {issuer.url}: 1 status lists" in checked.stdout
+    token = issuer.token("discovered@example.com").encode()
+    explained = verifier_command("explain", stdin=token, POLICIES_FILE=policies)
+    assert explained.returncode == 0, explained.stdout
 
 
 def test_rfc8414_2_every_advertised_endpoint_is_served(told: dict[str, Any]) -> None:

@@ -4,86 +4,32 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 import pytest
 
-from tests.support.hostile_sources import hostile_answers
-from tests.support.jwks_server import Behaviour, JwksServer, by_path, running_jwks_server, serves
+from tests.support.identity_provider import (
+    OAUTH,
+    OPENID,
+    Provider,
+    metadata,
+    metadata_faults,
+    running_provider,
+)
+from tests.support.jwks_server import running_jwks_server, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge, accepting
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
 from verifier.urls import check_link
 
-OPENID: Final = "/tenant/.well-known/openid-configuration"
-OAUTH: Final = "/.well-known/oauth-authorization-server/tenant"
 _KEY: Final = Forge().key
-
-
-def metadata(issuer: str, jwks_uri: str, /, **members: Any) -> dict[str, Any]:
-    """What an identity provider publishes about itself. A member `...` is left out."""
-    document = {
-        "issuer": issuer,
-        "jwks_uri": jwks_uri,
-        "authorization_endpoint": f"{issuer}/authorize",
-        "response_types_supported": ["code"],
-        "mtls_endpoint_aliases": {"token_endpoint": f"{issuer}/mtls/token"},
-        "claims_parameter_supported": False,
-        **members,
-    }
-    return {name: value for name, value in document.items() if value is not ...}
-
-
-@dataclass
-class Provider:
-    """An identity provider, whose pages may be changed at any time."""
-
-    server: JwksServer
-    forge: Forge
-    pages: dict[str, Behaviour] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.server.behaviour = by_path(self.pages)
-        self.pages["/keys"] = serves(self.forge.jwks)
-        self.describe()
-
-    def describe(self, path: str = OPENID, **members: Any) -> None:
-        """Publish metadata."""
-        document = metadata(self.forge.issuer, self.server.url_of("/keys"), **members)
-        self.pages[path] = serves(json.dumps(document).encode())
-
-    @property
-    def discovery(self) -> str:
-        return self.server.url_of(OPENID)
-
-    @property
-    def table(self) -> str:
-        return f'[issuers."{self.forge.issuer}"]\ndiscovery = "{self.discovery}"\n'
-
-    def requests_of(self, path: str) -> int:
-        """How often a page was requested."""
-        return sum(head.startswith(f"GET {path} ".encode()) for head in self.server.requests)
-
-    def was_asked_for(self, path: str) -> bool:
-        return self.requests_of(path) > 0
-
-    def token(self) -> bytes:
-        return self.forge.token(time.time())
-
-
-@contextlib.contextmanager
-def running_provider(name: str = "https://idp.example/tenant", forge: Forge | None = None) -> Iterator[Provider]:
-    """An identity provider on a loopback port."""
-    with JwksServer(lambda _: None).running() as server:
-        yield Provider(server, forge or Forge(name))
 
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    with running_provider() as it:
+    with running_provider(Forge("https://idp.example/tenant")) as it:
         yield it
 
 
@@ -114,70 +60,13 @@ def test_an_issuer_of_the_policy_file_is_discovered_too(folder: VerifierFolder, 
         assert verifier.ask(token=verifier.token()).status == 200
 
 
-def _spoilt(provider: Provider) -> dict[str, bytes]:
-    """Metadata that must not be used."""
-    name, uri = provider.forge.issuer, provider.server.url_of("/keys")
-    good = json.dumps(metadata(name, uri)).encode()
-
-    def changed(**members: Any) -> bytes:
-        return json.dumps(metadata(name, uri, **members)).encode()
-
-    issuers = [f"{name}/", name[:-1], name.upper(), f"{name}?", f"{name}#", "https://another.example", "", None, 1]
-    uris = [
-        "http://idp.example/keys",
-        "http://169.254.169.254/latest",
-        "ftp://idp.example/keys",
-        "file:///etc/passwd",
-        "data:application/json,{}",
-        "/keys",
-        "//idp.example/keys",
-        "https://user:password@idp.example/keys",
-        "https://idp.example/keys#x",
-        "https://idp.example:99999/keys",
-        "https://idp.example/k\u00e4ys",
-        "https://idp.example/\r\nX: y",
-        "https://idp.example/" + "x" * 3000,
-        "",
-        None,
-        1,
-    ]
-    return {
-        **{f"issuer {number}": changed(issuer=value) for number, value in enumerate([*issuers, [name]])},
-        **{f"jwks_uri {value!r:.60}": changed(jwks_uri=value) for value in uris},
-        "jwks_uri is a list": changed(jwks_uri=[uri]),
-        "no issuer": changed(issuer=...),
-        "no jwks_uri": changed(jwks_uri=...),
-        "a key set": provider.forge.jwks,
-        "two issuers": good[:-1] + b',"issuer":' + json.dumps(name).encode() + b"}",
-        "NaN": good[:-1] + b',"x":NaN}',
-        "nested deeply": good[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
-        "nested without end": b'{"issuer":' + b"[" * 50_000,
-        "huge": good + b" " * 300_000,
-        "a list": b"[" + good + b"]",
-        "twice in a row": good * 2,
-        "half of it": good[: len(good) // 2],
-        "a byte order mark": b"\xef\xbb\xbf" + good,
-        "UTF-16": good.decode().encode("utf-16"),
-        "an HTML page": b"<!doctype html><title>503</title>",
-        "empty": b"",
-    }
-
-
-def _faults(provider: Provider) -> dict[str, Behaviour]:
-    good = json.dumps(metadata(provider.forge.issuer, provider.server.url_of("/keys"))).encode()
-    return {
-        **hostile_answers(good),
-        **{f"200 with {name}": serves(document) for name, document in _spoilt(provider).items()},
-    }
-
-
 @pytest.fixture
 def providers(provider: Provider) -> Iterator[dict[str, Provider]]:
     """A provider for each fault, all with one key."""
     with contextlib.ExitStack() as stack:
         yield {
-            fault: stack.enter_context(running_provider(forge=Forge(f"https://idp.example/{number}/tenant", _KEY)))
-            for number, fault in enumerate(_faults(provider))
+            fault: stack.enter_context(running_provider(Forge(f"https://idp.example/{number}/tenant", _KEY)))
+            for number, fault in enumerate(metadata_faults(provider))
         }
 
 
@@ -191,7 +80,7 @@ def test_metadata_that_go_bad_change_nothing_but_the_log(
         before = resident_bytes(verifier.process.pid)
         cached = {fault: it.token() for fault, it in providers.items()}
         for fault, it in providers.items():
-            it.pages[OPENID] = _faults(it)[fault]
+            it.pages[OPENID] = metadata_faults(it)[fault]
         verifier.reload()
         failed: dict[str, dict[str, Any]] = {}
         deadline = time.monotonic() + 30
