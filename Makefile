@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check bench bench-issuer load sweep seed fuzz lock sbom images clean
+.PHONY: help run test test-fast lint check bench bench-issuer bench-peers bench-vectors load sweep seed fuzz lock sbom images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -40,6 +40,12 @@ check: lint test ## what CI runs
 
 bench: $(DEV) ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
 	@exec $(VENV)/bin/python -m loadtests.bench $(BENCH_ARGS)
+
+bench-peers: $(DEV) ## build the alternatives that only Go modules bring (once, some minutes)
+	@exec $(VENV)/bin/python -m loadtests.bench.peers
+
+bench-vectors: $(DEV) ## send the vectors to the verifier and its alternatives: wrong accepts and wrong rejects
+	@exec $(VENV)/bin/python -m loadtests.bench.wrong_decisions $(BENCH_ARGS)
 
 bench-issuer: $(DEV) ## compare the issuer with argon2, PostgreSQL and a naive application (BENCH_ARGS=--quick)
 	@exec $(VENV)/bin/python -m loadtests.bench_issuer $(BENCH_ARGS)

@@ -14,6 +14,7 @@ from pathlib import Path
 from loadtests.bench import machine
 from loadtests.bench.contenders import CONTENDERS, Contender
 from loadtests.bench.fixtures import make_fixtures
+from loadtests.bench.peers import HOW_TO_BUILD, built
 from loadtests.bench.processes import ROOT, ProcessError
 from loadtests.bench.report import Run, to_json, to_text
 from loadtests.bench.rounds import FULL, QUICK, LoadLevel, Plan, count_samples, run_rounds
@@ -66,7 +67,19 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _select(names: Sequence[str]) -> list[Contender]:
-    return [one for one in CONTENDERS if not names or one.name in names]
+    """Return the contenders with these names, or all, and say which must be built first.
+
+    Raises:
+        MissingToolError: one that was asked for is not built.
+    """
+    selected = [one for one in CONTENDERS if not names or one.name in names]
+    missing = [one.name for one in selected if one.peer and one.peer not in built()]
+    if missing:
+        told = f"not built: {', '.join(missing)}; `{HOW_TO_BUILD}` builds them"
+        if names:
+            raise MissingToolError(told)
+        print(told)
+    return [one for one in selected if one.name not in missing]
 
 
 def _measure(contenders: Sequence[Contender], plan: Plan) -> Run:

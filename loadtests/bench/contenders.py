@@ -36,6 +36,10 @@ class Contender:
         verifies: it must reject every invalid token; false only for what shows the ceiling.
         hardened: it also checks everything that its configuration can express, as our verifier does.
         half_load: latency is measured at half its peak too.
+        path: the path that it is asked at.
+        peer: the program in `peers.py` that it needs; without it the contender is left out.
+        lacks: vectors, as patterns, about a check that neither its configuration nor its defaults have.
+        accepts: tokens of `fixtures.Fixtures.bad_for_hardened` that it therefore accepts.
     """
 
     name: str
@@ -44,6 +48,10 @@ class Contender:
     verifies: bool = True
     hardened: bool = False
     half_load: bool = False
+    path: str = "/verify"
+    peer: str = ""
+    lacks: tuple[str, ...] = ()
+    accepts: frozenset[str] = frozenset()
 
     @property
     def behind_nginx(self) -> bool:
@@ -67,10 +75,11 @@ def _verifier(**settings: str) -> Server:
         "VERIFIER_ISSUER": "${issuer}",
         "VERIFIER_AUDIENCE": "${audience}",
         "VERIFIER_JWKS_FILE": "${jwks}",
+        "VERIFIER_POLICIES_FILE": "${config}",
         "VERIFIER_LOG_LEVEL": "warning",
         **settings,
     }
-    return Server(("${python}", "-m", "verifier"), environment=environment)
+    return Server(("${python}", "-m", "verifier"), "verifier.toml", environment=environment)
 
 
 def _uvicorn(app: str) -> Server:
@@ -92,6 +101,20 @@ _ENVOY_CACHE: Final = "jwt_cache_config: { jwt_cache_size: 2048 }"
 _ENVOY_CACHED: Final = _envoy("envoy_hardened.yaml", _ENVOY_CACHE)
 _HAPROXY: Final = Server(("${haproxy}", "-db", "-f", "${config}"), "haproxy.cfg")
 _HAPROXY_HARDENED: Final = Server(("${haproxy}", "-db", "-f", "${config}"), "haproxy_hardened.cfg")
+# It serves the key set to those that only fetch it.
+_JWKS: Final = Server(
+    ("${python}", "-m", "http.server", "${port}", "--bind", "127.0.0.1", "--directory", "${fixtures}")
+)
+_HEIMDALL: Final = Server(
+    ("${heimdall}", "serve", "decision", "--config", "${config}", "--insecure-skip-all-tls-enforcement"),
+    "heimdall.yaml",
+)
+_OATHKEEPER: Final = Server(
+    ("${oathkeeper}", "serve", "--config", "${config}", "--disable-telemetry"), "oathkeeper.yaml"
+)
+_OAUTH2_PROXY: Final = Server(("${oauth2_proxy}", "--config", "${config}"), "oauth2_proxy.cfg")
+_NO_TYPE: Final = ("05-type/*", "03-header/type-member-[7-9]", "03-header/type-member-1[0-3]")
+_LACKING_CLAIMS: Final = frozenset({"no iat", "no jti", "no client_id"})
 _STARLETTE: Final = _uvicorn("loadtests.bench.starlette_app:app")
 
 CONTENDERS: Final = (
@@ -104,6 +127,35 @@ CONTENDERS: Final = (
     Contender("envoy-plain", "Envoy, new token, plain", (_envoy("envoy.yaml"),)),
     Contender("haproxy", "HAProxy, new token, hardened", (_HAPROXY_HARDENED,), hardened=True),
     Contender("haproxy-plain", "HAProxy, new token, plain", (_HAPROXY,)),
+    Contender(
+        "heimdall",
+        "Heimdall, new token, hardened",
+        (_JWKS, _HEIMDALL),
+        hardened=True,
+        peer="heimdall",
+        lacks=_NO_TYPE,
+        accepts=frozenset({"another type"}),
+    ),
+    Contender(
+        "oauth2-proxy",
+        "oauth2-proxy, new token, hardened",
+        (_JWKS, _OAUTH2_PROXY),
+        hardened=True,
+        peer="oauth2_proxy",
+        path="/oauth2/auth",
+        lacks=_NO_TYPE,
+        accepts=_LACKING_CLAIMS | {"another type"},
+    ),
+    Contender(
+        "oathkeeper",
+        "Oathkeeper, new token, hardened",
+        (_JWKS, _OATHKEEPER),
+        hardened=True,
+        peer="oathkeeper",
+        path="/decisions/verify",
+        lacks=(*_NO_TYPE, "08-claims/missing-exp"),
+        accepts=_LACKING_CLAIMS | {"another type", "no sub", "no exp"},
+    ),
     Contender("starlette", "Starlette + PyJWT, new token", (_STARLETTE,)),
     Contender("nginx+204", "no check: another nginx's 204", (_NGINX_204, _AUTH_REQUEST), verifies=False),
     Contender("nginx+verifier", "Gatepass, cache hit", (_VERIFIER, _AUTH_REQUEST), hardened=True),

@@ -33,6 +33,8 @@ class Fixtures:
         good: the same tokens.
         bad: tokens that every contender must reject, by what is wrong with each.
         bad_for_hardened: tokens that a hardened contender must reject too.
+        issuer, audience: the `iss` and `aud` of good tokens.
+        max_lifetime: the longest `exp` - `iat` to accept, in seconds.
     """
 
     jwks: Path
@@ -41,6 +43,9 @@ class Fixtures:
     good: tuple[str, ...]
     bad: Mapping[str, str]
     bad_for_hardened: Mapping[str, str]
+    issuer: str = ISSUER
+    audience: str = AUDIENCE
+    max_lifetime: int = MAX_LIFETIME_SECONDS
 
 
 def make_fixtures(directory: Path) -> Fixtures:

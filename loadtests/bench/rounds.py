@@ -111,7 +111,9 @@ def _measure(contender: Contender, number: int, plan: Plan, setup: Setup, cores:
             before = served.cpu_seconds()
             with watch(cores) as busy:
                 tokens = setup.fixtures.tokens
-                measured = wrk.send(load, port=served.port, tokens=tokens, cores=[cores.load], seconds=seconds)
+                measured = wrk.send(
+                    load, port=served.port, path=served.path, tokens=tokens, cores=[cores.load], seconds=seconds
+                )
             ensure_clean(measured, f"{contender.name}, {under}")
             cpu_us = (served.cpu_seconds() - before) / measured.requests * 1e6
             return Sample(number, contender.name, under, measured, busy, cpu_us)

@@ -10,7 +10,7 @@ from string import Template
 from typing import Final
 
 from loadtests.bench.contenders import Contender, Server
-from loadtests.bench.fixtures import AUDIENCE, ISSUER, Fixtures
+from loadtests.bench.fixtures import Fixtures
 from loadtests.bench.processes import Running, free_ports, running
 
 CONFIGURATIONS: Final = Path(__file__).with_name("configurations")
@@ -39,6 +39,7 @@ class Served:
     """A running contender: the port that it serves, and its processes."""
 
     port: int
+    path: str
     processes: tuple[Running, ...]
 
     def cpu_seconds(self) -> float:
@@ -54,16 +55,29 @@ def serving(contender: Contender, setup: Setup) -> Iterator[Served]:
         ProcessError: a server ended.
         InvalidRunError: it did not answer in time, or decided wrongly, before the block or after it.
     """
-    port, processes, fixtures = 0, [], setup.fixtures
+    with started(contender, setup) as served:
+        fixtures = setup.fixtures
+        check(contender, served.port, fixtures, good=fixtures.good)
+        yield served
+        # Once more after the load: a server must not decide differently under it.
+        check(contender, served.port, fixtures, good=fixtures.good[:1])
+
+
+@contextmanager
+def started(contender: Contender, setup: Setup) -> Iterator[Served]:
+    """Run the processes of `contender` until the block ends; its decisions are not tested.
+
+    Raises:
+        ProcessError: a server ended.
+        InvalidRunError: one did not answer in time.
+    """
+    port, processes = 0, []
     with ExitStack() as stack:
         for index, server in enumerate(contender.servers):
             directory = setup.directory / f"{contender.name}-{index}"
-            port, process = _start(stack, server, directory, setup, upstream_port=port)
+            port, process = _start(stack, server, directory, setup, contender.path, upstream_port=port)
             processes.append(process)
-        check(contender, port, fixtures, good=fixtures.good)
-        yield Served(port, tuple(processes))
-        # Once more after the load: a server must not decide differently under it.
-        check(contender, port, fixtures, good=fixtures.good[:1])
+        yield Served(port, contender.path, tuple(processes))
 
 
 def check(contender: Contender, port: int, fixtures: Fixtures, *, good: tuple[str, ...]) -> None:
@@ -75,13 +89,12 @@ def check(contender: Contender, port: int, fixtures: Fixtures, *, good: tuple[st
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         for token in good:
-            _expect(_ALLOWED, _ask(connection, token), contender, "a good token")
+            _expect(_ALLOWED, _ask(connection, token, contender.path), contender, "a good token")
         if contender.verifies:
-            _expect(_REFUSED, _ask(connection, None), contender, "no token")
-            for fault, token in fixtures.bad.items():
-                _expect(_REFUSED, _ask(connection, token), contender, fault)
-            for fault, token in fixtures.bad_for_hardened.items() if contender.hardened else ():
-                _expect(_REFUSED, _ask(connection, token), contender, fault)
+            _expect(_REFUSED, _ask(connection, None, contender.path), contender, "no token")
+            bad = {**fixtures.bad, **(fixtures.bad_for_hardened if contender.hardened else {})}
+            for fault in bad.keys() - contender.accepts:
+                _expect(_REFUSED, _ask(connection, bad[fault], contender.path), contender, fault)
     except (OSError, http.client.HTTPException) as error:
         raise InvalidRunError(f"{contender.name}: no answer ({type(error).__name__})") from error
     finally:
@@ -89,20 +102,24 @@ def check(contender: Contender, port: int, fixtures: Fixtures, *, good: tuple[st
 
 
 def _start(
-    stack: ExitStack, server: Server, directory: Path, setup: Setup, *, upstream_port: int
+    stack: ExitStack, server: Server, directory: Path, setup: Setup, path: str, *, upstream_port: int
 ) -> tuple[int, Running]:
     directory.mkdir(parents=True, exist_ok=True)
-    port, admin_port, *_ = free_ports(3)
+    port, admin_port, spare_port = free_ports(3)
     values = {
         **setup.tools,
         "port": str(port),
         "admin_port": str(admin_port),
+        "spare_port": str(spare_port),
+        "upstream_path": path,
         "upstream_port": str(upstream_port),
         "directory": str(directory),
         "configurations": str(CONFIGURATIONS),
         "config": str(directory / server.template),
-        "issuer": ISSUER,
-        "audience": AUDIENCE,
+        "issuer": setup.fixtures.issuer,
+        "audience": setup.fixtures.audience,
+        "max_lifetime": str(setup.fixtures.max_lifetime),
+        "fixtures": str(setup.fixtures.jwks.parent),
         "jwks": str(setup.fixtures.jwks),
         "public_key": str(setup.fixtures.public_key),
         **server.values,
@@ -114,18 +131,18 @@ def _start(
     environment = {name: Template(value).substitute(values) for name, value in server.environment.items()}
     log = setup.directory / f"{directory.name}.log"
     process = stack.enter_context(running(command, cores=[setup.core], environment=environment, log=log))
-    _wait_until_ready(process, port, log)
+    _wait_until_ready(process, port, path, log)
     return port, process
 
 
-def _wait_until_ready(process: Running, port: int, log: Path) -> None:
+def _wait_until_ready(process: Running, port: int, path: str, log: Path) -> None:
     """Ready is an answer to a request without a token that is not 5xx: keys are loaded then."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         process.ensure_alive()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
         try:
-            if _ask(connection, None) < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            if _ask(connection, None, path) < http.HTTPStatus.INTERNAL_SERVER_ERROR:
                 return
         except (OSError, http.client.HTTPException):
             pass
@@ -135,8 +152,8 @@ def _wait_until_ready(process: Running, port: int, log: Path) -> None:
     raise InvalidRunError(f"{log.stem} did not answer within {START_SECONDS:.0f} s; see {log}")
 
 
-def _ask(connection: http.client.HTTPConnection, token: str | None) -> int:
-    connection.request("GET", "/verify", headers={"Authorization": f"Bearer {token}"} if token else {})
+def _ask(connection: http.client.HTTPConnection, token: str | None, path: str) -> int:
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
     response = connection.getresponse()
     response.read()
     return response.status

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from loadtests.bench.peers import PEERS, built
 from loadtests.bench.processes import ProcessError, run
 
 DEBIAN_PACKAGES: Final = {
@@ -39,7 +40,7 @@ def find_tools(tell: Callable[[str], None]) -> Mapping[str, str]:
     missing = [name for name, path in found.items() if path is None]
     if missing:
         raise MissingToolError(f"{', '.join(missing)} not found; Envoy is in the environment of `make`")
-    return {"python": sys.executable, **{name: path for name, path in found.items() if path is not None}}
+    return {"python": sys.executable, **built(), **{name: path for name, path in found.items() if path is not None}}
 
 
 def versions(programs: Mapping[str, str]) -> dict[str, str]:
@@ -50,6 +51,7 @@ def versions(programs: Mapping[str, str]) -> dict[str, str]:
         "haproxy": _version([programs["haproxy"], "-v"]),
         "envoy": _version([programs["envoy"], "--version"]),
         **{package: importlib.metadata.version(package) for package in PYTHON_PACKAGES},
+        **{peer.name: peer.version for peer in PEERS if peer.name in programs},
         "gatepass": _revision(),
     }
 

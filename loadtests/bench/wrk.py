@@ -53,8 +53,8 @@ class Measurement:
         return ", ".join(found if self.requests else [*found, "no answers"])
 
 
-def send(load: Load, *, port: int, tokens: Path, cores: Sequence[int], seconds: int) -> Measurement:
-    """Load the server at `port` for `seconds`.
+def send(load: Load, *, port: int, path: str, tokens: Path, cores: Sequence[int], seconds: int) -> Measurement:
+    """Load `path` of the server at `port` for `seconds`.
 
     Raises:
         ProcessError: wrk failed or did not end.
@@ -62,7 +62,7 @@ def send(load: Load, *, port: int, tokens: Path, cores: Sequence[int], seconds: 
     """
     options = ["-t1", f"-c{load.connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
     script = [str(tokens), f"{load.think_ms:.3f}"]
-    command = ["wrk", *options, "-s", str(SCRIPT), f"http://127.0.0.1:{port}/verify", "--", *script]
+    command = ["wrk", *options, "-s", str(SCRIPT), f"http://127.0.0.1:{port}{path}", "--", *script]
     return parse_output(run(pinned(cores, command), timeout=seconds + _SPARE_SECONDS))
 
 

@@ -95,7 +95,7 @@ def _core() -> int:
 def test_wrk_cycles_through_the_tokens_and_no_two_heads_are_alike(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good-1\ngood-2\n")
     with _recorder() as port:
-        result = send(Load(2), port=port, tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
+        result = send(Load(2), port=port, path="/verify", tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
     assert result.faults == ""
     assert {token for token, _ in _Recorder.seen} == {"Bearer good-1", "Bearer good-2"}
     assert len(set(_Recorder.seen)) == len(_Recorder.seen)
@@ -106,6 +106,6 @@ def test_wrk_counts_every_rejection(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good\nbad\n")
     with _recorder() as port:
         load = Load(1, think_ms=2)
-        result = send(load, port=port, tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
+        result = send(load, port=port, path="/verify", tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
     assert result.refused == pytest.approx(result.requests / 2, abs=1)
     assert "answers of 400 and above" in result.faults

@@ -1,0 +1,87 @@
+"""Alternatives that no package of Debian or PyPI brings: built from their Go modules, once, into a cache folder.
+
+`make bench-peers`. Exit status: 0 built, 1 one cannot be built, 2 there is no Go.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench.processes import ProcessError, run
+
+_CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+FOLDER: Final = _CACHE / "gatepass" / "peers"
+HOW_TO_BUILD: Final = "make bench-peers"
+_BUILD_SECONDS: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A program, and the Go module whose root it is."""
+
+    name: str
+    module: str
+    version: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is once it has been built."""
+        return FOLDER / f"{self.name}-{self.version}"
+
+
+PEERS: Final = (
+    Peer("heimdall", "github.com/dadrus/heimdall", "v0.17.18"),
+    # The newest version that the module proxy serves: later ones have no version that Go modules allow.
+    Peer("oathkeeper", "github.com/ory/oathkeeper", "v0.40.9"),
+    Peer("oauth2_proxy", "github.com/oauth2-proxy/oauth2-proxy/v7", "v7.15.6"),
+)
+
+
+def built() -> dict[str, str]:
+    """Return the path of each peer that has been built, by name."""
+    return {peer.name: str(peer.path) for peer in PEERS if peer.path.exists()}
+
+
+def build(peer: Peer, tell: Callable[[str], None]) -> None:
+    """Build one, in a module of its own that only exists meanwhile. Takes minutes.
+
+    Raises:
+        ProcessError: Go could not fetch or build it.
+    """
+    tell(f"building {peer.module} {peer.version}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "program"
+        for command in (
+            ["go", "mod", "init", "peer.example/build"],
+            ["go", "get", f"{peer.module}@{peer.version}"],
+            ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(program), peer.module],
+        ):
+            run(["env", f"--chdir={folder}", *command], timeout=_BUILD_SECONDS)
+        # In one step, so that an interrupted build leaves nothing that looks like a program.
+        shutil.copy2(program, f"{peer.path}.new")
+        Path(f"{peer.path}.new").replace(peer.path)
+
+
+def main() -> int:
+    """Build what is missing; the exit status."""
+    if shutil.which("go") is None:
+        print("Go is needed to build the peers (Debian, Ubuntu: apt-get install golang)", file=sys.stderr)  # noqa: T201 - a command line
+        return 2
+    missing = [peer for peer in PEERS if not peer.path.exists()]
+    for peer in missing:
+        try:
+            build(peer, lambda line: print(line, flush=True))  # noqa: T201 - a command line
+        except ProcessError as error:
+            print(error, file=sys.stderr)  # noqa: T201 - a command line
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
