@@ -18,6 +18,7 @@ from verifier.decision.status import StatusLists
 from verifier.discover import DiscoveryError, write_tables
 from verifier.discover import discover as discover_issuer
 from verifier.explain import explain as explain_token
+from verifier.explain_profile import describe, explain_profile
 from verifier.listeners import BindError, Listeners, open_listeners
 from verifier.metrics import Metrics
 from verifier.policy_file import JwksLocation, Rules
@@ -64,6 +65,9 @@ def check_config(settings: VerifierSettings, rules: Rules) -> int:
         print(line, file=sys.stderr)
     for name, policy in sorted(rules.policies.items()):
         print(f"policy {name}: issuers {', '.join(sorted(policy.issuers))}")
+    for issuer, profile in sorted(rules.profiles.items()):
+        print(f"issuer {issuer}: profile {profile.name}")
+        print("\n".join(f"  {line}" for line in describe(profile)))
     for issuer, lists in sorted(snapshot.status_lists.by_issuer.items()):
         size = sum(len(current.octets) for current in lists.values())
         print(f"issuer {issuer}: {len(lists)} status lists, {size} bytes")
@@ -91,7 +95,9 @@ def explain(settings: VerifierSettings, rules: Rules, token_file: Path | None, p
         now=time.time() if now is None else now,
         revocations=snapshot.status_lists,
     )
-    print("\n".join(lines))
+    *checks, verdict = lines
+    details = explain_profile(token, keys=snapshot.keys, policy=rules.policies[policy])
+    print("\n".join([*checks, *details, verdict]))
     return 0 if accepted else EXIT_FAILED
 
 

@@ -27,6 +27,8 @@ FOLDER: Final = Path(__file__).parent / "profiles"
 BUILT_IN: Final = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 MAX_POINTERS: Final = 8
 MAX_MARKS: Final = 8
+_MAX_POINTER_CHARACTERS: Final = 256
+_EXAMPLE: Final = "/realm_access/roles"
 
 Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]
 # RFC 6838 §4.2, with or without `application/`; empty for a header without `typ`.
@@ -53,17 +55,34 @@ class ProfileError(ValueError):
         self.faults = faults
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+def _read_pointers(value: Any) -> Any:
+    pointers = [value] if isinstance(value, str) else value
+    if type(pointers) is not list or not 0 < len(pointers) <= MAX_POINTERS or not all(map(_is_short, pointers)):
+        raise ValueError(f"accepted are a JSON pointer, such as {_EXAMPLE}, or a list of 1 to {MAX_POINTERS}")
+    for pointer in pointers:
+        _read_pointer(pointer)
+    return pointers
 
 
-def _check_pointer(value: str) -> str:
+def _read_pointer(value: Any) -> Any:
+    if not _is_short(value):
+        raise ValueError(f"accepted is a JSON pointer, such as {_EXAMPLE}")
     Pointer(value)
     return value
 
 
-PointerText = Annotated[str, StringConstraints(max_length=256), BeforeValidator(_check_pointer)]
-Pointers = Annotated[list[PointerText], BeforeValidator(_listed), Field(min_length=1, max_length=MAX_POINTERS)]
+def _is_short(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_POINTER_CHARACTERS
+
+
+def _read_optional(value: Any) -> Any:
+    """Read pointers, or `false`: these tokens have no such claim."""
+    return value if value is False else _read_pointers(value)
+
+
+PointerText = Annotated[str, BeforeValidator(_read_pointer)]
+Pointers = Annotated[list[str], BeforeValidator(_read_pointers)]
+OptionalPointers = Annotated[list[str] | Literal[False], BeforeValidator(_read_optional)]
 
 
 def _check_value(value: Any) -> Any:
@@ -125,11 +144,11 @@ class ProfileTable(_Strict):
     token_types: list[TokenType] | None = Field(default=None, min_length=1)
     subject: Pointers | None = None
     audience: Pointers | None = None
-    client: Pointers | Literal[False] | None = None
-    scopes: Pointers | Literal[False] | None = None
-    roles: Pointers | Literal[False] | None = None
-    session: Pointers | Literal[False] | None = None
-    token_id: Pointers | Literal[False] | None = None
+    client: OptionalPointers | None = None
+    scopes: OptionalPointers | None = None
+    roles: OptionalPointers | None = None
+    session: OptionalPointers | None = None
+    token_id: OptionalPointers | None = None
     required: list[PointerText] | None = None
     mark: list[RuleTable] | None = Field(default=None, min_length=1, max_length=MAX_MARKS)
     token_kind: Literal["access", "id"] | None = None

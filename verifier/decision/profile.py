@@ -7,7 +7,7 @@ then reads by its own rules, so that a token of another issuer is read no less s
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from shared.access_token import ALGORITHM, TOKEN_TYPE
 from shared.claims import Claims, InvalidClaimsError, read_claims
@@ -119,9 +119,17 @@ class ClaimRule:
         return f"claim {self.location} {self.test.replace('_', ' ')} {values}".rstrip()
 
 
-_CONTRACT_LOCATIONS: Final = tuple(
-    Location.of(pointer) for pointer in ("/sub", "/aud", "/client_id", "/scope", "/roles", "/sid", "/jti")
-)
+PLACES: Final = {
+    "subject": "sub",
+    "audience": "aud",
+    "client": "client_id",
+    "scopes": "scope",
+    "roles": "roles",
+    "session": "sid",
+    "token_id": "jti",
+}
+"""The members of a profile that say where a claim is, and the name of that claim in RFC 9068."""
+_CONTRACT_LOCATIONS: Final = tuple(Location.of(f"/{claim}") for claim in PLACES.values())
 _CONTRACT_REQUIRED: Final = (Pointer("/client_id"), Pointer("/jti"))
 
 
@@ -156,9 +164,13 @@ class Profile:
     _is_contract_form: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        locations = (self.subject, self.audience, self.client, self.scopes, self.roles, self.session, self.token_id)
+        locations = tuple(self.location(member) for member in PLACES)
         is_contract_form = locations == _CONTRACT_LOCATIONS and self.required == _CONTRACT_REQUIRED
         object.__setattr__(self, "_is_contract_form", is_contract_form)
+
+    def location(self, member: str) -> Location | None:
+        """Return where the claim of this member of `PLACES` is; None if these tokens have none."""
+        return cast("Location | None", getattr(self, member))
 
     def is_marked(self, claims: Json) -> bool:
         """Return whether the claims are those of an access token."""
@@ -172,21 +184,19 @@ class Profile:
         """
         if self._is_contract_form:
             return read_claims(claims)
-        return read_claims(self._to_contract(claims), optional=_OPTIONAL)
+        return read_claims(self.contract_claims(claims), optional=_OPTIONAL)
 
-    def _to_contract(self, claims: Json) -> Json:
+    def contract_claims(self, claims: Json) -> Json:
+        """Return the claims under the names of RFC 9068, as they are: `read_claims` checks them.
+
+        Raises:
+            InvalidClaimsError: a required claim is missing, or a list has an item that it cannot have.
+        """
         if any(pointer.find(claims) is ABSENT for pointer in self.required):
             raise InvalidClaimsError
-        found = {
-            "sub": self.subject.find(claims),
-            "aud": self.audience.find(claims),
-            "client_id": _find(self.client, claims),
-            "scope": _as_scope(_find(self.scopes, claims)),
-            "roles": _as_list(_find(self.roles, claims)),
-            "sid": _find(self.session, claims),
-            "jti": _find(self.token_id, claims),
-            **{name: claims.get(name, ABSENT) for name in _EVERYWHERE},
-        }
+        found = {claim: _find(self.location(member), claims) for member, claim in PLACES.items()}
+        found |= {name: claims.get(name, ABSENT) for name in _EVERYWHERE}
+        found["scope"], found["roles"] = _as_scope(found["scope"]), _as_list(found["roles"])
         return {name: value for name, value in found.items() if value is not ABSENT}
 
 

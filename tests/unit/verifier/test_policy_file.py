@@ -109,7 +109,7 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
         ("[policies.a]\nroles_all = []", "policies.a.roles_all"),
         ("[policies.a]\nclaims = []", "policies.a.claims"),
         ("[policies.a]\nclaims = [{ at = '/a' }]", "policies.a.claims.0: name exactly one of equals, "),
-        ("[policies.a]\nclaims = [{ at = 'a', equals = 1 }]", "policies.a.claims.0.at.0: not a JSON pointer"),
+        ("[policies.a]\nclaims = [{ at = 'a', equals = 1 }]", "policies.a.claims.0.at: not a JSON pointer"),
         ("[policies.a]\nclaims = [{ at = '/a', equals = 1.5 }]", "policies.a.claims.0.equals"),
         ("[policies.a]\nclaims = [{ at = '/a', matches = '.*' }]", "policies.a.claims.0.matches: extra inputs"),
         ("[policies.a.headers]\nX-Auth-Subject = '/a'", "policies.a.headers.X-Auth-Subject"),
@@ -118,7 +118,7 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
         ("[policies.a.headers]\n'X-Auth-Claim-a.b' = '/a'", "policies.a.headers.X-Auth-Claim-a.b"),
         ("[policies.a.headers]\n'X-Auth-Claim-a: b' = '/a'", "policies.a.headers.X-Auth-Claim-a: b"),
         ("[policies.a.headers]\nx-auth-claim-a = '/a'", "policies.a.headers.x-auth-claim-a"),
-        ("[policies.a.headers]\nX-Auth-Claim-A = 'a'", "policies.a.headers.X-Auth-Claim-A.at.0: not a JSON pointer"),
+        ("[policies.a.headers]\nX-Auth-Claim-A = 'a'", "policies.a.headers.X-Auth-Claim-A.at: not a JSON pointer"),
         (
             "[policies.a.headers]\nX-Auth-Claim-A = { at = '/a', type = 'json' }",
             "policies.a.headers.X-Auth-Claim-A.type",

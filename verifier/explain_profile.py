@@ -1,0 +1,165 @@
+"""Says how the profile of an issuer reads a token, claim by claim. Names of claims are told, never their values."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from shared.access_token import MAX_TOKEN_BYTES
+from shared.claims import InvalidClaimsError, read_claims
+from shared.jws import CompactJws, Header, JwsFault, read_compact
+from shared.strict_json import StrictJsonError, parse_open_object
+from verifier.decision.keyset import KeySet
+from verifier.decision.policy import Policy
+from verifier.decision.profile import ABSENT, PLACES, RFC9068, ClaimRule, Location, Profile
+
+_IS_SHORT_NAME: Final = re.compile(r"[A-Za-z0-9+._-]{1,32}").fullmatch
+# Claims that are right, so that one that is wrong can be told.
+_RIGHT: Final = {"iss": "i", "sub": "s", "aud": "a", "exp": 2, "iat": 1, "jti": "j", "client_id": "c"}
+_FORMS: Final = {
+    "sub": "1 to 255 visible ASCII characters",
+    "aud": "a string, or a list of strings",
+    "client_id": "1 to 255 visible ASCII characters",
+    "scope": "scopes separated by single spaces, or a list of them, at most 800 characters",
+    "roles": "a list of visible ASCII strings without comma, or one, at most 800 characters",
+    "sid": "1 to 255 visible ASCII characters",
+    "jti": "1 to 255 visible ASCII characters",
+}
+
+
+def describe(profile: Profile) -> Iterator[str]:
+    """Yield what a profile accepts, and where it finds what."""
+    kinds = {"access": "access tokens", "id": "ID tokens, which are the bearer tokens of this issuer"}
+    algorithms, types = _names(profile.algorithms), _types(profile.token_types)
+    yield f"accepts {kinds[profile.token_kind]}; algorithms {algorithms}; typ {types}"
+    yield "; ".join(f"{_label(member)} {profile.location(member) or 'none'}" for member in PLACES)
+    for rule in profile.mark:
+        yield f"mark: {rule}"
+
+
+def explain_profile(token: bytes, *, keys: KeySet, policy: Policy) -> list[str]:
+    """Return how the token is read by the profile of the issuer that it names, whether it is genuine or not.
+
+    Nothing if it cannot be read at all, or if it is of an issuer with the default profile and the policy demands no
+    further claims.
+    """
+    jws = read_compact(token, MAX_TOKEN_BYTES)
+    if isinstance(jws, JwsFault):
+        return []
+    claims = _claims_of(jws)
+    issuer = None if claims is None else claims.get("iss")
+    if claims is None:
+        return []
+    if not isinstance(issuer, str) or issuer not in policy.issuers:
+        # A slash more or less at the end is the usual mistake. Without other issuers the checks say enough.
+        unknown = f"claim /iss is none of the issuers of policy {policy.name}: {_names(policy.issuers)}"
+        return [unknown] if policy.profiles else []
+    profile, lines = policy.profile_of(issuer), []
+    if profile is not RFC9068:
+        lines.append(f"profile {profile.name} of issuer {issuer}:")
+        lines += _header_lines(jws.header, issuer, profile, policy, keys)
+        lines += _claim_lines(claims, profile)
+        lines += _audience_lines(claims, profile, policy)
+    lines += [f"policy {policy.name}: {_outcome(rule, claims)}" for rule in policy.claims]
+    for header in policy.headers:
+        if header.location is not None:
+            lines.append(f"header {header.name}: {_header_value(header.value, claims, header.location, header.type)}")
+    return lines
+
+
+def _claims_of(jws: CompactJws) -> Mapping[str, Any] | None:
+    try:
+        return parse_open_object(jws.payload)
+    except StrictJsonError:
+        return None
+
+
+def _header_lines(header: Header, issuer: str, profile: Profile, policy: Policy, keys: KeySet) -> Iterator[str]:
+    types = policy.types_of(profile)
+    accepts = "accepts it" if header.type in types else f"accepts {_types(types)}"
+    yield f"  typ is {_named(header.type)}; profile {profile.name} {accepts}"
+    listed = header.algorithm in profile.algorithms
+    accepts = "accepts it" if listed else f"accepts {_names(profile.algorithms)}"
+    yield f"  alg is {_named(header.algorithm)}; profile {profile.name} {accepts}"
+    key = next((key for key in keys.find(header.kid) if key.issuer == issuer), None)
+    if key is None:
+        yield "  kid names no key in the key set of this issuer"
+    elif not key.is_for(header.algorithm):
+        yield f"  kid names a key for {_names(key.algorithms)}"
+
+
+def _claim_lines(claims: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+    for rule in profile.mark:
+        yield f"  mark of an access token: {_outcome(rule, claims)}"
+    for pointer in profile.required:
+        if pointer.find(claims) is ABSENT:
+            yield f"  claim {pointer.text} is missing; profile {profile.name} requires it"
+    for member, claim in PLACES.items():
+        location = profile.location(member)
+        if location is not None:
+            yield f"  {_place(profile, member, claim, location, claims)}"
+
+
+def _place(profile: Profile, member: str, claim: str, location: Location, claims: Mapping[str, Any]) -> str:
+    found = next((pointer for pointer in location.pointers if pointer.find(claims) is not ABSENT), None)
+    if found is None:
+        needed = "; it is required" if member in ("subject", "audience") else ""
+        return f"claim {location} is missing: no {_label(member)}{needed}"
+    if not _is_right(profile, claim, member, claims):
+        return f"claim {found.text} is no {_label(member)}: accepted are {_FORMS[claim]}"
+    return f"claim {found.text} → {_label(member)}"
+
+
+def _is_right(profile: Profile, claim: str, member: str, claims: Mapping[str, Any]) -> bool:
+    """Return whether one claim alone would be accepted, were all others right."""
+    others: dict[str, Any] = {it: None for it in PLACES if it not in (member, "subject", "audience")}
+    alone = replace(profile, required=(), **others)
+    try:
+        read = alone.contract_claims(claims)
+        read_claims({**_RIGHT, **({claim: read[claim]} if claim in read else {})})
+    except InvalidClaimsError:
+        return False
+    return True
+
+
+def _audience_lines(claims: Mapping[str, Any], profile: Profile, policy: Policy) -> Iterator[str]:
+    found = profile.audience.find(claims)
+    audiences = found if type(found) is list else [found]
+    if not any(type(one) is str and one in policy.audiences for one in audiences):
+        accepted = f"the audiences of policy {policy.name}: {_names(policy.audiences)}"
+        yield f"  claim {profile.audience} has none of {accepted}"
+
+
+def _outcome(rule: ClaimRule, claims: Mapping[str, Any]) -> str:
+    return f"{rule}: {'holds' if rule.holds(claims) else 'does not hold'}"
+
+
+def _header_value(value: Any, claims: Mapping[str, Any], location: Location, kind: str) -> str:
+    if location.find(claims) is ABSENT:
+        return f"empty, claim {location} is missing"
+    try:
+        value(claims)
+    except InvalidClaimsError:
+        return f"claim {location} is no {kind}, or cannot be a header value"
+    return f"claim {location}"
+
+
+def _label(member: str) -> str:
+    return member.replace("_", " ")
+
+
+def _names(values: frozenset[str]) -> str:
+    return ", ".join(sorted(values))
+
+
+def _types(types: frozenset[str] | None) -> str:
+    if types is None:
+        return "as the policy says"
+    return ", ".join(sorted(name or "none" for name in types))
+
+
+def _named(value: str) -> str:
+    """Return a value of the header, unless it could be anything."""
+    if not value:
+        return "missing"
+    return value if _IS_SHORT_NAME(value) else "unusual"
