@@ -1,21 +1,21 @@
-"""Everything that the issuer can say no with. How each is answered over HTTP is `problems.py`'s business.
+"""The errors of the issuer. `http/problems.py` and `oauth/errors.py` map them to responses.
 
     IssuerError
-    ├── RequestError                 the request itself cannot be read
+    ├── RequestError                 the request cannot be read
     │   ├── NotFoundError
     │   ├── MethodNotAllowedError
     │   ├── MalformedJsonError
     │   ├── UnsupportedMediaTypeError
     │   ├── ContentTooLargeError
-    │   └── InvalidFieldsError       … or its members are not acceptable
-    ├── RejectedError                 the request is clear and the answer is no
+    │   └── InvalidFieldsError       a member is missing, unknown or invalid
+    ├── RejectedError                 the request was understood and is rejected
     │   ├── EmailTakenError
     │   ├── InvalidCredentialsError
     │   ├── TooManyAttemptsError
     │   ├── MissingTokenError
     │   ├── InvalidTokenError
     │   └── InvalidOneTimeTokenError
-    ├── OAuthError                   a no in the words of RFC 6749 §5.2: `oauth_errors.py` answers it
+    ├── OAuthError                   an error response of RFC 6749 §5.2
     │   ├── InvalidRequestError
     │   ├── InvalidClientError
     │   ├── InvalidGrantError
@@ -23,12 +23,12 @@
     │   ├── UnsupportedGrantTypeError
     │   ├── InvalidScopeError
     │   └── InvalidTargetError
-    ├── UnavailableError             not now: the client may try again
+    ├── UnavailableError             temporary: the client may retry
     │   ├── DatabaseUnavailableError
     │   ├── NoSigningKeyError
     │   └── OverloadedError
-    ├── UnexpectedDatabaseError              PostgreSQL rejected for an unexpected reason: 500
-    └── CommandError               a command of the operator failed; never seen over HTTP
+    ├── UnexpectedDatabaseError              PostgreSQL failed for an unexpected reason: 500
+    └── CommandError               an operator's command failed; never sent over HTTP
         ├── KeyStoreError
         ├── ClientRegistrationError
         ├── MigrationError
@@ -39,7 +39,7 @@
         ├── SessionNotFoundError
         └── AuditVerificationError
 
-No message ever quotes a password, a token, key material or text from a request.
+No message contains a password, a token, key material or text from a request.
 """
 
 from dataclasses import dataclass
@@ -47,19 +47,19 @@ from typing import Final
 
 
 class IssuerError(Exception):
-    """Root of the tree, never raised itself."""
+    """The root of the tree; never raised itself."""
 
 
 class RequestError(IssuerError):
-    """The request itself cannot be read."""
+    """The request cannot be read."""
 
 
 class NotFoundError(RequestError):
-    """Nothing is served at this path."""
+    """Nothing is served at this path (404)."""
 
 
 class MethodNotAllowedError(RequestError):
-    """The path is served, but not by this method.
+    """The path is served, but not for this method (405).
 
     Attributes:
         allow: the value of the `Allow` field (RFC 9110 §10.2.1).
@@ -71,7 +71,7 @@ class MethodNotAllowedError(RequestError):
 
 
 class MalformedJsonError(RequestError):
-    """The body is not one JSON object in the one strict reading that we accept."""
+    """The body is not one JSON object as `shared.strict_json` reads it."""
 
 
 class UnsupportedMediaTypeError(RequestError):
@@ -79,19 +79,19 @@ class UnsupportedMediaTypeError(RequestError):
 
 
 class ContentTooLargeError(RequestError):
-    """The body is longer than we read."""
+    """The body is longer than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldFault:
-    """One member of a request and why it is not acceptable. Never holds the member's value."""
+    """An invalid member of a request, and the reason. Never holds its value."""
 
     field: str
     detail: str
 
 
 class InvalidFieldsError(RequestError):
-    """Members are missing, unknown, of the wrong type or not acceptable: all of them at once."""
+    """Members are missing, unknown or invalid. Holds all of them."""
 
     def __init__(self, *faults: FieldFault) -> None:
         super().__init__(*(fault.field for fault in faults))
@@ -99,19 +99,19 @@ class InvalidFieldsError(RequestError):
 
 
 class RejectedError(IssuerError):
-    """The request is clear, and the answer is no."""
+    """The request was understood and is rejected."""
 
 
 class EmailTakenError(RejectedError):
-    """An account with this e-mail address exists."""
+    """An account with this email exists."""
 
 
 class InvalidCredentialsError(RejectedError):
-    """The one answer to every failed login, whatever the reason was."""
+    """A login failed. The same for every reason, so that a client cannot tell which accounts exist."""
 
 
 class TooManyAttemptsError(RejectedError):
-    """Too many attempts failed, or too many were made, before this one.
+    """A rate limit was reached.
 
     Attributes:
         retry_after: seconds, for the `Retry-After` field.
@@ -127,19 +127,19 @@ class MissingTokenError(RejectedError):
 
 
 class InvalidTokenError(RejectedError):
-    """The bearer token was issued elsewhere, is not an access token, or is no longer valid."""
+    """The bearer token is not a valid access token of this issuer."""
 
 
 class InvalidOneTimeTokenError(RejectedError):
-    """The one answer to every token from a mail that is not good: unknown, used, replaced or too old."""
+    """A one-time token is unknown, used, replaced or expired."""
 
 
 class OAuthError(IssuerError):
-    """The answer of an OAuth endpoint is no (RFC 6749 §5.2)."""
+    """An OAuth endpoint rejects the request (RFC 6749 §5.2)."""
 
 
 class InvalidRequestError(OAuthError):
-    """The form cannot be read, lacks a parameter or has one twice: `invalid_request`."""
+    """The form cannot be read, lacks a parameter or repeats one: `invalid_request`."""
 
 
 class InvalidClientError(OAuthError):
@@ -147,7 +147,7 @@ class InvalidClientError(OAuthError):
 
 
 class InvalidGrantError(OAuthError):
-    """The refresh token is not good, for whatever reason: `invalid_grant`."""
+    """The refresh token is invalid, expired, revoked or reused: `invalid_grant`."""
 
 
 class UnauthorizedClientError(OAuthError):
@@ -155,19 +155,19 @@ class UnauthorizedClientError(OAuthError):
 
 
 class UnsupportedGrantTypeError(OAuthError):
-    """A grant that is not served: `unsupported_grant_type`."""
+    """The issuer does not support this grant: `unsupported_grant_type`."""
 
 
 class InvalidScopeError(OAuthError):
-    """A scope that this client may not have: `invalid_scope`."""
+    """The client may not request this scope: `invalid_scope`."""
 
 
 class InvalidTargetError(OAuthError):
-    """An audience that this client may not have tokens for: `invalid_target` (RFC 8707 §2)."""
+    """The client may not request tokens for this audience: `invalid_target` (RFC 8707 §2)."""
 
 
 class UnavailableError(IssuerError):
-    """Not now. The client may try again.
+    """The request cannot be served now; the client may retry.
 
     Attributes:
         retry_after: seconds, for the `Retry-After` field.
@@ -179,7 +179,7 @@ class UnavailableError(IssuerError):
 
 
 class DatabaseUnavailableError(UnavailableError):
-    """PostgreSQL does not answer, or not in time."""
+    """PostgreSQL did not respond in time."""
 
 
 class NoSigningKeyError(UnavailableError):
@@ -187,51 +187,51 @@ class NoSigningKeyError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """More password hashing is asked for than this machine can do in time."""
+    """The queue for password hashing is full."""
 
 
 class UnexpectedDatabaseError(IssuerError):
-    """PostgreSQL rejected an operation for a reason that should not exist, such as a constraint.
+    """PostgreSQL rejected an operation for an unexpected reason, such as a constraint.
 
-    Trying again does not help. It was logged and counted where it was raised.
+    Retrying does not help. The error was logged and counted where it was raised.
     """
 
 
 class CommandError(IssuerError):
-    """A command of the operator failed. The message is one line that says what to do."""
+    """An operator's command failed. The message is one line that says what to do."""
 
 
 class KeyStoreError(CommandError):
-    """The keys folder must not be used as it is."""
+    """The key directory is unusable."""
 
 
 class ClientRegistrationError(CommandError):
-    """A client cannot be registered or changed like that."""
+    """A client cannot be registered or changed in this way."""
 
 
 class MigrationError(CommandError):
-    """The schema could not be brought to the head revision."""
+    """The schema could not be migrated."""
 
 
 class BindError(CommandError):
-    """An address cannot be listened on."""
+    """A listener cannot bind to its address."""
 
 
 class InsufficientMemoryError(CommandError):
-    """This machine has too little memory for the password hashing that is asked of it."""
+    """The machine has too little memory for the configured password hashing."""
 
 
 class ImportFailedError(CommandError):
-    """Accounts could not be imported, in whole or in part."""
+    """An import of accounts failed, completely or in part."""
 
 
 class AccountNotFoundError(CommandError):
-    """The operator named an account that is not there."""
+    """The account does not exist."""
 
 
 class SessionNotFoundError(CommandError):
-    """The operator named a session that is not there."""
+    """The session does not exist, or was revoked."""
 
 
 class AuditVerificationError(CommandError):
-    """The audit trail is not as it was written, or cannot be compared."""
+    """The audit trail was altered, or cannot be verified."""

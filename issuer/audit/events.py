@@ -60,7 +60,7 @@ class RevocationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One event, before it has its place in a chain. `detail` holds closed labels and counts only."""
+    """An event, before a trigger adds it to a chain. `detail` holds labels of closed sets, and counts."""
 
     kind: AuditEventKind
     context: RequestContext

@@ -1,12 +1,12 @@
--- Audit events. Insert them last in a transaction: the insert holds its chain until the commit, and whoever
--- waited for a row while holding it could wait for somebody who waits for the chain.
+-- Audit events. Insert them last in a transaction. The insert locks its chain until the commit: a transaction that
+-- waited for another row while it held the chain could deadlock with one that waits for the chain.
 
 -- name: record-event
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: list-events
--- $1 account or null, $2 kind or null, $3 the earliest moment or null, $4 how many; newest first.
+-- $1 account or null, $2 kind or null, $3 earliest time or null, $4 maximum number of events; newest first.
 SELECT at, kind, user_id, session_id, client_id, actor, host(address) AS address, request_id, detail::text,
   chain, position
 FROM audit_events
@@ -16,9 +16,9 @@ ORDER BY at DESC, chain, position
 LIMIT $4;
 
 -- name: list-links
--- $1, $2 chain and position after which to begin, $3 how many.
--- The content is written out here, as in the schema's audit_event_content, and not asked of that function: who
--- tampers with rows may have replaced it. A test holds the two to each other.
+-- $1, $2 chain and position after which to start, $3 maximum number of events.
+-- Builds the content itself instead of calling audit_event_content of the schema: an attacker who alters rows may
+-- have replaced that function. A test keeps the two equal.
 SELECT chain, position, previous_hash, hash, pg_catalog.jsonb_build_array(
   chain, position, extract(epoch FROM at), kind, user_id, session_id,
   client_id, actor, address, request_id, detail

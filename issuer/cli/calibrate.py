@@ -1,7 +1,7 @@
-"""`calibrate`: how many logins a second this machine can hash, and with how much memory.
+"""`calibrate`: measure how many logins per second this machine can handle, and with how much memory.
 
-Measures what `serve` would compute, in as many threads as it would use and in fewer, and beside it the other
-parameter sets of the same strength. Needs neither database nor keys. A login is one hash, and hardly more.
+A login costs about one password hash. Measures the configured parameters in as many threads as `serve` would use and
+in fewer, and then the other parameter sets of the same strength. Needs neither database nor keys.
 """
 
 import argparse
@@ -28,13 +28,13 @@ class Measurement:
     """Measured durations of hashes.
 
     Attributes:
-        argon2_memory_mib: of each hash.
-        configured: `serve` would use it, in this many threads.
-        threads: at once.
-        hashes_per_second: in all of them together.
-        p50_milliseconds: of one hash.
-        memory_mib: for all hashes at once.
-        queue_length: how many logins wait at most, before further ones are told to come back.
+        argon2_memory_mib: memory of each hash.
+        configured: whether `serve` would use these parameters and this number of threads.
+        threads: number of concurrent hashes.
+        hashes_per_second: of all threads together.
+        p50_milliseconds: median duration of one hash.
+        memory_mib: of all concurrent hashes.
+        queue_length: maximum number of waiting logins; further ones get 503.
     """
 
     argon2_memory_mib: int
@@ -47,7 +47,7 @@ class Measurement:
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register it."""
+    """Register the command."""
     command = add_command(
         commands, "calibrate", "measure how many logins per second this machine can handle", _calibrate
     )
@@ -87,7 +87,7 @@ def _sentence(found: Measurement) -> str:
 
 
 def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurement]:
-    """The configured set in 1 to all threads, then the others in all."""
+    """Measure the configured parameters in one thread up to all CPUs, then the others on all CPUs."""
     cores = available_cpus()
     others = [mib for mib in ARGON2_COSTS if mib != settings.argon2_memory_mib]
     plan = [(settings.argon2_memory_mib, threads) for threads in range(1, cores + 1)] + [
@@ -108,19 +108,19 @@ def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurem
 
 
 def _measure(mib: int, threads: int, seconds: float) -> tuple[list[float], float]:
-    """Return the duration of each hash and of all together, in seconds."""
+    """Return the duration of each hash, and of the whole measurement, in seconds."""
     hashing = PasswordHasher(PasswordHashQueue(1, 1), Metrics(), ARGON2_COSTS[mib])
-    begun = time.perf_counter()
+    started_at = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        runs = [pool.submit(_hash_until, hashing.measure, begun + seconds) for _ in range(threads)]
+        runs = [pool.submit(_hash_until, hashing.measure, started_at + seconds) for _ in range(threads)]
         durations = [duration for run in runs for duration in run.result()]
-    return durations, time.perf_counter() - begun
+    return durations, time.perf_counter() - started_at
 
 
 def _hash_until(measure: Callable[[], None], deadline: float) -> list[float]:
     durations: list[float] = []
     while not durations or time.perf_counter() < deadline:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         measure()
-        durations.append(time.perf_counter() - begun)
+        durations.append(time.perf_counter() - started_at)
     return durations

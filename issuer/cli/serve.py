@@ -14,7 +14,7 @@ from shared.logs import configure_logs
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register them."""
+    """Register the commands."""
     add_command(commands, "serve", "run the issuer until stopped", _serve)
     add_command(commands, "migrate", "migrate the database schema to this version", _migrate)
 
@@ -27,8 +27,8 @@ def _serve(settings: IssuerSettings, _: argparse.Namespace) -> None:
 
 
 def _migrate(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    # With Alembic and SQLAlchemy, which are a third of the start of every other command and of no use to it.
-    from issuer.db.migrate import migrate  # noqa: PLC0415 - so that a server never has them in its process
+    # Imports Alembic and SQLAlchemy, which would take a third of the start time of every other command.
+    from issuer.db.migrate import migrate  # noqa: PLC0415 - a server must not have them in its process
 
     applied = asyncio.run(migrate(settings.require_database()))
     if options.json:

@@ -1,8 +1,8 @@
-"""`users import`: accounts of another system, with the password hashes that they have there.
+"""`users import`: import accounts of another system with their password hashes.
 
-One JSON object a line: `email`, `password_hash`, and if there are any `created_at` (RFC 3339),
-`email_verified`, `scope` and `roles`. It streams, stores in batches, and may be run again: who has an account
-is skipped. A line that is no good is reported by its number, and never quoted.
+Each line is a JSON object with `email` and `password_hash`, and optionally `created_at` (RFC 3339), `email_verified`,
+`scope` and `roles`. Lines are imported in batches. The command can be repeated: emails that have an account are
+skipped. An invalid line is reported by its number and never quoted.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from issuer.tokens.size import TokenBudget
 _BATCH_LINES: Final = 500
 _MAX_LINE_BYTES: Final = 16 * 1024
 _REPORTED: Final = 100
-"""Lines of each kind that are reported one by one; the others are counted."""
+"""Maximum number of lines of each kind that are reported one by one; further ones are only counted."""
 
 
 @dataclass(slots=True)
@@ -42,17 +42,17 @@ class _Tally:
     skipped: int = 0
     rejected: int = 0
 
-    def reject(self, number: int, why: str) -> None:
+    def reject(self, number: int, reason: str) -> None:
         self.rejected += 1
-        _report(self.rejected, f"line {number}: {why}")
+        _report(self.rejected, f"line {number}: {reason}")
 
     def skip(self, number: int) -> None:
         self.skipped += 1
-        _report(self.skipped, f"line {number}: has an account already, skipped")
+        _report(self.skipped, f"line {number}: skipped, since the email has an account")
 
 
 def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
-    """Register it among the commands of `users`."""
+    """Register the command below `users`."""
     command = add_command(users, "import", "import accounts with their password hashes", _import)
     command.add_argument("file", metavar="FILE", help="JSON lines; - for standard input")
     command.add_argument("--dry-run", action="store_true", help="check every line without importing")
@@ -91,12 +91,12 @@ async def _run(url: str, source: BinaryIO, budget: TokenBudget, *, dry_run: bool
     users, tally, lines = AccountStore(database), _Tally(), enumerate(_lines(source), 1)
     try:
         while batch := list(islice(lines, _BATCH_LINES)):
-            await _import_batch(users, tally, dict(_readable(tally, batch, budget)), dry_run=dry_run)
+            await _import_batch(users, tally, dict(_parse_batch(tally, batch, budget)), dry_run=dry_run)
             tally.lines += len(batch)
             print(f"{tally.lines} lines: {tally.imported} accounts", file=sys.stderr)
     except DatabaseUnavailableError as error:
         raise ImportFailedError(
-            f"PostgreSQL cannot be used: {error}; {tally.lines} lines are done, and skipped when it is run again"
+            f"PostgreSQL cannot be used: {error}; {tally.lines} lines are done and will be skipped in the next run"
         ) from error
     finally:
         await database.close()
@@ -106,7 +106,7 @@ async def _run(url: str, source: BinaryIO, budget: TokenBudget, *, dry_run: bool
 async def _import_batch(
     users: AccountStore, tally: _Tally, accounts: dict[int, ImportedAccount], *, dry_run: bool
 ) -> None:
-    """Each batch is one transaction: whatever stops us later, it is there."""
+    """Import a batch in one transaction, so that a later failure does not undo it."""
     if dry_run:
         taken = await users.find_taken(account.email.key for account in accounts.values())
         new = {account.email.key for account in accounts.values()} - taken
@@ -119,10 +119,10 @@ async def _import_batch(
             tally.skip(number)
 
 
-def _readable(
+def _parse_batch(
     tally: _Tally, batch: Iterable[tuple[int, bytes]], budget: TokenBudget
 ) -> Iterator[tuple[int, ImportedAccount]]:
-    """The good lines of a batch, each address once."""
+    """Yield the valid lines of a batch, each email once."""
     now, seen = datetime.now(UTC), set[str]()
     for number, line in batch:
         if not line.strip():
@@ -140,7 +140,7 @@ def _readable(
 
 
 def _lines(source: BinaryIO) -> Iterator[bytes]:
-    """Lines of bounded length: a longer one comes cut, which leaves no JSON of it."""
+    """Yield lines of bounded length. A longer line is cut, so it is not valid JSON and gets rejected."""
     while line := source.readline(_MAX_LINE_BYTES):
         rest = line
         while len(rest) == _MAX_LINE_BYTES and not rest.endswith(b"\n"):
@@ -152,4 +152,4 @@ def _report(count: int, what: str) -> None:
     if count <= _REPORTED:
         print(what, file=sys.stderr)
     elif count == _REPORTED + 1:
-        print("further ones of this kind are counted only", file=sys.stderr)
+        print("further lines of this kind are only counted", file=sys.stderr)

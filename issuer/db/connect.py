@@ -1,4 +1,4 @@
-"""Opens connections: of several servers, to the first in order that accepts them and accepts writes. ADR 0093."""
+"""Opens connections. With several servers, connects to the first in order that accepts writes. ADR 0093."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,8 +9,8 @@ import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
 from issuer.db.url import DatabaseUrl
 
 _STAGGER_SECONDS: Final = 0.2
-"""Silence of a server after which the next is tried as well: many times what a connection takes, and
-short beside the second that a request may wait for one."""
+"""Time without a response after which the next server is tried too: many times the duration of a connection attempt,
+and short compared with the second that a request may wait for a connection."""
 
 Attempt = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -19,8 +19,8 @@ async def connect(url: DatabaseUrl, seconds: float, **options: Any) -> asyncpg.C
     """Open a connection; `options` are those of `asyncpg.connect`.
 
     Raises:
-        TimeoutError: no server let us in within `seconds`.
-        OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: none lets us in.
+        TimeoutError: no server accepted the connection within `seconds`.
+        OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: every server failed.
     """
     if not url.servers:
         return await asyncpg.connect(url.dsn, timeout=seconds, **options)
@@ -33,7 +33,7 @@ async def connect(url: DatabaseUrl, seconds: float, **options: Any) -> asyncpg.C
 
 
 async def _first(attempts: Sequence[Attempt]) -> asyncpg.Connection:
-    """Begin each attempt when the one before has failed or says nothing; the first success, all others ended."""
+    """Start each attempt when the previous one has failed or is slow; return the first success and end the others."""
     waiting = list(attempts)
     running: list[asyncio.Future[asyncpg.Connection]] = []
     failures: list[BaseException] = []
@@ -54,7 +54,7 @@ async def _first(attempts: Sequence[Attempt]) -> asyncpg.Connection:
 
 
 def _rank(failure: BaseException) -> int:
-    """Order failures: a server's error message tells more than a read-only server or silence."""
+    """Order failures by how much they explain: an error message before a read-only server before silence."""
     match failure:
         case asyncpg.PostgresConnectionError() | asyncpg.exceptions.CannotConnectNowError():
             return 2

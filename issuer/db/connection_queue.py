@@ -1,23 +1,23 @@
 """A fair queue for connections: the longest waiter gets the next free one. ADR 0094.
 
-asyncpg's pool lets a task that has just given a connection back take it again before the waiter that was woken
-for it, which then waits at the end. With 64 clients and 10 connections one request in a hundred waited ten
-times as long as the median.
+asyncpg's pool alone is unfair: a task that has just returned a connection can take it again before the waiter that
+was woken for it, and that waiter goes back to the end of the queue. With 64 clients and 10 connections, one request
+in a hundred waited ten times the median.
 """
 
 import asyncio
 
 
 class QueueFullError(Exception):
-    """As many wait as may wait."""
+    """The queue has reached its capacity."""
 
 
 class ConnectionQueue:
     """A first-in, first-out queue for a fixed number of places.
 
     Args:
-        places: how many are served at once.
-        capacity: how many may wait; more would only wait for their deadline.
+        places: number of connections that are lent at once.
+        capacity: maximum number of waiters; more could not be served before their deadline.
     """
 
     def __init__(self, places: int, capacity: int) -> None:
@@ -32,10 +32,10 @@ class ConnectionQueue:
         return self._waiting
 
     async def enter(self) -> None:
-        """Wait for a place; each must be given back by `leave`. A caller that is cancelled leaves by itself.
+        """Wait for a place, which the caller gives back by `leave`. A cancelled caller holds none.
 
         Raises:
-            QueueFullError: too many wait already.
+            QueueFullError: the queue is full.
         """
         if self._places.locked() and self._waiting >= self._capacity:
             raise QueueFullError
@@ -46,5 +46,5 @@ class ConnectionQueue:
             self._waiting -= 1
 
     def leave(self) -> None:
-        """Give a place back, to the first that waits."""
+        """Give the place to the first waiter."""
         self._places.release()

@@ -1,6 +1,6 @@
-"""Judges what went wrong with PostgreSQL, by SQLSTATE: a state that passes, or something that must not happen.
+"""Classifies errors of PostgreSQL by SQLSTATE: temporary failures, and unexpected ones.
 
-Total: whatever asyncpg raises has one failure. https://www.postgresql.org/docs/18/errcodes-appendix.html
+Every exception that asyncpg raises has one failure. https://www.postgresql.org/docs/18/errcodes-appendix.html
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ class Failure(StrEnum):
     OUTAGE = "outage"
     """Not tried, since an outage of PostgreSQL was detected."""
     NO_CONNECTION = "no_connection"
-    """No connection was free, or none could be opened, in the time that a request may wait for one."""
+    """No connection was free or could be opened in time."""
     CONNECTION = "connection"
     TOO_SLOW = "too_slow"
     CONFLICT = "conflict"
@@ -25,11 +25,11 @@ class Failure(StrEnum):
     NO_ACCESS = "no_access"
     NOT_MIGRATED = "not_migrated"
     UNEXPECTED = "unexpected"
-    """A defect of the issuer, a schema changed by hand, or damaged data: trying again does not help."""
+    """A defect of the issuer, a schema that was changed by hand, or damaged data: retrying does not help."""
 
 
 ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""Everything that a connection raises."""
+"""All exceptions that a connection raises."""
 
 _BY_SQLSTATE: Final[Mapping[str, Failure]] = {
     "08": Failure.CONNECTION,
@@ -52,7 +52,7 @@ _BY_SQLSTATE: Final[Mapping[str, Failure]] = {
 
 
 def failure_of(error: Exception, *, connected: bool) -> Failure:
-    """Return why an operation failed.
+    """Return the failure of an operation.
 
     Args:
         error: one of `ERRORS`.

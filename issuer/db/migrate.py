@@ -1,7 +1,7 @@
-"""Applying the schema's revisions, by Alembic. ADR 0002.
+"""Applies the revisions of the schema with Alembic. ADR 0002.
 
-Forward only. `migrate` may run anywhere, any number of times at once: an advisory lock lets one at a time
-through, and the others then find nothing left to do.
+Forward only. Any number of `migrate` commands may run at once: an advisory lock admits one at a time, and the others
+then find nothing to apply.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ _CONNECT_SECONDS: Final = 10.0
 
 
 async def migrate(url: str) -> tuple[str, ...]:
-    """Bring the schema to the head revision and return the revisions that this call applied.
+    """Migrate the schema to the head revision and return the revisions that this call applied.
 
     Raises:
-        MigrationError: it could not be done; what was done before stays.
+        MigrationError: a revision failed; the revisions before it stay applied.
     """
     server = parse_database_url(url)
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(server), poolclass=NullPool)
@@ -59,10 +59,10 @@ async def _connect(url: DatabaseUrl) -> asyncpg.Connection:
 
 @asynccontextmanager
 async def _sole_migrator(url: DatabaseUrl) -> AsyncIterator[None]:
-    """Hold the lock on a connection of its own.
+    """Hold the migration lock on its own connection.
 
-    Asked for again and again instead of waited for: a waiting statement is a snapshot, and a later
-    `CREATE INDEX CONCURRENTLY` of the holder would wait for that snapshot without end.
+    Polls instead of waiting in PostgreSQL: a waiting statement holds a snapshot, and a `CREATE INDEX CONCURRENTLY` of
+    the lock's holder would wait for that snapshot forever.
     """
     connection = await _connect(url)
     try:

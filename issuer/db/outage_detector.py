@@ -1,8 +1,8 @@
 """Detects PostgreSQL outages with a probe connection, while a request waits for an answer. ADR 0095.
 
-A request may rightly wait for a lock or a disk, and any server pauses now and then: for a checkpoint, while its
-virtual machine moves, until a lost packet is sent again. So one slow answer proves nothing. An outage is that
-*nothing* arrives for a second, on a request's connection or on the probe's, or that the server refuses
+A request may have to wait for a lock or a disk, and every server pauses sometimes: for a checkpoint, while its
+virtual machine is migrated, until a lost packet is sent again. So one slow response proves nothing. An outage means
+that *nothing* arrives for a second, on a request's connection or on the probe's, or that the server rejects
 connections or writes. Never lends a connection.
 """
 
@@ -16,8 +16,8 @@ import structlog
 
 TICK_SECONDS: Final = 0.05
 SILENT_TICKS: Final = 19
-"""Silence is counted in turns of our own event loop and not in time, so that our own pause is not taken for one
-of PostgreSQL's: where the loop keeps up, 0.95 s, or a tick more if the last answer came within the first."""
+"""Counted in iterations of the event loop and not in time, so that a pause of this process does not count as a pause
+of PostgreSQL. It is 0.95 s if the loop keeps up, or one tick more if the last response came within the first."""
 
 _RETRY_SECONDS: Final = 0.1
 _PROBE_SECONDS: Final = 1.0
@@ -37,7 +37,7 @@ _log = structlog.get_logger(__name__)
 
 
 class OutageDetector:
-    """Knows whether one database can be used.
+    """Detector of outages of one database.
 
     Args:
         connect: opens a connection; cancelled when it takes too long.
@@ -68,12 +68,12 @@ class OutageDetector:
         self._needed = asyncio.Event()
 
     def begin(self) -> None:
-        """Note that a request waits for an answer from now on."""
+        """Note that a request waits for a response from now on."""
         self._waiting += 1
         self._needed.set()
 
     def end(self, *, answered: bool) -> None:
-        """Note that it waits no longer, and whether it was answered."""
+        """Note that the request waits no longer. `answered` means that PostgreSQL responded."""
         self._waiting -= 1
         self._answered = self._answered or answered
         if not self._waiting and not self._suspected.is_set():
@@ -96,7 +96,7 @@ class OutageDetector:
             self._drop_connection()
 
     async def _fault(self) -> str | None:
-        """Return what is wrong, or None after a sign of life."""
+        """Return the fault, or None after a response."""
         self._answered = False
         with suppress(TimeoutError):
             await asyncio.wait_for(self._suspected.wait(), TICK_SECONDS)
@@ -118,7 +118,7 @@ class OutageDetector:
             await self._abandon(probe)
 
     async def _abandon(self, probe: "asyncio.Task[str | None]") -> None:
-        """End a probe; a connection whose answer was not read is of no more use."""
+        """End a probe. A connection whose response was not read cannot be used again."""
         if not probe.done():
             self._drop_connection()
             probe.cancel()
@@ -127,7 +127,7 @@ class OutageDetector:
 
     async def _wait_out(self, fault: str) -> None:
         self.outage = fault
-        # The kind alone: messages of PostgreSQL quote the rows that they are about.
+        # Only the kind: messages of PostgreSQL quote values of rows.
         _log.error("database_outage_began", kind=fault, database=self._name)
         self._drop_connection()
         self._began()
@@ -146,7 +146,7 @@ class OutageDetector:
             return "TimeoutError"
 
     async def _probe(self) -> str | None:
-        """Return what is wrong, or None. A connection that was lost since the last probe proves nothing."""
+        """Return the fault, or None. A connection lost since the last probe proves nothing: try a new one."""
         kept = self._connection is not None
         fault = await self._ask()
         if fault is not None and kept:
@@ -163,7 +163,7 @@ class OutageDetector:
             return type(error).__name__
         except asyncpg.PostgresError:
             return None
-        # A primary that became a standby answers as before; a new connection finds the one that took over.
+        # A primary that became a standby still responds; a new connection finds the new primary.
         return "ReadOnly" if read_only == "on" else None
 
     def _drop_connection(self) -> None:

@@ -1,7 +1,7 @@
 """Lends connections to PostgreSQL: first come, first served, with bounded waits and two errors for every failure.
 
-Made without connecting, so that the issuer starts, stays and recovers whatever the database does. During an
-outage (see `outage_detector`) no request waits.
+A `Database` is created without connecting, so that the issuer starts and recovers independently of PostgreSQL. During
+an outage (see `outage_detector`) no request waits.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ _SERVER_SETTINGS: Final = {
 }
 
 _WAITING_PER_CONNECTION: Final = 100
-"""One connection serves about as many requests in the second that a request may wait for one."""
+"""One connection serves about this many requests in a second, which is how long a request may wait for one."""
 
 Connection = asyncpg.pool.PoolConnectionProxy
 """A connection that is lent for one round trip or one transaction."""
@@ -62,9 +62,9 @@ _log = structlog.get_logger(__name__)
 
 
 class Database:
-    """A pool of at most `connections`: `open` before use, `close` after, and run `watch` beside requests.
+    """A pool of at most `connections`: `open` before use, `close` after, and run `watch` in the background.
 
-    Watching takes one connection more.
+    `watch` uses one more connection.
 
     Raises:
         ValueError: the URL is malformed.
@@ -117,7 +117,7 @@ class Database:
             group.create_task(self._detector.run())
 
     def require(self) -> None:
-        """Fail at once during a known outage, before work that would be wasted.
+        """Raise during a known outage, before work that would be wasted.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL is known to be unavailable.
@@ -129,7 +129,7 @@ class Database:
         """Make one round trip.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL does not answer, or not in time.
+            DatabaseUnavailableError: PostgreSQL did not respond in time.
         """
         async with self.connection() as connection:
             await connection.execute("SELECT 1")
@@ -139,7 +139,7 @@ class Database:
         """Lend a connection for one round trip.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL does not answer, or not in time.
+            DatabaseUnavailableError: PostgreSQL did not respond in time.
             UnexpectedDatabaseError: PostgreSQL rejected a statement for a reason that the code does not expect.
         """
         self.require()
@@ -151,7 +151,7 @@ class Database:
                 try:
                     yield lent
                 except asyncpg.InternalClientError:
-                    # The server said that it ends this idle connection and has not closed it yet: of no more use.
+                    # The server has announced the end of this idle connection and not closed it yet.
                     lent.terminate()
                     raise
                 finally:
@@ -165,11 +165,11 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection inside a transaction, committed when the block ends well.
+        """Lend a connection inside a transaction, which is committed if the block does not raise.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL does not answer, or not in time; then nothing is sure to be done.
-            UnexpectedDatabaseError: PostgreSQL rejected a statement unexpectedly; nothing is done.
+            DatabaseUnavailableError: PostgreSQL did not respond in time; the transaction may or may not be committed.
+            UnexpectedDatabaseError: PostgreSQL rejected a statement unexpectedly; the transaction is rolled back.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -208,7 +208,7 @@ class Database:
 
     def _unavailable(self, failure: Failure, kind: str) -> DatabaseUnavailableError:
         self._metrics.database_failures.labels(failure).inc()
-        # The kind alone: messages of PostgreSQL quote the rows that they are about.
+        # Only the kind: messages of PostgreSQL quote values of rows.
         _log.warning("database_operation_failed", failure=failure, kind=kind)
         return DatabaseUnavailableError(f"{self._url.name}: {kind}")
 

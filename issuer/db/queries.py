@@ -1,4 +1,4 @@
-"""Named SQL: `.sql` files in which `-- name: …` heads each statement."""
+"""Loads named SQL statements from `.sql` files, in which `-- name: …` precedes each statement."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ _HEAD: Final = re.compile(r"^-- name: ([a-z][a-z-]*)\n", re.MULTILINE)
 
 
 def load_queries(path: Path) -> dict[str, str]:
-    """The statements of a file by their names, in the file's order.
+    """Return the statements of a file by name, in the file's order.
 
     Raises:
         ValueError: text before the first name, or two statements of one name.

@@ -1,6 +1,6 @@
-"""The schema's revisions: knowing them, and whether they are applied. `migration` applies them. ADR 0002.
+"""The revisions of the schema, and whether they are applied. `migrate` applies them. ADR 0002.
 
-A server asks this and no more, so that neither Alembic nor SQLAlchemy is in its process.
+A server imports only this module, so that neither Alembic nor SQLAlchemy is in its process.
 """
 
 import pkgutil
@@ -13,15 +13,15 @@ _VERSIONS: Final = Path(__file__).parent / "migrations" / "versions"
 
 
 def revisions() -> tuple[str, ...]:
-    """Every revision that this release knows, oldest first: `v0001_users.py` is 0001."""
+    """Return every revision of this release, oldest first: `v0001_users.py` is 0001."""
     names = sorted(module.name for module in pkgutil.iter_modules([str(_VERSIONS)]))
     return tuple(name.removeprefix("v").partition("_")[0] for name in names)
 
 
 async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
-    """Return whether the schema is at our head or beyond it.
+    """Return whether the schema is at this release's head revision or a later one.
 
-    Beyond: a newer release has migrated already, and expand/contract keeps us working meanwhile.
+    It is later while a newer release is being rolled out; its migration keeps this release working meanwhile.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL does not answer.

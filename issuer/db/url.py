@@ -1,8 +1,8 @@
-"""Reads `ISSUER_DATABASE_URL`, a connection URI of libpq, and says what is wrong with it.
+"""Parses `ISSUER_DATABASE_URL`, a connection URI of libpq.
 
-asyncpg's own reading tries several hosts one after the other without a time limit for each, so a host whose
-machine has stopped would hide the next. We therefore take the hosts out of the URL and try them in `connect`;
-the rest stays a URL for asyncpg. No message here quotes the URL, since it may hold a password.
+asyncpg tries several hosts one after the other without a time limit for each, so a stopped machine would hide the
+next host. We therefore take the hosts out of the URL and try them in `connect`; asyncpg gets the rest. Error messages
+never quote the URL, since it may hold a password.
 https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 """
 
@@ -56,7 +56,7 @@ _UNSUPPORTED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Listen address of one PostgreSQL server: a host, or the folder of a Unix socket, and a port."""
+    """A PostgreSQL server: a host, or the directory of a Unix socket, and a port."""
 
     host: str
     port: int
@@ -67,7 +67,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """A URL that has been read.
+    """A parsed URL.
 
     Attributes:
         dsn: everything but the servers, for asyncpg; may hold a password.
@@ -84,7 +84,7 @@ def parse_database_url(url: str) -> DatabaseUrl:
     """Read a `postgresql://` URL.
 
     Raises:
-        ValueError: it is malformed or asks for what an issuer cannot use; the message quotes no value of it.
+        ValueError: it is malformed or has unsupported parameters; the message quotes no value of it.
     """
     parts = _URL.fullmatch(url)
     if parts is None:

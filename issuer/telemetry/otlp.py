@@ -1,8 +1,8 @@
-"""Spans by the SDK of OpenTelemetry, sent by OTLP over HTTP. Imported where they are asked for and nowhere else.
+"""Spans by the SDK of OpenTelemetry, sent by OTLP over HTTP. Imported only if tracing is configured.
 
-A span says route, method and status, as metrics do, and never a header, a query, a path, a body, a statement or
-the words of an exception. No request fails or waits for its span: spans are sent from a thread, and dropped if
-no collector takes them. The SDK reads its own variables (sampler, headers, limits) from the environment.
+A span holds route, method and status, as metrics do, and never a header, a query, a path, a body, a statement or
+the message of an exception. No request fails or waits because of its span: a thread sends spans, and drops them if
+no collector accepts them. The SDK reads its own variables (sampler, headers, limits) from the environment.
 """
 
 import logging
@@ -24,7 +24,7 @@ from shared.trace_context import Traceparent
 
 _TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 _EXPORT_SECONDS: Final = 3.0
-"""Unless a variable says otherwise. Its own 10 s let more spans wait than the queue holds."""
+"""The default. With the SDK's own 10 s more spans wait than its queue holds."""
 
 _CLOSE_SECONDS: Final = 2.0
 _REPEAT_LOG_SECONDS: Final = 60.0
@@ -37,7 +37,7 @@ class _Recorded:
     span: trace.Span
 
     def describe(self, request_id: str, method: str, route: str, status: int) -> None:
-        """Names of the semantic conventions for HTTP servers."""
+        """Set the attributes of the semantic conventions for HTTP servers."""
         self.span.update_name(f"{method} {route}")
         self.span.set_attribute("http.request.method", method)
         self.span.set_attribute("http.route", route)
@@ -48,32 +48,32 @@ class _Recorded:
 
 
 class RateLimitFilter(logging.Filter):
-    """Lets a line through once in a while: the exporter has two for every batch that a collector does not take.
+    """A filter that passes one line a minute: the exporter logs two for every batch that a collector rejects.
 
     Args:
-        monotonic: seconds on a clock that never steps.
+        monotonic: returns seconds of a clock that never steps.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._monotonic = monotonic
-        self._said_at: float | None = None
+        self._passed_at: float | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the last line is long enough ago."""
+        """Return whether no line has passed in the last minute."""
         del record
         now = self._monotonic()
-        if self._said_at is not None and now - self._said_at < _REPEAT_LOG_SECONDS:
+        if self._passed_at is not None and now - self._passed_at < _REPEAT_LOG_SECONDS:
             return False
-        self._said_at = now
+        self._passed_at = now
         return True
 
 
 class OtlpSpans:
-    """A `Tracing`. Starts the thread that sends.
+    """A `Tracing` with a thread that sends spans.
 
     Args:
-        environ: says whether the operator has set a timeout.
+        environ: the environment, for a timeout that the operator has set.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -86,7 +86,7 @@ class OtlpSpans:
 
     @contextmanager
     def request(self, parent: Traceparent | None) -> Iterator[_Recorded]:
-        """The span of a request, and the one that parts are within."""
+        """Record the span of a request; `part` records spans within it."""
         span = self._tracer.start_span("request", _caller(parent), kind=trace.SpanKind.SERVER)
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             ids = span.get_span_context()
@@ -94,7 +94,7 @@ class OtlpSpans:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """A span within the present one, if that is recorded; of an exception its kind alone."""
+        """Record a span within the present one, if that is recorded. Of an exception only the kind is recorded."""
         if not trace.get_current_span().is_recording():
             yield
             return
@@ -107,14 +107,14 @@ class OtlpSpans:
                 raise
 
     def close(self) -> None:
-        """Send what is left; a collector that hangs holds up the end for no longer than this."""
+        """Send the remaining spans, for at most `_CLOSE_SECONDS` if a collector hangs."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(_CLOSE_SECONDS)
 
 
 def _caller(parent: Traceparent | None) -> context.Context:
-    """Nothing of ours around it: a new trace, or the caller's."""
+    """Return a context with the caller's span alone, or an empty one for a new trace."""
     empty = context.Context()
     if parent is None:
         return empty

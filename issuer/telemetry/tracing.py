@@ -1,7 +1,7 @@
-"""Spans of requests and of what they wait for, where the operator asks for them; ids for log lines everywhere.
+"""Spans of requests and of what they wait for, if tracing is configured; ids for log lines always.
 
-Optional twice over: without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is imported, and with it the
-packages of the group `tracing` have to be there.
+Without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is imported. With it, the packages of the group `tracing`
+must be installed.
 """
 
 from collections.abc import Mapping
@@ -18,31 +18,31 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 
 
 class RequestSpan(Protocol):
-    """A request under way."""
+    """The span of a request."""
 
     @property
     def trace_id(self) -> str:
-        """32 hexadecimal digits."""
+        """Id of the trace: 32 hexadecimal digits."""
 
     @property
     def span_id(self) -> str:
-        """16 hexadecimal digits."""
+        """Id of the span: 16 hexadecimal digits."""
 
     def describe(self, request_id: str, method: str, route: str, status: int) -> None:
-        """Say what it was, at its end: `method` and `route` from closed sets, `status` as answered."""
+        """Set the attributes of a finished request. `method` and `route` are from closed sets."""
 
 
 class Tracing(Protocol):
     """A source of spans."""
 
     def request(self, parent: Traceparent | None) -> AbstractContextManager[RequestSpan]:
-        """The span of a request, within its caller's trace or at the beginning of a new one."""
+        """Open the span of a request, in the caller's trace or in a new one."""
 
     def part(self, name: str) -> AbstractContextManager[None]:
-        """A span of what the request waits for, within its own; none outside of requests."""
+        """Open a span of what the request waits for, within the span of the request; none outside of requests."""
 
     def close(self) -> None:
-        """Send what is left, within seconds."""
+        """Send the remaining spans, within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _NoopSpan:
 
 
 class _NoopTracing:
-    """Ids, and nothing else."""
+    """A `Tracing` that creates ids and records nothing."""
 
     def request(self, parent: Traceparent | None) -> AbstractContextManager[RequestSpan]:
         trace_id = new_id(32) if parent is None else parent.trace_id
@@ -66,17 +66,17 @@ class _NoopTracing:
         return nullcontext()
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing."""
 
 
 UNTRACED: Final[Tracing] = _NoopTracing()
 
 
 def open_tracing(environ: Mapping[str, str]) -> Tracing:
-    """Tracing as OpenTelemetry's own variables ask for it; `UNTRACED` unless one names an endpoint.
+    """Return tracing as configured by OpenTelemetry's variables; `UNTRACED` without an endpoint.
 
     Raises:
-        SettingsError: they ask for what cannot be.
+        SettingsError: a variable is invalid, or packages are missing.
     """
     endpoint = _first_set(_ENDPOINTS, environ)
     if endpoint is None or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -86,13 +86,13 @@ def open_tracing(environ: Mapping[str, str]) -> Tracing:
         raise SettingsError([f"{endpoint}: must be an http or https URL"])
     protocol = _first_set(_PROTOCOLS, environ)
     if protocol is not None and environ[protocol] != "http/protobuf":
-        raise SettingsError([f"{protocol}: spans are sent by http/protobuf alone: set that, or unset it"])
+        raise SettingsError([f"{protocol}: must be http/protobuf or unset"])
     try:
-        # Not to be paid for by those who do not ask.
+        # Costs start time and memory.
         from issuer.telemetry.otlp import OtlpSpans  # noqa: PLC0415 - optional packages
     except ImportError:
         packages = "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
-        fault = f"{endpoint}: the packages {packages} are not installed: install them, or unset it"
+        fault = f"{endpoint}: install {packages}, or unset it"
         raise SettingsError([fault]) from None
     return OtlpSpans(environ)
 

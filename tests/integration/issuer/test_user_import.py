@@ -130,7 +130,7 @@ def test_invalid_lines_are_reported_unquoted_and_the_rest_is_imported(database_u
     assert done.stderr.splitlines() == [
         "line 2: email: must be an email address such as name@example.com",
         "line 4: password_hash: is malformed or of an unknown kind",
-        "line 5: has an account already, skipped",
+        "line 5: skipped, since the email has an account",
         "line 6: is not a JSON object with distinct members",
         "7 lines: 2 accounts",
         "3 of 7 lines were rejected; fix them and run it again (imported accounts are skipped)",
@@ -147,7 +147,7 @@ def test_an_import_can_be_repeated(database_url: str) -> None:
     assert stored(database_url, "ann@example.com") == FOREIGN["bcrypt"]
     again = run(database_url, many)
     assert (again.returncode, again.stdout) == (0, "0  imported  1200  0\n")
-    assert "further ones of this kind are counted only" in again.stderr
+    assert "further lines of this kind are only counted" in again.stderr
     assert execute(database_url, "SELECT count(*) FROM users")[0][0] == 1201
 
 
