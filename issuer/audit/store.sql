@@ -7,7 +7,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: list-events
 -- $1 account or null, $2 kind or null, $3 earliest time or null, $4 maximum number of events; newest first.
-SELECT at, kind, user_id, session_id, client_id, actor, host(address) AS address, request_id, detail::text,
+SELECT at, kind, user_id, session_id, client_id, actor, host(address) AS ip_address, request_id, detail::text,
   chain, position
 FROM audit_events
 WHERE ($1::uuid IS NULL OR user_id = $1) AND ($2::text IS NULL OR kind = $2)
