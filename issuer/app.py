@@ -43,7 +43,7 @@ from issuer.mail.outbox import Outbox
 from issuer.mail.store import OutboxStore
 from issuer.mail.templates import MailComposer
 from issuer.mail.transport import parse_mail_url, transport_for
-from issuer.oauth.clients import Clients
+from issuer.oauth.clients import ClientAuthenticator
 from issuer.oauth.grants import Grants
 from issuer.oauth.introspection import TokenIntrospection
 from issuer.oauth.metadata import MetadataRoutes, endpoint_urls
@@ -56,7 +56,7 @@ from issuer.passwords.policy import PasswordPolicy
 from issuer.passwords.resources import available_cpus, available_memory, ensure_memory
 from issuer.sessions.models import SessionLimits
 from issuer.sessions.routes import SessionRoutes
-from issuer.sessions.service import Sessions
+from issuer.sessions.service import SessionService
 from issuer.sessions.store import SessionStore
 from issuer.settings import IssuerSettings
 from issuer.status_lists.allocator import StatusIndexAllocator
@@ -199,10 +199,10 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         retry=timedelta(seconds=settings.refresh_retry_seconds),
         per_account=settings.sessions_per_account,
     )
-    sessions = Sessions(
+    sessions = SessionService(
         SessionStore(database), tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
     )
-    clients = Clients(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    clients = ClientAuthenticator(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     routes = [
         *_account_routes(infrastructure, tokens, refresh_tokens, sessions),
         *SessionRoutes(sessions, tokens).routes(),
@@ -220,7 +220,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
 
 
 def _account_routes(
-    infrastructure: Infrastructure, tokens: AccessTokens, refresh_tokens: RefreshTokens, sessions: Sessions
+    infrastructure: Infrastructure, tokens: AccessTokens, refresh_tokens: RefreshTokens, sessions: SessionService
 ) -> list[Route]:
     settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
     throttle = Throttle(

@@ -1,7 +1,9 @@
-"""Only what issuer and verifier must agree on byte for byte, and the three habits both keep.
+"""What issuer and verifier must agree on byte for byte, and the basics of both processes.
 
-The agreement: the token profile (`access_token`), its claims (`claims`), the form of signed tokens (`jws`), the key
-set (`jwks`), one strict reading of JSON (`strict_json`) and of base64url (`base64url`). The habits: settings from the
-environment (`settings`), logs as JSON lines (`logs`), sockets from a service manager (`systemd`). This package
-imports neither side, connects to nothing but a service manager and opens no private key.
+The agreement: the token profile (`access_token`), its claims (`claims`), the form of signed tokens (`jws`), their
+signatures (`signatures`, `ed25519`), the key set (`jwks`), status lists (`status_list`), identity headers
+(`identity_headers`), strict JSON (`strict_json`) and base64url (`base64url`). The basics: settings from the
+environment (`settings`), logs as JSON lines (`logs`), request and trace ids (`trace_context`), accepting connections
+(`acceptor`), sockets from a service manager (`systemd`), the version (`version`). This package imports neither side
+and opens no private key.
 """

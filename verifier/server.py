@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from shared.acceptor import Acceptor
 from shared.settings import ConfigurationError
 from shared.systemd import notify
 from verifier.admin import MAX_CONNECTIONS, AdminConnection, AdminPages
@@ -21,7 +22,6 @@ from verifier.metrics import Metrics
 from verifier.policy_file import Rules
 from verifier.refresh.refresher import Refresher
 from verifier.settings import VerifierSettings
-from verifier.subrequest.acceptor import Acceptor
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.protocol import HttpServer, SubrequestConnection
@@ -87,9 +87,12 @@ class VerifierServer:
         await self._stopping.wait()
         notify(os.environ, "STOPPING=1")
         for acceptor in subrequests:
-            await acceptor.close()
+            acceptor.close()
+        for acceptor in subrequests:
+            await acceptor.wait_closed()
         await self._subrequests.drain()
-        await admin.close()
+        admin.close()
+        await admin.wait_closed()
         await self._admin.drain()
 
     def _stop(self) -> None:

@@ -1,6 +1,7 @@
 """Email verification: request another mail, use the token in it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from issuer.accounts.mail_requests import MailRequests
@@ -11,19 +12,19 @@ from issuer.mail.templates import Template
 from issuer.tokens.one_time_token import TokenPurpose, hash_of
 
 
+@dataclass(frozen=True, slots=True)
 class EmailVerification:
     """Verifies emails of accounts.
 
-    Args:
+    Attributes:
         store: of accounts and one-time tokens.
         mail: queues the mails.
         now: returns the time.
     """
 
-    def __init__(self, store: SelfServiceStore, mail: MailRequests, now: Callable[[], datetime]) -> None:
-        self._store = store
-        self._mail = mail
-        self._now = now
+    store: SelfServiceStore
+    mail: MailRequests
+    now: Callable[[], datetime]
 
     async def resend(self, email: str, context: RequestContext) -> None:
         """Send another mail with a token if the account's email is not verified; reveal nothing about it.
@@ -33,7 +34,7 @@ class EmailVerification:
             TooManyAttemptsError: the rate limit of this network was reached.
             UnavailableError: the database is unavailable.
         """
-        await self._mail.request(email, Template.VERIFY_EMAIL, None, context)
+        await self.mail.request(email, Template.VERIFY_EMAIL, None, context)
 
     async def verify(self, token: str, context: RequestContext) -> None:
         """Mark the email of the token's account as verified.
@@ -43,5 +44,5 @@ class EmailVerification:
             UnavailableError: the database is unavailable.
         """
         token_hash = hash_of(token, TokenPurpose.VERIFY_EMAIL)
-        if token_hash is None or not await self._store.verify_email(token_hash, self._now(), context):
+        if token_hash is None or not await self.store.verify_email(token_hash, self.now(), context):
             raise InvalidOneTimeTokenError

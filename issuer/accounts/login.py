@@ -6,7 +6,7 @@ from issuer.accounts.authentication import PasswordAuthenticator
 from issuer.context import RequestContext
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
 from issuer.sessions.models import TokenPair
-from issuer.sessions.service import Sessions
+from issuer.sessions.service import SessionService
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import ShownSession
 from issuer.tokens.refresh_token import RefreshTokens
@@ -27,7 +27,7 @@ class LoginService:
     def __init__(
         self,
         authenticator: PasswordAuthenticator,
-        sessions: Sessions,
+        sessions: SessionService,
         refresh_tokens: RefreshTokens,
         metrics: Metrics,
     ) -> None:

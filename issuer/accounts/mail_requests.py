@@ -6,6 +6,7 @@ Every request gets the same response, runs the same statement, and takes at leas
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -42,27 +43,21 @@ def _sleep_until(deadline: float) -> None:
     time.sleep(max(0.0, deadline - time.monotonic()))
 
 
+@dataclass(frozen=True, slots=True)
 class MailRequests:
     """Queues mails that users request for an email.
 
-    Args:
+    Attributes:
         store: of accounts and queued mail.
         throttle: limits requests per network.
         recipients: names the counters of mails; None if no mail server is configured, so that nothing is queued.
         now: returns the time.
     """
 
-    def __init__(
-        self,
-        store: SelfServiceStore,
-        throttle: Throttle,
-        recipients: RecipientKeys | None,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._store = store
-        self._throttle = throttle
-        self._recipients = recipients
-        self._now = now
+    store: SelfServiceStore
+    throttle: Throttle
+    recipients: RecipientKeys | None
+    now: Callable[[], datetime]
 
     async def request(
         self, email: str, template: Template, kind: AuditEventKind | None, context: RequestContext
@@ -74,9 +69,9 @@ class MailRequests:
             TooManyAttemptsError: the rate limit of this network was reached.
             UnavailableError: the database is unavailable.
         """
-        parsed, now = read_email(email), self._now()
-        await self._throttle.admit(LimitedAction.FORGOT, context)
+        parsed, now = read_email(email), self.now()
+        await self.throttle.admit(LimitedAction.FORGOT, context)
         purpose = TEMPLATES[template].purpose
-        if self._recipients is not None and purpose is not None:
-            request = MailRequest(template, now, self._recipients.for_purpose(purpose, parsed.key), kind)
-            await pad_to_minimum(self._store.request_mail(parsed.key, request, context))
+        if self.recipients is not None and purpose is not None:
+            request = MailRequest(template, now, self.recipients.for_purpose(purpose, parsed.key), kind)
+            await pad_to_minimum(self.store.request_mail(parsed.key, request, context))

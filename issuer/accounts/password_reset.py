@@ -1,6 +1,7 @@
 """Password reset by mail: request a token, use it."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -25,10 +26,11 @@ from issuer.tokens.one_time_token import TokenPurpose, hash_of
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class PasswordReset:
     """Sets a new password for users who can read the account's mail.
 
-    Args:
+    Attributes:
         store: of accounts and one-time tokens.
         mail: queues the mails.
         passwords: hashes new passwords.
@@ -39,25 +41,14 @@ class PasswordReset:
         now: returns the time.
     """
 
-    def __init__(
-        self,
-        store: SelfServiceStore,
-        mail: MailRequests,
-        passwords: PasswordHasher,
-        policy: PasswordPolicy,
-        throttle: Throttle,
-        recipients: RecipientKeys | None,
-        on_revoked: Callable[[RevocationReason, int], None],
-        now: Callable[[], datetime],
-    ) -> None:
-        self._store = store
-        self._mail = mail
-        self._passwords = passwords
-        self._policy = policy
-        self._throttle = throttle
-        self._recipients = recipients
-        self._on_revoked = on_revoked
-        self._now = now
+    store: SelfServiceStore
+    mail: MailRequests
+    passwords: PasswordHasher
+    policy: PasswordPolicy
+    throttle: Throttle
+    recipients: RecipientKeys | None
+    on_revoked: Callable[[RevocationReason, int], None]
+    now: Callable[[], datetime]
 
     async def request(self, email: str, context: RequestContext) -> None:
         """Send a mail with a token if there is an account; reveal nothing about it.
@@ -67,7 +58,7 @@ class PasswordReset:
             TooManyAttemptsError: the rate limit of this network was reached.
             UnavailableError: the database is unavailable.
         """
-        await self._mail.request(email, Template.RESET_PASSWORD, AuditEventKind.PASSWORD_RESET_REQUESTED, context)
+        await self.mail.request(email, Template.RESET_PASSWORD, AuditEventKind.PASSWORD_RESET_REQUESTED, context)
 
     async def reset(self, token: str, password: str, context: RequestContext) -> None:
         """Set a new password for the token's account and revoke every session.
@@ -85,23 +76,23 @@ class PasswordReset:
         token_hash = hash_of(token, TokenPurpose.RESET_PASSWORD)
         if token_hash is None:
             raise InvalidOneTimeTokenError
-        await self._throttle.admit(LimitedAction.RESET, context)
-        owner = await self._store.find_token_account(token_hash, TokenPurpose.RESET_PASSWORD, self._now())
+        await self.throttle.admit(LimitedAction.RESET, context)
+        owner = await self.store.find_token_account(token_hash, TokenPurpose.RESET_PASSWORD, self.now())
         if owner is None:
             raise InvalidOneTimeTokenError
-        check_new_password(self._policy, "password", password, owner.email)
-        password_hash = await self._passwords.hash(password, queue_client_of(context, Priority.OTHER))
+        check_new_password(self.policy, "password", password, owner.email)
+        password_hash = await self.passwords.hash(password, queue_client_of(context, Priority.OTHER))
         limits = self._limits(read_email(owner.email).key)
-        done = await self._store.reset_password(token_hash, password_hash, self._now(), context, limits)
+        done = await self.store.reset_password(token_hash, password_hash, self.now(), context, limits)
         if done is None:
             raise InvalidOneTimeTokenError
         email_key, revoked = done
-        self._on_revoked(RevocationReason.PASSWORD_RESET, revoked)
+        self.on_revoked(RevocationReason.PASSWORD_RESET, revoked)
         _log.info("password_reset", account=str(owner.id))
-        await self._throttle.reset(email_key, context)
+        await self.throttle.reset(email_key, context)
 
     def _limits(self, email_key: str) -> ResetLimits | None:
-        if self._recipients is None:
+        if self.recipients is None:
             return None
-        requests = self._recipients.for_purpose(TokenPurpose.RESET_PASSWORD, email_key)
-        return ResetLimits(requests, self._recipients.for_notice(email_key))
+        requests = self.recipients.for_purpose(TokenPurpose.RESET_PASSWORD, email_key)
+        return ResetLimits(requests, self.recipients.for_notice(email_key))

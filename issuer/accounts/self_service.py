@@ -5,6 +5,7 @@ at which its password was checked.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -27,10 +28,11 @@ from issuer.throttling.throttle import Throttle
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class SelfService:
     """Changes accounts for their users, who prove their password again.
 
-    Args:
+    Attributes:
         store: of accounts.
         authenticator: checks current passwords.
         passwords: hashes new passwords.
@@ -41,25 +43,14 @@ class SelfService:
         now: returns the time.
     """
 
-    def __init__(
-        self,
-        store: SelfServiceStore,
-        authenticator: PasswordAuthenticator,
-        passwords: PasswordHasher,
-        policy: PasswordPolicy,
-        throttle: Throttle,
-        recipients: RecipientKeys | None,
-        on_revoked: Callable[[RevocationReason, int], None],
-        now: Callable[[], datetime],
-    ) -> None:
-        self._store = store
-        self._authenticator = authenticator
-        self._passwords = passwords
-        self._policy = policy
-        self._throttle = throttle
-        self._recipients = recipients
-        self._on_revoked = on_revoked
-        self._now = now
+    store: SelfServiceStore
+    authenticator: PasswordAuthenticator
+    passwords: PasswordHasher
+    policy: PasswordPolicy
+    throttle: Throttle
+    recipients: RecipientKeys | None
+    on_revoked: Callable[[RevocationReason, int], None]
+    now: Callable[[], datetime]
 
     async def account(self, account_id: UUID, session_id: UUID) -> Account:
         """Return the account of a session.
@@ -68,7 +59,7 @@ class SelfService:
             InvalidTokenError: the account is deleted or disabled, or the session has ended.
             UnavailableError: the database is unavailable.
         """
-        account = await self._store.find_account(account_id, session_id, self._now())
+        account = await self.store.find_account(account_id, session_id, self.now())
         if account is None:
             raise InvalidTokenError
         return account
@@ -85,18 +76,18 @@ class SelfService:
             UnavailableError: the database or the hash queue is unavailable.
         """
         check_password_length("current_password", current)
-        check_new_password(self._policy, "new_password", new, account.email)
+        check_new_password(self.policy, "new_password", new, account.email)
         shown, email_key = ShownSession(session_id), read_email(account.email).key
-        known = await self._authenticator.reauthenticate(account, current, context, shown)
-        password_hash = await self._passwords.hash(new, queue_client_of(context, Priority.OTHER))
+        known = await self.authenticator.reauthenticate(account, current, context, shown)
+        password_hash = await self.passwords.hash(new, queue_client_of(context, Priority.OTHER))
         change = PasswordChange(account.id, known.security_version, password_hash, session_id)
-        notice_limit = None if self._recipients is None else self._recipients.for_notice(email_key)
-        revoked = await self._store.change_password(change, self._now(), context, notice_limit)
+        notice_limit = None if self.recipients is None else self.recipients.for_notice(email_key)
+        revoked = await self.store.change_password(change, self.now(), context, notice_limit)
         if revoked is None:
             raise InvalidCredentialsError
-        self._on_revoked(RevocationReason.PASSWORD_CHANGED, revoked)
+        self.on_revoked(RevocationReason.PASSWORD_CHANGED, revoked)
         _log.info("password_changed", account=str(account.id))
-        await self._throttle.reset(email_key, context, shown)
+        await self.throttle.reset(email_key, context, shown)
 
     async def delete_account(
         self, account: Account, session_id: UUID, password: str, context: RequestContext
@@ -109,9 +100,9 @@ class SelfService:
             InvalidCredentialsError: the password is wrong, or was changed meanwhile.
             UnavailableError: the database or the hash queue is unavailable.
         """
-        known = await self._authenticator.reauthenticate(account, password, context, ShownSession(session_id))
-        revoked = await self._store.delete_account(account.id, known.security_version, self._now(), context)
+        known = await self.authenticator.reauthenticate(account, password, context, ShownSession(session_id))
+        revoked = await self.store.delete_account(account.id, known.security_version, self.now(), context)
         if revoked is None:
             raise InvalidCredentialsError
-        self._on_revoked(RevocationReason.ACCOUNT_DELETED, revoked)
+        self.on_revoked(RevocationReason.ACCOUNT_DELETED, revoked)
         _log.info("account_deleted", account=str(account.id))

@@ -20,10 +20,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from issuer.errors import BindError
-from issuer.http.acceptor import Acceptor
 from issuer.http.connections import MAX_CONNECTIONS, WRITE_SECONDS, Connections
 from issuer.http.protocol import HttpConnection
 from issuer.settings import IssuerSettings
+from shared.acceptor import Acceptor
 from shared.systemd import InheritedSocketError, notify, take_inherited_sockets
 
 ADMIN_NAME: Final = "admin"

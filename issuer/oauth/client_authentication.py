@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from issuer.errors import InvalidClientError, InvalidRequestError
-from issuer.oauth.clients import Clients
+from issuer.oauth.clients import ClientAuthenticator
 from issuer.oauth.models import BasicCredentials, Client, ClientAssertion, ClientCredentials, OAuthRequest
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -18,7 +18,7 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _BASIC: Final = re.compile(r"basic ([A-Za-z0-9+/]+={0,2})", re.IGNORECASE)
 
 
-async def authenticate_client(clients: Clients, request: OAuthRequest) -> Client | None:
+async def authenticate_client(clients: ClientAuthenticator, request: OAuthRequest) -> Client | None:
     """Return the authenticated client, or None if the request carries no credentials.
 
     Raises:

@@ -59,7 +59,7 @@ class ClientRefusal(StrEnum):
     USED_ASSERTION = "used_assertion"
 
 
-class Clients:
+class ClientAuthenticator:
     """Authenticates clients and authorizes their tokens.
 
     Args:

@@ -8,10 +8,10 @@ from issuer.errors import (
     UnsupportedGrantTypeError,
 )
 from issuer.oauth.client_authentication import authenticate_client
-from issuer.oauth.clients import Clients
+from issuer.oauth.clients import ClientAuthenticator
 from issuer.oauth.models import OAuthRequest
 from issuer.sessions.models import TokenPair
-from issuer.sessions.service import Sessions
+from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import FIRST_PARTY_CLIENT, SignedAccessToken
 
@@ -25,7 +25,7 @@ class Grants:
         access_tokens: mints the tokens of machines.
     """
 
-    def __init__(self, sessions: Sessions, clients: Clients, access_tokens: AccessTokens) -> None:
+    def __init__(self, sessions: SessionService, clients: ClientAuthenticator, access_tokens: AccessTokens) -> None:
         self._sessions = sessions
         self._clients = clients
         self._access_tokens = access_tokens

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from issuer.errors import InvalidClientError, InvalidTokenError
 from issuer.oauth.client_authentication import authenticate_client
-from issuer.oauth.clients import Clients
+from issuer.oauth.clients import ClientAuthenticator
 from issuer.oauth.models import OAuthRequest
-from issuer.sessions.service import Sessions
+from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import VerifiedAccessToken
 from issuer.tokens.refresh_token import RefreshToken
@@ -46,7 +46,9 @@ class TokenIntrospection:
         audience: the audience of users' tokens.
     """
 
-    def __init__(self, access_tokens: AccessTokens, sessions: Sessions, clients: Clients, audience: str) -> None:
+    def __init__(
+        self, access_tokens: AccessTokens, sessions: SessionService, clients: ClientAuthenticator, audience: str
+    ) -> None:
         self._access_tokens = access_tokens
         self._sessions = sessions
         self._clients = clients

@@ -11,9 +11,9 @@ from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidTokenError, UnauthorizedClientError
 from issuer.oauth.client_authentication import authenticate_client
-from issuer.oauth.clients import Clients
+from issuer.oauth.clients import ClientAuthenticator
 from issuer.oauth.models import Client, OAuthRequest
-from issuer.sessions.service import Sessions
+from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import FIRST_PARTY_CLIENT
 
@@ -27,7 +27,7 @@ class TokenRevocation:
         clients: the clients that machines authenticate as.
     """
 
-    def __init__(self, access_tokens: AccessTokens, sessions: Sessions, clients: Clients) -> None:
+    def __init__(self, access_tokens: AccessTokens, sessions: SessionService, clients: ClientAuthenticator) -> None:
         self._access_tokens = access_tokens
         self._sessions = sessions
         self._clients = clients

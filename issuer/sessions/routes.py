@@ -13,7 +13,7 @@ from issuer.audit.events import RevocationReason
 from issuer.errors import FieldFault, InvalidFieldsError, NotFoundError
 from issuer.http.request_context import request_context
 from issuer.sessions.models import Position, Session
-from issuer.sessions.service import Sessions
+from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.bearer import authenticate
 
@@ -27,7 +27,7 @@ _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class SessionRoutes:
     """The session endpoints."""
 
-    def __init__(self, sessions: Sessions, tokens: AccessTokens) -> None:
+    def __init__(self, sessions: SessionService, tokens: AccessTokens) -> None:
         self._sessions = sessions
         self._tokens = tokens
 

@@ -7,7 +7,7 @@ changed since it was read; otherwise the service reads the row and decides again
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -47,10 +47,11 @@ _ATTEMPTS: Final = 5
 _log = structlog.get_logger(__name__)
 
 
-class Sessions:
+@dataclass(frozen=True, slots=True)
+class SessionService:
     """Creates, refreshes, revokes and lists sessions.
 
-    Args:
+    Attributes:
         store: the sessions in PostgreSQL.
         access_tokens: mints access tokens.
         refresh_tokens: encodes and decodes refresh tokens.
@@ -61,25 +62,14 @@ class Sessions:
         new_id: returns a random UUID.
     """
 
-    def __init__(
-        self,
-        store: SessionStore,
-        access_tokens: AccessTokens,
-        refresh_tokens: RefreshTokens,
-        status_lists: StatusIndexAllocator,
-        metrics: Metrics,
-        limits: SessionLimits,
-        now: Callable[[], datetime],
-        new_id: Callable[[], UUID],
-    ) -> None:
-        self._store = store
-        self._access_tokens = access_tokens
-        self._refresh_tokens = refresh_tokens
-        self._status_lists = status_lists
-        self._metrics = metrics
-        self._limits = limits
-        self._now = now
-        self._new_id = new_id
+    store: SessionStore
+    access_tokens: AccessTokens
+    refresh_tokens: RefreshTokens
+    status_lists: StatusIndexAllocator
+    metrics: Metrics
+    limits: SessionLimits
+    now: Callable[[], datetime]
+    new_id: Callable[[], UUID]
 
     async def create(
         self, account: StoredAccount, context: RequestContext, counters: Sequence[CounterIncrement] = ()
@@ -91,11 +81,11 @@ class Sessions:
             InvalidCredentialsError: the account was disabled, or its credentials changed, since it was read.
             UnavailableError: the database is unavailable.
         """
-        session_id, now = self._new_id(), self._now()
-        refresh_token = self._refresh_tokens.write(RefreshToken(session_id, 0))
-        self._access_tokens.require_key()
+        session_id, now = self.new_id(), self.now()
+        refresh_token = self.refresh_tokens.write(RefreshToken(session_id, 0))
+        self.access_tokens.require_key()
         index = await self._insert(session_id, account, now, context, counters)
-        self._metrics.sessions_created.inc()
+        self.metrics.sessions_created.inc()
         _log.info("session_created", account=str(account.id), session=str(session_id))
         grant = AccessTokenClaims(
             str(account.id),
@@ -104,10 +94,10 @@ class Sessions:
             FIRST_PARTY_CLIENT,
             account.scope,
             account.roles,
-            status=self._status_lists.reference(index),
-            ends_at=now + min(self._limits.idle, self._limits.absolute),
+            status=self.status_lists.reference(index),
+            ends_at=now + min(self.limits.idle, self.limits.absolute),
         )
-        issued = await self._access_tokens.mint(grant)
+        issued = await self.access_tokens.mint(grant)
         return TokenPair(issued.token, refresh_token, issued.expires_in, issued.scope)
 
     async def refresh(self, refresh_token: str, client_id: str, context: RequestContext) -> TokenPair:
@@ -117,12 +107,12 @@ class Sessions:
             InvalidGrantError: the token is invalid, expired, revoked or reused.
             UnavailableError: the database is unavailable.
         """
-        presented = self._refresh_tokens.read(refresh_token)
+        presented = self.refresh_tokens.read(refresh_token)
         if presented is None:
             raise self._rejection(RefreshOutcome.INVALID)
         # Check keys before the row changes: without them the client would lose the rotated token.
-        successor = self._refresh_tokens.write(presented.successor)
-        self._access_tokens.require_key()
+        successor = self.refresh_tokens.write(presented.successor)
+        self.access_tokens.require_key()
         state = await self._rotate(presented, client_id, context)
         grant = AccessTokenClaims(
             str(state.user_id),
@@ -131,10 +121,10 @@ class Sessions:
             state.client_id,
             state.scope,
             state.roles,
-            status=self._status_lists.reference(state.index),
+            status=self.status_lists.reference(state.index),
             ends_at=state.expires_at,
         )
-        issued = await self._access_tokens.mint(grant)
+        issued = await self.access_tokens.mint(grant)
         return TokenPair(issued.token, successor, issued.expires_in, issued.scope)
 
     async def revoke(
@@ -145,7 +135,7 @@ class Sessions:
         Raises:
             UnavailableError: the database is unavailable.
         """
-        revoked = await self._store.revoke(session_id, user_id, self._now(), reason, context)
+        revoked = await self.store.revoke(session_id, user_id, self.now(), reason, context)
         if revoked:
             self.on_revoked(reason, 1)
         return revoked
@@ -158,7 +148,7 @@ class Sessions:
         Raises:
             UnavailableError: the database is unavailable.
         """
-        revoked = await self._store.revoke_all(user_id, self._now(), reason, context, kept)
+        revoked = await self.store.revoke_all(user_id, self.now(), reason, context, kept)
         if revoked:
             self.on_revoked(reason, revoked)
         return revoked
@@ -169,7 +159,7 @@ class Sessions:
         Raises:
             UnavailableError: the database is unavailable.
         """
-        return await self._store.list_live(user_id, self._now(), after, limit)
+        return await self.store.list_live(user_id, self.now(), after, limit)
 
     async def get(self, session_id: UUID) -> SessionState | None:
         """Return a session, live or not; None if there is none with this id.
@@ -177,11 +167,11 @@ class Sessions:
         Raises:
             UnavailableError: the database is unavailable.
         """
-        return await self._store.find_state(session_id)
+        return await self.store.find_state(session_id)
 
     def would_refresh(self, state: SessionState, presented: RefreshToken) -> bool:
         """Return whether a refresh with this token of this session would succeed now."""
-        outcome = evaluate_refresh(state, presented, state.client_id, self._now(), self._limits.retry)
+        outcome = evaluate_refresh(state, presented, state.client_id, self.now(), self.limits.retry)
         return outcome in {RefreshOutcome.ROTATE, RefreshOutcome.PARALLEL, RefreshOutcome.RETRY}
 
     async def require_live(self, session_id: UUID, user_id: UUID) -> None:
@@ -191,24 +181,24 @@ class Sessions:
             InvalidTokenError: the session is over, or belongs to another account.
             UnavailableError: the database is unavailable.
         """
-        state = await self._store.find_state(session_id)
+        state = await self.store.find_state(session_id)
         if (
             state is None
             or state.user_id != user_id
             or state.ended_at is not None
             or state.disabled_at is not None
-            or state.expires_at <= self._now()
+            or state.expires_at <= self.now()
         ):
             raise InvalidTokenError
 
     def read_refresh_token(self, text: str) -> RefreshToken | None:
         """Decode a refresh token without checking its session; return None if its MAC is not ours."""
-        return self._refresh_tokens.read(text)
+        return self.refresh_tokens.read(text)
 
     def on_revoked(self, reason: RevocationReason, count: int) -> None:
         """Count revoked sessions, and publish the status lists without delay."""
-        self._metrics.sessions_revoked.labels(reason.value).inc(count)
-        self._status_lists.revoked()
+        self.metrics.sessions_revoked.labels(reason.value).inc(count)
+        self.status_lists.revoked()
 
     async def _insert(
         self,
@@ -219,10 +209,10 @@ class Sessions:
         counters: Sequence[CounterIncrement],
     ) -> StatusListEntry:
         for _ in range(_ATTEMPTS):
-            index = await self._status_lists.lease()
-            idle, absolute = now + self._limits.idle, now + self._limits.absolute
+            index = await self.status_lists.lease()
+            idle, absolute = now + self.limits.idle, now + self.limits.absolute
             session = NewSession(session_id, FIRST_PARTY_CLIENT, account.scope, now, idle, absolute, index)
-            match await self._store.insert_session(session, account, context, self._limits.per_account, counters):
+            match await self.store.insert_session(session, account, context, self.limits.per_account, counters):
                 case InsertResult.INSERTED:
                     return index
                 case InsertResult.BEYOND_LIMIT:
@@ -231,20 +221,20 @@ class Sessions:
                 case InsertResult.ACCOUNT_CHANGED:
                     raise InvalidCredentialsError
                 case InsertResult.RATE_LIMITED:
-                    self._metrics.logins.labels("throttled").inc()
+                    self.metrics.logins.labels("throttled").inc()
                     raise TooManyAttemptsError(retry_after=1)
                 case InsertResult.INDEX_TAKEN:
                     # The database was restored to an older state, and has leased our range to another issuer.
                     _log.error("status_index_conflict")
-                    self._status_lists.discard_leases()
+                    self.status_lists.discard_leases()
         raise DatabaseUnavailableError("no free status index")
 
     async def _revoke_oldest(self, user_id: UUID, created: UUID, context: RequestContext) -> None:
         """Revoke sessions beyond the limit. If the database fails, the login succeeds and the next one retries."""
-        newest = self._limits.per_account - 1
+        newest = self.limits.per_account - 1
         try:
-            revoked = await self._store.revoke_all(
-                user_id, self._now(), RevocationReason.SESSION_LIMIT, context, created, newest=newest
+            revoked = await self.store.revoke_all(
+                user_id, self.now(), RevocationReason.SESSION_LIMIT, context, created, newest=newest
             )
         except DatabaseUnavailableError:
             _log.warning("session_limit_not_enforced", account=str(user_id))
@@ -256,21 +246,21 @@ class Sessions:
         """Rotate, which nearly every refresh may. Otherwise decide on the row, until no other request changes it."""
         arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
-            now = self._now()
-            rotated = await self._store.rotate(presented, client_id, now, now + self._limits.idle)
+            now = self.now()
+            rotated = await self.store.rotate(presented, client_id, now, now + self.limits.idle)
             if rotated is not None:
-                self._metrics.refreshes.labels(RefreshOutcome.ROTATE.value).inc()
+                self.metrics.refreshes.labels(RefreshOutcome.ROTATE.value).inc()
                 return rotated
-            state = await self._store.find_state(presented.session_id)
+            state = await self.store.find_state(presented.session_id)
             if state is not None:
                 # Decide as of the arrival: waiting for the database must not turn a parallel request into a retry.
                 waited = timedelta(seconds=time.monotonic() - arrived)
                 state = replace(state, rotated_ago=state.rotated_ago - waited)
-            outcome = evaluate_refresh(state, presented, client_id, now, self._limits.retry)
+            outcome = evaluate_refresh(state, presented, client_id, now, self.limits.retry)
             if state is None or outcome in REJECTED_UNCHANGED:
                 raise self._rejection(outcome)
             if await self._apply_outcome(outcome, state, presented, now, context):
-                self._metrics.refreshes.labels(outcome.value).inc()
+                self.metrics.refreshes.labels(outcome.value).inc()
                 return state
         # Other requests changed the row each time, so the token is no longer the newest one.
         raise self._rejection(RefreshOutcome.RETRY_LIMIT_EXCEEDED)
@@ -288,14 +278,14 @@ class Sessions:
             case RefreshOutcome.PARALLEL:
                 return True
             case RefreshOutcome.RETRY:
-                return await self._store.count_retry(presented, now)
+                return await self.store.count_retry(presented, now)
             case RefreshOutcome.REUSED:
-                if await self._store.revoke_reused(presented, now, context):
+                if await self.store.revoke_reused(presented, now, context):
                     _log.warning("refresh_token_reused", session=str(state.id))
                     self.on_revoked(RevocationReason.REUSED, 1)
                     raise self._rejection(outcome)
             case RefreshOutcome.GENERATION_AHEAD:
-                await self._store.record_generation_ahead(state, presented, context)
+                await self.store.record_generation_ahead(state, presented, context)
                 _log.error(
                     "refresh_token_generation_ahead",
                     session=str(state.id),
@@ -308,5 +298,5 @@ class Sessions:
         return False
 
     def _rejection(self, outcome: RefreshOutcome) -> InvalidGrantError:
-        self._metrics.refreshes.labels(outcome.value).inc()
+        self.metrics.refreshes.labels(outcome.value).inc()
         return InvalidGrantError()

@@ -16,7 +16,7 @@ from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.keys.watcher import KeyWatcher
 from issuer.sessions.models import SessionLimits, StoredAccount
-from issuer.sessions.service import Sessions
+from issuer.sessions.service import SessionService
 from issuer.sessions.store import SessionStore, revoke_sessions_of_user
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.publisher import StatusListPublisher
@@ -50,7 +50,7 @@ class SessionBench:
         self.lists = StatusListStore(self.database)
         self.tokens = AccessTokens(self.key_watcher, ISSUER, "gatepass", 600, 2048, self.clock, uuid4, lambda: 0.0)
         self.published = StatusListPublisher(self.lists, self.key_watcher, self.metrics, ISSUER)
-        self.sessions = Sessions(
+        self.sessions = SessionService(
             self.rows,
             self.tokens,
             RefreshTokens(lambda: self.key_watcher.key_set.mac_secrets),

@@ -11,7 +11,7 @@ import pytest
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import ClientRegistrationError, InvalidClientError
-from issuer.oauth.clients import REFUSALS_RECORDED, Clients
+from issuer.oauth.clients import REFUSALS_RECORDED, ClientAuthenticator
 from issuer.oauth.models import BasicCredentials, Client, ClientAssertion
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
@@ -34,7 +34,7 @@ class Bench:
         self.now = NOW
         self.rows = ClientStore(database)
         lists = StatusIndexAllocator(StatusListStore(database), URL, lambda: None)
-        self.clients = Clients(self.rows, lists, frozenset({URL}), Metrics(), lambda: self.now)
+        self.clients = ClientAuthenticator(self.rows, lists, frozenset({URL}), Metrics(), lambda: self.now)
         self.registry = ClientRegistry(TokenBudget(URL, "api"), self.rows, lambda: self.now, secrets.token_bytes)
 
     async def proven(self) -> tuple[Client, str]:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 ACCEPT_BATCH: Final = 64
-"""At most so many at once, since verifiers that share a socket are to share its connections too."""
+"""Maximum number of connections accepted at once, so that processes that share a socket share its connections."""
+
 _EXHAUSTION_BACKOFF_SECONDS: Final = 0.2
 _RESOURCE_ERRNOS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -24,7 +25,7 @@ class Acceptor:
         protocol_factory: makes the protocol of a connection.
     """
 
-    def __init__(self, listener: socket.socket, protocol_factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, listener: socket.socket, protocol_factory: Callable[[], asyncio.BaseProtocol]) -> None:
         self._listener, self._protocol_factory = listener, protocol_factory
         self._loop = asyncio.get_running_loop()
         self._pending: set[asyncio.Task[object]] = set()
@@ -32,12 +33,15 @@ class Acceptor:
         listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self._resume()
 
-    async def close(self) -> None:
-        """Accept no more, close the socket, and wait for the connections that are being set up."""
+    def close(self) -> None:
+        """Accept no more, and close the socket."""
         if self._resume_timer is not None:
             self._resume_timer.cancel()
         self._loop.remove_reader(self._listener)
         self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Wait for the connections that are being set up."""
         await asyncio.gather(*self._pending, return_exceptions=True)
 
     def _resume(self) -> None:
