@@ -1,8 +1,10 @@
 """The issuer's contract is a valid document, and the one that the issuer holds."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from issuer.http.problems import INTERNAL, PROBLEMS
@@ -63,3 +65,37 @@ def resolved(node: dict[str, Any]) -> dict[str, Any]:
     for part in node["$ref"].removeprefix("#/").split("/"):
         target = target[part]
     return target
+
+
+def test_every_request_and_response_body_has_valid_examples() -> None:
+    found = [*media_types()]
+    assert len(found) > 50
+    for where, media in found:
+        validator = Draft202012Validator({**media["schema"], "components": DOCUMENT["components"]})
+        for example in examples_of(media):
+            assert [error.message for error in validator.iter_errors(example)] == [], where
+
+
+def test_every_problem_and_oauth_error_has_its_example() -> None:
+    shown = [example for _, media in media_types() for example in examples_of(media)]
+    for problem in PROBLEMS.values():
+        if problem.slug != "method-not-allowed":  # of every path, so of none in particular
+            known = {"type": f"urn:gatepass:problem:{problem.slug}", "title": problem.title, "status": problem.status}
+            assert any(known.items() <= example.items() for example in shown if isinstance(example, dict)), problem
+    for answer in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]:
+        assert {"error": answer.code} in shown
+
+
+def media_types() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every media type of a request or response, and where it is."""
+    for path, item in DOCUMENT["paths"].items():
+        for method, operation in item.items():
+            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for name, body in bodies.items():
+                for media in resolved(body).get("content", {}).values():
+                    yield f"{method} {path} {name}", media
+
+
+def examples_of(media: dict[str, Any]) -> list[Any]:
+    """Return the examples of a media type."""
+    return [media["example"]] if "example" in media else [example["value"] for example in media["examples"].values()]
