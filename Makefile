@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check bench bench-issuer bench-peers bench-vectors load sweep seed fuzz lock sbom images clean
+.PHONY: help run test test-fast lint check docs bench bench-issuer bench-peers bench-vectors load sweep seed fuzz lock sbom images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -9,6 +9,7 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 RUN := $(VENV)/run.lock
 DEV := $(VENV)/dev.lock
+DOCS := .docs/docs.lock
 PYTHON ?=
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 3
@@ -37,6 +38,9 @@ lint: $(DEV) ## ruff, mypy and the import contracts
 	$(VENV)/bin/lint-imports
 
 check: lint test ## what CI runs
+
+docs: $(DOCS) ## build the documentation as a site with a search, in .docs/site
+	@exec .docs/venv/bin/python docs/build.py
 
 bench: $(DEV) ## compare the verifier with its alternatives (BENCH_ARGS=--quick for 2 minutes)
 	@exec $(VENV)/bin/python -m loadtests.bench $(BENCH_ARGS)
@@ -75,6 +79,7 @@ lock: $(DEV) ## resolve pyproject.toml into the requirements.lock files again
 	for side in issuer verifier; do \
 	  compile --group $$side --constraints requirements.lock --output-file $$side/requirements.lock; \
 	done; \
+	compile --group docs --output-file docs/requirements.lock; \
 	compile --group issuer --group tracing --constraints requirements.lock \
 	  --output-file issuer/requirements.tracing.lock
 
@@ -95,7 +100,7 @@ images: ## build both images with this machine's Docker
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load sbom
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .docs sbom
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each target installs what it needs, by uv from a lock with hashes: `run` the services, all others everything.
@@ -111,6 +116,12 @@ $(RUN) $(DEV):
 	  echo "The packages could not be installed: no network, or no wheels for this platform (use compose.yaml there)." >&2; \
 	  exit 1; \
 	}; \
+	cp $< $@
+
+# The site has an environment of its own, so that the others stay small.
+$(DOCS): docs/requirements.lock | $(UV)
+	@set -eu; umask 022; $(UV) venv --quiet --clear --python $(VENV)/bin/python .docs/venv; \
+	$(UV) pip install --quiet --python .docs/venv/bin/python --require-hashes --only-binary :all: --requirement $<; \
 	cp $< $@
 
 $(UV):
