@@ -40,6 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     add_version(parser)
     parser.add_argument("url", help="a test route behind the gateway with an echo: https://app.example/hello")
     parser.add_argument("--admin-path", metavar="PATH", help="a path that requires a scope the token lacks")
+    parser.add_argument(
+        "--claim-header",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="an additional identity header of the policy file, X-Auth-Claim-…; may be repeated",
+    )
     parser.add_argument("--gateway", metavar="NAME", help="the gateway, if its responses hide it: nginx, envoy, …")
     parser.add_argument(
         "--ca-file", type=Path, help="PEM file of certificate authorities to trust instead of the system's"

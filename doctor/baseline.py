@@ -8,6 +8,7 @@ from doctor.echo import (
     Echo,
     contains,
     identity_headers,
+    names_shown,
     normalize_header_name,
     normalize_leniently,
     paths,
@@ -45,11 +46,14 @@ def detect_echo(context: ProbeContext, outcome: Outcome) -> Echo:
     identity = subject_shown(outcome, context.token.subject)
     shown = identity_headers(outcome) | ({"X-Auth-Subject"} if identity else set())
     expected_path = normalize_leniently(context.target.path)
-    shows_all = contains(outcome, context.canary) or all(
+    shows_canary = contains(outcome, context.canary)
+    shows_all = shows_canary or all(
         name in shown or _OPTIONAL_CLAIMS.get(name, "sub") not in context.token.claims for name in IDENTITY_HEADERS
     )
+    # Whether the token has the claims of additional headers is not known.
+    additional = context.claim_headers if shows_canary else names_shown(outcome, context.claim_headers)
     return Echo(
-        shown=frozenset(IDENTITY_HEADERS) if shows_all else shown,
+        shown=(frozenset(IDENTITY_HEADERS) if shows_all else shown).union(additional),
         identity=identity,
         path=any(normalize_leniently(path) == expected_path for path in paths(outcome)),
     )
@@ -75,12 +79,12 @@ def baseline_results(context: ProbeContext, outcome: Outcome, echo: Echo) -> Ite
             yield Result(Issue.IDENTITY_DISCLOSED, f"{outcome.status}, with identity headers in the response")
 
 
-def echo_results(outcome: Outcome, echo: Echo) -> Iterator[Result]:
+def echo_results(context: ProbeContext, outcome: Outcome, echo: Echo) -> Iterator[Result]:
     """Yield an issue if the echo cannot show every spoofed header."""
     if isinstance(outcome, Response) and outcome.accepted:
         if not echo:
             yield Result(Issue.NO_ECHO, "the response shows nothing of the request")
-        elif missing := [name for name in IDENTITY_HEADERS if name not in echo.shown]:
+        elif missing := [name for name in context.identity_headers if name not in echo.shown]:
             yield Result(Issue.PARTIAL_ECHO, f"the response never shows {', '.join(missing)}")
 
 

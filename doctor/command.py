@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import secrets
 import ssl
 import time
@@ -17,11 +18,13 @@ from doctor.raw_client import REQUEST_SECONDS, RawHttpClient
 from doctor.runner import Finding, max_requests, run
 from doctor.target import Target, TargetError, parse_admin_path
 from doctor.token import MAX_TOKEN_BYTES, AccessToken, TokenError
+from shared.identity_headers import CLAIM_HEADER_NAME, CLAIM_HEADER_PREFIX
 
 TOKEN_VARIABLE: Final = "GATEPASS_TOKEN"  # noqa: S105 - the name of a variable
 TOTAL_SECONDS: Final = 120.0
 EXIT_VULNERABLE, EXIT_INCONCLUSIVE = 1, 2
 _MAX_EXAMPLES: Final = 2
+_is_claim_header: Final = re.compile(CLAIM_HEADER_NAME).fullmatch
 _SEVERITY_WIDTH: Final = max(len(severity) for severity in Severity)
 
 
@@ -48,10 +51,11 @@ def doctor(
         admin_path = parse_admin_path(options.admin_path, target) if options.admin_path else None
         token = AccessToken.parse(_read_token(environ, stdin), time.time())
         gateway = _parse_gateway(options.gateway)
+        claim_headers = _parse_claim_headers(options.claim_header)
         client = RawHttpClient(target, _tls_context(options.ca_file))
     except (TargetError, TokenError) as error:
         raise DoctorError(str(error)) from error
-    context = ProbeContext(target, token, f"gp{secrets.token_hex(8)}n", admin_path)
+    context = ProbeContext(target, token, f"gp{secrets.token_hex(8)}n", admin_path, claim_headers)
     deadline = time.monotonic() + TOTAL_SECONDS
     findings = run(context, client.send, lambda: time.monotonic() < deadline, gateway)
     if not options.json:
@@ -132,6 +136,13 @@ def _parse_gateway(name: str | None) -> Gateway | None:
     if name is not None and name not in set(Gateway):
         raise DoctorError(f"--gateway: unknown gateway; choose one of {', '.join(Gateway)}")
     return Gateway(name) if name else None
+
+
+def _parse_claim_headers(names: list[str]) -> tuple[str, ...]:
+    for name in names:
+        if _is_claim_header(name) is None:
+            raise DoctorError(f"--claim-header: a name like {CLAIM_HEADER_PREFIX}Tenant, as in the policy file")
+    return tuple(dict.fromkeys(names))
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

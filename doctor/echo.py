@@ -3,7 +3,7 @@
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -75,8 +75,13 @@ def names_containing(response: Response, text: str) -> list[str]:
 
 def identity_headers(response: Response) -> frozenset[str]:
     """Return the identity headers whose names are in the body."""
+    return names_shown(response, IDENTITY_HEADERS)
+
+
+def names_shown(response: Response, names: Iterable[str]) -> frozenset[str]:
+    """Return those of the header names that are in the body."""
     text = normalize_header_name(response.body.decode("utf-8", "replace"))
-    return frozenset(name for known, name in IDENTITY.items() if known in text)
+    return frozenset(name for name in names if normalize_header_name(name) in text)
 
 
 def subject_shown(response: Response, subject: str) -> bool:

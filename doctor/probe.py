@@ -70,12 +70,19 @@ class ProbeContext:
         token: a valid access token.
         canary: unguessable, lower-case letters and digits. A response that contains it echoes our request.
         admin_path: a path that rejects the token, with a trailing slash, if one was given.
+        claim_headers: additional identity headers of this deployment.
     """
 
     target: Target
     token: AccessToken
     canary: str = field(repr=False)
     admin_path: str | None = None
+    claim_headers: tuple[str, ...] = ()
+
+    @property
+    def identity_headers(self) -> tuple[str, ...]:
+        """Return every header that only the verifier may set."""
+        return (*IDENTITY_HEADERS, *self.claim_headers)
 
     @property
     def authorization(self) -> str:
@@ -89,7 +96,7 @@ class ProbeContext:
 
     def canary_for(self, header: str) -> str:
         """Return the value to spoof `header` with. In a response it proves that the application received it."""
-        return f"{self.canary}{IDENTITY_HEADERS.index(header)}x"
+        return f"{self.canary}{self.identity_headers.index(header)}x"
 
     def reached_application(self, response: Response, path: str) -> bool:
         """Return whether `response` shows that the application received the request for `path`."""

@@ -49,7 +49,7 @@ def run(
     runner = _Runner(echo, gateway, send, has_time)
     for result in baseline_results(context, baseline, echo):
         yield finding(BASELINE, BASELINE_SENT, result, gateway)
-    for result in echo_results(baseline, echo):
+    for result in echo_results(context, baseline, echo):
         yield finding("echo", BASELINE_SENT, result, gateway)
     if not isinstance(baseline, Response):
         return

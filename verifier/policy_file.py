@@ -16,9 +16,10 @@ from typing import Annotated, Any, Final
 from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
+from shared.identity_headers import CLAIM_HEADER_NAME
 from shared.jws import normalise_type
 from shared.settings import ConfigurationError
-from verifier.decision.claim_headers import PREFIX, ClaimHeader, HeaderType
+from verifier.decision.claim_headers import ClaimHeader, HeaderType
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
 from verifier.decision.profile import RFC9068, Location, Profile
 from verifier.profile_file import Pointers, ProfileError, RuleTable, describe, read_profile
@@ -46,8 +47,7 @@ IssuerName = Annotated[str, StringConstraints(pattern=_ISSUER_PATTERN)]
 TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
 
 
-# Unlike every fixed identity header, and with one spelling for gateways that fold `_` and `.` into `-`.
-HeaderName = Annotated[str, StringConstraints(pattern=rf"^{PREFIX}[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*$", max_length=64)]
+HeaderName = Annotated[str, StringConstraints(pattern=rf"^{CLAIM_HEADER_NAME}$", max_length=64)]
 
 
 class PolicyError(ConfigurationError):

@@ -8,7 +8,6 @@ from doctor.echo import CANARY_HEADER, Echo, names_containing, normalize_header_
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Check, Probe, ProbeContext, Result
-from shared.identity_headers import IDENTITY_HEADERS
 
 SpoofedLines: TypeAlias = Callable[[str, str], list[str]]
 """Returns the header lines that spoof a header, given its name and value."""
@@ -89,7 +88,9 @@ _VARIANTS: Final[tuple[tuple[str, str, Issue, SpoofedLines], ...]] = (
 def spoofing(context: ProbeContext) -> Iterator[Probe]:
     """Yield the probes that need an echo."""
     for name, how, issue, spoofed_lines in _VARIANTS:
-        lines = [line for header in IDENTITY_HEADERS for line in spoofed_lines(header, context.canary_for(header))]
+        lines = [
+            line for header in context.identity_headers for line in spoofed_lines(header, context.canary_for(header))
+        ]
         request = context.request(*context.canary_headers, *lines, context.authorization)
         sent = f"a valid token and all identity headers {how}"
         check = no_spoofed_identity(context, issue)
@@ -100,7 +101,7 @@ def spoofing(context: ProbeContext) -> Iterator[Probe]:
 
 def anonymous_spoofing(context: ProbeContext) -> Probe:
     """Return the probe of a route that requires no token: an anonymous client must not gain an identity."""
-    lines = [f"{name}: {context.canary_for(name)}" for name in IDENTITY_HEADERS]
+    lines = [f"{name}: {context.canary_for(name)}" for name in context.identity_headers]
     check = no_spoofed_identity(context, Issue.IDENTITY_SPOOFED)
     return Probe(
         "spoofed-without-token",
@@ -116,8 +117,10 @@ def no_spoofed_identity(context: ProbeContext, issue: Issue) -> Check:
     def check(response: Response, echo: Echo) -> Result:
         if not response.accepted:
             return Result(None, f"{response.status}: rejected")
-        if leaked := [name for name in IDENTITY_HEADERS if _leaked(response, context.canary_for(name))]:
-            which = "all eight identity headers" if len(leaked) == len(IDENTITY_HEADERS) else ", ".join(leaked)
+        if leaked := [name for name in context.identity_headers if _leaked(response, context.canary_for(name))]:
+            which = ", ".join(leaked)
+            if len(leaked) == len(context.identity_headers):
+                which = "all identity headers" if context.claim_headers else "all eight identity headers"
             return Result(issue, f"{response.status}, the application received spoofed values: {which}")
         if not context.reached_application(response, context.target.path):
             return Result(Issue.NO_ECHO, f"{response.status}, the response shows nothing of the request")
@@ -138,12 +141,12 @@ def _leaked(response: Response, canary: str) -> bool:
 
 
 def _trailer(context: ProbeContext) -> Probe:
-    fields = "".join(f"{name}: {context.canary_for(name)}\r\n" for name in IDENTITY_HEADERS)
+    fields = "".join(f"{name}: {context.canary_for(name)}\r\n" for name in context.identity_headers)
     request = context.request(
         *context.canary_headers,
         context.authorization,
         "Transfer-Encoding: chunked",
-        f"Trailer: {', '.join(IDENTITY_HEADERS)}",
+        f"Trailer: {', '.join(context.identity_headers)}",
         method="POST",
         body=f"0\r\n{fields}\r\n".encode("ascii"),
     )
@@ -154,8 +157,8 @@ def _trailer(context: ProbeContext) -> Probe:
 
 def _hop_by_hop(context: ProbeContext) -> Iterator[Probe]:
     """Yield probes that name identity headers in `Connection`, which makes proxies remove them (RFC 9110 §7.6.1)."""
-    all_names = ", ".join(["close", *IDENTITY_HEADERS])
-    spoofed = [f"{name}: {context.canary_for(name)}" for name in IDENTITY_HEADERS]
+    all_names = ", ".join(["close", *context.identity_headers])
+    spoofed = [f"{name}: {context.canary_for(name)}" for name in context.identity_headers]
     check = no_spoofed_identity(context, Issue.IDENTITY_SPOOFED)
     for name, sent, lines, connection in (
         ("hop-by-hop", "a valid token and `Connection: X-Auth-Subject`", [], "close, X-Auth-Subject"),

@@ -6,7 +6,6 @@ from typing import Final
 from doctor.findings import Issue
 from doctor.probe import Probe, ProbeContext, bearer, not_served_by_application, preflight_rejected, rejected
 from doctor.probes.path_confusion import path_variants
-from shared.identity_headers import IDENTITY_HEADERS
 
 FOREIGN_HOST: Final = "gatepass-doctor.invalid"
 """A host name that cannot exist (RFC 2606 §2). It is sent to the gateway and never resolved."""
@@ -70,7 +69,7 @@ def _misplaced_credentials(context: ProbeContext) -> Iterator[Probe]:
         rejected(Issue.TRAILER_FORWARDED),
         malformed=True,
     )
-    spoofed = context.request(*(f"{name}: {context.canary_for(name)}" for name in IDENTITY_HEADERS))
+    spoofed = context.request(*(f"{name}: {context.canary_for(name)}" for name in context.identity_headers))
     yield Probe("spoofed-without-token", "all identity headers and no token", spoofed, rejected(exactly_401=True))
     yield Probe(
         "forwarded",

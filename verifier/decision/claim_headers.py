@@ -12,8 +12,6 @@ from typing import Any, Final, Literal
 from shared.claims import MAX_IDENTIFIER_CHARACTERS, MAX_LIST_CHARACTERS, Claims, InvalidClaimsError
 from verifier.decision.profile import ABSENT, Location
 
-PREFIX: Final = "X-Auth-Claim-"
-"""Of every additional header, and of no fixed one."""
 MAX_IDENTITY_CHARACTERS: Final = 512 + 4 * MAX_IDENTIFIER_CHARACTERS + 2 * MAX_LIST_CHARACTERS
 """Bound of all values of the identity and of the lines of additional headers: what the fixed headers can need alone.
 With it a response stays under 3.5 KiB."""
@@ -30,7 +28,7 @@ class ClaimHeader:
     """One additional header.
 
     Attributes:
-        name: begins with `PREFIX`.
+        name: begins with `CLAIM_HEADER_PREFIX`, so it is no fixed one.
         location: of the claim; None: empty in this policy.
         type: of the claim. `list`: of strings, which are joined by commas; a string is a list of one.
     """

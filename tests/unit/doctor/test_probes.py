@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from doctor.command import exit_status, summary
+from doctor.command import DoctorError, _parse_claim_headers, exit_status, summary
 from doctor.echo import normalize_leniently
 from doctor.findings import CATALOGUE, Gateway, Issue, Severity
 from doctor.messages import NoResponse, Outcome, Request, Response
@@ -248,3 +249,35 @@ def test_every_request_names_the_host_and_spoofs_with_canaries() -> None:
         for name in IDENTITY_HEADERS:
             assert all(value in {"", CONTEXT.canary_for(name)} for value in received.values(name.lower()))
         assert request.method == received.method
+
+
+def test_additional_headers_are_spoofed_only_when_they_are_named() -> None:
+    """A gateway that overwrites the eight and was told nothing of a ninth."""
+    header = "X-Auth-Claim-Tenant"
+
+    def forwards_it(request: Request) -> Outcome:
+        received = Received(request)
+        return secure(received, *((header, value) for value in received.values(header.lower()) if value))
+
+    named = replace(CONTEXT, claim_headers=(header,))
+    found = [it for it in run(named, forwards_it, lambda: True) if it.issue is Issue.IDENTITY_SPOOFED]
+    assert found
+    assert all(f"spoofed values: {header}" in it.received for it in found)
+    assert not [it for it in run(CONTEXT, forwards_it, lambda: True) if it.severity is Severity.VULNERABLE]
+    overwritten = run(named, lambda request: secure(Received(request), (header, "acme")), lambda: True)
+    assert not [it for it in overwritten if it.severity in (Severity.VULNERABLE, Severity.INCONCLUSIVE)]
+
+
+def test_an_echo_that_never_shows_an_additional_header_is_inconclusive() -> None:
+    def hides_canary(request: Request) -> Outcome:
+        return secure(Received(request), without=frozenset({"x-gatepass-doctor"}))
+
+    named = replace(CONTEXT, claim_headers=("X-Auth-Claim-Tenant",))
+    partial = [it for it in run(named, hides_canary, lambda: True) if it.issue is Issue.PARTIAL_ECHO]
+    assert "X-Auth-Claim-Tenant" in partial[0].received
+
+
+@pytest.mark.parametrize("name", ["X-Auth-Subject", "X-Auth-Claim-", "X-Auth-Claim-a_b", "X-Auth-Claim-a: b", ""])
+def test_a_name_that_no_additional_header_can_have_is_rejected(name: str) -> None:
+    with pytest.raises(DoctorError, match="--claim-header: a name like X-Auth-Claim-Tenant"):
+        _parse_claim_headers([name])
