@@ -69,6 +69,7 @@ from issuer.throttling.models import LimitedAction, Limits
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.models import default_client
 from issuer.tokens.refresh_token import RefreshTokens
 from shared.systemd import notify
 
@@ -199,17 +200,18 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         retry=timedelta(seconds=settings.refresh_retry_seconds),
         per_account=settings.sessions_per_account,
     )
+    session_store = SessionStore(database, default_client(settings.audience))
     sessions = SessionService(
-        SessionStore(database), tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
+        session_store, tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
     )
     clients = ClientAuthenticator(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     routes = [
-        *_account_routes(infrastructure, tokens, refresh_tokens, sessions),
+        *_account_routes(infrastructure, tokens, refresh_tokens, sessions, clients),
         *SessionRoutes(sessions, tokens).routes(),
         *OAuthRoutes(
             settings.url,
             Grants(sessions, clients, tokens),
-            TokenIntrospection(tokens, sessions, clients, settings.audience),
+            TokenIntrospection(tokens, sessions, clients),
             TokenRevocation(tokens, sessions, clients),
         ).routes(),
         *StatusListRoutes(infrastructure.published).routes(),
@@ -220,7 +222,11 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
 
 
 def _account_routes(
-    infrastructure: Infrastructure, tokens: AccessTokens, refresh_tokens: RefreshTokens, sessions: SessionService
+    infrastructure: Infrastructure,
+    tokens: AccessTokens,
+    refresh_tokens: RefreshTokens,
+    sessions: SessionService,
+    clients: ClientAuthenticator,
 ) -> list[Route]:
     settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
     throttle = Throttle(
@@ -250,7 +256,14 @@ def _account_routes(
         partial(throttle.admit, LimitedAction.REGISTER),
         recipients if verification_required else None,
     )
-    login = LoginService(authenticator, sessions, refresh_tokens, metrics)
+    login = LoginService(
+        authenticator,
+        default_client(settings.audience),
+        clients.public_client,
+        sessions,
+        refresh_tokens,
+        metrics,
+    )
     self_service = SelfService(
         self_service_store,
         authenticator,

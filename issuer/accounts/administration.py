@@ -16,6 +16,7 @@ from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import OPERATOR
 from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import AccountNotFoundError, FieldFault, InvalidFieldsError, SessionNotFoundError
+from issuer.tokens.models import PublicClient
 from issuer.tokens.size import TokenBudget
 
 
@@ -59,13 +60,13 @@ class Administration:
         if faults:
             raise InvalidFieldsError(*faults)
 
-        def change(account: AccountRecord) -> AccountRecord:
+        def change(account: AccountRecord, clients: Sequence[PublicClient]) -> AccountRecord:
             changed = replace(
                 account,
                 scope=account.scope if scope is None else scope,
                 roles=account.roles if roles is None else tuple(roles),
             )
-            if fault := self._budget.account_fault(changed.scope, changed.roles):
+            if fault := self._budget.account_fault(changed.scope, changed.roles, clients):
                 raise InvalidFieldsError(FieldFault("scope", fault))
             return changed
 

@@ -13,9 +13,10 @@ from issuer.accounts.self_service_store import delete_locked_account, delete_tok
 from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.audit.store import record
 from issuer.context import RequestContext
-from issuer.db.pool import Database
+from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.sessions.store import revoke_session, revoke_sessions_of_user
+from issuer.tokens.models import PublicClient
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
@@ -45,17 +46,28 @@ class AdministrationStore:
         return None if row is None else _account(row)
 
     async def update_grants(
-        self, account_id: UUID, change: Callable[[AccountRecord], AccountRecord], event: AuditEvent
+        self,
+        account_id: UUID,
+        change: Callable[[AccountRecord, list[PublicClient]], AccountRecord],
+        event: AuditEvent,
     ) -> AccountRecord | None:
-        """Apply `change` to scope and roles while the row is locked; return None if there is no such account."""
+        """Apply `change` to scope and roles while the row is locked; return None if there is no such account.
+
+        `change` also gets the public clients, for which the user may log in.
+        """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock-account"], account_id)
             if row is None:
                 return None
-            changed = change(_account(row))
+            changed = change(_account(row), await _public_clients(connection))
             await connection.execute(_SQL["update-grants"], account_id, changed.scope, changed.roles)
             await record(connection, event)
         return changed
+
+    async def list_public_clients(self) -> list[PublicClient]:
+        """Return the clients for which users may log in, disabled or not."""
+        async with self._database.connection() as connection:
+            return await _public_clients(connection)
 
     async def disable_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Disable an account and revoke its sessions; return False if it was not enabled.
@@ -113,6 +125,11 @@ class AdministrationStore:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-session"], session_id)
         return None if row is None else SessionRecord(**row)
+
+
+async def _public_clients(connection: Connection) -> list[PublicClient]:
+    rows = await connection.fetch(_SQL["list-public-clients"])
+    return [PublicClient(row["id"], tuple(row["audiences"]), frozenset(row["scope"].split())) for row in rows]
 
 
 def _account(row: asyncpg.Record) -> AccountRecord:

@@ -30,6 +30,9 @@ FROM users
 WHERE id = $1
 FOR UPDATE;
 
+-- name: list-public-clients
+SELECT id, audiences, scope FROM clients WHERE auth_method = 'none';
+
 -- name: update-grants
 UPDATE users SET scope = $2, roles = $3 WHERE id = $1;
 

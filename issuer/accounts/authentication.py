@@ -51,7 +51,7 @@ class PasswordAuthenticator:
 
         The caller must check the limits again before it acts on the result: other attempts may have used them up
         during the hash, and then the outcome must not be revealed. Creating a session checks them; for everything
-        else, use `reauthenticate`.
+        else, use `reauthenticate`, or `confirm` what was found.
 
         Args:
             email: as the user typed it.
@@ -90,12 +90,34 @@ class PasswordAuthenticator:
             UnavailableError: the database or the hash queue is unavailable.
         """
         found = (await self.authenticate(account.email, password, context, shown)).account
-        attempt = self._attempt(account.email, password, context, shown)
-        history, latest = await self._store.get_login_state(attempt, self._now())
-        decision = self._throttle.decide(history)
-        if found.id != account.id or latest is None or not self._is_open(latest, decision):
+        if found.id != account.id:
             raise InvalidCredentialsError
+        await self.confirm(account.email, password, context, shown)
         return found
+
+    async def confirm(
+        self, email: str, password: str, context: RequestContext, shown: ShownSession | None = None
+    ) -> None:
+        """Check limits and account again, after `authenticate` has accepted the password.
+
+        Raises:
+            TooManyAttemptsError: other attempts have failed meanwhile.
+            InvalidCredentialsError: the account was disabled or deleted meanwhile.
+            UnavailableError: the database is unavailable.
+        """
+        history, latest = await self._store.get_login_state(
+            self._attempt(email, password, context, shown), self._now()
+        )
+        if latest is None or not self._is_open(latest, self._throttle.decide(history)):
+            raise InvalidCredentialsError
+
+    def check_capacity(self, context: RequestContext) -> None:
+        """Check that a password could be hashed soon, before any other work for a login.
+
+        Raises:
+            OverloadedError: it would wait too long.
+        """
+        self._passwords.check_capacity(queue_client_of(context))
 
     def _attempt(
         self, email: str, password: str, context: RequestContext, shown: ShownSession | None

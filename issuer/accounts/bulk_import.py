@@ -5,6 +5,7 @@ and never quote values.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Self
@@ -24,7 +25,7 @@ from issuer.accounts.input_checks import ROLE, SCOPE
 from issuer.accounts.models import ImportedAccount
 from issuer.email_address import EmailAddress, parse_email
 from issuer.passwords.hasher import check_stored_hash
-from issuer.tokens.models import DEFAULT_SCOPE
+from issuer.tokens.models import DEFAULT_SCOPE, PublicClient
 from issuer.tokens.size import TokenBudget
 from shared.strict_json import StrictJsonError, parse_object
 
@@ -38,13 +39,26 @@ class InvalidRecordError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
-    now: datetime
+class ImportRules:
+    """What the accounts of an import may have.
+
+    Attributes:
+        budget: the size budget of access tokens.
+        clients: the public clients, for which their users may log in.
+    """
+
     budget: TokenBudget
+    clients: Sequence[PublicClient] = ()
 
 
-def _rules(info: ValidationInfo) -> _Rules:
-    assert isinstance(info.context, _Rules)
+@dataclass(frozen=True, slots=True)
+class _Context:
+    now: datetime
+    rules: ImportRules
+
+
+def _context(info: ValidationInfo) -> _Context:
+    assert isinstance(info.context, _Context)
     return info.context
 
 
@@ -69,7 +83,7 @@ def _time(value: Any, info: ValidationInfo) -> datetime:
         raise ValueError("is not a valid date and time") from None
     if time < _EARLIEST:
         raise ValueError("must not be before 1970")
-    if time > _rules(info).now:
+    if time > _context(info).now:
         raise ValueError("must not be in the future")
     return time
 
@@ -100,25 +114,26 @@ class _Record(BaseModel):
 
     @model_validator(mode="after")
     def _fit_into_a_token(self, info: ValidationInfo) -> Self:
-        if fault := _rules(info).budget.account_fault(self.scope, self.roles):
+        rules = _context(info).rules
+        if fault := rules.budget.account_fault(self.scope, self.roles, rules.clients):
             raise ValueError(f"scope: {fault}")
         return self
 
 
-def read_line(line: bytes, account_id: UUID, now: datetime, budget: TokenBudget) -> ImportedAccount:
+def read_line(line: bytes, account_id: UUID, now: datetime, rules: ImportRules) -> ImportedAccount:
     """Read and check a line.
 
     Args:
         line: a JSON object.
         account_id: the new id of the account.
         now: the default of `created_at`, and the time of verification if the line says that the email is verified.
-        budget: the size budget of access tokens.
+        rules: what it may have.
 
     Raises:
         InvalidRecordError: with all faults of the line.
     """
     try:
-        record = _Record.model_validate(parse_object(line), context=_Rules(now, budget))
+        record = _Record.model_validate(parse_object(line), context=_Context(now, rules))
     except StrictJsonError:
         raise InvalidRecordError("is not a JSON object with distinct members") from None
     except ValidationError as error:

@@ -1,17 +1,41 @@
 """Login: check a password, create a session. A login counts as accepted when its session exists."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
 import structlog
 
 from issuer.accounts.authentication import PasswordAuthenticator
 from issuer.context import RequestContext
-from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
+from issuer.errors import InvalidCredentialsError, InvalidScopeError, TooManyAttemptsError
+from issuer.sessions.authorization import LoginRequest, authorize_login, check_login, read_scope
 from issuer.sessions.models import TokenPair
 from issuer.sessions.service import SessionService
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import ShownSession
+from issuer.tokens.models import FIRST_PARTY_CLIENT, PublicClient
 from issuer.tokens.refresh_token import RefreshTokens
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTokens:
+    """What a login request says about its tokens. Nothing of it is checked yet.
+
+    Attributes:
+        client_id: the client that the user logs in with.
+        scope: None for everything that account and client may have.
+        audiences: the first is that of the first access token; empty for all of the client.
+    """
+
+    client_id: str = FIRST_PARTY_CLIENT
+    scope: str | None = None
+    audiences: tuple[str, ...] = ()
+
+
+ANY_TOKENS: Final = WantedTokens()
 
 
 class LoginService:
@@ -19,6 +43,8 @@ class LoginService:
 
     Args:
         authenticator: checks passwords.
+        default_client: the client of logins that name none.
+        find_client: returns a registered public client, or raises an OAuthError.
         sessions: creates sessions.
         refresh_tokens: reads the refresh token that a request shows.
         metrics: counts logins.
@@ -27,11 +53,15 @@ class LoginService:
     def __init__(
         self,
         authenticator: PasswordAuthenticator,
+        default_client: PublicClient,
+        find_client: Callable[[str], Awaitable[PublicClient]],
         sessions: SessionService,
         refresh_tokens: RefreshTokens,
         metrics: Metrics,
     ) -> None:
         self._authenticator = authenticator
+        self._default_client = default_client
+        self._find_client = find_client
         self._sessions = sessions
         self._refresh_tokens = refresh_tokens
         self._logins = metrics.logins
@@ -39,7 +69,12 @@ class LoginService:
             self._logins.labels(outcome)  # create the series, so that rate() sees the first increment
 
     async def log_in(
-        self, email: str, password: str, context: RequestContext, refresh_token: str | None = None
+        self,
+        email: str,
+        password: str,
+        context: RequestContext,
+        refresh_token: str | None = None,
+        wanted: WantedTokens = ANY_TOKENS,
     ) -> TokenPair:
         """Return the tokens of a new session.
 
@@ -48,16 +83,28 @@ class LoginService:
             password: as the user typed it.
             context: of the request.
             refresh_token: of an earlier session of the account, which exempts from limits that others have used up.
+            wanted: the client, and what its tokens shall contain.
 
         Raises:
+            InvalidClientError: the client is unknown or disabled.
+            UnauthorizedClientError: the client is a machine.
+            InvalidScopeError: client or account may not have the scope.
+            InvalidTargetError: the client may not have tokens for an audience.
             InvalidFieldsError: not an email, or longer than any password; the same for every account.
             TooManyAttemptsError: too many have failed; the same for every account, existing or not.
             InvalidCredentialsError: for every other reason.
             UnavailableError: the database, the hash queue or the signing key is unavailable.
         """
+        request, shown = await self._request(wanted, context), self._shown(refresh_token)
         try:
-            login = await self._authenticator.authenticate(email, password, context, self._shown(refresh_token))
-            tokens = await self._sessions.create(login.account, context, login.limits)
+            login = await self._authenticator.authenticate(email, password, context, shown)
+            try:
+                authorize_login(request, login.account.scope)
+            except InvalidScopeError:
+                # The error tells that the password is right, so the limits are checked first.
+                await self._authenticator.confirm(email, password, context, shown)
+                raise
+            tokens = await self._sessions.create(login.account, request, context, login.limits)
         except InvalidCredentialsError:
             self._logins.labels("rejected").inc()
             raise
@@ -67,6 +114,16 @@ class LoginService:
         self._logins.labels("accepted").inc()
         _log.info("login_accepted", account=str(login.account.id))
         return tokens
+
+    async def _request(self, wanted: WantedTokens, context: RequestContext) -> LoginRequest:
+        client = self._default_client
+        if wanted.client_id != client.id:
+            self._authenticator.check_capacity(context)
+            client = await self._find_client(wanted.client_id)
+        scope = None if wanted.scope is None else read_scope(wanted.scope)
+        request = LoginRequest(client, scope, wanted.audiences or None)
+        check_login(request)
+        return request
 
     def _shown(self, refresh_token: str | None) -> ShownSession | None:
         token = self._refresh_tokens.read(refresh_token) if refresh_token else None

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from issuer.accounts.email_verification import EmailVerification
-from issuer.accounts.login import LoginService
+from issuer.accounts.login import LoginService, WantedTokens
 from issuer.accounts.models import Account
 from issuer.accounts.password_reset import PasswordReset
 from issuer.accounts.registration import Created, RegistrationService
@@ -70,7 +70,10 @@ class AccountRoutes:
     async def login(self, request: Request) -> Response:
         """Return 200 with the tokens of a new session, as in RFC 6749 §5.1."""
         body = await read_body(request, LoginBody)
-        tokens = await self._login.log_in(body.email, body.password, request_context(request), body.refresh_token)
+        wanted = WantedTokens(body.client_id, body.scope or None, body.resource)
+        tokens = await self._login.log_in(
+            body.email, body.password, request_context(request), body.refresh_token, wanted
+        )
         return token_response(tokens)
 
     async def me(self, request: Request) -> Response:

@@ -55,6 +55,7 @@ class RevocationReason(StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a label
     ACCOUNT_DISABLED = "account_disabled"
     ACCOUNT_DELETED = "account_deleted"
+    CLIENT_DISABLED = "client_disabled"
     ADMINISTRATOR = "administrator"
 
 

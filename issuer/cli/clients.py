@@ -1,4 +1,4 @@
-"""`clients`: machines that ask for tokens. A secret is printed when it is made, and never taken as an argument."""
+"""`clients`: OAuth clients. A secret is printed when it is made, and never taken as an argument."""
 
 import argparse
 import secrets
@@ -21,29 +21,35 @@ T = TypeVar("T")
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register them."""
-    clients = add_subject(commands, "clients", "machines that ask for tokens")
-    create = add_command(clients, "create", "register a client; its secret is printed once", _create)
+    clients = add_subject(commands, "clients", "OAuth clients: machines, and applications that users log in with")
+    create = add_command(clients, "create", "register a client; if it gets a secret, that is printed once", _create)
     create.add_argument("name", help="display name")
     create.add_argument("--id", help="the client_id, random by default")
-    create.add_argument("--scope", default="", help="scopes that it may request, separated by spaces")
+    create.add_argument("--scope", default="", help="allowed scopes, separated by spaces")
     create.add_argument("--audience", action="append", help="allowed token audience; repeat for more")
+    create.add_argument(
+        "--public", action="store_true", help="users log in for it, such as a browser or mobile app; it has no secret"
+    )
     create.add_argument(
         "--jwks", type=Path, help="file with its public key set, for private_key_jwt instead of a secret"
     )
     add_command(clients, "list", "list all clients", _list)
     _add_for_one(clients, "show", "show a client", _show)
     update = _add_for_one(
-        clients, "update", "change scope, audiences or keys of a client; its tokens are revoked", _update
+        clients,
+        "update",
+        "change a client; a machine's tokens are revoked, sessions follow at the next refresh",
+        _update,
     )
     update.add_argument("--scope", help="replaces its scopes")
     update.add_argument("--audience", action="append", help="replaces its audiences; repeat for more")
     update.add_argument("--jwks", type=Path, help="file with the public key set that replaces its keys")
-    _add_for_one(clients, "disable", "disable a client and revoke its tokens", _disable)
+    _add_for_one(clients, "disable", "disable a client; revoke its tokens and the sessions of its users", _disable)
     _add_for_one(clients, "enable", "enable a disabled client", _enable)
     _add_for_one(
         clients, "rotate-secret", "replace the secret and print the new one; tokens are revoked", _rotate_secret
     )
-    _add_for_one(clients, "delete", "delete a client and revoke its tokens", _delete)
+    _add_for_one(clients, "delete", "delete a client; revoke its tokens and the sessions of its users", _delete)
 
 
 def _add_for_one(
@@ -61,7 +67,10 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     audiences = options.audience or [settings.audience]
     jwks = _read(options.jwks)
     made = _with_registry(
-        settings, lambda registry: registry.create(options.name, options.id, options.scope, audiences, jwks)
+        settings,
+        lambda registry: registry.create(
+            options.name, options.id, options.scope, audiences, jwks, public=options.public
+        ),
     )
     show(options, [_document(made.client) | _secret(made)])
 

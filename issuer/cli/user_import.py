@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import uuid4
 
-from issuer.accounts.bulk_import import InvalidRecordError, read_line
+from issuer.accounts.administration_store import AdministrationStore
+from issuer.accounts.bulk_import import ImportRules, InvalidRecordError, read_line
 from issuer.accounts.models import ImportedAccount
 from issuer.accounts.store import AccountStore
 from issuer.cli.output import Commands, add_command, show
@@ -90,8 +91,9 @@ async def _run(url: str, source: BinaryIO, budget: TokenBudget, *, dry_run: bool
     await database.open()
     users, tally, lines = AccountStore(database), _Tally(), enumerate(_lines(source), 1)
     try:
+        rules = ImportRules(budget, await AdministrationStore(database).list_public_clients())
         while batch := list(islice(lines, _BATCH_LINES)):
-            await _import_batch(users, tally, dict(_parse_batch(tally, batch, budget)), dry_run=dry_run)
+            await _import_batch(users, tally, dict(_parse_batch(tally, batch, rules)), dry_run=dry_run)
             tally.lines += len(batch)
             print(f"{tally.lines} lines: {tally.imported} accounts", file=sys.stderr)
     except DatabaseUnavailableError as error:
@@ -120,7 +122,7 @@ async def _import_batch(
 
 
 def _parse_batch(
-    tally: _Tally, batch: Iterable[tuple[int, bytes]], budget: TokenBudget
+    tally: _Tally, batch: Iterable[tuple[int, bytes]], rules: ImportRules
 ) -> Iterator[tuple[int, ImportedAccount]]:
     """Yield the valid lines of a batch, each email once."""
     now, seen = datetime.now(UTC), set[str]()
@@ -128,7 +130,7 @@ def _parse_batch(
         if not line.strip():
             continue
         try:
-            account = read_line(line, uuid4(), now, budget)
+            account = read_line(line, uuid4(), now, rules)
         except InvalidRecordError as error:
             tally.reject(number, str(error))
             continue

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from issuer.errors import InvalidRequestError
+from issuer.errors import InvalidRequestError, InvalidTargetError
 from issuer.http.request_body import read_bounded
 
 _MAX_PARAMETERS: Final = 32
@@ -24,6 +24,7 @@ async def read_form(request: Request) -> dict[str, str]:
     """The parameters of a form, without those that are empty.
 
     Raises:
+        InvalidTargetError: several resources are requested.
         InvalidRequestError: it is not a form, or a parameter comes twice.
         ContentTooLargeError: it is longer than we read.
     """
@@ -38,6 +39,7 @@ def parse_form(data: bytes) -> dict[str, str]:
     """The parameters in `data`, without those that are empty.
 
     Raises:
+        InvalidTargetError: several resources are requested.
         InvalidRequestError: it has no single reading.
     """
     try:
@@ -48,6 +50,9 @@ def parse_form(data: bytes) -> dict[str, str]:
     except ValueError:
         # Without its cause: a decoder's message quotes what it read.
         raise InvalidRequestError from None
+    if [name for name, _ in pairs].count("resource") > 1:
+        # RFC 8707 §2 allows several, and to reject them: an access token has one audience.
+        raise InvalidTargetError
     parameters = dict(pairs)
     if len(parameters) != len(pairs) or any("\0" in value for value in parameters.values()):
         raise InvalidRequestError

@@ -14,9 +14,12 @@ from issuer.errors import (
     ContentTooLargeError,
     DatabaseUnavailableError,
     EmailTakenError,
+    InvalidClientError,
     InvalidCredentialsError,
     InvalidFieldsError,
     InvalidOneTimeTokenError,
+    InvalidScopeError,
+    InvalidTargetError,
     InvalidTokenError,
     IssuerError,
     MalformedJsonError,
@@ -24,8 +27,10 @@ from issuer.errors import (
     MissingTokenError,
     NoSigningKeyError,
     NotFoundError,
+    OAuthError,
     OverloadedError,
     TooManyAttemptsError,
+    UnauthorizedClientError,
     UnavailableError,
     UnsupportedMediaTypeError,
 )
@@ -69,6 +74,10 @@ PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
     ),
     DatabaseUnavailableError: Problem("database-unavailable", "Database unavailable; retry later", 503),
     NoSigningKeyError: Problem("no-signing-key", "No signing key yet; retry later", 503),
+    InvalidClientError: Problem("invalid-client", "Unknown or disabled client", 400),
+    UnauthorizedClientError: Problem("unauthorized-client", "Users do not log in with this client", 400),
+    InvalidScopeError: Problem("invalid-scope", "Scope not allowed for this client or account", 400),
+    InvalidTargetError: Problem("invalid-target", "Resource not allowed for this client", 400),
     OverloadedError: Problem("server-overloaded", "Server overloaded; retry later", 503),
 }
 
@@ -82,6 +91,8 @@ def problem_response(error: Exception) -> Response:
     """The answer to `error`, with the fields that its kind calls for."""
     problem = problem_of(error)
     document: dict[str, Any] = {"type": problem.type, "title": problem.title, "status": problem.status}
+    if isinstance(error, OAuthError):
+        document["error"] = problem.slug.replace("-", "_")  # for OAuth libraries (RFC 6749 §5.2, RFC 8707 §2)
     if isinstance(error, InvalidFieldsError):
         document["errors"] = [{"field": fault.field, "detail": fault.detail} for fault in error.faults]
     return JSONResponse(document, problem.status, _fields(error), MEDIA_TYPE)

@@ -6,9 +6,9 @@ members (mass assignment: CVE-2025-61928 and its kin). Faults name members and n
 
 import json
 import re
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
 from issuer.errors import (
@@ -18,14 +18,18 @@ from issuer.errors import (
     MalformedJsonError,
     UnsupportedMediaTypeError,
 )
+from issuer.tokens.models import FIRST_PARTY_CLIENT
 from shared.strict_json import StrictJsonError, parse_object
 
+_MAX_RESOURCES: Final = 16
+_RESOURCES: Final = f"must be a string, or a list of 1 to {_MAX_RESOURCES} strings, not empty and without U+0000"
 _NUL: Final = "must not contain U+0000"
 _LONE_SURROGATE: Final = "must not contain unpaired surrogates"
 _DETAILS: Final = {
     "missing": "is required",
     "extra_forbidden": "is not a member of this request",
     "string_type": "must be a string",
+    "string_too_short": "must not be empty",
 }
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -39,7 +43,18 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _resources(value: Any) -> tuple[str, ...]:
+    """Parse one resource or several (RFC 8707 §2)."""
+    resources = [value] if isinstance(value, str) else value
+    if not isinstance(resources, list) or not 1 <= len(resources) <= _MAX_RESOURCES:
+        raise ValueError(_RESOURCES)
+    if not all(isinstance(resource, str) and resource and "\0" not in resource for resource in resources):
+        raise ValueError(_RESOURCES)
+    return tuple(dict.fromkeys(resources))
+
+
 Text = Annotated[str, AfterValidator(_without_nul)]
+NonEmptyText = Annotated[Text, Field(min_length=1)]
 
 
 class _Body(BaseModel):
@@ -59,6 +74,9 @@ class LoginBody(_Body):
     email: Text
     password: Text
     refresh_token: Text = ""
+    client_id: NonEmptyText = FIRST_PARTY_CLIENT
+    scope: NonEmptyText = ""
+    resource: Annotated[tuple[str, ...], BeforeValidator(_resources)] = ()
 
 
 class EmailBody(_Body):

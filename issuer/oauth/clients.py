@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import RequestContext
-from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError
+from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError, UnauthorizedClientError
 from issuer.oauth.client_assertion import (
     ClientKey,
     InvalidAssertionError,
@@ -32,7 +32,7 @@ from issuer.oauth.store import ClientStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.models import AccessTokenClaims, StatusReference
+from issuer.tokens.models import AccessTokenClaims, PublicClient, StatusReference
 
 _log = structlog.get_logger(__name__)
 
@@ -130,6 +130,21 @@ class ClientAuthenticator:
             audience=audience or client.audiences[0],
             status=self._status_lists.reference(status),
         )
+
+    async def public_client(self, client_id: str) -> PublicClient:
+        """Return the public client that a login names.
+
+        Raises:
+            InvalidClientError: there is no such client, or it is disabled.
+            UnauthorizedClientError: it is a machine, for which no user logs in.
+            UnavailableError: the database is unavailable.
+        """
+        client = await self._find_plausible(client_id)
+        if client is None or client.disabled_at is not None:
+            raise InvalidClientError
+        if not client.is_public:
+            raise UnauthorizedClientError
+        return client.as_public()
 
     async def revoke_tokens(self, client: Client, status: StatusReference, context: RequestContext) -> None:
         """Revoke the tokens of `client` that refer to `status`, unless they are revoked already.

@@ -10,10 +10,11 @@ from issuer.errors import (
 from issuer.oauth.client_authentication import authenticate_client
 from issuer.oauth.clients import ClientAuthenticator
 from issuer.oauth.models import OAuthRequest
+from issuer.sessions.authorization import RefreshRequest, read_scope
 from issuer.sessions.models import TokenPair
 from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import FIRST_PARTY_CLIENT, SignedAccessToken
+from issuer.tokens.models import SignedAccessToken
 
 
 class Grants:
@@ -48,12 +49,15 @@ class Grants:
                 raise UnsupportedGrantTypeError
 
     async def _refresh_token(self, request: OAuthRequest) -> TokenPair:
-        """Refresh a session. `scope` is ignored: the new token has the current scope of the account."""
+        """Refresh a session. A public client need not name itself: the refresh token is bound to it."""
         if await authenticate_client(self._clients, request) is not None:
             # A machine has no session; it requests a new token instead (RFC 6749 §4.4.3).
             raise UnauthorizedClientError
-        client_id = request.get("client_id") or FIRST_PARTY_CLIENT
-        return await self._sessions.refresh(request.required("refresh_token"), client_id, request.context)
+        scope = request.get("scope")
+        wanted = RefreshRequest(
+            request.get("client_id"), None if scope is None else read_scope(scope), _target(request)
+        )
+        return await self._sessions.refresh(request.required("refresh_token"), wanted, request.context)
 
     async def _client_credentials(self, request: OAuthRequest) -> SignedAccessToken:
         # Check this first: authentication uses up the assertion, and without a key no token follows.

@@ -6,10 +6,11 @@ A client learns only about tokens that were issued to it or are meant for it (§
 from dataclasses import dataclass
 from uuid import UUID
 
-from issuer.errors import InvalidClientError, InvalidTokenError
+from issuer.errors import InvalidClientError, InvalidTargetError, InvalidTokenError
 from issuer.oauth.client_authentication import authenticate_client
 from issuer.oauth.clients import ClientAuthenticator
 from issuer.oauth.models import OAuthRequest
+from issuer.sessions.authorization import RefreshRequest, authorize_refresh
 from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import VerifiedAccessToken
@@ -43,16 +44,12 @@ class TokenIntrospection:
         access_tokens: verifies access tokens.
         sessions: the sessions of users.
         clients: the clients that machines authenticate as.
-        audience: the audience of users' tokens.
     """
 
-    def __init__(
-        self, access_tokens: AccessTokens, sessions: SessionService, clients: ClientAuthenticator, audience: str
-    ) -> None:
+    def __init__(self, access_tokens: AccessTokens, sessions: SessionService, clients: ClientAuthenticator) -> None:
         self._access_tokens = access_tokens
         self._sessions = sessions
         self._clients = clients
-        self._audience = audience
 
     async def introspect(self, request: OAuthRequest) -> Introspection | None:
         """Return what the client of the request may know about its token; None if that is nothing.
@@ -79,11 +76,15 @@ class TokenIntrospection:
         # A refresh token is active if a refresh with it would succeed.
         if state is None or not self._sessions.would_refresh(state, refresh_token):
             return None
+        try:
+            audience, scope = authorize_refresh(state, RefreshRequest())
+        except InvalidTargetError:
+            return None
         return Introspection(
             str(state.user_id),
             state.client_id,
-            state.scope,
-            self._audience,
+            scope,
+            audience,
             int(state.expires_at.timestamp()),
             state.id,
         )

@@ -26,9 +26,8 @@ _ENDPOINTS: Final = {
     "introspection_endpoint": "/introspect",
     "status_list_aggregation_endpoint": "/status-lists",
 }
-_CLIENT_METHODS: Final = [method.value for method in AuthMethod]
-_ALL_METHODS: Final = [*_CLIENT_METHODS, "none"]
-"""First-party applications authenticate with nothing but their token."""
+_ALL_METHODS: Final = [method.value for method in AuthMethod]
+_CLIENT_METHODS: Final = [method for method in _ALL_METHODS if method != AuthMethod.NONE]
 
 
 class MetadataRoutes:

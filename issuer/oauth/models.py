@@ -10,16 +10,19 @@ from typing import Final
 from issuer.context import RequestContext
 from issuer.errors import InvalidRequestError
 from issuer.status_lists.models import StatusListEntry
+from issuer.tokens.models import PublicClient
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The same as in the schema. No character needs escaping in a URL, JSON, or a log."""
 
 
 class AuthMethod(StrEnum):
-    """The one method by which a client authenticates (names of the IANA registry of RFC 8414 §7.3)."""
+    """The one method by which a client authenticates, if any (names of the IANA registry of RFC 8414 §7.3)."""
 
     CLIENT_SECRET_BASIC = "client_secret_basic"  # noqa: S105 - a label
     PRIVATE_KEY_JWT = "private_key_jwt"
+    NONE = "none"
+    """A public client (RFC 6749 §2.1), for which users log in; it has no tokens of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Client:
 
     Attributes:
         scope: everything it may request, space separated; may be empty.
-        audiences: the allowed audiences of its tokens; the first is the default.
+        audiences: the allowed audiences of its tokens, and of those of its users; the first is the default.
         secret_hash: SHA-256 of its secret, for `client_secret_basic`.
         jwks: its public keys as `client_assertion.register_keys` returns them, for `private_key_jwt`.
         status: the status list index of its live tokens; None before the first token.
@@ -46,6 +49,15 @@ class Client:
     jwks: tuple[dict[str, str], ...] | None = field(default=None, repr=False)
     status: StatusListEntry | None = None
     security_version: int = 0
+
+    @property
+    def is_public(self) -> bool:
+        """Whether users log in for it."""
+        return self.auth_method is AuthMethod.NONE
+
+    def as_public(self) -> PublicClient:
+        """Return what the tokens of its users may contain."""
+        return PublicClient(self.id, self.audiences, frozenset(self.scope.split()), self.security_version)
 
 
 @dataclass(frozen=True, slots=True)

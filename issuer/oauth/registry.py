@@ -12,14 +12,14 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from issuer.audit.events import AuditEvent, AuditEventKind
+from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.context import OPERATOR
 from issuer.errors import ClientRegistrationError
 from issuer.oauth.client_assertion import ClientKeysError, register_keys
 from issuer.oauth.clients import hash_secret
 from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
 from issuer.oauth.store import ClientStore
-from issuer.tokens.models import FIRST_PARTY_CLIENT, MAX_AUDIENCE_CHARACTERS, AccessTokenClaims
+from issuer.tokens.models import DEFAULT_SCOPE, FIRST_PARTY_CLIENT, MAX_AUDIENCE_CHARACTERS, AccessTokenClaims
 from issuer.tokens.size import TokenBudget
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
@@ -60,9 +60,24 @@ class ClientRegistry:
         self._random_bytes = random_bytes
 
     async def create(
-        self, name: str, client_id: str | None, scope: str, audiences: Sequence[str], jwks: bytes | None
+        self,
+        name: str,
+        client_id: str | None,
+        scope: str,
+        audiences: Sequence[str],
+        jwks: bytes | None,
+        *,
+        public: bool = False,
     ) -> RegisteredClient:
-        """Register a client by its public keys, or with a new secret if there are none.
+        """Register a client.
+
+        Args:
+            name: for operators.
+            client_id: None for a random one.
+            scope: the allowed scope.
+            audiences: the allowed audiences, the default first.
+            jwks: its public keys; without them it gets a secret, unless it is public.
+            public: whether users log in for it, and it has no credentials.
 
         Raises:
             ClientRegistrationError: an argument is invalid, or the id is taken.
@@ -70,19 +85,21 @@ class ClientRegistry:
         """
         client_id = client_id if client_id is not None else f"client-{self._random_bytes(6).hex()}"
         _check_names(name, client_id)
-        self._check_permissions(client_id, scope, audiences)
+        if public and jwks is not None:
+            raise ClientRegistrationError("a public client has no keys")
         keys = _keys(jwks) if jwks is not None else None
-        secret = self._new_secret() if keys is None else None
+        secret = self._new_secret() if keys is None and not public else None
         client = Client(
             id=client_id,
             name=name,
-            auth_method=AuthMethod.PRIVATE_KEY_JWT if secret is None else AuthMethod.CLIENT_SECRET_BASIC,
+            auth_method=_auth_method(secret, keys),
             scope=scope,
             audiences=tuple(audiences),
             created_at=self._now(),
             secret_hash=hash_secret(secret) if secret is not None else None,
             jwks=keys,
         )
+        await self._check_permissions(client)
         detail = {"auth_method": client.auth_method.value}
         if not await self._store.insert_client(client, _event(AuditEventKind.CLIENT_CREATED, client_id, detail)):
             raise ClientRegistrationError(f"{client_id}: there is a client of this id already")
@@ -111,6 +128,8 @@ class ClientRegistry:
     ) -> Client:
         """Change scope, audiences or keys of a client. None leaves a value unchanged.
 
+        The earlier tokens of a machine are revoked. Sessions of a public client follow the change when they refresh.
+
         Raises:
             ClientRegistrationError: there is no such client, or an argument is invalid.
             UnavailableError: the database is unavailable.
@@ -119,16 +138,15 @@ class ClientRegistry:
 
         def change(client: Client) -> Client:
             if keys is not None and client.auth_method is not AuthMethod.PRIVATE_KEY_JWT:
-                raise ClientRegistrationError("this client authenticates by a secret, not by keys")
-            changed = replace(
+                raise ClientRegistrationError("this client does not authenticate by keys")
+            return replace(
                 client,
                 scope=client.scope if scope is None else scope,
                 audiences=client.audiences if audiences is None else tuple(audiences),
                 jwks=keys or client.jwks,
             )
-            self._check_permissions(client_id, changed.scope, changed.audiences)
-            return changed
 
+        await self._check_permissions(change(await self.find(client_id)))
         given = {"scope": scope, "audiences": audiences, "keys": jwks}
         detail = {name: True for name, value in given.items() if value is not None}
         return await self._change(client_id, change, AuditEventKind.CLIENT_UPDATED, detail)
@@ -144,25 +162,30 @@ class ClientRegistry:
 
         def change(client: Client) -> Client:
             if client.secret_hash is None:
-                raise ClientRegistrationError("this client authenticates by keys, not by a secret")
+                raise ClientRegistrationError("this client does not authenticate by a secret")
             return replace(client, secret_hash=hash_secret(secret))
 
         client = await self._change(client_id, change, AuditEventKind.CLIENT_UPDATED, {"secret": True})
         return RegisteredClient(client, secret)
 
     async def disable(self, client_id: str) -> Client:
-        """Disable a client and revoke its tokens.
+        """Disable a client and revoke its tokens, and the sessions of its users.
+
+        It is safe to run again if it is interrupted.
 
         Raises:
             ClientRegistrationError: there is no such client.
             UnavailableError: the database is unavailable.
         """
         now = self._now()
-        return await self._change(
+        client = await self._change(
             client_id,
             lambda client: replace(client, disabled_at=client.disabled_at or now),
             AuditEventKind.CLIENT_DISABLED,
         )
+        if client.is_public:
+            await self._store.revoke_sessions(client_id, self._now(), RevocationReason.CLIENT_DISABLED, OPERATOR)
+        return client
 
     async def enable(self, client_id: str) -> Client:
         """Enable a client again. Its revoked tokens stay revoked.
@@ -176,12 +199,15 @@ class ClientRegistry:
         )
 
     async def delete(self, client_id: str) -> Client:
-        """Delete a client and revoke its tokens. Return the deleted client.
+        """Delete a client and revoke its tokens, and the sessions of its users. Return the deleted client.
 
         Raises:
             ClientRegistrationError: there is no such client.
             UnavailableError: the database is unavailable.
         """
+        if (await self.find(client_id)).is_public:
+            # Disable it first: a login must not add a session after the last one was revoked.
+            await self.disable(client_id)
         event = _event(AuditEventKind.CLIENT_DELETED, client_id)
         return _existing(await self._store.change_client(client_id, lambda _: None, event, self._now()))
 
@@ -195,7 +221,8 @@ class ClientRegistry:
         event = _event(kind, client_id, detail)
         return change(_existing(await self._store.change_client(client_id, change, event, self._now())))
 
-    def _check_permissions(self, client_id: str, scope: str, audiences: Sequence[str]) -> None:
+    async def _check_permissions(self, client: Client) -> None:
+        scope, audiences = client.scope, client.audiences
         if scope and not _SCOPE.fullmatch(scope):
             raise ClientRegistrationError("a scope has words of visible ASCII with single blanks between them")
         if not 1 <= len(audiences) <= _MAX_AUDIENCES or not all(map(_AUDIENCE.fullmatch, audiences)):
@@ -203,13 +230,30 @@ class ClientRegistry:
                 f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to {MAX_AUDIENCE_CHARACTERS} characters"
                 " of visible ASCII"
             )
-        longest = AccessTokenClaims(client_id, None, None, client_id, scope, audience=max(audiences, key=len))
-        if fault := self._budget.fault(longest):
+        if fault := await self._fault_of_users(client) if client.is_public else self._fault_of_machine(client):
             raise ClientRegistrationError(fault)
+
+    def _fault_of_machine(self, client: Client) -> str | None:
+        audience = max(client.audiences, key=len)
+        return self._budget.fault(
+            AccessTokenClaims(client.id, None, None, client.id, client.scope, audience=audience)
+        )
+
+    async def _fault_of_users(self, client: Client) -> str | None:
+        """Return why the longest token of a user would be too long: of a new account, or of any that exists."""
+        public = client.as_public()
+        scope, roles = await self._store.find_largest_account(client.scope.split())
+        return self._budget.client_fault(public, DEFAULT_SCOPE, ()) or self._budget.client_fault(public, scope, roles)
 
     def _new_secret(self) -> str:
         """Return 256 random bits with a prefix that secret scanners recognise."""
         return "gpc_" + base64.urlsafe_b64encode(self._random_bytes(_SECRET_BYTES)).rstrip(b"=").decode()
+
+
+def _auth_method(secret: str | None, keys: tuple[dict[str, str], ...] | None) -> AuthMethod:
+    if keys is not None:
+        return AuthMethod.PRIVATE_KEY_JWT
+    return AuthMethod.NONE if secret is None else AuthMethod.CLIENT_SECRET_BASIC
 
 
 def _existing(client: Client | None) -> Client:

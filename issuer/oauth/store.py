@@ -1,19 +1,20 @@
 """The clients in PostgreSQL."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import asyncpg  # noqa: TID251 - a store
 
-from issuer.audit.events import AuditEvent
+from issuer.audit.events import AuditEvent, RevocationReason
 from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.oauth.models import AuthMethod, Client
+from issuer.sessions.store import revoke_sessions_of_client
 from issuer.status_lists.models import StatusListEntry
 from shared.access_token import REVOCATION_SECONDS
 
@@ -122,6 +123,18 @@ class ClientStore:
             await _revoke_tokens(connection, before, now)
             await record(connection, event)
         return before
+
+    async def find_largest_account(self, scope: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        """Return scope and roles of the account that needs most room in tokens of a client with `scope`."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["find-largest-account"], scope)
+        return ("", ()) if row is None else (row["scope"], tuple(row["roles"]))
+
+    async def revoke_sessions(
+        self, client_id: str, now: datetime, reason: RevocationReason, context: RequestContext
+    ) -> None:
+        """Revoke the sessions of a client that is disabled."""
+        await revoke_sessions_of_client(self._database, client_id, now, reason, context)
 
 
 async def _revoke_tokens(connection: Connection, client: Client, now: datetime) -> None:

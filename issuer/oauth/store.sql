@@ -32,6 +32,14 @@ SET secret_hash = $2, jwks = $3, scope = $4, audiences = $5, disabled_at = $6,
     status_list_id = NULL, status_idx = NULL, security_version = security_version + 1
 WHERE id = $1;
 
+-- name: find-largest-account
+-- $1 scope tokens of a client. The account whose tokens for this client have the longest scope and roles.
+SELECT scope, roles FROM users
+ORDER BY
+  (SELECT coalesce(sum(length(token) + 1), 0) FROM unnest(string_to_array(scope, ' ')) AS token WHERE token = ANY ($1::text[]))
+  + (SELECT coalesce(sum(length(to_json(role)::text) + 1), 0) FROM unnest(roles) AS role) DESC
+LIMIT 1;
+
 -- name: delete-client
 DELETE FROM clients WHERE id = $1;
 

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from issuer.status_lists.models import StatusListEntry
+from issuer.tokens.models import PublicClient
 
 MAX_RETRIES: Final = 50
 """Most retries of one refresh token: enough for many tabs, far fewer than a client in a loop sends."""
@@ -48,15 +49,24 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session to insert."""
+    """A session to insert.
+
+    Attributes:
+        client_version: the `security_version` of the client when it was read.
+        scope: what the login is granted.
+        scope_limited: whether the login asked for this scope, so that the session never gets more.
+        audiences: those that the login asked for; None for all of its client.
+    """
 
     id: UUID
     client_id: str
+    client_version: int
     scope: str
+    scope_limited: bool
+    audiences: tuple[str, ...] | None
     created_at: datetime
     idle_expires_at: datetime
     expires_at: datetime
-    index: StatusListEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +91,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session with the current state of its account.
+    """A session with the current state of its account and client.
 
     Attributes:
+        client: None if it was disabled or deleted.
+        login_scope: what the login was granted.
+        scope_limited: whether the login asked for it, so that the session never gets more.
+        audiences: those that the login asked for; None for all of the client.
+        scope: that of the account now.
         retries: how often the previous refresh token was presented again, without parallel requests.
         retried_in_a_row: how many of the latest refreshes had their token presented again, without a gap.
         rotated_ago: time since the last refresh by the database clock, since the clocks of issuers differ.
@@ -101,6 +116,10 @@ class SessionState:
     expires_at: datetime
     ended_at: datetime | None
     disabled_at: datetime | None
+    client: PublicClient | None
+    login_scope: str
+    scope_limited: bool
+    audiences: tuple[str, ...] | None
     scope: str
     roles: tuple[str, ...]
     index: StatusListEntry
@@ -122,5 +141,6 @@ class InsertResult(Enum):
     INSERTED = "inserted"
     BEYOND_LIMIT = "beyond_limit"
     ACCOUNT_CHANGED = "account_changed"
+    CLIENT_CHANGED = "client_changed"
     INDEX_TAKEN = "index_taken"
     RATE_LIMITED = "rate_limited"

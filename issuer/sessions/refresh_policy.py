@@ -29,6 +29,9 @@ class RefreshOutcome(Enum):
     INVALID = "invalid"
 
 
+SUCCESSES: Final = {RefreshOutcome.ROTATE, RefreshOutcome.PARALLEL, RefreshOutcome.RETRY}
+"""Outcomes with new tokens."""
+
 REJECTED_UNCHANGED: Final = {
     RefreshOutcome.RETRY_LIMIT_EXCEEDED,
     RefreshOutcome.EXPIRED,
@@ -40,9 +43,11 @@ REJECTED_UNCHANGED: Final = {
 
 
 def evaluate_refresh(  # noqa: PLR0911 - one return for each case of the rule
-    state: SessionState | None, presented: RefreshToken, client_id: str, now: datetime, retry: timedelta
+    state: SessionState | None, presented: RefreshToken, client_id: str | None, now: datetime, retry: timedelta
 ) -> RefreshOutcome:
     """Return the outcome for `presented`, whose MAC is ours. The order of the cases is the rule.
+
+    The token is bound to the client of its session; a request need not name it (RFC 6749 §6 and §10.4).
 
     The previous token gets its successor again: for parallel requests, and within `retry` because the response may
     have been lost. Later, or after its successor was used, it is reused: two parties hold it, and we cannot tell
@@ -50,13 +55,13 @@ def evaluate_refresh(  # noqa: PLR0911 - one return for each case of the rule
     presented twice: responses are not lost so regularly, so a second party refreshes in step with the first. Too
     many retries of one token are rejected without revoking the session: the client is faulty, not robbed.
     """
-    if state is None or state.client_id != client_id:
+    if state is None or client_id not in {None, state.client_id}:
         return RefreshOutcome.INVALID
     if state.ended_at is not None:
         return RefreshOutcome.REVOKED
     if state.expires_at <= now:
         return RefreshOutcome.EXPIRED
-    if state.disabled_at is not None:
+    if state.disabled_at is not None or state.client is None:
         return RefreshOutcome.DISABLED
     match state.generation - presented.generation:
         case 0:

@@ -18,11 +18,13 @@ from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import (
     DatabaseUnavailableError,
+    InvalidClientError,
     InvalidCredentialsError,
     InvalidGrantError,
     InvalidTokenError,
     TooManyAttemptsError,
 )
+from issuer.sessions.authorization import LoginRequest, RefreshRequest, authorize_login, authorize_refresh
 from issuer.sessions.models import (
     InsertResult,
     NewSession,
@@ -33,14 +35,14 @@ from issuer.sessions.models import (
     StoredAccount,
     TokenPair,
 )
-from issuer.sessions.refresh_policy import REJECTED_UNCHANGED, RefreshOutcome, evaluate_refresh
+from issuer.sessions.refresh_policy import REJECTED_UNCHANGED, SUCCESSES, RefreshOutcome, evaluate_refresh
 from issuer.sessions.store import SessionStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import CounterIncrement
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import FIRST_PARTY_CLIENT, AccessTokenClaims
+from issuer.tokens.models import AccessTokenClaims
 from issuer.tokens.refresh_token import RefreshToken, RefreshTokens
 
 _ATTEMPTS: Final = 5
@@ -72,38 +74,67 @@ class SessionService:
     new_id: Callable[[], UUID]
 
     async def create(
-        self, account: StoredAccount, context: RequestContext, counters: Sequence[CounterIncrement] = ()
+        self,
+        account: StoredAccount,
+        request: LoginRequest,
+        context: RequestContext,
+        counters: Sequence[CounterIncrement] = (),
     ) -> TokenPair:
         """Create a session for an account whose password was just verified.
 
+        Args:
+            account: as it was read.
+            request: the client and what it asks for; `check_login` has checked it.
+            context: of the request.
+            counters: that limit the login.
+
         Raises:
+            InvalidScopeError: the account may not have the scope.
+            InvalidClientError: the client was disabled or changed since it was read.
             TooManyAttemptsError: other attempts have exhausted one of `counters` since it was read.
             InvalidCredentialsError: the account was disabled, or its credentials changed, since it was read.
             UnavailableError: the database is unavailable.
         """
+        scope = authorize_login(request, account.scope)
         session_id, now = self.new_id(), self.now()
         refresh_token = self.refresh_tokens.write(RefreshToken(session_id, 0))
         self.access_tokens.require_key()
-        index = await self._insert(session_id, account, now, context, counters)
+        session = NewSession(
+            session_id,
+            request.client.id,
+            request.client.security_version,
+            scope,
+            request.scope is not None,
+            request.audiences,
+            now,
+            now + self.limits.idle,
+            now + self.limits.absolute,
+        )
+        index = await self._insert(session, account, context, counters)
         self.metrics.sessions_created.inc()
         _log.info("session_created", account=str(account.id), session=str(session_id))
         grant = AccessTokenClaims(
             str(account.id),
             session_id,
             now,
-            FIRST_PARTY_CLIENT,
-            account.scope,
+            request.client.id,
+            scope,
             account.roles,
+            request.audience,
             status=self.status_lists.reference(index),
             ends_at=now + min(self.limits.idle, self.limits.absolute),
         )
         issued = await self.access_tokens.mint(grant)
         return TokenPair(issued.token, refresh_token, issued.expires_in, issued.scope)
 
-    async def refresh(self, refresh_token: str, client_id: str, context: RequestContext) -> TokenPair:
-        """Exchange a refresh token for new tokens, as `evaluate_refresh` decides.
+    async def refresh(self, refresh_token: str, request: RefreshRequest, context: RequestContext) -> TokenPair:
+        """Exchange a refresh token for new tokens, as `evaluate_refresh` and `authorize_refresh` decide.
+
+        The successor does not depend on what is requested; the access token does.
 
         Raises:
+            InvalidScopeError: the session may not have the scope. The refresh token stays valid.
+            InvalidTargetError: the session may not have the audience. The refresh token stays valid.
             InvalidGrantError: the token is invalid, expired, revoked or reused.
             UnavailableError: the database is unavailable.
         """
@@ -113,14 +144,16 @@ class SessionService:
         # Check keys before the row changes: without them the client would lose the rotated token.
         successor = self.refresh_tokens.write(presented.successor)
         self.access_tokens.require_key()
-        state = await self._rotate(presented, client_id, context)
+        state = await self._rotate(presented, request, context)
+        audience, scope = authorize_refresh(state, request)
         grant = AccessTokenClaims(
             str(state.user_id),
             state.id,
             state.created_at,
             state.client_id,
-            state.scope,
+            scope,
             state.roles,
+            audience,
             status=self.status_lists.reference(state.index),
             ends_at=state.expires_at,
         )
@@ -171,8 +204,7 @@ class SessionService:
 
     def would_refresh(self, state: SessionState, presented: RefreshToken) -> bool:
         """Return whether a refresh with this token of this session would succeed now."""
-        outcome = evaluate_refresh(state, presented, state.client_id, self.now(), self.limits.retry)
-        return outcome in {RefreshOutcome.ROTATE, RefreshOutcome.PARALLEL, RefreshOutcome.RETRY}
+        return evaluate_refresh(state, presented, None, self.now(), self.limits.retry) in SUCCESSES
 
     async def require_live(self, session_id: UUID, user_id: UUID) -> None:
         """Check that a session is live. An access token can outlive its session by minutes.
@@ -202,24 +234,24 @@ class SessionService:
 
     async def _insert(
         self,
-        session_id: UUID,
+        session: NewSession,
         account: StoredAccount,
-        now: datetime,
         context: RequestContext,
         counters: Sequence[CounterIncrement],
     ) -> StatusListEntry:
         for _ in range(_ATTEMPTS):
             index = await self.status_lists.lease()
-            idle, absolute = now + self.limits.idle, now + self.limits.absolute
-            session = NewSession(session_id, FIRST_PARTY_CLIENT, account.scope, now, idle, absolute, index)
-            match await self.store.insert_session(session, account, context, self.limits.per_account, counters):
+            limit = self.limits.per_account
+            match await self.store.insert_session(session, index, account, context, limit, counters):
                 case InsertResult.INSERTED:
                     return index
                 case InsertResult.BEYOND_LIMIT:
-                    await self._revoke_oldest(account.id, session_id, context)
+                    await self._revoke_oldest(account.id, session.id, context)
                     return index
                 case InsertResult.ACCOUNT_CHANGED:
                     raise InvalidCredentialsError
+                case InsertResult.CLIENT_CHANGED:
+                    raise InvalidClientError
                 case InsertResult.RATE_LIMITED:
                     self.metrics.logins.labels("throttled").inc()
                     raise TooManyAttemptsError(retry_after=1)
@@ -242,12 +274,14 @@ class SessionService:
         if revoked:
             self.on_revoked(RevocationReason.SESSION_LIMIT, revoked)
 
-    async def _rotate(self, presented: RefreshToken, client_id: str, context: RequestContext) -> SessionState:
+    async def _rotate(
+        self, presented: RefreshToken, request: RefreshRequest, context: RequestContext
+    ) -> SessionState:
         """Rotate, which nearly every refresh may. Otherwise decide on the row, until no other request changes it."""
         arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
             now = self.now()
-            rotated = await self.store.rotate(presented, client_id, now, now + self.limits.idle)
+            rotated = await self.store.rotate(presented, request, now, now + self.limits.idle)
             if rotated is not None:
                 self.metrics.refreshes.labels(RefreshOutcome.ROTATE.value).inc()
                 return rotated
@@ -256,9 +290,11 @@ class SessionService:
                 # Decide as of the arrival: waiting for the database must not turn a parallel request into a retry.
                 waited = timedelta(seconds=time.monotonic() - arrived)
                 state = replace(state, rotated_ago=state.rotated_ago - waited)
-            outcome = evaluate_refresh(state, presented, client_id, now, self.limits.retry)
+            outcome = evaluate_refresh(state, presented, request.client_id, now, self.limits.retry)
             if state is None or outcome in REJECTED_UNCHANGED:
                 raise self._rejection(outcome)
+            if outcome in SUCCESSES:
+                authorize_refresh(state, request)
             if await self._apply_outcome(outcome, state, presented, now, context):
                 self.metrics.refreshes.labels(outcome.value).inc()
                 return state

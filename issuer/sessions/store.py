@@ -1,5 +1,6 @@
 """The sessions in PostgreSQL."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
+from issuer.sessions.authorization import RefreshRequest
 from issuer.sessions.models import (
     MAX_RETRIES,
     InsertResult,
@@ -25,9 +27,11 @@ from issuer.sessions.models import (
 from issuer.status_lists.models import StatusListEntry
 from issuer.throttling.login_limits import DELAYS
 from issuer.throttling.models import CounterIncrement
+from issuer.tokens.models import PublicClient
 from issuer.tokens.refresh_token import RefreshToken
 from shared.access_token import REVOCATION_SECONDS
 
+_BATCH: Final = 1_000
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 
@@ -82,15 +86,43 @@ async def revoke_session(
     return revoked is not None
 
 
-class SessionStore:
-    """The `sessions` table. Each method is one committed transaction."""
+async def revoke_sessions_of_client(
+    database: Database, client_id: str, now: datetime, reason: RevocationReason, context: RequestContext
+) -> None:
+    """Revoke the sessions of a client that is disabled, some at a time. It is safe to run again."""
+    ended = _BATCH
+    while ended:
+        async with database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL["revoke-sessions-of-client"],
+                client_id,
+                now,
+                reason,
+                _last_token_expiry(now),
+                context.actor,
+                context.ip_address,
+                context.request_id,
+                _BATCH,
+            )
+        ended = len(rows)
 
-    def __init__(self, database: Database) -> None:
+
+class SessionStore:
+    """The `sessions` table. Each method is one committed transaction.
+
+    Args:
+        database: with the table.
+        client: the client of logins that name none.
+    """
+
+    def __init__(self, database: Database, client: PublicClient) -> None:
         self._database = database
+        self._default_client = client
 
     async def insert_session(
         self,
         session: NewSession,
+        index: StatusListEntry,
         account: StoredAccount,
         context: RequestContext,
         limit: int,
@@ -98,7 +130,8 @@ class SessionStore:
     ) -> InsertResult:
         """Insert a session with its event, and reset the first of `counters`.
 
-        Insert nothing if a counter limits the login, or if the account was disabled or changed since it was read.
+        Insert nothing if a counter limits the login, or if account or client were disabled or changed since they
+        were read.
         """
         async with self._database.connection() as connection:
             try:
@@ -112,8 +145,8 @@ class SessionStore:
                     session.created_at,
                     session.idle_expires_at,
                     session.expires_at,
-                    session.index.list_id,
-                    session.index.idx,
+                    index.list_id,
+                    index.idx,
                     context.ip_address,
                     context.user_agent,
                     context.actor,
@@ -122,31 +155,47 @@ class SessionStore:
                     [counter.key for counter in counters],
                     [counter.free for counter in counters],
                     DELAYS,
+                    session.scope_limited,
+                    session.audiences,
+                    session.client_version,
                 )
             except asyncpg.UniqueViolationError:
                 return InsertResult.INDEX_TAKEN
         assert row is not None  # the statement always returns one row
         if row["limited"]:
             return InsertResult.RATE_LIMITED
+        if not row["client_known"]:
+            return InsertResult.CLIENT_CHANGED
         if row["too_many"] is None:
             return InsertResult.ACCOUNT_CHANGED
         return InsertResult.BEYOND_LIMIT if row["too_many"] else InsertResult.INSERTED
 
     async def rotate(
-        self, presented: RefreshToken, client_id: str, now: datetime, idle_expires_at: datetime
+        self, presented: RefreshToken, request: RefreshRequest, now: datetime, idle_expires_at: datetime
     ) -> SessionState | None:
-        """Advance to the next generation; return None, unchanged, unless `evaluate_refresh` would return ROTATE."""
+        """Advance to the next generation.
+
+        Return None, unchanged, unless `evaluate_refresh` would return ROTATE and `authorize_refresh` would succeed.
+        """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
-                _SQL["rotate-session"], presented.session_id, presented.generation, client_id, now, idle_expires_at
+                _SQL["rotate-session"],
+                presented.session_id,
+                presented.generation,
+                request.client_id,
+                now,
+                idle_expires_at,
+                request.scope and list(request.scope),
+                request.audience,
+                self._default_client.audiences[0],
             )
-        return None if row is None else _state(row)
+        return None if row is None else self._state(row)
 
     async def find_state(self, session_id: UUID) -> SessionState | None:
         """Return the session, live or not."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-session"], session_id)
-        return None if row is None else _state(row)
+        return None if row is None else self._state(row)
 
     async def count_retry(self, presented: RefreshToken, now: datetime) -> bool:
         """Count a retry with the previous token; return False if the row has changed since it was read."""
@@ -215,13 +264,40 @@ class SessionStore:
             rows = await connection.fetch(_SQL["list-live-sessions"], user_id, now, created_at, session_id, limit)
         return [Session(**row) for row in rows]
 
+    def _state(self, row: asyncpg.Record) -> SessionState:
+        # Name by name: every refresh goes through here.
+        client_id, audiences = row["client_id"], row["audiences"]
+        is_default = client_id == self._default_client.id
+        client = self._default_client if is_default else _client(client_id, row["client"])
+        return SessionState(
+            id=row["id"],
+            user_id=row["user_id"],
+            client_id=client_id,
+            generation=row["generation"],
+            retries=row["retries"],
+            retried_in_a_row=row["retried_in_a_row"],
+            created_at=row["created_at"],
+            rotated_ago=row["rotated_ago"],
+            expires_at=row["expires_at"],
+            ended_at=row["ended_at"],
+            disabled_at=row["disabled_at"],
+            client=client,
+            login_scope=row["login_scope"],
+            scope_limited=row["scope_limited"],
+            audiences=None if audiences is None else tuple(audiences),
+            scope=row["scope"],
+            roles=tuple(row["roles"]),
+            index=StatusListEntry(row["status_list_id"], row["status_idx"]),
+        )
+
 
 def _last_token_expiry(now: datetime) -> datetime:
     """Return when the last access token minted until `now` is invalid at every verifier."""
     return now + timedelta(seconds=REVOCATION_SECONDS)
 
 
-def _state(row: asyncpg.Record) -> SessionState:
-    members = dict(row)
-    index = StatusListEntry(members.pop("status_list_id"), members.pop("status_idx"))
-    return SessionState(**members | {"roles": tuple(members["roles"])}, index=index)
+def _client(client_id: str, document: str | None) -> PublicClient | None:
+    if document is None:
+        return None
+    members = json.loads(document)
+    return PublicClient(client_id, tuple(members["audiences"]), frozenset(members["scope"].split()))

@@ -48,14 +48,16 @@ RETURNING coalesce((detail ->> 'sessions')::int, 1) AS sessions;
 -- $1 id, $2 account, $3 its security_version when the password was verified, $4 client, $5 scope, $6 now,
 -- $7 end when idle, $8 end at last, $9 status list, $10 index, $11 address, $12 user agent, $13 actor, $14 request id,
 -- $15 how many sessions an account may have beside this one, $16 keys of the counters that limit this login, $17 free
--- failures of each, $18 delays beyond those. Returns whether a counter makes the login wait, and whether the account has
--- too many sessions now.
+-- failures of each, $18 delays beyond those, $19 whether the login asked for the scope, $20 audiences that it asked for
+-- or null, $21 the client's security_version when it was read. Returns whether a counter makes the login wait, whether
+-- the client is still as it was read, and whether the account has too many sessions now.
 -- The counters are judged again: what other attempts failed during the hash counts. A success clears the first counter
 -- and takes its failures off the second: those of other networks, or of other sessions, stay. Rows are locked in the
 -- order counters, users, chain of events, as in `count-failed-login`.
 -- FOR SHARE waits for a concurrent disabling or password change, and makes a later one wait: either it sees this
 -- session, or this login sees that the account has changed. A check without the lock let 370 of 400
 -- racing logins through. FOR KEY SHARE, which the foreign key takes, does not conflict and would not be enough.
+-- It is enough for the client, whose changes lock it FOR UPDATE. The client is locked before the account.
 WITH verdict AS MATERIALIZED (
   SELECT EXISTS (
     SELECT FROM rate_limit_counters JOIN unnest($16::bytea[], $17::integer[]) AS given (key, free) USING (key)
@@ -67,17 +69,23 @@ WITH verdict AS MATERIALIZED (
   WHERE key = ANY (($16::bytea[])[1:2]) AND NOT (SELECT limited FROM verdict)
   ORDER BY array_position($16, key)
   FOR UPDATE
+), client AS MATERIALIZED (
+  SELECT id FROM clients
+  WHERE id = $4 AND auth_method = 'none' AND disabled_at IS NULL AND security_version = $21
+  FOR KEY SHARE
+), known AS MATERIALIZED (
+  SELECT $4 = 'first-party' OR EXISTS (SELECT FROM client) AS client_known
 ), account AS MATERIALIZED (
   SELECT id FROM users
-  WHERE id = $2 AND security_version = $3 AND disabled_at IS NULL
+  WHERE id = $2 AND security_version = $3 AND disabled_at IS NULL AND (SELECT client_known FROM known)
     AND NOT (SELECT limited FROM verdict) AND (SELECT count(*) FROM counted) >= 0
   FOR SHARE
 ), begun AS (
   INSERT INTO sessions (
     id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,
-    status_list_id, status_idx, address, user_agent
+    status_list_id, status_idx, address, user_agent, scope_limited, audiences
   )
-  SELECT $1, id, $4, $5, $6, $6, least($7::timestamptz, $8::timestamptz), $8, $9, $10, $11, $12 FROM account
+  SELECT $1, id, $4, $5, $6, $6, least($7::timestamptz, $8::timestamptz), $8, $9, $10, $11, $12, $19, $20 FROM account
   RETURNING id, user_id, client_id
 ), cleared AS (
   DELETE FROM rate_limit_counters USING begun WHERE key = ($16::bytea[])[1]
@@ -92,28 +100,45 @@ WITH verdict AS MATERIALIZED (
   FROM begun
   RETURNING EXISTS (SELECT FROM sessions WHERE user_id = $2 AND ended_at IS NULL OFFSET $15) AS too_many
 )
-SELECT limited, too_many FROM verdict LEFT JOIN recorded ON true;
+SELECT limited, client_known, too_many FROM verdict CROSS JOIN known LEFT JOIN recorded ON true;
 
 -- name: rotate-session
--- $1 session, $2 generation presented, $3 client, $4 now, $5 end when idle.
+-- $1 session, $2 generation presented, $3 client or null for that of the session, $4 now, $5 end when idle, $6 scope
+-- tokens that the access token shall have or null, $7 its audience or null, $8 audience of the default client.
 -- The hot path: a compare and swap of columns that no index has, so the update is HOT. The conditions are those
--- under which `evaluate_refresh` returns ROTATE; concurrent statements wait for the row and check again.
+-- under which `evaluate_refresh` returns ROTATE and `authorize_refresh` raises no error, so that a request with an
+-- invalid scope or audience does not use up the token; concurrent statements wait for the row and check again.
 -- rotated_at is of the database's clock, as its age in find-session is: issuers' clocks differ.
 UPDATE sessions s
 SET generation = s.generation + 1, rotated_at = clock_timestamp(), idle_expires_at = least($5, s.expires_at),
   retries = 0, retried_in_a_row = CASE WHEN s.retries > 0 THEN least(s.retried_in_a_row + 1, 1000) ELSE 0 END
 FROM users u
-WHERE s.id = $1 AND s.generation = $2 AND s.client_id = $3
+WHERE s.id = $1 AND s.generation = $2 AND ($3::text IS NULL OR s.client_id = $3)
   AND s.ended_at IS NULL AND s.expires_at > $4 AND s.idle_expires_at > $4
   AND u.id = s.user_id AND u.disabled_at IS NULL
+  AND ($6::text[] IS NULL
+    OR $6 <@ string_to_array(CASE WHEN s.scope_limited THEN s.scope ELSE s.scope || ' ' || u.scope END, ' '))
+  AND CASE WHEN s.client_id = 'first-party' THEN $7::text IS NULL OR $7 = $8 ELSE EXISTS (
+    SELECT FROM clients c
+    WHERE c.id = s.client_id AND c.auth_method = 'none' AND c.disabled_at IS NULL
+      AND ($6 IS NULL OR $6 <@ string_to_array(c.scope, ' '))
+      AND c.audiences && coalesce(s.audiences, c.audiences)
+      AND ($7 IS NULL OR ($7 = ANY (c.audiences) AND $7 = ANY (coalesce(s.audiences, c.audiences))))
+  ) END
 RETURNING s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_row, s.created_at,
-  interval '0' AS rotated_ago, s.idle_expires_at AS expires_at, s.ended_at, u.disabled_at, u.scope, u.roles, s.status_list_id, s.status_idx;
+  interval '0' AS rotated_ago, s.idle_expires_at AS expires_at, s.ended_at, u.disabled_at, s.scope AS login_scope,
+  s.scope_limited, s.audiences, u.scope, u.roles, s.status_list_id, s.status_idx,
+  CASE WHEN s.client_id <> 'first-party' THEN (
+    SELECT jsonb_build_object('audiences', c.audiences, 'scope', c.scope) FROM clients c WHERE c.id = s.client_id
+  ) END AS client;
 
 -- name: find-session
 SELECT s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_row, s.created_at,
   clock_timestamp() - s.rotated_at AS rotated_ago, least(s.idle_expires_at, s.expires_at) AS expires_at, s.ended_at,
-  u.disabled_at, u.scope, u.roles, s.status_list_id, s.status_idx
+  u.disabled_at, s.scope AS login_scope, s.scope_limited, s.audiences, u.scope, u.roles, s.status_list_id, s.status_idx,
+  CASE WHEN c.id IS NOT NULL THEN jsonb_build_object('audiences', c.audiences, 'scope', c.scope) END AS client
 FROM sessions s JOIN users u ON u.id = s.user_id
+LEFT JOIN clients c ON c.id = s.client_id AND c.auth_method = 'none' AND c.disabled_at IS NULL
 WHERE s.id = $1;
 
 -- name: count-retry
@@ -162,6 +187,26 @@ WITH ended AS (
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
 SELECT 'session_ended', user_id, id, client_id, $6, $7, $8, jsonb_build_object('reason', $4::text)
 FROM ended
+RETURNING session_id;
+
+-- name: revoke-sessions-of-client
+-- $1 client, $2 now, $3 reason, $4 when the last access token expires, $5 actor, $6 address, $7 request id, $8 how many at
+-- most. The client must be disabled before, so that no login adds a session.
+WITH ended AS (
+  UPDATE sessions
+  SET ended_at = $2, end_reason = $3
+  WHERE id = ANY (ARRAY(SELECT id FROM sessions WHERE client_id = $1 AND ended_at IS NULL ORDER BY id LIMIT $8))
+    AND ended_at IS NULL
+  RETURNING id, user_id, client_id, status_list_id, status_idx
+), revoked AS (
+  INSERT INTO revocations (status_list_id, status_idx, expires_at)
+  SELECT status_list_id, status_idx, $4 FROM ended
+  ON CONFLICT DO NOTHING
+)
+INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
+SELECT 'session_ended', user_id, id, client_id, $5, $6, $7, jsonb_build_object('reason', $3::text)
+FROM ended
+ORDER BY id
 RETURNING session_id;
 
 -- name: lock-account

@@ -1,12 +1,13 @@
 """The values of access tokens: the claims to sign, a signed token, and the claims of a verified one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 FIRST_PARTY_CLIENT: Final = "first-party"
-"""The `client_id` of tokens from our own login, where no OAuth client takes part (RFC 9068 §2.2)."""
+"""The `client_id` of logins that name no client (RFC 9068 §2.2). It is not registered: settings define it."""
 
 DEFAULT_SCOPE: Final = "profile"
 
@@ -24,6 +25,35 @@ class StatusReference:
     def of(cls, issuer: str, list_id: int, idx: int) -> "StatusReference":
         """Return the reference to an index of a list of `issuer`."""
         return cls(status_list_uri(issuer, list_id), idx)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicClient:
+    """A client without credentials of its own, for which users log in: what its tokens may contain.
+
+    Attributes:
+        audiences: the allowed audiences; the first is the default.
+        scope: the allowed scope tokens; None for every one that the account has.
+        security_version: increases with every change, so that a concurrent login cannot use the old state.
+    """
+
+    id: str
+    audiences: tuple[str, ...]
+    scope: frozenset[str] | None
+    security_version: int = 0
+
+    def allows(self, scope: frozenset[str]) -> bool:
+        """Return whether the client may have all of these scope tokens."""
+        return self.scope is None or scope <= self.scope
+
+    def allowed(self, scope: Sequence[str]) -> list[str]:
+        """Return those of the scope tokens that the client may have."""
+        return [token for token in scope if self.scope is None or token in self.scope]
+
+
+def default_client(audience: str) -> PublicClient:
+    """Return the client of logins that name none: its tokens are for `audience`, with any scope."""
+    return PublicClient(FIRST_PARTY_CLIENT, (audience,), None)
 
 
 @dataclass(frozen=True, slots=True)

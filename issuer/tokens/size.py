@@ -4,14 +4,21 @@ A login never fails because of a token's size. The commands of operators reject 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from issuer.tokens.access_token import token_header, token_payload
-from issuer.tokens.models import DEFAULT_SCOPE, AccessTokenClaims, StatusReference
+from issuer.tokens.models import (
+    DEFAULT_SCOPE,
+    FIRST_PARTY_CLIENT,
+    AccessTokenClaims,
+    PublicClient,
+    StatusReference,
+    default_client,
+)
 from shared.access_token import MIN_KEY_BITS
 from shared.claims import MAX_LIST_CHARACTERS
 from shared.status_list import LIST_BITS
@@ -44,9 +51,27 @@ class TokenBudget:
     audience: str
     max_bytes: int = DEFAULT_MAX_BYTES
 
-    def account_fault(self, scope: str = DEFAULT_SCOPE, roles: Sequence[str] = ()) -> str | None:
-        """Return why an account must not have `scope` and `roles`; None if it may."""
-        return self.fault(AccessTokenClaims(str(_ID), _ID, _LATEST, scope=scope, roles=tuple(roles)))
+    def account_fault(
+        self, scope: str = DEFAULT_SCOPE, roles: Sequence[str] = (), clients: Iterable[PublicClient] = ()
+    ) -> str | None:
+        """Return why an account must not have `scope` and `roles`; None if it may.
+
+        Args:
+            scope: of the account.
+            roles: of the account.
+            clients: the registered public clients, for which its user may log in.
+        """
+        for client in (default_client(self.audience), *clients):
+            if fault := self.client_fault(client, scope, roles):
+                return fault
+        return None
+
+    def client_fault(self, client: PublicClient, scope: str, roles: Sequence[str]) -> str | None:
+        """Return why `client` must not have tokens of an account with `scope` and `roles`; None if it may."""
+        narrowed = " ".join(client.allowed(scope.split()))
+        audience = max(client.audiences, key=len)
+        fault = self.fault(AccessTokenClaims(str(_ID), _ID, _LATEST, client.id, narrowed, tuple(roles), audience))
+        return fault if fault is None or client.id == FIRST_PARTY_CLIENT else f"for the client {client.id}, {fault}"
 
     def fault(self, claims: AccessTokenClaims) -> str | None:
         """Return why tokens with `claims` must not be issued; None if they may."""

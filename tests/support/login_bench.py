@@ -27,6 +27,7 @@ from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import LimitedAction, Limits, LoginAttempt, LoginDecision, ShownSession
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
+from tests.support.session_bench import LOGIN
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
@@ -55,7 +56,7 @@ class LoginBench:
     def __post_init__(self) -> None:
         """Open the stores."""
         self.users = AccountStore(self.database)
-        self.sessions = SessionStore(self.database)
+        self.sessions = SessionStore(self.database, LOGIN.client)
 
     def passes(self, **time: float) -> None:
         """Let time pass."""
@@ -81,8 +82,18 @@ class LoginBench:
             return error.retry_after
         later = self.now[0] + timedelta(days=1)
         index = StatusListEntry(uuid4().int % 2**60, 0)
-        session = NewSession(uuid4(), "first-party", "", self.now[0], later, later, index)
-        match await self.sessions.insert_session(session, found.account, context, 1000, found.limits):
+        session = NewSession(
+            id=uuid4(),
+            client_id=LOGIN.client.id,
+            client_version=0,
+            scope="",
+            scope_limited=False,
+            audiences=None,
+            created_at=self.now[0],
+            idle_expires_at=later,
+            expires_at=later,
+        )
+        match await self.sessions.insert_session(session, index, found.account, context, 1000, found.limits):
             case InsertResult.INSERTED:
                 return "accepted"
             case InsertResult.RATE_LIMITED:

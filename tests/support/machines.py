@@ -102,6 +102,16 @@ def with_secret(
     return Machine(issuer, made.client.id, made.secret)
 
 
+def public_client(
+    issuer: IssuerProcess, client_id: str, scope: str = "profile", audiences: Sequence[str] = ("gatepass",)
+) -> str:
+    """A new client for which users log in; its id."""
+    operate(
+        issuer, lambda registry: registry.create("an application", client_id, scope, audiences, None, public=True)
+    )
+    return client_id
+
+
 def with_key(issuer: IssuerProcess, scope: str = "", audiences: Sequence[str] = ("gatepass",)) -> Machine:
     """A new client with `KEY`."""
     jwks = json.dumps({"keys": [public_jwk()]}).encode()

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 from uuid import UUID, uuid4
 
 from issuer.accounts.models import Account, NewAccount
@@ -15,6 +16,7 @@ from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.keys.watcher import KeyWatcher
+from issuer.sessions.authorization import LoginRequest, RefreshRequest
 from issuer.sessions.models import SessionLimits, StoredAccount
 from issuer.sessions.service import SessionService
 from issuer.sessions.store import SessionStore, revoke_sessions_of_user
@@ -24,13 +26,17 @@ from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import LoginAttempt
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import FIRST_PARTY_CLIENT
+from issuer.tokens.models import default_client
 from issuer.tokens.refresh_token import RefreshTokens
 from tests.support.signing_keys import generate_key
 
 CONTEXT = RequestContext("self", "192.0.2.1", "a browser", "request-0001")
 ISSUER = "https://issuer.example"
 _HASH = "not a hash, but as long as one has to be"
+
+
+LOGIN: Final = LoginRequest(default_client("gatepass"))
+"""A login that names no client."""
 
 
 @dataclass
@@ -46,7 +52,7 @@ class SessionBench:
     def __post_init__(self) -> None:
         """Build the rooms."""
         self.users = AccountStore(self.database)
-        self.rows = SessionStore(self.database)
+        self.rows = SessionStore(self.database, LOGIN.client)
         self.lists = StatusListStore(self.database)
         self.tokens = AccessTokens(self.key_watcher, ISSUER, "gatepass", 600, 2048, self.clock, uuid4, lambda: 0.0)
         self.published = StatusListPublisher(self.lists, self.key_watcher, self.metrics, ISSUER)
@@ -75,7 +81,7 @@ class SessionBench:
 
     async def refresh(self, token: str) -> str:
         """The successor of a refresh token."""
-        return (await self.sessions.refresh(token, FIRST_PARTY_CLIENT, CONTEXT)).refresh_token
+        return (await self.sessions.refresh(token, RefreshRequest(), CONTEXT)).refresh_token
 
     async def change(self, user_id: UUID, *, disable: bool) -> None:
         """Disable an account or change its password, in the two statements that every such change is."""

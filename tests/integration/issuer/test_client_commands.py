@@ -9,8 +9,9 @@ import pytest
 
 from tests.integration.issuer.test_machines import assert_invalid_client
 from tests.support.command_shell import CommandShell, command_shell
-from tests.support.issuer_process import IssuerProcess, issuer_command
+from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
 from tests.support.machines import Machine, public_jwk
+from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 
 
@@ -90,8 +91,46 @@ def test_a_client_with_keys_has_no_secret(issuer: IssuerProcess, shell: CommandS
     assert "secret" not in made
     assert Machine(issuer, "keyed").ask().status_code == 200
     refused = shell.run("clients", "rotate-secret", "keyed")
-    assert (refused.returncode, refused.stderr) == (1, "this client authenticates by keys, not by a secret\n")
+    assert (refused.returncode, refused.stderr) == (1, "this client does not authenticate by a secret\n")
     assert Machine(issuer, "keyed").ask().status_code == 200
+
+
+def test_a_public_client_has_neither_secret_nor_keys(
+    issuer: IssuerProcess, shell: CommandShell, tmp_path: Path
+) -> None:
+    made = documents(shell, "create", "Shop", "--id", "shop", "--public", "--scope", "profile", "--audience", "shop")[
+        0
+    ]
+    assert (made["auth_method"], made["audiences"], made["kids"]) == ("none", ["shop"], [])
+    assert "secret" not in made
+    issuer.register("ann@example.com")
+    login = {"email": "ann@example.com", "password": PASSWORD, "client_id": "shop"}
+    assert HTTP.post(f"{issuer.url}/login", json=login).json()["scope"] == "profile"
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [public_jwk()]}))
+    for arguments, told in (
+        (("rotate-secret", "shop"), "this client does not authenticate by a secret"),
+        (("update", "shop", "--jwks", str(jwks)), "this client does not authenticate by keys"),
+        (("create", "X", "--public", "--jwks", str(jwks)), "a public client has no keys"),
+    ):
+        rejected = shell.run("clients", *arguments)
+        assert (rejected.returncode, rejected.stderr) == (1, f"{told}\n")
+
+
+def test_tokens_of_users_must_fit_for_every_client(shell: CommandShell) -> None:
+    account = json.loads(shell.run("users", "create", "big@example.com", "--invite", "--json").stdout)["id"]
+    roles = [part for number in range(7) for part in ("--role", f"{number}" * 100)]
+    assert shell.run("users", "update", account, "--scope", "s" * 400, *roles[:8]).returncode == 0
+    create = ("clients", "create", "Long", "--id", "c" * 64, "--public", "--audience", "a" * 255)
+    rejected = shell.run(*create, "--scope", "s" * 400)
+    assert rejected.returncode == 1
+    assert rejected.stderr.startswith(f"for the client {'c' * 64}, the access token would have 2")
+    assert shell.run(*create, "--scope", "other").returncode == 0
+    rejected = shell.run("clients", "update", "c" * 64, "--scope", f"other {'s' * 400}")
+    assert rejected.stderr.startswith(f"for the client {'c' * 64}, the access token would have 2")
+    rejected = shell.run("users", "update", account, "--scope", "other", *roles)
+    assert f"for the client {'c' * 64}, the access token would have 2" in rejected.stderr
+    assert shell.run("clients", "delete", "c" * 64).returncode == 0
 
 
 def test_a_file_with_a_private_key_is_rejected_unquoted(shell: CommandShell, tmp_path: Path) -> None:

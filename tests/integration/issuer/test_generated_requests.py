@@ -38,7 +38,7 @@ MAILED = "400"
 
 REFUSED_FOR_WHAT_IT_SAYS: Final = {
     "register": {ADDRESSES, PASSWORDS},
-    "login": {ADDRESSES},
+    "login": {ADDRESSES, OAUTH},
     "forgotPassword": {ADDRESSES},
     "resendVerification": {ADDRESSES},
     "changePassword": {PASSWORDS},

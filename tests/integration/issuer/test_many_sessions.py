@@ -13,7 +13,7 @@ from tests.integration.issuer.test_sessions import answer, ask, claims_of, login
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
-from tests.support.session_bench import CONTEXT, session_bench
+from tests.support.session_bench import CONTEXT, LOGIN, session_bench
 
 INVALID_GRANT = (400, {"error": "invalid_grant"})
 MANY = 50_000
@@ -60,17 +60,17 @@ def test_expired_sessions_make_room_before_live_ones(database_url: str) -> None:
     async def logins() -> None:
         async with session_bench(database_url, per_account=3) as bench:
             account = await bench.account()
-            kept = (await bench.sessions.create(account, CONTEXT)).refresh_token
+            kept = (await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token
             bench.now += timedelta(days=8)
-            await bench.sessions.create(account, CONTEXT)
-            await bench.sessions.create(account, CONTEXT)
+            await bench.sessions.create(account, LOGIN, CONTEXT)
+            await bench.sessions.create(account, LOGIN, CONTEXT)
             kept = await bench.refresh(kept)
             # The two have expired by now, although they are younger.
             bench.now += timedelta(days=14) - timedelta(seconds=1)
             kept = await bench.refresh(kept)
             bench.now += timedelta(seconds=2)
-            await bench.sessions.create(account, CONTEXT)
-            await bench.sessions.create(account, CONTEXT)
+            await bench.sessions.create(account, LOGIN, CONTEXT)
+            await bench.sessions.create(account, LOGIN, CONTEXT)
             await bench.refresh(kept)
 
     asyncio.run(logins())
@@ -80,8 +80,8 @@ def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str
     async def logins() -> int:
         async with session_bench(database_url, connections=16, per_account=5) as bench:
             account = await bench.account()
-            await asyncio.gather(*(bench.sessions.create(account, CONTEXT) for _ in range(60)))
-            await bench.sessions.create(account, CONTEXT)
+            await asyncio.gather(*(bench.sessions.create(account, LOGIN, CONTEXT) for _ in range(60)))
+            await bench.sessions.create(account, LOGIN, CONTEXT)
             return len(await bench.sessions.list_for_user(account.id, None, 100))
 
     assert asyncio.run(logins()) == 5

@@ -10,12 +10,13 @@ import pytest
 
 from issuer.audit.events import RevocationReason
 from issuer.errors import InvalidCredentialsError, InvalidGrantError
+from issuer.sessions.authorization import RefreshRequest
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.status_lists.store import StatusListStore
 from issuer.tokens.models import FIRST_PARTY_CLIENT
 from tests.support.postgres import execute
-from tests.support.session_bench import CONTEXT, ISSUER, SessionBench, session_bench
+from tests.support.session_bench import CONTEXT, ISSUER, LOGIN, SessionBench, session_bench
 
 ROUNDS = 200
 LOGINS = 8
@@ -37,9 +38,9 @@ async def later(action: Awaitable[object]) -> None:
 
 async def race(bench: SessionBench, *, disable: bool) -> None:
     account = await bench.account()
-    first = [await bench.sessions.create(account, CONTEXT) for _ in range(2)]
+    first = [await bench.sessions.create(account, LOGIN, CONTEXT) for _ in range(2)]
     await asyncio.gather(
-        *(later(bench.sessions.create(account, CONTEXT)) for _ in range(LOGINS)),
+        *(later(bench.sessions.create(account, LOGIN, CONTEXT)) for _ in range(LOGINS)),
         *(later(bench.refresh(tokens.refresh_token)) for tokens in first),
         later(bench.change(account.id, disable=disable)),
     )
@@ -65,7 +66,7 @@ def test_a_refresh_during_a_revocation_leaves_no_valid_token(database_url: str) 
         async with session_bench(database_url, connections=16) as bench:
             for _ in range(ROUNDS):
                 account = await bench.account()
-                tokens = [(await bench.sessions.create(account, CONTEXT)).refresh_token]
+                tokens = [(await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token]
                 session = bench.sessions.read_refresh_token(tokens[0])
                 assert session is not None
 
@@ -89,7 +90,7 @@ def test_a_refresh_during_a_revocation_leaves_no_valid_token(database_url: str) 
 def test_parallel_reuse_revokes_a_session_once(database_url: str) -> None:
     async def thieves() -> None:
         async with session_bench(database_url, connections=16) as bench:
-            old = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
+            old = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
             await bench.refresh(await bench.refresh(old))
             await asyncio.gather(*(later(bench.refresh(old)) for _ in range(30)))
             assert await bench.outcome("reused") == 1
@@ -106,7 +107,7 @@ def test_parallel_revocations_of_all_sessions_never_deadlock(database_url: str) 
             for _ in range(20):
                 account = await bench.account()
                 for _ in range(6):
-                    await bench.sessions.create(account, CONTEXT)
+                    await bench.sessions.create(account, LOGIN, CONTEXT)
                 live = await bench.sessions.list_for_user(account.id, None, 100)
                 ended = await asyncio.gather(
                     *(
@@ -167,12 +168,12 @@ def test_an_index_lease_repeated_by_a_restored_database_is_dropped(database_url:
     async def logins() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            await bench.sessions.create(account, CONTEXT)
+            await bench.sessions.create(account, LOGIN, CONTEXT)
             await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = 0")
             async with session_bench(database_url) as other:
                 for _ in range(3):
-                    await other.sessions.create(account, CONTEXT)
-                await bench.sessions.create(account, CONTEXT)
+                    await other.sessions.create(account, LOGIN, CONTEXT)
+                await bench.sessions.create(account, LOGIN, CONTEXT)
 
     asyncio.run(logins())
     assert execute(database_url, "SELECT count(DISTINCT status_idx) FROM sessions")[0][0] == 5
@@ -182,8 +183,8 @@ def test_a_session_expires_when_idle_and_at_its_age_despite_parallel_use(databas
     async def years() -> None:
         async with session_bench(database_url) as bench:
             begun, idle, step = bench.now, timedelta(days=14), timedelta(days=9)
-            kept = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
-            left = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
+            kept = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
+            left = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
             for _ in range(3):
                 bench.now += step
                 kept = await bench.refresh(kept)
@@ -204,9 +205,9 @@ def test_a_session_expires_when_idle_and_at_its_age_despite_parallel_use(databas
 def test_a_refresh_token_works_only_for_its_client(database_url: str) -> None:
     async def other_client() -> None:
         async with session_bench(database_url) as bench:
-            token = (await bench.sessions.create(await bench.account(), CONTEXT)).refresh_token
+            token = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
             with pytest.raises(InvalidGrantError):
-                await bench.sessions.refresh(token, "another-client", CONTEXT)
-            await bench.sessions.refresh(token, FIRST_PARTY_CLIENT, CONTEXT)
+                await bench.sessions.refresh(token, RefreshRequest("another-client"), CONTEXT)
+            await bench.sessions.refresh(token, RefreshRequest(FIRST_PARTY_CLIENT), CONTEXT)
 
     asyncio.run(other_client())

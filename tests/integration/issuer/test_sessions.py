@@ -289,7 +289,7 @@ def test_rfc_9700_section_2_4_no_other_grant_is_served(issuer: IssuerProcess, gr
 
 def test_unknown_parameters_are_ignored(issuer: IssuerProcess) -> None:
     good = login(issuer, "unknown@example.com")["refresh_token"]
-    form = {"grant_type": "refresh_token", "refresh_token": good, "client_id": "first-party", "audience": "any"}
+    form = {"grant_type": "refresh_token", "refresh_token": good, "client_id": "first-party", "zone": "any"}
     assert token(issuer, **form).status_code == 200
 
 

@@ -14,7 +14,7 @@ from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
 from tests.support.processes import wait_until
-from tests.support.session_bench import CONTEXT, SessionBench, session_bench
+from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
 
 
 def uri(issuer: IssuerProcess) -> str:
@@ -132,7 +132,7 @@ def test_an_index_is_kept_until_its_last_access_token_has_expired(database_url: 
     async def live() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            await bench.sessions.create(account, CONTEXT)
+            await bench.sessions.create(account, LOGIN, CONTEXT)
             before = (await bench.lists.list_states())[0].fingerprint
             await bench.sessions.revoke_all(account.id, RevocationReason.ADMINISTRATOR, CONTEXT)
             assert await bits(bench) == {0}
@@ -170,7 +170,7 @@ def test_a_full_list_is_published_while_valid_tokens_refer_to_it(database_url: s
     async def full() -> None:
         async with session_bench(database_url) as bench:
             account = await bench.account()
-            tokens = await bench.sessions.create(account, CONTEXT)
+            tokens = await bench.sessions.create(account, LOGIN, CONTEXT)
             await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size")
             await bench.lists.extend()
 

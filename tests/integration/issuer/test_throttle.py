@@ -14,7 +14,7 @@ from issuer.throttling.login_limits import delay
 from issuer.throttling.models import LimitedAction, ShownSession
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 from tests.support.postgres import execute
-from tests.support.session_bench import session_bench
+from tests.support.session_bench import LOGIN, session_bench
 
 pytestmark = pytest.mark.anyio
 
@@ -120,10 +120,10 @@ async def test_a_correct_guess_beyond_the_limit_is_not_revealed(issuer: LoginBen
         issuer.now[0] = bench.now
         in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
         await issuer.fail(ANN, ELSEWHERE, 9)
-        assert (await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)).refresh_token
+        assert (await bench.sessions.create(in_work.account, LOGIN, ELSEWHERE, in_work.limits)).refresh_token
         await issuer.fail(ANN, ELSEWHERE, 10)
         with pytest.raises(TooManyAttemptsError):
-            await bench.sessions.create(in_work.account, ELSEWHERE, in_work.limits)
+            await bench.sessions.create(in_work.account, LOGIN, ELSEWHERE, in_work.limits)
 
 
 def test_parallel_correct_logins_are_not_limited(database_url: str) -> None:
@@ -313,7 +313,7 @@ async def test_a_guess_checked_during_the_lock_creates_no_session(issuer: LoginB
         in_work = await issuer.authenticator.authenticate(ANN, PASSWORD, ELSEWHERE)
         await disabled(issuer, ANN)
         with pytest.raises(InvalidCredentialsError):
-            await bench.sessions.create(in_work.account, ELSEWHERE)
+            await bench.sessions.create(in_work.account, LOGIN, ELSEWHERE)
 
 
 async def test_parallel_failures_and_successes_never_deadlock(issuer: LoginBench) -> None:

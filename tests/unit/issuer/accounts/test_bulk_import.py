@@ -7,18 +7,18 @@ from uuid import UUID
 
 import pytest
 
-from issuer.accounts.bulk_import import InvalidRecordError, read_line
+from issuer.accounts.bulk_import import ImportRules, InvalidRecordError, read_line
 from issuer.accounts.models import ImportedAccount
 from issuer.tokens.size import TokenBudget
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BCRYPT = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
-BUDGET = TokenBudget("https://issuer.example", "gatepass", 1100)
+RULES = ImportRules(TokenBudget("https://issuer.example", "gatepass", 1100))
 ANN: dict[str, Any] = {"email": "Ann@Example.com", "password_hash": BCRYPT}
 
 
 def read(line: bytes | dict[str, Any]) -> ImportedAccount:
-    return read_line(line if isinstance(line, bytes) else json.dumps(line).encode(), UUID(int=1), NOW, BUDGET)
+    return read_line(line if isinstance(line, bytes) else json.dumps(line).encode(), UUID(int=1), NOW, RULES)
 
 
 def test_email_and_hash_are_enough() -> None:

@@ -1,6 +1,16 @@
 """One answer for each error, and one error for each answer."""
 
-from issuer.errors import CommandError, InvalidFieldsError, IssuerError, OAuthError, UnexpectedDatabaseError
+from issuer.errors import (
+    CommandError,
+    InvalidClientError,
+    InvalidFieldsError,
+    InvalidScopeError,
+    InvalidTargetError,
+    IssuerError,
+    OAuthError,
+    UnauthorizedClientError,
+    UnexpectedDatabaseError,
+)
 from issuer.http.problems import INTERNAL, PROBLEMS, problem_of, problem_response
 from issuer.oauth.errors import OAUTH_ERROR_CODES
 
@@ -12,7 +22,9 @@ def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
 
 def test_every_error_of_a_request_has_a_problem() -> None:
     unforeseen = {UnexpectedDatabaseError}
-    assert leaves(IssuerError) - leaves(CommandError) - leaves(OAuthError) - unforeseen == set(PROBLEMS)
+    of_logins = {InvalidClientError, UnauthorizedClientError, InvalidScopeError, InvalidTargetError}
+    others = leaves(IssuerError) - leaves(CommandError) - leaves(OAuthError) - unforeseen
+    assert others | of_logins == set(PROBLEMS)
     assert all(problem_of(error()) is INTERNAL for error in unforeseen)
 
 

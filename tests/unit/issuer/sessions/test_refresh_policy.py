@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from issuer.sessions.models import SessionState, TokenPair
 from issuer.sessions.refresh_policy import RefreshOutcome, evaluate_refresh
 from issuer.status_lists.models import StatusListEntry
+from issuer.tokens.models import default_client
 from issuer.tokens.refresh_token import RefreshToken
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -27,6 +28,10 @@ STATE = SessionState(
     expires_at=NOW + timedelta(days=14),
     ended_at=None,
     disabled_at=None,
+    client=default_client("gatepass"),
+    login_scope="profile",
+    scope_limited=False,
+    audiences=None,
     scope="profile",
     roles=(),
     index=StatusListEntry(1, 1),
@@ -81,7 +86,9 @@ def test_an_expired_or_revoked_session_rejects_every_token(generation: int) -> N
     assert (
         evaluate_refresh(replace(STATE, disabled_at=NOW), token, "first-party", NOW, RETRY) is RefreshOutcome.DISABLED
     )
+    assert evaluate_refresh(replace(STATE, client=None), token, None, NOW, RETRY) is RefreshOutcome.DISABLED
     assert evaluate_refresh(STATE, token, "another-client", NOW, RETRY) is RefreshOutcome.INVALID
+    assert evaluate_refresh(STATE, token, None, NOW, RETRY) is not RefreshOutcome.INVALID
 
 
 def test_no_repr_shows_issued_tokens() -> None:
