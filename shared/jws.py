@@ -27,7 +27,7 @@ class JwsFault(StrEnum):
     INVALID_HEADER = "invalid_header"
 
 
-class Header(NamedTuple):
+class JoseHeader(NamedTuple):
     """A JOSE header.
 
     Attributes:
@@ -46,7 +46,7 @@ class Header(NamedTuple):
 class CompactJws(NamedTuple):
     """A JWS whose signature was not verified yet."""
 
-    header: Header
+    header: JoseHeader
     payload: bytes
     signature: bytes
     signing_input: bytes
@@ -80,7 +80,7 @@ def read_compact(token: bytes, max_bytes: int) -> CompactJws | JwsFault:
 
 
 @lru_cache(maxsize=256)
-def _read_header(encoded: bytes) -> Header | JwsFault:
+def _read_header(encoded: bytes) -> JoseHeader | JwsFault:
     """Read a header segment (RFC 7515 §4). Cached, since an issuer's tokens share a handful of headers."""
     try:
         header = base64url.decode(encoded)
@@ -93,7 +93,7 @@ def _read_header(encoded: bytes) -> Header | JwsFault:
     values = [members.get(name, "") for name in ("alg", "typ", "kid")]
     if not CHANGE_THE_READING.isdisjoint(members) or not all(type(value) is str for value in values):
         return JwsFault.INVALID_HEADER
-    return Header(values[0], normalise_type(values[1]), values[2], frozenset(members))
+    return JoseHeader(values[0], normalise_type(values[1]), values[2], frozenset(members))
 
 
 def normalise_type(value: str) -> str:

@@ -19,18 +19,18 @@ def main(arguments: list[str]) -> int:
         if parsed.command == "discover":
             return commands.discover(VerifierSettings.for_fetching(os.environ), parsed.url)
         settings = VerifierSettings.from_environment(os.environ)
-        rules = settings.read_rules()
-        settings.ssl_context(rules)
+        configuration = settings.load_configuration()
+        settings.ssl_context(configuration)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return commands.EXIT_USAGE
     match parsed.command:
         case "check-config":
-            return commands.check_config(settings, rules)
+            return commands.check_config(settings, configuration)
         case "explain":
-            return commands.explain(settings, rules, parsed.token, parsed.policy, parsed.now)
+            return commands.explain(settings, configuration, parsed.token, parsed.policy, parsed.now)
         case _:
-            return commands.serve(settings, rules)
+            return commands.serve(settings, configuration)
 
 
 def _parser() -> argparse.ArgumentParser:

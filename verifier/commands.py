@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from shared.logs import configure_logs
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.status import StatusLists
 from verifier.discover import DiscoveryError, write_tables
 from verifier.discover import discover as discover_issuer
@@ -21,7 +21,7 @@ from verifier.explain import explain as explain_token
 from verifier.explain_profile import describe, explain_profile
 from verifier.listeners import BindError, Listeners, open_listeners
 from verifier.metrics import Metrics
-from verifier.policy_file import JwksLocation, Rules
+from verifier.policy_file import Configuration, JwksLocation
 from verifier.refresh.refresher import Refresher
 from verifier.server import VerifierServer
 from verifier.settings import VerifierSettings
@@ -31,7 +31,7 @@ EXIT_USAGE: Final = 2
 _FETCH_ALL_SECONDS: Final = 60.0
 
 
-def serve(settings: VerifierSettings, rules: Rules) -> int:
+def serve(settings: VerifierSettings, configuration: Configuration) -> int:
     """Answer gateways until told to stop. Returns only when it could not start."""
     configure_logs("verifier", settings.log_level)
     try:
@@ -39,10 +39,10 @@ def serve(settings: VerifierSettings, rules: Rules) -> int:
     except BindError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
-    structlog.get_logger().info("listening", **listeners.addresses(), policies=sorted(rules.policies))
+    structlog.get_logger().info("listening", **listeners.addresses(), policies=sorted(configuration.policies))
     status = EXIT_FAILED
     try:
-        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(settings, rules, listeners))
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(settings, configuration, listeners))
         status = 0
     except Exception:  # noqa: BLE001 - whatever it was, it ends the process and is logged
         structlog.get_logger().exception("verifier_failed")
@@ -54,56 +54,58 @@ def serve(settings: VerifierSettings, rules: Rules) -> int:
         os._exit(status)
 
 
-async def _run(settings: VerifierSettings, rules: Rules, listeners: Listeners) -> None:
-    await VerifierServer(settings, rules).run(listeners)
+async def _run(settings: VerifierSettings, configuration: Configuration, listeners: Listeners) -> None:
+    await VerifierServer(settings, configuration).run(listeners)
 
 
-def check_config(settings: VerifierSettings, rules: Rules) -> int:
+def check_config(settings: VerifierSettings, configuration: Configuration) -> int:
     """Fetch every key set and status list once and print what is wrong."""
-    snapshot = asyncio.run(_fetch_all(settings, rules))
+    snapshot = asyncio.run(_fetch_all(settings, configuration))
     for line in snapshot.errors:
         print(line, file=sys.stderr)
-    for name, policy in sorted(rules.policies.items()):
+    for name, policy in sorted(configuration.policies.items()):
         print(f"policy {name}: issuers {', '.join(sorted(policy.issuers))}")
-    for issuer, profile in sorted(rules.profiles.items()):
+    for issuer, profile in sorted(configuration.profiles.items()):
         print(f"issuer {issuer}: profile {profile.name}")
         print("\n".join(f"  {line}" for line in describe(profile)))
     for issuer, lists in sorted(snapshot.status_lists.by_issuer.items()):
         size = sum(len(current.octets) for current in lists.values())
         print(f"issuer {issuer}: {len(lists)} status lists, {size} bytes")
-    print(f"{len(snapshot.keys.issuers)} of {len(rules.sources)} issuers have keys")
+    print(f"{len(snapshot.keys.issuers)} of {len(configuration.sources)} issuers have keys")
     return EXIT_FAILED if snapshot.errors else 0
 
 
-def explain(settings: VerifierSettings, rules: Rules, token_file: Path | None, policy: str, now: float | None) -> int:
+def explain(
+    settings: VerifierSettings, configuration: Configuration, token_file: Path | None, policy: str, now: float | None
+) -> int:
     """Print check by check why a token is accepted or rejected."""
-    if policy not in rules.policies:
-        print(f"no policy {policy}: there are {', '.join(sorted(rules.policies))}", file=sys.stderr)
+    if policy not in configuration.policies:
+        print(f"no policy {policy}: there are {', '.join(sorted(configuration.policies))}", file=sys.stderr)
         return EXIT_USAGE
     try:
         token = (token_file.read_bytes() if token_file else sys.stdin.buffer.read()).strip()
     except OSError as error:
         print(f"{token_file}: cannot be read ({error.strerror})", file=sys.stderr)
         return EXIT_USAGE
-    snapshot = asyncio.run(_fetch_all(settings, rules))
+    snapshot = asyncio.run(_fetch_all(settings, configuration))
     for line in snapshot.errors:
         print(line, file=sys.stderr)
     lines, accepted = explain_token(
         token,
         keys=snapshot.keys,
-        policy=rules.policies[policy],
+        policy=configuration.policies[policy],
         now=time.time() if now is None else now,
         revocations=snapshot.status_lists,
     )
     *checks, verdict = lines
-    details = explain_profile(token, keys=snapshot.keys, policy=rules.policies[policy])
+    details = explain_profile(token, keys=snapshot.keys, policy=configuration.policies[policy])
     print("\n".join([*checks, *details, verdict]))
     return 0 if accepted else EXIT_FAILED
 
 
 def discover(settings: VerifierSettings, url: str) -> int:
     """Print the tables of a policy file for the issuer whose metadata are at `url`, or near it."""
-    ssl_context = settings.ssl_context(Rules({}, {url: JwksLocation(discovery=url)}))
+    ssl_context = settings.ssl_context(Configuration({}, {url: JwksLocation(discovery=url)}))
     try:
         found = asyncio.run(discover_issuer(url, ssl_context, allow_http=settings.allow_http))
     except DiscoveryError as error:
@@ -117,18 +119,18 @@ def discover(settings: VerifierSettings, url: str) -> int:
 class _Snapshot:
     """Every key set and status list, fetched once, and what was wrong with those that failed."""
 
-    keys: KeySet = field(default_factory=KeySet)
+    keys: TrustedKeys = field(default_factory=TrustedKeys)
     status_lists: StatusLists = field(default_factory=StatusLists)
     errors: list[str] = field(default_factory=list)
 
-    def use_keys(self, keys: KeySet) -> None:
+    def use_keys(self, keys: TrustedKeys) -> None:
         self.keys = keys
 
     def use_status_lists(self, lists: StatusLists) -> None:
         self.status_lists = lists
 
 
-async def _fetch_all(settings: VerifierSettings, rules: Rules) -> _Snapshot:
+async def _fetch_all(settings: VerifierSettings, configuration: Configuration) -> _Snapshot:
     # Cached copies would hide a source that is down.
     settings = settings.model_copy(update={"cache_dir": None})
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -136,7 +138,7 @@ async def _fetch_all(settings: VerifierSettings, rules: Rules) -> _Snapshot:
     refresher = Refresher(
         settings, Metrics(), publish_keys=snapshot.use_keys, publish_status_lists=snapshot.use_status_lists
     )
-    refresher.configure(rules)
+    refresher.configure(configuration)
     await refresher.wait_until_attempted(_FETCH_ALL_SECONDS)
     snapshot.errors = refresher.errors()
     return snapshot

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from shared.access_token import MAX_TOKEN_BYTES
 from shared.claims import InvalidClaimsError, read_claims
-from shared.jws import CompactJws, Header, JwsFault, read_compact
+from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
 from shared.strict_json import StrictJsonError, parse_open_object
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.profile import ABSENT, PLACES, RFC9068, ClaimRule, Location, Profile
 
@@ -37,7 +37,7 @@ def describe(profile: Profile) -> Iterator[str]:
         yield f"mark: {rule}"
 
 
-def explain_profile(token: bytes, *, keys: KeySet, policy: Policy) -> list[str]:
+def explain_profile(token: bytes, *, keys: TrustedKeys, policy: Policy) -> list[str]:
     """Return how the token is read by the profile of the issuer that it names, whether it is genuine or not.
 
     Nothing if it cannot be read at all, or if it is of an issuer with the default profile and the policy demands no
@@ -74,7 +74,9 @@ def _claims_of(jws: CompactJws) -> Mapping[str, Any] | None:
         return None
 
 
-def _header_lines(header: Header, issuer: str, profile: Profile, policy: Policy, keys: KeySet) -> Iterator[str]:
+def _header_lines(
+    header: JoseHeader, issuer: str, profile: Profile, policy: Policy, keys: TrustedKeys
+) -> Iterator[str]:
     types = policy.types_of(profile)
     accepts = "accepts it" if header.type in types else f"accepts {_types(types)}"
     yield f"  typ is {_named(header.type)}; profile {profile.name} {accepts}"

@@ -64,7 +64,7 @@ class JwksLocation:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Configuration:
     """All that a verifier decides by, besides the keys and lists themselves: replaced whole, never edited.
 
     Attributes:
@@ -132,7 +132,7 @@ class _Document(_Strict):
     policies: dict[PolicyName, _Policy] = Field(default={}, max_length=MAX_POLICIES - 1)
 
 
-def parse_rules(
+def parse_configuration(
     document: str,
     *,
     sources: Mapping[str, JwksLocation],
@@ -140,7 +140,7 @@ def parse_rules(
     leeway_seconds: int,
     status_lists: Mapping[str, str] = MappingProxyType({}),
     allow_http: bool = False,
-) -> Rules:
+) -> Configuration:
     """Read a policy document.
 
     Args:
@@ -164,7 +164,7 @@ def parse_rules(
     lifetimes = {
         issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
     }
-    return Rules(
+    return Configuration(
         {
             name: _policy(name, policy, lifetimes, profiles, headers, audience, leeway_seconds)
             for name, policy in _written(parsed).items()

@@ -14,12 +14,12 @@ from shared.settings import ConfigurationError
 from shared.systemd import notify
 from verifier.admin import MAX_CONNECTIONS, AdminConnection, AdminPages
 from verifier.background import BackgroundTasks
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.status import StatusLists
 from verifier.health import MAX_LAG_SECONDS, TICK_SECONDS, LoopMonitor
 from verifier.listeners import Listeners
 from verifier.metrics import Metrics
-from verifier.policy_file import Rules
+from verifier.policy_file import Configuration
 from verifier.refresh.refresher import Refresher
 from verifier.settings import VerifierSettings
 from verifier.subrequest.authorizer import Authorizer
@@ -37,11 +37,11 @@ class VerifierServer:
 
     Args:
         settings: of the process.
-        rules: as they were read at the start; read again on SIGHUP.
+        configuration: as they were read at the start; read again on SIGHUP.
     """
 
-    def __init__(self, settings: VerifierSettings, rules: Rules) -> None:
-        self._settings, self._rules = settings, rules
+    def __init__(self, settings: VerifierSettings, configuration: Configuration) -> None:
+        self._settings, self._rules = settings, configuration
         self._metrics = Metrics()
         self._stopping = asyncio.Event()
         self._loop_monitor = LoopMonitor()
@@ -53,7 +53,7 @@ class VerifierServer:
             publish_status_lists=self._use_status_lists,
         )
         self._authorizer = Authorizer(
-            rules,
+            configuration,
             realm=settings.realm,
             metrics=self._metrics,
             cache=DecisionCache(settings.cache_entries, settings.cache_bytes, self._metrics.cache_evictions.inc),
@@ -104,17 +104,17 @@ class VerifierServer:
     def _reload(self) -> None:
         """Apply the policy file as it is now, or keep the present policies and log why."""
         try:
-            rules = self._settings.read_rules()
+            configuration = self._settings.load_configuration()
         except ConfigurationError as error:
             self._metrics.reload_failures.inc()
             _log.error("policies_reload_failed", detail=str(error), policies_in_use=sorted(self._rules.policies))
             return
-        self._rules = rules
-        self._authorizer.replace_rules(rules)
-        self._refresher.configure(rules)
-        _log.info("policies_reloaded", policies=sorted(rules.policies), issuers=sorted(rules.sources))
+        self._rules = configuration
+        self._authorizer.replace_configuration(configuration)
+        self._refresher.configure(configuration)
+        _log.info("policies_reloaded", policies=sorted(configuration.policies), issuers=sorted(configuration.sources))
 
-    def _use_keys(self, keys: KeySet) -> None:
+    def _use_keys(self, keys: TrustedKeys) -> None:
         self._authorizer.replace_keys(keys)
 
     def _use_status_lists(self, lists: StatusLists) -> None:

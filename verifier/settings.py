@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
-from verifier.policy_file import IssuerName, JwksLocation, PolicyError, Rules, parse_rules
+from verifier.policy_file import Configuration, IssuerName, JwksLocation, PolicyError, parse_configuration
 from verifier.urls import check_url, redact_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -108,15 +108,18 @@ class VerifierSettings(Settings):
         # Without an issuer settings are valid only with a policy file, which is not read here.
         return cls.from_environment({**known, cls.variable("policies_file"): os.devnull})
 
-    def ssl_context(self, rules: Rules) -> ssl.SSLContext:
-        """Return the TLS settings of requests for the key sets and status lists that `rules` name.
+    def ssl_context(self, configuration: Configuration) -> ssl.SSLContext:
+        """Return the TLS settings of requests for the key sets and status lists that `configuration` name.
 
         Raises:
             SettingsError: the certificate authorities cannot be read.
         """
-        urls = [*(source.url or "" for source in rules.sources.values()), *rules.status_lists.values()]
+        urls = [
+            *(source.url or "" for source in configuration.sources.values()),
+            *configuration.status_lists.values(),
+        ]
         # Metadata may name a key set at an https URL, wherever they come from themselves.
-        discovers = any(source.discovery for source in rules.sources.values())
+        discovers = any(source.discovery for source in configuration.sources.values())
         if self.ca_file is None and not discovers and not any(url.lower().startswith("https:") for url in urls):
             # Trusts no authority, and is not used: loading the system's takes 30 ms and 1 MiB.
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -126,7 +129,7 @@ class VerifierSettings(Settings):
             fault = f"{self.variable('ca_file')}: no PEM certificates can be read ({type(error).__name__})"
             raise SettingsError([fault]) from error
 
-    def read_rules(self) -> Rules:
+    def load_configuration(self) -> Configuration:
         """The policies as the policy file has them now.
 
         Raises:
@@ -136,7 +139,7 @@ class VerifierSettings(Settings):
         lists = {self.issuer: self.status_lists} if self.issuer and self.status_lists else {}
         document = _read(self.policies_file) if self.policies_file else ""
         try:
-            return parse_rules(
+            return parse_configuration(
                 document,
                 sources=own,
                 audience=self.audience,

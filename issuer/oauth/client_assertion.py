@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from shared.jwks import JwksError, parse_jwks
-from shared.jws import CompactJws, Header, JwsFault, read_compact
+from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256")
@@ -207,7 +207,7 @@ def _elliptic(entry: Mapping[str, Any]) -> EllipticCurvePublicKey:
     return public
 
 
-def _key_of(header: Header, keys: tuple[ClientKey, ...]) -> ClientKey:
+def _key_of(header: JoseHeader, keys: tuple[ClientKey, ...]) -> ClientKey:
     """Return the key that `kid` names. Without `kid`, a client must have only one key."""
     named = [key for key in keys if key.kid == header.kid] if "kid" in header.members else list(keys)
     if len(named) != 1:
@@ -217,7 +217,7 @@ def _key_of(header: Header, keys: tuple[ClientKey, ...]) -> ClientKey:
     return named[0]
 
 
-def _is_of_an_assertion(header: Header) -> bool:
+def _is_of_an_assertion(header: JoseHeader) -> bool:
     """Check the header members, and `typ` if present (RFC 8725 §3.11)."""
     return header.members <= _HEADER_MEMBERS and ("typ" not in header.members or header.type in _TYPES)
 

@@ -18,7 +18,7 @@ from tests.support import documents, tables
 from tests.support.documents import ADR_INDEX, ADRS, SPECS, anchors, files, links, requirements
 from tests.support.openapi import contract
 from tests.support.processes import ROOT
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.policy_file import _Policy
 
 _NOT_OURS: Final = re.compile(r"/\.(venv|gatepass|bench|[a-z_]+_cache)/")
@@ -66,7 +66,7 @@ def test_every_identity_header_and_every_member_of_a_policy_is_documented() -> N
 
 def test_the_contract_of_the_subrequest_names_every_reason_and_every_identity_header() -> None:
     subrequest = documents.text(ROOT / "specs/001-register-login-verify/contracts/verify-subrequest.md")
-    assert {reason.value for reason in Reason} <= set(re.findall(r"`(\w+)`", subrequest))
+    assert {reason.value for reason in RejectionReason} <= set(re.findall(r"`(\w+)`", subrequest))
     assert all(f"`{header}`" in subrequest for header in IDENTITY_HEADERS)
 
 

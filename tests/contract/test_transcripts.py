@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
 from tests.support.transcripts import addressed, make_targets, matches, steps, typed
-from verifier.policy_file import JwksLocation, parse_rules
+from verifier.policy_file import JwksLocation, parse_configuration
 
 DOCUMENTS: Final = (
     "README.md",
@@ -54,7 +54,7 @@ def test_documented_make_targets_exist(name: str) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_documented_policy_file_is_valid(name: str) -> None:
     for document in re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
-        rules = parse_rules(
+        rules = parse_configuration(
             document,
             sources={"https://issuer.example": JwksLocation(Path("jwks.json"))},
             audience="gatepass",

@@ -13,7 +13,7 @@ from shared.jwks import JwksError, parse_jwks
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.decision.status_list_token import read_status_list
 from verifier.subrequest.responses import ANONYMOUS_RESPONSE, error_response
 
@@ -23,9 +23,9 @@ _BENCH: Final = Bench(now=NOW, keys=KEY_SETS["issuer"])
 _HEADER: Final = json.dumps(GOOD.header()).encode()
 _LIST_HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
 _READY: Final = {ANONYMOUS_RESPONSE} | {
-    error_response(reason, policy, REALM) for reason in Reason for policy in (None, *POLICIES.values())
+    error_response(reason, policy, REALM) for reason in RejectionReason for policy in (None, *POLICIES.values())
 }
-_OUR_TROUBLE: Final = error_response(Reason.INTERNAL_ERROR, POLICIES["default"], REALM)
+_OUR_TROUBLE: Final = error_response(RejectionReason.INTERNAL_ERROR, POLICIES["default"], REALM)
 
 
 def request(data: bytes) -> None:

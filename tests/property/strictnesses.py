@@ -16,7 +16,7 @@ from typing import Any, Final
 import jwt
 
 from verifier.decision.policy import Policy
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Strictness:
     """We refuse where others accept, for this reason and with this justification."""
 
     name: str
-    reason: Reason
+    reason: RejectionReason
     why: str
     applies: Callable[[Lax], bool]
 
@@ -180,32 +180,34 @@ _CHANGES_THE_READING: Final = {"crit", "b64", "zip", "cty", "jwk", "jku", "x5u",
 STRICTNESSES: Final = (
     Strictness(
         "size",
-        Reason.TOO_LARGE,
+        RejectionReason.TOO_LARGE,
         "work is bounded before anything is parsed (CVE-2025-61920)",
         lambda lax: len(lax.token) > 8192 or len(lax.token.split(b".")[0]) > 1024,
     ),
     Strictness(
         "padding",
-        Reason.MALFORMED,
+        RejectionReason.MALFORMED,
         "RFC 7515 §2 leaves `=` out; a second spelling dodges a denial by hash",
         lambda lax: b"=" in lax.token,
     ),
-    Strictness("ambiguous header", Reason.INVALID_HEADER, "RFC 8725 §2.6", lambda lax: lax.ambiguous(0, values=True)),
+    Strictness(
+        "ambiguous header", RejectionReason.INVALID_HEADER, "RFC 8725 §2.6", lambda lax: lax.ambiguous(0, values=True)
+    ),
     Strictness(
         "header members",
-        Reason.INVALID_HEADER,
+        RejectionReason.INVALID_HEADER,
         "they say that the token is to be read or verified in another way",
         lambda lax: not _CHANGES_THE_READING.isdisjoint(lax.header),
     ),
     Strictness(
         "header types",
-        Reason.INVALID_HEADER,
+        RejectionReason.INVALID_HEADER,
         "RFC 7515 §4.1.9: `typ` is a string",
         lambda lax: type(lax.header.get("typ", "")) is not str,
     ),
     Strictness(
         "type",
-        Reason.WRONG_TYPE,
+        RejectionReason.WRONG_TYPE,
         "RFC 9068 §4: an access token says that it is one; the libraries leave it to us",
         lambda lax: (
             re.fullmatch(
@@ -218,45 +220,53 @@ STRICTNESSES: Final = (
     ),
     Strictness(
         "key",
-        Reason.UNKNOWN_KEY,
+        RejectionReason.UNKNOWN_KEY,
         "a key serves what it was published for (CVE-2026-48523), with 2048 bits (RFC 7518 §3.3)",
         lambda lax: not _is_meant_for_rs256(_key_of(lax)),
     ),
     Strictness(
-        "ambiguous claims", Reason.INVALID_CLAIMS, "RFC 8725 §2.6", lambda lax: lax.ambiguous(1, values=False)
+        "ambiguous claims",
+        RejectionReason.INVALID_CLAIMS,
+        "RFC 8725 §2.6",
+        lambda lax: lax.ambiguous(1, values=False),
     ),
     Strictness(
         "times",
-        Reason.INVALID_CLAIMS,
+        RejectionReason.INVALID_CLAIMS,
         "RFC 7519 §2: strings and truth values are no NumericDate; times beyond 2^53 are a mistake",
         _fails(_is_time, "exp", "iat", "nbf", "auth_time"),
     ),
     Strictness(
         "times in order",
-        Reason.INVALID_CLAIMS,
+        RejectionReason.INVALID_CLAIMS,
         "a token that expires before it was issued has no good reading",
         lambda lax: _seconds(lax.claims["iat"]) >= _seconds(lax.claims["exp"]),
     ),
     Strictness(
         "fractions",
-        Reason.NOT_YET_VALID,
+        RejectionReason.NOT_YET_VALID,
         "RFC 7519 §4.1.5: before the exact time, of which PyJWT cuts the fraction off",
         lambda lax: any(_seconds(lax.claims.get(name, 0)) % 1 for name in ("iat", "nbf")),
     ),
     Strictness(
         "identifiers",
-        Reason.INVALID_CLAIMS,
+        RejectionReason.INVALID_CLAIMS,
         "they become response headers: visible ASCII, 255 characters",
         _fails(_is_identifier, "sub", "jti", "client_id", "sid"),
     ),
-    Strictness("scope", Reason.INVALID_CLAIMS, "RFC 6749 §3.3, and a response header", _fails(_is_scope, "scope")),
-    Strictness("roles", Reason.INVALID_CLAIMS, "a list, and a response header", _fails(_are_roles, "roles")),
     Strictness(
-        "status", Reason.INVALID_CLAIMS, "a status that we can't look up is not clear", _fails(_is_status, "status")
+        "scope", RejectionReason.INVALID_CLAIMS, "RFC 6749 §3.3, and a response header", _fails(_is_scope, "scope")
+    ),
+    Strictness("roles", RejectionReason.INVALID_CLAIMS, "a list, and a response header", _fails(_are_roles, "roles")),
+    Strictness(
+        "status",
+        RejectionReason.INVALID_CLAIMS,
+        "a status that we can't look up is not clear",
+        _fails(_is_status, "status"),
     ),
     Strictness(
         "audiences",
-        Reason.INVALID_CLAIMS,
+        RejectionReason.INVALID_CLAIMS,
         "RFC 7519 §4.1.3: every member is a StringOrURI",
         lambda lax: (
             not all(
@@ -267,45 +277,51 @@ STRICTNESSES: Final = (
     ),
     Strictness(
         "sender",
-        Reason.SENDER_CONSTRAINED,
+        RejectionReason.SENDER_CONSTRAINED,
         "RFC 7800 §3.1: who presents it must prove a key, and we don't ask for that",
         lambda lax: "cnf" in lax.claims,
     ),
     Strictness(
         "issuer owns the key",
-        Reason.WRONG_ISSUER,
+        RejectionReason.WRONG_ISSUER,
         "the libraries know keys, not whose they are (RFC 8725 §3.8)",
         lambda lax: _owner_of(lax) != lax.claims["iss"],
     ),
     Strictness(
         "lifetime",
-        Reason.LIFETIME_TOO_LONG,
+        RejectionReason.LIFETIME_TOO_LONG,
         "a token that lives for years is a password that cannot be changed (RFC 6750 §5.3)",
         lambda lax: (
             lax.claims["exp"] - lax.claims["iat"] > lax.policy.max_lifetime_seconds.get(lax.claims["iss"], 86_400)
         ),
     ),
     Strictness(
-        "age", Reason.TOO_OLD, "the policy demands a fresh token", lambda lax: lax.policy.max_age_seconds is not None
+        "age",
+        RejectionReason.TOO_OLD,
+        "the policy demands a fresh token",
+        lambda lax: lax.policy.max_age_seconds is not None,
     ),
     Strictness(
-        "revocation", Reason.REVOKED, "the libraries follow no status list", lambda lax: "status" in lax.claims
+        "revocation",
+        RejectionReason.REVOKED,
+        "the libraries follow no status list",
+        lambda lax: "status" in lax.claims,
     ),
     Strictness(
         "list unknown",
-        Reason.STATUS_UNAVAILABLE,
+        RejectionReason.STATUS_UNAVAILABLE,
         "the libraries follow no status list, and miss none",
         lambda lax: "status" in lax.claims,
     ),
     Strictness(
         "scope demanded",
-        Reason.INSUFFICIENT_SCOPE,
+        RejectionReason.INSUFFICIENT_SCOPE,
         "permission is ours to judge",
         lambda lax: bool(lax.policy.scopes_all or lax.policy.scopes_any),
     ),
     Strictness(
         "role demanded",
-        Reason.INSUFFICIENT_ROLE,
+        RejectionReason.INSUFFICIENT_ROLE,
         "permission is ours to judge",
         lambda lax: bool(lax.policy.roles_any),
     ),

@@ -13,7 +13,7 @@ from tests.property.strictnesses import STRICTNESSES, Lax
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, judge, octets
 from verifier.decision.policy import Policy
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 
@@ -22,7 +22,7 @@ LIBRARIES: Final[dict[str, Accepts]] = {"PyJWT": pyjwt_accepts, "joserfc": joser
 library = pytest.mark.parametrize("accepts", LIBRARIES.values(), ids=LIBRARIES)
 
 
-def justified_by(token: bytes, key_sets: str, policy: Policy, reason: Reason) -> set[str]:
+def justified_by(token: bytes, key_sets: str, policy: Policy, reason: RejectionReason) -> set[str]:
     """The strictnesses that explain why a token that a library accepts is refused for `reason`."""
     owners = {key["n"]: issuer for issuer, jwks in PUBLISHED[key_sets].items() for key in jwks["keys"] if "n" in key}
     lax = Lax(token, policy, published_keys(key_sets), owners)

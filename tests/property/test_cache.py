@@ -10,7 +10,7 @@ from prometheus_client import Counter
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, OTHER, STATUS_LIST, STRANGER, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench
-from verifier.policy_file import Rules
+from verifier.policy_file import Configuration
 from verifier.subrequest.decision_cache import ENTRY_OVERHEAD_BYTES, CachedDecision, DecisionCache
 
 _KEYS: Final = st.integers(0, 12).map(lambda number: bytes([number]) * 32)
@@ -104,7 +104,7 @@ class CachedAgainstFresh(RuleBasedStateMachine):
             for name, policy in POLICIES.items()
         }
         for bench in (self.cached, self.fresh):
-            bench.authorizer.replace_rules(Rules(from_now_on, {}))
+            bench.authorizer.replace_configuration(Configuration(from_now_on, {}))
 
     @rule(
         token=st.sampled_from(sorted(_TOKENS)),

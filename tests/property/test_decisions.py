@@ -25,7 +25,7 @@ from tests.support.vectors import (
     octets,
     status_of,
 )
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.policy_file import MAX_ISSUER_CHARACTERS
@@ -191,7 +191,7 @@ def test_identity_headers_read_back_as_the_claims(claims: dict[str, Any]) -> Non
 def test_the_largest_identity_stays_under_three_and_a_half_kib() -> None:
     issuer = "https://" + "i" * (MAX_ISSUER_CHARACTERS - 8)
     policy = replace(POLICIES["default"], issuers=frozenset({issuer}))
-    keys = KeySet.of({issuer: parse_jwks(GOOD.jwks)})
+    keys = TrustedKeys.from_issuers({issuer: parse_jwks(GOOD.jwks)})
     most = having(
         iss=issuer,
         **dict.fromkeys(("sub", "jti", "client_id", "sid"), "u" * 255),

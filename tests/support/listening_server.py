@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from shared.jwks import parse_jwks
 from tests.support.raw_http import Answer, bearer, parse
 from tests.support.token_forge import AUDIENCE, Forge
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.metrics import Metrics
-from verifier.policy_file import JwksLocation, parse_rules
+from verifier.policy_file import JwksLocation, parse_configuration
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.protocol import HttpServer, SubrequestConnection
@@ -60,10 +60,12 @@ class ListeningServer:
 async def listening_server() -> AsyncIterator[ListeningServer]:
     """A server with one policy and one key, on a loopback port."""
     forge = Forge()
-    rules = parse_rules("", sources={forge.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5)
+    rules = parse_configuration(
+        "", sources={forge.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5
+    )
     metrics = Metrics()
     authorizer = Authorizer(rules, realm="gatepass", metrics=metrics, cache=DecisionCache(0, 0))
-    authorizer.replace_keys(KeySet.of({forge.issuer: parse_jwks(forge.jwks)}))
+    authorizer.replace_keys(TrustedKeys.from_issuers({forge.issuer: parse_jwks(forge.jwks)}))
     server = HttpServer(lambda server: SubrequestConnection(server, authorizer), max_connections=10, drain_seconds=0)
     listener = socket.create_server(("127.0.0.1", 0))
     listening = await asyncio.get_running_loop().create_server(server.connect, sock=listener)

@@ -9,14 +9,14 @@ from typing import Any, Final
 from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import JwksError, parse_jwks
 from shared.status_list import decode
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.profile import ClaimRule, Location
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import CurrentStatusList, StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.metrics import Metrics
-from verifier.policy_file import Rules
+from verifier.policy_file import Configuration
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.responses import error_response
@@ -51,18 +51,20 @@ def _policy(name: str, written: Json) -> Policy:
     return Policy(name=name, max_lifetime_seconds=dict.fromkeys(values["issuers"], lifetime), **values)
 
 
-def _key_set(published: Json) -> KeySet:
+def _key_set(published: Json) -> TrustedKeys:
     usable = {}
     for issuer, document in published.items():
         try:
             usable[issuer] = parse_jwks(json.dumps(document).encode())
         except JwksError:
             continue
-    return KeySet.of(usable)
+    return TrustedKeys.from_issuers(usable)
 
 
 POLICIES: Final[Mapping[str, Policy]] = {name: _policy(name, written) for name, written in load("policies").items()}
-KEY_SETS: Final[Mapping[str, KeySet]] = {name: _key_set(published) for name, published in load("key-sets").items()}
+KEY_SETS: Final[Mapping[str, TrustedKeys]] = {
+    name: _key_set(published) for name, published in load("key-sets").items()
+}
 TOKEN_VECTORS: Final[list[Json]] = [
     {**vector, "id": f"{name}/{vector['id']}", "file": name} for name in CHECK_FILES for vector in load(name)
 ]
@@ -122,7 +124,7 @@ class Bench:
         self,
         policies: Mapping[str, Policy] = POLICIES,
         *,
-        keys: KeySet = KEY_SETS["issuer"],
+        keys: TrustedKeys = KEY_SETS["issuer"],
         now: float = 0,
         cached: bool = True,
         cache: DecisionCache | None = None,
@@ -133,7 +135,7 @@ class Bench:
         self.metrics = Metrics()
         self.cache = DecisionCache(1000 if cached else 0, 2**20) if cache is None else cache
         self.authorizer = Authorizer(
-            Rules(policies, {}),
+            Configuration(policies, {}),
             realm=REALM,
             metrics=self.metrics,
             cache=self.cache,
@@ -176,4 +178,4 @@ def authorization_of(vector: Json) -> bytes | None:
 def ready_answer(reason: str, target: bytes) -> bytes:
     """The refusal that the policy of `target` has ready."""
     name = target.partition(b"?")[0].split(b"/")[2:3] or [b"default"]
-    return error_response(Reason(reason), POLICIES.get(name[0].decode("latin-1")), REALM)
+    return error_response(RejectionReason(reason), POLICIES.get(name[0].decode("latin-1")), REALM)

@@ -23,8 +23,8 @@ class VerificationKey:
 
 
 @dataclass(frozen=True, slots=True)
-class KeySet:
-    """All keys, found by the name that tokens call them.
+class TrustedKeys:
+    """The keys of all issuers, found by `kid`.
 
     Attributes:
         issuers: those that have at least one key here.
@@ -34,8 +34,8 @@ class KeySet:
     _by_kid: Mapping[str, tuple[VerificationKey, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, published: Mapping[str, JwkSet]) -> Self:
-        """Join what each issuer published. Two issuers may use one `kid`: both keys are kept, each its owner's."""
+    def from_issuers(cls, published: Mapping[str, JwkSet]) -> Self:
+        """Join the key sets of issuers. Two issuers may use one `kid`: each key counts only for its own issuer."""
         by_kid: dict[str, tuple[VerificationKey, ...]] = {}
         for issuer, jwks in published.items():
             for kid, key in jwks.keys.items():
@@ -43,20 +43,20 @@ class KeySet:
         return cls(frozenset(published), by_kid)
 
     def find(self, kid: str) -> tuple[VerificationKey, ...]:
-        """The keys of that name, one for each issuer at most; empty if unknown."""
+        """Return the keys with that `kid`, at most one per issuer; empty if unknown."""
         return self._by_kid.get(kid, ())
 
-    def covers(self, issuers: frozenset[str]) -> bool:
-        """Return whether each of `issuers` has a key: without, an unknown `kid` proves nothing."""
+    def has_keys_for(self, issuers: frozenset[str]) -> bool:
+        """Return whether each of `issuers` has a key. Otherwise an unknown `kid` proves nothing."""
         return issuers <= self.issuers
 
-    def holds(self, key: VerificationKey) -> bool:
-        """Return whether `key` is here, as its issuer's: then what it verified is still valid."""
+    def contains(self, key: VerificationKey) -> bool:
+        """Return whether `key` is still a key of its issuer, so that what it verified is still valid."""
         return key in self.find(key.kid)
 
-    def keeps(self, other: Self) -> bool:
-        """Return whether every key of `other` is here unchanged."""
-        return all(self.holds(key) for keys in other._by_kid.values() for key in keys)
+    def is_superset_of(self, other: Self) -> bool:
+        """Return whether every key of `other` is contained unchanged."""
+        return all(self.contains(key) for keys in other._by_kid.values() for key in keys)
 
 
 def _verification_key(issuer: str, key: PublicKey) -> VerificationKey:

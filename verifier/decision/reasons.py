@@ -4,8 +4,8 @@ from enum import StrEnum
 from typing import Final
 
 
-class Reason(StrEnum):
-    """One member for each way to be refused; the value is the label in metrics and logs."""
+class RejectionReason(StrEnum):
+    """Reasons for a rejection. The value is the label in metrics and logs."""
 
     MISSING_TOKEN = "missing_token"  # noqa: S105 - a label
     MALFORMED_CREDENTIALS = "malformed_credentials"
@@ -39,5 +39,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-UNDECIDABLE: Final = frozenset({Reason.KEYS_UNAVAILABLE, Reason.STATUS_UNAVAILABLE, Reason.INTERNAL_ERROR})
+UNDECIDABLE: Final = frozenset(
+    {RejectionReason.KEYS_UNAVAILABLE, RejectionReason.STATUS_UNAVAILABLE, RejectionReason.INTERNAL_ERROR}
+)
 """The reasons that say nothing about the request: the verifier could not decide, and answers 503."""

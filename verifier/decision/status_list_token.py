@@ -28,7 +28,7 @@ from shared.claims import InvalidClaimsError, read_integer, read_string
 from shared.jws import JwsFault, read_compact
 from shared.status_list import BITS_PER_TOKEN, MAX_LIST_TOKEN_BYTES, STATUS_LIST_TYPE, StatusListError, decode
 from shared.strict_json import StrictJsonError, parse_object
-from verifier.decision.keyset import KeySet, VerificationKey
+from verifier.decision.keyset import TrustedKeys, VerificationKey
 
 MAX_CLOCK_SKEW_SECONDS: Final = 60
 MAX_VALIDITY_SECONDS: Final = 30 * 86_400
@@ -85,7 +85,7 @@ class _Claims(NamedTuple):
 
 
 def read_status_list(
-    token: bytes, *, issuer: str, uri: str, keys: KeySet, now: float
+    token: bytes, *, issuer: str, uri: str, keys: TrustedKeys, now: float
 ) -> StatusList | StatusListRejection:
     """Verify `token`, as it was fetched.
 

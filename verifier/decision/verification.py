@@ -33,9 +33,9 @@ from shared.claims import Claims, InvalidClaimsError
 from shared.jws import JwsFault, read_compact
 from shared.strict_json import StrictJsonError, parse_open_object
 from verifier.decision.claim_headers import read_headers
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import Status, StatusLists
 
 
@@ -54,11 +54,11 @@ class Accepted(NamedTuple):
 class Rejected(NamedTuple):
     """The token does not pass. A value and not an exception: a caller can't forget to catch it."""
 
-    reason: Reason
+    reason: RejectionReason
 
 
 def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their numbered order, is the point
-    token: bytes, *, keys: KeySet, policy: Policy, now: float, revocations: StatusLists
+    token: bytes, *, keys: TrustedKeys, policy: Policy, now: float, revocations: StatusLists
 ) -> Accepted | Rejected:
     """Judge `token`, the credentials after `Bearer`, as received.
 
@@ -74,29 +74,31 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     # 3 header
     jws = read_compact(token, MAX_TOKEN_BYTES)
     if isinstance(jws, JwsFault):
-        return Rejected(Reason(jws.value))
+        return Rejected(RejectionReason(jws.value))
     header = jws.header
 
     # 4 algorithm
     if header.algorithm not in policy.any_algorithm:
-        return Rejected(Reason.UNSUPPORTED_ALGORITHM)
+        return Rejected(RejectionReason.UNSUPPORTED_ALGORITHM)
 
     # 5 type
     if header.type not in policy.any_type:
-        return Rejected(Reason.WRONG_TYPE)
+        return Rejected(RejectionReason.WRONG_TYPE)
 
     # 6 key: several issuers may use one `kid`; no more than one candidate each
     named = keys.find(header.kid)
     if not named:
-        return Rejected(Reason.UNKNOWN_KEY if keys.covers(policy.issuers) else Reason.KEYS_UNAVAILABLE)
+        return Rejected(
+            RejectionReason.UNKNOWN_KEY if keys.has_keys_for(policy.issuers) else RejectionReason.KEYS_UNAVAILABLE
+        )
     candidates = [key for key in named if key.is_for(header.algorithm)]
     if not candidates:
-        return Rejected(Reason.UNSUPPORTED_ALGORITHM)
+        return Rejected(RejectionReason.UNSUPPORTED_ALGORITHM)
 
     # 7 signature
     owners = [key.issuer for key in candidates if jws.is_signed_by(key.material, header.algorithm)]
     if not owners:
-        return Rejected(Reason.BAD_SIGNATURE)
+        return Rejected(RejectionReason.BAD_SIGNATURE)
 
     # 8 claims, by the profile of the owner that `iss` names; if it names none, check 10 rejects whatever this says
     try:
@@ -104,58 +106,58 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         issuer = members.get("iss")
         profile = policy.profile_of(issuer if issuer in owners else owners[0])
         if header.type not in policy.types_of(profile):
-            return Rejected(Reason.WRONG_TYPE)
+            return Rejected(RejectionReason.WRONG_TYPE)
         if not profile.is_marked(members):
-            return Rejected(Reason.NOT_ACCESS_TOKEN)
+            return Rejected(RejectionReason.NOT_ACCESS_TOKEN)
         claims = profile.read_claims(members)
         additional = read_headers(policy.headers, members, claims)
     except (StrictJsonError, InvalidClaimsError):
-        return Rejected(Reason.INVALID_CLAIMS)
+        return Rejected(RejectionReason.INVALID_CLAIMS)
 
     # 9 sender
     if claims.sender_constrained:
-        return Rejected(Reason.SENDER_CONSTRAINED)
+        return Rejected(RejectionReason.SENDER_CONSTRAINED)
 
     # 10 issuer
     if claims.issuer not in owners or claims.issuer not in policy.issuers:
-        return Rejected(Reason.WRONG_ISSUER)
+        return Rejected(RejectionReason.WRONG_ISSUER)
 
     # 11 audience
     if policy.audiences.isdisjoint(claims.audience):
-        return Rejected(Reason.WRONG_AUDIENCE)
+        return Rejected(RejectionReason.WRONG_AUDIENCE)
 
     # 12 time
     valid_from = max(claims.not_before, claims.issued_at) - policy.leeway_seconds
     valid_until = claims.expires_at + policy.leeway_seconds
     if now >= valid_until:
-        return Rejected(Reason.EXPIRED)
+        return Rejected(RejectionReason.EXPIRED)
     if now < valid_from:
-        return Rejected(Reason.NOT_YET_VALID)
+        return Rejected(RejectionReason.NOT_YET_VALID)
     # A token that lives for years is a password that cannot be changed.
     lifetime = claims.expires_at - claims.issued_at
     if lifetime > policy.max_lifetime_seconds.get(claims.issuer, DEFAULT_MAX_LIFETIME_SECONDS):
-        return Rejected(Reason.LIFETIME_TOO_LONG)
+        return Rejected(RejectionReason.LIFETIME_TOO_LONG)
     if policy.max_age_seconds is not None:
         valid_until = min(valid_until, claims.issued_at + policy.max_age_seconds + policy.leeway_seconds)
         if now >= valid_until:
-            return Rejected(Reason.TOO_OLD)
+            return Rejected(RejectionReason.TOO_OLD)
 
     # 13 status
     if claims.status is not None and (status := revocations.status(claims.status, now)) is not Status.VALID:
         if status is Status.REVOKED:
-            return Rejected(Reason.REVOKED)
-        return Rejected(Reason.STATUS_UNAVAILABLE)
+            return Rejected(RejectionReason.REVOKED)
+        return Rejected(RejectionReason.STATUS_UNAVAILABLE)
 
     # 14 permission
     if policy.scopes_all or policy.scopes_any:
         granted = frozenset(claims.scope.split(" "))
         if not policy.scopes_all <= granted or (policy.scopes_any and policy.scopes_any.isdisjoint(granted)):
-            return Rejected(Reason.INSUFFICIENT_SCOPE)
+            return Rejected(RejectionReason.INSUFFICIENT_SCOPE)
     if (policy.roles_any and policy.roles_any.isdisjoint(claims.roles)) or not policy.roles_all.issubset(
         claims.roles
     ):
-        return Rejected(Reason.INSUFFICIENT_ROLE)
+        return Rejected(RejectionReason.INSUFFICIENT_ROLE)
     if not all(rule.holds(members) for rule in policy.claims):
-        return Rejected(Reason.INSUFFICIENT_CLAIM)
+        return Rejected(RejectionReason.INSUFFICIENT_CLAIM)
 
     return Accepted(claims, valid_from, valid_until, additional)

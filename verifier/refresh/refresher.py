@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 
 from shared.jwks import MAX_DOCUMENT_BYTES
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.profile import RFC9068
 from verifier.decision.status import StatusLists
 from verifier.metrics import Metrics
-from verifier.policy_file import Rules
+from verifier.policy_file import Configuration
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_cache import DocumentCache
 from verifier.refresh.document_log import DocumentLog
@@ -55,13 +55,13 @@ class Refresher:
         settings: VerifierSettings,
         metrics: Metrics,
         *,
-        publish_keys: Callable[[KeySet], None],
+        publish_keys: Callable[[TrustedKeys], None],
         publish_status_lists: Callable[[StatusLists], None],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._settings, self._metrics, self._now = settings, metrics, now
         self._publish_keys, self._publish_status_lists = publish_keys, publish_status_lists
-        self._keys, self._status_lists = KeySet(), StatusLists()
+        self._keys, self._status_lists = TrustedKeys(), StatusLists()
         self._metadata: Mapping[str, MetadataDocument] = {}
         self._key_sets: Mapping[str, KeySetDocument] = {}
         self._lists: Mapping[str, IssuerLists] = {}
@@ -77,22 +77,22 @@ class Refresher:
             self.request_keys,
         )
 
-    def configure(self, rules: Rules) -> None:
+    def configure(self, configuration: Configuration) -> None:
         """Refresh what the configuration names, as `set_sources`."""
-        ssl_context = self._settings.ssl_context(rules)
+        ssl_context = self._settings.ssl_context(configuration)
         metadata = {
             issuer: self._metadata_document(issuer, build_metadata_source(it.discovery, ssl_context))
-            for issuer, it in rules.sources.items()
+            for issuer, it in configuration.sources.items()
             if it.discovery is not None
         }
         key_sources = {
             issuer: build_key_source(
-                it, ssl_context, metadata.get(issuer), rules.profiles.get(issuer, RFC9068).algorithms
+                it, ssl_context, metadata.get(issuer), configuration.profiles.get(issuer, RFC9068).algorithms
             )
-            for issuer, it in rules.sources.items()
+            for issuer, it in configuration.sources.items()
         }
         aggregations = {
-            issuer: build_aggregation_source(url, ssl_context) for issuer, url in rules.status_lists.items()
+            issuer: build_aggregation_source(url, ssl_context) for issuer, url in configuration.status_lists.items()
         }
         self.set_sources(key_sources, aggregations, metadata)
 
@@ -210,7 +210,9 @@ class Refresher:
 
     def _keys_changed(self) -> None:
         current = {issuer: document.current() for issuer, document in self._key_sets.items()}
-        self._keys = KeySet.of({issuer: key_set for issuer, key_set in current.items() if key_set is not None})
+        self._keys = TrustedKeys.from_issuers(
+            {issuer: key_set for issuer, key_set in current.items() if key_set is not None}
+        )
         self._publish_keys(self._keys)
         for lists in self._lists.values():
             lists.set_keys(self._keys)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from shared.status_list import MAX_LIST_TOKEN_BYTES, STATUS_LIST_MEDIA_TYPE
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.status import CurrentStatusList
 from verifier.decision.status_list_token import StatusList, StatusListRejection, read_status_list
 from verifier.refresh.aggregation import MAX_AGGREGATION_BYTES, Aggregation, parse_aggregation
@@ -79,7 +79,7 @@ class IssuerLists:
         self, issuer: str, source: HttpSource, options: StatusOptions, previous: "IssuerLists | None" = None
     ) -> None:
         self.issuer, self.options = issuer, options
-        self.keys = KeySet()
+        self.keys = TrustedKeys()
         self.keys_available = asyncio.Event()
         self.fetch_slots = asyncio.Semaphore(_MAX_CONCURRENT_FETCHES)
         self._source = source
@@ -90,10 +90,10 @@ class IssuerLists:
             for uri, document in previous.lists.items():
                 self._add(uri).inherit(document)
 
-    def set_keys(self, keys: KeySet) -> None:
+    def set_keys(self, keys: TrustedKeys) -> None:
         """Verify by these keys from now on. Drop lists whose key was removed, and fetch what is missing."""
         self.keys = keys
-        removed = [uri for uri, it in self.lists.items() if it.value is not None and not keys.holds(it.value.key)]
+        removed = [uri for uri, it in self.lists.items() if it.value is not None and not keys.contains(it.value.key)]
         for uri in removed:
             self.lists[uri].discard()
             _log.warning("status_list_removed", issuer=self.issuer, uri=uri, reason="its key was removed")
@@ -227,7 +227,7 @@ class _StatusListDocument(Document[StatusList]):
         return result
 
     def merge(self, new: StatusList) -> StatusList:
-        if not self._lists.keys.holds(new.key):
+        if not self._lists.keys.contains(new.key):
             raise RefreshError(StatusListRejection.UNKNOWN_KEY, "its key was removed while the list was verified")
         merged = newest(self.value, new)
         others = self._lists.held_bytes() - (0 if self.value is None else len(self.value.octets))

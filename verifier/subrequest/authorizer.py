@@ -14,13 +14,13 @@ import structlog
 from shared import base64url
 from shared.claims import StatusReference
 from shared.strict_json import parse_open_object
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
-from verifier.decision.reasons import UNDECIDABLE, Reason
+from verifier.decision.reasons import UNDECIDABLE, RejectionReason
 from verifier.decision.status import Status, StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.metrics import Metrics
-from verifier.policy_file import DEFAULT_POLICY, Rules
+from verifier.policy_file import DEFAULT_POLICY, Configuration
 from verifier.subrequest import responses
 from verifier.subrequest.decision_cache import CachedDecision, DecisionCache
 from verifier.subrequest.rejection_log import RejectionLog, RequestIds
@@ -42,12 +42,12 @@ class _CompiledPolicy:
         additional = [header.name for header in policy.headers]
         self.ok_template = responses.ok_template(additional)
         self.anonymous_response = responses.anonymous_response(additional)
-        self.error_responses = {reason: responses.error_response(reason, policy, realm) for reason in Reason}
+        self.error_responses = {reason: responses.error_response(reason, policy, realm) for reason in RejectionReason}
         self.rejected = {
             reason: metrics.decisions.labels(
                 policy.name, "undecidable" if reason in UNDECIDABLE else "rejected", reason.value
             )
-            for reason in Reason
+            for reason in RejectionReason
         }
 
 
@@ -55,7 +55,7 @@ class Authorizer:
     """Decides about every subrequest of this process.
 
     Args:
-        rules: the policies.
+        configuration: the policies.
         realm: named in challenges.
         metrics: counts decisions.
         cache: of decisions.
@@ -67,7 +67,7 @@ class Authorizer:
 
     def __init__(
         self,
-        rules: Rules,
+        configuration: Configuration,
         *,
         realm: str,
         metrics: Metrics,
@@ -81,29 +81,29 @@ class Authorizer:
         self._rejection_log = RejectionLog(metrics)
         self._status_lists = StatusLists()
         self._on_unknown_key, self._on_unknown_list = on_unknown_key, on_unknown_list
-        self._keys = KeySet()
+        self._keys = TrustedKeys()
         self._cache = cache
         self._cache_enabled = cache.max_entries > 0
-        self._unknown_policy = responses.error_response(Reason.UNKNOWN_POLICY, None, realm)
-        self._unknown_policy_counter = metrics.decisions.labels("", "rejected", Reason.UNKNOWN_POLICY.value)
+        self._unknown_policy = responses.error_response(RejectionReason.UNKNOWN_POLICY, None, realm)
+        self._unknown_policy_counter = metrics.decisions.labels("", "rejected", RejectionReason.UNKNOWN_POLICY.value)
         metrics.cache_entries.set_function(lambda: len(cache))
         metrics.cache_bytes.set_function(lambda: cache.size_bytes)
-        self.replace_rules(rules)
+        self.replace_configuration(configuration)
 
-    def replace_rules(self, rules: Rules) -> None:
+    def replace_configuration(self, configuration: Configuration) -> None:
         """Apply other policies from the next request on, and drop the decisions made by the old ones."""
         self._policies = {
             name.encode(): _CompiledPolicy(policy, self._realm, self._metrics)
-            for name, policy in rules.policies.items()
+            for name, policy in configuration.policies.items()
         }
         # The targets of most gateways, found without splitting them.
         self._by_target = {b"/verify/" + name: policy for name, policy in self._policies.items()}
         self._by_target[b"/verify"] = self._policies[DEFAULT_POLICY.encode()]
         self._cache.clear()
 
-    def replace_keys(self, keys: KeySet) -> None:
+    def replace_keys(self, keys: TrustedKeys) -> None:
         """Use other keys from the next request on. When a key was removed, no decision is served again."""
-        if not keys.keeps(self._keys):
+        if not keys.is_superset_of(self._keys):
             self._cache.clear()
         self._keys = keys
 
@@ -171,7 +171,7 @@ class Authorizer:
             response = self._evaluate(policy, authorization, digest, ids)
         except Exception:  # noqa: BLE001 - fail closed: an error of ours lets no request through
             _log.exception("decision_failed", policy=policy.policy.name, **ids.as_log_fields())
-            response = self._reject(policy, Reason.INTERNAL_ERROR, b"", ids)
+            response = self._reject(policy, RejectionReason.INTERNAL_ERROR, b"", ids)
         self._observe_seconds(time.perf_counter() - started)
         return response
 
@@ -180,19 +180,19 @@ class Authorizer:
     ) -> bytes:
         if authorization is None:
             if not policy.policy.anonymous:
-                return self._reject(policy, Reason.MISSING_TOKEN, b"", ids)
+                return self._reject(policy, RejectionReason.MISSING_TOKEN, b"", ids)
             policy.anonymous.inc()
             return policy.anonymous_response
         token = _bearer_token(authorization)
-        if isinstance(token, Reason):
+        if isinstance(token, RejectionReason):
             return self._reject(policy, token, authorization, ids)
         decision = verify(
             token, keys=self._keys, policy=policy.policy, now=self._clock(), revocations=self._status_lists
         )
         if isinstance(decision, Rejected):
-            if decision.reason is Reason.STATUS_UNAVAILABLE:
+            if decision.reason is RejectionReason.STATUS_UNAVAILABLE:
                 self._on_unknown_list()
-            elif decision.reason in (Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE):
+            elif decision.reason in (RejectionReason.UNKNOWN_KEY, RejectionReason.KEYS_UNAVAILABLE):
                 issuer = _claimed_issuer(token)
                 # Keys of an issuer that the policy does not accept would not help this token.
                 if issuer in policy.policy.issuers:
@@ -212,7 +212,7 @@ class Authorizer:
         policy.verified.inc()
         return response
 
-    def _reject(self, policy: _CompiledPolicy, reason: Reason, credentials: bytes, ids: RequestIds) -> bytes:
+    def _reject(self, policy: _CompiledPolicy, reason: RejectionReason, credentials: bytes, ids: RequestIds) -> bytes:
         policy.rejected[reason].inc()
         self._rejection_log.write(policy.policy.name, reason, credentials, ids)
         return policy.error_responses[reason]
@@ -227,11 +227,11 @@ def _claimed_issuer(token: bytes) -> str | None:
     return issuer if type(issuer) is str else None
 
 
-def _bearer_token(authorization: bytes) -> bytes | Reason:
+def _bearer_token(authorization: bytes) -> bytes | RejectionReason:
     """Return the token of `Bearer token` (RFC 6750 §2.1): exactly one, after one space, with nothing after it."""
     scheme, _, token = authorization.partition(b" ")
     if scheme.lower() != b"bearer":
-        return Reason.MISSING_TOKEN
+        return RejectionReason.MISSING_TOKEN
     if not token or b" " in token or b"," in token or b"\t" in token:
-        return Reason.MALFORMED_CREDENTIALS
+        return RejectionReason.MALFORMED_CREDENTIALS
     return token

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from shared.trace_context import request_id_of, traceparent_of
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.metrics import Metrics
 
 LINES_PER_SECOND: Final = 10
@@ -49,7 +49,7 @@ class RejectionLog:
         self._key = secrets.token_bytes(32)
         self._tokens, self._refilled_at = float(BURST), monotonic()
 
-    def write(self, policy: str, reason: Reason, credentials: bytes, ids: RequestIds = RequestIds()) -> None:  # noqa: B008 - frozen
+    def write(self, policy: str, reason: RejectionReason, credentials: bytes, ids: RequestIds = RequestIds()) -> None:  # noqa: B008 - frozen
         """Log that `policy` rejected `credentials`, unless the rate limit is reached."""
         now = self._monotonic()
         self._tokens = min(BURST, self._tokens + (now - self._refilled_at) * LINES_PER_SECOND)

@@ -13,34 +13,34 @@ from typing import Final
 from shared.claims import Claims
 from shared.identity_headers import IDENTITY_HEADERS
 from verifier.decision.policy import Policy
-from verifier.decision.reasons import UNDECIDABLE, Reason
+from verifier.decision.reasons import UNDECIDABLE, RejectionReason
 
 RETRY_AFTER_SECONDS: Final = 1
 
 # RFC 6750 §3.1. None: the request carried no bearer token, so the challenge names no error.
-BEARER_ERROR_CODES: Final[dict[Reason, str | None]] = {
-    Reason.MISSING_TOKEN: None,
-    Reason.MALFORMED_CREDENTIALS: "invalid_request",
-    Reason.TOO_LARGE: "invalid_token",
-    Reason.MALFORMED: "invalid_token",
-    Reason.INVALID_HEADER: "invalid_token",
-    Reason.UNSUPPORTED_ALGORITHM: "invalid_token",
-    Reason.WRONG_TYPE: "invalid_token",
-    Reason.UNKNOWN_KEY: "invalid_token",
-    Reason.BAD_SIGNATURE: "invalid_token",
-    Reason.NOT_ACCESS_TOKEN: "invalid_token",
-    Reason.INVALID_CLAIMS: "invalid_token",
-    Reason.SENDER_CONSTRAINED: "invalid_token",
-    Reason.WRONG_ISSUER: "invalid_token",
-    Reason.WRONG_AUDIENCE: "invalid_token",
-    Reason.EXPIRED: "invalid_token",
-    Reason.NOT_YET_VALID: "invalid_token",
-    Reason.LIFETIME_TOO_LONG: "invalid_token",
-    Reason.TOO_OLD: "invalid_token",
-    Reason.REVOKED: "invalid_token",
-    Reason.INSUFFICIENT_SCOPE: "insufficient_scope",
-    Reason.INSUFFICIENT_ROLE: "insufficient_scope",
-    Reason.INSUFFICIENT_CLAIM: "insufficient_scope",
+BEARER_ERROR_CODES: Final[dict[RejectionReason, str | None]] = {
+    RejectionReason.MISSING_TOKEN: None,
+    RejectionReason.MALFORMED_CREDENTIALS: "invalid_request",
+    RejectionReason.TOO_LARGE: "invalid_token",
+    RejectionReason.MALFORMED: "invalid_token",
+    RejectionReason.INVALID_HEADER: "invalid_token",
+    RejectionReason.UNSUPPORTED_ALGORITHM: "invalid_token",
+    RejectionReason.WRONG_TYPE: "invalid_token",
+    RejectionReason.UNKNOWN_KEY: "invalid_token",
+    RejectionReason.BAD_SIGNATURE: "invalid_token",
+    RejectionReason.NOT_ACCESS_TOKEN: "invalid_token",
+    RejectionReason.INVALID_CLAIMS: "invalid_token",
+    RejectionReason.SENDER_CONSTRAINED: "invalid_token",
+    RejectionReason.WRONG_ISSUER: "invalid_token",
+    RejectionReason.WRONG_AUDIENCE: "invalid_token",
+    RejectionReason.EXPIRED: "invalid_token",
+    RejectionReason.NOT_YET_VALID: "invalid_token",
+    RejectionReason.LIFETIME_TOO_LONG: "invalid_token",
+    RejectionReason.TOO_OLD: "invalid_token",
+    RejectionReason.REVOKED: "invalid_token",
+    RejectionReason.INSUFFICIENT_SCOPE: "insufficient_scope",
+    RejectionReason.INSUFFICIENT_ROLE: "insufficient_scope",
+    RejectionReason.INSUFFICIENT_CLAIM: "insufficient_scope",
 }
 """Error codes of the reasons that concern the client's credentials. The other reasons concern the verifier."""
 
@@ -79,7 +79,7 @@ def anonymous_response(additional: Iterable[str] = ()) -> bytes:
     return _head(HTTPStatus.OK, [(name, "") for name in (*IDENTITY_HEADERS, *additional)])
 
 
-def error_response(reason: Reason, policy: Policy | None, realm: str) -> bytes:
+def error_response(reason: RejectionReason, policy: Policy | None, realm: str) -> bytes:
     """Return a 401, 403 or 503.
 
     Args:
@@ -89,13 +89,13 @@ def error_response(reason: Reason, policy: Policy | None, realm: str) -> bytes:
     """
     if reason in UNDECIDABLE:
         return _head(HTTPStatus.SERVICE_UNAVAILABLE, [("Retry-After", str(RETRY_AFTER_SECONDS))])
-    if reason is Reason.UNKNOWN_POLICY or policy is None:
+    if reason is RejectionReason.UNKNOWN_POLICY or policy is None:
         return _head(HTTPStatus.FORBIDDEN, [])
     error = BEARER_ERROR_CODES[reason]
     parameters = [f'realm="{realm}"']
     if error:
         parameters.append(f'error="{error}"')
-    if reason is Reason.INSUFFICIENT_SCOPE:
+    if reason is RejectionReason.INSUFFICIENT_SCOPE:
         parameters.append(f'scope="{" ".join(sorted(policy.scopes_all | policy.scopes_any))}"')
     status = HTTPStatus.FORBIDDEN if error == "insufficient_scope" else HTTPStatus.UNAUTHORIZED
     return _head(status, [("WWW-Authenticate", f"Bearer {', '.join(parameters)}")])

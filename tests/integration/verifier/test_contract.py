@@ -6,7 +6,7 @@ from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.processes import ROOT
 from tests.support.raw_http import IDENTITY, parse
 from verifier.decision.policy import Policy
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.subrequest import responses
 
 _CONTRACT = (ROOT / "specs/001-register-login-verify/contracts/verify-subrequest.md").read_text(encoding="utf-8")
@@ -15,9 +15,9 @@ _POLICY = Policy("default", frozenset({"issuer"}), frozenset({"audience"}), scop
 
 def test_every_reason_is_documented_with_its_response() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (?:`(\w+)`)? ?\| \S", _CONTRACT, re.MULTILINE)
-    assert [name for name, _, _ in rows] == [str(reason) for reason in Reason]
+    assert [name for name, _, _ in rows] == [str(reason) for reason in RejectionReason]
     for name, status, error in rows:
-        (answer,) = parse(responses.error_response(Reason(name), _POLICY, "gatepass"))
+        (answer,) = parse(responses.error_response(RejectionReason(name), _POLICY, "gatepass"))
         assert answer.status == int(status), name
         found = re.search(r'error="(\w+)"', answer.challenge or "")
         assert (found[1] if found else "") == error, name

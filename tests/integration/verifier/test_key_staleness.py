@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.support.token_forge import ISSUER, Forge
 from tests.support.virtual_time import now, run_virtual
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.metrics import Metrics
 from verifier.refresh.key_sets import KeySource
 from verifier.refresh.refresher import Refresher
@@ -36,9 +36,9 @@ class Script:
 class Watch:
     """The latest snapshot, and how to wait for another."""
 
-    keys: KeySet = field(default_factory=KeySet)
+    keys: TrustedKeys = field(default_factory=TrustedKeys)
 
-    def take(self, keys: KeySet) -> None:
+    def take(self, keys: TrustedKeys) -> None:
         self.keys = keys
 
     async def until(self, issuers: frozenset[str]) -> None:

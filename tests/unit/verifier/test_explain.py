@@ -8,14 +8,14 @@ from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST, listed
 from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, Json, octets, status_lists
 from verifier.decision import verification
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.explain import CHECKS, explain
 
 NOT_OF_A_TOKEN = {
-    Reason.MISSING_TOKEN,
-    Reason.MALFORMED_CREDENTIALS,
-    Reason.UNKNOWN_POLICY,
-    Reason.INTERNAL_ERROR,
+    RejectionReason.MISSING_TOKEN,
+    RejectionReason.MALFORMED_CREDENTIALS,
+    RejectionReason.UNKNOWN_POLICY,
+    RejectionReason.INTERNAL_ERROR,
 }
 
 
@@ -34,7 +34,7 @@ def test_the_explained_checks_are_those_of_verification() -> None:
 
 def test_every_reason_belongs_to_exactly_one_check() -> None:
     reasons = [reason for _, of_check in CHECKS for reason in of_check]
-    assert sorted(reasons) == sorted(set(Reason) - NOT_OF_A_TOKEN)
+    assert sorted(reasons) == sorted(set(RejectionReason) - NOT_OF_A_TOKEN)
 
 
 def test_an_accepted_token_passes_every_check() -> None:

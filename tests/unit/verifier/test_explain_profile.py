@@ -9,9 +9,9 @@ from shared.jwks import parse_jwks
 from tests.support.providers import cases, load, parts, signing_key
 from tests.support.vector_keys import GOOD, NOW
 from tests.support.vectors import KEY_SETS, POLICIES
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.explain_profile import describe, explain_profile
-from verifier.policy_file import JwksLocation, parse_rules
+from verifier.policy_file import JwksLocation, parse_configuration
 from verifier.profile_file import BUILT_IN, built_in
 
 Json = dict[str, Any]
@@ -22,9 +22,11 @@ def told(provider: Json, case: Json, policy: str = "") -> list[str]:
     keys = parse_jwks(json.dumps({"keys": [key.jwk()]}).encode(), profile.algorithms)
     document = f"[issuers.'{provider['issuer']}']\njwks_url = 'https://unused.example'\nprofile = '{profile.name}'\n"
     document += f"[policies.default]\naudience = '{provider['audience']}'\n{policy}"
-    rules = parse_rules(document, sources={}, audience="", leeway_seconds=5)
+    rules = parse_configuration(document, sources={}, audience="", leeway_seconds=5)
     token = key.sign(*parts(provider, case))
-    return explain_profile(token, keys=KeySet.of({provider["issuer"]: keys}), policy=rules.policies["default"])
+    return explain_profile(
+        token, keys=TrustedKeys.from_issuers({provider["issuer"]: keys}), policy=rules.policies["default"]
+    )
 
 
 KEYCLOAK = load("keycloak")
@@ -130,4 +132,4 @@ def test_every_profile_is_described(name: str) -> None:
 
 def test_a_document_of_our_own_issuer_needs_no_profile() -> None:
     sources = {GOOD.issuer: JwksLocation(url="https://unused.example")}
-    assert parse_rules("", sources=sources, audience="a", leeway_seconds=5).profiles == {}
+    assert parse_configuration("", sources=sources, audience="a", leeway_seconds=5).profiles == {}

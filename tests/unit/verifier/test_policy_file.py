@@ -7,14 +7,14 @@ from shared.jws import normalise_type
 from verifier.decision.claim_headers import ClaimHeader
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
 from verifier.decision.profile import ClaimRule, Location
-from verifier.policy_file import DEFAULT_POLICY, JwksLocation, PolicyError, Rules, parse_rules
+from verifier.policy_file import DEFAULT_POLICY, Configuration, JwksLocation, PolicyError, parse_configuration
 
 BOTH = "[policies.default]\nissuers = ['x']"
 SOURCES = {"https://issuer.example": JwksLocation(url="https://issuer.example/jwks.json")}
 
 
-def read(document: str) -> Rules:
-    return parse_rules(document, sources=SOURCES, audience="gatepass", leeway_seconds=7)
+def read(document: str) -> Configuration:
+    return parse_configuration(document, sources=SOURCES, audience="gatepass", leeway_seconds=7)
 
 
 def test_an_empty_document_is_one_policy_of_every_issuer() -> None:
@@ -26,7 +26,7 @@ def test_an_empty_document_is_one_policy_of_every_issuer() -> None:
         leeway_seconds=7,
         max_lifetime_seconds={"https://issuer.example": MAX_LIFETIME_SECONDS},
     )
-    assert rules == Rules({DEFAULT_POLICY: expected}, SOURCES)
+    assert rules == Configuration({DEFAULT_POLICY: expected}, SOURCES)
 
 
 def test_every_member_of_a_policy_is_read() -> None:
@@ -201,7 +201,7 @@ def test_all_errors_are_reported_at_once() -> None:
 
 def test_a_policy_without_an_issuer_is_an_error() -> None:
     with pytest.raises(PolicyError, match="no issuer"):
-        parse_rules("", sources={}, audience="gatepass", leeway_seconds=5)
+        parse_configuration("", sources={}, audience="gatepass", leeway_seconds=5)
 
 
 def test_too_many_policies_are_an_error() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from verifier.decision.profile import RFC9068
-from verifier.policy_file import PolicyError, parse_rules
+from verifier.policy_file import PolicyError, parse_configuration
 from verifier.profile_file import BUILT_IN, FOLDER, _BuiltIn, _profile, built_in
 
 KEYCLOAK = "https://id.example/realms/main"
@@ -17,7 +17,7 @@ NOT_FACTS = {"extends", "title", "sources"}
 
 def rules_of(profile: str) -> Any:
     document = f"[issuers.'{KEYCLOAK}']\njwks_url = 'https://id.example/keys'\n{profile}"
-    return parse_rules(document, sources={}, audience="api", leeway_seconds=5)
+    return parse_configuration(document, sources={}, audience="api", leeway_seconds=5)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

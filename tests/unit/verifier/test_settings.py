@@ -76,7 +76,7 @@ def test_a_policy_file_may_name_all_issuers(tmp_path: Path) -> None:
     file = tmp_path / "policies.toml"
     file.write_text("[issuers.i]\njwks_file = 'f'\n[policies.admin]\nroles_any = ['admin']")
     settings = read(POLICIES_FILE=str(file), LEEWAY_SECONDS="9")
-    rules = settings.read_rules()
+    rules = settings.load_configuration()
     assert set(rules.sources) == {"i"}
     assert rules.policies["admin"].leeway_seconds == 9
 
@@ -84,7 +84,7 @@ def test_a_policy_file_may_name_all_issuers(tmp_path: Path) -> None:
 def test_an_unreadable_policy_file_is_named(tmp_path: Path) -> None:
     settings = read(**ISSUER, POLICIES_FILE=str(tmp_path / "policies.toml"))
     with pytest.raises(PolicyError, match=r"policies\.toml: cannot be read \(FileNotFoundError\)"):
-        settings.read_rules()
+        settings.load_configuration()
     (tmp_path / "policies.toml").write_bytes(b"\xff")
     with pytest.raises(PolicyError, match="UnicodeDecodeError"):
-        settings.read_rules()
+        settings.load_configuration()

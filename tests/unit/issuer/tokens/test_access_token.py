@@ -22,7 +22,7 @@ from tests.support.signing_keys import generate_key
 from tests.support.vector_keys import GOOD
 from tests.support.vector_keys import NOW as VECTOR_TIME
 from tests.support.vectors import TOKEN_VECTORS
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
@@ -161,7 +161,7 @@ def test_a_token_expires_at_its_exp(bench: Bench) -> None:
 
 def judged_by_a_verifier(bench: Bench, token: str) -> Accepted | Rejected:
     key = bench.key_watcher.signing
-    keys = KeySet.of({"https://issuer.example": parse_jwks(format_jwks([key.private.public_key()]))})
+    keys = TrustedKeys.from_issuers({"https://issuer.example": parse_jwks(format_jwks([key.private.public_key()]))})
     policy = Policy("default", frozenset({"https://issuer.example"}), frozenset({"gatepass"}))
     return verify(token.encode(), keys=keys, policy=policy, now=bench.now.timestamp(), revocations=StatusLists())
 

@@ -18,7 +18,7 @@ from shared.access_token import MAX_ISSUED_BYTES
 from shared.jwks import format_jwks, parse_jwks
 from shared.status_list import LIST_BITS
 from tests.support.signing_keys import generate_key
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, verify
@@ -71,7 +71,7 @@ def test_no_token_is_longer_and_a_verifier_accepts_what_the_budget_allows(
 ) -> None:
     token = mint(watcher, replace(claims, status=StatusReference.of(ISSUER, list_id, idx)))
     assert len(token) <= BUDGET.size(claims)
-    keys = KeySet.of({ISSUER: parse_jwks(format_jwks([watcher.signing.private.public_key()]))})
+    keys = TrustedKeys.from_issuers({ISSUER: parse_jwks(format_jwks([watcher.signing.private.public_key()]))})
     policy = Policy("default", frozenset({ISSUER}), frozenset({claims.audience or "gatepass"}))
     decision = verify(token.encode(), keys=keys, policy=policy, now=NOW.timestamp(), revocations=StatusLists())
     assert BUDGET.fault(claims) is not None or isinstance(decision, Accepted)

@@ -7,7 +7,7 @@ import pytest
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.vector_keys import GOOD, NOW
 from tests.support.vectors import Bench, fields_of, status_of
-from verifier.policy_file import JwksLocation, Rules, parse_rules
+from verifier.policy_file import Configuration, JwksLocation, parse_configuration
 
 TENANT, FLAG = "X-Auth-Claim-Tenant", "X-Auth-Claim-Verified"
 FILE = f"""
@@ -20,9 +20,9 @@ anonymous = true
 """
 
 
-def rules(document: str) -> Rules:
+def rules(document: str) -> Configuration:
     sources = {GOOD.issuer: JwksLocation(url="https://unused.example")}
-    return parse_rules(document, sources=sources, audience="gatepass", leeway_seconds=5)
+    return parse_configuration(document, sources=sources, audience="gatepass", leeway_seconds=5)
 
 
 def answer(document: str, target: bytes = b"/verify", **claims: Any) -> bytes:

@@ -3,7 +3,7 @@
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import OTHER_ISSUER
 from tests.support.vectors import KEY_SETS
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 
 
 def test_the_same_kid_of_two_issuers_is_two_keys() -> None:
@@ -13,21 +13,21 @@ def test_the_same_kid_of_two_issuers_is_two_keys() -> None:
 
 
 def test_an_empty_key_set_finds_nothing() -> None:
-    assert KeySet().find("x") == ()
-    assert not KeySet().covers(frozenset({ISSUER}))
-    assert KeySet().covers(frozenset())
+    assert TrustedKeys().find("x") == ()
+    assert not TrustedKeys().has_keys_for(frozenset({ISSUER}))
+    assert TrustedKeys().has_keys_for(frozenset())
 
 
 def test_a_key_set_covers_the_issuers_that_have_keys() -> None:
     both = frozenset({ISSUER, OTHER_ISSUER})
-    assert KEY_SETS["two-issuers"].covers(both)
-    assert KEY_SETS["issuer"].covers(frozenset({ISSUER}))
-    assert not KEY_SETS["issuer"].covers(both)
+    assert KEY_SETS["two-issuers"].has_keys_for(both)
+    assert KEY_SETS["issuer"].has_keys_for(frozenset({ISSUER}))
+    assert not KEY_SETS["issuer"].has_keys_for(both)
 
 
 def test_decisions_stay_cached_only_while_every_key_remains() -> None:
     def keeps(new: str, old: str) -> bool:
-        return KEY_SETS[new].keeps(KEY_SETS[old])
+        return KEY_SETS[new].is_superset_of(KEY_SETS[old])
 
     assert keeps("issuer", "issuer")
     assert keeps("rotating", "issuer")

@@ -8,10 +8,10 @@ import pytest
 from shared.jwks import parse_jwks
 from tests.support.providers import NOW, load, parts, signing_key
 from tests.support.token_forge import Forge
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.profile import RFC9068, Profile
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.profile_file import built_in
@@ -22,9 +22,9 @@ PROFILES: Final = {KEYCLOAK["issuer"]: built_in("keycloak")}
 FOREIGN: Final = signing_key("ES256", "foreign")
 
 
-def keys(**changes: Any) -> KeySet:
+def keys(**changes: Any) -> TrustedKeys:
     foreign = parse_jwks(json.dumps({"keys": [FOREIGN.jwk(**changes)]}).encode(), built_in("keycloak").algorithms)
-    return KeySet.of({OWN.issuer: parse_jwks(OWN.jwks), KEYCLOAK["issuer"]: foreign})
+    return TrustedKeys.from_issuers({OWN.issuer: parse_jwks(OWN.jwks), KEYCLOAK["issuer"]: foreign})
 
 
 def policy(*issuers: str, **changes: Any) -> Policy:
@@ -35,7 +35,7 @@ def policy(*issuers: str, **changes: Any) -> Policy:
 BOTH: Final = policy(OWN.issuer, KEYCLOAK["issuer"])
 
 
-def outcome(token: bytes, judged_by: Policy = BOTH, key_set: KeySet | None = None) -> str:
+def outcome(token: bytes, judged_by: Policy = BOTH, key_set: TrustedKeys | None = None) -> str:
     decision = verify(token, keys=key_set or keys(), policy=judged_by, now=NOW, revocations=StatusLists())
     return str(decision.reason) if isinstance(decision, Rejected) else "accepted"
 
@@ -105,7 +105,7 @@ def test_an_algorithm_that_the_profile_does_not_list_is_rejected_though_there_is
 
 
 def test_an_issuer_without_keys_affects_only_its_own_tokens() -> None:
-    only_ours = KeySet.of({OWN.issuer: parse_jwks(OWN.jwks)})
+    only_ours = TrustedKeys.from_issuers({OWN.issuer: parse_jwks(OWN.jwks)})
     assert outcome(own(), key_set=only_ours) == "accepted"
     assert outcome(foreign(), key_set=only_ours) == "keys_unavailable"
     assert outcome(foreign(), policy(OWN.issuer), only_ours) == "unsupported_algorithm"
@@ -127,4 +127,4 @@ def test_the_types_of_the_default_profile_are_the_policy_s_and_of_others_the_pro
 
 def test_every_reason_of_a_profile_is_one_of_check_8() -> None:
     assert RFC9068.is_marked({})
-    assert outcome(own({"typ": "at+jwt"}, cnf={})) == Reason.SENDER_CONSTRAINED
+    assert outcome(own({"typ": "at+jwt"}, cnf={})) == RejectionReason.SENDER_CONSTRAINED

@@ -8,7 +8,7 @@ import pytest
 from shared.jwks import parse_jwks
 from tests.support.providers import FOLDER, NAMES, NOW, cases, load, parts, signing_key
 from tests.support.vectors import identity
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
@@ -28,7 +28,7 @@ def judged(provider: Json, case: Json, algorithm: str) -> Accepted | Rejected:
         profiles={provider["issuer"]: profile},
     )
     token = key.sign(*parts(provider, case))
-    return verify(token, keys=KeySet.of(issuers), policy=policy, now=NOW, revocations=StatusLists())
+    return verify(token, keys=TrustedKeys.from_issuers(issuers), policy=policy, now=NOW, revocations=StatusLists())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from shared.status_list import MAX_LIST_TOKEN_BYTES, encode
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, load, octets
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import StatusLists
 from verifier.decision.status_list_token import StatusList, StatusListRejection, read_status_list
 from verifier.decision.verification import Rejected, verify
@@ -62,7 +62,7 @@ def test_a_status_list_is_never_an_access_token() -> None:
     taken = read_status_list(both, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
     assert isinstance(taken, StatusList)
     decision = verify(both, keys=KEY_SETS["issuer"], policy=POLICIES["default"], now=NOW, revocations=StatusLists())
-    assert decision == Rejected(Reason.WRONG_TYPE)
+    assert decision == Rejected(RejectionReason.WRONG_TYPE)
 
 
 def test_an_oversized_status_list_is_rejected_unparsed() -> None:

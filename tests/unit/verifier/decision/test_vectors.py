@@ -26,7 +26,7 @@ from tests.support.vectors import (
 from tests.vectors.sign import signed
 from tests.vectors.suite.moving import move
 from verifier.decision import verification
-from verifier.decision.reasons import UNDECIDABLE, Reason
+from verifier.decision.reasons import UNDECIDABLE, RejectionReason
 from verifier.decision.verification import Accepted, Rejected
 from verifier.explain import CHECKS
 from verifier.subrequest.responses import BEARER_ERROR_CODES, ok_response
@@ -65,9 +65,9 @@ def test_the_authorizer_decides_as_the_token_vectors_state_also_from_the_cache(*
         else:
             # As credentials these are more than one token, or none, before they are a bad one.
             spoilt = not vector["token"] or re.search("[ ,\t]", vector["token"])
-            assert reason == (Reason.MALFORMED_CREDENTIALS if spoilt else vector["expected"].get("reason")), vector[
-                "id"
-            ]
+            assert reason == (
+                RejectionReason.MALFORMED_CREDENTIALS if spoilt else vector["expected"].get("reason")
+            ), vector["id"]
             assert answer == ready_answer(reason, target), vector["id"]
 
 
@@ -110,7 +110,7 @@ def test_a_key_set_has_the_keys_that_its_vector_states(vector: dict[str, Any]) -
 def test_every_reason_has_a_vector() -> None:
     expected = [vector["expected"].get("reason") for vector in [*TOKEN_VECTORS, *REQUESTS]]
     expected += [case.get("reason") for _, case in providers.cases()]
-    assert set(Reason) - {Reason.INTERNAL_ERROR} == {reason for reason in expected if reason}
+    assert set(RejectionReason) - {RejectionReason.INTERNAL_ERROR} == {reason for reason in expected if reason}
 
 
 def test_every_numbered_check_has_a_file_with_its_rejections() -> None:
@@ -119,7 +119,7 @@ def test_every_numbered_check_has_a_file_with_its_rejections() -> None:
     for (_, reasons), name in zip(CHECKS, CHECK_FILES, strict=True):
         given = {vector["expected"].get("reason") for vector in load(name)}
         # Our own access tokens are told by their type alone: the vectors of other providers have this reason.
-        assert reasons - {Reason.NOT_ACCESS_TOKEN} <= given, name
+        assert reasons - {RejectionReason.NOT_ACCESS_TOKEN} <= given, name
 
 
 def test_every_file_also_has_vectors_that_are_accepted() -> None:
@@ -131,13 +131,17 @@ def test_every_attack_and_every_reason_is_explained_in_the_readme() -> None:
     used = {vector["attack"] for vector in [*TOKEN_VECTORS, *REQUESTS, *SEQUENCES, *DOCUMENTS, *LISTS]}
     assert used == set(re.findall(r"^\| `([a-z0-9-]+)` \|", README.partition("## Attacks")[2], re.MULTILINE))
     told = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) ", README.partition("## Attacks")[0], re.MULTILINE))
-    assert told == {reason: str(_status(reason)) for reason in Reason if reason is not Reason.INTERNAL_ERROR}
+    assert told == {
+        reason: str(_status(reason)) for reason in RejectionReason if reason is not RejectionReason.INTERNAL_ERROR
+    }
 
 
-def _status(reason: Reason) -> int:
+def _status(reason: RejectionReason) -> int:
     if reason in UNDECIDABLE:
         return 503
-    return 403 if reason is Reason.UNKNOWN_POLICY or BEARER_ERROR_CODES[reason] == "insufficient_scope" else 401
+    return (
+        403 if reason is RejectionReason.UNKNOWN_POLICY or BEARER_ERROR_CODES[reason] == "insufficient_scope" else 401
+    )
 
 
 def test_vector_ids_are_unique_in_a_file() -> None:

@@ -11,7 +11,7 @@ from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST, STRANGER, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
 from verifier.decision.status import Status, StatusLists
-from verifier.policy_file import Rules
+from verifier.policy_file import Configuration
 from verifier.subrequest.decision_cache import DecisionCache
 
 BEARER = b"Bearer " + GOOD.token(NOW)
@@ -109,7 +109,7 @@ def test_the_cache_holds_no_token() -> None:
 def test_new_policies_apply_from_the_next_request() -> None:
     bench = Bench(now=NOW)
     assert status_of(bench.authorizer.authorize(b"/verify", BEARER)) == 200
-    bench.authorizer.replace_rules(Rules({"default": POLICIES["other-audience"]}, {}))
+    bench.authorizer.replace_configuration(Configuration({"default": POLICIES["other-audience"]}, {}))
     assert status_of(bench.authorizer.authorize(b"/verify", BEARER)) == 401
     assert status_of(bench.authorizer.authorize(b"/verify/anonymous", None)) == 403
 

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from tests.support.vector_keys import GOOD, NOW
 from tests.support.vectors import Bench
-from verifier.decision.reasons import Reason
+from verifier.decision.reasons import RejectionReason
 from verifier.metrics import Metrics
 from verifier.subrequest.rejection_log import BURST, LINES_PER_SECOND, RejectionLog
 
@@ -22,7 +22,7 @@ class Timer:
 def lines_of(log: RejectionLog, count: int) -> int:
     with capture_logs() as lines:
         for _ in range(count):
-            log.write("default", Reason.EXPIRED, b"x")
+            log.write("default", RejectionReason.EXPIRED, b"x")
     return len(lines)
 
 
