@@ -46,9 +46,9 @@ class TrustedKeys:
         """Return the keys with that `kid`, at most one per issuer; empty if unknown."""
         return self._by_kid.get(kid, ())
 
-    def has_keys_for(self, issuers: frozenset[str]) -> bool:
-        """Return whether each of `issuers` has a key. Otherwise an unknown `kid` proves nothing."""
-        return issuers <= self.issuers
+    def has(self, issuer: str, kid: str) -> bool:
+        """Return whether the issuer has a key of that name."""
+        return any(key.issuer == issuer for key in self.find(kid))
 
     def contains(self, key: VerificationKey) -> bool:
         """Return whether `key` is still a key of its issuer, so that what it verified is still valid."""

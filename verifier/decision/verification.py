@@ -88,9 +88,10 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     # 6 key: several issuers may use one `kid`; no more than one candidate each
     named = keys.find(header.kid)
     if not named:
-        return Rejected(
-            RejectionReason.UNKNOWN_KEY if keys.has_keys_for(policy.issuers) else RejectionReason.KEYS_UNAVAILABLE
-        )
+        # Not verified, so it decides only whether the token or our lack of keys is to blame for the rejection.
+        issuer = claimed_issuer(jws.payload)
+        lacks_keys = issuer in policy.issuers and issuer not in keys.issuers
+        return Rejected(RejectionReason.KEYS_UNAVAILABLE if lacks_keys else RejectionReason.UNKNOWN_KEY)
     candidates = [key for key in named if key.is_for(header.algorithm)]
     if not candidates:
         return Rejected(RejectionReason.UNSUPPORTED_ALGORITHM)
@@ -161,3 +162,15 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         return Rejected(RejectionReason.INSUFFICIENT_CLAIM)
 
     return Accepted(claims, valid_from, valid_until, additional)
+
+
+def claimed_issuer(payload: bytes) -> str | None:
+    """Return `iss` of claims that were not verified, or None if they are no JSON object with such a string.
+
+    It says whose keys are missing. Nothing may be granted because of it.
+    """
+    try:
+        issuer = parse_open_object(payload).get("iss")
+    except StrictJsonError:
+        return None
+    return issuer if type(issuer) is str else None

@@ -11,14 +11,14 @@ from typing import Final
 
 import structlog
 
-from shared import base64url
+from shared.access_token import MAX_TOKEN_BYTES
 from shared.claims import StatusReference
-from shared.strict_json import parse_open_object
+from shared.jws import JwsFault, read_compact
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.reasons import UNDECIDABLE, RejectionReason
 from verifier.decision.status import Status, StatusLists
-from verifier.decision.verification import Accepted, Rejected, verify
+from verifier.decision.verification import Accepted, Rejected, claimed_issuer, verify
 from verifier.metrics import Metrics
 from verifier.policy_file import DEFAULT_POLICY, Configuration
 from verifier.subrequest import responses
@@ -26,6 +26,16 @@ from verifier.subrequest.decision_cache import CachedDecision, DecisionCache
 from verifier.subrequest.rejection_log import RejectionLog, RequestIds
 
 _VALID: Final = Status.VALID
+
+# The last two are also those of a token whose `kid` another issuer uses too.
+_MISSING_KEY_REASONS: Final = frozenset(
+    {
+        RejectionReason.UNKNOWN_KEY,
+        RejectionReason.KEYS_UNAVAILABLE,
+        RejectionReason.BAD_SIGNATURE,
+        RejectionReason.UNSUPPORTED_ALGORITHM,
+    }
+)
 
 _log = structlog.get_logger()
 
@@ -192,13 +202,19 @@ class Authorizer:
         if isinstance(decision, Rejected):
             if decision.reason is RejectionReason.STATUS_UNAVAILABLE:
                 self._on_unknown_list()
-            elif decision.reason in (RejectionReason.UNKNOWN_KEY, RejectionReason.KEYS_UNAVAILABLE):
-                issuer = _claimed_issuer(token)
-                # Keys of an issuer that the policy does not accept would not help this token.
-                if issuer in policy.policy.issuers:
-                    self._on_unknown_key(issuer)
+            elif decision.reason in _MISSING_KEY_REASONS:
+                self._request_missing_key(policy.policy, token)
             return self._reject(policy, decision.reason, token, ids)
         return self._accept(policy, decision, digest)
+
+    def _request_missing_key(self, policy: Policy, token: bytes) -> None:
+        """Request the keys of the issuer that a token claims, if the policy accepts it and we lack the key."""
+        jws = read_compact(token, MAX_TOKEN_BYTES)
+        if isinstance(jws, JwsFault):
+            return
+        issuer = claimed_issuer(jws.payload)
+        if issuer is not None and issuer in policy.issuers and not self._keys.has(issuer, jws.header.kid):
+            self._on_unknown_key(issuer)
 
     def _accept(self, policy: _CompiledPolicy, accepted: Accepted, digest: bytes | None) -> bytes:
         response = responses.ok_response(accepted.claims, accepted.additional, policy.ok_template)
@@ -216,15 +232,6 @@ class Authorizer:
         policy.rejected[reason].inc()
         self._rejection_log.write(policy.policy.name, reason, credentials, ids)
         return policy.error_responses[reason]
-
-
-def _claimed_issuer(token: bytes) -> str | None:
-    """Return `iss` of a token that is not verified: it says whose keys to refresh, and nothing else relies on it."""
-    try:
-        issuer = parse_open_object(base64url.decode(token.partition(b".")[2].partition(b".")[0])).get("iss")
-    except ValueError:
-        return None
-    return issuer if type(issuer) is str else None
 
 
 def _bearer_token(authorization: bytes) -> bytes | RejectionReason:

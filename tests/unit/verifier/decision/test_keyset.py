@@ -14,15 +14,14 @@ def test_the_same_kid_of_two_issuers_is_two_keys() -> None:
 
 def test_an_empty_key_set_finds_nothing() -> None:
     assert TrustedKeys().find("x") == ()
-    assert not TrustedKeys().has_keys_for(frozenset({ISSUER}))
-    assert TrustedKeys().has_keys_for(frozenset())
+    assert not TrustedKeys().has(ISSUER, "x")
 
 
-def test_a_key_set_covers_the_issuers_that_have_keys() -> None:
-    both = frozenset({ISSUER, OTHER_ISSUER})
-    assert KEY_SETS["two-issuers"].has_keys_for(both)
-    assert KEY_SETS["issuer"].has_keys_for(frozenset({ISSUER}))
-    assert not KEY_SETS["issuer"].has_keys_for(both)
+def test_an_issuer_has_the_keys_that_it_published_and_no_others() -> None:
+    keys = KEY_SETS["kid-of-its-own"]
+    assert keys.has(ISSUER, "shared")
+    assert not keys.has(OTHER_ISSUER, "shared")
+    assert not keys.has(ISSUER, "another")
 
 
 def test_decisions_stay_cached_only_while_every_key_remains() -> None:

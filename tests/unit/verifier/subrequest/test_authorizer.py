@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from shared.claims import StatusReference
 from tests.support.token_forge import ISSUER
-from tests.support.vector_keys import GOOD, NOW, STATUS_LIST, STRANGER, listed
+from tests.support.vector_keys import GOOD, NOW, OTHER_ISSUER, STATUS_LIST, STRANGER, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
 from verifier.decision.status import Status, StatusLists
 from verifier.policy_file import Configuration
@@ -55,6 +55,15 @@ def test_an_unknown_key_requests_a_refresh_and_a_bad_signature_does_not() -> Non
     bench.authorizer.replace_keys(KEY_SETS["none"])
     bench.authorizer.authorize(b"/verify", BEARER)
     assert bench.unknown_keys == 2
+
+
+def test_a_key_whose_name_another_issuer_uses_too_is_asked_for() -> None:
+    bench = Bench(now=NOW, keys=KEY_SETS["kid-of-its-own"])
+    of_other_issuer = STRANGER.token(NOW, {"kid": "shared"}, iss=OTHER_ISSUER)
+    answer, reason = bench.answer(b"/verify/two-issuers", b"Bearer " + of_other_issuer)
+    assert (status_of(answer), reason, bench.unknown_keys) == (401, "bad_signature", 1)
+    bench.authorizer.authorize(b"/verify/two-issuers", b"Bearer " + STRANGER.token(NOW, {"kid": "shared"}))
+    assert bench.unknown_keys == 1
 
 
 @pytest.mark.parametrize("issuer", ["https://another.example", ["https://issuer.example"], 1, None, ...])
