@@ -8,8 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.support.vectors import load
-from tests.vectors.suite.cases import Selection
+from tests.vectors.suite.cases import KEY_SETS, Selection
 from tests.vectors.suite.report import to_json, to_text
 from tests.vectors.suite.running import UnfitEndpointError, run
 from tests.vectors.suite.sending import Endpoint, InvalidUrlError
@@ -38,7 +37,7 @@ def main() -> int:
 
 def _print_jwks(key_set: str) -> int:
     """Print the one JWK Set of `key_set`; two issuers have two."""
-    issuers = load("key-sets")[key_set]
+    issuers = KEY_SETS[key_set]
     if len(issuers) != 1:
         print(f"{key_set} has the keys of {len(issuers)} issuers: see key-sets.json", file=sys.stderr)
         return CANNOT_RUN
@@ -50,7 +49,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.vectors", description=__doc__)
     add = parser.add_argument
     add("url", nargs="?", metavar="URL", help="like http://127.0.0.1:8001/verify/{policy}; {policy} is optional")
-    add("--key-set", default="issuer", choices=sorted(load("key-sets")), help="what the endpoint has (%(default)s)")
+    add("--key-set", default="issuer", choices=sorted(KEY_SETS), help="what the endpoint has (%(default)s)")
     add("--print-jwks", action="store_true", help="print the key set to give to the endpoint, and end")
     add("--header", action="append", default=[], metavar="'NAME: VALUE'", help="sent with each request")
     add("--vectors", action="append", default=[], type=Path, metavar="FILE", help="a further file of tokens")

@@ -64,6 +64,19 @@ def test_our_verifier_decides_every_vector_rightly(tmp_path: Path, key_set: str)
     assert done.returncode == 0
 
 
+def test_the_suite_needs_no_package_but_cryptography() -> None:
+    program = """
+import sys
+before = set(sys.modules)
+import tests.vectors.__main__
+names = {name.partition(".")[0] for name in sys.modules.keys() - before}
+print(*(name for name in names if not name.startswith("_") and name not in sys.stdlib_module_names))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    # cryptography imports bcrypt where it finds it.
+    assert set(done.stdout.split()) - {"bcrypt"} == {"cryptography", "shared", "tests"}
+
+
 class Lax(BaseHTTPRequestHandler):
     """Accepts nearly everything that looks like a token, and fails in each other way that the suite tells apart."""
 

@@ -14,6 +14,8 @@ FILES: Final = (*sorted(FOLDER.glob("[0-9][0-9]-*.json")), FOLDER / "requests.js
 UNDECIDABLE: Final = frozenset({"keys_unavailable", "status_unavailable"})
 """Reasons for which 503 is right: the verifier cannot decide."""
 TIMES: Final = "12-time"
+KEY_SETS: Final[dict[str, Json]] = json.loads((FOLDER / "key-sets.json").read_text())
+"""Name → issuer → JWK Set."""
 _CHANGES: Final = frozenset({"key_sets", "status_lists", "now"})
 _POLICY_NAMES: Final[frozenset[str]] = frozenset(json.loads((FOLDER / "policies.json").read_text()))
 
