@@ -51,14 +51,16 @@ class Reader:
 
     Attributes:
         folder: an empty folder; the tree is its `gatepass`, and what belongs below /etc its `etc`.
-        postgres: the database server.
+        postgres: the database server, if the guide needs one.
+        replaced: further text of the guide, and what is typed and expected instead.
         ports: the port of the guide, and the one that is used instead.
     """
 
     folder: Path
-    postgres: Postgres
+    postgres: Postgres | None = None
+    replaced: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[int, int] = field(
-        default_factory=lambda: {port: free_port() for port in (80, 443, 8000, 8001, 8090, 9000, 9001)}
+        default_factory=lambda: {port: free_port() for port in (80, 443, 8000, 8001, 8080, 8090, 9000, 9001)}
     )
 
     def follow(self, *texts: str) -> None:
@@ -115,8 +117,8 @@ class Reader:
         (tree / ".venv/bin").mkdir(parents=True)
         _script(tree / ".venv/bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         programs.mkdir()
-        _script(programs / "sudo", _SUDO.replace("{socket}", self.postgres.socket_folder))
-        for name in ("createuser", "createdb"):
+        _script(programs / "sudo", _SUDO.replace("{socket}", self.postgres.socket_folder if self.postgres else ""))
+        for name in ("createuser", "createdb") if self.postgres else ():
             (programs / name).symlink_to(self.postgres.server.bin_path / name)
         self._prepare_nginx(programs)
 
@@ -133,17 +135,22 @@ class Reader:
         text = text.replace("https://$HOST", f"https://$HOST:{self.ports[443]}").replace(
             "/etc/", f"{self.folder}/etc/"
         )
-        text = text.replace("/var/run/postgresql", self.postgres.socket_folder)
+        if self.postgres:
+            text = text.replace("/var/run/postgresql", self.postgres.socket_folder)
+        for old, new in self.replaced.items():
+            text = text.replace(old, new)
         text = re.sub(r"\blisten (80|443)\b", lambda found: f"listen 127.0.0.1:{self.ports[int(found[1])]}", text)
         text = re.sub(
-            r"(127\.0\.0\.1:|--port )(\d+)\b",
+            r'(127\.0\.0\.1(?::|", )|--port )(\d+)\b',
             lambda found: found[1] + str(self.ports.get(int(found[2]), found[2])),
             text,
         )
         admin = f"ISSUER_PORT={self.ports[8000]}\nISSUER_ADMIN_PORT={self.ports[9000]}\nISSUER_URL="
         text = text.replace("ISSUER_URL=", admin)
         admin = f"VERIFIER_PORT={self.ports[8001]}\nVERIFIER_ADMIN_PORT={self.ports[9001]}\nVERIFIER_ISSUER="
-        return text.replace("VERIFIER_ISSUER=", admin)
+        text = text.replace("VERIFIER_ISSUER=", admin)
+        ports = f"VERIFIER_PORT={self.ports[8001]} VERIFIER_ADMIN_PORT={self.ports[9001]} VERIFIER_POLICIES_FILE="
+        return text.replace("export VERIFIER_POLICIES_FILE=", f"export {ports}")
 
 
 def _script(path: Path, text: str) -> None:

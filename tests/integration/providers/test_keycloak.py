@@ -1,15 +1,19 @@
 """Keycloak's tokens through real gateways, by the profile `keycloak`."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.support.guides import GUIDES, Reader
 from tests.support.processes import wait_until
-from tests.support.real_providers.keycloak import ADA, ALGORITHMS, Keycloak
-from tests.support.real_providers.oauth_client import claims_of, header_of, metadata_url
+from tests.support.programs import program
+from tests.support.real_providers import install
+from tests.support.real_providers.keycloak import ADA, ADMIN, ALGORITHMS, Keycloak
+from tests.support.real_providers.oauth_client import PASSWORD, claims_of, header_of, metadata_url
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
 
 # Keycloak is fetched and built before its first start.
@@ -140,3 +144,15 @@ def _rotate(site: Site, keycloak: Keycloak) -> None:
 def test_another_realm_of_the_same_server_is_another_issuer(site: Site, keycloak: Keycloak) -> None:
     # `master` signs with its own keys.
     assert site.rejection("nginx", keycloak.admin_token()) == (401, "unknown_key")
+
+
+def test_the_guide_works_as_it_is_written(
+    keycloak: Keycloak, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("curl")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where kcadm.sh keeps its login
+    monkeypatch.setenv("KC_CLI_PASSWORD", ADMIN)
+    monkeypatch.setenv("PASSWORD", PASSWORD)
+    monkeypatch.setenv("PATH", f"{install.keycloak() / 'bin'}:{os.environ['PATH']}")
+    guide = (GUIDES / "keycloak.md").read_text(encoding="utf-8")
+    Reader(tmp_path, replaced={"https://id.example.com": keycloak.url}).follow(guide)

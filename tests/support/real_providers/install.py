@@ -66,10 +66,10 @@ def _make_keycloak(folder: Path) -> None:
     for entry in list(unpacked.iterdir()):
         entry.rename(folder / entry.name)
     unpacked.rmdir()
-    script = folder / "bin/kc.sh"
-    script.chmod(0o755)
+    for script in (folder / "bin").glob("*.sh"):
+        script.chmod(0o755)  # the archive's modes are lost
     # Done here and not at each start: it takes longer than the start itself.
-    _run("sh", str(script), "build", "--db=dev-mem", "--health-enabled=true")
+    _run("sh", str(folder / "bin/kc.sh"), "build", "--db=dev-mem", "--health-enabled=true")
 
 
 def _make_oidc_provider(source: Path, folder: Path) -> None:
