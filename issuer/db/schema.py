@@ -24,7 +24,7 @@ async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
     It is later while a newer release is being rolled out; its migration keeps this release working meanwhile.
 
     Raises:
-        DatabaseUnavailableError: PostgreSQL does not answer.
+        DatabaseUnavailableError: PostgreSQL is unreachable.
     """
     async with database.connection() as connection:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:

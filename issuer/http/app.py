@@ -1,7 +1,7 @@
-"""An application: its routes, the one answer to every error, and what surrounds them all.
+"""Builds ASGI applications: routing, problem documents for errors, and the middleware.
 
-Requests are routed here and not by Starlette, of which the parts are used (Request, Response, Route): its application
-puts five layers around an endpoint, which took a third of the time of a response from memory (ADR 0111).
+Requests are routed here and not by Starlette, whose Request, Response and Route are used. Its application puts five
+layers around an endpoint, which took a third of the time of a response from memory (ADR 0111).
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -31,7 +31,7 @@ def build_app(
     *,
     quiet: bool = False,
 ) -> ASGIApp:
-    """An application of `routes` in which every error is a problem document; the rest as in `RequestMiddleware`."""
+    """Return an application of `routes` whose errors are problem documents; see `RequestMiddleware` for the rest."""
     return RequestMiddleware(Application(routes), metrics, trusted_proxy_hops, tracing, quiet=quiet)
 
 
@@ -60,7 +60,7 @@ class _Resource:
 
 
 class Application:
-    """Finds the endpoint of a request (ASGI). There is one spelling of each path: /login/ is not /login."""
+    """A router (ASGI). Each path has one spelling: /login/ is not /login."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         resources: dict[str, _Resource] = {}
@@ -71,7 +71,7 @@ class Application:
         self._others: Final = [resource for path, resource in resources.items() if "{" in path]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. What is not an `IssuerError` is for `RequestMiddleware`."""
+        """Handle a request. Exceptions other than `IssuerError` are left to `RequestMiddleware`."""
         try:
             response = await self._resource(scope).respond(Request(scope, receive))
         except IssuerError as error:

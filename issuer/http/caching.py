@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 
 def cached(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
-    """200, or 304 where the asker has it already (RFC 9110 §13.1.2). `max_age` is in seconds."""
+    """Respond 200, or 304 if the client has the document (RFC 9110 §13.1.2). `max_age` is in seconds."""
     request.state.public_document = True
     etag, full, not_modified = _responses(document, media_type, max_age)
     known = b",".join(value for name, value in request.scope["headers"] if name == b"if-none-match").decode("latin-1")

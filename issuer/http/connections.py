@@ -1,6 +1,6 @@
-"""The open connections of a listener: how many, for how long, and how much unread output they may hold.
+"""The open connections of a listener, and limits on their number, duration and memory.
 
-Knows nothing of HTTP: `protocol.py` parses. Every limit on a connection is in this module or in that one.
+`protocol.py` parses HTTP. Every limit on a connection is in this module or in that one.
 """
 
 import asyncio
@@ -13,16 +13,16 @@ from typing import Final, cast
 from issuer.throttling.client_ip import client_ip, network_of
 
 MAX_CONNECTIONS: Final = 4096
-"""A request that waits for a password hash holds one: a thousand people who log in together need many."""
+"""Large, since every request that waits for a password hash holds a connection."""
 
 WRITE_SECONDS: Final = 20
-"""For one response to be taken by the client: in all, not for each byte."""
+"""Time in which a client must take one response: in total, not per write."""
 
 READ_BYTES: Final = 16 * 1024
-"""Read from a socket at once, and so the most that is held of requests that a client sends ahead."""
+"""Read from a socket at once. It also bounds the memory for requests that a client sends ahead."""
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
-"""Incomplete bodies and unread responses, over all connections. What the kernel holds comes on top (`bind`)."""
+"""Incomplete bodies and unread responses of all connections together. The kernel's buffers come on top (`bind`)."""
 
 _STARTED_PER_TURN: Final = 4
 """Requests of either queue that start in one turn of the event loop, so that it comes back to accept and to read."""
@@ -41,16 +41,17 @@ class Phase(IntEnum):
 
 
 _SECONDS: Final = {Phase.IDLE: 75, Phase.HEAD: 10, Phase.BODY: 30, Phase.SENDING: WRITE_SECONDS, Phase.CLOSING: 2}
-"""Longest duration of each phase. A request that is being answered has the deadlines of what it waits for."""
+"""Maximum duration of each phase. For ANSWERING, the timeouts of the database and the hash queue apply."""
 
 
 class Connections:
     """Every open connection of one listener, grouped by client network.
 
     Args:
-        maximum: one more takes the place of the least recently used connection of the network that has most.
-        dropped: told the reason whenever a connection is closed for breaking a limit.
-        max_held_bytes: of incomplete bodies and unread responses; above, who has held some longest is dropped.
+        maximum: number of connections. One more replaces the least recently used one of the network with the most.
+        dropped: called with the reason when a connection is closed because of a limit.
+        max_held_bytes: of incomplete bodies and unread responses. Above it, the connection that has held some longest
+            is dropped.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Connections:
         return chain.from_iterable(self._networks.values())
 
     def add(self, connection: "Connection") -> bool:
-        """Register `connection`; whether it may be served. If not, it is only to be told so."""
+        """Register `connection`. Return False if it must be rejected, since there are too many."""
         network = self._networks.setdefault(connection.network, OrderedDict())
         network[connection] = None
         self._count += 1
@@ -91,7 +92,7 @@ class Connections:
         return True
 
     def remove(self, connection: "Connection") -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         network = self._networks.get(connection.network, OrderedDict())
         if connection in network:
             del network[connection]
@@ -105,7 +106,7 @@ class Connections:
         self._networks[connection.network].move_to_end(connection)
 
     def hold(self, connection: "Connection", size: int) -> None:
-        """Count the bytes that `connection` holds until its client has sent or taken more."""
+        """Set the number of bytes that `connection` holds while it waits for its client."""
         self._held_bytes += size - self._held.get(connection, 0)
         if size:
             self._held[connection] = size
@@ -136,7 +137,7 @@ class Connections:
     def _victim(self, own: int, newcomer: "Connection") -> "Connection | None":
         """Return the least recently used connection whose request, if it has one, is not being answered yet.
 
-        The network that has most loses it, and never one that has fewer than `own`, the network of the newcomer.
+        It is of the network with the most connections, and never of one with fewer than `own`, the newcomer's.
         """
         for network in sorted(self._networks.values(), key=len, reverse=True):
             if len(network) < own:
@@ -171,7 +172,7 @@ class _StartQueue:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection: its phase, its deadline, its input and output. What it means is a subclass's."""
+    """One connection: its phase, its deadline, its input and output. Subclasses implement the protocol."""
 
     transport: asyncio.Transport
 
@@ -188,7 +189,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register a new connection (asyncio)."""
         self.transport = cast("asyncio.Transport", transport)
-        # `pause_writing` is called as soon as the kernel takes no more.
+        # With this, asyncio calls `pause_writing` as soon as the kernel's buffer is full.
         self.transport.set_write_buffer_limits(high=0)
         address = client_ip((transport.get_extra_info("peername") or ("",))[0], (), 0)
         self.network = network_of(address)[0] if address else ""
@@ -197,17 +198,17 @@ class Connection(asyncio.BufferedProtocol):
             self.refuse_service()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection (asyncio)."""
+        """Remove the connection (asyncio)."""
         del exc
         self.connections.remove(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return the buffer that all connections share: what is read is copied out of it at once (asyncio)."""
+        """Return the buffer that all connections share; input is copied out of it at once (asyncio)."""
         del sizehint
         return self.connections.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand on what was read, or keep it until the response before it has been sent (asyncio)."""
+        """Process input, or store it until the previous response has been sent (asyncio)."""
         data = self.connections.buffer[:nbytes].tobytes()
         if self.phase in (Phase.IDLE, Phase.HEAD, Phase.BODY) and not self._ahead:
             self.received(data)
@@ -215,19 +216,19 @@ class Connection(asyncio.BufferedProtocol):
             self.keep(data)
 
     def pause_writing(self) -> None:
-        """Note that the client takes no more for now (asyncio)."""
+        """Note that the kernel's buffer is full (asyncio)."""
         self._write_paused = True
         self.connections.hold(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """Note that the client has taken everything (asyncio)."""
+        """Note that the output was written (asyncio)."""
         self._write_paused = False
         self.connections.hold(self, 0)
         if self.phase is Phase.SENDING:
             self._sent()
 
     def enter(self, phase: Phase) -> None:
-        """Begin `phase`, and its time."""
+        """Enter `phase` and restart its time."""
         self.phase = phase
         self._since = self.connections.now
         if phase is not Phase.CLOSING:
@@ -243,7 +244,7 @@ class Connection(asyncio.BufferedProtocol):
             self.drop(f"{self.phase.name.lower()}_timeout")
 
     def drop(self, reason: str) -> None:
-        """Close at once, unsent output included."""
+        """Close at once and discard unsent output."""
         self.phase = Phase.CLOSING
         self.connections.dropped(reason)
         self.connections.remove(self)
@@ -253,9 +254,9 @@ class Connection(asyncio.BufferedProtocol):
         """Send one response.
 
         Args:
-            pieces: of the response.
-            closes: close the connection after it.
-            lingers: then discard what the client still sends for a while: a reset must not overtake the response.
+            pieces: the parts of the response.
+            closes: close the connection afterwards.
+            lingers: before closing, discard input for a while: a reset could overtake the response.
         """
         self._closes, self._lingers = closes, lingers
         self.enter(Phase.SENDING)
@@ -264,13 +265,13 @@ class Connection(asyncio.BufferedProtocol):
             self._sent()
 
     def keep(self, data: bytes) -> None:
-        """Keep input for later, and read no more until then."""
+        """Store input for later, and stop reading until then."""
         if self.phase is not Phase.CLOSING:
             self._ahead += data
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        """Go on with the input that was kept."""
+        """Process the stored input."""
         if self.phase is not Phase.IDLE or self.transport.is_closing():
             return
         data, self._ahead = self._ahead, b""
@@ -281,11 +282,11 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def received(self, data: bytes) -> None:
-        """Take input, while no response is under way."""
+        """Process input while no response is being sent."""
         raise NotImplementedError
 
     def refuse_service(self) -> None:
-        """Tell the client that there are too many connections, and close."""
+        """Send 503, since there are too many connections, and close."""
         raise NotImplementedError
 
     def _sent(self) -> None:

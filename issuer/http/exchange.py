@@ -42,17 +42,17 @@ class Exchange:
         self._disconnected = asyncio.Event()
 
     async def run(self, app: ASGIApp) -> None:
-        """Answer the request."""
+        """Run the application and send its response."""
         try:
             await app(self._scope, self._receive, self._send)
-        except Exception as error:  # noqa: BLE001 - a bug in `edge.py`, which catches all that it can respond to
+        except Exception as error:  # noqa: BLE001 - a bug in `middleware.py`, which catches everything else
             _log.error("application_failed", kind=type(error).__name__)
         finally:
             if not self._replied:
                 self._reply(None, b"")
 
     def disconnect(self) -> None:
-        """Note that the client has left."""
+        """Note that the client has disconnected."""
         self._disconnected.set()
 
     async def _receive(self) -> Message:

@@ -1,4 +1,4 @@
-"""Form bodies of the OAuth endpoints: RFC 6749 appendix B, in one strict reading.
+"""Strict parser of the form bodies of the OAuth endpoints (RFC 6749 appendix B).
 
 `application/x-www-form-urlencoded` alone, at most 64 KiB and 32 parameters, UTF-8 and nothing else under the
 percent signs. A parameter that comes twice is refused, whatever its name (RFC 6749 §3.2); one without a value
@@ -16,12 +16,12 @@ from issuer.http.request_body import read_bounded
 
 _MAX_PARAMETERS: Final = 32
 _MEDIA_TYPE: Final = re.compile(r'application/x-www-form-urlencoded\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
-# One percent sign and two digits, or a visible character that needs none: no raw control, blank or high byte.
+# A percent sign with two digits, or a visible ASCII character: no raw control character, blank or high byte.
 _ENCODED: Final = re.compile(r"(?:[\x21-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The parameters of a form, without those that are empty.
+    """Return the parameters of a form, without empty ones.
 
     Raises:
         InvalidTargetError: several resources are requested.
@@ -36,7 +36,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def parse_form(data: bytes) -> dict[str, str]:
-    """The parameters in `data`, without those that are empty.
+    """Return the parameters in `data`, without empty ones.
 
     Raises:
         InvalidTargetError: several resources are requested.
@@ -48,7 +48,7 @@ def parse_form(data: bytes) -> dict[str, str]:
             raise InvalidRequestError
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError:
-        # Without its cause: a decoder's message quotes what it read.
+        # Without its cause: the message of a decoder quotes its input.
         raise InvalidRequestError from None
     if [name for name, _ in pairs].count("resource") > 1:
         # RFC 8707 §2 allows several, and to reject them: an access token has one audience.

@@ -1,4 +1,4 @@
-"""From an error to its answer: RFC 9457 problem documents with stable types.
+"""Maps errors to RFC 9457 problem documents with stable types.
 
 The one place where errors meet status codes; total over `errors.py`, and a test counts both sides. A problem
 never says more than its kind, except for the names of refused members.
@@ -41,7 +41,7 @@ _CHALLENGE: Final = 'Bearer realm="gatepass"'
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A kind of problem: what `type`, `title` and `status` say (RFC 9457 §3.1)."""
+    """A kind of problem: its `type`, `title` and `status` (RFC 9457 §3.1)."""
 
     slug: str
     title: str
@@ -49,7 +49,7 @@ class Problem:
 
     @property
     def type(self) -> str:
-        """The URI that clients may rely on: it never changes once published."""
+        """The URI by which clients identify the problem. It never changes once published."""
         return f"urn:gatepass:problem:{self.slug}"
 
 
@@ -88,7 +88,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def problem_response(error: Exception) -> Response:
-    """The answer to `error`, with the fields that its kind calls for."""
+    """Return the response to `error`, with the header fields of its kind."""
     problem = problem_of(error)
     document: dict[str, Any] = {"type": problem.type, "title": problem.title, "status": problem.status}
     if isinstance(error, OAuthError):
@@ -99,7 +99,7 @@ def problem_response(error: Exception) -> Response:
 
 
 def _fields(error: Exception) -> dict[str, str]:
-    """Response fields; a 401 without a challenge would break RFC 9110 §15.5.2."""
+    """Return the header fields. RFC 9110 §15.5.2 requires a challenge in a 401."""
     match error:
         case UnavailableError() | TooManyAttemptsError():
             return {"Retry-After": str(error.retry_after)}

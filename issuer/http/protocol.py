@@ -1,11 +1,11 @@
-"""HTTP/1.1 from bytes to requests, one at a time: parsed by httptools (llhttp), answered by an ASGI application.
+"""HTTP/1.1, one request at a time: httptools (llhttp) parses it, and an ASGI application responds.
 
-A request is answered when it is complete, and the next one of its connection is parsed when the response has been
-sent. So a connection holds one request and at most `READ_BYTES` beyond it, whatever its client sends ahead.
+The application gets a request when it is complete, and the next request of the connection is parsed when the response
+has been sent. So a connection holds one request and at most `READ_BYTES` beyond it, whatever the client sends ahead.
 
 Accepted: HTTP/1.1 with one Host, HTTP/1.0; any method but CONNECT; a head of 16 KiB; a body by Content-Length or in
-the one coding `chunked`, of which the trailer is dropped; `Upgrade`, which is ignored (RFC 9110 §7.8). What cannot
-be parsed never reaches an application: its problem document is written here, and the connection is closed.
+the one coding `chunked`, whose trailer is dropped; `Upgrade`, which is ignored (RFC 9110 §7.8). A malformed request
+never reaches an application: this module sends a problem document and closes the connection.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
 
 _MAX_CHUNKED_BYTES: Final = 4 * MAX_BODY_BYTES
-"""A body in chunks with their sizes and its trailer: chunks of a byte each make six times as much of it."""
+"""Maximum size of a body with chunk sizes and trailer. Chunks of one byte take six times the size of the body."""
 
 _CHEAP_METHODS: Final = ("GET", "HEAD", "OPTIONS")
-"""The key set, status lists, `/me`: a burst of logins must not delay those who fetch them."""
+"""The key set, status lists and `/me`: a burst of logins must not delay them."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
 
@@ -39,17 +39,17 @@ _log = structlog.get_logger(__name__)
 
 
 class _MalformedError(Exception):
-    """Raised to the parser, which stops at it: not a request, although llhttp would let it pass."""
+    """Stops the parser: the request is malformed, although llhttp accepts it."""
 
 
 class HttpConnection(Connection):
     """One connection of a client.
 
     Args:
-        connections: which it belongs to.
-        app: answers its requests.
-        tasks: where the task of a request is while it runs.
-        default_fields: returns the header lines that every response has.
+        connections: all connections of the listener.
+        app: the ASGI application.
+        tasks: the running tasks of requests.
+        default_fields: returns the header lines of every response.
     """
 
     def __init__(
@@ -68,24 +68,24 @@ class HttpConnection(Connection):
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection, and tell what still works for it (asyncio)."""
+        """Remove the connection, and tell its request that the client has disconnected (asyncio)."""
         super().connection_lost(exc)
         if self._exchange is not None:
             self._exchange.disconnect()
         elif self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._bytes):
             _log.debug("client_disconnected", request="incomplete")
-        # The parser holds our methods, and this breaks the cycle: no connection waits for the garbage collector.
+        # The parser refers to this object. Breaking the cycle frees the connection without the garbage collector.
         del self._parser
 
     def shutdown(self) -> None:
-        """Close when the request that is under way has been answered. uvicorn calls this when it stops."""
+        """Close after the response to the current request. uvicorn calls this when it stops."""
         self._draining = True
         if self.phase in (Phase.IDLE, Phase.HEAD):
             self.enter(Phase.CLOSING)
             self.transport.close()
 
     def refuse_service(self) -> None:
-        """Tell the client that there are too many connections, and close."""
+        """Send 503, since there are too many connections, and close."""
         self.send(_TOO_MANY_CONNECTIONS, closes=True, lingers=True)
 
     def received(self, data: bytes) -> None:
@@ -132,7 +132,7 @@ class HttpConnection(Connection):
         self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Judge a head (parser); not the one that `_ignore_upgrade` writes."""
+        """Validate the head (parser), except the one that `_ignore_upgrade` writes."""
         if self.phase is not Phase.HEAD:
             return
         version, method = self._parser.get_http_version(), self._parser.get_method()
@@ -200,10 +200,10 @@ class HttpConnection(Connection):
             self.connections.hold(self, len(self._body))
 
     def _ignore_upgrade(self) -> None:
-        """Parse the body as a body: the parser takes what follows the head for another protocol.
+        """Parse the body with a new parser: llhttp takes the bytes after an `Upgrade` head for another protocol.
 
-        A new parser gets the framing and nothing else. Read as the next request, the body of one client would
-        be answered to another one behind the same gateway (request smuggling).
+        The new parser gets only the framing. If the body were parsed as the next request, its response could reach
+        another client behind the same gateway (request smuggling).
         """
         framing = b"Transfer-Encoding: chunked" if self._chunked else b"Content-Length: %d" % self._length
         self._parser = httptools.HttpRequestParser(self)
@@ -231,7 +231,7 @@ class HttpConnection(Connection):
     def _answer(self) -> None:
         self.enter(Phase.QUEUED)
         self.connections.hold(self, 0)
-        # Work that waits in a queue asks whether the client is still there before it begins.
+        # Work that waits in a queue checks before it starts whether the client has disconnected.
         self._scope["state"] = {"is_disconnected": self.transport.is_closing, "body_too_large": self._too_large}
         if self._resumes:
             self._start()  # it has queued already
@@ -246,7 +246,7 @@ class HttpConnection(Connection):
         self._exchange = Exchange(self._scope, b"" if self._too_large else body, self._reply)
         if self.transport.is_closing():
             self._exchange.disconnect()
-        # A context of its own: what one request binds for its log must not be found by the next.
+        # A new context: values that one request binds for its log must not appear in the next.
         task = asyncio.get_running_loop().create_task(self._exchange.run(self._app), context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

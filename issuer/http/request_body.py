@@ -1,7 +1,7 @@
-"""Request bodies: from untrusted bytes to checked values, by pydantic.
+"""Parses request bodies with pydantic.
 
-Size before parsing, the one strict reading of JSON before the model, then exact types and no unknown
-members (mass assignment: CVE-2025-61928 and its kin). Faults name members and never quote their values.
+The size is checked first; then strict JSON, exact types, and no unknown members (mass assignment, as in
+CVE-2025-61928). Errors name members and never quote their values.
 """
 
 import json
@@ -37,7 +37,7 @@ _JSON_MEDIA_TYPE: Final = re.compile(r'application/json\s*(;\s*charset="?utf-8"?
 
 
 def _without_nul(text: str) -> str:
-    """PostgreSQL cannot hold U+0000, and a C library somewhere would stop reading there."""
+    """Reject U+0000, which PostgreSQL cannot store and which ends a string in C libraries."""
     if "\0" in text:
         raise ValueError(_NUL)
     return text
@@ -118,7 +118,7 @@ async def read_body(request: Request, model: type[Body]) -> Body:
     """Read and check the body of `request`.
 
     Raises:
-        RequestError: whatever is wrong with it.
+        RequestError: the body is malformed, too large or invalid.
     """
     if not _is_json(request):
         raise UnsupportedMediaTypeError
@@ -130,12 +130,12 @@ async def read_body(request: Request, model: type[Body]) -> Body:
     try:
         return model.model_validate(members)
     except ValidationError as error:
-        # Without its cause: pydantic's error carries the values.
+        # Without its cause: pydantic's error holds the values.
         raise InvalidFieldsError(*_faults(error)) from None
 
 
 def _is_json(request: Request) -> bool:
-    """Exactly one Content-Type, JSON in UTF-8, and no content coding to unpack."""
+    """Return whether there is exactly one Content-Type, JSON in UTF-8, and no content coding."""
     declared = request.headers.getlist("content-type")
     plain = request.headers.get("content-encoding", "identity").lower() == "identity"
     return len(declared) == 1 and plain and _JSON_MEDIA_TYPE.fullmatch(declared[0].strip()) is not None
@@ -153,7 +153,7 @@ async def read_bounded(request: Request) -> bytes:
 
 
 def _unreadable(data: bytes) -> MalformedJsonError | InvalidFieldsError:
-    """Return the cause of a failed strict reading: a lone surrogate concerns a member, all else the document."""
+    """Return the error of strict parsing: a lone surrogate concerns a member, everything else the document."""
     try:
         members = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -177,5 +177,5 @@ def _faults(error: ValidationError) -> list[FieldFault]:
 
 
 def _field(name: str) -> str:
-    """Return a member's name if it is a known one: an unknown name is untrusted text like any value."""
+    """Return a known member's name, or `*`: an unknown name is untrusted text."""
     return name if _PLAIN_NAME.fullmatch(name) else "*"

@@ -2,8 +2,8 @@
 
 Their sockets are inherited from a service manager, or bound by the settings. Several issuers may serve on one socket.
 
-On SIGTERM or SIGINT the public listener stops accepting and completes the requests that it has; the operator's
-listener answers until then.
+On SIGTERM or SIGINT the public listener stops accepting and completes its requests; the admin listener responds until
+then.
 """
 
 import asyncio
@@ -32,17 +32,17 @@ ADMIN_NAME: Final = "admin"
 _OTHER_DESCRIPTORS: Final = 512
 _DRAIN_SECONDS: Final = 2
 _SEND_BUFFER_BYTES: Final = 64 * 1024
-"""Unread response bytes that the kernel holds for each connection; it adds as much for its own bookkeeping."""
+"""Kernel buffer for unread response bytes of each connection. The kernel adds as much for its own bookkeeping."""
 
 
 class Listener(uvicorn.Server):
-    """One application on one socket. uvicorn ticks and drains; the protocol is ours (ADR 0087).
+    """One application on one socket. uvicorn ticks and drains; `HttpConnection` is the protocol (ADR 0087).
 
     Args:
         listening: the socket, from `bind`.
-        app: answers the requests.
+        app: the ASGI application.
         connections: of this listener.
-        ready: called when it accepts connections.
+        ready: called when the listener accepts connections.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class Listener(uvicorn.Server):
         return b"".join(b"%s: %s\r\n" % field for field in self.server_state.default_headers)
 
     async def on_tick(self, counter: int) -> bool:
-        """Close what has had its time, once a second (uvicorn calls this ten times)."""
+        """Drop expired connections once a second (uvicorn calls this ten times a second)."""
         if counter % 10 == 0:
             self._connections.tick()
         return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the process, which has two listeners, and not to one of them."""
+        """Do nothing: `serve` handles the signals for both listeners."""
         yield
 
 
@@ -118,17 +118,17 @@ def open_sockets(settings: IssuerSettings, environ: MutableMapping[str, str]) ->
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Return a listening socket.
 
     Raises:
-        BindError: the address is in use or not ours.
+        BindError: the address is in use, or not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return _configured(socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS))
     except OSError as error:
-        # The system's own words: create_server repeats the address after them. It hands on the negative numbers of
-        # the resolver, which the system has no words for.
+        # Use the system's text: the message of create_server repeats the address. Errors of the resolver have
+        # negative numbers, for which the system has no text.
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else "not an address of this machine"
         raise BindError(f"cannot listen on {host} port {port}: {why}") from error
@@ -138,8 +138,8 @@ def _configured(listener: socket.socket) -> socket.socket:
     # Accepted sockets inherit both.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     if sys.platform == "linux":
-        # A response that fits into the kernel's buffer has been sent, as far as the process can tell. This closes the
-        # connection of a client that never takes it.
+        # For the process, a response that fits into the kernel's buffer is sent. This option closes the connection of
+        # a client that never reads it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_SECONDS * 1000)
     return listener
 
@@ -163,7 +163,7 @@ def allow_connections() -> int:
 
 
 async def listen(public: Listener, admin: Listener) -> None:
-    """Serve both until a signal to stop."""
+    """Serve both listeners until a signal to stop."""
 
     def stop() -> None:
         notify(os.environ, "STOPPING=1")

@@ -15,7 +15,7 @@ _OPENAPI_MAX_AGE_SECONDS: Final = 3600
 
 
 class DocumentRoutes:
-    """The public documents.
+    """Endpoints of public documents.
 
     Args:
         key_watcher: provides the public keys.

@@ -1,8 +1,8 @@
-"""The outbox: sends what waits there, tries again what fails, and gives up after a day or a permanent rejection.
+"""The outbox: sends queued mail, retries failures, and abandons a mail after a day or a permanent rejection.
 
-Requests only add rows, in the transaction of the change that a mail tells of; this loop, in every issuer,
-shares the work. A token is made at the moment of sending, so no secret lies in the database; a try that fails
-takes its token with it. A crash between sending and removing means a second mail, never none.
+A request queues a mail in the transaction of the change that it reports. This loop runs in every issuer. A token is
+created when its mail is sent, so the database holds no secret; if sending fails, the token is deleted. After a crash
+between sending and removing a mail, it is sent twice, but never lost.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from issuer.telemetry.metrics import Metrics
 from issuer.tokens.one_time_token import LIFETIMES, OneTimeToken, new_token
 
 _POLL_SECONDS: Final = 1.0
-_AWAY_SECONDS: Final = 5.0
+_OUTAGE_SECONDS: Final = 5.0
 _MEASURE_EVERY: Final = timedelta(seconds=15)
 
 _CLAIM: Final = timedelta(minutes=5)
-"""Longer than any attempt takes, with its timeouts: no other issuer sends the same mail meanwhile."""
+"""Longer than any attempt with its timeouts, so that no other issuer sends the same mail meanwhile."""
 
 _FIRST_RETRY: Final = timedelta(seconds=5)
 _LONGEST_RETRY: Final = timedelta(hours=1)
-_GIVE_UP_AFTER: Final = timedelta(hours=24)
+_ABANDON_AFTER: Final = timedelta(hours=24)
 
 _log = structlog.get_logger(__name__)
 
@@ -83,10 +83,10 @@ class Outbox:
             self._transport.close()
 
     async def deliver_due(self) -> int:
-        """Send some of the mail that is due; return how many were tried.
+        """Send some of the mail that is due; return the number of attempts.
 
         Raises:
-            DatabaseUnavailableError: PostgreSQL does not answer.
+            DatabaseUnavailableError: PostgreSQL is unreachable.
         """
         now = self._now()
         mails = await self._store.claim(now, now + _CLAIM, MAX_AT_ONCE)
@@ -101,11 +101,11 @@ class Outbox:
             tried = await self.deliver_due()
             await self._measure()
         except DatabaseUnavailableError:
-            return _AWAY_SECONDS
+            return _OUTAGE_SECONDS
         except Exception as error:  # noqa: BLE001 - one row must not stop all mail
-            # The type alone: messages of PostgreSQL quote rows.
+            # Only the type: messages of PostgreSQL quote values of rows.
             _log.error("outbox_failed", kind=type(error).__name__)
-            return _AWAY_SECONDS
+            return _OUTAGE_SECONDS
         return 0 if tried == MAX_AT_ONCE else _POLL_SECONDS * (0.5 + self._fraction())
 
     async def _deliver(self, mail: QueuedMail) -> None:
@@ -126,7 +126,11 @@ class Outbox:
         return None if purpose is None else new_token(purpose, self._random_bytes)
 
     async def _send(self, mail: QueuedMail, token: OneTimeToken | None) -> str:
-        """Write and send it; return the outcome, unless it failed."""
+        """Compose and send the mail; return the outcome.
+
+        Raises:
+            DeliveryError: it was not sent.
+        """
         if token is not None and not await self._store_token(mail, token):
             return "dropped"
         try:
@@ -145,22 +149,22 @@ class Outbox:
         return await self._store.add_token(token.token_hash, mail.user_id, token.purpose, now, expires_at)
 
     async def _failed(self, mail: QueuedMail, error: DeliveryError) -> None:
-        """Postpone it, each time for twice as long, or give it up."""
+        """Postpone the mail, each time for twice as long, or abandon it."""
         now = self._now()
         if error.is_final:
-            await self._give_up(mail, error, "rejected", AuditEventKind.MAIL_REJECTED)
+            await self._abandon(mail, error, "rejected", AuditEventKind.MAIL_REJECTED)
             return
-        if now - mail.created_at >= _GIVE_UP_AFTER:
-            await self._give_up(mail, error, "abandoned", AuditEventKind.MAIL_ABANDONED)
+        if now - mail.created_at >= _ABANDON_AFTER:
+            await self._abandon(mail, error, "abandoned", AuditEventKind.MAIL_ABANDONED)
             return
         doubled = _FIRST_RETRY * 2 ** min(mail.attempts - 1, 16)
-        # From half to all of it, so that mails that failed together are not retried together.
+        # A random part of it, so that mails that failed together are not retried together.
         wait = min(doubled, _LONGEST_RETRY) * (0.5 + self._fraction() / 2)
         await self._store.postpone(mail.id, now + wait)
         self._metrics.mails.labels(mail.template, "failed").inc()
         _log.warning("mail_failed", **_facts(mail, error))
 
-    async def _give_up(self, mail: QueuedMail, error: DeliveryError, outcome: str, kind: AuditEventKind) -> None:
+    async def _abandon(self, mail: QueuedMail, error: DeliveryError, outcome: str, kind: AuditEventKind) -> None:
         detail: dict[str, str | int] = {"template": mail.template, "error": error.kind, "attempts": mail.attempts}
         if error.code is not None:
             detail["smtp_code"] = error.code
