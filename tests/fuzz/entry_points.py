@@ -10,11 +10,14 @@ import structlog
 
 from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import JwksError, parse_jwks
+from tests.support.identity_provider import metadata as metadata_document
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
 from verifier.decision.reasons import RejectionReason
 from verifier.decision.status_list_token import read_status_list
+from verifier.refresh.metadata import parse_metadata, read_jwks_uri
+from verifier.refresh.source import RefreshError
 from verifier.subrequest.responses import ANONYMOUS_RESPONSE, error_response
 
 structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=True)
@@ -50,6 +53,17 @@ def key_set(data: bytes) -> None:
         return
 
 
+def metadata(data: bytes) -> None:
+    """An issuer's metadata, or a refusal."""
+    try:
+        result = read_jwks_uri(parse_metadata(data), ISSUER, ISSUER, allow_http=False)
+        assert result.startswith("https://")
+    except RefreshError as error:
+        result = str(error)
+    assert result.isascii()
+    assert result.isprintable()
+
+
 def status_list(data: bytes) -> None:
     """Header and payload of a status list, as `signed`."""
     header, _, payload = data.partition(b"\n")
@@ -77,6 +91,7 @@ ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {
     b"R": request,
     b"S": signed,
     b"K": key_set,
+    b"M": metadata,
     b"L": status_list,
 }
 """By the first byte of an input."""
@@ -96,6 +111,8 @@ def write_corpus(folder: Path) -> None:
         b"R" + octets(v["target"]) + b"\n" + b", ".join(map(octets, v["authorization"])) for v in load("requests")
     ]
     inputs += [b"K" + octets(v["document"]) for v in load("jwks")]
+    documents = (metadata_document(issuer, f"{ISSUER}/keys") for issuer in (ISSUER, "https://another.example"))
+    inputs += [b"M" + json.dumps(document).encode() for document in documents]
     inputs += [b"S" + part for part in _signed_parts()]
     inputs += [b"L" + part for part in _list_parts()]
     for number, data in enumerate(inputs):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,9 +68,9 @@ class Provider:
 
 
 @contextlib.contextmanager
-def running_provider(forge: Forge | None = None) -> Iterator[Provider]:
+def running_provider(forge: Forge | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
     """An identity provider on a loopback port, whose name is its URL unless it is given another."""
-    with JwksServer(lambda _: None).running() as server:
+    with JwksServer(lambda _: None, tls).running() as server:
         yield Provider(server, forge or Forge(server.url_of("/tenant")))
 
 
@@ -81,7 +82,18 @@ def spoilt_metadata(provider: Provider) -> dict[str, bytes]:
     def changed(**members: Any) -> bytes:
         return json.dumps(metadata(name, uri, **members)).encode()
 
-    issuers = [f"{name}/", name[:-1], name.upper(), f"{name}?", f"{name}#", "https://another.example", "", None, 1]
+    issuers = [
+        f"{name}/",
+        name[:-1],
+        name.upper(),
+        f"{name}?",
+        f"{name}#",
+        "https://another.example",
+        "\u00e4\n\x1b[2J",
+        "",
+        None,
+        1,
+    ]
     uris = [
         "http://idp.example/keys",
         "http://169.254.169.254/latest",

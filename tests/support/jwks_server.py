@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -93,11 +94,13 @@ class JwksServer:
     """Listens until its block ends. `behaviour` may be changed at any time.
 
     Attributes:
+        tls: for https; None for http.
         requests: the head of every request, in order.
         times: when each came, by the monotonic clock.
     """
 
     behaviour: Behaviour
+    tls: ssl.SSLContext | None = None
     requests: list[bytes] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
@@ -112,7 +115,7 @@ class JwksServer:
 
     def url_of(self, path: str) -> str:
         """Where something is published."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{path}"
 
     @contextmanager
     def running(self) -> Iterator["JwksServer"]:
@@ -142,8 +145,11 @@ class JwksServer:
             thread.join()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            stack.enter_context(connection)
             connection.settimeout(_PATIENCE_SECONDS)
+            if self.tls is not None:
+                connection = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
             head = b""
             while b"\r\n\r\n" not in head:
                 if not (more := connection.recv(65536)):

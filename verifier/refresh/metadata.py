@@ -70,7 +70,7 @@ def parse_metadata(body: bytes) -> dict[str, Any]:
 
 def describe(value: object) -> str:
     """Return an untrusted string for people: escaped and shortened."""
-    return repr(value[:200]) if isinstance(value, str) else "not a string"
+    return ascii(value[:200]) if isinstance(value, str) else "not a string"
 
 
 class MetadataDocument(Document[str]):

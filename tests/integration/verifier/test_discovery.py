@@ -17,11 +17,18 @@ from tests.support.identity_provider import (
     metadata_faults,
     running_provider,
 )
-from tests.support.jwks_server import running_jwks_server, serves
+from tests.support.jwks_server import JwksServer, running_jwks_server, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
+from tests.support.smtp import self_signed
 from tests.support.token_forge import Forge, accepting
-from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
+from tests.support.verifier_process import (
+    VerifierFolder,
+    VerifierProcess,
+    open_descriptors,
+    resident_bytes,
+    verifier_command,
+)
 from verifier.urls import check_link
 
 _KEY: Final = Forge().key
@@ -124,6 +131,34 @@ def test_metadata_that_are_bad_from_the_start_affect_the_tokens_of_their_issuer_
         provider.describe()
         verifier.wait_until_readiness_is(200)
         assert verifier.ask(token=provider.token()).status == 200
+
+
+def test_metadata_and_key_set_of_two_hosts_are_fetched_by_https_with_a_private_authority(
+    folder: VerifierFolder,
+) -> None:
+    tls, _ = self_signed(folder.path)
+    with running_provider(tls=tls) as provider, JwksServer(serves(provider.forge.jwks), tls).running() as elsewhere:
+        provider.describe(jwks_uri=elsewhere.url)
+        authority = folder.path / "mail.pem"
+        with folder.running(**_settings(provider, CA_FILE=authority)) as verifier:
+            assert verifier.ask(token=provider.token()).status == 200
+        with folder.running(**_settings(provider), ready=503) as verifier:
+            assert verifier.wait_for_event("metadata_fetch_failed")["detail"] == "SSLCertVerificationError"
+            assert verifier.ask(token=provider.token()).status == 503
+        assert verifier_command("discover", provider.forge.issuer).returncode == 1
+        discovered = verifier_command("discover", provider.forge.issuer, CA_FILE=authority)
+        assert (discovered.returncode, discovered.stderr) == (0, "")
+
+
+def test_metadata_that_came_by_https_do_not_lead_to_plain_http_on_loopback(folder: VerifierFolder) -> None:
+    tls, _ = self_signed(folder.path)
+    with running_provider(tls=tls) as provider, running_jwks_server(serves(provider.forge.jwks)) as plain:
+        provider.describe(jwks_uri=plain.url)
+        settings = _settings(provider, CA_FILE=folder.path / "mail.pem")
+        with folder.running(**settings, ready=503) as verifier:
+            assert "not an https URL" in verifier.wait_for_event("metadata_fetch_failed")["detail"]
+            assert verifier.ask(token=provider.token()).status == 503
+        assert not plain.requests
 
 
 def test_a_key_set_that_moves_is_followed(folder: VerifierFolder, provider: Provider) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.refresh.schedule import Schedule
+from verifier.refresh.schedule import RequestLimiter, Schedule
 
 KEYS = Schedule(interval=300, max_age_bounds=(10, 3600), max_backoff=30, min_interval=10)
 LISTS = Schedule(interval=2, max_age_bounds=None, max_backoff=2, min_interval=1)
@@ -28,3 +28,36 @@ def test_failures_double_the_delay_up_to_the_longest() -> None:
 @given(st.integers(1, 10**9), st.floats(0, 1))
 def test_a_delay_is_bounded_however_long_a_source_is_down(failures: int, fraction: float) -> None:
     assert 0.75 <= KEYS.delay(failures, None, fraction) <= 30
+
+
+def test_a_requested_attempt_that_finds_nothing_new_makes_the_next_wait() -> None:
+    limiter = RequestLimiter(10)
+    assert limiter.earliest(100) == 100
+    limiter.attempted(100, found_new=False)
+    assert limiter.earliest(101) == 110
+    assert limiter.earliest(111) == 111
+
+
+def test_a_requested_attempt_that_finds_something_new_makes_none_wait() -> None:
+    limiter = RequestLimiter(10)
+    for time in (100, 101, 102):
+        assert limiter.earliest(time) == time
+        limiter.attempted(time, found_new=True)
+
+
+def test_an_attempt_that_had_to_wait_makes_the_next_wait_whatever_it_finds() -> None:
+    limiter = RequestLimiter(10)
+    limiter.attempted(100, found_new=False)
+    assert limiter.earliest(101) == 110
+    limiter.attempted(110, found_new=True)
+    assert limiter.earliest(111) == 120
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 30), st.booleans()), max_size=50))
+def test_attempts_that_find_nothing_new_are_an_interval_apart(requests: list[tuple[float, bool]]) -> None:
+    limiter, now, vain = RequestLimiter(10), 0.0, -10.0
+    for pause, found_new in requests:
+        now = limiter.earliest(now + pause)
+        assert now >= vain + 10
+        limiter.attempted(now, found_new=found_new)
+        vain = vain if found_new else now
