@@ -1,4 +1,4 @@
-"""Mail that anyone can request: ever less of it, whoever asks and however, and links that stay valid meanwhile."""
+"""Mail that anyone can request is sent at growing intervals to each recipient, and its links stay valid meanwhile."""
 
 import asyncio
 from datetime import timedelta

@@ -4,7 +4,7 @@ SET LOCAL lock_timeout = '5s';
 
 -- name: create-users
 -- email is what the person wrote, email_key the identity: compared byte by byte, so that no collation
--- can ever make two keys equal. The hash's bounds keep rubbish out, whoever writes it.
+-- can ever make two keys equal. The bounds of the hash reject malformed values from every writer.
 CREATE TABLE users (
   id                uuid        PRIMARY KEY,
   email             text        NOT NULL CHECK (octet_length(email) BETWEEN 3 AND 1024),

@@ -13,7 +13,7 @@ ALTER TABLE users
   ADD COLUMN password_disabled_at timestamptz;
 
 -- name: create-status-lists
--- Token Status Lists. Issuers lease ranges of indices: next_idx is the first that nobody has.
+-- Token Status Lists. Issuers lease ranges of indices; next_idx is the first index that is not leased.
 CREATE TABLE status_lists (
   id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   size       integer     NOT NULL CHECK (size > 0 AND size % 8 = 0),
@@ -22,7 +22,7 @@ CREATE TABLE status_lists (
 );
 
 -- name: create-revocations
--- The bits that are set. A row is needed only until the last access token that refers to it is dead.
+-- The bits that are set. A row is needed until the last access token that refers to it has expired.
 -- status_list_id has no foreign key: it would lock the list's row at every logout.
 CREATE TABLE revocations (
   status_list_id bigint      NOT NULL,
@@ -73,7 +73,7 @@ CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
 -- name: create-clients
--- Machines. secret_hash is SHA-256 of a random secret of ours, never of one that somebody chose.
+-- OAuth clients. secret_hash is SHA-256 of a random secret that the issuer generated, never of a chosen one.
 -- security_version grows with every change, so that nothing is granted by what was true before.
 CREATE TABLE clients (
   id             text        COLLATE "C" PRIMARY KEY CHECK (id ~ '^[A-Za-z0-9._-]{1,64}$'),
@@ -120,7 +120,7 @@ CREATE TABLE one_time_tokens (
 CREATE INDEX one_time_tokens_by_expiry ON one_time_tokens (expires_at);
 
 -- name: create-outbox
--- Mail that is still to be sent. It says what and to whom; a token is made when it is sent, so none lies here.
+-- Mail to be sent: template and recipient. Its token is created when it is sent and is not stored here.
 -- One of a template waits for a person at a time, however often it is asked for.
 CREATE TABLE outbox (
   id              bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -136,8 +136,8 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_next_attempt ON outbox (next_attempt_at);
 
 -- name: create-throttles
--- Failed attempts by account (existing or not), address and pair. Unlogged: a crash forgives everybody.
--- How long somebody waits follows from failures and failed_at.
+-- Failed attempts by account (existing or not), network and pair. Unlogged: a crash clears them.
+-- The delay follows from failures and failed_at.
 CREATE UNLOGGED TABLE throttles (
   key        bytea       PRIMARY KEY CHECK (octet_length(key) = 16),
   failures   integer     NOT NULL,
