@@ -21,7 +21,7 @@ from tests.support.processes import ROOT
 from verifier.decision.reasons import RejectionReason
 from verifier.policy_file import _Policy
 
-_NOT_OURS: Final = re.compile(r"/\.(venv|gatepass|bench|[a-z_]+_cache)/")
+_NOT_OURS: Final = re.compile(r"/\.(venv|gatepass|bench|docs|[a-z_]+_cache)/")
 MARKDOWN: Final = sorted(path for path in ROOT.glob("**/*.md") if not _NOT_OURS.search(str(path)))
 PARTS: Final = ("spec.md", "plan.md", "research.md", "quickstart.md", "tasks.md")
 _INDEX_HOSTS: Final = re.compile(r"pypi\.org|pythonhosted|index-url|registry\.npmjs|proxy\.golang", re.IGNORECASE)

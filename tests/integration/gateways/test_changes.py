@@ -28,15 +28,35 @@ TOMORROW: dict[str, tuple[str, str, str]] = {
         "                        # All other paths: policy `default`.\n",
         '                        - {{ match: {{ prefix: "/tomorrow/" }}, route: {{ cluster: application }} }}\n',
     ),
+    "envoy/site": (
+        "envoy.yaml",
+        "                        # All other paths: policy `default`.\n",
+        '                        - {{ match: {{ prefix: "/tomorrow/" }}, route: {{ cluster: application }} }}\n',
+    ),
     "caddy": (
         "Caddyfile",
         "		# ROUTES.",
         "		handle /tomorrow/* {{\n			reverse_proxy 127.0.0.1:{port}\n		}}\n		# ROUTES.",
     ),
+    "caddy/site": (
+        "Caddyfile",
+        "routes {",
+        "routes {{\n\t\t\thandle /tomorrow/* {{\n\t\t\t\treverse_proxy 127.0.0.1:{port}\n\t\t\t}}",
+    ),
     "haproxy": (
         "haproxy.cfg",
         "    default_backend application\n",
         "    use_backend application if {{ path_beg /tomorrow/ }}\n    default_backend application\n",
+    ),
+    "haproxy/site": (
+        "haproxy.cfg",
+        "    default_backend application\n",
+        "    use_backend application if {{ path_beg /tomorrow/ }}\n    default_backend application\n",
+    ),
+    "traefik/site": (
+        "dynamic/site.yaml",
+        "  middlewares:\n    issuer-path",
+        "    tomorrow: {{ rule: PathPrefix(`/tomorrow/`), service: application }}\n  middlewares:\n    issuer-path",
     ),
     "traefik": (
         "routes.yaml",
@@ -73,8 +93,12 @@ TYPO: dict[str, tuple[str, str, str]] = {
     "nginx": ("gatepass.conf", "auth_request /gatepass/default;", "auth_request /gatepass/typo;"),
     "nginx/site": ("gatepass/server.conf", "auth_request /gatepass/default;", "auth_request /gatepass/typo;"),
     "envoy": ("envoy.yaml", "path_override: /verify/default", "path_override: /verify/typo"),
+    "envoy/site": ("envoy.yaml", "path_override: /verify/default", "path_override: /verify/typo"),
     "caddy": ("Caddyfile", "vars gatepass_policy default", "vars gatepass_policy typo"),
+    "caddy/site": ("gatepass.caddy", "vars gatepass_policy default", "vars gatepass_policy typo"),
     "haproxy": ("haproxy.cfg", "str(default)", "str(typo)"),
+    "haproxy/site": ("gatepass.cfg", "gatepass.policies,default", "gatepass.policies,typo"),
+    "traefik/site": ("dynamic/gatepass.yaml", "/verify/default", "/verify/typo"),
     "traefik": ("routes.yaml", "/verify/default", "/verify/typo"),
 }
 

@@ -43,10 +43,10 @@ def test_another_gateway_can_run_the_same_tests(tmp_path: Path) -> None:
     script.write_text(f"#!/bin/sh\n{sys.executable} -m stack.gateway_config envoy {tmp_path}\nexec {command}\n")
     script.chmod(0o755)
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/gateways"]
-    chosen = "external and (two_authorization or policy_demands_it)"
+    chosen = "external and (two_authorization or the_required_scope)"
     environ = {**os.environ, "GATEPASS_GATEWAY": str(script)}
     done = subprocess.run([*suite, "-k", chosen], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
-    assert "4 passed" in done.stdout, done.stdout
+    assert "5 passed" in done.stdout, done.stdout
     assert done.returncode == 0
 
 

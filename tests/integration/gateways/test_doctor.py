@@ -120,13 +120,51 @@ def test_a_broken_gateway_is_found(what: str, addresses: Addresses, token: bytes
     assert (report.status, report.issues) == (status, issues)
 
 
-# A site that was merged wrongly: the issue, the configuration, and the file, the line in it, and what it becomes.
+# A site that was merged wrongly: the issue that is found, the configuration, and a change of one of its files.
 MERGED_WRONGLY: dict[str, tuple[str, str, tuple[str, str, str]]] = {
-    # With nginx 1.22 also a leak: see "a location sets a header of its own" for it.
-    "a location sets headers and includes no identity": (
+    # Before nginx 1.23 also a leak; see "a location sets a header of its own".
+    "nginx: a location sets headers and includes no identity": (
         "missing_identity",
         "nginx/site",
         ("app.conf", "        include gatepass/identity.conf;\n", ""),
+    ),
+    "nginx: a location is public by mistake": (
+        "unauthenticated_access",
+        "nginx/site",
+        ("app.conf", "    location / {\n", "    location / {\n        auth_request off;\n"),
+    ),
+    "caddy: a route beside the import": (
+        "unauthenticated_access",
+        "caddy/site",
+        (
+            "Caddyfile",
+            "handle_path /auth/* {",
+            "handle /hello* {\n\t\treverse_proxy @app\n\t}\n\thandle_path /auth/* {",
+        ),
+    ),
+    "haproxy: the frontend does not use the defaults": (
+        "identity_spoofed",
+        "haproxy/site",
+        ("haproxy.cfg", "frontend site from gatepass", "frontend site"),
+    ),
+    "haproxy: a public path that is too wide": (
+        "unauthenticated_access",
+        "haproxy/site",
+        ("gatepass.public", "^/health$", "^/he"),
+    ),
+    "traefik: the entry point has no check": (
+        "identity_spoofed",
+        "traefik/site",
+        ("traefik.yaml", "      middlewares: [gatepass@file]\n", ""),
+    ),
+    "envoy: the check is disabled for all other paths": (
+        "unauthenticated_access",
+        "envoy/site",
+        (
+            "envoy.yaml",
+            '{ prefix: "/" }\n',
+            '{ prefix: "/" }\n                          typed_per_filter_config: *public\n',
+        ),
     ),
 }
 
@@ -135,7 +173,8 @@ MERGED_WRONGLY: dict[str, tuple[str, str, tuple[str, str, str]]] = {
 def test_a_site_that_was_merged_wrongly_is_found(
     what: str, verifier: Verifier, application: int, token: bytes, tmp_path: Path
 ) -> None:
-    issue, name, change = MERGED_WRONGLY[what]
+    issue, name, (file, old, new) = MERGED_WRONGLY[what]
+    change = (file, old, new.replace("@app", f"127.0.0.1:{application}"))
     with running_gateway(name, tmp_path, verifier.port, application, change) as port:
         assert issue in report_of(token, port).issues
 
