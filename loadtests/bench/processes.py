@@ -1,6 +1,6 @@
-"""The only door to other processes: pinned to cores if wanted, bounded in time, stopped by their own id.
+"""Runs other processes: bound to cores if requested, limited in time, stopped by their own id.
 
-Never a shell, never an index of processes to search: what was not started here is not touched.
+It uses no shell and searches no processes: only processes started here are stopped.
 """
 
 import os
@@ -41,12 +41,12 @@ def run(command: Sequence[str], *, timeout: float) -> str:
 
 
 def pinned(cores: Sequence[int], command: Sequence[str]) -> list[str]:
-    """`command` bound to `cores` with every thread it starts, and told to stop should we be killed."""
+    """Return `command` bound to `cores` with every thread it starts, stopped if we are killed."""
     return bound_to_us(["taskset", "-c", ",".join(map(str, cores)), *command])
 
 
 def bound_to_us(command: Sequence[str]) -> list[str]:
-    """`command`, told to stop should we be killed; where the system can't do that, `command` as it is."""
+    """Return `command`, stopped if we are killed where the system supports that."""
     return [*(["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []), *command]
 
 
@@ -105,7 +105,7 @@ class Running:
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
-    """End `process`, which leads a group of its own: by SIGTERM, and after `seconds` the whole group by SIGKILL."""
+    """Stop `process`, which leads its own group: by SIGTERM, and after `seconds` the whole group by SIGKILL."""
     process.terminate()
     try:
         process.wait(seconds)

@@ -50,7 +50,7 @@ def to_text(run: Run) -> str:
 
 
 def to_json(run: Run) -> str:
-    """Everything, so that others can do their own arithmetic."""
+    """Return all samples as JSON."""
     judged = [(target, *target.judge(run.figures)) for target in TARGETS]
     document: dict[str, Any] = {
         "machine": run.machine,

@@ -1,6 +1,6 @@
-"""The measuring itself: rounds over all contenders, interleaved, one server alive at a time.
+"""Measures in rounds over all contenders, interleaved, with one server running at a time.
 
-Yields samples, draws no conclusions. Any answer or socket that failed voids the whole run.
+Yields samples and draws no conclusions. Any failed response or socket voids the whole run.
 """
 
 import time
@@ -99,7 +99,7 @@ def count_samples(contenders: Sequence[Contender], rounds: int) -> int:
 
 
 def ensure_clean(measured: Measurement, what: str) -> None:
-    """Raises InvalidRunError if any request was refused or lost: fast refusals are no throughput."""
+    """Raise InvalidRunError if any request was rejected or lost: fast rejections are no throughput."""
     if measured.faults:
         raise InvalidRunError(f"{what}: {measured.faults}")
 
@@ -131,11 +131,11 @@ def _measure(contender: Contender, number: int, plan: Plan, setup: Setup, cores:
 
 
 def think_ms(rate: float, tried: float | None = None) -> float:
-    """The mean pause with which the connections together send `rate` requests/s.
+    """Return the mean pause with which the connections together send `rate` requests/s.
 
     Args:
-        rate: what is wanted.
-        tried: what the pause for `rate` alone really gave, since an answer takes time too.
+        rate: the wanted rate.
+        tried: the rate that the pause for `rate` alone gave, since a response takes time too.
     """
     naive = HALF_LOAD_CONNECTIONS / rate * 1000
     if tried is None:

@@ -1,4 +1,4 @@
-"""The obvious own service: Starlette, and PyJWT's `jwt.decode` on every request."""
+"""A straightforward service: Starlette, and PyJWT's `jwt.decode` on every request."""
 
 import os
 from pathlib import Path

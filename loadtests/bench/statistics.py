@@ -104,7 +104,7 @@ def rate(sample: Sample) -> float:
 
 
 def p99(sample: Sample) -> float:
-    """Milliseconds that 99 of 100 answers took at most."""
+    """Return the 99th percentile of response times, in milliseconds."""
     return sample.measured.p99_ms
 
 

@@ -24,7 +24,7 @@ class Load:
 
     Attributes:
         connections: kept alive, each with one request under way at a time.
-        think_ms: mean pause of a connection between an answer and its next request; 0 for none.
+        think_ms: mean pause of a connection between a response and its next request; 0 for none.
     """
 
     connections: int

@@ -1,8 +1,8 @@
 """The load: many kept-alive HTTP/1.1 connections from one process, as cheap as Python can make them.
 
-Each connection comes from a loopback address of its own, as clients do, so that limits for one address do not
-mistake a thousand clients for one attacker. Closed loops send when they were answered; an open loop sends at
-its rate whatever happens, and counts waiting from the moment at which it should have sent.
+Each connection has its own loopback address, as clients do, so that limits for one IP address do not
+mistake a thousand clients for one attacker. Closed loops send after each response; an open loop sends at
+its rate in any case, and measures waiting from the moment at which it should have sent.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _PATIENCE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Status and body of one answer, and how long it was waited for, in seconds."""
+    """Status and body of one response, and the seconds until it arrived."""
 
     status: int
     body: bytes
@@ -34,16 +34,16 @@ class Sample:
     waits: list[float] = field(default_factory=list)
 
     def add(self, answer: Response) -> None:
-        """Count one answer."""
+        """Count one response."""
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
         self.waits.append(answer.seconds)
 
     def rate(self, status: int = 200) -> float:
-        """Answers of that status a second."""
+        """Return the responses of that status per second."""
         return self.statuses.get(status, 0) / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Seconds that `share` (0 to 1) of the answers took at most."""
+        """Return the seconds that `share` (0 to 1) of the responses took at most."""
         ordered = sorted(self.waits)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
             self._answered.set_exception(exc or ConnectionResetError("closed by the issuer"))
 
     def data_received(self, data: bytes) -> None:
-        """A part of an answer."""
+        """Parse a part of a response."""
         self._received += data
         head, separator, body = self._received.partition(b"\r\n\r\n")
         if not separator:
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
             self._answered.set_result((int(head[9:12]), bytes(body)))
 
     async def ask(self, request: bytes, since: float | None = None) -> Response:
-        """Send `request` and wait for its answer; waiting counts from `since` (monotonic), or from now."""
+        """Send `request` and wait for its response; waiting is measured from `since` (monotonic), or from now."""
         assert self._transport is not None
         begun = time.monotonic() if since is None else since
         self._answered = asyncio.get_running_loop().create_future()
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
 async def closed_loops(
     port: int, loops: Sequence[Callable[[Connection], Awaitable[Response]]], seconds: float, warm_up: float = 1.0
 ) -> Sample:
-    """Each of `loops` asks over and over on a connection of its own, for `seconds` after the warm-up."""
+    """Run each of `loops` repeatedly on its own connection, for `seconds` after the warm-up."""
     sample = Sample()
     counted_from = time.monotonic() + warm_up
     until = counted_from + seconds
@@ -126,7 +126,7 @@ async def closed_loops(
 async def open_loop(
     port: int, next_request: Callable[[], bytes], rate: float, seconds: float, first_number: int = 0
 ) -> Sample:
-    """Send `rate` requests a second for `seconds`, on as many connections as that takes; wait for every answer.
+    """Send `rate` requests a second for `seconds`, on as many connections as that takes; wait for every response.
 
     The sample's time runs to the last answer, since what had queued up is answered after the last request.
     """

@@ -47,7 +47,7 @@ _LIVE_SESSIONS: Final = "SELECT id, generation FROM sessions WHERE ended_at IS N
 
 
 class InvalidRunError(Exception):
-    """An answer that should not have been given: nothing is reported."""
+    """A wrong response: nothing is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class _Refresher:
 
 
 async def _sessions(site: Site, accounts: Iterator[int], how_many: int) -> list[dict[str, Any]]:
-    """Log in so many times; the bodies of the answers."""
+    """Log in so many times; return the bodies of the responses."""
     sessions: list[dict[str, Any]] = []
     connections = await asyncio.gather(*(Connection.open(site.port, number) for number in range(8)))
 

@@ -1,6 +1,6 @@
-"""The obvious own service: Starlette, asyncpg, argon2-cffi and PyJWT, without what a login service also needs.
+"""A straightforward service: Starlette, asyncpg, argon2-cffi and PyJWT, without what a login service also needs.
 
-It has no rate limits, audit trail, reuse detection, revocation at gateways, strict reading or logs. It is the floor
+It has no rate limits, audit trail, reuse detection, revocation at gateways, strict parsing or logs. It is the floor
 that the issuer's processor time is compared with.
 """
 

@@ -60,7 +60,7 @@ async def _measure(site: Site) -> tuple[list[tuple[str, Cost]], dict[str, tuple[
 
 
 async def _polls(site: Site, operations: Operations, number: int) -> list[Step]:
-    """Return looks at the aggregation and the one list that it names, with the ETags of their last responses."""
+    """Return requests for the aggregation and the one list that it names, with the ETags of their last responses."""
     looks = [
         operations.repeated(await _unless_changed(site.port, path), 1, frozenset({HTTPStatus.NOT_MODIFIED}))[0]
         for path in ("/status-lists", "/status-lists/1")

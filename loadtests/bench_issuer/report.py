@@ -106,7 +106,7 @@ def to_text(rounds: Sequence[Round], machine: Mapping[str, str | int], hash_wait
 
 
 def to_json(rounds: Sequence[Round], machine: Mapping[str, str | int], hash_wait_seconds: float) -> str:
-    """Everything, so that others can do their own arithmetic."""
+    """Return all samples as JSON."""
     document: dict[str, Any] = {
         "machine": machine,
         "rounds": [dataclasses.asdict(one) for one in rounds],

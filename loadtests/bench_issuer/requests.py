@@ -34,5 +34,5 @@ def client_credentials(client_id: str, client_secret: str) -> bytes:
 
 
 def with_token(method: str, path: str, token: str) -> bytes:
-    """A request in the name of whom the access token speaks for."""
+    """Return a request with the access token."""
     return request(method, path, b"", f"Authorization: Bearer {token}")

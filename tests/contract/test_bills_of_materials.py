@@ -1,4 +1,4 @@
-"""`make sbom` names everything that the images are made of, and `make images` says of an image where it is from."""
+"""`make sbom` lists every Python package of the images, with its hashes."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.support.programs import program
 
 SIDES: Final = ("issuer", "verifier")
 _ENVIRONMENT: Final = ".venv/dev.lock"
-"""What the targets stand on; these tests run in it, so it is not to be made anew under them."""
+"""The virtual environment that these tests run in: make must not install it again."""
 
 
 def _make(*arguments: str, **environ: str) -> str:

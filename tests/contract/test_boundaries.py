@@ -115,13 +115,13 @@ def test_a_verifier_rejects_private_keys(tmp_path: Path) -> None:
     folder.publish(json.dumps({"keys": [private]}).encode())
     with folder.running(ready=503) as verifier:
         assert verifier.ask(token=verifier.token()).status == 503
-        refused = verifier.wait_for_event("jwks_fetch_failed")
-        assert "private or symmetric key material" in refused["detail"]
+        rejected = verifier.wait_for_event("jwks_fetch_failed")
+        assert "private or symmetric key material" in rejected["detail"]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of what import contracts are about, to be spoilt."""
+    """A copy of the packages that the import contracts cover, to be changed."""
     for package in CONFIGURATION["importlinter"]["root_packages"]:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

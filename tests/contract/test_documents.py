@@ -1,4 +1,4 @@
-"""What our documents say is true of the code: links, tables, requirements, decisions."""
+"""Documents agree with the code: links, tables, requirements, decisions."""
 
 import re
 import tomllib
@@ -42,7 +42,7 @@ def test_a_reference_page_says_what_the_code_says(page: Path) -> None:
 
 def test_the_documented_endpoints_are_served_and_in_the_contract() -> None:
     page = documents.text(tables.REFERENCE / "http-api.md")
-    told = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S*)`", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S*)`", page, re.MULTILINE))
     unused = cast("Any", None)
     routes = [
         *AccountRoutes(unused, unused, unused, unused, unused, unused).routes(),
@@ -54,7 +54,7 @@ def test_the_documented_endpoints_are_served_and_in_the_contract() -> None:
     ]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
     contracted = {(method.upper(), path) for path, methods in contract()["paths"].items() for method in methods}
-    assert told == served == contracted
+    assert documented == served == contracted
 
 
 def test_every_identity_header_and_every_member_of_a_policy_is_documented() -> None:

@@ -27,38 +27,38 @@ def test_the_served_document_is_the_contract() -> None:
 
 
 def test_every_problem_is_documented_under_its_status() -> None:
-    at_a_path = {(slug, int(status)) for status, answer in answers() for slug in slugs(answer)}
+    at_a_path = {(slug, int(status)) for status, response in answers() for slug in slugs(response)}
     anywhere = {(slug, int(status)) for status, slug in ANYWHERE.findall(DOCUMENT["info"]["description"])}
     problems = {(problem.slug, problem.status) for problem in [*PROBLEMS.values(), INTERNAL]}
     assert at_a_path | anywhere == problems
 
 
 def test_every_oauth_error_is_documented_under_its_status() -> None:
-    documented = {(code, int(status)) for status, answer in answers() for code in oauth_codes(answer)}
-    answered = {(answer.code, answer.status) for answer in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]}
+    documented = {(code, int(status)) for status, response in answers() for code in oauth_codes(response)}
+    answered = {(response.code, response.status) for response in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]}
     assert documented == answered
 
 
 def answers() -> list[tuple[str, dict[str, Any]]]:
-    """Every status of every operation, with its answer."""
+    """Return each status of each operation, with its response."""
     operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
-    return [(status, resolved(answer)) for entry in operations for status, answer in entry["responses"].items()]
+    return [(status, resolved(response)) for entry in operations for status, response in entry["responses"].items()]
 
 
 def slugs(answer: dict[str, Any]) -> list[str]:
-    """The problems that an answer may be; none if it is something else."""
+    """Return the problem types that a response may have."""
     return SLUG.findall(answer["description"]) if "application/problem+json" in answer.get("content", {}) else []
 
 
 def oauth_codes(answer: dict[str, Any]) -> list[str]:
-    """The values that `error` may have in an answer; none in one of another kind."""
+    """Return the values that `error` may have in a response."""
     schema = resolved(answer.get("content", {}).get("application/json", {}).get("schema", {}))
     error = schema.get("properties", {}).get("error", {})
     return list(error.get("enum", [error["const"]] if "const" in error else []))
 
 
 def resolved(node: dict[str, Any]) -> dict[str, Any]:
-    """What a reference points at."""
+    """Return the target of a reference."""
     if "$ref" not in node:
         return node
     target = DOCUMENT

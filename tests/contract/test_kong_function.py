@@ -1,6 +1,6 @@
 """The Lua in deploy/gateways/kong/kong.yaml, run by the Lua of HAProxy before stand-ins for Kong and its HTTP client.
 
-Kong itself is not run. What is proved is what the function does with each answer of the verifier.
+Kong itself is not run: this proves what the function does with each response of the verifier.
 """
 
 import json
@@ -70,7 +70,7 @@ def policy(request: pytest.FixtureRequest) -> str:
 
 
 def _did(function: str, folder: Path, *scenarios: dict[str, Any]) -> list[list[str]]:
-    """What the function does in each scenario."""
+    """Return what the function does in each scenario."""
     lua = f"FUNCTION = {_lua(function)}\nSCENARIOS = {_lua(list(scenarios))}\n{_HARNESS}"
     (folder / "harness.lua").write_text(lua, encoding="utf-8")
     (folder / "haproxy.cfg").write_text(f"global\n    lua-load {folder}/harness.lua\n", encoding="utf-8")
@@ -105,19 +105,19 @@ def test_the_subrequest_has_only_the_authorization_and_waits_half_a_second(polic
 def test_on_200_every_identity_header_is_the_verifiers_or_removed(policy: str, tmp_path: Path) -> None:
     full = {name: f"value of {name}" for name in IDENTITY_HEADERS}
     empty = dict.fromkeys(IDENTITY_HEADERS, "")
-    told, silent, missing = _did(
+    results, silent, missing = _did(
         _functions()[policy], tmp_path, _answer(200, full), _answer(200, empty), _answer(200, {})
     )
-    assert set(told[2:]) == {f"set {name}: {value}" for name, value in full.items()}
+    assert set(results[2:]) == {f"set {name}: {value}" for name, value in full.items()}
     assert set(silent[2:]) == set(missing[2:]) == {f"clear {name}" for name in IDENTITY_HEADERS}
 
 
 def test_a_rejection_is_passed_on_with_its_challenge(policy: str, tmp_path: Path) -> None:
     challenge = {"WWW-Authenticate": "Bearer realm=x"}
-    refused, forbidden, unknown = _did(
+    rejected, forbidden, unknown = _did(
         _functions()[policy], tmp_path, _answer(401, challenge), _answer(403, challenge), _answer(403, {})
     )
-    assert refused[2:] == ["exit 401", "WWW-Authenticate: Bearer realm=x"]
+    assert rejected[2:] == ["exit 401", "WWW-Authenticate: Bearer realm=x"]
     assert forbidden[2:] == ["exit 403", "WWW-Authenticate: Bearer realm=x"]
     assert unknown[2:] == ["exit 403"]
 

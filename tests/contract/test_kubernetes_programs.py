@@ -1,4 +1,4 @@
-"""What the Kubernetes manifests tell our programs, told to the real ones: settings, commands, limits, addresses."""
+"""The real programs accept the settings, commands and limits in the Kubernetes manifests."""
 
 import json
 import os
@@ -34,7 +34,7 @@ SECRETS: Final = {
     "mail_url": "smtps://gatepass:p@mail.example.com",
 }
 SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")
-"""What a client of PostgreSQL asks first when it wants TLS (protocol, "Message Formats")."""
+"""The first message of a PostgreSQL client that requires TLS (protocol, "Message Formats")."""
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -43,7 +43,7 @@ def overlay(request: pytest.FixtureRequest) -> Rendered:
 
 
 def _environment(overlay: Rendered, container: Container) -> dict[str, str]:
-    """Of a container; the secrets, which come by file, are made up and stand in it."""
+    """Return the environment of a container, with invented secrets in place of secret files."""
     environ = overlay.environment(container)
     for name in {"ISSUER_DATABASE_URL_FILE", "ISSUER_MAIL_URL_FILE"} & environ.keys():
         environ[name.removesuffix("_FILE")] = SECRETS[Path(environ.pop(name)).name]
@@ -197,7 +197,7 @@ def test_the_issuer_sends_nothing_to_an_unverified_database(
 
 
 def _hear(server: socket.socket, tls: ssl.SSLContext, answer: bytes, heard: list[bytes]) -> None:
-    """What one client says, in the clear and then by TLS if it was promised."""
+    """Record what one client sends in the clear and then, if it was offered, by TLS."""
     connection, _ = server.accept()
     with connection:
         heard.append(connection.recv(1024))

@@ -125,5 +125,5 @@ def test_a_login_at_the_issuer_passes_the_verifier(folders: dict[str, Path], tmp
             }
             with _serving(folders["verifier"], "verifier", tmp_path / "verifier.log", **settings) as verify:
                 assert HTTP.get(f"{verify}/verify").status_code == 401
-                answer = HTTP.get(f"{verify}/verify", headers={"Authorization": f"Bearer {token}"})
-                assert (answer.status_code, answer.headers["X-Auth-Client"]) == (200, "first-party")
+                response = HTTP.get(f"{verify}/verify", headers={"Authorization": f"Bearer {token}"})
+                assert (response.status_code, response.headers["X-Auth-Client"]) == (200, "first-party")

@@ -1,4 +1,4 @@
-"""The files that a newcomer opens first say what is so: changelog, how to contribute."""
+"""CHANGELOG and CONTRIBUTING agree with the project."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Every command in README.md and in the quickstarts, typed in order against a real stack, answers as it is shown."""
+"""Every command in README.md and the quickstarts, run in order against a real stack, has the output shown."""
 
 import re
 import tempfile

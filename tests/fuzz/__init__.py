@@ -1,1 +1,1 @@
-"""Coverage-guided fuzzing of what strangers reach: `python -m tests.fuzz.target FOLDER [libFuzzer options]`."""
+"""Coverage-guided fuzzing of network input: `python -m tests.fuzz.target FOLDER [libFuzzer options]`."""

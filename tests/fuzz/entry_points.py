@@ -1,4 +1,4 @@
-"""What is fuzzed, apart from the fuzzer: any input must be digested without an exception."""
+"""Entry points for the fuzzer: no input may raise an unexpected exception."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -46,7 +46,7 @@ def signed(data: bytes) -> None:
 
 
 def key_set(data: bytes) -> None:
-    """A JWK Set, or a refusal."""
+    """Parse a JWK Set; JwksError is the only exception."""
     try:
         assert parse_jwks(data).keys
     except JwksError:
@@ -72,11 +72,11 @@ def status_list(data: bytes) -> None:
 
 
 def _expect_an_answer(target: bytes, credentials: bytes | None) -> None:
-    answer = _BENCH.authorizer.authorize(target, credentials)
+    response = _BENCH.authorizer.authorize(target, credentials)
     # The keys are there, so "I can't decide" would hide an exception.
-    assert answer != _OUR_TROUBLE
-    assert answer in _READY or (
-        answer.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n") and _is_one_head(answer)
+    assert response != _OUR_TROUBLE
+    assert response in _READY or (
+        response.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n") and _is_one_head(response)
     )
 
 

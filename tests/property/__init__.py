@@ -1,1 +1,1 @@
-"""Properties that must hold for whatever anybody sends, and agreement with other implementations."""
+"""Properties of any input, and agreement with other implementations."""

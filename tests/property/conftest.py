@@ -1,4 +1,4 @@
-"""How long Hypothesis looks: the same few hundred examples every time, or `--hypothesis-profile=long`."""
+"""Profiles of Hypothesis: the same few hundred examples every time, or `--hypothesis-profile=long`."""
 
 from hypothesis import HealthCheck, settings
 

@@ -25,7 +25,7 @@ _REGISTRY.max_header_length = 8192
 
 
 def published_keys(key_sets: str) -> list[dict[str, Any]]:
-    """All JWKs of a named key set, whoever published them."""
+    """Return all JWKs of a named key set, of all issuers."""
     return [jwk for document in PUBLISHED[key_sets].values() for jwk in document["keys"]]
 
 

@@ -1,6 +1,6 @@
 """Every way in which the verifier is stricter than PyJWT and joserfc, and why: the whole list.
 
-Each is stated in terms of the token alone, not of the verifier's code, so that a refusal for a wrong reason
+Each is stated in terms of the token alone, not of the verifier's code, so that a rejection for a wrong reason
 does not pass as strictness.
 """
 
@@ -43,7 +43,7 @@ class Lax:
         return read
 
     def ambiguous(self, position: int, *, values: bool) -> bool:
-        """Whether the segment is JSON of two readings (RFC 8725 §2.6), by a second, slower reader than ours.
+        """Return whether the segment is ambiguous JSON (RFC 8725 §2.6), by a second, slower reader than ours.
 
         Args:
             position: of the segment.
@@ -92,7 +92,7 @@ def _depth(value: Any) -> int:
 
 @dataclass(frozen=True)
 class Strictness:
-    """We refuse where others accept, for this reason and with this justification."""
+    """A rejection of a token that a library accepts, with its reason and justification."""
 
     name: str
     reason: RejectionReason

@@ -19,7 +19,7 @@ _STATUS: Final = {"status_list": {"uri": STATUS_LIST, "idx": 7}}
 
 
 class CacheAgainstDictionary(RuleBasedStateMachine):
-    """The model is a dictionary that evicts nothing: whatever the cache holds, the model holds too."""
+    """The model is a dictionary that evicts nothing: it holds everything that the cache holds."""
 
     @initialize(entries=st.integers(0, 16), room=st.integers(0, 30))
     def begin(self, entries: int, room: int) -> None:

@@ -1,4 +1,4 @@
-"""Whoever has waited longest is served first, whatever is given back, cancelled or late meanwhile."""
+"""The queue serves in order of arrival, through releases, cancellations and timeouts."""
 
 import asyncio
 from collections import deque
@@ -49,7 +49,7 @@ class Model:
                 self.serve(self.waiting.popleft())
 
     async def again(self) -> None:
-        """Give a place back and want one in the same breath: those who wait come first."""
+        """Release a place and request one at once: waiting callers come first."""
         self.leave()
         await self.enter()
 
@@ -61,7 +61,7 @@ class Model:
             await settle()
 
     async def late(self) -> None:
-        """Cancel a caller whom a place was given to in the same turn: it is passed on."""
+        """Cancel a caller that was just given a place: the place is passed on."""
         if self.waiting and self.holding:
             number = self.waiting.popleft()
             self.holding.popleft()

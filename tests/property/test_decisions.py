@@ -1,4 +1,4 @@
-"""Whatever bytes come, one of the four answers goes; and only the untouched token is let through."""
+"""Any bytes get one of four responses, and only the unchanged token is accepted."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -56,7 +56,7 @@ def judged(token: bytes, now: float = NOW, policy: str = "default") -> Accepted 
 
 
 def assert_well_formed(answer: bytes) -> None:
-    """One of the four answers of contract B, whole and without a body."""
+    """Return the status: one of the four responses of contract B, complete and without a body."""
     fields, status = fields_of(answer), status_of(answer)
     assert fields["Content-Length"] == "0"
     assert status in (200, 401, 403, 503)
@@ -169,13 +169,13 @@ _ROLE: Final = st.text(
 )
 def test_identity_headers_read_back_as_the_claims(claims: dict[str, Any]) -> None:
     claims = {"sid": ..., "scope": ..., "roles": ..., "exp": NOW + 600, **claims}
-    answer = BENCH.authorizer.authorize(b"/verify", b"Bearer " + GOOD.token(NOW, **claims))
-    assert_well_formed(answer)
-    assert set(fields_of(answer)) == {"Content-Length", *IDENTITY_HEADERS}
-    told = identity(answer)
+    response = BENCH.authorizer.authorize(b"/verify", b"Bearer " + GOOD.token(NOW, **claims))
+    assert_well_formed(response)
+    assert set(fields_of(response)) == {"Content-Length", *IDENTITY_HEADERS}
+    results = identity(response)
     absent = {name: "" for name, value in claims.items() if value is ...}
     roles = claims["roles"] if claims["roles"] is not ... else []
-    assert told == {
+    assert results == {
         "X-Auth-Issuer": GOOD.issuer,
         "X-Auth-Subject": claims["sub"],
         "X-Auth-Client": claims["client_id"],
@@ -185,7 +185,7 @@ def test_identity_headers_read_back_as_the_claims(claims: dict[str, Any]) -> Non
         "X-Auth-Token": claims["jti"],
         "X-Auth-Expires": str(int(claims["exp"])),
     }
-    assert [role for role in told["X-Auth-Roles"].split(",") if role] == roles
+    assert [role for role in results["X-Auth-Roles"].split(",") if role] == roles
 
 
 def test_the_largest_identity_stays_under_three_and_a_half_kib() -> None:
@@ -199,9 +199,9 @@ def test_the_largest_identity_stays_under_three_and_a_half_kib() -> None:
         roles=["r" * 9] * 80,
     )
     bench = Bench({"default": policy}, keys=keys, now=NOW)
-    answer = bench.authorizer.authorize(b"/verify", b"Bearer " + most)
-    assert status_of(answer) == 200
-    assert 3200 < len(answer) < 3.5 * 1024
+    response = bench.authorizer.authorize(b"/verify", b"Bearer " + most)
+    assert status_of(response) == 200
+    assert 3200 < len(response) < 3.5 * 1024
 
 
 @given(
@@ -215,10 +215,10 @@ def test_no_claim_can_inject_a_header(claim: str, text: str, where: int) -> None
         json.dumps(GOOD.header()).encode(),
         json.dumps(GOOD.claims(NOW, **{claim: [value] if claim == "roles" else value})).encode(),
     )
-    answer = BENCH.authorizer.authorize(b"/verify", b"Bearer " + token)
-    assert_well_formed(answer)
-    if status_of(answer) == 200:
-        assert value in identity(answer).values()
+    response = BENCH.authorizer.authorize(b"/verify", b"Bearer " + token)
+    assert_well_formed(response)
+    if status_of(response) == 200:
+        assert value in identity(response).values()
 
 
 @given(now=st.floats(NOW - 100, NOW + 1000), leeway=st.sampled_from(["default", "no-leeway", "fresh"]))

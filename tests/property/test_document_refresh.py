@@ -1,4 +1,4 @@
-"""Whatever a source does, and whenever: a document holds the newest good version, for as long as it is valid."""
+"""A document holds the newest valid version of any source, for as long as it is valid."""
 
 import asyncio
 import shutil
@@ -65,7 +65,7 @@ class Attempt:
 
 
 class Source:
-    """A source that behaves as it is told, and records the attempts."""
+    """A source whose behaviour a test sets, and which records the attempts."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
         self.loop = loop
@@ -165,7 +165,7 @@ class DocumentMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_published_is_current(self) -> None:
-        """That it expired is noticed at once, or as soon as the attempt ends that is under way."""
+        """Expiry is noticed at once, or when the attempt in progress ends."""
         current, published = self.document.current(), self.document.published
         if current is not None:
             assert published == current

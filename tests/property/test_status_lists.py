@@ -1,4 +1,4 @@
-"""Whatever a status list is made of: a value, never an exception, and never a bit that was not published."""
+"""Any status list is a value, never an exception, and never a status that was not published."""
 
 import json
 from typing import Any, Final

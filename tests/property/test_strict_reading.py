@@ -1,4 +1,4 @@
-"""`strict_json` reads what it accepts as everyone does; `parse_jwks` gives keys or says no, whatever it is given."""
+"""`strict_json` reads accepted input like `json`; `parse_jwks` returns keys or raises JwksError for any input."""
 
 import json
 from contextlib import suppress

@@ -1,6 +1,6 @@
-"""The alert rules as an object for the Prometheus operator: `python -m tests.support.alert_rules` writes it anew.
+"""The alert rules as an object for the Prometheus operator: `python -m tests.support.alert_rules` writes it.
 
-It wants the rules within an object of its own, and kustomize includes no file in another.
+The operator requires the rules inside an object, and kustomize cannot include one file in another.
 """
 
 from textwrap import indent

@@ -1,4 +1,4 @@
-"""Commands of `python -m issuer` one after the other in one process of their own: starting one takes a second."""
+"""Commands of `python -m issuer` in one process, because starting one takes a second."""
 
 import json
 import subprocess

@@ -44,7 +44,7 @@ def links(document: Path) -> Iterator[tuple[Path, str]]:
 
 
 def anchors(document: Path) -> set[str]:
-    """What code hosts call the headings of a document."""
+    """Return the fragments by which code hosts link to the headings of a document."""
     headings = re.findall(r"^#+ (.*)$", text(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

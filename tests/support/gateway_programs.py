@@ -110,7 +110,7 @@ def _traefik(folder: Path) -> list[str]:
 
 
 def _of_the_environment(name: str, package: str) -> str:
-    """A program that a wheel of this environment brings: the distribution's own may be years older."""
+    """Return a program installed by a wheel: that of the distribution may be years older."""
     found = shutil.which(name, path=str(Path(sys.executable).parent))
     return found if found is not None else absent(f"{name} is not installed (package {package}, Linux on x86_64)")
 
@@ -200,7 +200,7 @@ if os.environ.get("GATEPASS_GATEWAY"):
 
 
 def differs(name: str, difference: Difference) -> bool:
-    """Whether the gateway `name`, in the version that is installed here, differs so."""
+    """Return whether the installed version of the gateway `name` has this difference."""
     if (
         difference is Difference.REJECTS_CHUNKED_BODIES
         and name.startswith("haproxy")
@@ -212,7 +212,7 @@ def differs(name: str, difference: Difference) -> bool:
 
 @cache
 def _haproxy_version() -> tuple[int, int]:
-    told = subprocess.run([program("haproxy"), "-v"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"version (\d+)\.(\d+)", told)
-    assert found is not None, told
+    results = subprocess.run([program("haproxy"), "-v"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (\d+)\.(\d+)", results)
+    assert found is not None, results
     return int(found[1]), int(found[2])

@@ -30,7 +30,7 @@ _PORTS: Final = ("GATEWAY_PORT", "VERIFIER_PORT", "APPLICATION_PORT", "ISSUER_PO
 
 @dataclass(frozen=True)
 class Answer:
-    """What a gateway answered."""
+    """The response of a gateway."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -42,7 +42,7 @@ class Answer:
 
     @property
     def application(self) -> dict[str, Any]:
-        """What the sample application saw; AssertionError if it saw nothing."""
+        """Return what the sample application received; AssertionError if it received nothing."""
         assert self.status == HTTPStatus.OK, f"the gateway answered {self.status}"
         seen: dict[str, Any] = json.loads(self.body)
         return seen
@@ -62,9 +62,9 @@ def ask(
         head.append(f"Authorization: Bearer {token.decode()}")
     with socket.create_connection(("127.0.0.1", port), _TIMEOUT_SECONDS) as connection:
         connection.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + body)
-        answer = http.client.HTTPResponse(connection, method=method)
-        answer.begin()
-        return Answer(answer.status, answer.headers, answer.read())
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        return Answer(response.status, response.headers, response.read())
 
 
 @dataclass
@@ -204,7 +204,7 @@ def write_site(name: str, folder: Path, ports: Mapping[str, str]) -> None:
 
 @contextmanager
 def paused(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """A process that is there, with its children, and does not answer."""
+    """Suspend a process and its children."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in family:
         member.suspend()

@@ -83,7 +83,7 @@ class IssuerProcess:
         return float(next((line.rsplit(" ", 1)[1] for line in lines if line.startswith(f"{name} ")), 0))
 
     def bit(self, uri: str, index: int) -> bool:
-        """Whether the published status list at `uri` has this bit set."""
+        """Return whether the published status list at `uri` has this bit set."""
         claims = jwt.decode(HTTP.get(uri).text, options={"verify_signature": False})  # noqa: TID251 - looks inside
         return bool(decode(claims["status_list"]["lst"])[index >> 3] >> (index & 7) & 1)
 
@@ -115,12 +115,12 @@ def running_issuer(
     program: str = "issuer",
     **settings: str,
 ) -> AbstractContextManager[IssuerProcess]:
-    """A running issuer with a signing key, unless `keys_dir` says where keys are (or are not).
+    """Run an issuer with a new signing key, or with the keys of `keys_dir`.
 
     Args:
         database_url: at the head revision, unless `ready` says otherwise.
-        keys_dir: used as it is.
-        ready: what /readyz has to say before the issuer is handed over.
+        keys_dir: an existing keys folder.
+        ready: the status of /readyz to wait for.
         program: the module that is run, with its arguments.
         settings: further variables, without their prefix.
     """
@@ -179,13 +179,13 @@ def running_issuer_on(
 
 
 def environment_of(settings: dict[str, str]) -> dict[str, str]:
-    """Nothing of the caller's own settings leaks in."""
+    """Return an environment without the caller's own settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("ISSUER_")}
     return own | {f"ISSUER_{name}": value for name, value in settings.items()}
 
 
 @pytest.fixture(scope="module")
 def issuer(postgres: Postgres) -> Iterator[IssuerProcess]:
-    """An issuer for a module's tests, on a database of its own."""
+    """An issuer for the tests of a module, with its own database."""
     with running_issuer(postgres.migrated_database()) as process:
         yield process

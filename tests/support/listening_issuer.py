@@ -20,13 +20,13 @@ _SMALL_BUFFER = 4096
 
 @dataclass
 class ListeningIssuer:
-    """Connections that listen on a loopback port, and an application that says what it was asked.
+    """An issuer's connections on a loopback port, before an application that echoes each request.
 
     Attributes:
         requests: those that reached the application: method, path, and body.
         dropped: why connections were dropped.
         gate: the application responds while this is set.
-        response_bytes: how large its responses are, beside what they say.
+        response_bytes: padding of its responses.
     """
 
     connections: Connections
@@ -41,8 +41,12 @@ class ListeningIssuer:
         body = await Request(scope, receive).body()
         self.requests.append((scope["method"], scope["path"], body))
         await self.gate.wait()
-        told = {"path": scope["path"], "body": body.decode("latin-1"), "too_large": scope["state"]["body_too_large"]}
-        content = json.dumps(told).encode() + b" " * self.response_bytes
+        results = {
+            "path": scope["path"],
+            "body": body.decode("latin-1"),
+            "too_large": scope["state"]["body_too_large"],
+        }
+        content = json.dumps(results).encode() + b" " * self.response_bytes
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": content})
 
@@ -67,13 +71,13 @@ class ListeningIssuer:
 
 @dataclass
 class Client:
-    """A client of a `ListeningIssuer`, that reads only when it is told to."""
+    """A client of a `ListeningIssuer` that reads only when the test does."""
 
     raw: socket.socket
     received: bytes = b""
 
     async def send(self, *pieces: bytes) -> None:
-        """Send each piece as a packet of its own; a connection that is closed takes none."""
+        """Send each piece as one packet; a closed connection takes none."""
         for piece in pieces:
             with suppress(ConnectionError):
                 await asyncio.get_running_loop().sock_sendall(self.raw, piece)
@@ -88,7 +92,7 @@ class Client:
         return head
 
     async def told(self) -> dict[str, Any]:
-        """Read the next response; what its application says."""
+        """Read the next response; return the request that it echoes."""
         length = int((await self.head()).lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         while len(self.received) < length:
             assert await self._receive(), "closed within a body"
@@ -103,7 +107,7 @@ class Client:
         return self.received
 
     async def is_open(self) -> bool:
-        """Whether the other side has not closed; takes what it has sent."""
+        """Return whether the connection is open; reads what has arrived."""
         with suppress(TimeoutError):
             async with asyncio.timeout(0.05):
                 while await self._receive():

@@ -41,7 +41,7 @@ class ListeningServer:
         await asyncio.sleep(0.02)
 
     async def answer(self) -> Answer:
-        """The next answer."""
+        """Return the next response."""
         async with asyncio.timeout(5):
             (answer,) = parse(await self.reader.readuntil(b"\r\n\r\n"))
             return answer
@@ -49,7 +49,7 @@ class ListeningServer:
     async def rest(self) -> list[int]:
         """Statuses until the server closes."""
         async with asyncio.timeout(5):
-            return [answer.status for answer in parse(await self.reader.read())]
+            return [response.status for response in parse(await self.reader.read())]
 
     @property
     def is_open(self) -> bool:

@@ -1,4 +1,4 @@
-"""A steady load of subrequests over kept-alive connections, by the letter of HTTP: no request is sent twice."""
+"""A steady load of subrequests over kept-alive connections; no request is sent twice."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ _PATIENCE_SECONDS: Final = 10.0
 
 @dataclass
 class Load:
-    """What became of the requests.
+    """The outcomes of the requests.
 
     Attributes:
-        statuses: of the answers.
-        lost: requests that were sent and not answered.
-        announced: connections whose last answer announced the end.
-        refused: connections that could not be made.
+        statuses: of the responses.
+        lost: requests without a response.
+        announced: connections whose last response announced the close.
+        refused: connections that could not be opened.
     """
 
     port: int
@@ -36,7 +36,7 @@ class Load:
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def wait_for(self, answers: int) -> None:
-        """Until so many more were answered."""
+        """Wait for so many further responses."""
         enough = self.answered + answers
         wait_until(lambda: self.answered > enough, "the load is on")
 
@@ -83,12 +83,12 @@ class Load:
             writer.write(self.request)
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
-                    (answer,) = parse(await reader.readuntil(b"\r\n\r\n"))
+                    (response,) = parse(await reader.readuntil(b"\r\n\r\n"))
             except (OSError, EOFError, TimeoutError):
                 self.lost += 1
                 return
-            self.statuses[answer.status] += 1
-            if answer.closes:
+            self.statuses[response.status] += 1
+            if response.closes:
                 self.announced += 1
                 return
             # A moment for the others: a load that takes the whole processor tests nothing but it.

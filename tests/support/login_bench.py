@@ -63,17 +63,17 @@ class LoginBench:
         self.now[0] += timedelta(**time)
 
     def hashes(self) -> float:
-        """How many hashes were computed."""
+        """Return the number of computed hashes."""
         return self.metrics.registry.get_sample_value("gatepass_issuer_argon2_computations_total") or 0
 
     def throttled(self, scope: str) -> float:
-        """How many attempts this counter has rejected."""
+        """Return how many attempts this counter has rejected."""
         return self.metrics.registry.get_sample_value("gatepass_issuer_rate_limited_total", {"limit": scope}) or 0
 
     async def login(
         self, email: str, context: RequestContext, password: str = PASSWORD, shown: ShownSession | None = None
     ) -> int | str:
-        """Log in; `accepted`, `refused`, or after how many seconds to try again."""
+        """Log in; return `accepted`, `refused`, or the seconds of Retry-After."""
         try:
             found = await self.authenticator.authenticate(email, password, context, shown)
         except InvalidCredentialsError:
@@ -123,7 +123,7 @@ class LoginBench:
         return attempt, self.throttle.decide(history)
 
     async def count_failure(self, admitted: tuple[LoginAttempt, LoginDecision], context: RequestContext) -> bool:
-        """Record that an admitted attempt has failed; False if its outcome must not be told."""
+        """Record that an admitted attempt has failed; return False if its outcome must not be revealed."""
         attempt, decision = admitted
         increments = self.throttle.increments(attempt, decision)
         return await self.users.count_failed_login(
@@ -140,7 +140,7 @@ class LoginBench:
             await connection.execute(statement, *arguments)
 
     async def session_of(self, email: str) -> ShownSession:
-        """Begin a session of an account and show its newest refresh token."""
+        """Create a session of an account; return it with its newest refresh token."""
         session_id = uuid4()
         await self.execute(_INSERT_SESSION, session_id, self.now[0], email)
         return ShownSession(session_id, 5)

@@ -29,7 +29,7 @@ def remove_private(keys: Path) -> None:
 
 
 def remove_ring(keys: Path) -> None:
-    """Remove the file that says which key signs."""
+    """Remove the key records."""
     (keys / "private/keys.json").unlink()
 
 

@@ -1,4 +1,4 @@
-"""How to get each answer of the contract that takes a registered client."""
+"""Requests that cause each documented response to a registered client."""
 
 from collections.abc import Callable
 from typing import Final

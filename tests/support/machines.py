@@ -31,7 +31,7 @@ KEY = rsa.generate_private_key(65537, 2048)
 
 @dataclass(frozen=True)
 class Machine:
-    """A registered client with whatever it proves itself with."""
+    """A registered client with its secret or key."""
 
     issuer: IssuerProcess
     id: str
@@ -76,7 +76,7 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 
 
 def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
-    """What the `clients` commands do, without a process for each."""
+    """The `clients` commands without a process for each."""
 
     async def run() -> T:
         database = Database(issuer.database_url, connections=1)

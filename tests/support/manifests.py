@@ -1,7 +1,7 @@
-"""Manifests as a cluster's API would take them: rendered by kustomize, judged by the published schemas.
+"""Manifests rendered by kustomize and validated by the published schemas.
 
-Kinds of Kubernetes itself are judged by kubernetes-validate, others by the schemas in `tests/schemas`. A cluster is
-never asked, so what only a controller or a CEL rule refuses passes here.
+Kinds of Kubernetes itself are validated by kubernetes-validate, others by the schemas in `tests/schemas`. There is no
+cluster, so errors that only a controller or a CEL rule finds are not found here.
 """
 
 import json
@@ -24,7 +24,7 @@ _KUSTOMIZE: Final = (("kustomize", "build"), ("kubectl", "kustomize"))
 
 
 def validate(document: dict[str, Any], kubernetes: str = KUBERNETES) -> list[str]:
-    """What the schema of its kind says against a manifest, a line for each problem; an unknown kind is one."""
+    """Return the problems of a manifest by the schema of its kind, one line each; an unknown kind is a problem."""
     api, kind = document.get("apiVersion"), document.get("kind")
     if not (isinstance(api, str) and isinstance(kind, str)):
         return ["apiVersion and kind have to be strings"]
@@ -61,9 +61,9 @@ def _by_published_schema(document: dict[str, Any], published: Path) -> list[str]
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """A structural schema that refuses what it does not name, and knows `nullable` by JSON Schema's words.
+    """Return a structural schema that rejects unknown fields, with `nullable` in the form of JSON Schema.
 
-    What stands in anyOf, oneOf, allOf and not is left as it is: it names a part of the fields alone.
+    Schemas in anyOf, oneOf, allOf and not are unchanged, because they name only some of the fields.
     """
     shut = dict(schema)
     for name, fields in schema.items():
@@ -99,8 +99,10 @@ def _kustomize() -> tuple[str, ...]:
 
 
 def _is_old(path: str, name: str) -> bool:
-    """Whether a kubectl is of before 1.24, which knows too few fields; kustomize itself is taken as it is."""
+    """Return whether a program is a kubectl before 1.24, which knows too few fields."""
     if name != "kubectl":
         return False
-    told = subprocess.run([path, "version", "--client", "--output=json"], capture_output=True, text=True, check=False)
-    return "kustomizeVersion" not in told.stdout
+    results = subprocess.run(
+        [path, "version", "--client", "--output=json"], capture_output=True, text=True, check=False
+    )
+    return "kustomizeVersion" not in results.stdout

@@ -60,12 +60,12 @@ def dashboard() -> dict[str, Any]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """Those that show something."""
+    """Return the panels with queries."""
     return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
 
 
 def filled(expression: str) -> str:
-    """What Grafana makes of an expression for all instances and a narrow window."""
+    """Return an expression with Grafana's variables replaced, for all instances and a narrow window."""
     return _VARIABLE.sub(lambda name: {"$__rate_interval": "5m", "$instance": ".*"}[name[0]], expression)
 
 
@@ -83,9 +83,9 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an expression now; AssertionError if it is none."""
-        answer = HTTP.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
-        assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
-        found: list[dict[str, Any]] = answer["data"]["result"]
+        response = HTTP.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
+        assert response["status"] == "success", f"{expression}: {response.get('error')}"
+        found: list[dict[str, Any]] = response["data"]["result"]
         return found
 
 

@@ -18,7 +18,7 @@ def contract() -> dict[str, Any]:
 
 
 def served_form() -> str:
-    """What issuer/http/openapi.json has to hold."""
+    """Return the expected content of issuer/http/openapi.json."""
     return json.dumps(contract(), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 

@@ -30,7 +30,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """What has come so far; `bodies` as received, to be searched for what must not be in them."""
+    """Everything received so far; `bodies` as received, to be searched for secrets."""
 
     url: str = ""
     spans: list[Received] = field(default_factory=list)

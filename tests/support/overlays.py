@@ -1,4 +1,4 @@
-"""The overlays of `deploy/kubernetes` as rendered: their objects, what pods hold, who may talk to whom."""
+"""The rendered overlays of `deploy/kubernetes`: objects, pods and network policies."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 
 FOLDER: Final = ROOT / "deploy/kubernetes"
 OVERLAYS: Final = ("central", "sidecar", "mail")
-"""Each as it stands, and `mail`: central with mail, added as the README says."""
+"""Each overlay, and `mail`: central with mail, added as the README describes."""
 
 Object = dict[str, Any]
 Labels = Mapping[str, str]
@@ -47,7 +47,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Pod:
-    """What a Deployment or a CronJob starts."""
+    """A pod of a Deployment or a CronJob."""
 
     name: str
     labels: Labels
@@ -116,7 +116,7 @@ class Rendered:
                     yield pod, container
 
     def environment(self, container: Container) -> dict[str, str]:
-        """The variables that a container gets, from ConfigMaps of this overlay or as they stand."""
+        """Return the environment of a container, from ConfigMaps of this overlay and its own values."""
         maps = {described["metadata"]["name"]: described["data"] for described in self.of("ConfigMap").values()}
         environ: dict[str, str] = {}
         for source in container.described.get("envFrom", []):
@@ -124,11 +124,11 @@ class Rendered:
         return environ | {variable["name"]: variable["value"] for variable in container.described.get("env", [])}
 
     def egress(self, labels: Labels) -> set[Way]:
-        """Whom pods with these labels may talk to."""
+        """Return the peers that pods with these labels may connect to."""
         return self._ways("egress", "to", labels)
 
     def ingress(self, labels: Labels) -> set[Way]:
-        """Who may talk to pods with these labels, and by which of their ports."""
+        """Return the peers that may connect to pods with these labels, and the ports."""
         return self._ways("ingress", "from", labels)
 
     def _ways(self, direction: str, peers: str, labels: Labels) -> set[Way]:
@@ -161,7 +161,7 @@ def rendered(name: str) -> Rendered:
 
 
 def _labels(selector: Object) -> Labels:
-    """What a selector asks for. One that asks otherwise is not understood here, and must not be taken for none."""
+    """Return the labels of a selector; AssertionError for other kinds of selectors."""
     assert selector.keys() <= {"matchLabels"}, selector
     labels: Labels = selector.get("matchLabels", {})
     return labels

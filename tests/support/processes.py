@@ -77,7 +77,7 @@ def running(
 
 
 def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those that have not ended. One that only waits to be reaped, by an init that takes its time, has."""
+    """Return the processes that have not ended. A zombie has ended."""
     return [process for process in processes if process.is_running() and _status(process) != psutil.STATUS_ZOMBIE]
 
 

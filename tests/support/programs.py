@@ -1,4 +1,4 @@
-"""What the tests need of the machine. CI installs all of it, so that there nothing is passed over in silence."""
+"""Programs that the tests need. CI installs all of them, so that no test is skipped there."""
 
 import os
 import shutil

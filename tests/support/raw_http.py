@@ -1,6 +1,6 @@
-"""HTTP/1.1 as bytes on a socket: requests exactly as a test writes them, answers read by the letter.
+"""HTTP/1.1 as bytes on a socket: requests exactly as a test writes them, responses parsed strictly.
 
-A client library would tidy up what it sends and forgive what it receives.
+A client library would normalise what it sends and tolerate what it receives.
 """
 
 import re
@@ -27,7 +27,7 @@ IDENTITY: Final = (
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; header names in lower case, in the order received."""
+    """One response; header names in lower case, in the order received."""
 
     status: int
     fields: tuple[tuple[str, str], ...]
@@ -40,7 +40,7 @@ class Answer:
 
     @property
     def closes(self) -> bool:
-        """Whether the end of the connection is announced."""
+        """Return whether the response announces the close."""
         return self["connection"] == "close"
 
     @property
@@ -54,13 +54,13 @@ class Answer:
 
 
 def parse(data: bytes) -> list[Answer]:
-    """All answers in `data`, which must hold nothing else: whole, without bodies, without a stray byte."""
-    answers = []
+    """Return all responses in `data`, which must be complete, without bodies and without other bytes."""
+    responses = []
     while data:
         head, end, data = data.partition(b"\r\n\r\n")
         assert end, f"an answer without its end: {head!r}"
-        answers.append(_parse_head(head))
-    return answers
+        responses.append(_parse_head(head))
+    return responses
 
 
 def _parse_head(head: bytes) -> Answer:
@@ -69,11 +69,11 @@ def _parse_head(head: bytes) -> Answer:
     assert status, first
     fields = [_FIELD.fullmatch(line) for line in lines]
     assert all(fields), lines
-    answer = Answer(
+    response = Answer(
         int(status[1]), tuple((found[1].decode().lower(), found[2].decode()) for found in fields if found)
     )
-    assert answer["content-length"] == "0", lines
-    return answer
+    assert response["content-length"] == "0", lines
+    return response
 
 
 class Wire:
@@ -96,22 +96,22 @@ class Wire:
         self.socket.close()
 
     def send(self, *pieces: bytes) -> Self:
-        """Each piece as a packet of its own, as far as TCP knows packets."""
+        """Send each piece as its own packet, as far as TCP has packets."""
         for piece in pieces:
             self.socket.sendall(piece)
         return self
 
     def finish(self) -> Self:
-        """Send no more; what was asked is still to be answered."""
+        """Close the sending side; responses are still expected."""
         self.socket.shutdown(socket.SHUT_WR)
         return self
 
     def ask(self, request: bytes) -> Answer:
-        """Send one request and read one answer."""
+        """Send one request and read one response."""
         return next(self.send(request).answers(1))
 
     def answers(self, count: int) -> Iterator[Answer]:
-        """The next `count` answers; AssertionError if the connection ends before."""
+        """Return the next `count` responses; AssertionError if the connection ends before."""
         for _ in range(count):
             while b"\r\n\r\n" not in self._received:
                 more = self.socket.recv(65536)
@@ -121,7 +121,7 @@ class Wire:
             yield _parse_head(head)
 
     def rest(self) -> list[Answer]:
-        """Every answer until the server closes, which it must do within the timeout."""
+        """Return every response until the server closes, which it must do within the timeout."""
         chunks = [self._received]
         self._received = b""
         while True:
@@ -136,7 +136,7 @@ class Wire:
 
 
 def request(target: str = "/verify", *lines: str, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
-    """A request head. `Host` is there unless a line says otherwise."""
+    """Return a request head, with `Host` unless a line sets it."""
     host = () if any(line.lower().startswith("host:") for line in lines) else ("Host: verifier",)
     return "\r\n".join([f"{method} {target} {version}", *host, *lines, "", ""]).encode("latin-1")
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses with bodies, read from a socket by the letter: not a byte more than theirs."""
+"""HTTP/1.1 responses with bodies, read from a socket strictly: not a byte more than theirs."""
 
 import re
 import socket

@@ -49,7 +49,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Collector:
-    """A sender that keeps what it is given, or fails as it is told."""
+    """A mail transport that keeps the messages, or fails as a test sets."""
 
     messages: list[EmailMessage] = field(default_factory=list)
     fails: list[DeliveryError] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Collector:
 
 @dataclass
 class Clock:
-    """A time that passes when it is told to."""
+    """A clock that a test advances."""
 
     at: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -81,7 +81,7 @@ class Clock:
 
 @dataclass
 class Ended:
-    """What the use cases told of sessions that ended."""
+    """The reported revocations of sessions."""
 
     told: list[tuple[RevocationReason, int]] = field(default_factory=list)
 
@@ -92,7 +92,7 @@ class Ended:
 
 @dataclass
 class RecoveryBench:
-    """One issuer's recovery, outbox and what they stand on."""
+    """The recovery and the outbox of one issuer, with their parts."""
 
     clock: Clock
     metrics: Metrics
@@ -181,13 +181,13 @@ async def recovery_bench(
 
 @pytest.fixture
 async def bench(database_url: str) -> AsyncIterator[RecoveryBench]:
-    """An issuer that sends mails, on a database of its own."""
+    """An issuer that sends mails, with its own database."""
     async with recovery_bench(database_url) as built:
         yield built
 
 
 def with_recovery_bench(url: str, act: Callable[[RecoveryBench], Awaitable[_T]]) -> _T:
-    """Run `act` with a bench of its own."""
+    """Run `act` with a bench, outside of an event loop."""
 
     async def run() -> _T:
         async with recovery_bench(url) as built:

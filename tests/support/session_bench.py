@@ -95,13 +95,13 @@ class SessionBench:
             await revoke_sessions_of_user(connection, user_id, self.now, reason, CONTEXT)
 
     async def outcome(self, name: str) -> float:
-        """How many refreshes had this outcome."""
+        """Return how many refreshes had this outcome."""
         return self.metrics.registry.get_sample_value("gatepass_issuer_refreshes_total", {"outcome": name}) or 0.0
 
 
 @asynccontextmanager
 async def session_bench(url: str, connections: int = 10, per_account: int = 100) -> AsyncIterator[SessionBench]:
-    """A bench on a migrated database, with keys of its own."""
+    """A bench on a migrated database, with its own keys."""
     with tempfile.TemporaryDirectory(prefix="gatepass-keys-") as folder:
         await asyncio.to_thread(generate_key, Path(folder), datetime.now(UTC))
         database = Database(url, connections)

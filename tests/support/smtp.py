@@ -29,7 +29,7 @@ _ORDINARY: Final = re.compile(rf"(?![-/|])(?!.*[%!]){_ATOM}(?:\.{_ATOM})*@[a-z0-
 
 @dataclass
 class Mailbox:
-    """What a server was handed."""
+    """The mails that a server received."""
 
     port: int
     refuses: str = ""
@@ -45,7 +45,7 @@ class Mailbox:
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Accept the sender unless the server is told not to."""
+        """Accept the sender unless the test rejects it."""
         if self.refuses and self.at == "MAIL":
             return self.refuses
         envelope.mail_from = address
@@ -55,7 +55,7 @@ class Mailbox:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Accept the recipient unless the server is told not to."""
+        """Accept the recipient unless the test rejects it."""
         if self.refuses and self.at == "RCPT":
             return self.refuses
         if not _ORDINARY.fullmatch(address):
@@ -64,7 +64,7 @@ class Mailbox:
         return "250 OK"
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
-        """Accept the mail unless the server is told not to."""
+        """Accept the mail unless the test rejects it."""
         if self.refuses and self.at == "DATA":
             return self.refuses
         self.envelopes.append(envelope)

@@ -1,4 +1,4 @@
-"""`python -m stack` as an operator runs it, on free ports and with a state folder of its own."""
+"""`python -m stack` as an operator runs it, on free ports and with its own state folder."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ class Stack:
         return httpx.post(self.url("ISSUER_PORT", path), json={"email": email, "password": PASSWORD}, timeout=20)
 
     def me(self, token: str) -> int:
-        """The status of the issuer's `GET /me`, or 0 if it does not answer."""
+        """Return the status of the issuer's `GET /me`, or 0 without a response."""
         try:
             return httpx.get(
                 self.url("ISSUER_PORT", "/me"), headers={"Authorization": f"Bearer {token}"}, timeout=5
@@ -70,7 +70,7 @@ class Stack:
 
 
 def settings(home: Path) -> dict[str, str]:
-    """The environment of a stack: nothing of the caller's own settings leaks in."""
+    """Return the environment of a stack, without the caller's own settings."""
     own = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
     return own | {"GATEPASS_HOME": str(home)} | {name: str(free_port()) for name in DEFAULT_PORTS}
 

@@ -1,4 +1,4 @@
-"""An issuer that publishes its key set and status lists over HTTP, and can be told to do so badly."""
+"""An issuer that publishes its key set and status lists over HTTP, and can misbehave."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ AGGREGATION: Final = "/status-lists"
 
 @dataclass
 class StatusIssuer:
-    """Publishes lists of `size` bits. `routes` may be changed at any time, and says who answers which path.
+    """Publishes lists of `size` bits. `routes`, the behaviour of each path, may be changed at any time.
 
     Attributes:
         revoked: list number → the bits that are set.
@@ -41,7 +41,7 @@ class StatusIssuer:
         return self.server.url_of(JWKS)
 
     def uri(self, number: int = 1) -> str:
-        """What tokens call a list by: by the issuer's public name, not by the address that the verifier has."""
+        """Return the URI of a list in tokens, with the issuer's public name and not the address that it has here."""
         return f"{self.forge.issuer}{AGGREGATION}/{number}"
 
     def path(self, number: int = 1) -> str:
@@ -57,7 +57,7 @@ class StatusIssuer:
         return self.forge.token(time.time(), status=self.status(idx, number), **changes)
 
     def list_token(self, number: int = 1, **changes: Any) -> bytes:
-        """A list as it is now, changed as `Forge.list_claims` says."""
+        """Return the signed list, with changes as in `Forge.list_claims`."""
         lst = encode(pack(self.revoked.get(number, ()), self.size))
         now = time.time() if self.issued_at is None else self.issued_at
         return self.forge.status_list(now, self.uri(number), lst, **changes)
@@ -78,12 +78,12 @@ class StatusIssuer:
         self.routes[AGGREGATION] = serves_with_etag(document, f'"{hashlib.sha256(document).hexdigest()}"')
 
     def looks(self, path: str) -> int:
-        """How often something was asked for."""
+        """Return how often a path was requested."""
         return sum(request.startswith(f"GET {path} ".encode()) for request in self.server.requests)
 
 
 def down(exchange: Exchange) -> None:
-    """What a server does that is not there."""
+    """Close the connection without a response."""
     del exchange
 
 

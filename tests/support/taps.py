@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Tap:
-    """What came through so far.
+    """Everything that passed so far.
 
     Attributes:
         port: where the gateway connects.
-        connections: what it sent on each connection that it opened.
+        connections: the bytes that it sent on each connection.
     """
 
     port: int = 0
@@ -25,7 +25,7 @@ class Tap:
         return b"".join(self.connections)
 
     def forget(self) -> None:
-        """Begin anew; connections that are open are as new ones from their next byte on."""
+        """Discard everything recorded; open connections are recorded from their next byte on."""
         for kept in self.connections:
             kept.clear()
 

@@ -31,7 +31,7 @@ def accepting(*issuers: str) -> str:
 
 @dataclass(frozen=True)
 class Forge:
-    """A signing key and the claims that it signs unless told otherwise."""
+    """A signing key and the claims that it signs by default."""
 
     issuer: str = ISSUER
     key: RSAPrivateKey = field(default_factory=lambda: generate_private_key(65537, 2048), repr=False)
@@ -51,7 +51,7 @@ class Forge:
         return path
 
     def claims(self, now: float, **changes: Any) -> dict[str, Any]:
-        """Those of contract A. A change to `...` leaves the claim out."""
+        """Return the claims of contract A. A change to `...` removes the claim."""
         claims = {
             "iss": self.issuer,
             "sub": "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10",
@@ -79,7 +79,7 @@ class Forge:
         )
 
     def list_claims(self, now: float, uri: str, lst: str, **changes: Any) -> dict[str, Any]:
-        """Those of a status list (contract E). A change to `...` leaves the claim out."""
+        """Return the claims of a status list (contract E). A change to `...` removes the claim."""
         status_list = {"bits": 1, "lst": lst}
         claims = {"sub": uri, "iat": int(now), "exp": int(now) + 3600, "status_list": status_list, **changes}
         return {name: value for name, value in claims.items() if value is not ...}

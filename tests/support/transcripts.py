@@ -1,4 +1,4 @@
-"""Commands in our documents, and the answers that the documents promise.
+"""Commands in our documents, and the output that the documents show.
 
 An `sh` block is typed into a shell; the `json` or `text` block right behind it is its whole output, in which
 `…` stands for anything.
@@ -23,7 +23,7 @@ _SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Step:
-    """One block of commands and the answer that the document shows, if it shows one."""
+    """One block of commands and the output that the document shows, if any."""
 
     commands: str
     answer: str | None
@@ -33,17 +33,19 @@ def steps(document: Path) -> list[Step]:
     """The `sh` blocks of a document, without those that only call make."""
     found = _BLOCK.findall(document.read_text(encoding="utf-8"))
     return [
-        Step(body, answer or None) for kind, body, answer in found if kind == "sh" and not body.startswith("make ")
+        Step(body, response or None)
+        for kind, body, response in found
+        if kind == "sh" and not body.startswith("make ")
     ]
 
 
 def make_targets(document: Path) -> set[str]:
-    """The targets that the document tells its reader to make."""
+    """Return the make targets in a document."""
     return set(re.findall(r"^make (\w+)", document.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def typed(document_steps: list[Step], stack: Stack) -> list[str]:
-    """What a shell answers to each step, typed in order, with the addresses of `stack`."""
+    """Return the output of each step, run in order in one shell, with the addresses of `stack`."""
     script = f"printf '{_SEPARATOR}'\n".join(addressed(step.commands, stack) for step in document_steps)
     own = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
     done = subprocess.run(
@@ -67,6 +69,6 @@ def addressed(text: str, stack: Stack) -> str:
 
 
 def matches(promised: str, given: str) -> bool:
-    """Whether `given` is what was promised, `…` being anything."""
+    """Return whether `given` matches `promised`, in which `…` stands for anything."""
     parts = (re.escape(part) for part in promised.strip().split("…"))
     return re.fullmatch(".*?".join(parts), given.strip(), re.DOTALL) is not None

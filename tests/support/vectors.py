@@ -1,4 +1,4 @@
-"""Reads `tests/vectors/` into the verifier's own types, and lets a real `Authorizer` judge them."""
+"""Reads `tests/vectors/` into the verifier's types, to be decided by a real `Authorizer`."""
 
 import json
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ TOKEN_VECTORS: Final[list[Json]] = [
 
 
 def status_lists(written: Json) -> StatusLists:
-    """Return what a vector says under `status_lists`."""
+    """Return the `status_lists` of a vector."""
     return StatusLists(
         {
             issuer: {
@@ -95,13 +95,13 @@ def judge(vector: Json) -> Accepted | Rejected:
 
 
 def identity(answer: bytes) -> dict[str, str]:
-    """The identity headers of an answer."""
+    """Return the identity headers of a response."""
     fields = fields_of(answer)
     return {name: fields[name] for name in IDENTITY_HEADERS if name in fields}
 
 
 def fields_of(answer: bytes) -> dict[str, str]:
-    """The header fields of a bodiless HTTP/1.1 answer, none of them twice."""
+    """Return the header fields of an HTTP/1.1 response without a body; AssertionError if one is repeated."""
     head, end, body = answer.partition(b"\r\n\r\n")
     assert (end, body) == (b"\r\n\r\n", b"")
     lines = [line.split(": ", 1) for line in head.decode("ascii").split("\r\n")[1:]]
@@ -111,14 +111,14 @@ def fields_of(answer: bytes) -> dict[str, str]:
 
 
 def status_of(answer: bytes) -> int:
-    """The status code of an answer."""
+    """Return the status code of a response."""
     version, code, _ = answer.split(b" ", 2)
     assert version == b"HTTP/1.1"
     return int(code)
 
 
 class Bench:
-    """A real authorizer whose clock, keys and revocations are at hand, and whose reasons can be asked for."""
+    """A real authorizer whose clock, keys and revocations a test sets, and whose reasons it can read."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Bench:
         self.authorizer.replace_keys(keys)
 
     def follow(self, written: Json) -> None:
-        """Decide by what a vector says under `status_lists`, and by no other lists."""
+        """Replace the status lists by those of a vector."""
         self.authorizer.replace_status_lists(status_lists(written))
 
     def _count_unknown_key(self, _issuer: str) -> None:
@@ -161,7 +161,7 @@ class Bench:
         return {tuple(sample.labels.values()): sample.value for sample in family.samples if sample.value}
 
     def answer(self, target: bytes, authorization: bytes | None) -> tuple[bytes, str | None]:
-        """The answer, and the reason that was counted for it, None if the request was let through."""
+        """Return the response and the reason that was counted for it, None if the request was accepted."""
         before = self.decisions()
         answer = self.authorizer.authorize(target, authorization)
         counted = [labels for labels, value in self.decisions().items() if value != before.get(labels, 0)]
@@ -176,6 +176,6 @@ def authorization_of(vector: Json) -> bytes | None:
 
 
 def ready_answer(reason: str, target: bytes) -> bytes:
-    """The refusal that the policy of `target` has ready."""
+    """Return the error response of the policy of `target`."""
     name = target.partition(b"?")[0].split(b"/")[2:3] or [b"default"]
     return error_response(RejectionReason(reason), POLICIES.get(name[0].decode("latin-1")), REALM)

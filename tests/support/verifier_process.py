@@ -39,7 +39,7 @@ class VerifierProcess:
     uds: Path | None = None
 
     def token(self, **changes: Any) -> bytes:
-        """A good token, changed as `Forge.claims` says."""
+        """Return a valid token, with changes as in `Forge.claims`."""
         return self.forge.token(time.time(), **changes)
 
     def connect(self, timeout: float = 5.0) -> Wire:
@@ -47,7 +47,7 @@ class VerifierProcess:
         return Wire(self.uds or self.port, timeout)
 
     def ask(self, target: str = "/verify", *lines: str, token: bytes | None = None, method: str = "GET") -> Answer:
-        """One subrequest on a connection of its own."""
+        """Send one subrequest on a new connection."""
         fields = [*lines, f"Authorization: Bearer {token.decode()}"] if token is not None else list(lines)
         with self.connect() as wire:
             return wire.ask(
@@ -59,7 +59,7 @@ class VerifierProcess:
         return HTTP.request(method, f"http://127.0.0.1:{self.admin_port}{path}", timeout=5)
 
     def readiness(self) -> int:
-        """The status of /readyz; 0 if nobody answers."""
+        """Return the status of /readyz; 0 without a response."""
         try:
             return self.admin("/readyz").status_code
         except httpx.TransportError:
@@ -132,7 +132,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def open_descriptors(pid: int) -> int:
-    """How many descriptors a process holds."""
+    """Return the number of descriptors that a process holds."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
@@ -158,7 +158,7 @@ def verifier_command(*arguments: str, stdin: bytes = b"", **settings: Any) -> su
 
 @dataclass
 class VerifierFolder:
-    """Where a verifier finds its key set and its policies, and how to start it."""
+    """A folder with the key set and the policies of a verifier, which it starts."""
 
     path: Path
     forge: Forge = field(default_factory=Forge)
@@ -186,13 +186,13 @@ class VerifierFolder:
         inherited: Sequence[InheritedSocket] = (),
         **settings: Any,
     ) -> Iterator[VerifierProcess]:
-        """A verifier, started and surely stopped.
+        """Run a verifier, and stop it with the block.
 
         Args:
             policies: the TOML document, if there is to be one.
-            ready: what /readyz has to say before it is handed over; None does not wait for it.
+            ready: the status of /readyz to wait for; None to wait for none.
             inherited: sockets that are passed to it as systemd does.
-            settings: further variables without their prefix; None leaves out what is set here.
+            settings: further variables without their prefix; None removes a default.
         """
         if not self.jwks.exists():
             self.publish()
@@ -233,7 +233,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running_verifier(**arguments: Any) -> Iterator[VerifierProcess]:
-    """A verifier in a folder of its own; arguments are those of `VerifierFolder.running`."""
+    """A verifier in its own folder; arguments are those of `VerifierFolder.running`."""
     with (
         tempfile.TemporaryDirectory(prefix="gatepass-verifier-") as folder,
         VerifierFolder(Path(folder)).running(**arguments) as verifier,

@@ -74,9 +74,9 @@ def test_an_added_route_is_checked(name: str, verifier: Verifier, application: i
         gateway = Gateway(name, port, verifier)
         assert gateway.ask("/tomorrow/").status == 401
         assert gateway.ask("/tomorrow/", token=gateway.token()).application["path"] == "/tomorrow/"
-        answer = gateway.ask("/tomorrow/", "X-Auth-Roles: spoofed", token=gateway.token())
-        assert answer.status == (400 if gateway.differs(Difference.REJECTS_CLIENT_IDENTITY) else 200)
-        assert b"spoofed" not in answer.body
+        response = gateway.ask("/tomorrow/", "X-Auth-Roles: spoofed", token=gateway.token())
+        assert response.status == (400 if gateway.differs(Difference.REJECTS_CLIENT_IDENTITY) else 200)
+        assert b"spoofed" not in response.body
 
 
 @pytest.mark.parametrize("script", ['error("a fault")', "while true do end", "do return end"])
@@ -109,5 +109,5 @@ def test_an_unknown_policy_lets_no_request_pass(
 ) -> None:
     with running_gateway(name, tmp_path, verifier.port, application, TYPO[name]) as port:
         gateway = Gateway(name, port, verifier)
-        answer = gateway.ask(token=gateway.token())
-        assert (answer.status, answer.challenge) == (403, None)
+        response = gateway.ask(token=gateway.token())
+        assert (response.status, response.challenge) == (403, None)

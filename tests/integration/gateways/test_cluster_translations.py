@@ -65,16 +65,16 @@ def cluster(
 
 
 def test_a_good_token_passes_with_its_identity(cluster: Cluster) -> None:
-    answer = cluster.ask("/hello", token=cluster.token(roles=["editor"]))
-    assert (answer.status, answer.application["path"]) == (200, "/hello")
-    assert set(answer.identity) == set(IDENTITY_HEADERS)
-    assert not [name for name in answer.headers if name.lower().startswith("x-auth-")]
+    response = cluster.ask("/hello", token=cluster.token(roles=["editor"]))
+    assert (response.status, response.application["path"]) == (200, "/hello")
+    assert set(response.identity) == set(IDENTITY_HEADERS)
+    assert not [name for name in response.headers if name.lower().startswith("x-auth-")]
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/"])
 def test_without_a_good_token_the_client_gets_a_challenge(cluster: Cluster, path: str) -> None:
-    answers = [cluster.ask(path), cluster.ask(path, token=b"x")]
-    assert [(answer.status, answer.headers.get_all("WWW-Authenticate")) for answer in answers] == [
+    responses = [cluster.ask(path), cluster.ask(path, token=b"x")]
+    assert [(response.status, response.headers.get_all("WWW-Authenticate")) for response in responses] == [
         (401, ['Bearer realm="gatepass"']),
         (401, [INVALID_TOKEN]),
     ]
@@ -82,8 +82,8 @@ def test_without_a_good_token_the_client_gets_a_challenge(cluster: Cluster, path
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/", "/admin/users?all"])
 def test_a_path_has_its_policy(cluster: Cluster, path: str) -> None:
-    answer = cluster.ask(path, token=cluster.token())
-    assert (answer.status, answer.headers.get_all("WWW-Authenticate")) == (403, [INSUFFICIENT_SCOPE])
+    response = cluster.ask(path, token=cluster.token())
+    assert (response.status, response.headers.get_all("WWW-Authenticate")) == (403, [INSUFFICIENT_SCOPE])
     assert cluster.ask(path, token=cluster.token(scope="profile admin")).status == 200
 
 
@@ -105,18 +105,18 @@ def test_a_spoofed_identity_header_never_reaches_the_application(cluster: Cluste
 
 @pytest.mark.parametrize("path", TRICKS)
 def test_no_spelling_of_a_path_evades_its_policy(cluster: Cluster, path: str) -> None:
-    answer = cluster.ask(path, token=cluster.token())
-    if answer.status == 200:
-        read = unquote(answer.application["path"]).replace("\\", "/")
+    response = cluster.ask(path, token=cluster.token())
+    if response.status == 200:
+        read = unquote(response.application["path"]).replace("\\", "/")
         assert not posixpath.normpath(re.sub(r";[^/]*", "", read)).startswith("/admin")
     else:
-        assert answer.status in {400, 403}
+        assert response.status in {400, 403}
 
 
 @pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y", "/x//y"])
 def test_the_application_gets_the_checked_path(cluster: Cluster, path: str) -> None:
-    answer = cluster.ask(path, token=cluster.token())
-    assert answer.status == 400 or not re.search(r"admin|\.\.|//", answer.application["path"])
+    response = cluster.ask(path, token=cluster.token())
+    assert response.status == 400 or not re.search(r"admin|\.\.|//", response.application["path"])
 
 
 @pytest.mark.parametrize("path", ["/verify/admin/x", "/default", "/..", "/%2e%2e/verify/admin", "/x?/verify/default"])
@@ -127,8 +127,8 @@ def test_no_path_selects_another_policy(cluster: Cluster, path: str) -> None:
 
 def test_a_body_arrives_complete(cluster: Cluster) -> None:
     body = bytes(range(256)) * 2048
-    answer = cluster.ask("/", f"Content-Length: {len(body)}", method="POST", token=cluster.token(), body=body)
-    assert answer.application["body"]["bytes"] == len(body)
+    response = cluster.ask("/", f"Content-Length: {len(body)}", method="POST", token=cluster.token(), body=body)
+    assert response.application["body"]["bytes"] == len(body)
     assert cluster.ask("/", "Content-Length: 5", method="POST", body=b"hello").status == 401
 
 
@@ -147,7 +147,7 @@ def test_a_cleartext_http2_upgrade_is_never_passed_on(cluster: Cluster, tmp_path
 
 
 def _note(listener: socket.socket, heads: list[bytes]) -> None:
-    """Note the head of each request, and answer it."""
+    """Record the head of each request, and respond to it."""
     while True:
         try:
             connection, _ = listener.accept()

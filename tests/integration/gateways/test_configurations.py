@@ -1,4 +1,4 @@
-"""deploy/gateways/: every configuration is in the suite and passes its gateway's own checker."""
+"""deploy/gateways/: every configuration is tested and passes its gateway's own validator."""
 
 import os
 import subprocess

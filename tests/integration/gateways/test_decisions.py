@@ -1,4 +1,4 @@
-"""Who passes a real gateway and who does not, and what a refused client is told."""
+"""Requests that pass a real gateway, and the responses to those that are rejected."""
 
 import http.client
 
@@ -15,10 +15,10 @@ INSUFFICIENT_SCOPE = 'Bearer realm="gatepass", error="insufficient_scope", scope
 
 
 def test_a_good_token_passes_with_its_identity(gateway: Gateway) -> None:
-    answer = gateway.ask("/hello", token=gateway.token(roles=["editor"]))
-    assert answer.status == 200
-    assert answer.application["path"] == "/hello"
-    assert set(answer.identity) == {
+    response = gateway.ask("/hello", token=gateway.token(roles=["editor"]))
+    assert response.status == 200
+    assert response.application["path"] == "/hello"
+    assert set(response.identity) == {
         "X-Auth-Issuer",
         "X-Auth-Subject",
         "X-Auth-Client",
@@ -28,16 +28,16 @@ def test_a_good_token_passes_with_its_identity(gateway: Gateway) -> None:
         "X-Auth-Token",
         "X-Auth-Expires",
     }
-    assert answer.identity["X-Auth-Issuer"] == gateway.forge.issuer
-    assert answer.identity["X-Auth-Subject"] == gateway.forge.claims(0)["sub"]
-    assert answer.identity["X-Auth-Roles"] == "editor"
+    assert response.identity["X-Auth-Issuer"] == gateway.forge.issuer
+    assert response.identity["X-Auth-Subject"] == gateway.forge.claims(0)["sub"]
+    assert response.identity["X-Auth-Roles"] == "editor"
 
 
 def test_a_long_identity_arrives_complete(gateway: Gateway) -> None:
     scope = " ".join(f"scope-{number}" for number in range(90))
-    answer = gateway.ask("/", "Cookie: " + "a" * 6000, "Cookie: " + "b" * 6000, token=gateway.token(scope=scope))
-    assert answer.status == 200
-    assert answer.identity["X-Auth-Scope"] == scope
+    response = gateway.ask("/", "Cookie: " + "a" * 6000, "Cookie: " + "b" * 6000, token=gateway.token(scope=scope))
+    assert response.status == 200
+    assert response.identity["X-Auth-Scope"] == scope
 
 
 def test_each_request_of_a_connection_is_checked_separately(gateway: Gateway) -> None:
@@ -54,72 +54,72 @@ def test_each_request_of_a_connection_is_checked_separately(gateway: Gateway) ->
         connection.request("GET", path, headers={"Authorization": f"Bearer {token.decode()}"} if token else {})
         response = connection.getresponse()
         answer = Answer(response.status, response.headers, response.read())
-        told = answer.identity.get("X-Auth-Roles") if answer.status == 200 else answer.status
-        assert told == expected
+        results = answer.identity.get("X-Auth-Roles") if answer.status == 200 else answer.status
+        assert results == expected
     connection.close()
 
 
 def test_the_client_does_not_get_the_identity_headers(gateway: Gateway) -> None:
     for path in ("/", "/admin/"):
-        answer = gateway.ask(path, token=gateway.token())
-        assert not [name for name in answer.headers if name.lower().startswith("x-auth-")]
+        response = gateway.ask(path, token=gateway.token())
+        assert not [name for name in response.headers if name.lower().startswith("x-auth-")]
 
 
 def test_a_missing_token_is_challenged(gateway: Gateway) -> None:
-    answer = gateway.ask()
-    assert (answer.status, answer.challenge) == (401, 'Bearer realm="gatepass"')
+    response = gateway.ask()
+    assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass"')
 
 
 def test_a_malformed_token_is_rejected(gateway: Gateway) -> None:
-    answer = gateway.ask(token=b"not.a.token")
-    assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+    response = gateway.ask(token=b"not.a.token")
+    assert (response.status, response.challenge) == (401, INVALID_TOKEN)
 
 
 def test_a_tampered_token_is_rejected(gateway: Gateway) -> None:
     header, _, signature = gateway.token().split(b".")
     payload = gateway.token(scope="admin").split(b".")[1]
-    answer = gateway.ask(token=b".".join([header, payload, signature]))
-    assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+    response = gateway.ask(token=b".".join([header, payload, signature]))
+    assert (response.status, response.challenge) == (401, INVALID_TOKEN)
 
 
 def test_a_token_of_another_key_is_rejected(gateway: Gateway) -> None:
     stranger = Forge.another()
     for kid in (stranger.kid, gateway.forge.kid):
-        answer = gateway.ask(token=stranger.token(gateway.now, {"kid": kid}))
-        assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+        response = gateway.ask(token=stranger.token(gateway.now, {"kid": kid}))
+        assert (response.status, response.challenge) == (401, INVALID_TOKEN)
 
 
 def test_an_expired_token_is_rejected(gateway: Gateway) -> None:
-    answer = gateway.ask(token=gateway.forge.token(gateway.now - 3600))
-    assert (answer.status, answer.challenge) == (401, INVALID_TOKEN)
+    response = gateway.ask(token=gateway.forge.token(gateway.now - 3600))
+    assert (response.status, response.challenge) == (401, INVALID_TOKEN)
 
 
 @pytest.mark.parametrize("values", [("good", "good"), ("good", "bad"), ("bad", "good")])
 def test_two_authorization_fields_are_rejected(gateway: Gateway, values: tuple[str, str]) -> None:
     written = {"good": f"Bearer {gateway.token().decode()}", "bad": "Bearer x"}
-    answer = gateway.ask("/", *(f"Authorization: {written[value]}" for value in values))
+    response = gateway.ask("/", *(f"Authorization: {written[value]}" for value in values))
     if gateway.differs(Difference.REJECTS_TWO_CREDENTIALS_ITSELF):
-        assert (answer.status, answer.challenge) == (400, None)
+        assert (response.status, response.challenge) == (400, None)
     else:
-        assert (answer.status, answer.challenge) == (401, INVALID_REQUEST)
+        assert (response.status, response.challenge) == (401, INVALID_REQUEST)
 
 
 def test_two_tokens_in_one_field_are_rejected(gateway: Gateway) -> None:
     good = gateway.token().decode()
-    answer = gateway.ask("/", f"Authorization: Bearer {good}, Bearer {good}")
-    assert (answer.status, answer.challenge) == (401, INVALID_REQUEST)
+    response = gateway.ask("/", f"Authorization: Bearer {good}, Bearer {good}")
+    assert (response.status, response.challenge) == (401, INVALID_REQUEST)
 
 
 def test_a_token_without_the_required_scope_is_rejected(gateway: Gateway) -> None:
     for path in ("/admin", "/admin/", "/admin/users?all"):
-        answer = gateway.ask(path, token=gateway.token())
-        assert (answer.status, answer.challenge) == (403, INSUFFICIENT_SCOPE)
+        response = gateway.ask(path, token=gateway.token())
+        assert (response.status, response.challenge) == (403, INSUFFICIENT_SCOPE)
 
 
 def test_a_token_with_the_required_scope_passes(gateway: Gateway) -> None:
     for path in ("/admin", "/admin/", "/admin/users"):
-        answer = gateway.ask(path, token=gateway.token(scope="profile admin"))
-        assert (answer.status, answer.application["path"]) == (200, path)
+        response = gateway.ask(path, token=gateway.token(scope="profile admin"))
+        assert (response.status, response.application["path"]) == (200, path)
 
 
 def test_a_bad_token_is_401_although_the_policy_requires_a_scope(gateway: Gateway) -> None:
@@ -131,6 +131,6 @@ def test_a_bad_token_is_401_although_the_policy_requires_a_scope(gateway: Gatewa
     "path", ["/verify", "/verify/default", "/healthz", "/readyz", "/metrics", "/gatepass/default"]
 )
 def test_no_path_reaches_the_verifier_itself(gateway: Gateway, path: str) -> None:
-    answer = gateway.ask(path, token=gateway.token())
-    assert answer.status == 404 or answer.application["path"] == path
+    response = gateway.ask(path, token=gateway.token())
+    assert response.status == 404 or response.application["path"] == path
     assert gateway.ask(path).status in {401, 404}

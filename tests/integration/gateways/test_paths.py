@@ -62,28 +62,28 @@ TRICKS = (
 
 @pytest.mark.parametrize("path", TRICKS)
 def test_no_spelling_of_a_path_evades_its_policy(gateway: Gateway, path: str) -> None:
-    answer = gateway.ask(path, token=gateway.token())
-    if answer.status == 200:
-        assert not _as_an_application_might_read(answer.application["path"]).startswith("/admin")
+    response = gateway.ask(path, token=gateway.token())
+    if response.status == 200:
+        assert not _as_an_application_might_read(response.application["path"]).startswith("/admin")
     else:
-        assert answer.status in {400, 403, 404}
+        assert response.status in {400, 403, 404}
 
 
 @pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..", "/x/../y", "/x//y", "/x/./y"])
 def test_the_application_gets_the_checked_path(gateway: Gateway, path: str) -> None:
-    answer = gateway.ask(path, token=gateway.token())
+    response = gateway.ask(path, token=gateway.token())
     if gateway.differs(Difference.REJECTS_UNNORMALISED_PATHS):
-        assert answer.status == 400
+        assert response.status == 400
     else:
-        assert answer.status == 200
-        assert not re.search(r"admin|/\.|//", answer.application["path"])
+        assert response.status == 200
+        assert not re.search(r"admin|/\.|//", response.application["path"])
 
 
 @pytest.mark.parametrize("path", ["/%7Ex", "/caf%C3%A9/a%20b", "/.well-known/x", "/a.b/..c/d...", "/x:y@z,w=(v)/"])
 def test_an_ordinary_path_arrives_unchanged(gateway: Gateway, path: str) -> None:
-    answer = gateway.ask(path, token=gateway.token())
-    assert answer.status == 200
-    assert unquote(answer.application["path"]) == unquote(path)
+    response = gateway.ask(path, token=gateway.token())
+    assert response.status == 200
+    assert unquote(response.application["path"]) == unquote(path)
 
 
 @pytest.mark.parametrize("path", ["/x%2fy", "/x%2Fy", "/x%5cy", "/x;y", "/x;/y", "/x%3by", "/x%00y"])

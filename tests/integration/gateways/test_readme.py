@@ -34,8 +34,8 @@ def test_the_commands_of_a_readme_work(document: str, tmp_path: Path) -> None:
 
 def test_the_readme_lists_where_gateways_differ() -> None:
     section = README.partition("## Where they differ")[2].partition("\n## ")[0]
-    told = dict(reversed(row) for row in re.findall(r"^\| (.+) \| (.+) \|$", section, re.MULTILINE))
-    assert told == {
+    results = dict(reversed(row) for row in re.findall(r"^\| (.+) \| (.+) \|$", section, re.MULTILINE))
+    assert results == {
         difference.value: ", ".join(name for name in OURS if difference in PROGRAMS[name].differences)
         for difference in Difference
     }

@@ -15,69 +15,69 @@ from tests.support.gateways import Answer, running_gateway
 
 MEBIBYTE = bytes(range(256)) * 4096
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-"""The handshake of RFC 6455 §1.3. HAProxy looks at the answer to it."""
+"""The handshake of RFC 6455 §1.3. HAProxy checks the response to it."""
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", MEBIBYTE], ids=["empty", "small", "1 MiB"])
 def test_a_body_arrives_complete(gateway: Gateway, body: bytes) -> None:
-    answer = gateway.ask("/", f"Content-Length: {len(body)}", method="POST", token=gateway.token(), body=body)
-    assert answer.application["body"] == _described(body)
+    response = gateway.ask("/", f"Content-Length: {len(body)}", method="POST", token=gateway.token(), body=body)
+    assert response.application["body"] == _described(body)
 
 
 @pytest.mark.parametrize("size", [5, 70_000])
 def test_a_chunked_body_arrives_complete(gateway: Gateway, size: int) -> None:
     chunks = [MEBIBYTE[start : start + size] for start in range(0, 3 * size, size)]
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
-    answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
+    response = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
     if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
-        assert answer.status == HTTPStatus.LENGTH_REQUIRED
+        assert response.status == HTTPStatus.LENGTH_REQUIRED
     else:
-        assert answer.application["body"] == _described(b"".join(chunks))
+        assert response.application["body"] == _described(b"".join(chunks))
 
 
 def test_a_trailer_never_becomes_a_header_of_the_application(gateway: Gateway) -> None:
     body = b"5\r\nhello\r\n0\r\nX-Auth-Subject: somebody-else\r\nX-Auth-Roles: admin\r\n\r\n"
-    answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
+    response = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
     if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
-        assert answer.status == HTTPStatus.LENGTH_REQUIRED
+        assert response.status == HTTPStatus.LENGTH_REQUIRED
     else:
-        assert answer.identity["X-Auth-Subject"] != "somebody-else"
-        assert "X-Auth-Roles" not in answer.identity
+        assert response.identity["X-Auth-Subject"] != "somebody-else"
+        assert "X-Auth-Roles" not in response.identity
 
 
 def test_the_body_of_a_rejected_request_reaches_no_application(gateway: Gateway) -> None:
-    answer = gateway.ask("/", "Content-Length: 5", method="POST", body=b"hello")
-    assert answer.status == 401
+    response = gateway.ask("/", "Content-Length: 5", method="POST", body=b"hello")
+    assert response.status == 401
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_a_method_is_checked_and_passed_on(gateway: Gateway, method: str) -> None:
-    answer = gateway.ask("/", "Content-Length: 0", method=method, token=gateway.token())
-    assert (answer.status, answer.application["method"]) == (200, method)
+    response = gateway.ask("/", "Content-Length: 0", method=method, token=gateway.token())
+    assert (response.status, response.application["method"]) == (200, method)
     assert gateway.ask("/", "Content-Length: 0", method=method).status == 401
     assert gateway.ask("/admin/", "Content-Length: 0", method=method, token=gateway.token()).status == 403
 
 
 def test_head_is_checked_and_passed_on(gateway: Gateway) -> None:
-    answer = gateway.ask(method="HEAD", token=gateway.token())
-    assert (answer.status, answer.body) == (200, b"")
-    assert int(answer.headers["Content-Length"]) > 0
+    response = gateway.ask(method="HEAD", token=gateway.token())
+    assert (response.status, response.body) == (200, b"")
+    assert int(response.headers["Content-Length"]) > 0
     assert gateway.ask(method="HEAD").status == 401
 
 
 def test_a_client_that_expects_100_continue_sends_its_body(gateway: Gateway) -> None:
-    interim, answer = _expect(gateway, gateway.token())
+    interim, response = _expect(gateway, gateway.token())
     assert interim == 100
-    assert answer.application["body"] == _described(b"hello")
+    assert response.application["body"] == _described(b"hello")
 
 
 def test_a_rejected_request_gets_no_100_continue(gateway: Gateway) -> None:
-    _, answer = _expect(gateway, b"x")
-    assert (answer.status, answer.challenge) == (401, 'Bearer realm="gatepass", error="invalid_token"')
+    _, response = _expect(gateway, b"x")
+    assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass", error="invalid_token"')
 
 
 def _expect(gateway: Gateway, token: bytes) -> tuple[int, Answer]:
-    """The first status that comes, and the answer; the body is sent after a 100 (RFC 9110 §10.1.1)."""
+    """Return the first status and the response; the body is sent after a 100 (RFC 9110 §10.1.1)."""
     head = (
         "POST / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Length: 5\r\n"
         f"Expect: 100-continue\r\nAuthorization: Bearer {token.decode()}\r\n\r\n"
@@ -87,13 +87,13 @@ def _expect(gateway: Gateway, token: bytes) -> tuple[int, Answer]:
         first = connection.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL)
         if first.endswith(b" 100"):
             connection.sendall(b"hello")
-        answer = http.client.HTTPResponse(connection, method="POST")
-        answer.begin()
-        return int(first[-3:]), Answer(answer.status, answer.headers, answer.read())
+        response = http.client.HTTPResponse(connection, method="POST")
+        response.begin()
+        return int(first[-3:]), Answer(response.status, response.headers, response.read())
 
 
 class UpgradingApplication:
-    """Says yes to whatever upgrade it is asked for, and then echoes."""
+    """Accepts any upgrade, and then echoes."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Identity headers from a client: none of them, however spelled, reaches the application."""
+"""No identity header of a client reaches the application, in any spelling."""
 
 from collections.abc import Callable
 
@@ -27,9 +27,9 @@ SPELLINGS: dict[str, Callable[[str], list[str]]] = {
 def test_a_spoofed_identity_header_never_reaches_the_application(gateway: Gateway, spelling: str) -> None:
     lines = [line for name in IDENTITY for line in SPELLINGS[spelling](name)]
     honest = gateway.ask(token=(token := gateway.token())).identity
-    answer = gateway.ask("/", *lines, token=token)
-    if not _rejected(gateway, answer):
-        assert answer.identity == honest
+    response = gateway.ask("/", *lines, token=token)
+    if not _rejected(gateway, response):
+        assert response.identity == honest
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -37,10 +37,10 @@ def test_a_spoofed_header_is_removed_also_where_the_token_lacks_the_claim(gatewa
     token = gateway.token(scope=..., sid=..., auth_time=...)
     silent = {"X-Auth-Scope", "X-Auth-Roles", "X-Auth-Session"}
     lines = [line for name in IDENTITY for line in SPELLINGS[spelling](name)]
-    answer = gateway.ask("/", *lines, token=token)
-    assert b"spoofed" not in answer.body
-    if not _rejected(gateway, answer):
-        assert silent.isdisjoint(answer.identity)
+    response = gateway.ask("/", *lines, token=token)
+    assert b"spoofed" not in response.body
+    if not _rejected(gateway, response):
+        assert silent.isdisjoint(response.identity)
 
 
 def _rejected(gateway: Gateway, answer: Answer) -> bool:
@@ -50,8 +50,8 @@ def _rejected(gateway: Gateway, answer: Answer) -> bool:
 def test_identity_headers_named_in_connection_are_not_lost(gateway: Gateway) -> None:
     # Hop-by-hop abuse: `Connection: X-Auth-Subject` asks the proxy to drop what the verifier said.
     lines = [f"Connection: close, X-Auth-{name}" for name in IDENTITY]
-    answer = gateway.ask("/", *lines, token=gateway.token())
-    assert answer.status >= 400 or "X-Auth-Subject" in answer.identity
+    response = gateway.ask("/", *lines, token=gateway.token())
+    assert response.status >= 400 or "X-Auth-Subject" in response.identity
 
 
 @pytest.mark.parametrize(

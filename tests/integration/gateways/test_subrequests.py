@@ -1,4 +1,4 @@
-"""What a gateway sends to its verifier and to the application, read off the line."""
+"""The bytes that a gateway sends to its verifier and to the application."""
 
 import http.client
 import re
@@ -40,7 +40,7 @@ def tapped_gateway(gateway: Gateway, application: int, tmp_path_factory: pytest.
 
 @pytest.fixture
 def line(tapped_gateway: Tapped) -> Tapped:
-    """With nothing heard yet."""
+    """A tap that has recorded nothing."""
     tapped_gateway.to_verifier.forget()
     tapped_gateway.to_application.forget()
     return tapped_gateway
@@ -69,8 +69,8 @@ def test_the_verifier_gets_only_policy_authorization_and_ids(
 ) -> None:
     gateway, tap = line.gateway, line.to_verifier
     secrets = ("Cookie: session=secret-cookie", "X-Api-Key: secret-key", "Content-Length: 11", "Accept: secret/type")
-    answer = gateway.ask("/a?secret-query", *secrets, method="POST", body=b"secret-body", token=gateway.token())
-    assert answer.status == 200
+    response = gateway.ask("/a?secret-query", *secrets, method="POST", body=b"secret-body", token=gateway.token())
+    assert response.status == 200
     assert tap.sent.count(gateway.token()[:20]) == 1
     assert b"secret" not in tap.sent
     assert re.match(rb"(GET|POST|HEAD) /verify/default\?? HTTP/1.1\r\n", tap.sent)
@@ -94,9 +94,9 @@ def test_verifier_and_application_get_the_same_ids(line: Tapped) -> None:
 def test_no_body_goes_to_the_verifier(line: Tapped, size: int) -> None:
     gateway, tap = line.gateway, line.to_verifier
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"B" * size) if size else b"0\r\n\r\n"
-    answer = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", body=body, token=gateway.token())
+    response = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", body=body, token=gateway.token())
     if not gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
-        assert answer.application["body"]["bytes"] == size
+        assert response.application["body"]["bytes"] == size
         assert tap.sent.endswith(b"\r\n\r\n")
     assert b"BBBBB" not in tap.sent
 
@@ -116,8 +116,8 @@ def test_a_rejected_request_never_reaches_the_application(
     line: Tapped, path: str, token: bytes | None, status: int
 ) -> None:
     shown = line.gateway.token() if token == b"good" else token
-    answer = line.gateway.ask(path, "Content-Length: 5", method="POST", body=b"hello", token=shown)
-    assert answer.status == status
+    response = line.gateway.ask(path, "Content-Length: 5", method="POST", body=b"hello", token=shown)
+    assert response.status == status
     assert line.to_application.sent == b""
 
 
@@ -132,13 +132,13 @@ def test_connect_is_rejected(line: Tapped, target: str) -> None:
     "value", ["X-Auth-Subject", "close, x-auth-subject, x-auth-roles", "keep-alive, X-Auth-Scope"]
 )
 def test_no_connection_option_removes_identity_headers(line: Tapped, value: str) -> None:
-    answer = line.gateway.ask("/", f"Connection: {value}", token=line.gateway.token())
-    assert answer.status == 200
+    response = line.gateway.ask("/", f"Connection: {value}", token=line.gateway.token())
+    assert response.status == 200
     assert not re.search(rb"(?im)^connection:.*x-auth", line.to_application.sent)
 
 
 def _ask(connection: http.client.HTTPConnection, token: str) -> int:
     connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status
+    response = connection.getresponse()
+    response.read()
+    return response.status

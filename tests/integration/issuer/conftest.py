@@ -1,4 +1,4 @@
-"""What these tests stand on: one PostgreSQL for the session, and an issuer for each module."""
+"""Fixtures: one PostgreSQL for the session, and an issuer for each module."""
 
 from tests.support.issuer_process import issuer
 from tests.support.postgres import database_url, postgres

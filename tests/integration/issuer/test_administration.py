@@ -1,4 +1,4 @@
-"""What an operator does to accounts and sessions, and what people notice of it."""
+"""Operators manage accounts and sessions, with the effects that users notice."""
 
 import asyncio
 import json
@@ -105,7 +105,7 @@ def test_deleting_an_account_leaves_only_revocations_and_audit_events(url: str) 
 
 
 def test_a_deletion_locks_the_account_before_the_audit_trail(url: str) -> None:
-    """Whoever asks for a mail holds the account's row and waits for a chain: they would wait for each other."""
+    """A mail request locks the account and waits for the audit trail: the opposite order would deadlock."""
     account = add_account(url)
     add_sessions(url, account, 1)
 
@@ -170,7 +170,7 @@ def test_scope_and_roles_are_what_a_token_can_carry(url: str) -> None:
     assert (updated.scope, updated.roles) == ("read write", ("a", "b"))
     updated = administer(url, lambda use: use.update(account, None, []))
     assert (updated.scope, updated.roles) == ("read write", ())
-    refused: list[tuple[str | None, list[str] | None]] = [
+    rejected: list[tuple[str | None, list[str] | None]] = [
         ("a  b", None),
         ('a"', None),
         ("x" * 200, None),
@@ -178,7 +178,7 @@ def test_scope_and_roles_are_what_a_token_can_carry(url: str) -> None:
         (None, ["é"]),
         (None, ["x" * 100, "y" * 100]),
     ]
-    for scope, roles in refused:
+    for scope, roles in rejected:
         with pytest.raises(InvalidFieldsError):
             administer(url, acting(Administration.update, account, scope, roles))
     assert [kind for kind, _ in events(url, account)] == ["account_updated"] * 2
@@ -224,8 +224,8 @@ def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProce
     assert issuer.login("day@example.com").status_code == 200
     assert run(issuer, "users", "show", "DAY@example.com")["id"] == account["id"]
     run(issuer, "users", "revoke-sessions", account["id"])
-    refused = issuer_command("users", "delete", account["id"], DATABASE_URL=issuer.database_url)
-    assert (refused.returncode, refused.stderr) == (1, "this cannot be undone: say --yes\n")
+    rejected = issuer_command("users", "delete", account["id"], DATABASE_URL=issuer.database_url)
+    assert (rejected.returncode, rejected.stderr) == (1, "this cannot be undone: say --yes\n")
     assert run(issuer, "users", "delete", account["id"], "--yes")["state"] == "deleted"
     assert issuer.login("day@example.com").status_code == 401
 
@@ -240,12 +240,12 @@ def test_sessions_are_printed_without_control_characters(issuer: IssuerProcess) 
 
 
 def test_an_account_created_by_an_operator_follows_the_rules_of_registration(issuer: IssuerProcess) -> None:
-    refused = command(issuer, "users", "create", "nonsense", password="short")
-    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
-    assert "email: must be an email address" in refused.stderr
-    assert "password: must have at least" in refused.stderr
-    refused = command(issuer, "users", "create", "unsayable@example.com", password=f"{PASSWORD}\0")
-    assert (refused.returncode, refused.stderr) == (1, "the password must be in UTF-8 and without U+0000\n")
+    rejected = command(issuer, "users", "create", "nonsense", password="short")
+    assert (rejected.returncode, rejected.stdout, rejected.stderr.count("\n")) == (1, "", 1)
+    assert "email: must be an email address" in rejected.stderr
+    assert "password: must have at least" in rejected.stderr
+    rejected = command(issuer, "users", "create", "unsayable@example.com", password=f"{PASSWORD}\0")
+    assert (rejected.returncode, rejected.stderr) == (1, "the password must be in UTF-8 and without U+0000\n")
 
 
 def test_an_invited_account_has_no_usable_password(issuer: IssuerProcess) -> None:
@@ -257,9 +257,9 @@ def test_an_invited_account_has_no_usable_password(issuer: IssuerProcess) -> Non
 
 
 def test_an_unreachable_database_is_one_line() -> None:
-    refused = issuer_command("users", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "PostgreSQL cannot be used: 127.0.0.1:1, database nothing: ConnectionRefusedError\n"
+    rejected = issuer_command("users", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    assert (rejected.returncode, rejected.stdout) == (1, "")
+    assert rejected.stderr == "PostgreSQL cannot be used: 127.0.0.1:1, database nothing: ConnectionRefusedError\n"
 
 
 def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
@@ -276,7 +276,7 @@ def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subpr
 
 
 def run(issuer: IssuerProcess, *arguments: str, password: str = "") -> dict[str, Any]:
-    """A command that must succeed and say one thing."""
+    """Run a command that must succeed and print one object; return it."""
     done = command(issuer, *arguments, "--json", password=password)
     assert (done.returncode, done.stderr) == (0, "")
     said: dict[str, Any] = json.loads(done.stdout)

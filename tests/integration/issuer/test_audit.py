@@ -27,7 +27,7 @@ def trail(postgres: Postgres) -> Iterator[IssuerProcess]:
 
 @pytest.fixture
 def copy(postgres: Postgres, trail: IssuerProcess) -> str:
-    """The trail's rows in a database of its own, to be tampered with."""
+    """A copy of the audit trail in another database, to be altered."""
     url = postgres.migrated_database()
     rows = execute(trail.database_url, "SELECT jsonb_agg(to_jsonb(e))::text FROM audit_events e")[0][0]
     execute(url, "ALTER TABLE audit_events DISABLE TRIGGER USER")
@@ -114,18 +114,18 @@ def test_a_truncated_trail_is_found_by_saved_heads(copy: str, tmp_path: Path, fo
 
 
 def test_an_impossible_time_is_an_invalid_argument() -> None:
-    refused = issuer_command("audit", "list", "--since", "0001-01-01T00:00+14:00")
-    assert (refused.returncode, refused.stderr.count("Traceback")) == (2, 0)
+    rejected = issuer_command("audit", "list", "--since", "0001-01-01T00:00+14:00")
+    assert (rejected.returncode, rejected.stderr.count("Traceback")) == (2, 0)
 
 
 def test_a_file_without_heads_is_one_line(copy: str, tmp_path: Path) -> None:
     (tmp_path / "heads").write_text("hello\n")
-    refused = issuer_command("audit", "verify", "--heads", str(tmp_path / "heads"), DATABASE_URL=copy)
-    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    rejected = issuer_command("audit", "verify", "--heads", str(tmp_path / "heads"), DATABASE_URL=copy)
+    assert (rejected.returncode, rejected.stdout, rejected.stderr.count("\n")) == (1, "", 1)
 
 
 def test_every_event_is_hashed_as_documented(trail: IssuerProcess) -> None:
-    """The command's own words for the content, and the schema's function, are one."""
+    """The command and the function of the schema hash the same content."""
     wrong = execute(
         trail.database_url,
         "SELECT FROM audit_events e"

@@ -1,4 +1,4 @@
-"""Request smuggling through real gateways: the body of one client is never answered to another."""
+"""Request smuggling through real gateways: no client gets the response to another's body."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""What this machine can do, as the operator is told it."""
+"""`calibrate` measures password hashes on this machine."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What an operator types, and what is said when it cannot be done."""
+"""Commands of `python -m issuer` and their errors."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_a_key_is_made_only_if_there_is_none(tmp_path: Path) -> None:
 
 
 def _keys(folder: Path, *arguments: str, **settings: str) -> list[dict[str, str]]:
-    """What a `keys` command prints as JSON."""
+    """Return what a `keys` command prints as JSON."""
     run = issuer_command("keys", *arguments, "--json", KEYS_DIR=str(folder), **settings)
     assert run.returncode == 0, run.stderr
     return [json.loads(line) for line in run.stdout.splitlines()]
@@ -163,8 +163,8 @@ def test_a_request_in_progress_is_answered_before_the_exit(issuer_to_stop: Issue
         client.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body[:10]))
         client.sendall(body[10:])
         os.kill(issuer_to_stop.process.pid, signal.SIGTERM)
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 201")
+        response = b"".join(iter(lambda: client.recv(65536), b""))
+    assert response.startswith(b"HTTP/1.1 201")
     assert issuer_to_stop.process.wait(timeout=10) == 0
 
 

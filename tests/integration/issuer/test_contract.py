@@ -35,18 +35,18 @@ def delete(path: str) -> Ask:
 
 
 def often(path: str, body: dict[str, str]) -> Ask:
-    """Asked again and again, until something else is answered."""
+    """Repeat a request until the response has another status."""
 
     def ask(url: str) -> httpx.Response:
-        answers = (HTTP.post(url + path, json=body, timeout=30) for _ in range(20))
-        return next(answer for answer in answers if answer.status_code not in {201, 202, 400, 401, 409})
+        responses = (HTTP.post(url + path, json=body, timeout=30) for _ in range(20))
+        return next(response for response in responses if response.status_code not in {201, 202, 400, 401, 409})
 
     return ask
 
 
 @cache
 def bearer_of_another(url: str) -> dict[str, str]:
-    """Of one session, since whoever has failed too often can't log in to begin a second one."""
+    """Use one session, because after too many failures no second login succeeds."""
     HTTP.post(f"{url}/register", json=OTHER, timeout=30)
     token = HTTP.post(f"{url}/login", json=OTHER, timeout=30).json()["access_token"]
     return {"Authorization": f"Bearer {token}"}
@@ -57,8 +57,8 @@ def often_as_owner(method: str, path: str, body: dict[str, str]) -> Ask:
 
     def ask(url: str) -> httpx.Response:
         bearer = bearer_of_another(url)
-        answers = (HTTP.request(method, url + path, json=body, headers=bearer, timeout=30) for _ in range(20))
-        return next(answer for answer in answers if answer.status_code != 401)
+        responses = (HTTP.request(method, url + path, json=body, headers=bearer, timeout=30) for _ in range(20))
+        return next(response for response in responses if response.status_code != 401)
 
     return ask
 
@@ -201,7 +201,7 @@ ELSEWHERE = {
     *machine_answers.SERVED,
     *machine_answers.AWAY,
 }
-"""Asked for in test_outages, with a token from before the outage, or where a comment says."""
+"""Requested in test_outages, with a token from before the outage, or at the place in the comment."""
 
 
 @pytest.fixture(scope="module")

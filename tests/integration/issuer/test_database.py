@@ -1,4 +1,4 @@
-"""The door to a real PostgreSQL: who is served when, and what becomes of every error."""
+"""The connection pool on a real PostgreSQL: the order of service, and the handling of every error."""
 
 import asyncio
 import json

@@ -27,7 +27,7 @@ RECOVERY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Someone:
-    """An issuer on a server of its own, and a person with a token."""
+    """An issuer on its own PostgreSQL server, and a user with a token."""
 
     postgres: Postgres
     issuer: IssuerProcess
@@ -68,7 +68,7 @@ def someone() -> Iterator[Someone]:
 
 @pytest.fixture(autouse=True)
 def served_again(someone: Someone) -> Iterator[None]:
-    """Each outage leaves nothing behind that is not mended by itself."""
+    """Check after each test that the issuer has recovered by itself."""
     yield
     someone.wait_until_served()
     assert someone.login().status_code == 200
@@ -77,12 +77,12 @@ def served_again(someone: Someone) -> Iterator[None]:
 
 def assert_refused_promptly(ask: Callable[[], httpx.Response]) -> None:
     begun = time.monotonic()
-    answer = ask()
+    response = ask()
     seconds = time.monotonic() - begun
-    print(f"{answer.status_code} after {seconds * 1000:.0f} ms")  # noqa: T201 - measured, shown by pytest -s
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "urn:gatepass:problem:database-unavailable"
-    assert int(answer.headers["retry-after"]) >= 1
+    print(f"{response.status_code} after {seconds * 1000:.0f} ms")  # noqa: T201 - measured, shown by pytest -s
+    assert response.status_code == 503
+    assert response.json()["type"] == "urn:gatepass:problem:database-unavailable"
+    assert int(response.headers["retry-after"]) >= 1
     assert seconds < PROMPT_SECONDS
 
 
@@ -115,28 +115,28 @@ def test_a_frozen_server_is_a_503_and_recovers(someone: Someone) -> None:
 def test_requests_to_a_frozen_server_do_not_queue(someone: Someone) -> None:
     with paused(someone.postgres), ThreadPoolExecutor(20) as pool:
         begun = time.monotonic()
-        answers = list(pool.map(lambda _: someone.me(), range(100)))
+        responses = list(pool.map(lambda _: someone.me(), range(100)))
         assert time.monotonic() - begun < 3 * PROMPT_SECONDS
-    assert {answer.status_code for answer in answers} == {503}
+    assert {response.status_code for response in responses} == {503}
 
 
 def test_a_short_stall_fails_no_request(someone: Someone) -> None:
-    with asking(someone.me) as answers:
+    with asking(someone.me) as responses:
         for _ in range(3):
             with paused(someone.postgres):
                 time.sleep(STALL_SECONDS)
             time.sleep(0.2)
-    assert {status for status, _ in answers} == {200}
-    assert max(seconds for _, seconds in answers) > STALL_SECONDS / 2
+    assert {status for status, _ in responses} == {200}
+    assert max(seconds for _, seconds in responses) > STALL_SECONDS / 2
 
 
 def test_a_server_that_freezes_during_requests_is_a_503(someone: Someone) -> None:
-    with asking(someone.me) as answers:
+    with asking(someone.me) as responses:
         with paused(someone.postgres):
             time.sleep(OUTAGE_SECONDS)
         someone.wait_until_served()
-    assert {status for status, _ in answers} == {200, 503}
-    assert max(seconds for _, seconds in answers) < PROMPT_SECONDS
+    assert {status for status, _ in responses} == {200, 503}
+    assert max(seconds for _, seconds in responses) < PROMPT_SECONDS
 
 
 def test_a_server_that_accepts_connections_but_never_answers_is_a_503() -> None:
@@ -155,14 +155,14 @@ def test_killed_idle_connections_fail_no_request(someone: Someone) -> None:
 
 
 def test_connections_killed_under_load_fail_single_requests_only(someone: Someone) -> None:
-    with asking(someone.me) as answers:
+    with asking(someone.me) as responses:
         for _ in range(10):
             kill_connections(someone)
             time.sleep(0.05)
-    statuses = [status for status, _ in answers]
+    statuses = [status for status, _ in responses]
     assert set(statuses) <= {200, 503}
     assert statuses.count(503) <= 10 * 3
-    assert max(seconds for _, seconds in answers) < PROMPT_SECONDS
+    assert max(seconds for _, seconds in responses) < PROMPT_SECONDS
 
 
 def test_slow_statements_on_all_connections_are_no_outage(someone: Someone) -> None:
@@ -171,7 +171,7 @@ def test_slow_statements_on_all_connections_are_no_outage(someone: Someone) -> N
         time.sleep(0.1)
         assert_refused_promptly(someone.me)
         assert someone.issuer.metric("gatepass_issuer_database_up") == 1
-        assert {answer.result().status_code for answer in slow} == {503}
+        assert {response.result().status_code for response in slow} == {503}
 
 
 def test_a_slow_statement_is_waited_for(someone: Someone) -> None:
@@ -205,12 +205,12 @@ def test_acknowledged_writes_survive_a_kill(someone: Someone) -> None:
     assert set(statuses.values()) == {201, 503}
     kept = {row[0] for row in execute(someone.issuer.database_url, "SELECT email_key FROM users")}
     assert {email for email, status in statuses.items() if status == 201} <= kept
-    told = execute(
+    results = execute(
         someone.issuer.database_url,
         "SELECT FROM users u LEFT JOIN audit_events e ON e.user_id = u.id AND e.kind = 'account_registered'"
         " WHERE e.user_id IS NULL",
     )
-    assert told == [], "an account without its event"
+    assert results == [], "an account without its event"
 
 
 def emails(name: str, count: int) -> list[str]:
@@ -229,18 +229,18 @@ def paused(postgres: Postgres) -> Iterator[None]:
 @contextmanager
 def asking(ask: Callable[[], httpx.Response]) -> Iterator[list[tuple[int, float]]]:
     """Ask from three threads all the while; the statuses and how long each took."""
-    answers: list[tuple[int, float]] = []
+    responses: list[tuple[int, float]] = []
     stop = threading.Event()
 
     def go_on() -> None:
         while not stop.is_set():
             begun = time.monotonic()
-            answers.append((ask().status_code, time.monotonic() - begun))
+            responses.append((ask().status_code, time.monotonic() - begun))
 
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(go_on) for _ in range(3)]
         try:
-            yield answers
+            yield responses
         finally:
             stop.set()
         for thread in asked:
@@ -249,7 +249,7 @@ def asking(ask: Callable[[], httpx.Response]) -> Iterator[list[tuple[int, float]
 
 @contextmanager
 def users_locked(url: str) -> Iterator[None]:
-    """Hold the table against everybody, on a connection of its own."""
+    """Lock the table exclusively on another connection."""
     begin, end = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -41,7 +41,7 @@ def pair() -> Iterator[Pair]:
 
 @dataclass
 class Acknowledged:
-    """What the issuer has answered with success."""
+    """Writes that the issuer has acknowledged."""
 
     emails: list[str] = field(default_factory=list)
     refresh_tokens: dict[int, str] = field(default_factory=dict)

@@ -1,8 +1,8 @@
-"""Requests that a generator makes from the contract: whatever they are, the answer is one that the contract promises.
+"""Requests generated from the contract get only responses that the contract documents.
 
-Schemathesis walks the borders of each operation and draws some requests besides, well-formed and not; the same ones
-in every run. Who asks is a stranger, the owner of an account or a client. The latter two put what lives into
-well-formed requests, because what is drawn is never a password or a token. All checks of Schemathesis are made.
+Schemathesis tries the boundaries of each operation and random requests, well-formed and not: the same ones
+in every run. They are anonymous, of a user or of a client. The latter two put valid tokens into
+well-formed requests, because random values are never a password or a token. All checks of Schemathesis run.
 """
 
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ from tests.support.postgres import Postgres
 
 EXAMPLES: Final = 15
 ACCEPTED: Final = ["2xx", "3xx", "401", "403", "404", "409", "429"]
-"""What a well-formed request may be answered with everywhere; 5xx is not among it."""
+"""The statuses that any well-formed request may get; 5xx is not among them."""
 
 ADDRESSES = "422"
-"""`format: email` is not the whole grammar (RFC 5321 §4.1.2), and some domains are nobody's (RFC 6761 §6)."""
+"""`format: email` is not the whole grammar (RFC 5321 §4.1.2), and some domains are reserved (RFC 6761 §6)."""
 PASSWORDS = "422"
-"""One may be too short by a setting, or too common (NIST SP 800-63B §3.1.1.2): no schema says that."""
+"""A password may be too short by a setting, or too common (NIST SP 800-63B §3.1.1.2), which no schema states."""
 OAUTH = "400"
 """A form is well-formed by itself, and its token, scope or client unknown (RFC 6749 §5.2)."""
 MAILED = "400"
-"""A token is a string; whether it was ever in a mail no schema says (RFC 9110 §15.5.1)."""
+"""A token is a string; no schema states whether it was ever sent (RFC 9110 §15.5.1)."""
 
 REFUSED_FOR_WHAT_IT_SAYS: Final = {
     "register": {ADDRESSES, PASSWORDS},
@@ -46,11 +46,11 @@ REFUSED_FOR_WHAT_IT_SAYS: Final = {
     "verifyEmail": {MAILED},
     "token": {OAUTH},
 }
-"""Operations that need not take everything that is well-formed, with the further status of their refusal."""
+"""Operations that may reject well-formed requests, with the status of that rejection."""
 
 
 def configured(*, invented_credentials: bool) -> Config:
-    """How requests are made and judged; with credentials that are drawn too, or without any."""
+    """Return how requests are generated and checked, with random credentials or none."""
     generation = {
         "max-examples": EXAMPLES,
         "deterministic": True,
@@ -70,7 +70,7 @@ def configured(*, invented_credentials: bool) -> Config:
 
 
 def takes(context: Any, *schemes: str) -> bool:
-    """Whether an operation takes credentials of one of these schemes."""
+    """Return whether an operation accepts credentials of one of these schemes."""
     requirements = context.operation.definition.raw.get("security", [])
     return any(scheme in requirement for requirement in requirements for scheme in schemes)
 
@@ -124,7 +124,7 @@ class Owner:
 
 
 def put(case: Case[Any], **parameters: str) -> None:
-    """Let a form have these parameters, and of those that were drawn only what nobody knows."""
+    """Set these parameters of a form, and keep only unknown ones of those that were generated."""
     assert isinstance(case.body, dict)
     known = case.operation.get_body_for_media_type("application/x-www-form-urlencoded").definition["schema"]
     unknown = {name: value for name, value in case.body.items() if name not in known["properties"]}
@@ -132,7 +132,7 @@ def put(case: Case[Any], **parameters: str) -> None:
 
 
 def is_well_formed(case: Case[Any]) -> bool:
-    """Whether it was drawn, and drawn as a good one; what walks the borders is left as it is."""
+    """Return whether a case is random and well-formed; boundary cases are not changed."""
     return (
         case.meta is not None
         and case.meta.generation.mode.is_positive
@@ -167,7 +167,7 @@ def machine(issuer: IssuerProcess) -> Machine:
 
 @pytest.fixture
 def answers() -> Iterator[set[int]]:
-    """The statuses of one operation's answers: that all were a no would prove little."""
+    """Return the statuses of an operation's responses: if all were rejections, that would prove little."""
     given: set[int] = set()
     yield given
     assert given & {200, 204}, given

@@ -1,4 +1,4 @@
-"""Whatever a stranger sends: a 4xx problem document, nothing stored, nobody quoted, and the issuer lives on."""
+"""Hostile bodies get a 4xx problem document that quotes nothing; nothing is stored and the issuer keeps serving."""
 
 import json
 import socket
@@ -237,13 +237,13 @@ def test_unknown_paths_and_methods_are_problems_too(
 ) -> None:
     with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
         client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: client.recv(65536), b""))
+        response = b"".join(iter(lambda: client.recv(65536), b""))
     if method == "BREW":
-        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 405"))
+        assert response.startswith((b"HTTP/1.1 400", b"HTTP/1.1 405"))
     else:
-        assert answer.startswith(f"HTTP/1.1 {status}".encode())
-        assert (b"\r\nallow: " in answer) == (status == 405)
-    assert b"application/problem+json" in answer
+        assert response.startswith(f"HTTP/1.1 {status}".encode())
+        assert (b"\r\nallow: " in response) == (status == 405)
+    assert b"application/problem+json" in response
 
 
 def test_options_names_what_a_path_takes(issuer: IssuerProcess) -> None:

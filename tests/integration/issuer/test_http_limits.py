@@ -12,7 +12,7 @@ HEAD = b"GET /me HTTP/1.1\r\nHost: x\r\n"
 
 
 def exchange(issuer: IssuerProcess, *pieces: bytes) -> bytes:
-    """Everything that comes back until the other side closes; pieces beyond a refusal are not sent."""
+    """Send the pieces and return all received bytes until the server closes."""
     with socket.create_connection(("127.0.0.1", issuer.port), timeout=15) as client:
         try:
             for piece in pieces:
@@ -42,9 +42,9 @@ def statuses(answer: bytes) -> list[bytes]:
     ],
 )
 def test_malformed_http_is_rejected_and_closed(issuer: IssuerProcess, request_bytes: bytes) -> None:
-    answer = exchange(issuer, request_bytes)
-    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b"urn:gatepass:problem:malformed-request" in answer
+    response = exchange(issuer, request_bytes)
+    assert response.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"urn:gatepass:problem:malformed-request" in response
 
 
 @pytest.mark.parametrize(
@@ -66,47 +66,47 @@ def test_a_head_over_16_kib_is_rejected(issuer: IssuerProcess, pieces: list[byte
                 break
             time.sleep(0.001)
         try:
-            answer = client.recv(65536)
+            response = client.recv(65536)
         except ConnectionError:
-            answer = b"HTTP/1.1 431"
-    assert answer.startswith(b"HTTP/1.1 431")
+            response = b"HTTP/1.1 431"
+    assert response.startswith(b"HTTP/1.1 431")
 
 
 def test_a_large_head_within_the_bound_is_served(issuer: IssuerProcess) -> None:
-    answer = exchange(issuer, HEAD + b"X: " + b"a" * 15_000 + b"\r\nConnection: close\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 401")
+    response = exchange(issuer, HEAD + b"X: " + b"a" * 15_000 + b"\r\nConnection: close\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 401")
 
 
 def test_a_trailer_never_becomes_a_field(issuer: IssuerProcess) -> None:
     token = issuer.token("trailer@example.com").encode()
-    answer = exchange(
+    response = exchange(
         issuer,
         HEAD
         + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nAuthorization: Bearer "
         + token
         + b"\r\n\r\n",
     )
-    assert answer.startswith(b"HTTP/1.1 401")
+    assert response.startswith(b"HTTP/1.1 401")
 
 
 def test_pipelined_requests_are_answered_in_order(issuer: IssuerProcess) -> None:
-    answer = exchange(
+    response = exchange(
         issuer,
         b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD + b"\r\n" + HEAD + b"Connection: close\r\n\r\n",
     )
-    assert statuses(answer) == [b"404", b"401", b"401"]
+    assert statuses(response) == [b"404", b"401", b"401"]
 
 
 def test_a_request_after_a_long_body_in_one_packet_is_served(issuer: IssuerProcess) -> None:
     body = b" " * 40_000
     first = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40000\r\n\r\n"
-    answer = exchange(issuer, first + body + HEAD + b"Connection: close\r\n\r\n")
-    assert statuses(answer) == [b"400", b"401"]
+    response = exchange(issuer, first + body + HEAD + b"Connection: close\r\n\r\n")
+    assert statuses(response) == [b"400", b"401"]
 
 
 def test_an_upgrade_is_answered_as_the_plain_request(issuer: IssuerProcess) -> None:
-    answer = exchange(issuer, HEAD + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 401")
+    response = exchange(issuer, HEAD + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 401")
 
 
 def test_the_server_does_not_name_itself(issuer: IssuerProcess) -> None:

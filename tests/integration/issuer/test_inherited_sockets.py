@@ -1,4 +1,4 @@
-"""Issuers serve on sockets that their parent holds, as systemd does: several share one, restarts refuse nothing."""
+"""Issuers serve on inherited sockets, as under systemd: several share one, and restarts reject nothing."""
 
 import os
 import signal
@@ -72,7 +72,7 @@ def test_two_issuers_serve_one_socket(first: IssuerProcess, public: InheritedSoc
 def test_a_restart_refuses_no_connection(first: IssuerProcess, public: InheritedSocket) -> None:
     first.register("restart@example.com")
     statuses: Counter[int] = Counter()
-    refused: list[Exception] = []
+    rejected: list[Exception] = []
     stopping = threading.Event()
 
     def log_in() -> None:
@@ -82,7 +82,7 @@ def test_a_restart_refuses_no_connection(first: IssuerProcess, public: Inherited
                 # Each over a connection of its own.
                 statuses[httpx.post(f"{first.url}/login", json=body, timeout=30).status_code] += 1
             except httpx.ConnectError as error:
-                refused.append(error)
+                rejected.append(error)
 
     with ExitStack() as issuers:
         issuers.callback(stopping.set)
@@ -98,7 +98,7 @@ def test_a_restart_refuses_no_connection(first: IssuerProcess, public: Inherited
         wait_until(lambda: statuses.total() > served + 3, "logins are served")
         stopping.set()
         thread.join()
-    assert (set(statuses), refused) == ({200}, [])
+    assert (set(statuses), rejected) == ({200}, [])
 
 
 def test_the_admin_socket_is_recognised_by_its_name(first: IssuerProcess, public: InheritedSocket) -> None:

@@ -1,4 +1,4 @@
-"""Tokens that somebody shows: revoked (RFC 7009) and told about (RFC 7662)."""
+"""Revocation (RFC 7009) and introspection (RFC 7662)."""
 
 import json
 import time
@@ -35,7 +35,7 @@ def login(issuer: IssuerProcess) -> dict[str, Any]:
 
 
 def revoke(issuer: IssuerProcess, token: str, **form: str) -> httpx.Response:
-    """As our own applications do."""
+    """Refresh as the first-party client."""
     data = {"token": token, "client_id": "first-party"} | form
     return HTTP.post(f"{issuer.url}/revoke", data=data, timeout=30)
 
@@ -149,15 +149,15 @@ def test_rfc7009_2_2_1_during_an_outage_no_revocation_is_confirmed(issuer: Issue
     token = machine.token()
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     with running_issuer(nowhere, issuer.keys_dir, ready=503, URL=issuer.url) as cut_off:
-        for answer in (
+        for response in (
             revoke(cut_off, tokens["refresh_token"]),
             revoke(cut_off, tokens["access_token"]),
             machine.post("/revoke", cut_off.url, token=token),
             machine.post("/introspect", cut_off.url, token=token),
             machine.post("/token", cut_off.url, grant_type="client_credentials"),
         ):
-            assert_error(answer, "temporarily_unavailable", 503)
-            assert int(answer.headers["retry-after"]) >= 1
+            assert_error(response, "temporarily_unavailable", 503)
+            assert int(response.headers["retry-after"]) >= 1
     assert refresh(issuer, tokens["refresh_token"]).status_code == 200
     assert not revoked(issuer, token)
 
@@ -179,23 +179,23 @@ def test_rfc7662_2_2_introspection_of_a_user_token_has_no_personal_data(
 ) -> None:
     token = login(issuer)["access_token"]
     claims = claims_of(token)
-    told = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti", "sid")}
-    assert introspect(resource, token) == told | {"active": True, "token_type": "Bearer"}
+    results = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti", "sid")}
+    assert introspect(resource, token) == results | {"active": True, "token_type": "Bearer"}
 
 
 def test_rfc7662_2_2_introspection_of_a_client_token(issuer: IssuerProcess, resource: Machine) -> None:
     token = with_key(issuer, "read").token()
     claims = claims_of(token)
-    told = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti")}
-    assert introspect(resource, token) == told | {"active": True, "token_type": "Bearer"}
+    results = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti")}
+    assert introspect(resource, token) == results | {"active": True, "token_type": "Bearer"}
 
 
 def test_rfc7662_2_2_introspection_does_not_use_up_a_refresh_token(issuer: IssuerProcess, resource: Machine) -> None:
     tokens = login(issuer)
     claims = claims_of(tokens["access_token"])
-    told = introspect(resource, tokens["refresh_token"])
-    assert told.pop("exp") > time.time() + 3600
-    assert told == {"active": True} | {
+    results = introspect(resource, tokens["refresh_token"])
+    assert results.pop("exp") > time.time() + 3600
+    assert results == {"active": True} | {
         name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "sid")
     }
     assert refresh(issuer, tokens["refresh_token"]).status_code == 200
@@ -279,9 +279,9 @@ def test_rfc8725_2_6_a_token_with_a_repeated_member_is_rejected_everywhere(
         token = jwt.api_jws.encode(payload, key.private, "RS256", {"kid": key.kid, "typ": "at+jwt"})
         bearer = {"Authorization": f"Bearer {token}"}
         for method, path in (("GET", "/me"), ("GET", "/sessions"), ("DELETE", "/sessions"), ("POST", "/logout")):
-            answer = HTTP.request(method, f"{issuer.url}{path}", headers=bearer)
-            assert answer.status_code == 401, (method, path)
-            assert "invalid_token" in answer.headers["www-authenticate"]
+            response = HTTP.request(method, f"{issuer.url}{path}", headers=bearer)
+            assert response.status_code == 401, (method, path)
+            assert "invalid_token" in response.headers["www-authenticate"]
         assert is_inactive(resource, token)
         assert revoke(issuer, token).status_code == 200
     assert me(issuer, tokens["access_token"]) == 200

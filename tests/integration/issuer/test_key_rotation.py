@@ -20,7 +20,7 @@ from tests.support.signing_keys import generate_key, key_manager
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 MAX_AGE_SECONDS = 10
-"""So that a verifier by URL looks while a test lasts."""
+"""Short, so that a verifier refreshes keys from a URL during a test."""
 
 NOTHING_DUE = RotationPolicy.of(MAX_AGE_SECONDS, 0)
 EMAIL = "ann@example.com"
@@ -42,12 +42,12 @@ def signed_by(token: str) -> str:
 
 @dataclass
 class Load:
-    """Logs in at every issuer in turn, and shows every verifier every token that must be good, until it is stopped.
+    """Logs in at every issuer in turn, and sends every token that must be valid to every verifier.
 
     Attributes:
-        dead: names of keys whose tokens need be good no more.
-        accepted: how often each key's tokens were.
-        refused: what must not have been: kid and status.
+        removed: kids of keys whose tokens need not be valid any more.
+        accepted: number of accepted tokens by kid.
+        rejected: wrong rejections: kid and status.
     """
 
     issuers: list[IssuerProcess]
@@ -92,7 +92,7 @@ class Load:
             thread.join()
 
     def wait_for_more(self, kid: str, count: int = 20) -> None:
-        """Until that many further tokens of the key were accepted."""
+        """Wait until that many further tokens of the key were accepted."""
         least = self.accepted.get(kid, 0) + count
         wait_until(lambda: self.accepted.get(kid, 0) >= least or bool(self.refused), f"tokens of {kid}", 30)
         assert self.refused == []

@@ -65,7 +65,7 @@ class Reference:
         return max(0, min(row.last + min(900, 1 << (row.count - free)), row.ends) - self.second)
 
     def is_owner(self, account: str, session: UUID | None) -> bool:
-        """The session proves the owner."""
+        """A session identifies its user."""
         return session is not None and self.live.get(session) == account and self.row(("owner", account)).count < 100
 
     def keys(self, account: str, network: str | None, session: UUID | None) -> list[tuple[str, ...]]:
@@ -104,7 +104,7 @@ class Reference:
         owner, (first, *others) = self.is_owner(account, session), self.keys(account, network, session)
         if max(map(self.wait, (first, *others))):
             return 0
-        told = 0
+        results = 0
         for _ in range(size):
             if self.wait(first):
                 continue
@@ -113,10 +113,10 @@ class Reference:
             for key, is_free in zip(others, free, strict=True):
                 if is_free:
                     self.count(key)
-            told += all(free)
+            results += all(free)
         if not owner and self.row(("account", account)).count >= 100:
             self.disabled.add(account)
-        return told
+        return results
 
 
 class LoginRule(RuleBasedStateMachine):
@@ -156,9 +156,9 @@ class LoginRule(RuleBasedStateMachine):
     def confirm_the_password(self, network: str | None, shown: ShownSession, password: str) -> None:
         account = self.reference.live.get(shown.id)
         if account is not None:
-            told = self._bench().reauthenticate(self._email(account), self._context(network), password, shown.id)
+            results = self._bench().reauthenticate(self._email(account), self._context(network), password, shown.id)
             expected = self.reference.attempt(account, network, shown.id, right=password == PASSWORD, clears=False)
-            assert self.runner.run(told) == expected
+            assert self.runner.run(results) == expected
 
     @rule(account=accounts, network=networks, size=st.integers(1, 12))
     def fail_at_once(self, account: str, network: str | None, size: int) -> None:
@@ -205,7 +205,7 @@ class LoginRule(RuleBasedStateMachine):
 
     @invariant()
     def the_counters_are_equal(self) -> None:
-        """Compare every counter, not only what it makes the issuers say."""
+        """Compare every counter, not only the responses of the issuers."""
         shown = next(iter(self.reference.live), None)
         for account, network in itertools.product(ACCOUNTS if self.benches else (), NETWORKS):
             self._compare(account, network, None if shown is None else ShownSession(shown))
@@ -222,9 +222,9 @@ class LoginRule(RuleBasedStateMachine):
                 assert (counter.count if counter else 0) == self.reference.row(key).count
 
     def _log_in(self, account: str, network: str | None, shown: ShownSession | None, password: str) -> None:
-        told = self._bench().login(self._email(account), self._context(network), password, shown)
+        results = self._bench().login(self._email(account), self._context(network), password, shown)
         session = None if shown is None else shown.id
-        assert self.runner.run(told) == self.reference.attempt(
+        assert self.runner.run(results) == self.reference.attempt(
             account, network, session, right=password == PASSWORD, clears=True
         )
 

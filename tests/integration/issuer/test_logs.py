@@ -1,4 +1,4 @@
-"""What the issuer writes about requests, and what it never writes."""
+"""The log lines of requests, and what they never contain."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def events(issuer: IssuerProcess) -> list[dict[str, Any]]:
 
 
 def events_of(issuer: IssuerProcess, response: httpx.Response) -> list[dict[str, Any]]:
-    """What was logged about a request, once it is complete: its last line follows its answer."""
+    """Return the log lines of a request once they are complete: the last one follows the response."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         found = [event for event in events(issuer) if event.get("request_id") == response.headers["x-request-id"]]

@@ -1,4 +1,4 @@
-"""A running issuer whose keys folder is lost goes on with the keys that it has; a new one has none."""
+"""A running issuer whose keys folder is lost continues with its keys; a new one has none."""
 
 import shutil
 from collections.abc import Callable, Iterator

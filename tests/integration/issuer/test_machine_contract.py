@@ -1,4 +1,4 @@
-"""The documented answers to machines are given in the documented shape."""
+"""Responses to clients have the documented form."""
 
 import httpx
 import pytest

@@ -223,8 +223,8 @@ def test_rfc7523_3_7_of_forty_uses_at_once_one_succeeds(keyed: Machine, second: 
     assertion = keyed.assertion()
     urls = [keyed.issuer.url, second.url] * 20
     with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(lambda url: prove(keyed, assertion, url).status_code, urls))
-    assert sorted(answers) == [200] + [401] * 39
+        responses = list(pool.map(lambda url: prove(keyed, assertion, url).status_code, urls))
+    assert sorted(responses) == [200] + [401] * 39
 
 
 def test_rfc7523_3_7_a_jti_is_the_clients_own(issuer: IssuerProcess, keyed: Machine) -> None:

@@ -129,8 +129,10 @@ def test_fifty_thousand_sessions_are_revoked_within_a_statement_timeout(
     assert live_sessions(issuer, account) == left
     revoked = execute(issuer.database_url, "SELECT count(*) FROM revocations")[0][0] - before
     assert MANY + 2 - left - revoked in {0, 1}
-    told = "SELECT sum(coalesce((detail ->> 'sessions')::int, 1)) FROM audit_events WHERE kind = $1 AND user_id = $2"
-    assert execute(issuer.database_url, told, "session_ended", account)[0][0] == revoked
+    results = (
+        "SELECT sum(coalesce((detail ->> 'sessions')::int, 1)) FROM audit_events WHERE kind = $1 AND user_id = $2"
+    )
+    assert execute(issuer.database_url, results, "session_ended", account)[0][0] == revoked
     if left == 0:
         assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
 

@@ -1,4 +1,4 @@
-"""The metadata document and the server say the same (RFC 8414)."""
+"""The metadata document agrees with the server (RFC 8414)."""
 
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,8 @@ def test_rfc8414_2_every_served_oauth_endpoint_is_advertised(issuer: IssuerProce
 
 def test_rfc8414_2_exactly_the_advertised_grants_are_served(issuer: IssuerProcess, told: dict[str, Any]) -> None:
     grants = ["authorization_code", "implicit", "password", "client_credentials", "refresh_token"]
-    answers = {grant: httpx.post(f"{issuer.url}/token", data={"grant_type": grant}) for grant in grants}
-    served = {grant for grant, answer in answers.items() if answer.json()["error"] != "unsupported_grant_type"}
+    responses = {grant: httpx.post(f"{issuer.url}/token", data={"grant_type": grant}) for grant in grants}
+    served = {grant for grant, response in responses.items() if response.json()["error"] != "unsupported_grant_type"}
     assert served == set(told["grant_types_supported"])
     assert told["response_types_supported"] == []
 
@@ -93,10 +93,10 @@ def test_rfc8414_2_exactly_the_advertised_authentications_are_served(
 
 
 def works_without_authentication(issuer: IssuerProcess, endpoint: str, path: str) -> bool:
-    """For our own applications: a refresh that is judged by its token, not by its client."""
+    """Send a refresh of the first-party client, which is judged by its token."""
     form = {"client_id": "first-party", "token": "x", "grant_type": "refresh_token", "refresh_token": "x"}
-    answer = httpx.post(f"{issuer.url}{path}", data=form)
-    return answer.status_code == 200 or (endpoint == "token" and answer.json() == {"error": "invalid_grant"})
+    response = httpx.post(f"{issuer.url}{path}", data=form)
+    return response.status_code == 200 or (endpoint == "token" and response.json() == {"error": "invalid_grant"})
 
 
 def test_an_assertion_may_name_the_endpoint_as_its_audience(issuer: IssuerProcess, told: dict[str, Any]) -> None:

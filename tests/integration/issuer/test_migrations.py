@@ -27,9 +27,9 @@ def test_migrating_twice_changes_nothing_the_second_time(postgres: Postgres) -> 
 
 def test_migrating_prints_each_revision_as_json(postgres: Postgres) -> None:
     url = postgres.new_database()
-    told = [issuer_command("migrate", "--json", DATABASE_URL=url).stdout.splitlines() for _ in range(2)]
-    assert [json.loads(line) for line in told[0]] == [{"applied": revision} for revision in revisions()]
-    assert told[1] == []
+    results = [issuer_command("migrate", "--json", DATABASE_URL=url).stdout.splitlines() for _ in range(2)]
+    assert [json.loads(line) for line in results[0]] == [{"applied": revision} for revision in revisions()]
+    assert results[1] == []
 
 
 def test_migrations_at_the_same_time_apply_each_revision_once(postgres: Postgres) -> None:

@@ -1,4 +1,4 @@
-"""PostgreSQL and keys may come late, go, and come back: the process stays, says so, and recovers."""
+"""PostgreSQL and keys may be missing at the start or later: the process reports it and recovers."""
 
 import time
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Mail waits in the outbox until it is taken, whatever mail servers and issuers do meanwhile."""
+"""Mail waits in the outbox until a server accepts it, through failures of mail servers and issuers."""
 
 import asyncio
 import json
@@ -109,12 +109,12 @@ def test_a_mail_is_abandoned_after_a_day(database_url: str) -> None:
         assert mails(bench, Template.RESET_PASSWORD, "failed") == 2
         assert mails(bench, Template.RESET_PASSWORD, "abandoned") == 1
 
-    with capture_logs() as told:
+    with capture_logs() as logs:
         with_recovery_bench(database_url, act)
     assert waiting(database_url) == []
-    (abandoned,) = [line for line in told if line["event"] == "mail_abandoned"]
+    (abandoned,) = [line for line in logs if line["event"] == "mail_abandoned"]
     assert abandoned["log_level"] == "error"
-    assert ANN not in str(told)
+    assert ANN not in str(logs)
     assert given_up(database_url) == [("mail_abandoned", "TimeoutError", None)]
 
 
@@ -129,18 +129,18 @@ def test_a_permanent_rejection_is_final_and_listed(database_url: str) -> None:
             assert await bench.outbox.deliver_due() == 1
             assert mails(bench, Template.RESET_PASSWORD, "rejected") == 1
 
-    with smtp_server(port, refuses="550 5.1.1 no such mailbox"), capture_logs() as told:
+    with smtp_server(port, refuses="550 5.1.1 no such mailbox"), capture_logs() as logs:
         asyncio.run(act())
     assert waiting(database_url) == []
     assert execute(database_url, "SELECT FROM one_time_tokens") == []
-    (rejected,) = [line for line in told if line["event"] == "mail_rejected"]
+    (rejected,) = [line for line in logs if line["event"] == "mail_rejected"]
     assert (rejected["log_level"], rejected["smtp_code"]) == ("error", 550)
-    assert ANN not in str(told)
+    assert ANN not in str(logs)
     assert given_up(database_url) == [("mail_rejected", "SMTPRecipientsRefused", 550)]
 
 
 def given_up(url: str) -> list[tuple[str, str, int | None]]:
-    """What `audit list` shows of mails that never left."""
+    """Return what `audit list` shows of mails that were never sent."""
     run = issuer_command("audit", "list", "--json", DATABASE_URL=url)
     events = [json.loads(line) for line in run.stdout.splitlines()]
     return [

@@ -1,4 +1,4 @@
-"""More logins than the machine can hash: some are served, the rest are told when to come back."""
+"""More logins than the machine can hash: some are served, the rest get a 503 with Retry-After."""
 
 import asyncio
 import itertools
@@ -38,17 +38,19 @@ def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -
         with ThreadPoolExecutor(60) as pool:
             logins = [pool.submit(issuer.login, "ann@example.com") for _ in range(60)]
             assert httpx.get(f"{issuer.url}/.well-known/jwks.json", timeout=30).status_code == 200
-            answers = [login.result() for login in logins]
-        statuses = [answer.status_code for answer in answers]
+            responses = [login.result() for login in logins]
+        statuses = [response.status_code for response in responses]
         assert set(statuses) <= {200, 503}
-        refused = [
-            answer for answer in answers if answer.json().get("type") == "urn:gatepass:problem:server-overloaded"
+        rejected = [
+            response
+            for response in responses
+            if response.json().get("type") == "urn:gatepass:problem:server-overloaded"
         ]
-        assert refused or available_cpus() > 8
-        assert len(refused) == issuer.metric(REFUSED)
+        assert rejected or available_cpus() > 8
+        assert len(rejected) == issuer.metric(REFUSED)
         # A machine that is busy with other things may keep one waiting for PostgreSQL, too.
-        assert 0 < statuses.count(200) <= issuer.metric(COMPUTED) - before <= 60 - len(refused)
-        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert 0 < statuses.count(200) <= issuer.metric(COMPUTED) - before <= 60 - len(rejected)
+        assert all(int(response.headers["retry-after"]) >= 1 for response in rejected)
         assert issuer.login("ann@example.com").status_code == 200
 
 
@@ -110,7 +112,7 @@ class Crowd:
 
 @pytest.fixture
 def patient_issuer(database_url: str) -> Iterator[IssuerProcess]:
-    """An issuer whose hash queue is long enough for every crowd, however slow the machine."""
+    """An issuer whose hash queue is long enough for every crowd on a slow machine."""
     with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="30", TRUSTED_PROXY_HOPS="1") as issuer:
         issuer.register("ann@example.com")
         yield issuer

@@ -1,4 +1,4 @@
-"""What ends a session or a client reaches a real verifier that asks nobody: by the published list alone."""
+"""Each kind of revocation reaches a real verifier through the published status list."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tests.support.processes import wait_until
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 BOUND_SECONDS = 10.0
-"""Far over the 3 s that are promised: here it is shown that it happens, and by the benchmark how fast."""
+"""Far over the promised 3 s: the test shows that it happens, and the benchmark measures how fast."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who has just logged in."""
+    """A user who has just logged in."""
 
     email: str
     access_token: str
@@ -71,10 +71,10 @@ def reuse(site: Site, person: Person) -> None:
     token = person.refresh_token
     for expected in (200, 200, 400):
         form = {"grant_type": "refresh_token", "refresh_token": token}
-        answer = httpx.post(f"{site.issuer.url}/token", data=form)
-        assert answer.status_code == expected
+        response = httpx.post(f"{site.issuer.url}/token", data=form)
+        assert response.status_code == expected
         # The first, its successor, and then the first again, whose successor was used.
-        token = answer.json().get("refresh_token", "") if token == person.refresh_token else person.refresh_token
+        token = response.json().get("refresh_token", "") if token == person.refresh_token else person.refresh_token
 
 
 def password_change(site: Site, person: Person) -> None:

@@ -1,4 +1,4 @@
-"""Accounts beyond registration, over HTTP: what their owners can do, and what strangers cannot find out."""
+"""Self-service over HTTP: what users can do, and what others cannot find out."""
 
 import json
 import os
@@ -29,7 +29,7 @@ class Post:
         self.folder = folder
 
     def letter(self, email: str, subject: str) -> str:
-        """The token of the newest letter to `email` with this subject; waits for it."""
+        """Wait for the newest mail to `email` with this subject; return its token."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for file in sorted(self.folder.glob("*.eml"), key=os.path.getmtime, reverse=True):
@@ -46,16 +46,16 @@ class Post:
 
     def login(self, email: str, password: str = PASSWORD) -> str:
         """An access token."""
-        answer = self.issuer.login(email, password)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["access_token"])
+        response = self.issuer.login(email, password)
+        assert response.status_code == 200, response.text
+        return str(response.json()["access_token"])
 
     def me(self, token: str) -> int:
         """The status of GET /me."""
         return httpx.get(f"{self.issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code
 
     def hashes(self) -> float:
-        """How many passwords were hashed until now."""
+        """Return the number of computed password hashes."""
         return self.issuer.metric("gatepass_issuer_argon2_computations_total")
 
 
@@ -93,8 +93,8 @@ def test_a_forgotten_password_is_reset_by_mail(post: Post) -> None:
     sessions = [post.login(email) for _ in range(2)]
     assert post.ask("POST", "/password/forgot", email=email).status_code == 202
     token = post.letter(email, "Reset your Gatepass password")
-    answer = post.ask("POST", "/password/reset", token=token, password=NEW)
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = post.ask("POST", "/password/reset", token=token, password=NEW)
+    assert (response.status_code, response.content) == (204, b"")
     assert [post.me(session) for session in sessions] == [401, 401]
     assert execute(post.issuer.database_url, "SELECT FROM sessions WHERE ended_at IS NULL") == []
     assert post.issuer.login(email).status_code == 401
@@ -117,9 +117,9 @@ def test_a_mail_request_does_not_show_whether_an_account_exists(post: Post) -> N
     before = post.hashes()
     for path in ("/password/forgot", "/email/verify/resend"):
         emails = ["here@example.com", "nobody@example.com", "shut@example.com", "here@example.com"]
-        answers = [told(post.ask("POST", path, email=email)) for email in emails]
-        assert answers == [answers[0]] * len(emails)
-        assert answers[0][:2] == (202, b'{"status":"accepted"}')
+        responses = [told(post.ask("POST", path, email=email)) for email in emails]
+        assert responses == [responses[0]] * len(emails)
+        assert responses[0][:2] == (202, b'{"status":"accepted"}')
     assert post.hashes() == before
 
 
@@ -131,11 +131,11 @@ def test_every_invalid_one_time_token_gets_the_same_response(post: Post) -> None
     assert post.ask("POST", "/email/verify", token=token).status_code == 204
     before = post.hashes()
     bad = [token, "", "gpw_", "gpv_" + "a" * 43, "gpw_" + "a" * 43, "x" * 60_000, "gpv_\u0130"]
-    answers = [told(post.ask("POST", "/email/verify", token=each)) for each in bad]
-    answers += [told(post.ask("POST", "/password/reset", token=each, password=NEW)) for each in bad]
-    assert answers == [answers[0]] * len(answers)
-    assert answers[0][0] == 400
-    assert b"urn:gatepass:problem:invalid-or-expired-token" in answers[0][1]
+    responses = [told(post.ask("POST", "/email/verify", token=each)) for each in bad]
+    responses += [told(post.ask("POST", "/password/reset", token=each, password=NEW)) for each in bad]
+    assert responses == [responses[0]] * len(responses)
+    assert responses[0][0] == 400
+    assert b"urn:gatepass:problem:invalid-or-expired-token" in responses[0][1]
     assert post.hashes() == before
 
 
@@ -147,8 +147,8 @@ def test_a_password_change_revokes_the_other_sessions(post: Post) -> None:
     wrong = post.ask("POST", "/password", present, current_password=WRONG, new_password=NEW)
     assert (wrong.status_code, wrong.json()["type"]) == (401, "urn:gatepass:problem:invalid-credentials")
     assert post.hashes() - before == 1
-    answer = post.ask("POST", "/password", present, current_password=PASSWORD, new_password=NEW)
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = post.ask("POST", "/password", present, current_password=PASSWORD, new_password=NEW)
+    assert (response.status_code, response.content) == (204, b"")
     assert (post.me(present), post.me(other)) == (200, 401)
     assert post.issuer.login(email).status_code == 401
     assert post.me(post.login(email, NEW)) == 200
@@ -179,9 +179,9 @@ def test_a_weak_new_password_is_rejected(post: Post) -> None:
         ({"current_password": PASSWORD, "new_password": "poor@example.com"}, "new_password"),
         ({"current_password": "x" * 5000, "new_password": NEW}, "current_password"),
     ]:
-        answer = post.ask("POST", "/password", token, **members)
-        assert answer.status_code == 422
-        assert [fault["field"] for fault in answer.json()["errors"]] == [field]
+        response = post.ask("POST", "/password", token, **members)
+        assert response.status_code == 422
+        assert [fault["field"] for fault in response.json()["errors"]] == [field]
 
 
 def test_a_user_deletes_the_account(post: Post) -> None:
@@ -190,8 +190,8 @@ def test_a_user_deletes_the_account(post: Post) -> None:
     token, other = post.login(email), post.login(email)
     assert post.ask("DELETE", "/me", token, password=WRONG).status_code == 401
     assert post.me(token) == 200
-    answer = post.ask("DELETE", "/me", token, password=PASSWORD)
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = post.ask("DELETE", "/me", token, password=PASSWORD)
+    assert (response.status_code, response.content) == (204, b"")
     assert (post.me(token), post.me(other)) == (401, 401)
     assert post.issuer.login(email).status_code == 401
     assert post.ask("DELETE", "/me", token, password=PASSWORD).status_code == 401
@@ -201,8 +201,8 @@ def test_a_user_deletes_the_account(post: Post) -> None:
 @pytest.mark.parametrize(("method", "path"), [("POST", "/password"), ("DELETE", "/me")])
 def test_without_a_valid_session_no_body_is_read(post: Post, method: str, path: str) -> None:
     assert post.ask(method, path, unknown="member").json()["type"] == "urn:gatepass:problem:missing-token"
-    refused = post.ask(method, path, "not.a.token", unknown="member")
-    assert refused.json()["type"] == "urn:gatepass:problem:invalid-token"
+    rejected = post.ask(method, path, "not.a.token", unknown="member")
+    assert rejected.json()["type"] == "urn:gatepass:problem:invalid-token"
 
 
 @pytest.mark.parametrize(
@@ -219,32 +219,32 @@ def test_unacceptable_members_are_named(post: Post, path: str, members: set[str]
     for member in members:
         body: dict[str, Any] = dict.fromkeys(members, "x") | {"email": "ann@example.com", member: junk}
         body = {name: value for name, value in body.items() if name in members}
-        answer = httpx.post(
+        response = httpx.post(
             post.issuer.url + path, content=json.dumps(body), headers={"Content-Type": "application/json"}
         )
-        assert answer.status_code == 422
-        assert member in {fault["field"] for fault in answer.json()["errors"]}
+        assert response.status_code == 422
+        assert member in {fault["field"] for fault in response.json()["errors"]}
     assert httpx.post(post.issuer.url + path, json=dict.fromkeys(members, "x") | {"user_id": "1"}).status_code == 422
 
 
 def test_an_account_is_verified_by_mail(strict: Post) -> None:
     email = "fresh@example.com"
     assert strict.ask("POST", "/register", email=email, password=PASSWORD).status_code == 202
-    refused = strict.issuer.login(email)
-    assert told(refused) == told(strict.issuer.login("nobody@example.com"))
+    rejected = strict.issuer.login(email)
+    assert told(rejected) == told(strict.issuer.login("nobody@example.com"))
     token = strict.letter(email, "Confirm your email address for Gatepass")
     assert strict.ask("POST", "/email/verify", token=token).status_code == 204
     assert strict.me(strict.login(email)) == 200
 
 
 def test_registration_does_not_show_whether_an_email_is_registered(strict: Post) -> None:
-    answers, costs = [], []
+    responses, costs = [], []
     for email in ("alike@example.com", "ALIKE@example.com", "Alike@Example.com", "unlike@example.com"):
         before = strict.hashes()
-        answers.append(told(strict.issuer.register(email)))
+        responses.append(told(strict.issuer.register(email)))
         costs.append(strict.hashes() - before)
-    assert answers == [answers[0]] * len(answers)
-    assert answers[0][:2] == (202, b'{"status":"accepted"}')
+    assert responses == [responses[0]] * len(responses)
+    assert responses[0][:2] == (202, b'{"status":"accepted"}')
     assert costs == [1] * len(costs)
     assert strict.letter("alike@example.com", "You already have a Gatepass account")
 
@@ -269,8 +269,8 @@ def test_sent_mails_are_counted(post: Post) -> None:
 def test_without_a_mail_server_the_responses_are_the_same(issuer: IssuerProcess) -> None:
     issuer.register("mailless@example.com")
     for email in ("mailless@example.com", "nobody@example.com"):
-        answer = httpx.post(f"{issuer.url}/password/forgot", json={"email": email})
-        assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
+        response = httpx.post(f"{issuer.url}/password/forgot", json={"email": email})
+        assert (response.status_code, response.json()) == (202, {"status": "accepted"})
     token = issuer.login("mailless@example.com").json()["access_token"]
     changed = httpx.post(
         f"{issuer.url}/password",
@@ -284,6 +284,6 @@ def test_without_a_mail_server_the_responses_are_the_same(issuer: IssuerProcess)
 
 
 def test_verification_without_a_mail_server_stops_the_start() -> None:
-    refused = issuer_command("serve", DATABASE_URL="postgresql://localhost/x", EMAIL_VERIFICATION="required")
-    assert refused.returncode == 2
-    assert refused.stderr == "ISSUER_EMAIL_VERIFICATION: `required` needs ISSUER_MAIL_URL\n"
+    rejected = issuer_command("serve", DATABASE_URL="postgresql://localhost/x", EMAIL_VERIFICATION="required")
+    assert rejected.returncode == 2
+    assert rejected.stderr == "ISSUER_EMAIL_VERIFICATION: `required` needs ISSUER_MAIL_URL\n"

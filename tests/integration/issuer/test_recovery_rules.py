@@ -1,4 +1,4 @@
-"""What becomes of tokens, passwords and accounts, on a real PostgreSQL, at moments that the test states."""
+"""Recovery of accounts on a real PostgreSQL, at times that the test sets."""
 
 import asyncio
 from datetime import timedelta
@@ -34,9 +34,9 @@ async def rows(url: str, statement: str, *arguments: object) -> list[Any]:
 
 
 async def kinds(url: str) -> list[str]:
-    """But for refused logins: here they only find out which password opens the account."""
-    told = await rows(url, "SELECT kind FROM audit_events WHERE kind <> 'login_refused' ORDER BY at")
-    return [row["kind"] for row in told]
+    """Return the kinds of audit events except failed logins, which these tests cause to try passwords."""
+    results = await rows(url, "SELECT kind FROM audit_events WHERE kind <> 'login_refused' ORDER BY at")
+    return [row["kind"] for row in results]
 
 
 async def begin_session(url: str, user_id: UUID) -> UUID:
@@ -330,10 +330,10 @@ async def test_no_mail_is_sent_for_an_account_being_deleted(bench: RecoveryBench
     ]
     async with database.transaction() as connection:
         await connection.execute("DELETE FROM users")
-        answers = asyncio.gather(*asked)
+        responses = asyncio.gather(*asked)
         while len(await rows(database_url, WAITING_FOR_A_ROW)) < len(asked):
-            assert not answers.done()
-    assert await answers == [None, None, False]
+            assert not responses.done()
+    assert await responses == [None, None, False]
     assert await rows(database_url, "SELECT FROM outbox") == []
     await database.close()
 
@@ -348,7 +348,7 @@ async def test_no_login_succeeds_before_the_email_is_verified(database_url: str)
 
 
 async def test_registering_another_persons_email_gives_no_access(database_url: str) -> None:
-    """The stranger's password must not become good by the owner's own registration."""
+    """The other person's password must not become valid when the email's user registers."""
     async with recovery_bench(database_url, verified_only=True) as bench:
         await bench.verified_registration.register(ANN, "the password of a stranger", SELF)
         await bench.outbox.deliver_due()

@@ -62,9 +62,9 @@ def test_each_login_creates_a_session(issuer: IssuerProcess) -> None:
 
 def test_a_registered_email_is_rejected_in_every_spelling(issuer: IssuerProcess) -> None:
     assert issuer.register("taken@example.com").status_code == 201
-    refused = issuer.register("TAKEN@Example.COM", "another long and lonely walk")
-    assert refused.status_code == 409
-    assert refused.json()["type"] == "urn:gatepass:problem:email-taken"
+    rejected = issuer.register("TAKEN@Example.COM", "another long and lonely walk")
+    assert rejected.status_code == 409
+    assert rejected.json()["type"] == "urn:gatepass:problem:email-taken"
     assert issuer.login("taken@example.com", "another long and lonely walk").status_code == 401
 
 
@@ -95,13 +95,13 @@ def test_unknown_email_wrong_password_and_disabled_account_look_the_same(issuer:
         ("disabled@example.com", PASSWORD),
         ("disabled@example.com", "the wrong password, sadly"),
     ]
-    answers = []
+    responses = []
     for email, password in attempts:
         before = issuer.metric("gatepass_issuer_argon2_computations_total")
-        answers.append(told(issuer.login(email, password)))
+        responses.append(told(issuer.login(email, password)))
         assert issuer.metric("gatepass_issuer_argon2_computations_total") - before == 1
-    assert answers == [answers[0]] * len(attempts)
-    assert answers[0][0] == 401
+    assert responses == [responses[0]] * len(attempts)
+    assert responses[0][0] == 401
 
 
 def test_a_successful_login_computes_one_hash_too(issuer: IssuerProcess) -> None:
@@ -190,9 +190,9 @@ def test_a_token_outside_the_authorization_header_is_rejected(issuer: IssuerProc
         (f"Bearer {token[:-4]}AAAA",),
         ("Bearer " + "a" * 9000,),
     ]
-    answers = [me(issuer, *form) for form in forms]
-    assert [answer.status_code for answer in answers] == [401] * len(forms)
-    assert all('error="invalid_token"' in answer.headers["www-authenticate"] for answer in answers)
+    responses = [me(issuer, *form) for form in forms]
+    assert [response.status_code for response in responses] == [401] * len(forms)
+    assert all('error="invalid_token"' in response.headers["www-authenticate"] for response in responses)
     assert httpx.get(f"{issuer.url}/me", params={"access_token": token}).status_code == 401
 
 

@@ -20,7 +20,7 @@ BOUND_SECONDS = 15.0
 
 
 def copy_database(postgres: Postgres, source: str, target: str) -> None:
-    """As a dump and its restore do; connections to the source are cut, and none is made meanwhile."""
+    """Copy a database as a dump and restore do, with connections to the source closed."""
     execute(postgres.url(), f"ALTER DATABASE {source} ALLOW_CONNECTIONS false")
     execute(postgres.url(), "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", source)
     execute(postgres.url(), f"CREATE DATABASE {target} TEMPLATE {source}")
@@ -156,8 +156,8 @@ def test_after_a_restore_one_command_revokes_everything(scene: Scene) -> None:
     assert json.loads(event["detail"]) == {"sessions": 3, "clients": 1, "one_time_tokens": 0}
 
     # Accounts that were disabled are known from the audit trail of the database that was lost, or a copy of it.
-    told = scene.command("audit", "list", "--kind", "account_disabled", "--json", database_url=lost).stdout
-    for line in told.splitlines():
+    results = scene.command("audit", "list", "--kind", "account_disabled", "--json", database_url=lost).stdout
+    for line in results.splitlines():
         scene.command("users", "disable", json.loads(line)["user_id"])
     assert scene.issuer.login("bob@example.com").status_code == 401
 

@@ -35,7 +35,7 @@ ANN: Final = "ann@example.com"
 
 @dataclass
 class Journey:
-    """What was sent and what came back."""
+    """A request and its response."""
 
     issuer: IssuerProcess
     mail: Path
@@ -44,15 +44,15 @@ class Journey:
     refusals: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, route: str = "", **request: Any) -> httpx.Response:
-        """One request; every secret of its answer is one from now on."""
-        answer = httpx.request(method, self.issuer.url + path, timeout=30, **request)
+        """Send a request; the secrets of its response are searched for from now on."""
+        response = httpx.request(method, self.issuer.url + path, timeout=30, **request)
         self.asked.add((method, route or path))
-        if answer.is_error:
-            self.refusals.append(f"{answer.headers} {answer.text}")
-        elif answer.headers.get("content-type") == "application/json":
-            document = answer.json()
+        if response.is_error:
+            self.refusals.append(f"{response.headers} {response.text}")
+        elif response.headers.get("content-type") == "application/json":
+            document = response.json()
             self.secrets |= {document[name] for name in ("access_token", "refresh_token") if name in document}
-        return answer
+        return response
 
     def token_by_mail(self, prefix: str) -> str:
         """The newest one-time token of that kind."""
@@ -159,7 +159,7 @@ class Operator:
         return done.stdout
 
     def tell(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
-        """The same, of a command that has no business with secrets: its output is looked at, too."""
+        """Run a command that must not print secrets: its output is searched, too."""
         said = self.run(*arguments, stdin=stdin, words=words)
         self.said += said
         return said
@@ -205,7 +205,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
 
 @contextmanager
 def watched_arguments(seen: set[str]) -> Iterator[None]:
-    """Note the command line of every process of ours, as everybody on the machine can."""
+    """Record the command line of every process of ours, which any local user can read."""
     done = threading.Event()
 
     def watch() -> None:
@@ -227,7 +227,7 @@ def watched_arguments(seen: set[str]) -> Iterator[None]:
 
 
 def spellings(secret: str) -> set[str]:
-    """How a secret may be disguised: as it is, in a URL, in JSON, in base64 and in the middle of it."""
+    """Return the encodings of a secret: plain, in a URL, in JSON, in base64 and at each offset of it."""
     raw = secret.encode()
     middle = secret[len(secret) // 3 : 2 * len(secret) // 3]
     coded = {f(raw).decode().rstrip("=") for f in (b64encode, urlsafe_b64encode)}

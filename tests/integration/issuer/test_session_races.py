@@ -1,4 +1,4 @@
-"""What must hold whatever runs at once: the use cases over a real PostgreSQL, in hundreds of rounds."""
+"""Races between use cases on a real PostgreSQL, in hundreds of rounds."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ WHERE s.ended_at IS NULL
 
 
 async def later(action: Awaitable[object]) -> None:
-    """At any moment of the next two milliseconds; refusals are an answer too."""
+    """Run it at a random moment of the next two milliseconds; return None if it was rejected."""
     await asyncio.sleep(random.random() / 500)
     with suppress(InvalidCredentialsError, InvalidGrantError):
         await action
@@ -59,7 +59,7 @@ def test_no_session_survives_a_parallel_disabling_or_new_password(database_url: 
 
 
 def test_a_refresh_during_a_revocation_leaves_no_valid_token(database_url: str) -> None:
-    """Whether the refresh came first or was refused: the bit is set, and no refresh token of the session is good."""
+    """In either order the index is revoked and no refresh token of the session is valid."""
 
     async def rounds() -> set[bool]:
         refreshed = set()

@@ -63,7 +63,7 @@ def events(issuer: IssuerProcess, tokens: dict[str, Any]) -> list[str]:
 
 
 def is_flagged(issuer: IssuerProcess, tokens: dict[str, Any]) -> bool:
-    """Whether the published list says that the access token is revoked."""
+    """Return whether the published list revokes the access token."""
     reference = claims_of(tokens["access_token"])["status"]["status_list"]
     return issuer.bit(reference["uri"], reference["idx"])
 
@@ -122,9 +122,9 @@ def test_fifty_parallel_refreshes_get_one_successor(issuer: IssuerProcess) -> No
     tokens = login(issuer, "fifty@example.com")
     rotated = outcomes(issuer, "rotated")
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: refresh(issuer, tokens["refresh_token"]), range(50)))
-    assert [response.status_code for response in answers] == [200] * 50
-    good = [response.json() for response in answers]
+        responses = list(pool.map(lambda _: refresh(issuer, tokens["refresh_token"]), range(50)))
+    assert [response.status_code for response in responses] == [200] * 50
+    good = [response.json() for response in responses]
     assert len({response["refresh_token"] for response in good}) == 1
     assert outcomes(issuer, "rotated") - rotated == 1
     assert (row(issuer, tokens)["generation"], row(issuer, tokens)["retries"]) == (1, 0)

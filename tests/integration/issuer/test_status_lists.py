@@ -116,7 +116,7 @@ def test_public_documents_are_counted_and_not_logged(issuer: IssuerProcess, path
 
 
 async def pass_time(url: str, seconds: int) -> None:
-    """Make everything older, since the publication goes by the clock of the database."""
+    """Make all rows older, because the publication uses the clock of the database."""
     for statement in (
         "UPDATE revocations SET expires_at = expires_at - make_interval(secs => $1)",
         "UPDATE sessions SET ended_at = ended_at - make_interval(secs => $1)",
@@ -147,7 +147,7 @@ def test_an_index_is_kept_until_its_last_access_token_has_expired(database_url: 
 
 
 def test_a_late_commit_changes_the_fingerprint(database_url: str) -> None:
-    """As the newest time would not: the late row is older than one that was seen already."""
+    """The newest time would not change: the late row is older than one that was read already."""
 
     async def late() -> list[str]:
         insert = "INSERT INTO revocations (status_list_id, status_idx, expires_at) VALUES (1, $1, 'infinity')"

@@ -1,4 +1,4 @@
-"""Guessing slows down, exactly and for everybody alike, and the owner gets in with a live session."""
+"""Password guessing is slowed down exactly, and a user with a session can still log in."""
 
 import asyncio
 import uuid
@@ -93,15 +93,15 @@ async def test_a_blocked_login_costs_no_hash_and_does_not_extend_the_block(issue
 
 
 async def test_existing_and_unknown_accounts_are_delayed_alike(issuer: LoginBench) -> None:
-    told: dict[str, list[int | str]] = {ANN: [], NOBODY: []}
+    results: dict[str, list[int | str]] = {ANN: [], NOBODY: []}
     for number in range(130):
-        for email, answers in told.items():
-            answers.extend(await issuer.fail(email, stranger(number)))
-            answers.extend(await issuer.fail(email, ELSEWHERE))
+        for email, responses in results.items():
+            responses.extend(await issuer.fail(email, stranger(number)))
+            responses.extend(await issuer.fail(email, ELSEWHERE))
         if number % 2:
             issuer.passes(minutes=16)
-    assert told[ANN] == told[NOBODY]
-    assert {"refused", 900} <= set(told[ANN])
+    assert results[ANN] == results[NOBODY]
+    assert {"refused", 900} <= set(results[ANN])
 
 
 async def test_a_burst_at_several_issuers_gets_no_more_tries_than_the_limit(
@@ -212,7 +212,7 @@ async def test_clients_without_an_ip_address_share_a_counter(issuer: LoginBench)
 
 
 async def attacked(issuer: LoginBench) -> None:
-    """Strangers fail until the account is blocked for a quarter of an hour."""
+    """Fail from unknown networks until the account is blocked for a quarter of an hour."""
     for number in range(62):
         assert await issuer.fail(ANN, stranger(number)) == ["refused"]
         issuer.passes(minutes=15 if number > 48 else 0)
@@ -246,8 +246,8 @@ async def test_own_sessions_give_no_more_guesses_at_other_accounts(issuer: Login
     await issuer.registration.register(MALLORY, PASSWORD, HOME)
     assert await issuer.login(ANN, HOME) == "accepted"
     shown = [await issuer.session_of(MALLORY) for _ in range(160)]
-    told = [await issuer.login(ANN, HOME, "wrong", each) for each in shown]
-    assert told == ["refused"] * 10 + [1] * 150
+    results = [await issuer.login(ANN, HOME, "wrong", each) for each in shown]
+    assert results == ["refused"] * 10 + [1] * 150
     assert await issuer.login(ANN, HOME, PASSWORD, shown[0]) == 1
 
 
@@ -262,8 +262,8 @@ async def test_a_user_is_not_blocked_by_others_with_the_same_ip_address(database
 
 async def test_a_stolen_session_is_limited_without_affecting_others(issuer: LoginBench) -> None:
     stolen, own = [await issuer.session_of(ANN) for _ in range(2)]
-    told = [await issuer.login(ANN, stranger(number), "wrong", stolen) for number in range(11)]
-    assert told == ["refused"] * 10 + [1]
+    results = [await issuer.login(ANN, stranger(number), "wrong", stolen) for number in range(11)]
+    assert results == ["refused"] * 10 + [1]
     assert await issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, stolen.id) == 1
     assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
     assert await issuer.login(ANN, ELSEWHERE) == "accepted"
@@ -271,11 +271,11 @@ async def test_a_stolen_session_is_limited_without_affecting_others(issuer: Logi
 
 
 async def test_many_stolen_sessions_are_limited_together(issuer: LoginBench) -> None:
-    told = []
+    results = []
     for _ in range(20):
         stolen = await issuer.session_of(ANN)
-        told += [await issuer.login(ANN, ELSEWHERE, "wrong", stolen) for _ in range(10)]
-    assert told.count("refused") == 100 + 10, "a hundred with proof, and those that any stranger has"
+        results += [await issuer.login(ANN, ELSEWHERE, "wrong", stolen) for _ in range(10)]
+    assert results.count("refused") == 100 + 10, "a hundred with proof, and those that any stranger has"
     assert await issuer.login(ANN, HOME) == "accepted"
 
 
@@ -341,9 +341,9 @@ async def test_requests_of_an_ip_address_are_limited_for_ten_minutes(
         await issuer.throttle.admit(action, ELSEWHERE)
     issuer.passes(minutes=4)
     for _ in range(3):
-        with pytest.raises(TooManyAttemptsError) as refused:
+        with pytest.raises(TooManyAttemptsError) as error:
             await issuer.throttle.admit(action, ELSEWHERE)
-        assert refused.value.retry_after == 360
+        assert error.value.retry_after == 360
     await issuer.throttle.admit(action, stranger(1))
     issuer.passes(minutes=6)
     await issuer.throttle.admit(action, ELSEWHERE)

@@ -1,4 +1,4 @@
-"""What clients see of the limits, through proxies and at several issuers."""
+"""Rate limits as clients see them, through proxies and at several issuers."""
 
 import json
 import math
@@ -57,10 +57,10 @@ def test_guesses_at_two_issuers_are_counted_together(issuers: tuple[IssuerProces
         assert {guess.result().status_code for guess in guesses} <= {401, 429}
     before = [issuer.metric(COMPUTED) for issuer in issuers]
     for issuer in issuers:
-        answer = login(issuer, "together@example.com", "192.0.2.1")
-        assert answer.status_code == 429
-        assert answer.json()["type"] == "urn:gatepass:problem:too-many-attempts"
-        assert 1 <= int(answer.headers["retry-after"]) <= 900
+        response = login(issuer, "together@example.com", "192.0.2.1")
+        assert response.status_code == 429
+        assert response.json()["type"] == "urn:gatepass:problem:too-many-attempts"
+        assert 1 <= int(response.headers["retry-after"]) <= 900
     assert [issuer.metric(COMPUTED) for issuer in issuers] == before
 
 
@@ -70,10 +70,10 @@ def test_a_block_does_not_show_whether_the_account_exists(issuers: tuple[IssuerP
     for email in ("exists@example.com", "exists.not@example.com"):
         assert login(issuer, email, "192.0.2.2", WRONG).status_code == 401
     all_have_failed(issuer, 1000)
-    answers = [login(issuer, email, "192.0.2.3") for email in ("exists@example.com", "exists.not@example.com")]
-    assert answers[0].status_code == 429
-    assert {answer.headers.pop("retry-after") for answer in answers} <= {"900", "899", "898"}
-    assert told(answers[0]) == told(answers[1])
+    responses = [login(issuer, email, "192.0.2.3") for email in ("exists@example.com", "exists.not@example.com")]
+    assert responses[0].status_code == 429
+    assert {response.headers.pop("retry-after") for response in responses} <= {"900", "899", "898"}
+    assert told(responses[0]) == told(responses[1])
 
 
 def test_a_user_with_a_session_can_log_in_while_others_are_blocked(
@@ -129,7 +129,7 @@ def test_bursts_at_two_issuers_get_no_more_tries_than_the_limit(issuers: tuple[I
 
 
 def after_delays(seconds: float) -> int:
-    """How many attempts beyond the free ones a limit allows in so many seconds: after 1, 3, 7, 15 of them."""
+    """Return how many attempts with a delay fit into so many seconds: after 1, 3, 7, 15 of them."""
     return int(math.log2(seconds + 1)) + 1
 
 
@@ -144,11 +144,11 @@ def test_responses_do_not_show_whether_a_network_is_known(
         assert login(issuer, email, "198.51.100.7", WRONG).status_code == 401
     for failures, expected in ((56, 429), (99, 429), (49, 401)):
         all_have_failed(issuer, failures)
-        answers = [login(issuer, email, "192.0.2.70", WRONG) for email in people]
-        assert [answer.status_code for answer in answers] == [expected] * 2
-        for answer in answers:
-            answer.headers.pop("retry-after", None)
-        assert told(answers[0]) == told(answers[1])
+        responses = [login(issuer, email, "192.0.2.70", WRONG) for email in people]
+        assert [response.status_code for response in responses] == [expected] * 2
+        for response in responses:
+            response.headers.pop("retry-after", None)
+        assert told(responses[0]) == told(responses[1])
 
 
 def test_after_a_hundred_failures_only_a_known_client_can_log_in(
@@ -164,9 +164,9 @@ def test_after_a_hundred_failures_only_a_known_client_can_log_in(
     execute(issuer.database_url, "TRUNCATE rate_limit_counters")
     before = issuer.metric(COMPUTED)
     for forwarded in ("198.51.100.4", "192.0.2.20"):
-        refused = login(issuer, "worn@example.com", forwarded)
-        assert refused.status_code == 401
-        assert told(refused) == told(login(issuer, "nobody@example.com", forwarded))
+        rejected = login(issuer, "worn@example.com", forwarded)
+        assert rejected.status_code == 401
+        assert told(rejected) == told(login(issuer, "nobody@example.com", forwarded))
     assert issuer.metric(COMPUTED) - before == 4
     assert login(issuer, "worn@example.com", "198.51.100.4", refresh_token=own).status_code == 200
     assert login(issuer, "worn@example.com", "192.0.2.20").status_code == 401
@@ -177,7 +177,7 @@ def test_logs_and_sessions_have_the_ip_address_of_the_trusted_proxy(
 ) -> None:
     issuer = issuers[0]
     issuer.register("named@example.com")
-    answers = {
+    responses = {
         login(issuer, "named@example.com", forwarded).headers["x-request-id"]: client
         for forwarded, client in [
             ("6.6.6.6, 192.0.2.30", "192.0.2.30"),
@@ -189,8 +189,8 @@ def test_logs_and_sessions_have_the_ip_address_of_the_trusted_proxy(
     rows = execute(
         issuer.database_url, "SELECT host(address) AS address FROM sessions ORDER BY created_at DESC LIMIT 4"
     )
-    assert {row["address"] for row in rows} == set(answers.values())
-    assert {request: clients_of(issuer, request) for request in answers} == answers
+    assert {row["address"] for row in rows} == set(responses.values())
+    assert {request: clients_of(issuer, request) for request in responses} == responses
 
 
 @pytest.mark.parametrize(("hops", "warnings"), [("0", 1), ("1", 0)])
@@ -198,8 +198,10 @@ def test_an_undeclared_proxy_is_warned_about_once(database_url: str, hops: str, 
     with running_issuer(database_url, TRUSTED_PROXY_HOPS=hops) as issuer:
         assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
         assert "forwarded_header_ignored" not in issuer.logs()
-        answers = [login(issuer, "nobody@example.com", "192.0.2.80") for _ in range(3)]
-        assert clients_of(issuer, answers[-1].headers["x-request-id"]) == ("192.0.2.80" if int(hops) else "127.0.0.1")
+        responses = [login(issuer, "nobody@example.com", "192.0.2.80") for _ in range(3)]
+        assert clients_of(issuer, responses[-1].headers["x-request-id"]) == (
+            "192.0.2.80" if int(hops) else "127.0.0.1"
+        )
         events = [json.loads(line) for line in issuer.logs().splitlines()]
     found = [event for event in events if event["event"] == "forwarded_header_ignored"]
     assert len(found) == warnings

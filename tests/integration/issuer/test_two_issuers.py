@@ -56,11 +56,11 @@ def _answers(url: str) -> bool:
 
 @dataclass
 class Logins:
-    """Clients that log in without pause, each with one request under way.
+    """Clients that log in without pause, each with one request at a time.
 
     Attributes:
-        good: the answers of logins that worked, by when they were sent.
-        failed: when others were sent, and their status.
+        good: responses of successful logins, with the time of their request.
+        failed: times of other requests, with their status.
     """
 
     url: str
@@ -161,9 +161,9 @@ def test_parallel_refreshes_at_two_issuers_get_one_successor(database_url: str) 
         one.register(EMAIL)
         token = one.login(EMAIL).json()["refresh_token"]
         with ThreadPoolExecutor(50) as pool:
-            answers = list(pool.map(lambda number: _refresh((one, other)[number % 2], token), range(50)))
-        assert [response.status_code for response in answers] == [200] * 50
-        assert len(successors := {response.json()["refresh_token"] for response in answers}) == 1
+            responses = list(pool.map(lambda number: _refresh((one, other)[number % 2], token), range(50)))
+        assert [response.status_code for response in responses] == [200] * 50
+        assert len(successors := {response.json()["refresh_token"] for response in responses}) == 1
         assert _refresh(other, successors.pop()).status_code == 200
 
 

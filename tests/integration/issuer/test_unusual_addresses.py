@@ -1,4 +1,4 @@
-"""Whatever address is registered: it is rejected with the field named, or mail to it arrives at a strict server."""
+"""An unusual email is rejected by name at registration, or mail to it arrives at a strict server."""
 
 from typing import Final
 

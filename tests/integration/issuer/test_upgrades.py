@@ -1,4 +1,4 @@
-"""`Upgrade` is ignored: a body stays a body, however it arrives, and each request has one response."""
+"""`Upgrade` is ignored: a body stays a body in any split, and each request has one response."""
 
 import json
 import socket

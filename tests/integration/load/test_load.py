@@ -165,7 +165,7 @@ def test_a_redirect_is_a_failure_and_not_followed(out: Path) -> None:
 
 
 class _Redirecting(http.server.ThreadingHTTPServer):
-    """Sends everybody elsewhere, and counts them."""
+    """Redirects every request, and counts them."""
 
     daemon_threads = True
 

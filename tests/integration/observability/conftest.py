@@ -21,7 +21,7 @@ class Site:
     verifier: VerifierProcess
 
     def use(self) -> None:
-        """Logins that succeed and fail, a refresh, and requests that pass and are refused."""
+        """Send logins that succeed and fail, a refresh, and requests that are accepted and rejected."""
         self.issuer.register("ada@example.com")
         login = self.issuer.login("ada@example.com").json()
         self.issuer.login("ada@example.com", "not her password at all")

@@ -23,7 +23,7 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 @dataclass
 class Application:
-    """What is behind the gateway: it notes the headers that it gets."""
+    """An application behind the gateway that records the headers that it gets."""
 
     port: int = 0
     seen: list[dict[str, str]] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Way:
         return self.refusals()[before]
 
     def passed(self, *lines: str) -> dict[str, str]:
-        """What the application got of one with a good token."""
+        """Return what the application received of a request with a valid token."""
         token = self.verifier.forge.token(time())
         assert ask(self.port, "/", *lines, token=token).status == 200
         return self.application.seen[-1]
@@ -114,10 +114,10 @@ def test_an_issuer_behind_a_gateway_logs_the_trace_that_the_verifier_logs(
         return [line for line in map(json.loads, log.splitlines()) if line.get("trace_id") == trace]
 
     wait_until(lambda: bool(of_trace(site.issuer.logs()) and of_trace(site.verifier.log())), "both have logged")
-    (answered,), (refused,) = of_trace(site.issuer.logs()), of_trace(site.verifier.log())
+    (answered,), (rejected,) = of_trace(site.issuer.logs()), of_trace(site.verifier.log())
     assert (answered["route"], answered["status"]) == ("/me", 200)
-    assert refused["reason"] == "malformed"
-    assert answered["request_id"] != refused["request_id"]
+    assert rejected["reason"] == "malformed"
+    assert answered["request_id"] != rejected["request_id"]
 
 
 def test_the_clients_request_id_is_not_trusted(way: Way) -> None:

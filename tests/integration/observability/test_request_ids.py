@@ -20,7 +20,7 @@ def verifier() -> Iterator[VerifierProcess]:
 
 
 def refusal(verifier: VerifierProcess, *lines: str) -> dict[str, Any]:
-    """What is logged about a refused request with these header lines."""
+    """Return the log line of a rejected request with these header lines."""
     before = len(refusals(verifier))
     assert verifier.ask("/verify", *lines).status == 401
     wait_until(lambda: len(refusals(verifier)) > before, "it is logged")

@@ -27,10 +27,10 @@ from tests.support.processes import ROOT, wait_until
 ALERTS: Final = [rule for rule in rules() if "alert" in rule]
 QUERIES: Final = [target["expr"] for panel in panels() for target in panel["targets"]]
 LABELS: Final = ["instance", "job", "le", "alertname", "alertstate", "severity"]
-"""Those that Prometheus gives, or histograms and rules."""
+"""Labels that Prometheus adds, or histograms and rules."""
 
 BEFORE_THE_FIRST: Final = {"gatepass_verifier_jwks_failures_total", "gatepass_issuer_http_requests_total"}
-"""What has no labels before something has happened that did not happen here."""
+"""Metrics without labels until an event that does not happen here."""
 
 EVENTS: Final = (
     'gatepass_issuer_refreshes_total{outcome="rotated"}',

@@ -1,4 +1,4 @@
-"""Spans of a real issuer arrive at a receiver of OTLP, say little, and never hold anything up."""
+"""Spans of a real issuer arrive at an OTLP receiver, contain no secrets and never delay a request."""
 
 import json
 import socket
@@ -64,8 +64,8 @@ def lines_of(issuer: IssuerProcess, trace_id: str) -> list[dict[str, str]]:
 
 def test_a_login_is_a_span_of_the_callers_trace_with_its_waits(traced: IssuerProcess, receiver: Receiver) -> None:
     traced.register("traced@example.com")
-    answer = login(traced, **{"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "gateway-0001"})
-    assert answer.status_code == 200
+    response = login(traced, **{"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "gateway-0001"})
+    assert response.status_code == 200
     spans = whole_trace(receiver, TRACE)
     (request,) = spans["POST /login"]
     assert (request.service, request.parent_id, request.failed) == ("gatepass-issuer", PARENT, False)
@@ -84,8 +84,8 @@ def test_a_login_is_a_span_of_the_callers_trace_with_its_waits(traced: IssuerPro
 
 def test_a_request_without_a_trace_gets_one(traced: IssuerProcess, receiver: Receiver) -> None:
     for headers in ({}, {"traceparent": f"00-{'0' * 32}-{PARENT}-01"}):
-        answer = httpx.get(f"{traced.url}/me", headers=headers)
-        trace_id = trace_of(traced, answer)
+        response = httpx.get(f"{traced.url}/me", headers=headers)
+        trace_id = trace_of(traced, response)
         (span,) = whole_trace(receiver, trace_id)["GET /me"]
         assert span.parent_id == ""
         assert {line["span_id"] for line in lines_of(traced, trace_id)} == {span.span_id}
@@ -99,7 +99,7 @@ def test_an_unsampled_trace_is_logged_and_not_exported(traced: IssuerProcess, re
 
 
 def trace_of(issuer: IssuerProcess, answer: httpx.Response) -> str:
-    """The trace that an answer was logged under."""
+    """Return the trace of a response from the log."""
 
     def found() -> list[str]:
         lines = map(json.loads, issuer.logs().splitlines())

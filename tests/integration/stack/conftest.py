@@ -1,4 +1,4 @@
-"""State folders outside of pytest's own, which only its user can enter: as root, PostgreSQL runs as another user."""
+"""State folders outside of pytest's private ones, because as root PostgreSQL runs as another user."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`make` on a machine with Python alone. A tree without packages stands in for ours: what counts is the way there."""
+"""`make` on a machine with Python alone, in a tree without packages."""
 
 import os
 import shutil

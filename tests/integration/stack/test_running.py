@@ -29,9 +29,9 @@ def token(stack: Stack) -> str:
 
 
 def test_a_registered_user_passes_the_gateway(stack: Stack, token: str) -> None:
-    answer = stack.gateway("/hello", token)
-    assert answer.status_code == 200
-    assert answer.json()["identity"]["X-Auth-Subject"] == subject(token)
+    response = stack.gateway("/hello", token)
+    assert response.status_code == 200
+    assert response.json()["identity"]["X-Auth-Subject"] == subject(token)
 
 
 def test_a_missing_or_invalid_token_is_rejected(stack: Stack, token: str) -> None:
@@ -39,14 +39,14 @@ def test_a_missing_or_invalid_token_is_rejected(stack: Stack, token: str) -> Non
     tampered = token[:-8] + ("AAAAAAAA" if token[-8:] != "AAAAAAAA" else "BBBBBBBB")
     invalid = 'Bearer realm="gatepass", error="invalid_token"'
     for bad, challenge in ((None, 'Bearer realm="gatepass"'), (tampered, invalid), (foreign, invalid)):
-        answer = stack.gateway("/hello", bad)
-        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, challenge)
+        response = stack.gateway("/hello", bad)
+        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, challenge)
 
 
 def test_a_spoofed_identity_header_never_reaches_the_application(stack: Stack, token: str) -> None:
-    answer = stack.gateway("/hello", token, **{"X-Auth-Subject": "another user", "X_Auth_Subject": "another user"})
-    assert answer.json()["identity"]["X-Auth-Subject"] == subject(token)
-    assert "another user" not in answer.text
+    response = stack.gateway("/hello", token, **{"X-Auth-Subject": "another user", "X_Auth_Subject": "another user"})
+    assert response.json()["identity"]["X-Auth-Subject"] == subject(token)
+    assert "another user" not in response.text
 
 
 def test_progress_and_one_ready_line_are_printed(stack: Stack) -> None:

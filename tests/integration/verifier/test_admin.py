@@ -1,4 +1,4 @@
-"""What operators see: health, readiness, numbers that add up, and logs that keep secrets."""
+"""The admin listener and logs: health, readiness, consistent metrics, and no secrets."""
 
 import os
 import random
@@ -76,9 +76,9 @@ def test_the_build_is_named(asked: VerifierProcess) -> None:
 
 def test_metrics_have_the_format_of_prometheus(asked: VerifierProcess) -> None:
     _ask_on_many_connections(asked, 1)
-    answer = asked.admin("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    response = asked.admin("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {family.name: family for family in text_string_to_metric_families(response.text)}
     assert all(name.startswith("gatepass_verifier_") for name in families)
     assert all(family.documentation for family in families.values())
     histogram = families["gatepass_verifier_decision_seconds"]
@@ -177,9 +177,9 @@ def test_no_part_of_a_token_is_ever_in_the_log(folder: VerifierFolder) -> None:
             assert part[:24] not in log or len(part) < 3
     assert "very-secret-subject" not in log
     assert "secret-word" not in log
-    refused = verifier.events("request_rejected")
-    assert refused
-    assert all(set(line) >= {"policy", "reason", "fingerprint", "timestamp", "process"} for line in refused)
+    rejected = verifier.events("request_rejected")
+    assert rejected
+    assert all(set(line) >= {"policy", "reason", "fingerprint", "timestamp", "process"} for line in rejected)
 
 
 def test_a_token_has_one_fingerprint_in_a_process(folder: VerifierFolder) -> None:

@@ -1,4 +1,4 @@
-"""A flood of distinct good tokens is decided, remembered within bounds, and let go."""
+"""A flood of distinct valid tokens stays within the bounds of the cache."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""`python -m verifier`: it starts, or it says in one line each what is wrong; and it explains its decisions."""
+"""`python -m verifier`: one line for each error, and explained decisions."""
 
 import socket
 import sys
@@ -22,7 +22,7 @@ _CHECKS = 14
 
 @dataclass(frozen=True)
 class _Done:
-    """What a command said, and its exit status."""
+    """Return the output of a command and its exit status."""
 
     status: int
     output: str
@@ -171,14 +171,14 @@ def test_explain_prints_each_numbered_check_and_never_the_token(folder: Verifier
     assert lines[-1] == "accepted by policy default"
     file = tmp_path / "token"
     file.write_bytes(stranger)
-    refused = _run("explain", str(file), **settings)
-    assert refused.status == 1
-    lines = refused.output.splitlines()
+    rejected = _run("explain", str(file), **settings)
+    assert rejected.status == 1
+    lines = rejected.output.splitlines()
     assert [line.split()[-1] for line in lines[:6]] == ["passed"] * 6
     assert lines[6].endswith("FAILED: bad_signature")
     assert all(line.endswith("not reached") for line in lines[7:-1])
     assert lines[-1] == "rejected: bad_signature by policy default"
-    for output, token in ((accepted.output, good), (refused.output, stranger)):
+    for output, token in ((accepted.output, good), (rejected.output, stranger)):
         assert not any(part in output for part in token.decode().split("."))
 
 

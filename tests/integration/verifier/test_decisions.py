@@ -1,4 +1,4 @@
-"""Contract B over the wire: which policy, which answer, which headers."""
+"""Contract B over the wire: policy, response and headers."""
 
 from time import time
 
@@ -11,9 +11,9 @@ from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 def test_a_good_token_gets_the_complete_identity(verifier: VerifierProcess) -> None:
     now = int(time())
-    answer = verifier.ask(token=verifier.token(roles=["operator", "auditor"], scope="profile read", exp=now + 300))
-    assert answer.status == 200
-    assert answer.identity == {
+    response = verifier.ask(token=verifier.token(roles=["operator", "auditor"], scope="profile read", exp=now + 300))
+    assert response.status == 200
+    assert response.identity == {
         "x-auth-issuer": ISSUER,
         "x-auth-subject": "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10",
         "x-auth-client": "gatepass",
@@ -23,13 +23,13 @@ def test_a_good_token_gets_the_complete_identity(verifier: VerifierProcess) -> N
         "x-auth-token": "b0a5a2a4-7a52-4f0f-8f6c-111111111111",
         "x-auth-expires": str(now + 300),
     }
-    assert answer.challenge is None
+    assert response.challenge is None
 
 
 def test_an_absent_claim_is_an_empty_header_and_not_a_missing_one(verifier: VerifierProcess) -> None:
-    answer = verifier.ask(token=verifier.token(scope=..., sid=..., auth_time=...))
-    assert tuple(answer.identity) == IDENTITY
-    assert [name for name, value in answer.identity.items() if not value] == [
+    response = verifier.ask(token=verifier.token(scope=..., sid=..., auth_time=...))
+    assert tuple(response.identity) == IDENTITY
+    assert [name for name, value in response.identity.items() if not value] == [
         "x-auth-scope",
         "x-auth-roles",
         "x-auth-session",
@@ -40,23 +40,23 @@ def test_the_largest_identity_stays_under_three_kib(verifier: VerifierProcess) -
     token = verifier.token(
         sub="s" * 255, client_id="c" * 255, jti="j" * 255, sid="i" * 255, scope="x" * 800, roles=["y" * 799]
     )
-    answer = verifier.ask(token=token)
-    assert answer.status == 200
-    assert sum(len(name) + len(value) + 4 for name, value in answer.fields) < 3072
+    response = verifier.ask(token=token)
+    assert response.status == 200
+    assert sum(len(name) + len(value) + 4 for name, value in response.fields) < 3072
 
 
 def test_a_request_without_credentials_is_challenged_without_an_error(verifier: VerifierProcess) -> None:
-    answer = verifier.ask()
-    assert (answer.status, answer.challenge, answer.identity) == (401, 'Bearer realm="gatepass"', {})
+    response = verifier.ask()
+    assert (response.status, response.challenge, response.identity) == (401, 'Bearer realm="gatepass"', {})
 
 
 @pytest.mark.parametrize("credentials", [
     "Basic dXNlcjpwYXNz", "Digest x", "DPoP x", "", "Bearer", "Negotiate", "bearerx y", "Bearer\tx",
 ])  # fmt: skip
 def test_another_scheme_is_not_a_bearer_token(verifier: VerifierProcess, credentials: str) -> None:
-    answer = verifier.ask("/verify", f"Authorization: {credentials}")
-    assert answer.status == 401
-    assert answer.challenge in ('Bearer realm="gatepass"', 'Bearer realm="gatepass", error="invalid_request"')
+    response = verifier.ask("/verify", f"Authorization: {credentials}")
+    assert response.status == 401
+    assert response.challenge in ('Bearer realm="gatepass"', 'Bearer realm="gatepass", error="invalid_request"')
 
 
 @pytest.mark.parametrize("credentials", [
@@ -64,17 +64,17 @@ def test_another_scheme_is_not_a_bearer_token(verifier: VerifierProcess, credent
 ])  # fmt: skip
 def test_more_than_one_word_is_an_invalid_request(verifier: VerifierProcess, credentials: str) -> None:
     token = verifier.token().decode()
-    answer = verifier.ask("/verify", "Authorization: " + credentials.format(token, token))
-    assert (answer.status, answer.challenge) == (401, 'Bearer realm="gatepass", error="invalid_request"')
+    response = verifier.ask("/verify", "Authorization: " + credentials.format(token, token))
+    assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass", error="invalid_request"')
 
 
 @pytest.mark.parametrize("form", ["{};x=y", '"{}"', "{}\xe9", "{},{}", "<{}>", "{}%20", "Bearer,{}", "token={}"])
 def test_a_malformed_token_is_rejected_with_an_error(verifier: VerifierProcess, form: str) -> None:
     token = verifier.token().decode()
-    answer = verifier.ask("/verify", "Authorization: Bearer " + form.format(token, token))
-    assert answer.status == 401
-    assert answer.challenge is not None
-    assert 'error="invalid_' in answer.challenge
+    response = verifier.ask("/verify", "Authorization: Bearer " + form.format(token, token))
+    assert response.status == 401
+    assert response.challenge is not None
+    assert 'error="invalid_' in response.challenge
 
 
 @pytest.mark.parametrize("first", ["Authorization: Bearer x", "Authorization: Basic x", "Authorization:", None])
@@ -85,9 +85,9 @@ def test_two_credentials_are_rejected_even_if_they_are_equal(
     good = bearer(verifier.token())
     first = first or good
     for lines in ([first, good.replace("Authorization", name)], [good, first.replace("Authorization", name)]):
-        answer = verifier.ask("/verify", *lines)
-        assert answer.status == 401
-        assert answer.challenge in ('Bearer realm="gatepass", error="invalid_request"', 'Bearer realm="gatepass"')
+        response = verifier.ask("/verify", *lines)
+        assert response.status == 401
+        assert response.challenge in ('Bearer realm="gatepass", error="invalid_request"', 'Bearer realm="gatepass"')
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
@@ -106,8 +106,8 @@ def test_scheme_and_field_name_are_case_insensitive(verifier: VerifierProcess, s
 def test_other_headers_are_ignored(verifier: VerifierProcess, line: str) -> None:
     line = line.format(f"Bearer {verifier.token().decode()}")
     assert verifier.ask("/verify", line).status == 401
-    answer = verifier.ask("/verify", line, token=verifier.token())
-    assert answer["x-auth-subject"] == "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10"
+    response = verifier.ask("/verify", line, token=verifier.token())
+    assert response["x-auth-subject"] == "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10"
 
 
 @pytest.mark.parametrize(("changes", "header"), [
@@ -127,12 +127,12 @@ def test_other_headers_are_ignored(verifier: VerifierProcess, line: str) -> None
 def test_a_bad_token_gets_only_the_error_code_of_rfc_6750(
     verifier: VerifierProcess, changes: dict[str, object], header: dict[str, object]
 ) -> None:
-    answer = verifier.ask(token=verifier.forge.token(time(), header, **changes))
-    assert answer.fields == (
+    response = verifier.ask(token=verifier.forge.token(time(), header, **changes))
+    assert response.fields == (
         ("content-length", "0"),
         ("www-authenticate", 'Bearer realm="gatepass", error="invalid_token"'),
     )
-    assert answer.status == 401
+    assert response.status == 401
 
 
 def test_a_changed_token_or_one_of_another_key_is_rejected(verifier: VerifierProcess) -> None:
@@ -160,13 +160,13 @@ def test_a_policy_requires_its_scopes_and_roles(
 
 
 def test_a_missing_scope_is_named(verifier: VerifierProcess) -> None:
-    answer = verifier.ask("/verify/reader", token=verifier.token())
-    assert answer.challenge == 'Bearer realm="gatepass", error="insufficient_scope", scope="read write"'
+    response = verifier.ask("/verify/reader", token=verifier.token())
+    assert response.challenge == 'Bearer realm="gatepass", error="insufficient_scope", scope="read write"'
 
 
 def test_an_anonymous_policy_passes_without_identity_but_rejects_a_bad_token(verifier: VerifierProcess) -> None:
-    answer = verifier.ask("/verify/open")
-    assert (answer.status, answer.identity) == (200, dict.fromkeys(IDENTITY, ""))
+    response = verifier.ask("/verify/open")
+    assert (response.status, response.identity) == (200, dict.fromkeys(IDENTITY, ""))
     assert verifier.ask("/verify/open", token=verifier.token()).identity["x-auth-subject"]
     assert verifier.ask("/verify/open", token=verifier.token(exp=1_000_000_000, iat=999_999_999)).status == 401
     assert verifier.ask("/verify/open", "Authorization: Bearer").status == 401
@@ -175,8 +175,8 @@ def test_an_anonymous_policy_passes_without_identity_but_rejects_a_bad_token(ver
 
 @pytest.mark.parametrize("policy", ["nowhere", "Admin", "ADMIN", "adm", "admin2", "", "defaultx", "-", "None"])
 def test_an_unknown_policy_is_forbidden(verifier: VerifierProcess, policy: str) -> None:
-    answer = verifier.ask(f"/verify/{policy}", token=verifier.token(scope="admin"))
-    assert (answer.status, answer.fields) == (403, (("content-length", "0"),))
+    response = verifier.ask(f"/verify/{policy}", token=verifier.token(scope="admin"))
+    assert (response.status, response.fields) == (403, (("content-length", "0"),))
 
 
 @pytest.mark.parametrize("rest", [
@@ -231,8 +231,8 @@ def test_a_token_expires_to_the_second_also_from_the_cache(folder: VerifierFolde
 
 def test_without_keys_every_request_is_a_503(folder: VerifierFolder) -> None:
     with folder.running(JWKS_FILE=folder.path / "absent.json", ready=503) as verifier:
-        answer = verifier.ask(token=verifier.token())
-        assert (answer.status, answer["retry-after"], answer.identity) == (503, "1", {})
+        response = verifier.ask(token=verifier.token())
+        assert (response.status, response["retry-after"], response.identity) == (503, "1", {})
         assert verifier.ask().status == 401
         assert verifier.ask("/verify/nowhere").status == 403
         assert verifier.readiness() == 503

@@ -45,8 +45,8 @@ def test_while_draining_open_connections_are_served_and_new_ones_rejected(folder
         assert wire.ask(request()).status == 401
         verifier.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not _accepts(verifier), "no connection is accepted any more")
-        answer = wire.ask(request("/verify", bearer(verifier.token())))
-        assert (answer.status, answer.closes) == (200, True)
+        response = wire.ask(request("/verify", bearer(verifier.token())))
+        assert (response.status, response.closes) == (200, True)
         assert wire.rest() == []
         assert verifier.process.wait(20) == 0
 

@@ -18,7 +18,7 @@ def _chunked(*chunks: bytes, trailers: bytes = b"") -> bytes:
 
 def _statuses(verifier: VerifierProcess, *pieces: bytes) -> list[int]:
     with verifier.connect() as wire:
-        return [answer.status for answer in wire.send(*pieces).finish().rest()]
+        return [response.status for response in wire.send(*pieces).finish().rest()]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"])
@@ -85,7 +85,7 @@ def _statuses_until_closed(verifier: VerifierProcess, data: bytes) -> list[int]:
     with verifier.connect() as wire:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             wire.send(data)
-        return [answer.status for answer in wire.rest()]
+        return [response.status for response in wire.rest()]
 
 
 def test_credentials_in_a_trailer_are_ignored(verifier: VerifierProcess) -> None:

@@ -38,7 +38,9 @@ def test_pipelined_requests_are_answered_in_order(verifier: VerifierProcess) -> 
     targets = list(_TARGETS) * 50
     with verifier.connect() as wire:
         wire.send(b"".join(request(target, token) for target in targets))
-        assert [answer.status for answer in wire.answers(len(targets))] == [_TARGETS[target] for target in targets]
+        assert [response.status for response in wire.answers(len(targets))] == [
+            _TARGETS[target] for target in targets
+        ]
 
 
 @pytest.mark.parametrize("size", [7, 333, 4096, 4097, 65536])
@@ -47,7 +49,7 @@ def test_pipelined_requests_may_be_cut_anywhere(verifier: VerifierProcess, size:
     data = (request("/verify", token) + request("/verify", other) + request()) * 20
     with verifier.connect() as wire:
         wire.send(*(data[at : at + size] for at in range(0, len(data), size)))
-        subjects = [answer.identity.get("x-auth-subject", "")[:4] for answer in wire.answers(60)]
+        subjects = [response.identity.get("x-auth-subject", "")[:4] for response in wire.answers(60)]
     assert subjects == ["7b7f", "some", ""] * 20
 
 
@@ -57,7 +59,7 @@ def test_a_thousand_requests_in_one_write_get_a_thousand_responses(verifier: Ver
     with verifier.connect() as wire:
         writing = threading.Thread(target=wire.send, args=(data,))
         writing.start()
-        subjects = [answer["x-auth-subject"] for answer in wire.answers(1000)]
+        subjects = [response["x-auth-subject"] for response in wire.answers(1000)]
         writing.join()
     assert subjects == [f"subject-{number}" for number in range(10)] * 100
 
@@ -83,8 +85,8 @@ def test_a_client_that_does_not_read_can_not_fill_the_memory(verifier: VerifierP
 def test_the_method_does_not_change_the_decision(verifier: VerifierProcess, method: str) -> None:
     with verifier.connect() as wire:
         for _ in range(2):
-            answer = wire.ask(request("/verify", bearer(verifier.token()), method=method))
-            assert (answer.status, tuple(answer.identity)) == (200, IDENTITY)
+            response = wire.ask(request("/verify", bearer(verifier.token()), method=method))
+            assert (response.status, tuple(response.identity)) == (200, IDENTITY)
             assert wire.ask(request(method=method)).status == 401
 
 
@@ -92,40 +94,40 @@ def test_the_method_does_not_change_the_decision(verifier: VerifierProcess, meth
 def test_connection_close_is_obeyed_and_announced(verifier: VerifierProcess, option: str) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", bearer(verifier.token()), f"Connection: {option}") + request() * 3)
-        answers = wire.rest()
-    assert [(answer.status, answer.closes) for answer in answers] == [(200, True)]
+        responses = wire.rest()
+    assert [(response.status, response.closes) for response in responses] == [(200, True)]
 
 
 def test_connection_close_ends_a_pipeline_after_earlier_responses(verifier: VerifierProcess) -> None:
     token = bearer(verifier.token())
     with verifier.connect() as wire:
         wire.send(request("/verify", token) * 3 + request("/verify", token, "Connection: close") + request() * 3)
-        answers = wire.rest()
-    assert [(answer.status, answer.closes) for answer in answers] == [(200, False)] * 3 + [(200, True)]
+        responses = wire.rest()
+    assert [(response.status, response.closes) for response in responses] == [(200, False)] * 3 + [(200, True)]
 
 
 def test_http_1_0_closes_after_one_response(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", bearer(verifier.token()), version="HTTP/1.0"))
-        answers = wire.rest()
-    assert [(answer.status, answer.closes) for answer in answers] == [(200, True)]
+        responses = wire.rest()
+    assert [(response.status, response.closes) for response in responses] == [(200, True)]
 
 
 def test_http_1_0_with_keep_alive_stays_open(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         for _ in range(3):
-            answer = wire.ask(
+            response = wire.ask(
                 request("/verify", bearer(verifier.token()), "Connection: keep-alive", version="HTTP/1.0")
             )
-            assert (answer.status, answer["connection"]) == (200, "keep-alive")
-        answer = wire.ask(request("/verify", bearer(verifier.token())))
-        assert (answer.status, answer["connection"]) == (200, None)
+            assert (response.status, response["connection"]) == (200, "keep-alive")
+        response = wire.ask(request("/verify", bearer(verifier.token())))
+        assert (response.status, response["connection"]) == (200, None)
 
 
 def test_a_connection_option_applies_to_one_request(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", "Connection: keep-alive", version="HTTP/1.0") + request() * 2)
-        assert [answer["connection"] for answer in wire.answers(3)] == ["keep-alive", None, None]
+        assert [response["connection"] for response in wire.answers(3)] == ["keep-alive", None, None]
 
 
 @pytest.mark.parametrize("fields", [
@@ -141,15 +143,15 @@ def test_an_upgrade_gets_the_plain_decision_and_opens_no_tunnel(
         assert wire.ask(request("/verify", token, *fields)).status == 200
         assert wire.ask(request("/verify", *fields)).status == 401
         wire.send(request("/verify/admin", token, *fields) + request("/verify", token) + b"\x81\x05hello")
-        assert [answer.status for answer in wire.rest()] == [403, 200, 400]
+        assert [response.status for response in wire.rest()] == [403, 200, 400]
 
 
 def test_expect_is_answered_at_once_and_closes(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
-        answer = wire.ask(
+        response = wire.ask(
             request("/verify", bearer(verifier.token()), "Expect: 100-continue", "Content-Length: 5", method="POST")
         )
-        assert (answer.status, answer.closes) == (200, True)
+        assert (response.status, response.closes) == (200, True)
         # Whether or not the body is sent after all, nothing in it is a request.
         assert wire.send(b"GET /verify HTTP/1.1\r\nHost: v\r\n\r\n").rest() == []
 
@@ -157,13 +159,13 @@ def test_expect_is_answered_at_once_and_closes(verifier: VerifierProcess) -> Non
 def test_expect_ends_a_pipeline(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", "Expect: 100-continue") + request("/verify", bearer(verifier.token())) * 3)
-        assert [answer.status for answer in wire.rest()] == [401]
+        assert [response.status for response in wire.rest()] == [401]
 
 
 def test_a_half_closed_client_still_gets_its_responses(verifier: VerifierProcess) -> None:
     with verifier.connect() as wire:
-        answers = wire.send(request("/verify", bearer(verifier.token())) * 50).finish().rest()
-    assert [answer.status for answer in answers] == [200] * 50
+        responses = wire.send(request("/verify", bearer(verifier.token())) * 50).finish().rest()
+    assert [response.status for response in responses] == [200] * 50
 
 
 def test_an_aborted_connection_leaves_nothing_behind(verifier: VerifierProcess) -> None:
@@ -180,7 +182,7 @@ def test_a_long_lived_connection_does_not_grow(verifier: VerifierProcess) -> Non
     def serve(wire: Wire, times: int) -> None:
         for _ in range(times):
             wire.send(data)
-            assert all(answer.status == 200 for answer in wire.answers(100))
+            assert all(response.status == 200 for response in wire.answers(100))
 
     with verifier.connect() as wire:
         serve(wire, 50)
@@ -200,7 +202,7 @@ def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> N
         for _ in range(10):
             # What a connection carries at once grows with what it has carried.
             wire.send(request("/verify", "X: " + "x" * 10_000) * 100)
-            assert all(answer.status == 401 for answer in wire.answers(100))
+            assert all(response.status == 401 for response in wire.answers(100))
         count = read_bytes // len(other)
         flood = other * (count - 1) + request("/verify", "X: " + "x" * filler)
         assert len(flood) == read_bytes
@@ -209,6 +211,6 @@ def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> N
         writing.start()
         time.sleep(0.2)
         os.kill(pid, signal.SIGCONT)
-        statuses = [answer.status for answer in wire.answers(count + 1)]
+        statuses = [response.status for response in wire.answers(count + 1)]
         writing.join()
     assert statuses == [401] * count + [200]

@@ -127,8 +127,8 @@ async def _wait_until(happened: Callable[[], bool]) -> None:
 async def test_while_draining_the_next_response_closes_the_connection(it: ListeningServer) -> None:
     it.server.draining = True
     await it.send(request("/verify", it.token) * 3)
-    answer = await it.answer()
-    assert (answer.status, answer.closes) == (200, True)
+    response = await it.answer()
+    assert (response.status, response.closes) == (200, True)
     assert await it.rest() == []
     (family,) = it.metrics.decisions.collect()
     assert sum(sample.value for sample in family.samples) == 1, "what is not answered is not decided either"

@@ -1,6 +1,6 @@
-"""Where a request begins and ends has one reading, and what has two is refused and closed.
+"""Ambiguous framing is rejected and the connection closed.
 
-Each malformed request carries a good token: to let it pass would show as a 200.
+Each malformed request has a valid token, so that accepting it would show as a 200.
 """
 
 from typing import Final
@@ -14,11 +14,11 @@ _CHUNKED: Final = "Transfer-Encoding: chunked"
 
 
 def conversation(verifier: VerifierProcess, data: bytes) -> list[Answer]:
-    """Every answer to `data`, after which the client says no more; the server has to close and to live on."""
+    """Send `data` and nothing more; return all responses. The server has to close and keep serving."""
     with verifier.connect() as wire:
-        answers = wire.send(data).finish().rest()
+        responses = wire.send(data).finish().rest()
     assert verifier.ask(token=verifier.token()).status == 200
-    return answers
+    return responses
 
 
 def _malformed(token: str) -> dict[str, bytes]:
@@ -124,19 +124,19 @@ def _ambiguous_framing(token: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("case", _malformed("").keys())
 def test_malformed_http_never_passes(verifier: VerifierProcess, case: str) -> None:
     data = _malformed(bearer(verifier.token()))[case]
-    answers = conversation(verifier, data + request("/verify", bearer(verifier.token())))
-    assert answers, "closed without a word"
-    assert answers[0].status == 400
-    assert answers[-1].closes
-    assert {answer.status for answer in answers} <= {400, 401, 403}
+    responses = conversation(verifier, data + request("/verify", bearer(verifier.token())))
+    assert responses, "closed without a word"
+    assert responses[0].status == 400
+    assert responses[-1].closes
+    assert {response.status for response in responses} <= {400, 401, 403}
 
 
 @pytest.mark.parametrize("case", _ambiguous_framing("").keys())
 def test_an_ambiguous_body_length_is_rejected_and_closed(verifier: VerifierProcess, case: str) -> None:
     data = _ambiguous_framing(bearer(verifier.token()))[case]
-    answers = conversation(verifier, data + request("/verify", bearer(verifier.token())))
-    assert [answer.status for answer in answers] == [400]
-    assert answers[0].closes
+    responses = conversation(verifier, data + request("/verify", bearer(verifier.token())))
+    assert [response.status for response in responses] == [400]
+    assert responses[0].closes
 
 
 @pytest.mark.parametrize("body", [
@@ -155,8 +155,8 @@ def test_a_malformed_chunk_closes_the_connection_without_a_second_response(
     verifier: VerifierProcess, body: bytes
 ) -> None:
     token = bearer(verifier.token())
-    answers = conversation(verifier, request("/verify", token, _CHUNKED) + body + request("/verify", token))
-    assert [answer.status for answer in answers] in ([200], [400])
+    responses = conversation(verifier, request("/verify", token, _CHUNKED) + body + request("/verify", token))
+    assert [response.status for response in responses] in ([200], [400])
 
 
 @pytest.mark.parametrize("target", [
@@ -164,8 +164,8 @@ def test_a_malformed_chunk_closes_the_connection_without_a_second_response(
     "https://verifier/verify/open",
 ])  # fmt: skip
 def test_a_target_that_is_not_a_path_is_an_unknown_policy(verifier: VerifierProcess, target: str) -> None:
-    (answer,) = conversation(verifier, request(target, bearer(verifier.token()), method="OPTIONS"))
-    assert answer.status in (400, 403)
+    (response,) = conversation(verifier, request(target, bearer(verifier.token()), method="OPTIONS"))
+    assert response.status in (400, 403)
 
 
 @pytest.mark.parametrize(("found", "sent"), [
@@ -177,5 +177,5 @@ def test_a_target_that_is_not_a_path_is_an_unknown_policy(verifier: VerifierProc
 ])  # fmt: skip
 def test_tolerated_spellings_are_decided_normally(verifier: VerifierProcess, found: bytes, sent: bytes) -> None:
     for head, status in ((request("/verify", bearer(verifier.token())), 200), (request(), 401)):
-        (answer,) = conversation(verifier, head.replace(found, sent))
-        assert answer.status == status
+        (response,) = conversation(verifier, head.replace(found, sent))
+        assert response.status == status

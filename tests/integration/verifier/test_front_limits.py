@@ -1,4 +1,4 @@
-"""What no client can do: send a head without end, hold what others need, make the front spin or fall."""
+"""Limits of a client: endless heads, held connections, exhausted descriptors, random bytes."""
 
 import contextlib
 import random
@@ -62,22 +62,22 @@ def _oversized(token: str) -> dict[str, bytes]:
 def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: VerifierProcess, case: str) -> None:
     data = _oversized(bearer(verifier.token()))[case]
     for pieces in ([data], [data[:4000], data[4000:]]):
-        answers = _answers(verifier, *pieces)
-        assert [answer.closes for answer in answers] == [True]
-        assert answers[0].status == 431 or (case == "a huge method" and answers[0].status == 400)
+        responses = _answers(verifier, *pieces)
+        assert [response.closes for response in responses] == [True]
+        assert responses[0].status == 431 or (case == "a huge method" and responses[0].status == 400)
 
 
 def test_an_oversized_head_is_rejected_also_after_good_requests(verifier: VerifierProcess) -> None:
     token = bearer(verifier.token())
-    answers = _answers(verifier, request("/verify", token) * 3 + _head_of(3 * _LIMIT, token))
-    assert [answer.status for answer in answers] == [200, 200, 200, 431]
+    responses = _answers(verifier, request("/verify", token) * 3 + _head_of(3 * _LIMIT, token))
+    assert [response.status for response in responses] == [200, 200, 200, 431]
 
 
 def test_a_long_pipeline_is_not_a_long_head(verifier: VerifierProcess) -> None:
     data = request("/verify", bearer(verifier.token())) * 200
     with verifier.connect() as wire:
         wire.send(data[:-10])
-        assert all(answer.status == 200 for answer in wire.answers(199))
+        assert all(response.status == 200 for response in wire.answers(199))
         wire.send(data[-10:])
         assert next(wire.answers(1)).status == 200
 
@@ -98,8 +98,8 @@ def test_connections_over_the_limit_get_a_503(folder: VerifierFolder) -> None:
         wires = [stack.enter_context(verifier.connect()) for _ in range(5)]
         assert all(wire.ask(request()).status == 401 for wire in wires)
         with verifier.connect() as sixth:
-            (answer,) = sixth.send(request("/verify", bearer(verifier.token()))).rest()
-            assert (answer.status, answer.closes) == (503, True)
+            (response,) = sixth.send(request("/verify", bearer(verifier.token()))).rest()
+            assert (response.status, response.closes) == (503, True)
         assert all(wire.ask(request()).status == 401 for wire in wires)
         wires[0].__exit__()
         wait_until(lambda: verifier.ask().status == 401, "there is room again")
@@ -187,8 +187,8 @@ def test_random_bytes_get_a_valid_response_or_a_close(verifier: VerifierProcess)
                 wire.send(data)
             with contextlib.suppress(OSError):
                 wire.finish()
-            answers = wire.rest()
-        assert {answer.status for answer in answers} <= {200, 400, 401, 403, 408, 431}, (number, data)
+            responses = wire.rest()
+        assert {response.status for response in responses} <= {200, 400, 401, 403, 408, 431}, (number, data)
     assert verifier.ask(token=verifier.token()).status == 200
     assert not verifier.events("decision_failed")
     assert verifier.metric("decisions_total", outcome="undecidable") == 0

@@ -1,4 +1,4 @@
-"""A verifier serves on sockets that its parent holds, as systemd does: restarts refuse nothing, several share one."""
+"""A verifier serves on inherited sockets, as under systemd: restarts reject nothing, several share one."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Whatever happens to a key set, the one that was good stays, nobody waits for it, and it is said.
+"""A faulty key set never replaces a good one, delays no request, and is logged.
 
 One verifier follows an issuer for each fault, so that all of them happen at once.
 """
@@ -169,7 +169,7 @@ class Issuers:
         return {fault: Forge(name, _FORGE.key).token(time.time()) for fault, name in self.names.items()}
 
     def wait_until_said(self, verifier: VerifierProcess) -> None:
-        """Until each fault was counted, while every token of every issuer, cached or new, is let through."""
+        """Wait until each fault was counted; meanwhile every token of every issuer, cached or new, is accepted."""
         cached = self.tokens()
         pending = set(self.names)
         deadline = time.monotonic() + 20

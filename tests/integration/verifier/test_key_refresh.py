@@ -1,4 +1,4 @@
-"""Keys come and go while requests are answered; sources are asked no more often than they say."""
+"""Keys change while requests are served; sources are fetched no more often than they allow."""
 
 import os
 import signal

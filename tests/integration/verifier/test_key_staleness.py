@@ -19,7 +19,7 @@ _BOUND_SECONDS = 3600.0
 
 @dataclass
 class Script:
-    """A source that answers as it is told."""
+    """A source whose responses a test sets."""
 
     result: FetchResult | Exception
     attempts: list[float] = field(default_factory=list)

@@ -1,7 +1,7 @@
-"""What takes the seconds that it takes: these tests share a dozen of them.
+"""Deadlines on the real clock; these tests share a dozen seconds.
 
-Key sets are refreshed before their `max-age` is over, unknown keys bring a look every ten seconds, and slow
-clients have ten seconds too. All of it is set going at once, and each test waits for its part.
+Key sets are refreshed before their `max-age` is over, unknown keys cause a refresh every ten seconds, and slow
+clients have ten seconds too. All of it starts at once, and each test waits for its part.
 """
 
 import os
@@ -30,7 +30,7 @@ class SlowClients:
     """Three clients that hold a connection: one stalls in its head, one drips it, one never reads.
 
     Attributes:
-        ended: after how many seconds the server ended each, and what it answered.
+        ended: seconds until the server closed each, and the statuses of its responses.
     """
 
     def __init__(self, verifier: VerifierProcess) -> None:
@@ -41,15 +41,15 @@ class SlowClients:
             thread.start()
 
     def join(self) -> None:
-        """Until all have ended."""
+        """Wait until all have ended."""
         for thread in self._threads:
             thread.join()
 
     def _stall(self) -> None:
         started = time.monotonic()
         with self._verifier.connect(_WINDOW_SECONDS) as wire:
-            answers = wire.send(b"GET /verify HTTP/1.1\r\n").rest()
-            self.ended["stalls"] = time.monotonic() - started, [answer.status for answer in answers]
+            responses = wire.send(b"GET /verify HTTP/1.1\r\n").rest()
+            self.ended["stalls"] = time.monotonic() - started, [response.status for response in responses]
 
     def _drip(self) -> None:
         started = time.monotonic()
@@ -57,11 +57,11 @@ class SlowClients:
             wire.send(b"GET /verify HTTP/1.1\r\nX: ")
             while time.monotonic() - started < _WINDOW_SECONDS:
                 try:
-                    answers = wire.rest()
+                    responses = wire.rest()
                 except TimeoutError:
                     wire.send(b"x")
                 else:
-                    self.ended["drips"] = time.monotonic() - started, [answer.status for answer in answers]
+                    self.ended["drips"] = time.monotonic() - started, [response.status for response in responses]
                     return
 
     def _never_read(self) -> None:

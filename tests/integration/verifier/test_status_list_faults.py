@@ -1,4 +1,4 @@
-"""Whatever happens to a status list, the one that was good stays, nobody waits for it, and it is counted.
+"""A faulty status list never replaces a good one, delays no request, and is counted.
 
 One verifier follows an issuer for each fault, so that all of them happen at once.
 """
@@ -32,7 +32,7 @@ _STREAM: Final = zlib.compress(bytes(128))
 
 
 class Faulty:
-    """One issuer, whose list goes bad."""
+    """An issuer whose list becomes invalid."""
 
     def __init__(self, number: int) -> None:
         self.forge = Forge(f"https://issuer-{number}.example", _KEY)
@@ -55,7 +55,7 @@ class Faulty:
 
 
 def _documents(it: Faulty) -> dict[str, bytes]:
-    """What is no list of this issuer by this name."""
+    """Documents that are not the list of this issuer with this URI."""
     good = it.list()
     header = json.dumps(it.forge.header(typ="statuslist+jwt")).encode()
     claims = json.dumps(it.forge.list_claims(time.time(), it.uri, encode(bytes(128)))).encode()
@@ -92,7 +92,7 @@ def _documents(it: Faulty) -> dict[str, bytes]:
 
 
 def _aggregations(it: Faulty) -> dict[str, bytes]:
-    """What is no aggregation."""
+    """Documents that are not an aggregation."""
     return {
         "garbage": random.Random(2).randbytes(5000),
         "empty": b"",
@@ -110,7 +110,7 @@ def _aggregations(it: Faulty) -> dict[str, bytes]:
 
 
 def _faults() -> dict[str, tuple[str, Behaviour]]:
-    """Name → whether it is the list or the aggregation that goes bad, and how; issuer `n` has the fault `n`."""
+    """Name → whether the list or the aggregation is faulty, and how; issuer `n` has the fault `n`."""
     names: list[tuple[str, str]] = [
         *(("list", name) for name in _documents(Faulty(0))),
         *(("aggregation", name) for name in _aggregations(Faulty(0))),
@@ -186,7 +186,7 @@ def test_an_invalid_list_never_replaces_a_good_one(
 
 
 def _good_tokens_go_on(verifier: VerifierProcess, issuers: dict[str, Faulty]) -> None:
-    """Until each fault was counted, while every token, cached or new, is answered as before and at once."""
+    """Wait until each fault was counted; meanwhile every token, cached or new, gets the same response."""
     cached = {name: it.token(_GOOD) for name, it in issuers.items()}
     pending = set(issuers)
     deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""A token that was taken back is refused within a poll, wherever it was let through before."""
+"""A revoked token is rejected within one poll, also where it was cached."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def _becomes(verifier: VerifierProcess, token: bytes, status: int, seconds: floa
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VerifierProcess, StatusIssuer]]:
-    """A verifier and the issuer that it follows; each test has lists of its own."""
+    """A verifier and its issuer; each test has its own lists."""
     folder = VerifierFolder(tmp_path_factory.mktemp("shared"))
     with running_status_issuer(folder.forge, LISTS) as issuer, folder.running(**_settings(issuer)) as it:
         yield it, issuer
@@ -199,8 +199,8 @@ def test_lists_of_one_issuer_never_apply_to_another(folder: VerifierFolder) -> N
 
 def test_an_unknown_list_is_a_503_with_one_early_refresh(folder: VerifierFolder, issuer: StatusIssuer) -> None:
     with folder.running(**_settings(issuer, STATUS_POLL_SECONDS=300)) as verifier:
-        refused = verifier.ask(token=issuer.token(3, number=2))
-        assert (refused.status, refused["retry-after"]) == (503, "1")
+        rejected = verifier.ask(token=issuer.token(3, number=2))
+        assert (rejected.status, rejected["retry-after"]) == (503, "1")
         issuer.publish(2)
         issuer.name(1, 2)
         _becomes(verifier, issuer.token(3, number=2), 200, 4)
@@ -300,7 +300,7 @@ def test_saved_lists_are_used_after_a_restart(folder: VerifierFolder, issuer: St
 
 
 def _forge_files(cache: Path, stranger: Forge, issuer: StatusIssuer) -> None:
-    """What is on disk is believed no more than what is fetched."""
+    """Saved lists are verified like fetched ones."""
     (file,) = cache.glob("*.jwt")
     forged = StatusIssuer(stranger, issuer.server, {})
     file.write_bytes(forged.list_token())
@@ -366,10 +366,10 @@ def test_check_config_and_explain_read_the_lists(folder: VerifierFolder, issuer:
     done = verifier_command("check-config", **settings)
     assert done.returncode == 0, done.stderr
     assert f"issuer {issuer.forge.issuer}: 1 status lists, 128 bytes" in done.stdout
-    for idx, number, told in ((8, 1, "passed"), (7, 2, "FAILED: status_unavailable")):
+    for idx, number, results in ((8, 1, "passed"), (7, 2, "FAILED: status_unavailable")):
         explained = verifier_command("explain", stdin=issuer.token(idx, number), **settings)
-        assert f"13. status      {told}" in explained.stdout
-        assert explained.returncode == (0 if told == "passed" else 1)
+        assert f"13. status      {results}" in explained.stdout
+        assert explained.returncode == (0 if results == "passed" else 1)
     issuer.name(1, 2)
     done = verifier_command("check-config", **settings)
     assert done.returncode == 1

@@ -10,7 +10,7 @@ FOLDER: Final = ROOT / "deploy/gateways"
 
 
 def documents(path: str) -> list[dict[str, Any]]:
-    """Those of a file."""
+    """Return the documents of a file."""
     return list(yaml.safe_load_all((FOLDER / path).read_text(encoding="utf-8")))
 
 

@@ -1,4 +1,4 @@
-"""What the generators of Envoy Gateway and Istio wrote from our configurations, kept beside this module."""
+"""Recorded output of the generators of Envoy Gateway and Istio for our configurations."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -17,7 +17,7 @@ TRANSLATED: Final = tuple(RECORDED)
 
 @contextmanager
 def running_translation(name: str, folder: Path, verifier: int, application: int) -> Iterator[int]:
-    """The gateway that a configuration (one of `TRANSLATED`) becomes, before two ports; its own port."""
+    """Run the gateway of a translated configuration (one of `TRANSLATED`); yield its port."""
     port = free_port()
     with running(_envoy(name, folder, port, verifier, application), folder / f"{name}.log"):
         wait_until(lambda: _answers(port), f"{name} answers")

@@ -144,7 +144,7 @@ class Hydra:
         """Say yes to a login, a consent or a logout; where the browser goes next."""
         path = f"/oauth2/auth/requests/{kind}"
         asked = self._admin("GET", f"{path}?{kind}_challenge={challenge}")
-        answers = {
+        responses = {
             "login": {"subject": SUBJECT, "remember": True},
             "consent": {
                 "grant_scope": asked.get("requested_scope"),
@@ -152,7 +152,7 @@ class Hydra:
             },
             "logout": None,
         }
-        accepted = self._admin("PUT", f"{path}/accept?{kind}_challenge={challenge}", answers[kind])
+        accepted = self._admin("PUT", f"{path}/accept?{kind}_challenge={challenge}", responses[kind])
         return str(accepted["redirect_to"])
 
     def _admin(self, method: str, path: str, document: Any = None) -> Any:

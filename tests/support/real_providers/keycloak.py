@@ -80,8 +80,8 @@ class Keycloak:
             kind: what is asked for: `access_token`, `refresh_token` or `id_token`.
         """
         asked = {"subject_token_type": f"{_TOKEN_TYPE}access_token", "requested_token_type": f"{_TOKEN_TYPE}{kind}"}
-        answer = self.billing(grant_type=_EXCHANGE, subject_token=token, **asked)
-        return answer["refresh_token" if kind == "refresh_token" else "access_token"]
+        response = self.billing(grant_type=_EXCHANGE, subject_token=token, **asked)
+        return response["refresh_token" if kind == "refresh_token" else "access_token"]
 
     def reports(self, **form: str) -> Mapping[str, str]:
         """A token response to `reports`, a machine with a key."""

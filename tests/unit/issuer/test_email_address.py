@@ -84,9 +84,9 @@ def test_an_email_that_mail_servers_reject_is_no_new_account(text: str) -> None:
 
 
 def test_the_error_does_not_quote_the_email() -> None:
-    with pytest.raises(InvalidEmailError) as refused:
+    with pytest.raises(InvalidEmailError) as error:
         parse_email("hunter2 @example.com")
-    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(error.value)
 
 
 def test_the_email_is_kept_as_it_was_given() -> None:

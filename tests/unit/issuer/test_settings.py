@@ -95,9 +95,9 @@ def test_a_session_lives_14_days_idle_and_30_at_most() -> None:
 
 
 def test_an_error_of_the_database_url_does_not_show_its_password() -> None:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as error:
         read(DATABASE_URL="mysql://gatepass:hunter2@localhost")
-    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(error.value)
 
 
 def test_mail_settings_belong_together() -> None:

@@ -1,4 +1,4 @@
-"""The benchmark of the issuer: what a run says, and the load that it sends."""
+"""The benchmark of the issuer: its report and its load."""
 
 import asyncio
 import contextlib
@@ -98,7 +98,7 @@ def serve(
 
 
 async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers each request in pieces, after 50 ms."""
+    """Respond to each request in pieces, after 50 ms."""
     while await reader.readuntil(b"\r\n\r\n"):
         await asyncio.sleep(0.05)
         for piece in (b"HTTP/1.1 200 OK\r\nContent-", b"Length: 4\r\n\r\nbo", b"dy"):

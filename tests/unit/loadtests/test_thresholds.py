@@ -1,4 +1,4 @@
-"""What a load run is judged by."""
+"""The thresholds of a load run."""
 
 from dataclasses import dataclass, field
 

@@ -57,7 +57,7 @@ def test_rejected_or_lost_requests_void_the_run(faulty: Measurement, named: str)
 
 
 class _Recorder(BaseHTTPRequestHandler):
-    """Answers 200 to tokens that start with `good`, 401 to others; keeps what it was sent."""
+    """Responds 200 to tokens that start with `good`, 401 to others; records the requests."""
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[str | None, str | None]]] = []

@@ -1,4 +1,4 @@
-"""Contract A in words says what the code does."""
+"""The document of contract A agrees with the code."""
 
 import re
 from pathlib import Path
@@ -14,13 +14,13 @@ ISSUED, _, READ = CONTRACT.read_text(encoding="utf-8").partition("## Checking")
 
 def test_the_checks_are_those_of_the_code_with_their_reasons() -> None:
     rows = re.findall(r"^\| *(\d*) *\| *(\w*) *\|.*\| ([^|]*) \|$", READ.partition("Leeway is")[0], re.MULTILINE)
-    told: dict[str, set[str]] = {}
+    results: dict[str, set[str]] = {}
     name = ""
     for number, check, reasons in rows:
         name = check or name
-        assert not number or int(number) == len(told) + 1
-        told.setdefault(name, set()).update(re.findall("`([a-z_]+)`", reasons))
-    assert told == {name: {str(reason) for reason in reasons} for name, reasons in CHECKS}
+        assert not number or int(number) == len(results) + 1
+        results.setdefault(name, set()).update(re.findall("`([a-z_]+)`", reasons))
+    assert results == {name: {str(reason) for reason in reasons} for name, reasons in CHECKS}
 
 
 def test_the_required_claims_are_those_of_the_code() -> None:
@@ -43,5 +43,5 @@ def test_the_bounds_are_those_of_the_code() -> None:
 
 
 def test_the_rejected_header_members_are_those_of_the_code() -> None:
-    told = READ.partition("**Rejected in the header**")[2].partition("Other unknown")[0]
-    assert set(re.findall("`([a-z0-9]+)`", told)) == jws.CHANGE_THE_READING
+    results = READ.partition("**Rejected in the header**")[2].partition("Other unknown")[0]
+    assert set(re.findall("`([a-z0-9]+)`", results)) == jws.CHANGE_THE_READING

@@ -1,4 +1,4 @@
-"""Key sets are written as RFC 7517 says, named as RFC 7638 says, and refused without quoting them."""
+"""Key sets follow RFC 7517 and RFC 7638, and are rejected without being quoted."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -57,10 +57,10 @@ def test_the_size_of_a_document_is_bounded_to_the_byte() -> None:
 
 def test_an_error_never_quotes_a_leaked_private_key() -> None:
     document = json.dumps({"keys": [{**public("issuer"), "d": PRIVATE["issuer"]["d"]}]}).encode()
-    with pytest.raises(JwksError) as refused:
+    with pytest.raises(JwksError) as error:
         parse_jwks(document)
-    assert PRIVATE["issuer"]["d"] not in str(refused.value)
-    assert "private or symmetric" in str(refused.value)
+    assert PRIVATE["issuer"]["d"] not in str(error.value)
+    assert "private or symmetric" in str(error.value)
 
 
 def test_an_ambiguous_key_set_is_rejected() -> None:

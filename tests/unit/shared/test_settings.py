@@ -23,9 +23,9 @@ def read(**settings: str) -> ExampleSettings:
 
 
 def faults(**settings: str) -> list[str]:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as error:
         read(**settings)
-    return refused.value.faults
+    return error.value.faults
 
 
 def test_only_variables_with_the_prefix_are_read() -> None:
@@ -43,9 +43,9 @@ def test_an_unknown_variable_is_an_error() -> None:
 
 
 def test_every_error_is_reported_and_no_value_quoted() -> None:
-    told = faults(NUMBER="hunter2", NAME="HUNTER2", HUNTER="hunter2")
-    assert [fault.split(":")[0] for fault in told] == ["EXAMPLE_HUNTER", "EXAMPLE_NUMBER", "EXAMPLE_NAME"]
-    assert "hunter2" not in "\n".join(told).lower().replace("example_hunter", "")
+    results = faults(NUMBER="hunter2", NAME="HUNTER2", HUNTER="hunter2")
+    assert [fault.split(":")[0] for fault in results] == ["EXAMPLE_HUNTER", "EXAMPLE_NUMBER", "EXAMPLE_NAME"]
+    assert "hunter2" not in "\n".join(results).lower().replace("example_hunter", "")
 
 
 def test_a_secret_is_read_from_a_file_without_its_last_line_feed(tmp_path: Path) -> None:

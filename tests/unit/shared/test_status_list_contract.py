@@ -1,4 +1,4 @@
-"""Contract E says what the code does."""
+"""The document of contract E agrees with the code."""
 
 import re
 from typing import Final
@@ -14,10 +14,10 @@ TEXT: Final = (ROOT / "specs/001-register-login-verify/contracts/status-list.md"
 
 
 def test_every_fault_is_named_with_its_check() -> None:
-    told = re.findall(r"^\| *(\d*) \| *(\w*) \|[^|]*\| `(\w+)` \|$", TEXT, re.MULTILINE)
-    assert [fault for _, _, fault in told] == list(StatusListRejection)
+    results = re.findall(r"^\| *(\d*) \| *(\w*) \|[^|]*\| `(\w+)` \|$", TEXT, re.MULTILINE)
+    assert [fault for _, _, fault in results] == list(StatusListRejection)
     numbered = re.findall(r"^ ?(\d+)\. (\w+) ", status_list_token.__doc__ or "", re.MULTILINE)
-    assert [(number, name) for number, name, _ in told if number] == numbered
+    assert [(number, name) for number, name, _ in results if number] == numbered
 
 
 def test_the_bounds_are_those_of_the_code() -> None:

@@ -1,4 +1,4 @@
-"""What is rejected, with which words, and what only an open object may hold."""
+"""Rejected JSON with its error, and what only an open object may contain."""
 
 import json
 

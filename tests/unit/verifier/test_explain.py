@@ -1,4 +1,4 @@
-"""`explain` tells every check and its outcome, and never the token."""
+"""`explain` prints every check and its outcome, and never the token."""
 
 import re
 

@@ -163,10 +163,10 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
     ],
 )
 def test_an_error_is_one_line(document: str, line: str) -> None:
-    with pytest.raises(PolicyError) as refused:
+    with pytest.raises(PolicyError) as error:
         read(document)
-    assert line in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,9 @@ def test_an_error_is_one_line(document: str, line: str) -> None:
 )
 def test_with_several_issuers_each_policy_names_its_own(policies: str, unnamed: list[str]) -> None:
     others = '[issuers."https://other.example"]\njwks_file = "/keys/other.json"\n'
-    with pytest.raises(PolicyError) as refused:
+    with pytest.raises(PolicyError) as error:
         read(others + policies)
-    assert str(refused.value).splitlines() == [
+    assert str(error.value).splitlines() == [
         f"policies.{name}.issuers: required, since there is more than one issuer; "
         "name one or more of https://issuer.example, https://other.example"
         for name in unnamed
@@ -191,9 +191,9 @@ def test_an_empty_list_is_an_error(member: str) -> None:
 
 
 def test_all_errors_are_reported_at_once() -> None:
-    with pytest.raises(PolicyError) as refused:
+    with pytest.raises(PolicyError) as error:
         read(f"[policies.a]\nissuers = ['y']\n[policies.b]\nissuers = ['z']\n[issuers.x]\n{BOTH}")
-    assert len(str(refused.value).splitlines()) == 3
+    assert len(str(error.value).splitlines()) == 3
     with pytest.raises(PolicyError) as malformed:
         read("[policies.a]\nx = 1\n[policies.b]\nanonymous = 0")
     assert len(str(malformed.value).splitlines()) == 2

@@ -51,17 +51,17 @@ def test_the_defaults_are_loopback_and_five_seconds_of_leeway() -> None:
     ],
 )
 def test_an_error_names_its_variable(name: str, value: str) -> None:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as error:
         read(**{**ISSUER, name: value})
-    assert len(refused.value.faults) == 1
-    assert f"VERIFIER_{name}" in refused.value.faults[0]
-    assert len(value) < 3 or value not in refused.value.faults[0].replace(f"VERIFIER_{name}", "")
+    assert len(error.value.faults) == 1
+    assert f"VERIFIER_{name}" in error.value.faults[0]
+    assert len(value) < 3 or value not in error.value.faults[0].replace(f"VERIFIER_{name}", "")
 
 
 def test_all_errors_are_reported_at_once() -> None:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(SettingsError) as error:
         read(**ISSUER, PORT="x", CACHE_ENTRIES="-1", REALM='"')
-    assert len(refused.value.faults) == 3
+    assert len(error.value.faults) == 3
 
 
 @pytest.mark.parametrize(

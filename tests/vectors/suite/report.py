@@ -83,7 +83,7 @@ def _not_sent(report: Report) -> Iterator[str]:
 
 def _list(report: Report) -> Iterator[str]:
     for one in report.wrong(strict=True):
-        told = "no status" if one.status is None else one.status
+        results = "no status" if one.status is None else one.status
         source = f", {one.case.source}" if one.case.source else ""
         name = f"{one.case.check}/{one.case.id}"
-        yield f"{one.verdict}, {one.case.severity}: {name}: {told} ({one.case.vector['attack']}{source})"
+        yield f"{one.verdict}, {one.case.severity}: {name}: {results} ({one.case.vector['attack']}{source})"

@@ -73,10 +73,10 @@ def test_optional_members_are_kept() -> None:
     ],
 )
 def test_an_error_names_the_member_but_not_its_value(line: bytes | dict[str, Any], fault: str) -> None:
-    with pytest.raises(InvalidRecordError) as refused:
+    with pytest.raises(InvalidRecordError) as error:
         read(line)
-    assert fault in str(refused.value)
-    assert "canary" not in str(refused.value)
+    assert fault in str(error.value)
+    assert "canary" not in str(error.value)
 
 
 def test_all_errors_of_a_line_are_named() -> None:

@@ -11,7 +11,7 @@ from issuer.db.outage_detector import SILENT_TICKS, TICK_SECONDS, OutageDetector
 
 
 class Server:
-    """Answers probes while `lives`; counts what the detector tells."""
+    """Answers probes while `is_up`; counts the reports of the detector."""
 
     def __init__(self) -> None:
         self.lives = True
@@ -40,7 +40,7 @@ class Server:
 
 
 def watched(use: Callable[[Server, OutageDetector], Awaitable[None]]) -> list[str]:
-    """What was told while `use` ran."""
+    """Return what was reported while `use` ran."""
     server = Server()
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Connection URIs of libpq, and what is said about those that are malformed."""
+"""Connection URIs of libpq, and the errors of malformed ones."""
 
 import pytest
 

@@ -49,9 +49,9 @@ def test_a_form_is_read_as_its_parameters(data: bytes, parameters: dict[str, str
     ],
 )
 def test_an_ambiguous_form_is_rejected(data: bytes) -> None:
-    with pytest.raises(InvalidRequestError) as refusal:
+    with pytest.raises(InvalidRequestError) as error:
         parse_form(data)
-    assert refusal.value.args == ()
+    assert error.value.args == ()
 
 
 @given(st.binary(max_size=200))

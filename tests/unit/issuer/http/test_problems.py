@@ -1,4 +1,4 @@
-"""One answer for each error, and one error for each answer."""
+"""Each error has one response, and each response one error."""
 
 from issuer.errors import (
     CommandError,
@@ -30,7 +30,7 @@ def test_every_error_of_a_request_has_a_problem() -> None:
 
 def test_every_oauth_error_has_its_code() -> None:
     assert leaves(OAuthError) == set(OAUTH_ERROR_CODES)
-    assert len({answer.code for answer in OAUTH_ERROR_CODES.values()}) == len(OAUTH_ERROR_CODES)
+    assert len({response.code for response in OAUTH_ERROR_CODES.values()}) == len(OAUTH_ERROR_CODES)
 
 
 def test_no_two_problems_share_a_type() -> None:

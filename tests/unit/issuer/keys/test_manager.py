@@ -1,4 +1,4 @@
-"""What commands and ticks do to the keys folder, whatever else happens to it."""
+"""Commands and automatic rotation keep the keys folder consistent, also when they are interrupted."""
 
 import os
 import subprocess
@@ -78,9 +78,9 @@ def test_a_rotation_publishes_a_key_before_it_signs(keys: Path) -> None:
 def test_an_early_rotation_is_rejected_with_the_time_to_wait(keys: Path) -> None:
     key_manager(keys, NOW).rotate()
     early = LATER - timedelta(seconds=90, milliseconds=500)
-    with pytest.raises(KeyStoreError, match="wait 91 s, or run `keys advance` then") as refusal:
+    with pytest.raises(KeyStoreError, match="wait 91 s, or run `keys advance` then") as error:
         key_manager(keys, early).rotate()
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(error.value)
     assert states(keys) == ["current", "next"]
 
 
@@ -391,10 +391,10 @@ def test_with_a_passphrase_private_files_are_encrypted(tmp_path: Path) -> None:
 )
 def test_a_missing_or_wrong_passphrase_is_one_line(tmp_path: Path, passphrase: bytes | None, complaint: str) -> None:
     generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
-    with pytest.raises(KeyStoreError, match=complaint) as refusal:
+    with pytest.raises(KeyStoreError, match=complaint) as error:
         load_key_set(tmp_path, passphrase)
-    assert "\n" not in str(refusal.value)
-    assert refusal.value.__cause__ is None
+    assert "\n" not in str(error.value)
+    assert error.value.__cause__ is None
     for path in (tmp_path / "private").glob("*.pem"):
         path.unlink()
     with pytest.raises(KeyStoreError, match=complaint):

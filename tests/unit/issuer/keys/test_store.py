@@ -1,4 +1,4 @@
-"""What the keys folder may look like, and what is refused."""
+"""The keys folder: which contents are accepted and which rejected."""
 
 import json
 import os

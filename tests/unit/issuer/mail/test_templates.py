@@ -1,4 +1,4 @@
-"""What people are sent: plain words, the token where no log will see it, and valid header fields."""
+"""Mails: their text, the token where no log sees it, and valid header fields."""
 
 import re
 from datetime import UTC, datetime

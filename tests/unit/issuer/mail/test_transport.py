@@ -1,4 +1,4 @@
-"""Mail leaves by SMTP, as safely as the URL says, or into a folder, whole."""
+"""Mail is sent by SMTP with the security that the URL requires, or written into a folder."""
 
 import asyncio
 import ssl
@@ -79,9 +79,9 @@ def test_a_mail_url_names_the_server(url: str, place: SmtpServer | Path) -> None
     ],
 )
 def test_an_invalid_mail_url_is_rejected_without_being_quoted(url: str) -> None:
-    with pytest.raises(ValueError, match="must") as refused:
+    with pytest.raises(ValueError, match="must") as error:
         parse_mail_url(url)
-    assert "nter2" not in str(refused.value)
+    assert "nter2" not in str(error.value)
 
 
 def test_the_repr_of_a_server_shows_no_password() -> None:

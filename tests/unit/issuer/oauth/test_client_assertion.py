@@ -1,4 +1,4 @@
-"""What a client may register, and which of its assertions prove anything (RFC 7523 §3)."""
+"""Client keys that may be registered, and assertions that authenticate a client (RFC 7523 §3)."""
 
 import base64
 import hashlib
@@ -71,9 +71,9 @@ def verify(token: str, *keys: dict[str, Any], now: datetime = NOW) -> VerifiedAs
 
 
 def assert_refused(token: str, *keys: dict[str, Any], now: datetime = NOW) -> None:
-    with pytest.raises(InvalidAssertionError) as refusal:
+    with pytest.raises(InvalidAssertionError) as error:
         verify(token, *keys, now=now)
-    assert refusal.value.__cause__ is None
+    assert error.value.__cause__ is None
 
 
 @pytest.mark.parametrize(

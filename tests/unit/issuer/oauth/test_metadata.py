@@ -1,4 +1,4 @@
-"""What an OAuth client can find (RFC 8414)."""
+"""Authorization server metadata (RFC 8414)."""
 
 import pytest
 
@@ -23,9 +23,9 @@ def test_rfc8414_3_1_the_well_known_segment_precedes_the_issuers_path(issuer: st
 
 
 def test_rfc8414_2_nothing_unserved_is_advertised() -> None:
-    told = metadata("https://issuer.example", SERVED - {"/revoke", "/status-lists"})
-    assert "revocation_endpoint" not in told
-    assert "status_list_aggregation_endpoint" not in told
+    results = metadata("https://issuer.example", SERVED - {"/revoke", "/status-lists"})
+    assert "revocation_endpoint" not in results
+    assert "status_list_aggregation_endpoint" not in results
 
 
 def test_every_endpoint_with_client_authentication_is_an_assertion_audience() -> None:

@@ -93,10 +93,10 @@ SALT, DIGEST = b64(b"s" * 16), b64(b"d" * 32)
     ],
 )
 def test_malformed_or_excessive_hashes_are_rejected_unquoted(stored: str) -> None:
-    with pytest.raises(UnusableHashError) as refused:
+    with pytest.raises(UnusableHashError) as error:
         read_foreign_hash(stored)
-    assert not stored or stored not in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert not stored or stored not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_no_repr_shows_a_hash() -> None:

@@ -62,22 +62,22 @@ def test_concurrency_is_bounded() -> None:
 
 
 def test_work_that_waited_too_long_is_rejected_and_not_run() -> None:
-    refusals, done = [], []
+    rejections, done = [], []
     gate = threading.Event()
 
     async def ask() -> None:
-        queue = PasswordHashQueue(1, 0.05, rejected=lambda: refusals.append(1))
+        queue = PasswordHashQueue(1, 0.05, rejected=lambda: rejections.append(1))
         first = asyncio.create_task(queue.run(gate.wait))
         late = asyncio.create_task(queue.run(lambda: done.append(1)))
         await asyncio.sleep(0.1)
         gate.set()
         await first
-        with pytest.raises(OverloadedError) as refused:
+        with pytest.raises(OverloadedError) as error:
             await late
-        assert 1 <= refused.value.retry_after <= 3
+        assert 1 <= error.value.retry_after <= 3
 
     asyncio.run(ask())
-    assert (len(refusals), done) == (1, [])
+    assert (len(rejections), done) == (1, [])
 
 
 def test_the_first_burst_is_bounded_after_a_calibration() -> None:
@@ -98,8 +98,8 @@ def test_work_that_would_wait_too_long_is_rejected_at_once() -> None:
         asked = [queue.run(lambda: time.sleep(0.02)) for _ in range(50)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    refused = [result for result in asyncio.run(ask()) if isinstance(result, OverloadedError)]
-    assert 40 <= len(refused) < 50
+    rejected = [result for result in asyncio.run(ask()) if isinstance(result, OverloadedError)]
+    assert 40 <= len(rejected) < 50
 
 
 def test_after_an_overload_work_is_admitted_again() -> None:
@@ -190,9 +190,9 @@ def test_flooding_client_is_rejected_alone() -> None:
         results = await asyncio.gather(*flood, return_exceptions=True)
         return ann, sum(isinstance(result, OverloadedError) for result in results)
 
-    ann, refused = asyncio.run(ask())
+    ann, rejected = asyncio.run(ask())
     assert ann == "ann"
-    assert refused > 30
+    assert rejected > 30
 
 
 def test_work_of_a_disconnected_client_is_not_run() -> None:

@@ -1,4 +1,4 @@
-"""What a refresh token is worth: the table of cases."""
+"""The decision about a refresh token by its counter and age."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

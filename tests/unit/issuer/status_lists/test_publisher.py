@@ -1,4 +1,4 @@
-"""Status lists as they are signed, and when they are built again: against a store of the test's own."""
+"""Status lists as they are signed, and when they are rebuilt, with a store in memory."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ SIZE = 1024
 
 
 class Revocations(StatusListStore):
-    """Bits in memory, and a database that can be away."""
+    """Status list bits in memory, and a database outage that a test sets."""
 
     def __init__(self) -> None:
         self.lists: dict[int, set[int]] = {1: set()}

@@ -1,4 +1,4 @@
-"""What operators read: every metric says what it is, under one prefix."""
+"""Every metric has help and the common prefix."""
 
 import asyncio
 

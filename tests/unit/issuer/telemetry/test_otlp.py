@@ -1,4 +1,4 @@
-"""A collector that is away is told of, and does not fill the log."""
+"""An unreachable collector is logged without filling the log."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""The client's address: never a string that nobody vouched for."""
+"""The client's IP address: never an unverified string."""
 
 import pytest
 

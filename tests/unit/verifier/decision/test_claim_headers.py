@@ -56,9 +56,9 @@ def test_the_first_pointer_that_is_there_counts() -> None:
 def test_two_policies_answer_one_token_differently_from_the_cache_too() -> None:
     bench = Bench(rules(FILE).policies, now=NOW)
     token = b"Bearer " + GOOD.token(NOW, tenant_id="acme")
-    answers = [bench.authorizer.authorize(target, token) for target in (b"/verify", b"/verify/flag") * 2]
-    assert answers[:2] == answers[2:]
-    assert answers[0] != answers[1]
+    responses = [bench.authorizer.authorize(target, token) for target in (b"/verify", b"/verify/flag") * 2]
+    assert responses[:2] == responses[2:]
+    assert responses[0] != responses[1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A status list token is taken as its vector says, and is never taken for another thing."""
+"""A status list token is judged as its vector states, and never accepted as another kind of token."""
 
 import random
 from typing import Any

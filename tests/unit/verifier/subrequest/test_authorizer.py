@@ -1,4 +1,4 @@
-"""The authorizer beside the decision: it fails closed, asks for keys, counts, and keeps the bounds of its cache."""
+"""The authorizer around the decision: failing closed, requesting keys, metrics and cache bounds."""
 
 import json
 from typing import Any
@@ -29,8 +29,8 @@ def test_an_internal_error_is_a_503_logged_without_the_token() -> None:
     bench.authorizer.replace_status_lists(Broken())
     token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 1}})
     with capture_logs() as lines:
-        answer = bench.authorizer.authorize(b"/verify", b"Bearer " + token, b"gateway-0001")
-    assert status_of(answer) == 503
+        response = bench.authorizer.authorize(b"/verify", b"Bearer " + token, b"gateway-0001")
+    assert status_of(response) == 503
     assert [line["event"] for line in lines] == ["decision_failed", "request_rejected"]
     assert bench.decisions() == {("default", "undecidable", "internal_error"): 1}
     assert {line["request_id"] for line in lines} == {"gateway-0001"}
@@ -69,16 +69,16 @@ def test_a_key_whose_name_another_issuer_uses_too_is_asked_for() -> None:
 @pytest.mark.parametrize("issuer", ["https://another.example", ["https://issuer.example"], 1, None, ...])
 def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_asked_for(issuer: Any) -> None:
     bench = Bench(now=NOW)
-    answer, reason = bench.answer(b"/verify", b"Bearer " + STRANGER.token(NOW, iss=issuer))
-    assert (status_of(answer), reason, bench.unknown_keys) == (401, "unknown_key", 0)
+    response, reason = bench.answer(b"/verify", b"Bearer " + STRANGER.token(NOW, iss=issuer))
+    assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"{", b"[]", b'"iss"', b"[" * 5000, b'{"iss":"a","iss":"a"}'])
 def test_an_unknown_key_over_claims_that_are_no_object_is_not_asked_for(payload: bytes) -> None:
     bench = Bench(now=NOW)
     token = STRANGER.sign(json.dumps(STRANGER.header()).encode(), payload)
-    answer, reason = bench.answer(b"/verify", b"Bearer " + token)
-    assert (status_of(answer), reason, bench.unknown_keys) == (401, "unknown_key", 0)
+    response, reason = bench.answer(b"/verify", b"Bearer " + token)
+    assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
 def test_decisions_are_counted_by_policy_and_reason() -> None:
@@ -129,8 +129,8 @@ def test_a_revoked_token_is_rejected_at_its_next_use() -> None:
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": reference})
     assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
     bench.follow(listed(9))
-    answer, reason = bench.answer(b"/verify", credentials)
-    assert (status_of(answer), reason) == (401, "revoked")
+    response, reason = bench.answer(b"/verify", credentials)
+    assert (status_of(response), reason) == (401, "revoked")
 
 
 def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
@@ -138,8 +138,8 @@ def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
     assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
     bench.follow({ISSUER: {}})
-    answer, reason = bench.answer(b"/verify", credentials)
-    assert (status_of(answer), reason) == (503, "status_unavailable")
+    response, reason = bench.answer(b"/verify", credentials)
+    assert (status_of(response), reason) == (503, "status_unavailable")
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 0)
     unknown_key = STRANGER.token(NOW, status={"status_list": {"uri": "x", "idx": 9}})
     bench.authorizer.authorize(b"/verify", b"Bearer " + unknown_key)

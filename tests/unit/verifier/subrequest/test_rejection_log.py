@@ -1,4 +1,4 @@
-"""Refusals are logged as far as a rate allows, and credentials never."""
+"""Rejections are logged at a limited rate, and credentials never."""
 
 import re
 
