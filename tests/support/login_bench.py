@@ -73,11 +73,11 @@ class LoginBench:
     async def login(
         self, email: str, context: RequestContext, password: str = PASSWORD, shown: ShownSession | None = None
     ) -> int | str:
-        """Log in; return `accepted`, `refused`, or the seconds of Retry-After."""
+        """Log in; return `accepted`, `rejected`, or the seconds of Retry-After."""
         try:
             found = await self.authenticator.authenticate(email, password, context, shown)
         except InvalidCredentialsError:
-            return "refused"
+            return "rejected"
         except TooManyAttemptsError as error:
             return error.retry_after
         later = self.now[0] + timedelta(days=1)
@@ -99,7 +99,7 @@ class LoginBench:
             case InsertResult.RATE_LIMITED:
                 return 1
             case _:
-                return "refused"
+                return "rejected"
 
     async def reauthenticate(self, email: str, context: RequestContext, password: str, session_id: UUID) -> int | str:
         """Ask for the password within a session; as `login`."""
@@ -109,7 +109,7 @@ class LoginBench:
         try:
             await self.authenticator.reauthenticate(account, password, context, ShownSession(session_id))
         except InvalidCredentialsError:
-            return "refused"
+            return "rejected"
         except TooManyAttemptsError as error:
             return error.retry_after
         return "accepted"

@@ -197,7 +197,7 @@ ELSEWHERE = {
     ("/register", "post", "202"),
     ("/email/verify", "post", "204"),
     ("/password/reset", "post", "204"),
-    # In test_machine_contract, as a client.
+    # In test_client_contract, as a client.
     *machine_answers.SERVED,
     *machine_answers.AWAY,
 }

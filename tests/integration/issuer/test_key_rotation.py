@@ -52,9 +52,9 @@ class Load:
 
     issuers: list[IssuerProcess]
     verifiers: list[VerifierProcess]
-    dead: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
     accepted: dict[str, int] = field(default_factory=dict)
-    refused: list[tuple[str, int]] = field(default_factory=list)
+    rejected: list[tuple[str, int]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -63,7 +63,7 @@ class Load:
             for issuer in self.issuers:
                 response = issuer.login(EMAIL)
                 if response.status_code != 200:
-                    self.refused.append(("login", response.status_code))
+                    self.rejected.append(("login", response.status_code))
                     continue
                 held.append(response.json()["access_token"])
             for token in held:
@@ -72,13 +72,13 @@ class Load:
     def _show(self, token: str) -> None:
         kid = signed_by(token)
         for verifier in self.verifiers:
-            if kid in self.dead:
+            if kid in self.removed:
                 return
             status = verifier.ask(token=token.encode()).status
             if status == 200:
                 self.accepted[kid] = self.accepted.get(kid, 0) + 1
-            elif kid not in self.dead:
-                self.refused.append((kid, status))
+            elif kid not in self.removed:
+                self.rejected.append((kid, status))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -94,8 +94,8 @@ class Load:
     def wait_for_more(self, kid: str, count: int = 20) -> None:
         """Wait until that many further tokens of the key were accepted."""
         least = self.accepted.get(kid, 0) + count
-        wait_until(lambda: self.accepted.get(kid, 0) >= least or bool(self.refused), f"tokens of {kid}", 30)
-        assert self.refused == []
+        wait_until(lambda: self.accepted.get(kid, 0) >= least or bool(self.rejected), f"tokens of {kid}", 30)
+        assert self.rejected == []
 
 
 def test_a_rotation_under_load_rejects_no_good_token(database_url: str, tmp_path: Path) -> None:
@@ -120,11 +120,11 @@ def test_a_rotation_under_load_rejects_no_good_token(database_url: str, tmp_path
             assert key_manager(keys, after, policy=NOTHING_DUE).rotate()[-1].name == second
             load.wait_for_more(second)
             load.wait_for_more(first)
-            load.dead.add(first)
+            load.removed.add(first)
             assert key_manager(keys, after + timedelta(hours=2), policy=NOTHING_DUE).advance()
             wait_until(lambda: by_file.metric("jwks_keys") == 1, "the first key gone", 10)
             load.wait_for_more(second)
-        assert load.refused == []
+        assert load.rejected == []
         assert set(load.accepted) == {first, second}
         assert by_file.ask(token=b"").status == 401
 

@@ -97,7 +97,7 @@ class Reference:
             self.count(key)
         if not owner and self.row(("account", account)).count >= 100:
             self.disabled.add(account)
-        return "refused"
+        return "rejected"
 
     def burst(self, account: str, network: str | None, session: UUID | None, size: int) -> int:
         """Fail so often at once; the first counter lets through what the others then judge."""

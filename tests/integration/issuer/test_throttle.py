@@ -57,7 +57,7 @@ def play(url: str, scene: Callable[[LoginBench], Awaitable[None]]) -> None:
 async def disabled(issuer: LoginBench, email: str) -> None:
     """Fail from changing networks until the password is disabled, and then until the delay is over."""
     for number in range(100):
-        assert await issuer.fail(email, stranger(number)) == ["refused"]
+        assert await issuer.fail(email, stranger(number)) == ["rejected"]
         if number >= 48:
             issuer.passes(minutes=15)
 
@@ -68,10 +68,10 @@ def test_delays_begin_at_a_second_and_double_up_to_a_quarter_of_an_hour() -> Non
 
 
 async def test_after_ten_failures_each_further_one_doubles_the_delay(issuer: LoginBench) -> None:
-    assert await issuer.fail(ANN, ELSEWHERE, 10) == ["refused"] * 10
+    assert await issuer.fail(ANN, ELSEWHERE, 10) == ["rejected"] * 10
     assert await issuer.login(ANN, ELSEWHERE) == 1
     issuer.passes(seconds=1)
-    assert await issuer.fail(ANN, ELSEWHERE, 2) == ["refused", 2]
+    assert await issuer.fail(ANN, ELSEWHERE, 2) == ["rejected", 2]
     issuer.passes(seconds=2)
     assert await issuer.login(ANN, ELSEWHERE) == "accepted"
     assert issuer.throttled("pair") == 2
@@ -101,7 +101,7 @@ async def test_existing_and_unknown_accounts_are_delayed_alike(issuer: LoginBenc
         if number % 2:
             issuer.passes(minutes=16)
     assert results[ANN] == results[NOBODY]
-    assert {"refused", 900} <= set(results[ANN])
+    assert {"rejected", 900} <= set(results[ANN])
 
 
 async def test_a_burst_at_several_issuers_gets_no_more_tries_than_the_limit(
@@ -144,19 +144,19 @@ async def test_issuers_share_their_counters(issuer: LoginBench, database_url: st
     ("condition", "statement"),
     [
         ("accepted", "SELECT"),
-        ("refused", "UPDATE users SET disabled_at = now()"),
-        ("refused", "UPDATE users SET password_disabled_at = now()"),
-        ("refused", "UPDATE users SET password_hash = 'not a hash at all, alas'"),
-        ("refused", "UPDATE users SET email_key = 'somebody.else@example.com'"),
+        ("rejected", "UPDATE users SET disabled_at = now()"),
+        ("rejected", "UPDATE users SET password_disabled_at = now()"),
+        ("rejected", "UPDATE users SET password_hash = 'not a hash at all, alas'"),
+        ("rejected", "UPDATE users SET email_key = 'somebody.else@example.com'"),
         ("accepted", f"UPDATE users SET password_hash = '{FOREIGN_HASH}'"),
-        ("refused", f"UPDATE users SET password_hash = '{FOREIGN_HASH}', disabled_at = now()"),
+        ("rejected", f"UPDATE users SET password_hash = '{FOREIGN_HASH}', disabled_at = now()"),
     ],
 )
 async def test_every_path_through_a_login_computes_one_hash(
     issuer: LoginBench, condition: str, statement: str
 ) -> None:
     await issuer.execute(statement)
-    for password, expected in ((PASSWORD, condition), ("wrong", "refused"), ("", "refused")):
+    for password, expected in ((PASSWORD, condition), ("wrong", "rejected"), ("", "rejected")):
         before = issuer.hashes()
         assert await issuer.login(ANN, ELSEWHERE, password) == expected
         assert issuer.hashes() - before == 1
@@ -165,12 +165,12 @@ async def test_every_path_through_a_login_computes_one_hash(
 async def test_a_successful_login_clears_only_its_own_network(issuer: LoginBench) -> None:
     await issuer.fail(ANN, ELSEWHERE, 9)
     for _ in range(10):
-        assert await issuer.fail(ANN, HOME, 9) == ["refused"] * 9
+        assert await issuer.fail(ANN, HOME, 9) == ["rejected"] * 9
         assert await issuer.login(ANN, HOME) == "accepted"
     for number in range(41):
-        assert await issuer.fail(ANN, stranger(number)) == ["refused"]
+        assert await issuer.fail(ANN, stranger(number)) == ["rejected"]
     assert await issuer.login(ANN, HOME) == 1, "50 failures elsewhere, and those from home are forgiven"
-    assert await issuer.login(NOBODY, HOME) == "refused"
+    assert await issuer.login(NOBODY, HOME) == "rejected"
 
 
 async def test_a_login_to_an_own_account_gives_an_attacker_no_more_guesses(database_url: str) -> None:
@@ -195,7 +195,7 @@ async def test_an_ip_address_is_cleared_after_an_hour(database_url: str) -> None
         await issuer.fail(NOBODY, ELSEWHERE)
         assert await issuer.login(ANN, ELSEWHERE) == 2
         issuer.passes(minutes=1)
-        assert await issuer.fail(NOBODY, ELSEWHERE, 4) == ["refused"] * 4
+        assert await issuer.fail(NOBODY, ELSEWHERE, 4) == ["rejected"] * 4
         assert await issuer.login(ANN, ELSEWHERE) == "accepted"
 
 
@@ -214,9 +214,9 @@ async def test_clients_without_an_ip_address_share_a_counter(issuer: LoginBench)
 async def attacked(issuer: LoginBench) -> None:
     """Fail from unknown networks until the account is blocked for a quarter of an hour."""
     for number in range(62):
-        assert await issuer.fail(ANN, stranger(number)) == ["refused"]
+        assert await issuer.fail(ANN, stranger(number)) == ["rejected"]
         issuer.passes(minutes=15 if number > 48 else 0)
-    assert await issuer.fail(ANN, stranger(200)) == ["refused"]
+    assert await issuer.fail(ANN, stranger(200)) == ["rejected"]
 
 
 async def test_a_session_of_the_account_permits_a_login_from_anywhere(issuer: LoginBench) -> None:
@@ -247,7 +247,7 @@ async def test_own_sessions_give_no_more_guesses_at_other_accounts(issuer: Login
     assert await issuer.login(ANN, HOME) == "accepted"
     shown = [await issuer.session_of(MALLORY) for _ in range(160)]
     results = [await issuer.login(ANN, HOME, "wrong", each) for each in shown]
-    assert results == ["refused"] * 10 + [1] * 150
+    assert results == ["rejected"] * 10 + [1] * 150
     assert await issuer.login(ANN, HOME, PASSWORD, shown[0]) == 1
 
 
@@ -263,7 +263,7 @@ async def test_a_user_is_not_blocked_by_others_with_the_same_ip_address(database
 async def test_a_stolen_session_is_limited_without_affecting_others(issuer: LoginBench) -> None:
     stolen, own = [await issuer.session_of(ANN) for _ in range(2)]
     results = [await issuer.login(ANN, stranger(number), "wrong", stolen) for number in range(11)]
-    assert results == ["refused"] * 10 + [1]
+    assert results == ["rejected"] * 10 + [1]
     assert await issuer.reauthenticate(ANN, ELSEWHERE, PASSWORD, stolen.id) == 1
     assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
     assert await issuer.login(ANN, ELSEWHERE) == "accepted"
@@ -275,7 +275,7 @@ async def test_many_stolen_sessions_are_limited_together(issuer: LoginBench) -> 
     for _ in range(20):
         stolen = await issuer.session_of(ANN)
         results += [await issuer.login(ANN, ELSEWHERE, "wrong", stolen) for _ in range(10)]
-    assert results.count("refused") == 100 + 10, "a hundred with proof, and those that any stranger has"
+    assert results.count("rejected") == 100 + 10, "a hundred with proof, and those that any stranger has"
     assert await issuer.login(ANN, HOME) == "accepted"
 
 
@@ -291,12 +291,12 @@ def test_after_a_hundred_failures_the_password_is_locked_for_unknown_clients(dat
         assert await issuer.login(ANN, HOME) == "accepted"
         own = await issuer.session_of(ANN)
         await disabled(issuer, ANN)
-        assert await issuer.login(ANN, HOME) == "refused"
+        assert await issuer.login(ANN, HOME) == "rejected"
         issuer.passes(days=8)
         for context in (HOME, ELSEWHERE, stranger(3)):
-            assert await issuer.login(ANN, context) == await issuer.login(NOBODY, context) == "refused"
+            assert await issuer.login(ANN, context) == await issuer.login(NOBODY, context) == "rejected"
         assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
-        assert await issuer.login(ANN, HOME) == "refused"
+        assert await issuer.login(ANN, HOME) == "rejected"
 
     play(database_url, scene)
     rows = execute(

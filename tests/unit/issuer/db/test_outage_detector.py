@@ -14,7 +14,7 @@ class Server:
     """Answers probes while `is_up`; counts the reports of the detector."""
 
     def __init__(self) -> None:
-        self.lives = True
+        self.is_up = True
         self.fault: Exception | None = None
         self.read_only = "off"
         self.told: list[str] = []
@@ -25,7 +25,7 @@ class Server:
         return cast("asyncpg.Connection", self)
 
     async def fetchval(self, _: str) -> str:
-        while not self.lives:  # noqa: ASYNC110 - a test's server
+        while not self.is_up:  # noqa: ASYNC110 - a test's server
             await asyncio.sleep(0.01)
         return self.read_only
 
@@ -71,10 +71,10 @@ def test_a_slow_statement_is_no_outage_while_the_server_answers_others() -> None
 
 def test_a_short_stall_is_no_outage() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
-        server.lives = False
+        server.is_up = False
         detector.begin()
         await asyncio.sleep(SILENT_TICKS * TICK_SECONDS / 2)
-        server.lives = True
+        server.is_up = True
         await asyncio.sleep(0.2)
         detector.end(answered=True)
 
@@ -83,12 +83,12 @@ def test_a_short_stall_is_no_outage() -> None:
 
 def test_a_server_that_does_not_answer_is_an_outage_until_it_answers() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
-        server.lives = False
+        server.is_up = False
         detector.begin()
         await until(lambda: detector.outage)
         assert detector.outage == "Silence"
         detector.end(answered=False)
-        server.lives = True
+        server.is_up = True
         await until(lambda: not detector.outage)
 
     assert watched(use) == ["began", "ended"]
@@ -108,7 +108,7 @@ def test_a_pause_of_our_own_process_is_no_outage() -> None:
 
 def test_an_idle_server_is_not_probed() -> None:
     async def use(server: Server, _: OutageDetector) -> None:
-        server.lives = False
+        server.is_up = False
         await asyncio.sleep(0.5)
 
     assert watched(use) == []

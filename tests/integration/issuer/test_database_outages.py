@@ -26,7 +26,7 @@ RECOVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Someone:
+class Outage:
     """An issuer on its own PostgreSQL server, and a user with a token."""
 
     postgres: Postgres
@@ -43,7 +43,7 @@ class Someone:
     def register(self) -> httpx.Response:
         return self.issuer.register("bob@example.com")
 
-    def wait_until_away(self) -> None:
+    def wait_until_noticed(self) -> None:
         deadline = time.monotonic() + RECOVERY_SECONDS
         while self.issuer.metric("gatepass_issuer_database_up"):
             assert time.monotonic() < deadline
@@ -56,26 +56,26 @@ class Someone:
 
 
 @pytest.fixture(scope="module")
-def someone() -> Iterator[Someone]:
+def outage() -> Iterator[Outage]:
     with running_postgres() as postgres:
         postgres.make_template()
         with (
             running_issuer(postgres.migrated_database(), DATABASE_CONNECTIONS="4") as issuer,
             httpx.Client(base_url=issuer.url, timeout=30) as client,
         ):
-            yield Someone(postgres, issuer, issuer.token("ann@example.com"), client)
+            yield Outage(postgres, issuer, issuer.token("ann@example.com"), client)
 
 
 @pytest.fixture(autouse=True)
-def served_again(someone: Someone) -> Iterator[None]:
+def recovered(outage: Outage) -> Iterator[None]:
     """Check after each test that the issuer has recovered by itself."""
     yield
-    someone.wait_until_served()
-    assert someone.login().status_code == 200
-    assert someone.issuer.metric("gatepass_issuer_database_up") == 1
+    outage.wait_until_served()
+    assert outage.login().status_code == 200
+    assert outage.issuer.metric("gatepass_issuer_database_up") == 1
 
 
-def assert_refused_promptly(ask: Callable[[], httpx.Response]) -> None:
+def assert_prompt_503(ask: Callable[[], httpx.Response]) -> None:
     begun = time.monotonic()
     response = ask()
     seconds = time.monotonic() - begun
@@ -86,55 +86,55 @@ def assert_refused_promptly(ask: Callable[[], httpx.Response]) -> None:
     assert seconds < PROMPT_SECONDS
 
 
-def assert_everything_is_refused_promptly(someone: Someone) -> None:
-    assert_refused_promptly(someone.login)
-    someone.wait_until_away()
-    hashed = someone.issuer.metric("gatepass_issuer_argon2_computations_total")
-    for ask in (someone.me, someone.login, someone.register):
-        assert_refused_promptly(ask)
-    assert someone.issuer.metric("gatepass_issuer_argon2_computations_total") == hashed
-    assert someone.issuer.metric("gatepass_issuer_database_up") == 0
-    assert someone.issuer.readiness() == 503
-    assert httpx.get(f"{someone.issuer.admin_url}/healthz").status_code == 200
+def assert_everything_is_a_prompt_503(outage: Outage) -> None:
+    assert_prompt_503(outage.login)
+    outage.wait_until_noticed()
+    hashed = outage.issuer.metric("gatepass_issuer_argon2_computations_total")
+    for ask in (outage.me, outage.login, outage.register):
+        assert_prompt_503(ask)
+    assert outage.issuer.metric("gatepass_issuer_argon2_computations_total") == hashed
+    assert outage.issuer.metric("gatepass_issuer_database_up") == 0
+    assert outage.issuer.readiness() == 503
+    assert httpx.get(f"{outage.issuer.admin_url}/healthz").status_code == 200
 
 
-def test_a_crashed_server_is_a_503_and_recovers(someone: Someone) -> None:
-    someone.postgres.stop()
+def test_a_crashed_server_is_a_503_and_recovers(outage: Outage) -> None:
+    outage.postgres.stop()
     try:
-        assert_everything_is_refused_promptly(someone)
+        assert_everything_is_a_prompt_503(outage)
     finally:
-        someone.postgres.start()
+        outage.postgres.start()
 
 
-def test_a_frozen_server_is_a_503_and_recovers(someone: Someone) -> None:
-    with paused(someone.postgres):
-        assert_everything_is_refused_promptly(someone)
-    print(f"back after {someone.wait_until_served() * 1000:.0f} ms")  # noqa: T201 - measured, shown by pytest -s
+def test_a_frozen_server_is_a_503_and_recovers(outage: Outage) -> None:
+    with paused(outage.postgres):
+        assert_everything_is_a_prompt_503(outage)
+    print(f"back after {outage.wait_until_served() * 1000:.0f} ms")  # noqa: T201 - measured, shown by pytest -s
 
 
-def test_requests_to_a_frozen_server_do_not_queue(someone: Someone) -> None:
-    with paused(someone.postgres), ThreadPoolExecutor(20) as pool:
+def test_requests_to_a_frozen_server_do_not_queue(outage: Outage) -> None:
+    with paused(outage.postgres), ThreadPoolExecutor(20) as pool:
         begun = time.monotonic()
-        responses = list(pool.map(lambda _: someone.me(), range(100)))
+        responses = list(pool.map(lambda _: outage.me(), range(100)))
         assert time.monotonic() - begun < 3 * PROMPT_SECONDS
     assert {response.status_code for response in responses} == {503}
 
 
-def test_a_short_stall_fails_no_request(someone: Someone) -> None:
-    with asking(someone.me) as responses:
+def test_a_short_stall_fails_no_request(outage: Outage) -> None:
+    with asking(outage.me) as responses:
         for _ in range(3):
-            with paused(someone.postgres):
+            with paused(outage.postgres):
                 time.sleep(STALL_SECONDS)
             time.sleep(0.2)
     assert {status for status, _ in responses} == {200}
     assert max(seconds for _, seconds in responses) > STALL_SECONDS / 2
 
 
-def test_a_server_that_freezes_during_requests_is_a_503(someone: Someone) -> None:
-    with asking(someone.me) as responses:
-        with paused(someone.postgres):
+def test_a_server_that_freezes_during_requests_is_a_503(outage: Outage) -> None:
+    with asking(outage.me) as responses:
+        with paused(outage.postgres):
             time.sleep(OUTAGE_SECONDS)
-        someone.wait_until_served()
+        outage.wait_until_served()
     assert {status for status, _ in responses} == {200, 503}
     assert max(seconds for _, seconds in responses) < PROMPT_SECONDS
 
@@ -143,21 +143,21 @@ def test_a_server_that_accepts_connections_but_never_answers_is_a_503() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_issuer(url, ready=503) as issuer:
-            assert_refused_promptly(lambda: issuer.login("ann@example.com"))
-            assert_refused_promptly(lambda: issuer.register("ann@example.com"))
+            assert_prompt_503(lambda: issuer.login("ann@example.com"))
+            assert_prompt_503(lambda: issuer.register("ann@example.com"))
 
 
-def test_killed_idle_connections_fail_no_request(someone: Someone) -> None:
+def test_killed_idle_connections_fail_no_request(outage: Outage) -> None:
     for _ in range(5):
-        kill_connections(someone)
+        kill_connections(outage)
         time.sleep(0.05)
-        assert someone.me().status_code == 200
+        assert outage.me().status_code == 200
 
 
-def test_connections_killed_under_load_fail_single_requests_only(someone: Someone) -> None:
-    with asking(someone.me) as responses:
+def test_connections_killed_under_load_fail_single_requests_only(outage: Outage) -> None:
+    with asking(outage.me) as responses:
         for _ in range(10):
-            kill_connections(someone)
+            kill_connections(outage)
             time.sleep(0.05)
     statuses = [status for status, _ in responses]
     assert set(statuses) <= {200, 503}
@@ -165,48 +165,48 @@ def test_connections_killed_under_load_fail_single_requests_only(someone: Someon
     assert max(seconds for _, seconds in responses) < PROMPT_SECONDS
 
 
-def test_slow_statements_on_all_connections_are_no_outage(someone: Someone) -> None:
-    with users_locked(someone.issuer.database_url), ThreadPoolExecutor(4) as pool:
-        slow = [pool.submit(someone.me) for _ in range(4)]
+def test_slow_statements_on_all_connections_are_no_outage(outage: Outage) -> None:
+    with users_locked(outage.issuer.database_url), ThreadPoolExecutor(4) as pool:
+        slow = [pool.submit(outage.me) for _ in range(4)]
         time.sleep(0.1)
-        assert_refused_promptly(someone.me)
-        assert someone.issuer.metric("gatepass_issuer_database_up") == 1
+        assert_prompt_503(outage.me)
+        assert outage.issuer.metric("gatepass_issuer_database_up") == 1
         assert {response.result().status_code for response in slow} == {503}
 
 
-def test_a_slow_statement_is_waited_for(someone: Someone) -> None:
+def test_a_slow_statement_is_waited_for(outage: Outage) -> None:
     with ThreadPoolExecutor(1) as pool:
-        with users_locked(someone.issuer.database_url):
-            slow = pool.submit(someone.me)
+        with users_locked(outage.issuer.database_url):
+            slow = pool.submit(outage.me)
             time.sleep(0.6)
         assert slow.result().status_code == 200
 
 
-def test_a_server_that_became_a_standby_is_a_503(someone: Someone) -> None:
-    set_read_only(someone.postgres, "on")
+def test_a_server_that_became_a_standby_is_a_503(outage: Outage) -> None:
+    set_read_only(outage.postgres, "on")
     try:
         begun = time.monotonic()
-        while someone.register().status_code != 503:
+        while outage.register().status_code != 503:
             assert time.monotonic() - begun < RECOVERY_SECONDS
-        assert_refused_promptly(someone.register)
+        assert_prompt_503(outage.register)
     finally:
-        set_read_only(someone.postgres, "off")
+        set_read_only(outage.postgres, "off")
 
 
-def test_acknowledged_writes_survive_a_kill(someone: Someone) -> None:
+def test_acknowledged_writes_survive_a_kill(outage: Outage) -> None:
     with ThreadPoolExecutor(2) as pool:
-        attempts = {email: pool.submit(someone.issuer.register, email) for email in emails("survivor", 40)}
+        attempts = {email: pool.submit(outage.issuer.register, email) for email in emails("survivor", 40)}
         while sum(attempt.done() for attempt in attempts.values()) < 10:
             time.sleep(0.01)
-        someone.postgres.kill()
+        outage.postgres.kill()
         statuses = {email: attempt.result().status_code for email, attempt in attempts.items()}
-    someone.postgres.start()
-    someone.wait_until_served()
+    outage.postgres.start()
+    outage.wait_until_served()
     assert set(statuses.values()) == {201, 503}
-    kept = {row[0] for row in execute(someone.issuer.database_url, "SELECT email_key FROM users")}
+    kept = {row[0] for row in execute(outage.issuer.database_url, "SELECT email_key FROM users")}
     assert {email for email, status in statuses.items() if status == 201} <= kept
     results = execute(
-        someone.issuer.database_url,
+        outage.issuer.database_url,
         "SELECT FROM users u LEFT JOIN audit_events e ON e.user_id = u.id AND e.kind = 'account_registered'"
         " WHERE e.user_id IS NULL",
     )
@@ -273,9 +273,9 @@ def users_locked(url: str) -> Iterator[None]:
         holder.result()
 
 
-def kill_connections(someone: Someone) -> None:
+def kill_connections(outage: Outage) -> None:
     execute(
-        someone.postgres.url(),
+        outage.postgres.url(),
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gatepass-issuer'",
     )
 
