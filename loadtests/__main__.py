@@ -23,7 +23,7 @@ from loadtests.bench import machine
 from loadtests.bench.processes import ROOT, ProcessError, bound_to_us, stop
 from loadtests.scenarios import SCENARIOS, Scenario
 from loadtests.sweep_steps import parse_steps
-from loadtests.testbed import clean_environment, running_testbed
+from loadtests.testbed import ROTATION_SETTINGS, clean_environment, running_testbed
 
 SEEDED_ACCOUNTS: Final = 10_000
 SWEEP_STEPS: Final = "100,250,500,750,1000,1250,1500,1750,2000"
@@ -167,7 +167,7 @@ def _target(options: argparse.Namespace, scenario: Scenario) -> Iterator[Target]
         raise OptionError("ISSUER names the issuer of a HOST: name both, or neither")
     options.accounts = SEEDED_ACCOUNTS if options.accounts is None else options.accounts
     print("load: starting the one-machine stack on free ports", flush=True)
-    with running_testbed(options.out, rotates_key=scenario.rotates_key) as testbed:
+    with running_testbed(options.out, ROTATION_SETTINGS if scenario.rotates_key else None) as testbed:
         password_file = testbed.home / "password"
         password = seed.write_password(password_file)
         if options.accounts:
@@ -176,7 +176,7 @@ def _target(options: argparse.Namespace, scenario: Scenario) -> Iterator[Target]
             testbed.import_accounts(testbed.home / "accounts.jsonl")
         if scenario.rotates_key:
             testbed.rotate_key()
-        yield Target(testbed.gateway, testbed.issuer, password_file, testbed.process.pid)
+        yield Target(testbed.url("GATEWAY_PORT"), testbed.url("ISSUER_PORT"), password_file, testbed.process.pid)
 
 
 def _deployed(options: argparse.Namespace) -> Target:

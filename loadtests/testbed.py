@@ -29,12 +29,15 @@ ROTATION_SETTINGS: Final = {"ISSUER_JWKS_MAX_AGE_SECONDS": "10"}
 
 @dataclass(frozen=True, slots=True)
 class Testbed:
-    """A running stack. `gateway` and `issuer` are base URLs."""
+    """A running stack. `ports` are those of its settings, by name."""
 
     process: Running
     home: Path
-    gateway: str
-    issuer: str
+    ports: Mapping[str, int]
+
+    def url(self, port: str) -> str:
+        """Return the base URL of `GATEWAY_PORT` or another port."""
+        return f"http://127.0.0.1:{self.ports[port]}"
 
     def import_accounts(self, file: Path) -> None:
         """Import accounts from a file of import lines.
@@ -42,7 +45,7 @@ class Testbed:
         Raises:
             ProcessError: some lines were rejected.
         """
-        self._run_issuer("users", "import", str(file))
+        self.run_issuer("users", "import", str(file))
 
     def rotate_key(self) -> None:
         """Publish the next signing key; the issuer begins to sign with it when every verifier has fetched it.
@@ -50,10 +53,14 @@ class Testbed:
         Raises:
             ProcessError: the key could not be made.
         """
-        self._run_issuer("keys", "rotate")
+        self.run_issuer("keys", "rotate")
 
-    def _run_issuer(self, *arguments: str) -> None:
-        """Run a command of the issuer with the settings that the stack wrote for it."""
+    def run_issuer(self, *arguments: str) -> str:
+        """Run a command of the issuer with the settings that the stack wrote for it; return its output.
+
+        Raises:
+            ProcessError: it failed.
+        """
         script = '. "$1" && shift && exec "$@"'
         shell = ["sh", "-c", script, "sh", str(self.home / "issuer.env")]
         finished = subprocess.run(  # noqa: S603 - the command is written here
@@ -68,18 +75,19 @@ class Testbed:
         if finished.returncode:
             command = " ".join(arguments[:2])
             raise ProcessError(f"issuer {command} ended with {finished.returncode}: {finished.stderr}")
+        return finished.stdout
 
 
 @contextmanager
-def running_testbed(out: Path, *, rotates_key: bool = False) -> Iterator[Testbed]:
-    """Run a stack below `out` until the block ends. Its logs stay in `out/logs`.
+def running_testbed(out: Path, more: Mapping[str, str] | None = None) -> Iterator[Testbed]:
+    """Run a stack with `more` settings below `out` until the block ends. Its logs stay in `out/logs`.
 
     Raises:
         ProcessError: it did not start; with the end of its log.
     """
     home = Path(tempfile.mkdtemp(prefix="stack-", dir=out))
     ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
-    settings = SETTINGS | (ROTATION_SETTINGS if rotates_key else {})
+    settings = SETTINGS | dict(more or {})
     settings |= {"GATEPASS_HOME": str(home), **{name: str(port) for name, port in ports.items()}}
     log = out / "stack.log"
     command = [sys.executable, "-m", "stack"]
@@ -87,8 +95,7 @@ def running_testbed(out: Path, *, rotates_key: bool = False) -> Iterator[Testbed
     try:
         with running(command, cores=None, environment=environment, log=log, stop_seconds=_STOP_SECONDS) as process:
             _wait_until_ready(process, log)
-            urls = (f"http://127.0.0.1:{ports[name]}" for name in ("GATEWAY_PORT", "ISSUER_PORT"))
-            yield Testbed(process, home, *urls)
+            yield Testbed(process, home, ports)
     finally:
         shutil.rmtree(out / "logs", ignore_errors=True)
         if (home / "logs").is_dir():

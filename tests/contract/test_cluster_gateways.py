@@ -1,6 +1,6 @@
 """Configurations of gateways that need a cluster: valid by the published schemas, and they fail closed.
 
-What Envoy Gateway and Istio generate from theirs runs in `integration/gateways/test_cluster_translations.py`, and
+What Envoy Gateway and Istio generate from theirs runs in `integration/gateways`, and
 Kong's function in `test_kong_function.py`.
 """
 

@@ -207,7 +207,7 @@ def differs(name: str, difference: Difference) -> bool:
         and _haproxy_version() >= _DROPS_TRAILERS
     ):
         return False
-    return difference in PROGRAMS[name].differences
+    return name in PROGRAMS and difference in PROGRAMS[name].differences
 
 
 @cache

@@ -18,12 +18,14 @@ import psutil
 
 from stack import gateway_config
 from tests.support.certificates import site_certificate
+from tests.support.clusters.running import TRANSLATED, running_translation
 from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
 from tests.support.processes import ROOT, free_port, listens, running, wait_until
 from tests.support.tls_bridge import tls_bridge
 from tests.support.token_forge import AUDIENCE, Forge
 
 POLICIES: Final = ROOT / "deploy/gateways/policies.toml"
+GATEWAYS: Final = (*PROGRAMS, *TRANSLATED)
 _TIMEOUT_SECONDS: Final = 10.0
 _PORTS: Final = ("GATEWAY_PORT", "VERIFIER_PORT", "APPLICATION_PORT", "ISSUER_PORT", "CHECK_PORT")
 
@@ -120,13 +122,17 @@ def running_gateway(
     """The gateway `name`, its configuration in `folder`; its port.
 
     Args:
-        name: a key of `PROGRAMS`.
+        name: one of `GATEWAYS`.
         folder: for its configuration and its log.
         verifier_port: of the verifier.
         application_port: of the application.
         change: a file of the configuration, what is to be replaced in it, and by what.
         issuer_port: of the issuer, for a site that has one at /auth/; None: nothing listens there.
     """
+    if name in TRANSLATED:
+        with running_translation(name, folder, verifier_port, application_port) as port:
+            yield port
+        return
     port = free_port()
     addresses = {
         "GATEWAY_HOST": "127.0.0.1",

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import jwt
@@ -95,8 +97,24 @@ class IssuerProcess:
         """POST /login."""
         return HTTP.post(f"{self.url}/login", json={"email": email, "password": password}, timeout=30)
 
+    def refresh(self, token: str) -> httpx.Response:
+        """POST /token with a refresh token."""
+        form = {"grant_type": "refresh_token", "refresh_token": token}
+        return HTTP.post(f"{self.url}/token", data=form, timeout=30)
+
+    def request(self, method: str, path: str, access_token: str) -> httpx.Response:
+        """Send a request with an access token."""
+        return HTTP.request(method, self.url + path, headers={"Authorization": f"Bearer {access_token}"}, timeout=30)
+
+    def session(self, email: str | None = None) -> dict[str, Any]:
+        """Register, unless that happened before, and log in; return the token response. No email is a new one."""
+        email = email or f"{uuid4().hex}@example.com"
+        self.register(email)
+        tokens: dict[str, Any] = self.login(email).json()
+        return tokens
+
     def token(self, email: str) -> str:
-        """Register and log in; the access token."""
+        """Register and log in; return the access token."""
         assert self.register(email).status_code == 201
         token: str = self.login(email).json()["access_token"]
         return token

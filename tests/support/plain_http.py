@@ -9,3 +9,9 @@ HTTP: Final = httpx.Client(verify=False, limits=httpx.Limits(max_keepalive_conne
 
 Each request has its own connection, so that no test depends on another.
 """
+
+
+def visible(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """Return everything that a client sees, without the two fields that differ every time."""
+    fields = [(name, value) for name, value in response.headers.items() if name not in {"date", "x-request-id"}]
+    return response.status_code, response.content, fields

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_programs import PROGRAMS, Difference, differs
-from tests.support.gateways import Answer, Verifier, ask, running_application, running_gateway
+from tests.support.gateway_programs import Difference, differs
+from tests.support.gateways import GATEWAYS, Answer, Verifier, ask, running_application, running_gateway
 from tests.support.token_forge import Forge
 
 
@@ -57,7 +57,7 @@ def application(folder: Path) -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(scope="session", params=PROGRAMS)
+@pytest.fixture(scope="session", params=GATEWAYS)
 def gateway(request: pytest.FixtureRequest, folder: Path, verifier: Verifier, application: int) -> Iterator[Gateway]:
     with running_gateway(request.param, folder, verifier.port, application) as port:
         yield Gateway(request.param, port, verifier)

@@ -51,7 +51,8 @@ def test_each_request_of_a_connection_is_checked_separately(gateway: Gateway) ->
         ("/", gateway.token(), None),
         ("/", tokens[0], "editor"),
     ]:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token.decode()}"} if token else {})
+        credentials = {"Authorization": f"Bearer {token.decode()}"} if token else {}
+        connection.request("GET", path, headers={"Host": "app.example", **credentials})
         response = connection.getresponse()
         answer = Answer(response.status, response.headers, response.read())
         results = answer.identity.get("X-Auth-Roles") if answer.status == 200 else answer.status

@@ -24,6 +24,7 @@ from tests.integration.gateways.broken_gateways import (
     secure,
 )
 from tests.integration.gateways.conftest import Gateway
+from tests.support.gateway_programs import PROGRAMS
 from tests.support.gateways import Verifier, running_gateway
 from tests.support.jwks_server import Exchange, answer, running_jwks_server
 from tests.support.processes import ROOT, free_port
@@ -103,6 +104,7 @@ def secure_nginx(addresses: Addresses, tmp_path: Path) -> Iterator[int]:
         yield port
 
 
+@pytest.mark.parametrize("gateway", PROGRAMS, indirect=True)
 def test_our_gateways_have_no_vulnerability(gateway: Gateway) -> None:
     report = report_of(gateway.token(), gateway.port)
     assert [finding for finding in report.findings if finding["severity"] in {"vulnerable", "inconclusive"}] == []

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateway_programs import PROGRAMS, Difference
-from tests.support.gateways import Verifier, paused, running_gateway
+from tests.support.gateway_programs import Difference
+from tests.support.gateways import GATEWAYS, Verifier, paused, running_gateway
 from tests.support.processes import wait_until
 from tests.support.taps import Tap, tapped
 
@@ -21,7 +21,7 @@ def to_application(application: int) -> Iterator[Tap]:
         yield tap
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=GATEWAYS)
 def lonely(request: pytest.FixtureRequest, tmp_path: Path, to_application: Tap) -> Iterator[Gateway]:
     """A gateway whose verifier is not running yet."""
     verifier = Verifier(tmp_path)

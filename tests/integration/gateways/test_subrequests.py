@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.integration.gateways.conftest import Gateway
-from tests.support.gateway_programs import Difference
+from tests.support.gateway_programs import PROGRAMS, Difference
 from tests.support.gateways import running_gateway
 from tests.support.taps import Tap, tapped
 
@@ -64,6 +64,7 @@ def test_hundreds_of_requests_use_few_connections(line: Tapped) -> None:
     assert len(tap.connections) - opened <= 2 * CLIENTS
 
 
+@pytest.mark.parametrize("gateway", PROGRAMS, indirect=True)
 def test_the_verifier_gets_only_policy_authorization_and_ids(
     line: Tapped,
 ) -> None:
@@ -76,6 +77,7 @@ def test_the_verifier_gets_only_policy_authorization_and_ids(
     assert re.match(rb"(GET|POST|HEAD) /verify/default\?? HTTP/1.1\r\n", tap.sent)
 
 
+@pytest.mark.parametrize("gateway", PROGRAMS, indirect=True)
 def test_verifier_and_application_get_the_same_ids(line: Tapped) -> None:
     trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     sent = (f"traceparent: {trace.decode()}", "X-Request-Id: of-the-client")
@@ -138,7 +140,7 @@ def test_no_connection_option_removes_identity_headers(line: Tapped, value: str)
 
 
 def _ask(connection: http.client.HTTPConnection, token: str) -> int:
-    connection.request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+    connection.request("GET", "/", headers={"Host": "app.example", "Authorization": f"Bearer {token}"})
     response = connection.getresponse()
     response.read()
     return response.status

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.integration.issuer.test_register_and_login import claims_of, told
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.machines import (
     ASSERTION_TYPE,
@@ -23,8 +22,9 @@ from tests.support.machines import (
     with_key,
     with_secret,
 )
-from tests.support.plain_http import HTTP
+from tests.support.plain_http import HTTP, visible
 from tests.support.postgres import execute
+from tests.support.token_forge import claims_of
 from tests.unit.issuer.oauth.test_client_assertion import encode
 
 FORM = {"grant_type": "client_credentials"}
@@ -103,7 +103,7 @@ def test_rfc8707_2_a_token_is_for_one_of_the_clients_audiences(machine: Machine)
 
 def test_rfc6749_4_4_3_no_refresh_token_is_issued(issuer: IssuerProcess, machine: Machine) -> None:
     assert "refresh_token" not in machine.ask().json()
-    token = login(issuer, "refresher@example.com")["refresh_token"]
+    token = issuer.session("refresher@example.com")["refresh_token"]
     assert_error(machine.post("/token", grant_type="refresh_token", refresh_token=token), "unauthorized_client")
     assert send(issuer, {"grant_type": "refresh_token", "refresh_token": token}).status_code == 200
 
@@ -179,7 +179,7 @@ def test_rfc6749_2_3_an_unknown_client_and_a_wrong_secret_look_the_same(
         send(issuer, FORM),
     ]
     assert_invalid_client(wrong[0])
-    assert [told(response) for response in wrong] == [told(wrong[0])] * len(wrong)
+    assert [visible(response) for response in wrong] == [visible(wrong[0])] * len(wrong)
 
 
 def test_rfc6749_2_3_more_than_one_authentication_is_an_invalid_request(
@@ -293,7 +293,7 @@ def test_rfc7521_4_2_other_assertion_types_are_rejected(issuer: IssuerProcess, k
 
 def test_an_access_token_is_not_accepted_as_an_assertion(issuer: IssuerProcess, keyed: Machine) -> None:
     assert_invalid_client(prove(keyed, keyed.token()))
-    assert_invalid_client(prove(keyed, login(issuer, "asserter@example.com")["access_token"]))
+    assert_invalid_client(prove(keyed, issuer.session("asserter@example.com")["access_token"]))
 
 
 # What an operator does to a machine.
@@ -375,9 +375,3 @@ def test_a_rejected_client_is_counted_and_audited_without_its_credentials(issuer
     exposed = HTTP.get(f"{issuer.admin_url}/metrics").text
     assert 'gatepass_issuer_client_authentications_total{outcome="wrong_secret"}' in exposed
     assert "marked" not in exposed
-
-
-def login(issuer: IssuerProcess, email: str) -> dict[str, str]:
-    assert issuer.register(email).status_code == 201
-    tokens: dict[str, str] = issuer.login(email).json()
-    return tokens

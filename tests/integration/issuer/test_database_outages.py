@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.postgres import Postgres, execute, running_postgres
+from tests.support.processes import wait_until
 
 PROMPT_SECONDS = 2.0
 STALL_SECONDS = 0.3
@@ -44,9 +45,7 @@ class Outage:
         return self.issuer.register("bob@example.com")
 
     def wait_until_noticed(self) -> None:
-        deadline = time.monotonic() + RECOVERY_SECONDS
-        while self.issuer.metric("gatepass_issuer_database_up"):
-            assert time.monotonic() < deadline
+        wait_until(lambda: not self.issuer.metric("gatepass_issuer_database_up"), "it happens", RECOVERY_SECONDS)
 
     def wait_until_served(self) -> float:
         begun = time.monotonic()

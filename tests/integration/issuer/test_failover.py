@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
-from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute, running_postgres, synchronous_standby
 from tests.support.processes import wait_until
 
@@ -64,7 +63,7 @@ def test_the_issuer_follows_a_promotion_and_loses_no_acknowledged_write(
         stored = {row[0] for row in execute(pair.standby.url(database), "SELECT email_key FROM users")}
         assert set(acknowledged.emails) <= stored
         for token in acknowledged.refresh_tokens.values():
-            assert refresh(issuer, token).status_code == 200
+            assert issuer.refresh(token).status_code == 200
         assert set(acknowledged.failures) <= {503}
 
 
@@ -79,11 +78,6 @@ def test_the_primary_is_found_behind_a_standby_by_every_command(pair: Pair) -> N
 
 def database_of(url: str) -> str:
     return httpx.URL(url).path.lstrip("/")
-
-
-def refresh(issuer: IssuerProcess, token: str) -> httpx.Response:
-    form = {"grant_type": "refresh_token", "refresh_token": token}
-    return HTTP.post(f"{issuer.url}/token", data=form, timeout=30)
 
 
 @contextmanager
@@ -102,7 +96,7 @@ def load_on(issuer: IssuerProcess) -> Iterator[Acknowledged]:
             done.failures.append(status)
 
     def go_on_refreshing(number: int) -> None:
-        response = refresh(issuer, done.refresh_tokens[number])
+        response = issuer.refresh(done.refresh_tokens[number])
         if response.status_code == 200:
             done.refresh_tokens[number] = response.json()["refresh_token"]
         else:

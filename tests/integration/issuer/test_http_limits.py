@@ -89,24 +89,11 @@ def test_a_trailer_never_becomes_a_field(issuer: IssuerProcess) -> None:
     assert response.startswith(b"HTTP/1.1 401")
 
 
-def test_pipelined_requests_are_answered_in_order(issuer: IssuerProcess) -> None:
-    response = exchange(
-        issuer,
-        b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n" + HEAD + b"\r\n" + HEAD + b"Connection: close\r\n\r\n",
-    )
-    assert statuses(response) == [b"404", b"401", b"401"]
-
-
 def test_a_request_after_a_long_body_in_one_packet_is_served(issuer: IssuerProcess) -> None:
     body = b" " * 40_000
     first = b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40000\r\n\r\n"
     response = exchange(issuer, first + body + HEAD + b"Connection: close\r\n\r\n")
     assert statuses(response) == [b"400", b"401"]
-
-
-def test_an_upgrade_is_answered_as_the_plain_request(issuer: IssuerProcess) -> None:
-    response = exchange(issuer, HEAD + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n")
-    assert response.startswith(b"HTTP/1.1 401")
 
 
 def test_the_server_does_not_name_itself(issuer: IssuerProcess) -> None:

@@ -3,7 +3,6 @@
 import json
 import time
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import jwt
@@ -11,12 +10,12 @@ import pytest
 
 from issuer.keys.store import load_key_set
 from tests.integration.issuer.test_client_credentials import assert_error, assert_invalid_client, revoked
-from tests.integration.issuer.test_register_and_login import claims_of
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.machines import Machine, operate, with_key, with_secret
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 from tests.support.processes import free_port
+from tests.support.token_forge import claims_of
 
 INACTIVE = b'{"active":false}'
 
@@ -27,26 +26,10 @@ def resource(issuer: IssuerProcess) -> Machine:
     return with_secret(issuer, "resource-server")
 
 
-def login(issuer: IssuerProcess) -> dict[str, Any]:
-    email = f"{uuid4().hex}@example.com"
-    assert issuer.register(email).status_code == 201
-    tokens: dict[str, Any] = issuer.login(email).json()
-    return tokens
-
-
 def revoke(issuer: IssuerProcess, token: str, **form: str) -> httpx.Response:
-    """Refresh as the first-party client."""
+    """Revoke as the first-party client."""
     data = {"token": token, "client_id": "first-party"} | form
     return HTTP.post(f"{issuer.url}/revoke", data=data, timeout=30)
-
-
-def refresh(issuer: IssuerProcess, token: str) -> httpx.Response:
-    data = {"grant_type": "refresh_token", "refresh_token": token}
-    return HTTP.post(f"{issuer.url}/token", data=data, timeout=30)
-
-
-def me(issuer: IssuerProcess, token: str) -> int:
-    return HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=30).status_code
 
 
 def introspect(client: Machine, token: str, **form: str) -> Any:
@@ -72,23 +55,23 @@ def assert_revoked(response: httpx.Response) -> None:
 def test_rfc7009_2_1_either_token_revokes_the_session_with_any_hint(
     issuer: IssuerProcess, kind: str, hint: dict[str, str]
 ) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     assert_revoked(revoke(issuer, tokens[kind], **hint))
-    assert_error(refresh(issuer, tokens["refresh_token"]), "invalid_grant")
-    assert me(issuer, tokens["access_token"]) == 401
+    assert_error(issuer.refresh(tokens["refresh_token"]), "invalid_grant")
+    assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 401
     assert revoked(issuer, tokens["access_token"])
 
 
 def test_rfc7009_2_1_an_old_refresh_token_revokes_its_session(issuer: IssuerProcess) -> None:
-    first = login(issuer)
-    second = refresh(issuer, first["refresh_token"]).json()
+    first = issuer.session()
+    second = issuer.refresh(first["refresh_token"]).json()
     assert_revoked(revoke(issuer, first["refresh_token"]))
-    assert_error(refresh(issuer, second["refresh_token"]), "invalid_grant")
+    assert_error(issuer.refresh(second["refresh_token"]), "invalid_grant")
     assert revoked(issuer, second["access_token"])
 
 
 def test_rfc7009_2_2_unknown_tokens_get_the_same_response(issuer: IssuerProcess, resource: Machine) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     assert_revoked(revoke(issuer, tokens["refresh_token"]))
     nothing = ["x", "a.b.c", "é\r\n", "gpr_" + "A" * 72, "x" * 9999]
     for token in [tokens["refresh_token"], tokens["access_token"], *nothing]:
@@ -98,21 +81,21 @@ def test_rfc7009_2_2_unknown_tokens_get_the_same_response(issuer: IssuerProcess,
 
 
 def test_rfc7009_2_1_a_forged_token_revokes_nothing(issuer: IssuerProcess) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     forged = tokens["refresh_token"][:-2] + ("AA" if not tokens["refresh_token"].endswith("AA") else "BB")
     assert_revoked(revoke(issuer, forged))
     assert_revoked(revoke(issuer, tokens["access_token"][:-8] + "AAAAAAAA"))
-    assert me(issuer, tokens["access_token"]) == 200
+    assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 200
 
 
 def test_rfc7009_2_1_a_token_of_another_client_is_not_revoked(issuer: IssuerProcess, resource: Machine) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     other = with_secret(issuer)
     token = other.token()
     for shown in (tokens["refresh_token"], tokens["access_token"], token):
         assert_error(resource.post("/revoke", token=shown), "unauthorized_client")
     assert_error(revoke(issuer, token), "unauthorized_client")
-    assert me(issuer, tokens["access_token"]) == 200
+    assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 200
     assert not revoked(issuer, token)
 
 
@@ -129,13 +112,13 @@ def test_rfc7009_2_1_a_client_revokes_its_own_tokens_and_gets_new_ones(issuer: I
 
 
 def test_rfc7009_2_1_a_client_authenticates(issuer: IssuerProcess) -> None:
-    token = login(issuer)["refresh_token"]
+    token = issuer.session()["refresh_token"]
     url = f"{issuer.url}/revoke"
     assert_invalid_client(HTTP.post(url, data={"token": token}))
     assert_invalid_client(HTTP.post(url, data={"token": token, "client_id": "resource-server"}))
     assert_invalid_client(HTTP.post(url, data={"token": token}, auth=("resource-server", "gpc_wrong")))
     assert_invalid_client(HTTP.post(url, data={"token": token, "client_id": "first-party"}, auth=("first-party", "")))
-    assert refresh(issuer, token).status_code == 200
+    assert issuer.refresh(token).status_code == 200
 
 
 @pytest.mark.parametrize("form", [{}, {"token": ""}, {"token_type_hint": "access_token"}])
@@ -145,7 +128,7 @@ def test_rfc7009_2_1_a_token_is_required(resource: Machine, form: dict[str, str]
 
 
 def test_rfc7009_2_2_1_during_an_outage_no_revocation_is_confirmed(issuer: IssuerProcess) -> None:
-    machine, tokens = with_secret(issuer), login(issuer)
+    machine, tokens = with_secret(issuer), issuer.session()
     token = machine.token()
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     with running_issuer(nowhere, issuer.keys_dir, ready=503, URL=issuer.url) as cut_off:
@@ -158,14 +141,14 @@ def test_rfc7009_2_2_1_during_an_outage_no_revocation_is_confirmed(issuer: Issue
         ):
             assert_error(response, "temporarily_unavailable", 503)
             assert int(response.headers["retry-after"]) >= 1
-    assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+    assert issuer.refresh(tokens["refresh_token"]).status_code == 200
     assert not revoked(issuer, token)
 
 
 def test_a_revocation_is_audited_with_its_client(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer)
     machine.post("/revoke", token=machine.token())
-    revoke(issuer, login(issuer)["refresh_token"])
+    revoke(issuer, issuer.session()["refresh_token"])
     rows = execute(issuer.database_url, "SELECT kind, actor, client_id, detail::text FROM audit_events")
     assert ("client_tokens_revoked", "client", machine.id, "{}") in [tuple(row) for row in rows]
     assert ("session_ended", "self", "first-party", '{"reason": "revoked"}') in [tuple(row) for row in rows]
@@ -177,7 +160,7 @@ def test_a_revocation_is_audited_with_its_client(issuer: IssuerProcess) -> None:
 def test_rfc7662_2_2_introspection_of_a_user_token_has_no_personal_data(
     issuer: IssuerProcess, resource: Machine
 ) -> None:
-    token = login(issuer)["access_token"]
+    token = issuer.session()["access_token"]
     claims = claims_of(token)
     results = {name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "exp", "iat", "jti", "sid")}
     assert introspect(resource, token) == results | {"active": True, "token_type": "Bearer"}
@@ -191,25 +174,29 @@ def test_rfc7662_2_2_introspection_of_a_client_token(issuer: IssuerProcess, reso
 
 
 def test_rfc7662_2_2_introspection_does_not_use_up_a_refresh_token(issuer: IssuerProcess, resource: Machine) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     claims = claims_of(tokens["access_token"])
     results = introspect(resource, tokens["refresh_token"])
     assert results.pop("exp") > time.time() + 3600
     assert results == {"active": True} | {
         name: claims[name] for name in ("iss", "sub", "client_id", "scope", "aud", "sid")
     }
-    assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+    assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
 def test_rfc7662_2_1_a_wrong_hint_hides_nothing(issuer: IssuerProcess, resource: Machine, hint: str) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     for token in (tokens["access_token"], tokens["refresh_token"]):
         assert introspect(resource, token, token_type_hint=hint)["active"] is True
 
 
 def test_rfc7662_2_2_inactive_tokens_get_identical_responses(issuer: IssuerProcess, resource: Machine) -> None:
-    ended, disabled, deleted = login(issuer), login(issuer), login(issuer)
+    ended, disabled, deleted = (
+        issuer.session(),
+        issuer.session(),
+        issuer.session(),
+    )
     revoke(issuer, ended["refresh_token"])
     for tokens, statement in (
         (disabled, "UPDATE users SET disabled_at = now() WHERE id = $1"),
@@ -225,14 +212,14 @@ def test_rfc7662_2_2_inactive_tokens_get_identical_responses(issuer: IssuerProce
 
 
 def test_rfc7662_4_a_stale_refresh_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
-    first = login(issuer)["refresh_token"]
-    second = refresh(issuer, first).json()["refresh_token"]
-    refresh(issuer, second)
+    first = issuer.session()["refresh_token"]
+    second = issuer.refresh(first).json()["refresh_token"]
+    issuer.refresh(second)
     assert is_inactive(resource, first)
 
 
 def test_rfc7662_4_a_token_of_another_audience_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     machine = with_secret(issuer, audiences=["elsewhere"])
     assert is_inactive(resource, machine.token())
     assert is_inactive(machine, tokens["access_token"])
@@ -241,7 +228,7 @@ def test_rfc7662_4_a_token_of_another_audience_is_not_active(issuer: IssuerProce
 
 
 def test_rfc7662_2_1_introspection_requires_client_authentication(issuer: IssuerProcess, resource: Machine) -> None:
-    form = {"token": login(issuer)["access_token"]}
+    form = {"token": issuer.session()["access_token"]}
     url = f"{issuer.url}/introspect"
     assert_invalid_client(HTTP.post(url, data=form))
     assert_invalid_client(HTTP.post(url, data=form | {"client_id": "first-party"}))
@@ -251,7 +238,7 @@ def test_rfc7662_2_1_introspection_requires_client_authentication(issuer: Issuer
 
 
 def test_rfc7662_2_2_an_expired_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
-    claims = claims_of(login(issuer)["access_token"])
+    claims = claims_of(issuer.session()["access_token"])
     key = load_key_set(issuer.keys_dir).signing
     assert key is not None
 
@@ -270,7 +257,7 @@ def test_rfc8725_3_11_a_status_list_is_no_access_token(resource: Machine) -> Non
 def test_rfc8725_2_6_a_token_with_a_repeated_member_is_rejected_everywhere(
     issuer: IssuerProcess, resource: Machine
 ) -> None:
-    tokens = login(issuer)
+    tokens = issuer.session()
     key = load_key_set(issuer.keys_dir).signing
     assert key is not None
     claims = json.dumps(claims_of(tokens["access_token"]))
@@ -284,4 +271,4 @@ def test_rfc8725_2_6_a_token_with_a_repeated_member_is_rejected_everywhere(
             assert "invalid_token" in response.headers["www-authenticate"]
         assert is_inactive(resource, token)
         assert revoke(issuer, token).status_code == 200
-    assert me(issuer, tokens["access_token"]) == 200
+    assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 200

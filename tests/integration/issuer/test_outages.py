@@ -1,6 +1,5 @@
 """PostgreSQL and keys may be missing at the start or later: the process reports it and recovers."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import httpx
 
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.postgres import Postgres, running_postgres
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until
 from tests.support.signing_keys import generate_key
 
 
@@ -30,7 +29,7 @@ def test_the_issuer_recovers_when_postgresql_restarts() -> None:
             postgres.stop()
             assert_unavailable(issuer.register("bob@example.com"), "database-unavailable")
             assert_unavailable(issuer.login("ann@example.com"), "database-unavailable")
-            assert_unavailable(me(issuer, token), "database-unavailable")
+            assert_unavailable(issuer.request("GET", "/me", token), "database-unavailable")
             for method, path in (
                 ("POST", "/logout"),
                 ("POST", "/password"),
@@ -49,7 +48,7 @@ def test_the_issuer_recovers_when_postgresql_restarts() -> None:
             postgres.start()
             issuer.wait_until_readiness_is(200)
             assert issuer.login("ann@example.com").status_code == 200
-            assert me(issuer, token).json()["email"] == "ann@example.com"
+            assert issuer.request("GET", "/me", token).json()["email"] == "ann@example.com"
             assert httpx.post(f"{issuer.url}/token", data=form).status_code == 200
 
 
@@ -85,11 +84,4 @@ def test_it_is_ready_when_a_first_key_appears(database_url: str, tmp_path: Path)
 
 def test_a_next_key_is_published_without_a_restart(issuer: IssuerProcess) -> None:
     made = generate_key(issuer.keys_dir, datetime.now(UTC))
-    deadline = time.monotonic() + 10
-    while made.kid not in httpx.get(f"{issuer.url}/.well-known/jwks.json").text:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def me(issuer: IssuerProcess, token: str) -> httpx.Response:
-    return httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    wait_until(lambda: made.kid in httpx.get(f"{issuer.url}/.well-known/jwks.json").text, "it happens", 10)

@@ -4,7 +4,6 @@ import base64
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -12,25 +11,16 @@ import pytest
 
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.plain_http import visible
 from tests.support.postgres import Postgres, execute
+from tests.support.token_forge import claims_of
 
 # Of "walrus walrus walrus", at 8 KiB and one pass.
 CHEAP_HASH = "$argon2id$v=19$m=8,t=1,p=1$HnwRC06buitboCiHFdxMYg$bLQxQqhEA+Lmtx/5a54NFwDlGKRU+mcdyZ9rTkTQLlo"
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    return claims
-
-
 def me(issuer: IssuerProcess, *fields: str) -> httpx.Response:
     return httpx.get(f"{issuer.url}/me", headers=[("Authorization", field) for field in fields])
-
-
-def told(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
-    """Everything that a client sees, but for the two fields that differ every time."""
-    fields = [(name, text) for name, text in response.headers.items() if name not in {"date", "x-request-id"}]
-    return response.status_code, response.content, fields
 
 
 def test_a_user_registers_and_logs_in(issuer: IssuerProcess) -> None:
@@ -98,7 +88,7 @@ def test_unknown_email_wrong_password_and_disabled_account_look_the_same(issuer:
     responses = []
     for email, password in attempts:
         before = issuer.metric("gatepass_issuer_argon2_computations_total")
-        responses.append(told(issuer.login(email, password)))
+        responses.append(visible(issuer.login(email, password)))
         assert issuer.metric("gatepass_issuer_argon2_computations_total") - before == 1
     assert responses == [responses[0]] * len(attempts)
     assert responses[0][0] == 401

@@ -64,18 +64,6 @@ def test_pipelined_requests_take_no_memory_and_delay_no_other_client(database_ur
         assert peak_memory(issuer) - before < 24 * 1024
 
 
-def test_clients_that_read_nothing_are_closed_within_30_s(issuer: IssuerProcess) -> None:
-    kept = open_connections(issuer)
-    with ExitStack() as stack:
-        for number in range(20):
-            # A few responses fit into the kernel's buffers, and many do not.
-            connected(issuer.port, stack).send(KEY_SET * (30 if number % 2 else 400))
-        wait_until(lambda: open_connections(issuer) == kept + 20, "all are connected")
-        assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
-        wait_until(lambda: open_connections(issuer) <= kept + 1, "all are closed", seconds=30)
-    assert events(issuer, lambda event: event["level"] == "error") == []
-
-
 def test_a_disconnected_client_is_logged_as_such(issuer: IssuerProcess) -> None:
     complete = login_request("leaves@example.com")
     with ExitStack() as stack:

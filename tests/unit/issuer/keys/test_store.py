@@ -19,11 +19,13 @@ from issuer.keys.models import KeyRecord, KeyState
 from issuer.keys.store import load_key_set
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
-from shared.jwks import parse_jwks, thumbprint
+from shared.jwks import format_jwks, parse_jwks, thumbprint
 from tests.support.lost_keys import LOSSES, bring_back, move_away
 from tests.support.signing_keys import generate_key, key_manager
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PEM_WITHOUT_KEY = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"
+OTHER_JWKS = format_jwks([rsa.generate_private_key(65537, 2048).public_key()])
 
 
 @pytest.fixture
@@ -38,10 +40,6 @@ def mode(path: Path) -> int:
 
 def pem_file(keys: Path) -> Path:
     return next((keys / "private").glob("*.pem"))
-
-
-def write_private(path: Path, private: RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
-    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def usable(metrics: Metrics) -> float | None:
@@ -100,81 +98,51 @@ def test_generating_leaves_no_temporary_file(keys: Path) -> None:
     assert names == {".lock", "keys.json", "mac-secrets.json", pem_file(keys).name}
 
 
-@pytest.mark.parametrize("bits", [0o640, 0o604, 0o644, 0o660, 0o666])
-def test_a_private_key_readable_by_others_is_rejected(keys: Path, bits: int) -> None:
-    pem_file(keys).chmod(bits)
-    with pytest.raises(KeyStoreError, match="chmod 600"):
-        load_key_set(keys)
+def records(text: str) -> Callable[[Path], object]:
+    return lambda keys: (keys / "private/keys.json").write_text(text)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"rubbish", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
-)
-def test_a_malformed_private_key_is_rejected(keys: Path, content: bytes) -> None:
-    pem_file(keys).write_bytes(content)
-    with pytest.raises(KeyStoreError, match="invalid PKCS#8 key"):
-        load_key_set(keys)
+def pem(content: bytes) -> Callable[[Path], object]:
+    return lambda keys: pem_file(keys).write_bytes(content)
 
 
-def test_a_weak_key_is_rejected(keys: Path) -> None:
-    write_private(pem_file(keys), rsa.generate_private_key(65537, 1024))
-    with pytest.raises(KeyStoreError, match="at least 2048 bits"):
-        load_key_set(keys)
+def private(key: RSAPrivateKey | ec.EllipticCurvePrivateKey) -> Callable[[Path], object]:
+    return pem(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
-def test_a_key_that_is_not_rsa_is_rejected(keys: Path) -> None:
-    write_private(pem_file(keys), ec.generate_private_key(ec.SECP256R1()))
-    with pytest.raises(KeyStoreError, match="not an RSA key"):
-        load_key_set(keys)
-
-
-def test_a_private_key_that_does_not_match_its_public_key_is_rejected(keys: Path) -> None:
-    write_private(pem_file(keys), rsa.generate_private_key(65537, 2048))
-    with pytest.raises(KeyStoreError, match="does not match its public key"):
-        load_key_set(keys)
-
-
-def test_a_missing_private_key_is_rejected(keys: Path) -> None:
-    pem_file(keys).unlink()
-    with pytest.raises(KeyStoreError, match="cannot be read"):
-        load_key_set(keys)
-
-
-@pytest.mark.parametrize(
-    "key_set",
-    ["", "[]", "{}", '{"format":1}', '{"format":1,"keys":[{}]}', '{"format":1,"keys":[7]}', '{"format":1,"keys":7}'],
-)
-def test_malformed_key_records_are_rejected(keys: Path, key_set: str) -> None:
-    (keys / "private/keys.json").write_text(key_set)
-    with pytest.raises(KeyStoreError, match=r"keys\.json"):
-        load_key_set(keys)
-
-
-def test_key_records_of_a_newer_format_are_rejected(keys: Path) -> None:
-    (keys / "private/keys.json").write_text('{"format":2,"keys":[]}')
-    with pytest.raises(KeyStoreError, match="another version"):
-        load_key_set(keys)
-
-
-def test_two_current_keys_are_rejected(keys: Path) -> None:
+def two_current_keys(keys: Path) -> None:
     generate_key(keys, NOW)
     path = keys / "private/keys.json"
     path.write_text(path.read_text().replace('"next"', '"current"'))
-    with pytest.raises(KeyStoreError, match="more than one current key"):
-        load_key_set(keys)
 
 
-def test_a_renamed_key_is_rejected(keys: Path) -> None:
+def renamed(keys: Path) -> None:
     path = keys / "private/keys.json"
     path.write_text(path.read_text().replace(pem_file(keys).stem, "renamed"))
-    with pytest.raises(KeyStoreError, match="invalid key records"):
-        load_key_set(keys)
 
 
-def test_an_unpublished_key_does_not_sign(keys: Path, tmp_path: Path) -> None:
-    generate_key(tmp_path / "others", NOW)
-    (keys / "public/jwks.json").write_bytes((tmp_path / "others/public/jwks.json").read_bytes())
-    with pytest.raises(KeyStoreError, match="does not publish"):
+INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
+    "readable by the group": (lambda keys: pem_file(keys).chmod(0o640), "chmod 600"),
+    "readable by others": (lambda keys: pem_file(keys).chmod(0o604), "chmod 600"),
+    "empty key": (pem(b""), "invalid PKCS#8 key"),
+    "truncated key": (pem(PEM_WITHOUT_KEY), "invalid PKCS#8 key"),
+    "weak key": (private(rsa.generate_private_key(65537, 1024)), "at least 2048 bits"),
+    "elliptic curve": (private(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
+    "another private key": (private(rsa.generate_private_key(65537, 2048)), "does not match its public key"),
+    "missing private key": (lambda keys: pem_file(keys).unlink(), "cannot be read"),
+    **{f"records {text}": (records(text), r"keys\.json") for text in ("", "[]", "{}", '{"format":1}')},
+    **{f"keys {text}": (records(f'{{"format":1,"keys":{text}}}'), r"keys\.json") for text in ("[{}]", "[7]", "7")},
+    "newer format": (records('{"format":2,"keys":[]}'), "another version"),
+    "two current keys": (two_current_keys, "more than one current key"),
+    "renamed key": (renamed, "invalid key records"),
+    "unpublished key": (lambda keys: (keys / "public/jwks.json").write_bytes(OTHER_JWKS), "does not publish"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "complaint"), INVALID.values(), ids=INVALID)
+def test_an_invalid_folder_is_rejected(keys: Path, spoil: Callable[[Path], object], complaint: str) -> None:
+    spoil(keys)
+    with pytest.raises(KeyStoreError, match=complaint):
         load_key_set(keys)
 
 
