@@ -136,7 +136,7 @@ def _start(
 
 
 def _wait_until_ready(process: Running, port: int, path: str, log: Path) -> None:
-    """Ready is an answer to a request without a token that is not 5xx: keys are loaded then."""
+    """Return whether the server responds to a request without a token with another status than 5xx."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         process.ensure_alive()

@@ -82,8 +82,8 @@ def test_every_problem_and_oauth_error_has_its_example() -> None:
         if problem.slug != "method-not-allowed":  # of every path, so of none in particular
             known = {"type": f"urn:gatepass:problem:{problem.slug}", "title": problem.title, "status": problem.status}
             assert any(known.items() <= example.items() for example in shown if isinstance(example, dict)), problem
-    for answer in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]:
-        assert {"error": answer.code} in shown
+    for response in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]:
+        assert {"error": response.code} in shown
 
 
 def media_types() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""Whatever we accept PyJWT and joserfc accept too; wherever they accept and we don't, it is for a named reason."""
+"""PyJWT and joserfc accept every token that we accept; each token that only they accept has a named reason."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,7 +23,7 @@ library = pytest.mark.parametrize("accepts", LIBRARIES.values(), ids=LIBRARIES)
 
 
 def justified_by(token: bytes, key_sets: str, policy: Policy, reason: RejectionReason) -> set[str]:
-    """The strictnesses that explain why a token that a library accepts is refused for `reason`."""
+    """Return the strictnesses that explain why we reject for `reason` a token that a library accepts."""
     owners = {key["n"]: issuer for issuer, jwks in PUBLISHED[key_sets].items() for key in jwks["keys"] if "n" in key}
     lax = Lax(token, policy, published_keys(key_sets), owners)
     return {known.name for known in STRICTNESSES if known.reason is reason and known.applies(lax)}
@@ -31,14 +31,14 @@ def justified_by(token: bytes, key_sets: str, policy: Policy, reason: RejectionR
 
 @library
 def test_every_accepted_vector_is_accepted_by_the_library(accepts: Accepts) -> None:
-    refused = [
+    rejected = [
         vector["id"]
         for vector in TOKEN_VECTORS
         if isinstance(judge(vector), Accepted)
         and not _library_accepts(accepts, vector)
         and not (accepts is pyjwt_accepts and _is_in_the_last_fraction(vector))
     ]
-    assert refused == []
+    assert rejected == []
 
 
 @library
@@ -54,7 +54,7 @@ def test_every_vector_that_only_the_library_accepts_is_a_named_strictness(accept
 
 
 def test_every_strictness_rejects_a_vector_that_the_library_accepts() -> None:
-    """None is a dead excuse: for each there is a token that a library would let through."""
+    """Each strictness rejects at least one token that a library accepts."""
     used: set[str] = set()
     for vector in TOKEN_VECTORS:
         decision = judge(vector)
@@ -67,7 +67,7 @@ def test_every_strictness_rejects_a_vector_that_the_library_accepts() -> None:
 
 
 def _is_in_the_last_fraction(vector: dict[str, Any]) -> bool:
-    """Whether `now` is after the whole seconds of `exp`: PyJWT cuts the fraction off."""
+    """Return whether `now` is after the whole seconds of `exp`: PyJWT ignores the fraction."""
     expires_at: float = jwt.decode(vector["token"], options={"verify_signature": False})["exp"]  # noqa: TID251 - read only
     now: float = vector["now"] - POLICIES[vector["policy"]].leeway_seconds
     return int(expires_at) <= now < expires_at

@@ -57,7 +57,7 @@ class Provider:
         return f'[issuers."{self.forge.issuer}"]\ndiscovery = "{self.discovery}"\n'
 
     def requests_of(self, path: str) -> int:
-        """How often a page was requested."""
+        """Return how often a page was requested."""
         return sum(head.startswith(f"GET {path} ".encode()) for head in self.server.requests)
 
     def was_asked_for(self, path: str) -> bool:

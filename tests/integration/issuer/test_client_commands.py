@@ -90,8 +90,8 @@ def test_a_client_with_keys_has_no_secret(issuer: IssuerProcess, shell: CommandS
     assert (made["auth_method"], made["kids"]) == ("private_key_jwt", ["k1"])
     assert "secret" not in made
     assert Machine(issuer, "keyed").ask().status_code == 200
-    refused = shell.run("clients", "rotate-secret", "keyed")
-    assert (refused.returncode, refused.stderr) == (1, "this client does not authenticate by a secret\n")
+    rejected = shell.run("clients", "rotate-secret", "keyed")
+    assert (rejected.returncode, rejected.stderr) == (1, "this client does not authenticate by a secret\n")
     assert Machine(issuer, "keyed").ask().status_code == 200
 
 
@@ -108,13 +108,13 @@ def test_a_public_client_has_neither_secret_nor_keys(
     assert HTTP.post(f"{issuer.url}/login", json=login).json()["scope"] == "profile"
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [public_jwk()]}))
-    for arguments, told in (
+    for arguments, results in (
         (("rotate-secret", "shop"), "this client does not authenticate by a secret"),
         (("update", "shop", "--jwks", str(jwks)), "this client does not authenticate by keys"),
         (("create", "X", "--public", "--jwks", str(jwks)), "a public client has no keys"),
     ):
         rejected = shell.run("clients", *arguments)
-        assert (rejected.returncode, rejected.stderr) == (1, f"{told}\n")
+        assert (rejected.returncode, rejected.stderr) == (1, f"{results}\n")
 
 
 def test_tokens_of_users_must_fit_for_every_client(shell: CommandShell) -> None:
@@ -136,11 +136,11 @@ def test_tokens_of_users_must_fit_for_every_client(shell: CommandShell) -> None:
 def test_a_file_with_a_private_key_is_rejected_unquoted(shell: CommandShell, tmp_path: Path) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [public_jwk() | {"d": "c2VjcmV0LW1hdGVyaWFs"}]}))
-    refused = shell.run("clients", "create", "Careless", "--jwks", str(jwks))
-    assert refused.returncode == 1
-    assert refused.stderr.count("\n") == 1
-    assert "private or symmetric key material" in refused.stderr
-    assert "c2VjcmV0LW1hdGVyaWFs" not in refused.stderr
+    rejected = shell.run("clients", "create", "Careless", "--jwks", str(jwks))
+    assert rejected.returncode == 1
+    assert rejected.stderr.count("\n") == 1
+    assert "private or symmetric key material" in rejected.stderr
+    assert "c2VjcmV0LW1hdGVyaWFs" not in rejected.stderr
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_a_file_with_a_private_key_is_rejected_unquoted(shell: CommandShell, tmp
 def test_an_impossible_change_of_a_client_is_one_line(
     shell: CommandShell, arguments: tuple[str, ...], told: str
 ) -> None:
-    refused = shell.run("clients", *arguments)
-    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{told}\n")
+    rejected = shell.run("clients", *arguments)
+    assert (rejected.returncode, rejected.stdout, rejected.stderr) == (1, "", f"{told}\n")
 
 
 def test_an_unreachable_database_is_one_line() -> None:

@@ -9,11 +9,12 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.integration.issuer.test_sessions import answer, ask, claims_of, login, refresh, wait_until_flagged
+from tests.integration.issuer.test_sessions import answer, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
 from tests.support.session_bench import CONTEXT, LOGIN, session_bench
+from tests.support.token_forge import claims_of
 
 INVALID_GRANT = (400, {"error": "invalid_grant"})
 MANY = 50_000
@@ -43,13 +44,13 @@ def live_sessions(issuer: IssuerProcess, user: UUID) -> int:
 
 def test_a_login_beyond_the_limit_revokes_the_oldest_session(postgres: Postgres) -> None:
     with running_issuer(postgres.migrated_database(), SESSIONS_PER_ACCOUNT="3") as issuer:
-        oldest, *others = [login(issuer, "ann@example.com"), *(issuer.login("ann@example.com").json() for _ in "ab")]
-        assert refresh(issuer, oldest["refresh_token"]).status_code == 200
+        oldest, *others = [issuer.session("ann@example.com"), *(issuer.login("ann@example.com").json() for _ in "ab")]
+        assert issuer.refresh(oldest["refresh_token"]).status_code == 200
         newest = issuer.login("ann@example.com").json()
-        assert ask(issuer, "GET", "/me", oldest["access_token"]).status_code == 401
+        assert issuer.request("GET", "/me", oldest["access_token"]).status_code == 401
         wait_until_flagged(issuer, oldest)
         for tokens in (*others, newest):
-            assert ask(issuer, "GET", "/me", tokens["access_token"]).status_code == 200
+            assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 200
         [event] = execute(issuer.database_url, "SELECT * FROM audit_events WHERE kind = 'session_ended'")
         assert event["session_id"] == UUID(claims_of(oldest["access_token"])["sid"])
         assert event["detail"] == '{"reason": "session_limit"}'
@@ -88,7 +89,7 @@ def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str
 
 
 def delete_sessions(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
-    assert ask(issuer, "DELETE", "/sessions", tokens["access_token"]).status_code == 204
+    assert issuer.request("DELETE", "/sessions", tokens["access_token"]).status_code == 204
 
 
 def change_password(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
@@ -121,7 +122,7 @@ def log_in_once_more(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
 def test_fifty_thousand_sessions_are_revoked_within_a_statement_timeout(
     issuer: IssuerProcess, action: Callable[[IssuerProcess, dict[str, Any]], None], left: int
 ) -> None:
-    tokens = login(issuer, f"{action.__name__}@example.com")
+    tokens = issuer.session(f"{action.__name__}@example.com")
     account = subject(tokens)
     execute(issuer.database_url, ADD_SESSIONS, account, MANY)
     before = execute(issuer.database_url, "SELECT count(*) FROM revocations")[0][0]
@@ -134,15 +135,15 @@ def test_fifty_thousand_sessions_are_revoked_within_a_statement_timeout(
     )
     assert execute(issuer.database_url, results, "session_ended", account)[0][0] == revoked
     if left == 0:
-        assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 
 
 def page(issuer: IssuerProcess, tokens: dict[str, Any], query: str) -> httpx.Response:
-    return ask(issuer, "GET", f"/sessions{query}", tokens["access_token"])
+    return issuer.request("GET", f"/sessions{query}", tokens["access_token"])
 
 
 def test_the_sessions_are_listed_in_pages(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "pages@example.com")
+    tokens = issuer.session("pages@example.com")
     execute(issuer.database_url, ADD_SESSIONS, subject(tokens), 234)
     whole = page(issuer, tokens, "").json()
     assert len(whole["sessions"]) == 100
@@ -156,7 +157,7 @@ def test_the_sessions_are_listed_in_pages(issuer: IssuerProcess) -> None:
 
 
 def test_the_last_page_has_no_next(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "last-page@example.com")
+    tokens = issuer.session("last-page@example.com")
     execute(issuer.database_url, ADD_SESSIONS, subject(tokens), 99)
     assert page(issuer, tokens, "?limit=100").json()["next"] is None
     assert page(issuer, tokens, "?limit=99").json()["next"] is not None
@@ -168,5 +169,5 @@ def test_the_last_page_has_no_next(issuer: IssuerProcess) -> None:
      "?after=1.2", "?after=99999999999999999999.00000000-0000-0000-0000-000000000000", "?offset=1"],
 )  # fmt: skip
 def test_an_impossible_page_is_rejected(issuer: IssuerProcess, query: str) -> None:
-    tokens = login(issuer, f"{abs(hash(query))}@example.com")
+    tokens = issuer.session(f"{abs(hash(query))}@example.com")
     assert page(issuer, tokens, query).status_code == 422

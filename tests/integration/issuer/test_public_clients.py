@@ -138,13 +138,13 @@ def test_parallel_refreshes_for_several_services_get_one_successor(issuer: Issue
     tokens = log_in(issuer, "parallel@example.com", client_id=shop).json()
     wanted = [{"resource": SHOP, "scope": "read"}, {"resource": STOCK, "scope": "write"}, {}] * 4
     with ThreadPoolExecutor(12) as pool:
-        answers = [
+        responses = [
             response.json()
             for response in pool.map(lambda form: refresh(issuer, tokens["refresh_token"], **form), wanted)
         ]
-    assert [contents(each)[1:] for each in answers] == [(SHOP, "read"), (STOCK, "write"), (SHOP, "read write")] * 4
-    assert len({each["refresh_token"] for each in answers}) == 1
-    assert refresh(issuer, answers[0]["refresh_token"]).status_code == 200
+    assert [contents(each)[1:] for each in responses] == [(SHOP, "read"), (STOCK, "write"), (SHOP, "read write")] * 4
+    assert len({each["refresh_token"] for each in responses}) == 1
+    assert refresh(issuer, responses[0]["refresh_token"]).status_code == 200
 
 
 @pytest.mark.parametrize(

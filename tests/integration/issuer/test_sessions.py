@@ -1,8 +1,6 @@
 """Sessions over HTTP, on the real process: refresh, retry, reuse, logout, and the list of devices."""
 
-import base64
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -14,36 +12,18 @@ import pytest
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
+from tests.support.processes import wait_until
+from tests.support.token_forge import claims_of
 
 INVALID_GRANT = (400, {"error": "invalid_grant"})
-
-
-def login(issuer: IssuerProcess, email: str) -> dict[str, Any]:
-    issuer.register(email)
-    tokens: dict[str, Any] = issuer.login(email).json()
-    return tokens
 
 
 def token(issuer: IssuerProcess, **form: str) -> httpx.Response:
     return HTTP.post(f"{issuer.url}/token", data=form, timeout=30)
 
 
-def refresh(issuer: IssuerProcess, refresh_token: str) -> httpx.Response:
-    return token(issuer, grant_type="refresh_token", refresh_token=refresh_token)
-
-
 def answer(response: httpx.Response) -> tuple[int, dict[str, Any]]:
     return response.status_code, response.json()
-
-
-def ask(issuer: IssuerProcess, method: str, path: str, access_token: str) -> httpx.Response:
-    bearer = {"Authorization": f"Bearer {access_token}"}
-    return httpx.request(method, issuer.url + path, headers=bearer, timeout=30)
-
-
-def claims_of(access_token: str) -> dict[str, Any]:
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(access_token.split(".")[1] + "=="))
-    return claims
 
 
 def row(issuer: IssuerProcess, tokens: dict[str, Any]) -> dict[str, Any]:
@@ -69,10 +49,7 @@ def is_flagged(issuer: IssuerProcess, tokens: dict[str, Any]) -> bool:
 
 
 def wait_until_flagged(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_flagged(issuer, tokens):
-        assert time.monotonic() < deadline, "the bit was never published"
-        time.sleep(0.02)
+    wait_until(lambda: is_flagged(issuer, tokens), "the revocation is published")
 
 
 def outcomes(issuer: IssuerProcess, name: str) -> float:
@@ -80,23 +57,23 @@ def outcomes(issuer: IssuerProcess, name: str) -> float:
 
 
 def test_a_refresh_gives_new_tokens_of_the_same_session(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "refresh@example.com")
-    response = refresh(issuer, tokens["refresh_token"])
+    tokens = issuer.session("refresh@example.com")
+    response = issuer.refresh(tokens["refresh_token"])
     assert response.status_code == 200
     assert (response.headers["cache-control"], response.headers["pragma"]) == ("no-store", "no-cache")
     assert set(response.json()) == {"access_token", "token_type", "expires_in", "refresh_token", "scope"}
     before, after = claims_of(tokens["access_token"]), claims_of(response.json()["access_token"])
     assert {name for name in before if before[name] == after[name]} >= {"sid", "sub", "auth_time", "status", "aud"}
     assert before["jti"] != after["jti"]
-    assert ask(issuer, "GET", "/me", response.json()["access_token"]).status_code == 200
+    assert issuer.request("GET", "/me", response.json()["access_token"]).status_code == 200
 
 
 def test_the_database_holds_a_number_and_no_token(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "number@example.com")
+    tokens = issuer.session("number@example.com")
     stored = row(issuer, tokens)
     assert stored["generation"] == 0
     assert tokens["refresh_token"] not in repr(stored)
-    refresh(issuer, tokens["refresh_token"])
+    issuer.refresh(tokens["refresh_token"])
     assert row(issuer, tokens)["generation"] == 1
 
 
@@ -106,126 +83,126 @@ def pass_time(issuer: IssuerProcess, tokens: dict[str, Any], seconds: int) -> No
 
 
 def test_a_retry_after_a_lost_response_gets_the_same_successor(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "lost@example.com")
-    first = refresh(issuer, tokens["refresh_token"]).json()
+    tokens = issuer.session("lost@example.com")
+    first = issuer.refresh(tokens["refresh_token"]).json()
     pass_time(issuer, tokens, 100)
-    again = [refresh(issuer, tokens["refresh_token"]) for _ in range(51)]
+    again = [issuer.refresh(tokens["refresh_token"]) for _ in range(51)]
     assert [response.status_code for response in again] == [200] * 50 + [400]
     assert {response.json()["refresh_token"] for response in again[:50]} == {first["refresh_token"]}
     assert len({response.json()["access_token"] for response in again[:50]}) == 50
     assert answer(again[50]) == INVALID_GRANT
-    assert refresh(issuer, first["refresh_token"]).status_code == 200
+    assert issuer.refresh(first["refresh_token"]).status_code == 200
     assert events(issuer, tokens) == ["login_accepted"]
 
 
 def test_fifty_parallel_refreshes_get_one_successor(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "fifty@example.com")
+    tokens = issuer.session("fifty@example.com")
     rotated = outcomes(issuer, "rotated")
     with ThreadPoolExecutor(50) as pool:
-        responses = list(pool.map(lambda _: refresh(issuer, tokens["refresh_token"]), range(50)))
+        responses = list(pool.map(lambda _: issuer.refresh(tokens["refresh_token"]), range(50)))
     assert [response.status_code for response in responses] == [200] * 50
     good = [response.json() for response in responses]
     assert len({response["refresh_token"] for response in good}) == 1
     assert outcomes(issuer, "rotated") - rotated == 1
     assert (row(issuer, tokens)["generation"], row(issuer, tokens)["retries"]) == (1, 0)
-    assert refresh(issuer, good[0]["refresh_token"]).status_code == 200
-    assert {ask(issuer, "GET", "/me", response["access_token"]).status_code for response in good[:5]} == {200}
+    assert issuer.refresh(good[0]["refresh_token"]).status_code == 200
+    assert {issuer.request("GET", "/me", response["access_token"]).status_code for response in good[:5]} == {200}
     assert events(issuer, tokens) == ["login_accepted"]
 
 
 def test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "step@example.com")
+    tokens = issuer.session("step@example.com")
     newest, seen = tokens["refresh_token"], []
     for _ in range(6):
-        owner = refresh(issuer, newest).json()
+        owner = issuer.refresh(newest).json()
         pass_time(issuer, tokens, 30)
-        seen.append(refresh(issuer, newest).status_code)
+        seen.append(issuer.refresh(newest).status_code)
         newest = owner["refresh_token"]
     assert seen == [200] * 5 + [400]
-    assert answer(refresh(issuer, newest)) == INVALID_GRANT
+    assert answer(issuer.refresh(newest)) == INVALID_GRANT
     assert row(issuer, tokens)["end_reason"] == "reused"
 
 
 def test_a_refresh_without_a_retry_resets_the_count_of_retries(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "bad-network@example.com")
+    tokens = issuer.session("bad-network@example.com")
     newest = tokens["refresh_token"]
     for number in range(12):
-        successor = refresh(issuer, newest).json()["refresh_token"]
+        successor = issuer.refresh(newest).json()["refresh_token"]
         pass_time(issuer, tokens, 30)
         if number % 6 != 5:
-            assert refresh(issuer, newest).status_code == 200
+            assert issuer.refresh(newest).status_code == 200
         newest = successor
-    assert refresh(issuer, newest).status_code == 200
+    assert issuer.refresh(newest).status_code == 200
 
 
 def test_reuse_of_an_old_token_revokes_the_session(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "stolen@example.com")
-    newest = refresh(issuer, refresh(issuer, tokens["refresh_token"]).json()["refresh_token"]).json()
+    tokens = issuer.session("stolen@example.com")
+    newest = issuer.refresh(issuer.refresh(tokens["refresh_token"]).json()["refresh_token"]).json()
     assert not is_flagged(issuer, newest)
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
-    assert answer(refresh(issuer, newest["refresh_token"])) == INVALID_GRANT
-    assert ask(issuer, "GET", "/me", newest["access_token"]).status_code == 401
+    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert answer(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
+    assert issuer.request("GET", "/me", newest["access_token"]).status_code == 401
     wait_until_flagged(issuer, newest)
     assert events(issuer, tokens) == ["login_accepted", "refresh_reused", "session_ended"]
     assert row(issuer, tokens)["end_reason"] == "reused"
     # Once more: the session is over, and nothing comes of it.
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert events(issuer, tokens) == ["login_accepted", "refresh_reused", "session_ended"]
 
 
 def test_a_retry_after_the_grace_period_is_a_reuse(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "late@example.com")
-    refresh(issuer, tokens["refresh_token"])
+    tokens = issuer.session("late@example.com")
+    issuer.refresh(tokens["refresh_token"])
     pass_time(issuer, tokens, 121)
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert row(issuer, tokens)["end_reason"] == "reused"
 
 
 def test_a_restored_database_is_recognised_and_logged(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "restored@example.com")
-    newest = refresh(issuer, refresh(issuer, tokens["refresh_token"]).json()["refresh_token"]).json()
+    tokens = issuer.session("restored@example.com")
+    newest = issuer.refresh(issuer.refresh(tokens["refresh_token"]).json()["refresh_token"]).json()
     change(issuer, tokens, "generation = 0")
-    assert answer(refresh(issuer, newest["refresh_token"])) == INVALID_GRANT
+    assert answer(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
     assert events(issuer, tokens) == ["login_accepted", "refresh_from_the_future"]
     assert row(issuer, tokens)["ended_at"] is None
     assert outcomes(issuer, "generation_ahead") == 1
     alarm = next(line for line in issuer.logs().splitlines() if "refresh_token_generation_ahead" in line)
     assert json.loads(alarm)["level"] == "error"
     # Who held an older token goes on with it.
-    assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+    assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
 @pytest.mark.parametrize("column", ["idle_expires_at", "expires_at"])
 def test_a_session_expires_when_idle_and_at_its_age(issuer: IssuerProcess, column: str) -> None:
-    tokens = login(issuer, f"{column}@example.com")
+    tokens = issuer.session(f"{column}@example.com")
     change(issuer, tokens, f"{column} = now()")
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert events(issuer, tokens) == ["login_accepted"]
 
 
 def test_the_grace_period_for_retries_is_a_setting(postgres: Postgres) -> None:
     with running_issuer(postgres.migrated_database(), REFRESH_RETRY_SECONDS="300") as issuer:
-        tokens = login(issuer, "patient@example.com")
-        refresh(issuer, tokens["refresh_token"])
+        tokens = issuer.session("patient@example.com")
+        issuer.refresh(tokens["refresh_token"])
         pass_time(issuer, tokens, 290)
-        assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+        assert issuer.refresh(tokens["refresh_token"]).status_code == 200
         pass_time(issuer, tokens, 11)
-        assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 
 
 def test_a_refresh_extends_only_the_idle_lifetime(postgres: Postgres) -> None:
     url = postgres.migrated_database()
     with running_issuer(url, SESSION_IDLE_SECONDS="3600", SESSION_SECONDS="5400") as issuer:
-        tokens = login(issuer, "lives@example.com")
+        tokens = issuer.session("lives@example.com")
         before = row(issuer, tokens)
         assert (before["idle_expires_at"] - before["created_at"]).total_seconds() == 3600
         assert (before["expires_at"] - before["created_at"]).total_seconds() == 5400
-        renewed = refresh(issuer, tokens["refresh_token"]).json()
+        renewed = issuer.refresh(tokens["refresh_token"]).json()
         after = row(issuer, tokens)
         assert after["idle_expires_at"] > before["idle_expires_at"]
         assert after["expires_at"] == before["expires_at"]
         change(issuer, tokens, "expires_at = now() + interval '60 seconds'")
-        last = refresh(issuer, renewed["refresh_token"]).json()
+        last = issuer.refresh(renewed["refresh_token"]).json()
         capped = row(issuer, tokens)
         assert capped["idle_expires_at"] == capped["expires_at"]
         assert claims_of(last["access_token"])["exp"] <= capped["expires_at"].timestamp()
@@ -233,35 +210,35 @@ def test_a_refresh_extends_only_the_idle_lifetime(postgres: Postgres) -> None:
 
 
 def test_a_refresh_uses_the_current_scopes_and_roles(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "roles@example.com")
+    tokens = issuer.session("roles@example.com")
     execute(
         issuer.database_url,
         "UPDATE users SET scope = 'profile jobs', roles = '{admin}' WHERE email_key = $1",
         "roles@example.com",
     )
-    renewed = refresh(issuer, tokens["refresh_token"]).json()
+    renewed = issuer.refresh(tokens["refresh_token"]).json()
     assert renewed["scope"] == "profile jobs"
     claims = claims_of(renewed["access_token"])
     assert (claims["scope"], claims["roles"]) == ("profile jobs", ["admin"])
 
 
 def test_a_disabled_account_is_not_refreshed(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "disabled@example.com")
+    tokens = issuer.session("disabled@example.com")
     execute(issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = $1", "disabled@example.com")
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 
 
 def test_guessed_refresh_tokens_change_nothing(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "guess@example.com")
+    tokens = issuer.session("guess@example.com")
     before = row(issuer, tokens)
     good = tokens["refresh_token"]
     for guess in (good[:-1], good[:-4] + "AAAA", good + "A", good.replace("gpr_", "gpx_"), "x", "\u00e9", "a" * 5000):
-        assert answer(refresh(issuer, guess)) == INVALID_GRANT
+        assert answer(issuer.refresh(guess)) == INVALID_GRANT
     assert row(issuer, tokens) == before
 
 
 def test_rfc_6749_section_5_2_a_malformed_refresh_is_an_invalid_request(issuer: IssuerProcess) -> None:
-    good = login(issuer, "request@example.com")["refresh_token"]
+    good = issuer.session("request@example.com")["refresh_token"]
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     bodies: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({}, form),
@@ -278,7 +255,7 @@ def test_rfc_6749_section_5_2_a_malformed_refresh_is_an_invalid_request(issuer: 
         response = httpx.post(f"{issuer.url}/token", headers=headers, **body)
         assert answer(response) == (400, {"error": "invalid_request"})
         assert response.headers["cache-control"] == "no-store"
-    assert refresh(issuer, good).status_code == 200
+    assert issuer.refresh(good).status_code == 200
 
 
 @pytest.mark.parametrize("grant_type", ["password", "authorization_code", "REFRESH_TOKEN", "implicit"])
@@ -288,13 +265,13 @@ def test_rfc_9700_section_2_4_no_other_grant_is_served(issuer: IssuerProcess, gr
 
 
 def test_unknown_parameters_are_ignored(issuer: IssuerProcess) -> None:
-    good = login(issuer, "unknown@example.com")["refresh_token"]
+    good = issuer.session("unknown@example.com")["refresh_token"]
     form = {"grant_type": "refresh_token", "refresh_token": good, "client_id": "first-party", "zone": "any"}
     assert token(issuer, **form).status_code == 200
 
 
 def test_a_refresh_token_of_another_client_is_rejected(issuer: IssuerProcess) -> None:
-    good = login(issuer, "client@example.com")["refresh_token"]
+    good = issuer.session("client@example.com")["refresh_token"]
     form = {"grant_type": "refresh_token", "refresh_token": good}
     assert answer(token(issuer, **form, client_id="another")) == INVALID_GRANT
     assert token(issuer, **form).status_code == 200
@@ -303,41 +280,41 @@ def test_a_refresh_token_of_another_client_is_rejected(issuer: IssuerProcess) ->
 def test_sessions_are_counted_by_the_way_they_end(issuer: IssuerProcess) -> None:
     names = ["gatepass_issuer_sessions_created_total", 'gatepass_issuer_sessions_revoked_total{reason="logout"}']
     before = [issuer.metric(name) for name in names]
-    ask(issuer, "POST", "/logout", login(issuer, "counted@example.com")["access_token"])
+    issuer.request("POST", "/logout", issuer.session("counted@example.com")["access_token"])
     assert [issuer.metric(name) for name in names] == [count + 1 for count in before]
 
 
 def test_a_logout_revokes_the_session_and_its_access_tokens(issuer: IssuerProcess) -> None:
-    tokens, other = login(issuer, "logout@example.com"), issuer.login("logout@example.com").json()
+    tokens, other = issuer.session("logout@example.com"), issuer.login("logout@example.com").json()
     for _ in range(2):
-        response = ask(issuer, "POST", "/logout", tokens["access_token"])
+        response = issuer.request("POST", "/logout", tokens["access_token"])
         assert (response.status_code, response.content) == (204, b"")
-    assert ask(issuer, "GET", "/me", tokens["access_token"]).status_code == 401
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 401
+    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     wait_until_flagged(issuer, tokens)
     assert not is_flagged(issuer, other)
-    assert ask(issuer, "GET", "/me", other["access_token"]).status_code == 200
+    assert issuer.request("GET", "/me", other["access_token"]).status_code == 200
     assert events(issuer, tokens) == ["login_accepted", "session_ended"]
     assert row(issuer, tokens)["end_reason"] == "logout"
 
 
 def test_a_logout_revokes_the_last_access_token_of_a_session_that_has_expired(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "last@example.com")
+    tokens = issuer.session("last@example.com")
     change(issuer, tokens, "idle_expires_at = now(), expires_at = now()")
-    assert ask(issuer, "POST", "/logout", tokens["access_token"]).status_code == 204
+    assert issuer.request("POST", "/logout", tokens["access_token"]).status_code == 204
     wait_until_flagged(issuer, tokens)
 
 
 def test_a_user_sees_their_sessions(issuer: IssuerProcess) -> None:
     issuer.register("devices@example.com")
-    login(issuer, "stranger@example.com")
+    issuer.session("stranger@example.com")
     credentials = {"email": "devices@example.com", "password": "a long and lonely walk"}
     agent = {b"User-Agent": b"telephone " + "\u00e9".encode() * 300}
     telephone = httpx.post(f"{issuer.url}/login", json=credentials, headers=agent).json()
     laptop = httpx.post(f"{issuer.url}/login", json=credentials, headers={"User-Agent": "laptop"}).json()
     gone = issuer.login("devices@example.com").json()
-    ask(issuer, "POST", "/logout", gone["access_token"])
-    listed = ask(issuer, "GET", "/sessions", laptop["access_token"]).json()["sessions"]
+    issuer.request("POST", "/logout", gone["access_token"])
+    listed = issuer.request("GET", "/sessions", laptop["access_token"]).json()["sessions"]
     assert [entry["id"] for entry in listed] == [
         claims_of(tokens["access_token"])["sid"] for tokens in (laptop, telephone)
     ]
@@ -353,36 +330,36 @@ def test_a_user_sees_their_sessions(issuer: IssuerProcess) -> None:
 
 
 def test_a_user_revokes_one_session(issuer: IssuerProcess) -> None:
-    here, there = login(issuer, "one@example.com"), issuer.login("one@example.com").json()
+    here, there = issuer.session("one@example.com"), issuer.login("one@example.com").json()
     there_id = claims_of(there["access_token"])["sid"]
-    assert ask(issuer, "DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 204
-    assert ask(issuer, "DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 404
-    assert answer(refresh(issuer, there["refresh_token"])) == INVALID_GRANT
+    assert issuer.request("DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 204
+    assert issuer.request("DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 404
+    assert answer(issuer.refresh(there["refresh_token"])) == INVALID_GRANT
     wait_until_flagged(issuer, there)
     assert row(issuer, there)["end_reason"] == "ended_by_owner"
-    assert ask(issuer, "GET", "/me", here["access_token"]).status_code == 200
+    assert issuer.request("GET", "/me", here["access_token"]).status_code == 200
 
 
 def test_a_user_cannot_revoke_another_users_session(issuer: IssuerProcess) -> None:
-    mine, theirs = login(issuer, "mine@example.com"), login(issuer, "theirs@example.com")
+    mine, theirs = issuer.session("mine@example.com"), issuer.session("theirs@example.com")
     their_id = claims_of(theirs["access_token"])["sid"]
     for name in (their_id, str(uuid4()), their_id.upper(), "x", "0", "%00"):
-        assert ask(issuer, "DELETE", f"/sessions/{name}", mine["access_token"]).status_code == 404
-    assert ask(issuer, "GET", "/me", theirs["access_token"]).status_code == 200
+        assert issuer.request("DELETE", f"/sessions/{name}", mine["access_token"]).status_code == 404
+    assert issuer.request("GET", "/me", theirs["access_token"]).status_code == 200
 
 
 def test_a_user_revokes_all_sessions(issuer: IssuerProcess) -> None:
-    devices = [login(issuer, "all@example.com"), *(issuer.login("all@example.com").json() for _ in range(2))]
-    stranger = login(issuer, "not-all@example.com")
-    assert ask(issuer, "DELETE", "/sessions", devices[0]["access_token"]).status_code == 204
+    devices = [issuer.session("all@example.com"), *(issuer.login("all@example.com").json() for _ in range(2))]
+    stranger = issuer.session("not-all@example.com")
+    assert issuer.request("DELETE", "/sessions", devices[0]["access_token"]).status_code == 204
     for tokens in devices:
-        assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
         wait_until_flagged(issuer, tokens)
-    assert ask(issuer, "GET", "/me", stranger["access_token"]).status_code == 200
+    assert issuer.request("GET", "/me", stranger["access_token"]).status_code == 200
 
 
 def test_a_user_revokes_all_other_sessions(issuer: IssuerProcess) -> None:
-    here, *others = [login(issuer, "others@example.com"), *(issuer.login("others@example.com").json() for _ in "ab")]
+    here, *others = [issuer.session("others@example.com"), *(issuer.login("others@example.com").json() for _ in "ab")]
     for query in (
         "?keep_current=false",
         "?keep_current=",
@@ -390,18 +367,18 @@ def test_a_user_revokes_all_other_sessions(issuer: IssuerProcess) -> None:
         "?keep_current=true&keep_current=true",
         "?keep_current=true&x=1",
     ):
-        assert ask(issuer, "DELETE", f"/sessions{query}", here["access_token"]).status_code == 422
+        assert issuer.request("DELETE", f"/sessions{query}", here["access_token"]).status_code == 422
     for tokens in others:
-        assert ask(issuer, "GET", "/me", tokens["access_token"]).status_code == 200
-    assert ask(issuer, "DELETE", "/sessions?keep_current=true", here["access_token"]).status_code == 204
+        assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 200
+    assert issuer.request("DELETE", "/sessions?keep_current=true", here["access_token"]).status_code == 204
     for tokens in others:
-        assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
-    assert refresh(issuer, here["refresh_token"]).status_code == 200
+        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert issuer.refresh(here["refresh_token"]).status_code == 200
 
 
 def test_an_access_token_of_a_revoked_session_opens_no_account_endpoint(issuer: IssuerProcess) -> None:
-    tokens, other = login(issuer, "ended@example.com"), issuer.login("ended@example.com").json()
-    ask(issuer, "POST", "/logout", tokens["access_token"])
+    tokens, other = issuer.session("ended@example.com"), issuer.login("ended@example.com").json()
+    issuer.request("POST", "/logout", tokens["access_token"])
     other_id = claims_of(other["access_token"])["sid"]
     for method, path in (
         ("GET", "/me"),
@@ -409,15 +386,15 @@ def test_an_access_token_of_a_revoked_session_opens_no_account_endpoint(issuer: 
         ("DELETE", "/sessions"),
         ("DELETE", f"/sessions/{other_id}"),
     ):
-        assert ask(issuer, method, path, tokens["access_token"]).status_code == 401
-    assert ask(issuer, "GET", "/me", other["access_token"]).status_code == 200
+        assert issuer.request(method, path, tokens["access_token"]).status_code == 401
+    assert issuer.request("GET", "/me", other["access_token"]).status_code == 200
 
 
 def test_no_token_is_in_the_audit_trail_or_the_log(issuer: IssuerProcess) -> None:
-    tokens = login(issuer, "canary@example.com")
-    renewed = refresh(issuer, tokens["refresh_token"]).json()
-    refresh(issuer, renewed["refresh_token"])
-    refresh(issuer, tokens["refresh_token"])
+    tokens = issuer.session("canary@example.com")
+    renewed = issuer.refresh(tokens["refresh_token"]).json()
+    issuer.refresh(renewed["refresh_token"])
+    issuer.refresh(tokens["refresh_token"])
     written = issuer.logs() + repr([dict(found) for found in execute(issuer.database_url, "TABLE audit_events")])
     for secret in (tokens["refresh_token"], renewed["refresh_token"], tokens["access_token"]):
         assert secret not in written
@@ -426,10 +403,10 @@ def test_no_token_is_in_the_audit_trail_or_the_log(issuer: IssuerProcess) -> Non
 
 def test_during_an_outage_a_refresh_gets_a_503_with_retry_after(postgres: Postgres) -> None:
     with running_issuer(postgres.migrated_database()) as issuer:
-        tokens = login(issuer, "away@example.com")
+        tokens = issuer.session("away@example.com")
         execute(issuer.database_url, "ALTER TABLE sessions RENAME TO elsewhere")
-        response = refresh(issuer, tokens["refresh_token"])
+        response = issuer.refresh(tokens["refresh_token"])
         assert answer(response) == (503, {"error": "temporarily_unavailable"})
         assert int(response.headers["retry-after"]) > 0
         execute(issuer.database_url, "ALTER TABLE elsewhere RENAME TO sessions")
-        assert refresh(issuer, tokens["refresh_token"]).status_code == 200
+        assert issuer.refresh(tokens["refresh_token"]).status_code == 200

@@ -98,14 +98,14 @@ def test_own_sessions_leave_ten_guesses_at_another_account(
     for email in ("colleague@example.com", "neighbour@example.com"):
         issuers[0].register(email)
         assert login(issuers[0], email, "192.0.2.50").status_code == 200
-    started, told, own = time.monotonic(), [], ""
+    started, results, own = time.monotonic(), [], ""
     for number in range(160):
         issuer = issuers[number % 2]
         own = login(issuer, "neighbour@example.com", "192.0.2.50").json()["refresh_token"]
-        told.append(login(issuer, "colleague@example.com", "192.0.2.50", WRONG, refresh_token=own).status_code)
-    assert set(told) == {401, 429}
-    assert told[:10] == [401] * 10
-    assert told.count(401) <= 10 + after_delays(time.monotonic() - started)
+        results.append(login(issuer, "colleague@example.com", "192.0.2.50", WRONG, refresh_token=own).status_code)
+    assert set(results) == {401, 429}
+    assert results[:10] == [401] * 10
+    assert results.count(401) <= 10 + after_delays(time.monotonic() - started)
     all_have_failed(issuers[0], 99)
     assert login(issuers[1], "colleague@example.com", "192.0.2.50", refresh_token=own).status_code == 429
 
@@ -113,16 +113,16 @@ def test_own_sessions_leave_ten_guesses_at_another_account(
 def test_bursts_at_two_issuers_get_no_more_tries_than_the_limit(issuers: tuple[IssuerProcess, IssuerProcess]) -> None:
     issuers[0].register("burst@example.com")
     assert login(issuers[0], "burst@example.com", "192.0.2.60").status_code == 200
-    started, told = time.monotonic(), []
+    started, results = time.monotonic(), []
     with ThreadPoolExecutor(30) as pool:
         for _ in range(3):
             guesses = [
                 pool.submit(login, issuers[number % 2], "burst@example.com", "192.0.2.60", WRONG)
                 for number in range(90)
             ]
-            told += [guess.result().status_code for guess in guesses]
-    assert set(told) == {401, 429}
-    assert 10 <= told.count(401) <= 10 + after_delays(time.monotonic() - started)
+            results += [guess.result().status_code for guess in guesses]
+    assert set(results) == {401, 429}
+    assert 10 <= results.count(401) <= 10 + after_delays(time.monotonic() - started)
 
 
 def after_delays(seconds: float) -> int:

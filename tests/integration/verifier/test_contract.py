@@ -1,4 +1,4 @@
-"""Contract B on paper says what the code does, reason by reason."""
+"""The document of contract B lists every reason as the code does."""
 
 import re
 
@@ -17,9 +17,9 @@ def test_every_reason_is_documented_with_its_response() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (?:`(\w+)`)? ?\| \S", _CONTRACT, re.MULTILINE)
     assert [name for name, _, _ in rows] == [str(reason) for reason in RejectionReason]
     for name, status, error in rows:
-        (answer,) = parse(responses.error_response(RejectionReason(name), _POLICY, "gatepass"))
-        assert answer.status == int(status), name
-        found = re.search(r'error="(\w+)"', answer.challenge or "")
+        (response,) = parse(responses.error_response(RejectionReason(name), _POLICY, "gatepass"))
+        assert response.status == int(status), name
+        found = re.search(r'error="(\w+)"', response.challenge or "")
         assert (found[1] if found else "") == error, name
 
 

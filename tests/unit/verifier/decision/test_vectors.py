@@ -1,4 +1,4 @@
-"""Every vector is judged as it says, and the vectors leave nothing out."""
+"""Every vector is judged as it states, and the vectors are complete."""
 
 import json
 import re
@@ -57,30 +57,30 @@ def test_the_authorizer_decides_as_the_token_vectors_state_also_from_the_cache(*
         bench.follow(vector.get("status_lists", {}))
         bench.authorizer.replace_keys(KEY_SETS[vector["key_sets"]])
         target, credentials = f"/verify/{vector['policy']}".encode(), b"Bearer " + octets(vector["token"])
-        answer, reason = bench.answer(target, credentials)
+        response, reason = bench.answer(target, credentials)
         again = bench.authorizer.authorize(target, credentials)
-        assert again == answer, vector["id"]
+        assert again == response, vector["id"]
         if reason is None:
-            assert identity(answer) == vector["expected"].get("identity"), vector["id"]
+            assert identity(response) == vector["expected"].get("identity"), vector["id"]
         else:
             # As credentials these are more than one token, or none, before they are a bad one.
             spoilt = not vector["token"] or re.search("[ ,\t]", vector["token"])
             assert reason == (
                 RejectionReason.MALFORMED_CREDENTIALS if spoilt else vector["expected"].get("reason")
             ), vector["id"]
-            assert answer == ready_answer(reason, target), vector["id"]
+            assert response == ready_answer(reason, target), vector["id"]
 
 
 @pytest.mark.parametrize("vector", named(REQUESTS))
 def test_a_request_is_decided_as_its_vector_states(vector: dict[str, Any]) -> None:
     bench = Bench(now=vector["now"], keys=KEY_SETS[vector["key_sets"]])
     target = octets(vector["target"])
-    answer, reason = bench.answer(target, authorization_of(vector))
+    response, reason = bench.answer(target, authorization_of(vector))
     if reason is None:
-        assert identity(answer) == vector["expected"].get("identity")
+        assert identity(response) == vector["expected"].get("identity")
     else:
         assert {"reason": reason} == vector["expected"]
-        assert answer == ready_answer(reason, target)
+        assert response == ready_answer(reason, target)
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
@@ -93,8 +93,8 @@ def test_a_sequence_is_decided_as_its_vector_states(vector: dict[str, Any], *, c
             bench.authorizer.replace_keys(KEY_SETS[step["key_sets"]])
         if "status_lists" in step:
             bench.follow(step["status_lists"])
-        answer, reason = bench.answer(octets(step["target"]), authorization_of(step))
-        assert ({"reason": reason} if reason else {"identity": identity(answer)}) == step["expected"]
+        response, reason = bench.answer(octets(step["target"]), authorization_of(step))
+        assert ({"reason": reason} if reason else {"identity": identity(response)}) == step["expected"]
 
 
 @pytest.mark.parametrize("vector", named(DOCUMENTS))
@@ -130,8 +130,8 @@ def test_every_file_also_has_vectors_that_are_accepted() -> None:
 def test_every_attack_and_every_reason_is_explained_in_the_readme() -> None:
     used = {vector["attack"] for vector in [*TOKEN_VECTORS, *REQUESTS, *SEQUENCES, *DOCUMENTS, *LISTS]}
     assert used == set(re.findall(r"^\| `([a-z0-9-]+)` \|", README.partition("## Attacks")[2], re.MULTILINE))
-    told = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) ", README.partition("## Attacks")[0], re.MULTILINE))
-    assert told == {
+    results = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) ", README.partition("## Attacks")[0], re.MULTILINE))
+    assert results == {
         reason: str(_status(reason)) for reason in RejectionReason if reason is not RejectionReason.INTERNAL_ERROR
     }
 
@@ -232,4 +232,4 @@ def test_accepted_tokens_are_valid_for_exactly_their_stated_time() -> None:
                 judge({**vector, "now": decision.valid_until}),
             )
             assert inside == (decision, decision)
-            assert all(isinstance(refusal, Rejected) for refusal in outside)
+            assert all(isinstance(error, Rejected) for error in outside)

@@ -1,4 +1,4 @@
-"""The answers are total over the reasons, and none has a body."""
+"""Every reason has a response, and none has a body."""
 
 import re
 
@@ -19,12 +19,12 @@ def test_every_reason_is_a_rejection_or_an_outage() -> None:
 
 @pytest.mark.parametrize("reason", RejectionReason)
 def test_every_rejection_has_no_body_and_no_identity(reason: RejectionReason) -> None:
-    answer = error_response(reason, POLICIES["all-scopes"], REALM)
-    fields = fields_of(answer)
+    response = error_response(reason, POLICIES["all-scopes"], REALM)
+    fields = fields_of(response)
     assert fields["Content-Length"] == "0"
     assert not set(IDENTITY_HEADERS) & set(fields)
     expected = {RejectionReason.UNKNOWN_POLICY: 403, **dict.fromkeys(UNDECIDABLE, 503)}
-    assert status_of(answer) == expected.get(
+    assert status_of(response) == expected.get(
         reason, 403 if BEARER_ERROR_CODES.get(reason) == "insufficient_scope" else 401
     )
 
