@@ -76,7 +76,7 @@ NOT_ACCEPTABLE = [
     (credentials(created_at="2026-01-01T00:00:00Z"), {"created_at"}),
     (credentials(password_hash="x"), {"password_hash"}),
     (credentials(roles=["admin"]), {"roles"}),
-    (credentials(scope="admin"), {"scope"}),
+    (credentials(is_admin=True), {"is_admin"}),
     (credentials(email_verified_at=None), {"email_verified_at"}),
     (credentials(__proto__={"admin": True}), {"__proto__"}),
     (credentials(**{CANARY + "!": 1}), {"*"}),

@@ -18,12 +18,13 @@ from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
 from issuer.sessions.authorization import LoginRequest
 from issuer.tokens.size import TokenBudget
-from tests.integration.issuer.test_sessions import INVALID_GRANT, answer, claims_of, row, wait_until_flagged
+from tests.integration.issuer.test_sessions import INVALID_GRANT, answer, row, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess
 from tests.support.machines import Machine, operate, public_client, with_secret
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 from tests.support.session_bench import CONTEXT, ISSUER, session_bench
+from tests.support.token_forge import claims_of
 
 SHOP, STOCK = "https://shop.example", "https://stock.example"
 
