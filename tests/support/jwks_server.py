@@ -1,4 +1,4 @@
-"""What an issuer publishes, on a server that can be told to behave badly: real sockets, a thread per connection."""
+"""A server for key sets and status lists that can misbehave: real sockets, a thread per connection."""
 
 import contextlib
 import socket
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 Behaviour = Callable[["Exchange"], None]
-"""What is done with a connection once its request has been read."""
+"""Handles a connection once its request has been read."""
 
 _PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, and the socket to answer on."""
+    """A request, and the socket for the response."""
 
     socket: socket.socket
     head: bytes
@@ -38,22 +38,22 @@ class Exchange:
         return self.head.split(b" ", 2)[1].decode("latin-1")
 
     def hang(self) -> None:
-        """Until the client goes or the test ends."""
+        """Wait until the client disconnects or the test ends."""
         self.stopping.wait(_PATIENCE_SECONDS)
 
     def drip(self, data: bytes) -> None:
-        """`data` over and over, slowly, until the client goes."""
+        """Send `data` repeatedly and slowly until the client disconnects."""
         while not self.stopping.wait(0.05):
             self.socket.sendall(data)
 
     def pour(self, data: bytes) -> None:
-        """`data` over and over, as fast as it is taken, until the client goes."""
+        """Send `data` repeatedly as fast as possible until the client disconnects."""
         while not self.stopping.is_set():
             self.socket.sendall(data)
 
 
 def answer(document: bytes, *lines: str, status: str = "200 OK", length: int | None = None) -> bytes:
-    """A whole HTTP answer; `length` lies about the size."""
+    """Return a complete HTTP response; `length` may be a wrong size."""
     size = len(document) if length is None else length
     head = [f"HTTP/1.1 {status}", "Content-Type: application/jwk-set+json", f"Content-Length: {size}", *lines]
     return "\r\n".join([*head, "", ""]).encode("latin-1") + document
@@ -70,7 +70,7 @@ def serves(document: bytes, *lines: str) -> Behaviour:
 
 
 def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
-    """A good key set to who does not know it, 304 to who does."""
+    """Serve a key set, or 304 to a request with its ETag."""
 
     def respond(exchange: Exchange) -> None:
         known = exchange.header("If-None-Match") == etag
@@ -81,7 +81,7 @@ def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
 
 
 def by_path(routes: Mapping[str, Behaviour]) -> Behaviour:
-    """Each path its own; `routes` may be changed at any time. 404 for the others."""
+    """Serve each path by its own behaviour; `routes` may be changed at any time. Others get a 404."""
 
     def respond(exchange: Exchange) -> None:
         routes.get(exchange.path, says(answer(b"", status="404 Not Found")))(exchange)
@@ -114,12 +114,12 @@ class JwksServer:
         return self.url_of("/.well-known/jwks.json")
 
     def url_of(self, path: str) -> str:
-        """Where something is published."""
+        """Return the URL of a path."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{path}"
 
     @contextmanager
     def running(self) -> Iterator["JwksServer"]:
-        """Accept and answer."""
+        """Accept connections and respond."""
         threads = [threading.Thread(target=self._accept)]
         threads[0].start()
         try:
