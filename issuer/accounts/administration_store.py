@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg  # noqa: TID251 - a store
 
 from issuer.accounts.models import AccountRecord, SessionRecord
-from issuer.accounts.self_service_store import delete_locked_account, delete_tokens
+from issuer.accounts.self_service_store import delete_locked_account, delete_tokens, queue_notice
 from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.audit.store import record
 from issuer.context import RequestContext
@@ -92,6 +92,43 @@ class AdministrationStore:
         async with self._database.connection() as connection:
             enabled = await connection.fetchval(
                 _SQL["enable-account"], account_id, context.actor, context.ip_address, context.request_id
+            )
+        return enabled is not None
+
+    async def set_password(
+        self,
+        account_id: UUID,
+        password_hash: str,
+        now: datetime,
+        context: RequestContext,
+        notice_limit: bytes | None,
+    ) -> int | None:
+        """Set a password and revoke every session; return how many, or None if there is no such account.
+
+        Args:
+            account_id: of any account, disabled or not.
+            password_hash: of the new password.
+            now: the time.
+            context: of the audit events.
+            notice_limit: counter of the mails that tell a user about a changed password; None for no mail.
+        """
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["set-password"], account_id, now, password_hash) is None:
+                return None
+            await delete_tokens(connection, account_id)
+            if notice_limit is not None:
+                await queue_notice(connection, account_id, notice_limit, now)
+            ended = await revoke_sessions_of_user(connection, account_id, now, RevocationReason.PASSWORD_SET, context)
+            await record(
+                connection, AuditEvent(AuditEventKind.PASSWORD_SET, context, account_id, detail={"sessions": ended})
+            )
+        return ended
+
+    async def enable_password(self, account_id: UUID, context: RequestContext) -> bool:
+        """Enable a password that too many failed logins disabled; return False if it was not disabled."""
+        async with self._database.connection() as connection:
+            enabled = await connection.fetchval(
+                _SQL["enable-password"], account_id, context.actor, context.ip_address, context.request_id
             )
         return enabled is not None
 

@@ -54,6 +54,26 @@ SELECT 'account_enabled', id, $2, $3, $4
 FROM enabled
 RETURNING user_id;
 
+-- name: set-password
+-- $1 account, $2 now, $3 new password hash. The version stops logins with the old password that are on their way.
+UPDATE users
+SET password_hash = $3, password_changed_at = $2, password_disabled_at = NULL,
+    security_version = security_version + 1
+WHERE id = $1
+RETURNING id;
+
+-- name: enable-password
+WITH enabled AS (
+  UPDATE users
+  SET password_disabled_at = NULL, security_version = security_version + 1
+  WHERE id = $1 AND password_disabled_at IS NOT NULL
+  RETURNING id
+)
+INSERT INTO audit_events (kind, user_id, actor, address, request_id)
+SELECT 'password_enabled', id, $2, $3, $4
+FROM enabled
+RETURNING user_id;
+
 -- name: invalidate-pending-logins
 -- A login that has read its credentials already finds the version changed, and makes no session.
 UPDATE users

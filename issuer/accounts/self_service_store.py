@@ -96,7 +96,7 @@ class SelfServiceStore:
                 return None
             if limits is not None:
                 await connection.execute(_SQL["reset-limit"], limits.requests)
-                await _queue_notice(connection, row["id"], limits.notices, now)
+                await queue_notice(connection, row["id"], limits.notices, now)
             ended = await revoke_sessions_of_user(
                 connection, row["id"], now, RevocationReason.PASSWORD_RESET, context
             )
@@ -116,7 +116,7 @@ class SelfServiceStore:
                 return None
             await delete_tokens(connection, user_id)
             if notice_limit is not None:
-                await _queue_notice(connection, user_id, notice_limit, now)
+                await queue_notice(connection, user_id, notice_limit, now)
             ended = await revoke_sessions_of_user(
                 connection, user_id, now, RevocationReason.PASSWORD_CHANGED, context, spared
             )
@@ -133,5 +133,6 @@ class SelfServiceStore:
             return await delete_locked_account(connection, account_id, now, context)
 
 
-async def _queue_notice(connection: Connection, user_id: UUID, limit: bytes, now: datetime) -> None:
+async def queue_notice(connection: Connection, user_id: UUID, limit: bytes, now: datetime) -> None:
+    """Queue the mail about a changed password, in the transaction that changed it."""
     await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now, limit, WAITS, QUIET)

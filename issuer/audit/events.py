@@ -28,6 +28,8 @@ class AuditEventKind(StrEnum):
     PASSWORD_RESET_REQUESTED = "password_reset_requested"  # noqa: S105 - a label
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a label
     PASSWORD_DISABLED = "password_disabled"  # noqa: S105 - a label
+    PASSWORD_ENABLED = "password_enabled"  # noqa: S105 - a label
+    PASSWORD_SET = "password_set"  # noqa: S105 - a label
     LOGIN_ACCEPTED = "login_accepted"
     LOGIN_REFUSED = "login_refused"
     SESSION_ENDED = "session_ended"
@@ -53,6 +55,7 @@ class RevocationReason(StrEnum):
     REVOKED = "revoked"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a label
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a label
+    PASSWORD_SET = "password_set"  # noqa: S105 - a label
     ACCOUNT_DISABLED = "account_disabled"
     ACCOUNT_DELETED = "account_deleted"
     CLIENT_DISABLED = "client_disabled"

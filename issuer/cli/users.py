@@ -4,7 +4,8 @@ import argparse
 import getpass
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -13,6 +14,7 @@ from uuid import UUID, uuid4
 from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationStore
 from issuer.accounts.models import AccountRecord
+from issuer.accounts.password_administration import PasswordAdministration
 from issuer.accounts.registration import RegistrationService
 from issuer.accounts.store import AccountStore
 from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
@@ -20,11 +22,16 @@ from issuer.cli.user_import import add_import
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import CommandError
+from issuer.keys.store import load_key_set
+from issuer.mail.limits import RecipientKeys
 from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.settings import IssuerSettings
 from issuer.telemetry.metrics import Metrics
+from issuer.throttling.models import Limits
+from issuer.throttling.store import RateLimitStore
+from issuer.throttling.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -50,6 +57,18 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     update.add_argument("--scope", help="scopes, separated by spaces")
     update.add_argument("--role", action="append", metavar="ROLE", help="a role; repeat for more, '' for none")
+    _of_account(
+        users,
+        "set-password",
+        "set a password, read from standard input, and revoke all sessions of the account",
+        _set_password,
+    )
+    _of_account(
+        users,
+        "unlock",
+        "enable a password that too many failed logins disabled, and clear the login counters",
+        _unlock,
+    )
     _of_account(users, "disable", "disable an account and revoke its sessions", _disable)
     _of_account(users, "enable", "enable a disabled account", _enable)
     delete = _of_account(users, "delete", "delete an account; its audit events remain", _delete)
@@ -84,25 +103,65 @@ def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     password = secrets.token_urlsafe(32) if options.invite else _read_password()
 
     async def create(database: Database) -> AccountRecord:
-        metrics, hash_queue = (
-            Metrics(),
-            PasswordHashQueue(threads=1, wait_seconds=settings.password_hash_timeout_seconds),
-        )
-        try:
+        with _hasher(settings) as passwords:
             registration = RegistrationService(
-                AccountStore(database),
-                PasswordHasher(hash_queue, metrics, ARGON2_COSTS[settings.argon2_memory_mib]),
-                PasswordPolicy(settings.password_min_length, settings.service_names()),
-                metrics,
-                _now,
-                uuid4,
+                AccountStore(database), passwords, _policy(settings), Metrics(), _now, uuid4
             )
             await registration.register(options.email, password, OPERATOR)
-            return await _administration(settings, database).account(options.email)
-        finally:
-            hash_queue.close()
+        return await _administration(settings, database).account(options.email)
 
     show(options, [_document(with_database(settings, create))])
+
+
+def _set_password(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    password = _read_password()
+    revoked = _administer_passwords(settings, lambda use: use.set_password(options.account, password))
+    show(options, [{"id": options.account, "password": "set", "revoked_sessions": revoked}])
+
+
+def _unlock(settings: IssuerSettings, options: argparse.Namespace) -> None:
+    enabled = _administer_passwords(settings, lambda use: use.unlock(options.account))
+    show(options, [{"id": options.account, "password": "enabled" if enabled else "was not disabled"}])
+
+
+def _administer_passwords(settings: IssuerSettings, use: Callable[[PasswordAdministration], Awaitable[T]]) -> T:
+    """Run `use` with the login counters, whose names depend on the MAC secret of the issuers.
+
+    Raises:
+        KeyStoreError: the key directory cannot be read.
+        CommandError: it has no keys.
+    """
+    secrets = load_key_set(settings.keys_dir, settings.passphrase()).mac_secrets
+    if not secrets:
+        raise CommandError(
+            f"there are no keys in {settings.keys_dir}: set ISSUER_KEYS_DIR to the key directory of the issuers"
+        )
+
+    def secret() -> bytes:
+        return secrets[0].value
+
+    async def run(database: Database) -> T:
+        limits = Limits(settings.login_failures_per_ip, settings.requests_per_ip)
+        throttle = Throttle(RateLimitStore(database), secret, limits, Metrics(), _now)
+        recipients = RecipientKeys(secret) if settings.mail_url.get_secret_value() else None
+        with _hasher(settings) as passwords:
+            store = AdministrationStore(database)
+            return await use(PasswordAdministration(store, passwords, _policy(settings), throttle, recipients, _now))
+
+    return with_database(settings, run)
+
+
+@contextmanager
+def _hasher(settings: IssuerSettings) -> Iterator[PasswordHasher]:
+    queue = PasswordHashQueue(threads=1, wait_seconds=settings.password_hash_timeout_seconds)
+    try:
+        yield PasswordHasher(queue, Metrics(), ARGON2_COSTS[settings.argon2_memory_mib])
+    finally:
+        queue.close()
+
+
+def _policy(settings: IssuerSettings) -> PasswordPolicy:
+    return PasswordPolicy(settings.password_min_length, settings.service_names())
 
 
 def _read_password() -> str:

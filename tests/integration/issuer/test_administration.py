@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -230,6 +231,54 @@ def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProce
     assert issuer.login("day@example.com").status_code == 401
 
 
+def lock(issuer: IssuerProcess, account: str, email: str) -> None:
+    """Fail until the password is disabled. The counter of the account, which lasts longest, is raised to 99."""
+    assert issuer.login(email, "wrong and wrong again").status_code == 401
+    counters = "UPDATE rate_limit_counters SET count = 99, last_at = now() - interval '1 hour'"
+    execute(issuer.database_url, counters + " WHERE expires_at = (SELECT max(expires_at) FROM rate_limit_counters)")
+    assert issuer.login(email, "wrong and wrong again").status_code == 401
+    assert issuer.login(email).status_code in (401, 429)
+    assert run(issuer, "users", "show", account)["password_disabled_at"] is not None
+
+
+def test_unlocking_an_account_enables_its_password(issuer: IssuerProcess) -> None:
+    account = run(issuer, "users", "create", "locked@example.com", password=PASSWORD)["id"]
+    lock(issuer, account, "locked@example.com")
+    assert run(issuer, "users", "unlock", account) == {"id": account, "password": "enabled"}
+    execute(issuer.database_url, "UPDATE rate_limit_counters SET last_at = now() - interval '15 minutes'")
+    # Were the counter of the account not cleared, one more failure would disable the password again.
+    assert issuer.login("locked@example.com", "wrong and wrong again").status_code == 401
+    assert issuer.login("locked@example.com").status_code == 200
+    assert run(issuer, "users", "unlock", account)["password"] == "was not disabled"
+    assert [kind for kind, _ in events(issuer.database_url, UUID(account))].count("password_enabled") == 1
+
+
+def test_an_operator_sets_a_password(issuer: IssuerProcess) -> None:
+    account = run(issuer, "users", "create", "forgetful@example.com", password=PASSWORD)["id"]
+    refresh_token = issuer.login("forgetful@example.com").json()["refresh_token"]
+    lock(issuer, account, "forgetful@example.com")
+    rejected = command(issuer, "users", "set-password", account, password="short")
+    assert (rejected.returncode, rejected.stdout) == (1, "")
+    assert "password: must have at least" in rejected.stderr
+    done = run(issuer, "users", "set-password", account, password="green tea at seven o'clock")
+    assert done == {"id": account, "password": "set", "revoked_sessions": 1}
+    execute(issuer.database_url, "UPDATE rate_limit_counters SET last_at = now() - interval '15 minutes'")
+    assert issuer.login("forgetful@example.com", "green tea at seven o'clock").status_code == 200
+    assert issuer.login("forgetful@example.com").status_code == 401
+    refreshed = httpx.post(
+        f"{issuer.url}/token", data={"grant_type": "refresh_token", "refresh_token": refresh_token}
+    )
+    assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
+    assert ("session_ended", "password_set") in events(issuer.database_url, UUID(account))
+
+
+def test_without_the_keys_of_the_issuers_nothing_is_unlocked(issuer: IssuerProcess, tmp_path: Path) -> None:
+    account = run(issuer, "users", "create", "stays@example.com", password=PASSWORD)["id"]
+    rejected = issuer_command("users", "unlock", account, DATABASE_URL=issuer.database_url, KEYS_DIR=str(tmp_path))
+    assert (rejected.returncode, rejected.stdout) == (1, "")
+    assert "set ISSUER_KEYS_DIR" in rejected.stderr
+
+
 def test_sessions_are_printed_without_control_characters(issuer: IssuerProcess) -> None:
     account = add_account(issuer.database_url)
     add_sessions(issuer.database_url, account, 1)
@@ -265,7 +314,12 @@ def test_an_unreachable_database_is_one_line() -> None:
 def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "issuer", *arguments],
-        env=os.environ | {"ISSUER_DATABASE_URL": issuer.database_url, "ISSUER_URL": issuer.url},
+        env=os.environ
+        | {
+            "ISSUER_DATABASE_URL": issuer.database_url,
+            "ISSUER_URL": issuer.url,
+            "ISSUER_KEYS_DIR": str(issuer.keys_dir),
+        },
         input=f"{password}\n",
         cwd=ROOT,
         capture_output=True,

@@ -1,0 +1,77 @@
+"""What an operator does for a user who cannot log in: set a new password, or unlock the present one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from issuer.accounts.administration_store import AdministrationStore
+from issuer.accounts.authentication import queue_client_of
+from issuer.accounts.input_checks import check_new_password
+from issuer.context import OPERATOR
+from issuer.email_address import parse_email
+from issuer.errors import AccountNotFoundError
+from issuer.mail.limits import RecipientKeys
+from issuer.passwords.hash_queue import Priority
+from issuer.passwords.hasher import PasswordHasher
+from issuer.passwords.policy import PasswordPolicy
+from issuer.throttling.throttle import Throttle
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordAdministration:
+    """Lets users log in again after too many failed logins, or after they forgot their password.
+
+    Attributes:
+        store: of accounts.
+        passwords: hashes new passwords.
+        policy: accepts or rejects new passwords.
+        throttle: has the login counters.
+        recipients: names the counters of mails; None if no mail server is configured, so that no notice is sent.
+        now: returns the time.
+    """
+
+    store: AdministrationStore
+    passwords: PasswordHasher
+    policy: PasswordPolicy
+    throttle: Throttle
+    recipients: RecipientKeys | None
+    now: Callable[[], datetime]
+
+    async def set_password(self, account_id: UUID, password: str) -> int:
+        """Set a password, revoke every session and clear the login counters; return the number of sessions.
+
+        Raises:
+            AccountNotFoundError: there is no such account.
+            InvalidFieldsError: the password is not acceptable.
+        """
+        email = await self._email_of(account_id)
+        check_new_password(self.policy, "password", password, email)
+        email_key = parse_email(email).key
+        password_hash = await self.passwords.hash(password, queue_client_of(OPERATOR, Priority.OTHER))
+        notice = None if self.recipients is None else self.recipients.for_notice(email_key)
+        revoked = await self.store.set_password(account_id, password_hash, self.now(), OPERATOR, notice)
+        if revoked is None:
+            raise AccountNotFoundError("there is no such account")
+        await self.throttle.reset(email_key, OPERATOR)
+        return revoked
+
+    async def unlock(self, account_id: UUID) -> bool:
+        """Clear the login counters, and enable the password if they disabled it; return whether they had.
+
+        The counter of the account and one client network stays: the database does not know which networks there are.
+        It delays logins from that network only, by 15 minutes at most, and restarts a day after its first failure.
+
+        Raises:
+            AccountNotFoundError: there is no such account.
+        """
+        email_key = parse_email(await self._email_of(account_id)).key
+        enabled = await self.store.enable_password(account_id, OPERATOR)
+        await self.throttle.reset(email_key, OPERATOR)
+        return enabled
+
+    async def _email_of(self, account_id: UUID) -> str:
+        account = await self.store.find_record(account_id)
+        if account is None:
+            raise AccountNotFoundError("there is no such account")
+        return account.email
