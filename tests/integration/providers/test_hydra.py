@@ -1,6 +1,7 @@
 """Ory Hydra's tokens through real gateways, by the profile `hydra`."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ import pytest
 from tests.support.real_providers.hydra import AUDIENCE, SUBJECT, Hydra
 from tests.support.real_providers.oauth_client import claims_of, metadata_url
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+from tests.support.verifier_process import verifier_command
 
 # Hydra is built before its first start.
 pytestmark = pytest.mark.timeout(900)
@@ -99,3 +101,11 @@ def test_an_access_token_for_another_api_is_rejected(site: Site, hydra: Hydra, g
     # Hydra writes no audience that was not asked for.
     without_audience = hydra.log_in(audience="")["access_token"]
     assert site.rejection(gateway, without_audience)[0] == 401
+
+
+def test_discover_recognises_it(hydra: Hydra) -> None:
+    done = verifier_command("discover", hydra.issuer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tomllib.loads(done.stdout)["issuers"] == {
+        hydra.issuer: {"discovery": metadata_url(hydra.issuer), "profile": "hydra"}
+    }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from tests.support.real_providers import install
 from tests.support.real_providers.keycloak import ADA, ADMIN, ALGORITHMS, Keycloak
 from tests.support.real_providers.oauth_client import PASSWORD, claims_of, header_of, metadata_url
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+from tests.support.verifier_process import verifier_command
 
 # Keycloak is fetched and built before its first start.
 pytestmark = pytest.mark.timeout(900)
@@ -156,3 +158,11 @@ def test_the_guide_works_as_it_is_written(
     monkeypatch.setenv("PATH", f"{install.keycloak() / 'bin'}:{os.environ['PATH']}")
     guide = (GUIDES / "keycloak.md").read_text(encoding="utf-8")
     Reader(tmp_path, replaced={"https://id.example.com": keycloak.url}).follow(guide)
+
+
+def test_discover_recognises_it(keycloak: Keycloak) -> None:
+    done = verifier_command("discover", keycloak.issuer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tomllib.loads(done.stdout)["issuers"] == {
+        keycloak.issuer: {"discovery": metadata_url(keycloak.issuer), "profile": "keycloak"}
+    }

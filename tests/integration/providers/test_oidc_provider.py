@@ -1,6 +1,7 @@
 """Access tokens by RFC 9068 of npm's oidc-provider, signed by ES256, EdDSA and PS256, through real gateways."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ import pytest
 from tests.support.real_providers.oauth_client import claims_of, header_of, metadata_url
 from tests.support.real_providers.oidc_provider import ALGORITHMS, OidcProvider, audience
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+from tests.support.verifier_process import verifier_command
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -111,3 +113,14 @@ def test_every_kind_of_token_is_tried(
     # The others are no less genuine: the same key signed them.
     signed = {header_of(token)["kid"] for kind, token in others.items() if kind not in NOT_BY_THE_PROVIDER}
     assert signed == {header_of(token)["kid"] for token in accepted.values()}
+
+
+def test_discover_leaves_its_profile_open(oidc_provider: OidcProvider) -> None:
+    done = verifier_command("discover", oidc_provider.issuer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tomllib.loads(done.stdout)["issuers"] == {
+        oidc_provider.issuer: {
+            "discovery": metadata_url(oidc_provider.issuer),
+            "profile": {"extends": "", "algorithms": ["ES256", "EdDSA", "PS256"]},
+        }
+    }
