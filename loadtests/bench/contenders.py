@@ -39,7 +39,7 @@ class Contender:
         path: the path that it is asked at.
         peer: the program in `peers.py` that it needs; without it the contender is left out.
         lacks: vectors, as patterns, about a check that neither its configuration nor its defaults have.
-        accepts: tokens of `fixtures.Fixtures.bad_for_hardened` that it therefore accepts.
+        cannot_reject: tokens of `fixtures.Fixtures.bad_for_hardened` that it therefore accepts, or answers with 500.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Contender:
     path: str = "/verify"
     peer: str = ""
     lacks: tuple[str, ...] = ()
-    accepts: frozenset[str] = frozenset()
+    cannot_reject: frozenset[str] = frozenset()
 
     @property
     def behind_nginx(self) -> bool:
@@ -114,7 +114,7 @@ _OATHKEEPER: Final = Server(
 )
 _OAUTH2_PROXY: Final = Server(("${oauth2_proxy}", "--config", "${config}"), "oauth2_proxy.cfg")
 _NO_TYPE: Final = ("05-type/*", "03-header/type-member-[7-9]", "03-header/type-member-1[0-3]")
-_LACKING_CLAIMS: Final = frozenset({"no iat", "no jti", "no client_id"})
+_LACKING_CLAIMS: Final = frozenset({"no iat", "no jti", "no sub", "no client_id"})
 _STARLETTE: Final = _uvicorn("loadtests.bench.starlette_app:app")
 
 CONTENDERS: Final = (
@@ -134,7 +134,7 @@ CONTENDERS: Final = (
         hardened=True,
         peer="heimdall",
         lacks=_NO_TYPE,
-        accepts=frozenset({"another type"}),
+        cannot_reject=frozenset({"another type", "no sub"}),
     ),
     Contender(
         "oauth2-proxy",
@@ -144,7 +144,7 @@ CONTENDERS: Final = (
         peer="oauth2_proxy",
         path="/oauth2/auth",
         lacks=_NO_TYPE,
-        accepts=_LACKING_CLAIMS | {"another type"},
+        cannot_reject=_LACKING_CLAIMS | {"another type"},
     ),
     Contender(
         "oathkeeper",
@@ -154,7 +154,7 @@ CONTENDERS: Final = (
         peer="oathkeeper",
         path="/decisions/verify",
         lacks=(*_NO_TYPE, "08-claims/missing-exp"),
-        accepts=_LACKING_CLAIMS | {"another type", "no sub", "no exp"},
+        cannot_reject=_LACKING_CLAIMS | {"another type", "no exp"},
     ),
     Contender("starlette", "Starlette + PyJWT, new token", (_STARLETTE,)),
     Contender("nginx+204", "no check: another nginx's 204", (_NGINX_204, _AUTH_REQUEST), verifies=False),

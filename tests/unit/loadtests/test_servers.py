@@ -97,12 +97,12 @@ def test_a_hardened_contender_must_also_reject_tokens_that_say_too_little(fixtur
 
 
 def test_a_token_that_a_contender_cannot_reject_does_not_void_the_run(fixtures: Fixtures) -> None:
-    lax = replace(VERIFYING, hardened=True, accepts=frozenset({"no exp"}))
+    lax = replace(VERIFYING, hardened=True, cannot_reject=frozenset({"no exp"}))
     accepted = {f"Bearer {token}" for token in (fixtures.bad_for_hardened["no exp"], *fixtures.good)}
     with _answering(lambda credentials: 200 if credentials in accepted else 401) as port:
         check(lax, port, fixtures, good=fixtures.good[:1])
         with pytest.raises(InvalidRunError, match="fake answered 200 to no exp"):
-            check(replace(lax, accepts=frozenset()), port, fixtures, good=fixtures.good[:1])
+            check(replace(lax, cannot_reject=frozenset()), port, fixtures, good=fixtures.good[:1])
 
 
 @pytest.mark.parametrize(
