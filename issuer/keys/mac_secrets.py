@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from issuer.errors import KeyStoreError
 from issuer.keys.private_files import read_private
@@ -133,6 +134,31 @@ def _retire(record: MacSecretRecord, now: datetime) -> MacSecretRecord:
     return replace(record, retired_at=record.retired_at or now)
 
 
+def _decode(value: str) -> bytes:
+    return base64.b64decode(value, validate=True)
+
+
+class _Entry(BaseModel):
+    """An entry of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    id: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * _ID_BYTES}}}$")]
+    created_at: AwareDatetime
+    activated_at: AwareDatetime | None
+    retired_at: AwareDatetime | None
+    value: Annotated[
+        bytes, BeforeValidator(_decode), Field(min_length=_VALUE_BYTES, max_length=_VALUE_BYTES, repr=False)
+    ]
+
+    def record(self) -> MacSecretRecord:
+        """Return the record."""
+        return MacSecretRecord(MacSecret(self.id, self.value), self.created_at, self.activated_at, self.retired_at)
+
+
+_ENTRIES: Final = TypeAdapter(list[_Entry])
+
+
 def read_mac_secrets(folder: Path, passphrase: bytes | None) -> MacSecretRecords:
     """Read the MAC secrets; none if there is no file.
 
@@ -146,7 +172,7 @@ def read_mac_secrets(folder: Path, passphrase: bytes | None) -> MacSecretRecords
             raise KeyStoreError(f"{path}: written by another version of Gatepass; use that version")
         if "sealed" in document:
             document = parse_object(_decrypt(path, document["sealed"], passphrase))
-        records = tuple(map(_parse_entry, document["secrets"]))
+        records = tuple(entry.record() for entry in _ENTRIES.validate_python(document["secrets"]))
     except FileNotFoundError:
         return ()
     except (StrictJsonError, KeyError, TypeError, ValueError, AttributeError):
@@ -158,7 +184,7 @@ def read_mac_secrets(folder: Path, passphrase: bytes | None) -> MacSecretRecords
 
 
 def is_sealed(content: bytes) -> bool:
-    """Tell whether this content of the file is encrypted."""
+    """Return whether this content of the file is encrypted."""
     return b'"sealed"' in content
 
 
@@ -177,22 +203,6 @@ def format_mac_secrets(records: Iterable[MacSecretRecord], passphrase: bytes | N
     plain = {"secrets": secrets}
     content = {"sealed": _encrypt(json.dumps(plain).encode(), passphrase)} if passphrase else plain
     return json.dumps({"format": _FORMAT, **content}, indent=2).encode() + b"\n"
-
-
-def _parse_entry(record: dict[str, Any]) -> MacSecretRecord:
-    value = base64.b64decode(record["value"], validate=True)
-    if len(value) != _VALUE_BYTES or len(bytes.fromhex(record["id"])) != _ID_BYTES:
-        raise ValueError("invalid length")
-    return MacSecretRecord(
-        MacSecret(record["id"], value),
-        datetime.fromisoformat(record["created_at"]),
-        _optional_time(record["activated_at"]),
-        _optional_time(record["retired_at"]),
-    )
-
-
-def _optional_time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def _encrypt(plain: bytes, passphrase: bytes) -> dict[str, str]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from issuer.errors import KeyStoreError
 from shared.jwks import JwksError, parse_jwks, thumbprint, to_jwk
@@ -70,6 +71,37 @@ def key_in_state(records: KeyRecords, state: KeyState) -> KeyRecord | None:
     return next((key for key in records if key.state is state), None)
 
 
+class _Entry(BaseModel):
+    """An entry of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kid: str
+    state: KeyState
+    created_at: AwareDatetime
+    activated_at: AwareDatetime | None
+    retired_at: AwareDatetime | None
+    public: dict[str, str]
+
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        """Reject an entry without the time from which its next transition is computed."""
+        times = {KeyState.CURRENT: self.activated_at, KeyState.RETIRED: self.retired_at}
+        if times.get(self.state, self.created_at) is None:
+            raise ValueError("a time is missing")
+        return self
+
+    def record(self) -> KeyRecord:
+        """Return the record, after checking that `kid` is the thumbprint of the key."""
+        public = parse_jwks(json.dumps({"keys": [self.public]}).encode()).keys[self.kid].rsa
+        if thumbprint(public) != self.kid:
+            raise ValueError("kid is not the thumbprint")
+        return KeyRecord(self.kid, self.state, public, self.created_at, self.activated_at, self.retired_at)
+
+
+_ENTRIES: Final = TypeAdapter(list[_Entry])
+
+
 def read_key_records(folder: Path) -> KeyRecords:
     """Read the key records; empty if there is no file.
 
@@ -81,21 +113,20 @@ def read_key_records(folder: Path) -> KeyRecords:
         document = parse_object(path.read_bytes())
         if document["format"] != _FORMAT:
             raise KeyStoreError(f"{path}: written by another version of Gatepass; use that version")
-        records = tuple(_parse_entry(entry) for entry in document["keys"])
+        records = tuple(entry.record() for entry in _ENTRIES.validate_python(document["keys"]))
         if sum(key.state is KeyState.CURRENT for key in records) > 1:
             raise KeyStoreError(f"{path}: more than one current key")
-        _check_times(records)
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise KeyStoreError(f"{path}: cannot be read ({error.strerror})") from error
-    except (StrictJsonError, JwksError, KeyError, TypeError, ValueError) as error:
+    except (StrictJsonError, JwksError, KeyError, ValueError) as error:
         raise KeyStoreError(f"{path}: invalid key records; restore the file from a backup") from error
     return records
 
 
 def format_key_records(records: Iterable[KeyRecord]) -> bytes:
-    """The content of `records.json`."""
+    """Return the content of the file."""
     entries = [
         {
             "kid": key.kid,
@@ -108,30 +139,3 @@ def format_key_records(records: Iterable[KeyRecord]) -> bytes:
         for key in records
     ]
     return json.dumps({"format": _FORMAT, "keys": entries}, indent=2).encode() + b"\n"
-
-
-def _parse_entry(entry: dict[str, Any]) -> KeyRecord:
-    """Parse one record, and check that its `kid` is the thumbprint of its key."""
-    public = parse_jwks(json.dumps({"keys": [entry["public"]]}).encode()).keys[entry["kid"]].rsa
-    if thumbprint(public) != entry["kid"]:
-        raise ValueError("kid is not the thumbprint")
-    return KeyRecord(
-        kid=entry["kid"],
-        state=KeyState(entry["state"]),
-        public=public,
-        created_at=datetime.fromisoformat(entry["created_at"]),
-        activated_at=_optional_time(entry["activated_at"]),
-        retired_at=_optional_time(entry["retired_at"]),
-    )
-
-
-def _check_times(records: KeyRecords) -> None:
-    """Reject records that lack the times from which the next transition is computed, or their time zone."""
-    for key in records:
-        since = {KeyState.CURRENT: key.activated_at, KeyState.RETIRED: key.retired_at}.get(key.state, key.created_at)
-        if since is None or since.tzinfo is None or key.created_at.tzinfo is None:
-            raise ValueError("a time is missing")
-
-
-def _optional_time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -110,10 +110,21 @@ def private(key: RSAPrivateKey | ec.EllipticCurvePrivateKey) -> Callable[[Path],
     return pem(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
+def changed(**members: str | None) -> Callable[[Path], None]:
+    """Change every record."""
+
+    def change(keys: Path) -> None:
+        path = keys / "private/keys.json"
+        document = json.loads(path.read_text())
+        document["keys"] = [key | members for key in document["keys"]]
+        path.write_text(json.dumps(document))
+
+    return change
+
+
 def two_current_keys(keys: Path) -> None:
     generate_key(keys, NOW)
-    path = keys / "private/keys.json"
-    path.write_text(path.read_text().replace('"next"', '"current"'))
+    changed(state="current", activated_at=NOW.isoformat())(keys)
 
 
 def renamed(keys: Path) -> None:
@@ -135,6 +146,11 @@ INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer format": (records('{"format":2,"keys":[]}'), "another version"),
     "two current keys": (two_current_keys, "more than one current key"),
     "renamed key": (renamed, "invalid key records"),
+    "current without its time": (changed(activated_at=None), "invalid key records"),
+    "retired without its time": (changed(state="retired"), "invalid key records"),
+    "time without a zone": (changed(created_at="2026-11-28T12:00:00"), "invalid key records"),
+    "unknown state": (changed(state="lost"), "invalid key records"),
+    "unknown member": (changed(note=""), "invalid key records"),
     "unpublished key": (lambda keys: (keys / "public/jwks.json").write_bytes(OTHER_JWKS), "does not publish"),
 }
 
