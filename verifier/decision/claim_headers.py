@@ -73,8 +73,6 @@ def read_headers(headers: Iterable[ClaimHeader], members: Mapping[str, Any], cla
         InvalidClaimsError: one is not of its type, or the whole identity is too long for a response.
     """
     values = tuple(header.value(members) for header in headers)
-    if not values:
-        return values
     fixed = (claims.issuer, claims.subject, claims.client_id, claims.scope, claims.session, claims.token_id)
     total = sum(map(len, fixed)) + sum(len(role) + 1 for role in claims.roles)
     total += sum(

@@ -108,10 +108,10 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         profile = policy.profile_of(issuer if issuer in owners else owners[0])
         if header.type not in policy.types_of(profile):
             return Rejected(RejectionReason.WRONG_TYPE)
-        if not profile.is_marked(members):
+        if profile.mark and not profile.is_marked(members):
             return Rejected(RejectionReason.NOT_ACCESS_TOKEN)
         claims = profile.read_claims(members)
-        additional = read_headers(policy.headers, members, claims)
+        additional = read_headers(policy.headers, members, claims) if policy.headers else ()
     except (StrictJsonError, InvalidClaimsError):
         return Rejected(RejectionReason.INVALID_CLAIMS)
 
@@ -154,11 +154,11 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         granted = frozenset(claims.scope.split(" "))
         if not policy.scopes_all <= granted or (policy.scopes_any and policy.scopes_any.isdisjoint(granted)):
             return Rejected(RejectionReason.INSUFFICIENT_SCOPE)
-    if (policy.roles_any and policy.roles_any.isdisjoint(claims.roles)) or not policy.roles_all.issubset(
-        claims.roles
-    ):
-        return Rejected(RejectionReason.INSUFFICIENT_ROLE)
-    if not all(rule.holds(members) for rule in policy.claims):
+    if policy.roles_all or policy.roles_any:
+        held = frozenset(claims.roles)
+        if not policy.roles_all <= held or (policy.roles_any and policy.roles_any.isdisjoint(held)):
+            return Rejected(RejectionReason.INSUFFICIENT_ROLE)
+    if policy.claims and not all(rule.holds(members) for rule in policy.claims):
         return Rejected(RejectionReason.INSUFFICIENT_CLAIM)
 
     return Accepted(claims, valid_from, valid_until, additional)
