@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 
 from shared.base64url import encode
 from shared.jwks import JwkSet, PublicKey
-from verifier.decision.keyset import KeySet
+from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.metrics import Metrics
-from verifier.policy_file import Rules
+from verifier.policy_file import Configuration
 from verifier.profile_file import read_profile
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
@@ -57,20 +57,17 @@ class _Case:
     def __init__(self, algorithm: str, tokens: int) -> None:
         sign, material = _key(algorithm)
         profile = read_profile({"algorithms": [algorithm]})
-        policy = Policy(
-            "default", frozenset({ISSUER}), frozenset({AUDIENCE}), profiles={ISSUER: profile},
-        )  # fmt: skip
-        self._authorizer = Authorizer(
-            Rules({"default": policy}, {}), realm="r", metrics=Metrics(), cache=DecisionCache(10 * tokens, 2**28)
-        )
+        policy = Policy("default", frozenset({ISSUER}), frozenset({AUDIENCE}), profiles={ISSUER: profile})
+        self._configuration = Configuration({"default": policy}, {})
+        cache = DecisionCache(10 * tokens, 2**28)
+        self._authorizer = Authorizer(self._configuration, realm="r", metrics=Metrics(), cache=cache)
         key = PublicKey("k", material, frozenset({algorithm}))
-        self._authorizer.replace_keys(KeySet.of({ISSUER: JwkSet({"k": key}, {})}))
+        self._authorizer.replace_keys(TrustedKeys.from_issuers({ISSUER: JwkSet({"k": key}, {})}))
         self._tokens = [b"Bearer " + _token(algorithm, sign) for _ in range(tokens)]
-        self._rules = Rules({"default": policy}, {})
 
     def new_tokens(self) -> float:
         """Return the seconds of processor time of one decision about a token that is not cached."""
-        self._authorizer.replace_rules(self._rules)
+        self._authorizer.replace_configuration(self._configuration)
         return self._measure()
 
     def cached(self) -> float:
