@@ -5,11 +5,18 @@ A variable with our prefix that names no setting is a fault and not a shrug: a t
 `X`, `PREFIX_X_FILE` names the file that holds it, so that it stays out of the process table.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+
+
+def suggestion(name: str, known: Iterable[str], spelled: Callable[[str], str] = str) -> str:
+    """Return `; did you mean …?` with the nearest known name, or nothing if none is near."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {spelled(nearest[0])}?" if nearest else ""
 
 
 class ConfigurationError(Exception):
@@ -46,7 +53,8 @@ class Settings(BaseModel):
             if field in cls.model_fields and name == cls.variable(field):
                 values[field] = value
             elif (secret := cls._secret_in_file(name)) is None:
-                faults.append(f"{name}: no such setting")
+                nearest = suggestion(field, cls.model_fields, cls.variable)
+                faults.append(f"{name}: no such setting{nearest}")
             elif cls.variable(secret) in given:
                 faults.append(f"{name}: set this or {cls.variable(secret)}, not both")
             else:

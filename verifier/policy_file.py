@@ -22,7 +22,7 @@ from shared.settings import ConfigurationError
 from verifier.decision.claim_headers import ClaimHeader, HeaderType
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
 from verifier.decision.profile import RFC9068, Location, Profile
-from verifier.profile_file import Pointers, ProfileError, RuleTable, describe, read_profile
+from verifier.profile_file import Pointers, ProfileError, ProfileTable, RuleTable, describe, read_profile
 from verifier.urls import check_url, redact_url
 
 DEFAULT_POLICY: Final = "default"
@@ -189,7 +189,8 @@ def _read(document: str) -> _Document:
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"not TOML: {error}") from None
     except ValidationError as error:
-        raise PolicyError("\n".join(describe(fault["loc"], fault["msg"]) for fault in error.errors())) from None
+        tables = (_Document, _Issuer, _Policy, _Header, ProfileTable, RuleTable)
+        raise PolicyError("\n".join(describe(fault, tables) for fault in error.errors())) from None
 
 
 def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:

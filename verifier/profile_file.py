@@ -4,6 +4,7 @@ Each built-in file names its sources and when they were read, since providers ch
 """
 
 import tomllib
+from collections.abc import Iterable
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -18,9 +19,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from shared.access_token import TOKEN_TYPE
 from shared.jws import normalise_type
+from shared.settings import suggestion
 from verifier.decision.profile import RFC9068, ClaimRule, Location, Pointer, Profile, Scalar
 
 FOLDER: Final = Path(__file__).parent / "profiles"
@@ -177,7 +180,7 @@ def read_profile(given: str | dict[str, Any]) -> Profile:
     try:
         table = ProfileTable.model_validate(given)
     except ValidationError as error:
-        raise ProfileError([describe(fault["loc"], fault["msg"]) for fault in error.errors()]) from None
+        raise ProfileError([describe(fault, (ProfileTable, RuleTable)) for fault in error.errors()]) from None
     profile = _profile(f"extends {_check_name(table.extends)}", table)
     if not _is_marked(profile):
         raise ProfileError([_NO_MARK])
@@ -225,7 +228,16 @@ def _location(given: list[str] | Literal[False] | None, base: Location | None) -
     return Location.of(*given) if given else None
 
 
-def describe(location: tuple[int | str, ...], message: str) -> str:
-    """Return a fault that pydantic found as one line that begins with the member."""
-    text = message.removeprefix("Value error, ")
-    return f"{'.'.join(str(part) for part in location)}: {text[:1].lower()}{text[1:]}"
+def describe(fault: ErrorDetails, tables: Iterable[type[BaseModel]]) -> str:
+    """Return a fault that pydantic found as one line that begins with the member.
+
+    Args:
+        fault: from `ValidationError.errors()`.
+        tables: their members are suggested for one that does not exist.
+    """
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        members = {member for table in tables for member in table.model_fields}
+        return f"{place}: no such member{suggestion(str(fault['loc'][-1]), sorted(members))}"
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {text[:1].lower()}{text[1:]}"

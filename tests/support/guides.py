@@ -118,8 +118,9 @@ class Reader:
         _script(tree / ".venv/bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         programs.mkdir()
         _script(programs / "sudo", _SUDO.replace("{socket}", self.postgres.socket_folder if self.postgres else ""))
-        for name in ("createuser", "createdb") if self.postgres else ():
-            (programs / name).symlink_to(self.postgres.server.bin_path / name)
+        if self.postgres:
+            for name in ("createuser", "createdb"):
+                (programs / name).symlink_to(self.postgres.server.bin_path / name)
         self._prepare_nginx(programs)
 
     def _prepare_nginx(self, programs: Path) -> None:

@@ -37,9 +37,12 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 def test_an_unknown_variable_is_an_error() -> None:
-    assert faults(NUMBR="1") == ["EXAMPLE_NUMBR: no such setting"]
-    assert faults(number="1") == ["EXAMPLE_number: no such setting"]
-    assert faults(NAME_FILE="/x") == ["EXAMPLE_NAME_FILE: no such setting"]  # not a secret, so not by file
+    assert faults(NUMBR="1") == ["EXAMPLE_NUMBR: no such setting; did you mean EXAMPLE_NUMBER?"]
+    assert faults(number="1") == ["EXAMPLE_number: no such setting; did you mean EXAMPLE_NUMBER?"]
+    assert faults(QWERTZUIOP="1") == ["EXAMPLE_QWERTZUIOP: no such setting"]
+    assert faults(NAME_FILE="/x") == [
+        "EXAMPLE_NAME_FILE: no such setting; did you mean EXAMPLE_NAME?"
+    ]  # not a secret, so not by file
 
 
 def test_every_error_is_reported_and_no_value_quoted() -> None:

@@ -90,7 +90,7 @@ PROFILE = f'issuers."{KEYCLOAK}".profile: '
         ("algorithms = ['none']", "algorithms.0"),
         ("algorithms = []", "algorithms: list should have at least 1 item"),
         ("extends = 'nobody'", "no profile 'nobody'"),
-        ("role = '/roles'", "role: extra inputs are not permitted"),
+        ("role = '/roles'", "role: no such member; did you mean roles?"),
     ],
 )
 def test_what_is_wrong_with_a_profile_is_said_in_one_line_that_names_the_issuer(profile: str, line: str) -> None:
