@@ -9,10 +9,7 @@ ALGORITHM: Final = "RS256"
 """RFC 7518 §3.3. A constant and not a setting: a choice of algorithms is a choice for the attacker."""
 
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
-"""RFC 9068 §2.1: what tells an access token from every other JWT that the same key may sign."""
-
-REQUIRED_CLAIMS: Final = ("iss", "sub", "aud", "exp", "iat", "jti", "client_id")
-"""RFC 9068 §2.2."""
+"""RFC 9068 §2.1: distinguishes an access token from every other JWT that the same key may sign."""
 
 MAX_ISSUED_BYTES: Final = 4096
 """Highest size budget of the issuer's tokens. Clients send one with every request: by default nginx reads header
@@ -25,7 +22,7 @@ MAX_HEADER_BYTES: Final = 1024
 """Largest encoded JOSE header that the verifier reads."""
 
 MAX_LIFETIME_SECONDS: Final = 3600
-"""The longest life the issuer grants: the bound on how long a leaked token is useful."""
+"""Longest lifetime that the issuer grants. It limits how long a leaked token is valid."""
 
 REVOCATION_SECONDS: Final = MAX_LIFETIME_SECONDS + 120
 """Time for which a revocation is published: until the last token that it can concern has expired, with the greatest

@@ -17,6 +17,12 @@ MAX_IDENTIFIER_CHARACTERS: Final = 255
 MAX_LIST_CHARACTERS: Final = 800
 """Bound of `scope`, and of all `roles` together: with the identifiers, a response stays under 3.5 KiB."""
 
+SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*")
+"""Scope tokens with single spaces between them, or nothing (RFC 6749 §3.3)."""
+
+ROLE: Final = re.compile(r"[\x21-\x2B\x2D-\x7E]+")
+"""Visible ASCII without the comma, which separates roles in the identity header."""
+
 
 class InvalidClaimsError(ValueError):
     """A required claim is missing, or one is not of its type. Without a message: it would quote what was sent."""
@@ -157,12 +163,12 @@ def _scope(value: Any) -> str:
 
 @lru_cache(maxsize=256)
 def _is_scope(value: str) -> bool:
-    return _SCOPE(value) is not None
+    return SCOPE.fullmatch(value) is not None
 
 
 def _roles(value: Any) -> tuple[str, ...]:
     """Visible ASCII without the comma that separates them in the identity header."""
-    if type(value) is not list or not all(type(role) is str and _ROLE(role) for role in value):
+    if type(value) is not list or not all(type(role) is str and ROLE.fullmatch(role) for role in value):
         raise InvalidClaimsError
     if sum(len(role) + 1 for role in value) > MAX_LIST_CHARACTERS:
         raise InvalidClaimsError
@@ -178,7 +184,3 @@ def _status(issuer: str, value: Any) -> StatusReference:
     return StatusReference(
         intern(issuer), intern(read_string(reference.get("uri"))), read_integer(reference.get("idx"))
     )
-
-
-_SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5B\x5D-\x7E]+(?: (?!$)|$))*").fullmatch
-_ROLE: Final = re.compile(r"[\x21-\x2B\x2D-\x7E]+").fullmatch

@@ -10,7 +10,6 @@ from datetime import datetime
 from uuid import UUID
 
 from issuer.accounts.administration_store import AdministrationStore
-from issuer.accounts.input_checks import ROLE, SCOPE
 from issuer.accounts.models import AccountRecord, SessionRecord
 from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import OPERATOR
@@ -18,6 +17,7 @@ from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import AccountNotFoundError, FieldFault, InvalidFieldsError, SessionNotFoundError
 from issuer.tokens.models import PublicClient
 from issuer.tokens.size import TokenBudget
+from shared.claims import ROLE, SCOPE
 
 
 class Administration:

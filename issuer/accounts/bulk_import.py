@@ -21,12 +21,12 @@ from pydantic import (
     model_validator,
 )
 
-from issuer.accounts.input_checks import ROLE, SCOPE
 from issuer.accounts.models import ImportedAccount
 from issuer.email_address import EmailAddress, parse_email
 from issuer.passwords.hasher import check_stored_hash
 from issuer.tokens.models import DEFAULT_SCOPE, PublicClient
 from issuer.tokens.size import TokenBudget
+from shared.claims import ROLE, SCOPE
 from shared.strict_json import StrictJsonError, parse_object
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")

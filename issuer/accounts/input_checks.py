@@ -1,17 +1,8 @@
 """Emails and new passwords in requests, checked: the faults name the request's member."""
 
-import re
-from typing import Final
-
 from issuer.email_address import EmailAddress, InvalidEmailError, parse_email
 from issuer.errors import FieldFault, InvalidFieldsError
 from issuer.passwords.policy import MAX_LENGTH, PasswordPolicy, is_too_long
-
-SCOPE: Final = re.compile(r"(?:[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*)?")
-"""Scope tokens separated by single spaces, or nothing (RFC 6749 §3.3)."""
-
-ROLE: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
-"""Visible ASCII without the comma, which separates roles in a header."""
 
 
 def read_email(email: str) -> EmailAddress:

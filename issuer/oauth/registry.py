@@ -21,8 +21,8 @@ from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
 from issuer.oauth.store import ClientStore
 from issuer.tokens.models import DEFAULT_SCOPE, FIRST_PARTY_CLIENT, MAX_AUDIENCE_CHARACTERS, AccessTokenClaims
 from issuer.tokens.size import TokenBudget
+from shared.claims import SCOPE
 
-_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 _AUDIENCE: Final = re.compile(rf"[\x21\x23-\x5b\x5d-\x7e]{{1,{MAX_AUDIENCE_CHARACTERS}}}")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,100}")
 _MAX_AUDIENCES: Final = 16
@@ -223,7 +223,7 @@ class ClientRegistry:
 
     async def _check_permissions(self, client: Client) -> None:
         scope, audiences = client.scope, client.audiences
-        if scope and not _SCOPE.fullmatch(scope):
+        if not SCOPE.fullmatch(scope):
             raise ClientRegistrationError("a scope has words of visible ASCII with single blanks between them")
         if not 1 <= len(audiences) <= _MAX_AUDIENCES or not all(map(_AUDIENCE.fullmatch, audiences)):
             raise ClientRegistrationError(

@@ -61,7 +61,3 @@ class StatusLists:
     def with_lists(self, issuer: str, lists: Mapping[str, CurrentStatusList]) -> Self:
         """Return a snapshot with these lists of `issuer`, and no others of it."""
         return type(self)({**self.by_issuer, issuer: lists})
-
-    def without_issuer(self, issuer: str) -> Self:
-        """Return a snapshot that does not follow `issuer`: its tokens are valid until they expire."""
-        return type(self)({name: lists for name, lists in self.by_issuer.items() if name != issuer})
