@@ -182,10 +182,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
     settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
     tokens = AccessTokens(
         infrastructure.key_watcher,
-        settings.url,
-        settings.audience,
-        settings.access_token_seconds,
-        settings.access_token_max_bytes,
+        settings.token_profile(),
         _now,
         uuid4,
         _fraction,

@@ -13,8 +13,9 @@ from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
 from issuer.passwords.hasher import ARGON2_COSTS
 from issuer.throttling.client_ip import MAX_TRUSTED_PROXY_HOPS
-from issuer.tokens.models import MAX_AUDIENCE_CHARACTERS
-from issuer.tokens.size import DEFAULT_MAX_BYTES, TokenBudget
+from issuer.tokens.additional_claims import ClaimTypes
+from issuer.tokens.models import DEFAULT_MAX_BYTES, MAX_AUDIENCE_CHARACTERS, TokenProfile
+from issuer.tokens.size import TokenBudget
 from shared.access_token import MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
@@ -100,7 +101,12 @@ class IssuerSettings(Settings):
         default=DEFAULT_MAX_BYTES,
         ge=1024,
         le=MAX_ISSUED_BYTES,
-        description="maximum size of an access token; commands reject scopes and roles that do not fit",
+        description="maximum size of an access token; commands reject scopes, roles and claims that do not fit",
+    )
+    additional_claims: str = Field(
+        default="",
+        description="additional claims of access tokens, such as `tenant:string, seats:number`;"
+        " types are string, number, boolean and strings",
     )
     session_idle_seconds: int = Field(
         default=14 * 86_400,
@@ -199,6 +205,16 @@ class IssuerSettings(Settings):
         """Return the passphrase of the key directory; None if there is none."""
         return self.keys_passphrase.get_secret_value().encode() or None
 
+    @field_validator("additional_claims")
+    @classmethod
+    def _check_additional_claims(cls, text: str) -> str:
+        ClaimTypes.parse(text)
+        return text
+
+    def claim_types(self) -> ClaimTypes:
+        """Return the additional claims that tokens may have."""
+        return ClaimTypes.parse(self.additional_claims)
+
     @field_validator("mail_url")
     @classmethod
     def _check_mail_url(cls, url: SecretStr) -> SecretStr:
@@ -242,6 +258,16 @@ class IssuerSettings(Settings):
         if fault := self.token_budget().account_fault():
             raise ValueError(f"{self.variable('url')}, {self.variable('audience')}: {fault}")
         return self
+
+    def token_profile(self) -> TokenProfile:
+        """Return what all access tokens have in common."""
+        return TokenProfile(
+            self.url,
+            self.audience,
+            self.access_token_seconds,
+            self.access_token_max_bytes,
+            self.claim_types(),
+        )
 
     def token_budget(self) -> TokenBudget:
         """Return the size budget of access tokens."""

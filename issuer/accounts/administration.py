@@ -4,7 +4,7 @@ The store handles races: no session from before a disabling, a deletion or a rev
 login or a refresh runs at the same time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -15,6 +15,7 @@ from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import OPERATOR
 from issuer.email_address import InvalidEmailError, parse_email
 from issuer.errors import AccountNotFoundError, FieldFault, InvalidFieldsError, SessionNotFoundError
+from issuer.tokens.additional_claims import NOTHING, ClaimValue, changed_claims
 from issuer.tokens.models import PublicClient
 from issuer.tokens.size import TokenBudget
 from shared.claims import ROLE, SCOPE
@@ -49,8 +50,20 @@ class Administration:
             raise AccountNotFoundError("there is no such account")
         return found
 
-    async def update(self, account_id: UUID, scope: str | None, roles: Sequence[str] | None) -> AccountRecord:
-        """Set scope or roles. Issued tokens keep theirs; the next refresh returns the new ones.
+    async def update(
+        self,
+        account_id: UUID,
+        scope: str | None,
+        roles: Sequence[str] | None,
+        claims: Mapping[str, ClaimValue | None] = NOTHING,
+    ) -> AccountRecord:
+        """Set scope, roles or additional claims. Issued tokens keep theirs; the next refresh returns the new ones.
+
+        Args:
+            account_id: the account.
+            scope: None leaves it as it is.
+            roles: None leaves them as they are.
+            claims: those to set, as `ClaimTypes` has checked them; None removes one.
 
         Raises:
             InvalidFieldsError: one of them is malformed, or both together do not fit into a token.
@@ -65,12 +78,13 @@ class Administration:
                 account,
                 scope=account.scope if scope is None else scope,
                 roles=account.roles if roles is None else tuple(roles),
+                claims=changed_claims(account.claims, claims),
             )
-            if fault := self._budget.account_fault(changed.scope, changed.roles, clients):
+            if fault := self._budget.account_fault(changed.scope, changed.roles, changed.claims, clients):
                 raise InvalidFieldsError(FieldFault("scope", fault))
             return changed
 
-        detail = {"scope": scope is not None, "roles": roles is not None}
+        detail = {"scope": scope is not None, "roles": roles is not None, "claims": bool(claims)}
         event = AuditEvent(AuditEventKind.ACCOUNT_UPDATED, OPERATOR, account_id, detail=detail)
         updated = await self._store.update_grants(account_id, change, event)
         if updated is None:

@@ -1,5 +1,6 @@
 """Statements of operators on accounts and sessions."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.sessions.store import revoke_session, revoke_sessions_of_user
+from issuer.tokens.additional_claims import read_claims_column
 from issuer.tokens.models import PublicClient
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
@@ -51,7 +53,7 @@ class AdministrationStore:
         change: Callable[[AccountRecord, list[PublicClient]], AccountRecord],
         event: AuditEvent,
     ) -> AccountRecord | None:
-        """Apply `change` to scope and roles while the row is locked; return None if there is no such account.
+        """Apply `change` to scope, roles and claims while the row is locked; return None if there is no such account.
 
         `change` also gets the public clients, for which the user may log in.
         """
@@ -60,7 +62,9 @@ class AdministrationStore:
             if row is None:
                 return None
             changed = change(_account(row), await _public_clients(connection))
-            await connection.execute(_SQL["update-grants"], account_id, changed.scope, changed.roles)
+            await connection.execute(
+                _SQL["update-grants"], account_id, changed.scope, changed.roles, json.dumps(dict(changed.claims))
+            )
             await record(connection, event)
         return changed
 
@@ -166,8 +170,16 @@ class AdministrationStore:
 
 async def _public_clients(connection: Connection) -> list[PublicClient]:
     rows = await connection.fetch(_SQL["list-public-clients"])
-    return [PublicClient(row["id"], tuple(row["audiences"]), frozenset(row["scope"].split())) for row in rows]
+    return [
+        PublicClient(
+            row["id"],
+            tuple(row["audiences"]),
+            frozenset(row["scope"].split()),
+            claims=read_claims_column(row["claims"]),
+        )
+        for row in rows
+    ]
 
 
 def _account(row: asyncpg.Record) -> AccountRecord:
-    return AccountRecord(**{**row, "roles": tuple(row["roles"])})
+    return AccountRecord(**{**row, "roles": tuple(row["roles"]), "claims": read_claims_column(row["claims"])})

@@ -3,7 +3,7 @@
 -- name: list-accounts
 -- $1 the id after which to begin or null, $2 disabled ones only, $3 how many.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
-  scope, roles
+  scope, roles, claims
 FROM users
 WHERE ($1::uuid IS NULL OR id > $1) AND (NOT $2 OR disabled_at IS NOT NULL)
 ORDER BY id
@@ -11,13 +11,13 @@ LIMIT $3;
 
 -- name: find-record
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
-  scope, roles
+  scope, roles, claims
 FROM users
 WHERE id = $1;
 
 -- name: find-record-by-key
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
-  scope, roles
+  scope, roles, claims
 FROM users
 WHERE email_key = $1;
 
@@ -25,16 +25,16 @@ WHERE email_key = $1;
 -- Also before a deletion, which needs the full lock: a concurrent request for mail holds FOR KEY SHARE and may wait for
 -- the chain of an event, so this transaction must not wait for it after it has written an event.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
-  scope, roles
+  scope, roles, claims
 FROM users
 WHERE id = $1
 FOR UPDATE;
 
 -- name: list-public-clients
-SELECT id, audiences, scope FROM clients WHERE auth_method = 'none';
+SELECT id, audiences, scope, claims FROM clients WHERE auth_method = 'none';
 
 -- name: update-grants
-UPDATE users SET scope = $2, roles = $3 WHERE id = $1;
+UPDATE users SET scope = $2, roles = $3, claims = $4 WHERE id = $1;
 
 -- name: disable-account
 UPDATE users

@@ -24,6 +24,7 @@ from pydantic import (
 from issuer.accounts.models import ImportedAccount
 from issuer.email_address import EmailAddress, parse_email
 from issuer.passwords.hasher import check_stored_hash
+from issuer.tokens.additional_claims import NO_CLAIMS, ClaimTypes
 from issuer.tokens.models import DEFAULT_SCOPE, PublicClient
 from issuer.tokens.size import TokenBudget
 from shared.claims import ROLE, SCOPE
@@ -45,10 +46,12 @@ class ImportRules:
     Attributes:
         budget: the size budget of access tokens.
         clients: the public clients, for which their users may log in.
+        claim_types: the additional claims that they may have.
     """
 
     budget: TokenBudget
     clients: Sequence[PublicClient] = ()
+    claim_types: ClaimTypes = NO_CLAIMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,11 @@ def _role(text: str) -> str:
     return text
 
 
+def _claims(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    _context(info).rules.claim_types.check(values)
+    return values
+
+
 class _Record(BaseModel):
     """The members of a line."""
 
@@ -111,11 +119,12 @@ class _Record(BaseModel):
     email_verified: bool = False
     scope: Annotated[str, AfterValidator(_scope)] = DEFAULT_SCOPE
     roles: list[Annotated[str, AfterValidator(_role)]] = []
+    claims: Annotated[dict[str, Any], AfterValidator(_claims)] = {}
 
     @model_validator(mode="after")
     def _fit_into_a_token(self, info: ValidationInfo) -> Self:
         rules = _context(info).rules
-        if fault := rules.budget.account_fault(self.scope, self.roles, rules.clients):
+        if fault := rules.budget.account_fault(self.scope, self.roles, self.claims, rules.clients):
             raise ValueError(f"scope: {fault}")
         return self
 
@@ -146,6 +155,7 @@ def read_line(line: bytes, account_id: UUID, now: datetime, rules: ImportRules) 
         now if record.email_verified else None,
         record.scope,
         tuple(record.roles),
+        record.claims,
     )
 
 

@@ -9,6 +9,7 @@ from issuer.email_address import EmailAddress
 from issuer.mail.templates import TEMPLATES, Template
 from issuer.sessions.models import StoredAccount
 from issuer.throttling.models import CounterIncrement
+from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.one_time_token import TokenPurpose
 
 
@@ -56,6 +57,7 @@ class AccountRecord:
     disabled_at: datetime | None
     scope: str
     roles: tuple[str, ...]
+    claims: ClaimValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class ImportedAccount:
     email_verified_at: datetime | None
     scope: str
     roles: tuple[str, ...]
+    claims: ClaimValues
 
 
 @dataclass(frozen=True, slots=True)

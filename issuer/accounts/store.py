@@ -17,6 +17,7 @@ from issuer.mail.limits import QUIET, WAITS
 from issuer.sessions.models import StoredAccount
 from issuer.throttling.login_limits import DELAYS, MAX_FAILURES
 from issuer.throttling.models import Counter, CounterIncrement, LoginAttempt, LoginHistory
+from issuer.tokens.additional_claims import read_claims_column
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
@@ -138,6 +139,7 @@ class AccountStore:
                 [account.scope for account in accounts],
                 [json.dumps(account.roles) for account in accounts],
                 context.actor,
+                [json.dumps(dict(account.claims)) for account in accounts],
             )
         return {row["email_key"] for row in rows}
 
@@ -158,4 +160,5 @@ def _stored_account(row: asyncpg.Record) -> StoredAccount:
         row["security_version"],
         row["scope"],
         tuple(row["roles"]),
+        read_claims_column(row["claims"]),
     )

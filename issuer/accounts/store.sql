@@ -55,16 +55,17 @@ SELECT 'account_registered', id, $10, $11, $12 FROM inserted
 RETURNING user_id;
 
 -- name: import-accounts
--- $1 ids, $2 emails, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor.
+-- $1 ids, $2 emails, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor,
+-- $10 additional claims.
 -- In the order of the keys, so that two imports at once never wait for each other; the sort of the events makes
 -- every row precede the first lock of a chain.
 WITH imported AS (
-  INSERT INTO users (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles)
+  INSERT INTO users (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles, claims)
   SELECT id, email, email_key, password_hash, created_at, email_verified_at, scope,
-         ARRAY(SELECT jsonb_array_elements_text(roles))
+         ARRAY(SELECT jsonb_array_elements_text(roles)), claims
   FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[],
-              $8::jsonb[])
-    AS given (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles)
+              $8::jsonb[], $10::jsonb[])
+    AS given (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles, claims)
   ORDER BY email_key
   ON CONFLICT (email_key) DO NOTHING
   RETURNING id, email_key
@@ -84,7 +85,8 @@ SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 -- there is none, and the account again in each. The session is looked up whether or not there is an account.
 -- A refresh token proves a device while it is the newest of its session, or the one before: its answer may be lost.
 WITH account AS (
-  SELECT id, password_hash, disabled_at, email_verified_at, password_disabled_at, security_version, scope, roles
+  SELECT id, password_hash, disabled_at, email_verified_at, password_disabled_at, security_version, scope, roles,
+    claims
   FROM users
   WHERE email_key = $2
 ), proof AS (

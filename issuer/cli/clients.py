@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from issuer.cli.output import Commands, add_command, add_subject, show, with_database
+from issuer.cli.output import Commands, add_claims, add_command, add_subject, read_claims, show, with_database
 from issuer.db.pool import Database
 from issuer.errors import ClientRegistrationError
 from issuer.oauth.models import Client
@@ -33,6 +33,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     create.add_argument(
         "--jwks", type=Path, help="file with its public key set, for private_key_jwt instead of a secret"
     )
+    add_claims(create)
     add_command(clients, "list", "list all clients", _list)
     _add_for_one(clients, "show", "show a client", _show)
     update = _add_for_one(
@@ -44,6 +45,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     update.add_argument("--scope", help="replaces its scopes")
     update.add_argument("--audience", action="append", help="replaces its audiences; repeat for more")
     update.add_argument("--jwks", type=Path, help="file with the public key set that replaces its keys")
+    add_claims(update)
     _add_for_one(clients, "disable", "disable a client; revoke its tokens and the sessions of its users", _disable)
     _add_for_one(clients, "enable", "enable a disabled client", _enable)
     _add_for_one(
@@ -65,11 +67,11 @@ def _add_for_one(
 
 def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     audiences = options.audience or [settings.audience]
-    jwks = _read(options.jwks)
+    jwks, claims = _read(options.jwks), read_claims(settings, options)
     made = _with_registry(
         settings,
         lambda registry: registry.create(
-            options.name, options.id, options.scope, audiences, jwks, public=options.public
+            options.name, options.id, options.scope, audiences, jwks, public=options.public, claims=claims
         ),
     )
     show(options, [_document(made.client) | _secret(made)])
@@ -84,11 +86,12 @@ def _show(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    if options.scope is None and options.audience is None and options.jwks is None:
-        raise ClientRegistrationError("nothing to change: give --scope, --audience or --jwks")
+    claims = read_claims(settings, options)
+    if options.scope is None and options.audience is None and options.jwks is None and not claims:
+        raise ClientRegistrationError("nothing to change: give --scope, --audience, --jwks or --claim")
     jwks = _read(options.jwks)
     changed = _with_registry(
-        settings, lambda registry: registry.update(options.id, options.scope, options.audience, jwks)
+        settings, lambda registry: registry.update(options.id, options.scope, options.audience, jwks, claims)
     )
     show(options, [_document(changed)])
 
@@ -135,6 +138,7 @@ def _document(client: Client) -> dict[str, Any]:
         "auth_method": client.auth_method.value,
         "scope": client.scope,
         "audiences": list(client.audiences),
+        "claims": dict(client.claims),
         "created_at": client.created_at,
         "disabled_at": client.disabled_at,
         "kids": [key["kid"] for key in client.jwks or ()],

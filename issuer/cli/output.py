@@ -9,7 +9,9 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from issuer.db.pool import Database
+from issuer.errors import CommandError
 from issuer.settings import IssuerSettings
+from issuer.tokens.additional_claims import ClaimError, ClaimValue
 from shared.logs import configure_logs
 
 T = TypeVar("T")
@@ -37,6 +39,29 @@ def add_subject(
     return commands.add_parser(name, help=summary, description=summary).add_subparsers(
         required=True, metavar="command"
     )
+
+
+def add_claims(parser: argparse.ArgumentParser) -> None:
+    """Register the argument for additional claims."""
+    parser.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an additional claim of ISSUER_ADDITIONAL_CLAIMS; repeat for more, or for a list; NAME= removes it",
+    )
+
+
+def read_claims(settings: IssuerSettings, options: argparse.Namespace) -> dict[str, ClaimValue | None]:
+    """Return the claims of a command by name; None removes one.
+
+    Raises:
+        CommandError: one is not configured, or not of its type.
+    """
+    try:
+        return settings.claim_types().read_arguments(options.claim)
+    except ClaimError as error:
+        raise CommandError(f"--claim: {error}") from None
 
 
 def show(options: argparse.Namespace, things: Iterable[Mapping[str, Any]]) -> None:

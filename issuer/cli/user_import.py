@@ -1,7 +1,8 @@
 """`users import`: import accounts of another system with their password hashes.
 
 Each line is a JSON object with `email` and `password_hash`, and optionally `created_at` (RFC 3339), `email_verified`,
-`scope` and `roles`. Lines are imported in batches. The command can be repeated: emails that have an account are
+`scope`, `roles` and
+`claims`. Lines are imported in batches. The command can be repeated: emails that have an account are
 skipped. An invalid line is reported by its number and never quoted.
 """
 
@@ -26,7 +27,6 @@ from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import DatabaseUnavailableError, ImportFailedError
 from issuer.settings import IssuerSettings
-from issuer.tokens.size import TokenBudget
 
 _BATCH_LINES: Final = 500
 _MAX_LINE_BYTES: Final = 16 * 1024
@@ -62,7 +62,7 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     url = settings.require_database()
     with _opened(options.file) as source:
-        tally = asyncio.run(_run(url, source, settings.token_budget(), dry_run=options.dry_run))
+        tally = asyncio.run(_run(url, source, settings, dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
     counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "rejected": tally.rejected}
     show(options, [counts])
@@ -86,12 +86,14 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield source
 
 
-async def _run(url: str, source: BinaryIO, budget: TokenBudget, *, dry_run: bool) -> _Tally:
+async def _run(url: str, source: BinaryIO, settings: IssuerSettings, *, dry_run: bool) -> _Tally:
     database = Database(url, 1)
     await database.open()
     users, tally, lines = AccountStore(database), _Tally(), enumerate(_lines(source), 1)
     try:
-        rules = ImportRules(budget, await AdministrationStore(database).list_public_clients())
+        rules = ImportRules(
+            settings.token_budget(), await AdministrationStore(database).list_public_clients(), settings.claim_types()
+        )
         while batch := list(islice(lines, _BATCH_LINES)):
             await _import_batch(users, tally, dict(_parse_batch(tally, batch, rules)), dry_run=dry_run)
             tally.lines += len(batch)

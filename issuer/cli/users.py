@@ -17,7 +17,7 @@ from issuer.accounts.models import AccountRecord
 from issuer.accounts.password_administration import PasswordAdministration
 from issuer.accounts.registration import RegistrationService
 from issuer.accounts.store import AccountStore
-from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
+from issuer.cli.output import Commands, add_claims, add_command, add_subject, limit, read_claims, show, with_database
 from issuer.cli.user_import import add_import
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
@@ -53,10 +53,11 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--invite", action="store_true", help="create without a password; the user sets one by password reset"
     )
     update = _of_account(
-        users, "update", "change scope and roles; tokens carry them from the next refresh on", _update
+        users, "update", "change scope, roles and claims; tokens carry them from the next refresh on", _update
     )
     update.add_argument("--scope", help="scopes, separated by spaces")
     update.add_argument("--role", action="append", metavar="ROLE", help="a role; repeat for more, '' for none")
+    add_claims(update)
     _of_account(
         users,
         "set-password",
@@ -180,10 +181,11 @@ def _read_password() -> str:
 
 
 def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    if options.scope is None and options.role is None:
-        raise CommandError("nothing to change: give --scope or --role")
+    claims = read_claims(settings, options)
+    if options.scope is None and options.role is None and not claims:
+        raise CommandError("nothing to change: give --scope, --role or --claim")
     roles = None if options.role is None else [role for role in options.role if role]
-    updated = _administer(settings, lambda use: use.update(options.account, options.scope, roles))
+    updated = _administer(settings, lambda use: use.update(options.account, options.scope, roles, claims))
     show(options, [_document(updated)])
 
 

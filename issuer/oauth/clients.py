@@ -129,6 +129,7 @@ class ClientAuthenticator:
             scope=granted,
             audience=audience or client.audiences[0],
             status=self._status_lists.reference(status),
+            additional=client.claims,
         )
 
     async def public_client(self, client_id: str) -> PublicClient:

@@ -3,7 +3,7 @@
 A client learns only about tokens that were issued to it or are meant for it (§4). Hints are not needed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from issuer.errors import InvalidClientError, InvalidTargetError, InvalidTokenError
@@ -13,6 +13,7 @@ from issuer.oauth.models import OAuthRequest
 from issuer.sessions.authorization import RefreshRequest, authorize_refresh
 from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.models import VerifiedAccessToken
 from issuer.tokens.refresh_token import RefreshToken
 
@@ -24,6 +25,7 @@ class Introspection:
     Attributes:
         session_id: None for the token of a machine.
         jti: None for a refresh token, as `issued_at` and `token_type` are.
+        additional: the additional claims of an access token.
     """
 
     subject: str
@@ -35,6 +37,7 @@ class Introspection:
     jti: str | None = None
     issued_at: int | None = None
     token_type: str | None = None
+    additional: ClaimValues = field(default_factory=dict)
 
 
 class TokenIntrospection:
@@ -106,6 +109,7 @@ class TokenIntrospection:
             verified.jti,
             verified.issued_at,
             "Bearer",
+            verified.additional,
         )
 
     async def _is_current(self, token: VerifiedAccessToken) -> bool:

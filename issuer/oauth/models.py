@@ -10,6 +10,7 @@ from typing import Final
 from issuer.context import RequestContext
 from issuer.errors import InvalidRequestError
 from issuer.status_lists.models import StatusListEntry
+from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.models import PublicClient
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -36,6 +37,7 @@ class Client:
         jwks: its public keys as `client_assertion.register_keys` returns them, for `private_key_jwt`.
         status: the status list index of its live tokens; None before the first token.
         security_version: increases with every change, so that a concurrent request cannot use the old state.
+        claims: additional claims of its tokens.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Client:
     jwks: tuple[dict[str, str], ...] | None = field(default=None, repr=False)
     status: StatusListEntry | None = None
     security_version: int = 0
+    claims: ClaimValues = field(default_factory=dict)
 
     @property
     def is_public(self) -> bool:
@@ -57,7 +60,9 @@ class Client:
 
     def as_public(self) -> PublicClient:
         """Return what the tokens of its users may contain."""
-        return PublicClient(self.id, self.audiences, frozenset(self.scope.split()), self.security_version)
+        return PublicClient(
+            self.id, self.audiences, frozenset(self.scope.split()), self.security_version, self.claims
+        )
 
 
 @dataclass(frozen=True, slots=True)

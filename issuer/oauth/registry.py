@@ -6,7 +6,7 @@ request a new token.
 
 import base64
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +19,7 @@ from issuer.oauth.client_assertion import ClientKeysError, register_keys
 from issuer.oauth.clients import hash_secret
 from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
 from issuer.oauth.store import ClientStore
+from issuer.tokens.additional_claims import NOTHING, ClaimValue, changed_claims
 from issuer.tokens.models import DEFAULT_SCOPE, FIRST_PARTY_CLIENT, MAX_AUDIENCE_CHARACTERS, AccessTokenClaims
 from issuer.tokens.size import TokenBudget
 from shared.claims import SCOPE
@@ -68,6 +69,7 @@ class ClientRegistry:
         jwks: bytes | None,
         *,
         public: bool = False,
+        claims: Mapping[str, ClaimValue | None] = NOTHING,
     ) -> RegisteredClient:
         """Register a client.
 
@@ -78,6 +80,7 @@ class ClientRegistry:
             audiences: the allowed audiences, the default first.
             jwks: its public keys; without them it gets a secret, unless it is public.
             public: whether users log in for it, and it has no credentials.
+            claims: additional claims of its tokens, as `ClaimTypes` has checked them.
 
         Raises:
             ClientRegistrationError: an argument is invalid, or the id is taken.
@@ -98,6 +101,7 @@ class ClientRegistry:
             created_at=self._now(),
             secret_hash=hash_secret(secret) if secret is not None else None,
             jwks=keys,
+            claims=changed_claims(NOTHING, claims),
         )
         await self._check_permissions(client)
         detail = {"auth_method": client.auth_method.value}
@@ -124,9 +128,14 @@ class ClientRegistry:
         return _existing(client)
 
     async def update(
-        self, client_id: str, scope: str | None, audiences: Sequence[str] | None, jwks: bytes | None
+        self,
+        client_id: str,
+        scope: str | None,
+        audiences: Sequence[str] | None,
+        jwks: bytes | None,
+        claims: Mapping[str, ClaimValue | None] = NOTHING,
     ) -> Client:
-        """Change scope, audiences or keys of a client. None leaves a value unchanged.
+        """Change scope, audiences, keys or additional claims of a client. None leaves a value unchanged.
 
         The earlier tokens of a machine are revoked. Sessions of a public client follow the change when they refresh.
 
@@ -144,10 +153,11 @@ class ClientRegistry:
                 scope=client.scope if scope is None else scope,
                 audiences=client.audiences if audiences is None else tuple(audiences),
                 jwks=keys or client.jwks,
+                claims=changed_claims(client.claims, claims),
             )
 
         await self._check_permissions(change(await self.find(client_id)))
-        given = {"scope": scope, "audiences": audiences, "keys": jwks}
+        given = {"scope": scope, "audiences": audiences, "keys": jwks, "claims": claims or None}
         detail = {name: True for name, value in given.items() if value is not None}
         return await self._change(client_id, change, AuditEventKind.CLIENT_UPDATED, detail)
 
@@ -236,14 +246,18 @@ class ClientRegistry:
     def _fault_of_machine(self, client: Client) -> str | None:
         audience = max(client.audiences, key=len)
         return self._budget.fault(
-            AccessTokenClaims(client.id, None, None, client.id, client.scope, audience=audience)
+            AccessTokenClaims(
+                client.id, None, None, client.id, client.scope, audience=audience, additional=client.claims
+            )
         )
 
     async def _fault_of_users(self, client: Client) -> str | None:
         """Return why the longest token of a user would be too long: of a new account, or of any that exists."""
         public = client.as_public()
-        scope, roles = await self._store.find_largest_account(client.scope.split())
-        return self._budget.client_fault(public, DEFAULT_SCOPE, ()) or self._budget.client_fault(public, scope, roles)
+        scope, roles, claims = await self._store.find_largest_account(client.scope.split())
+        return self._budget.client_fault(public, DEFAULT_SCOPE, ()) or self._budget.client_fault(
+            public, scope, roles, claims
+        )
 
     def _new_secret(self) -> str:
         """Return 256 random bits with a prefix that secret scanners recognise."""

@@ -54,6 +54,7 @@ class OAuthRoutes:
 
     def _document(self, found: Introspection) -> dict[str, Any]:
         members = {
+            **found.additional,
             "active": True,
             "iss": self._issuer,
             "sub": found.subject,

@@ -16,6 +16,7 @@ from issuer.db.queries import load_queries
 from issuer.oauth.models import AuthMethod, Client
 from issuer.sessions.store import revoke_sessions_of_client
 from issuer.status_lists.models import StatusListEntry
+from issuer.tokens.additional_claims import NOTHING, ClaimValues, read_claims_column
 from shared.access_token import REVOCATION_SECONDS
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
@@ -86,6 +87,7 @@ class ClientStore:
                 client.scope,
                 list(client.audiences),
                 client.created_at,
+                json.dumps(dict(client.claims)),
             )
             if inserted is not None:
                 await record(connection, event)
@@ -119,16 +121,19 @@ class ClientStore:
                     after.scope,
                     list(after.audiences),
                     after.disabled_at,
+                    json.dumps(dict(after.claims)),
                 )
             await _revoke_tokens(connection, before, now)
             await record(connection, event)
         return before
 
-    async def find_largest_account(self, scope: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-        """Return scope and roles of the account that needs most room in tokens of a client with `scope`."""
+    async def find_largest_account(self, scope: Sequence[str]) -> tuple[str, tuple[str, ...], ClaimValues]:
+        """Return scope, roles and claims of the account that needs most room in tokens of a client with `scope`."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-largest-account"], scope)
-        return ("", ()) if row is None else (row["scope"], tuple(row["roles"]))
+        if row is None:
+            return "", (), NOTHING
+        return row["scope"], tuple(row["roles"]), read_claims_column(row["claims"])
 
     async def revoke_sessions(
         self, client_id: str, now: datetime, reason: RevocationReason, context: RequestContext
@@ -161,4 +166,5 @@ def _client(row: asyncpg.Record) -> Client:
         jwks=None if row["jwks"] is None else tuple(json.loads(row["jwks"])),
         status=None if row["status_list_id"] is None else StatusListEntry(row["status_list_id"], row["status_idx"]),
         security_version=row["security_version"],
+        claims=read_claims_column(row["claims"]),
     )

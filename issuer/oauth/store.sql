@@ -1,43 +1,44 @@
 -- Clients. Every lookup is by the primary key. An operator's change locks the row first and writes its event last.
 
 -- name: find-client
-SELECT id, name, auth_method, secret_hash, jwks, scope, audiences, created_at, disabled_at,
+SELECT id, name, auth_method, secret_hash, jwks, scope, audiences, claims, created_at, disabled_at,
        status_list_id, status_idx, security_version
 FROM clients
 WHERE id = $1;
 
 -- name: list-clients
-SELECT id, name, auth_method, secret_hash, jwks, scope, audiences, created_at, disabled_at,
+SELECT id, name, auth_method, secret_hash, jwks, scope, audiences, claims, created_at, disabled_at,
        status_list_id, status_idx, security_version
 FROM clients
 ORDER BY created_at, id;
 
 -- name: lock-client
-SELECT id, name, auth_method, secret_hash, jwks, scope, audiences, created_at, disabled_at,
+SELECT id, name, auth_method, secret_hash, jwks, scope, audiences, claims, created_at, disabled_at,
        status_list_id, status_idx, security_version
 FROM clients
 WHERE id = $1
 FOR UPDATE;
 
 -- name: insert-client
-INSERT INTO clients (id, name, auth_method, secret_hash, jwks, scope, audiences, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO clients (id, name, auth_method, secret_hash, jwks, scope, audiences, created_at, claims)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
 -- name: update-client
 -- The index of earlier tokens is detached: the next token gets another one.
 UPDATE clients
-SET secret_hash = $2, jwks = $3, scope = $4, audiences = $5, disabled_at = $6,
+SET secret_hash = $2, jwks = $3, scope = $4, audiences = $5, disabled_at = $6, claims = $7,
     status_list_id = NULL, status_idx = NULL, security_version = security_version + 1
 WHERE id = $1;
 
 -- name: find-largest-account
--- $1 scope tokens of a client. The account whose tokens for this client have the longest scope and roles.
-SELECT scope, roles FROM users
+-- $1 scope tokens of a client. The account whose tokens for this client have the longest scope, roles and claims.
+SELECT scope, roles, claims FROM users
 ORDER BY
   (SELECT coalesce(sum(length(token) + 1), 0) FROM unnest(string_to_array(scope, ' ')) AS token WHERE token = ANY ($1::text[]))
-  + (SELECT coalesce(sum(length(to_json(role)::text) + 1), 0) FROM unnest(roles) AS role) DESC
+  + (SELECT coalesce(sum(length(to_json(role)::text) + 1), 0) FROM unnest(roles) AS role)
+  + length(claims::text) DESC
 LIMIT 1;
 
 -- name: delete-client

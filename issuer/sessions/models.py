@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from issuer.status_lists.models import StatusListEntry
+from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.models import PublicClient
 
 MAX_RETRIES: Final = 50
@@ -25,6 +26,7 @@ class StoredAccount:
     security_version: int
     scope: str
     roles: tuple[str, ...]
+    claims: ClaimValues
 
     def __repr__(self) -> str:
         return f"StoredAccount(id={self.id})"
@@ -122,6 +124,7 @@ class SessionState:
     audiences: tuple[str, ...] | None
     scope: str
     roles: tuple[str, ...]
+    claims: ClaimValues
     index: StatusListEntry
 
 

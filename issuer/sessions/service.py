@@ -42,6 +42,7 @@ from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import CounterIncrement
 from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.additional_claims import NOTHING
 from issuer.tokens.models import AccessTokenClaims
 from issuer.tokens.refresh_token import RefreshToken, RefreshTokens
 
@@ -123,6 +124,7 @@ class SessionService:
             request.audience,
             status=self.status_lists.reference(index),
             ends_at=now + min(self.limits.idle, self.limits.absolute),
+            additional={**request.client.claims, **account.claims},
         )
         issued = await self.access_tokens.mint(grant)
         return TokenPair(issued.token, refresh_token, issued.expires_in, issued.scope)
@@ -156,6 +158,7 @@ class SessionService:
             audience,
             status=self.status_lists.reference(state.index),
             ends_at=state.expires_at,
+            additional={**(state.client.claims if state.client else NOTHING), **state.claims},
         )
         issued = await self.access_tokens.mint(grant)
         return TokenPair(issued.token, successor, issued.expires_in, issued.scope)

@@ -27,6 +27,7 @@ from issuer.sessions.models import (
 from issuer.status_lists.models import StatusListEntry
 from issuer.throttling.login_limits import DELAYS
 from issuer.throttling.models import CounterIncrement
+from issuer.tokens.additional_claims import read_claims_column
 from issuer.tokens.models import PublicClient
 from issuer.tokens.refresh_token import RefreshToken
 from shared.access_token import REVOCATION_SECONDS
@@ -287,6 +288,7 @@ class SessionStore:
             audiences=None if audiences is None else tuple(audiences),
             scope=row["scope"],
             roles=tuple(row["roles"]),
+            claims=read_claims_column(row["claims"]),
             index=StatusListEntry(row["status_list_id"], row["status_idx"]),
         )
 
@@ -300,4 +302,5 @@ def _client(client_id: str, document: str | None) -> PublicClient | None:
     if document is None:
         return None
     members = json.loads(document)
-    return PublicClient(client_id, tuple(members["audiences"]), frozenset(members["scope"].split()))
+    scope = frozenset(members["scope"].split())
+    return PublicClient(client_id, tuple(members["audiences"]), scope, claims=members["claims"])

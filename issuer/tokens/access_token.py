@@ -5,6 +5,7 @@ accepts only tokens of this issuer, in the form that it mints.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -14,7 +15,14 @@ import structlog
 
 from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import KeyWatcher
-from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference, VerifiedAccessToken
+from issuer.tokens.additional_claims import ClaimValues
+from issuer.tokens.models import (
+    AccessTokenClaims,
+    SignedAccessToken,
+    StatusReference,
+    TokenProfile,
+    VerifiedAccessToken,
+)
 from shared import base64url
 from shared.access_token import ALGORITHM, MAX_LIFETIME_SECONDS, MAX_TOKEN_BYTES, TOKEN_TYPE
 from shared.claims import Claims, InvalidClaimsError, read_claims
@@ -31,10 +39,7 @@ class AccessTokens:
 
     Args:
         key_watcher: the signing and public keys.
-        issuer: the `iss` claim.
-        audience: the `aud` claim.
-        life_seconds: the maximum lifetime.
-        max_bytes: the size budget. A longer token is issued and logged: see `size.py`.
+        profile: what they have in common.
         now: returns the current time.
         new_id: returns a random UUID.
         fraction: returns a random number in [0, 1).
@@ -43,19 +48,13 @@ class AccessTokens:
     def __init__(
         self,
         key_watcher: KeyWatcher,
-        issuer: str,
-        audience: str,
-        life_seconds: int,
-        max_bytes: int,
+        profile: TokenProfile,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
         fraction: Callable[[], float],
     ) -> None:
         self._key_watcher = key_watcher
-        self._issuer = issuer
-        self._audience = audience
-        self._life_seconds = life_seconds
-        self._max_bytes = max_bytes
+        self._profile = profile
         self._now = now
         self._new_id = new_id
         self._fraction = fraction
@@ -75,18 +74,20 @@ class AccessTokens:
             NoSigningKeyError: there is no current key.
         """
         # Lifetimes vary by 5 %, so that clients that logged in together do not refresh together.
-        life = self._life_seconds - int(self._life_seconds * _JITTER * self._fraction())
+        life = self._profile.life_seconds - int(self._profile.life_seconds * _JITTER * self._fraction())
         if claims.ends_at is not None:
             life = max(1, min(life, int((claims.ends_at - self._now()).total_seconds())))
         key = self._key_watcher.signing
         # On the event loop: signing takes a quarter of a millisecond, and a thread would cost about as much.
+        if claims.additional:
+            claims = replace(claims, additional=self._profile.claim_types.select(claims.additional))
         payload = token_payload(
-            claims, self._issuer, self._audience, int(self._now().timestamp()), life, self._new_id()
+            claims, self._profile.issuer, self._profile.audience, int(self._now().timestamp()), life, self._new_id()
         )
         token = jwt.encode(payload, key.private, ALGORITHM, token_header(key.kid))
-        if len(token) > self._max_bytes:
+        if len(token) > self._profile.max_bytes:
             # An operator has shortened the budget, or made names longer, after scope and roles were set.
-            _log.warning("access token exceeds the size budget", subject=claims.subject, bytes=len(token))
+            _log.warning("access_token_over_budget", subject=claims.subject, bytes=len(token))
         return SignedAccessToken(token, life, claims.scope)
 
     async def read(self, token: str) -> VerifiedAccessToken:
@@ -96,7 +97,7 @@ class AccessTokens:
             InvalidTokenError: the token is invalid, expired, or not from this issuer.
         """
         verified = await self.read_any_audience(token)
-        if verified.audience != self._audience:
+        if verified.audience != self._profile.audience:
             raise InvalidTokenError
         return verified
 
@@ -123,13 +124,13 @@ class AccessTokens:
             raise InvalidTokenError from None
         if not self._is_minted_here(members, claims):
             raise InvalidTokenError
-        return _verified(claims)
+        return _verified(claims, self._profile.claim_types.select(members))
 
     def _is_minted_here(self, members: JsonObject, claims: Claims) -> bool:
         """Check what this issuer always writes, and the time. There is no leeway: issuer and reader share a clock."""
         now = self._now().timestamp()
         return (
-            claims.issuer == self._issuer
+            claims.issuer == self._profile.issuer
             and type(members["aud"]) is str
             and not claims.sender_constrained
             and members.get("nbf", 0) <= now < claims.expires_at
@@ -156,6 +157,7 @@ def token_payload(
         token_id: random.
     """
     members: dict[str, Any] = {
+        **claims.additional,
         "iss": issuer,
         "sub": claims.subject,
         "aud": claims.audience or audience,
@@ -176,7 +178,7 @@ def token_payload(
     return members
 
 
-def _verified(claims: Claims) -> VerifiedAccessToken:
+def _verified(claims: Claims, additional: ClaimValues) -> VerifiedAccessToken:
     """Convert the parsed claims.
 
     Raises:
@@ -195,6 +197,7 @@ def _verified(claims: Claims) -> VerifiedAccessToken:
         int(claims.expires_at),
         claims.audience[0],
         StatusReference(claims.status.uri, claims.status.idx) if claims.status else None,
+        additional,
     )
 
 

@@ -6,12 +6,36 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from issuer.tokens.additional_claims import NO_CLAIMS, ClaimTypes, ClaimValues
+
 FIRST_PARTY_CLIENT: Final = "first-party"
 """The `client_id` of logins that name no client (RFC 9068 §2.2). It is not registered: settings define it."""
 
 DEFAULT_SCOPE: Final = "profile"
 
 MAX_AUDIENCE_CHARACTERS: Final = 255
+
+
+DEFAULT_MAX_BYTES: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class TokenProfile:
+    """What all access tokens of one issuer have in common.
+
+    Attributes:
+        issuer: the `iss` claim.
+        audience: the `aud` claim of tokens whose claims name no audience.
+        life_seconds: the maximum lifetime.
+        max_bytes: the size budget. A longer token is issued and logged: see `size.py`.
+        claim_types: the additional claims that tokens may have.
+    """
+
+    issuer: str
+    audience: str
+    life_seconds: int = 600
+    max_bytes: int = DEFAULT_MAX_BYTES
+    claim_types: ClaimTypes = NO_CLAIMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +58,7 @@ class PublicClient:
     Attributes:
         audiences: the allowed audiences; the first is the default.
         scope: the allowed scope tokens; None for every one that the account has.
+        claims: additional claims of its tokens, unless the account has its own value.
         security_version: increases with every change, so that a concurrent login cannot use the old state.
     """
 
@@ -41,6 +66,7 @@ class PublicClient:
     audiences: tuple[str, ...]
     scope: frozenset[str] | None
     security_version: int = 0
+    claims: ClaimValues = field(default_factory=dict)
 
     def allows(self, scope: frozenset[str]) -> bool:
         """Return whether the client may have all of these scope tokens."""
@@ -70,6 +96,7 @@ class AccessTokenClaims:
         audience: None for the default audience of the issuer.
         status: the status list index that revokes the token.
         ends_at: when the session expires; the token expires no later.
+        additional: additional claims as they are stored; the token gets those that are configured.
     """
 
     subject: str
@@ -81,6 +108,7 @@ class AccessTokenClaims:
     audience: str | None = None
     status: StatusReference | None = None
     ends_at: datetime | None = None
+    additional: ClaimValues = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +133,7 @@ class VerifiedAccessToken:
     expires_at: int
     audience: str
     status: StatusReference | None
+    additional: ClaimValues = field(default_factory=dict)
 
 
 def status_list_uri(issuer: str, list_id: int) -> str:

@@ -11,7 +11,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from issuer.tokens.access_token import token_header, token_payload
+from issuer.tokens.additional_claims import NOTHING, ClaimValues
 from issuer.tokens.models import (
+    DEFAULT_MAX_BYTES,
     DEFAULT_SCOPE,
     FIRST_PARTY_CLIENT,
     AccessTokenClaims,
@@ -22,8 +24,6 @@ from issuer.tokens.models import (
 from shared.access_token import MIN_KEY_BITS
 from shared.claims import MAX_LIST_CHARACTERS
 from shared.status_list import LIST_BITS
-
-DEFAULT_MAX_BYTES: Final = 2048
 
 _LATEST: Final = datetime(2286, 11, 20, tzinfo=UTC)
 """The last day whose times have ten digits."""
@@ -52,25 +52,42 @@ class TokenBudget:
     max_bytes: int = DEFAULT_MAX_BYTES
 
     def account_fault(
-        self, scope: str = DEFAULT_SCOPE, roles: Sequence[str] = (), clients: Iterable[PublicClient] = ()
+        self,
+        scope: str = DEFAULT_SCOPE,
+        roles: Sequence[str] = (),
+        claims: ClaimValues = NOTHING,
+        clients: Iterable[PublicClient] = (),
     ) -> str | None:
-        """Return why an account must not have `scope` and `roles`; None if it may.
+        """Return why an account must not have `scope`, `roles` and `claims`; None if it may.
 
         Args:
             scope: of the account.
             roles: of the account.
+            claims: additional claims of the account.
             clients: the registered public clients, for which its user may log in.
         """
         for client in (default_client(self.audience), *clients):
-            if fault := self.client_fault(client, scope, roles):
+            if fault := self.client_fault(client, scope, roles, claims):
                 return fault
         return None
 
-    def client_fault(self, client: PublicClient, scope: str, roles: Sequence[str]) -> str | None:
-        """Return why `client` must not have tokens of an account with `scope` and `roles`; None if it may."""
+    def client_fault(
+        self, client: PublicClient, scope: str, roles: Sequence[str], claims: ClaimValues = NOTHING
+    ) -> str | None:
+        """Return why `client` must not have tokens of an account with these values; None if it may."""
         narrowed = " ".join(client.allowed(scope.split()))
         audience = max(client.audiences, key=len)
-        fault = self.fault(AccessTokenClaims(str(_ID), _ID, _LATEST, client.id, narrowed, tuple(roles), audience))
+        longest = AccessTokenClaims(
+            str(_ID),
+            _ID,
+            _LATEST,
+            client.id,
+            narrowed,
+            tuple(roles),
+            audience,
+            additional={**client.claims, **claims},
+        )
+        fault = self.fault(longest)
         return fault if fault is None or client.id == FIRST_PARTY_CLIENT else f"for the client {client.id}, {fault}"
 
     def fault(self, claims: AccessTokenClaims) -> str | None:

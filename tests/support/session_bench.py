@@ -26,7 +26,7 @@ from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import LoginAttempt
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import default_client
+from issuer.tokens.models import TokenProfile, default_client
 from issuer.tokens.refresh_token import RefreshTokens
 from tests.support.signing_keys import generate_key
 
@@ -54,7 +54,7 @@ class SessionBench:
         self.users = AccountStore(self.database)
         self.rows = SessionStore(self.database, LOGIN.client)
         self.lists = StatusListStore(self.database)
-        self.tokens = AccessTokens(self.key_watcher, ISSUER, "gatepass", 600, 2048, self.clock, uuid4, lambda: 0.0)
+        self.tokens = AccessTokens(self.key_watcher, TokenProfile(ISSUER, "gatepass"), self.clock, uuid4, lambda: 0.0)
         self.published = StatusListPublisher(self.lists, self.key_watcher, self.metrics, ISSUER)
         self.sessions = SessionService(
             self.rows,

@@ -199,7 +199,7 @@ def test_any_granted_roles_and_scopes_fit_into_a_token(issuer: IssuerProcess) ->
     assert 2000 < len(token) <= 2048
     assert httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     nothing = command(issuer, "users", "update", account["id"])
-    assert (nothing.returncode, nothing.stderr) == (1, "nothing to change: give --scope or --role\n")
+    assert (nothing.returncode, nothing.stderr) == (1, "nothing to change: give --scope, --role or --claim\n")
 
 
 def test_an_unknown_account_or_session_is_reported(url: str) -> None:

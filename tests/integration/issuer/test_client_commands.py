@@ -36,6 +36,7 @@ def test_clients_are_managed_by_commands(issuer: IssuerProcess, shell: CommandSh
         "auth_method": "client_secret_basic",
         "scope": "read write",
         "audiences": ["gatepass"],
+        "claims": {},
         "created_at": None,
         "disabled_at": None,
         "kids": [],
@@ -148,7 +149,7 @@ def test_a_file_with_a_private_key_is_rejected_unquoted(shell: CommandShell, tmp
     [
         (("show", "nobody"), "there is no such client"),
         (("update", "nobody", "--scope", "x"), "there is no such client"),
-        (("update", "nobody"), "nothing to change: give --scope, --audience or --jwks"),
+        (("update", "nobody"), "nothing to change: give --scope, --audience, --jwks or --claim"),
         (("create", "X", "--jwks", "/nowhere.json"), "/nowhere.json: No such file or directory"),
         (("create", "X", "--id", "first-party"), "this id could be taken for our own applications, or for a person"),
     ],

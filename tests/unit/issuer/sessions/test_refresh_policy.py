@@ -34,6 +34,7 @@ STATE = SessionState(
     audiences=None,
     scope="profile",
     roles=(),
+    claims={},
     index=StatusListEntry(1, 1),
 )
 RETRY = timedelta(seconds=120)

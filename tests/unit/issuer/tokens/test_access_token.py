@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference
+from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference, TokenProfile
 from shared.jwks import format_jwks, parse_jwks
 from tests.support.signing_keys import generate_key
 from tests.support.vector_keys import GOOD
@@ -39,10 +40,7 @@ class Bench:
         self.fraction = 0.0
         self.tokens = AccessTokens(
             self.key_watcher,
-            "https://issuer.example",
-            "gatepass",
-            600,
-            2048,
+            TokenProfile("https://issuer.example", "gatepass"),
             now=lambda: self.now,
             new_id=lambda: JTI,
             fraction=lambda: self.fraction,
@@ -113,7 +111,7 @@ def test_a_token_over_the_budget_is_issued_and_logged(bench: Bench) -> None:
     with structlog.testing.capture_logs() as logs:
         token = asyncio.run(bench.tokens.mint(claims)).token
         assert logs == []
-        bench.tokens._max_bytes = len(token) - 1
+        bench.tokens._profile = replace(bench.tokens._profile, max_bytes=len(token) - 1)
         token = asyncio.run(bench.tokens.mint(claims)).token
     assert bench.read(token) == SUBJECT
     assert [(log["log_level"], log["subject"], log["bytes"]) for log in logs] == [
@@ -185,7 +183,7 @@ class VectorKeys:
 def issuer_of_the_vectors() -> AccessTokens:
     now = datetime.fromtimestamp(VECTOR_TIME, UTC)
     return AccessTokens(
-        cast("KeyWatcher", VectorKeys()), GOOD.issuer, "gatepass", 600, 2048, lambda: now, uuid4, float
+        cast("KeyWatcher", VectorKeys()), TokenProfile(GOOD.issuer, "gatepass"), lambda: now, uuid4, float
     )
 
 

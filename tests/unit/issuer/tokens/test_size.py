@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import AccessTokenClaims, StatusReference
+from issuer.tokens.additional_claims import ClaimTypes
+from issuer.tokens.models import AccessTokenClaims, StatusReference, TokenProfile
 from issuer.tokens.size import TokenBudget
 from shared.access_token import MAX_ISSUED_BYTES
 from shared.jwks import format_jwks, parse_jwks
@@ -29,16 +30,36 @@ ISSUER, NOW, LAST = (
     datetime(2286, 11, 20, tzinfo=UTC),
 )
 BUDGET = TokenBudget(ISSUER, "gatepass", MAX_ISSUED_BYTES)
+TYPES = ClaimTypes.parse("tenant:string,seats:number,beta:boolean,teams:strings")
+PROFILE = TokenProfile(ISSUER, "gatepass", 600, MAX_ISSUED_BYTES, TYPES)
 
 words = st.text(st.characters(min_codepoint=0x23, max_codepoint=0x5B, exclude_characters=","), min_size=1)
+printable = st.text(min_size=1, max_size=20).filter(str.isprintable)
+additional = st.fixed_dictionaries(
+    {},
+    optional={
+        "tenant": printable,
+        "seats": st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e9, 1e9),
+        "beta": st.booleans(),
+        "teams": st.lists(printable, min_size=1, max_size=4),
+    },
+)
 claims_of_users = st.builds(
-    lambda scopes, roles, client_id, audience: AccessTokenClaims(
-        str(UUID(int=1)), UUID(int=2), NOW, client_id, " ".join(scopes), tuple(roles), audience
+    lambda scopes, roles, client_id, audience, additional: AccessTokenClaims(
+        str(UUID(int=1)),
+        UUID(int=2),
+        NOW,
+        client_id,
+        " ".join(scopes),
+        tuple(roles),
+        audience,
+        additional=additional,
     ),
     st.lists(words),
     st.lists(words),
     st.text("ab-._", min_size=1, max_size=64),
     st.none() | words,
+    additional,
 )
 claims_of_clients = claims_of_users.map(lambda claims: replace(claims, session_id=None, auth_time=None, roles=()))
 
@@ -51,7 +72,7 @@ def watcher(tmp_path_factory: pytest.TempPathFactory) -> KeyWatcher:
 
 
 def mint(watcher: KeyWatcher, claims: AccessTokenClaims, now: datetime = NOW) -> str:
-    tokens = AccessTokens(watcher, ISSUER, "gatepass", 600, MAX_ISSUED_BYTES, lambda: now, lambda: UUID(int=0), float)
+    tokens = AccessTokens(watcher, PROFILE, lambda: now, lambda: UUID(int=0), float)
     return asyncio.run(tokens.mint(claims)).token
 
 
