@@ -16,7 +16,6 @@ from issuer.tokens.additional_claims import (
     changed_claims,
 )
 from issuer.tokens.models import AccessTokenClaims, StatusReference
-from shared.access_token import REQUIRED_CLAIMS
 from tests.unit.issuer.sessions.test_refresh_policy import NOW, SESSION
 
 TYPES = ClaimTypes.parse("tenant:string, seats:number,beta:boolean , https://acme.example/teams:strings,")
@@ -61,7 +60,7 @@ def test_no_claim_of_a_token_can_be_replaced() -> None:
         "x", SESSION, NOW, roles=("admin",), status=StatusReference("https://issuer.example/status-lists/1", 1)
     )
     payload = token_payload(claims, "https://issuer.example", "gatepass", 1, 1, SESSION)
-    assert set(payload) | set(REQUIRED_CLAIMS) | {"nbf", "cnf", "act"} <= RESERVED
+    assert set(payload) | {"nbf", "cnf", "act"} <= RESERVED
     for name in RESERVED:
         with pytest.raises(ClaimError):
             ClaimTypes.parse(f"{name}:string")
