@@ -36,6 +36,8 @@ from shared.access_token import MIN_KEY_BITS
 
 LOGIN_CONNECTIONS: Final = 32
 REFRESH_CONNECTIONS: Final = 64
+AUDIENCE: Final = "gatepass"
+"""The default audience of the issuer."""
 DATABASE_CONNECTIONS: Final = 10
 """As many as the issuer has by default."""
 OVERLOAD: Final = 1.5
@@ -246,8 +248,9 @@ async def _swaps(site: Site, seconds: float) -> float:
         nonlocal swapped
         while time.monotonic() < until:
             now = datetime.now(UTC)
+            idle_end = now + timedelta(days=1)
             row = await connection.fetchrow(
-                statement, session, generation, FIRST_PARTY_CLIENT, now, now + timedelta(days=1)
+                statement, session, generation, FIRST_PARTY_CLIENT, now, idle_end, None, None, AUDIENCE
             )
             if row is None:
                 raise InvalidRunError("a compare-and-swap found another generation")

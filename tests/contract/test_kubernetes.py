@@ -147,7 +147,7 @@ def test_only_the_issuer_mounts_private_keys_and_one_job_writes_them(overlay: Re
     }
     assert overlay.of("PersistentVolumeClaim")["keys"]["spec"]["accessModes"] == ["ReadWriteMany"]
     for name in ("issuer", "keys"):
-        # Else the kubelet opens private keys to a group at each mount, and the issuer refuses them.
+        # Otherwise the kubelet makes private keys readable by a group at each mount, and the issuer rejects them.
         assert overlay.pod(name).spec["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 

@@ -37,7 +37,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         timeout=60,
         check=False,
     )
-    # What it only warns of, such as an unknown option, it does not tell by its exit status.
+    # Warnings, such as of an unknown option, do not change the exit status.
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

@@ -19,7 +19,7 @@ from verifier.decision.policy import Policy
 PUBLISHED: Final[dict[str, dict[str, Any]]] = load("key-sets")
 REQUIRED: Final = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"]
 
-# joserfc refuses long headers and unknown members on request; RFC 7515 §4 has the latter ignored, and so have we.
+# joserfc can reject long headers and unknown members; RFC 7515 §4 ignores the latter, and so do we.
 _REGISTRY: Final = JWSRegistry(strict_check_header=False)
 _REGISTRY.max_header_length = 8192
 

@@ -38,7 +38,7 @@ class Load:
     def wait_for(self, answers: int) -> None:
         """Wait for so many further responses."""
         enough = self.answered + answers
-        wait_until(lambda: self.answered > enough, "the load is on")
+        wait_until(lambda: self.answered > enough, "the load has started")
 
     @property
     def answered(self) -> int:

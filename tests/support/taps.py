@@ -48,7 +48,7 @@ def tapped(port: int) -> Iterator[Tap]:
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         kept = bytearray()
         tap.connections.append(kept)
-        # Cancelled when the tap ends, which is nobody's failure.
+        # Cancelled when the tap ends, which is no failure.
         with suppress(asyncio.CancelledError):
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
             await asyncio.gather(_copy(reader, there_writer, kept), _copy(there_reader, writer, bytearray()))

@@ -52,7 +52,7 @@ def test_hundreds_of_requests_use_few_connections(line: Tapped) -> None:
 
     def client(_: int) -> list[int]:
         connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
-        # Allowed and refused by turns: neither may end the connection.
+        # Accepted and rejected by turns: neither may close the connection.
         statuses = [_ask(connection, token if turn % 2 else "x") for turn in range(REQUESTS)]
         connection.close()
         return statuses

@@ -8,7 +8,7 @@ from tests.support.guides import GUIDES, Reader
 from tests.support.postgres import running_postgres
 from tests.support.programs import program
 
-# A guide, and the sections of others that it tells its reader to follow first.
+# A guide, and the sections of others that its reader has to follow first.
 FIRST: dict[str, tuple[str, ...]] = {"nginx-fastapi.md": ()}
 
 

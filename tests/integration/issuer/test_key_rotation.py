@@ -114,7 +114,7 @@ def test_a_rotation_under_load_rejects_no_good_token(database_url: str, tmp_path
             load.wait_for_more(first)
             (made,) = key_manager(keys, datetime.now(UTC), policy=NOTHING_DUE).rotate()
             second = made.name
-            # Within the delay that a promotion has to wait, both have looked; the rest of it is told, not waited for.
+            # Both refresh within the delay of a promotion; the rest of the delay is skipped by the clock.
             wait_until(lambda: by_url.metric("jwks_keys") == by_file.metric("jwks_keys") == 2, "both keys known", 30)
             after = datetime.now(UTC) + NOTHING_DUE.publish_delay
             assert key_manager(keys, after, policy=NOTHING_DUE).rotate()[-1].name == second
@@ -159,7 +159,7 @@ def test_a_revoked_key_is_rejected_after_the_next_refresh_and_new_logins_work(
         run = issuer_command("keys", "revoke", leaked, KEYS_DIR=str(keys))
         assert run.returncode == 0
         assert "signs at once" in run.stderr
-        wait_until(lambda: verifier.ask(token=token).status == 401, "the old token refused", 5)
+        wait_until(lambda: verifier.ask(token=token).status == 401, "the old token is rejected", 5)
         wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) != leaked, "a new key", 5)
         again = issuer.login(EMAIL).json()["access_token"].encode()
         wait_until(lambda: verifier.ask(token=again).status == 200, "a new token accepted", 5)

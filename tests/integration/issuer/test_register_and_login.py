@@ -60,7 +60,7 @@ def test_a_registered_email_is_rejected_in_every_spelling(issuer: IssuerProcess)
 
 def test_of_forty_registrations_of_one_email_one_succeeds(issuer: IssuerProcess) -> None:
     def register(email: str) -> int:
-        # A slow machine answers some of forty with 503. Clients then wait as they are told, and try again.
+        # A slow machine rejects some of forty with 503. Clients then wait and retry.
         deadline = time.monotonic() + 60
         while (response := issuer.register(email)).status_code == 503 and time.monotonic() < deadline:
             time.sleep(float(response.headers["retry-after"]))
@@ -129,7 +129,7 @@ def test_a_cheaper_hash_is_upgraded_once_at_login(issuer: IssuerProcess) -> None
     assert issuer.login("old@example.com", "walrus walrus walrus").status_code == 200
     deadline = time.monotonic() + 10
     while stored_hash(issuer, "old@example.com") == CHEAP_HASH and time.monotonic() < deadline:
-        time.sleep(0.02)  # nobody waits for an upgrade
+        time.sleep(0.02)  # the upgrade runs in the background
     upgraded = stored_hash(issuer, "old@example.com")
     assert "m=19456,t=2,p=1" in upgraded
     assert issuer.login("old@example.com", "walrus walrus walrus").status_code == 200

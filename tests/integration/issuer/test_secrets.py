@@ -187,7 +187,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
         extra = {"list": (), "update": (client, "--scope", "reports more")}.get(command, (client,))
         tell("clients", command, *extra)
     for command in ("generate", "list", "rotate", "rotate-mac-secret", "advance", "rewrap"):
-        # Too early to let the next key sign: refused, as it should be.
+        # Too early for the next key to sign, so it is rejected.
         operator.said += issuer_command("keys", command, **operator.settings).stderr
         operator.ran.add(("keys", command))
     secret = json.loads(tell("keys", "list", "--mac-secrets", "--json").splitlines()[-1])

@@ -54,7 +54,7 @@ class Finished:
 
 @pytest.fixture(name="out")
 def _out() -> Iterator[Path]:
-    # Not pytest's own: the stack below it runs PostgreSQL as somebody else.
+    # Not pytest's private folder: the stack below it runs PostgreSQL as another user.
     with tempfile.TemporaryDirectory(prefix="gatepass-load-") as folder:
         yield Path(folder)
 

@@ -87,7 +87,7 @@ def test_the_gateways_request_id_reaches_verifier_and_application(way: Way) -> N
 @pytest.mark.parametrize("path", ["/", "/admin/"])
 @pytest.mark.parametrize("name", ["nginx", "envoy"])
 def test_verifier_and_application_get_the_same_id_and_trace(name: str, path: str, tmp_path: Path) -> None:
-    # A verifier logs refusals, and those no application hears of: so somebody listens in the verifier's place.
+    # A verifier logs only rejections, which reach no application: so the test listens in the verifier's place.
     with (
         running_application() as listener,
         running_application() as application,

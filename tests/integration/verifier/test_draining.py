@@ -25,7 +25,7 @@ def test_sigterm_under_load_answers_every_request(folder: VerifierFolder) -> Non
         folder.running(DRAIN_SECONDS=_DRAIN_SECONDS) as verifier,
         _load(verifier).running(reconnect=False) as load,
     ):
-        wait_until(lambda: load.answered > 500, "the load is on")
+        wait_until(lambda: load.answered > 500, "the load has started")
         assert verifier.stop() == 0
     assert set(load.statuses) == {200}
     assert (load.lost, load.refused, load.announced) == (0, 0, 20)

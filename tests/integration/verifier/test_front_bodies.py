@@ -47,7 +47,7 @@ def test_a_request_in_a_body_is_not_answered(verifier: VerifierProcess) -> None:
 def test_a_request_in_the_body_of_an_upgrade_is_not_answered(
     verifier: VerifierProcess, upgrade: str, framing: str
 ) -> None:
-    # Answered, it would be taken for the answer to the gateway's next request: somebody else's.
+    # A response to it would be taken for that to the gateway's next request, of another client.
     inner = request("/verify", bearer(verifier.token()))
     fields = ["Connection: Upgrade", f"Upgrade: {upgrade}"]
     if framing == "length":

@@ -33,7 +33,7 @@ def _settings(issuer: StatusIssuer, **more: Any) -> dict[str, Any]:
 
 
 def _becomes(verifier: VerifierProcess, token: bytes, status: int, seconds: float = 5.0) -> None:
-    wait_until(lambda: verifier.ask(token=token).status == status, f"the token is answered {status}", seconds)
+    wait_until(lambda: verifier.ask(token=token).status == status, f"the token gets {status}", seconds)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_lists_with_several_bits_are_read(shared: tuple[VerifierProcess, StatusI
 
 def test_unchanged_lists_are_304(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
     verifier, issuer = shared
-    wait_until(lambda: issuer.looks(issuer.path(5)) > 12, "it is looked at")
+    wait_until(lambda: issuer.looks(issuer.path(5)) > 12, "it is refreshed")
     asked = [head for head in issuer.server.requests if head.startswith(f"GET {issuer.path(5)} ".encode())]
     assert sum(b"If-None-Match" not in head for head in asked) == 1
     refreshed = verifier.metric("status_list_refreshed_timestamp_seconds")
@@ -110,7 +110,7 @@ def test_an_older_list_never_replaces_a_newer_one(
     _becomes(verifier, issuer.token(1, 6), 401)  # another process of the issuer said so
     publish(now - 20, 3)
     looks = issuer.looks(issuer.path(6))
-    wait_until(lambda: issuer.looks(issuer.path(6)) > looks + 6, "it is looked at")
+    wait_until(lambda: issuer.looks(issuer.path(6)) > looks + 6, "it is refreshed")
     assert [verifier.ask(token=issuer.token(idx, 6)).status for idx in (1, 2, 3)] == [401, 401, 200]
     publish(now + 40, 3)
     _becomes(verifier, issuer.token(3, 6), 401)
@@ -189,7 +189,7 @@ def test_lists_of_one_issuer_never_apply_to_another(folder: VerifierFolder) -> N
         with folder.running(policies=policies, **_settings(ours)) as verifier:
             for issuer in (ours, theirs):
                 assert verifier.ask(token=issuer.token(7)).status == 200
-                # What the other says of it does not count, so nobody knows the list.
+                # The list of another issuer does not apply, so the list is unknown.
                 assert verifier.ask(token=issuer.token(7, number=2)).status == 503
                 assert verifier.ask(token=issuer.token(7, number=3)).status == 503
             theirs.revoke(7)

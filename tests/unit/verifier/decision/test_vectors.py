@@ -118,7 +118,7 @@ def test_every_numbered_check_has_a_file_with_its_rejections() -> None:
     assert [f"{int(number):02}-{name}" for number, name in numbered] == CHECK_FILES
     for (_, reasons), name in zip(CHECKS, CHECK_FILES, strict=True):
         given = {vector["expected"].get("reason") for vector in load(name)}
-        # Our own access tokens are told by their type alone: the vectors of other providers have this reason.
+        # Our own access tokens are recognised by their type alone: the vectors of other providers have this reason.
         assert reasons - {RejectionReason.NOT_ACCESS_TOKEN} <= given, name
 
 
