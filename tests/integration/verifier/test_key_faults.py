@@ -210,8 +210,8 @@ def test_an_invalid_key_file_never_replaces_a_good_one(folder: VerifierFolder) -
             change(files[fault])
         issuers.wait_until_said(verifier)
         # Each is looked at again every second: what one look leaves open would add up.
-        looks = verifier.metric("jwks_failures_total")
-        wait_until(lambda: verifier.metric("jwks_failures_total") > looks + 2 * len(changes), "two looks more")
+        fetches = verifier.metric("jwks_failures_total")
+        wait_until(lambda: verifier.metric("jwks_failures_total") > fetches + 2 * len(changes), "two fetches more")
         assert open_descriptors(verifier.process.pid) - held < 10
         _no_secret_is_in(verifier.log())
         assert "private or symmetric key material" in verifier.log()
