@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -117,6 +117,7 @@ def running_gateway(
     verifier_port: int,
     application_port: int,
     change: tuple[str, str, str] | None = None,
+    changes: Sequence[tuple[str, str, str]] = (),
     issuer_port: int | None = None,
 ) -> Iterator[int]:
     """The gateway `name`, its configuration in `folder`; its port.
@@ -127,6 +128,7 @@ def running_gateway(
         verifier_port: of the verifier.
         application_port: of the application.
         change: a file of the configuration, what is to be replaced in it, and by what.
+        changes: further ones.
         issuer_port: of the issuer, for a site that has one at /auth/; None: nothing listens there.
     """
     if name in TRANSLATED:
@@ -148,8 +150,7 @@ def running_gateway(
         gateway_config.write(name, folder, addresses)
     else:
         write_site(name, folder, addresses)
-    if change is not None:
-        file, old, new = change
+    for file, old, new in [*([change] if change else []), *changes]:
         text = (folder / file).read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
