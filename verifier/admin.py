@@ -1,6 +1,6 @@
 """Health, readiness and metrics, on a listener of their own that no gateway path leads to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -19,7 +19,8 @@ class AdminPages:
     Args:
         registry: of the metrics.
         unhealthy_reasons: says what only a restart can repair; empty when there is nothing.
-        not_ready_reasons: says what is missing to decide about tokens; empty when ready.
+        not_ready_reasons: says why no request should be sent here; empty when ready.
+        missing: says what is missing to judge the tokens of single issuers, shown also when ready.
     """
 
     def __init__(
@@ -27,9 +28,11 @@ class AdminPages:
         registry: CollectorRegistry,
         unhealthy_reasons: Callable[[], list[str]],
         not_ready_reasons: Callable[[], list[str]],
+        missing: Callable[[], list[str]],
     ) -> None:
         self._registry = registry
         self._unhealthy_reasons, self._not_ready_reasons = unhealthy_reasons, not_ready_reasons
+        self._missing = missing
 
     def respond(self, method: bytes, target: bytes) -> bytes:
         """Return the response to one request, as the bytes of an HTTP/1.1 response."""
@@ -44,7 +47,7 @@ class AdminPages:
             case b"/healthz":
                 return _state("healthy", self._unhealthy_reasons())
             case b"/readyz":
-                return _state("ready", self._not_ready_reasons())
+                return _state("ready", self._not_ready_reasons(), self._missing())
             case b"/metrics":
                 return HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
             case _:
@@ -68,10 +71,10 @@ class AdminConnection(Connection):
         return self._pages.respond(self._parser.get_method(), self._target)
 
 
-def _state(name: str, reasons: list[str]) -> tuple[HTTPStatus, str, bytes]:
+def _state(name: str, reasons: list[str], missing: Sequence[str] = ()) -> tuple[HTTPStatus, str, bytes]:
     if reasons:
         return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"not {name}: {'; '.join(reasons)}\n".encode()
-    return HTTPStatus.OK, _TEXT, f"{name}\n".encode()
+    return HTTPStatus.OK, _TEXT, f"{'; '.join([name, *missing])}\n".encode()
 
 
 def _response(status: HTTPStatus, body: bytes, content_type: str = _TEXT, allow: str | None = None) -> bytes:

@@ -60,7 +60,9 @@ class VerifierServer:
             on_unknown_key=self._refresher.request_keys,
             on_unknown_list=self._refresher.request_status_lists,
         )
-        pages = AdminPages(self._metrics.registry, self._unhealthy_reasons, self._not_ready_reasons)
+        pages = AdminPages(
+            self._metrics.registry, self._unhealthy_reasons, self._not_ready_reasons, self._refresher.missing
+        )
         self._subrequests = HttpServer(
             lambda server: SubrequestConnection(server, self._authorizer),
             settings.max_connections,
@@ -121,8 +123,8 @@ class VerifierServer:
         self._authorizer.replace_status_lists(lists)
 
     def _not_ready_reasons(self) -> list[str]:
-        """Return what is missing to decide about tokens, and whether the process is stopping."""
-        reasons = self._refresher.not_ready_reasons()
+        """Return what is missing if no token can be judged, and whether the process is stopping."""
+        reasons = [] if self._refresher.is_ready() else self._refresher.missing()
         return [*reasons, "stopping"] if self._subrequests.draining else reasons
 
     def _unhealthy_reasons(self) -> list[str]:

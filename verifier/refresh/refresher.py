@@ -148,8 +148,18 @@ class Refresher:
                 for lists in self._lists.values():
                     await lists.wait_until_attempted()
 
-    def not_ready_reasons(self) -> list[str]:
-        """Return what is missing to decide about tokens."""
+    def is_ready(self) -> bool:
+        """Return whether the tokens of some issuer can be judged.
+
+        One issuer that is unavailable must not take the verifier away from the tokens of the others (ADR 0120).
+        """
+        return any(
+            document.current() is not None and (issuer not in self._lists or self._lists[issuer].is_ready())
+            for issuer, document in self._key_sets.items()
+        )
+
+    def missing(self) -> list[str]:
+        """Return what is missing to judge the tokens of each issuer."""
         without_keys = [issuer for issuer, document in self._key_sets.items() if document.current() is None]
         without_lists = [issuer for issuer, lists in self._lists.items() if not lists.is_ready()]
         missing = {"key": without_keys, "status list": without_lists}

@@ -123,13 +123,13 @@ def test_metadata_that_are_bad_from_the_start_affect_the_tokens_of_their_issuer_
 ) -> None:
     provider.describe(**members)
     policies = provider.table + accepting(folder.forge.issuer, provider.forge.issuer)
-    with folder.running(policies=policies, ready=503) as verifier:
+    with folder.running(policies=policies) as verifier:
         assert verifier.ask(token=verifier.token()).status == 200
         assert verifier.ask(token=provider.token()).status == 503
         assert provider.forge.issuer in verifier.admin("/readyz").text
         assert not provider.requests_of("/keys")
         provider.describe()
-        verifier.wait_until_readiness_is(200)
+        wait_until(lambda: verifier.admin("/readyz").text == "ready\n", "the keys are there")
         assert verifier.ask(token=provider.token()).status == 200
 
 
