@@ -215,7 +215,13 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         *DocumentRoutes(infrastructure.key_watcher, settings.jwks_max_age_seconds).routes(),
     ]
     routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
-    return build_app(routes, metrics, settings.trusted_proxy_hops, infrastructure.tracing)
+    return build_app(
+        routes,
+        metrics,
+        settings.trusted_proxy_hops,
+        infrastructure.tracing,
+        cors_origins=settings.allowed_origins(),
+    )
 
 
 def _account_routes(

@@ -1,5 +1,6 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -39,6 +40,30 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
     return True
 
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",")] if text else []
+
+
+def _check_origin(origin: str) -> None:
+    """Require an origin as browsers send it (RFC 6454 §6.2), so that it can be compared whole.
+
+    Raises:
+        ValueError: it is none, or one that other machines in the network could imitate.
+    """
+    match = _ORIGIN.fullmatch(origin)
+    if match is None:
+        raise ValueError("must be origins such as https://app.example, in lower case, without path and without `*`")
+    if match["scheme"] == "http" and match["host"] not in _LOOPBACK_HOSTS:
+        raise ValueError("must be https origins, except for localhost")
+    if match["port"] == {"http": "80", "https": "443"}[match["scheme"]]:
+        raise ValueError("must not name the default port, which browsers omit")
+
+
+_ORIGIN: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _DEFAULT_SERVICE_NAME: Final = "Gatepass"
 
@@ -177,6 +202,11 @@ class IssuerSettings(Settings):
     mail_link_base_url: str = Field(
         default="", max_length=500, description="base URL of links in mail, such as https://app.example/auth"
     )
+    cors_origins: str = Field(
+        default="",
+        max_length=4096,
+        description="origins, separated by commas, whose pages may call the issuer with fetch, such as https://app.example",
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 
     @field_validator("database_url")
@@ -243,6 +273,17 @@ class IssuerSettings(Settings):
         if link and not link.isascii():
             raise ValueError("must be in ASCII")
         return _issuer_identifier(link).rstrip("/") if link else ""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_cors_origins(cls, origins: str) -> str:
+        for origin in _listed(origins):
+            _check_origin(origin)
+        return origins
+
+    def allowed_origins(self) -> frozenset[str]:
+        """Return the origins whose pages may call the issuer."""
+        return frozenset(_listed(self.cors_origins))
 
     @model_validator(mode="after")
     def _check_mail(self) -> Self:

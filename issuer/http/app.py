@@ -4,11 +4,12 @@ Requests are routed here and not by Starlette, whose Request, Response and Route
 layers around an endpoint, which took a third of the time of a response from memory (ADR 0111).
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from re import Pattern
 from typing import Final
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, compile_path
@@ -22,6 +23,9 @@ from issuer.telemetry.tracing import UNTRACED, Tracing
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
+_EXPOSED_FIELDS: Final = ("ETag", "Retry-After", "WWW-Authenticate", "X-Request-Id")
+"""Response fields that scripts of other origins may read, beside those of the Fetch standard's safelist."""
+
 
 def build_app(
     routes: list[Route],
@@ -30,9 +34,23 @@ def build_app(
     tracing: Tracing = UNTRACED,
     *,
     quiet: bool = False,
+    cors_origins: Collection[str] = (),
 ) -> ASGIApp:
-    """Return an application of `routes` whose errors are problem documents; see `RequestMiddleware` for the rest."""
-    return RequestMiddleware(Application(routes), metrics, trusted_proxy_hops, tracing, quiet=quiet)
+    """Return an application of `routes` whose errors are problem documents; see `RequestMiddleware` for the rest.
+
+    Pages of `cors_origins` may read the responses, never with credentials: the page itself sets `Authorization`.
+    """
+    app: ASGIApp = Application(routes)
+    if cors_origins:
+        methods = sorted({method for route in routes for method in route.methods or ()})
+        app = CORSMiddleware(
+            app,
+            allow_origins=frozenset(cors_origins),
+            allow_methods=methods,
+            allow_headers=["Authorization"],
+            expose_headers=_EXPOSED_FIELDS,
+        )
+    return RequestMiddleware(app, metrics, trusted_proxy_hops, tracing, quiet=quiet)
 
 
 @dataclass(frozen=True, slots=True)

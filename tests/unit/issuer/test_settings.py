@@ -140,3 +140,34 @@ def test_a_command_that_needs_the_database_names_the_setting() -> None:
 def test_each_owasp_parameter_set_is_accepted() -> None:
     for mib in (46, 19, 12, 9, 7):
         assert read(ARGON2_MEMORY_MIB=str(mib)).argon2_memory_mib == mib
+
+
+def test_origins_are_read_as_browsers_send_them() -> None:
+    settings = read(CORS_ORIGINS="https://app.example, https://app.example:8443,http://localhost:5173,http://[::1]:1")
+    assert len(settings.allowed_origins()) == 4
+    assert read().allowed_origins() == frozenset()
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "*",
+        "null",
+        "https://*.app.example",
+        "https://app.example/",
+        "https://app.example/path",
+        "https://user@app.example",
+        "https://App.example",
+        "https://app.example:443",
+        "http://localhost:80",
+        "http://app.example",
+        "http://localhost.app.example",
+        "ftp://app.example",
+        "https://app.example https://b.example",
+        "https://app.example,",
+        "https://",
+    ],
+)
+def test_what_is_no_origin_of_a_trustworthy_page_is_rejected(origins: str) -> None:
+    with pytest.raises(SettingsError, match="ISSUER_CORS_ORIGINS"):
+        read(CORS_ORIGINS=origins)
