@@ -1,8 +1,10 @@
-"""What `make docs` changes in pages, because its renderer reads Markdown otherwise than code hosts do."""
+"""The site of `make docs`: its navigation, and what it changes in pages, which its renderer reads otherwise."""
+
+import re
 
 import pytest
 
-from docs.build import _with_lists_of_four_spaces
+from docs.build import API_PAGE, ROOT, _with_lists_of_four_spaces
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,11 @@ from docs.build import _with_lists_of_four_spaces
 )
 def test_lists_are_written_for_the_renderer_of_the_site(written: str, copied: str) -> None:
     assert _with_lists_of_four_spaces(written) == copied
+
+
+def test_every_page_of_the_documentation_is_in_the_navigation() -> None:
+    named = re.findall(r": (\S+\.md)$", (ROOT / "docs/mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")}
+    assert pages <= set(named)
+    assert len(named) == len(set(named))
+    assert [name for name in named if not (ROOT / name).is_file()] == [API_PAGE]

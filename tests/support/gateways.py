@@ -2,11 +2,10 @@
 
 import http.client
 import json
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,17 +16,16 @@ import httpx
 import psutil
 
 from stack import gateway_config
-from tests.support.certificates import site_certificate
 from tests.support.clusters.running import TRANSLATED, running_translation
 from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
 from tests.support.processes import ROOT, free_port, listens, running, wait_until
+from tests.support.sites import write_site
 from tests.support.tls_bridge import tls_bridge
 from tests.support.token_forge import AUDIENCE, Forge
 
 POLICIES: Final = ROOT / "deploy/gateways/policies.toml"
 GATEWAYS: Final = (*PROGRAMS, *TRANSLATED)
 _TIMEOUT_SECONDS: Final = 10.0
-_PORTS: Final = ("GATEWAY_PORT", "VERIFIER_PORT", "APPLICATION_PORT", "ISSUER_PORT", "CHECK_PORT")
 
 
 @dataclass(frozen=True)
@@ -144,12 +142,12 @@ def running_gateway(
         "APPLICATION_HOST": "127.0.0.1",
         "APPLICATION_PORT": str(application_port),
         "CHECK_PORT": str(free_port()),
-        "ISSUER_PORT": str(issuer_port or free_port()),
     }
     if name in COMPLETE or name == EXTERNAL:
         gateway_config.write(name, folder, addresses)
     else:
-        write_site(name, folder, addresses)
+        ports = {443: port, 8000: issuer_port or 0, 8001: verifier_port, 8090: application_port}
+        write_site(name, folder, ports)
     for file, old, new in [*([change] if change else []), *changes]:
         text = (folder / file).read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
@@ -168,45 +166,6 @@ def running_gateway(
             # Some listen before they have read their routes.
             wait_until(lambda: ask(plain).status != HTTPStatus.NOT_FOUND, f"{name} judges")
             yield plain
-
-
-def write_site(name: str, folder: Path, ports: Mapping[str, str]) -> None:
-    """Write the files of `deploy/gateways/<name>` into `folder`, with other ports and a certificate."""
-    ports = {name: str(free_port()) for name in _PORTS} | dict(ports)
-    shutil.copytree(gateway_config.GATEWAYS / name, folder, dirs_exist_ok=True)
-    certificate, key = site_certificate(folder)
-    both = folder / "haproxy.pem"
-    both.write_bytes(certificate.read_bytes() + key.read_bytes())
-    for script in (gateway_config.GATEWAYS / name).parent.glob("*.lua"):
-        shutil.copy(script, folder)
-    changes = {
-        "127.0.0.1:8001": f"127.0.0.1:{ports['VERIFIER_PORT']}",
-        "127.0.0.1:8090": f"127.0.0.1:{ports['APPLICATION_PORT']}",
-        "listen 80;": f"listen 127.0.0.1:{free_port()};",
-        "listen 443 ssl;": f"listen 127.0.0.1:{ports['GATEWAY_PORT']} ssl;",
-        'address: ":80"': f'address: "127.0.0.1:{free_port()}"',
-        'address: ":443"': f'address: "127.0.0.1:{ports["GATEWAY_PORT"]}"',
-        "127.0.0.1:8002": f"127.0.0.1:{ports['CHECK_PORT']}",
-        "127.0.0.1:8000": f"127.0.0.1:{ports['ISSUER_PORT']}",
-        'address: "0.0.0.0", port_value: 443 ': f'address: "127.0.0.1", port_value: {ports["GATEWAY_PORT"]} ',
-        "port_value: 8000 ": f"port_value: {ports['ISSUER_PORT']} ",
-        "port_value: 8001 ": f"port_value: {ports['VERIFIER_PORT']} ",
-        "port_value: 8090 ": f"port_value: {ports['APPLICATION_PORT']} ",
-        "bind :80\n": f"bind 127.0.0.1:{free_port()}\n",
-        "bind :443 ": f"bind 127.0.0.1:{ports['GATEWAY_PORT']} ",
-        "abns@gatepass": f"abns@gatepass-{ports['GATEWAY_PORT']}",
-        "/etc/ssl/app.example.com/haproxy.pem": str(both),
-        "\napp.example.com {": f"\nhttps://:{ports['GATEWAY_PORT']} {{\n\tbind 127.0.0.1",
-        "\tadmin off": "\tadmin off\n\tauto_https disable_redirects",
-        "/etc/ssl/app.example.com/fullchain.pem": str(certificate),
-        "/etc/ssl/app.example.com/privkey.pem": str(key),
-    }
-    for path in folder.rglob("*"):
-        if path.suffix in {".conf", ".cfg", ".yaml", ".caddy"} or path.name == "Caddyfile":
-            text = path.read_text(encoding="utf-8")
-            for old, new in changes.items():
-                text = text.replace(old, new)
-            path.write_text(text, encoding="utf-8")
 
 
 @contextmanager

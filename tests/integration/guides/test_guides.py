@@ -1,21 +1,59 @@
 """Every command of a guide, typed in order on real programs, prints what the guide shows."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.support.guides import GUIDES, Reader
-from tests.support.postgres import running_postgres
+from tests.support.node import install_express
+from tests.support.postgres import Postgres, execute, running_postgres
 from tests.support.programs import program
 
-# A guide, and the sections of others that its reader has to follow first.
-FIRST: dict[str, tuple[str, ...]] = {"nginx-fastapi.md": ()}
+NGINX: Final = (GUIDES / "nginx-fastapi.md").read_text(encoding="utf-8")
+CERTIFICATE: Final = NGINX.partition("### A certificate")[2].partition("### The site")[0]
+
+
+def steps(first: int, last: int) -> str:
+    """Return these steps of the nginx guide."""
+    found = re.search(rf"^## {first}\..*?(?=^## {last + 1}\.)", NGINX, re.DOTALL | re.MULTILINE)
+    assert found
+    return found[0]
+
+
+# A guide, and the steps of the nginx guide that it names, before and after it.
+AROUND: Final[dict[str, tuple[list[str], list[str]]]] = {
+    "nginx-fastapi.md": ([], []),
+    "nginx-express.md": ([steps(1, 3)], [steps(5, 7)]),
+    **{
+        f"{name}.md": ([steps(1, 4), CERTIFICATE], [steps(6, 7)]) for name in ("caddy", "haproxy", "traefik", "envoy")
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def database(server: Postgres) -> Iterator[Postgres]:
+    """The server, without what the guide creates."""
+    yield server
+    roles = [row["rolname"] for row in execute(server.url(), "SELECT rolname FROM pg_roles WHERE oid > 16383")]
+    for statement in ("DROP DATABASE gatepass WITH (FORCE)", *(f'DROP ROLE "{role}"' for role in roles)):
+        execute(server.url(), statement)
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", FIRST)
-def test_a_guide_works_as_it_is_written(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", AROUND)
+def test_a_guide_works_as_it_is_written(name: str, tmp_path: Path, database: Postgres) -> None:
     program("curl")
     program("openssl")
-    with running_postgres() as postgres:
-        Reader(tmp_path, postgres).follow((GUIDES / name).read_text(encoding="utf-8"))
+    if name == "nginx-express.md":
+        install_express(tmp_path)
+    before, after = AROUND[name]
+    Reader(tmp_path, database).follow(*before, (GUIDES / name).read_text(encoding="utf-8"), *after)

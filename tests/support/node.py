@@ -1,0 +1,18 @@
+"""Express for the guide of an application in Node.js: from the package registry, or the test is skipped."""
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from tests.support.programs import absent, program
+
+_VERSION: Final = "5.3.0"
+
+
+def install_express(folder: Path) -> None:
+    """Install Express into `folder`, where the programs of its subfolders find it."""
+    program("node", "nodejs")
+    npm = program("npm")
+    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), f"express@{_VERSION}"]
+    if subprocess.run(command, check=False, capture_output=True, timeout=120).returncode:
+        absent("Express cannot be installed")
