@@ -208,12 +208,17 @@ class Authorizer:
         return self._accept(policy, decision, digest)
 
     def _request_missing_key(self, policy: Policy, token: bytes) -> None:
-        """Request the keys of the issuer that a token claims, if the policy accepts it and we lack the key."""
+        """Request the keys of the issuer that a token claims, if the policy accepts it and we may lack the key.
+
+        Of an algorithm that the issuer does not use, it has no key, and a request in vain delays the next one.
+        """
         jws = read_compact(token, MAX_TOKEN_BYTES)
         if isinstance(jws, JwsFault):
             return
         issuer = claimed_issuer(jws.payload)
-        if issuer is not None and issuer in policy.issuers and not self._keys.has(issuer, jws.header.kid):
+        if issuer is None or issuer not in policy.issuers or self._keys.has(issuer, jws.header.kid):
+            return
+        if jws.header.algorithm in policy.profile_of(issuer).algorithms:
             self._on_unknown_key(issuer)
 
     def _accept(self, policy: _CompiledPolicy, accepted: Accepted, digest: bytes | None) -> bytes:

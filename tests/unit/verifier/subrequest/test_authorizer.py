@@ -73,6 +73,14 @@ def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_aske
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
+@pytest.mark.parametrize("algorithm", ["HS512", "none", "ES256"])
+def test_a_key_for_an_algorithm_that_the_issuer_does_not_use_is_not_asked_for(algorithm: str) -> None:
+    # Keycloak's refresh tokens are such. Asking in vain would delay the next new key by ten seconds.
+    bench = Bench(now=NOW)
+    response, reason = bench.answer(b"/verify", b"Bearer " + STRANGER.token(NOW, {"alg": algorithm}))
+    assert (status_of(response), reason, bench.unknown_keys) == (401, "unsupported_algorithm", 0)
+
+
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"{", b"[]", b'"iss"', b"[" * 5000, b'{"iss":"a","iss":"a"}'])
 def test_an_unknown_key_over_claims_that_are_no_object_is_not_asked_for(payload: bytes) -> None:
     bench = Bench(now=NOW)
