@@ -28,6 +28,7 @@ OTHERS: Final = {
     "refresh token": "malformed",
     "logout token": "not_access_token",
     "userinfo JWT": "not_access_token",
+    "verifiable credential": "not_access_token",
     "client assertion": "unknown_key",
     "authorization grant assertion": "unknown_key",
 }

@@ -52,6 +52,7 @@ OTHERS: Final = {
     "lightweight access token": "invalid_claims",
     "client assertion": "unknown_key",
     "DPoP proof": "invalid_header",
+    "permission ticket": "unsupported_algorithm",
     "initial access token": "unsupported_algorithm",
     "registration access token": "unsupported_algorithm",
 }
@@ -125,6 +126,13 @@ def test_every_kind_of_token_is_tried(
     # The clients of these algorithms have tokens that are really signed so.
     signed = {kind: header_of(token)["alg"] for kind, token in access_tokens.items()}
     assert [signed[f"a person's, signed by {algorithm}"] for algorithm in ALGORITHMS] == list(ALGORITHMS)
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_an_access_token_for_another_api_is_rejected(site: Site, keycloak: Keycloak, gateway: str) -> None:
+    for_billing = keycloak.party_token(keycloak.permission_ticket())
+    assert site.ask(gateway, for_billing, EVERYTHING).status == 200
+    assert site.rejection(gateway, for_billing, "/") == (401, "wrong_audience")
 
 
 def test_a_new_key_is_found_by_the_first_token_that_it_signs(site: Site, keycloak: Keycloak) -> None:

@@ -24,6 +24,7 @@ from tests.support.real_providers.oauth_client import (
     ask,
     authorization_url,
     client_assertion,
+    key_proof,
     log_in,
     public_jwk,
 )
@@ -31,6 +32,7 @@ from tests.support.real_providers.oauth_client import (
 AUDIENCE: Final = "https://orders.example"
 SUBJECT: Final = "ada"
 _SCOPE: Final = "openid offline orders:read"
+_CREDENTIAL_SCOPE: Final = "userinfo_credential_draft_00"
 _JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
@@ -94,9 +96,25 @@ class Hydra:
             "refresh token": login["refresh_token"],
             "logout token": self.logouts.wait_for_token(),
             "userinfo JWT": userinfo.text,
+            "verifiable credential": self._credential(),
             "client assertion": client_assertion(endpoints["token"]),
             "authorization grant assertion": self._assertion(),
         }
+
+    def _credential(self) -> str:
+        """A verifiable credential about Ada, bound to a key (OpenID for Verifiable Credential Issuance, draft)."""
+        login = self.log_in(scope=f"openid {_CREDENTIAL_SCOPE}")
+        proof = key_proof(self.issuer, login["c_nonce_draft_00"])
+        response = HTTP.post(
+            login.endpoints.metadata["credentials_endpoint_draft_00"],
+            json={
+                "format": "jwt_vc_json",
+                "types": ["VerifiableCredential", "UserInfoCredential"],
+                "proof": {"proof_type": "jwt", "jwt": proof},
+            },
+            headers={"Authorization": f"Bearer {login['access_token']}"},
+        )
+        return str(response.raise_for_status().json()["credential_draft_00"])
 
     def _assertion(self) -> str:
         """An assertion about Ada by an issuer that Hydra trusts (RFC 7523 §3)."""
@@ -114,7 +132,7 @@ class Hydra:
             "redirect_uris": [REDIRECT_URI],
             "grant_types": ["authorization_code", "refresh_token", "implicit"],
             "response_types": ["code", "id_token", "code id_token"],
-            "scope": _SCOPE,
+            "scope": f"{_SCOPE} {_CREDENTIAL_SCOPE}",
             "audience": [AUDIENCE],
             "userinfo_signed_response_alg": "RS256",
             "backchannel_logout_uri": self.logouts.url,

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import httpx
 import psutil
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support.processes import free_port, running, wait_until
 from tests.support.real_providers import install
@@ -83,6 +85,21 @@ class Keycloak:
         response = self.billing(grant_type=_EXCHANGE, subject_token=token, **asked)
         return response["refresh_token" if kind == "refresh_token" else "access_token"]
 
+    def permission_ticket(self) -> str:
+        """The ticket by which `billing` says what a request to it lacks (UMA 2.0, Federated Authorization §4)."""
+        bearer = {"Authorization": f"Bearer {self.billing()['access_token']}"}
+        protection = f"{self.issuer}/authz/protection"
+        found = HTTP.get(f"{protection}/resource_set", params={"name": "invoices"}, headers=bearer)
+        asked = [{"resource_id": found.raise_for_status().json()[0]}]
+        ticket = HTTP.post(f"{protection}/permission", json=asked, headers=bearer)
+        return str(ticket.raise_for_status().json()["ticket"])
+
+    def party_token(self, ticket: str) -> str:
+        """The access token that a person gets for a ticket: it is for `billing` alone (UMA 2.0 §3.3.1)."""
+        bearer = {"Authorization": f"Bearer {self.log_in()['access_token']}"}
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:uma-ticket", "ticket": ticket}
+        return ask(self.endpoints["token"], form, headers=bearer)["access_token"]
+
     def reports(self, **form: str) -> Mapping[str, str]:
         """A token response to `reports`, a machine with a key."""
         proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(self.issuer)}
@@ -108,9 +125,10 @@ class Keycloak:
         ]
         component = {
             "name": "rotated",
-            "providerId": "rsa-generated",
+            "providerId": "rsa",
             "providerType": "org.keycloak.keys.KeyProvider",
-            "config": {"priority": [str(max(priorities) + 1)], "algorithm": ["RS256"]},
+            # Ours, because Keycloak takes seconds to generate one.
+            "config": {"priority": [str(max(priorities) + 1)], "algorithm": ["RS256"], "privateKey": [_new_key()]},
         }
         self.admin("POST", "/shop/components", json=component)
 
@@ -171,6 +189,7 @@ class Keycloak:
             "lightweight access token": self.password_grant("light")["access_token"],
             "client assertion": client_assertion(self.issuer),
             "DPoP proof": dpop_proof(tokens_endpoint),
+            "permission ticket": self.permission_ticket(),
             "initial access token": initial["token"],
             "registration access token": registered.json()["registration_access_token"],
         }
@@ -217,6 +236,13 @@ def running_keycloak(folder: Path, logouts: LogoutReceiver) -> Iterator[Keycloak
             # The script waits for the server, which has nothing worth saving and takes its time.
             for child in psutil.Process(process.pid).children(recursive=True):
                 child.kill()
+
+
+def _new_key() -> str:
+    """A private key as PEM."""
+    key = rsa.generate_private_key(65537, 2048)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
 
 
 def _realm(logout_url: str) -> Any:

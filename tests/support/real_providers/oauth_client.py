@@ -62,6 +62,13 @@ def dpop_proof(url: str) -> str:
     return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "dpop+jwt", "jwk": jwk})
 
 
+def key_proof(audience: str, nonce: str) -> str:
+    """A proof of `REPORTS_KEY` for a credential that is to be bound to it."""
+    jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
+    claims = {"aud": audience, "nonce": nonce, "iat": int(time.time())}
+    return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "openid4vci-proof+jwt", "jwk": jwk})
+
+
 def claims_of(token: str) -> dict[str, Any]:
     """The claims of a JWT, read without checking anything."""
     claims: dict[str, Any] = json.loads(_decoded(token.split(".")[1]))
