@@ -106,6 +106,8 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         members = parse_open_object(jws.payload)
         issuer = members.get("iss")
         profile = policy.profile_of(issuer if issuer in owners else owners[0])
+        if header.algorithm not in profile.algorithms:
+            return Rejected(RejectionReason.UNSUPPORTED_ALGORITHM)
         if header.type not in policy.types_of(profile):
             return Rejected(RejectionReason.WRONG_TYPE)
         if profile.mark and not profile.is_marked(members):

@@ -206,8 +206,8 @@ class Refresher:
             options = replace(options, cache=None)
         max_stale_seconds = self._settings.jwks_max_stale_seconds
         document = KeySetDocument(issuer, source, options, max_stale_seconds, self._keys_changed)
-        # Keys for algorithms that are no longer accepted must not stay, and others may have been skipped.
-        if previous is not None and previous.algorithms == document.algorithms:
+        # Keys for algorithms that are no longer accepted may stay until the next fetch: check 8 rejects their tokens.
+        if previous is not None:
             document.inherit(previous)
         return document
 

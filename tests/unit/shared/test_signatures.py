@@ -85,6 +85,19 @@ def test_a_signature_holds_for_its_algorithm_key_length_and_bytes_alone(algorith
     assert not is_signed(algorithm, key.material, good, data + b" ")
 
 
+def test_r_and_s_have_exactly_their_length() -> None:
+    """Other splittings of the bytes give the same two numbers."""
+    signer, data = signing_key("ES256"), b"x"
+    key = key_of(signer.jwk())
+    assert key is not None
+    raw = signer.signature(data)
+    assert is_signed("ES256", key.material, raw, data)
+    assert not is_signed("ES256", key.material, raw[:32] + b"\0" + raw[32:], data)
+    short = next(one for n in range(10_000) if (one := signer.signature(n.to_bytes(2, "big")))[32] == 0)
+    signed = next(n for n in range(10_000) if is_signed("ES256", key.material, short, n.to_bytes(2, "big")))
+    assert not is_signed("ES256", key.material, short[:32] + short[33:], signed.to_bytes(2, "big"))
+
+
 def test_a_der_signature_is_no_ecdsa_signature_of_jws() -> None:
     signer, data = signing_key("ES256"), b"x"
     raw = signer.signature(data)

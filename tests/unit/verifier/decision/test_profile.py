@@ -1,6 +1,7 @@
 """Tokens are judged by the profile of their own issuer, whatever else a policy accepts."""
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -102,6 +103,15 @@ def test_an_algorithm_that_the_profile_does_not_list_is_rejected_though_there_is
     narrow = Profile(name="narrow", algorithms=frozenset({"RS256"}), token_types=None)
     judged_by = policy(KEYCLOAK["issuer"], profiles={KEYCLOAK["issuer"]: narrow})
     assert outcome(foreign({"typ": "at+jwt"}), judged_by) == "unsupported_algorithm"
+
+
+def test_a_key_for_an_algorithm_that_its_issuer_no_longer_uses_verifies_nothing() -> None:
+    """After a reload it may be held until the next fetch, and another issuer of the policy may use the algorithm."""
+    narrow = replace(built_in("keycloak"), algorithms=frozenset({"RS256"}))
+    other = "https://other.example"
+    profiles = {KEYCLOAK["issuer"]: narrow, other: built_in("keycloak")}
+    judged_by = policy(KEYCLOAK["issuer"], other, profiles=profiles)
+    assert outcome(foreign(), judged_by) == "unsupported_algorithm"
 
 
 def test_an_issuer_without_keys_affects_only_its_own_tokens() -> None:
