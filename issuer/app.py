@@ -1,4 +1,4 @@
-"""Wires settings into a running issuer: every room is built here, once, and handed what it needs."""
+"""Builds a running issuer from the settings: every service is created here, once, with what it depends on."""
 
 import asyncio
 import gc

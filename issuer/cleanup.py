@@ -13,7 +13,7 @@ import structlog
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.telemetry.metrics import Metrics
-from shared.access_token import REVOCATION_SECONDS
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 
 BATCH: Final = 500
 _INTERVAL_SECONDS: Final = 60.0
@@ -75,7 +75,7 @@ class Cleanup:
             UnavailableError: PostgreSQL is unreachable.
         """
         # Keep rows until no valid access token can refer to them, even by an issuer whose clock is slow.
-        expired_before = self._now() - timedelta(seconds=REVOCATION_SECONDS)
+        expired_before = self._now() - timedelta(seconds=REVOCATION_RETENTION_SECONDS)
         return {kind: await self._delete_all(kind, expired_before) for kind in _KINDS}
 
     async def _delete_all(self, kind: str, expired_before: datetime) -> int:

@@ -17,7 +17,7 @@ from issuer.throttling.client_ip import MAX_TRUSTED_PROXY_HOPS
 from issuer.tokens.additional_claims import ClaimTypes
 from issuer.tokens.models import DEFAULT_MAX_BYTES, MAX_AUDIENCE_CHARACTERS, TokenProfile
 from issuer.tokens.size import TokenBudget
-from shared.access_token import MAX_ISSUED_BYTES, MAX_LIFETIME_SECONDS
+from shared.access_token import MAX_ISSUED_TOKEN_BYTES, MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
 
@@ -125,7 +125,7 @@ class IssuerSettings(Settings):
     access_token_max_bytes: int = Field(
         default=DEFAULT_MAX_BYTES,
         ge=1024,
-        le=MAX_ISSUED_BYTES,
+        le=MAX_ISSUED_TOKEN_BYTES,
         description="maximum size of an access token; commands reject scopes, roles and claims that do not fit",
     )
     additional_claims: str = Field(

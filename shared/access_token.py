@@ -11,7 +11,7 @@ ALGORITHM: Final = "RS256"
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 """RFC 9068 §2.1: distinguishes an access token from every other JWT that the same key may sign."""
 
-MAX_ISSUED_BYTES: Final = 4096
+MAX_ISSUED_TOKEN_BYTES: Final = 4096
 """Highest size budget of the issuer's tokens. Clients send one with every request: by default nginx reads header
 lines of 8 KiB, and browsers keep cookies of 4 KiB."""
 
@@ -24,7 +24,7 @@ MAX_HEADER_BYTES: Final = 1024
 MAX_LIFETIME_SECONDS: Final = 3600
 """Longest lifetime that the issuer grants. It limits how long a leaked token is valid."""
 
-REVOCATION_SECONDS: Final = MAX_LIFETIME_SECONDS + 120
+REVOCATION_RETENTION_SECONDS: Final = MAX_LIFETIME_SECONDS + 120
 """Time for which a revocation is published: until the last token that it can concern has expired, with the greatest
 lifetime and the greatest leeway that are allowed."""
 

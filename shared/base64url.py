@@ -11,7 +11,7 @@ _FROM_STANDARD: Final = bytes.maketrans(b"+/", b"-_")
 # `+`, `/` and `=` become `!`, which is in no alphabet: the strict decoder rejects them.
 _TO_STANDARD: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 # The bits of the last character that encode nothing must be zero (RFC 4648 §3.5).
-_LAST_CHARACTER: Final = {1: b"", 2: _ALPHABET[::16], 3: _ALPHABET[::4]}
+_CANONICAL_FINAL_CHARACTERS: Final = {1: b"", 2: _ALPHABET[::16], 3: _ALPHABET[::4]}
 
 
 def encode(octets: bytes) -> str:
@@ -27,7 +27,7 @@ def decode(text: str | bytes) -> bytes:
             that are not zero.
     """
     encoded = text.encode("ascii") if isinstance(text, str) else text
-    surplus = len(encoded) % 4
-    if surplus and encoded[-1:] not in _LAST_CHARACTER[surplus]:
+    remainder = len(encoded) % 4
+    if remainder and encoded[-1:] not in _CANONICAL_FINAL_CHARACTERS[remainder]:
         raise ValueError("not canonical base64url")
-    return a2b_base64(encoded.translate(_TO_STANDARD) + b"=" * (-surplus % 4), strict_mode=True)
+    return a2b_base64(encoded.translate(_TO_STANDARD) + b"=" * (-remainder % 4), strict_mode=True)

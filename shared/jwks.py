@@ -38,7 +38,7 @@ class JwksError(ValueError):
     """The document must not be used. The message says why and never quotes key material."""
 
 
-class _Unusable(ValueError):  # noqa: N818 - a reason to skip one entry, never seen outside
+class _SkippedKey(ValueError):  # noqa: N818 - a reason to skip one entry, never seen outside
     pass
 
 
@@ -104,7 +104,7 @@ def parse_jwks(document: bytes, algorithms: AbstractSet[str] = OWN_ALGORITHMS) -
     keys, skipped = _usable(entries, algorithms)
     if not keys:
         wanted = ", ".join(sorted(algorithms))
-        raise JwksError(f"no usable {wanted} key" + (f" ({_tally(skipped)})" if skipped else ""))
+        raise JwksError(f"no usable {wanted} key" + (f" ({_format_skipped(skipped)})" if skipped else ""))
     return JwkSet(keys, skipped)
 
 
@@ -115,16 +115,16 @@ def format_jwks(keys: Iterable[RSAPublicKey]) -> bytes:
 
 def to_jwk(key: RSAPublicKey) -> dict[str, str]:
     """`key` as a public JWK with `kid`, `use` and `alg` (RFC 7517 §4)."""
-    return {**_required_members(key), "kid": thumbprint(key), "use": "sig", "alg": ALGORITHM}
+    return {**_thumbprint_members(key), "kid": thumbprint(key), "use": "sig", "alg": ALGORITHM}
 
 
 def thumbprint(key: RSAPublicKey) -> str:
     """The RFC 7638 SHA-256 thumbprint, base64url without padding."""
-    canonical = json.dumps(_required_members(key), separators=(",", ":"), sort_keys=True)
+    canonical = json.dumps(_thumbprint_members(key), separators=(",", ":"), sort_keys=True)
     return base64url.encode(hashlib.sha256(canonical.encode()).digest())
 
 
-def _required_members(key: RSAPublicKey) -> dict[str, str]:
+def _thumbprint_members(key: RSAPublicKey) -> dict[str, str]:
     numbers = key.public_numbers()
     return {"e": _encode_integer(numbers.e), "kty": "RSA", "n": _encode_integer(numbers.n)}
 
@@ -144,7 +144,7 @@ def _usable(entries: list[Any], algorithms: AbstractSet[str]) -> tuple[dict[str,
     for entry in entries:
         try:
             key = _parse_key(entry, algorithms)
-        except _Unusable as why:
+        except _SkippedKey as why:
             skipped[str(why)] += 1
             continue
         known = keys.setdefault(key.kid, key)
@@ -159,19 +159,19 @@ def _usable(entries: list[Any], algorithms: AbstractSet[str]) -> tuple[dict[str,
 
 def _parse_key(entry: Any, wanted: AbstractSet[str]) -> PublicKey:
     if not isinstance(entry, dict):
-        raise _Unusable("not an object")
+        raise _SkippedKey("not an object")
     algorithms = _algorithms_of(entry) & wanted
     if not algorithms:
-        raise _Unusable("not an RSA key" if wanted == OWN_ALGORITHMS else "of another type")
+        raise _SkippedKey("not an RSA key" if wanted == OWN_ALGORITHMS else "of another type")
     if "alg" in entry:
         algorithms = frozenset(name for name in algorithms if name == entry["alg"])
     if not algorithms:
-        raise _Unusable("for another algorithm")
+        raise _SkippedKey("for another algorithm")
     if entry.get("use", "sig") != "sig" or not _may_verify(entry.get("key_ops", ["verify"])):
-        raise _Unusable("not for signatures")
+        raise _SkippedKey("not for signatures")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARACTERS:
-        raise _Unusable("without a usable kid")
+        raise _SkippedKey("without a usable kid")
     return PublicKey(kid, _material(entry), algorithms)
 
 
@@ -197,28 +197,28 @@ def _may_verify(operations: Any) -> bool:
 
 def _rsa_key(n: int, e: int) -> RSAPublicKey:
     if not MIN_KEY_BITS <= n.bit_length() <= MAX_KEY_BITS or n % 2 == 0:
-        raise _Unusable(f"modulus not odd or not of {MIN_KEY_BITS} to {MAX_KEY_BITS} bits")
+        raise _SkippedKey(f"modulus not odd or not of {MIN_KEY_BITS} to {MAX_KEY_BITS} bits")
     if e not in _EXPONENTS:
-        raise _Unusable("degenerate exponent")
+        raise _SkippedKey("degenerate exponent")
     try:
         return RSAPublicNumbers(e, n).public_key()
     except ValueError as error:
-        raise _Unusable("refused by the cryptographic library") from error
+        raise _SkippedKey("rejected by the cryptographic library") from error
 
 
 def _elliptic_key(crv: str, x: bytes, y: bytes) -> PublicKeyMaterial:
     curve = _CURVES[crv]
     if not len(x) == len(y) == (curve.key_size + 7) // 8:
-        raise _Unusable("coordinate of another length")  # RFC 7518 §6.2.1.2
+        raise _SkippedKey("coordinate of another length")  # RFC 7518 §6.2.1.2
     try:
         return EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve).public_key()
     except ValueError as error:
-        raise _Unusable("not a point of its curve") from error
+        raise _SkippedKey("not a point of its curve") from error
 
 
 def _ed25519_key(x: bytes) -> PublicKeyMaterial:
     if not is_trustworthy_point(x):
-        raise _Unusable("not a point of its curve")
+        raise _SkippedKey("not a point of its curve")
     return Ed25519PublicKey.from_public_bytes(x)
 
 
@@ -229,12 +229,12 @@ def _decode_integer(value: Any) -> int:
 
 def _decode(value: Any) -> bytes:
     if not isinstance(value, str):
-        raise _Unusable("malformed number")
+        raise _SkippedKey("malformed number")
     try:
         return base64url.decode(value)
     except ValueError as error:
-        raise _Unusable("malformed number") from error
+        raise _SkippedKey("malformed number") from error
 
 
-def _tally(skipped: dict[str, int]) -> str:
+def _format_skipped(skipped: dict[str, int]) -> str:
     return ", ".join(f"{count} {why}" for why, count in skipped.items())

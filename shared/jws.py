@@ -13,7 +13,7 @@ from shared.signatures import PublicKeyMaterial, is_signed
 from shared.strict_json import StrictJsonError, parse_object
 
 # RFC 7515 and RFC 7516 header parameters that alter what is signed, how it is read, or whose key counts.
-CHANGE_THE_READING: Final = frozenset(
+FORBIDDEN_HEADER_PARAMETERS: Final = frozenset(
     {"crit", "b64", "zip", "enc", "epk", "apu", "apv", "iv", "tag", "p2s", "p2c", "cty"}
     | {"jwk", "jku", "x5u", "x5c"}
 )
@@ -91,7 +91,7 @@ def _read_header(encoded: bytes) -> JoseHeader | JwsFault:
     except StrictJsonError:
         return JwsFault.INVALID_HEADER
     values = [members.get(name, "") for name in ("alg", "typ", "kid")]
-    if not CHANGE_THE_READING.isdisjoint(members) or not all(type(value) is str for value in values):
+    if not FORBIDDEN_HEADER_PARAMETERS.isdisjoint(members) or not all(type(value) is str for value in values):
         return JwsFault.INVALID_HEADER
     return JoseHeader(values[0], normalise_type(values[1]), values[2], frozenset(members))
 

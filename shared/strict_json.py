@@ -81,13 +81,13 @@ def _integer(digits: str) -> int:
     return value
 
 
-def _real(digits: str) -> float:
+def _float(digits: str) -> float:
     if len(digits) > _MAX_NUMBER_CHARACTERS or not -MAX_INTEGER <= (value := float(digits)) <= MAX_INTEGER:
         raise StrictJsonError("number out of range")
     return value
 
 
-def _constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise StrictJsonError(f"{name} is not JSON")
 
 
@@ -113,6 +113,6 @@ def _encodable(value: Any) -> bool:
 
 
 _strict_decoder: Final = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_reject_constant
 )
-_open_decoder: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_open_decoder: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_reject_constant)

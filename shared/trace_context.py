@@ -29,7 +29,7 @@ def new_id(digits: int) -> str:
     return f"{random.getrandbits(4 * digits):0{digits}x}"
 
 
-def request_id_of(given: Sequence[str]) -> str:
+def parse_request_id(given: Sequence[str]) -> str:
     """The gateway's id if there is one and it is one, so that both logs can be joined; else a new one.
 
     Args:
@@ -38,7 +38,7 @@ def request_id_of(given: Sequence[str]) -> str:
     return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else new_id(32)
 
 
-def traceparent_of(given: Sequence[str]) -> Traceparent | None:
+def parse_traceparent(given: Sequence[str]) -> Traceparent | None:
     """The caller's place in a trace, or None if it names none.
 
     Args:

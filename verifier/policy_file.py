@@ -97,7 +97,7 @@ class _Issuer(_Strict):
     profile: str | dict[str, Any] = RFC9068.name
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -112,7 +112,7 @@ class _Header(_Strict):
 
 class _Policy(_Strict):
     # An empty list is an error: it could be meant as "no one" and would demand nothing.
-    audience: Annotated[list[Identifier], BeforeValidator(_listed)] | None = Field(default=None, min_length=1)
+    audience: Annotated[list[Identifier], BeforeValidator(_as_list)] | None = Field(default=None, min_length=1)
     issuers: list[IssuerName] | None = Field(default=None, min_length=1)
     token_types: list[TokenType] = Field(default=[TOKEN_TYPE], min_length=1)
     scopes_all: list[ScopeToken] = Field(default=[], min_length=1)
@@ -152,14 +152,14 @@ def parse_configuration(
         allow_http: the document may name plain http URLs.
 
     Raises:
-        PolicyError: with every fault that was found.
+        PolicyError: with every error that was found.
     """
     parsed = _read(document)
     known = frozenset({*sources, *parsed.issuers})
-    profiles, faults = _profiles(parsed)
-    faults += [*_faults(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]
-    if faults:
-        raise PolicyError("\n".join(faults))
+    profiles, errors = _profiles(parsed)
+    errors += [*_semantic_errors(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]
+    if errors:
+        raise PolicyError("\n".join(errors))
     headers = _header_names(parsed)
     lifetimes = {
         issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
@@ -167,7 +167,7 @@ def parse_configuration(
     return Configuration(
         {
             name: _policy(name, policy, lifetimes, profiles, headers, audience, leeway_seconds)
-            for name, policy in _written(parsed).items()
+            for name, policy in _with_default(parsed).items()
         },
         {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
         {
@@ -178,8 +178,8 @@ def parse_configuration(
     )
 
 
-def _written(parsed: _Document) -> dict[str, _Policy]:
-    """The policies of the document, and `default`, which is there without being written."""
+def _with_default(parsed: _Document) -> dict[str, _Policy]:
+    """Return the policies of the document, and `default`, which the document may omit."""
     return {DEFAULT_POLICY: _Policy(), **parsed.policies}
 
 
@@ -190,27 +190,27 @@ def _read(document: str) -> _Document:
         raise PolicyError(f"not TOML: {error}") from None
     except ValidationError as error:
         tables = (_Document, _Issuer, _Policy, _Header, ProfileTable, RuleTable)
-        raise PolicyError("\n".join(describe(fault, tables) for fault in error.errors())) from None
+        raise PolicyError("\n".join(describe(error, tables) for error in error.errors())) from None
 
 
-def _faults(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:
+def _semantic_errors(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:
     """Return the errors that the types of the members do not exclude."""
-    faults = [] if known else ["no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table"]
+    errors = [] if known else ["no issuer: set VERIFIER_ISSUER and a key set, or write an [issuers.…] table"]
     for name, issuer in parsed.issuers.items():
         if sum(location is not None for location in (issuer.jwks_file, issuer.jwks_url, issuer.discovery)) != 1:
-            faults.append(f'issuers."{name}": name exactly one of jwks_file, jwks_url and discovery')
+            errors.append(f'issuers."{name}": name exactly one of jwks_file, jwks_url and discovery')
         if name in in_settings:
-            faults.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
-    for name, policy in _written(parsed).items():
+            errors.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
+    for name, policy in _with_default(parsed).items():
         if policy.issuers is None and len(known) > 1:
             # Equal subjects of two issuers are two people: the operator says where both may come.
-            faults.append(
+            errors.append(
                 f"policies.{name}.issuers: required, since there is more than one issuer; "
                 f"name one or more of {', '.join(sorted(known))}"
             )
         if unknown := frozenset(policy.issuers or ()) - known:
-            faults.append(f"policies.{name}.issuers: {', '.join(sorted(unknown))}: no such issuer")
-    return faults + _header_faults(parsed)
+            errors.append(f"policies.{name}.issuers: {', '.join(sorted(unknown))}: no such issuer")
+    return errors + _header_errors(parsed)
 
 
 def _header_names(parsed: _Document) -> list[str]:
@@ -218,29 +218,29 @@ def _header_names(parsed: _Document) -> list[str]:
     return sorted({header for policy in parsed.policies.values() for header in policy.headers})
 
 
-def _header_faults(parsed: _Document) -> list[str]:
+def _header_errors(parsed: _Document) -> list[str]:
     names = _header_names(parsed)
-    faults = []
+    errors = []
     if len(names) > MAX_HEADERS:
-        faults.append(f"policies: {len(names)} additional headers; at most {MAX_HEADERS} are accepted")
+        errors.append(f"policies: {len(names)} additional headers; at most {MAX_HEADERS} are accepted")
     for name, following in pairwise(sorted(names, key=str.lower)):
         if name.lower() == following.lower():
-            faults.append(f"policies: {name} and {following} are one header; spell it one way")
-    return faults
+            errors.append(f"policies: {name} and {following} are one header; spell it one way")
+    return errors
 
 
 def _profiles(parsed: _Document) -> tuple[dict[str, Profile], list[str]]:
-    """Return the profiles that are not the default, by issuer, and what is wrong with others."""
+    """Return the profiles that are not the default, by issuer, and the errors of the others."""
     profiles: dict[str, Profile] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     for name, issuer in parsed.issuers.items():
         try:
             profile = read_profile(issuer.profile)
         except ProfileError as error:
-            faults += [f'issuers."{name}".profile: {fault}' for fault in error.faults]
+            errors += [f'issuers."{name}".profile: {fault}' for fault in error.faults]
         else:
             profiles |= {} if profile is RFC9068 else {name: profile}
-    return profiles, faults
+    return profiles, errors
 
 
 def _url_errors(parsed: _Document, *, allow_http: bool) -> list[str]:

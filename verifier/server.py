@@ -57,8 +57,8 @@ class VerifierServer:
             realm=settings.realm,
             metrics=self._metrics,
             cache=DecisionCache(settings.cache_entries, settings.cache_bytes, self._metrics.cache_evictions.inc),
-            on_unknown_key=self._refresher.request_keys,
-            on_unknown_list=self._refresher.request_status_lists,
+            request_key_refresh=self._refresher.request_keys,
+            request_status_refresh=self._refresher.request_status_lists,
         )
         pages = AdminPages(
             self._metrics.registry, self._unhealthy_reasons, self._not_ready_reasons, self._refresher.missing

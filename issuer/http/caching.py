@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 
-def cached(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
+def cacheable_response(request: Request, document: bytes, media_type: str, max_age: int) -> Response:
     """Respond 200, or 304 if the client has the document (RFC 9110 §13.1.2). `max_age` is in seconds."""
     request.state.public_document = True
     etag, full, not_modified = _responses(document, media_type, max_age)

@@ -18,7 +18,7 @@ from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import UNTRACED, RequestSpan, Tracing
 from issuer.throttling.client_ip import client_ip
 from shared.logs import frames_of
-from shared.trace_context import request_id_of, traceparent_of
+from shared.trace_context import parse_request_id, parse_traceparent
 
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -91,8 +91,8 @@ class RequestMiddleware:
         client = client_ip(peer, forwarded, self._trusted_proxy_hops)
         if forwarded and not self._trusted_proxy_hops:
             self._warn_of_proxy(client)
-        request_id = request_id_of(request_ids)
-        with self._tracing.request(traceparent_of(traceparents)) as span:
+        request_id = parse_request_id(request_ids)
+        with self._tracing.request(parse_traceparent(traceparents)) as span:
             # For the log. Each request has a context of its own (`protocol.py`), so nothing has to be unbound.
             structlog.contextvars.bind_contextvars(
                 request_id=request_id, trace_id=span.trace_id, span_id=span.span_id

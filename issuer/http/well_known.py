@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from issuer.errors import NoSigningKeyError
-from issuer.http.caching import cached
+from issuer.http.caching import cacheable_response
 from issuer.keys.watcher import KeyWatcher
 
 _OPENAPI_MAX_AGE_SECONDS: Final = 3600
@@ -39,8 +39,10 @@ class DocumentRoutes:
         if not self._key_watcher.key_set.keys:
             # Clients would cache an empty set. They retry after an error.
             raise NoSigningKeyError
-        return cached(request, self._key_watcher.key_set.jwks, "application/jwk-set+json", self._jwks_max_age_seconds)
+        return cacheable_response(
+            request, self._key_watcher.key_set.jwks, "application/jwk-set+json", self._jwks_max_age_seconds
+        )
 
     async def openapi(self, request: Request) -> Response:
         """Return the OpenAPI document."""
-        return cached(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)
+        return cacheable_response(request, self._openapi, "application/json", _OPENAPI_MAX_AGE_SECONDS)

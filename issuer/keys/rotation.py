@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from issuer.keys.mac_secrets import MacSecretRecord
 from issuer.keys.models import KeyRecord, KeyRecords, KeyState, key_in_state
-from shared.access_token import REVOCATION_SECONDS
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.jwks import thumbprint
 
 _Record = KeyRecord | MacSecretRecord
@@ -30,7 +30,7 @@ VERIFIER_RETRY: Final = timedelta(seconds=40)
 CLOCK_SKEW: Final = timedelta(seconds=60)
 """Between machines that share the key directory. Covers the second within which issuers reload a change."""
 
-MAX_TOKEN_LIFETIME: Final = timedelta(seconds=REVOCATION_SECONDS)
+MAX_TOKEN_LIFETIME: Final = timedelta(seconds=REVOCATION_RETENTION_SECONDS)
 """The longest that a token is accepted, a verifier's leeway included."""
 
 

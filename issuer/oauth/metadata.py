@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from issuer.http.caching import cached
+from issuer.http.caching import cacheable_response
 from issuer.oauth.client_assertion import ALGORITHMS
 from issuer.oauth.models import AuthMethod
 
@@ -48,7 +48,7 @@ class MetadataRoutes:
 
     async def document(self, request: Request) -> Response:
         """Respond 200 with the document."""
-        return cached(request, self._document, "application/json", MAX_AGE_SECONDS)
+        return cacheable_response(request, self._document, "application/json", MAX_AGE_SECONDS)
 
 
 def metadata_path(issuer: str) -> str:

@@ -17,7 +17,7 @@ from issuer.oauth.models import AuthMethod, Client
 from issuer.sessions.store import revoke_sessions_of_client
 from issuer.status_lists.models import StatusListEntry
 from issuer.tokens.additional_claims import NOTHING, ClaimValues, read_claims_column
-from shared.access_token import REVOCATION_SECONDS
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
@@ -63,7 +63,7 @@ class ClientStore:
                 client.id,
                 status.list_id,
                 status.idx,
-                now + timedelta(seconds=REVOCATION_SECONDS),
+                now + timedelta(seconds=REVOCATION_RETENTION_SECONDS),
                 context.actor,
                 context.ip_address,
                 context.request_id,
@@ -144,7 +144,7 @@ class ClientStore:
 
 async def _revoke_tokens(connection: Connection, client: Client, now: datetime) -> None:
     if client.status is not None:
-        expires_at = now + timedelta(seconds=REVOCATION_SECONDS)
+        expires_at = now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)
         await connection.execute(_SQL["revoke-index"], client.status.list_id, client.status.idx, expires_at)
 
 

@@ -12,7 +12,7 @@ from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.status_lists.store import PUBLISH_SECONDS
-from shared.access_token import REVOCATION_SECONDS
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.status_list import LIST_BITS
 
 LOGIN_AFTER_SECONDS: Final = 10
@@ -54,7 +54,7 @@ async def revoke_all(database: Database) -> Issued:
     issued = await count_issued(database)
     async with database.transaction() as connection:
         await connection.execute(_SQL["lock-extension"])
-        await connection.execute(_SQL["close-lists"], timedelta(seconds=REVOCATION_SECONDS))
+        await connection.execute(_SQL["close-lists"], timedelta(seconds=REVOCATION_RETENTION_SECONDS))
         await connection.execute(_SQL["skip-list-ids"])
         await connection.execute(_SQL["add-list"], LIST_BITS, PUBLISH_SECONDS - LOGIN_AFTER_SECONDS)
         await connection.execute(_SQL["detach-client-indices"])

@@ -30,7 +30,7 @@ from issuer.throttling.models import CounterIncrement
 from issuer.tokens.additional_claims import read_claims_column
 from issuer.tokens.models import PublicClient
 from issuer.tokens.refresh_token import RefreshToken
-from shared.access_token import REVOCATION_SECONDS
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 
 _BATCH: Final = 1_000
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
@@ -295,7 +295,7 @@ class SessionStore:
 
 def _last_token_expiry(now: datetime) -> datetime:
     """Return when the last access token minted until `now` is invalid at every verifier."""
-    return now + timedelta(seconds=REVOCATION_SECONDS)
+    return now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)
 
 
 def _client(client_id: str, document: str | None) -> PublicClient | None:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from issuer.errors import NotFoundError
-from issuer.http.caching import cached
+from issuer.http.caching import cacheable_response
 from issuer.status_lists.publisher import StatusListPublisher
 from shared.status_list import STATUS_LIST_MEDIA_TYPE
 
@@ -35,7 +35,7 @@ class StatusListRoutes:
     async def aggregation(self, request: Request) -> Response:
         """Respond 200 with the URIs of all lists (draft-ietf-oauth-status-list-20 §9.3)."""
         document = json.dumps({"status_lists": self._published.uris()}).encode()
-        return cached(request, document, "application/json", _MAX_AGE_SECONDS)
+        return cacheable_response(request, document, "application/json", _MAX_AGE_SECONDS)
 
     async def status_list(self, request: Request) -> Response:
         """Respond 200 with one signed list (§8.1)."""
@@ -43,4 +43,4 @@ class StatusListRoutes:
         token = self._published.token(int(text)) if _ID.fullmatch(text) else None
         if token is None:
             raise NotFoundError
-        return cached(request, token, STATUS_LIST_MEDIA_TYPE, _MAX_AGE_SECONDS)
+        return cacheable_response(request, token, STATUS_LIST_MEDIA_TYPE, _MAX_AGE_SECONDS)

@@ -7,7 +7,7 @@ from typing import Final
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.status_lists.models import LEASE_SIZE, StatusListEntry, StatusListSnapshot
-from shared.access_token import REVOCATION_SECONDS
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.status_list import LIST_BITS
 
 PUBLISH_SECONDS: Final = 60.0
@@ -44,7 +44,9 @@ class StatusListStore:
     async def list_states(self) -> list[StatusListSnapshot]:
         """Return every list that a live or future token may refer to."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["list-states"], LEASE_SIZE, timedelta(seconds=REVOCATION_SECONDS))
+            rows = await connection.fetch(
+                _SQL["list-states"], LEASE_SIZE, timedelta(seconds=REVOCATION_RETENTION_SECONDS)
+            )
         return [StatusListSnapshot(**row) for row in rows]
 
     async def revoked_indices(self, list_id: int) -> list[int]:

@@ -140,8 +140,8 @@ class Bench:
             metrics=self.metrics,
             cache=self.cache,
             clock=lambda: self.now,
-            on_unknown_key=self._count_unknown_key,
-            on_unknown_list=self._count_unknown_list,
+            request_key_refresh=self._count_unknown_key,
+            request_status_refresh=self._count_unknown_list,
         )
         self.authorizer.replace_keys(keys)
 

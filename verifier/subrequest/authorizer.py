@@ -70,9 +70,9 @@ class Authorizer:
         metrics: counts decisions.
         cache: of decisions.
         clock: seconds since the epoch.
-        on_unknown_key: called when a token names a key that we lack, with the issuer that the token claims, which the
+        request_key_refresh: called for a token with an unknown key, with the issuer that the token names, which the
             policy accepts; must not block.
-        on_unknown_list: called when a valid token refers to a status list that we lack; must not block.
+        request_status_refresh: called for a valid token with an unknown status list; must not block.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class Authorizer:
         metrics: Metrics,
         cache: DecisionCache,
         clock: Callable[[], float] = time.time,
-        on_unknown_key: Callable[[str], None] = lambda _: None,
-        on_unknown_list: Callable[[], None] = lambda: None,
+        request_key_refresh: Callable[[str], None] = lambda _: None,
+        request_status_refresh: Callable[[], None] = lambda: None,
     ) -> None:
         self._realm, self._metrics, self._clock = realm, metrics, clock
         self._observe_seconds = metrics.decision_seconds.observe
         self._rejection_log = RejectionLog(metrics)
         self._status_lists = StatusLists()
-        self._on_unknown_key, self._on_unknown_list = on_unknown_key, on_unknown_list
+        self._request_key_refresh, self._request_status_refresh = request_key_refresh, request_status_refresh
         self._keys = TrustedKeys()
         self._cache = cache
         self._cache_enabled = cache.max_entries > 0
@@ -201,7 +201,7 @@ class Authorizer:
         )
         if isinstance(decision, Rejected):
             if decision.reason is RejectionReason.STATUS_UNAVAILABLE:
-                self._on_unknown_list()
+                self._request_status_refresh()
             elif decision.reason in _MISSING_KEY_REASONS:
                 self._request_missing_key(policy.policy, token)
             return self._reject(policy, decision.reason, token, ids)
@@ -219,7 +219,7 @@ class Authorizer:
         if issuer is None or issuer not in policy.issuers or self._keys.has(issuer, jws.header.kid):
             return
         if jws.header.algorithm in policy.profile_of(issuer).algorithms:
-            self._on_unknown_key(issuer)
+            self._request_key_refresh(issuer)
 
     def _accept(self, policy: _CompiledPolicy, accepted: Accepted, digest: bytes | None) -> bytes:
         response = responses.ok_response(accepted.claims, accepted.additional, policy.ok_template)

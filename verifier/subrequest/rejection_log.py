@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from shared.trace_context import request_id_of, traceparent_of
+from shared.trace_context import parse_request_id, parse_traceparent
 from verifier.decision.reasons import RejectionReason
 from verifier.metrics import Metrics
 
@@ -31,8 +31,8 @@ class RequestIds(NamedTuple):
 
     def as_log_fields(self) -> dict[str, str]:
         """Return the valid ids for a log line; never a field as it was received."""
-        caller = traceparent_of(_fields(self.traceparent))
-        ids = {"request_id": request_id_of(_fields(self.request_id))}
+        caller = parse_traceparent(_fields(self.traceparent))
+        ids = {"request_id": parse_request_id(_fields(self.request_id))}
         return ids if caller is None else ids | {"trace_id": caller.trace_id}
 
 

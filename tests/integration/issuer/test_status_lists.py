@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from issuer.audit.events import RevocationReason
-from shared.access_token import REVOCATION_SECONDS
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode
 from tests.support.issuer_process import IssuerProcess, running_issuer
@@ -131,7 +131,7 @@ def test_an_index_is_kept_until_its_last_access_token_has_expired(database_url: 
             await bench.sessions.revoke_all(account.id, RevocationReason.ADMINISTRATOR, CONTEXT)
             assert await bits(bench) == {0}
             flagged = (await bench.lists.list_states())[0].fingerprint
-            await pass_time(database_url, REVOCATION_SECONDS - 60)
+            await pass_time(database_url, REVOCATION_RETENTION_SECONDS - 60)
             assert await bits(bench) == {0}
             await pass_time(database_url, 60)
             assert await bits(bench) == set()
@@ -175,7 +175,7 @@ def test_a_full_list_is_published_while_valid_tokens_refer_to_it(database_url: s
             session = bench.sessions.read_refresh_token(tokens.refresh_token)
             assert session is not None
             await bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
-            await pass_time(database_url, REVOCATION_SECONDS - 60)
+            await pass_time(database_url, REVOCATION_RETENTION_SECONDS - 60)
             assert await known() == [1, 2]
             await pass_time(database_url, 60)
             assert await known() == [2]

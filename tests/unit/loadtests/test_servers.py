@@ -14,7 +14,7 @@ from loadtests.bench.fixtures import TOKENS, Fixtures, make_fixtures
 from loadtests.bench.processes import ProcessError, run, running
 from loadtests.bench.servers import InvalidRunError, Setup, check, serving
 from loadtests.bench.tools import DEBIAN_PACKAGES, MissingToolError, find_tools
-from shared.access_token import MAX_ISSUED_BYTES
+from shared.access_token import MAX_ISSUED_TOKEN_BYTES
 from tests.support.programs import absent, program
 
 VERIFYING = Contender("fake", "Fake", ())
@@ -48,7 +48,7 @@ def _answering(decide: Callable[[str], int]) -> Iterator[int]:
 
 def test_tokens_are_distinct_and_of_the_size_that_the_issuer_allows(fixtures: Fixtures) -> None:
     assert len(set(fixtures.good)) == TOKENS
-    assert all(800 <= len(token) <= MAX_ISSUED_BYTES for token in fixtures.good)
+    assert all(800 <= len(token) <= MAX_ISSUED_TOKEN_BYTES for token in fixtures.good)
     assert fixtures.tokens.read_text().split() == list(fixtures.good)
 
 

@@ -45,4 +45,4 @@ def test_the_required_claims_are_those_of_the_code() -> None:
 
 def test_the_rejected_header_members_are_those_of_the_code() -> None:
     results = READ.partition("**Rejected in the header**")[2].partition("Other unknown")[0]
-    assert set(re.findall("`([a-z0-9]+)`", results)) == jws.CHANGE_THE_READING
+    assert set(re.findall("`([a-z0-9]+)`", results)) == jws.FORBIDDEN_HEADER_PARAMETERS

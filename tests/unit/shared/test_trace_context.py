@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.trace_context import Traceparent, request_id_of, traceparent_of
+from shared.trace_context import Traceparent, parse_request_id, parse_traceparent
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -10,7 +10,7 @@ PARENT = "00f067aa0ba902b7"
 
 def test_a_valid_request_id_is_kept() -> None:
     for given in ("gateway-0001", "b7ad6b7169203331a1b2c3d4e5f60718", "2f6a1c5e-9d1b-4b7e-8a39-0c2f5f0d9b11"):
-        assert request_id_of([given]) == given
+        assert parse_request_id([given]) == given
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_valid_request_id_is_kept() -> None:
     ],
 )
 def test_an_invalid_request_id_is_replaced_by_a_new_one(given: list[str]) -> None:
-    first, second = request_id_of(given), request_id_of(given)
+    first, second = parse_request_id(given), parse_request_id(given)
     assert first != second
     assert not {first, second} & set(given)
 
@@ -38,12 +38,12 @@ def test_an_invalid_request_id_is_replaced_by_a_new_one(given: list[str]) -> Non
     ("flags", "sampled"), [("00", False), ("01", True), ("02", False), ("03", True), ("ff", True)]
 )
 def test_a_traceparent_has_trace_parent_and_flags(flags: str, sampled: bool) -> None:  # noqa: FBT001 - a table
-    assert traceparent_of([f"00-{TRACE}-{PARENT}-{flags}"]) == Traceparent(TRACE, PARENT, sampled)
+    assert parse_traceparent([f"00-{TRACE}-{PARENT}-{flags}"]) == Traceparent(TRACE, PARENT, sampled)
 
 
 def test_a_later_version_may_have_more_parts() -> None:
     for more in ("", "-", "-what-will-be"):
-        assert traceparent_of([f"cc-{TRACE}-{PARENT}-01{more}"]) == Traceparent(TRACE, PARENT, sampled=True)
+        assert parse_traceparent([f"cc-{TRACE}-{PARENT}-01{more}"]) == Traceparent(TRACE, PARENT, sampled=True)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_a_later_version_may_have_more_parts() -> None:
     ],
 )
 def test_an_invalid_traceparent_is_ignored(given: str) -> None:
-    assert traceparent_of([given]) is None
+    assert parse_traceparent([given]) is None
 
 
 def test_two_traceparents_are_ignored() -> None:
-    assert traceparent_of([f"00-{TRACE}-{PARENT}-01"] * 2) is None
-    assert traceparent_of([]) is None
+    assert parse_traceparent([f"00-{TRACE}-{PARENT}-01"] * 2) is None
+    assert parse_traceparent([]) is None

@@ -14,7 +14,7 @@ from issuer.status_lists.models import StatusListSnapshot
 from issuer.status_lists.publisher import StatusListPublisher, sign_list
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
-from shared.access_token import MAX_LIFETIME_SECONDS, REVOCATION_SECONDS
+from shared.access_token import MAX_LIFETIME_SECONDS, REVOCATION_RETENTION_SECONDS
 from shared.status_list import decode
 from tests.support.signing_keys import generate_key
 
@@ -141,7 +141,7 @@ def test_a_closed_list_has_every_bit_set(publisher: Publisher) -> None:
 def test_a_list_is_valid_until_every_earlier_token_has_expired(publisher: Publisher) -> None:
     publisher.refresh()
     claims = publisher.claims()
-    assert claims["exp"] - claims["iat"] >= max(MAX_LIFETIME_SECONDS, REVOCATION_SECONDS)
+    assert claims["exp"] - claims["iat"] >= max(MAX_LIFETIME_SECONDS, REVOCATION_RETENTION_SECONDS)
 
 
 def test_nothing_is_published_before_the_database_was_read(publisher: Publisher) -> None:

@@ -15,7 +15,7 @@ from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.additional_claims import ClaimTypes
 from issuer.tokens.models import AccessTokenClaims, StatusReference, TokenProfile
 from issuer.tokens.size import TokenBudget
-from shared.access_token import MAX_ISSUED_BYTES
+from shared.access_token import MAX_ISSUED_TOKEN_BYTES
 from shared.jwks import format_jwks, parse_jwks
 from shared.status_list import LIST_BITS
 from tests.support.signing_keys import generate_key
@@ -29,9 +29,9 @@ ISSUER, NOW, LAST = (
     datetime(2026, 3, 1, tzinfo=UTC),
     datetime(2286, 11, 20, tzinfo=UTC),
 )
-BUDGET = TokenBudget(ISSUER, "gatepass", MAX_ISSUED_BYTES)
+BUDGET = TokenBudget(ISSUER, "gatepass", MAX_ISSUED_TOKEN_BYTES)
 TYPES = ClaimTypes.parse("tenant:string,seats:number,beta:boolean,teams:strings")
-PROFILE = TokenProfile(ISSUER, "gatepass", 600, MAX_ISSUED_BYTES, TYPES)
+PROFILE = TokenProfile(ISSUER, "gatepass", 600, MAX_ISSUED_TOKEN_BYTES, TYPES)
 
 words = st.text(st.characters(min_codepoint=0x23, max_codepoint=0x5B, exclude_characters=","), min_size=1)
 printable = st.text(min_size=1, max_size=20).filter(str.isprintable)
