@@ -45,8 +45,16 @@ _ISSUER_PATTERN: Final = rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$"
 IssuerName = Annotated[str, StringConstraints(pattern=_ISSUER_PATTERN)]
 # RFC 6838 §4.2, with or without `application/`: never what would make a token without `typ` pass.
 TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
-
-
+# A browser accepts a cookie of this prefix only from the host itself and by https (RFC 6265bis §4.1.3.2), so no
+# subdomain can set it.
+CookieName = Annotated[str, StringConstraints(pattern=r"^__Host-[A-Za-z0-9_.-]{1,64}$")]
+# As browsers send it. Plain http is for the loopback of a developer's machine.
+Origin = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?$", max_length=262
+    ),
+]
 HeaderName = Annotated[str, StringConstraints(pattern=rf"^{CLAIM_HEADER_NAME}$", max_length=64)]
 
 
@@ -125,6 +133,8 @@ class _Policy(_Strict):
     max_lifetime_seconds: int | None = Field(default=None, ge=1, le=31_536_000, strict=True)
     max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
     anonymous: bool = Field(default=False, strict=True)
+    cookie: CookieName | None = None
+    origins: list[Origin] = Field(default=[], min_length=1)
 
 
 class _Document(_Strict):
@@ -208,6 +218,8 @@ def _semantic_errors(parsed: _Document, known: frozenset[str], in_settings: froz
                 f"policies.{name}.issuers: required, since there is more than one issuer; "
                 f"name one or more of {', '.join(sorted(known))}"
             )
+        if (policy.cookie is None) != (not policy.origins):
+            errors.append(f"policies.{name}: cookie and origins belong together; name both or none")
         if unknown := frozenset(policy.issuers or ()) - known:
             errors.append(f"policies.{name}.issuers: {', '.join(sorted(unknown))}: no such issuer")
     return errors + _header_errors(parsed)
@@ -289,6 +301,8 @@ def _policy(
         max_lifetime_seconds={issuer: given.max_lifetime_seconds or lifetimes[issuer] for issuer in issuers},
         max_age_seconds=given.max_age_seconds,
         anonymous=given.anonymous,
+        cookie=given.cookie,
+        origins=frozenset(given.origins),
         profiles=profiles,
         roles_all=frozenset(given.roles_all),
         claims=tuple(rule.rule() for rule in given.claims),

@@ -32,6 +32,8 @@ class Policy:
         max_lifetime_seconds: longest time from `iat` to `exp`, by issuer; `DEFAULT_MAX_LIFETIME_SECONDS` for others.
         max_age_seconds: longest time since `iat`, or None for what `exp` allows.
         anonymous: let a request without credentials through, with an empty identity.
+        cookie: name of the cookie that may carry the token; None: only `Authorization` may.
+        origins: of the pages whose requests may carry it.
         profiles: of all issuers that are configured, by issuer; `RFC9068` for others.
         any_algorithm, any_type: those that the profiles of `issuers` accept, all together.
     """
@@ -47,6 +49,8 @@ class Policy:
     max_lifetime_seconds: Mapping[str, int] = field(default_factory=dict)
     max_age_seconds: int | None = None
     anonymous: bool = False
+    cookie: str | None = None
+    origins: frozenset[str] = frozenset()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     roles_all: frozenset[str] = frozenset()
     claims: tuple[ClaimRule, ...] = ()

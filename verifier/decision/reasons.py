@@ -32,6 +32,8 @@ class RejectionReason(StrEnum):
     INSUFFICIENT_ROLE = "insufficient_role"
     INSUFFICIENT_CLAIM = "insufficient_claim"
 
+    CROSS_ORIGIN = "cross_origin"
+
     UNKNOWN_POLICY = "unknown_policy"
 
     KEYS_UNAVAILABLE = "keys_unavailable"

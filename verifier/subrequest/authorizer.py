@@ -1,6 +1,6 @@
 """Request target and credentials in, ready response out: one synchronous function, `Authorizer.authorize`.
 
-It owns the choice of the policy, the extraction of the one bearer token, and the cache around
+It owns the choice of the policy, the extraction of the one token from its carrier, and the cache around
 `verification.verify`. It does no I/O but counting and, for rejections, a rate-limited log line.
 """
 
@@ -17,11 +17,13 @@ from shared.jws import JwsFault, read_compact
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.reasons import UNDECIDABLE, RejectionReason
+from verifier.decision.same_origin import BrowserFields, is_same_origin
 from verifier.decision.status import Status, StatusLists
 from verifier.decision.verification import Accepted, Rejected, claimed_issuer, verify
 from verifier.metrics import Metrics
 from verifier.policy_file import DEFAULT_POLICY, Configuration
 from verifier.subrequest import responses
+from verifier.subrequest.cookies import cookie_token
 from verifier.subrequest.decision_cache import CachedDecision, DecisionCache
 from verifier.subrequest.rejection_log import RejectionLog, RequestIds
 
@@ -49,6 +51,8 @@ class _CompiledPolicy:
         self.verified = metrics.decisions.labels(policy.name, "allowed", "verified")
         self.cached = metrics.decisions.labels(policy.name, "allowed", "cached")
         self.anonymous = metrics.decisions.labels(policy.name, "allowed", "anonymous")
+        self.cookie = None if policy.cookie is None else policy.cookie.encode()
+        self.origins = frozenset(origin.encode() for origin in policy.origins)
         additional = [header.name for header in policy.headers]
         self.ok_template = responses.ok_template(additional)
         self.anonymous_response = responses.anonymous_response(additional)
@@ -127,6 +131,7 @@ class Authorizer:
         authorization: bytes | None,
         request_id: bytes | None = None,
         traceparent: bytes | None = None,
+        browser: BrowserFields | None = None,
     ) -> bytes:
         """Return the response to one subrequest, as the bytes of an HTTP/1.1 response.
 
@@ -135,8 +140,15 @@ class Authorizer:
             authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
             request_id: for the log and no decision; as in `RequestIds`.
             traceparent: the header field as received; None if absent.
+            browser: what a policy with a cookie decides by; None if the gateway passed none of it on.
         """
         policy = self._by_target.get(target) or self._find_policy(target)
+        if browser is not None and policy is not None and policy.cookie is not None:
+            # For each request: a cached decision is about the policy and the token alone.
+            credentials = _credentials(authorization, browser, policy.cookie, policy.origins)
+            if isinstance(credentials, RejectionReason):
+                return self._reject(policy, credentials, b"", RequestIds(request_id, traceparent))
+            authorization = credentials
         if policy is None or authorization is None or not self._cache_enabled:
             return self._decide(policy, authorization, None, RequestIds(request_id, traceparent))
         digest = _sha256(policy.digest_prefix + authorization).digest()
@@ -237,6 +249,20 @@ class Authorizer:
         policy.rejected[reason].inc()
         self._rejection_log.write(policy.policy.name, reason, credentials, ids)
         return policy.error_responses[reason]
+
+
+def _credentials(
+    authorization: bytes | None, browser: BrowserFields, cookie: bytes, origins: frozenset[bytes]
+) -> bytes | RejectionReason | None:
+    """Return what the one carrier of a request has, in the form of `Authorization`; None if there is no carrier."""
+    token = cookie_token(browser.cookies, cookie)
+    if token is None:
+        return authorization
+    if isinstance(token, RejectionReason):
+        return token
+    if authorization is not None:
+        return RejectionReason.MALFORMED_CREDENTIALS
+    return b"Bearer " + token if is_same_origin(browser, origins) else RejectionReason.CROSS_ORIGIN
 
 
 def _bearer_token(authorization: bytes) -> bytes | RejectionReason:

@@ -20,6 +20,7 @@ from typing import Final, cast
 
 import httptools
 
+from verifier.decision.same_origin import BrowserFields
 from verifier.subrequest.authorizer import Authorizer
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -35,6 +36,15 @@ _MAX_BATCHED_RESPONSES: Final = 16
 
 _FEED_CHUNK_BYTES: Final = 4096
 """Bytes parsed at once, and so by how much an incomplete head or body can exceed its limit."""
+
+_BROWSER_FIELDS: Final = {
+    b"cookie": "cookies",
+    b"origin": "origin",
+    b"sec-fetch-site": "site",
+    b"x-forwarded-method": "method",
+    b"sec-websocket-version": "websocket_version",
+}
+"""Header fields and their names in `BrowserFields`."""
 
 _NEW: Final = 0
 _IDLE: Final = 1
@@ -147,6 +157,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_authorization",
+        "_browser_fields",
         "_connection_option",
         "_has_body_framing",
         "_host_count",
@@ -176,6 +187,7 @@ class Connection(asyncio.Protocol):
         self._connection_option: bytes | None = None
         self._request_id: bytes | None = None
         self._traceparent: bytes | None = None
+        self._browser_fields: dict[str, bytes] | None = None
         self._host_count = 0
         self._has_body_framing = False
         self._responses: list[bytes] = []
@@ -262,13 +274,14 @@ class Connection(asyncio.Protocol):
         self._state_since = self._server.clock_seconds
         self._target = b""
         self._authorization = self._connection_option = self._request_id = self._traceparent = None
+        self._browser_fields = None
         self._host_count, self._has_body_framing = 0, False
 
     def on_url(self, url: bytes) -> None:
         """Handle the request target, or a part of it."""
         self._target += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: C901 - a table, on the hot path
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: C901, PLR0912 - a table, on the hot path
         """Handle a header field. A trailer field is ignored (RFC 9110 §6.5.1)."""
         if self._state != _HEAD:
             return
@@ -296,8 +309,18 @@ class Connection(asyncio.Protocol):
                 self._request_id = value if self._request_id is None else b""
             case 11 if name.lower() == b"traceparent":
                 self._traceparent = value if self._traceparent is None else b""
+            case 6 | 14 | 18 | 21 if (field := _BROWSER_FIELDS.get(name.lower())) is not None:
+                self._add_browser_field(field, value)
             case _:
                 pass
+
+    def _add_browser_field(self, field: str, value: bytes) -> None:
+        """Keep a field that a policy with a cookie decides by. Two `Cookie` fields are one (RFC 9113 §8.2.3)."""
+        fields = self._browser_fields = self._browser_fields or {}
+        if field in fields:
+            # Two of any other field are a value that is never accepted.
+            value = fields[field] + (b"; " if field == "cookies" else b", ") + value
+        fields[field] = value
 
     def on_headers_complete(self) -> None:
         """Respond: the head is complete."""
@@ -390,7 +413,9 @@ class SubrequestConnection(Connection):
         self._authorize = authorizer.authorize
 
     def _respond(self) -> bytes:
-        return self._authorize(self._target, self._authorization, self._request_id, self._traceparent)
+        fields = self._browser_fields
+        browser = None if fields is None else BrowserFields(**fields)
+        return self._authorize(self._target, self._authorization, self._request_id, self._traceparent, browser)
 
 
 def _header_end(data: bytes) -> int:

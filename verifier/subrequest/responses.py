@@ -45,6 +45,10 @@ BEARER_ERROR_CODES: Final[dict[RejectionReason, str | None]] = {
 """Error codes of the reasons that concern the client's credentials. The other reasons concern the verifier."""
 
 
+# Another token would not help, so there is no challenge.
+_FORBIDDEN: Final = frozenset({RejectionReason.CROSS_ORIGIN, RejectionReason.UNKNOWN_POLICY})
+
+
 def ok_template(additional: Iterable[str] = ()) -> bytes:
     """Return what `ok_response` fills in: the fixed identity headers, then the additional ones of these names."""
     fields = [(name, "%b") for name in IDENTITY_HEADERS[:-1]] + [("X-Auth-Expires", "%d")]
@@ -89,7 +93,7 @@ def error_response(reason: RejectionReason, policy: Policy | None, realm: str) -
     """
     if reason in UNDECIDABLE:
         return _head(HTTPStatus.SERVICE_UNAVAILABLE, [("Retry-After", str(RETRY_AFTER_SECONDS))])
-    if reason is RejectionReason.UNKNOWN_POLICY or policy is None:
+    if reason in _FORBIDDEN or policy is None:
         return _head(HTTPStatus.FORBIDDEN, [])
     error = BEARER_ERROR_CODES[reason]
     parameters = [f'realm="{realm}"']

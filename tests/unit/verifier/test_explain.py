@@ -14,6 +14,7 @@ from verifier.explain import CHECKS, explain
 NOT_OF_A_TOKEN = {
     RejectionReason.MISSING_TOKEN,
     RejectionReason.MALFORMED_CREDENTIALS,
+    RejectionReason.CROSS_ORIGIN,
     RejectionReason.UNKNOWN_POLICY,
     RejectionReason.INTERNAL_ERROR,
 }

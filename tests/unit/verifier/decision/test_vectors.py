@@ -110,6 +110,7 @@ def test_a_key_set_has_the_keys_that_its_vector_states(vector: dict[str, Any]) -
 def test_every_reason_has_a_vector() -> None:
     expected = [vector["expected"].get("reason") for vector in [*TOKEN_VECTORS, *REQUESTS]]
     expected += [case.get("reason") for _, case in providers.cases()]
+    expected += [case["expected"] for case in load("browsers/requests") if case["expected"] != "allowed"]
     assert set(RejectionReason) - {RejectionReason.INTERNAL_ERROR} == {reason for reason in expected if reason}
 
 
@@ -139,9 +140,8 @@ def test_every_attack_and_every_reason_is_explained_in_the_readme() -> None:
 def _status(reason: RejectionReason) -> int:
     if reason in UNDECIDABLE:
         return 503
-    return (
-        403 if reason is RejectionReason.UNKNOWN_POLICY or BEARER_ERROR_CODES[reason] == "insufficient_scope" else 401
-    )
+    forbidden = {RejectionReason.CROSS_ORIGIN, RejectionReason.UNKNOWN_POLICY}
+    return 403 if reason in forbidden or BEARER_ERROR_CODES[reason] == "insufficient_scope" else 401
 
 
 def test_vector_ids_are_unique_in_a_file() -> None:

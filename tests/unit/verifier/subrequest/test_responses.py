@@ -9,7 +9,8 @@ from tests.support.vectors import POLICIES, REALM, fields_of, status_of
 from verifier.decision.reasons import UNDECIDABLE, RejectionReason
 from verifier.subrequest.responses import ANONYMOUS_RESPONSE, BEARER_ERROR_CODES, error_response
 
-OURS = {RejectionReason.UNKNOWN_POLICY, *UNDECIDABLE}
+FORBIDDEN = {RejectionReason.CROSS_ORIGIN, RejectionReason.UNKNOWN_POLICY}
+OURS = {*FORBIDDEN, *UNDECIDABLE}
 
 
 def test_every_reason_is_a_rejection_or_an_outage() -> None:
@@ -23,7 +24,7 @@ def test_every_rejection_has_no_body_and_no_identity(reason: RejectionReason) ->
     fields = fields_of(response)
     assert fields["Content-Length"] == "0"
     assert not set(IDENTITY_HEADERS) & set(fields)
-    expected = {RejectionReason.UNKNOWN_POLICY: 403, **dict.fromkeys(UNDECIDABLE, 503)}
+    expected = {**dict.fromkeys(FORBIDDEN, 403), **dict.fromkeys(UNDECIDABLE, 503)}
     assert status_of(response) == expected.get(
         reason, 403 if BEARER_ERROR_CODES.get(reason) == "insufficient_scope" else 401
     )

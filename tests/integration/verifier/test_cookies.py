@@ -1,0 +1,114 @@
+"""Requests of browsers to a real verifier: the cookie as the carrier of the token."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.vectors import load
+from tests.support.verifier_process import VerifierProcess, running_verifier, verifier_command
+
+COOKIE = "__Host-session"
+POLICIES = f"""\
+[policies.default]
+cookie = "{COOKIE}"
+origins = ["https://app.example"]
+[policies.bearer]
+"""
+OUTCOMES = {
+    "allowed": (200, None),
+    "missing_token": (401, 'Bearer realm="gatepass"'),
+    "malformed_credentials": (401, 'Bearer realm="gatepass", error="invalid_request"'),
+    "cross_origin": (403, None),
+}
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Iterator[VerifierProcess]:
+    with running_verifier(policies=POLICIES) as process:
+        yield process
+
+
+def carriers(token: str) -> dict[str, list[str]]:
+    bearer, cookie = f"Authorization: Bearer {token}", f"Cookie: a=b; {COOKIE}={token}"
+    return {
+        "none": [],
+        "bearer": [bearer],
+        "cookie": [cookie],
+        "bearer and cookie": [bearer, cookie],
+        "two cookies": [cookie, cookie],
+        "another cookie": [f"Cookie: session={token}"],
+    }
+
+
+def head(vector: dict[str, Any], lines: list[str]) -> bytes:
+    """A subrequest as a gateway sends it."""
+    fields = {
+        "X-Forwarded-Method": vector["method"],
+        "Sec-Fetch-Site": vector["site"],
+        "Origin": vector["origin"],
+        "Sec-WebSocket-Version": "13" if vector["websocket"] else None,
+    }
+    present = [f"{name}: {value}" for name, value in fields.items() if value is not None]
+    return "\r\n".join(["GET /verify HTTP/1.1", "Host: v", *lines, *present, "", ""]).encode("ascii")
+
+
+def test_every_combination_has_the_outcome_of_its_vector(verifier: VerifierProcess) -> None:
+    carried = carriers(verifier.token().decode())
+    with verifier.connect() as wire:
+        wrong = []
+        for vector in load("browsers/requests"):
+            answer = wire.ask(head(vector, carried[vector["carrier"]]))
+            if (answer.status, answer.challenge) != OUTCOMES[vector["expected"]]:
+                wrong.append((vector, answer.status))
+    assert wrong == []
+
+
+def test_the_method_of_the_subrequest_is_not_that_of_the_client(verifier: VerifierProcess) -> None:
+    cookie = f"Cookie: {COOKIE}={verifier.token().decode()}"
+    assert verifier.ask("/verify", cookie, method="GET").status == 403
+    assert verifier.ask("/verify", cookie, "X-Forwarded-Method: GET", method="POST").status == 200
+
+
+@pytest.mark.parametrize("field", ["Sec-Fetch-Site: same-origin", "Origin: https://app.example"])
+def test_a_field_that_is_there_twice_counts_for_nothing(verifier: VerifierProcess, field: str) -> None:
+    lines = [f"Cookie: {COOKIE}={verifier.token().decode()}", "X-Forwarded-Method: POST", field]
+    assert verifier.ask("/verify", *lines).status == 200
+    assert verifier.ask("/verify", *lines, field).status == 403
+
+
+def test_nothing_of_a_request_stays_for_the_next_one_of_the_connection(verifier: VerifierProcess) -> None:
+    cookie = f"Cookie: {COOKIE}={verifier.token().decode()}\r\n"
+    request = "GET /verify HTTP/1.1\r\nHost: v\r\n{}\r\n"
+    with verifier.connect() as wire:
+        first = wire.ask(request.format(cookie + "Sec-Fetch-Site: same-origin\r\n").encode())
+        assert [first.status, wire.ask(request.format(cookie).encode()).status] == [200, 403]
+        assert wire.ask(request.format("").encode()).status == 401
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        'cookie = "session"\norigins = ["https://app.example"]',
+        'cookie = "__Secure-session"\norigins = ["https://app.example"]',
+        'cookie = "__host-session"\norigins = ["https://app.example"]',
+        'cookie = "__Host-"\norigins = ["https://app.example"]',
+        'cookie = "__Host-a b"\norigins = ["https://app.example"]',
+        'cookie = "__Host-session"',
+        'cookie = "__Host-session"\norigins = []',
+        'origins = ["https://app.example"]',
+        'cookie = "__Host-session"\norigins = ["*"]',
+        'cookie = "__Host-session"\norigins = ["null"]',
+        'cookie = "__Host-session"\norigins = ["http://app.example"]',
+        'cookie = "__Host-session"\norigins = ["https://app.example/"]',
+        'cookie = "__Host-session"\norigins = ["https://App.example"]',
+    ],
+)
+def test_a_cookie_that_protects_less_is_a_start_error(tmp_path: Any, policy: str) -> None:
+    file = tmp_path / "policies.toml"
+    file.write_text(f"[policies.default]\n{policy}\n", encoding="utf-8")
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text('{"keys": []}', encoding="utf-8")
+    checked = verifier_command("check-config", POLICIES_FILE=file, ISSUER="https://issuer.example", JWKS_FILE=jwks)
+    assert checked.returncode == 2
+    assert "policies.default" in checked.stderr
