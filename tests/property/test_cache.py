@@ -111,13 +111,13 @@ class CachedAgainstFresh(RuleBasedStateMachine):
         policy=st.sampled_from(_POLICIES),
         scheme=st.sampled_from(["Bearer", "bearer"]),
     )
-    def someone_asks(self, token: str, policy: str, scheme: str) -> None:
+    def a_request_arrives(self, token: str, policy: str, scheme: str) -> None:
         self._ask(f"{scheme} ".encode() + _TOKENS[token], policy)
         self.asked.append((token, policy))
 
     @precondition(lambda self: self.asked)
     @rule(data=st.data())
-    def someone_asks_again(self, data: st.DataObject) -> None:
+    def a_request_is_repeated(self, data: st.DataObject) -> None:
         token, policy = data.draw(st.sampled_from(self.asked))
         self._ask(b"Bearer " + _TOKENS[token], policy)
 

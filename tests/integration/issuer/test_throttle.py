@@ -316,14 +316,15 @@ async def test_a_guess_checked_during_the_lock_creates_no_session(issuer: LoginB
             await bench.sessions.create(in_work.account, LOGIN, ELSEWHERE)
 
 
-async def test_parallel_failures_and_successes_never_deadlock(issuer: LoginBench) -> None:
+async def test_parallel_failures_and_successes_neither_deadlock_nor_lose_a_count(issuer: LoginBench) -> None:
     contexts = [stranger(number % 3) for number in range(90)]
-    await asyncio.gather(
-        burst([issuer], ANN, contexts[:25]),
+    failures, *_ = await asyncio.gather(
         burst([issuer], MALLORY, contexts),
+        burst([issuer], ANN, contexts[:25]),
         *(issuer.login(ANN, context) for context in contexts),
         *(issuer.throttle.reset(ANN, context) for context in contexts),
     )
+    assert failures == 3 * 10, "of each network ten, so that no failure was lost"
 
 
 async def test_a_password_reset_clears_the_counters(issuer: LoginBench) -> None:
