@@ -80,10 +80,11 @@ def test_the_verifier_gets_only_policy_authorization_and_ids(
 @pytest.mark.parametrize("gateway", PROGRAMS, indirect=True)
 def test_verifier_and_application_get_the_same_ids(line: Tapped) -> None:
     trace = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    sent = (f"traceparent: {trace.decode()}", "X-Request-Id: of-the-client")
+    sent = (f"traceparent: {trace.decode()}", "tracestate: a=b", "X-Request-Id: of-the-client")
     line.gateway.ask("/", *sent, token=line.gateway.token())
     heard = [line.to_verifier.sent, line.to_application.sent]
     assert [re.findall(rb"(?im)^traceparent: (.*?)\r", head) for head in heard] == [[trace], [trace]]
+    assert re.search(rb"(?im)^tracestate: a=b\r", line.to_application.sent)
     ids = [re.findall(rb"(?im)^x-request-id: (.*?)\r", head) for head in heard]
     if line.gateway.differs(Difference.GENERATES_NO_REQUEST_ID):
         assert ids[0] == []
