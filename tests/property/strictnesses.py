@@ -323,6 +323,12 @@ STRICTNESSES: Final = (
         "role demanded",
         RejectionReason.INSUFFICIENT_ROLE,
         "permission is ours to judge",
-        lambda lax: bool(lax.policy.roles_any),
+        lambda lax: bool(lax.policy.roles_all or lax.policy.roles_any),
+    ),
+    Strictness(
+        "claim demanded",
+        RejectionReason.INSUFFICIENT_CLAIM,
+        "permission is ours to judge",
+        lambda lax: bool(lax.policy.claims),
     ),
 )
