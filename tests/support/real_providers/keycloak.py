@@ -1,4 +1,4 @@
-"""Keycloak with a realm of ours: two people's and two machines' logins at it, and every kind of token it issues."""
+"""Keycloak with a realm of ours: logins of a person and of two machines, and every kind of token that it issues."""
 
 import json
 from collections.abc import Iterator, Mapping
