@@ -4,14 +4,19 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import bcrypt  # noqa: TID251 - makes a hash of another system
 import pytest
 
+from issuer.accounts.login import LoginService, WantedTokens
 from issuer.context import RequestContext
-from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
+from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidScopeError, TooManyAttemptsError
+from issuer.passwords.hasher import PasswordCheck
+from issuer.telemetry.metrics import Metrics
 from issuer.throttling.login_limits import delay
 from issuer.throttling.models import LimitedAction, ShownSession
+from issuer.tokens.models import PublicClient
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 from tests.support.postgres import execute
 from tests.support.session_bench import LOGIN, session_bench
@@ -124,6 +129,38 @@ async def test_a_correct_guess_beyond_the_limit_is_not_revealed(issuer: LoginBen
         await issuer.fail(ANN, ELSEWHERE, 10)
         with pytest.raises(TooManyAttemptsError):
             await bench.sessions.create(in_work.account, LOGIN, ELSEWHERE, in_work.limits)
+
+
+async def test_an_invalid_scope_does_not_reveal_a_correct_guess_beyond_the_limit(
+    issuer: LoginBench, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with session_bench(database_url) as bench, login_bench(database_url, now=issuer.now) as other:
+        issuer.now[0] = bench.now
+        logins = LoginService(
+            issuer.authenticator,
+            LOGIN.client,
+            _no_other_client,
+            bench.sessions,
+            bench.sessions.refresh_tokens,
+            Metrics(),
+        )
+        wanted = WantedTokens(scope="more than the account has")
+        with pytest.raises(InvalidScopeError):
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE, wanted=wanted)
+        verify = issuer.authenticator._passwords.verify
+
+        async def verify_while_others_fail(*arguments: Any) -> PasswordCheck:
+            check = await verify(*arguments)
+            await other.fail(ANN, ELSEWHERE, 10)
+            return check
+
+        monkeypatch.setattr(issuer.authenticator._passwords, "verify", verify_while_others_fail)
+        with pytest.raises(TooManyAttemptsError):
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE, wanted=wanted)
+
+
+async def _no_other_client(client_id: str) -> PublicClient:
+    raise InvalidClientError(client_id)
 
 
 def test_parallel_correct_logins_are_not_limited(database_url: str) -> None:
