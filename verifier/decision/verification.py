@@ -11,9 +11,9 @@ between issuers is data, a `Profile` for each; that of our own issuer is `RFC906
                  rule                                                                 RFC 9068 §4, RFC 8725 §3.11
  6. key          `kid` names a key that we hold, and the key is for `alg`             RFC 7515 §4.1.4, RFC 8725 §3.1
  7. signature    by that key and that algorithm, over the bytes received              RFC 7518 §3
- 8. claims       strict JSON object; by its issuer's profile an access token, with
-                 all required claims; each that we use of its exact type, the others
-                 anything                                                             RFC 7519 §4, RFC 9068 §2.2
+ 8. claims       strict JSON object; by `alg`, `typ` and the mark in its issuer's
+                 profile an access token, with all required claims; each that we use
+                 of its exact type, the others anything                               RFC 7519 §4, RFC 9068 §2.2
  9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
 10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
 11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
