@@ -46,7 +46,7 @@ class EmailAddress:
 
 
 def mailbox_of(text: str) -> str:
-    """The ASCII addr-spec by which a mail server knows the address `text`: the local part as it is.
+    """Return the ASCII addr-spec of an email for mail servers, with the local part as written.
 
     Raises:
         InvalidEmailError: it is not an address.

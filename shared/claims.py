@@ -138,7 +138,7 @@ def _is_text(value: str) -> bool:
 
 
 def _identifier(value: Any) -> str:
-    """A value that becomes one response header: visible ASCII, so that it can end no line and join no other."""
+    """Return a value that becomes a response header: visible ASCII, which can neither end a line nor be split."""
     if (
         type(value) is not str
         or not 0 < len(value) <= MAX_IDENTIFIER_CHARACTERS
@@ -176,7 +176,7 @@ def _roles(value: Any) -> tuple[str, ...]:
 
 
 def _status(issuer: str, value: Any) -> StatusReference:
-    """The only status mechanism that we know (draft-ietf-oauth-status-list §6.2); another can't be checked."""
+    """Return the reference of draft-ietf-oauth-status-list §6.2. Other status mechanisms cannot be checked."""
     reference = value.get("status_list") if type(value) is dict else None
     if type(reference) is not dict:
         raise InvalidClaimsError

@@ -17,6 +17,6 @@ IDENTITY_HEADERS: Final = (
 )
 
 CLAIM_HEADER_PREFIX: Final = "X-Auth-Claim-"
-"""Of the names of additional identity headers, which the policy file chooses."""
+"""Prefix of the names of additional identity headers, which the policy file chooses."""
 CLAIM_HEADER_NAME: Final = rf"{CLAIM_HEADER_PREFIX}[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
 """A regular expression: one spelling for gateways and applications that read `_` and `.` as `-`."""

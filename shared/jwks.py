@@ -109,7 +109,7 @@ def parse_jwks(document: bytes, algorithms: AbstractSet[str] = OWN_ALGORITHMS) -
 
 
 def format_jwks(keys: Iterable[RSAPublicKey]) -> bytes:
-    """The JWK Set of `keys` as UTF-8 JSON, each named by its thumbprint."""
+    """Return the JWK Set of `keys` as UTF-8 JSON, each named by its thumbprint."""
     return json.dumps({"keys": [to_jwk(key) for key in keys]}, separators=(",", ":")).encode()
 
 
@@ -119,7 +119,7 @@ def to_jwk(key: RSAPublicKey) -> dict[str, str]:
 
 
 def thumbprint(key: RSAPublicKey) -> str:
-    """The RFC 7638 SHA-256 thumbprint, base64url without padding."""
+    """Return the RFC 7638 SHA-256 thumbprint, base64url without padding."""
     canonical = json.dumps(_thumbprint_members(key), separators=(",", ":"), sort_keys=True)
     return base64url.encode(hashlib.sha256(canonical.encode()).digest())
 

@@ -73,7 +73,7 @@ class Settings(BaseModel):
 
     @classmethod
     def variable(cls, field: str) -> str:
-        """The environment variable of a field."""
+        """Return the environment variable of a field."""
         return cls.PREFIX + field.upper()
 
     @classmethod

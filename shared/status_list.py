@@ -33,7 +33,7 @@ class StatusListError(ValueError):
 
 
 def pack(indices: Iterable[int], size: int) -> bytes:
-    """The list of `size` bits (a multiple of 8) in which those at `indices` are set, uncompressed.
+    """Return a list of `size` bits (a multiple of 8) in which those at `indices` are set, uncompressed.
 
     Raises:
         StatusListError: an index is not in it.
@@ -54,7 +54,7 @@ def encode(octets: bytes, level: int = _LEVEL) -> str:
 
 
 def decode(lst: str) -> bytes:
-    """The bytes of the member `lst`, at most `MAX_LIST_BYTES` of them.
+    """Return the bytes of the member `lst`, at most `MAX_LIST_BYTES`.
 
     Raises:
         StatusListError: not canonical base64url, not one whole ZLIB stream, with something behind it, empty or

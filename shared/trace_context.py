@@ -30,7 +30,7 @@ def new_id(digits: int) -> str:
 
 
 def parse_request_id(given: Sequence[str]) -> str:
-    """The gateway's id if there is one and it is one, so that both logs can be joined; else a new one.
+    """Return the gateway's request id if it is valid, so that both logs can be joined; otherwise a new one.
 
     Args:
         given: every field `X-Request-Id` of the request.
@@ -39,7 +39,7 @@ def parse_request_id(given: Sequence[str]) -> str:
 
 
 def parse_traceparent(given: Sequence[str]) -> Traceparent | None:
-    """The caller's place in a trace, or None if it names none.
+    """Return the caller's trace context, or None without a valid one.
 
     Args:
         given: every field `traceparent` of the request. Two of them are none (§3.2); so are ids of zeros, the

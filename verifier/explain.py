@@ -49,7 +49,7 @@ CHECKS: Final[tuple[tuple[str, frozenset[RejectionReason]], ...]] = (
 def explain(
     token: bytes, *, keys: TrustedKeys, policy: Policy, now: float, revocations: StatusLists
 ) -> tuple[list[str], bool]:
-    """One line for each numbered check, then the verdict; and whether the token is accepted.
+    """Return one line for each numbered check and one for the decision, and whether the token is accepted.
 
     Args are those of `verification.verify`, whose decision this is.
     """

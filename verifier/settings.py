@@ -130,7 +130,7 @@ class VerifierSettings(Settings):
             raise SettingsError([fault]) from error
 
     def load_configuration(self) -> Configuration:
-        """The policies as the policy file has them now.
+        """Read the policy file.
 
         Raises:
             PolicyError: the file can't be read or must not be used.

@@ -41,7 +41,7 @@ class InvalidRecordError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImportRules:
-    """What the accounts of an import may have.
+    """Limits of imported accounts.
 
     Attributes:
         budget: the size budget of access tokens.

@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WantedTokens:
-    """What a login request says about its tokens. Nothing of it is checked yet.
+    """The unchecked token parameters of a login request.
 
     Attributes:
         client_id: the client that the user logs in with.

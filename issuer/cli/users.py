@@ -166,7 +166,7 @@ def _policy(settings: IssuerSettings) -> PasswordPolicy:
 
 
 def _read_password() -> str:
-    """From standard input and never an argument, which every process of the machine could read.
+    """Read from standard input. Every process of the machine could read an argument.
 
     Raises:
         CommandError: no request can contain it, so no login with it would succeed.

@@ -21,7 +21,7 @@ DEFAULT_MAX_BYTES: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class TokenProfile:
-    """What all access tokens of one issuer have in common.
+    """The properties that all access tokens of one issuer share.
 
     Attributes:
         issuer: the `iss` claim.
