@@ -28,6 +28,8 @@ def test_a_body_arrives_complete(gateway: Gateway, body: bytes) -> None:
 def test_a_chunked_body_arrives_complete(gateway: Gateway, size: int) -> None:
     chunks = [MEBIBYTE[start : start + size] for start in range(0, 3 * size, size)]
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
+        body = body[:100]  # It responds and closes before it has read a long one, and the response may be lost.
     response = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", token=gateway.token(), body=body)
     if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
         assert response.status == HTTPStatus.LENGTH_REQUIRED

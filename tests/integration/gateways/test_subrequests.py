@@ -97,6 +97,8 @@ def test_verifier_and_application_get_the_same_ids(line: Tapped) -> None:
 def test_no_body_goes_to_the_verifier(line: Tapped, size: int) -> None:
     gateway, tap = line.gateway, line.to_verifier
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"B" * size) if size else b"0\r\n\r\n"
+    if gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
+        body = body[:100]  # It responds and closes before it has read a long one, and the response may be lost.
     response = gateway.ask("/", "Transfer-Encoding: chunked", method="POST", body=body, token=gateway.token())
     if not gateway.differs(Difference.REJECTS_CHUNKED_BODIES):
         assert response.application["body"]["bytes"] == size
