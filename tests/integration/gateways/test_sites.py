@@ -38,7 +38,7 @@ def test_the_metadata_of_the_issuer_are_public(site: Gateway) -> None:
     assert site.ask(path).application["path"] == path
 
 
-@pytest.mark.parametrize("path", ["/health", "/static/app.css", "/auth/me"])
+@pytest.mark.parametrize("path", ["/health", "/health?probe=1", "/static/app.css?v=1", "/auth/me"])
 def test_a_public_path_has_no_identity_whatever_a_client_sends(site: Gateway, path: str) -> None:
     assert site.ask(path).identity == {}
     for lines in (
@@ -60,6 +60,8 @@ def test_a_public_path_has_no_identity_whatever_a_client_sends(site: Gateway, pa
         "/static",
         "/statics/x",
         "/authors",
+        "/hello?/health",
+        "/hello?x=/static/",
         "/static/../hello",
         "/static/./../hello",
         "/static/%2e%2e/hello",
