@@ -36,8 +36,10 @@ def check_link(url: str, document_url: str, *, allow_http: bool) -> str | None:
     not even on loopback, where other programs of this machine listen.
     """
     problem = check_url(url, allow_http=allow_http)
+    if problem is not None or allow_http:
+        return problem
     downgrades = urlsplit(document_url).scheme == "https" and urlsplit(url).scheme == "http"
-    return "not an https URL" if problem is None and downgrades and not allow_http else problem
+    return "not an https URL" if downgrades else None
 
 
 def redact_url(url: str) -> str:

@@ -3,13 +3,15 @@
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from shared.identity_headers import IDENTITY_HEADERS
-from shared.jwks import JwksError, parse_jwks
+from shared.jwks import OWN_ALGORITHMS, JwksError, parse_jwks
+from shared.signatures import KEY_TYPES
 from tests.support.identity_provider import metadata as metadata_document
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
@@ -46,11 +48,10 @@ def signed(data: bytes) -> None:
 
 
 def key_set(data: bytes) -> None:
-    """Parse a JWK Set; JwksError is the only exception."""
-    try:
-        assert parse_jwks(data).keys
-    except JwksError:
-        return
+    """Parse a JWK Set, of our own issuer and of another; JwksError is the only exception."""
+    for algorithms in (OWN_ALGORITHMS, KEY_TYPES.keys()):
+        with suppress(JwksError):
+            assert parse_jwks(data, algorithms).keys
 
 
 def metadata(data: bytes) -> None:
