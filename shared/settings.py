@@ -85,4 +85,5 @@ class Settings(BaseModel):
     @classmethod
     def _describe(cls, location: tuple[int | str, ...], message: str) -> str:
         text = message[:1].lower() + message[1:]
-        return f"{cls.variable(str(location[0]))}: {text}" if location else text.removeprefix("value error, ")
+        text = text.removeprefix("value error, ")
+        return f"{cls.variable(str(location[0]))}: {text}" if location else text
