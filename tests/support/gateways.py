@@ -5,7 +5,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -75,6 +75,7 @@ class Verifier:
     forge: Forge = field(default_factory=Forge)
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
+    policies: Path = POLICIES
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -84,7 +85,7 @@ class Verifier:
             "VERIFIER_ISSUER": self.forge.issuer,
             "VERIFIER_AUDIENCE": AUDIENCE,
             "VERIFIER_JWKS_FILE": str(self.forge.publish(self.folder)),
-            "VERIFIER_POLICIES_FILE": str(POLICIES),
+            "VERIFIER_POLICIES_FILE": str(self.policies),
             "VERIFIER_DRAIN_SECONDS": "0",
         }
         with running([sys.executable, "-m", "verifier"], self.folder / "verifier.log", environ) as process:
@@ -117,6 +118,7 @@ def running_gateway(
     change: tuple[str, str, str] | None = None,
     changes: Sequence[tuple[str, str, str]] = (),
     issuer_port: int | None = None,
+    prepare: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[int]:
     """The gateway `name`, its configuration in `folder`; its port.
 
@@ -128,6 +130,7 @@ def running_gateway(
         change: a file of the configuration, what is to be replaced in it, and by what.
         changes: further ones.
         issuer_port: of the issuer, for a site that has one at /auth/; None: nothing listens there.
+        prepare: changes the configuration in its folder further.
     """
     if name in TRANSLATED:
         with running_translation(name, folder, verifier_port, application_port) as port:
@@ -152,6 +155,7 @@ def running_gateway(
         text = (folder / file).read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
+    prepare(folder)
     log = folder / f"{name.replace('/', '-')}.log"
     # Caddy keeps house in its user's data folder otherwise.
     environ = {**addresses, "XDG_DATA_HOME": str(folder)}

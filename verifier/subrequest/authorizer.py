@@ -260,7 +260,7 @@ def _credentials(
         return authorization
     if isinstance(token, RejectionReason):
         return token
-    if authorization is not None:
+    if authorization:
         return RejectionReason.MALFORMED_CREDENTIALS
     return b"Bearer " + token if is_same_origin(browser, origins) else RejectionReason.CROSS_ORIGIN
 

@@ -309,7 +309,8 @@ class Connection(asyncio.Protocol):
                 self._request_id = value if self._request_id is None else b""
             case 11 if name.lower() == b"traceparent":
                 self._traceparent = value if self._traceparent is None else b""
-            case 6 | 14 | 18 | 21 if (field := _BROWSER_FIELDS.get(name.lower())) is not None:
+            # An empty one counts as absent: Caddy sends it for what the client did not.
+            case 6 | 14 | 18 | 21 if value and (field := _BROWSER_FIELDS.get(name.lower())) is not None:
                 self._add_browser_field(field, value)
             case _:
                 pass

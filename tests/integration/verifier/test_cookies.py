@@ -70,6 +70,21 @@ def test_the_method_of_the_subrequest_is_not_that_of_the_client(verifier: Verifi
     assert verifier.ask("/verify", cookie, "X-Forwarded-Method: GET", method="POST").status == 200
 
 
+def test_an_empty_field_counts_as_absent(verifier: VerifierProcess) -> None:
+    cookie = f"Cookie: {COOKIE}={verifier.token().decode()}"
+    empty = [
+        "Authorization:",
+        "Origin:",
+        "Sec-Fetch-Site:",
+        "Sec-WebSocket-Version:",
+        "X-Forwarded-Method:",
+        "Cookie:",
+    ]
+    assert verifier.ask("/verify", cookie, *empty).status == 403
+    assert verifier.ask("/verify", cookie, *empty, "X-Forwarded-Method: GET").status == 200
+    assert verifier.ask("/verify", *empty).status == 401
+
+
 @pytest.mark.parametrize("field", ["Sec-Fetch-Site: same-origin", "Origin: https://app.example"])
 def test_a_field_that_is_there_twice_counts_for_nothing(verifier: VerifierProcess, field: str) -> None:
     lines = [f"Cookie: {COOKIE}={verifier.token().decode()}", "X-Forwarded-Method: POST", field]
