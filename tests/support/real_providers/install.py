@@ -39,8 +39,12 @@ def keycloak() -> Path:
 
 def oidc_provider() -> Path:
     """Return a copy of the folder `oidc_provider` with its packages, as `keycloak` does."""
-    source = _HERE / "oidc_provider"
-    return _once(_named("oidc-provider", source), lambda folder: _make_oidc_provider(source, folder))
+    return with_npm_packages(_HERE / "oidc_provider")
+
+
+def with_npm_packages(source: Path) -> Path:
+    """Return a copy of a folder with the packages that its `package-lock.json` names, as `keycloak` does."""
+    return _once(_named(source.name.replace("_", "-"), source), lambda folder: _add_npm_packages(source, folder))
 
 
 def hydra() -> Path:
@@ -72,7 +76,7 @@ def _make_keycloak(folder: Path) -> None:
     _run("sh", str(folder / "bin/kc.sh"), "build", "--db=dev-mem", "--health-enabled=true")
 
 
-def _make_oidc_provider(source: Path, folder: Path) -> None:
+def _add_npm_packages(source: Path, folder: Path) -> None:
     shutil.copytree(source, folder, dirs_exist_ok=True)
     _run("npm", "ci", folder=folder)
 

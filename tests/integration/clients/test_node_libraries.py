@@ -1,0 +1,39 @@
+"""Node's `jose` and `oauth4webapi` with a real issuer."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.support.issuer_process import IssuerProcess
+from tests.support.machines import KEY, with_key, with_secret
+from tests.support.programs import absent, program
+from tests.support.real_providers.install import Unavailable, with_npm_packages
+
+AUDIENCE: Final = "https://orders.example"
+
+
+def test_jose_and_oauth4webapi_work_with_the_issuer(issuer: IssuerProcess) -> None:
+    """All tests of `node/libraries.test.mjs`, in one process."""
+    node = program("node", "nodejs")
+    try:
+        folder = with_npm_packages(Path(__file__).parent / "node")
+    except Unavailable as reason:
+        absent(str(reason))
+    machine = with_secret(issuer, "reports", "orders:read orders:write", [AUDIENCE])
+    key = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    given = {
+        "issuer": issuer.url,
+        "audience": AUDIENCE,
+        "machine": {"id": machine.id, "secret": machine.secret},
+        "keyed": {"id": with_key(issuer, "read").id, "key": key},
+        "logins": [issuer.session(), issuer.session()],
+        "accessToken": machine.token(),
+    }
+    command = [node, "--test-reporter=spec", "libraries.test.mjs"]
+    environ = {**os.environ, "GATEPASS_TEST": json.dumps(given)}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
