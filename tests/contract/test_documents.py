@@ -96,6 +96,8 @@ def test_no_requirement_has_the_number_of_another() -> None:
 def test_the_index_lists_every_decision_once_with_its_title_and_status() -> None:
     rows = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+?) \| (.+?) \| ", documents.text(ADR_INDEX), re.MULTILINE)
     assert sorted(rows) == [_index_row(record) for record in ADRS]
+    numbers = [row[0] for row in rows]
+    assert len(numbers) == len(set(numbers))
 
 
 def _index_row(record: Path) -> tuple[str, str, str, str]:
