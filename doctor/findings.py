@@ -37,6 +37,7 @@ class Issue(StrEnum):
     UNAUTHENTICATED_ACCESS = "unauthenticated_access"
     AUTHENTICATION_BYPASS = "authentication_bypass"
     PREFLIGHT_ANSWERED = "preflight_answered"
+    FOREIGN_ORIGIN_ALLOWED = "foreign_origin_allowed"
     IDENTITY_SPOOFED = "identity_spoofed"
     HEADER_NAME_VARIANT = "header_name_variant"
     MALFORMED_HEADER = "malformed_header"
@@ -121,6 +122,12 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
         "OPTIONS without a token is accepted, which is correct only if the gateway answers CORS preflights itself;"
         " the sender of the response could not be identified",
         "make sure that preflight requests do not reach the application",
+    ),
+    Issue.FOREIGN_ORIGIN_ALLOWED: Remediation(
+        Severity.WARNING,
+        "a CORS preflight of an unknown origin is permitted, so a page of any origin that has a token can call the"
+        " application",
+        "answer preflights of the origins that you know, compared whole, and of no others",
     ),
     Issue.IDENTITY_SPOOFED: Remediation(
         Severity.VULNERABLE,

@@ -165,6 +165,18 @@ def preflight_rejected(context: ProbeContext, path: str, issue: Issue = Issue.UN
     return check
 
 
+def foreign_preflight_rejected(context: ProbeContext, path: str, origin: str) -> Check:
+    """Return a check of a CORS preflight of an unknown `origin`: the gateway may answer it, without permission."""
+
+    def check(response: Response, echo: Echo) -> Result:
+        permitted = {"*", origin} & set(response.values("access-control-allow-origin"))
+        if response.accepted and permitted and not context.reached_application(response, path):
+            return Result(Issue.FOREIGN_ORIGIN_ALLOWED, f"{response.status}, permission for {permitted.pop()}")
+        return preflight_rejected(context, path)(response, echo)
+
+    return check
+
+
 def not_served_by_application(context: ProbeContext) -> Check:
     """Return a check of the test route under another name: other sites may answer, the application must not."""
 

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from doctor.findings import Issue
-from doctor.probe import Probe, ProbeContext, bearer, not_served_by_application, preflight_rejected, rejected
+from doctor.probe import (
+    Probe,
+    ProbeContext,
+    bearer,
+    foreign_preflight_rejected,
+    not_served_by_application,
+    preflight_rejected,
+    rejected,
+)
 from doctor.probes.path_confusion import path_variants
 
 FOREIGN_HOST: Final = "gatepass-doctor.invalid"
@@ -86,6 +94,16 @@ def _other_methods(context: ProbeContext) -> Iterator[Probe]:
     yield Probe("head", "HEAD without a token", context.request(method="HEAD"), rejected(exactly_401=True))
     options = context.request(*context.canary_headers, method="OPTIONS")
     yield Probe("options", "OPTIONS without a token", options, preflight_rejected(context, context.target.path))
+    origin = f"https://{FOREIGN_HOST}"
+    preflight = context.request(
+        f"Origin: {origin}",
+        "Access-Control-Request-Method: GET",
+        "Access-Control-Request-Headers: authorization",
+        *context.canary_headers,
+        method="OPTIONS",
+    )
+    sent = "a CORS preflight of an unknown origin"
+    yield Probe("preflight", sent, preflight, foreign_preflight_rejected(context, context.target.path, origin))
     override = context.request(
         "X-HTTP-Method-Override: OPTIONS", "X-HTTP-Method: OPTIONS", "X-Method-Override: OPTIONS"
     )

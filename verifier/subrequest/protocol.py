@@ -414,8 +414,9 @@ class SubrequestConnection(Connection):
         self._authorize = authorizer.authorize
 
     def _respond(self) -> bytes:
-        fields = self._browser_fields
-        browser = None if fields is None else BrowserFields(**fields)
+        if self._browser_fields is None:
+            return self._authorize(self._target, self._authorization, self._request_id, self._traceparent)
+        browser = BrowserFields(**self._browser_fields)
         return self._authorize(self._target, self._authorization, self._request_id, self._traceparent, browser)
 
 

@@ -143,6 +143,32 @@ def test_a_websocket_without_a_token_is_found() -> None:
     ]
 
 
+@pytest.mark.parametrize("permitted", ["*", "https://gatepass-doctor.invalid"])
+def test_a_preflight_that_every_origin_may_send_is_found(permitted: str) -> None:
+    def permits(received: Received) -> Response:
+        if received.values("access-control-request-method"):
+            return Response(204, (("access-control-allow-origin", permitted),))
+        return secure(received)
+
+    findings = run_against(permits)
+    assert [(finding.probe, finding.issue) for finding in findings if finding.issue] == [
+        ("preflight", Issue.FOREIGN_ORIGIN_ALLOWED)
+    ]
+
+
+def test_a_preflight_that_reaches_the_application_is_found() -> None:
+    def forwards(received: Received) -> Response:
+        if received.values("access-control-request-method"):
+            permission = ("access-control-allow-origin", "*")
+            return Response(200, (permission,), json.dumps({"path": received.path}).encode())
+        return secure(received)
+
+    findings = run_against(forwards)
+    assert [(finding.probe, finding.issue) for finding in findings if finding.issue] == [
+        ("preflight", Issue.UNAUTHENTICATED_ACCESS)
+    ]
+
+
 @pytest.mark.parametrize("header", ["X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Uri"])
 def test_a_trusted_rewrite_header_is_found(header: str) -> None:
     def believes(received: Received) -> Response:
