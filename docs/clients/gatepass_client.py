@@ -1,0 +1,304 @@
+"""A user's session at a Gatepass issuer: log in, send requests with the access token, log out.
+
+`Session` is for threads, `AsyncSession` for asyncio. Copy this file into your application; it needs only httpx.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+_ATTEMPTS = 4
+_MAX_WAIT_SECONDS = 30
+_REFRESH_SECONDS_BEFORE_EXPIRY = 30
+
+
+class GatepassError(Exception):
+    """A request to the issuer failed."""
+
+
+class LoginFailedError(GatepassError):
+    """The email or the password is wrong."""
+
+
+class LoginRequiredError(GatepassError):
+    """There is no session, or it is over: the user has to log in."""
+
+
+class UnavailableError(GatepassError):
+    """The issuer is overloaded, or asks to wait for longer than this client does."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a session.
+
+    Attributes:
+        access_token: for `Authorization: Bearer`.
+        refresh_token: a secret of this application; valid once.
+        expires_at: when the access token expires, in seconds since 1970.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_at: float
+
+
+class _State:
+    """What both sessions have in common: the tokens, and how a response is read."""
+
+    def __init__(
+        self, issuer: str, tokens: Tokens | None, save: Callable[[Tokens | None], object], client_id: str
+    ) -> None:
+        self.tokens = tokens
+        self.save = save
+        self.issuer = issuer.rstrip("/")
+        self.client_id = client_id
+
+    def set(self, tokens: Tokens | None) -> None:
+        """Save tokens before their use."""
+        self.save(tokens)
+        self.tokens = tokens
+
+    def login_request(self, email: str, password: str) -> httpx.Request:
+        """Return the request that logs in."""
+        body = {"email": email, "password": password, "client_id": self.client_id}
+        return httpx.Request("POST", f"{self.issuer}/login", json=body)
+
+    def refresh_request(self, tokens: Tokens) -> httpx.Request:
+        """Return the request for new tokens."""
+        form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token, "client_id": self.client_id}
+        return httpx.Request("POST", f"{self.issuer}/token", data=form)
+
+    def revocation_request(self, tokens: Tokens) -> httpx.Request:
+        """Return the request that logs out. It works after the access token has expired, too."""
+        form = {"token": tokens.refresh_token, "client_id": self.client_id}
+        return httpx.Request("POST", f"{self.issuer}/revoke", data=form)
+
+    def usable(self, rejected: str | None) -> Tokens | None:
+        """Return the tokens, or None if they have to be refreshed first.
+
+        Args:
+            rejected: an access token that a server rejected. Meanwhile, another request may have refreshed it.
+        """
+        if self.tokens is None:
+            raise LoginRequiredError
+        expires_soon = self.tokens.expires_at - time.time() < _REFRESH_SECONDS_BEFORE_EXPIRY
+        return None if expires_soon or self.tokens.access_token == rejected else self.tokens
+
+    def current(self) -> Tokens:
+        """Return the tokens, usable or not."""
+        if self.tokens is None:
+            raise LoginRequiredError
+        return self.tokens
+
+    def refreshed(self, response: httpx.Response) -> Tokens:
+        """Return the new tokens of a response to a refresh."""
+        if response.status_code == httpx.codes.BAD_REQUEST and response.json().get("error") == "invalid_grant":
+            self.set(None)
+            raise LoginRequiredError
+        tokens = _tokens(response)
+        self.set(tokens)
+        return tokens
+
+
+class Session:
+    """The session of one user, for any number of threads.
+
+    Args:
+        issuer: the URL of the issuer.
+        http: sends all requests.
+        tokens: of an earlier run of the application.
+        save: is called with new tokens before they are used, and with None when the session is over.
+        client_id: of the application, if the operator has registered one.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        http: httpx.Client,
+        *,
+        tokens: Tokens | None = None,
+        save: Callable[[Tokens | None], object] = lambda _: None,
+        client_id: str = "first-party",
+    ) -> None:
+        self._http = http
+        self._state = _State(issuer, tokens, save, client_id)
+        self._lock = threading.Lock()  # one refresh at a time; others wait for its result
+
+    def login(self, email: str, password: str) -> None:
+        """Log in.
+
+        Raises:
+            LoginFailedError: the email or the password is wrong.
+            UnavailableError: the issuer asks to wait.
+            httpx.TransportError: the issuer cannot be reached.
+        """
+        response = self._send(self._state.login_request(email, password))
+        with self._lock:
+            self._state.set(_tokens_of_login(response))
+
+    def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Send a request with the access token, as `httpx.Client.request` does. The body must not be a stream.
+
+        Raises:
+            LoginRequiredError: there is no session, or it is over.
+            UnavailableError: the access token has to be refreshed, and the issuer asks to wait.
+            httpx.TransportError: the server, or the issuer, cannot be reached.
+        """
+        request = self._http.build_request(method, url, **options)
+        used = self._access_token()
+        response = self._send(_with_token(request, used))
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            response = self._send(_with_token(request, self._access_token(rejected=used)))
+        return response
+
+    def logout(self) -> None:
+        """Revoke the session. The tokens are forgotten in any case.
+
+        Raises:
+            UnavailableError, httpx.TransportError: the issuer did not revoke the session, which expires later.
+        """
+        with self._lock:
+            tokens = self._state.tokens
+            if tokens is None:
+                return
+            self._state.set(None)
+            _check(self._send(self._state.revocation_request(tokens), repeat_if_lost=True))
+
+    def _access_token(self, rejected: str | None = None) -> str:
+        with self._lock:
+            tokens = self._state.usable(rejected)
+            if tokens is None:
+                request = self._state.refresh_request(self._state.current())
+                # A repeated refresh returns the same new tokens, for two minutes.
+                tokens = self._state.refreshed(self._send(request, repeat_if_lost=True))
+            return tokens.access_token
+
+    def _send(self, request: httpx.Request, *, repeat_if_lost: bool = False) -> httpx.Response:
+        attempt = 1
+        while True:
+            result = self._attempt(request)
+            pause = _pause(result, attempt, repeat_if_lost=repeat_if_lost)
+            if pause is None:
+                return _response(result)
+            time.sleep(pause)
+            attempt += 1
+
+    def _attempt(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
+        try:
+            return self._http.send(request)
+        except httpx.TransportError as error:
+            return error
+
+
+class AsyncSession:
+    """The session of one user, for any number of tasks of one event loop. Arguments as for `Session`."""
+
+    def __init__(
+        self,
+        issuer: str,
+        http: httpx.AsyncClient,
+        *,
+        tokens: Tokens | None = None,
+        save: Callable[[Tokens | None], object] = lambda _: None,
+        client_id: str = "first-party",
+    ) -> None:
+        self._http = http
+        self._state = _State(issuer, tokens, save, client_id)
+        self._lock = asyncio.Lock()
+
+    async def login(self, email: str, password: str) -> None:
+        """Log in, as `Session.login` does."""
+        response = await self._send(self._state.login_request(email, password))
+        async with self._lock:
+            self._state.set(_tokens_of_login(response))
+
+    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Send a request with the access token, as `Session.request` does."""
+        request = self._http.build_request(method, url, **options)
+        used = await self._access_token()
+        response = await self._send(_with_token(request, used))
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            response = await self._send(_with_token(request, await self._access_token(rejected=used)))
+        return response
+
+    async def logout(self) -> None:
+        """Revoke the session, as `Session.logout` does."""
+        async with self._lock:
+            tokens = self._state.tokens
+            if tokens is None:
+                return
+            self._state.set(None)
+            _check(await self._send(self._state.revocation_request(tokens), repeat_if_lost=True))
+
+    async def _access_token(self, rejected: str | None = None) -> str:
+        async with self._lock:
+            tokens = self._state.usable(rejected)
+            if tokens is None:
+                request = self._state.refresh_request(self._state.current())
+                tokens = self._state.refreshed(await self._send(request, repeat_if_lost=True))
+            return tokens.access_token
+
+    async def _send(self, request: httpx.Request, *, repeat_if_lost: bool = False) -> httpx.Response:
+        attempt = 1
+        while True:
+            result = await self._attempt(request)
+            pause = _pause(result, attempt, repeat_if_lost=repeat_if_lost)
+            if pause is None:
+                return _response(result)
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def _attempt(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
+        try:
+            return await self._http.send(request)
+        except httpx.TransportError as error:
+            return error
+
+
+def _with_token(request: httpx.Request, access_token: str) -> httpx.Request:
+    request.headers["Authorization"] = f"Bearer {access_token}"
+    return request
+
+
+def _pause(result: httpx.Response | httpx.TransportError, attempt: int, *, repeat_if_lost: bool) -> float | None:
+    """Return the seconds after which to repeat a request, or None if the result is final."""
+    if attempt == _ATTEMPTS:
+        return None
+    if isinstance(result, httpx.TransportError):
+        return attempt / 2 if repeat_if_lost else None
+    after = result.headers.get("Retry-After", "")
+    if result.status_code not in {429, 503} or not after.isdecimal() or int(after) > _MAX_WAIT_SECONDS:
+        return None
+    return int(after)
+
+
+def _response(result: httpx.Response | httpx.TransportError) -> httpx.Response:
+    if isinstance(result, httpx.TransportError):
+        raise result
+    return result
+
+
+def _check(response: httpx.Response) -> None:
+    """Raise unless the issuer did what was asked."""
+    if response.status_code in {429, 503}:
+        raise UnavailableError(f"the issuer asks to retry after {response.headers.get('Retry-After')} seconds")
+    if response.status_code != httpx.codes.OK:
+        raise GatepassError(f"the issuer responded with {response.status_code}")
+
+
+def _tokens_of_login(response: httpx.Response) -> Tokens:
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise LoginFailedError
+    return _tokens(response)
+
+
+def _tokens(response: httpx.Response) -> Tokens:
+    _check(response)
+    body = response.json()
+    return Tokens(body["access_token"], body["refresh_token"], time.time() + body["expires_in"])
