@@ -118,7 +118,8 @@ WHERE s.id = $1 AND s.generation = $2 AND ($3::text IS NULL OR s.client_id = $3)
   AND u.id = s.user_id AND u.disabled_at IS NULL
   AND ($6::text[] IS NULL
     OR $6 <@ string_to_array(CASE WHEN s.scope_limited THEN s.scope ELSE s.scope || ' ' || u.scope END, ' '))
-  AND CASE WHEN s.client_id = 'first-party' THEN $7::text IS NULL OR $7 = $8 ELSE EXISTS (
+  AND CASE WHEN s.client_id = 'first-party'
+    THEN ($7::text IS NULL OR $7 = $8) AND (s.audiences IS NULL OR $8 = ANY (s.audiences)) ELSE EXISTS (
     SELECT FROM clients c
     WHERE c.id = s.client_id AND c.auth_method = 'none' AND c.disabled_at IS NULL
       AND ($6 IS NULL OR $6 <@ string_to_array(c.scope, ' '))

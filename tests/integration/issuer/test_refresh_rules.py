@@ -50,7 +50,7 @@ rows = st.builds(
     audiences,
     st.sampled_from([False, False, True]),
     st.sampled_from([True, True, False]),
-).map(lambda row: row if row.client_id != "first-party" else Rows(**vars(row) | {"audiences": None}))
+)
 requests = st.builds(
     RefreshRequest,
     st.none() | st.sampled_from(["first-party", "shop", "deleted"]),
