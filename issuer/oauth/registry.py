@@ -254,7 +254,7 @@ class ClientRegistry:
     async def _fault_of_users(self, client: Client) -> str | None:
         """Return why the longest token of a user would be too long: of a new account, or of any that exists."""
         public = client.as_public()
-        scope, roles, claims = await self._store.find_largest_account(client.scope.split())
+        scope, roles, claims = await self._store.find_largest_account(client)
         return self._budget.client_fault(public, DEFAULT_SCOPE, ()) or self._budget.client_fault(
             public, scope, roles, claims
         )

@@ -1,7 +1,7 @@
 """The clients in PostgreSQL."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -127,10 +127,12 @@ class ClientStore:
             await record(connection, event)
         return before
 
-    async def find_largest_account(self, scope: Sequence[str]) -> tuple[str, tuple[str, ...], ClaimValues]:
-        """Return scope, roles and claims of the account that needs most room in tokens of a client with `scope`."""
+    async def find_largest_account(self, client: Client) -> tuple[str, tuple[str, ...], ClaimValues]:
+        """Return scope, roles and claims of the account that needs most room in tokens of a client."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-largest-account"], scope)
+            row = await connection.fetchrow(
+                _SQL["find-largest-account"], client.scope.split(), json.dumps(dict(client.claims))
+            )
         if row is None:
             return "", (), NOTHING
         return row["scope"], tuple(row["roles"]), read_claims_column(row["claims"])

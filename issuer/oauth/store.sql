@@ -33,12 +33,15 @@ SET secret_hash = $2, jwks = $3, scope = $4, audiences = $5, disabled_at = $6, c
 WHERE id = $1;
 
 -- name: find-largest-account
--- $1 scope tokens of a client. The account whose tokens for this client have the longest scope, roles and claims.
+-- $1 scope tokens of a client, $2 its claims, whose place those of the account take. The account whose tokens for this
+-- client have the longest scope, roles and claims. A character beyond ASCII has six bytes in a token, or twelve.
 SELECT scope, roles, claims FROM users
 ORDER BY
   (SELECT coalesce(sum(length(token) + 1), 0) FROM unnest(string_to_array(scope, ' ')) AS token WHERE token = ANY ($1::text[]))
   + (SELECT coalesce(sum(length(to_json(role)::text) + 1), 0) FROM unnest(roles) AS role)
-  + length(claims::text) DESC
+  + CASE WHEN claims = '{}' THEN length($2::text) ELSE length(
+      regexp_replace(regexp_replace(($2::jsonb || claims)::text, '[\U00010000-\U0010FFFF]', repeat('x', 12), 'g'),
+        '[^\u0001-\u007F]', repeat('x', 6), 'g')) END DESC
 LIMIT 1;
 
 -- name: delete-client

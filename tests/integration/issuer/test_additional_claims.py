@@ -189,6 +189,18 @@ def test_claims_count_towards_the_size_of_a_token(issuer: IssuerProcess) -> None
     assert "instead of 2048 at most" in rejected.stderr
 
 
+def test_a_client_is_measured_by_the_account_with_its_longest_token(issuer: IssuerProcess) -> None:
+    """Not with the most characters: an account's value takes the place of the client's, and é has six bytes."""
+    for email, values in {
+        "replaces@example.com": claims(f"{TEAMS}={'x' * 250}", f"{TEAMS}={'x' * 200}"),
+        "adds@example.com": claims(f"tenant={'é' * 60}"),
+    }.items():
+        run(issuer, "users", "update", account(issuer, email), *values)
+    many = claims(*(f"{TEAMS}={number}{'x' * 240}" for number in range(3)))
+    rejected = command(issuer, "clients", "create", "wide", "--id", "wide", "--public", *many)
+    assert "for the client wide, the access token would have" in rejected.stderr
+
+
 def test_a_reserved_name_stops_the_issuer_with_one_line(issuer: IssuerProcess) -> None:
     for configured, fault in (("email:string", "email is a registered claim"), ("tenant", "must be pairs such as")):
         refused = command(issuer, "users", "list", configured=configured)
