@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check docs bench bench-issuer bench-peers bench-vectors load sweep seed fuzz lock sbom images clean
+.PHONY: help run test test-fast lint check docs bench bench-issuer bench-peers bench-vectors load sweep seed fuzz lock sbom dist images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,6 +17,7 @@ BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 LOAD_ARGS ?=
 SBOM ?= sbom
+DIST ?= dist
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 help: ## list the targets
@@ -76,21 +77,25 @@ lock: $(DEV) ## resolve pyproject.toml into the requirements.lock files again
 	  --generate-hashes --no-annotate --no-header --quiet "$$@"; }; \
 	compile --group dev --output-file requirements.lock; \
 	compile --group run --constraints requirements.lock --output-file stack/requirements.lock; \
-	for side in issuer verifier; do \
+	for side in issuer verifier doctor; do \
 	  compile --group $$side --constraints requirements.lock --output-file $$side/requirements.lock; \
 	done; \
 	compile --group docs --output-file docs/requirements.lock; \
 	compile --group issuer --group tracing --constraints requirements.lock \
 	  --output-file issuer/requirements.tracing.lock
 
-sbom: $(DEV) ## write the bills of materials (CycloneDX) of both images into sbom/
+sbom: $(DEV) ## write the bills of materials (CycloneDX) of issuer, verifier and doctor into sbom/
 	@set -eu; mkdir -p "$(SBOM)"; named=$$(mktemp); trap 'rm -f "$$named"' EXIT; \
-	for side in issuer verifier; do \
+	for side in issuer verifier doctor; do \
 	  sed "s/^name = \"gatepass\"/name = \"gatepass-$$side\"/" pyproject.toml > "$$named"; \
 	  $(VENV)/bin/python -W ignore -m cyclonedx_py requirements --output-reproducible --pyproject "$$named" \
 	    --output-file "$(SBOM)/$$side.cdx.json" $$side/requirements.lock; \
 	  echo "$(SBOM)/$$side.cdx.json"; \
 	done
+
+dist: SBOM = $(DIST)
+dist: $(DEV) sbom ## build one-file executables and their bills of materials into dist/
+	@umask 022; exec $(VENV)/bin/python deploy/build_executables.py --output "$(DIST)"
 
 images: ## build both images with this machine's Docker
 	@set -eu; SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); export SOURCE_DATE_EPOCH; \
@@ -100,7 +105,7 @@ images: ## build both images with this machine's Docker
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .docs sbom
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .docs sbom dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each target installs what it needs, by uv from a lock with hashes: `run` the services, all others everything.

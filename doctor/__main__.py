@@ -3,14 +3,15 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from doctor.command import EXIT_INCONCLUSIVE, DoctorError, doctor
-from shared.version import add_version
+from shared.command_line import add_version, program_name
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Test a gateway. Return the exit status: 0 no vulnerability, 1 vulnerable, 2 inconclusive or not run."""
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m doctor",
+        prog=program_name("doctor"),
         description="Test a gateway from outside. Send spoofed, duplicate and ambiguous requests to one test route,"
         " and report what is vulnerable and how to fix it. The access token is read from GATEPASS_TOKEN or standard"
         " input.",
@@ -57,4 +58,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -17,8 +17,8 @@ from issuer.errors import (
 )
 from issuer.http.problems import problem_of
 from issuer.settings import IssuerSettings
+from shared.command_line import add_version, program_name
 from shared.settings import SettingsError
-from shared.version import add_version
 
 SUBJECTS: Final = (serve, keys, users, sessions, clients, audit, cleanup, calibrate)
 
@@ -54,7 +54,7 @@ def _line(error: IssuerError) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m issuer", description="Issues access tokens.")
+    parser = argparse.ArgumentParser(prog=program_name("issuer"), description="Issues access tokens.")
     commands = parser.add_subparsers(required=True, metavar="command")
     for subject in SUBJECTS:
         subject.add(commands)

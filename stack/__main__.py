@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TextIO
 
-from shared.version import add_version
+from shared.command_line import add_version
 from stack.preflight import check_platform, check_ports, lock_home
 from stack.quickstart import session
 from stack.services import Services

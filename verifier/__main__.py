@@ -3,15 +3,16 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from shared.command_line import add_version, program_name
 from shared.settings import ConfigurationError
-from shared.version import add_version
 from verifier import commands
 from verifier.settings import VerifierSettings
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0 done, 1 failed or rejected, 2 invalid settings or usage."""
     parser = _parser()
     parsed = parser.parse_args(arguments)
@@ -34,7 +35,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m verifier", description="Verify access tokens for API gateways.")
+    parser = argparse.ArgumentParser(
+        prog=program_name("verifier"), description="Verify access tokens for API gateways."
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="command")
     subparsers.add_parser("serve", help="answer gateways (the default)")
     subparsers.add_parser("check-config", help="fetch keys and status lists once and say what is wrong")
@@ -59,4 +62,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

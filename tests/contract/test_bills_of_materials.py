@@ -1,4 +1,4 @@
-"""`make sbom` lists every Python package of the images, with its hashes."""
+"""`make sbom` lists every Python package of the images and executables, with its hashes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from tests.support.processes import ROOT
 from tests.support.programs import program
 
-SIDES: Final = ("issuer", "verifier")
+SIDES: Final = ("issuer", "verifier", "doctor")
 _ENVIRONMENT: Final = ".venv/dev.lock"
 """The virtual environment that these tests run in: make must not install it again."""
 

@@ -29,6 +29,7 @@ LOCKS: Final = (
     *(f"{side}/requirements.lock" for side in SIDES),
     "issuer/requirements.tracing.lock",
     "stack/requirements.lock",
+    "doctor/requirements.lock",
 )
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -240,6 +241,7 @@ def test_every_lock_has_the_versions_that_the_tests_ran_with(lock: str) -> None:
         ("issuer/requirements.tracing.lock", ["issuer", "tracing"]),
         ("verifier/requirements.lock", ["verifier"]),
         ("stack/requirements.lock", ["issuer", "verifier", "stack"]),
+        ("doctor/requirements.lock", ["doctor"]),
     ],
 )
 def test_every_dependency_is_in_its_lock(lock: str, groups: list[str]) -> None:
