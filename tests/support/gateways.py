@@ -110,7 +110,7 @@ def running_application(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def running_gateway(
+def running_gateway(  # noqa: PLR0913, PLR0917 - all that a test may choose
     name: str,
     folder: Path,
     verifier_port: int,
@@ -119,6 +119,7 @@ def running_gateway(
     changes: Sequence[tuple[str, str, str]] = (),
     issuer_port: int | None = None,
     prepare: Callable[[Path], None] = lambda _: None,
+    port: int | None = None,
 ) -> Iterator[int]:
     """The gateway `name`, its configuration in `folder`; its port.
 
@@ -131,12 +132,13 @@ def running_gateway(
         changes: further ones.
         issuer_port: of the issuer, for a site that has one at /auth/; None: nothing listens there.
         prepare: changes the configuration in its folder further.
+        port: of the gateway; None: any free one.
     """
     if name in TRANSLATED:
-        with running_translation(name, folder, verifier_port, application_port) as port:
-            yield port
+        with running_translation(name, folder, verifier_port, application_port) as translated:
+            yield translated
         return
-    port = free_port()
+    port = port or free_port()
     addresses = {
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
