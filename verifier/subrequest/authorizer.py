@@ -200,7 +200,8 @@ class Authorizer:
     def _evaluate(
         self, policy: _CompiledPolicy, authorization: bytes | None, digest: bytes | None, ids: RequestIds
     ) -> bytes:
-        if authorization is None:
+        # An empty field has no credentials: Caddy sends it for what the client did not.
+        if not authorization:
             if not policy.policy.anonymous:
                 return self._reject(policy, RejectionReason.MISSING_TOKEN, b"", ids)
             policy.anonymous.inc()

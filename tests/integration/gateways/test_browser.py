@@ -23,9 +23,8 @@ from tests.support.readme_diffs import apply_diffs
 
 CHROMIUM: Final = shutil.which("chromium")
 COOKIE: Final = "__Host-access"
-GATEWAYS: Final = ("nginx", "envoy", "haproxy")
-"""The page itself has a policy for anonymous requests. Traefik checks `default` before it, and Caddy sends an empty
-`Authorization`, which is not anonymous."""
+GATEWAYS: Final = ("nginx", "envoy", "haproxy", "caddy")
+"""The page itself has a policy for anonymous requests. Traefik checks `default` before it."""
 _SECONDS: Final = 60.0
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
