@@ -53,6 +53,11 @@ def hydra() -> Path:
     return _once(_named("hydra", source), lambda folder: _make_hydra(source, folder)) / "hydra"
 
 
+def go_tests(source: Path) -> Path:
+    """Return the program that runs the Go tests of a folder, with the modules of its `go.sum`, as `keycloak` does."""
+    return _once(_named("go-tests", source), lambda folder: _make_go_tests(source, folder)) / "tests"
+
+
 def _make_keycloak(folder: Path) -> None:
     fetched = folder / "fetched"
     repository = f"-Dmaven.repo.local={folder / 'maven'}"
@@ -86,6 +91,11 @@ def _make_hydra(source: Path, folder: Path) -> None:
     # `sqlite` is for its database in memory.
     build = ["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-tags=sqlite", "-o=hydra"]
     _run("go", *build, "github.com/ory/hydra/v2", folder=folder)
+
+
+def _make_go_tests(source: Path, folder: Path) -> None:
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    _run("go", "test", "-c", "-mod=readonly", "-o=tests", ".", folder=folder)
 
 
 def _once(name: str, make: Callable[[Path], None]) -> Path:
