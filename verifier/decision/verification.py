@@ -87,19 +87,18 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
 
     # 6 key: several issuers may use one `kid`; no more than one candidate each
     named = keys.find(header.kid)
-    if not named:
-        # Not verified, so it decides only whether the token or our lack of keys is to blame for the rejection.
-        issuer = claimed_issuer(jws.payload)
-        lacks_keys = issuer in policy.issuers and issuer not in keys.issuers
-        return Rejected(RejectionReason.KEYS_UNAVAILABLE if lacks_keys else RejectionReason.UNKNOWN_KEY)
     candidates = [key for key in named if key.is_for(header.algorithm)]
-    if not candidates:
-        return Rejected(RejectionReason.UNSUPPORTED_ALGORITHM)
 
     # 7 signature
     owners = [key.issuer for key in candidates if jws.is_signed_by(key.material, header.algorithm)]
     if not owners:
-        return Rejected(RejectionReason.BAD_SIGNATURE)
+        # Not verified, so it decides only whether the token or our lack of keys is to blame for the rejection.
+        issuer = claimed_issuer(jws.payload)
+        if issuer in policy.issuers and issuer not in keys.issuers:
+            return Rejected(RejectionReason.KEYS_UNAVAILABLE)
+        if not named:
+            return Rejected(RejectionReason.UNKNOWN_KEY)
+        return Rejected(RejectionReason.BAD_SIGNATURE if candidates else RejectionReason.UNSUPPORTED_ALGORITHM)
 
     # 8 claims, by the profile of the owner that `iss` names; if it names none, check 10 rejects whatever this says
     try:

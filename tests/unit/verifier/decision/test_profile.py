@@ -119,6 +119,11 @@ def test_an_issuer_without_keys_affects_only_its_own_tokens() -> None:
     assert outcome(own(), key_set=only_ours) == "accepted"
     assert outcome(foreign(), key_set=only_ours) == "keys_unavailable"
     assert outcome(foreign(), policy(OWN.issuer), only_ours) == "unsupported_algorithm"
+    # Also if another issuer has a key of that name.
+    assert outcome(foreign({"kid": OWN.kid}), key_set=only_ours) == "keys_unavailable"
+    assert outcome(foreign({"kid": OWN.kid, "alg": "RS256"}), key_set=only_ours) == "keys_unavailable"
+    in_our_form = {"kid": OWN.kid, "alg": "RS256", "typ": "at+jwt"}
+    assert outcome(foreign(in_our_form), policy(OWN.issuer), only_ours) == "bad_signature"
 
 
 def test_one_kid_of_two_issuers_is_judged_by_the_key_that_verifies() -> None:
