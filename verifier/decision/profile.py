@@ -81,9 +81,9 @@ class ClaimRule:
 
     Attributes:
         location: of the claim.
-        test: `equals`: is the one value. `one_of`, `none_of`: is one of the values, or none of them, also if it is
-            absent. `contains`: is a list that has the one value, or that value itself. `present`, `absent`: is
-            there, or not, whatever its value.
+        test: `equals`: is the one value. `one_of`: is one of the values. `none_of`: is none of them, and no list that
+            has one; also if it is absent. `contains`: is a list that has the one value, or that value itself.
+            `present`, `absent`: is there, or not, whatever its value.
         values: that are compared; none for `present` and `absent`.
     """
 
@@ -100,9 +100,9 @@ class ClaimRule:
             case "absent":
                 return found is ABSENT
             case "none_of":
-                return not self._has(found)
+                return not self._has_item(found)
             case "contains":
-                return any(self._has(item) for item in (found if type(found) is list else [found]))
+                return self._has_item(found)
             case _:
                 return self._has(found)
 
@@ -110,6 +110,9 @@ class ClaimRule:
     def is_positive(self) -> bool:
         """Return whether a token without the claim fails."""
         return self.test not in ("absent", "none_of")
+
+    def _has_item(self, value: Any) -> bool:
+        return any(map(self._has, value if type(value) is list else [value]))
 
     def _has(self, value: Any) -> bool:
         return any(type(value) is type(expected) and value == expected for expected in self.values)

@@ -11,7 +11,7 @@ from tests.support.providers import NOW, load, parts, signing_key
 from tests.support.token_forge import Forge
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
-from verifier.decision.profile import RFC9068, Profile
+from verifier.decision.profile import RFC9068, ClaimRule, Location, Profile
 from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
@@ -138,6 +138,14 @@ def test_the_types_of_the_default_profile_are_the_policy_s_and_of_others_the_pro
     assert outcome(own({"typ": "JWT"}), lax) == "accepted"
     assert outcome(own(), lax) == "wrong_type"
     assert outcome(foreign({"typ": "at+jwt"}), lax) == "accepted"
+
+
+@pytest.mark.parametrize("groups", ["guests", ["guests"], ["staff", "guests"]])
+def test_a_value_that_is_excluded_is_excluded_from_lists_too(groups: Any) -> None:
+    no_guests = ClaimRule(Location.of("/groups"), "none_of", ("guests", "partners"))
+    assert outcome(foreign(groups=groups), replace(BOTH, claims=(no_guests,))) == "insufficient_claim"
+    assert outcome(foreign(groups=["staff"]), replace(BOTH, claims=(no_guests,))) == "accepted"
+    assert outcome(foreign(), replace(BOTH, claims=(no_guests,))) == "accepted"
 
 
 def test_every_reason_of_a_profile_is_one_of_check_8() -> None:
