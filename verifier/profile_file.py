@@ -47,6 +47,8 @@ _NO_MARK: Final = (
 )
 
 
+_IN_EVERY_TOKEN: Final = frozenset({"/iss", "/sub", "/aud", "/exp", "/iat"})
+
 _TESTS: Final = ("equals", "one_of", "none_of", "contains", "present", "absent")
 
 
@@ -197,7 +199,13 @@ def _check_name(name: str) -> str:
 
 def _is_marked(profile: Profile) -> bool:
     """Return whether something that only access tokens have is demanded. What they lack is no mark."""
-    return profile.token_types == frozenset({TOKEN_TYPE}) or any(rule.is_positive for rule in profile.mark)
+    return profile.token_types == frozenset({TOKEN_TYPE}) or any(map(_tells_apart, profile.mark))
+
+
+def _tells_apart(rule: ClaimRule) -> bool:
+    """Return whether some token may not meet a rule: a claim that all have must have a certain value."""
+    in_every_token = not _IN_EVERY_TOKEN.isdisjoint(pointer.text for pointer in rule.location.pointers)
+    return rule.is_positive and not (rule.test == "present" and in_every_token)
 
 
 def _profile(name: str, table: ProfileTable) -> Profile:
