@@ -1,5 +1,6 @@
 """The key set of one issuer, as a document from a file, from a URL, or from where the issuer's metadata says."""
 
+import asyncio
 import math
 import ssl
 from collections.abc import Callable
@@ -89,7 +90,8 @@ class KeySetDocument(Document[JwkSet]):
     async def parse(self, body: bytes) -> JwkSet:
         """Read a JWK Set."""
         try:
-            return parse_jwks(body, self.algorithms)
+            # Not on the event loop: a key of Ed25519 takes a millisecond, and a hostile document has hundreds.
+            return await asyncio.to_thread(parse_jwks, body, self.algorithms)
         except JwksError as error:
             raise RefreshError("invalid", str(error)) from error
 
