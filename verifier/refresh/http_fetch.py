@@ -62,7 +62,8 @@ class HttpSource:
                 response, body = await self._get(version)
         except TimeoutError as error:
             raise RefreshError("timeout", f"no complete response within {FETCH_SECONDS:g} s") from error
-        except (OSError, h11.ProtocolError) as error:
+        except (OSError, UnicodeError, h11.ProtocolError) as error:
+            # UnicodeError: a host that no name can be, such as one with an empty label (RFC 1035 §2.3.4).
             raise RefreshError("unreachable", type(error).__name__) from error
         headers = dict(response.headers)
         max_age = _max_age(headers.get(b"cache-control", b""))
