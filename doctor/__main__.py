@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from doctor.command import EXIT_INCONCLUSIVE, DoctorError, doctor
-from shared.command_line import add_version, program_name
+from shared.command_line import add_version, help_with_example, program_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program_name("doctor"),
-        description="Test a gateway from outside. Send spoofed, duplicate and ambiguous requests to one test route,"
-        " and report what is vulnerable and how to fix it. The access token is read from GATEPASS_TOKEN or standard"
-        " input.",
-        epilog="Exit status: 0 no vulnerability found, 1 vulnerable, 2 some checks were inconclusive. Example: "
-        'printf %s "$TOKEN" | python -m doctor https://app.example/hello --admin-path /admin/',
+        **help_with_example(
+            "Test a gateway from outside. Send spoofed, duplicate and ambiguous requests to one test route,\n"
+            "and report what is vulnerable and how to fix it. The access token is read from GATEPASS_TOKEN\n"
+            "or standard input. Exit status: 0 no vulnerability found, 1 vulnerable, 2 some checks were inconclusive",
+            "https://app.example/hello --admin-path /admin/ < token.txt",
+        ),
     )
     add_version(parser)
     parser.add_argument("url", help="a test route behind the gateway with an echo: https://app.example/hello")

@@ -17,7 +17,7 @@ from issuer.errors import (
 )
 from issuer.http.problems import problem_of
 from issuer.settings import IssuerSettings
-from shared.command_line import add_version, program_name
+from shared.command_line import add_version, help_with_example, program_name
 from shared.settings import SettingsError
 
 SUBJECTS: Final = (serve, keys, users, sessions, clients, audit, cleanup, calibrate)
@@ -54,7 +54,7 @@ def _line(error: IssuerError) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program_name("issuer"), description="Issues access tokens.")
+    parser = argparse.ArgumentParser(prog=program_name("issuer"), **help_with_example("Issue access tokens", "serve"))
     commands = parser.add_subparsers(required=True, metavar="command")
     for subject in SUBJECTS:
         subject.add(commands)

@@ -24,6 +24,7 @@ from loadtests.bench.processes import ROOT, ProcessError, bound_to_us, stop
 from loadtests.scenarios import SCENARIOS, Scenario
 from loadtests.sweep_steps import parse_steps
 from loadtests.testbed import ROTATION_SETTINGS, clean_environment, running_testbed
+from shared.command_line import help_with_example
 
 SEEDED_ACCOUNTS: Final = 10_000
 SWEEP_STEPS: Final = "100,250,500,750,1000,1250,1500,1750,2000"
@@ -71,13 +72,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loadtests", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests",
+        allow_abbrev=False,
+        **help_with_example(
+            "Run locust against the one-machine stack or a deployed Gatepass.\n"
+            "Exit status: 0 all thresholds met, 1 a threshold not met or no result, 2 invalid options",
+            "load --users 100 --duration 30",
+        ),
+    )
     commands = parser.add_subparsers(required=True, metavar="load|sweep|seed")
-    load = commands.add_parser("load", help="one number of users, with thresholds", allow_abbrev=False)
+    load = _add(commands, "load", "one number of users, with thresholds", "--users 1000 --duration 3m")
     load.add_argument("--users", type=_between(1, 20_000), default=1000, help="users at a time (1000)")
     load.add_argument("--duration", type=_seconds, default=180.0, help="of everything, such as 180 or 3m (180)")
     load.set_defaults(command=_load)
-    sweep = commands.add_parser("sweep", help="growing numbers of users, and the knee", allow_abbrev=False)
+    sweep = _add(commands, "sweep", "growing numbers of users, and the knee", "--steps 100,500,1000 --duration 3m")
     sweep.add_argument("--steps", type=_steps, default=SWEEP_STEPS, help=f"users at a time ({SWEEP_STEPS})")
     sweep.add_argument("--duration", type=_seconds, default=360.0, help="of all steps together (360)")
     sweep.set_defaults(command=_sweep)
@@ -90,12 +99,18 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--accounts", type=_between(0, 1_000_000), help="seeded ones (10,000; 0 with a host)")
         command.add_argument("--call", type=_path, default="/", help="path to call through the gateway (/)")
         command.add_argument("--publish", action="store_true", help="also write the result into specs/004")
-    make_seed = commands.add_parser("seed", help="accounts for a deployed issuer", allow_abbrev=False)
+    make_seed = _add(commands, "seed", "accounts for a deployed issuer", "--accounts 10000")
     make_seed.add_argument("--accounts", type=_between(1, 1_000_000), default=SEEDED_ACCOUNTS, help="how many")
     make_seed.set_defaults(command=_seed)
     for command in (load, sweep, make_seed):
         command.add_argument("--out", type=Path, default=ROOT / ".load", help="folder for results (.load)")
     return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=summary, allow_abbrev=False, **help_with_example(summary, example))
 
 
 def _load(options: argparse.Namespace, locust_options: list[str]) -> int:

@@ -1,8 +1,9 @@
-"""What the command lines of all programs have in common: their name and `--version`."""
+"""What the command lines of all programs have in common: their names, help and `--version`."""
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from shared.version import VERSION
 
@@ -11,6 +12,22 @@ def program_name(package: str) -> str:
     """Return how the operator started a program: by its one-file executable, or by `python -m`."""
     name = Path(sys.argv[0]).name
     return name if name == f"gatepass-{package}" else f"python -m {package}"
+
+
+def help_with_example(description: str, example: str) -> dict[str, Any]:
+    """Return the arguments of an `ArgumentParser` that give it a description and an example.
+
+    Args:
+        description: one sentence, perhaps without its capital letter and its period.
+        example: what follows the name of the command; may end with a redirection.
+    """
+    sentence = f"{description[0].upper()}{description[1:].removesuffix('.')}."
+    # Raw, since a wrapped example cannot be copied.
+    return {
+        "description": sentence,
+        "epilog": f"example:\n  %(prog)s {example}".rstrip(),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:

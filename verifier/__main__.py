@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.command_line import add_version, program_name
+from shared.command_line import add_version, help_with_example, program_name
 from shared.settings import ConfigurationError
 from verifier import commands
 from verifier.settings import VerifierSettings
@@ -36,12 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=program_name("verifier"), description="Verify access tokens for API gateways."
+        prog=program_name("verifier"), **help_with_example("Verify access tokens for API gateways", "check-config")
     )
     subparsers = parser.add_subparsers(dest="command", metavar="command")
-    subparsers.add_parser("serve", help="answer gateways (the default)")
-    subparsers.add_parser("check-config", help="fetch keys and status lists once and say what is wrong")
-    command = subparsers.add_parser("explain", help="say check by check why a token is accepted or rejected")
+    _add(subparsers, "serve", "answer gateways (the default)")
+    _add(subparsers, "check-config", "fetch keys and status lists once and say what is wrong")
+    command = _add(
+        subparsers, "explain", "say check by check why a token is accepted or rejected", "--policy admin < token.txt"
+    )
     command.add_argument(
         "token", type=Path, nargs="?", help="a file that holds the token; standard input if left out"
     )
@@ -50,15 +52,23 @@ def _parser() -> argparse.ArgumentParser:
     command = subparsers.add_parser(
         "discover",
         help="read an issuer's metadata and print its tables for the policy file",
-        description="Fetch the metadata and the key set of an issuer, and print the tables for the policy file. What"
-        " the metadata do not say is marked FILL IN. VERIFIER_CA_FILE and VERIFIER_ALLOW_HTTP are used as by the"
-        " verifier; no other setting is needed.",
-        epilog="Exit status: 0 printed, 1 the issuer does not respond, 2 its metadata or keys cannot be used."
-        " Example: python -m verifier discover https://login.example/realms/shop >> policies.toml",
+        **help_with_example(
+            "Fetch the metadata and the key set of an issuer, and print the tables for the policy file.\n"
+            "What the metadata do not say is marked FILL IN. VERIFIER_CA_FILE and VERIFIER_ALLOW_HTTP\n"
+            "are used as by the verifier; no other setting is needed. Exit status: 0 printed, 1 the issuer\n"
+            "does not respond, 2 its metadata or keys cannot be used",
+            "https://login.example/realms/shop >> policies.toml",
+        ),
     )
     command.add_argument("url", help="the issuer, which is the iss of its tokens; or the whole URL of its metadata")
     add_version(parser)
     return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, example: str = ""
+) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=summary, **help_with_example(summary, example))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,13 @@ _PROGRESS: Final = 100_000
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register the commands."""
     audit = add_subject(commands, "audit", "the audit trail")
-    listing = add_command(audit, "list", "list events, newest first", _list)
+    listing = add_command(
+        audit,
+        "list",
+        "list events, newest first",
+        _list,
+        "--kind password_changed --since 2026-01-31",
+    )
     listing.add_argument("--user", type=UUID, metavar="ID", help="only events of this account")
     listing.add_argument(
         "--kind", type=AuditEventKind, choices=list(AuditEventKind), metavar="KIND", help=", ".join(AuditEventKind)
@@ -32,9 +38,17 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--since", type=_moment, metavar="TIME", help="only events from this time on, such as 2026-01-31T12:00+01:00"
     )
     listing.add_argument("--limit", type=limit, default=_PAGE, help=f"maximum number of events, default {_PAGE}")
-    verify = add_command(audit, "verify", "verify every hash chain; exits with 1 if an event was changed", _verify)
+    verify = add_command(
+        audit, "verify", "verify every hash chain; exits with 1 if an event was changed", _verify, "--heads heads.txt"
+    )
     verify.add_argument("--heads", type=Path, metavar="FILE", help="earlier output of `audit heads`")
-    add_command(audit, "heads", "print the last event of each chain, to keep where it cannot be altered", _heads)
+    add_command(
+        audit,
+        "heads",
+        "print the last event of each chain, to keep where it cannot be altered",
+        _heads,
+        "> heads.txt",
+    )
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:

@@ -49,7 +49,11 @@ class Measurement:
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register the command."""
     command = add_command(
-        commands, "calibrate", "measure how many logins per second this machine can handle", _calibrate
+        commands,
+        "calibrate",
+        "measure how many logins per second this machine can handle",
+        _calibrate,
+        "--seconds 20",
     )
     command.add_argument(
         "--seconds",

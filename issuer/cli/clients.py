@@ -22,7 +22,13 @@ T = TypeVar("T")
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register them."""
     clients = add_subject(commands, "clients", "OAuth clients: machines, and applications that users log in with")
-    create = add_command(clients, "create", "register a client; if it gets a secret, that is printed once", _create)
+    create = add_command(
+        clients,
+        "create",
+        "register a client; if it gets a secret, that is printed once",
+        _create,
+        '"Night reports" --id reports --scope reports:read',
+    )
     create.add_argument("name", help="display name")
     create.add_argument("--id", help="the client_id, random by default")
     create.add_argument("--scope", default="", help="allowed scopes, separated by spaces")
@@ -41,6 +47,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "update",
         "change a client; a machine's tokens are revoked, sessions follow at the next refresh",
         _update,
+        '--scope "reports:read orders:read"',
     )
     update.add_argument("--scope", help="replaces its scopes")
     update.add_argument("--audience", action="append", help="replaces its audiences; repeat for more")
@@ -59,8 +66,10 @@ def _add_for_one(
     name: str,
     summary: str,
     run: Callable[[IssuerSettings, argparse.Namespace], None],
+    more: str = "",
 ) -> argparse.ArgumentParser:
-    parser = add_command(clients, name, summary, run)
+    """Register a command for one client; `more` is what follows its id in the example."""
+    parser = add_command(clients, name, summary, run, f"reports {more}".rstrip())
     parser.add_argument("id", help="the client_id")
     return parser
 

@@ -22,21 +22,29 @@ _PROTECTION: Final = {True: "encrypted", False: "plain", None: None}
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register the commands."""
     keys = add_subject(commands, "keys", "signing keys")
-    generate = add_command(keys, "generate", "create a key: current if there is none, otherwise next", _generate)
+    generate = add_command(
+        keys, "generate", "create a key: current if there is none, otherwise next", _generate, "--if-missing"
+    )
     generate.add_argument("--if-missing", action="store_true", help="do nothing if there is a current key")
     listing = add_command(keys, "list", "list keys: kid, state, created, next transition, encryption", _list)
     listing.add_argument(
         "--mac-secrets", action="store_true", help="list the MAC secrets instead, without their values"
     )
     add_command(keys, "rotate", "create the next key, or promote it if it exists", _rotate)
-    revoke = add_command(keys, "revoke", "remove a leaked key or MAC secret at once", _revoke)
+    revoke = add_command(
+        keys, "revoke", "remove a leaked key or MAC secret at once", _revoke, "Zz8Q3kJ0vX1sKc6cG2m9nQ"
+    )
     revoke.add_argument("name", help="kid of the key, or id of the MAC secret")
     add_command(keys, "advance", "perform due transitions: promote, retire, remove or create keys", _advance)
     add_command(
         keys, "rotate-mac-secret", "create the next MAC secret, which `keys advance` promotes", _rotate_mac_secret
     )
     rewrap = add_command(
-        keys, "rewrap", "encrypt all private files with ISSUER_KEYS_PASSPHRASE_FILE; decrypt them if unset", _rewrap
+        keys,
+        "rewrap",
+        "encrypt all private files with ISSUER_KEYS_PASSPHRASE_FILE; decrypt them if unset",
+        _rewrap,
+        "--old-passphrase-file old-passphrase.txt",
     )
     rewrap.add_argument("--old-passphrase-file", type=Path, help="file with the passphrase that opens the files now")
 

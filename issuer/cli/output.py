@@ -12,9 +12,13 @@ from issuer.db.pool import Database
 from issuer.errors import CommandError
 from issuer.settings import IssuerSettings
 from issuer.tokens.additional_claims import ClaimError, ClaimValue
+from shared.command_line import help_with_example
 from shared.logs import configure_logs
 
 T = TypeVar("T")
+
+EXAMPLE_ID: Final = "2b1f6c0e-8a4d-4c53-9d0b-5f1f6f6c2a11"
+"""The id of an account or session in examples."""
 
 MAX_SHOWN: Final = 10_000
 
@@ -23,20 +27,20 @@ Run = Callable[[IssuerSettings, argparse.Namespace], None]
 
 
 def add_command(
-    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str, run: Run
+    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str, run: Run, example: str = ""
 ) -> argparse.ArgumentParser:
-    """Register a command. The caller adds its arguments."""
-    parser = commands.add_parser(name, help=summary, description=summary)
+    """Register a command. The caller adds its arguments; `example` has some of them."""
+    parser = commands.add_parser(name, help=summary, **help_with_example(summary, example))
     parser.set_defaults(command=run)
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     return parser
 
 
 def add_subject(
-    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str
+    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str, example: str = "list"
 ) -> "Commands[argparse.ArgumentParser]":
     """Register a group of commands, such as `keys`."""
-    return commands.add_parser(name, help=summary, description=summary).add_subparsers(
+    return commands.add_parser(name, help=summary, **help_with_example(summary, example)).add_subparsers(
         required=True, metavar="command"
     )
 

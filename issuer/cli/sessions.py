@@ -11,7 +11,7 @@ from uuid import UUID
 from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationStore
 from issuer.accounts.models import SessionRecord
-from issuer.cli.output import Commands, add_command, add_subject, show, with_database
+from issuer.cli.output import EXAMPLE_ID, Commands, add_command, add_subject, show, with_database
 from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, revoke_all
 from issuer.settings import IssuerSettings
 
@@ -20,16 +20,19 @@ T = TypeVar("T")
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register the commands."""
-    sessions = add_subject(commands, "sessions", "sessions of accounts")
-    listing = add_command(sessions, "list", "list the sessions of an account, newest first", _list)
+    sessions = add_subject(commands, "sessions", "sessions of accounts", f"list --user {EXAMPLE_ID}")
+    listing = add_command(
+        sessions, "list", "list the sessions of an account, newest first", _list, f"--user {EXAMPLE_ID}"
+    )
     listing.add_argument("--user", type=UUID, required=True, metavar="ID")
-    revoke = add_command(sessions, "revoke", "revoke a session and its access tokens", _revoke)
+    revoke = add_command(sessions, "revoke", "revoke a session and its access tokens", _revoke, EXAMPLE_ID)
     revoke.add_argument("session", type=UUID, metavar="SESSION_ID")
     revoke_all = add_command(
         sessions,
         "revoke-all",
         "revoke every session and token, as after restoring an older database; without --yes, only count them",
         _revoke_all,
+        "--yes",
     )
     revoke_all.add_argument("--yes", action="store_true", help="revoke them: every user has to log in again")
 

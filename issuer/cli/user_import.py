@@ -54,7 +54,9 @@ class _Tally:
 
 def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
     """Register the command below `users`."""
-    command = add_command(users, "import", "import accounts with their password hashes", _import)
+    command = add_command(
+        users, "import", "import accounts with their password hashes", _import, "accounts.jsonl --dry-run"
+    )
     command.add_argument("file", metavar="FILE", help="JSON lines; - for standard input")
     command.add_argument("--dry-run", action="store_true", help="check every line without importing")
 

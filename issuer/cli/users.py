@@ -17,7 +17,17 @@ from issuer.accounts.models import AccountRecord
 from issuer.accounts.password_administration import PasswordAdministration
 from issuer.accounts.registration import RegistrationService
 from issuer.accounts.store import AccountStore
-from issuer.cli.output import Commands, add_claims, add_command, add_subject, limit, read_claims, show, with_database
+from issuer.cli.output import (
+    EXAMPLE_ID,
+    Commands,
+    add_claims,
+    add_command,
+    add_subject,
+    limit,
+    read_claims,
+    show,
+    with_database,
+)
 from issuer.cli.user_import import add_import
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
@@ -41,19 +51,29 @@ _PAGE: Final = 100
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register the commands."""
     users = add_subject(commands, "users", "accounts")
-    listing = add_command(users, "list", "list accounts in the order of their ids", _list)
+    listing = add_command(users, "list", "list accounts in the order of their ids", _list, "--disabled --limit 20")
     listing.add_argument("--disabled", action="store_true", help="only disabled accounts")
     listing.add_argument("--limit", type=limit, default=_PAGE, help=f"maximum number of accounts, default {_PAGE}")
     listing.add_argument("--after", type=UUID, metavar="ID", help="continue after this account")
-    showing = add_command(users, "show", "show an account", _show)
+    showing = add_command(users, "show", "show an account", _show, "ada@example.com")
     showing.add_argument("account", metavar="ID|EMAIL")
-    create = add_command(users, "create", "create an account; the password is read from standard input", _create)
+    create = add_command(
+        users,
+        "create",
+        "create an account; the password is read from standard input",
+        _create,
+        "ada@example.com < password.txt",
+    )
     create.add_argument("email", metavar="EMAIL")
     create.add_argument(
         "--invite", action="store_true", help="create without a password; the user sets one by password reset"
     )
     update = _of_account(
-        users, "update", "change scope, roles and claims; tokens carry them from the next refresh on", _update
+        users,
+        "update",
+        "change scope, roles and claims; tokens carry them from the next refresh on",
+        _update,
+        '--scope "orders:read orders:write" --role clerk',
     )
     update.add_argument("--scope", help="scopes, separated by spaces")
     update.add_argument("--role", action="append", metavar="ROLE", help="a role; repeat for more, '' for none")
@@ -63,6 +83,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         "set-password",
         "set a password, read from standard input, and revoke all sessions of the account",
         _set_password,
+        "< password.txt",
     )
     _of_account(
         users,
@@ -72,7 +93,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     _of_account(users, "disable", "disable an account and revoke its sessions", _disable)
     _of_account(users, "enable", "enable a disabled account", _enable)
-    delete = _of_account(users, "delete", "delete an account; its audit events remain", _delete)
+    delete = _of_account(users, "delete", "delete an account; its audit events remain", _delete, "--yes")
     delete.add_argument("--yes", action="store_true", help="required, since this cannot be undone")
     add_import(users)
     _of_account(users, "revoke-sessions", "revoke all sessions of an account", _revoke_sessions)
@@ -83,8 +104,10 @@ def _of_account(
     name: str,
     summary: str,
     run: Callable[[IssuerSettings, argparse.Namespace], None],
+    more: str = "",
 ) -> argparse.ArgumentParser:
-    parser = add_command(users, name, summary, run)
+    """Register a command for one account; `more` is what follows the id in its example."""
+    parser = add_command(users, name, summary, run, f"{EXAMPLE_ID} {more}".rstrip())
     parser.add_argument("account", type=UUID, metavar="ID")
     return parser
 

@@ -47,7 +47,7 @@ async def migrate(url: str) -> tuple[str, ...]:
     except ERRORS as error:
         raise MigrationError(f"PostgreSQL cannot be used: {server.name}: {type(error).__name__}") from error
     except DBAPIError as error:
-        raise MigrationError(f"a revision failed: {error.orig}") from error
+        raise MigrationError(f"{server.name}: a revision failed: {error.orig}") from error
     finally:
         await engine.dispose()
     return known[known.index(before) + 1 :] if before in known else (known if before is None else ())

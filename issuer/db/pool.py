@@ -224,7 +224,8 @@ class Database:
             constraint=getattr(error, "constraint_name", None),
             frames=frames_of(error),
         )
-        return UnexpectedDatabaseError(kind if sqlstate is None else f"{kind} (SQLSTATE {sqlstate})")
+        state = "" if sqlstate is None else f" (SQLSTATE {sqlstate})"
+        return UnexpectedDatabaseError(f"{self._url.name}: {kind}{state}")
 
     async def _connect(self, seconds: float) -> asyncpg.Connection:
         return await connect(

@@ -72,8 +72,11 @@ def commands_page() -> str:
     for parser in (issuer_parser(), verifier_parser(), doctor_parser()):
         parts.append(f"## {parser.prog}\n\n{parser.description}\n")
         commands = list(_commands(parser))
-        parts += [f"### {command.prog}\n\n{summary}\n{_arguments(command)}" for command, summary in commands]
-        parts += [] if commands else [_arguments(parser).lstrip("\n")]
+        parts += [
+            f"### {command.prog}\n\n{summary}\n\n{_example(command)}{_arguments(command)}"
+            for command, summary in commands
+        ]
+        parts += [] if commands else [_example(parser) + _arguments(parser)]
     return "\n".join(parts)
 
 
@@ -85,6 +88,11 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Argume
             for name, command in action.choices.items():
                 below = list(_commands(command))
                 yield from below or [(command, f"{summaries[name][0].upper()}{summaries[name][1:]}.")]
+
+
+def _example(parser: argparse.ArgumentParser) -> str:
+    """Return the last line of a help as a block of code."""
+    return f"```sh\n{(parser.epilog or '').splitlines()[-1].strip() % {'prog': parser.prog}}\n```\n"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> str:
