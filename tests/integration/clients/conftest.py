@@ -1,6 +1,16 @@
-"""Fixtures: one PostgreSQL for the session, and an issuer for each module."""
+"""Fixtures: one PostgreSQL for the session, and one issuer for all clients that a process of pytest tests."""
 
-from tests.support.issuer_process import issuer
-from tests.support.postgres import database_url, postgres
+from collections.abc import Iterator
 
-__all__ = ["database_url", "issuer", "postgres"]
+import pytest
+
+from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.postgres import Postgres, database_url, postgres
+
+__all__ = ["database_url", "postgres"]
+
+
+@pytest.fixture(scope="package")
+def issuer(postgres: Postgres) -> Iterator[IssuerProcess]:
+    with running_issuer(postgres.migrated_database()) as process:
+        yield process

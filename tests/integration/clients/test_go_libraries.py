@@ -24,7 +24,7 @@ def test_oauth2_and_go_oidc_work_with_the_issuer(issuer: IssuerProcess) -> None:
         tests = go_tests(Path(__file__).parent / "go")
     except Unavailable as reason:
         absent(str(reason))
-    machine = with_secret(issuer, "reports", "orders:read orders:write", [AUDIENCE])
+    machine = with_secret(issuer, None, "orders:read orders:write", [AUDIENCE])
     given = {
         "issuer": issuer.url,
         "audience": AUDIENCE,

@@ -23,7 +23,7 @@ def test_jose_and_oauth4webapi_work_with_the_issuer(issuer: IssuerProcess) -> No
         folder = with_npm_packages(Path(__file__).parent / "node")
     except Unavailable as reason:
         absent(str(reason))
-    machine = with_secret(issuer, "reports", "orders:read orders:write", [AUDIENCE])
+    machine = with_secret(issuer, None, "orders:read orders:write", [AUDIENCE])
     key = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     given = {
         "issuer": issuer.url,

@@ -48,7 +48,7 @@ def metadata(issuer: IssuerProcess) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="module")
 def machine(issuer: IssuerProcess) -> Machine:
-    return with_secret(issuer, "reports", "orders:read orders:write", [AUDIENCE, "files"])
+    return with_secret(issuer, None, "orders:read orders:write", [AUDIENCE, "files"])
 
 
 @pytest.fixture(scope="module")

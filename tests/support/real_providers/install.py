@@ -21,6 +21,8 @@ _COMPLETE: Final = "complete"
 
 _KEYCLOAK: Final = "org.keycloak:keycloak-quarkus-dist:26.7.3:zip"
 _KEYCLOAK_SHA256: Final = "27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f"
+_NIMBUS: Final = "com.nimbusds:nimbus-jose-jwt:10.5:jar"
+_NIMBUS_SHA256: Final = "104ed6c348d35f68ab16d85550ed59239bcb7846bc2bd885ef3851a0ab2e73cf"
 _MAVEN_COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
@@ -58,19 +60,18 @@ def go_tests(source: Path) -> Path:
     return _once(_named("go-tests", source), lambda folder: _make_go_tests(source, folder)) / "tests"
 
 
+def nimbus() -> Path:
+    """Return the archive of Nimbus JOSE + JWT, as `keycloak` does."""
+    folder = _once(f"nimbus-{_NIMBUS_SHA256[:16]}", lambda folder: _fetch(_NIMBUS, _NIMBUS_SHA256, folder))
+    (archive,) = folder.glob("*.jar")
+    return archive
+
+
 def _make_keycloak(folder: Path) -> None:
-    fetched = folder / "fetched"
-    repository = f"-Dmaven.repo.local={folder / 'maven'}"
-    _run("mvn", "-q", "-B", repository, _MAVEN_COPY, f"-Dartifact={_KEYCLOAK}", f"-DoutputDirectory={fetched}")
-    (archive,) = fetched.iterdir()
-    with archive.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != _KEYCLOAK_SHA256:
-        raise Unavailable(f"{archive.name} has the SHA-256 {found} and not {_KEYCLOAK_SHA256}")
+    archive = _fetch(_KEYCLOAK, _KEYCLOAK_SHA256, folder)
     with zipfile.ZipFile(archive) as content:
         content.extractall(folder)
-    shutil.rmtree(fetched)
-    shutil.rmtree(folder / "maven")
+    archive.unlink()
     (unpacked,) = folder.iterdir()
     for entry in list(unpacked.iterdir()):
         entry.rename(folder / entry.name)
@@ -79,6 +80,22 @@ def _make_keycloak(folder: Path) -> None:
         script.chmod(0o755)  # the archive's modes are lost
     # Done here and not at each start: it takes longer than the start itself.
     _run("sh", str(folder / "bin/kc.sh"), "build", "--db=dev-mem", "--health-enabled=true")
+
+
+def _fetch(artifact: str, sha256: str, folder: Path) -> Path:
+    """Return a file of Maven's repository, alone in `folder`."""
+    fetched, repository = folder / "fetched", folder / "maven"
+    local, output = f"-Dmaven.repo.local={repository}", f"-DoutputDirectory={fetched}"
+    _run("mvn", "-q", "-B", local, _MAVEN_COPY, f"-Dartifact={artifact}", output)
+    (file,) = fetched.iterdir()
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != sha256:
+        raise Unavailable(f"{file.name} has the SHA-256 {found} and not {sha256}")
+    file = file.rename(folder / file.name)
+    shutil.rmtree(fetched)
+    shutil.rmtree(repository)
+    return file
 
 
 def _add_npm_packages(source: Path, folder: Path) -> None:
@@ -98,7 +115,7 @@ def _make_go_tests(source: Path, folder: Path) -> None:
     _run("go", "test", "-c", "-mod=readonly", "-o=tests", ".", folder=folder)
 
 
-def _once(name: str, make: Callable[[Path], None]) -> Path:
+def _once(name: str, make: Callable[[Path], object]) -> Path:
     """Return the folder `name` of the cache, made first if it is not complete. Others meanwhile wait."""
     folder = _CACHE / name
     _CACHE.mkdir(parents=True, exist_ok=True)
