@@ -1,7 +1,7 @@
 """Client authentication by `private_key_jwt` (RFC 7523 §2.2 and §3): registered public keys, and signed assertions.
 
-The issuer has only the public key of a client, so nothing stolen here lets an attacker impersonate the client. PyJWT
-checks signatures; the strict parsers of `shared` read the JWT. The store knows whether one was used before.
+The issuer has only the public key of a client, so nothing stolen here lets an attacker impersonate the client. The code
+of `shared` reads keys and JWT and checks signatures. The store knows whether an assertion was used before.
 
 An assertion is checked in this order, and nothing in it is trusted before step 4:
 
@@ -19,12 +19,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
 from shared.jwks import JwksError, parse_jwks
 from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
+from shared.signatures import PublicKeyMaterial
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256")
@@ -63,7 +60,7 @@ class ClientKey:
 
     kid: str
     algorithm: str
-    public: RSAPublicKey | EllipticCurvePublicKey = field(repr=False)
+    public: PublicKeyMaterial = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ def verify_assertion(
         InvalidAssertionError: a check failed.
     """
     key, claims, jws = _key_of(assertion.jws.header, keys), assertion.claims, assertion.jws
-    if not jwt.get_algorithm_by_name(key.algorithm).verify(jws.signing_input, key.public, jws.signature):
+    if not jws.is_signed_by(key.public, key.algorithm):
         raise InvalidAssertionError("bad signature")
     if claims.get("iss") != assertion.client_id or claims.get("sub") != assertion.client_id:
         raise InvalidAssertionError("iss and sub are not the client")
@@ -173,8 +170,7 @@ def _registered(entry: Any) -> dict[str, str]:
         raise ClientKeysError("a key is not for signatures")
     algorithm = _algorithm(entry)
     _public(entry, algorithm)
-    members = _EC_MEMBERS if algorithm == "ES256" else _RSA_MEMBERS
-    return {name: str(entry[name]) for name in members} | {"kid": kid, "alg": algorithm}
+    return {name: str(entry[name]) for name in _members(algorithm)} | {"kid": kid, "alg": algorithm}
 
 
 def _algorithm(entry: Mapping[str, Any]) -> str:
@@ -187,24 +183,17 @@ def _algorithm(entry: Mapping[str, Any]) -> str:
             raise ClientKeysError(f"a key is for none of {', '.join(ALGORITHMS)}")
 
 
-def _public(entry: Mapping[str, Any], algorithm: str) -> RSAPublicKey | EllipticCurvePublicKey:
+def _members(algorithm: str) -> tuple[str, ...]:
+    return _EC_MEMBERS if algorithm == "ES256" else _RSA_MEMBERS
+
+
+def _public(entry: Mapping[str, Any], algorithm: str) -> PublicKeyMaterial:
     """Parse a key and check its strength: RFC 7518 §3.3 and §3.5 for RSA, §6.2.1 for P-256."""
+    key = {name: entry.get(name) for name in _members(algorithm)} | {"kid": "-"}
     try:
-        if algorithm == "ES256":
-            return _elliptic(entry)
-        rsa = {name: entry.get(name) for name in _RSA_MEMBERS} | {"kid": "-"}
-        return parse_jwks(json.dumps({"keys": [rsa]}).encode()).keys["-"].rsa
-    except (JwksError, jwt.PyJWTError, ValueError, TypeError):
+        return parse_jwks(json.dumps({"keys": [key]}).encode(), {algorithm}).keys["-"].material
+    except JwksError:
         raise ClientKeysError("a key is malformed or too weak: RSA of 2048 to 8192 bits, or P-256") from None
-
-
-def _elliptic(entry: Mapping[str, Any]) -> EllipticCurvePublicKey:
-    if entry.get("crv") != "P-256":
-        raise ValueError
-    public = jwt.PyJWK({name: entry.get(name) for name in _EC_MEMBERS}, "ES256").key
-    if not isinstance(public, EllipticCurvePublicKey):
-        raise TypeError
-    return public
 
 
 def _key_of(header: JoseHeader, keys: tuple[ClientKey, ...]) -> ClientKey:
