@@ -1,5 +1,6 @@
-"""Every command names the version, which is written once: in pyproject.toml."""
+"""Every command names the version of pyproject.toml, and so does each file that cannot read it from there."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -28,3 +29,18 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 def test_a_command_prints_the_version(command: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env={}, capture_output=True, check=False)
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"gatepass {VERSION}\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern"),
+    [
+        ("issuer/Dockerfile", r'image\.version="(.*)"'),
+        ("verifier/Dockerfile", r'image\.version="(.*)"'),
+        ("compose.yaml", r"image: gatepass-\w+:(.*)"),
+        ("deploy/kubernetes/site/kustomization.yaml", r"newTag: (.*)"),
+        ("specs/001-register-login-verify/contracts/issuer.openapi.yaml", r"^  version: (.*)"),
+        ("README.md", r"version (\d+\.\d+\.\d+)"),
+    ],
+)
+def test_a_file_that_repeats_the_version_is_up_to_date(file: str, pattern: str) -> None:
+    assert set(re.findall(pattern, (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)) == {VERSION}
