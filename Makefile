@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check docs bench bench-issuer bench-peers bench-vectors load sweep seed fuzz lock sbom dist images clean
+.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed fuzz lock sbom dist images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -181,6 +181,8 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
     for command in ("list", "show", "update", "disable", "enable", "revoke-sessions"):
         extra = {"list": (), "update": (bob, "--role", "reader")}.get(command, (bob,))
         tell("users", command, *extra)
+    tell("users", "unlock", bob)
+    tell("users", "set-password", bob, stdin=f"{PASSWORDS[1]}\n")
     tell("sessions", "list", "--user", bob)
     tell("sessions", "revoke-all")
     for command in ("list", "show", "update", "disable", "enable", "delete"):

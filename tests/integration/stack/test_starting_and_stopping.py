@@ -39,7 +39,7 @@ def _ends_within_five_seconds(stack: Stack, number: signal.Signals) -> None:
 @pytest.mark.parametrize("step", ["new database", "applying migrations", "starting the gateway"])
 def test_a_signal_during_startup_stops_it(folder: Path, step: str) -> None:
     with starting_stack(folder / "home") as stack:
-        wait_until(lambda: step in stack.output, step)
+        wait_until(lambda: step in stack.output, step, seconds=60)
         _ends_within_five_seconds(stack, signal.SIGTERM)
 
 
