@@ -1,7 +1,7 @@
 """Client authentication by `private_key_jwt` (RFC 7523 §2.2 and §3): registered public keys, and signed assertions.
 
-The issuer has only the public key of a client, so nothing stolen here lets an attacker impersonate the client. The code
-of `shared` reads keys and JWT and checks signatures. The store knows whether an assertion was used before.
+The issuer has only the public key of a client, so nothing stolen here lets an attacker impersonate the client.
+The code of `shared` reads keys and JWT, and checks signatures. The store knows whether an assertion was used before.
 
 An assertion is checked in this order, and nothing in it is trusted before step 4:
 
