@@ -84,7 +84,8 @@ class ClaimTypes:
             name, _, kind = pair.rpartition(":")
             if not _NAME.fullmatch(name) or kind not in set(ClaimType):
                 raise ClaimError(f"must be pairs such as `tenant:string`; types are {', '.join(ClaimType)}")
-            if name in RESERVED:
+            # Some readers of JSON take `Roles` for `roles`, such as Go's encoding/json.
+            if name.lower() in RESERVED:
                 raise ClaimError(f"{name} is a registered claim or one of our own")
             if name in types:
                 raise ClaimError(f"{name} is listed twice")

@@ -48,6 +48,7 @@ def test_names_and_types_are_listed() -> None:
         (",".join(f"c{number}:string" for number in range(MAX_CLAIMS + 1)), f"at most {MAX_CLAIMS} claims"),
         ("cnf:string", "cnf is a registered claim or one of our own"),
         ("email:string", "email is a registered claim or one of our own"),
+        ("Roles:strings", "Roles is a registered claim or one of our own"),
     ],
 )
 def test_a_faulty_list_is_rejected(text: str, fault: str) -> None:
