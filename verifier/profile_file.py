@@ -32,6 +32,7 @@ MAX_POINTERS: Final = 8
 MAX_MARKS: Final = 8
 _MAX_POINTER_CHARACTERS: Final = 256
 _EXAMPLE: Final = "/realm_access/roles"
+_UNREAD: Final = "not read: "
 
 Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]
 # RFC 6838 §4.2, with or without `application/`; empty for a header without `typ`.
@@ -133,12 +134,18 @@ class RuleTable(_Strict):
 
 
 class _Source(_Strict):
-    """Where facts of a built-in profile come from, and when that was read."""
+    """Where facts of a built-in profile come from, and when that was read. Without a date, `note` says why not."""
 
     facts: list[str]
     url: str
-    read: date
+    read: date | None = None
     note: str = ""
+
+    @model_validator(mode="after")
+    def _check_unread(self) -> Self:
+        if (self.read is None) != self.note.startswith(_UNREAD):
+            raise ValueError(f"a source has the date when it was read, or a note that begins with {_UNREAD!r}")
+        return self
 
 
 class ProfileTable(_Strict):
