@@ -1,6 +1,5 @@
 """The key set of one issuer, as a document from a file, from a URL, or from where the issuer's metadata says."""
 
-import asyncio
 import math
 import ssl
 from collections.abc import Callable
@@ -90,8 +89,7 @@ class KeySetDocument(Document[JwkSet]):
     async def parse(self, body: bytes) -> JwkSet:
         """Read a JWK Set."""
         try:
-            # Not on the event loop: a key of Ed25519 takes a millisecond, and a hostile document has hundreds.
-            return await asyncio.to_thread(parse_jwks, body, self.algorithms)
+            return parse_jwks(body, self.algorithms)
         except JwksError as error:
             raise RefreshError("invalid", str(error)) from error
 
