@@ -22,6 +22,7 @@ from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError, UnauthorizedClientError
 from issuer.oauth.client_assertion import (
     ClientKey,
+    ClientKeysError,
     InvalidAssertionError,
     load_keys,
     read_assertion,
@@ -202,7 +203,8 @@ class ClientAuthenticator:
             if client.jwks is None:
                 return client, ClientRefusal.OTHER_METHOD
             verified = verify_assertion(assertion, self._parsed_keys(client.jwks), self._urls, self._now())
-        except InvalidAssertionError as error:
+        except (InvalidAssertionError, ClientKeysError) as error:
+            # Keys that an earlier version stored may be unusable for this one.
             _log.info("client_assertion_rejected", reason=str(error))
             return client, ClientRefusal.BAD_ASSERTION
         if proof.client_id not in {None, client.id}:

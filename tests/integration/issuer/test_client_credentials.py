@@ -240,6 +240,13 @@ def test_a_rejected_assertion_is_not_used_up(keyed: Machine) -> None:
     assert prove(keyed, assertion, client_id=keyed.id).status_code == 200
 
 
+def test_a_client_whose_stored_key_is_unusable_is_not_authenticated(issuer: IssuerProcess) -> None:
+    machine = with_key(issuer)
+    spoilt = """UPDATE clients SET jwks = replace(jwks::text, '"e": "AQAB"', '"e": "AQAB=="')::jsonb WHERE id = $1"""
+    execute(issuer.database_url, spoilt, machine.id)
+    assert_invalid_client(prove(machine, machine.assertion()))
+
+
 def test_rfc7523_3_a_jti_is_stored_as_a_hash_until_its_assertion_expires(keyed: Machine) -> None:
     assert prove(keyed, keyed.assertion(jti="remember me")).status_code == 200
     rows = execute(
