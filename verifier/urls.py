@@ -19,7 +19,7 @@ def check_url(url: str, *, allow_http: bool) -> str | None:
     except ValueError:
         return "malformed"
     if not _IS_VISIBLE_ASCII(url):
-        return "contains characters that a URL cannot have (RFC 3986 §2)"
+        return "contains characters that a URL cannot have (RFC 3986, section 2)"
     if parts.scheme not in ("https", "http") or not parts.hostname:
         return "not an https URL"
     if parts.username or parts.password or parts.fragment:

@@ -59,7 +59,7 @@ class Journey:
         found: list[str] = []
 
         def came() -> bool:
-            letters = sorted(self.mail.glob("*"), key=lambda path: path.stat().st_mtime_ns)
+            letters = sorted(self.mail.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
             found[:] = [token for one in letters for token in re.findall(prefix + r"[\w-]{43}", one.read_text())]
             return bool(found)
 
