@@ -204,6 +204,11 @@ class Supervisor:
         for _, process in stopping:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+        # Without this the event loop may end first and leave their transports open.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for _, process in stopping:
+                    await process.wait()
 
     def _log(self, program: Program) -> Path:
         return self._logs / f"{program.name}.log"
