@@ -1,4 +1,4 @@
-"""What issuer and verifier must agree on byte for byte, and the basics of both processes.
+"""Code of both processes: the form of tokens, key sets and status lists, settings and logs.
 
 The agreement: the token profile (`access_token`), its claims (`claims`), the form of signed tokens (`jws`), their
 signatures (`signatures`, `ed25519`), the key set (`jwks`), status lists (`status_list`), identity headers

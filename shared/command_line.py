@@ -1,4 +1,4 @@
-"""What the command lines of all programs have in common: their names, help and `--version`."""
+"""Command lines of all programs: names, help and `--version`."""
 
 import argparse
 import sys

@@ -49,7 +49,7 @@ class Tokens:
 
 
 class _State:
-    """What both sessions have in common: the tokens, and how a response is read."""
+    """Holds the tokens and reads responses, for the synchronous and the asynchronous session."""
 
     def __init__(
         self, issuer: str, tokens: Tokens | None, save: Callable[[Tokens | None], object], client_id: str

@@ -1,4 +1,4 @@
-"""What an operator does for a user who cannot log in: set a new password, or unlock the present one."""
+"""Help for users who cannot log in: an operator sets a new password or unlocks the account."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -55,7 +55,7 @@ class Client:
 
     @property
     def is_public(self) -> bool:
-        """Whether users log in for it."""
+        """Return whether users log in through this client."""
         return self.auth_method is AuthMethod.NONE
 
     def as_public(self) -> PublicClient:

@@ -30,7 +30,7 @@ class Peer:
 
     @property
     def path(self) -> Path:
-        """Where it is once it has been built."""
+        """Return the path of the built program."""
         return FOLDER / f"{self.name}-{self.version}"
 
 

@@ -33,14 +33,14 @@ from tests.vectors.suite.sending import Endpoint
 COMPARED: Final = ("verifier", "envoy", "haproxy", "heimdall", "oathkeeper", "oauth2-proxy")
 KEY_SETS: Final = ("issuer", "mixed", "rotating", "rotated", "short", "exponent-3")
 """The key sets of one issuer."""
-PEM_KEYS: Final = {"issuer": "issuer", "rotated": "stranger", "exponent-3": "exponent-3"}
+PEM_KEYS: Final = {"issuer": "issuer", "rotated": "unpublished-key", "exponent-3": "exponent-3"}
 """Key set → its only key, for HAProxy, which takes one key as PEM and no JWK Set."""
 _LIFETIME_SECONDS: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one contender decided."""
+    """The decisions of one contender."""
 
     contender: Contender
     results: tuple[Result, ...]

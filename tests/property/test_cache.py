@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from prometheus_client import Counter
 
 from tests.support.token_forge import ISSUER
-from tests.support.vector_keys import GOOD, NOW, OTHER, STATUS_LIST, STRANGER, listed
+from tests.support.vector_keys import GOOD, NOW, OTHER, STATUS_LIST, UNPUBLISHED, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench
 from verifier.policy_file import Configuration
 from verifier.subrequest.decision_cache import ENTRY_OVERHEAD_BYTES, CachedDecision, DecisionCache
@@ -65,7 +65,7 @@ _TOKENS: Final = {
     "later": GOOD.token(NOW, nbf=NOW + 40),
     "revocable": GOOD.token(NOW, status=_STATUS, jti="revocable"),
     "other issuer": OTHER.token(NOW),
-    "stranger": STRANGER.token(NOW),
+    "stranger": UNPUBLISHED.token(NOW),
     "shared kid": GOOD.token(NOW, {"kid": "shared"}),
     "scoped": GOOD.token(NOW, scope="invoices:read invoices:write admin", roles=["admin"]),
     "forged": GOOD.token(NOW)[:-9] + b"AAAAAAAAA",

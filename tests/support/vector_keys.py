@@ -39,7 +39,7 @@ def public(name: str, **changes: Any) -> Json:
 
 GOOD: Final = Forge(ISSUER, rsa_key("issuer"))
 OTHER: Final = Forge(OTHER_ISSUER, rsa_key("other"))
-STRANGER: Final = Forge(ISSUER, rsa_key("stranger"))
+UNPUBLISHED: Final = Forge(ISSUER, rsa_key("unpublished-key"))
 
 
 def listed(*bits: int, uri: str = STATUS_LIST, issuer: str = ISSUER, **more: Any) -> Json:

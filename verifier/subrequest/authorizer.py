@@ -223,7 +223,7 @@ class Authorizer:
     def _request_missing_key(self, policy: Policy, token: bytes) -> None:
         """Request the keys of the issuer that a token claims, if the policy accepts it and we may lack the key.
 
-        Of an algorithm that the issuer does not use, it has no key, and a request in vain delays the next one.
+        There is no key for an algorithm that the issuer does not use, and a fetch without a result delays the next.
         """
         jws = read_compact(token, MAX_TOKEN_BYTES)
         if isinstance(jws, JwsFault):

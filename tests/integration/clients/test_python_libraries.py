@@ -132,7 +132,7 @@ def test_oauthlib_gets_a_token_with_a_secret(machine: Machine, metadata: Mapping
         )
     assert tokens["token_type"] == "Bearer"
     assert tokens["scope"] == ["orders:read", "orders:write"]
-    assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["aud"] == "files"  # noqa: TID251
+    assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["aud"] == "files"  # noqa: TID251 - looks inside
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ Chromium counts http://localhost as secure: it accepts `Secure` cookies there an
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -19,15 +18,13 @@ import pytest
 from tests.support.browser_application import BrowserApplication
 from tests.support.gateways import Verifier, running_gateway
 from tests.support.processes import free_port
+from tests.support.programs import found, program
 from tests.support.readme_diffs import apply_diffs
 
-CHROMIUM: Final = shutil.which("chromium")
 COOKIE: Final = "__Host-access"
 GATEWAYS: Final = ("nginx", "envoy", "haproxy", "caddy")
 """The page itself has a policy for anonymous requests. Traefik checks `default` before it."""
 _SECONDS: Final = 60.0
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 PAGE: Final = """\
 <!doctype html><title>application</title><body><script>
@@ -138,7 +135,15 @@ def visit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def _browse(url: str, folder: Path, application: BrowserApplication) -> None:
     """Open a page in the browser until it has reported."""
     profile = f"--user-data-dir={folder / 'profile'}"
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", profile, url]
+    command = [
+        found("google-chrome") or program("chromium"),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        profile,
+        url,
+    ]
     with (folder / "chromium.log").open("wb") as log:
         browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:

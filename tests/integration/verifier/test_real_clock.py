@@ -139,7 +139,7 @@ def test_many_unknown_keys_cause_few_refreshes(scene: Scene) -> None:
             assert wire.ask(request("/verify", bearer(stranger))).status == 401
         assert wire.ask(request("/verify", bearer(good))).status == 200
         wait_until(lambda: wire.ask(request("/verify", bearer(rotated))).status == 200, "the new key counts", 30)
-    # At the start, for the new key, once in vain, and then every ten seconds.
+    # At the start, for the new key, once for a key that does not exist, and then every ten seconds.
     assert 2 <= len(server.requests) <= 3 + (time.monotonic() - started) / 10
 
 

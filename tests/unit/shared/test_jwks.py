@@ -36,7 +36,7 @@ def test_skipped_keys_are_counted_by_reason() -> None:
             public("issuer"),
             public("p-256", kid="a"),
             public("ed25519", kid="b"),
-            public("stranger", use="enc"),
+            public("unpublished-key", use="enc"),
         ]
     }
     assert parse_jwks(json.dumps(document).encode()).skipped == {"not an RSA key": 2, "not for signatures": 1}

@@ -85,7 +85,7 @@ def _symmetric() -> Iterator[Sign]:
         b"",
     )
     for secret in secrets:
-        yield lambda signed, secret=secret: hmac.digest(secret, signed, "sha256")  # type: ignore[misc]
+        yield lambda signed, secret=secret: hmac.digest(secret, signed, "sha256")  # type: ignore[misc]  # mypy cannot infer a default argument of a lambda
 
 
 def _curves() -> Iterator[Sign]:

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from shared.claims import StatusReference
 from tests.support.token_forge import ISSUER
-from tests.support.vector_keys import GOOD, NOW, OTHER_ISSUER, STATUS_LIST, STRANGER, listed
+from tests.support.vector_keys import GOOD, NOW, OTHER_ISSUER, STATUS_LIST, UNPUBLISHED, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
 from verifier.decision.status import Status, StatusLists
 from verifier.policy_file import Configuration
@@ -48,9 +48,9 @@ def test_an_internal_error_is_a_503_also_after_a_cached_acceptance() -> None:
 
 def test_an_unknown_key_requests_a_refresh_and_a_bad_signature_does_not() -> None:
     bench = Bench(now=NOW)
-    bench.authorizer.authorize(b"/verify", b"Bearer " + STRANGER.token(NOW, {"kid": GOOD.kid}))
+    bench.authorizer.authorize(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, {"kid": GOOD.kid}))
     assert bench.unknown_keys == 0
-    bench.authorizer.authorize(b"/verify", b"Bearer " + STRANGER.token(NOW))
+    bench.authorizer.authorize(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW))
     assert bench.unknown_keys == 1
     bench.authorizer.replace_keys(KEY_SETS["none"])
     bench.authorizer.authorize(b"/verify", BEARER)
@@ -59,32 +59,32 @@ def test_an_unknown_key_requests_a_refresh_and_a_bad_signature_does_not() -> Non
 
 def test_a_key_whose_name_another_issuer_uses_too_is_asked_for() -> None:
     bench = Bench(now=NOW, keys=KEY_SETS["kid-of-its-own"])
-    of_other_issuer = STRANGER.token(NOW, {"kid": "shared"}, iss=OTHER_ISSUER)
+    of_other_issuer = UNPUBLISHED.token(NOW, {"kid": "shared"}, iss=OTHER_ISSUER)
     response, reason = bench.answer(b"/verify/two-issuers", b"Bearer " + of_other_issuer)
     assert (status_of(response), reason, bench.unknown_keys) == (503, "keys_unavailable", 1)
-    bench.authorizer.authorize(b"/verify/two-issuers", b"Bearer " + STRANGER.token(NOW, {"kid": "shared"}))
+    bench.authorizer.authorize(b"/verify/two-issuers", b"Bearer " + UNPUBLISHED.token(NOW, {"kid": "shared"}))
     assert bench.unknown_keys == 1
 
 
 @pytest.mark.parametrize("issuer", ["https://another.example", ["https://issuer.example"], 1, None, ...])
 def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_asked_for(issuer: Any) -> None:
     bench = Bench(now=NOW)
-    response, reason = bench.answer(b"/verify", b"Bearer " + STRANGER.token(NOW, iss=issuer))
+    response, reason = bench.answer(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, iss=issuer))
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
 @pytest.mark.parametrize("algorithm", ["HS512", "none", "ES256"])
 def test_a_key_for_an_algorithm_that_the_issuer_does_not_use_is_not_asked_for(algorithm: str) -> None:
-    # Keycloak's refresh tokens are such. Asking in vain would delay the next new key by ten seconds.
+    # Keycloak's refresh tokens are such. A fetch for one of them would delay that of the next new key by ten seconds.
     bench = Bench(now=NOW)
-    response, reason = bench.answer(b"/verify", b"Bearer " + STRANGER.token(NOW, {"alg": algorithm}))
+    response, reason = bench.answer(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, {"alg": algorithm}))
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unsupported_algorithm", 0)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"{", b"[]", b'"iss"', b"[" * 5000, b'{"iss":"a","iss":"a"}'])
 def test_an_unknown_key_over_claims_that_are_no_object_is_not_asked_for(payload: bytes) -> None:
     bench = Bench(now=NOW)
-    token = STRANGER.sign(json.dumps(STRANGER.header()).encode(), payload)
+    token = UNPUBLISHED.sign(json.dumps(UNPUBLISHED.header()).encode(), payload)
     response, reason = bench.answer(b"/verify", b"Bearer " + token)
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
@@ -149,7 +149,7 @@ def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
     response, reason = bench.answer(b"/verify", credentials)
     assert (status_of(response), reason) == (503, "status_unavailable")
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 0)
-    unknown_key = STRANGER.token(NOW, status={"status_list": {"uri": "x", "idx": 9}})
+    unknown_key = UNPUBLISHED.token(NOW, status={"status_list": {"uri": "x", "idx": 9}})
     bench.authorizer.authorize(b"/verify", b"Bearer " + unknown_key)
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 1)
     bench.follow(listed())
