@@ -27,12 +27,22 @@ Run = Callable[[IssuerSettings, argparse.Namespace], None]
 
 
 def add_command(
-    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str, run: Run, example: str = ""
+    commands: "Commands[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    run: Run,
+    example: str = "",
+    *,
+    has_output: bool = True,
 ) -> argparse.ArgumentParser:
-    """Register a command. The caller adds its arguments; `example` has some of them."""
+    """Register a command. The caller adds its arguments; `example` has some of them.
+
+    A command that has output gets `--json`.
+    """
     parser = commands.add_parser(name, help=summary, **help_with_example(summary, example))
     parser.set_defaults(command=run)
-    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    if has_output:
+        parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     return parser
 
 

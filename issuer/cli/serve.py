@@ -15,7 +15,7 @@ from shared.logs import configure_logs
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     """Register the commands."""
-    add_command(commands, "serve", "run the issuer until stopped", _serve)
+    add_command(commands, "serve", "run the issuer until stopped", _serve, has_output=False)
     add_command(commands, "migrate", "migrate the database schema to this version", _migrate)
 
 

@@ -228,8 +228,8 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _revoke_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    ended = _administer(settings, lambda use: use.end_sessions(options.account))
-    show(options, [{"id": options.account, "ended_sessions": ended}])
+    revoked = _administer(settings, lambda use: use.end_sessions(options.account))
+    show(options, [{"id": options.account, "revoked_sessions": revoked}])
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:

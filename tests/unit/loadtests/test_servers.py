@@ -1,5 +1,3 @@
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +11,8 @@ from loadtests.bench.contenders import CONTENDERS, Contender, Server
 from loadtests.bench.fixtures import TOKENS, Fixtures, make_fixtures
 from loadtests.bench.processes import ProcessError, run, running
 from loadtests.bench.servers import InvalidRunError, Setup, check, serving
-from loadtests.bench.tools import DEBIAN_PACKAGES, MissingToolError, find_tools
 from shared.access_token import MAX_ISSUED_TOKEN_BYTES
-from tests.support.programs import absent, program
+from tests.support.bench_programs import core, programs
 
 VERIFYING = Contender("fake", "Fake", ())
 
@@ -110,7 +107,7 @@ def test_a_token_that_a_contender_cannot_reject_does_not_void_the_run(fixtures: 
 )
 def test_contenders_accept_good_tokens_and_reject_bad_ones(fixtures: Fixtures, tmp_path: Path, name: str) -> None:
     contender = next(one for one in CONTENDERS if one.name == name)
-    with serving(contender, Setup(tmp_path, fixtures, _programs(), core=_core())) as served:
+    with serving(contender, Setup(tmp_path, fixtures, programs(), core=core())) as served:
         check(contender, served.port, fixtures, good=fixtures.good[:3])
 
 
@@ -118,7 +115,7 @@ def test_a_server_that_exits_is_named_with_its_last_output(fixtures: Fixtures, t
     dying = Contender("dying", "Dying", (Server(("sh", "-c", "echo cannot bind; exit 3")),))
     with (
         pytest.raises(ProcessError, match=r"dying-0 ended with 3: cannot bind"),
-        serving(dying, Setup(tmp_path, fixtures, {}, core=_core())),
+        serving(dying, Setup(tmp_path, fixtures, {}, core=core())),
     ):
         pass
 
@@ -127,7 +124,7 @@ def test_servers_that_ignore_the_signal_are_killed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("loadtests.bench.processes.STOP_SECONDS", 0.2)
     log = tmp_path / "deaf.log"
     command = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
-    with running(command, cores=[_core()], environment={}, log=log) as process:
+    with running(command, cores=[core()], environment={}, log=log) as process:
         process.ensure_alive()
     with pytest.raises(ProcessError, match="deaf ended with -"):
         process.ensure_alive()
@@ -136,19 +133,3 @@ def test_servers_that_ignore_the_signal_are_killed(tmp_path: Path, monkeypatch: 
 def test_a_command_that_hangs_is_stopped() -> None:
     with pytest.raises(ProcessError, match="took longer"):
         run(["sleep", "30"], timeout=0.1)
-
-
-def _core() -> int:
-    """Return a core of this process; the benchmark, which binds servers to cores, runs on Linux alone."""
-    if sys.platform != "linux":
-        absent("binding a process to a core needs Linux")
-    return min(os.sched_getaffinity(0))
-
-
-def _programs() -> dict[str, str]:
-    for name in DEBIAN_PACKAGES:
-        program(name)
-    try:
-        return dict(find_tools(print))
-    except MissingToolError as error:
-        absent(str(error))

@@ -1,5 +1,3 @@
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +10,8 @@ import pytest
 from loadtests.bench.rounds import ensure_clean
 from loadtests.bench.servers import InvalidRunError
 from loadtests.bench.wrk import Load, Measurement, WrkOutputError, parse_output, send
-from tests.support.programs import absent, program
+from tests.support.bench_programs import core
+from tests.support.programs import program
 from tests.unit.loadtests.samples import measurement
 
 
@@ -84,18 +83,11 @@ def _recorder() -> Iterator[int]:
         thread.join()
 
 
-def _core() -> int:
-    """Return a core of this process; the benchmark, which binds servers to cores, runs on Linux alone."""
-    if sys.platform != "linux":
-        absent("binding a process to a core needs Linux")
-    return min(os.sched_getaffinity(0))
-
-
 @pytest.mark.usefixtures("wrk")
 def test_wrk_cycles_through_the_tokens_and_no_two_heads_are_alike(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good-1\ngood-2\n")
     with _recorder() as port:
-        result = send(Load(2), port=port, path="/verify", tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
+        result = send(Load(2), port=port, path="/verify", tokens=tmp_path / "tokens", cores=[core()], seconds=1)
     assert result.faults == ""
     assert {token for token, _ in _Recorder.seen} == {"Bearer good-1", "Bearer good-2"}
     assert len(set(_Recorder.seen)) == len(_Recorder.seen)
@@ -106,6 +98,6 @@ def test_wrk_counts_every_rejection(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("good\nbad\n")
     with _recorder() as port:
         load = Load(1, think_ms=2)
-        result = send(load, port=port, path="/verify", tokens=tmp_path / "tokens", cores=[_core()], seconds=1)
+        result = send(load, port=port, path="/verify", tokens=tmp_path / "tokens", cores=[core()], seconds=1)
     assert result.refused == pytest.approx(result.requests / 2, abs=1)
     assert "answers of 400 and above" in result.faults

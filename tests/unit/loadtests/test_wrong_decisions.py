@@ -1,15 +1,12 @@
 """`make bench-vectors` runs its contenders and counts what they decide wrongly."""
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from loadtests.bench.contenders import CONTENDERS, Contender
-from loadtests.bench.tools import DEBIAN_PACKAGES, MissingToolError, find_tools
 from loadtests.bench.wrong_decisions import Outcome, decide, to_lines
-from tests.support.programs import absent, program
+from tests.support.bench_programs import core, programs
 from tests.vectors.suite.cases import Case
 from tests.vectors.suite.running import Result, Verdict
 
@@ -20,7 +17,7 @@ def contender(name: str) -> Contender:
 
 @pytest.mark.parametrize(("name", "wrong"), [("verifier", False), ("envoy", True), ("haproxy", True)])
 def test_a_contender_decides_the_vectors(tmp_path: Path, name: str, wrong: bool) -> None:  # noqa: FBT001 - a case
-    outcome = decide(contender(name), _programs(), _core(), tmp_path, key_sets=("issuer",))
+    outcome = decide(contender(name), programs(), core(), tmp_path, key_sets=("issuer",))
     assert len(outcome.results) > 600
     assert bool(outcome.wrong_accepts("must")) == wrong
     algorithms = [one.case.id for one in outcome.wrong_accepts("must", "04-algorithm")]
@@ -39,18 +36,3 @@ def _result(check: str, name: str) -> Result:
     return Result(
         Case(check, {"id": name, "severity": "must", "source": "RFC"}, timed=False), Verdict.WRONG_ACCEPT, 200
     )
-
-
-def _core() -> int:
-    if sys.platform != "linux":
-        absent("binding a process to a core needs Linux")
-    return min(os.sched_getaffinity(0))
-
-
-def _programs() -> dict[str, str]:
-    for name in DEBIAN_PACKAGES:
-        program(name)
-    try:
-        return dict(find_tools(print))
-    except MissingToolError as error:
-        absent(str(error))

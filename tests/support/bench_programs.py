@@ -1,0 +1,24 @@
+"""What the tests of the benchmarks need: a core to bind servers to, and the programs that are compared."""
+
+import os
+import sys
+
+from loadtests.bench.tools import DEBIAN_PACKAGES, MissingToolError, find_tools
+from tests.support.programs import absent, program
+
+
+def core() -> int:
+    """Return a core of this process; the benchmark, which binds servers to cores, runs on Linux alone."""
+    if sys.platform != "linux":
+        absent("binding a process to a core needs Linux")
+    return min(os.sched_getaffinity(0))
+
+
+def programs() -> dict[str, str]:
+    """Return the paths of the programs, by name."""
+    for name in DEBIAN_PACKAGES:
+        program(name)
+    try:
+        return dict(find_tools(print))
+    except MissingToolError as error:
+        absent(str(error))
