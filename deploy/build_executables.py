@@ -17,8 +17,8 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 PROGRAMS: Final = ("issuer", "verifier", "doctor")
 
-_NOT_SERVED: Final = ("Dockerfile", ".lock")
-_INSTALLERS: Final = ("INSTALLER", "RECORD", "REQUESTED", "uv_cache.json")
+_EXCLUDED_SUFFIXES: Final = ("Dockerfile", ".lock")
+_INSTALLATION_RECORDS: Final = ("INSTALLER", "RECORD", "REQUESTED", "uv_cache.json")
 """Records of an installation; some hold times and paths of the building machine."""
 
 _NOT_IGNORED: Final = ("--cached", "--others", "--exclude-standard")
@@ -78,7 +78,7 @@ def _install(lock: Path, tree: Path) -> None:
     shutil.rmtree(tree / "bin", ignore_errors=True)
     (tree / ".lock").unlink(missing_ok=True)
     for information in tree.glob("*.dist-info"):
-        for name in _INSTALLERS:
+        for name in _INSTALLATION_RECORDS:
             (information / name).unlink(missing_ok=True)
 
 
@@ -86,7 +86,7 @@ def _copy_sources(program: str, tree: Path) -> None:
     """Copy what Git does not ignore, so that no private key and no state of this machine gets into the file."""
     wanted = _git("ls-files", "-z", *_NOT_IGNORED, "--", "pyproject.toml", "shared", program).split("\0")
     for name in sorted(set(wanted)):
-        if (ROOT / name).is_file() and not name.endswith(_NOT_SERVED):
+        if (ROOT / name).is_file() and not name.endswith(_EXCLUDED_SUFFIXES):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, tree / name)
 
@@ -106,6 +106,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--output", type=Path, default=ROOT / "dist", help="the folder for the files, dist/ by default"
     )
+    # Python 3.11 checks the list of arguments against the choices, too, if it is empty.
     parser.add_argument("programs", nargs="*", choices=[*PROGRAMS, []], help="all by default")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

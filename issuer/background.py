@@ -1,4 +1,4 @@
-"""Work beside the requests: named tasks that are started_at again when they fail, and end together at the stop.
+"""Work beside the requests: named tasks that are started again when they fail, and end together at the stop.
 
 Knows nothing of what the work is. A task's exception is logged by its kind and place, without its message.
 """

@@ -1,4 +1,4 @@
-"""`sessions`: who is logged in."""
+"""`sessions`: list and revoke the sessions of users."""
 
 import argparse
 import sys

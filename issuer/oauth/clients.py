@@ -44,7 +44,6 @@ REFUSALS_RECORDED: Final = 300
 """Per minute and process. Events are never deleted and a failed authentication costs the sender nothing: without a
 limit, anyone could fill the disk. Metrics count every failure."""
 
-
 CACHED_KEY_SETS: Final = 256
 """Parsed key sets of clients, a few KiB each."""
 

@@ -234,7 +234,7 @@ class ClientRegistry:
     async def _check_permissions(self, client: Client) -> None:
         scope, audiences = client.scope, client.audiences
         if not SCOPE.fullmatch(scope):
-            raise ClientRegistrationError("a scope has words of visible ASCII with single blanks between them")
+            raise ClientRegistrationError("a scope has words of visible ASCII with single spaces between them")
         if not 1 <= len(audiences) <= _MAX_AUDIENCES or not all(map(_AUDIENCE.fullmatch, audiences)):
             raise ClientRegistrationError(
                 f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to {MAX_AUDIENCE_CHARACTERS} characters"
@@ -290,11 +290,11 @@ def _keys(document: bytes) -> tuple[dict[str, str], ...]:
 def _check_names(name: str, client_id: str) -> None:
     """Check name and id. RFC 9068 §5: the `sub` of a client must not collide with that of a user, which is a UUID."""
     if not _NAME.fullmatch(name):
-        raise ClientRegistrationError("a name has 1 to 100 characters and none that control anything")
+        raise ClientRegistrationError("a name has 1 to 100 characters and no control characters")
     if not CLIENT_ID.fullmatch(client_id):
         raise ClientRegistrationError("an id has 1 to 64 letters, digits, dots, hyphens and underscores")
     if client_id == FIRST_PARTY_CLIENT or _is_uuid(client_id):
-        raise ClientRegistrationError("this id could be taken for our own applications, or for a person")
+        raise ClientRegistrationError(f"an id must be neither {FIRST_PARTY_CLIENT} nor a UUID, which users have")
 
 
 def _is_uuid(text: str) -> bool:

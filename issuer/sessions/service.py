@@ -256,7 +256,6 @@ class SessionService:
                 case InsertResult.CLIENT_CHANGED:
                     raise InvalidClientError
                 case InsertResult.RATE_LIMITED:
-                    self.metrics.logins.labels("throttled").inc()
                     raise TooManyAttemptsError(retry_after=1)
                 case InsertResult.INDEX_TAKEN:
                     # The database was restored to an older state, and has leased our range to another issuer.

@@ -12,11 +12,8 @@ FIRST_PARTY_CLIENT: Final = "first-party"
 """The `client_id` of logins that name no client (RFC 9068 §2.2). It is not registered: settings define it."""
 
 DEFAULT_SCOPE: Final = "profile"
-
-MAX_AUDIENCE_CHARACTERS: Final = 255
-
-
 DEFAULT_MAX_BYTES: Final = 2048
+MAX_AUDIENCE_CHARACTERS: Final = 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ Sign = Callable[[bytes], bytes]
 
 
 def main() -> int:
-    """Measure and print; 1 if a decision was wrong."""
+    """Measure and print; exit with 1 if a decision was wrong."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.algorithms", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--tokens", type=int, default=400, help="new tokens of each algorithm and round")

@@ -136,7 +136,7 @@ def _start(
 
 
 def _wait_until_ready(process: Running, port: int, path: str, log: Path) -> None:
-    """Return whether the server responds to a request without a token with another status than 5xx."""
+    """Wait until a request without a token gets a response other than 5xx: the keys are loaded then."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         process.ensure_alive()

@@ -57,13 +57,13 @@ class Outcome:
         return sum(one.case.severity == "must" and one.case.source != "" for one in self.results)
 
     def is_lacking(self, result: Result) -> bool:
-        """The contender has no such check, so it was not there to be configured."""
+        """Return whether the contender lacks the check that would reject this vector, whatever its configuration."""
         name = f"{result.case.check}/{result.case.id}"
         return any(fnmatchcase(name, pattern) for pattern in self.contender.lacks)
 
 
 def main() -> int:
-    """Run it; the exit status."""
+    """Send the vectors and report; return the exit status."""
     options = _parse_arguments()
     selected = [one for one in CONTENDERS if one.name in (options.only or COMPARED)]
     missing = [one.name for one in selected if one.peer and one.peer not in built()]
@@ -100,7 +100,7 @@ def _tell(line: str) -> None:
 def decide(
     contender: Contender, tools: Mapping[str, str], core: int, folder: Path, key_sets: Sequence[str] = KEY_SETS
 ) -> Outcome:
-    """Start it once with each key set, and send the vectors of that key set.
+    """Start a contender once with each key set, and send it the vectors of that key set.
 
     Raises:
         ProcessError, InvalidRunError: it does not start with the key set `issuer`.

@@ -45,7 +45,7 @@ class Target:
 
 
 def targets(hash_wait_seconds: float) -> tuple[Target, ...]:
-    """All of them, for an issuer that lets a hash wait so long."""
+    """Return the targets for an issuer that lets a hash wait for at most `hash_wait_seconds`."""
     return (
         Target("logins / argon2 alone", lambda one: one.login_rate / one.argon2_rate, 0.9, at_least=True),
         Target(

@@ -15,19 +15,19 @@ def request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
 
 
 def login(number: int) -> bytes:
-    """The login of one of the accounts."""
+    """Return the login request of one of the accounts."""
     body = json.dumps({"email": email_of(number), "password": PASSWORD}).encode()
     return request("POST", "/login", body, "Content-Type: application/json")
 
 
 def refresh(token: str) -> bytes:
-    """The refresh of a session."""
+    """Return the request that refreshes a session."""
     form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": FIRST_PARTY_CLIENT}
     return request("POST", "/token", urlencode(form).encode(), "Content-Type: application/x-www-form-urlencoded")
 
 
 def client_credentials(client_id: str, client_secret: str) -> bytes:
-    """A client's request for an access token."""
+    """Return the request of a client for an access token."""
     credentials = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
     fields = f"Authorization: Basic {credentials}", "Content-Type: application/x-www-form-urlencoded"
     return request("POST", "/token", b"grant_type=client_credentials", *fields)

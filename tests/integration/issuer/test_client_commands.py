@@ -151,7 +151,7 @@ def test_a_file_with_a_private_key_is_rejected_unquoted(shell: CommandShell, tmp
         (("update", "nobody", "--scope", "x"), "there is no such client"),
         (("update", "nobody"), "nothing to change: give --scope, --audience, --jwks or --claim"),
         (("create", "X", "--jwks", "/nowhere.json"), "/nowhere.json: No such file or directory"),
-        (("create", "X", "--id", "first-party"), "this id could be taken for our own applications, or for a person"),
+        (("create", "X", "--id", "first-party"), "an id must be neither first-party nor a UUID, which users have"),
     ],
 )
 def test_an_impossible_change_of_a_client_is_one_line(
