@@ -21,7 +21,7 @@ from verifier.refresh.http_fetch import HttpSource
 from verifier.refresh.metadata import (
     build_key_set_source,
     build_metadata_source,
-    describe,
+    escape,
     parse_metadata,
     read_jwks_uri,
 )
@@ -29,7 +29,7 @@ from verifier.refresh.source import RefreshError
 from verifier.urls import check_link, check_url, redact_url
 
 _WELL_KNOWN: Final = "/.well-known/"
-_NO_ANSWER: Final = frozenset({"unreachable", "timeout"})
+_NO_RESPONSE: Final = frozenset({"unreachable", "timeout"})
 _STATUS_LISTS: Final = "status_list_aggregation_endpoint"
 _GUIDE: Final = "docs/guides/other-issuers.md"
 
@@ -97,7 +97,7 @@ async def discover(url: str, ssl_context: ssl.SSLContext, *, allow_http: bool) -
         DiscoveryError: the verifier could not use this issuer.
     """
     if problem := check_url(url, allow_http=allow_http):
-        raise DiscoveryError(f"{describe(redact_url(url))}: {problem}")
+        raise DiscoveryError(f"{escape(redact_url(url))}: {problem}")
     source, members = await _fetch_metadata(url, ssl_context)
     found = source.url()
     issuer = _read_issuer(members, url, found)
@@ -131,7 +131,7 @@ async def _fetch_metadata(url: str, ssl_context: ssl.SSLContext) -> tuple[HttpSo
             return source, parse_metadata(result.body or b"")
         except RefreshError as error:
             errors.append(f"{source.redacted_url()}: {error}")
-            if error.code in _NO_ANSWER:
+            if error.code in _NO_RESPONSE:
                 raise DiscoveryError(f"no response: {errors[-1]}", unreachable=True) from error
     raise DiscoveryError(f"no metadata: {'; '.join(errors)}")
 
@@ -141,7 +141,7 @@ async def _fetch_keys(source: HttpSource) -> JwkSet:
         result = await source.fetch(None)
         return parse_jwks(result.body or b"", KEY_TYPES.keys())
     except (RefreshError, JwksError) as error:
-        unreachable = isinstance(error, RefreshError) and error.code in _NO_ANSWER
+        unreachable = isinstance(error, RefreshError) and error.code in _NO_RESPONSE
         raise DiscoveryError(f"key set: {source.redacted_url()}: {error}", unreachable=unreachable) from error
 
 
@@ -149,13 +149,13 @@ def _read_issuer(members: Mapping[str, Any], given: str, found: str) -> str:
     """Return the issuer that the metadata at `found` name, which must be the one that was `given`."""
     issuer = members.get("issuer")
     if not isinstance(issuer, str) or not is_issuer_name(issuer):
-        raise DiscoveryError(f"{redact_url(found)}: its issuer is {describe(issuer)}, which is no name of an issuer")
+        raise DiscoveryError(f"{redact_url(found)}: its issuer is {escape(issuer)}, which is no name of an issuer")
     if "{" in issuer:
         raise DiscoveryError(f"{redact_url(found)}: its issuer is {issuer}, a template: give the URL of one tenant")
     # A final slash is easily forgotten, and is the only difference that cannot be another issuer.
     if found != given and issuer.rstrip("/") != given.rstrip("/"):
         raise DiscoveryError(
-            f"{redact_url(found)}: its issuer is {describe(issuer)}; if that is meant, give the URL of the metadata"
+            f"{redact_url(found)}: its issuer is {escape(issuer)}; if that is meant, give the URL of the metadata"
         )
     return issuer
 
@@ -191,7 +191,8 @@ def write_tables(found: Discovered) -> list[str]:
 def _found_lines(found: Discovered) -> list[str]:
     algorithms = Counter(" or ".join(sorted(key.algorithms)) for key in found.keys.keys.values())
     lines = [
-        f"# Keys: {_tally(algorithms)}" + (f"; not used: {_tally(found.keys.skipped)}" if found.keys.skipped else "")
+        f"# Keys: {_format_counts(algorithms)}"
+        + (f"; not used: {_format_counts(found.keys.skipped)}" if found.keys.skipped else "")
     ]
     if found.url not in metadata_urls(found.issuer):
         lines.append(
@@ -224,7 +225,7 @@ def _profile_comments(name: str | None, profile: Profile) -> list[str]:
     return comments
 
 
-def _tally(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items())
 
 

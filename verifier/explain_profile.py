@@ -14,8 +14,8 @@ from verifier.decision.policy import Policy
 from verifier.decision.profile import ABSENT, PLACES, RFC9068, ClaimRule, Location, Profile
 
 _IS_SHORT_NAME: Final = re.compile(r"[A-Za-z0-9+._-]{1,32}").fullmatch
-# Claims that are right, so that one that is wrong can be told.
-_RIGHT: Final = {"iss": "i", "sub": "s", "aud": "a", "exp": 2, "iat": 1, "jti": "j", "client_id": "c"}
+# Valid claims. One of them at a time is replaced by that of the token, to learn whether that one is valid.
+_VALID_CLAIMS: Final = {"iss": "i", "sub": "s", "aud": "a", "exp": 2, "iat": 1, "jti": "j", "client_id": "c"}
 _FORMS: Final = {
     "sub": "1 to 255 visible ASCII characters",
     "aud": "a string, or a list of strings",
@@ -47,9 +47,9 @@ def explain_profile(token: bytes, *, keys: TrustedKeys, policy: Policy) -> list[
     if isinstance(jws, JwsFault):
         return []
     claims = _claims_of(jws)
-    issuer = None if claims is None else claims.get("iss")
     if claims is None:
         return []
+    issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer not in policy.issuers:
         # A slash more or less at the end is the usual mistake. Without other issuers the checks say enough.
         unknown = f"claim /iss is none of the issuers of policy {policy.name}: {_names(policy.issuers)}"
@@ -79,10 +79,10 @@ def _header_lines(
 ) -> Iterator[str]:
     types = policy.types_of(profile)
     accepts = "accepts it" if header.type in types else f"accepts {_types(types)}"
-    yield f"  typ is {_named(header.type)}; profile {profile.name} {accepts}"
+    yield f"  typ is {_shown(header.type)}; profile {profile.name} {accepts}"
     listed = header.algorithm in profile.algorithms
     accepts = "accepts it" if listed else f"accepts {_names(profile.algorithms)}"
-    yield f"  alg is {_named(header.algorithm)}; profile {profile.name} {accepts}"
+    yield f"  alg is {_shown(header.algorithm)}; profile {profile.name} {accepts}"
     key = next((key for key in keys.find(header.kid) if key.issuer == issuer), None)
     if key is None:
         yield "  kid names no key in the key set of this issuer"
@@ -107,18 +107,18 @@ def _place(profile: Profile, member: str, claim: str, location: Location, claims
     if found is None:
         needed = "; it is required" if member in ("subject", "audience") else ""
         return f"claim {location} is missing: no {_label(member)}{needed}"
-    if not _is_right(profile, claim, member, claims):
+    if not _is_valid(profile, claim, member, claims):
         return f"claim {found.text} is no {_label(member)}: accepted are {_FORMS[claim]}"
     return f"claim {found.text} → {_label(member)}"
 
 
-def _is_right(profile: Profile, claim: str, member: str, claims: Mapping[str, Any]) -> bool:
-    """Return whether one claim alone would be accepted, were all others right."""
+def _is_valid(profile: Profile, claim: str, member: str, claims: Mapping[str, Any]) -> bool:
+    """Return whether one claim is valid by itself, whatever the others are."""
     others: dict[str, Any] = {it: None for it in PLACES if it not in (member, "subject", "audience")}
     alone = replace(profile, required=(), **others)
     try:
         read = alone.contract_claims(claims)
-        read_claims({**_RIGHT, **({claim: read[claim]} if claim in read else {})})
+        read_claims({**_VALID_CLAIMS, **({claim: read[claim]} if claim in read else {})})
     except InvalidClaimsError:
         return False
     return True
@@ -160,8 +160,8 @@ def _types(types: frozenset[str] | None) -> str:
     return ", ".join(sorted(name or "none" for name in types))
 
 
-def _named(value: str) -> str:
-    """Return a value of the header, unless it could be anything."""
+def _shown(value: str) -> str:
+    """Return a value of the header if it is short and harmless, so that it can be printed."""
     if not value:
         return "missing"
     return value if _IS_SHORT_NAME(value) else "unusual"

@@ -22,7 +22,14 @@ from shared.settings import ConfigurationError
 from verifier.decision.claim_headers import ClaimHeader, HeaderType
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
 from verifier.decision.profile import RFC9068, Location, Profile
-from verifier.profile_file import Pointers, ProfileError, ProfileTable, RuleTable, describe, read_profile
+from verifier.profile_file import (
+    Pointers,
+    ProfileError,
+    ProfileTable,
+    RuleTable,
+    describe_error,
+    read_profile,
+)
 from verifier.urls import check_url, redact_url
 
 DEFAULT_POLICY: Final = "default"
@@ -200,7 +207,7 @@ def _read(document: str) -> _Document:
         raise PolicyError(f"not TOML: {error}") from None
     except ValidationError as error:
         tables = (_Document, _Issuer, _Policy, _Header, ProfileTable, RuleTable)
-        raise PolicyError("\n".join(describe(error, tables) for error in error.errors())) from None
+        raise PolicyError("\n".join(describe_error(error, tables) for error in error.errors())) from None
 
 
 def _semantic_errors(parsed: _Document, known: frozenset[str], in_settings: frozenset[str]) -> list[str]:

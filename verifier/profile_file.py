@@ -134,7 +134,7 @@ class RuleTable(_Strict):
 
 
 class _Source(_Strict):
-    """Where facts of a built-in profile come from, and when that was read. Without a date, `note` says why not."""
+    """A source of facts of a built-in profile, and the date of reading it. Without a date, `note` says why not."""
 
     facts: list[str]
     url: str
@@ -189,7 +189,7 @@ def read_profile(given: str | dict[str, Any]) -> Profile:
     try:
         table = ProfileTable.model_validate(given)
     except ValidationError as error:
-        raise ProfileError([describe(fault, (ProfileTable, RuleTable)) for fault in error.errors()]) from None
+        raise ProfileError([describe_error(fault, (ProfileTable, RuleTable)) for fault in error.errors()]) from None
     profile = _profile(f"extends {_check_name(table.extends)}", table)
     if not _is_marked(profile):
         raise ProfileError([_NO_MARK])
@@ -243,7 +243,7 @@ def _location(given: list[str] | Literal[False] | None, base: Location | None) -
     return Location.of(*given) if given else None
 
 
-def describe(fault: ErrorDetails, tables: Iterable[type[BaseModel]]) -> str:
+def describe_error(fault: ErrorDetails, tables: Iterable[type[BaseModel]]) -> str:
     """Return a fault that pydantic found as one line that begins with the member.
 
     Args:

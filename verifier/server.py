@@ -37,11 +37,11 @@ class VerifierServer:
 
     Args:
         settings: of the process.
-        configuration: as they were read at the start; read again on SIGHUP.
+        configuration: as it was read at the start; read again on SIGHUP.
     """
 
     def __init__(self, settings: VerifierSettings, configuration: Configuration) -> None:
-        self._settings, self._rules = settings, configuration
+        self._settings, self._configuration = settings, configuration
         self._metrics = Metrics()
         self._stopping = asyncio.Event()
         self._loop_monitor = LoopMonitor()
@@ -80,7 +80,7 @@ class VerifierServer:
         loop.add_signal_handler(signal.SIGINT, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._tasks.start("tick", self._tick())
-        self._refresher.configure(self._rules)
+        self._refresher.configure(self._configuration)
         await self._refresher.wait_until_attempted(INITIAL_FETCH_SECONDS)
         admin = Acceptor(listeners.admin, self._admin.connect)
         subrequests = [Acceptor(listener, self._subrequests.connect) for listener in listeners.subrequests]
@@ -109,9 +109,11 @@ class VerifierServer:
             configuration = self._settings.load_configuration()
         except ConfigurationError as error:
             self._metrics.reload_failures.inc()
-            _log.error("policies_reload_failed", detail=str(error), policies_in_use=sorted(self._rules.policies))
+            _log.error(
+                "policies_reload_failed", detail=str(error), policies_in_use=sorted(self._configuration.policies)
+            )
             return
-        self._rules = configuration
+        self._configuration = configuration
         self._authorizer.replace_configuration(configuration)
         self._refresher.configure(configuration)
         _log.info("policies_reloaded", policies=sorted(configuration.policies), issuers=sorted(configuration.sources))

@@ -109,7 +109,7 @@ class VerifierSettings(Settings):
         return cls.from_environment({**known, cls.variable("policies_file"): os.devnull})
 
     def ssl_context(self, configuration: Configuration) -> ssl.SSLContext:
-        """Return the TLS settings of requests for the key sets and status lists that `configuration` name.
+        """Return the TLS settings of requests for the key sets and status lists that `configuration` names.
 
         Raises:
             SettingsError: the certificate authorities cannot be read.

@@ -20,14 +20,14 @@ from verifier.decision.reasons import RejectionReason
 from verifier.decision.status_list_token import read_status_list
 from verifier.refresh.metadata import parse_metadata, read_jwks_uri
 from verifier.refresh.source import RefreshError
-from verifier.subrequest.responses import ANONYMOUS_RESPONSE, error_response
+from verifier.subrequest.responses import anonymous_response, error_response
 
 structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=True)
 
 _BENCH: Final = Bench(now=NOW, keys=KEY_SETS["issuer"])
 _HEADER: Final = json.dumps(GOOD.header()).encode()
 _LIST_HEADER: Final = json.dumps(GOOD.header(typ="statuslist+jwt")).encode()
-_READY: Final = {ANONYMOUS_RESPONSE} | {
+_READY: Final = {anonymous_response()} | {
     error_response(reason, policy, REALM) for reason in RejectionReason for policy in (None, *POLICIES.values())
 }
 _OUR_TROUBLE: Final = error_response(RejectionReason.INTERNAL_ERROR, POLICIES["default"], REALM)

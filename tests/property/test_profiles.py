@@ -12,7 +12,7 @@ from tests.support.providers import NOW, cases, parts
 from tests.support.vectors import fields_of
 from verifier.decision.profile import ABSENT, ClaimRule, Location, Pointer
 from verifier.profile_file import built_in
-from verifier.subrequest.responses import ok_response
+from verifier.subrequest.responses import ok_response, ok_template
 
 _NAMES: Final = st.text("ab01/~ .\u00e9", max_size=4)
 _SCALARS: Final = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("ab~/", max_size=3)
@@ -99,7 +99,7 @@ def test_no_claim_of_another_issuer_begins_a_line_or_adds_an_item(which: int, da
     assert read.expires_at > NOW - 60
     # It is compared with the issuers of the policy, which are visible ASCII, before it becomes a header.
     assume(read.issuer.isascii() and read.issuer.isprintable() and " " not in read.issuer)
-    fields = fields_of(ok_response(read))
+    fields = fields_of(ok_response(ok_template(), read))
     assert set(fields) == {"Content-Length", *IDENTITY_HEADERS}
     assert [role for role in fields["X-Auth-Roles"].split(",") if role] == list(read.roles)
     assert all(value.isprintable() and value == value.strip() for value in fields.values())

@@ -35,7 +35,7 @@ class Policy:
         cookie: name of the cookie that may carry the token; None: only `Authorization` may.
         origins: of the pages whose requests may carry it.
         profiles: of all issuers that are configured, by issuer; `RFC9068` for others.
-        any_algorithm, any_type: those that the profiles of `issuers` accept, all together.
+        accepted_algorithms, accepted_types: every `alg` and `typ` that the profile of one of `issuers` accepts.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Policy:
     roles_all: frozenset[str] = frozenset()
     claims: tuple[ClaimRule, ...] = ()
     headers: tuple[ClaimHeader, ...] = ()
-    any_algorithm: frozenset[str] = field(init=False, repr=False, compare=False)
-    any_type: frozenset[str] = field(init=False, repr=False, compare=False)
+    accepted_algorithms: frozenset[str] = field(init=False, repr=False, compare=False)
+    accepted_types: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         accepted = [self.profile_of(issuer) for issuer in self.issuers]
-        any_algorithm = frozenset().union(*(profile.algorithms for profile in accepted))
-        any_type = frozenset().union(*(self.types_of(profile) for profile in accepted))
-        object.__setattr__(self, "any_algorithm", any_algorithm)
-        object.__setattr__(self, "any_type", any_type)
+        accepted_algorithms = frozenset().union(*(profile.algorithms for profile in accepted))
+        accepted_types = frozenset().union(*(self.types_of(profile) for profile in accepted))
+        object.__setattr__(self, "accepted_algorithms", accepted_algorithms)
+        object.__setattr__(self, "accepted_types", accepted_types)
 
     def profile_of(self, issuer: str) -> Profile:
         """Return the profile by which tokens of `issuer` are judged."""

@@ -54,7 +54,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a claim is: the first of these pointers that is in the token."""
+    """The location of a claim: the first of these pointers that leads to a value in the token."""
 
     pointers: tuple[Pointer, ...]
 

@@ -78,11 +78,11 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     header = jws.header
 
     # 4 algorithm
-    if header.algorithm not in policy.any_algorithm:
+    if header.algorithm not in policy.accepted_algorithms:
         return Rejected(RejectionReason.UNSUPPORTED_ALGORITHM)
 
     # 5 type
-    if header.type not in policy.any_type:
+    if header.type not in policy.accepted_types:
         return Rejected(RejectionReason.WRONG_TYPE)
 
     # 6 key: several issuers may use one `kid`; no more than one candidate each

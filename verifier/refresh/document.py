@@ -52,7 +52,7 @@ class Document(ABC, Generic[T]):
     Args:
         source: where the document is.
         options: of this document.
-        issuer: whose it is.
+        issuer: of the document, for the log.
         fields: identify it among those of the issuer, in the log.
 
     Attributes:

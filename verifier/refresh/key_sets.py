@@ -66,8 +66,8 @@ class KeySetDocument(Document[JwkSet]):
     """The key set of one issuer.
 
     Args:
-        issuer: whose it is.
-        source: where it is.
+        issuer: of the keys.
+        source: of the document.
         options: of the document.
         max_stale_seconds: how long keys of a URL are valid after its last good response.
         publish: called when the valid keys have changed.

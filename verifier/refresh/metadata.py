@@ -45,12 +45,12 @@ def read_jwks_uri(members: dict[str, Any], issuer: str, url: str, *, allow_http:
     # Character by character (RFC 8414 §3.3, OpenID Connect Discovery 1.0 §4.3): another issuer's metadata would make
     # its keys those of this one.
     if members.get("issuer") != issuer:
-        raise RefreshError("invalid", f"its issuer is {describe(members.get('issuer'))}, which must be {issuer!r}")
+        raise RefreshError("invalid", f"its issuer is {escape(members.get('issuer'))}, which must be {issuer!r}")
     jwks_uri = members.get("jwks_uri")
     if type(jwks_uri) is not str or len(jwks_uri) > MAX_JWKS_URI_CHARACTERS:
         raise RefreshError("invalid", f"no jwks_uri of at most {MAX_JWKS_URI_CHARACTERS} characters")
     if problem := check_link(jwks_uri, url, allow_http=allow_http):
-        raise RefreshError("invalid", f"jwks_uri {describe(redact_url(jwks_uri))}: {problem}")
+        raise RefreshError("invalid", f"jwks_uri {escape(redact_url(jwks_uri))}: {problem}")
     return jwks_uri
 
 
@@ -68,7 +68,7 @@ def parse_metadata(body: bytes) -> dict[str, Any]:
         raise RefreshError("invalid", str(error)) from error
 
 
-def describe(value: object) -> str:
+def escape(value: object) -> str:
     """Return an untrusted string for people: escaped and shortened."""
     return ascii(value[:200]) if isinstance(value, str) else "not a string"
 
@@ -77,8 +77,8 @@ class MetadataDocument(Document[str]):
     """The metadata of one issuer. The value is the URL of its key set, and does not expire: the keys do.
 
     Args:
-        issuer: whose it is.
-        source: where it is.
+        issuer: that it describes.
+        source: of the document.
         options: of the document.
         allow_http: a key set may be at a plain http URL.
         on_move: called when another URL of the key set is known than before.
@@ -103,12 +103,12 @@ class MetadataDocument(Document[str]):
         return read_jwks_uri(members, self._issuer, url, allow_http=self._allow_http)
 
     def expiry(self, value: str, validated_at: float) -> float:
-        """Return that it never expires."""
+        """Return infinity: metadata never expire."""
         del value, validated_at
         return math.inf
 
     def on_change(self, change: Change) -> None:
-        """Have the keys fetched if their URL is another. Before the first attempt has ended, they wait for it."""
+        """Call `on_move` if the URL has changed; not during the first attempt, since keys are fetched after it."""
         del change
         if self.value != self._known_uri and self.attempted.is_set():
             self._on_move()

@@ -235,7 +235,7 @@ class Authorizer:
             self._request_key_refresh(issuer)
 
     def _accept(self, policy: _CompiledPolicy, accepted: Accepted, digest: bytes | None) -> bytes:
-        response = responses.ok_response(accepted.claims, accepted.additional, policy.ok_template)
+        response = responses.ok_response(policy.ok_template, accepted.claims, accepted.additional)
         if digest is not None:
             self._cache.store(
                 digest,

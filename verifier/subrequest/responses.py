@@ -55,17 +55,17 @@ def ok_template(additional: Iterable[str] = ()) -> bytes:
     return _head(HTTPStatus.OK, fields + [(name, "%b") for name in additional])
 
 
-def ok_response(claims: Claims, additional: Iterable[str] = (), template: bytes | None = None) -> bytes:
+def ok_response(template: bytes, claims: Claims, additional: Iterable[str] = ()) -> bytes:
     """Return a 200 with the identity. Every value was checked to be printable ASCII without space at either end.
 
     The subject means something only together with its issuer: two issuers may give one subject to two people.
 
     Args:
+        template: from `ok_template`, for the names of the additional headers.
         claims: as they were read.
         additional: values of the additional headers.
-        template: of these headers; None if there are none.
     """
-    return (template or _OK) % (
+    return template % (
         claims.issuer.encode("ascii"),
         claims.subject.encode(),
         claims.client_id.encode(),
@@ -108,7 +108,3 @@ def error_response(reason: RejectionReason, policy: Policy | None, realm: str) -
 def _head(status: HTTPStatus, fields: list[tuple[str, str]]) -> bytes:
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0"]
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in fields), "", ""]).encode("ascii")
-
-
-_OK: Final = ok_template()
-ANONYMOUS_RESPONSE: Final = anonymous_response()

@@ -13,7 +13,7 @@ from verifier.decision.policy import Policy
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.profile_file import BUILT_IN, built_in
-from verifier.subrequest.responses import ok_response
+from verifier.subrequest.responses import ok_response, ok_template
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ def test_a_provider_s_token_is_judged_as_its_vector_says(provider: Json, case: J
     for algorithm in provider["algorithms"]:
         decision = judged(provider, case, algorithm)
         if isinstance(decision, Accepted):
-            assert identity(ok_response(decision.claims)) == case.get("identity")
+            assert identity(ok_response(ok_template(), decision.claims)) == case.get("identity")
         else:
             assert decision.reason == case.get("reason")
 

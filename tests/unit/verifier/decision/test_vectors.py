@@ -29,7 +29,7 @@ from verifier.decision import verification
 from verifier.decision.reasons import UNDECIDABLE, RejectionReason
 from verifier.decision.verification import Accepted, Rejected
 from verifier.explain import CHECKS
-from verifier.subrequest.responses import BEARER_ERROR_CODES, ok_response
+from verifier.subrequest.responses import BEARER_ERROR_CODES, ok_response, ok_template
 
 REQUESTS, SEQUENCES, DOCUMENTS, LISTS = load("requests"), load("sequences"), load("jwks"), load("status-lists")
 README = (FOLDER / "README.md").read_text()
@@ -46,7 +46,7 @@ def test_a_token_is_judged_as_its_vector_states(vector: dict[str, Any]) -> None:
     if isinstance(decision, Rejected):
         assert {"reason": decision.reason} == expected
     else:
-        assert identity(ok_response(decision.claims)) == expected["identity"]
+        assert identity(ok_response(ok_template(), decision.claims)) == expected["identity"]
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
@@ -189,7 +189,9 @@ def test_a_vector_that_is_moved_in_time_has_the_same_outcome() -> None:
         if isinstance(decision, Rejected):
             assert {"reason": decision.reason} == vector["expected"], vector["id"]
         else:
-            assert identity(ok_response(decision.claims)) == moved["expected"]["identity"], vector["id"]
+            assert identity(ok_response(ok_template(), decision.claims)) == moved["expected"]["identity"], vector[
+                "id"
+            ]
 
 
 def test_a_vector_that_is_moved_in_time_is_signed_anew() -> None:

@@ -7,7 +7,7 @@ import pytest
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.vectors import POLICIES, REALM, fields_of, status_of
 from verifier.decision.reasons import UNDECIDABLE, RejectionReason
-from verifier.subrequest.responses import ANONYMOUS_RESPONSE, BEARER_ERROR_CODES, error_response
+from verifier.subrequest.responses import BEARER_ERROR_CODES, anonymous_response, error_response
 
 FORBIDDEN = {RejectionReason.CROSS_ORIGIN, RejectionReason.UNKNOWN_POLICY}
 OURS = {*FORBIDDEN, *UNDECIDABLE}
@@ -72,6 +72,6 @@ def test_an_unknown_policy_is_forbidden_whatever_the_reason() -> None:
 
 
 def test_an_anonymous_identity_has_every_header_empty() -> None:
-    fields = fields_of(ANONYMOUS_RESPONSE)
+    fields = fields_of(anonymous_response())
     assert {fields[name] for name in IDENTITY_HEADERS} == {""}
-    assert status_of(ANONYMOUS_RESPONSE) == 200
+    assert status_of(anonymous_response()) == 200
