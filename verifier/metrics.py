@@ -63,7 +63,7 @@ class Metrics:
         self.event_loop_lag_seconds = self._gauge(
             "event_loop_lag_seconds", "Longest delay of the event loop in the last 15 seconds."
         )
-        self.ready = self._gauge("ready", "1 when the verifier has the keys and status lists of every issuer.")
+        self.ready = self._gauge("ready", "1 when the verifier can judge the tokens of at least one issuer.")
         build = Info(f"{PREFIX}build", "Version of Gatepass, and revision of its source.", registry=self.registry)
         build.info({"version": VERSION, "revision": REVISION})
 

@@ -17,7 +17,7 @@ OAUTH: Final = "/.well-known/oauth-authorization-server/tenant"
 
 
 def metadata(issuer: str, jwks_uri: str, /, **members: Any) -> dict[str, Any]:
-    """What an identity provider publishes about itself. A member `...` is left out."""
+    """Return the metadata of an identity provider. A member `...` is left out."""
     document = {
         "issuer": issuer,
         "jwks_uri": jwks_uri,

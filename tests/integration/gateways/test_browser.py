@@ -93,7 +93,7 @@ const loaded = (element) => new Promise((done) => {
 
 @dataclass(frozen=True)
 class Visit:
-    """What a page reported, and what the application received."""
+    """The report of a page, and the requests that the application received."""
 
     report: dict[str, Any]
     received: list[tuple[str, str, str]]

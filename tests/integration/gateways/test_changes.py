@@ -1,4 +1,4 @@
-"""What becomes of a configuration in somebody's hands: a route that is added is checked, a fault lets nobody in."""
+"""Changes that users make to a configuration: an added route is checked, and a fault lets no request through."""
 
 from pathlib import Path
 

@@ -40,7 +40,7 @@ def _filled_in(tables: str, profile: str = "") -> str:
 
 
 def _check(tables: str, folder: Path) -> tuple[int, str]:
-    """What `check-config` says about a policy file, and to `explain` on standard input."""
+    """Run `check-config` on a policy file; return its exit status and its standard error."""
     file = folder / "policies.toml"
     file.write_text(tables, encoding="utf-8")
     done = verifier_command("check-config", POLICIES_FILE=file)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 
 REDIRECT_URI: Final = "https://client.example/callback"
-"""Where providers send a browser after the login. Nothing listens there: the browser stops before it."""
+"""The URL to which providers send a browser after the login. Nothing listens there: the browser stops before it."""
 
 _MOST_STEPS: Final = 20
 

@@ -75,7 +75,7 @@ class Keycloak:
         return ask(self.endpoints["token"], given, auth=("billing", BILLING_SECRET))
 
     def exchanged(self, token: str, kind: str) -> str:
-        """What `billing` gets for the access token of a person (RFC 8693).
+        """Exchange the access token of a person as the client `billing`, and return the new token (RFC 8693).
 
         Args:
             token: the access token.

@@ -1,4 +1,4 @@
-"""What an OAuth client does at a provider: the code flow, its own credentials, and receiving logout tokens."""
+"""An OAuth client of a provider: the code flow, its own credentials, and receiving logout tokens."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ HTTP: Final = httpx.Client(verify=False, timeout=30, limits=httpx.Limits(max_kee
 
 
 def metadata_url(issuer: str) -> str:
-    """Where a provider publishes its metadata (OpenID Connect Discovery §4)."""
+    """Return the URL of a provider's metadata (OpenID Connect Discovery §4)."""
     return f"{issuer}/.well-known/openid-configuration"
 
 
@@ -87,7 +87,7 @@ def _decoded(part: str) -> bytes:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where a provider answers, as its own metadata says."""
+    """The endpoints that a provider names in its metadata."""
 
     metadata: Mapping[str, Any]
 

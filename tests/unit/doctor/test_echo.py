@@ -1,4 +1,4 @@
-"""What the doctor reads from a response: echoes in several formats, and the gateway's name."""
+"""The doctor reads echoes in several formats, and the gateway's name, from a response."""
 
 import json
 

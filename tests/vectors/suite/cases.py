@@ -71,7 +71,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of the vectors can be sent to an endpoint.
+    """The vectors that can be sent to an endpoint.
 
     Attributes:
         key_set: the key set that the endpoint was given, a name in `key-sets.json`.

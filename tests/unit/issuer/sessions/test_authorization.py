@@ -1,4 +1,4 @@
-"""What the access tokens of a session may contain: never more than account, client, login and request allow."""
+"""Access tokens of a session never contain more than account, client, login and request allow."""
 
 from dataclasses import replace
 

@@ -55,7 +55,7 @@ def test_each_issuer_s_tokens_are_accepted_by_its_own_profile() -> None:
 
 
 def test_our_own_issuer_stays_as_strict_beside_another() -> None:
-    """What another profile accepts (its type, its marks) opens nothing for ours."""
+    """Types and marks that another profile accepts are rejected in tokens of our issuer."""
     assert outcome(own({"typ": "JWT"})) == "wrong_type"
     assert outcome(own({"typ": "JWT"}, typ="Bearer", azp="web")) == "wrong_type"
     assert outcome(own(client_id=..., azp="web")) == "invalid_claims"
