@@ -131,6 +131,34 @@ async def test_a_correct_guess_beyond_the_limit_is_not_revealed(issuer: LoginBen
             await bench.sessions.create(in_work.account, LOGIN, ELSEWHERE, in_work.limits)
 
 
+async def test_a_login_that_is_limited_after_its_hash_counts_once(
+    issuer: LoginBench, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with session_bench(database_url) as bench, login_bench(database_url, now=issuer.now) as other:
+        issuer.now[0] = bench.now
+        metrics = bench.sessions.metrics
+        logins = LoginService(
+            issuer.authenticator,
+            LOGIN.client,
+            _no_other_client,
+            bench.sessions,
+            bench.sessions.refresh_tokens,
+            metrics,
+        )
+        verify = issuer.authenticator._passwords.verify
+
+        async def verify_while_others_fail(*arguments: Any) -> PasswordCheck:
+            check = await verify(*arguments)
+            await other.fail(ANN, ELSEWHERE, 10)
+            return check
+
+        monkeypatch.setattr(issuer.authenticator._passwords, "verify", verify_while_others_fail)
+        with pytest.raises(TooManyAttemptsError):
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE)
+        throttled = metrics.registry.get_sample_value("gatepass_issuer_logins_total", {"outcome": "throttled"})
+        assert throttled == 1
+
+
 async def test_an_invalid_scope_does_not_reveal_a_correct_guess_beyond_the_limit(
     issuer: LoginBench, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
