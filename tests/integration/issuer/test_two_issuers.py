@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.issuer.test_key_rotation import verifier_of
+from tests.integration.issuer.keys.test_key_rotation import verifier_of
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.processes import free_port, running, wait_until

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.issuer.test_client_credentials import assert_invalid_client
+from tests.integration.issuer.oauth.test_client_credentials import assert_invalid_client
 from tests.support.command_shell import CommandShell, command_shell
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
 from tests.support.machines import Machine, public_jwk

@@ -18,7 +18,7 @@ from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
 from issuer.sessions.authorization import LoginRequest
 from issuer.tokens.size import TokenBudget
-from tests.integration.issuer.test_sessions import INVALID_GRANT, answer, row, wait_until_flagged
+from tests.integration.issuer.sessions.test_sessions import INVALID_GRANT, answer, row, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess
 from tests.support.machines import Machine, operate, public_client, with_secret
 from tests.support.plain_http import HTTP

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.issuer.test_client_credentials import prove
+from tests.integration.issuer.oauth.test_client_credentials import prove
 from tests.support.issuer_process import IssuerProcess
 from tests.support.machines import Machine, with_key, with_secret
 from tests.support.verifier_process import verifier_command

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from issuer.keys.store import load_key_set
-from tests.integration.issuer.test_client_credentials import assert_error, assert_invalid_client, revoked
+from tests.integration.issuer.oauth.test_client_credentials import assert_error, assert_invalid_client, revoked
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.machines import Machine, operate, with_key, with_secret
 from tests.support.plain_http import HTTP

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.issuer.test_user_import import FOREIGN
+from tests.integration.issuer.accounts.test_user_import import FOREIGN
 from tests.support.issuer_process import PASSWORD, IssuerProcess, environment_of, running_issuer
 from tests.support.machines import Machine
 from tests.support.openapi import ROOT

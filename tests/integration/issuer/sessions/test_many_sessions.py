@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.integration.issuer.test_sessions import answer, wait_until_flagged
+from tests.integration.issuer.sessions.test_sessions import answer, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.integration.issuer.test_contract import check
+from tests.integration.issuer.http.test_contract import check
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.machine_answers import AWAY, SERVED
 from tests.support.machines import Machine, with_secret
