@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed fuzz lock sbom dist images clean
+.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed soak fuzz lock sbom dist images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,6 +16,8 @@ TEST_PROCESSES ?= 3
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 LOAD_ARGS ?=
+SOAK_MINUTES ?= 60
+SOAK_ARGS ?=
 SBOM ?= sbom
 DIST ?= dist
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -69,6 +71,9 @@ sweep: $(DEV) ## from 100 to 2,000 users: throughput, p95 and the knee (STEPS= D
 seed: $(DEV) ## accounts for loading a deployed Gatepass (ACCOUNTS=10000)
 	@exec $(VENV)/bin/python -m loadtests seed $(call given,ACCOUNTS,accounts) $(LOAD_ARGS)
 
+soak: $(DEV) ## a mixed load for an hour, and whether anything grows (SOAK_MINUTES=60)
+	@exec $(VENV)/bin/python -m loadtests.soak --minutes=$(SOAK_MINUTES) $(SOAK_ARGS)
+
 fuzz: $(DEV) ## look for inputs that break the verifier (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)
 
@@ -105,7 +110,7 @@ images: ## build both images with this machine's Docker
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .docs sbom dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .soak .docs sbom dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each target installs what it needs, by uv from a lock with hashes: `run` the services, all others everything.

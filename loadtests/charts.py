@@ -3,13 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+if TYPE_CHECKING:
+    from loadtests.soak.sampling import Sample
+
+_MIB = 1024 * 1024
+_TABLES = 5
 mpl.rcParams.update({"svg.hashsalt": "gatepass", "svg.fonttype": "none", "axes.spines.top": False})
 
 
@@ -67,6 +72,35 @@ def draw_costs(groups: Mapping[str, Sequence[Bar]], title: str, path: Path) -> N
         for position, bar in enumerate(bars):
             axes.annotate(f"{bar.value:.1f}", (bar.high, position), (4, 0), textcoords="offset points", va="center")
     panels[-1, 0].set_xlabel("processor time for each request, microseconds")
+    save(figure, path)
+
+
+def draw_soak(samples: "Sequence[Sample]", path: Path) -> None:
+    """Draw what a soak run weighed over time: processes, tables, status lists and keys."""
+    minutes = [sample.seconds / 60 for sample in samples]
+    figure, panels = plt.subplots(3, 2, sharex=True, figsize=(11, 9), layout="constrained")
+    (memory, descriptors), (tables, rows), (lists, keys) = panels
+    for part in samples[-1].parts:
+        memory.plot(minutes, [sample.parts[part].memory_bytes / _MIB for sample in samples], label=part)
+        descriptors.plot(minutes, [sample.parts[part].descriptors for sample in samples], label=part)
+    heaviest = sorted(samples[-1].tables, key=lambda name: -samples[-1].tables[name].bytes)[:_TABLES]
+    for name in heaviest:
+        (line,) = tables.plot(minutes, [sample.tables[name].table_bytes / _MIB for sample in samples], label=name)
+        indexes = [sample.tables[name].index_bytes / _MIB for sample in samples]
+        tables.plot(minutes, indexes, color=line.get_color(), linestyle=":")
+        rows.plot(minutes, [sample.tables[name].rows for sample in samples], label=name)
+    lists.plot(minutes, [sum(sample.status_lists.values()) / 1024 for sample in samples])
+    keys.step(minutes, [len(sample.keys) for sample in samples], where="post")
+    titles = ("memory, MiB", "open descriptors", "tables (indexes dotted), MiB", "rows", "status lists, KiB", "keys")
+    for axes, title in zip(panels.flat, titles, strict=True):
+        axes.set_title(title, loc="left", fontsize="medium")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.spines["right"].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize="small", ncols=2)
+    for axes in panels[-1]:
+        axes.set_xlabel("minutes")
     save(figure, path)
 
 

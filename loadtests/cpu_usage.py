@@ -20,9 +20,8 @@ def cpu_seconds(stack_pid: int | None) -> dict[str, float]:
     """Return the processor time used so far, by part; without our own stack only locust and the rest."""
     used = dict.fromkeys((LOCUST, *(PARTS if stack_pid is not None else ())), 0.0)
     used[LOCUST] = _seconds(psutil.Process())
-    for process in _descendants(stack_pid):
-        if part := _part_of(process):
-            used[part] += _seconds(process)
+    for part, processes in stack_processes(stack_pid).items():
+        used[part] += sum(map(_seconds, processes))
     machine = psutil.cpu_times()
     busy = sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - getattr(machine, "guest", 0.0)
     return used | {OTHERS: busy - sum(used.values())}
@@ -31,6 +30,15 @@ def cpu_seconds(stack_pid: int | None) -> dict[str, float]:
 def used_between(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
     """Return the difference by part. A part whose process ended in between counts from zero."""
     return {part: max(0.0, seconds - before.get(part, 0.0)) for part, seconds in after.items()}
+
+
+def stack_processes(stack_pid: int | None) -> dict[str, list[psutil.Process]]:
+    """Return the running processes of each part of the stack."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in _descendants(stack_pid):
+        if part := _part_of(process):
+            found.setdefault(part, []).append(process)
+    return found
 
 
 def _descendants(stack_pid: int | None) -> list[psutil.Process]:

@@ -1,6 +1,8 @@
 """The one-machine stack for a load run, with ports and a state folder of its own that are removed afterwards."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,6 +40,19 @@ class Testbed:
     def url(self, port: str) -> str:
         """Return the base URL of `GATEWAY_PORT` or another port."""
         return f"http://127.0.0.1:{self.ports[port]}"
+
+    @property
+    def database_url(self) -> str:
+        """Return the connection URL that the stack wrote for the issuer.
+
+        Raises:
+            ProcessError: it wrote none.
+        """
+        settings = (self.home / "issuer.env").read_text(encoding="utf-8")
+        found = re.search(r"^export ISSUER_DATABASE_URL=(.*)$", settings, re.MULTILINE)
+        if found is None:
+            raise ProcessError("issuer.env has no ISSUER_DATABASE_URL")
+        return shlex.split(found[1])[0]
 
     def import_accounts(self, file: Path) -> None:
         """Import accounts from a file of import lines.

@@ -5,8 +5,6 @@ Nothing is pinned: servers and load share the cores that there are, as they do o
 
 import json
 import os
-import re
-import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +63,7 @@ def running_testbed() -> Iterator[Site]:
         client = json.loads(
             stack.run_issuer("clients", "create", "machine", "--id", "machine", "--scope", "read", "--json")
         )
-        database_url, pid = _database_url(stack.home), _issuer_pid(stack.process.pid)
+        database_url, pid = stack.database_url, _issuer_pid(stack.process.pid)
         port, verifier_port = stack.ports["ISSUER_PORT"], stack.ports["VERIFIER_PORT"]
         with running_naive_application(database_url, Path(folder, "naive.log")) as naive:
             yield Site(
@@ -76,14 +74,6 @@ def running_testbed() -> Iterator[Site]:
 def email_of(number: int) -> str:
     """Return the email of an account."""
     return f"email_of{number % ACCOUNTS}@example.com"
-
-
-def _database_url(home: Path) -> str:
-    settings = (home / "issuer.env").read_text(encoding="utf-8")
-    found = re.search(r"^export ISSUER_DATABASE_URL=(.*)$", settings, re.MULTILINE)
-    if found is None:
-        raise ProcessError("issuer.env has no ISSUER_DATABASE_URL")
-    return shlex.split(found[1])[0]
 
 
 def _issuer_pid(stack_pid: int) -> int:

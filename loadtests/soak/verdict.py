@@ -1,0 +1,139 @@
+"""The verdict of a soak run: growth in its second half, beside the growth that is published. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import linear_regression
+from typing import Final
+
+from loadtests.soak.sampling import Sample
+
+MIB: Final = 1024 * 1024
+MEMORY_MIB_AN_HOUR: Final = 5.0
+DESCRIPTORS_AN_HOUR: Final = 5.0
+"""Connections come and go, so a line through their number is not exactly flat."""
+
+STATUS_LIST_BYTES: Final = 512 * 1024
+"""Largest status list that verifiers read (contract E)."""
+
+BYTES_PER_ROW: Final[Mapping[str, float]] = {"users": 360, "sessions": 524, "audit_events": 344}
+"""Published weight of a row with its indexes (docs/operations/sizing.md). These tables keep a row of each event."""
+
+ROW_SLACK: Final = 2.0
+"""The published figures are of compacted tables; tables in use hold dead rows until autovacuum removes them."""
+
+UNAVAILABLE: Final = "unavailable: 503"
+"""How the load's checks name a 503, which is the right response of an overloaded service."""
+
+_HOUR: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row of the verdict. `met` is None where growth is only reported."""
+
+    name: str
+    start: str
+    end: str
+    growth: str
+    bound: str
+    met: bool | None
+
+
+def judge(samples: Sequence[Sample], failures: Sequence[tuple[str, str, int]], rotations: int) -> list[Finding]:
+    """Judge a run.
+
+    Args:
+        samples: at least four, in the order of time.
+        failures: responses other than the expected ones: operation, failure, count.
+        rotations: signing keys that were created during the run.
+    """
+    kids = {kid for sample in samples for kid in sample.keys}
+    before, after = (str(len(sample.keys)) for sample in (samples[0], samples[-1]))
+    signed = f"{len(kids)} published in turn"
+    unavailable = sum(count for _, failure, count in failures if failure.startswith(UNAVAILABLE))
+    wrong = sum(count for *_, count in failures) - unavailable
+    return [
+        *_parts(samples),
+        *_tables(samples),
+        *_status_lists(samples),
+        Finding("keys", before, after, signed, str(rotations + 1), len(kids) == rotations + 1),
+        Finding("wrong responses", "0", f"{wrong:,}", "", "0", not wrong),
+        Finding("503, by a machine that others use too", "0", f"{unavailable:,}", "", "", None),
+    ]
+
+
+def all_met(findings: Sequence[Finding]) -> bool:
+    """Return whether every bound was met."""
+    return all(finding.met is not False for finding in findings)
+
+
+def growth_per_hour(samples: Sequence[Sample], value: Callable[[Sample], float]) -> float:
+    """Return the slope, for each hour, of a straight line through the second half of the samples."""
+    late = samples[len(samples) // 2 :]
+    return linear_regression([sample.seconds for sample in late], [value(sample) for sample in late]).slope * _HOUR
+
+
+def _parts(samples: Sequence[Sample]) -> Iterator[Finding]:
+    for part in samples[-1].parts:
+
+        def memory(sample: Sample, part: str = part) -> float:
+            return sample.parts[part].memory_bytes / MIB
+
+        def descriptors(sample: Sample, part: str = part) -> float:
+            return sample.parts[part].descriptors
+
+        # PostgreSQL fills its shared buffers, whose size is a setting, with what it has read and written.
+        bound = None if part == "PostgreSQL" else MEMORY_MIB_AN_HOUR
+        yield _flat(f"{part}: memory, MiB", samples, memory, bound)
+        yield _flat(f"{part}: descriptors", samples, descriptors, DESCRIPTORS_AN_HOUR)
+
+
+def _flat(name: str, samples: Sequence[Sample], value: Callable[[Sample], float], bound: float | None) -> Finding:
+    growth = growth_per_hour(samples, value)
+    first, last = (f"{value(sample):,.1f}".removesuffix(".0") for sample in (samples[0], samples[-1]))
+    words = f"{growth:+.1f} an hour"
+    if bound is None:
+        return Finding(name, first, last, words, "", None)
+    return Finding(name, first, last, words, f"<= {bound:g} an hour", growth <= bound)
+
+
+def _tables(samples: Sequence[Sample]) -> Iterator[Finding]:
+    for name, last in samples[-1].tables.items():
+        first = samples[0].tables[name]
+        rows = last.rows - first.rows
+        added = last.bytes - first.bytes
+        each = added / rows if rows > 0 else None
+        growth = f"{rows:+,} rows, {added / MIB:+.2f} MiB" + (f", {each:,.0f} B each" if each is not None else "")
+        bound = BYTES_PER_ROW.get(name, 0.0) * ROW_SLACK
+        yield Finding(
+            f"table {name}, rows",
+            f"{first.rows:,}",
+            f"{last.rows:,}",
+            growth,
+            f"<= {bound:,.0f} B each" if bound else "",
+            each is None or each <= bound if bound else None,
+        )
+
+
+def _status_lists(samples: Sequence[Sample]) -> Iterator[Finding]:
+    first, last = samples[0].status_lists, samples[-1].status_lists
+    largest = max(max(sample.status_lists.values(), default=0) for sample in samples)
+    yield Finding(
+        "status lists, bytes",
+        f"{sum(first.values()):,} in {len(first)}",
+        f"{sum(last.values()):,} in {len(last)}",
+        f"largest {largest:,}",
+        f"<= {STATUS_LIST_BYTES:,} each",
+        largest <= STATUS_LIST_BYTES,
+    )
+
+
+def to_markdown(findings: Sequence[Finding]) -> str:
+    """Return the findings as a Markdown table."""
+    verdicts = {True: "met", False: "NOT MET", None: ""}
+    rows = [
+        f"| {one.name} | {one.start} | {one.end} | {one.growth} | {one.bound} | {verdicts[one.met]} |"
+        for one in findings
+    ]
+    head = ["| | start | end | growth | bound | result |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+    return "\n".join([*head, *rows])
