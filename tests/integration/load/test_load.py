@@ -127,6 +127,20 @@ def test_a_sweep_has_figures_of_each_step(out: Path, stack: Stack) -> None:
     assert "<svg" in (out / "sweep.svg").read_text(encoding="utf-8")
 
 
+def test_a_soak_run_judges_growth(out: Path) -> None:
+    command = [sys.executable, "-m", "loadtests.soak", "--minutes", "0.2", "--users", "4", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    result = (out / "soak.md").read_text(encoding="utf-8")
+    assert "| wrong responses | 0 | 0 |  | 0 | met |" in result, done.stdout + done.stderr
+    # Whether seconds of growth meet bounds of hours is not tested: the status has to follow the table.
+    assert done.returncode == (NOT_MET if "NOT MET" in result else MET)
+    assert {"issuer", "verifier", "PostgreSQL"} <= json.loads((out / "soak.json").read_text())["samples"][0][
+        "parts"
+    ].keys()
+    assert "<svg" in (out / "soak.svg").read_text(encoding="utf-8")
+    assert not list(out.glob("stack-*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
