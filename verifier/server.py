@@ -5,31 +5,17 @@ import ctypes
 import gc
 import os
 import signal
-from typing import Final
-
-import structlog
 
 from shared.acceptor import Acceptor
-from shared.settings import ConfigurationError
 from shared.systemd import notify
 from verifier.admin import MAX_CONNECTIONS, AdminConnection, AdminPages
 from verifier.background import BackgroundTasks
-from verifier.decision.keyset import TrustedKeys
-from verifier.decision.status import StatusLists
+from verifier.core import VerifierCore
 from verifier.health import MAX_LAG_SECONDS, TICK_SECONDS, LoopMonitor
 from verifier.listeners import Listeners
-from verifier.metrics import Metrics
 from verifier.policy_file import Configuration
-from verifier.refresh.refresher import Refresher
 from verifier.settings import VerifierSettings
-from verifier.subrequest.authorizer import Authorizer
-from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.protocol import HttpServer, SubrequestConnection
-
-INITIAL_FETCH_SECONDS: Final = 2.0
-"""Longest wait for the first keys and lists before connections are accepted without them."""
-
-_log = structlog.get_logger()
 
 
 class VerifierServer:
@@ -41,47 +27,32 @@ class VerifierServer:
     """
 
     def __init__(self, settings: VerifierSettings, configuration: Configuration) -> None:
-        self._settings, self._configuration = settings, configuration
-        self._metrics = Metrics()
+        self._core = VerifierCore(settings, configuration)
+        self._refresher, metrics = self._core.refresher, self._core.metrics
         self._stopping = asyncio.Event()
         self._loop_monitor = LoopMonitor()
         self._tasks = BackgroundTasks()
-        self._refresher = Refresher(
-            settings,
-            self._metrics,
-            publish_keys=self._use_keys,
-            publish_status_lists=self._use_status_lists,
-        )
-        self._authorizer = Authorizer(
-            configuration,
-            realm=settings.realm,
-            metrics=self._metrics,
-            cache=DecisionCache(settings.cache_entries, settings.cache_bytes, self._metrics.cache_evictions.inc),
-            request_key_refresh=self._refresher.request_keys,
-            request_status_refresh=self._refresher.request_status_lists,
-        )
         pages = AdminPages(
-            self._metrics.registry, self._unhealthy_reasons, self._not_ready_reasons, self._refresher.missing
+            metrics.registry, self._unhealthy_reasons, self._not_ready_reasons, self._refresher.missing
         )
         self._subrequests = HttpServer(
-            lambda server: SubrequestConnection(server, self._authorizer),
+            lambda server: SubrequestConnection(server, self._core.authorizer),
             settings.max_connections,
             settings.drain_seconds,
         )
         self._admin = HttpServer(lambda server: AdminConnection(server, pages), MAX_CONNECTIONS, drain_seconds=0)
-        self._metrics.connections.set_function(lambda: len(self._subrequests.connections))
-        self._metrics.ready.set_function(lambda: not self._not_ready_reasons())
-        self._metrics.event_loop_lag_seconds.set_function(self._loop_monitor.lag_seconds)
+        metrics.connections.set_function(lambda: len(self._subrequests.connections))
+        metrics.ready.set_function(lambda: not self._not_ready_reasons())
+        metrics.event_loop_lag_seconds.set_function(self._loop_monitor.lag_seconds)
 
     async def run(self, listeners: Listeners) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal ends it at once."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGINT, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._core.reload)
         self._tasks.start("tick", self._tick())
-        self._refresher.configure(self._configuration)
-        await self._refresher.wait_until_attempted(INITIAL_FETCH_SECONDS)
+        await self._core.start()
         admin = Acceptor(listeners.admin, self._admin.connect)
         subrequests = [Acceptor(listener, self._subrequests.connect) for listener in listeners.subrequests]
         _settle_memory()
@@ -102,27 +73,6 @@ class VerifierServer:
             self._subrequests.abort()
         self._subrequests.draining = True
         self._stopping.set()
-
-    def _reload(self) -> None:
-        """Apply the policy file as it is now, or keep the present policies and log why."""
-        try:
-            configuration = self._settings.load_configuration()
-        except ConfigurationError as error:
-            self._metrics.reload_failures.inc()
-            _log.error(
-                "policies_reload_failed", detail=str(error), policies_in_use=sorted(self._configuration.policies)
-            )
-            return
-        self._configuration = configuration
-        self._authorizer.replace_configuration(configuration)
-        self._refresher.configure(configuration)
-        _log.info("policies_reloaded", policies=sorted(configuration.policies), issuers=sorted(configuration.sources))
-
-    def _use_keys(self, keys: TrustedKeys) -> None:
-        self._authorizer.replace_keys(keys)
-
-    def _use_status_lists(self, lists: StatusLists) -> None:
-        self._authorizer.replace_status_lists(lists)
 
     def _not_ready_reasons(self) -> list[str]:
         """Return what is missing if no token can be judged, and whether the process is stopping."""

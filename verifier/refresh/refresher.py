@@ -107,8 +107,7 @@ class Refresher:
         What is held of an issuer that stays is valid no longer than before: a reload refreshes nothing by itself.
         Tokens of a new issuer that have a status are undecidable until its lists are here.
         """
-        for _, document in self._documents():
-            document.stop()
+        self.stop()
         key_sets, lists = self._key_sets, self._lists
         self._metadata = metadata
         self._key_sets = {
@@ -128,6 +127,11 @@ class Refresher:
         self._keys_changed()
         for _, document in self._documents():
             document.start()
+
+    def stop(self) -> None:
+        """Refresh nothing any more. What is held stays."""
+        for _, document in self._documents():
+            document.stop()
 
     def request_keys(self, issuer: str) -> None:
         """Refresh the keys of an issuer soon: a token or a list names an unknown one. Does not block."""
