@@ -33,7 +33,7 @@ _BLOCK: Final = re.compile(
 )
 _GATEWAYS: Final = ("caddy", "haproxy", "traefik")
 _SEPARATOR: Final = "\x1e"
-_SECONDS: Final = 120.0
+_SECONDS: Final = 200.0
 # As the user postgres or as root, on the test's own server and folders.
 _SUDO: Final = '#!/bin/sh\n[ "$1" = -u ] && shift 2 && export PGHOST="{socket}" PGUSER=postgres\nexec "$@"\n'
 _NGINX_CONF: Final = """\

@@ -8,8 +8,10 @@ from typing import Final
 import pytest
 
 from tests.support.guides import GUIDES, Reader
+from tests.support.issuer_process import running_issuer
 from tests.support.node import install_express
 from tests.support.postgres import Postgres, execute, running_postgres
+from tests.support.processes import free_port
 from tests.support.programs import program
 
 NGINX: Final = (GUIDES / "nginx-fastapi.md").read_text(encoding="utf-8")
@@ -48,7 +50,7 @@ def database(server: Postgres) -> Iterator[Postgres]:
         execute(server.url(), statement)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", AROUND)
 def test_a_guide_works_as_it_is_written(name: str, tmp_path: Path, database: Postgres) -> None:
     program("curl")
@@ -57,3 +59,12 @@ def test_a_guide_works_as_it_is_written(name: str, tmp_path: Path, database: Pos
         install_express(tmp_path)
     before, after = AROUND[name]
     Reader(tmp_path, database).follow(*before, (GUIDES / name).read_text(encoding="utf-8"), *after)
+
+
+@pytest.mark.timeout(240)
+def test_an_application_without_a_gateway_works_as_it_is_written(tmp_path: Path, server: Postgres) -> None:
+    server.make_template()
+    with running_issuer(server.migrated_database()) as issuer:
+        ports = {8000: issuer.port, 8090: free_port()}
+        guide = (GUIDES / "without-a-gateway.md").read_text(encoding="utf-8")
+        Reader(tmp_path, ports={**Reader(tmp_path).ports, **ports}).follow(guide)
