@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed soak fuzz lock sbom dist images clean
+.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed soak chaos fuzz lock sbom dist images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,6 +18,9 @@ FUZZ_SECONDS ?= 600
 LOAD_ARGS ?=
 SOAK_MINUTES ?= 60
 SOAK_ARGS ?=
+CHAOS_MINUTES ?= 2
+CHAOS_SEED ?=
+CHAOS_ARGS ?=
 SBOM ?= sbom
 DIST ?= dist
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -74,6 +77,9 @@ seed: $(DEV) ## accounts for loading a deployed Gatepass (ACCOUNTS=10000)
 soak: $(DEV) ## a mixed load for an hour, and whether anything grows (SOAK_MINUTES=60)
 	@exec $(VENV)/bin/python -m loadtests.soak --minutes=$(SOAK_MINUTES) $(SOAK_ARGS)
 
+chaos: $(DEV) ## kill, freeze, cut off and starve the parts of a site under load (CHAOS_MINUTES=2 CHAOS_SEED=)
+	@exec $(VENV)/bin/python -m tests.chaos --minutes=$(CHAOS_MINUTES) $(if $(CHAOS_SEED),--seed=$(CHAOS_SEED)) $(CHAOS_ARGS)
+
 fuzz: $(DEV) ## look for inputs that break the verifier (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)
 
@@ -110,7 +116,7 @@ images: ## build both images with this machine's Docker
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .soak .docs sbom dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .soak .chaos .docs sbom dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each target installs what it needs, by uv from a lock with hashes: `run` the services, all others everything.

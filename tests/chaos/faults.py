@@ -1,0 +1,253 @@
+"""The faults: how each begins and ends, which effects it excuses where, and the published time of recovery."""
+
+import asyncio
+import random
+import resource
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Final
+
+import psutil
+
+from tests.chaos.invariants import Effect
+from tests.chaos.links import State
+from tests.chaos.site import GATEWAYS, ISSUERS, KEY_SET_SECONDS, POSTGRESQL, VERIFIERS, Site, UnavailableFaultError
+
+ISSUER_SURFACE: Final = "issuers"
+GATEWAY_OF: Final = dict(zip(VERIFIERS, GATEWAYS, strict=True))
+CHECKING: Final = (*GATEWAYS, *VERIFIERS)
+"""The surfaces that accept and reject tokens."""
+
+# Published in docs/operations/faults.md.
+START_SECONDS: Final = 5.0
+"""From the end of a process until its successor serves."""
+DATABASE_SECONDS: Final = 6.0
+"""From a crash of PostgreSQL until a write succeeds: it starts, and the issuers notice within a second."""
+LINK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 4.0
+"""From the end of a disturbance between verifier and issuer until revocations arrive again: the next attempt begins
+within 2 s, after the time-out of the last."""
+SILENT_POLL_SECONDS: Final = 9.0
+"""The same where the link was silent: an attempt that was under way ends after 5 s."""
+KEY_SECONDS: Final = KEY_SET_SECONDS + 3.0
+"""Until every verifier has fetched the key set again."""
+CLOCK_SECONDS: Final = 5.0
+_CLOCK_STEPS: Final = ("+90", "-90")
+_ISSUER_CLOCK_STEPS: Final = ("+40", "-40")
+
+Excuses = frozenset[tuple[str, Effect]]
+Step = Callable[[Site], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """One fault that can be made. Without `end` it is over at once, and only its effects last."""
+
+    kind: str
+    target: str
+    begin: Step
+    end: Step | None
+    excuses: Excuses
+    recovery_seconds: float
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.kind}: {self.target}"
+
+
+def deck(rng: random.Random) -> list[FaultPlan]:
+    """Return every fault in a random order in which each kind comes once before any comes twice."""
+    by_kind: dict[str, list[FaultPlan]] = {}
+    for plan in _all():
+        by_kind.setdefault(plan.kind, []).append(plan)
+    kinds = list(by_kind.values())
+    for plans in kinds:
+        rng.shuffle(plans)
+    rounds = [[plan for plan in one if plan is not None] for one in zip_longest(*kinds)]
+    for plans in rounds:
+        rng.shuffle(plans)
+    return [plan for plans in rounds for plan in plans]
+
+
+def _all() -> Iterable[FaultPlan]:
+    for part in (*GATEWAYS, *VERIFIERS, *ISSUERS, POSTGRESQL):
+        excuses = _outage_of(part)
+        start = DATABASE_SECONDS if part == POSTGRESQL else START_SECONDS
+        yield FaultPlan("kill", part, _signals(part, signal.SIGKILL), None, excuses, start)
+        # It drains for 2 s before it ends.
+        yield FaultPlan("restart", part, _stops(part), None, excuses, start + 2.0)
+        recovery = SILENT_POLL_SECONDS if part in {*ISSUERS, POSTGRESQL} else LINK_SECONDS
+        freeze, thaw = _signals(part, signal.SIGSTOP), _signals(part, signal.SIGCONT)
+        yield FaultPlan("freeze", part, freeze, thaw, excuses, recovery)
+        if part != POSTGRESQL:
+            recovery = POLL_SECONDS if part in ISSUERS else LINK_SECONDS
+            yield FaultPlan("no descriptors", part, _exhausts(part), _relieves(part), excuses, recovery)
+    yield from _of_links()
+    yield FaultPlan("full disk", "postgresql", _fills("database"), _frees("database"), _DATABASE, DATABASE_SECONDS)
+    yield FaultPlan("full disk", "services", _fills("services"), _frees("services"), frozenset(), 0.0)
+    for verifier in VERIFIERS:
+        excuses = _on(_with_gateway(verifier), Effect.REJECTED, Effect.UNAVAILABLE, Effect.LATE)
+        for step in _CLOCK_STEPS:
+            yield FaultPlan(
+                f"clock {step} s",
+                verifier,
+                _steps(verifier, step),
+                _steps(verifier, "+0"),
+                excuses,
+                CLOCK_SECONDS,
+            )
+    for issuer in ISSUERS:
+        for step in _ISSUER_CLOCK_STEPS:
+            excuses = _on((ISSUER_SURFACE,), Effect.REJECTED)
+            yield FaultPlan(
+                f"clock {step} s",
+                issuer,
+                _steps(issuer, step),
+                _steps(issuer, "+0"),
+                excuses,
+                CLOCK_SECONDS,
+            )
+    yield FaultPlan("rotate", "signing key", _rotate, None, frozenset(), 0.0)
+    excuses = _on((*CHECKING, ISSUER_SURFACE), Effect.REJECTED, Effect.UNAVAILABLE, Effect.LATE)
+    yield FaultPlan("revoke", "signing key", _revoke, None, excuses, KEY_SECONDS)
+
+
+def _of_links() -> Iterable[FaultPlan]:
+    for verifier, gateway in GATEWAY_OF.items():
+        link = f"{gateway}-{verifier}"
+        outage = _on((gateway,), Effect.UNAVAILABLE)
+        changed = outage | _on((gateway,), Effect.REJECTED, Effect.NO_RESPONSE)
+        yield from _link(link, outage, outage, changed, LINK_SECONDS, LINK_SECONDS)
+        link = f"{verifier}-issuers"
+        stale = _on(CHECKING, Effect.LATE) | _on(_with_gateway(verifier), Effect.UNAVAILABLE)
+        changed = stale | _on(_with_gateway(verifier), Effect.REJECTED)
+        yield from _link(link, stale, stale, changed, SILENT_POLL_SECONDS, KEY_SECONDS)
+    for issuer in ISSUERS:
+        # Without TLS PostgreSQL's protocol cannot tell a changed value from a correct one, so it is not corrupted.
+        for state in (State.CUT, State.SILENT, State.SLOW):
+            link = f"{issuer}-postgresql"
+            yield FaultPlan(state, link, _sets(link, state), _sets(link, State.OPEN), _DATABASE, POLL_SECONDS)
+
+
+def _link(
+    link: str, cut: Excuses, slow: Excuses, corrupt: Excuses, recovery: float, corrupt_recovery: float
+) -> Iterable[FaultPlan]:
+    opens = _sets(link, State.OPEN)
+    for state in (State.CUT, State.SILENT):
+        yield FaultPlan(state, link, _sets(link, state), opens, cut, recovery)
+    yield FaultPlan(State.SLOW, link, _sets(link, State.SLOW), opens, slow, recovery)
+    yield FaultPlan(State.CORRUPT, link, _sets(link, State.CORRUPT), opens, corrupt, corrupt_recovery)
+
+
+def _on(surfaces: Iterable[str], *effects: Effect) -> Excuses:
+    return frozenset((surface, effect) for surface in surfaces for effect in effects)
+
+
+def _with_gateway(verifier: str) -> tuple[str, str]:
+    return verifier, GATEWAY_OF[verifier]
+
+
+# The issuers answer 503 themselves, so a client always gets a response. Revocations wait.
+_DATABASE: Final = _on((ISSUER_SURFACE,), Effect.UNAVAILABLE) | _on(CHECKING, Effect.LATE)
+
+
+def _outage_of(part: str) -> Excuses:
+    if part in GATEWAYS:
+        return _on((part,), Effect.NO_RESPONSE, Effect.UNAVAILABLE)
+    if part in VERIFIERS:
+        lists = _on(_with_gateway(part), Effect.LATE)
+        return (
+            lists
+            | _on((part,), Effect.NO_RESPONSE, Effect.UNAVAILABLE)
+            | _on((GATEWAY_OF[part],), Effect.UNAVAILABLE)
+        )
+    if part == POSTGRESQL:
+        return _DATABASE
+    stale = _on(_with_gateway("verifier 2"), Effect.UNAVAILABLE)
+    return _DATABASE | stale | _on((ISSUER_SURFACE,), Effect.NO_RESPONSE)
+
+
+def _signals(part: str, number: signal.Signals) -> Step:
+    async def step(site: Site) -> None:
+        site.signal_all(part, number)
+
+    return step
+
+
+def _stops(part: str) -> Step:
+    async def step(site: Site) -> None:
+        program, process = site.supervisor._running[part]
+        with suppress(ProcessLookupError):
+            process.send_signal(program.stop_signal)
+
+    return step
+
+
+def _exhausts(part: str) -> Step:
+    async def step(site: Site) -> None:
+        for process in site.processes(part):
+            with suppress(psutil.NoSuchProcess):
+                _, hard = process.rlimit(resource.RLIMIT_NOFILE)
+                process.rlimit(resource.RLIMIT_NOFILE, (min(process.num_fds(), hard), hard))
+
+    return step
+
+
+def _relieves(part: str) -> Step:
+    async def step(site: Site) -> None:
+        for process in site.processes(part):
+            with suppress(psutil.NoSuchProcess):
+                _, hard = process.rlimit(resource.RLIMIT_NOFILE)
+                process.rlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    return step
+
+
+def _sets(link: str, state: State) -> Step:
+    async def step(site: Site) -> None:
+        site.links[link].set(state)
+
+    return step
+
+
+def _fills(disk: str) -> Step:
+    async def step(site: Site) -> None:
+        if disk not in site.disks:
+            raise UnavailableFaultError("only root may mount a small file system")
+        await asyncio.to_thread(_fill, site, disk)
+
+    return step
+
+
+def _fill(site: Site, disk: str) -> None:
+    with (site.disks[disk] / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+
+
+def _frees(disk: str) -> Step:
+    async def step(site: Site) -> None:
+        (site.disks[disk] / "filler").unlink()
+
+    return step
+
+
+def _steps(part: str, offset: str) -> Step:
+    async def step(site: Site) -> None:
+        if part not in site.clocks:
+            raise UnavailableFaultError("libfaketime is not installed (Debian's package libfaketime)")
+        site.clocks[part].write_text(f"{offset}\n", encoding="ascii")
+
+    return step
+
+
+async def _rotate(site: Site) -> None:
+    await site.run_issuer("keys", "rotate")
+
+
+async def _revoke(site: Site) -> None:
+    await site.run_issuer("keys", "revoke", site.current_kid())

@@ -1,0 +1,155 @@
+"""What must hold while faults come and go. Pure: observations, faults and times in, violations out.
+
+Correctness has no excuse: an invalid token is never accepted, a 5xx is 503 with Retry-After, an acknowledged write is
+there. Availability has: a fault excuses the effects that it must have, on the surfaces that it reaches, from its
+begin until the published recovery time after its end. Where the machine itself stood still, recovery may take longer
+by as long as it did, up to `STARVED_LIMIT` times the published time.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+REVOCATION_SECONDS: Final = 3.0
+"""Publication 1 s, poll 2 s, and the fetch (contract E)."""
+
+STARVED_LIMIT: Final = 10.0
+_STARVED_MARGIN_SECONDS: Final = 1.0
+"""What a late process caused is seen a little after it."""
+
+
+class Effect(StrEnum):
+    """What an observer saw instead of the ideal response."""
+
+    NO_RESPONSE = "no response"
+    UNAVAILABLE = "503"
+    REJECTED = "a good token rejected"
+    LATE = "a revoked token accepted after the bound"
+    WRONG_ACCEPT = "an invalid token accepted"
+    WRONG_STATUS = "a wrong status"
+    NO_RETRY_AFTER = "503 without Retry-After"
+    LOST = "an acknowledged write lost"
+
+
+INEXCUSABLE: Final = frozenset({Effect.WRONG_ACCEPT, Effect.WRONG_STATUS, Effect.NO_RETRY_AFTER, Effect.LOST})
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A response that was not the ideal one. Times are in seconds since the start of the run.
+
+    Attributes:
+        overdue: of a revoked token, the seconds since the bound.
+    """
+
+    sent: float
+    received: float
+    surface: str
+    effect: Effect
+    detail: str = ""
+    overdue: float = 0.0
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault that was made.
+
+    Attributes:
+        kind, target: for people.
+        begin: when it began.
+        excuses: effects by surface.
+        recovery_seconds: published time from its end until no client notices it any more.
+        end: when it ended; infinite while it lasts.
+    """
+
+    kind: str
+    target: str
+    begin: float
+    excuses: frozenset[tuple[str, Effect]]
+    recovery_seconds: float
+    end: float = float("inf")
+
+    @property
+    def name(self) -> str:
+        """Return kind and target."""
+        return f"{self.kind}: {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Starvation:
+    """A stretch of time in which the machine did not run a process that was due."""
+
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one fault did: seconds until the first effect after its begin, and until the last after its end."""
+
+    fault: Fault
+    noticed_after: float | None
+    recovered_after: float
+    effects: dict[Effect, int]
+
+
+def violations(
+    observations: Iterable[Observation], faults: Sequence[Fault], starved: Sequence[Starvation]
+) -> list[Observation]:
+    """Return the observations that nothing excuses."""
+    return [one for one in observations if not _is_excused(one, faults, starved)]
+
+
+def outcomes(
+    observations: Sequence[Observation], faults: Sequence[Fault], starved: Sequence[Starvation]
+) -> list[Outcome]:
+    """Return what each fault did. An effect belongs to the last fault begun that excuses it."""
+    effects_of: dict[int, list[Observation]] = {number: [] for number in range(len(faults))}
+    for one in observations:
+        causes = [number for number, fault in enumerate(faults) if _excuses(fault, one, starved)]
+        if causes:
+            effects_of[max(causes, key=lambda number: faults[number].begin)].append(one)
+    return [_outcome(fault, effects_of[number]) for number, fault in enumerate(faults)]
+
+
+def _outcome(fault: Fault, observed: Sequence[Observation]) -> Outcome:
+    noticed = min((one.received for one in observed), default=None)
+    return Outcome(
+        fault,
+        None if noticed is None else max(0.0, noticed - fault.begin),
+        max([0.0, *(one.received - fault.end for one in observed)]),
+        dict(Counter(one.effect for one in observed)),
+    )
+
+
+def _is_excused(one: Observation, faults: Sequence[Fault], starved: Sequence[Starvation]) -> bool:
+    if one.effect in INEXCUSABLE:
+        return False
+    if any(_excuses(fault, one, starved) for fault in faults):
+        return True
+    if one.effect is Effect.REJECTED:
+        return False
+    if one.effect is Effect.LATE:
+        revoked_at = one.sent - one.overdue - REVOCATION_SECONDS
+        return _lost_seconds(starved, revoked_at, one.sent) >= one.overdue
+    # A busy machine makes deadlines of half a second pass.
+    begin, end = one.sent - _STARVED_MARGIN_SECONDS, one.received + _STARVED_MARGIN_SECONDS
+    return any(stretch.begin <= end and begin <= stretch.end for stretch in starved)
+
+
+def _lost_seconds(starved: Sequence[Starvation], begin: float, end: float) -> float:
+    return sum(max(0.0, min(stretch.end, end) - max(stretch.begin, begin)) for stretch in starved)
+
+
+def _excuses(fault: Fault, one: Observation, starved: Sequence[Starvation]) -> bool:
+    if (one.surface, one.effect) not in fault.excuses or one.received < fault.begin:
+        return False
+    return one.sent <= fault.end + allowed_recovery(fault, starved)
+
+
+def allowed_recovery(fault: Fault, starved: Sequence[Starvation]) -> float:
+    """Return the published recovery time, and the time after the fault's end in which the machine stood still."""
+    lost = _lost_seconds(starved, fault.end, float("inf"))
+    return min(fault.recovery_seconds + lost, fault.recovery_seconds * STARVED_LIMIT)

@@ -1,0 +1,113 @@
+"""Links between the parts of the site: TCP proxies that can be cut, silenced, slowed and corrupted."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final
+
+_CHUNK_BYTES: Final = 65536
+SLOW_SECONDS: Final = 0.1
+"""Delay of each chunk in each direction. Half of what a gateway waits for a verifier passes in one round trip."""
+
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+class State(StrEnum):
+    """What a link does with data."""
+
+    OPEN = "open"
+    CUT = "cut"
+    """connections are reset"""
+    SILENT = "silent"
+    """connections stay open, and nothing passes"""
+    SLOW = "slow"
+    CORRUPT = "corrupt"
+    """one bit of each chunk is flipped"""
+
+
+class Link:
+    """A proxy on a loopback port.
+
+    Args:
+        name: for reports.
+        port: where it listens.
+        connects: how to connect to each server behind it. One is chosen at random; if it cannot be reached, the next.
+        rng: chooses servers and flipped bits.
+    """
+
+    def __init__(self, name: str, port: int, connects: Sequence[Connect], rng: random.Random) -> None:
+        self.name = name
+        self.port = port
+        self.state = State.OPEN
+        self._connects, self._rng = connects, rng
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> asyncio.Server:
+        """Listen."""
+        return await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    def set(self, state: State) -> None:
+        """Change what happens to data, of open connections too."""
+        self.state = state
+        if state is State.SILENT:
+            self._flowing.clear()
+        else:
+            self._flowing.set()
+        if state is State.CUT:
+            for writer in self._writers:
+                writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there: asyncio.StreamWriter | None = None
+        self._writers.add(writer)
+        try:
+            if self.state is State.CUT:
+                return
+            there_reader, there = await self._connect()
+            self._writers.add(there)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(reader, there))
+                group.create_task(self._pump(there_reader, writer))
+        except* (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            for one in (writer, there):
+                if one is not None:
+                    self._writers.discard(one)
+                    one.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        for connect in self._rng.sample(self._connects, len(self._connects)):
+            with suppress(OSError):
+                return await connect()
+        raise ConnectionRefusedError
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK_BYTES):
+            await self._flowing.wait()
+            if self.state is State.SLOW:
+                await asyncio.sleep(SLOW_SECONDS)
+            if self.state is State.CORRUPT:
+                data = self._corrupted(data)
+            writer.write(data)
+            await writer.drain()
+        # Sends what is buffered first. Closing also ends the other direction.
+        writer.close()
+
+    def _corrupted(self, data: bytes) -> bytes:
+        position, bit = self._rng.randrange(len(data)), 1 << self._rng.randrange(8)
+        return data[:position] + bytes([data[position] ^ bit]) + data[position + 1 :]
+
+
+def tcp(port: int) -> Connect:
+    """Connect to a loopback port."""
+    return lambda: asyncio.open_connection("127.0.0.1", port)
+
+
+def unix(path: str) -> Connect:
+    """Connect to a UNIX socket."""
+    return lambda: asyncio.open_unix_connection(path)

@@ -1,0 +1,75 @@
+"""What the chaos run counts as a violation, and what a fault or a machine that stood still excuses."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos.invariants import (
+    INEXCUSABLE,
+    STARVED_LIMIT,
+    Effect,
+    Fault,
+    Observation,
+    Starvation,
+    outcomes,
+    violations,
+)
+
+CUT = Fault("cut", "gateway 1-verifier 1", 10.0, frozenset({("gateway 1", Effect.UNAVAILABLE)}), 1.0, 12.0)
+SEEN = Observation(11.0, 11.5, "gateway 1", Effect.UNAVAILABLE)
+
+
+def test_what_a_fault_must_cause_is_excused_while_it_lasts() -> None:
+    assert violations([SEEN], [CUT], []) == []
+    assert violations([SEEN], [], []) == [SEEN]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SEEN, surface="gateway 2"),
+        replace(SEEN, effect=Effect.NO_RESPONSE),
+        replace(SEEN, sent=9.0, received=9.9),
+        replace(SEEN, sent=13.1, received=13.2),
+    ],
+    ids=["another surface", "another effect", "before it", "after the published recovery"],
+)
+def test_nothing_else_is_excused(other: Observation) -> None:
+    assert violations([other], [CUT], []) == [other]
+
+
+@pytest.mark.parametrize("effect", sorted(INEXCUSABLE))
+def test_correctness_is_never_excused(effect: Effect) -> None:
+    wrong = replace(SEEN, effect=effect)
+    everything = replace(CUT, excuses=frozenset({("gateway 1", effect)}))
+    assert violations([wrong], [everything], [Starvation(0.0, 100.0)]) == [wrong]
+
+
+def test_a_machine_that_stood_still_excuses_missed_deadlines_only() -> None:
+    stood_still = [Starvation(11.0, 11.4)]
+    assert violations([SEEN], [], stood_still) == []
+    rejected = replace(SEEN, effect=Effect.REJECTED)
+    assert violations([rejected], [], stood_still) == [rejected]
+
+
+def test_a_revocation_may_be_late_by_the_time_that_the_machine_lost() -> None:
+    late = replace(SEEN, effect=Effect.LATE, overdue=2.0)  # revoked 5 s before 11.0
+    assert violations([late], [], [Starvation(6.0, 8.0)]) == []
+    assert violations([late], [], [Starvation(6.0, 7.5)]) == [late]
+    assert violations([late], [], [Starvation(0.0, 6.0)]) == [late]
+
+
+def test_recovery_may_take_longer_by_the_time_in_which_the_machine_stood_still() -> None:
+    late = replace(SEEN, sent=16.0, received=16.1)
+    assert violations([late], [CUT], [Starvation(12.0, 13.0)]) == [late]
+    assert violations([late], [CUT], [Starvation(11.0, 15.0)]) == []
+    never = replace(SEEN, sent=12.0 + STARVED_LIMIT + 2.0, received=12.0 + STARVED_LIMIT + 2.1)
+    assert violations([never], [CUT], [Starvation(12.0, 22.9)]) == [never]
+
+
+def test_effects_belong_to_the_last_fault_that_has_them() -> None:
+    later = replace(CUT, begin=11.2, end=11.4)
+    first, second = outcomes([SEEN, replace(SEEN, sent=10.5, received=10.7)], [CUT, later], [])
+    assert (first.effects, second.effects) == ({Effect.UNAVAILABLE: 1}, {Effect.UNAVAILABLE: 1})
+    assert first.noticed_after == pytest.approx(0.7)
+    assert second.recovered_after == pytest.approx(0.1)
