@@ -13,8 +13,8 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
+from shared.same_origin import BrowserFields
 from verifier.core import VerifierCore
-from verifier.decision.same_origin import BrowserFields
 from verifier.policy_file import DEFAULT_POLICY, PolicyError
 from verifier.settings import VerifierSettings
 

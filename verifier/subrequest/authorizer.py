@@ -14,10 +14,10 @@ import structlog
 from shared.access_token import MAX_TOKEN_BYTES
 from shared.claims import StatusReference
 from shared.jws import JwsFault, read_compact
+from shared.same_origin import BrowserFields, is_same_origin
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.reasons import UNDECIDABLE, RejectionReason
-from verifier.decision.same_origin import BrowserFields, is_same_origin
 from verifier.decision.status import Status, StatusLists
 from verifier.decision.verification import Accepted, Rejected, claimed_issuer, verify
 from verifier.metrics import Metrics

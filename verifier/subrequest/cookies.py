@@ -1,5 +1,6 @@
 """Finds the one token in the `Cookie` field."""
 
+from shared.cookies import cookie_values
 from verifier.decision.reasons import RejectionReason
 
 
@@ -8,13 +9,7 @@ def cookie_token(cookies: bytes | None, name: bytes) -> bytes | RejectionReason 
 
     Two cookies of one name are rejected: which of them an application would use is not defined (RFC 6265 §4.2.2).
     """
-    if cookies is None:
-        return None
-    found: list[bytes] = []
-    for pair in cookies.split(b";"):
-        key, separator, value = pair.strip(b" \t").partition(b"=")
-        if separator and key == name:
-            found.append(value)
+    found = cookie_values(cookies, name)
     if not found:
         return None
     token = found[0]

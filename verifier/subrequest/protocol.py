@@ -20,7 +20,7 @@ from typing import Final, cast
 
 import httptools
 
-from verifier.decision.same_origin import BrowserFields
+from shared.same_origin import BrowserFields
 from verifier.subrequest.authorizer import Authorizer
 
 MAX_HEAD_BYTES: Final = 16 * 1024

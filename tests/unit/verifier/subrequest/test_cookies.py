@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
+from shared.same_origin import BrowserFields
 from tests.support.vector_keys import GOOD, NOW
 from tests.support.vectors import POLICIES, Bench, load, status_of
 from verifier.decision.reasons import RejectionReason
-from verifier.decision.same_origin import BrowserFields
 from verifier.subrequest.cookies import cookie_token
 
 NAME: Final = b"__Host-session"
