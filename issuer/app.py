@@ -54,6 +54,7 @@ from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.passwords.resources import available_cpus, available_memory, ensure_memory
+from issuer.sessions.cookies import SessionCookies
 from issuer.sessions.models import SessionLimits
 from issuer.sessions.routes import SessionRoutes
 from issuer.sessions.service import SessionService
@@ -202,14 +203,16 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         session_store, tokens, refresh_tokens, status_lists, metrics, limits_of_sessions, _now, uuid4
     )
     clients = ClientAuthenticator(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
+    cookies = SessionCookies(settings.origins_with_cookies())
     routes = [
-        *_account_routes(infrastructure, tokens, refresh_tokens, sessions, clients),
-        *SessionRoutes(sessions, tokens).routes(),
+        *_account_routes(infrastructure, tokens, refresh_tokens, sessions, clients, cookies),
+        *SessionRoutes(sessions, tokens, cookies).routes(),
         *OAuthRoutes(
             settings.url,
             Grants(sessions, clients, tokens),
             TokenIntrospection(tokens, sessions, clients),
             TokenRevocation(tokens, sessions, clients),
+            cookies,
         ).routes(),
         *StatusListRoutes(infrastructure.published).routes(),
         *DocumentRoutes(infrastructure.key_watcher, settings.jwks_max_age_seconds).routes(),
@@ -230,6 +233,7 @@ def _account_routes(
     refresh_tokens: RefreshTokens,
     sessions: SessionService,
     clients: ClientAuthenticator,
+    cookies: SessionCookies,
 ) -> list[Route]:
     settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
     throttle = Throttle(
@@ -281,7 +285,7 @@ def _account_routes(
         self_service_store, mail, passwords, policy, throttle, mail_recipients, sessions.on_revoked, _now
     )
     verification = EmailVerification(self_service_store, mail, _now)
-    return AccountRoutes(registration, login, self_service, reset, verification, tokens).routes()
+    return AccountRoutes(registration, login, self_service, reset, verification, tokens, cookies).routes()
 
 
 def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:

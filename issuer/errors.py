@@ -22,7 +22,8 @@
     │   ├── UnauthorizedClientError
     │   ├── UnsupportedGrantTypeError
     │   ├── InvalidScopeError
-    │   └── InvalidTargetError
+    │   ├── InvalidTargetError
+    │   └── CrossOriginError
     ├── UnavailableError             temporary: the client may retry
     │   ├── DatabaseUnavailableError
     │   ├── NoSigningKeyError
@@ -164,6 +165,10 @@ class InvalidScopeError(OAuthError):
 
 class InvalidTargetError(OAuthError):
     """The client may not request tokens for this audience: `invalid_target` (RFC 8707 §2)."""
+
+
+class CrossOriginError(OAuthError):
+    """A page of another origin sends cookies or asks for them: `cross_origin`, a code of our own."""
 
 
 class UnavailableError(IssuerError):

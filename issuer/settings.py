@@ -73,6 +73,9 @@ _PASSPHRASE_MAX: Final = 256
 _SERVICE_NAME_MAX: Final = 64
 """It is part of every subject, of which mail programs show little more."""
 
+_MAX_COOKIE_TOKEN_BYTES: Final = 4000
+"""Browsers keep cookies of 4096 bytes with their name (RFC 6265bis §5.7)."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
 """Visible ASCII that JSON does not escape: every token carries it."""
@@ -207,6 +210,12 @@ class IssuerSettings(Settings):
         max_length=4096,
         description="origins, separated by commas, whose pages may call the issuer with fetch, such as https://app.example",
     )
+    cookie_origins: str = Field(
+        default="",
+        max_length=4096,
+        description="origins, separated by commas, whose pages may keep tokens in cookies, such as https://app.example;"
+        " the issuer must be served at the same origin",
+    )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 
     @field_validator("database_url")
@@ -274,9 +283,9 @@ class IssuerSettings(Settings):
             raise ValueError("must be in ASCII")
         return _issuer_identifier(link).rstrip("/") if link else ""
 
-    @field_validator("cors_origins")
+    @field_validator("cors_origins", "cookie_origins")
     @classmethod
-    def _check_cors_origins(cls, origins: str) -> str:
+    def _check_origins(cls, origins: str) -> str:
         for origin in _listed(origins):
             _check_origin(origin)
         return origins
@@ -284,6 +293,19 @@ class IssuerSettings(Settings):
     def allowed_origins(self) -> frozenset[str]:
         """Return the origins whose pages may call the issuer."""
         return frozenset(_listed(self.cors_origins))
+
+    def origins_with_cookies(self) -> frozenset[str]:
+        """Return the origins whose pages may keep their tokens in cookies."""
+        return frozenset(_listed(self.cookie_origins))
+
+    @model_validator(mode="after")
+    def _check_cookies(self) -> Self:
+        if self.cookie_origins and self.access_token_max_bytes > _MAX_COOKIE_TOKEN_BYTES:
+            raise ValueError(
+                f"{self.variable('access_token_max_bytes')}: must be at most {_MAX_COOKIE_TOKEN_BYTES} with"
+                f" {self.variable('cookie_origins')}, or browsers drop the cookie"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_mail(self) -> Self:

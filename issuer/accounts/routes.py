@@ -23,6 +23,7 @@ from issuer.http.request_body import (
     read_body,
 )
 from issuer.http.request_context import request_context
+from issuer.sessions.cookies import SessionCookies
 from issuer.sessions.token_response import token_response
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.bearer import Principal, authenticate
@@ -39,6 +40,7 @@ class AccountRoutes:
         password_reset: PasswordReset,
         email_verification: EmailVerification,
         tokens: AccessTokens,
+        cookies: SessionCookies,
     ) -> None:
         self._registration = registration
         self._login = login
@@ -46,6 +48,7 @@ class AccountRoutes:
         self._password_reset = password_reset
         self._email_verification = email_verification
         self._tokens = tokens
+        self._cookies = cookies
 
     def routes(self) -> list[Route]:
         """Return the routes of the public application."""
@@ -68,13 +71,15 @@ class AccountRoutes:
         return JSONResponse(_document(outcome.account), 201) if isinstance(outcome, Created) else _accepted()
 
     async def login(self, request: Request) -> Response:
-        """Return 200 with the tokens of a new session, as in RFC 6749 §5.1."""
+        """Return 200 with the tokens of a new session, in the form of RFC 6749 §5.1 or in cookies."""
         body = await read_body(request, LoginBody)
+        shown = body.refresh_token
+        if body.cookies:
+            self._cookies.check_login(request)
+            shown = shown or self._cookies.refresh_token(request) or ""
         wanted = WantedTokens(body.client_id, body.scope or None, body.resource)
-        tokens = await self._login.log_in(
-            body.email, body.password, request_context(request), body.refresh_token, wanted
-        )
-        return token_response(tokens)
+        tokens = await self._login.log_in(body.email, body.password, request_context(request), shown, wanted)
+        return self._cookies.token_response(tokens) if body.cookies else token_response(tokens)
 
     async def me(self, request: Request) -> Response:
         """Return 200 with the account of the access token, unless its session or its account has ended."""

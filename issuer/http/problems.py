@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from issuer.errors import (
     ContentTooLargeError,
+    CrossOriginError,
     DatabaseUnavailableError,
     EmailTakenError,
     InvalidClientError,
@@ -78,6 +79,7 @@ PROBLEMS: Final[Mapping[type[IssuerError], Problem]] = {
     UnauthorizedClientError: Problem("unauthorized-client", "Users do not log in with this client", 400),
     InvalidScopeError: Problem("invalid-scope", "Scope not allowed for this client or account", 400),
     InvalidTargetError: Problem("invalid-target", "Resource not allowed for this client", 400),
+    CrossOriginError: Problem("cross-origin", "Cookies are for pages of the same origin only", 403),
     OverloadedError: Problem("server-overloaded", "Server overloaded; retry later", 503),
 }
 

@@ -29,6 +29,7 @@ _DETAILS: Final = {
     "missing": "is required",
     "extra_forbidden": "is not a member of this request",
     "string_type": "must be a string",
+    "bool_type": "must be true or false",
     "string_too_short": "must not be empty",
 }
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -77,6 +78,7 @@ class LoginBody(_Body):
     client_id: NonEmptyText = FIRST_PARTY_CLIENT
     scope: NonEmptyText = ""
     resource: Annotated[tuple[str, ...], BeforeValidator(_resources)] = ()
+    cookies: bool = False
 
 
 class EmailBody(_Body):

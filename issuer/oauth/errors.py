@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from issuer.errors import (
+    CrossOriginError,
     InvalidClientError,
     InvalidGrantError,
     InvalidRequestError,
@@ -43,6 +44,7 @@ OAUTH_ERROR_CODES: Final[Mapping[type[OAuthError], OAuthErrorCode]] = {
     UnsupportedGrantTypeError: OAuthErrorCode("unsupported_grant_type"),
     InvalidScopeError: OAuthErrorCode("invalid_scope"),
     InvalidTargetError: OAuthErrorCode("invalid_target"),
+    CrossOriginError: OAuthErrorCode("cross_origin", 403),
 }
 UNAVAILABLE: Final = OAuthErrorCode("temporarily_unavailable", 503)
 

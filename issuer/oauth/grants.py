@@ -42,14 +42,19 @@ class Grants:
             case None:
                 raise InvalidRequestError
             case "refresh_token":
-                return await self._refresh_token(request)
+                return await self.refresh(request)
             case "client_credentials":
                 return await self._client_credentials(request)
             case _:
                 raise UnsupportedGrantTypeError
 
-    async def _refresh_token(self, request: OAuthRequest) -> TokenPair:
-        """Refresh a session. A public client need not name itself: the refresh token is bound to it."""
+    async def refresh(self, request: OAuthRequest) -> TokenPair:
+        """Refresh a session. A public client need not name itself: the refresh token is bound to it.
+
+        Raises:
+            OAuthError: as `exchange`.
+            UnavailableError: as `exchange`.
+        """
         if await authenticate_client(self._clients, request) is not None:
             # A machine has no session; it requests a new token instead (RFC 6749 §4.4.3).
             raise UnauthorizedClientError

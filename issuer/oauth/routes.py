@@ -1,11 +1,13 @@
 """`POST /token`, `POST /revoke`, `POST /introspect` (RFC 6749 §3.2, RFC 7009, RFC 7662)."""
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from issuer.errors import InvalidRequestError
 from issuer.http.forms import read_form
 from issuer.http.request_context import request_context
 from issuer.oauth.errors import oauth_error_responses
@@ -13,6 +15,7 @@ from issuer.oauth.grants import Grants
 from issuer.oauth.introspection import Introspection, TokenIntrospection
 from issuer.oauth.models import OAuthRequest
 from issuer.oauth.revocation import TokenRevocation
+from issuer.sessions.cookies import SessionCookies
 from issuer.sessions.token_response import token_response
 
 
@@ -20,12 +23,18 @@ class OAuthRoutes:
     """The OAuth endpoints."""
 
     def __init__(
-        self, issuer: str, grants: Grants, introspection: TokenIntrospection, revocation: TokenRevocation
+        self,
+        issuer: str,
+        grants: Grants,
+        introspection: TokenIntrospection,
+        revocation: TokenRevocation,
+        cookies: SessionCookies,
     ) -> None:
         self._issuer = issuer
         self._grants = grants
         self._introspection = introspection
         self._revocation = revocation
+        self._cookies = cookies
 
     def routes(self) -> list[Route]:
         """Return the routes of the application."""
@@ -37,8 +46,15 @@ class OAuthRoutes:
 
     @oauth_error_responses
     async def token(self, request: Request) -> Response:
-        """Respond 200 with tokens (RFC 6749 §5.1)."""
-        return token_response(await self._grants.exchange(await _read(request)))
+        """Respond 200 with tokens (RFC 6749 §5.1), in cookies if the refresh token came in one."""
+        asked = await _read(request)
+        refresh_token = self._cookies.refresh_token(request) if asked.get("grant_type") == "refresh_token" else None
+        if refresh_token is None:
+            return token_response(await self._grants.exchange(asked))
+        if asked.get("refresh_token") is not None:
+            raise InvalidRequestError
+        asked = replace(asked, parameters={**asked.parameters, "refresh_token": refresh_token})
+        return self._cookies.token_response(await self._grants.refresh(asked))
 
     @oauth_error_responses
     async def revoke(self, request: Request) -> Response:

@@ -130,11 +130,18 @@ class SessionState:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """The access and refresh token of a login or refresh. Its repr omits both."""
+    """The access and refresh token of a login or refresh. Its repr omits both.
+
+    Attributes:
+        expires_in: lifetime of the access token in seconds.
+        session_expires_in: seconds until the session expires, unless it is refreshed.
+        scope: of the access token.
+    """
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     expires_in: int
+    session_expires_in: int
     scope: str
 
 

@@ -10,8 +10,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from issuer.audit.events import RevocationReason
-from issuer.errors import FieldFault, InvalidFieldsError, NotFoundError
+from issuer.errors import FieldFault, InvalidFieldsError, InvalidTokenError, NotFoundError
+from issuer.http.problems import problem_response
 from issuer.http.request_context import request_context
+from issuer.sessions.cookies import SessionCookies
 from issuer.sessions.models import Position, Session
 from issuer.sessions.service import SessionService
 from issuer.tokens.access_token import AccessTokens
@@ -27,9 +29,10 @@ _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class SessionRoutes:
     """The session endpoints."""
 
-    def __init__(self, sessions: SessionService, tokens: AccessTokens) -> None:
+    def __init__(self, sessions: SessionService, tokens: AccessTokens, cookies: SessionCookies) -> None:
         self._sessions = sessions
         self._tokens = tokens
+        self._cookies = cookies
 
     def routes(self) -> list[Route]:
         """Return the routes of the application."""
@@ -42,11 +45,26 @@ class SessionRoutes:
 
     async def logout(self, request: Request) -> Response:
         """Respond 204: the session of the token is revoked, now or before."""
+        refresh_token = self._cookies.refresh_token(request)
+        if refresh_token is not None:
+            return await self._log_out_cookie(request, refresh_token)
         principal = await authenticate(request, self._tokens)
         await self._sessions.revoke(
             principal.session_id, principal.user_id, RevocationReason.LOGOUT, request_context(request)
         )
         return Response(status_code=204)
+
+    async def _log_out_cookie(self, request: Request, refresh_token: str) -> Response:
+        """Log out by the refresh token: the access token may have expired. The browser then has no cookies."""
+        if "authorization" in request.headers:
+            raise InvalidTokenError
+        presented = self._sessions.read_refresh_token(refresh_token)
+        if presented is None:
+            return self._cookies.clear(problem_response(InvalidTokenError()))
+        state = await self._sessions.get(presented.session_id)
+        if state is not None:
+            await self._sessions.revoke(state.id, state.user_id, RevocationReason.LOGOUT, request_context(request))
+        return self._cookies.clear(Response(status_code=204))
 
     async def list(self, request: Request) -> Response:
         """Respond 200 with a page of the live sessions, newest first."""

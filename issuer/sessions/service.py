@@ -111,6 +111,7 @@ class SessionService:
             now + self.limits.idle,
             now + self.limits.absolute,
         )
+        expires_at = min(session.idle_expires_at, session.expires_at)
         index = await self._insert(session, account, context, counters)
         self.metrics.sessions_created.inc()
         _log.info("session_created", account=str(account.id), session=str(session_id))
@@ -123,11 +124,10 @@ class SessionService:
             account.roles,
             request.audience,
             status=self.status_lists.reference(index),
-            ends_at=now + min(self.limits.idle, self.limits.absolute),
+            ends_at=expires_at,
             additional={**request.client.claims, **account.claims},
         )
-        issued = await self.access_tokens.mint(grant)
-        return TokenPair(issued.token, refresh_token, issued.expires_in, issued.scope)
+        return await self._issue(grant, refresh_token, expires_at)
 
     async def refresh(self, refresh_token: str, request: RefreshRequest, context: RequestContext) -> TokenPair:
         """Exchange a refresh token for new tokens, as `evaluate_refresh` and `authorize_refresh` decide.
@@ -160,8 +160,7 @@ class SessionService:
             ends_at=state.expires_at,
             additional={**(state.client.claims if state.client else NOTHING), **state.claims},
         )
-        issued = await self.access_tokens.mint(grant)
-        return TokenPair(issued.token, successor, issued.expires_in, issued.scope)
+        return await self._issue(grant, successor, state.expires_at)
 
     async def revoke(
         self, session_id: UUID, user_id: UUID, reason: RevocationReason, context: RequestContext
@@ -234,6 +233,11 @@ class SessionService:
         """Count revoked sessions, and publish the status lists without delay."""
         self.metrics.sessions_revoked.labels(reason.value).inc(count)
         self.status_lists.revoked()
+
+    async def _issue(self, grant: AccessTokenClaims, refresh_token: str, expires_at: datetime) -> TokenPair:
+        issued = await self.access_tokens.mint(grant)
+        session_expires_in = max(1, int((expires_at - self.now()).total_seconds()))
+        return TokenPair(issued.token, refresh_token, issued.expires_in, session_expires_in, issued.scope)
 
     async def _insert(
         self,

@@ -45,9 +45,9 @@ def test_the_documented_endpoints_are_served_and_in_the_contract() -> None:
     documented = set(re.findall(r"^\| `(GET|POST|DELETE) (/\S*)`", page, re.MULTILINE))
     unused = cast("Any", None)
     routes = [
-        *AccountRoutes(unused, unused, unused, unused, unused, unused).routes(),
-        *SessionRoutes(unused, unused).routes(),
-        *OAuthRoutes(unused, unused, unused, unused).routes(),
+        *AccountRoutes(unused, unused, unused, unused, unused, unused, unused).routes(),
+        *SessionRoutes(unused, unused, unused).routes(),
+        *OAuthRoutes(unused, unused, unused, unused, unused).routes(),
         *StatusListRoutes(unused).routes(),
         *DocumentRoutes(unused, unused).routes(),
         *MetadataRoutes("https://issuer.example", set()).routes(),

@@ -146,6 +146,8 @@ def test_origins_are_read_as_browsers_send_them() -> None:
     settings = read(CORS_ORIGINS="https://app.example, https://app.example:8443,http://localhost:5173,http://[::1]:1")
     assert len(settings.allowed_origins()) == 4
     assert read().allowed_origins() == frozenset()
+    assert read(CORS_ORIGINS="https://app.example").origins_with_cookies() == frozenset()
+    assert read(COOKIE_ORIGINS="https://app.example").origins_with_cookies() == {"https://app.example"}
 
 
 @pytest.mark.parametrize(
@@ -169,5 +171,13 @@ def test_origins_are_read_as_browsers_send_them() -> None:
     ],
 )
 def test_what_is_no_origin_of_a_trustworthy_page_is_rejected(origins: str) -> None:
-    with pytest.raises(SettingsError, match="ISSUER_CORS_ORIGINS"):
-        read(CORS_ORIGINS=origins)
+    for setting in ("CORS_ORIGINS", "COOKIE_ORIGINS"):
+        with pytest.raises(SettingsError, match=f"ISSUER_{setting}"):
+            read(**{setting: origins})
+
+
+def test_a_token_must_fit_into_a_cookie() -> None:
+    assert read(ACCESS_TOKEN_MAX_BYTES="4096").access_token_max_bytes == 4096
+    assert read(ACCESS_TOKEN_MAX_BYTES="4000", COOKIE_ORIGINS="https://app.example").cookie_origins
+    with pytest.raises(SettingsError, match="ISSUER_ACCESS_TOKEN_MAX_BYTES: must be at most 4000"):
+        read(ACCESS_TOKEN_MAX_BYTES="4001", COOKIE_ORIGINS="https://app.example")

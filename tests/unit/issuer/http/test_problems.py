@@ -2,6 +2,7 @@
 
 from issuer.errors import (
     CommandError,
+    CrossOriginError,
     InvalidClientError,
     InvalidFieldsError,
     InvalidScopeError,
@@ -22,7 +23,13 @@ def leaves(root: type[IssuerError]) -> set[type[IssuerError]]:
 
 def test_every_error_of_a_request_has_a_problem() -> None:
     unforeseen = {UnexpectedDatabaseError}
-    of_logins = {InvalidClientError, UnauthorizedClientError, InvalidScopeError, InvalidTargetError}
+    of_logins = {
+        InvalidClientError,
+        UnauthorizedClientError,
+        InvalidScopeError,
+        InvalidTargetError,
+        CrossOriginError,
+    }
     others = leaves(IssuerError) - leaves(CommandError) - leaves(OAuthError) - unforeseen
     assert others | of_logins == set(PROBLEMS)
     assert all(problem_of(error()) is INTERNAL for error in unforeseen)
@@ -38,7 +45,19 @@ def test_no_two_problems_share_a_type() -> None:
 
 
 def test_only_an_unexpected_error_is_a_500() -> None:
-    assert {problem.status for problem in PROBLEMS.values()} <= {400, 401, 404, 405, 409, 413, 415, 422, 429, 503}
+    assert {problem.status for problem in PROBLEMS.values()} <= {
+        400,
+        401,
+        403,
+        404,
+        405,
+        409,
+        413,
+        415,
+        422,
+        429,
+        503,
+    }
     assert INTERNAL.status == 500
 
 

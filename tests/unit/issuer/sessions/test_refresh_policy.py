@@ -93,6 +93,6 @@ def test_an_expired_or_revoked_session_rejects_every_token(generation: int) -> N
 
 
 def test_no_repr_shows_issued_tokens() -> None:
-    shown = repr(TokenPair("the access token", "the refresh token", 600, "profile"))
+    shown = repr(TokenPair("the access token", "the refresh token", 600, 3600, "profile"))
     assert "the access" not in shown
     assert "the refresh" not in shown
