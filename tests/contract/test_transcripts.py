@@ -1,4 +1,4 @@
-"""Every command in README.md and the quickstarts, run in order against a real stack, has the output shown."""
+"""Every command in README.md, the quickstarts and some pages, run against a real stack, has the output shown."""
 
 import re
 import tempfile
@@ -17,6 +17,7 @@ from verifier.policy_file import JwksLocation, parse_configuration
 
 DOCUMENTS: Final = (
     "README.md",
+    "docs/guides/machines.md",
     "docs/reference/policies.md",
     "specs/001-register-login-verify/quickstart.md",
     "specs/002-verifier-complete/quickstart.md",
