@@ -14,7 +14,13 @@ from tests.support.postgres import Postgres, execute, running_postgres
 from tests.support.processes import free_port
 from tests.support.programs import program
 
-NGINX: Final = (GUIDES / "nginx-fastapi.md").read_text(encoding="utf-8")
+
+def text(name: str) -> str:
+    """Return a guide."""
+    return (GUIDES / name).read_text(encoding="utf-8")
+
+
+NGINX: Final = text("nginx-fastapi.md")
 CERTIFICATE: Final = NGINX.partition("### A certificate")[2].partition("### The site")[0]
 
 
@@ -25,12 +31,20 @@ def steps(first: int, last: int) -> str:
     return found[0]
 
 
-# A guide, and the steps of the nginx guide that it names, before and after it.
-AROUND: Final[dict[str, tuple[list[str], list[str]]]] = {
-    "nginx-fastapi.md": ([], []),
-    "nginx-express.md": ([steps(1, 3)], [steps(5, 7)]),
+def application(name: str) -> str:
+    """Return the application of a framework or language."""
+    _, heading, rest = text("applications.md").partition(f"\n## {name}\n")
+    assert heading
+    return rest.partition("\n## ")[0]
+
+
+# The texts that a reader of each guide follows, in order.
+READ: Final[dict[str, list[str]]] = {
+    "nginx-fastapi": [NGINX],
+    **{name: [steps(1, 3), application(name), steps(5, 7)] for name in ("Express", "Django", "Go")},
     **{
-        f"{name}.md": ([steps(1, 4), CERTIFICATE], [steps(6, 7)]) for name in ("caddy", "haproxy", "traefik", "envoy")
+        name: [steps(1, 4), CERTIFICATE, text(f"{name}.md"), steps(6, 7)]
+        for name in ("caddy", "haproxy", "traefik", "envoy")
     },
 }
 
@@ -51,14 +65,15 @@ def database(server: Postgres) -> Iterator[Postgres]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", AROUND)
+@pytest.mark.parametrize("name", READ)
 def test_a_guide_works_as_it_is_written(name: str, tmp_path: Path, database: Postgres) -> None:
     program("curl")
     program("openssl")
-    if name == "nginx-express.md":
+    if name == "Express":
         install_express(tmp_path)
-    before, after = AROUND[name]
-    Reader(tmp_path, database).follow(*before, (GUIDES / name).read_text(encoding="utf-8"), *after)
+    if name == "Go":
+        program("go", "golang-go")
+    Reader(tmp_path, database).follow(*READ[name])
 
 
 @pytest.mark.timeout(240)
@@ -66,5 +81,4 @@ def test_an_application_without_a_gateway_works_as_it_is_written(tmp_path: Path,
     server.make_template()
     with running_issuer(server.migrated_database()) as issuer:
         ports = {8000: issuer.port, 8090: free_port()}
-        guide = (GUIDES / "without-a-gateway.md").read_text(encoding="utf-8")
-        Reader(tmp_path, ports={**Reader(tmp_path).ports, **ports}).follow(guide)
+        Reader(tmp_path, ports={**Reader(tmp_path).ports, **ports}).follow(text("without-a-gateway.md"))
