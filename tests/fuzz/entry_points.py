@@ -1,4 +1,4 @@
-"""Entry points for the fuzzer: no input may raise an unexpected exception."""
+"""Entry points for the fuzzer: no input may raise an unexpected exception. The issuer's are in a module beside it."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -12,6 +12,7 @@ import structlog
 from shared.identity_headers import IDENTITY_HEADERS
 from shared.jwks import OWN_ALGORITHMS, JwksError, parse_jwks
 from shared.signatures import KEY_TYPES
+from tests.fuzz import issuer_entry_points
 from tests.support.identity_provider import metadata as metadata_document
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
@@ -94,6 +95,7 @@ ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {
     b"K": key_set,
     b"M": metadata,
     b"L": status_list,
+    **issuer_entry_points.ENTRY_POINTS,
 }
 """By the first byte of an input."""
 
@@ -106,7 +108,7 @@ def run(data: bytes) -> None:
 
 
 def write_corpus(folder: Path) -> None:
-    """The vectors as first inputs."""
+    """Write the first inputs: the vectors, and those of the issuer."""
     folder.mkdir(parents=True, exist_ok=True)
     inputs = [
         b"R" + octets(v["target"]) + b"\n" + b", ".join(map(octets, v["authorization"])) for v in load("requests")
@@ -116,6 +118,7 @@ def write_corpus(folder: Path) -> None:
     inputs += [b"M" + json.dumps(document).encode() for document in documents]
     inputs += [b"S" + part for part in _signed_parts()]
     inputs += [b"L" + part for part in _list_parts()]
+    inputs += issuer_entry_points.corpus()
     for number, data in enumerate(inputs):
         (folder / f"vector-{number:04}").write_bytes(data)
 

@@ -1,11 +1,11 @@
-"""The atheris target: `python -m tests.fuzz.target FOLDER -max_total_time=600`. FOLDER is filled with the vectors."""
+"""The atheris target: `python -m tests.fuzz.target FOLDER -max_total_time=600`. It writes first inputs to FOLDER."""
 
 import sys
 from pathlib import Path
 
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]  # not on every platform
 
-with atheris.instrument_imports(include=["verifier", "shared"]):
+with atheris.instrument_imports(include=["issuer", "verifier", "shared"]):
     from tests.fuzz.entry_points import run, write_corpus
 
 _LIMITS = ["-max_len=9000", "-rss_limit_mb=1024", "-timeout=10"]
