@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed soak chaos fuzz lock sbom dist images clean
+.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed soak chaos models fuzz lock sbom dist images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,6 +15,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 3
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
+EXAMPLES ?= 500
 LOAD_ARGS ?=
 SOAK_MINUTES ?= 60
 SOAK_ARGS ?=
@@ -80,7 +81,10 @@ soak: $(DEV) ## a mixed load for an hour, and whether anything grows (SOAK_MINUT
 chaos: $(DEV) ## kill, freeze, cut off and starve the parts of a site under load (CHAOS_MINUTES=2 CHAOS_SEED=)
 	@exec $(VENV)/bin/python -m tests.chaos --minutes=$(CHAOS_MINUTES) $(if $(CHAOS_SEED),--seed=$(CHAOS_SEED)) $(CHAOS_ARGS)
 
-fuzz: $(DEV) ## look for inputs that break the verifier (FUZZ_SECONDS=600)
+models: $(DEV) ## walk the models of issuer, keys and rate limits at random (EXAMPLES=500)
+	@MODEL_EXAMPLES=$(EXAMPLES) exec $(VENV)/bin/python -m pytest -n 3 --dist=load tests/models $(PYTEST_ARGS)
+
+fuzz: $(DEV) ## look for inputs that break the verifier or the issuer (FUZZ_SECONDS=600)
 	@exec $(VENV)/bin/python -m tests.fuzz.target .fuzz -max_total_time=$(FUZZ_SECONDS)
 
 lock: $(DEV) ## resolve pyproject.toml into the requirements.lock files again

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from issuer.keys.store import load_key_set
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from shared.jwks import parse_jwks
+from tests.support.crashes import Crash, crash_at
 from tests.support.lost_keys import bring_back, move_away
 from tests.support.processes import ROOT
 from tests.support.signing_keys import generate_key, key_manager
@@ -279,31 +279,6 @@ def test_an_unreadable_next_key_is_never_promoted(keys: Path) -> None:
 # Crashes
 
 
-class _Crash(BaseException):
-    """The process is gone: nothing after it is done, and nothing is cleaned up."""
-
-
-@contextmanager
-def crash_at(number: int) -> Iterator[None]:
-    """Everything that changes a folder fails, from that change on."""
-    left = number
-
-    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
-        def attempt(*arguments: Any, **options: Any) -> Any:
-            nonlocal left
-            if left == 0:
-                raise _Crash
-            left -= 1
-            return change(*arguments, **options)
-
-        return attempt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", counted(Path.replace))
-        patch.setattr(Path, "unlink", counted(Path.unlink))
-        yield
-
-
 def _nothing(_: Path) -> None:
     pass
 
@@ -362,7 +337,7 @@ def _breaks_off(number: int, act: Callable[[], Any]) -> bool:
     try:
         with crash_at(number):
             act()
-    except _Crash:
+    except Crash:
         return True
     return False
 
@@ -426,7 +401,7 @@ def test_a_passphrase_can_be_changed_and_removed_without_new_keys(tmp_path: Path
 def test_an_interrupted_rewrap_is_completed_by_the_next(keys: Path) -> None:
     generate_key(keys, NOW)
     for number in range(3):
-        with pytest.raises(_Crash), crash_at(number):
+        with pytest.raises(Crash), crash_at(number):
             key_manager(keys, NOW, PASSPHRASE).rewrap(None)
     key_manager(keys, NOW, PASSPHRASE).rewrap(None)
     assert load_key_set(keys, PASSPHRASE).plain == ()

@@ -1,11 +1,11 @@
-"""The rule against guessing, on PostgreSQL, beside a small reference: a dictionary and a few lines (ADR 0084)."""
+"""The rate limits, on PostgreSQL, beside a small reference: a dictionary and a few lines (ADR 0084)."""
 
 import asyncio
 import itertools
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from hypothesis import HealthCheck, settings
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -15,15 +15,17 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
 
 from issuer.context import RequestContext
-from issuer.throttling.models import CounterKind, ShownSession
+from issuer.errors import TooManyAttemptsError
+from issuer.throttling.models import CounterKind, LimitedAction, ShownSession
+from tests.models.walks import TIMEOUT_SECONDS, walk
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 
 FREE = {"pair": 10, "account": 50, "network": 60, "session": 10, "owner": 100}
-SECONDS = {"pair": 86400, "account": 7 * 86400, "network": 3600, "session": 86400, "owner": 7 * 86400}
+REQUESTS = 5
+SECONDS = {"request": 600, "pair": 86400, "account": 7 * 86400, "network": 3600, "session": 86400, "owner": 7 * 86400}
 ACCOUNTS = ("ann", "bob", "nobody")
 NETWORKS = ("192.0.2.1", "2001:db8::1", None)
 
@@ -99,6 +101,12 @@ class Reference:
             self.disabled.add(account)
         return "rejected"
 
+    def admit(self, action: LimitedAction, network: str | None) -> int:
+        """Count a request; return the seconds to wait, or 0 if it is within the limit."""
+        key = ("request", action, str(network))
+        self.count(key)
+        return self.row(key).ends - self.second if self.row(key).count > REQUESTS else 0
+
     def burst(self, account: str, network: str | None, session: UUID | None, size: int) -> int:
         """Fail so often at once; the first counter lets through what the others then judge."""
         owner, (first, *others) = self.is_owner(account, session), self.keys(account, network, session)
@@ -168,6 +176,12 @@ class LoginRule(RuleBasedStateMachine):
     def fail_at_once_with_a_session(self, account: str, shown: ShownSession, size: int) -> None:
         self._burst(account, None, shown, size)
 
+    @rule(action=st.sampled_from(LimitedAction), network=networks, times=st.integers(1, 4))
+    def send_requests(self, action: LimitedAction, network: str | None, times: int) -> None:
+        """Send requests that are limited by network alone, at both issuers."""
+        for _ in range(times):
+            assert self.runner.run(self._admit(action, network)) == self.reference.admit(action, network)
+
     @rule(account=accounts, times=st.integers(20, 60))
     def fail_for_hours(self, account: str, times: int) -> None:
         for number in range(times):
@@ -234,6 +248,13 @@ class LoginRule(RuleBasedStateMachine):
             contexts = [self._context(network)] * size
             assert self.runner.run(burst(self.benches, self._email(account), contexts, shown)) == expected
 
+    async def _admit(self, action: LimitedAction, network: str | None) -> int:
+        try:
+            await self._bench().throttle.admit(action, self._context(network))
+        except TooManyAttemptsError as error:
+            return error.retry_after
+        return 0
+
     def _session(self, account: str) -> ShownSession:
         shown = self.runner.run(self._bench().session_of(self._email(account)))
         self.reference.live[shown.id] = account
@@ -255,8 +276,9 @@ class LoginRule(RuleBasedStateMachine):
         one = await self.contexts[0].__aenter__()
         self.contexts.append(login_bench(self.url, self.example.to_bytes(32), per_network=60, now=one.now))
         self.benches = (one, await self.contexts[1].__aenter__())
-        for account in ACCOUNTS[:2]:
-            await one.registration.register(self._email(account), PASSWORD, RequestContext("operator", "127.0.0.1"))
+        for number, account in enumerate(ACCOUNTS[:2]):
+            operator = RequestContext("operator", f"10.{number}.{self.example >> 8}.{self.example & 255}")
+            await one.registration.register(self._email(account), PASSWORD, operator)
 
     async def close(self) -> None:
         """Close both."""
@@ -264,9 +286,9 @@ class LoginRule(RuleBasedStateMachine):
             await context.__aexit__(None, None, None)
 
 
+@pytest.mark.timeout(TIMEOUT_SECONDS)
 def test_the_rule_holds_whatever_happens_in_whatever_order(database_url: str) -> None:
     class Machine(LoginRule):
         url = database_url
 
-    quick = settings(max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(Machine, settings=quick)
+    walk(Machine, examples=12, steps=30)

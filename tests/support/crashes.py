@@ -1,0 +1,33 @@
+"""A process that dies between two changes of a folder."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Crash(BaseException):
+    """The process is gone: nothing after it is done, and nothing is cleaned up."""
+
+
+@contextmanager
+def crash_at(number: int) -> Iterator[None]:
+    """Everything that changes a folder fails, from that change on."""
+    left = number
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def attempt(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise Crash
+            left -= 1
+            return change(*arguments, **options)
+
+        return attempt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", counted(Path.replace))
+        patch.setattr(Path, "unlink", counted(Path.unlink))
+        yield
