@@ -92,7 +92,6 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     infrastructure = _build_infrastructure(settings, tracing)
     metrics = infrastructure.metrics
     hash_seconds = await infrastructure.passwords.calibrate()
-    await infrastructure.database.open()
     try:
         public, admin = _public_app(infrastructure), _admin_app(infrastructure)
         _log.info(

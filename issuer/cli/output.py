@@ -96,7 +96,6 @@ def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[
 
     async def run() -> T:
         database = Database(url, connections=1)
-        await database.open()
         try:
             return await use(database)
         finally:

@@ -90,7 +90,6 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 async def _run(url: str, source: BinaryIO, settings: IssuerSettings, *, dry_run: bool) -> _Tally:
     database = Database(url, 1)
-    await database.open()
     users, tally, lines = AccountStore(database), _Tally(), enumerate(_lines(source), 1)
     try:
         rules = ImportRules(

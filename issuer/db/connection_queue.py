@@ -31,13 +31,18 @@ class ConnectionQueue:
         """Number of waiters."""
         return self._waiting
 
+    @property
+    def is_busy(self) -> bool:
+        """Return whether a newcomer has to wait."""
+        return self._places.locked()
+
     async def enter(self) -> None:
         """Wait for a place, which the caller gives back by `leave`. A cancelled caller holds none.
 
         Raises:
             QueueFullError: the queue is full.
         """
-        if self._places.locked() and self._waiting >= self._capacity:
+        if self.is_busy and self._waiting >= self._capacity:
             raise QueueFullError
         self._waiting += 1
         try:

@@ -5,11 +5,10 @@ an outage (see `outage_detector`) no request waits.
 """
 
 import asyncio
-import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
 import structlog
@@ -55,16 +54,17 @@ _SERVER_SETTINGS: Final = {
 _WAITING_PER_CONNECTION: Final = 100
 """One connection serves about this many requests in a second, which is how long a request may wait for one."""
 
-Connection = asyncpg.pool.PoolConnectionProxy
+Connection = asyncpg.Connection
 """A connection that is lent for one round trip or one transaction."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Database:
-    """A pool of at most `connections`: `open` before use, `close` after, and run `watch` in the background.
+    """At most `connections` connections: `close` them after use, and run `watch` in the background.
 
-    `watch` uses one more connection.
+    `watch` uses one more connection. asyncpg's own pool is not used: it lends proxies and creates a task for each
+    return (ADR 0137).
 
     Raises:
         ValueError: the URL is malformed.
@@ -85,30 +85,20 @@ class Database:
         self._tracing = tracing
         self._queue = ConnectionQueue(connections, connections * _WAITING_PER_CONNECTION)
         self._acquiring: set[asyncio.Timeout] = set()
-        self._opened: weakref.WeakSet[asyncpg.Connection] = weakref.WeakSet()
+        self._opened: set[Connection] = set()
+        self._idle: list[Connection] = []
         self._detector = OutageDetector(
             lambda: self._connect(COMMAND_TIMEOUTS.connect), self._end_waits, self._warm, self._url.name
         )
-        self._pool = asyncpg.create_pool(
-            min_size=0,
-            max_size=connections,
-            max_inactive_connection_lifetime=0,
-            connect=self._connect_for_pool,
-            reset=_nothing_to_reset,
-        )
         for failure in Failure:
             self._metrics.database_failures.labels(failure)
-        self._metrics.database_connections.labels("open").set_function(self._pool.get_size)
-        self._metrics.database_connections.labels("idle").set_function(self._pool.get_idle_size)
+        self._metrics.database_connections.labels("open").set_function(lambda: len(self._opened))
+        self._metrics.database_connections.labels("idle").set_function(lambda: len(self._idle))
         self._metrics.database_connections.labels("awaited").set_function(lambda: len(self._acquiring))
 
-    async def open(self) -> None:
-        """Make the pool ready; no connection is opened yet."""
-        await self._pool
-
     async def close(self) -> None:
-        """Close idle connections at once; there are no others once the listeners have stopped."""
-        self._pool.terminate()
+        """Close all connections at once; no request uses one once the listeners have stopped."""
+        self._close_all()
 
     async def watch(self) -> None:
         """Open some connections ahead of requests, and detect outages, until cancelled."""
@@ -150,13 +140,13 @@ class Database:
                 lent = await self._acquire()
                 try:
                     yield lent
-                except asyncpg.InternalClientError:
-                    # The server has announced the end of this idle connection and not closed it yet.
+                except (asyncpg.InternalClientError, TimeoutError, asyncio.CancelledError):
+                    # A response may still come, or the server has announced the end of this connection.
                     lent.terminate()
                     raise
                 finally:
-                    connected = _is_open(lent)
-                    await self._release(lent)
+                    connected = not lent.is_closed()
+                    self._release(lent)
             answered = True
         except ERRORS as error:
             raise self._translated(error, connected=connected) from None
@@ -175,28 +165,28 @@ class Database:
             yield connection
 
     async def _acquire(self) -> Connection:
+        if self._idle and not self._queue.is_busy:  # no wait, so no deadline
+            await self._queue.enter()
+            return self._idle.pop()
         deadline = asyncio.timeout(self._timeouts.acquire)
         try:
             async with deadline:
                 self._acquiring.add(deadline)
                 await self._queue.enter()
                 try:
-                    lent: Connection = await self._pool.acquire()
+                    return self._idle.pop() if self._idle else await self._open()
                 except BaseException:
                     self._queue.leave()
                     raise
         except (TimeoutError, QueueFullError) as error:
             raise self._unavailable(Failure.NO_CONNECTION, type(error).__name__) from None
-        else:
-            return lent
         finally:
             self._acquiring.discard(deadline)
 
-    async def _release(self, lent: Connection) -> None:
-        try:
-            await self._pool.release(lent, timeout=self._timeouts.acquire)
-        finally:
-            self._queue.leave()
+    def _release(self, lent: Connection) -> None:
+        if not lent.is_closed():
+            self._idle.append(lent)
+        self._queue.leave()
 
     def _translated(self, error: Exception, *, connected: bool) -> IssuerError:
         failure, kind = failure_of(error, connected=connected), type(error).__name__
@@ -235,20 +225,31 @@ class Database:
             server_settings={**_SERVER_SETTINGS, "statement_timeout": f"{self._timeouts.statement}s"},
         )
 
-    async def _connect_for_pool(self, *_: Any, **__: Any) -> asyncpg.Connection:
+    async def _open(self) -> Connection:
         try:
             connection = await self._connect(self._timeouts.connect)
         except (*UNREACHABLE, asyncio.CancelledError):
             self._detector.suspect()
             raise
         self._opened.add(connection)
+        connection.add_termination_listener(lambda _: self._closed(connection))
         return connection
+
+    def _closed(self, connection: Connection) -> None:
+        """Forget a connection that either side has closed."""
+        self._opened.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
 
     def _end_waits(self) -> None:
         """End every wait for a server that is unavailable: each operation fails now, and its connection is closed."""
         self._metrics.database_up.set(0)
         for deadline in self._acquiring:
             deadline.reschedule(0)
+        self._close_all()
+
+    def _close_all(self) -> None:
+        self._idle.clear()
         for connection in list(self._opened):
             connection.terminate()
 
@@ -258,15 +259,4 @@ class Database:
         tries = [self._acquire() for _ in range((self._size + 1) // 2)]
         for lent in await asyncio.gather(*tries, return_exceptions=True):
             if not isinstance(lent, BaseException):
-                await self._release(lent)
-
-
-def _is_open(lent: Connection) -> bool:
-    try:
-        return not lent.is_closed()
-    except asyncpg.InterfaceError:  # it was closed under the block, and is back in the pool
-        return False
-
-
-async def _nothing_to_reset(_: asyncpg.Connection) -> None:
-    """Save the round trip that would restore a connection's settings, which the issuer never changes."""
+                self._release(lent)

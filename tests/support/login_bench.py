@@ -169,7 +169,6 @@ async def login_bench(
     """An issuer without its HTTP, on a migrated database; at the time of another bench if `now` is given."""
     metrics, times = Metrics(), now or [datetime.now(UTC)]
     hash_queue, database = PasswordHashQueue(2, 30), Database(url, 8)
-    await database.open()
     users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP)
     throttle = Throttle(RateLimitStore(database), lambda: secret, Limits(per_network, 5), metrics, lambda: times[0])
     registration = RegistrationService(

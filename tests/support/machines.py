@@ -80,7 +80,6 @@ def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]
 
     async def run() -> T:
         database = Database(issuer.database_url, connections=1)
-        await database.open()
         try:
             rows = ClientStore(database)
             return await work(

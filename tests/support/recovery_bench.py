@@ -138,7 +138,6 @@ async def recovery_bench(
     clock, metrics, sent = Clock(), Metrics(), Collector()
     database = Database(url, 10)
     hash_queue = PasswordHashQueue(2, 30.0, started=lambda _: None, rejected=lambda: None)
-    await database.open()
     passwords, policy = PasswordHasher(hash_queue, metrics, CHEAP), PasswordPolicy(15)
     throttle = Throttle(RateLimitStore(database), lambda: bytes(32), Limits(1000, 1000), metrics, clock)
     users, rows = AccountStore(database), SelfServiceStore(database)

@@ -105,7 +105,6 @@ async def session_bench(url: str, connections: int = 10, per_account: int = 100)
     with tempfile.TemporaryDirectory(prefix="gatepass-keys-") as folder:
         await asyncio.to_thread(generate_key, Path(folder), datetime.now(UTC))
         database = Database(url, connections)
-        await database.open()
         try:
             yield SessionBench(database, KeyWatcher(Path(folder), Metrics()), per_account=per_account)
         finally:

@@ -42,7 +42,6 @@ def empty(url: str) -> None:
 def clean_up(url: str, use: Callable[[Cleanup], Awaitable[T]], now: datetime | None = None) -> T:
     async def run() -> T:
         database = Database(url, 2)
-        await database.open()
         try:
             return await use(
                 Cleanup(database, Metrics(), lambda: now or datetime.now(UTC), asyncio.sleep, lambda: 0.5)
@@ -88,7 +87,6 @@ def test_locked_rows_are_skipped(url: str) -> None:
 
     async def clean_while_one_is_held(use: Cleanup) -> int:
         database = Database(url, 1)
-        await database.open()
         async with database.transaction() as connection:
             await connection.execute("SELECT FROM sessions LIMIT 1 FOR UPDATE")
             removed = await use.once()
@@ -104,7 +102,6 @@ def test_one_process_cleans_up_at_a_time(url: str) -> None:
 
     async def clean_while_another_does(use: Cleanup) -> int:
         database = Database(url, 1)
-        await database.open()
         async with database.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(1734439782)")
             removed = await use.once()
@@ -140,7 +137,6 @@ def test_cleanup_repeats_at_varying_intervals(url: str) -> None:
 
     async def run() -> None:
         database = Database(url, 1)
-        await database.open()
         fractions = iter([0.0, 0.5, 0.999])
         cleanup = Cleanup(database, Metrics(), lambda: datetime.now(UTC), pause, lambda: next(fractions))
         with pytest.raises(asyncio.CancelledError):

@@ -34,7 +34,6 @@ BUDGET = TokenBudget("https://issuer.example", "gatepass", 1100)
 def administer(url: str, use: Callable[[Administration], Awaitable[T]]) -> T:
     async def run() -> T:
         database = Database(url, 1)
-        await database.open()
         try:
             return await use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), BUDGET))
         finally:
@@ -113,7 +112,6 @@ def test_a_deletion_locks_the_account_before_the_audit_trail(url: str) -> None:
     async def meet() -> None:
         asker, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
         database = Database(url, 1)
-        await database.open()
         try:
             async with asker.transaction():
                 await asker.execute("SELECT FROM users WHERE id = $1 FOR KEY SHARE", account)

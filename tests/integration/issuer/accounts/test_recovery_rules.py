@@ -196,7 +196,6 @@ def test_a_reset_token_made_during_a_password_change_is_invalid(database_url: st
     async def act(bench: RecoveryBench) -> None:
         account = await register(bench)
         database, later = Database(database_url, 2), bench.clock() + timedelta(minutes=60)
-        await database.open()
         making = OutboxStore(database).add_token(
             bytes(32), account.id, TokenPurpose.RESET_PASSWORD, bench.clock(), later
         )
@@ -322,7 +321,6 @@ async def test_a_deleted_account_leaves_only_ids_in_the_trail(bench: RecoveryBen
 async def test_no_mail_is_sent_for_an_account_being_deleted(bench: RecoveryBench, database_url: str) -> None:
     account = await register(bench)
     database, later = Database(database_url, 3), bench.clock() + timedelta(minutes=60)
-    await database.open()
     asked = [
         bench.password_reset.request(ANN, SELF),
         bench.email_verification.resend(ANN, SELF),

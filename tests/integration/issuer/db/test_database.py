@@ -27,7 +27,6 @@ def with_database(
 ) -> T:
     async def run() -> T:
         database = Database(url, connections, REQUEST_TIMEOUTS, metrics)
-        await database.open()
         try:
             return await use(database)
         finally:

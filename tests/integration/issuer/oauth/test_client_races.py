@@ -46,7 +46,6 @@ class Bench:
 def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
     async def run() -> None:
         database = Database(database_url, connections=10)
-        await database.open()
         try:
             await work(Bench(database))
         finally:
