@@ -108,7 +108,7 @@ class TokenMiddleware:
 def _core() -> VerifierCore:
     settings = VerifierSettings.from_environment(os.environ)
     configuration = settings.load_configuration()
-    settings.ssl_context(configuration)
+    settings.ssl_context(uses_tls=configuration.uses_tls)
     return VerifierCore(settings, configuration)
 
 

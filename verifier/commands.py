@@ -21,7 +21,7 @@ from verifier.explain import explain as explain_token
 from verifier.explain_profile import describe, explain_profile
 from verifier.listeners import BindError, Listeners, open_listeners
 from verifier.metrics import Metrics
-from verifier.policy_file import Configuration, JwksLocation
+from verifier.policy_file import Configuration
 from verifier.refresh.refresher import Refresher
 from verifier.server import VerifierServer
 from verifier.settings import VerifierSettings
@@ -105,7 +105,7 @@ def explain(
 
 def discover(settings: VerifierSettings, url: str) -> int:
     """Print the tables of a policy file for the issuer whose metadata are at `url`, or near it."""
-    ssl_context = settings.ssl_context(Configuration({}, {url: JwksLocation(discovery=url)}))
+    ssl_context = settings.ssl_context(uses_tls=True)
     try:
         found = asyncio.run(discover_issuer(url, ssl_context, allow_http=settings.allow_http))
     except DiscoveryError as error:

@@ -99,7 +99,7 @@ async def discover(url: str, ssl_context: ssl.SSLContext, *, allow_http: bool) -
     if problem := check_url(url, allow_http=allow_http):
         raise DiscoveryError(f"{escape(redact_url(url))}: {problem}")
     source, members = await _fetch_metadata(url, ssl_context)
-    found = source.url()
+    found = source.url
     issuer = _read_issuer(members, url, found)
     try:
         jwks_uri = read_jwks_uri(members, issuer, found, allow_http=allow_http)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
-from pydantic import AnyHttpUrl, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AnyHttpUrl, BeforeValidator, Field, StringConstraints, ValidationError
 
 from shared.access_token import MAX_LIFETIME_SECONDS, TOKEN_TYPE
 from shared.identity_headers import CLAIM_HEADER_NAME
@@ -23,10 +23,12 @@ from verifier.decision.claim_headers import ClaimHeader, HeaderType
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
 from verifier.decision.profile import RFC9068, Location, Profile
 from verifier.profile_file import (
+    MEDIA_TYPE,
     Pointers,
     ProfileError,
     ProfileTable,
     RuleTable,
+    StrictTable,
     describe_error,
     read_profile,
 )
@@ -50,8 +52,8 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 # `iss` is compared with it and passed on in a response header: nothing that could end a line.
 _ISSUER_PATTERN: Final = rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$"
 IssuerName = Annotated[str, StringConstraints(pattern=_ISSUER_PATTERN)]
-# RFC 6838 §4.2, with or without `application/`: never what would make a token without `typ` pass.
-TokenType = Annotated[str, StringConstraints(pattern=r"^(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$")]
+# Never what would make a token without `typ` pass.
+TokenType = Annotated[str, StringConstraints(pattern=rf"^{MEDIA_TYPE}$")]
 # A browser accepts a cookie of this prefix only from the host itself and by https (RFC 6265bis §4.1.3.2), so no
 # subdomain can set it.
 CookieName = Annotated[str, StringConstraints(pattern=r"^__Host-[A-Za-z0-9_.-]{1,64}$")]
@@ -94,17 +96,20 @@ class Configuration:
     status_lists: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
 
+    @property
+    def uses_tls(self) -> bool:
+        """Return whether a document may be fetched by https. Metadata may name a key set at any https URL."""
+        urls = [*(source.url or "" for source in self.sources.values()), *self.status_lists.values()]
+        discovers = any(source.discovery for source in self.sources.values())
+        return discovers or any(url.lower().startswith("https:") for url in urls)
+
 
 def is_issuer_name(value: str) -> bool:
     """Return whether `value` can be the `iss` of an issuer in the policy file."""
     return re.fullmatch(_ISSUER_PATTERN, value) is not None
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class _Issuer(_Strict):
+class _Issuer(StrictTable):
     jwks_file: Path | None = None
     jwks_url: AnyHttpUrl | None = None
     discovery: AnyHttpUrl | None = None
@@ -120,12 +125,12 @@ def _located(value: Any) -> Any:
     return value if isinstance(value, dict) else {"at": value}
 
 
-class _Header(_Strict):
+class _Header(StrictTable):
     at: Pointers
     type: HeaderType = "string"
 
 
-class _Policy(_Strict):
+class _Policy(StrictTable):
     # An empty list is an error: it could be meant as "no one" and would demand nothing.
     audience: Annotated[list[Identifier], BeforeValidator(_as_list)] | None = Field(default=None, min_length=1)
     issuers: list[IssuerName] | None = Field(default=None, min_length=1)
@@ -135,7 +140,7 @@ class _Policy(_Strict):
     roles_any: list[RoleName] = Field(default=[], min_length=1)
     roles_all: list[RoleName] = Field(default=[], min_length=1)
     claims: list[RuleTable] = Field(default=[], min_length=1, max_length=MAX_RULES)
-    headers: dict[HeaderName, Annotated[_Header, BeforeValidator(_located)]] = {}
+    headers: dict[HeaderName, Annotated[_Header, BeforeValidator(_located)]] = Field(default={})
     leeway_seconds: int | None = Field(default=None, ge=0, le=60, strict=True)
     max_lifetime_seconds: int | None = Field(default=None, ge=1, le=31_536_000, strict=True)
     max_age_seconds: int | None = Field(default=None, ge=1, le=86_400, strict=True)
@@ -144,8 +149,8 @@ class _Policy(_Strict):
     origins: list[Origin] = Field(default=[], min_length=1)
 
 
-class _Document(_Strict):
-    issuers: dict[IssuerName, _Issuer] = {}
+class _Document(StrictTable):
+    issuers: dict[IssuerName, _Issuer] = Field(default={})
     policies: dict[PolicyName, _Policy] = Field(default={}, max_length=MAX_POLICIES - 1)
 
 

@@ -35,10 +35,10 @@ _EXAMPLE: Final = "/realm_access/roles"
 _UNREAD: Final = "not read: "
 
 Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]
-# RFC 6838 §4.2, with or without `application/`; empty for a header without `typ`.
-TokenType = Annotated[
-    str, StringConstraints(pattern=r"^(?:(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126})?$")
-]
+MEDIA_TYPE: Final = r"(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+"""Pattern of a media type (RFC 6838 §4.2), with or without `application/`."""
+# Empty for a header without `typ`.
+TokenType = Annotated[str, StringConstraints(pattern=rf"^(?:{MEDIA_TYPE})?$")]
 
 
 _NO_MARK: Final = (
@@ -100,11 +100,13 @@ def _check_value(value: Any) -> Any:
 Value = Annotated[Any, BeforeValidator(_check_value)]
 
 
-class _Strict(BaseModel):
+class StrictTable(BaseModel):
+    """A table that may have no other members than these."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class RuleTable(_Strict):
+class RuleTable(StrictTable):
     """A demand on one claim: `at`, and exactly one of the tests."""
 
     at: Pointers
@@ -133,7 +135,7 @@ class RuleTable(_Strict):
         return ClaimRule(Location.of(*self.at), test, values)  # type: ignore[arg-type] # one of `_TESTS`
 
 
-class _Source(_Strict):
+class _Source(StrictTable):
     """A source of facts of a built-in profile, and the date of reading it. Without a date, `note` says why not."""
 
     facts: list[str]
@@ -148,7 +150,7 @@ class _Source(_Strict):
         return self
 
 
-class ProfileTable(_Strict):
+class ProfileTable(StrictTable):
     """A profile that is spelled out. What it leaves out is as in the profile that it extends."""
 
     extends: str = RFC9068.name

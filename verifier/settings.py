@@ -108,19 +108,13 @@ class VerifierSettings(Settings):
         # Without an issuer settings are valid only with a policy file, which is not read here.
         return cls.from_environment({**known, cls.variable("policies_file"): os.devnull})
 
-    def ssl_context(self, configuration: Configuration) -> ssl.SSLContext:
-        """Return the TLS settings of requests for the key sets and status lists that `configuration` names.
+    def ssl_context(self, *, uses_tls: bool) -> ssl.SSLContext:
+        """Return the TLS settings of requests for key sets, metadata and status lists.
 
         Raises:
             SettingsError: the certificate authorities cannot be read.
         """
-        urls = [
-            *(source.url or "" for source in configuration.sources.values()),
-            *configuration.status_lists.values(),
-        ]
-        # Metadata may name a key set at an https URL, wherever they come from themselves.
-        discovers = any(source.discovery for source in configuration.sources.values())
-        if self.ca_file is None and not discovers and not any(url.lower().startswith("https:") for url in urls):
+        if self.ca_file is None and not uses_tls:
             # Trusts no authority, and is not used: loading the system's takes 30 ms and 1 MiB.
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:

@@ -8,7 +8,7 @@ import asyncio
 import re
 import ssl
 from typing import Final
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, urlsplit
 
 import h11
 
@@ -25,35 +25,19 @@ class HttpSource:
     """A document at a URL.
 
     Args:
-        url: checked by `check_url` before.
+        url: checked by `check_url` before. It may hold secrets: see `redacted_url`.
         accept: media types to ask for.
         max_bytes: the largest document to accept.
         ssl_context: for https.
     """
 
-    def __init__(self, url: SplitResult, accept: str, max_bytes: int, ssl_context: ssl.SSLContext) -> None:
-        self._url, self._accept, self._max_bytes, self._ssl_context = url, accept, max_bytes, ssl_context
-
-    @property
-    def path(self) -> str:
-        """Return the path of the URL."""
-        return self._url.path
-
-    def on_same_server(self, path: str, query: str, accept: str, max_bytes: int) -> "HttpSource":
-        """Return a source of another document of the same server."""
-        return self.elsewhere(self._url._replace(path=path, query=query), accept, max_bytes)
-
-    def elsewhere(self, url: SplitResult, accept: str, max_bytes: int) -> "HttpSource":
-        """Return a source of a document at another URL, with the same settings of TLS."""
-        return HttpSource(url, accept, max_bytes, self._ssl_context)
-
-    def url(self) -> str:
-        """Return the URL, which may hold secrets: see `redacted_url`."""
-        return self._url.geturl()
+    def __init__(self, url: str, accept: str, max_bytes: int, ssl_context: ssl.SSLContext) -> None:
+        self.url, self.ssl_context = url, ssl_context
+        self._accept, self._max_bytes = accept, max_bytes
 
     def redacted_url(self) -> str:
         """Return the URL as it may be logged."""
-        return redact_url(self.url())
+        return redact_url(self.url)
 
     async def fetch(self, version: bytes | None) -> FetchResult:
         """Fetch the document once, unless it still has the entity tag `version`."""
@@ -74,21 +58,21 @@ class HttpSource:
         return FetchResult(body, headers.get(b"etag"), max_age)
 
     async def _get(self, version: bytes | None) -> tuple[h11.Response, bytes]:
-        url, secure = self._url, self._url.scheme == "https"
+        url = urlsplit(self.url)
+        secure = url.scheme == "https"
         assert url.hostname
         reader, writer = await asyncio.open_connection(
-            url.hostname, url.port or (443 if secure else 80), ssl=self._ssl_context if secure else None, limit=2**16
+            url.hostname, url.port or (443 if secure else 80), ssl=self.ssl_context if secure else None, limit=2**16
         )
         try:
             connection = h11.Connection(h11.CLIENT)
-            writer.write(connection.send(self._request(version)) or b"")
+            writer.write(connection.send(self._request(url, version)) or b"")
             writer.write(connection.send(h11.EndOfMessage()) or b"")
             return await self._receive(connection, reader)
         finally:
             writer.transport.abort()
 
-    def _request(self, version: bytes | None) -> h11.Request:
-        url = self._url
+    def _request(self, url: SplitResult, version: bytes | None) -> h11.Request:
         headers = [
             (b"Host", url.netloc.encode()),
             (b"Accept", self._accept.encode()),

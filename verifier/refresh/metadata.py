@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from shared.jwks import MAX_DOCUMENT_BYTES
 from shared.strict_json import StrictJsonError, parse_object
@@ -28,12 +27,12 @@ METADATA_SCHEDULE: Final = Schedule(
 
 def build_metadata_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
     """Return the source of metadata at a URL of the configuration, which has checked it."""
-    return HttpSource(urlsplit(url), "application/json", MAX_METADATA_BYTES, ssl_context)
+    return HttpSource(url, "application/json", MAX_METADATA_BYTES, ssl_context)
 
 
 def build_key_set_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
     """Return the source of a key set at a URL, which was checked."""
-    return HttpSource(urlsplit(url), JWKS_MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
+    return HttpSource(url, JWKS_MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
 
 
 def read_jwks_uri(members: dict[str, Any], issuer: str, url: str, *, allow_http: bool) -> str:
@@ -99,7 +98,7 @@ class MetadataDocument(Document[str]):
 
     async def parse(self, body: bytes) -> str:
         """Read the URL of the key set."""
-        members, url = parse_metadata(body), self._http_source.url()
+        members, url = parse_metadata(body), self._http_source.url
         return read_jwks_uri(members, self._issuer, url, allow_http=self._allow_http)
 
     def expiry(self, value: str, validated_at: float) -> float:
@@ -122,7 +121,7 @@ class MetadataDocument(Document[str]):
         """Return the source of the key set that the metadata names, or None without metadata."""
         if self.value is None:
             return None
-        return self._http_source.elsewhere(urlsplit(self.value), JWKS_MEDIA_TYPES, MAX_DOCUMENT_BYTES)
+        return build_key_set_source(self.value, self._http_source.ssl_context)
 
 
 class DiscoveredKeySet:
@@ -138,7 +137,7 @@ class DiscoveredKeySet:
         if source is None:
             raise RefreshError("metadata", "the issuer's metadata is not available")
         # An entity tag has a meaning only at the URL that gave it.
-        place = source.url().encode() + b" "
+        place = source.url.encode() + b" "
         known = version[len(place) :] if version and version.startswith(place) else None
         try:
             result = await source.fetch(known)

@@ -79,7 +79,7 @@ class Refresher:
 
     def configure(self, configuration: Configuration) -> None:
         """Refresh what the configuration names, as `set_sources`."""
-        ssl_context = self._settings.ssl_context(configuration)
+        ssl_context = self._settings.ssl_context(uses_tls=configuration.uses_tls)
         metadata = {
             issuer: self._metadata_document(issuer, build_metadata_source(it.discovery, ssl_context))
             for issuer, it in configuration.sources.items()
@@ -195,7 +195,7 @@ class Refresher:
             issuer,
             source,
             self._options(
-                self._metadata_log, METADATA_SCHEDULE, ".metadata.json", MAX_METADATA_BYTES, issuer, source.url()
+                self._metadata_log, METADATA_SCHEDULE, ".metadata.json", MAX_METADATA_BYTES, issuer, source.url
             ),
             allow_http=self._settings.allow_http,
             on_move=partial(self.request_keys, issuer),

@@ -38,7 +38,7 @@ _log = structlog.get_logger()
 
 def build_aggregation_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
     """Return the source of an aggregation at a URL of the configuration, which has checked it."""
-    return HttpSource(urlsplit(url), "application/json", MAX_AGGREGATION_BYTES, ssl_context)
+    return HttpSource(url, "application/json", MAX_AGGREGATION_BYTES, ssl_context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,10 @@ class IssuerLists:
         self.options.publish(self.issuer)
 
     def _add(self, uri: str) -> "_StatusListDocument":
-        named = urlsplit(uri)
-        path = _path_on_server(named.path, self.issuer, self._source.path)
-        source = self._source.on_same_server(path, named.query, STATUS_LIST_MEDIA_TYPE, MAX_LIST_TOKEN_BYTES)
+        named, aggregation = urlsplit(uri), urlsplit(self._source.url)
+        path = _path_on_server(named.path, self.issuer, aggregation.path)
+        url = aggregation._replace(path=path, query=named.query).geturl()
+        source = HttpSource(url, STATUS_LIST_MEDIA_TYPE, MAX_LIST_TOKEN_BYTES, self._source.ssl_context)
         document = self.lists[uri] = _StatusListDocument(self, uri, source)
         return document
 
