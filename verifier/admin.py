@@ -7,7 +7,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from verifier.subrequest.protocol import Connection, HttpServer
+from verifier.subrequest.http_connection import Connection
+from verifier.subrequest.http_server import HttpServer
 
 MAX_CONNECTIONS: Final = 64
 _TEXT: Final = "text/plain; charset=utf-8"

@@ -15,7 +15,8 @@ from verifier.health import MAX_LAG_SECONDS, TICK_SECONDS, LoopMonitor
 from verifier.listeners import Listeners
 from verifier.policy_file import Configuration
 from verifier.settings import VerifierSettings
-from verifier.subrequest.protocol import HttpServer, SubrequestConnection
+from verifier.subrequest.http_connection import SubrequestConnection
+from verifier.subrequest.http_server import HttpServer
 
 
 class VerifierServer:

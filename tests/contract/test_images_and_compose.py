@@ -17,7 +17,7 @@ from issuer.passwords.resources import ensure_memory
 from issuer.settings import IssuerSettings
 from tests.support.processes import ROOT
 from verifier.settings import VerifierSettings
-from verifier.subrequest.protocol import CLOSE_GRACE_SECONDS
+from verifier.subrequest.http_server import CLOSE_GRACE_SECONDS
 
 COMPOSE_TEXT: Final = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load(COMPOSE_TEXT)

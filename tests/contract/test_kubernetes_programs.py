@@ -24,7 +24,7 @@ from tests.support.processes import ROOT, free_port
 from tests.support.smtp import self_signed
 from verifier import __main__ as verifier_commands
 from verifier.settings import VerifierSettings
-from verifier.subrequest.protocol import CLOSE_GRACE_SECONDS
+from verifier.subrequest.http_server import CLOSE_GRACE_SECONDS
 
 PARSERS: Final = {"gatepass-issuer": issuer_commands._parser, "gatepass-verifier": verifier_commands._parser}
 README: Final = (FOLDER / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from issuer.settings import IssuerSettings
 from tests.support.processes import ROOT
 from tests.support.programs import program
 from verifier.settings import VerifierSettings
-from verifier.subrequest.protocol import CLOSE_GRACE_SECONDS
+from verifier.subrequest.http_server import CLOSE_GRACE_SECONDS
 
 UNITS: Final = ROOT / "deploy/systemd"
 VERIFIERS: Final = ["gatepass-verifier.service", "gatepass-verifier@.service"]

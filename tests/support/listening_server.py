@@ -15,7 +15,8 @@ from verifier.metrics import Metrics
 from verifier.policy_file import JwksLocation, parse_configuration
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
-from verifier.subrequest.protocol import HttpServer, SubrequestConnection
+from verifier.subrequest.http_connection import SubrequestConnection
+from verifier.subrequest.http_server import HttpServer
 
 
 @dataclass

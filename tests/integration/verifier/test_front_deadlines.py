@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.listening_server import ListeningServer, listening_server
 from tests.support.raw_http import request
-from verifier.subrequest.protocol import FIRST_REQUEST_SECONDS, IDLE_SECONDS, LINGER_SECONDS, REQUEST_SECONDS
+from verifier.subrequest.http_connection import FIRST_REQUEST_SECONDS, IDLE_SECONDS, LINGER_SECONDS, REQUEST_SECONDS
 
 pytestmark = pytest.mark.anyio
 

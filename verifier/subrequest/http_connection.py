@@ -1,4 +1,4 @@
-"""A bounded HTTP/1.1 server connection, and the one that serves subrequests.
+"""A bounded HTTP/1.1 server connection, and the one that serves subrequests: every limit on what a client sends.
 
 Parsed by httptools (llhttp). It is our own because it meets the internet through gateways: a head has a limit
 and a deadline, a trailer never becomes a header, and there is no routing and no task for each request.
@@ -13,8 +13,6 @@ connection without its first request is closed after 15 s, one between two reque
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -22,6 +20,7 @@ import httptools
 
 from shared.same_origin import BrowserFields
 from verifier.subrequest.authorizer import Authorizer
+from verifier.subrequest.http_server import HttpServer
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -30,9 +29,6 @@ FIRST_REQUEST_SECONDS: Final = 14
 """Closed by the tick after it: within 15 s of connecting."""
 IDLE_SECONDS: Final = 75
 LINGER_SECONDS: Final = 2
-CLOSE_GRACE_SECONDS: Final = 1
-
-_MAX_BATCHED_RESPONSES: Final = 16
 
 _FEED_CHUNK_BYTES: Final = 4096
 """Bytes parsed at once, and so by how much an incomplete head or body can exceed its limit."""
@@ -63,89 +59,6 @@ _BAD_REQUEST: Final = _error_response(HTTPStatus.BAD_REQUEST)
 _REQUEST_TIMEOUT: Final = _error_response(HTTPStatus.REQUEST_TIMEOUT)
 _HEAD_TOO_LARGE: Final = _error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 _TOO_MANY_CONNECTIONS: Final = _error_response(HTTPStatus.SERVICE_UNAVAILABLE)
-
-
-class HttpServer:
-    """State that the connections of one server share.
-
-    Args:
-        new_connection: makes the protocol of a connection, given this server.
-        max_connections: one more is answered 503 and closed.
-        drain_seconds: how long `drain` leaves connections open.
-    """
-
-    def __init__(
-        self, new_connection: "Callable[[HttpServer], Connection]", max_connections: int, drain_seconds: int
-    ) -> None:
-        self._new_connection = new_connection
-        self.max_connections = max_connections
-        self.drain_seconds = drain_seconds
-        self.connections: set[Connection] = set()
-        self._batch: list[tuple[asyncio.Transport, bytes]] = []
-        self._all_closed = asyncio.Event()
-        self.draining = False
-        self.clock_seconds = 0
-        """Counted by `expire_connections`: one clock for all connections is cheaper than a timer for each."""
-
-    def connect(self) -> "Connection":
-        """Make the protocol of a new connection."""
-        return self._new_connection(self)
-
-    def add(self, connection: "Connection") -> None:
-        """Register an open connection."""
-        self.connections.add(connection)
-
-    def remove(self, connection: "Connection") -> None:
-        """Unregister a closed connection."""
-        self.connections.discard(connection)
-        if not self.connections:
-            self._all_closed.set()
-
-    def write_batched(self, transport: asyncio.Transport, response: bytes) -> None:
-        """Write together with the responses to what came in with the same iteration of the event loop.
-
-        Every write wakes a sleeping gateway through an interrupt between processors, which took a third of
-        the time of a cache miss (specs/adr/0024).
-        """
-        if not self._batch:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._batch.append((transport, response))
-        if len(self._batch) >= _MAX_BATCHED_RESPONSES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is not written yet."""
-        if batch := self._batch:
-            self._batch = []
-            for transport, response in batch:
-                transport.write(response)
-
-    def expire_connections(self) -> None:
-        """Close connections whose time is over. Called once a second."""
-        self.clock_seconds += 1
-        for connection in list(self.connections):
-            connection.expire(self.clock_seconds)
-
-    async def drain(self) -> None:
-        """Announce the end with every response, close all connections after `drain_seconds`, and wait for them."""
-        self.draining = True
-        await self._wait_until_closed(self.drain_seconds)
-        for connection in list(self.connections):
-            connection.close()
-        await self._wait_until_closed(CLOSE_GRACE_SECONDS)
-        self.abort()
-
-    def abort(self) -> None:
-        """Close all connections without waiting for what is not sent."""
-        for connection in list(self.connections):
-            connection.abort()
-
-    async def _wait_until_closed(self, seconds: float) -> None:
-        self._all_closed.clear()
-        if self.connections:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._all_closed.wait()
 
 
 class _MalformedError(Exception):
