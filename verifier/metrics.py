@@ -1,14 +1,10 @@
 """The verifier's metrics for Prometheus. Label values are policies, issuers and closed sets, never client input."""
 
-import time
-from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import disable_created_metrics
 
-from shared.version import REVISION, VERSION
+from shared.metrics import ProcessMetrics
 
 PREFIX: Final = "gatepass_verifier_"
 
@@ -19,75 +15,49 @@ LATENCY_BUCKETS: Final = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 
 disable_created_metrics()  # type: ignore[no-untyped-call] # has no annotations
 
 
-class Metrics:
+class Metrics(ProcessMetrics):
     """All metrics of one process, in one registry."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.decisions = self._counter("decisions", "Responses to subrequests.", ("policy", "outcome", "reason"))
-        self._computed_counter("cache_hits", "Decisions served from the cache.", self._cache_hits)
-        self.cache_evictions = self._counter("cache_evictions", "Decisions evicted from the cache to make room.")
-        self.cache_entries = self._gauge("cache_entries", "Decisions in the cache.")
-        self.cache_bytes = self._gauge("cache_bytes", "Estimated bytes of the decisions in the cache.")
-        self.connections = self._gauge("connections", "Open connections of gateways.")
-        self.jwks_keys = self._gauge("jwks_keys", "Usable keys of an issuer.", ("issuer",))
-        self.jwks_refreshed_at = self._gauge(
-            "jwks_refreshed_timestamp_seconds", "Time of the last successful key set refresh.", ("issuer",)
+        super().__init__(PREFIX)
+        self.decisions = self.counter("decisions", "Responses to subrequests.", "policy", "outcome", "reason")
+        self.computed_counter("cache_hits", "Decisions served from the cache.", self._cache_hits)
+        self.cache_evictions = self.counter("cache_evictions", "Decisions evicted from the cache to make room.")
+        self.cache_entries = self.gauge("cache_entries", "Decisions in the cache.")
+        self.cache_bytes = self.gauge("cache_bytes", "Estimated bytes of the decisions in the cache.")
+        self.connections = self.gauge("connections", "Open connections of gateways.")
+        self.jwks_keys = self.gauge("jwks_keys", "Usable keys of an issuer.", "issuer")
+        self.jwks_refreshed_at = self.gauge(
+            "jwks_refreshed_timestamp_seconds", "Time of the last successful key set refresh.", "issuer"
         )
-        self.jwks_failures = self._counter(
-            "jwks_failures", "Failed refreshes of key sets and of the metadata that name them.", ("issuer", "cause")
+        self.jwks_failures = self.counter(
+            "jwks_failures", "Failed refreshes of key sets and of the metadata that name them.", "issuer", "cause"
         )
-        self.status_lists = self._gauge("status_lists", "Usable status lists of an issuer.", ("issuer",))
-        self.status_list_bytes = self._gauge(
-            "status_list_bytes", "Bytes of the status lists of an issuer, decompressed.", ("issuer",)
+        self.status_lists = self.gauge("status_lists", "Usable status lists of an issuer.", "issuer")
+        self.status_list_bytes = self.gauge(
+            "status_list_bytes", "Bytes of the status lists of an issuer, decompressed.", "issuer"
         )
-        self.status_lists_refreshed_at = self._gauge(
+        self.status_lists_refreshed_at = self.gauge(
             "status_list_refreshed_timestamp_seconds",
             "Time since when the aggregation and every status list that it names are confirmed; 0 until then.",
-            ("issuer",),
+            "issuer",
         )
-        self.status_list_failures = self._counter(
-            "status_list_failures", "Failed refreshes of status lists and aggregations.", ("issuer", "cause")
+        self.status_list_failures = self.counter(
+            "status_list_failures", "Failed refreshes of status lists and aggregations.", "issuer", "cause"
         )
-        self.reload_failures = self._counter("reload_failures", "Failed policy reloads.")
-        self.suppressed_log_lines = self._counter(
+        self.reload_failures = self.counter("reload_failures", "Failed policy reloads.")
+        self.suppressed_log_lines = self.counter(
             "suppressed_log_lines", "Rejections that were not logged because of the rate limit."
         )
-        self.decision_seconds = Histogram(
-            f"{PREFIX}decision_seconds",
-            "Time to make a decision that was not in the cache.",
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self.decision_seconds = self.histogram(
+            "decision_seconds", "Time to make a decision that was not in the cache.", buckets=LATENCY_BUCKETS
         )
-        self._computed_counter("cpu_seconds", "Processor time of the process.", time.process_time)
-        self.event_loop_lag_seconds = self._gauge(
+        self.event_loop_lag_seconds = self.gauge(
             "event_loop_lag_seconds", "Longest delay of the event loop in the last 15 seconds."
         )
-        self.ready = self._gauge("ready", "1 when the verifier can judge the tokens of at least one issuer.")
-        build = Info(f"{PREFIX}build", "Version of Gatepass, and revision of its source.", registry=self.registry)
-        build.info({"version": VERSION, "revision": REVISION})
-
-    def _counter(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(PREFIX + name, documentation, labels, registry=self.registry)
-
-    def _gauge(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(PREFIX + name, documentation, labels, registry=self.registry)
-
-    def _computed_counter(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        self.registry.register(_ComputedCounter(PREFIX + name, documentation, read))
+        self.ready = self.gauge("ready", "1 when the verifier can judge the tokens of at least one issuer.")
 
     def _cache_hits(self) -> float:
         """Return the decisions with the reason `cached`: the request path counts a hit once, not twice."""
         samples = (sample for family in self.decisions.collect() for sample in family.samples)
         return sum(sample.value for sample in samples if sample.labels["reason"] == "cached")
-
-
-class _ComputedCounter(Collector):
-    """A counter that is computed when it is read."""
-
-    def __init__(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        self._name, self._documentation, self._read = name, documentation, read
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the one sample."""
-        yield CounterMetricFamily(self._name, self._documentation, value=self._read())
