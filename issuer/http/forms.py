@@ -1,7 +1,7 @@
 """Strict parser of the form bodies of the OAuth endpoints (RFC 6749 appendix B).
 
 `application/x-www-form-urlencoded` alone, at most 64 KiB and 32 parameters, UTF-8 and nothing else under the
-percent signs. A parameter that comes twice is refused, whatever its name (RFC 6749 §3.2); one without a value
+percent signs. A parameter that comes twice is rejected, whatever its name (RFC 6749 §3.2); one without a value
 counts as not sent. Unknown ones are ignored, as §3.2 says. Faults never quote what was sent.
 """
 

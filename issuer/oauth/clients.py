@@ -40,7 +40,7 @@ _log = structlog.get_logger(__name__)
 _NO_SECRET: Final = bytes(32)
 """Compared when there is no secret. No known input has this SHA-256."""
 
-REFUSALS_RECORDED: Final = 300
+FAILURES_RECORDED: Final = 300
 """Per minute and process. Events are never deleted and a failed authentication costs the sender nothing: without a
 limit, anyone could fill the disk. Metrics count every failure."""
 
@@ -48,7 +48,7 @@ CACHED_KEY_SETS: Final = 256
 """Parsed key sets of clients, a few KiB each."""
 
 
-class ClientRefusal(StrEnum):
+class AuthFailure(StrEnum):
     """The reason of a failed authentication: for metrics and the audit trail, never in the response."""
 
     UNKNOWN = "unknown"
@@ -83,7 +83,7 @@ class ClientAuthenticator:
         self._urls = urls
         self._metrics = metrics
         self._now = now
-        self._minute = self._refusals = 0
+        self._minute = self._failures = 0
         self._key_cache: LRUCache[tuple[tuple[tuple[str, str], ...], ...], tuple[ClientKey, ...]] = LRUCache(
             CACHED_KEY_SETS
         )
@@ -96,9 +96,9 @@ class ClientAuthenticator:
             UnavailableError: the database is unavailable.
         """
         check = self._check_secret(proof) if isinstance(proof, BasicCredentials) else self._check_assertion(proof)
-        client, refusal = await check
-        if client is None or refusal is not None:
-            await self._reject(client, refusal or ClientRefusal.UNKNOWN, context)
+        client, failure = await check
+        if client is None or failure is not None:
+            await self._reject(client, failure or AuthFailure.UNKNOWN, context)
             raise InvalidClientError
         self._metrics.client_authentications.labels("accepted").inc()
         return client
@@ -178,42 +178,42 @@ class ClientAuthenticator:
             raise InvalidClientError
         return status
 
-    async def _check_secret(self, proof: BasicCredentials) -> tuple[Client | None, ClientRefusal | None]:
+    async def _check_secret(self, proof: BasicCredentials) -> tuple[Client | None, AuthFailure | None]:
         client = await self._find_plausible(proof.client_id)
         known = client.secret_hash if client is not None else None
         right = hmac.compare_digest(hash_secret(proof.secret), known or _NO_SECRET)
         match client:
             case None:
-                return None, ClientRefusal.UNKNOWN
+                return None, AuthFailure.UNKNOWN
             case Client(secret_hash=None):
-                return client, ClientRefusal.OTHER_METHOD
+                return client, AuthFailure.OTHER_METHOD
             case _ if not right:
-                return client, ClientRefusal.WRONG_SECRET
+                return client, AuthFailure.WRONG_SECRET
             case _:
-                return client, ClientRefusal.DISABLED if client.disabled_at is not None else None
+                return client, AuthFailure.DISABLED if client.disabled_at is not None else None
 
-    async def _check_assertion(self, proof: ClientAssertion) -> tuple[Client | None, ClientRefusal | None]:
+    async def _check_assertion(self, proof: ClientAssertion) -> tuple[Client | None, AuthFailure | None]:
         client = None
         try:
             assertion = read_assertion(proof.assertion)
             client = await self._find_plausible(assertion.client_id)
             if client is None:
-                return None, ClientRefusal.UNKNOWN
+                return None, AuthFailure.UNKNOWN
             if client.jwks is None:
-                return client, ClientRefusal.OTHER_METHOD
+                return client, AuthFailure.OTHER_METHOD
             verified = verify_assertion(assertion, self._parsed_keys(client.jwks), self._urls, self._now())
         except (InvalidAssertionError, ClientKeysError) as error:
             # Keys that an earlier version stored may be unusable for this one.
             _log.info("client_assertion_rejected", reason=str(error))
-            return client, ClientRefusal.BAD_ASSERTION
+            return client, AuthFailure.BAD_ASSERTION
         if proof.client_id not in {None, client.id}:
-            return client, ClientRefusal.BAD_ASSERTION
+            return client, AuthFailure.BAD_ASSERTION
         if client.disabled_at is not None:
-            return client, ClientRefusal.DISABLED
+            return client, AuthFailure.DISABLED
         # Last, so that an assertion that is rejected anyway is not marked as used.
         jti_hash = hashlib.sha256(verified.jti.encode()).digest()
         fresh = await self._store.record_assertion(client.id, jti_hash, verified.expires_at)
-        return client, None if fresh else ClientRefusal.USED_ASSERTION
+        return client, None if fresh else AuthFailure.USED_ASSERTION
 
     def _parsed_keys(self, jwks: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
         """Return the keys ready to check signatures. Parsing them takes longer than a signature check."""
@@ -228,23 +228,23 @@ class ClientAuthenticator:
         """Look up an id, unless it cannot be one: PostgreSQL rejects a NUL, for example."""
         return await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
 
-    async def _reject(self, client: Client | None, refusal: ClientRefusal, context: RequestContext) -> None:
+    async def _reject(self, client: Client | None, failure: AuthFailure, context: RequestContext) -> None:
         """Count, log and record a failure. An unknown id is arbitrary text of the sender, so it is omitted."""
-        self._metrics.client_authentications.labels(refusal.value).inc()
+        self._metrics.client_authentications.labels(failure.value).inc()
         client_id = client.id if client is not None else None
-        _log.info("client_authentication_failed", client=client_id, reason=refusal.value)
+        _log.info("client_authentication_failed", client=client_id, reason=failure.value)
         if self._may_record():
             event = AuditEvent(
-                AuditEventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": refusal.value}
+                AuditEventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": failure.value}
             )
-            await self._store.record_refusal(event)
+            await self._store.record_failure(event)
 
     def _may_record(self) -> bool:
         """Return whether to record an event, within the limit. All failures count, so that timing reveals nothing."""
         minute = int(self._now().timestamp()) // 60
-        self._refusals = self._refusals + 1 if minute == self._minute else 1
+        self._failures = self._failures + 1 if minute == self._minute else 1
         self._minute = minute
-        return self._refusals <= REFUSALS_RECORDED
+        return self._failures <= FAILURES_RECORDED
 
 
 def hash_secret(secret: str) -> bytes:

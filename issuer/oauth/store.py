@@ -69,7 +69,7 @@ class ClientStore:
                 context.request_id,
             )
 
-    async def record_refusal(self, event: AuditEvent) -> None:
+    async def record_failure(self, event: AuditEvent) -> None:
         """Record the event of a failed authentication."""
         async with self._database.transaction() as connection:
             await record(connection, event)

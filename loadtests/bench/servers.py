@@ -17,7 +17,7 @@ CONFIGURATIONS: Final = Path(__file__).with_name("configurations")
 START_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.02
 _ALLOWED: Final = frozenset({200, 202, 204})
-_REFUSED: Final = frozenset({401, 403})
+_REJECTED: Final = frozenset({401, 403})
 
 
 class InvalidRunError(Exception):
@@ -91,10 +91,10 @@ def check(contender: Contender, port: int, fixtures: Fixtures, *, good: tuple[st
         for token in good:
             _expect(_ALLOWED, _ask(connection, token, contender.path), contender, "a good token")
         if contender.verifies:
-            _expect(_REFUSED, _ask(connection, None, contender.path), contender, "no token")
+            _expect(_REJECTED, _ask(connection, None, contender.path), contender, "no token")
             bad = {**fixtures.bad, **(fixtures.bad_for_hardened if contender.hardened else {})}
             for fault in bad.keys() - contender.cannot_reject:
-                _expect(_REFUSED, _ask(connection, bad[fault], contender.path), contender, fault)
+                _expect(_REJECTED, _ask(connection, bad[fault], contender.path), contender, fault)
     except (OSError, http.client.HTTPException) as error:
         raise InvalidRunError(f"{contender.name}: no answer ({type(error).__name__})") from error
     finally:

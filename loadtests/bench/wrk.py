@@ -42,13 +42,13 @@ class Measurement:
     p99_ms: float
     p999_ms: float
     max_ms: float
-    refused: int
+    error_responses: int
     socket_errors: int
 
     @property
     def faults(self) -> str:
         """Failures that make the figures worthless, in words; empty if there are none."""
-        counts = {"answers of 400 and above": self.refused, "socket errors": self.socket_errors}
+        counts = {"answers of 400 and above": self.error_responses, "socket errors": self.socket_errors}
         found = [f"{count} {what}" for what, count in counts.items() if count]
         return ", ".join(found if self.requests else [*found, "no answers"])
 
@@ -84,6 +84,6 @@ def parse_output(output: str) -> Measurement:
         p99_ms=result["p99"] / 1000,
         p999_ms=result["p99.9"] / 1000,
         max_ms=result["max"] / 1000,
-        refused=result["status"],
+        error_responses=result["status"],
         socket_errors=sum(result[kind] for kind in ("connect", "read", "write", "timeout")),
     )

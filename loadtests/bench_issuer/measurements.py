@@ -68,7 +68,7 @@ class Round:
     login_rate: float
     overload_offered: float
     overload_served: float
-    overload_refused: float
+    overload_rejected: float
     overload_p99: float
     memory_before: int
     memory_after: int
@@ -117,7 +117,7 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
         login_rate=logins.rate(),
         overload_offered=OVERLOAD * alone,
         overload_served=overload.rate(),
-        overload_refused=overload.rate(503),
+        overload_rejected=overload.rate(503),
         overload_p99=overload.percentile(0.99),
         memory_before=before,
         memory_after=after,
@@ -216,7 +216,7 @@ async def _revocations(site: Site, accounts: Iterator[int], seconds: float) -> S
         token = tokens["access_token"]
         look = requests.with_token("GET", "/verify", token)
         if (await verifier.ask(look)).status != HTTPStatus.OK:
-            raise InvalidRunError("a good token was refused")
+            raise InvalidRunError("a good token was rejected")
         await issuer.ask(requests.with_token("POST", "/logout", token))
         ended = time.monotonic()
         while (answer := await verifier.ask(look)).status == HTTPStatus.OK:

@@ -131,7 +131,7 @@ def _rates(rounds: Sequence[Round]) -> Iterator[str]:
         ("logins/s", lambda one: one.login_rate),
         (f"offered at {OVERLOAD:g} x, logins/s", lambda one: one.overload_offered),
         ("    served/s", lambda one: one.overload_served),
-        ("    refused with 503/s", lambda one: one.overload_refused),
+        ("    rejected with 503/s", lambda one: one.overload_rejected),
         ("bare compare-and-swap/s", lambda one: one.swap_rate),
         ("RS256 signatures/s, all cores", lambda one: one.signature_rate),
         ("    both for each and nothing else/s", lambda one: one.refresh_ceiling),

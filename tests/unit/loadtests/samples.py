@@ -5,8 +5,8 @@ from loadtests.bench.rounds import LoadLevel, Sample
 from loadtests.bench.wrk import Measurement
 
 
-def measurement(rate: float = 1000.0, p99_ms: float = 1.0, refused: int = 0, lost: int = 0) -> Measurement:
-    return Measurement(int(rate), rate, 0.5, 0.9, p99_ms, 2.0, 3.0, refused=refused, socket_errors=lost)
+def measurement(rate: float = 1000.0, p99_ms: float = 1.0, errors: int = 0, lost: int = 0) -> Measurement:
+    return Measurement(int(rate), rate, 0.5, 0.9, p99_ms, 2.0, 3.0, error_responses=errors, socket_errors=lost)
 
 
 def sample(

@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {
     "login_rate": 95.0,
     "overload_offered": 150.0,
     "overload_served": 96.0,
-    "overload_refused": 54.0,
+    "overload_rejected": 54.0,
     "overload_p99": 3.1,
     "memory_before": 100,
     "memory_after": 101,

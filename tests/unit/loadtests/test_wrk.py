@@ -33,7 +33,7 @@ def test_the_result_line_is_read_in_requests_per_second_and_milliseconds() -> No
     assert result.requests_per_second == pytest.approx(184_547)
     assert (result.p50_ms, result.p90_ms, result.p99_ms) == (0.130, 0.201, 0.254)
     assert (result.p999_ms, result.max_ms) == (1.382, 2.621)
-    assert (result.refused, result.socket_errors) == (0, 10)
+    assert (result.error_responses, result.socket_errors) == (0, 10)
 
 
 @pytest.mark.parametrize("output", ["", "unable to connect to 127.0.0.1:1", "results are in"])
@@ -45,7 +45,7 @@ def test_output_without_a_result_is_an_error_and_never_a_zero(output: str) -> No
 @pytest.mark.parametrize(
     ("faulty", "named"),
     [
-        (measurement(refused=7), "7 answers of 400 and above"),
+        (measurement(errors=7), "7 answers of 400 and above"),
         (measurement(lost=3), "3 socket errors"),
         (measurement(rate=0), "no answers"),
     ],
@@ -99,5 +99,5 @@ def test_wrk_counts_every_rejection(tmp_path: Path) -> None:
     with _recorder() as port:
         load = Load(1, think_ms=2)
         result = send(load, port=port, path="/verify", tokens=tmp_path / "tokens", cores=[core()], seconds=1)
-    assert result.refused == pytest.approx(result.requests / 2, abs=1)
+    assert result.error_responses == pytest.approx(result.requests / 2, abs=1)
     assert "answers of 400 and above" in result.faults

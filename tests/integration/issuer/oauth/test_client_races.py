@@ -11,7 +11,7 @@ import pytest
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import ClientRegistrationError, InvalidClientError
-from issuer.oauth.clients import REFUSALS_RECORDED, ClientAuthenticator
+from issuer.oauth.clients import FAILURES_RECORDED, ClientAuthenticator
 from issuer.oauth.models import BasicCredentials, Client, ClientAssertion
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
@@ -59,15 +59,15 @@ def test_failed_client_authentication_cannot_fill_the_trail(postgres: Postgres) 
 
     async def knock(bench: Bench) -> None:
         for bench.now in (NOW, NOW + timedelta(minutes=1)):
-            for _ in range(REFUSALS_RECORDED // 2 + 50):
+            for _ in range(FAILURES_RECORDED // 2 + 50):
                 with pytest.raises(InvalidClientError):
                     await bench.clients.authenticate(BasicCredentials("nobody", "guess"), OPERATOR)
-            for _ in range(REFUSALS_RECORDED // 2):
+            for _ in range(FAILURES_RECORDED // 2):
                 with pytest.raises(InvalidClientError):
                     await bench.clients.authenticate(ClientAssertion("a.b.c", None), OPERATOR)
 
     on(url, knock)
-    assert execute(url, "SELECT count(*) FROM audit_events")[0][0] == 2 * REFUSALS_RECORDED
+    assert execute(url, "SELECT count(*) FROM audit_events")[0][0] == 2 * FAILURES_RECORDED
 
 
 @pytest.fixture(scope="module")
