@@ -15,6 +15,19 @@ and short compared with the second that a request may wait for a connection."""
 Attempt = Callable[[], Awaitable[asyncpg.Connection]]
 
 
+class _Connection(asyncpg.Connection):
+    """A connection that is closed when a statement takes too long or its task is cancelled.
+
+    asyncpg would ask the server to cancel the statement. A commit that waits for its synchronous standby cannot be
+    undone any more: cancelled, it becomes visible on this server alone. A second request then finds the work done,
+    is acknowledged without a write of its own, and both are lost with the server. ADR 0133.
+    """
+
+    def _cancel_current_command(self, *_: object) -> None:
+        # Later, since the caller still uses the protocol that `terminate` takes away.
+        asyncio.get_running_loop().call_soon(self.terminate)
+
+
 async def connect(url: DatabaseUrl, seconds: float, **options: Any) -> asyncpg.Connection:
     """Open a connection; `options` are those of `asyncpg.connect`.
 
@@ -22,11 +35,12 @@ async def connect(url: DatabaseUrl, seconds: float, **options: Any) -> asyncpg.C
         TimeoutError: no server accepted the connection within `seconds`.
         OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: every server failed.
     """
+    options |= {"timeout": seconds, "connection_class": _Connection}
     if not url.servers:
-        return await asyncpg.connect(url.dsn, timeout=seconds, **options)
+        return await asyncpg.connect(url.dsn, **options)
 
     def attempt(host: str, port: int) -> Attempt:
-        return lambda: asyncpg.connect(url.dsn, host=host, port=port, timeout=seconds, **options)
+        return lambda: asyncpg.connect(url.dsn, host=host, port=port, **options)
 
     async with asyncio.timeout(seconds):
         return await _first([attempt(server.host, server.port) for server in url.servers])

@@ -34,6 +34,7 @@ def pair() -> Iterator[Pair]:
         primary.make_template()
         with synchronous_standby(primary) as standby:
             yield Pair(primary, standby)
+            standby.resume()
         with suppress(psutil.NoSuchProcess, FileNotFoundError):  # a test killed it
             primary.resume()
 
@@ -114,3 +115,16 @@ def load_on(issuer: IssuerProcess) -> Iterator[Acknowledged]:
             stop.set()
         for thread in running:
             thread.result()
+
+
+def test_a_retry_of_a_write_that_the_standby_lacks_is_not_acknowledged(pair: Pair) -> None:
+    """A commit whose wait for the standby was cancelled would be visible on the primary, and lost with it."""
+    database = database_of(pair.primary.migrated_database())
+    with running_issuer(pair.url(database, pair.primary, pair.standby)) as issuer:
+        left, kept = issuer.session("ann@example.com"), issuer.session("ann@example.com")
+        pair.standby.pause()
+        assert [issuer.request("POST", "/logout", left["access_token"]).status_code for _ in range(2)] == [503, 503]
+        assert [issuer.refresh(kept["refresh_token"]).status_code for _ in range(2)] == [503, 503]
+        pair.standby.resume()
+        wait_until(lambda: issuer.request("POST", "/logout", left["access_token"]).status_code == 204, "logged out")
+        assert issuer.refresh(kept["refresh_token"]).status_code == 200
