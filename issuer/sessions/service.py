@@ -74,6 +74,11 @@ class SessionService:
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
 
+    def __post_init__(self) -> None:
+        for outcome in RefreshOutcome:
+            # From 0 on, or an alert would miss the first.
+            self.metrics.refreshes.labels(outcome.value)
+
     async def create(
         self,
         account: StoredAccount,
