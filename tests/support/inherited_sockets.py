@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO
 
 from tests.support.processes import ROOT, free_port
@@ -20,11 +21,15 @@ def port_of(inherited: Sequence[InheritedSocket], name: str) -> int:
 
 
 def start_as_systemd(
-    command: Sequence[str], inherited: Sequence[InheritedSocket], environ: Mapping[str, str], output: IO[bytes]
+    command: Sequence[str],
+    inherited: Sequence[InheritedSocket],
+    environ: Mapping[str, str],
+    output: IO[bytes],
+    tree: Path = ROOT,
 ) -> subprocess.Popen[bytes]:
     """Start a service that finds `inherited` from descriptor 3 on, with the variables of sd_listen_fds(3)."""
     if not inherited:
-        return subprocess.Popen(command, env=environ, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, env=environ, cwd=tree, stdout=output, stderr=subprocess.STDOUT)
     # Out of the way of their places first; a shell, since LISTEN_PID is known only to the child.
     high = [fcntl.fcntl(found.fileno(), fcntl.F_DUPFD, 50) for _, found in inherited]
     places = " ".join(f"{3 + index}<&{descriptor}" for index, descriptor in enumerate(high))
@@ -34,7 +39,7 @@ def start_as_systemd(
             ["/bin/bash", "-c", f'export LISTEN_PID=${{LISTEN_PID:-$$}}; exec "$@" {places}', "sh", *command],
             env={**variables, **environ},
             pass_fds=high,
-            cwd=ROOT,
+            cwd=tree,
             stdout=output,
             stderr=subprocess.STDOUT,
         )

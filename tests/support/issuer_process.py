@@ -23,6 +23,7 @@ from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_s
 from tests.support.openapi import ROOT
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
+from tests.support.releases import CURRENT, Release
 from tests.support.signing_keys import generate_key
 
 START_SECONDS = 30.0
@@ -154,8 +155,9 @@ def running_issuer_on(
     *,
     ready: int = 200,
     program: str = "issuer",
+    release: Release = CURRENT,
 ) -> Iterator[IssuerProcess]:
-    """Do the same with sockets that are passed to it as systemd does."""
+    """Do the same with sockets that are passed to it as systemd does, or with another release."""
     with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:
         if keys_dir is None:
             keys_dir = Path(folder) / "keys"
@@ -173,8 +175,8 @@ def running_issuer_on(
         } | dict(settings)
         log_file = Path(folder) / "issuer.log"
         with log_file.open("wb") as log:
-            command = [sys.executable, "-m", *program.split(), "serve"]
-            process = start_as_systemd(command, inherited, environment_of(settings), log)
+            command = [release.python, "-m", *program.split(), "serve"]
+            process = start_as_systemd(command, inherited, environment_of(settings), log, release.tree)
         issuer = IssuerProcess(
             process,
             f"http://127.0.0.1:{port}",

@@ -20,6 +20,7 @@ from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_s
 from tests.support.plain_http import HTTP
 from tests.support.processes import ROOT, wait_until
 from tests.support.raw_http import Answer, Wire
+from tests.support.releases import CURRENT, Release
 from tests.support.token_forge import AUDIENCE, Forge
 
 COMMAND: Final = (sys.executable, "-m", "verifier")
@@ -184,6 +185,7 @@ class VerifierFolder:
         policies: str | None = None,
         ready: int | None = 200,
         inherited: Sequence[InheritedSocket] = (),
+        release: Release = CURRENT,
         **settings: Any,
     ) -> Iterator[VerifierProcess]:
         """Run a verifier, and stop it with the block.
@@ -192,6 +194,7 @@ class VerifierFolder:
             policies: the TOML document, if there is to be one.
             ready: the status of /readyz to wait for; None to wait for none.
             inherited: sockets that are passed to it as systemd does.
+            release: the release that is run.
             settings: further variables without their prefix; None removes a default.
         """
         if not self.jwks.exists():
@@ -209,7 +212,8 @@ class VerifierFolder:
         } | settings
         log_file = self.path / f"verifier-{port}.log"
         with log_file.open("wb") as log:
-            process = start_as_systemd(COMMAND, inherited, environment(values), log)
+            command = (release.python, "-m", "verifier")
+            process = start_as_systemd(command, inherited, environment(values), log, release.tree)
         verifier = VerifierProcess(process, port, admin_port, log_file, self.forge, values.get("UDS"))
         try:
             if ready is not None:

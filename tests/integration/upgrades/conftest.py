@@ -1,0 +1,5 @@
+"""Fixtures: one PostgreSQL for the session."""
+
+from tests.support.postgres import postgres
+
+__all__ = ["postgres"]

@@ -1,0 +1,82 @@
+"""What the previous release wrote is used by this one, side by side under load, and by the previous one again."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.support.acknowledged_load import AcknowledgedLoad
+from tests.support.issuer_process import running_issuer_on
+from tests.support.postgres import Postgres, execute
+from tests.support.releases import CURRENT, Release, previous_release, release_before
+from tests.support.verifier_process import VerifierFolder
+
+
+def prepare(release: Release, database_url: str, keys_dir: Path) -> None:
+    """Migrate a database and create keys."""
+    for command in (("migrate",), ("keys", "generate", "--if-missing")):
+        done = release.command("issuer", *command, ISSUER_DATABASE_URL=database_url, ISSUER_KEYS_DIR=str(keys_dir))
+        assert done.returncode == 0, done.stderr
+
+
+def new_folder(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def stored_emails(database_url: str) -> set[str]:
+    return {row[0] for row in execute(database_url, "SELECT email_key FROM users")}
+
+
+def test_releases_run_side_by_side_and_roll_back(postgres: Postgres, tmp_path: Path) -> None:
+    previous, url, keys = previous_release(), postgres.new_database(), tmp_path / "keys"
+    prepare(previous, url, keys)
+    with ExitStack() as stack:
+        old = stack.enter_context(running_issuer_on((), url, keys, {}, release=previous))
+        verifiers = [
+            stack.enter_context(
+                VerifierFolder(new_folder(tmp_path / name)).running(
+                    release=release,
+                    ISSUER=old.url,
+                    JWKS_FILE=keys / "public/jwks.json",
+                    STATUS_LISTS=f"{old.url}/status-lists",
+                )
+            )
+            for name, release in (("previous", previous), ("current", CURRENT))
+        ]
+        load = AcknowledgedLoad([old.url], verifiers)
+        with load.running():
+            load.wait_for_writes(10)
+            prepare(CURRENT, url, keys)
+            load.wait_for_writes(10)
+            with running_issuer_on((), url, keys, {"URL": old.url}) as new:
+                load.use(old.url, new.url)
+                load.wait_for_writes(20)
+                load.use(new.url)
+                load.wait_for_writes(10)
+                # Back again, on the newer schema.
+                with running_issuer_on((), url, keys, {"URL": old.url}, release=previous) as again:
+                    load.use(new.url, again.url)
+                    load.wait_for_writes(20)
+                    load.use(again.url)
+                    load.wait_for_writes(10)
+                    load.use(old.url)
+                    load.wait_for_writes(10)
+        load.assert_nothing_was_lost(stored_emails(url))
+        assert load.unanswered == 0
+
+
+def test_builds_before_the_first_release_are_stopped_renamed_and_started(postgres: Postgres, tmp_path: Path) -> None:
+    old = release_before("issuer/db/migrations/versions/v0006_rate_limit_counters.py")
+    url, keys = postgres.new_database(), tmp_path / "keys"
+    prepare(old, url, keys)
+    load = AcknowledgedLoad([], [])
+    with running_issuer_on((), url, keys, {}, release=old) as issuer:
+        load.urls = [issuer.url]
+        with load.running():
+            load.wait_for_writes(10)
+        name = issuer.url
+    (keys / "private/ring.json").rename(keys / "private/keys.json")
+    prepare(CURRENT, url, keys)
+    with running_issuer_on((), url, keys, {"URL": name}) as issuer:
+        load.urls = [issuer.url]
+        load.assert_nothing_was_lost(stored_emails(url))
+        assert issuer.login(load.emails[0]).status_code == 200
