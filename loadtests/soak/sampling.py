@@ -21,7 +21,10 @@ _TABLES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PartSample:
-    """The processes of one part of the stack. Memory that several share is divided among them."""
+    """The processes of one part of the stack. Memory is their private memory.
+
+    A share of the pages that they have in common with other processes would change whenever one of those starts.
+    """
 
     processes: int
     memory_bytes: int
@@ -80,7 +83,7 @@ def _part(processes: Sequence[psutil.Process]) -> PartSample:
     cpu_seconds = 0.0
     for process in processes:
         try:
-            memory += process.memory_full_info().pss
+            memory += process.memory_full_info().uss
             descriptors += process.num_fds()
             cpu_seconds += sum(process.cpu_times()[:2])
         except psutil.NoSuchProcess:  # a backend of PostgreSQL that has just ended

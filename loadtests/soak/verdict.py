@@ -24,6 +24,9 @@ ROW_SLACK: Final = 2.0
 UNAVAILABLE: Final = "unavailable: 503"
 """How the load's checks name a 503, which is the right response of an overloaded service."""
 
+_MIN_ROWS: Final = 1000
+"""Tables grow by pages, so the weight of few rows says nothing."""
+
 _HOUR: Final = 3600.0
 
 
@@ -82,7 +85,7 @@ def _parts(samples: Sequence[Sample]) -> Iterator[Finding]:
         def descriptors(sample: Sample, part: str = part) -> float:
             return sample.parts[part].descriptors
 
-        # PostgreSQL fills its shared buffers, whose size is a setting, with what it has read and written.
+        # Each backend of PostgreSQL keeps what it has read of the catalogue, and the pool opens and closes some.
         bound = None if part == "PostgreSQL" else MEMORY_MIB_AN_HOUR
         yield _flat(f"{part}: memory, MiB", samples, memory, bound)
         yield _flat(f"{part}: descriptors", samples, descriptors, DESCRIPTORS_AN_HOUR)
@@ -104,7 +107,7 @@ def _tables(samples: Sequence[Sample]) -> Iterator[Finding]:
         added = last.bytes - first.bytes
         each = added / rows if rows > 0 else None
         growth = f"{rows:+,} rows, {added / MIB:+.2f} MiB" + (f", {each:,.0f} B each" if each is not None else "")
-        bound = BYTES_PER_ROW.get(name, 0.0) * ROW_SLACK
+        bound = BYTES_PER_ROW.get(name, 0.0) * ROW_SLACK if rows >= _MIN_ROWS else 0.0
         yield Finding(
             f"table {name}, rows",
             f"{first.rows:,}",

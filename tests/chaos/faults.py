@@ -120,27 +120,19 @@ def _of_links() -> Iterable[FaultPlan]:
     for verifier, gateway in GATEWAY_OF.items():
         link = f"{gateway}-{verifier}"
         outage = _on((gateway,), Effect.UNAVAILABLE)
-        changed = outage | _on((gateway,), Effect.REJECTED, Effect.NO_RESPONSE)
-        yield from _link(link, outage, outage, changed, LINK_SECONDS, LINK_SECONDS)
-        link = f"{verifier}-issuers"
+        yield from _link(link, (State.CUT, State.SILENT, State.SLOW), outage, LINK_SECONDS)
+        yield from _link(link, (State.CORRUPT,), outage | _on((gateway,), Effect.REJECTED), LINK_SECONDS)
+        # Without TLS, a key set in which a bit was changed cannot be told from another key of the same name, nor
+        # a changed value of a row from a correct one. So the links below are not corrupted.
         stale = _on(CHECKING, Effect.LATE) | _on(_with_gateway(verifier), Effect.UNAVAILABLE)
-        changed = stale | _on(_with_gateway(verifier), Effect.REJECTED)
-        yield from _link(link, stale, stale, changed, SILENT_POLL_SECONDS, KEY_SECONDS)
+        yield from _link(f"{verifier}-issuers", (State.CUT, State.SILENT, State.SLOW), stale, SILENT_POLL_SECONDS)
     for issuer in ISSUERS:
-        # Without TLS PostgreSQL's protocol cannot tell a changed value from a correct one, so it is not corrupted.
-        for state in (State.CUT, State.SILENT, State.SLOW):
-            link = f"{issuer}-postgresql"
-            yield FaultPlan(state, link, _sets(link, state), _sets(link, State.OPEN), _DATABASE, POLL_SECONDS)
+        yield from _link(f"{issuer}-postgresql", (State.CUT, State.SILENT, State.SLOW), _DATABASE, POLL_SECONDS)
 
 
-def _link(
-    link: str, cut: Excuses, slow: Excuses, corrupt: Excuses, recovery: float, corrupt_recovery: float
-) -> Iterable[FaultPlan]:
-    opens = _sets(link, State.OPEN)
-    for state in (State.CUT, State.SILENT):
-        yield FaultPlan(state, link, _sets(link, state), opens, cut, recovery)
-    yield FaultPlan(State.SLOW, link, _sets(link, State.SLOW), opens, slow, recovery)
-    yield FaultPlan(State.CORRUPT, link, _sets(link, State.CORRUPT), opens, corrupt, corrupt_recovery)
+def _link(link: str, states: Iterable[State], excuses: Excuses, recovery: float) -> Iterable[FaultPlan]:
+    for state in states:
+        yield FaultPlan(state, link, _sets(link, state), _sets(link, State.OPEN), excuses, recovery)
 
 
 def _on(surfaces: Iterable[str], *effects: Effect) -> Excuses:

@@ -2,8 +2,8 @@
 
 Correctness has no excuse: an invalid token is never accepted, a 5xx is 503 with Retry-After, an acknowledged write is
 there. Availability has: a fault excuses the effects that it must have, on the surfaces that it reaches, from its
-begin until the published recovery time after its end. Where the machine itself stood still, recovery may take longer
-by as long as it did, up to `STARVED_LIMIT` times the published time.
+begin until the published recovery time after its end. Where processes waited for a core of the machine, recovery
+may take longer by as long as they did, up to `STARVED_LIMIT` times the published time.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from typing import Final
 REVOCATION_SECONDS: Final = 3.0
 """Publication 1 s, poll 2 s, and the fetch (contract E)."""
 
-STARVED_LIMIT: Final = 10.0
+STARVED_LIMIT: Final = 3.0
 _STARVED_MARGIN_SECONDS: Final = 1.0
 """What a late process caused is seen a little after it."""
 
@@ -79,10 +79,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Starvation:
-    """A stretch of time in which the machine did not run a process that was due."""
+    """A stretch of time in which a process that was ready to run waited `lost` seconds for a core."""
 
     begin: float
     end: float
+    lost: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def _is_excused(one: Observation, faults: Sequence[Fault], starved: Sequence[Sta
 
 
 def _lost_seconds(starved: Sequence[Starvation], begin: float, end: float) -> float:
-    return sum(max(0.0, min(stretch.end, end) - max(stretch.begin, begin)) for stretch in starved)
+    return sum(stretch.lost for stretch in starved if stretch.begin < end and begin < stretch.end)
 
 
 def _excuses(fault: Fault, one: Observation, starved: Sequence[Starvation]) -> bool:
@@ -150,6 +151,6 @@ def _excuses(fault: Fault, one: Observation, starved: Sequence[Starvation]) -> b
 
 
 def allowed_recovery(fault: Fault, starved: Sequence[Starvation]) -> float:
-    """Return the published recovery time, and the time after the fault's end in which the machine stood still."""
+    """Return the published recovery time, and the time that processes lost after the fault's end."""
     lost = _lost_seconds(starved, fault.end, float("inf"))
     return min(fault.recovery_seconds + lost, fault.recovery_seconds * STARVED_LIMIT)

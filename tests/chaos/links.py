@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from typing import Final
 
@@ -45,10 +45,18 @@ class Link:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> asyncio.Server:
-        """Listen."""
-        return await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen until the end of the block, and close every connection then."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        try:
+            yield
+        finally:
+            server.close()
+            self.set(State.CUT)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def set(self, state: State) -> None:
         """Change what happens to data, of open connections too."""
@@ -64,6 +72,10 @@ class Link:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there: asyncio.StreamWriter | None = None
         self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
             if self.state is State.CUT:
                 return
@@ -79,6 +91,8 @@ class Link:
                 if one is not None:
                     self._writers.discard(one)
                     one.close()
+                    with suppress(OSError):
+                        await one.wait_closed()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for connect in self._rng.sample(self._connects, len(self._connects)):

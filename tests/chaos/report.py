@@ -57,7 +57,7 @@ def _invariants(result: Result) -> str:
     counts = result.journal.counts
     found = {effect: sum(one.effect is effect for one in result.violations) for effect in Effect}
     invalid = sum(number for what, number in counts.items() if what.startswith("invalid: "))
-    stood_still = sum(stretch.end - stretch.begin for stretch in result.journal.starved)
+    lost = sum(stretch.lost for stretch in result.journal.starved)
     rows = [
         ("invalid tokens accepted", f"{invalid:,} sent", found[Effect.WRONG_ACCEPT] + found[Effect.LATE]),
         (
@@ -69,7 +69,7 @@ def _invariants(result: Result) -> str:
         ("5xx other than 503, or without Retry-After", "", found[Effect.WRONG_STATUS] + found[Effect.NO_RETRY_AFTER]),
         (
             "unavailable beyond the recovery times",
-            f"{stood_still:.0f} s in which the machine was busy with other programs",
+            f"processes waited {lost:.0f} s for a core of a busy machine",
             found[Effect.UNAVAILABLE] + found[Effect.NO_RESPONSE],
         ),
     ]

@@ -275,7 +275,7 @@ async def _started(site: Site, rng: random.Random) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as servers:
         for name, connects in targets.items():
             site.links[name] = Link(name, site.ports[name], connects, random.Random(rng.random()))
-            servers.enter_context(contextlib.closing(await site.links[name].start()))
+            await servers.enter_async_context(site.links[name].listening())
         await supervisor.start(_small(postgres.server()), postgres.ready)
         site.database_url = postgres.url
         await site.run_issuer("migrate")
