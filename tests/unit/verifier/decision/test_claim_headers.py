@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
+from shared.claims import InvalidClaimsError, read_claims
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.vector_keys import GOOD, NOW
 from tests.support.vectors import Bench, fields_of, status_of
+from verifier.decision import claim_headers
+from verifier.decision.claim_headers import ClaimHeader, read_headers
+from verifier.decision.profile import Location
 from verifier.policy_file import Configuration, JwksLocation, parse_configuration
 
 TENANT, FLAG = "X-Auth-Claim-Tenant", "X-Auth-Claim-Verified"
@@ -79,6 +83,7 @@ def test_two_policies_answer_one_token_differently_from_the_cache_too() -> None:
         ("string", "x" * 256, None),
         ("integer", 0, "0"),
         ("integer", -5, "-5"),
+        ("integer", 10**15 - 1, "999999999999999"),
         ("integer", 10**15, None),
         ("integer", 1.0, None),
         ("integer", True, None),
@@ -121,3 +126,15 @@ def test_an_identity_that_is_too_long_for_a_response_is_rejected() -> None:
     assert status_of(fits) == 200
     assert len(fits) < 3.5 * 1024
     assert status_of(answer(document, **most, roles=roles, x="x" * 255, y="y" * 255)) == 401
+
+
+def test_the_room_of_a_response_is_counted_to_the_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = GOOD.claims(NOW, roles=["a", "bcd"], tenant="acme")
+    headers = (ClaimHeader(TENANT, Location.of("/tenant")), ClaimHeader(FLAG, None, "boolean"))
+    lines = len(f"{TENANT}: acme\r\n{FLAG}: \r\na,bcd,")
+    needed = lines + sum(len(members[name]) for name in ("iss", "sub", "client_id", "scope", "sid", "jti"))
+    monkeypatch.setattr(claim_headers, "MAX_IDENTITY_CHARACTERS", needed)
+    assert read_headers(headers, members, read_claims(members)) == ("acme", "")
+    monkeypatch.setattr(claim_headers, "MAX_IDENTITY_CHARACTERS", needed - 1)
+    with pytest.raises(InvalidClaimsError):
+        read_headers(headers, members, read_claims(members))

@@ -1,6 +1,7 @@
 """A key belongs to its issuer, and a set knows whether it still holds what another held."""
 
-from tests.support.token_forge import ISSUER
+from shared.jwks import parse_jwks
+from tests.support.token_forge import ISSUER, Forge
 from tests.support.vector_keys import OTHER_ISSUER
 from tests.support.vectors import KEY_SETS
 from verifier.decision.keyset import TrustedKeys
@@ -22,6 +23,14 @@ def test_an_issuer_has_the_keys_that_it_published_and_no_others() -> None:
     assert keys.has(ISSUER, "shared")
     assert not keys.has(OTHER_ISSUER, "shared")
     assert not keys.has(ISSUER, "another")
+
+
+def test_a_key_that_is_found_is_contained_until_it_is_replaced() -> None:
+    forge = Forge()
+    keys = TrustedKeys.from_issuers({ISSUER: parse_jwks(forge.jwks)})
+    (key,) = keys.find(forge.kid)
+    assert keys.contains(key)
+    assert not TrustedKeys.from_issuers({ISSUER: parse_jwks(Forge().jwks)}).contains(key)
 
 
 def test_decisions_stay_cached_only_while_every_key_remains() -> None:

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 import pytest
 
+from shared.claims import InvalidClaimsError
 from shared.jwks import parse_jwks
 from tests.support.providers import NOW, load, parts, signing_key
 from tests.support.token_forge import Forge
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
-from verifier.decision.profile import RFC9068, ClaimRule, Location, Profile
+from verifier.decision.profile import ABSENT, RFC9068, ClaimRule, Location, Pointer, Profile
 from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
@@ -151,3 +152,43 @@ def test_a_value_that_is_excluded_is_excluded_from_lists_too(groups: Any) -> Non
 def test_every_reason_of_a_profile_is_one_of_check_8() -> None:
     assert RFC9068.is_marked({})
     assert outcome(own({"typ": "at+jwt"}, cnf={})) == RejectionReason.SENDER_CONSTRAINED
+
+
+DOCUMENT: Final = {"a/b": {"~": 1, "~1": 2}, "list": ["first", ["second"]], "text": "word", "none": None, "0": "zero"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("/a~1b/~0", 1),
+        ("/a~1b/~01", 2),
+        ("/list/0", "first"),
+        ("/list/1/0", "second"),
+        ("/none", None),
+        ("/0", "zero"),
+        *((text, ABSENT) for text in ("/list/2", "/list/00", "/list/-", "/list/x", "/text/0", "/a~1b/0", "/none/0")),
+    ],
+)
+def test_a_pointer_leads_to_one_place(text: str, value: Any) -> None:
+    assert Pointer(text).find(DOCUMENT) == value
+
+
+@pytest.mark.parametrize("changes", [{}, {"required": (Pointer("/jti"),)}, {"session": Location.of("/session")}])
+def test_only_the_form_of_our_own_tokens_is_read_by_its_own_types(changes: dict[str, Any]) -> None:
+    claims = OWN.claims(NOW, scope=["read"], session="s")
+    if changes:
+        assert Profile(name="other", **changes).read_claims(claims).scope == "read"
+    else:
+        with pytest.raises(InvalidClaimsError):
+            Profile(name="own").read_claims(claims)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (ClaimRule(Location.of("/a", "/b"), "one_of", ("x", 1)), "claim /a or /b one of 'x' or 1"),
+        (ClaimRule(Location.of("/a"), "absent"), "claim /a absent"),
+    ],
+)
+def test_a_rule_is_described_in_words(rule: ClaimRule, words: str) -> None:
+    assert str(rule) == words
