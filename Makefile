@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep seed soak chaos models fuzz lock sbom dist images clean
+.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep mutants promises seed soak chaos models fuzz lock sbom dist images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,6 +22,9 @@ SOAK_ARGS ?=
 CHAOS_MINUTES ?= 2
 CHAOS_SEED ?=
 CHAOS_ARGS ?=
+PROMISES_ARGS ?=
+MUTANTS_ARGS ?=
+PACKAGE ?= verifier/decision
 SBOM ?= sbom
 DIST ?= dist
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
@@ -72,6 +75,12 @@ load: $(DEV) ## 1,000 users for 3 minutes and a verdict (USERS= DURATION= SCENAR
 sweep: $(DEV) ## from 100 to 2,000 users: throughput, p95 and the knee (STEPS= DURATION=)
 	@exec $(VENV)/bin/python -m loadtests sweep $(call given,STEPS,steps) $(LOAD_FLAGS) $(LOAD_ARGS)
 
+mutants: $(DEV) ## change the code of a package and list what no test notices (PACKAGE=verifier/decision; goes on when run again)
+	@exec $(VENV)/bin/python -m tests.mutants $(PACKAGE) $(MUTANTS_ARGS)
+
+promises: $(DEV) ## measure every published bound; fails if one is broken (some minutes, on a quiet machine)
+	@exec $(VENV)/bin/python -m tests.promises $(PROMISES_ARGS)
+
 seed: $(DEV) ## accounts for loading a deployed Gatepass (ACCOUNTS=10000)
 	@exec $(VENV)/bin/python -m loadtests seed $(call given,ACCOUNTS,accounts) $(LOAD_ARGS)
 
@@ -120,7 +129,7 @@ images: ## build both images with this machine's Docker
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .bench .load .soak .chaos .docs sbom dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .mutants .bench .load .soak .chaos .docs sbom dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each target installs what it needs, by uv from a lock with hashes: `run` the services, all others everything.

@@ -89,7 +89,7 @@ class Round:
 async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> Round:
     """Go through one round."""
     # The issuer does nothing while argon2 is measured alone.
-    alone = await asyncio.to_thread(_hashes, lengths.short)
+    alone = await asyncio.to_thread(hashes, lengths.short)
     tell(f"argon2 alone: {alone:.0f}/s")
     accounts = count()
     logins = await closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short)
@@ -100,9 +100,9 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     _require(overload, {200, 503})
     after = site.resident_bytes()
     tell(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
-    refresh, me = await _beside_logins(site, accounts, lengths)
+    refresh, me = await beside_logins(site, accounts, lengths)
     tell(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
-    revoked = await _revocations(site, accounts, lengths.overload)
+    revoked = await revocations(site, accounts, lengths.overload)
     tell(f"{REVOCATIONS} logouts, seen by the verifier: p99 {revoked.percentile(0.99):.2f} s")
     swaps = await _swaps(site, lengths.short)
     tell(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
@@ -170,7 +170,7 @@ async def _sessions(site: Site, accounts: Iterator[int], how_many: int) -> list[
     return sessions[:how_many]
 
 
-async def _beside_logins(site: Site, accounts: Iterator[int], lengths: Lengths) -> tuple[float, float]:
+async def beside_logins(site: Site, accounts: Iterator[int], lengths: Lengths) -> tuple[float, float]:
     """The 95th percentiles of refresh and `GET /me` at a modest rate, while logins take all that there is."""
     refresher, reader = await _sessions(site, accounts, 2)
     chain = [refresher["refresh_token"]]
@@ -205,7 +205,7 @@ async def _beside_logins(site: Site, accounts: Iterator[int], lengths: Lengths) 
     return refreshes.percentile(0.95), readings.percentile(0.95)
 
 
-async def _revocations(site: Site, accounts: Iterator[int], seconds: float) -> Sample:
+async def revocations(site: Site, accounts: Iterator[int], seconds: float) -> Sample:
     """Measure the time from the response to a logout until the verifier rejects; logouts come at random times."""
     sample = Sample(seconds)
 
@@ -262,7 +262,7 @@ async def _swaps(site: Site, seconds: float) -> float:
     return swapped / seconds
 
 
-def _hashes(seconds: float) -> float:
+def hashes(seconds: float) -> float:
     """Measure password hashes per second on all cores, by the library and at the cost of the issuer."""
     hasher = PasswordHasher.from_parameters(DEFAULT_PARAMETERS)
     encoded = hasher.hash(PASSWORD)

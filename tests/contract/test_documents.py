@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -21,7 +22,7 @@ from tests.support.processes import ROOT
 from verifier.decision.reasons import RejectionReason
 from verifier.policy_file import _Policy
 
-_NOT_OURS: Final = re.compile(r"/\.(venv|gatepass|bench|docs|[a-z_]+_cache)/")
+_NOT_OURS: Final = re.compile(r"/\.(venv|gatepass|bench|docs|mutants|[a-z_]+_cache)/")
 MARKDOWN: Final = sorted(path for path in ROOT.glob("**/*.md") if not _NOT_OURS.search(str(path)))
 PARTS: Final = ("spec.md", "plan.md", "research.md", "quickstart.md", "tasks.md")
 _INDEX_HOSTS: Final = re.compile(r"pypi\.org|pythonhosted|index-url|registry\.npmjs|proxy\.golang", re.IGNORECASE)
@@ -105,6 +106,17 @@ def _index_row(record: Path) -> tuple[str, str, str, str]:
     found = re.match(r"# (\d{4}): (.+)\n\nStatus: (accepted|superseded by \[\d{4}\])", documents.text(record))
     assert found, f"{record.name}: expected a title, an empty line and a status"
     return found[1], record.name, found[2], re.sub(r"[\[\]]", "", found[3])
+
+
+@pytest.mark.parametrize("page", [path for path in MARKDOWN if path.is_relative_to(ROOT / "docs")], ids=str)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    assert set(re.findall(r"`(test_\w+)`", documents.text(page))) <= _tests()
+
+
+@cache
+def _tests() -> frozenset[str]:
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    return frozenset(name for source in sources for name in re.findall(r"def (test_\w+)", source))
 
 
 def test_no_file_names_a_package_index_or_a_home_directory() -> None:

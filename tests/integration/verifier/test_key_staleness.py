@@ -14,7 +14,7 @@ from verifier.refresh.source import FetchResult, RefreshError
 from verifier.settings import VerifierSettings
 
 _NO_ISSUERS = frozenset[str]()
-_BOUND_SECONDS = 3600.0
+_BOUND_SECONDS = 86_400.0  # the default
 
 
 @dataclass

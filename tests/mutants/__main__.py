@@ -1,0 +1,133 @@
+"""`make mutants`: change the code of a package, one place at a time, and list the changes that no test notices.
+
+mutmut works in a copy of the tree below `.mutants/`, and goes on there where it was interrupted. Exit status: 0 every
+survivor has a reason in `survivors.json` and the score reaches its target, 1 not, 2 not finished in the given time.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.processes import ROOT
+
+PACKAGES: Final = Path(__file__).with_name("packages.toml")
+RESULTS: Final = Path(__file__).with_name("survivors.json")
+_MUTMUT: Final = Path(sys.executable).with_name("mutmut")
+_OUTCOMES: Final = {1: "killed", 3: "killed", 0: "survived", 5: "survived", 33: "survived", None: "unfinished"}
+"""mutmut's exit statuses; 5 and 33 are changes in code that no test executes. All others are timeouts and crashes."""
+
+
+def main() -> int:
+    """Run it; the exit status."""
+    packages = tomllib.loads(PACKAGES.read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("package", choices=list(packages))
+    parser.add_argument("--seconds", type=int, default=600, help="stop after this time; the next run goes on")
+    parser.add_argument("--write", action="store_true", help="record score and survivors, keeping their reasons")
+    arguments = parser.parse_args()
+    folder = ROOT / ".mutants" / arguments.package.replace("/", "-")
+    _copy_the_tree(folder, arguments.package, packages[arguments.package])
+    if not _run(folder, arguments.seconds):
+        return 2
+    # On a busy machine a good test can take too long: a timeout is judged again before it counts.
+    if doubtful := [name for name, outcome in _outcomes(folder).items() if outcome == "timeout"]:
+        _run(folder, arguments.seconds, *doubtful)
+    outcomes = _outcomes(folder)
+    counts = Counter(outcomes.values())
+    if counts["unfinished"] or not outcomes:
+        print(f"{counts['unfinished']} of {len(outcomes)} are not judged; run it again")
+        return 2
+    recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
+    reasons = {one["mutant"]: one["reason"] for one in recorded.get(arguments.package, {}).get("survivors", [])}
+    survivors = [
+        {"mutant": name, "change": _change(folder, name), "reason": reasons.get(name, "")}
+        for name, outcome in outcomes.items()
+        if outcome == "survived"
+    ]
+    score = 100 * (1 - len(survivors) / len(outcomes))
+    for one in survivors:
+        print(f"{one['mutant']}: {one['reason'] or 'no reason'}", *one["change"], sep="\n    ")
+    print(f"{arguments.package}: {len(outcomes) - len(survivors)} of {len(outcomes)} noticed ({score:.1f} %)")
+    if arguments.write:
+        now = datetime.now(UTC).date().isoformat()
+        recorded[arguments.package] = {
+            "date": now,
+            "mutants": len(outcomes),
+            "timeouts": counts["timeout"],
+            "score": round(score, 1),
+            "survivors": survivors,
+        }
+        RESULTS.write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
+    unexplained = sum(not one["reason"] for one in survivors)
+    reached = 100 * (1 - unexplained / len(outcomes)) >= packages[arguments.package]["target"]
+    return 0 if reached else 1
+
+
+def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None:
+    """Bring the copy up to date. Files that have not changed keep their time, from which mutmut sees what is new."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    for name in (name for name in names if name and (ROOT / name).is_file()):
+        copy = folder / name
+        if name != "pyproject.toml" and not (copy.exists() and copy.read_bytes() == (ROOT / name).read_bytes()):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy)
+    sources = sorted({path.split("/")[0] for path in names if path} - {"tests", "pyproject.toml"})
+    selected = [*settings["tests"], *(f"--deselect={test}" for test in settings.get("without", []))]
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").replace('"--dist=loadfile", ', "")
+    options = {
+        "source_paths": [package.split("/", maxsplit=1)[0]],
+        "only_mutate": [f"{package}/*"],
+        "also_copy": [source for source in sources if source != package.split("/", maxsplit=1)[0]],
+        # One process, warnings of mutmut's own code allowed, and no time limit on the clock: mutmut limits
+        # processor time.
+        "pytest_add_cli_args": ["-p", "no:xdist", "-p", "no:cacheprovider", "--timeout=0", "-W", "ignore"],
+        "pytest_add_cli_args_test_selection": selected,
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    lines.append("use_git_change_detection = false")
+    (folder / "pyproject.toml").write_text("\n".join([project, "[tool.mutmut]", *lines, ""]), encoding="utf-8")
+
+
+def _run(folder: Path, seconds: int, *mutants: str) -> bool:
+    """Run mutmut on one processor; return whether it came to its end."""
+    command = ["nice", "-n", "15", str(_MUTMUT), "run", "--max-children", "1", *mutants]
+    with (folder / "mutmut.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # it ends the process that it has forked
+            process.wait()
+            print(f"not finished in {seconds} s; run it again to go on")
+            return False
+    if status:
+        print((folder / "mutmut.log").read_text(encoding="utf-8", errors="replace")[-2000:], file=sys.stderr)
+    return status == 0
+
+
+def _outcomes(folder: Path) -> dict[str, str]:
+    found: dict[str, int | None] = {}
+    for path in sorted((folder / "mutants").rglob("*.meta")):
+        found |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
+    return {name: _OUTCOMES.get(status, "timeout") for name, status in found.items()}
+
+
+def _change(folder: Path, mutant: str) -> list[str]:
+    shown = subprocess.run(
+        [str(_MUTMUT), "show", mutant], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return [line for line in shown if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

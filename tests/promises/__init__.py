@@ -1,0 +1,1 @@
+"""`make promises`: every published bound, measured at its value."""
