@@ -18,6 +18,8 @@ from tests.support.patroni_cluster import Cluster, Machine, patroni_cluster
 from tests.support.processes import wait_until
 from tests.support.verifier_process import VerifierFolder
 
+pytestmark = pytest.mark.timeout(240)  # a failover and a standby that comes back take 30 s on an idle machine
+
 BOUND_SECONDS: Final = 15.0
 
 # A machine is lost; what brings it back.

@@ -3,11 +3,15 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.support.acknowledged_load import AcknowledgedLoad
 from tests.support.issuer_process import running_issuer_on
 from tests.support.postgres import Postgres, execute
 from tests.support.releases import CURRENT, Release, previous_release, release_before
 from tests.support.verifier_process import VerifierFolder
+
+pytestmark = pytest.mark.timeout(240)  # five processes start, one after the other, under load
 
 
 def prepare(release: Release, database_url: str, keys_dir: Path) -> None:
