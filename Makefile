@@ -27,6 +27,8 @@ MUTANTS_ARGS ?=
 PACKAGE ?= verifier/decision
 SBOM ?= sbom
 DIST ?= dist
+DOCKER ?= $(if $(shell command -v docker 2> /dev/null),docker,podman)
+BUILD_ARGS ?=
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 help: ## list the targets
@@ -121,11 +123,13 @@ dist: SBOM = $(DIST)
 dist: $(DEV) sbom ## build one-file executables and their bills of materials into dist/
 	@umask 022; exec $(VENV)/bin/python deploy/build_executables.py --output "$(DIST)"
 
-images: ## build both images with this machine's Docker
+# Podman makes images in the format of OCI otherwise, which has no health check.
+images: export BUILDAH_FORMAT := docker
+images: ## build both images with docker or podman (DOCKER=podman, BUILD_ARGS=)
 	@set -eu; SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); export SOURCE_DATE_EPOCH; \
 	for side in issuer verifier; do \
-	  docker build --file $$side/Dockerfile --build-arg REVISION=$$(git rev-parse HEAD) \
-	    --tag gatepass-$$side:$(VERSION) .; \
+	  $(DOCKER) build --file $$side/Dockerfile --build-arg REVISION=$$(git rev-parse HEAD) \
+	    --tag gatepass-$$side:$(VERSION) $(BUILD_ARGS) .; \
 	done
 
 clean: ## remove the environment and the caches; .gatepass/ with its accounts and keys stays
