@@ -1,4 +1,6 @@
-"""The providers' programs: fetched and built once, each pinned by hashes, kept in the user's cache folder.
+"""The providers' programs, and what images are made of: fetched and built once, kept in the user's cache folder.
+
+Each is pinned by hashes, except Debian's packages, which their archive signs.
 
 `python -m tests.support.real_providers.install` does it ahead of the tests. It needs nothing but Python's own
 library, so that CI can start it before there is a virtual environment.
@@ -23,6 +25,7 @@ _KEYCLOAK: Final = "org.keycloak:keycloak-quarkus-dist:26.7.3:zip"
 _KEYCLOAK_SHA256: Final = "27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f"
 _NIMBUS: Final = "com.nimbusds:nimbus-jose-jwt:10.5:jar"
 _NIMBUS_SHA256: Final = "104ed6c348d35f68ab16d85550ed59239bcb7846bc2bd885ef3851a0ab2e73cf"
+_DEBIAN: Final = ("trixie", "python3,python3-pip-whl,nginx-light,gettext-base,wget")
 _MAVEN_COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
@@ -65,6 +68,28 @@ def nimbus() -> Path:
     folder = _once(f"nimbus-{_NIMBUS_SHA256[:16]}", lambda folder: _fetch(_NIMBUS, _NIMBUS_SHA256, folder))
     (archive,) = folder.glob("*.jar")
     return archive
+
+
+def debian() -> Path:
+    """Return a folder with `debian.tar`, a root file system for images, and `docker-compose`, as `keycloak` does."""
+    return _once(f"debian-{hashlib.sha256(repr(_DEBIAN).encode()).hexdigest()[:16]}", _make_debian)
+
+
+def _make_debian(folder: Path) -> None:
+    release, packages = _DEBIAN
+    # Debian 12's own Docker Compose is a first edition, which does not know what compose.yaml uses.
+    download = f'cd {folder} && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download docker-compose'
+    unneeded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info")]
+    tar = str(folder / "debian.tar")
+    hooks = [f"--customize-hook={download}"]
+    # Its mounts are seen by no other process, which could keep them busy.
+    program = ["unshare", "--mount", "mmdebstrap"]
+    _run(*program, "--variant=minbase", f"--include={packages}", *unneeded, *hooks, release, tar)
+    (package,) = folder.glob("docker-compose_*.deb")
+    _run("dpkg-deb", "-x", str(package), str(folder / "unpacked"))
+    (folder / "unpacked/usr/libexec/docker/cli-plugins/docker-compose").rename(folder / "docker-compose")
+    shutil.rmtree(folder / "unpacked")
+    package.unlink()
 
 
 def _make_keycloak(folder: Path) -> None:
@@ -149,7 +174,7 @@ def _run(program: str, *arguments: str, folder: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    for one in (oidc_provider, keycloak, hydra):
+    for one in (debian, oidc_provider, keycloak, hydra):
         try:
             one()
         except Unavailable as reason:
