@@ -336,7 +336,6 @@ class Testbed:
         self.keys.generate()
         for name in ("one", "other"):
             self.issuers.append(Issuer(name, self.clock, self._settings, self._ids))
-            await self.issuers[-1].parts.database.open()
         await self.run_tasks()
 
     async def close(self) -> None:
@@ -383,7 +382,6 @@ class Testbed:
         await issuer.close()
         place = self.issuers.index(issuer)
         self.issuers[place] = Issuer(issuer.name, self.clock, self._settings, self._ids)
-        await self.issuers[place].parts.database.open()
         await self.issuers[place].parts.published.refresh()
 
     async def revoke_everything(self) -> None:
