@@ -48,6 +48,11 @@ http {{
 """
 
 
+def files_of(text: str) -> dict[str, str]:
+    """Return the files that a guide tells its reader to save, by name."""
+    return {block["title"]: block["body"] for block in _BLOCK.finditer(text) if block["title"]}
+
+
 @dataclass(frozen=True)
 class Reader:
     """A reader of a guide: a folder with the source tree, free ports and a database server.

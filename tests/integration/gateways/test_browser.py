@@ -1,174 +1,247 @@
-"""A real browser, through real gateways: only pages of the application's own origin get through with the cookie.
+"""The browser guide in a real browser, behind five gateways with TLS: only pages of the application get through.
 
-Chromium counts http://localhost as secure: it accepts `Secure` cookies there and sends Fetch Metadata.
+Three pages attack while a user is logged in: of another site, of another subdomain, and of another port of the host.
+The last two are the same site as the application, so the browser adds its cookies to their requests.
 """
 
-import json
-import os
-import signal
-import subprocess
+import re
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from time import time
 from typing import Any, Final
 
 import pytest
 
-from tests.support.browser_application import BrowserApplication
-from tests.support.gateways import Verifier, running_gateway
-from tests.support.processes import free_port
-from tests.support.programs import found, program
+from tests.support.browser import Attacker, browsing
+from tests.support.browser_pages import ATTACK, TAB, VISIT, with_constants
+from tests.support.certificates import HOST
+from tests.support.gateways import running_gateway
+from tests.support.guides import GUIDES, files_of
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
+from tests.support.postgres import Postgres, execute
+from tests.support.processes import free_port, listens, running, wait_until
 from tests.support.readme_diffs import apply_diffs
 
-COOKIE: Final = "__Host-access"
-GATEWAYS: Final = ("nginx", "envoy", "haproxy", "caddy")
-"""The page itself has a policy for anonymous requests. Traefik checks `default` before it."""
-_SECONDS: Final = 60.0
+pytestmark = pytest.mark.timeout(300)
 
-PAGE: Final = """\
-<!doctype html><title>application</title><body><script>
-const status = async (path, options) => (await fetch(path, options)).status;
-const message = (source) => new Promise((done) => {
-  source.onmessage = (event) => done(event.data);
-  source.onerror = () => done("error");
-});
-const attacks = () => new Promise((done) => {
-  let finished = 0;
-  window.onmessage = () => { finished += 1; if (finished === 2) done(finished); };
-  for (const url of ATTACKS) {
-    const frame = document.createElement("iframe");
-    frame.src = url;
-    document.body.append(frame);
-  }
-});
-(async () => {
-  const report = {
-    readable: document.cookie,
-    get: await status("/data"),
-    post: await status("/data", { method: "POST" }),
-    events: await message(new EventSource("/events")),
-    websocket: await message(new WebSocket(`ws://${location.host}/websocket`)),
-    attacks: await attacks(),
-  };
-  await fetch("/admin/logout");
-  report.afterwards = await status("/data");
-  await fetch("/admin/report", { method: "POST", body: JSON.stringify(report) });
-})();
-</script>
-"""
+GUIDE: Final = (GUIDES / "browser-application.md").read_text(encoding="utf-8")
+SITES: Final = ("nginx/site", "caddy/site", "haproxy/site", "traefik/site", "envoy/site")
+ATTACKING_HOSTS: Final = ("foreign.test", "other.example.com", HOST)
+BEHIND_SECONDS: Final = 50
+"""How far the issuer's clock is behind: its access tokens, valid for a minute, expire some seconds after a login."""
+_ROUTES: Final = {"/login": 200, "/token": 200, "/logout": 204}
+_number = count()
 
-ATTACK: Final = """\
-<!doctype html><title>attack</title><body><script>
-const settled = (promise) => promise.catch(() => 0);
-const closed = (socket) => new Promise((done) => { socket.onclose = done; socket.onmessage = done; });
-const loaded = (element) => new Promise((done) => {
-  element.onload = element.onerror = done;
-  document.body.append(element);
-});
-(async () => {
-  for (const method of ["GET", "POST"]) {
-    await settled(fetch(`${TARGET}/attack-fetch`, { method, mode: "no-cors", credentials: "include" }));
-  }
-  await settled(fetch(`${TARGET}/attack-cors`, { method: "DELETE", credentials: "include" }));
-  await closed(new WebSocket(`${TARGET.replace("http", "ws")}/attack-websocket`));
-  const image = new Image();
-  image.src = `${TARGET}/attack-image`;
-  await loaded(image);
-  const frame = document.createElement("iframe");
-  frame.name = "forged";
-  const sent = loaded(frame);
-  await sent;
-  const form = document.createElement("form");
-  Object.assign(form, { action: `${TARGET}/attack-form`, method: "POST", target: "forged" });
-  document.body.append(form);
-  const answered = new Promise((done) => { frame.onload = done; });
-  form.submit();
-  await answered;
-  parent.postMessage("finished", "*");
-})();
-</script>
-"""
+
+@dataclass
+class Stack:
+    """All that is behind the gateways, which serve one after the other at `origin`."""
+
+    folder: Path
+    port: int
+    attacker_port: int
+    issuer: IssuerProcess
+    verifier_port: int
+    verifier_admin_port: int
+    application_port: int
+    counts: list[tuple[dict[str, Any], dict[str, float]]] = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        return f"https://{HOST}:{self.port}"
+
+    def count(self, report: dict[str, Any]) -> None:
+        """Note how often what an attack may not change was changed until a report, and how often it was rejected."""
+        urls = self.issuer.admin_url, f"http://127.0.0.1:{self.verifier_admin_port}"
+        metrics = "".join(HTTP.get(f"{url}/metrics", timeout=30).text for url in urls)
+
+        def total(labels: str) -> float:
+            return sum(float(number) for number in re.findall(rf"_total{{[^}}]*{labels}}} ([\d.]+)", metrics))
+
+        counts = {route: total(f'route="{route}",status="{status}"') for route, status in _ROUTES.items()}
+        counts |= {f"{route} rejected": total(f'route="{route}",status="403"') for route in _ROUTES}
+        counts["gateway rejected"] = total('reason="cross_origin"')
+        self.counts.append((report, counts))
+
+    def received(self) -> list[str]:
+        """Return the requests that reached the application, from its log."""
+        log = (self.folder / "application.log").read_text(encoding="utf-8")
+        return re.findall(r'"((?:GET|POST|PUT|DELETE|OPTIONS|WebSocket) .*?)"', log)
+
+
+@pytest.fixture(scope="module")
+def stack(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("browser")
+    port, attacker_port, verifier_port, admin_port, application_port = (free_port() for _ in range(5))
+    origin = f"https://{HOST}:{port}"
+    (folder / "static").mkdir()
+    for name, text in files_of(GUIDE).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    written = re.search(r"policies\.toml <<END\n(.*?)^END$", GUIDE, re.DOTALL | re.MULTILINE)
+    assert written
+    policies = folder / "policies.toml"
+    policies.write_text(written[1].replace("https://$HOST", origin), encoding="utf-8")
+    uvicorn = [
+        "env",
+        f"--chdir={folder}",
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "app:app",
+        "--port",
+        str(application_port),
+    ]
+    with ExitStack() as processes:
+        issuer = processes.enter_context(
+            running_issuer(
+                postgres.migrated_database(),
+                program=f"tests.support.issuer_with_other_clock -{BEHIND_SECONDS}",
+                COOKIE_ORIGINS=origin,
+                # Its pages may call the issuer, which gives them no cookies.
+                CORS_ORIGINS=f"https://other.example.com:{attacker_port}",
+                ACCESS_TOKEN_SECONDS="60",
+                TRUSTED_PROXY_HOPS="1",
+            )
+        )
+        environ = {
+            "VERIFIER_PORT": str(verifier_port),
+            "VERIFIER_ADMIN_PORT": str(admin_port),
+            "VERIFIER_ISSUER": issuer.url,
+            "VERIFIER_JWKS_URL": f"{issuer.url}/.well-known/jwks.json",
+            "VERIFIER_STATUS_LISTS": f"{issuer.url}/status-lists",
+            "VERIFIER_POLICIES_FILE": str(policies),
+            "VERIFIER_LEEWAY_SECONDS": "0",
+        }
+        processes.enter_context(running([sys.executable, "-m", "verifier"], folder / "verifier.log", environ))
+        processes.enter_context(running(uvicorn, folder / "application.log"))
+        wait_until(lambda: listens(application_port), "the application listens", 60)
+        ready = f"http://127.0.0.1:{admin_port}/readyz"
+        wait_until(lambda: listens(admin_port) and HTTP.get(ready).status_code == 200, "the verifier is ready", 60)
+        yield Stack(folder, port, attacker_port, issuer, verifier_port, admin_port, application_port)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """The report of a page, and the requests that the application received."""
+    """What the pages reported, what reached the application, the counts around the attacks, and the sessions then.
+
+    A session is its number of refreshes, and whether it is live.
+    """
 
     report: dict[str, Any]
-    received: list[tuple[str, str, str]]
-    attempts: int
+    received: list[str]
+    before: dict[str, float]
+    after: dict[str, float]
+    sessions: list[tuple[int, bool]]
+    sessions_of_mallory: list[tuple[int, bool]]
 
 
-@pytest.fixture(scope="module", params=GATEWAYS)
-def visit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
-    folder: Path = tmp_path_factory.mktemp("browser")
-    policies = folder / "policies.toml"
-    verifier, application, attacker = Verifier(folder, policies=policies), BrowserApplication(), BrowserApplication()
-    # The policy must name the origin, and so the port, before the gateway has one.
-    port = free_port()
-    origin = f"http://localhost:{port}"
-    policies.write_text(
-        f'[policies.default]\ncookie = "{COOKIE}"\norigins = ["{origin}"]\n[policies.admin]\nanonymous = true\n'
-    )
-    application.cookie = (
-        f"{COOKIE}={verifier.forge.token(time()).decode()}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600"
-    )
+@pytest.fixture(scope="module", params=SITES)
+def visit(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Visit:
+    folder: Path = tmp_path_factory.mktemp("visit")
+    number = next(_number)
+    email, mallory = f"ada{number}@example.com", f"mallory{number}@example.com"
+    stack.issuer.register(email)
+    tokens = stack.issuer.session(mallory)
+    planted = {f"__Host-{name}": tokens[name] for name in ("access_token", "refresh_token")}
+    attacker = Attacker(stack.attacker_port, folder / "attacker", stack.count)
+    attacker.cookies = [f"{name}={value}; Path=/; Secure; Domain=example.com" for name, value in planted.items()]
+    stack.counts.clear()
+    received = len(stack.received())
 
     def prepare(configuration: Path) -> None:
         apply_diffs(request.param, "Tokens in cookies", configuration)
 
     with (
-        verifier.running(),
-        application.running(),
         attacker.running(),
-        running_gateway(request.param, folder, verifier.port, application.port, prepare=prepare, port=port),
+        running_gateway(
+            request.param,
+            folder,
+            stack.verifier_port,
+            stack.application_port,
+            issuer_port=stack.issuer.port,
+            prepare=prepare,
+            port=stack.port,
+        ),
     ):
-        # Another port is another origin of the same site, as a sibling subdomain is; an IP address is another site.
-        attacks = [f"http://{host}:{attacker.port}/attack" for host in ("localhost", "127.0.0.1")]
-        application.page = PAGE.replace("ATTACKS", json.dumps(attacks))
-        attacker.attack = ATTACK.replace("const settled", f'const TARGET = "{origin}";\nconst settled')
-        _browse(f"{origin}/admin/page", folder, application)
-        yield Visit(application.report, application.received, len(attacks))
+        constants = {
+            "TARGET": stack.origin,
+            "REPORTS": f"https://foreign.test:{stack.attacker_port}",
+            "ATTACKS": [f"https://{host}:{stack.attacker_port}" for host in ATTACKING_HOSTS],
+            "PLANTED": planted,
+            "EMAIL": email,
+            "MALLORY": mallory,
+            "PASSWORD": PASSWORD,
+        }
+        static = stack.folder / "static"
+        (static / "visit.html").write_text(with_constants(VISIT, constants), encoding="utf-8")
+        (static / "tab.html").write_text(TAB, encoding="utf-8")
+        attacker.page = with_constants(ATTACK, constants)
+        first = f"https://other.example.com:{stack.attacker_port}/attack"
+        with browsing(first, folder, [attacker.certificate, folder / "fullchain.pem"]):
+            attacker.wait(folder / "chromium.log")
+    attacks = [counts for report, counts in stack.counts if {"attacks", "attacked"} & report.keys()]
+    # The first page only plants cookies.
+    sessions = {name: _sessions(stack.issuer.database_url, name) for name in (email, mallory)}
+    return Visit(
+        attacker.reports, stack.received()[received:], attacks[2], attacks[-1], sessions[email], sessions[mallory]
+    )
 
 
-def _browse(url: str, folder: Path, application: BrowserApplication) -> None:
-    """Open a page in the browser until it has reported."""
-    profile = f"--user-data-dir={folder / 'profile'}"
-    command = [
-        found("google-chrome") or program("chromium"),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        profile,
-        url,
-    ]
-    with (folder / "chromium.log").open("wb") as log:
-        browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        assert application.reported.wait(_SECONDS), (folder / "chromium.log").read_text(encoding="utf-8")
-    finally:
-        os.killpg(browser.pid, signal.SIGKILL)
-        browser.wait()
+def _sessions(database_url: str, email: str) -> list[tuple[int, bool]]:
+    rows = execute(
+        database_url,
+        "SELECT generation, ended_at IS NULL AS live FROM sessions JOIN users ON users.id = user_id WHERE email = $1",
+        email,
+    )
+    return [(row["generation"], row["live"]) for row in rows]
 
 
-def test_a_page_of_the_application_calls_it_with_the_cookie(visit: Visit) -> None:
-    assert (visit.report["get"], visit.report["post"]) == (200, 200)
-    assert (visit.report["events"], visit.report["websocket"]) == ("hello", "hello")
-    paths = [(method, path) for method, path, _ in visit.received]
-    assert paths == [("GET", "/data"), ("POST", "/data"), ("GET", "/events"), ("GET", "/websocket")]
-    assert all(subject for _, _, subject in visit.received)
+def test_the_pages_work(visit: Visit) -> None:
+    report = visit.report
+    assert report.get("error") is None
+    assert report["notes"] == ["by the page"]
+    assert report["events"] == "1"
+    assert report["websocket"] == '["by the page","by a socket"]'
 
 
-def test_no_script_can_read_the_token(visit: Visit) -> None:
+def test_no_script_can_read_the_tokens(visit: Visit) -> None:
     assert visit.report["readable"] == ""
 
 
+def test_a_page_of_another_host_plants_no_cookie(visit: Visit) -> None:
+    # 400: there is no refresh token.
+    assert visit.report["before"] == [401, 400]
+
+
 def test_no_request_of_another_origin_reaches_the_application(visit: Visit) -> None:
-    assert visit.report["attacks"] == visit.attempts
-    assert [path for _, path, _ in visit.received if "attack" in path] == []
+    assert visit.report["attacked"] == len(ATTACKING_HOSTS) - 1
+    assert [request for request in visit.received if "attack" in request] == []
+    assert visit.report["notes_afterwards"] == ["by the page", "by a socket"]
+    assert visit.after["gateway rejected"] > visit.before["gateway rejected"]
 
 
-def test_without_the_cookie_the_page_is_rejected(visit: Visit) -> None:
-    assert visit.report["afterwards"] == 401
+@pytest.mark.parametrize("route", _ROUTES)
+def test_no_page_of_another_origin_logs_in_refreshes_or_logs_out(visit: Visit, route: str) -> None:
+    assert visit.after[route] == visit.before[route]
+    assert visit.after[f"{route} rejected"] > visit.before[f"{route} rejected"]
+    assert visit.sessions_of_mallory == [(0, True)]
+    assert visit.report["still"] == 200
+
+
+def test_an_expired_access_token_is_refreshed(visit: Visit) -> None:
+    assert visit.report["tabs"] == [200] * 5
+
+
+def test_refreshes_of_five_tabs_at_once_keep_the_session(visit: Visit) -> None:
+    assert visit.report["parallel"] == [200] * 5
+    assert visit.report["refreshed"] == 200
+
+
+def test_after_a_logout_the_page_is_rejected(visit: Visit) -> None:
+    assert visit.report["after_logout"] == 401
+    assert visit.report["refresh_after_logout"] == 400
+    assert [live for _, live in visit.sessions] == [False]

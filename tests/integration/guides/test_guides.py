@@ -38,9 +38,13 @@ def application(name: str) -> str:
     return rest.partition("\n## ")[0]
 
 
+BROWSER: Final = re.split(r"Then follow \[step 3\]|Make \[a certificate\]", text("browser-application.md"))
+"""It sends its reader to the nginx guide at two places."""
+
 # The texts that a reader of each guide follows, in order.
 READ: Final[dict[str, list[str]]] = {
     "nginx-fastapi": [NGINX],
+    "browser-application": [steps(1, 2), BROWSER[0], steps(3, 3), BROWSER[1], CERTIFICATE, BROWSER[2]],
     **{name: [steps(1, 3), application(name), steps(5, 7)] for name in ("Express", "Django", "Go")},
     **{
         name: [steps(1, 4), CERTIFICATE, text(f"{name}.md"), steps(6, 7)]

@@ -1,0 +1,146 @@
+"""Chromium, and a server of pages that attack, which collects the reports of all pages."""
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.support.certificates import site_certificate
+from tests.support.programs import found, program
+
+_SECONDS: Final = 90.0
+
+
+@contextmanager
+def browsing(url: str, folder: Path, certificates: Sequence[Path]) -> Iterator[None]:
+    """Open a page in Chromium, for which every host of `example.com` and `foreign.test` is this machine.
+
+    Args:
+        url: of the page.
+        folder: for its profile and log.
+        certificates: those that it accepts.
+    """
+    command = [
+        found("google-chrome") or program("chromium"),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-popup-blocking",
+        "--host-resolver-rules=MAP *.example.com 127.0.0.1, MAP foreign.test 127.0.0.1",
+        f"--ignore-certificate-errors-spki-list={','.join(map(_key_digest, certificates))}",
+        f"--user-data-dir={folder / 'profile'}",
+        url,
+    ]
+    with (folder / "chromium.log").open("wb") as log:
+        browser = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(browser.pid, signal.SIGKILL)
+        browser.wait()
+
+
+def _key_digest(certificate: Path) -> str:
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(encoded).digest()).decode()
+
+
+@dataclass
+class Attacker:
+    """A server with TLS, whose page is at `/attack`.
+
+    Attributes:
+        port: to serve on.
+        folder: for its certificate.
+        on_report: called with each report, before the page goes on.
+        page: the document.
+        cookies: values of `Set-Cookie` that come with it.
+        reports: of all pages, in one.
+    """
+
+    port: int
+    folder: Path
+    on_report: Callable[[dict[str, Any]], None]
+    page: str = ""
+    cookies: list[str] = field(default_factory=list)
+    reports: dict[str, Any] = field(default_factory=dict)
+    finished: threading.Event = field(default_factory=threading.Event)
+    certificate: Path = Path()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve."""
+        attacker = self
+
+        class Handler(_Handler):
+            of = attacker
+
+        self.folder.mkdir()
+        self.certificate, key = site_certificate(self.folder)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key)
+        with ThreadingHTTPServer(("127.0.0.1", self.port), Handler) as server:
+            server.daemon_threads = True
+            # The handshake is in the thread of a connection: one that sends nothing must not block the others.
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield
+            finally:
+                server.shutdown()
+                thread.join()
+
+    def wait(self, log: Path) -> None:
+        """Wait for the last report."""
+        assert self.finished.wait(_SECONDS), f"{self.reports}\n{log.read_text(encoding='utf-8')}"
+
+    def take(self, report: dict[str, Any]) -> None:
+        """Take a report."""
+        self.on_report(report)
+        self.reports |= report
+        if report.get("finished"):
+            self.finished.set()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    of: Attacker
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+    def do_GET(self) -> None:
+        """Serve the page."""
+        is_page = self.path.startswith("/attack")
+        self._respond(self.of.page if is_page else "", self.of.cookies if is_page else [])
+
+    def do_POST(self) -> None:
+        """Take a report."""
+        self.of.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self._respond("")
+
+    def _respond(self, text: str, cookies: Sequence[str] = ()) -> None:
+        body = text.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        for cookie in cookies:
+            self.send_header("Set-Cookie", cookie)
+        self.end_headers()
+        self.wfile.write(body)
