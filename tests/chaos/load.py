@@ -41,6 +41,7 @@ _HOUR: Final = 3600
 _FORGERY_SECONDS: Final = 60.0
 _AUDITED_LOGINS: Final = 40
 _AUDIT_TRIES: Final = 60
+_AUDIT_SECONDS: Final = 25
 _STRANGER: Final = Forge()
 
 
@@ -413,6 +414,7 @@ class Load:
         """Check that everything acknowledged is there."""
         self._client = httpx.AsyncClient(trust_env=False, timeout=_ISSUER_TIMEOUT_SECONDS)
         async with self._client:
+            await self._audit_revocation()
             revoked = [session for session in self.sessions if session.revoked_at is not None]
             for session in self.sessions:
                 if not session.ending:
@@ -432,6 +434,30 @@ class Load:
                 "acknowledged logouts": len(revoked),
             }
         )
+
+    async def _audit_revocation(self) -> None:
+        """Check that every part has recovered: one more session is accepted everywhere, and rejected when revoked."""
+        headers = {"X-Forwarded-For": "198.18.1.250"}
+        session: Session | None = None
+        for _ in range(_AUDIT_TRIES):
+            account = await self._register(headers)
+            session = None if account is None else await self._log_in(account, headers)
+            if session is not None:
+                break
+            await asyncio.sleep(1.0)
+        for status in (200, 401):
+            waiting = set(CHECKING)
+            for _ in range(_AUDIT_SECONDS):
+                if session is not None:
+                    waiting = {name for name in waiting if await self._ask(name, session.access) != status}
+                if not waiting:
+                    break
+                await asyncio.sleep(1.0)
+            for name in sorted(waiting):
+                what = f"not {status} within {_AUDIT_SECONDS} s after the last fault"
+                self.journal.add(self.journal.now(), name, Effect.LOST, what)
+            if session is not None and status == 200:
+                await self._log_out(session, headers)
 
     async def _audit_passwords(self, account: Account) -> None:
         if len(account.passwords) == 1:
