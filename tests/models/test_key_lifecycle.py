@@ -126,10 +126,11 @@ class KeyLifecycle(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from(SECONDS))
     def pass_time(self, seconds: int) -> None:
-        """Let time pass; every issuer has loaded the directory as it is a second before."""
+        """Let time pass; every issuer loads the directory and issues tokens."""
         self.now += timedelta(seconds=seconds)
-        for watcher in self.watchers:
+        for machine, watcher in enumerate(self.watchers):
             watcher.refresh()
+            self.sign(machine)
 
     @rule(machine=machines)
     def sign(self, machine: int) -> None:
