@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from issuer.keys.store import load_key_set
 from tests.support.documents import files, git, text
 from tests.support.processes import ROOT
+from tests.support.releases import CURRENT, Release
 from tests.support.signing_keys import generate_key
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, verifier_command
@@ -71,21 +72,23 @@ def keys(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def _verifier_of(keys: Path, tmp_path: Path) -> Iterator[VerifierProcess]:
+def _verifier_of(keys: Path, tmp_path: Path, release: Release = CURRENT) -> Iterator[VerifierProcess]:
     signing = load_key_set(keys).signing
     assert signing
     folder = VerifierFolder(tmp_path, Forge(key=signing.private))
-    with folder.running(policies="[policies.admin]\n", JWKS_FILE=keys / "public/jwks.json") as verifier:
+    jwks = keys / "public/jwks.json"
+    with folder.running(policies="[policies.admin]\n", release=release, JWKS_FILE=jwks) as verifier:
         yield verifier
 
 
 def test_a_running_verifier_imports_nothing_of_the_issuer_and_opens_no_private_key(
-    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keys: Path, tmp_path: Path
 ) -> None:
-    notes = tmp_path / "notes"
-    witnessed = (sys.executable, "-c", _WITNESS.format(notes=str(notes)))
-    monkeypatch.setattr("tests.support.verifier_process.COMMAND", witnessed)
-    with _verifier_of(keys, tmp_path) as verifier:
+    notes, code, python = tmp_path / "notes", tmp_path / "witness.py", tmp_path / "python"
+    code.write_text(_WITNESS.format(notes=str(notes)))
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "$(cat "{code}")"\n')
+    python.chmod(0o700)
+    with _verifier_of(keys, tmp_path, Release(ROOT, str(python))) as verifier:
         assert verifier.ask(token=verifier.token()).status == 200
         assert verifier.ask(token=Forge.another().token(0)).status == 401
         verifier.reload()
