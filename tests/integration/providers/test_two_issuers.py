@@ -1,10 +1,13 @@
 """Two providers that both call a person `ada`, one verifier: two people."""
 
 from collections.abc import Iterator
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import wait_until
 from tests.support.real_providers.hydra import AUDIENCE, SUBJECT, Hydra
 from tests.support.real_providers.oauth_client import metadata_url
 from tests.support.real_providers.oidc_provider import OidcProvider, audience
@@ -33,7 +36,14 @@ def site(folder: Path, hydra: Hydra, oidc_provider: OidcProvider) -> Iterator[Si
     audience = ["{AUDIENCE}", "{audience("ES256")}"]
     """
     with running_site(folder, policies) as site:
+        # A verifier is ready as soon as it has the keys of one issuer (ADR 0120).
+        for token in (hydra.log_in()["access_token"], oidc_provider.log_in("ES256")["access_token"]):
+            wait_until(partial(_is_accepted, site, token), "the keys of both issuers are there", seconds=20)
         yield site
+
+
+def _is_accepted(site: Site, token: str) -> bool:
+    return site.ask("nginx", token).status == HTTPStatus.OK
 
 
 @pytest.mark.parametrize("gateway", GATEWAYS)

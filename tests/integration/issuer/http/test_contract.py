@@ -233,7 +233,7 @@ def check(document: dict[str, Any], path: str, method: str, status: str, respons
     assert response.status_code == int(status)
     documented = resolve(document, document["paths"][path][method]["responses"][status])
     headers = {name: resolve(document, header) for name, header in documented.get("headers", {}).items()}
-    for name in (name for name, header in headers.items() if header["required"] or name in response.headers):
+    for name in (name for name, header in headers.items() if header.get("required") or name in response.headers):
         schema = headers[name]["schema"]
         value: Any = response.headers[name]
         OAS31Validator(schema).validate(int(value) if schema["type"] == "integer" else value)
