@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.certificates import site_certificate
 from tests.support.programs import found, program
 
-_SECONDS: Final = 90.0
+_SECONDS: Final = 150.0
 
 
 @contextmanager

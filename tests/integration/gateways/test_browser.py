@@ -150,7 +150,6 @@ def visit(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest
     attacker = Attacker(stack.attacker_port, folder / "attacker", stack.count)
     attacker.cookies = [f"{name}={value}; Path=/; Secure; Domain=example.com" for name, value in planted.items()]
     stack.counts.clear()
-    received = len(stack.received())
 
     def prepare(configuration: Path) -> None:
         apply_diffs(request.param, "Tokens in cookies", configuration)
@@ -180,6 +179,11 @@ def visit(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest
         (static / "visit.html").write_text(with_constants(VISIT, constants), encoding="utf-8")
         (static / "tab.html").write_text(TAB, encoding="utf-8")
         attacker.page = with_constants(ATTACK, constants)
+        # Traefik listens before it has read its routes, and a browser does not load a page again by itself.
+        page = f"https://127.0.0.1:{stack.port}/static/visit.html"
+        host, sni = {"Host": f"{HOST}:{stack.port}"}, {"sni_hostname": HOST}
+        wait_until(lambda: HTTP.get(page, headers=host, extensions=sni).status_code == 200, "the page is served")
+        received = len(stack.received())
         first = f"https://other.example.com:{stack.attacker_port}/attack"
         with browsing(first, folder, [attacker.certificate, folder / "fullchain.pem"]):
             attacker.wait(folder / "chromium.log")
