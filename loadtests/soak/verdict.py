@@ -22,7 +22,7 @@ ROW_SLACK: Final = 2.0
 """The published figures are of compacted tables; tables in use hold dead rows until autovacuum removes them."""
 
 UNAVAILABLE: Final = "unavailable: 503"
-"""How the load's checks name a 503, which is the right response of an overloaded service."""
+"""The name of a 503 in the statistics of the load. An overloaded service should respond with it."""
 
 _MIN_ROWS: Final = 1000
 """Tables grow by pages, so the weight of few rows says nothing."""

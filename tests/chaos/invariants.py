@@ -1,4 +1,4 @@
-"""What must hold while faults come and go. Pure: observations, faults and times in, violations out.
+"""Decides which observations of a chaos run are violations. Pure: it gets observations, faults and times.
 
 Correctness has no excuse: an invalid token is never accepted, a 5xx is 503 with Retry-After, an acknowledged write is
 there. Availability has: a fault excuses the effects that it must have, on the surfaces that it reaches, from its
@@ -17,11 +17,11 @@ REVOCATION_SECONDS: Final = 3.0
 
 STARVED_LIMIT: Final = 3.0
 _STARVED_MARGIN_SECONDS: Final = 1.0
-"""What a late process caused is seen a little after it."""
+"""Seconds by which an effect may be observed later than the wait for a core that caused it."""
 
 
 class Effect(StrEnum):
-    """What an observer saw instead of the ideal response."""
+    """Kinds of responses other than the expected one."""
 
     NO_RESPONSE = "no response"
     UNAVAILABLE = "503"
@@ -38,7 +38,7 @@ INEXCUSABLE: Final = frozenset({Effect.WRONG_ACCEPT, Effect.WRONG_STATUS, Effect
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A response that was not the ideal one. Times are in seconds since the start of the run.
+    """A response other than the expected one. Times are in seconds since the start of the run.
 
     Attributes:
         overdue: of a revoked token, the seconds since the bound.
@@ -88,7 +88,7 @@ class Starvation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one fault did: seconds until the first effect after its begin, and until the last after its end."""
+    """Effects of a fault: seconds from its begin to the first effect, and from its end to the last one."""
 
     fault: Fault
     noticed_after: float | None

@@ -15,7 +15,7 @@ Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 class State(StrEnum):
-    """What a link does with data."""
+    """The state of a link."""
 
     OPEN = "open"
     CUT = "cut"

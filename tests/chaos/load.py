@@ -42,7 +42,7 @@ _FORGERY_SECONDS: Final = 60.0
 _AUDITED_LOGINS: Final = 40
 _AUDIT_TRIES: Final = 60
 _AUDIT_SECONDS: Final = 25
-_STRANGER: Final = Forge()
+_OTHER_ISSUER: Final = Forge()
 
 
 @dataclass
@@ -193,13 +193,13 @@ class Load:
         signing = load_key_set(self._site.keys).signing
         assert signing is not None
         real = Forge(self._site.issuer_url, signing.private)
-        stranger = {"iss": self._site.issuer_url}
+        our_issuer = {"iss": self._site.issuer_url}
         self._forged_until = wall + _FORGERY_SECONDS
         self._forgeries = [
             ("expired", real.token(wall - _HOUR).decode(), None),
             ("another audience", real.token(wall, aud="elsewhere").decode(), None),
             ("another type", real.token(wall, {"typ": "JWT"}).decode(), None),
-            ("another key", _STRANGER.token(wall, {"kid": real.kid}, **stranger).decode(), None),
+            ("another key", _OTHER_ISSUER.token(wall, {"kid": real.kid}, **our_issuer).decode(), None),
             *((description, token, None) for description, token in corrupt(real.token(wall).decode()).items()),
         ]
         return self._forgeries

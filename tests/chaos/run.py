@@ -33,7 +33,7 @@ _SETTLE_POLLS: Final = 600
 
 @dataclass
 class Result:
-    """What a run has shown.
+    """The result of a run.
 
     Attributes:
         skipped: faults that this machine cannot have, with the reason.

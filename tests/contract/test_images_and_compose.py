@@ -1,4 +1,4 @@
-"""What a run of compose.yaml does not show: sizes that depend on settings, the profile `observability`, the locks.
+"""Checks of compose.yaml that need no container engine: sizes by settings, the profile `observability`, locks.
 
 Its services run in `tests/integration/images`.
 """

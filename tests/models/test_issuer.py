@@ -172,7 +172,7 @@ class IssuerModel(RuleBasedStateMachine):
         lost=st.booleans(),
         times=st.sampled_from([1, 1, 1, 4]),
     )
-    def refresh(self, number: int, behind: int, lost: bool, times: int) -> None:  # noqa: FBT001
+    def refresh(self, number: int, behind: int, lost: bool, times: int) -> None:  # noqa: FBT001 - drawn values
         """Present one of the last refresh tokens, maybe several times at once; the response may be lost."""
         self.present(number, behind, times, lost=lost)
 
@@ -184,7 +184,7 @@ class IssuerModel(RuleBasedStateMachine):
         self.present(number, 0, times, lost=False)
 
     @rule(email=emails, right=often, ready=often)
-    def log_in(self, email: str, right: bool, ready: bool) -> None:  # noqa: FBT001
+    def log_in(self, email: str, right: bool, ready: bool) -> None:  # noqa: FBT001 - drawn values
         if ready:
             self.make_ready(email)
         self.try_password(email, right=right)
