@@ -1,4 +1,4 @@
-"""What decides, kept current: the authorizer with its keys, status lists and policies, without any listener.
+"""The authorizer with its keys, status lists and policies, which are refreshed in the background; it has no listener.
 
 `verifier.server` puts it behind a listener for gateways, `verifier.asgi` into the process of an application.
 """
@@ -65,7 +65,7 @@ class VerifierCore:
         await asyncio.shield(self._first_attempts)
 
     def stop(self) -> None:
-        """Refresh nothing any more, until the next `start`."""
+        """Stop refreshing until the next `start`."""
         self.refresher.stop()
         self._first_attempts = None
 
