@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -147,17 +148,21 @@ class Rendered:
         }
 
 
-@cache
 def rendered(name: str) -> Rendered:
-    """One of `OVERLAYS`."""
+    """Return a copy of one of `OVERLAYS`: the caller may change its objects."""
+    return Rendered(deepcopy(_objects(name)))
+
+
+@cache
+def _objects(name: str) -> list[Object]:
     if name != "mail":
-        return Rendered(render(FOLDER / "overlays" / name))
+        return render(FOLDER / "overlays" / name)
     with tempfile.TemporaryDirectory() as folder:
         deploy = Path(folder).resolve() / "deploy"
         shutil.copytree(ROOT / "deploy", deploy)
         kustomization = deploy / "kubernetes/overlays/central/kustomization.yaml"
         kustomization.write_text(kustomization.read_text(encoding="utf-8") + "  - ../../mail\n", encoding="utf-8")
-        return Rendered(render(kustomization.parent))
+        return render(kustomization.parent)
 
 
 def _labels(selector: Object) -> Labels:
