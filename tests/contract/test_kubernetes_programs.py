@@ -19,9 +19,9 @@ from issuer.http.server import _DRAIN_SECONDS
 from issuer.passwords.hasher import ARGON2_COSTS
 from issuer.passwords.resources import ensure_memory
 from issuer.settings import IssuerSettings
+from tests.support.certificates import self_signed
 from tests.support.overlays import FOLDER, OVERLAYS, Container, Rendered, rendered
 from tests.support.processes import ROOT, free_port
-from tests.support.smtp import self_signed
 from verifier import __main__ as verifier_commands
 from verifier.settings import VerifierSettings
 from verifier.subrequest.http_server import CLOSE_GRACE_SECONDS
@@ -186,7 +186,7 @@ def test_the_issuer_sends_nothing_to_an_unverified_database(
         listener.start()
         environ = _environment(central, migrate) | {
             "ISSUER_DATABASE_URL": f"postgresql://issuer:p@{host}:{server.getsockname()[1]}/gatepass",
-            "PGSSLROOTCERT": str(tmp_path / vouched_for / "mail.pem"),
+            "PGSSLROOTCERT": str(tmp_path / vouched_for / "server.pem"),
         }
         done = _run("issuer", migrate.described["args"], environ)
         listener.join()

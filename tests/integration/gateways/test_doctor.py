@@ -24,11 +24,11 @@ from tests.integration.gateways.broken_gateways import (
     secure,
 )
 from tests.integration.gateways.conftest import Gateway
+from tests.support.certificates import self_signed
 from tests.support.gateway_programs import PROGRAMS
 from tests.support.gateways import Verifier, running_gateway
 from tests.support.jwks_server import Exchange, answer, running_jwks_server
 from tests.support.processes import ROOT, free_port
-from tests.support.smtp import self_signed
 from tests.support.token_forge import Forge
 
 # What is broken, the exit status, and the issues that are found.
@@ -261,7 +261,7 @@ def test_a_rejected_token_still_tests_requests_without_a_token(secure_nginx: int
 
 def test_a_certificate_is_checked(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
     self_signed(tmp_path)
-    pem = tmp_path / "mail.pem"
+    pem = tmp_path / "server.pem"
     tls = f"listen 127.0.0.1:{addresses.port} ssl; ssl_certificate {pem}; ssl_certificate_key {pem};"
     configuration = secure(addresses).replace(f"listen 127.0.0.1:{addresses.port};", tls)
     with running_nginx(configuration, tmp_path, addresses.port) as port:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.certificates import self_signed
 from tests.support.identity_provider import (
     OAUTH,
     OPENID,
@@ -20,7 +21,6 @@ from tests.support.identity_provider import (
 from tests.support.jwks_server import JwksServer, running_jwks_server, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
-from tests.support.smtp import self_signed
 from tests.support.token_forge import Forge, accepting
 from tests.support.verifier_process import (
     VerifierFolder,
@@ -139,7 +139,7 @@ def test_metadata_and_key_set_of_two_hosts_are_fetched_by_https_with_a_private_a
     tls, _ = self_signed(folder.path)
     with running_provider(tls=tls) as provider, JwksServer(serves(provider.forge.jwks), tls).running() as elsewhere:
         provider.describe(jwks_uri=elsewhere.url)
-        authority = folder.path / "mail.pem"
+        authority = folder.path / "server.pem"
         with folder.running(**_settings(provider, CA_FILE=authority)) as verifier:
             assert verifier.ask(token=provider.token()).status == 200
         with folder.running(**_settings(provider), ready=503) as verifier:
@@ -154,7 +154,7 @@ def test_metadata_that_came_by_https_do_not_lead_to_plain_http_on_loopback(folde
     tls, _ = self_signed(folder.path)
     with running_provider(tls=tls) as provider, running_jwks_server(serves(provider.forge.jwks)) as plain:
         provider.describe(jwks_uri=plain.url)
-        settings = _settings(provider, CA_FILE=folder.path / "mail.pem")
+        settings = _settings(provider, CA_FILE=folder.path / "server.pem")
         with folder.running(**settings, ready=503) as verifier:
             assert "not an https URL" in verifier.wait_for_event("metadata_fetch_failed")["detail"]
             assert verifier.ask(token=provider.token()).status == 503

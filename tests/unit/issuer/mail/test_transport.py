@@ -20,8 +20,9 @@ from issuer.mail.transport import (
     parse_mail_url,
     transport_for,
 )
+from tests.support.certificates import self_signed
 from tests.support.processes import free_port
-from tests.support.smtp import PASSWORD, USERNAME, read_mail, self_signed, smtp_server
+from tests.support.smtp import PASSWORD, USERNAME, read_mail, smtp_server
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
