@@ -1,7 +1,6 @@
 """The issuer's processor time beside the naive application's, for the same operations on the same PostgreSQL."""
 
 from dataclasses import dataclass
-from itertools import count
 from typing import Final
 
 import asyncpg  # noqa: TID251 - asks PostgreSQL what an issuer's work weighs
@@ -37,7 +36,7 @@ async def compare(site: Site) -> dict[str, Pair]:
     database = await asyncpg.connect(site.database_url)
     try:
         meter = Meter(database, site.database_url)
-        ours, naive = Operations(site.ours, count()), Operations(site.naive, count())
+        ours, naive = Operations(site.ours), Operations(site.naive)
         pairs = {}
         for name, size in SIZES.items():
             for side in (ours, naive):

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from itertools import count
+from itertools import cycle
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,7 +31,7 @@ from loadtests.bench.processes import ROOT
 from loadtests.bench_issuer import requests
 from loadtests.bench_issuer.client import Connection, Response, Sample, closed_loops, open_loop
 from loadtests.bench_issuer.comparison import Pair, compare
-from loadtests.bench_issuer.testbed import PASSWORD, Site
+from loadtests.bench_issuer.testbed import ACCOUNTS, PASSWORD, Site
 from shared.access_token import MIN_KEY_BITS
 
 LOGIN_CONNECTIONS: Final = 32
@@ -91,7 +91,7 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
     # The issuer does nothing while argon2 is measured alone.
     alone = await asyncio.to_thread(hashes, lengths.short)
     tell(f"argon2 alone: {alone:.0f}/s")
-    accounts = count()
+    accounts = cycle(range(ACCOUNTS))
     logins = await closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short)
     _require(logins, {200})
     tell(f"logins: {logins.rate():.0f}/s")

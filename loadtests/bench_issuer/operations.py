@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +23,7 @@ from loadtests.bench.processes import ProcessError
 from loadtests.bench_issuer import requests
 from loadtests.bench_issuer.client import Connection
 from loadtests.bench_issuer.naive_server import Server
+from loadtests.bench_issuer.testbed import ACCOUNTS
 
 Step = Callable[[Connection], Awaitable[None]]
 """One operation over a connection."""
@@ -52,7 +53,7 @@ class Operations:
     def __init__(self, server: Server, accounts: Iterator[int] | None = None) -> None:
         self.server: Final = server
         self.sessions: Final[list[dict[str, Any]]] = []
-        self._accounts = accounts or count()
+        self._accounts = accounts or cycle(range(ACCOUNTS))
 
     def logins(self, number: int) -> list[Step]:
         """Log in; the sessions are used by other operations."""

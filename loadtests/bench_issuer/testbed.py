@@ -36,6 +36,7 @@ class Site:
     pid: int
     ours: Server
     naive: Server
+    stack: testbed.Testbed
 
     def resident_bytes(self) -> int:
         """Return the memory that the issuer holds now."""
@@ -54,12 +55,7 @@ def running_testbed() -> Iterator[Site]:
         tempfile.TemporaryDirectory(prefix="gatepass-bench-") as folder,
         testbed.running_testbed(Path(folder), _SETTINGS) as stack,
     ):
-        # All have one password, hashed once: logins are measured.
-        encoded = PasswordHasher.from_parameters(DEFAULT_PARAMETERS).hash(PASSWORD)
-        lines = (json.dumps({"email": email_of(number), "password_hash": encoded}) for number in range(ACCOUNTS))
-        accounts = Path(folder, "accounts.jsonl")
-        accounts.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        stack.import_accounts(accounts)
+        import_accounts(stack, range(ACCOUNTS))
         client = json.loads(
             stack.run_issuer("clients", "create", "machine", "--id", "machine", "--scope", "read", "--json")
         )
@@ -67,13 +63,35 @@ def running_testbed() -> Iterator[Site]:
         port, verifier_port = stack.ports["ISSUER_PORT"], stack.ports["VERIFIER_PORT"]
         with running_naive_application(database_url, Path(folder, "naive.log")) as naive:
             yield Site(
-                port, verifier_port, database_url, pid, Server(port, pid, client["id"], client["secret"]), naive
+                port,
+                verifier_port,
+                database_url,
+                pid,
+                Server(port, pid, client["id"], client["secret"]),
+                naive,
+                stack,
             )
+
+
+def import_accounts(stack: testbed.Testbed, numbers: range) -> None:
+    """Import the accounts with these numbers.
+
+    Raises:
+        ProcessError: the import failed.
+    """
+    # All have one password, hashed once: logins are measured.
+    encoded = PasswordHasher.from_parameters(DEFAULT_PARAMETERS).hash(PASSWORD)
+    file = stack.home / "accounts.jsonl"
+    with file.open("w", encoding="utf-8") as lines:
+        lines.writelines(
+            json.dumps({"email": email_of(number), "password_hash": encoded}) + "\n" for number in numbers
+        )
+    stack.import_accounts(file)
 
 
 def email_of(number: int) -> str:
     """Return the email of an account."""
-    return f"email_of{number % ACCOUNTS}@example.com"
+    return f"account{number}@example.com"
 
 
 def _issuer_pid(stack_pid: int) -> int:
