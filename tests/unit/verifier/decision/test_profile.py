@@ -134,6 +134,17 @@ def test_one_kid_of_two_issuers_is_judged_by_the_key_that_verifies() -> None:
                    key_set=key_set) == "accepted"  # fmt: skip
 
 
+def test_issuers_that_share_a_key_are_judged_each_by_its_own_profile() -> None:
+    """The tenants of one provider are issuers with the same keys."""
+    tenant = "https://tenant.example"
+    key_set = TrustedKeys.from_issuers({OWN.issuer: parse_jwks(OWN.jwks), tenant: parse_jwks(OWN.jwks)})
+    listing = Profile(name="listing", token_types=None, scopes=Location.of("/scp"))
+    judged_by = policy(OWN.issuer, tenant, profiles={tenant: listing}, scopes_all=frozenset({"read"}))
+    assert outcome(own(iss=tenant, scp=["read"]), judged_by, key_set) == "accepted"
+    assert outcome(own(scp=["read"]), judged_by, key_set) == "insufficient_scope"
+    assert outcome(own(scope="read"), judged_by, key_set) == "accepted"
+
+
 def test_the_types_of_the_default_profile_are_the_policy_s_and_of_others_the_profile_s() -> None:
     lax = policy(OWN.issuer, KEYCLOAK["issuer"], token_types=frozenset({"jwt"}))
     assert outcome(own({"typ": "JWT"}), lax) == "accepted"
