@@ -7,7 +7,7 @@ then reads by its own rules, so that a token of another issuer is read no less s
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Self
 
 from shared.access_token import ALGORITHM, TOKEN_TYPE
 from shared.claims import Claims, InvalidClaimsError, read_claims
@@ -173,7 +173,8 @@ class Profile:
 
     def location(self, member: str) -> Location | None:
         """Return where the claim of this member of `PLACES` is; None if these tokens have none."""
-        return cast("Location | None", getattr(self, member))
+        location: Location | None = getattr(self, member)
+        return location
 
     def is_marked(self, claims: Json) -> bool:
         """Return whether the claims are those of an access token."""
