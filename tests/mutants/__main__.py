@@ -6,6 +6,7 @@ survivor has a reason in `survivors.json` and the score reaches its target, 1 no
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -34,19 +35,26 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="record score and survivors, keeping their reasons")
     arguments = parser.parse_args()
     folder = ROOT / ".mutants" / arguments.package.replace("/", "-")
+    recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
+    reasons = {one["mutant"]: one["reason"] for one in recorded.get(arguments.package, {}).get("survivors", [])}
     _copy_the_tree(folder, arguments.package, packages[arguments.package])
+    survived_before = {name for name, outcome in _outcomes(folder).items() if outcome == "survived"}
     if not _run(folder, arguments.seconds):
         return 2
-    # On a busy machine a good test can take too long: a timeout is judged again before it counts.
-    if doubtful := [name for name, outcome in _outcomes(folder).items() if outcome == "timeout"]:
-        _run(folder, arguments.seconds, *doubtful)
+    # On a busy machine a good test can take too long: a timeout is judged again before it counts. mutmut keeps its
+    # verdicts when tests change, so what survived an earlier run is judged again too.
+    again = [
+        name
+        for name, outcome in _outcomes(folder).items()
+        if outcome == "timeout" or (outcome == "survived" and name in survived_before and not reasons.get(name))
+    ]
+    if again and not _run(folder, arguments.seconds, *again):
+        return 2
     outcomes = _outcomes(folder)
     counts = Counter(outcomes.values())
     if counts["unfinished"] or not outcomes:
         print(f"{counts['unfinished']} of {len(outcomes)} are not judged; run it again")
         return 2
-    recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
-    reasons = {one["mutant"]: one["reason"] for one in recorded.get(arguments.package, {}).get("survivors", [])}
     survivors = [
         {"mutant": name, "change": _change(folder, name), "reason": reasons.get(name, "")}
         for name, outcome in outcomes.items()
@@ -101,8 +109,9 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
 def _run(folder: Path, seconds: int, *mutants: str) -> bool:
     """Run mutmut on one processor; return whether it came to its end."""
     command = ["nice", "-n", "15", str(_MUTMUT), "run", "--max-children", "1", *mutants]
+    environment = os.environ | {"GATEPASS_TESTS_IN_PROCESS": "1"}
     with (folder / "mutmut.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -1,15 +1,21 @@
-"""The subrequest server of the verifier in this process, on a real socket, with its clock in the hands of a test."""
+"""The subrequest server of the verifier in this process, on a real socket: its clock in the hands of a test, or on a
+thread."""
 
 import asyncio
+import os
 import socket
+import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+
+import uvloop
 
 from shared.jwks import parse_jwks
 from tests.support.raw_http import Answer, bearer, parse
 from tests.support.token_forge import AUDIENCE, Forge
+from tests.support.verifier_process import SubrequestListener, running_verifier
 from verifier.decision.keyset import TrustedKeys
 from verifier.metrics import Metrics
 from verifier.policy_file import JwksLocation, parse_configuration
@@ -61,13 +67,7 @@ class ListeningServer:
 async def listening_server() -> AsyncIterator[ListeningServer]:
     """A server with one policy and one key, on a loopback port."""
     forge = Forge()
-    rules = parse_configuration(
-        "", sources={forge.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5
-    )
-    metrics = Metrics()
-    authorizer = Authorizer(rules, realm="gatepass", metrics=metrics, cache=DecisionCache(0, 0))
-    authorizer.replace_keys(TrustedKeys.from_issuers({forge.issuer: parse_jwks(forge.jwks)}))
-    server = HttpServer(lambda server: SubrequestConnection(server, authorizer), max_connections=10, drain_seconds=0)
+    server, metrics = _new_server(forge, "", DecisionCache(0, 0))
     listener = socket.create_server(("127.0.0.1", 0))
     listening = await asyncio.get_running_loop().create_server(server.connect, sock=listener)
     reader, writer = await asyncio.open_connection(*listener.getsockname())
@@ -76,3 +76,52 @@ async def listening_server() -> AsyncIterator[ListeningServer]:
     finally:
         writer.transport.abort()
         listening.close()
+
+
+@contextmanager
+def running_listener(policies: str) -> Iterator[SubrequestListener]:
+    """The listener of a real verifier. In this process if `make mutants` runs the tests: it sees no other process."""
+    if os.environ.get("GATEPASS_TESTS_IN_PROCESS"):
+        with _listening_thread(policies) as listener:
+            yield listener
+    else:
+        with running_verifier(policies=policies) as process:
+            yield process
+            assert process.process.poll() is None, process.log()
+            assert "Traceback" not in process.log()
+
+
+@contextmanager
+def _listening_thread(policies: str) -> Iterator[SubrequestListener]:
+    forge = Forge()
+    server, _ = _new_server(forge, policies, DecisionCache(10_000, 2**26))
+    loop, stopping = uvloop.new_event_loop(), asyncio.Event()
+
+    async def serve() -> None:
+        listening = await loop.create_server(server.connect, sock=listener)
+        await stopping.wait()
+        server.abort()
+        listening.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+        thread.start()
+        try:
+            yield SubrequestListener(port=listener.getsockname()[1], forge=forge)
+        finally:
+            loop.call_soon_threadsafe(stopping.set)
+            thread.join()
+            loop.close()
+
+
+def _new_server(forge: Forge, policies: str, cache: DecisionCache) -> tuple[HttpServer, Metrics]:
+    rules = parse_configuration(
+        policies, sources={forge.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5
+    )
+    metrics = Metrics()
+    authorizer = Authorizer(rules, realm="gatepass", metrics=metrics, cache=cache)
+    authorizer.replace_keys(TrustedKeys.from_issuers({forge.issuer: parse_jwks(forge.jwks)}))
+    server = HttpServer(
+        lambda server: SubrequestConnection(server, authorizer), max_connections=1000, drain_seconds=0
+    )
+    return server, metrics

@@ -28,14 +28,11 @@ _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 15.0
 
 
-@dataclass(frozen=True)
-class VerifierProcess:
-    """A running `python -m verifier`; `uds` instead of a port if it listens there."""
+@dataclass(frozen=True, kw_only=True)
+class SubrequestListener:
+    """The listener of subrequests of a verifier; `uds` instead of a port if it listens there."""
 
-    process: subprocess.Popen[bytes]
     port: int
-    admin_port: int
-    log_file: Path
     forge: Forge
     uds: Path | None = None
 
@@ -44,7 +41,7 @@ class VerifierProcess:
         return self.forge.token(time.time(), **changes)
 
     def connect(self, timeout: float = 5.0) -> Wire:
-        """A raw connection to the listener of subrequests."""
+        """A raw connection to the listener."""
         return Wire(self.uds or self.port, timeout)
 
     def ask(self, target: str = "/verify", *lines: str, token: bytes | None = None, method: str = "GET") -> Answer:
@@ -54,6 +51,15 @@ class VerifierProcess:
             return wire.ask(
                 "\r\n".join([f"{method} {target} HTTP/1.1", "Host: v", *fields, "", ""]).encode("latin-1")
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifierProcess(SubrequestListener):
+    """A running `python -m verifier`."""
+
+    process: subprocess.Popen[bytes]
+    admin_port: int
+    log_file: Path
 
     def admin(self, path: str, method: str = "GET") -> httpx.Response:
         """Ask the admin listener."""
@@ -214,7 +220,14 @@ class VerifierFolder:
         with log_file.open("wb") as log:
             command = (release.python, "-m", "verifier")
             process = start_as_systemd(command, inherited, environment(values), log, release.tree)
-        verifier = VerifierProcess(process, port, admin_port, log_file, self.forge, values.get("UDS"))
+        verifier = VerifierProcess(
+            port=port,
+            forge=self.forge,
+            uds=values.get("UDS"),
+            process=process,
+            admin_port=admin_port,
+            log_file=log_file,
+        )
         try:
             if ready is not None:
                 verifier.wait_until_readiness_is(ready)

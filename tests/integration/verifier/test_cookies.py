@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.listening_server import running_listener
 from tests.support.vectors import load
-from tests.support.verifier_process import VerifierProcess, running_verifier, verifier_command
+from tests.support.verifier_process import SubrequestListener, verifier_command
 
 COOKIE = "__Host-session"
 POLICIES = f"""\
@@ -24,9 +25,9 @@ OUTCOMES = {
 
 
 @pytest.fixture(scope="module")
-def verifier() -> Iterator[VerifierProcess]:
-    with running_verifier(policies=POLICIES) as process:
-        yield process
+def verifier() -> Iterator[SubrequestListener]:
+    with running_listener(POLICIES) as listener:
+        yield listener
 
 
 def carriers(token: str) -> dict[str, list[str]]:
@@ -53,7 +54,7 @@ def head(vector: dict[str, Any], lines: list[str]) -> bytes:
     return "\r\n".join(["GET /verify HTTP/1.1", "Host: v", *lines, *present, "", ""]).encode("ascii")
 
 
-def test_every_combination_has_the_outcome_of_its_vector(verifier: VerifierProcess) -> None:
+def test_every_combination_has_the_outcome_of_its_vector(verifier: SubrequestListener) -> None:
     carried = carriers(verifier.token().decode())
     with verifier.connect() as wire:
         wrong = []
@@ -64,13 +65,13 @@ def test_every_combination_has_the_outcome_of_its_vector(verifier: VerifierProce
     assert wrong == []
 
 
-def test_the_method_of_the_subrequest_is_not_that_of_the_client(verifier: VerifierProcess) -> None:
+def test_the_method_of_the_subrequest_is_not_that_of_the_client(verifier: SubrequestListener) -> None:
     cookie = f"Cookie: {COOKIE}={verifier.token().decode()}"
     assert verifier.ask("/verify", cookie, method="GET").status == 403
     assert verifier.ask("/verify", cookie, "X-Forwarded-Method: GET", method="POST").status == 200
 
 
-def test_an_empty_field_counts_as_absent(verifier: VerifierProcess) -> None:
+def test_an_empty_field_counts_as_absent(verifier: SubrequestListener) -> None:
     cookie = f"Cookie: {COOKIE}={verifier.token().decode()}"
     empty = [
         "Authorization:",
@@ -86,13 +87,13 @@ def test_an_empty_field_counts_as_absent(verifier: VerifierProcess) -> None:
 
 
 @pytest.mark.parametrize("field", ["Sec-Fetch-Site: same-origin", "Origin: https://app.example"])
-def test_a_field_that_is_there_twice_counts_for_nothing(verifier: VerifierProcess, field: str) -> None:
+def test_a_field_that_is_there_twice_counts_for_nothing(verifier: SubrequestListener, field: str) -> None:
     lines = [f"Cookie: {COOKIE}={verifier.token().decode()}", "X-Forwarded-Method: POST", field]
     assert verifier.ask("/verify", *lines).status == 200
     assert verifier.ask("/verify", *lines, field).status == 403
 
 
-def test_nothing_of_a_request_stays_for_the_next_one_of_the_connection(verifier: VerifierProcess) -> None:
+def test_nothing_of_a_request_stays_for_the_next_one_of_the_connection(verifier: SubrequestListener) -> None:
     cookie = f"Cookie: {COOKIE}={verifier.token().decode()}\r\n"
     request = "GET /verify HTTP/1.1\r\nHost: v\r\n{}\r\n"
     with verifier.connect() as wire:

@@ -6,10 +6,10 @@ import pytest
 
 from tests.support.raw_http import IDENTITY, bearer, request
 from tests.support.token_forge import ISSUER, Forge, accepting
-from tests.support.verifier_process import VerifierFolder, VerifierProcess
+from tests.support.verifier_process import SubrequestListener, VerifierFolder
 
 
-def test_a_good_token_gets_the_complete_identity(verifier: VerifierProcess) -> None:
+def test_a_good_token_gets_the_complete_identity(verifier: SubrequestListener) -> None:
     now = int(time())
     response = verifier.ask(token=verifier.token(roles=["operator", "auditor"], scope="profile read", exp=now + 300))
     assert response.status == 200
@@ -26,7 +26,7 @@ def test_a_good_token_gets_the_complete_identity(verifier: VerifierProcess) -> N
     assert response.challenge is None
 
 
-def test_an_absent_claim_is_an_empty_header_and_not_a_missing_one(verifier: VerifierProcess) -> None:
+def test_an_absent_claim_is_an_empty_header_and_not_a_missing_one(verifier: SubrequestListener) -> None:
     response = verifier.ask(token=verifier.token(scope=..., sid=..., auth_time=...))
     assert tuple(response.identity) == IDENTITY
     assert [name for name, value in response.identity.items() if not value] == [
@@ -36,7 +36,7 @@ def test_an_absent_claim_is_an_empty_header_and_not_a_missing_one(verifier: Veri
     ]
 
 
-def test_the_largest_identity_stays_under_three_kib(verifier: VerifierProcess) -> None:
+def test_the_largest_identity_stays_under_three_kib(verifier: SubrequestListener) -> None:
     token = verifier.token(
         sub="s" * 255, client_id="c" * 255, jti="j" * 255, sid="i" * 255, scope="x" * 800, roles=["y" * 799]
     )
@@ -45,7 +45,7 @@ def test_the_largest_identity_stays_under_three_kib(verifier: VerifierProcess) -
     assert sum(len(name) + len(value) + 4 for name, value in response.fields) < 3072
 
 
-def test_a_request_without_credentials_is_challenged_without_an_error(verifier: VerifierProcess) -> None:
+def test_a_request_without_credentials_is_challenged_without_an_error(verifier: SubrequestListener) -> None:
     response = verifier.ask()
     assert (response.status, response.challenge, response.identity) == (401, 'Bearer realm="gatepass"', {})
 
@@ -53,7 +53,7 @@ def test_a_request_without_credentials_is_challenged_without_an_error(verifier: 
 @pytest.mark.parametrize("credentials", [
     "Basic dXNlcjpwYXNz", "Digest x", "DPoP x", "", "Bearer", "Negotiate", "bearerx y", "Bearer\tx",
 ])  # fmt: skip
-def test_another_scheme_is_not_a_bearer_token(verifier: VerifierProcess, credentials: str) -> None:
+def test_another_scheme_is_not_a_bearer_token(verifier: SubrequestListener, credentials: str) -> None:
     response = verifier.ask("/verify", f"Authorization: {credentials}")
     assert response.status == 401
     assert response.challenge in ('Bearer realm="gatepass"', 'Bearer realm="gatepass", error="invalid_request"')
@@ -62,14 +62,14 @@ def test_another_scheme_is_not_a_bearer_token(verifier: VerifierProcess, credent
 @pytest.mark.parametrize("credentials", [
     "Bearer  {}", "Bearer {} {}", "Bearer {}, {}", "Bearer {}, Bearer {}", "Bearer \t{}", "Bearer {}\t{}",
 ])  # fmt: skip
-def test_more_than_one_word_is_an_invalid_request(verifier: VerifierProcess, credentials: str) -> None:
+def test_more_than_one_word_is_an_invalid_request(verifier: SubrequestListener, credentials: str) -> None:
     token = verifier.token().decode()
     response = verifier.ask("/verify", "Authorization: " + credentials.format(token, token))
     assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass", error="invalid_request"')
 
 
 @pytest.mark.parametrize("form", ["{};x=y", '"{}"', "{}\xe9", "{},{}", "<{}>", "{}%20", "Bearer,{}", "token={}"])
-def test_a_malformed_token_is_rejected_with_an_error(verifier: VerifierProcess, form: str) -> None:
+def test_a_malformed_token_is_rejected_with_an_error(verifier: SubrequestListener, form: str) -> None:
     token = verifier.token().decode()
     response = verifier.ask("/verify", "Authorization: Bearer " + form.format(token, token))
     assert response.status == 401
@@ -80,7 +80,7 @@ def test_a_malformed_token_is_rejected_with_an_error(verifier: VerifierProcess, 
 @pytest.mark.parametrize("first", ["Authorization: Bearer x", "Authorization: Basic x", "Authorization:", None])
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
 def test_two_credentials_are_rejected_even_if_they_are_equal(
-    verifier: VerifierProcess, first: str | None, name: str
+    verifier: SubrequestListener, first: str | None, name: str
 ) -> None:
     good = bearer(verifier.token())
     first = first or good
@@ -91,7 +91,7 @@ def test_two_credentials_are_rejected_even_if_they_are_equal(
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_scheme_and_field_name_are_case_insensitive(verifier: VerifierProcess, scheme: str) -> None:
+def test_scheme_and_field_name_are_case_insensitive(verifier: SubrequestListener, scheme: str) -> None:
     for name in ("Authorization", "authorization", "AUTHORIZATION"):
         assert verifier.ask("/verify", f"{name}: {scheme} {verifier.token().decode()}").status == 200
 
@@ -103,7 +103,7 @@ def test_scheme_and_field_name_are_case_insensitive(verifier: VerifierProcess, s
     "X-Original-URL: /verify/open",
     "X-Forwarded-Uri: /verify/open", "X-Original-Method: OPTIONS", "X-Policy: open", "Forwarded: for=_hidden",
 ])  # fmt: skip
-def test_other_headers_are_ignored(verifier: VerifierProcess, line: str) -> None:
+def test_other_headers_are_ignored(verifier: SubrequestListener, line: str) -> None:
     line = line.format(f"Bearer {verifier.token().decode()}")
     assert verifier.ask("/verify", line).status == 401
     response = verifier.ask("/verify", line, token=verifier.token())
@@ -125,7 +125,7 @@ def test_other_headers_are_ignored(verifier: VerifierProcess, line: str) -> None
     ({}, {"crit": ["exp"]}),
 ])  # fmt: skip
 def test_a_bad_token_gets_only_the_error_code_of_rfc_6750(
-    verifier: VerifierProcess, changes: dict[str, object], header: dict[str, object]
+    verifier: SubrequestListener, changes: dict[str, object], header: dict[str, object]
 ) -> None:
     response = verifier.ask(token=verifier.forge.token(time(), header, **changes))
     assert response.fields == (
@@ -135,7 +135,7 @@ def test_a_bad_token_gets_only_the_error_code_of_rfc_6750(
     assert response.status == 401
 
 
-def test_a_changed_token_or_one_of_another_key_is_rejected(verifier: VerifierProcess) -> None:
+def test_a_changed_token_or_one_of_another_key_is_rejected(verifier: SubrequestListener) -> None:
     good = verifier.token()
     other = Forge.another()
     stolen_name = other.sign(f'{{"alg":"RS256","kid":"{verifier.forge.kid}","typ":"at+jwt"}}'.encode(), b"{}")
@@ -154,17 +154,17 @@ def test_a_changed_token_or_one_of_another_key_is_rejected(verifier: VerifierPro
     ("operator", {"roles": ["guest", "owner"]}, 200),
 ])  # fmt: skip
 def test_a_policy_requires_its_scopes_and_roles(
-    verifier: VerifierProcess, policy: str, claims: dict[str, object], status: int
+    verifier: SubrequestListener, policy: str, claims: dict[str, object], status: int
 ) -> None:
     assert verifier.ask(f"/verify/{policy}", token=verifier.token(**claims)).status == status
 
 
-def test_a_missing_scope_is_named(verifier: VerifierProcess) -> None:
+def test_a_missing_scope_is_named(verifier: SubrequestListener) -> None:
     response = verifier.ask("/verify/reader", token=verifier.token())
     assert response.challenge == 'Bearer realm="gatepass", error="insufficient_scope", scope="read write"'
 
 
-def test_an_anonymous_policy_passes_without_identity_but_rejects_a_bad_token(verifier: VerifierProcess) -> None:
+def test_an_anonymous_policy_passes_without_identity_but_rejects_a_bad_token(verifier: SubrequestListener) -> None:
     response = verifier.ask("/verify/open")
     assert (response.status, response.identity) == (200, dict.fromkeys(IDENTITY, ""))
     assert verifier.ask("/verify/open", token=verifier.token()).identity["x-auth-subject"]
@@ -174,7 +174,7 @@ def test_an_anonymous_policy_passes_without_identity_but_rejects_a_bad_token(ver
 
 
 @pytest.mark.parametrize("policy", ["nowhere", "Admin", "ADMIN", "adm", "admin2", "", "defaultx", "-", "None"])
-def test_an_unknown_policy_is_forbidden(verifier: VerifierProcess, policy: str) -> None:
+def test_an_unknown_policy_is_forbidden(verifier: SubrequestListener, policy: str) -> None:
     response = verifier.ask(f"/verify/{policy}", token=verifier.token(scope="admin"))
     assert (response.status, response.fields) == (403, (("content-length", "0"),))
 
@@ -183,7 +183,7 @@ def test_an_unknown_policy_is_forbidden(verifier: VerifierProcess, policy: str) 
     "", "/", "/x", "/open", "/../open", "/../../verify/open", "//open", "/%2e%2e/open", "/..%2fopen", "?policy=open",
     "?/open", "/?x=/verify/open", "/x?y#z", "/;open", "/\\open", "/%e9", "/%00", "/" + "x/" * 500,
 ])  # fmt: skip
-def test_a_suffix_of_the_path_does_not_change_the_policy(verifier: VerifierProcess, rest: str) -> None:
+def test_a_suffix_of_the_path_does_not_change_the_policy(verifier: SubrequestListener, rest: str) -> None:
     for target, status in (("/verify/admin", 403), ("/verify/default", 200)):
         assert verifier.ask(target + rest, token=verifier.token()).status == status
         assert verifier.ask(target + rest).status == 401
@@ -196,18 +196,18 @@ def test_a_suffix_of_the_path_does_not_change_the_policy(verifier: VerifierProce
     "/metrics",
     "/healthz", "/readyz", "/verify/open%3f", "/verify/OPEN", "/%76erify/open",
 ])  # fmt: skip
-def test_another_spelling_of_a_target_is_an_unknown_policy(verifier: VerifierProcess, target: str) -> None:
+def test_another_spelling_of_a_target_is_an_unknown_policy(verifier: SubrequestListener, target: str) -> None:
     assert verifier.ask(target).status == 403
     assert verifier.ask(target, token=verifier.token()).status == 403
 
 
-def test_a_non_ascii_target_is_rejected(verifier: VerifierProcess) -> None:
+def test_a_non_ascii_target_is_rejected(verifier: SubrequestListener) -> None:
     # RFC 3986 §2: a URI is written in ASCII.
     assert verifier.ask("/verify/open\xe9").status == 400
     assert verifier.ask("/verify/open/\xe9").status == 400
 
 
-def test_a_decision_is_never_used_for_another_policy(verifier: VerifierProcess) -> None:
+def test_a_decision_is_never_used_for_another_policy(verifier: SubrequestListener) -> None:
     token = verifier.token(scope="admin")
     for _ in range(3):
         statuses = [

@@ -11,12 +11,12 @@ import pytest
 
 from tests.support.processes import wait_until
 from tests.support.raw_http import IDENTITY, Wire, bearer, request
-from tests.support.verifier_process import VerifierProcess, resident_bytes
+from tests.support.verifier_process import SubrequestListener, VerifierProcess, resident_bytes
 
 _TARGETS: Final = {"/verify": 200, "/verify/admin": 403, "/verify/nowhere": 403, "/verify/operator/x?y": 403}
 
 
-def test_a_request_may_arrive_in_any_two_pieces(verifier: VerifierProcess) -> None:
+def test_a_request_may_arrive_in_any_two_pieces(verifier: SubrequestListener) -> None:
     data = request("/verify", bearer(verifier.token()), "Content-Length: 3") + b"abc"
     for at in range(1, len(data)):
         with verifier.connect() as wire:
@@ -25,7 +25,7 @@ def test_a_request_may_arrive_in_any_two_pieces(verifier: VerifierProcess) -> No
             assert wire.ask(request()).status == 401, at
 
 
-def test_a_request_may_arrive_byte_by_byte(verifier: VerifierProcess) -> None:
+def test_a_request_may_arrive_byte_by_byte(verifier: SubrequestListener) -> None:
     data = request("/verify", bearer(verifier.token()), "Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n"
     with verifier.connect() as wire:
         wire.send(*(data[at : at + 1] for at in range(len(data))))
@@ -33,7 +33,7 @@ def test_a_request_may_arrive_byte_by_byte(verifier: VerifierProcess) -> None:
         assert wire.ask(request()).status == 401
 
 
-def test_pipelined_requests_are_answered_in_order(verifier: VerifierProcess) -> None:
+def test_pipelined_requests_are_answered_in_order(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
     targets = list(_TARGETS) * 50
     with verifier.connect() as wire:
@@ -44,7 +44,7 @@ def test_pipelined_requests_are_answered_in_order(verifier: VerifierProcess) -> 
 
 
 @pytest.mark.parametrize("size", [7, 333, 4096, 4097, 65536])
-def test_pipelined_requests_may_be_cut_anywhere(verifier: VerifierProcess, size: int) -> None:
+def test_pipelined_requests_may_be_cut_anywhere(verifier: SubrequestListener, size: int) -> None:
     token, other = bearer(verifier.token()), bearer(verifier.token(sub="somebody-else"))
     data = (request("/verify", token) + request("/verify", other) + request()) * 20
     with verifier.connect() as wire:
@@ -53,7 +53,7 @@ def test_pipelined_requests_may_be_cut_anywhere(verifier: VerifierProcess, size:
     assert subjects == ["7b7f", "some", ""] * 20
 
 
-def test_a_thousand_requests_in_one_write_get_a_thousand_responses(verifier: VerifierProcess) -> None:
+def test_a_thousand_requests_in_one_write_get_a_thousand_responses(verifier: SubrequestListener) -> None:
     tokens = [verifier.token(sub=f"subject-{number}") for number in range(10)]
     data = b"".join(request("/verify", bearer(token)) for token in tokens * 100)
     with verifier.connect() as wire:
@@ -82,7 +82,7 @@ def test_a_client_that_does_not_read_can_not_fill_the_memory(verifier: VerifierP
 @pytest.mark.parametrize("method", [
     "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "PURGE", "MKCOL",
 ])  # fmt: skip
-def test_the_method_does_not_change_the_decision(verifier: VerifierProcess, method: str) -> None:
+def test_the_method_does_not_change_the_decision(verifier: SubrequestListener, method: str) -> None:
     with verifier.connect() as wire:
         for _ in range(2):
             response = wire.ask(request("/verify", bearer(verifier.token()), method=method))
@@ -91,14 +91,14 @@ def test_the_method_does_not_change_the_decision(verifier: VerifierProcess, meth
 
 
 @pytest.mark.parametrize("option", ["close", "Close", "close, X-Other", "keep-alive, close"])
-def test_connection_close_is_obeyed_and_announced(verifier: VerifierProcess, option: str) -> None:
+def test_connection_close_is_obeyed_and_announced(verifier: SubrequestListener, option: str) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", bearer(verifier.token()), f"Connection: {option}") + request() * 3)
         responses = wire.rest()
     assert [(response.status, response.closes) for response in responses] == [(200, True)]
 
 
-def test_connection_close_ends_a_pipeline_after_earlier_responses(verifier: VerifierProcess) -> None:
+def test_connection_close_ends_a_pipeline_after_earlier_responses(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
     with verifier.connect() as wire:
         wire.send(request("/verify", token) * 3 + request("/verify", token, "Connection: close") + request() * 3)
@@ -106,14 +106,14 @@ def test_connection_close_ends_a_pipeline_after_earlier_responses(verifier: Veri
     assert [(response.status, response.closes) for response in responses] == [(200, False)] * 3 + [(200, True)]
 
 
-def test_http_1_0_closes_after_one_response(verifier: VerifierProcess) -> None:
+def test_http_1_0_closes_after_one_response(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", bearer(verifier.token()), version="HTTP/1.0"))
         responses = wire.rest()
     assert [(response.status, response.closes) for response in responses] == [(200, True)]
 
 
-def test_http_1_0_with_keep_alive_stays_open(verifier: VerifierProcess) -> None:
+def test_http_1_0_with_keep_alive_stays_open(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         for _ in range(3):
             response = wire.ask(
@@ -124,7 +124,7 @@ def test_http_1_0_with_keep_alive_stays_open(verifier: VerifierProcess) -> None:
         assert (response.status, response["connection"]) == (200, None)
 
 
-def test_a_connection_option_applies_to_one_request(verifier: VerifierProcess) -> None:
+def test_a_connection_option_applies_to_one_request(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", "Connection: keep-alive", version="HTTP/1.0") + request() * 2)
         assert [response["connection"] for response in wire.answers(3)] == ["keep-alive", None, None]
@@ -136,7 +136,7 @@ def test_a_connection_option_applies_to_one_request(verifier: VerifierProcess) -
     ("Upgrade: TLS/1.0", "Connection: Upgrade"),
 ])  # fmt: skip
 def test_an_upgrade_gets_the_plain_decision_and_opens_no_tunnel(
-    verifier: VerifierProcess, fields: tuple[str, ...]
+    verifier: SubrequestListener, fields: tuple[str, ...]
 ) -> None:
     token = bearer(verifier.token())
     with verifier.connect() as wire:
@@ -146,7 +146,7 @@ def test_an_upgrade_gets_the_plain_decision_and_opens_no_tunnel(
         assert [response.status for response in wire.rest()] == [403, 200, 400]
 
 
-def test_expect_is_answered_at_once_and_closes(verifier: VerifierProcess) -> None:
+def test_expect_is_answered_at_once_and_closes(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         response = wire.ask(
             request("/verify", bearer(verifier.token()), "Expect: 100-continue", "Content-Length: 5", method="POST")
@@ -156,13 +156,13 @@ def test_expect_is_answered_at_once_and_closes(verifier: VerifierProcess) -> Non
         assert wire.send(b"GET /verify HTTP/1.1\r\nHost: v\r\n\r\n").rest() == []
 
 
-def test_expect_ends_a_pipeline(verifier: VerifierProcess) -> None:
+def test_expect_ends_a_pipeline(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", "Expect: 100-continue") + request("/verify", bearer(verifier.token())) * 3)
         assert [response.status for response in wire.rest()] == [401]
 
 
-def test_a_half_closed_client_still_gets_its_responses(verifier: VerifierProcess) -> None:
+def test_a_half_closed_client_still_gets_its_responses(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         responses = wire.send(request("/verify", bearer(verifier.token())) * 50).finish().rest()
     assert [response.status for response in responses] == [200] * 50

@@ -8,12 +8,12 @@ from typing import Final
 import pytest
 
 from tests.support.raw_http import Answer, bearer, request
-from tests.support.verifier_process import VerifierProcess
+from tests.support.verifier_process import SubrequestListener
 
 _CHUNKED: Final = "Transfer-Encoding: chunked"
 
 
-def conversation(verifier: VerifierProcess, data: bytes) -> list[Answer]:
+def conversation(verifier: SubrequestListener, data: bytes) -> list[Answer]:
     """Send `data` and nothing more; return all responses. The server has to close and keep serving."""
     with verifier.connect() as wire:
         responses = wire.send(data).finish().rest()
@@ -122,7 +122,7 @@ def _ambiguous_framing(token: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", _malformed("").keys())
-def test_malformed_http_never_passes(verifier: VerifierProcess, case: str) -> None:
+def test_malformed_http_never_passes(verifier: SubrequestListener, case: str) -> None:
     data = _malformed(bearer(verifier.token()))[case]
     responses = conversation(verifier, data + request("/verify", bearer(verifier.token())))
     assert responses, "closed without a word"
@@ -132,7 +132,7 @@ def test_malformed_http_never_passes(verifier: VerifierProcess, case: str) -> No
 
 
 @pytest.mark.parametrize("case", _ambiguous_framing("").keys())
-def test_an_ambiguous_body_length_is_rejected_and_closed(verifier: VerifierProcess, case: str) -> None:
+def test_an_ambiguous_body_length_is_rejected_and_closed(verifier: SubrequestListener, case: str) -> None:
     data = _ambiguous_framing(bearer(verifier.token()))[case]
     responses = conversation(verifier, data + request("/verify", bearer(verifier.token())))
     assert [response.status for response in responses] == [400]
@@ -152,7 +152,7 @@ def test_an_ambiguous_body_length_is_rejected_and_closed(verifier: VerifierProce
     b"3\r\nabc\r\n0\r\n\n",
 ])  # fmt: skip
 def test_a_malformed_chunk_closes_the_connection_without_a_second_response(
-    verifier: VerifierProcess, body: bytes
+    verifier: SubrequestListener, body: bytes
 ) -> None:
     token = bearer(verifier.token())
     responses = conversation(verifier, request("/verify", token, _CHUNKED) + body + request("/verify", token))
@@ -163,7 +163,7 @@ def test_a_malformed_chunk_closes_the_connection_without_a_second_response(
     "*", "verifier:443", "verify", "?", "#", "http://verifier/verify", "http://user@verifier/verify", "//verify",
     "https://verifier/verify/open",
 ])  # fmt: skip
-def test_a_target_that_is_not_a_path_is_an_unknown_policy(verifier: VerifierProcess, target: str) -> None:
+def test_a_target_that_is_not_a_path_is_an_unknown_policy(verifier: SubrequestListener, target: str) -> None:
     (response,) = conversation(verifier, request(target, bearer(verifier.token()), method="OPTIONS"))
     assert response.status in (400, 403)
 
@@ -175,7 +175,7 @@ def test_a_target_that_is_not_a_path_is_an_unknown_policy(verifier: VerifierProc
     (b" HTTP/", b"   HTTP/"),
     (b"HTTP/1.1", b"RTSP/1.0"),  # llhttp knows the protocol and does not say which it was
 ])  # fmt: skip
-def test_tolerated_spellings_are_decided_normally(verifier: VerifierProcess, found: bytes, sent: bytes) -> None:
+def test_tolerated_spellings_are_decided_normally(verifier: SubrequestListener, found: bytes, sent: bytes) -> None:
     for head, status in ((request("/verify", bearer(verifier.token())), 200), (request(), 401)):
         (response,) = conversation(verifier, head.replace(found, sent))
         assert response.status == status

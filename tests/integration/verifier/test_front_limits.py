@@ -10,6 +10,7 @@ import pytest
 from tests.support.processes import wait_until
 from tests.support.raw_http import Answer, bearer, request
 from tests.support.verifier_process import (
+    SubrequestListener,
     VerifierFolder,
     VerifierProcess,
     cpu_seconds,
@@ -21,7 +22,7 @@ _LIMIT = 16 * 1024
 _SEED = 20_260_401
 
 
-def _answers(verifier: VerifierProcess, *pieces: bytes) -> list[Answer]:
+def _answers(verifier: SubrequestListener, *pieces: bytes) -> list[Answer]:
     """Of a server that may close while it is still being sent to."""
     with verifier.connect() as wire:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -34,7 +35,7 @@ def _head_of(size: int, token: str) -> bytes:
     return request("/verify", token, "X: " + "x" * (size - bare))
 
 
-def test_a_head_of_exactly_16_kib_is_accepted(verifier: VerifierProcess) -> None:
+def test_a_head_of_exactly_16_kib_is_accepted(verifier: SubrequestListener) -> None:
     head = _head_of(_LIMIT, bearer(verifier.token()))
     assert len(head) == _LIMIT
     for pieces in ([head], [head[:5000], head[5000:]], [head[:-1], head[-1:]]):
@@ -59,7 +60,7 @@ def _oversized(token: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", _oversized("").keys())
-def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: VerifierProcess, case: str) -> None:
+def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: SubrequestListener, case: str) -> None:
     data = _oversized(bearer(verifier.token()))[case]
     for pieces in ([data], [data[:4000], data[4000:]]):
         responses = _answers(verifier, *pieces)
@@ -67,13 +68,13 @@ def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: VerifierProcess, ca
         assert responses[0].status == 431 or (case == "a huge method" and responses[0].status == 400)
 
 
-def test_an_oversized_head_is_rejected_also_after_good_requests(verifier: VerifierProcess) -> None:
+def test_an_oversized_head_is_rejected_also_after_good_requests(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
     responses = _answers(verifier, request("/verify", token) * 3 + _head_of(3 * _LIMIT, token))
     assert [response.status for response in responses] == [200, 200, 200, 431]
 
 
-def test_a_long_pipeline_is_not_a_long_head(verifier: VerifierProcess) -> None:
+def test_a_long_pipeline_is_not_a_long_head(verifier: SubrequestListener) -> None:
     data = request("/verify", bearer(verifier.token())) * 200
     with verifier.connect() as wire:
         wire.send(data[:-10])
