@@ -13,10 +13,14 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from tests.mutants import POSTGRES
+from tests.support.postgres import running_postgres
 from tests.support.processes import ROOT
 
 PACKAGES: Final = Path(__file__).with_name("packages.toml")
@@ -34,22 +38,25 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="stop after this time; the next run goes on")
     parser.add_argument("--write", action="store_true", help="record score and survivors, keeping their reasons")
     arguments = parser.parse_args()
+    # A shell starts background jobs with SIGINT ignored; mutmut must not inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = ROOT / ".mutants" / arguments.package.replace("/", "-")
     recorded = json.loads(RESULTS.read_text(encoding="utf-8"))
     reasons = {one["mutant"]: one["reason"] for one in recorded.get(arguments.package, {}).get("survivors", [])}
     _copy_the_tree(folder, arguments.package, packages[arguments.package])
     survived_before = {name for name, outcome in _outcomes(folder).items() if outcome == "survived"}
-    if not _run(folder, arguments.seconds):
-        return 2
-    # On a busy machine a good test can take too long: a timeout is judged again before it counts. mutmut keeps its
-    # verdicts when tests change, so what survived an earlier run is judged again too.
-    again = [
-        name
-        for name, outcome in _outcomes(folder).items()
-        if outcome == "timeout" or (outcome == "survived" and name in survived_before and not reasons.get(name))
-    ]
-    if again and not _run(folder, arguments.seconds, *again):
-        return 2
+    with _environment(in_process=packages[arguments.package].get("in_process", False)) as environ:
+        if not _run(folder, environ, arguments.seconds):
+            return 2
+        # On a busy machine a good test can take too long: a timeout is judged again before it counts. mutmut keeps
+        # its verdicts when tests change, so what survived an earlier run is judged again too.
+        again = [
+            name
+            for name, outcome in _outcomes(folder).items()
+            if outcome == "timeout" or (outcome == "survived" and name in survived_before and not reasons.get(name))
+        ]
+        if again and not _run(folder, environ, arguments.seconds, *again):
+            return 2
     outcomes = _outcomes(folder)
     counts = Counter(outcomes.values())
     if counts["unfinished"] or not outcomes:
@@ -98,7 +105,10 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
         "also_copy": [source for source in sources if source != package.split("/", maxsplit=1)[0]],
         # One process, warnings of mutmut's own code allowed, and no time limit on the clock: mutmut limits
         # processor time.
-        "pytest_add_cli_args": ["-p", "no:xdist", "-p", "no:cacheprovider", "--timeout=0", "-W", "ignore"],
+        "pytest_add_cli_args": [
+            *("-p", "no:xdist", "-p", "no:cacheprovider", "--timeout=0", "-W", "ignore"),
+            *(("-p", "tests.mutants.in_process") if settings.get("in_process") else ()),
+        ],
         "pytest_add_cli_args_test_selection": selected,
     }
     lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
@@ -106,12 +116,23 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
     (folder / "pyproject.toml").write_text("\n".join([project, "[tool.mutmut]", *lines, ""]), encoding="utf-8")
 
 
-def _run(folder: Path, seconds: int, *mutants: str) -> bool:
+@contextmanager
+def _environment(*, in_process: bool) -> Iterator[dict[str, str]]:
+    """Yield the environment of mutmut, with a PostgreSQL for `in_process.py`."""
+    environ = os.environ | {"GATEPASS_TESTS_IN_PROCESS": "1"}
+    if not in_process:
+        yield environ
+        return
+    with running_postgres() as server:
+        server.make_template()
+        yield environ | {POSTGRES: str(server.server.pgdata)}
+
+
+def _run(folder: Path, environ: Mapping[str, str], seconds: int, *mutants: str) -> bool:
     """Run mutmut on one processor; return whether it came to its end."""
     command = ["nice", "-n", "15", str(_MUTMUT), "run", "--max-children", "1", *mutants]
-    environment = os.environ | {"GATEPASS_TESTS_IN_PROCESS": "1"}
     with (folder / "mutmut.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)
         try:
             status = process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -135,6 +135,11 @@ def running_postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def attached_postgres(folder: Path) -> Postgres:
+    """Return a running server by its data folder. It runs on afterwards."""
+    return Postgres(get_server(folder, cleanup_mode=None))
+
+
 @contextmanager
 def synchronous_standby(primary: Postgres) -> Iterator[Postgres]:
     """A hot standby that streams from `primary`, which from then on acknowledges no commit that it lacks."""

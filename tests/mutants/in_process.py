@@ -1,0 +1,180 @@
+"""A pytest plugin: the tests' issuers and commands run in this process, so that mutmut sees what they execute.
+
+What takes most of the time is cheaper: all runs of a package share one PostgreSQL, private keys are made once, and
+passwords are hashed with little memory. A test that looks at the output of an issuer, that ends its process or that
+stops PostgreSQL cannot be run so.
+"""
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import cycle
+from pathlib import Path
+from typing import IO, Any, Final
+from unittest.mock import patch
+
+import pytest
+from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: TID251 - opens keys once
+from mutmut.state import state
+
+from issuer import app
+from issuer.__main__ import main
+from issuer.keys import manager as key_management
+from issuer.keys import store as key_files
+from issuer.passwords.hasher import ARGON2_COSTS
+from issuer.settings import IssuerSettings
+from issuer.telemetry.tracing import UNTRACED
+from tests.mutants import POSTGRES
+from tests.support import command_shell, issuer_process, postgres
+from tests.support.command_shell import Done
+from tests.support.inherited_sockets import InheritedSocket
+from tests.support.postgres import Postgres, attached_postgres, execute
+from tests.support.processes import ROOT
+
+_CHEAP: Final = Parameters(
+    type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
+)
+_KEYS: Final = cycle([key_files.new_private() for _ in range(12)])
+"""More than a test creates in one key directory."""
+
+_starting: Final[list[set[str]]] = []
+"""What each running issuer executed while it started: a fixture starts it for many tests."""
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose signals come from the test, since a thread gets none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handlers: dict[int, Callable[..., object]] = {}
+
+    # The type in typeshed ties the arguments to the callback.
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        del args
+        self.handlers[sig] = callback
+
+
+class _Served:
+    """An issuer in a thread, with what the tests use of a process."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._loop = _Loop()
+        self._settings = IssuerSettings.from_environment(environ)
+        self._seen = set(state()._stats)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        self.returncode: int | None = None
+
+    def started(self) -> set[str]:
+        """Return what it has executed so far."""
+        return state()._stats - self._seen
+
+    def poll(self) -> int | None:
+        """Return 0 once it has ended."""
+        return None if self._thread.is_alive() else 0
+
+    def terminate(self) -> None:
+        """Stop as on SIGTERM."""
+        self._loop.call_soon_threadsafe(self._loop.handlers[signal.SIGTERM])
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end."""
+        self._thread.join(timeout)
+        assert not self._thread.is_alive()
+        self._loop.close()
+        return 0
+
+    def _serve(self) -> None:
+        self._loop.run_until_complete(app.serve(self._settings, UNTRACED))
+
+
+def _start(
+    command: Sequence[str],
+    inherited: Sequence[InheritedSocket],
+    environ: Mapping[str, str],
+    output: IO[bytes],
+    tree: Path = ROOT,
+) -> _Served:
+    """Do what `start_as_systemd` does."""
+    del command, output, tree
+    assert not inherited
+    return _Served(environ)
+
+
+@dataclass(frozen=True)
+class _Commands:
+    """Commands of `python -m issuer`, with what the tests use of a `CommandShell`."""
+
+    environ: Mapping[str, str]
+
+    def run(self, *arguments: str) -> Done:
+        """Run a command to its end."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, self.environ, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                status = main(arguments)
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return Done(status, out.getvalue(), err.getvalue())
+
+
+def _issuer_command(*arguments: str, **settings: str) -> Done:
+    return _Commands(issuer_process.environment_of(settings)).run(*arguments)
+
+
+@contextmanager
+def _command_shell(**settings: str) -> Iterator[_Commands]:
+    yield _Commands(issuer_process.environment_of(settings))
+
+
+@contextmanager
+def _shared_postgres() -> Iterator[Postgres]:
+    """Use the shared PostgreSQL, and delete the databases of the tests."""
+    server = attached_postgres(Path(os.environ[POSTGRES]))
+    try:
+        yield server
+    finally:
+        for row in execute(server.url(), r"SELECT datname FROM pg_database WHERE datname LIKE 't\_%'"):
+            execute(server.url(), f"DROP DATABASE {row['datname']} WITH (FORCE)")
+
+
+_wait_for_readiness: Final = issuer_process.IssuerProcess.wait_until_readiness_is
+
+
+def _wait_until_readiness_is(issuer: issuer_process.IssuerProcess, status: int) -> None:
+    _wait_for_readiness(issuer, status)
+    served: Any = issuer.process
+    if hasattr(served, "started"):
+        _starting.append(served.started())
+
+
+@pytest.fixture(autouse=True)
+def _executed_by_fixtures() -> None:
+    """Count for each test what the start of its issuer executed."""
+    state()._stats.update(*_starting)
+
+
+for module, name, replacement in (
+    (issuer_process, "start_as_systemd", _start),
+    (issuer_process, "issuer_command", _issuer_command),
+    (command_shell, "command_shell", _command_shell),
+    (postgres, "running_postgres", _shared_postgres),
+    (Postgres, "make_template", lambda _: None),
+    (issuer_process.IssuerProcess, "wait_until_readiness_is", _wait_until_readiness_is),
+    (key_management, "new_private", lambda: next(_KEYS)),
+    (key_files, "load_pem_private_key", cache(load_pem_private_key)),
+    (app, "ARGON2_COSTS", dict.fromkeys(ARGON2_COSTS, _CHEAP)),
+):
+    setattr(module, name, replacement)
