@@ -376,6 +376,15 @@ def test_a_missing_or_wrong_passphrase_is_one_line(tmp_path: Path, passphrase: b
         key_manager(tmp_path, NOW, passphrase).mac_secrets()
 
 
+def test_each_key_shows_how_it_is_stored(keys: Path) -> None:
+    first = load_key_set(keys).keys[0]
+    second = generate_key(keys, NOW, passphrase=PASSPHRASE)
+    manager = key_manager(keys, NOW)
+    assert [manager.is_encrypted(key) for key in (first, second)] == [False, True]
+    (keys / f"private/{second.kid}.pem").unlink()
+    assert manager.is_encrypted(second) is None
+
+
 def test_unencrypted_files_are_listed_until_they_are_rewrapped(keys: Path) -> None:
     generate_key(keys, NOW)
     key_set = load_key_set(keys, PASSPHRASE)

@@ -51,6 +51,11 @@ def test_a_next_key_may_sign_when_every_verifier_must_know_it(pair: KeyRecords) 
     assert POLICY.is_due(pair[1], earliest)
 
 
+def test_the_policy_follows_its_settings() -> None:
+    assert RotationPolicy.of(10, 30) == RotationPolicy(timedelta(seconds=10), timedelta(days=30))
+    assert RotationPolicy.of(10, 0).rotate_after is None
+
+
 def test_the_delay_follows_how_long_the_key_set_may_be_cached() -> None:
     assert RotationPolicy.of(10, 90).publish_delay == timedelta(seconds=120)
     assert RotationPolicy.of(3600, 90).publish_delay == timedelta(seconds=7300)

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from issuer.errors import KeyStoreError, NoSigningKeyError
 from issuer.keys.models import KeyRecord, KeyState
-from issuer.keys.store import load_key_set
+from issuer.keys.store import load_key_set, new_private
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from shared.jwks import format_jwks, parse_jwks, thumbprint
@@ -57,6 +57,11 @@ def test_the_first_key_signs_at_once_and_the_second_waits(keys: Path) -> None:
     assert [key.state for key in key_set.keys] == [KeyState.CURRENT, KeyState.NEXT]
     assert key_set.signing is not None
     assert key_set.signing.kid != second.kid
+
+
+def test_a_new_key_is_strong_enough_for_every_verifier() -> None:
+    public = new_private().public_key()
+    assert (public.key_size, public.public_numbers().e) == (2048, 65537)
 
 
 def test_a_key_is_named_by_its_thumbprint(keys: Path) -> None:

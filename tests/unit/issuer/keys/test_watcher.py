@@ -1,0 +1,106 @@
+"""A running issuer follows its key directory, and says so in its log."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from issuer.keys import watcher
+from issuer.keys.store import load_key_set
+from issuer.keys.watcher import KeyWatcher
+from issuer.telemetry.metrics import Metrics
+from tests.support.lost_keys import bring_back, move_away
+from tests.support.signing_keys import generate_key
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PASSPHRASE = b"one of the passphrases"
+
+
+def kids(keys: Path, passphrase: bytes | None = None) -> list[str]:
+    return [key.kid for key in load_key_set(keys, passphrase).keys]
+
+
+def test_a_watching_issuer_follows_every_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "_POLL_SECONDS", 0.01)
+
+    async def follow() -> None:
+        live = KeyWatcher(tmp_path, Metrics())
+        watching = asyncio.create_task(live.watch())
+        for _ in range(2):
+            made = await asyncio.to_thread(generate_key, tmp_path, NOW)
+            while live.key_set.public_key(made.kid) is None:
+                assert not watching.done()
+                await asyncio.sleep(0.01)
+        watching.cancel()
+
+    asyncio.run(asyncio.wait_for(follow(), 10))
+
+
+def test_encrypted_keys_are_reloaded(tmp_path: Path) -> None:
+    generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
+    live = KeyWatcher(tmp_path, Metrics(), PASSPHRASE)
+    made = generate_key(tmp_path, NOW, passphrase=PASSPHRASE)
+    live.refresh()
+    assert live.is_current
+    assert live.key_set.public_key(made.kid) is not None
+
+
+def test_each_new_key_set_is_logged_once(tmp_path: Path) -> None:
+    generate_key(tmp_path, NOW)
+    with capture_logs() as lines:
+        live = KeyWatcher(tmp_path, Metrics())
+        live.refresh()
+    assert lines == [{"event": "key_set_loaded", "kids": kids(tmp_path), "log_level": "info"}]
+    generate_key(tmp_path, NOW)
+    with capture_logs() as lines:
+        live.refresh()
+        live.refresh()
+    assert lines == [{"event": "key_set_loaded", "kids": kids(tmp_path), "log_level": "info"}]
+
+
+def test_with_a_passphrase_unencrypted_files_are_a_warning(tmp_path: Path) -> None:
+    generate_key(tmp_path, NOW)
+    with capture_logs() as lines:
+        KeyWatcher(tmp_path, Metrics())
+        KeyWatcher(tmp_path, Metrics(), PASSPHRASE)
+    (warning,) = (line for line in lines if line["log_level"] == "warning")
+    assert warning == {
+        "event": "private_keys_not_encrypted",
+        "files": load_key_set(tmp_path).plain,
+        "hint": "run `keys rewrap`",
+        "log_level": "warning",
+    }
+
+
+def test_a_lost_directory_is_logged_with_what_to_do(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    generate_key(keys, NOW)
+    metrics = Metrics()
+    live = KeyWatcher(keys, metrics)
+    with capture_logs() as lines:
+        for _ in range(2):
+            move_away(keys)
+            live.refresh()
+            live.refresh()
+            bring_back(keys)
+            live.refresh()
+    errors = [line for line in lines if line["log_level"] == "error"]
+    reason = f"{keys} has no signing key any more; mount or restore it before you restart the issuer"
+    assert errors == 2 * [{"event": "key_set_reload_failed", "reason": reason, "log_level": "error"}]
+    assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == 2
+
+
+def test_without_a_signing_key_metrics_are_zero(tmp_path: Path) -> None:
+    metrics = Metrics()
+    live = KeyWatcher(tmp_path, metrics)
+    assert not live.is_current
+    value = metrics.registry.get_sample_value
+    assert value("gatepass_issuer_key_directory_usable") == 0
+    assert value("gatepass_issuer_signing_key_activated_timestamp_seconds") == 0
+    assert [value("gatepass_issuer_signing_keys", {"state": state}) for state in ("next", "current", "retired")] == [
+        0,
+        0,
+        0,
+    ]
