@@ -1,4 +1,4 @@
-"""Node's `jose` and `oauth4webapi` with a real issuer."""
+"""Node's `jose`, `oauth4webapi` and `@sd-jwt/jwt-status-list` with a real issuer."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.support.real_providers.install import Unavailable, with_npm_packages
 AUDIENCE: Final = "https://orders.example"
 
 
-def test_jose_and_oauth4webapi_work_with_the_issuer(issuer: IssuerProcess) -> None:
+def test_node_libraries_work_with_the_issuer(issuer: IssuerProcess) -> None:
     """All tests of `node/libraries.test.mjs`, in one process."""
     node = program("node", "nodejs")
     try:
@@ -30,7 +30,7 @@ def test_jose_and_oauth4webapi_work_with_the_issuer(issuer: IssuerProcess) -> No
         "audience": AUDIENCE,
         "machine": {"id": machine.id, "secret": machine.secret},
         "keyed": {"id": with_key(issuer, "read").id, "key": key},
-        "logins": [issuer.session(), issuer.session()],
+        "logins": [issuer.session() for _ in range(4)],
         "accessToken": machine.token(),
     }
     command = [node, "--test-reporter=spec", "libraries.test.mjs"]

@@ -1,6 +1,9 @@
-// jose and oauth4webapi, used as their manuals say, with a real issuer. test_node_libraries.py starts both.
+// jose, oauth4webapi and @sd-jwt/jwt-status-list, used as their manuals say, with a real issuer.
+// test_node_libraries.py starts it and this.
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { getListFromStatusListJWT, getStatusListFromJWT } from "@sd-jwt/jwt-status-list";
 import * as jose from "jose";
 import * as oauth from "oauth4webapi";
 
@@ -107,4 +110,31 @@ test("jose verifies an access token with the published keys", async () => {
   await assert.rejects(jose.jwtVerify([header, claims, changed].join("."), keys, options), {
     code: "ERR_JWS_SIGNATURE_VERIFICATION_FAILED",
   });
+});
+
+test("sd-jwt reads in a status list that jose accepts which session is revoked", async () => {
+  const [VALID, INVALID] = [0, 1];
+  const keys = jose.createRemoteJWKSet(new URL(server.jwks_uri));
+  const [revoked, live] = logins.slice(2).map(({ access_token }) => ({
+    token: access_token,
+    ...getStatusListFromJWT(access_token),
+  }));
+  async function status({ uri, idx }) {
+    const response = await fetch(uri, { headers: { Accept: "application/statuslist+jwt" } });
+    assert.equal(response.headers.get("Content-Type"), "application/statuslist+jwt");
+    const list = await response.text();
+    const requiredClaims = ["iat", "exp", "ttl", "status_list"];
+    const options = { algorithms: ["RS256"], typ: "statuslist+jwt", subject: uri, requiredClaims };
+    const { payload } = await jose.jwtVerify(list, keys, options);
+    assert.equal(payload.status_list.bits, 1);
+    return getListFromStatusListJWT(list).getStatus(idx);
+  }
+
+  const { status_lists } = await (await fetch(server.status_list_aggregation_endpoint)).json();
+  assert(status_lists.includes(revoked.uri));
+  assert.deepEqual([await status(revoked), await status(live)], [VALID, VALID]);
+  const headers = { Authorization: `Bearer ${revoked.token}` };
+  assert.equal((await fetch(`${issuer}/logout`, { method: "POST", headers })).status, 204);
+  for (let attempt = 0; attempt < 50 && (await status(revoked)) === VALID; attempt += 1) await sleep(100);
+  assert.deepEqual([await status(revoked), await status(live)], [INVALID, VALID]);
 });
