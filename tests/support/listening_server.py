@@ -9,12 +9,14 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import uvloop
 
 from shared.jwks import parse_jwks
-from tests.support.raw_http import Answer, bearer, parse
-from tests.support.token_forge import AUDIENCE, Forge
+from tests.support.raw_http import Answer, bearer, parse, request
+from tests.support.token_forge import AUDIENCE
+from tests.support.vector_keys import GOOD
 from tests.support.verifier_process import SubrequestListener, running_verifier
 from verifier.decision.keyset import TrustedKeys
 from verifier.metrics import Metrics
@@ -58,21 +60,40 @@ class ListeningServer:
         async with asyncio.timeout(5):
             return [response.status for response in parse(await self.reader.read())]
 
+    async def fill(self) -> int:
+        """Send requests and read nothing, until the server reads no more. Return their number."""
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
+        sent = 0
+        async with asyncio.timeout(10):
+            while not any(connection._write_paused for connection in self.server.connections):
+                self.writer.write(request("/verify", self.token) * 100)
+                sent += 100
+                await asyncio.sleep(0.01)
+        return sent
+
+    def read_again(self) -> None:
+        """Read again after `fill`."""
+        cast("asyncio.Transport", self.writer.transport).resume_reading()
+
     @property
     def is_open(self) -> bool:
         return bool(self.server.connections) and not self.reader.at_eof()
 
 
 @asynccontextmanager
-async def listening_server() -> AsyncIterator[ListeningServer]:
+async def listening_server(max_connections: int = 10, drain_seconds: int = 0) -> AsyncIterator[ListeningServer]:
     """A server with one policy and one key, on a loopback port."""
-    forge = Forge()
-    server, metrics = _new_server(forge, "", DecisionCache(0, 0))
-    listener = socket.create_server(("127.0.0.1", 0))
+    server, metrics = _new_server("", DecisionCache(0, 0))
+    server.max_connections, server.drain_seconds = max_connections, drain_seconds
+    listener, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
+    # Small buffers, so that a client that does not read soon holds up the server.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     listening = await asyncio.get_running_loop().create_server(server.connect, sock=listener)
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    client.connect(listener.getsockname())
+    reader, writer = await asyncio.open_connection(sock=client)
     try:
-        yield ListeningServer(server, reader, writer, bearer(forge.token(time.time())), metrics)
+        yield ListeningServer(server, reader, writer, bearer(GOOD.token(time.time())), metrics)
     finally:
         writer.transport.abort()
         listening.close()
@@ -93,8 +114,7 @@ def running_listener(policies: str) -> Iterator[SubrequestListener]:
 
 @contextmanager
 def _listening_thread(policies: str) -> Iterator[SubrequestListener]:
-    forge = Forge()
-    server, _ = _new_server(forge, policies, DecisionCache(10_000, 2**26))
+    server, _ = _new_server(policies, DecisionCache(10_000, 2**26))
     loop, stopping = uvloop.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
@@ -107,20 +127,20 @@ def _listening_thread(policies: str) -> Iterator[SubrequestListener]:
         thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
         thread.start()
         try:
-            yield SubrequestListener(port=listener.getsockname()[1], forge=forge)
+            yield SubrequestListener(port=listener.getsockname()[1], forge=GOOD)
         finally:
             loop.call_soon_threadsafe(stopping.set)
             thread.join()
             loop.close()
 
 
-def _new_server(forge: Forge, policies: str, cache: DecisionCache) -> tuple[HttpServer, Metrics]:
+def _new_server(policies: str, cache: DecisionCache) -> tuple[HttpServer, Metrics]:
     rules = parse_configuration(
-        policies, sources={forge.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5
+        policies, sources={GOOD.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5
     )
     metrics = Metrics()
     authorizer = Authorizer(rules, realm="gatepass", metrics=metrics, cache=cache)
-    authorizer.replace_keys(TrustedKeys.from_issuers({forge.issuer: parse_jwks(forge.jwks)}))
+    authorizer.replace_keys(TrustedKeys.from_issuers({GOOD.issuer: parse_jwks(GOOD.jwks)}))
     server = HttpServer(
         lambda server: SubrequestConnection(server, authorizer), max_connections=1000, drain_seconds=0
     )

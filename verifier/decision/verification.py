@@ -152,7 +152,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
 
     # 14 permission
     if policy.scopes_all or policy.scopes_any:
-        granted = frozenset(claims.scope.split(" "))
+        granted = frozenset(claims.scope.split())
         if not policy.scopes_all <= granted or (policy.scopes_any and policy.scopes_any.isdisjoint(granted)):
             return Rejected(RejectionReason.INSUFFICIENT_SCOPE)
     if policy.roles_all or policy.roles_any:

@@ -93,6 +93,13 @@ def test_a_field_that_is_there_twice_counts_for_nothing(verifier: SubrequestList
     assert verifier.ask("/verify", *lines, field).status == 403
 
 
+def test_two_cookie_fields_are_one_list(verifier: SubrequestListener) -> None:
+    """A gateway may split the list of HTTP/2 and pass on the fields as they came (RFC 9113 §8.2.3)."""
+    fields = [f"Cookie: {COOKIE}={verifier.token().decode()}", "Sec-Fetch-Site: same-origin"]
+    assert verifier.ask("/verify", "Cookie: a=b", *fields).status == 200
+    assert verifier.ask("/verify", *fields, "Cookie: a=b").status == 200
+
+
 def test_nothing_of_a_request_stays_for_the_next_one_of_the_connection(verifier: SubrequestListener) -> None:
     cookie = f"Cookie: {COOKIE}={verifier.token().decode()}\r\n"
     request = "GET /verify HTTP/1.1\r\nHost: v\r\n{}\r\n"

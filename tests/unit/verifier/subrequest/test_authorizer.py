@@ -141,6 +141,17 @@ def test_a_revoked_token_is_rejected_at_its_next_use() -> None:
     assert (status_of(response), reason) == (401, "revoked")
 
 
+def test_a_token_with_a_status_is_served_from_the_cache_while_its_list_is_known() -> None:
+    bench = Bench(now=NOW)
+    bench.follow(listed(1, counts_until=NOW + 60))
+    credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
+    for _ in range(2):
+        assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
+    assert bench.decisions() == {("default", "allowed", "verified"): 1, ("default", "allowed", "cached"): 1}
+    bench.now += 60
+    assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 503
+
+
 def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
     bench = Bench(now=NOW)
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})

@@ -50,6 +50,7 @@ def test_the_vectors_have_every_combination_once() -> None:
         (b"__Host-session=t=u", b"t=u"),
         (b"__Host-session=", RejectionReason.MALFORMED_CREDENTIALS),
         (b"__Host-session=a b", RejectionReason.MALFORMED_CREDENTIALS),
+        (b"__Host-session=a\tb", RejectionReason.MALFORMED_CREDENTIALS),
         (b"__Host-session=a,b", RejectionReason.MALFORMED_CREDENTIALS),
         (b"__Host-session=t; __Host-session=t", RejectionReason.MALFORMED_CREDENTIALS),
         (b"__Host-session=t; __Host-session=", RejectionReason.MALFORMED_CREDENTIALS),
