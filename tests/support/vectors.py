@@ -130,7 +130,7 @@ class Bench:
         cache: DecisionCache | None = None,
     ) -> None:
         self.now = now
-        self.unknown_keys = 0
+        self.issuers_of_unknown_keys: list[str] = []
         self.unknown_lists = 0
         self.metrics = Metrics()
         self.cache = DecisionCache(1000 if cached else 0, 2**20) if cache is None else cache
@@ -140,7 +140,7 @@ class Bench:
             metrics=self.metrics,
             cache=self.cache,
             clock=lambda: self.now,
-            request_key_refresh=self._count_unknown_key,
+            request_key_refresh=self.issuers_of_unknown_keys.append,
             request_status_refresh=self._count_unknown_list,
         )
         self.authorizer.replace_keys(keys)
@@ -149,8 +149,10 @@ class Bench:
         """Replace the status lists by those of a vector."""
         self.authorizer.replace_status_lists(status_lists(written))
 
-    def _count_unknown_key(self, _issuer: str) -> None:
-        self.unknown_keys += 1
+    @property
+    def unknown_keys(self) -> int:
+        """Return how often keys were requested."""
+        return len(self.issuers_of_unknown_keys)
 
     def _count_unknown_list(self) -> None:
         self.unknown_lists += 1

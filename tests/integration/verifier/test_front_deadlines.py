@@ -92,7 +92,9 @@ async def test_an_incomplete_body_closes_the_connection_after_10_seconds(it: Lis
 async def test_a_client_that_does_not_close_is_disconnected(it: ListeningServer) -> None:
     await it.send(request("/verify", it.token, "Connection: close"))
     assert (await it.answer()).closes
-    await it.tick(LINGER_SECONDS + 1)
+    await it.tick(LINGER_SECONDS)
+    assert it.server.connections
+    await it.tick(1)
     assert not it.server.connections
 
 

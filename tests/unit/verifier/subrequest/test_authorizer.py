@@ -1,6 +1,7 @@
 """The authorizer around the decision: failing closed, requesting keys, metrics and cache bounds."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from shared.claims import StatusReference
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD, NOW, OTHER_ISSUER, STATUS_LIST, UNPUBLISHED, listed
 from tests.support.vectors import KEY_SETS, POLICIES, Bench, identity, status_of
+from verifier.decision.profile import Profile
 from verifier.decision.status import Status, StatusLists
 from verifier.policy_file import Configuration
 from verifier.subrequest.decision_cache import DecisionCache
@@ -31,7 +33,10 @@ def test_an_internal_error_is_a_503_logged_without_the_token() -> None:
     with capture_logs() as lines:
         response = bench.authorizer.authorize(b"/verify", b"Bearer " + token, b"gateway-0001")
     assert status_of(response) == 503
-    assert [line["event"] for line in lines] == ["decision_failed", "request_rejected"]
+    assert [(line["event"], line["policy"]) for line in lines] == [
+        ("decision_failed", "default"),
+        ("request_rejected", "default"),
+    ]
     assert bench.decisions() == {("default", "undecidable", "internal_error"): 1}
     assert {line["request_id"] for line in lines} == {"gateway-0001"}
     assert token.decode() not in repr([{**line, "exc_info": None} for line in lines])
@@ -64,6 +69,18 @@ def test_a_key_whose_name_another_issuer_uses_too_is_asked_for() -> None:
     assert (status_of(response), reason, bench.unknown_keys) == (503, "keys_unavailable", 1)
     bench.authorizer.authorize(b"/verify/two-issuers", b"Bearer " + UNPUBLISHED.token(NOW, {"kid": "shared"}))
     assert bench.unknown_keys == 1
+
+
+def test_the_keys_that_a_token_needs_are_requested_by_issuer_and_algorithm() -> None:
+    by_ec = Profile(name="by EC", algorithms=frozenset({"ES256"}), token_types=None)
+    both = replace(POLICIES["two-issuers"], name="default", profiles={OTHER_ISSUER: by_ec})
+    bench = Bench({"default": both}, now=NOW)
+    for issuer in (OTHER_ISSUER, ISSUER):
+        for algorithm in ("ES256", "RS256"):
+            token = UNPUBLISHED.token(NOW, {"alg": algorithm}, iss=issuer)
+            bench.authorizer.authorize(b"/verify", b"Bearer " + token)
+    # A fetch for an algorithm that the issuer does not use would have no result.
+    assert bench.issuers_of_unknown_keys == [OTHER_ISSUER, ISSUER]
 
 
 @pytest.mark.parametrize("issuer", ["https://another.example", ["https://issuer.example"], 1, None, ...])
@@ -104,6 +121,20 @@ def test_decisions_are_counted_by_policy_and_reason() -> None:
         ("anonymous", "allowed", "anonymous"): 1,
         ("default", "undecidable", "keys_unavailable"): 1,
     }
+
+
+def test_fresh_decisions_are_timed_and_the_cache_is_measured() -> None:
+    bench = Bench(now=NOW)
+    for credentials in (BEARER, BEARER, None):
+        bench.authorizer.authorize(b"/verify", credentials)
+
+    def value(name: str) -> float | None:
+        return bench.metrics.registry.get_sample_value(f"gatepass_verifier_{name}")
+
+    assert value("decision_seconds_count") == 2
+    assert 0 < (value("decision_seconds_sum") or 0) < 10
+    assert value("cache_entries") == 1
+    assert value("cache_bytes") == bench.cache.size_bytes > 0
 
 
 def test_only_acceptances_are_cached() -> None:

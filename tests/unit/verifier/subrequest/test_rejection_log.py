@@ -1,14 +1,21 @@
 """Rejections are logged at a limited rate, and credentials never."""
 
 import re
+from dataclasses import replace
+from typing import Final
 
+import pytest
 from structlog.testing import capture_logs
 
+from shared.same_origin import BrowserFields
 from tests.support.vector_keys import GOOD, NOW
-from tests.support.vectors import Bench
+from tests.support.vectors import POLICIES, Bench
 from verifier.decision.reasons import RejectionReason
 from verifier.metrics import Metrics
-from verifier.subrequest.rejection_log import BURST, LINES_PER_SECOND, RejectionLog
+from verifier.subrequest.rejection_log import BURST, LINES_PER_SECOND, RejectionLog, RequestIds
+
+TRACE_ID: Final = "0af7651916cd43dd8448eb211c80319c"
+IDS: Final = RequestIds(b"gateway-0001", f"00-{TRACE_ID}-b7ad6b7169203331-01".encode())
 
 
 class Timer:
@@ -55,6 +62,7 @@ def test_a_line_names_policy_reason_and_fingerprint_but_no_credentials() -> None
     assert [line["reason"] for line in lines] == [
         "wrong_audience", "missing_token", "malformed_credentials", "missing_token",
     ]  # fmt: skip
+    assert {(line["event"], line["policy"]) for line in lines} == {("request_rejected", "default")}
     for line in lines:
         assert set(line) == {"event", "log_level", "policy", "reason", "fingerprint", "request_id"}
         assert not any(segment.decode() in repr(line) for segment in secret.split(b"."))
@@ -66,3 +74,25 @@ def test_the_same_token_is_recognised_in_two_lines() -> None:
         for _ in range(2):
             bench.authorizer.authorize(b"/verify", b"Bearer " + GOOD.token(NOW, aud="other"))
     assert lines[0]["fingerprint"] == lines[1]["fingerprint"] != ""
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_every_line_has_the_ids_of_its_request(*, cached: bool) -> None:
+    policy = replace(POLICIES["default"], cookie="__Host-session", origins=frozenset({"https://app.example"}))
+    bench = Bench({"default": policy}, now=NOW, cached=cached)
+    credentials = b"Bearer " + GOOD.token(NOW)
+    foreign = BrowserFields(cookies=b"__Host-session=x", site=b"cross-site")
+    bench.authorizer.authorize(b"/verify", credentials)
+    bench.now += 3600
+    with capture_logs() as lines:
+        for authorization, browser in ((credentials, None), (None, None), (b"Bearer x", None), (None, foreign)):
+            bench.authorizer.authorize(b"/verify", authorization, *IDS, browser)
+    assert [line["reason"] for line in lines] == ["expired", "missing_token", "malformed", "cross_origin"]
+    assert {(line["request_id"], line["trace_id"]) for line in lines} == {("gateway-0001", TRACE_ID)}
+
+
+@pytest.mark.parametrize("received", [None, b"", b"short", b"a b", b"caf\xe9", b"a\r\nb"])
+def test_ids_that_are_invalid_are_replaced_or_left_out(received: bytes | None) -> None:
+    fields = RequestIds(received, received).as_log_fields()
+    assert set(fields) == {"request_id"}
+    assert re.fullmatch("[0-9a-f]{32}", fields["request_id"])
