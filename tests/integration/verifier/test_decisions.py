@@ -110,6 +110,11 @@ def test_other_headers_are_ignored(verifier: SubrequestListener, line: str) -> N
     assert response["x-auth-subject"] == "7b7f6f3e-3a51-4f0e-9d0c-3f1f6c1c2a10"
 
 
+def test_rfc6750_2_3_a_token_in_the_query_is_ignored(verifier: SubrequestListener) -> None:
+    response = verifier.ask(f"/verify?access_token={verifier.token().decode()}")
+    assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass"')
+
+
 @pytest.mark.parametrize(("changes", "header"), [
     ({"exp": 1_000_000_000, "iat": 999_999_000}, {}),
     ({"nbf": 4_000_000_000}, {}),

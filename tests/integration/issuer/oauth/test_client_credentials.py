@@ -175,6 +175,7 @@ def test_rfc6749_2_3_an_unknown_client_and_a_wrong_secret_look_the_same(
         send(issuer, FORM, headers={"Authorization": f"Bearer {machine.secret}"}),
         send(issuer, FORM | {"client_id": machine.id, "client_secret": machine.secret or ""}),
         send(issuer, FORM | {"client_id": machine.id}),
+        send(issuer, FORM | {"client_id": keyed.id}),
         send(issuer, FORM | {"client_id": "first-party"}),
         send(issuer, FORM),
     ]

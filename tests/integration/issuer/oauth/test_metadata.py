@@ -9,6 +9,7 @@ import pytest
 from tests.integration.issuer.oauth.test_client_credentials import prove
 from tests.support.issuer_process import IssuerProcess
 from tests.support.machines import Machine, with_key, with_secret
+from tests.support.token_forge import claims_of
 from tests.support.verifier_process import verifier_command
 
 PATH = "/.well-known/oauth-authorization-server"
@@ -24,7 +25,7 @@ def told(issuer: IssuerProcess) -> dict[str, Any]:
 
 
 def test_rfc8414_3_3_the_issuer_is_the_one_in_tokens(issuer: IssuerProcess, told: dict[str, Any]) -> None:
-    assert told["issuer"] == issuer.url
+    assert told["issuer"] == claims_of(issuer.session()["access_token"])["iss"] == issuer.url
     assert httpx.get(f"{issuer.url}{PATH}/tenant").status_code == 404
 
 

@@ -129,6 +129,11 @@ def test_rfc7523_3_wrong_claims_are_rejected(changes: dict[str, Any]) -> None:
     assert_refused(sign(claims(**changes)))
 
 
+@pytest.mark.parametrize("changes", [{"iat": SECONDS + 30}, {"nbf": SECONDS + 30}])
+def test_fapi2_5_3_2_1_a_clock_that_is_ahead_by_half_a_minute_is_tolerated(changes: dict[str, Any]) -> None:
+    assert verify(sign(claims(**changes))).jti == "one"
+
+
 def test_rfc7523_3_4_a_lifetime_of_an_hour_is_limited_to_five_minutes() -> None:
     token = sign(claims(exp=SECONDS + 3600))
     assert verify(token).expires_at == NOW + MAX_ASSERTION_LIFETIME + LEEWAY
@@ -211,8 +216,10 @@ def test_rfc8725_3_1_the_algorithm_comes_from_the_key(algorithm: str) -> None:
         read_assertion(f"{header}.{payload}.")
 
 
-def test_rfc8725_3_1_an_rs512_signature_of_the_right_key_is_rejected() -> None:
+def test_rfc8725_3_1_a_signature_of_the_right_key_by_another_algorithm_is_rejected() -> None:
     assert_refused(sign(claims(), algorithm="RS512"))
+    assert_refused(sign(claims(), algorithm="PS256"))
+    assert_refused(sign(claims(), algorithm="RS256"), rsa_jwk(alg="PS256"))
 
 
 def test_rfc7515_4_repeated_members_are_rejected() -> None:
