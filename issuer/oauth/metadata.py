@@ -63,7 +63,7 @@ def endpoint_urls(issuer: str) -> frozenset[str]:
 
 
 def metadata(issuer: str, served: Collection[str]) -> dict[str, Any]:
-    """Return the members of RFC 8414 §2, and `status_list_aggregation_endpoint` of the status list draft §9.2."""
+    """Return the members of RFC 8414 §2, and `status_list_aggregation_endpoint` of the status list draft §9.1."""
     endpoints = {name: _url(issuer, path) for name, path in _ENDPOINTS.items() if path in served}
     return {
         "issuer": issuer,
