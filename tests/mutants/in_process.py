@@ -7,6 +7,7 @@ stops PostgreSQL cannot be run so.
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import IO, Any, Final
 from unittest.mock import patch
 
 import pytest
+from _pytest import unraisableexception
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: TID251 - opens keys once
 from mutmut.state import state
@@ -160,6 +162,11 @@ def _wait_until_readiness_is(issuer: issuer_process.IssuerProcess, status: int) 
         _starting.append(served.started())
 
 
+def pytest_collection_finish() -> None:
+    """Leave what exists now out of garbage collections, which would copy the memory that is shared with mutmut."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _executed_by_fixtures() -> None:
     """Count for each test what the start of its issuer executed."""
@@ -167,6 +174,7 @@ def _executed_by_fixtures() -> None:
 
 
 for module, name, replacement in (
+    (unraisableexception, "gc_collect_harder", lambda _: None),
     (issuer_process, "start_as_systemd", _start),
     (issuer_process, "issuer_command", _issuer_command),
     (command_shell, "command_shell", _command_shell),

@@ -389,7 +389,9 @@ def test_unencrypted_files_are_listed_until_they_are_rewrapped(keys: Path) -> No
     generate_key(keys, NOW)
     key_set = load_key_set(keys, PASSPHRASE)
     assert set(key_set.plain) == {f"{kid}.pem" for kid in pems(keys)} | {"mac-secrets.json"}
-    assert len(key_manager(keys, NOW, PASSPHRASE).rewrap(None)) == 3
+    names = [*(key.kid for key in key_set.keys), key_set.mac_secrets[0].id]
+    rewrapped = tuple(KeyTransition("rewrapped", name) for name in names)
+    assert key_manager(keys, NOW, PASSPHRASE).rewrap(None) == rewrapped
     wrapped = load_key_set(keys, PASSPHRASE)
     assert wrapped.plain == ()
     assert (wrapped.keys, wrapped.mac_secrets) == (key_set.keys, key_set.mac_secrets)
@@ -397,10 +399,14 @@ def test_unencrypted_files_are_listed_until_they_are_rewrapped(keys: Path) -> No
 
 
 def test_a_passphrase_can_be_changed_and_removed_without_new_keys(tmp_path: Path) -> None:
+    generate_key(tmp_path, NOW)
     whole_life(tmp_path)
     before = load_key_set(tmp_path)
-    key_manager(tmp_path, NOW, PASSPHRASE).rewrap(None)
-    key_manager(tmp_path, NOW, OTHER).rewrap(PASSPHRASE)
+    retired, *signing = (key.kid for key in before.keys)
+    assert retired not in pems(tmp_path)
+    first = key_manager(tmp_path, NOW, PASSPHRASE).rewrap(None)
+    assert [transition.name for transition in first] == [*signing, before.mac_secrets[0].id]
+    assert key_manager(tmp_path, NOW, OTHER).rewrap(PASSPHRASE) == first
     assert load_key_set(tmp_path, OTHER).mac_secrets == before.mac_secrets
     key_manager(tmp_path, NOW).rewrap(OTHER)
     after = load_key_set(tmp_path)

@@ -72,6 +72,11 @@ def test_a_promotion_retires_the_previous_key_at_the_same_moment(pair: KeyRecord
     )
 
 
+def test_a_promotion_leaves_retired_keys_published(pair: KeyRecords) -> None:
+    records = add_key(promote(pair, NOW), PUBLIC[2], NOW)
+    assert states(promote(records, NOW)) == ["retired", "retired", "current"]
+
+
 def test_without_a_next_key_the_current_one_stays() -> None:
     records = add_key((), PUBLIC[0], NOW)
     assert promote(records, NOW) == records
