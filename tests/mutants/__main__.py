@@ -26,8 +26,17 @@ from tests.support.processes import ROOT
 PACKAGES: Final = Path(__file__).with_name("packages.toml")
 RESULTS: Final = Path(__file__).with_name("survivors.json")
 _MUTMUT: Final = Path(sys.executable).with_name("mutmut")
-_OUTCOMES: Final = {1: "killed", 3: "killed", 0: "survived", 5: "survived", 33: "survived", None: "unfinished"}
+_REJECTED: Final = "rejected by mypy"
+_OUTCOMES: Final = {1: "killed", 3: "killed", 0: "survived", 5: "survived", 33: "survived", 37: _REJECTED} | {
+    None: "unfinished"
+}
 """mutmut's exit statuses; 5 and 33 are changes in code that no test executes. All others are timeouts and crashes."""
+
+_MYPY: Final = [
+    *(sys.executable, "-m", "mypy", "--output=json", "--no-warn-unused-ignores"),
+    *(f"--disable-error-code={code}" for code in ("misc", "no-redef")),
+]
+"""Without the errors that mutmut itself causes: it repeats each function, and marks its own lines."""
 
 
 def main() -> int:
@@ -79,6 +88,7 @@ def main() -> int:
             "date": now,
             "mutants": len(outcomes),
             "timeouts": counts["timeout"],
+            **({_REJECTED: counts[_REJECTED]} if packages[arguments.package].get("mypy") else {}),
             "score": round(score, 1),
             "survivors": survivors,
         }
@@ -100,7 +110,10 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
             shutil.copy(ROOT / name, copy)
     sources = sorted({path.split("/")[0] for path in names if path} - {"tests", "pyproject.toml"})
     selected = [*settings["tests"], *(f"--deselect={test}" for test in settings.get("without", []))]
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8").replace('"--dist=loadfile", ', "")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for unwanted in ('"--dist=loadfile", ', '"ignore-without-code", ', '"redundant-expr", '):
+        assert unwanted in project
+        project = project.replace(unwanted, "")
     options = {
         "source_paths": [package.split("/", maxsplit=1)[0]],
         "only_mutate": [f"{package}/*"],
@@ -113,6 +126,8 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
         ],
         "pytest_add_cli_args_test_selection": selected,
     }
+    if settings.get("mypy"):
+        options["type_check_command"] = [*_MYPY, package]
     lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
     lines.append("use_git_change_detection = false")
     (folder / "pyproject.toml").write_text("\n".join([project, "[tool.mutmut]", *lines, ""]), encoding="utf-8")

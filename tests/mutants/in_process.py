@@ -167,10 +167,20 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Run tests without a database first, and then module by module, since each change of module starts an issuer.
+
+    mutmut sorts all tests by their duration.
+    """
+    modules = list(dict.fromkeys(item.path for item in items))
+    items.sort(key=lambda item: ("postgres" in item.fixturenames, modules.index(item.path)))
+
+
 @pytest.fixture(autouse=True)
-def _executed_by_fixtures() -> None:
+def _executed_by_fixtures(request: pytest.FixtureRequest) -> None:
     """Count for each test what the start of its issuer executed."""
-    state()._stats.update(*_starting)
+    if "postgres" in request.fixturenames:
+        state()._stats.update(*_starting)
 
 
 for module, name, replacement in (
