@@ -1,0 +1,68 @@
+"""One command ends everything that was issued. `test_restore.py` shows it with an issuer and a verifier."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+
+from issuer.sessions import revoke_all_store
+from issuer.sessions.revoke_all_store import Issued, count_issued, revoke_all
+from shared.access_token import REVOCATION_RETENTION_SECONDS
+from shared.status_list import LIST_BITS
+from tests.support.postgres import execute
+from tests.support.session_bench import CONTEXT, LOGIN, session_bench
+
+MACHINE_WITH_A_TOKEN = """
+INSERT INTO clients (id, name, auth_method, secret_hash, scope, audiences, created_at, status_list_id, status_idx)
+SELECT 'reports', 'reports', 'client_secret_basic', sha256('x'), '', '{gatepass}', now(), max(id), 9000
+FROM status_lists
+"""
+MAIL_WITH_A_TOKEN = """
+INSERT INTO one_time_tokens (token_hash, user_id, purpose, created_at, expires_at)
+SELECT sha256('x'), id, 'reset', now(), now() + interval '1 hour' FROM users
+"""
+
+
+def test_everything_that_was_issued_is_revoked(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revoke_all_store, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(revoke_all_store, "_BATCH", 2)
+
+    async def work() -> tuple[Issued, Issued]:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            for _ in range(5):
+                await bench.sessions.create(account, LOGIN, CONTEXT)
+            for statement in (MACHINE_WITH_A_TOKEN, MAIL_WITH_A_TOKEN):
+                await asyncio.to_thread(execute, database_url, statement)
+            return await revoke_all(bench.database), await count_issued(bench.database)
+
+    last_event = "SELECT max(at) AS at FROM audit_events WHERE kind <> 'everything_revoked'"
+    before, after = asyncio.run(work())
+    assert before == Issued(5, 1, 1, execute(database_url, last_event)[0]["at"])
+    (event,) = execute(database_url, "SELECT * FROM audit_events WHERE kind = 'everything_revoked'")
+    assert after == Issued(0, 0, 0, event["at"])
+    assert event["actor"] == "operator"
+    assert json.loads(event["detail"]) == {"sessions": 5, "clients": 1, "one_time_tokens": 1}
+    assert execute(database_url, "SELECT DISTINCT end_reason FROM sessions")[0]["end_reason"] == "administrator"
+
+
+def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoke_all_store, "_SETTLE_SECONDS", 0.0)
+
+    async def work() -> None:
+        async with session_bench(database_url) as bench:
+            await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)
+            await revoke_all(bench.database)
+
+    asyncio.run(work())
+    closed, new = execute(database_url, "SELECT *, clock_timestamp() AS now FROM status_lists ORDER BY id")
+    assert closed["next_idx"] == closed["size"]
+    seconds = timedelta(seconds=REVOCATION_RETENTION_SECONDS)
+    assert timedelta() <= closed["now"] + seconds - closed["all_revoked_until"] < timedelta(seconds=30)
+    assert new["id"] > closed["id"] + 999
+    assert (new["size"], new["next_idx"], new["all_revoked_until"]) == (LIST_BITS, 0, None)
+    # A list is used 60 seconds after its creation: this one 10 seconds after the command.
+    assert timedelta(seconds=50) <= new["now"] - new["created_at"] < timedelta(seconds=80)

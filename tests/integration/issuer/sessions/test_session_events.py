@@ -1,0 +1,271 @@
+"""What the audit trail, the log and the metrics hold of a session, on a real PostgreSQL."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from structlog.testing import capture_logs
+
+from issuer.audit.events import RevocationReason
+from issuer.errors import InvalidGrantError
+from issuer.sessions import store
+from issuer.sessions.authorization import LoginRequest, RefreshRequest
+from issuer.sessions.models import StoredAccount
+from issuer.sessions.store import revoke_sessions_of_client
+from issuer.tokens.models import PublicClient
+from shared.access_token import REVOCATION_RETENTION_SECONDS
+from tests.support.postgres import execute
+from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
+
+PUBLIC_CLIENT = """
+INSERT INTO clients (id, name, auth_method, scope, audiences, created_at)
+VALUES ('shop', 'a shop', 'none', 'profile', '{gatepass}', now())
+"""
+WHO = (CONTEXT.actor, CONTEXT.ip_address, CONTEXT.request_id)
+
+
+class Session:
+    """A session that was just created."""
+
+    def __init__(self, bench: SessionBench, account: StoredAccount, token: str) -> None:
+        presented = bench.sessions.read_refresh_token(token)
+        assert presented is not None
+        self.bench, self.account, self.token, self.id = bench, account, token, presented.session_id
+
+    async def refuse(self, token: str) -> None:
+        with pytest.raises(InvalidGrantError):
+            await self.bench.refresh(token)
+
+    async def log_in_again(self) -> "Session":
+        tokens = await self.bench.sessions.create(self.account, LOGIN, CONTEXT)
+        return Session(self.bench, self.account, tokens.refresh_token)
+
+    async def execute(self, statement: str) -> None:
+        async with self.bench.database.connection() as connection:
+            await connection.execute(statement)
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.bench.metrics.registry.get_sample_value(f"gatepass_issuer_{name}_total", labels) or 0
+
+
+@pytest.fixture
+def on(database_url: str) -> Callable[..., list[dict[str, Any]]]:
+    """Return a function that works with a new session and returns what was logged."""
+
+    def run(work: Callable[[Session], Awaitable[None]], per_account: int = 100) -> list[Any]:
+        async def go() -> None:
+            async with session_bench(database_url, per_account=per_account) as bench:
+                account = await bench.account()
+                tokens = await bench.sessions.create(account, LOGIN, CONTEXT)
+                await work(Session(bench, account, tokens.refresh_token))
+
+        with capture_logs() as lines:
+            asyncio.run(go())
+        return [line for line in lines if line["event"] not in {"key_set_loaded", "account_registered"}]
+
+    return run
+
+
+def events(url: str) -> list[tuple[Any, ...]]:
+    """Return the events of sessions, after checking that each says who, from where and by which request."""
+    rows = execute(
+        url,
+        "SELECT kind, session_id, user_id, client_id, detail::text, actor, host(address), request_id "
+        "FROM audit_events WHERE kind <> 'account_registered' ORDER BY at, session_id, kind",
+    )
+    for row in rows:
+        assert tuple(row)[5:] == WHO
+        assert (row["user_id"], row["client_id"]) != (None, None)
+    return [(row["kind"], row["session_id"], json.loads(row["detail"])) for row in rows]
+
+
+def revoked_until(url: str) -> set[Any]:
+    return {row["expires_at"] for row in execute(url, "SELECT expires_at FROM revocations")}
+
+
+def test_a_login_is_recorded_logged_and_counted(on: Callable[..., list[Any]], database_url: str) -> None:
+    made: list[Session] = []
+
+    async def work(session: Session) -> None:
+        made.append(session)
+
+    lines = on(work)
+    (session,) = made
+    assert events(database_url) == [("login_accepted", session.id, {})]
+    assert lines == [
+        {
+            "event": "session_created",
+            "account": str(session.account.id),
+            "session": str(session.id),
+            "log_level": "info",
+        }
+    ]
+    assert session.count("sessions_created") == 1
+    row = execute(database_url, "SELECT *, host(address) AS host FROM sessions")[0]
+    assert (row["host"], row["user_agent"]) == (CONTEXT.ip_address, CONTEXT.user_agent)
+    now = session.bench.now
+    assert (row["created_at"], row["idle_expires_at"], row["expires_at"]) == (
+        now,
+        now + timedelta(days=14),
+        now + timedelta(days=30),
+    )
+
+
+def test_a_reused_token_is_recorded_logged_and_counted(on: Callable[..., list[Any]], database_url: str) -> None:
+    made: list[Session] = []
+
+    async def work(session: Session) -> None:
+        made.append(session)
+        await session.bench.refresh(await session.bench.refresh(session.token))
+        for _ in range(2):
+            await session.refuse(session.token)
+
+    lines = on(work)
+    (session,) = made
+    assert events(database_url)[1:] == [
+        ("refresh_reused", session.id, {"generations_behind": 2}),
+        ("session_ended", session.id, {"reason": "reused"}),
+    ]
+    assert lines[1:] == [{"event": "refresh_token_reused", "session": str(session.id), "log_level": "warning"}]
+    assert session.count("sessions_revoked", reason="reused") == 1
+    outcomes = {name: session.count("refreshes", outcome=name) for name in ("rotated", "reused", "revoked")}
+    assert outcomes == {"rotated": 2, "reused": 1, "revoked": 1}
+    assert revoked_until(database_url) == {session.bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
+
+
+def test_a_token_of_a_lost_generation_is_an_alarm(on: Callable[..., list[Any]], database_url: str) -> None:
+    made: list[Session] = []
+
+    async def work(session: Session) -> None:
+        made.append(session)
+        newest = await session.bench.refresh(await session.bench.refresh(session.token))
+        await session.execute("UPDATE sessions SET generation = 0")
+        await session.refuse(newest)
+
+    lines = on(work)
+    (session,) = made
+    assert events(database_url)[1:] == [("refresh_from_the_future", session.id, {"generations_ahead": 2})]
+    assert lines[1:] == [
+        {
+            "event": "refresh_token_generation_ahead",
+            "session": str(session.id),
+            "generations_ahead": 2,
+            "hint": "was an older backup of the database restored?",
+            "log_level": "error",
+        }
+    ]
+    assert session.count("refreshes", outcome="generation_ahead") == 1
+
+
+def test_ended_sessions_are_recorded_and_counted_by_reason(on: Callable[..., list[Any]], database_url: str) -> None:
+    made: list[Session] = []
+
+    async def work(session: Session) -> None:
+        made.extend([session, await session.log_in_again(), await session.log_in_again()])
+        sessions, user_id = session.bench.sessions, session.account.id
+        for is_live in (True, False):
+            done = await sessions.revoke(session.id, user_id, RevocationReason.LOGOUT, CONTEXT)
+            assert done is is_live
+        for live in (1, 0):
+            kept = made[2].id
+            assert await sessions.revoke_all(user_id, RevocationReason.ENDED_BY_OWNER, CONTEXT, kept) == live
+
+    on(work)
+    first, second, _ = made
+    assert events(database_url)[3:] == [
+        ("session_ended", first.id, {"reason": "logout"}),
+        ("session_ended", second.id, {"reason": "ended_by_owner"}),
+    ]
+    assert first.count("sessions_revoked", reason="logout") == 1
+    assert first.count("sessions_revoked", reason="ended_by_owner") == 1
+    assert revoked_until(database_url) == {first.bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
+
+
+def test_a_disabled_client_loses_its_sessions_batch_by_batch(
+    on: Callable[..., list[Any]], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_BATCH", 2)
+    other: list[Session] = []
+
+    async def work(session: Session) -> None:
+        other.append(session)
+        await session.execute(PUBLIC_CLIENT)
+        shop = LoginRequest(PublicClient("shop", ("gatepass",), frozenset({"profile"})))
+        for _ in range(5):
+            await session.bench.sessions.create(session.account, shop, CONTEXT)
+        bench = session.bench
+        await revoke_sessions_of_client(bench.database, "shop", bench.now, RevocationReason.CLIENT_DISABLED, CONTEXT)
+
+    on(work)
+    live = execute(database_url, "SELECT id FROM sessions WHERE ended_at IS NULL")
+    assert [row["id"] for row in live] == [other[0].id]
+    ended = [detail for kind, _, detail in events(database_url) if kind == "session_ended"]
+    assert ended == 5 * [{"reason": "client_disabled"}]
+    assert revoked_until(database_url) == {other[0].bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
+
+
+def test_a_login_beyond_the_limit_ends_the_oldest_session(on: Callable[..., list[Any]], database_url: str) -> None:
+    made: list[Session] = []
+
+    async def work(session: Session) -> None:
+        made.append(session)
+        for _ in range(2):
+            session.bench.now += timedelta(seconds=1)
+            made.append(await session.log_in_again())
+
+    on(work, per_account=2)
+    assert ("session_ended", made[0].id, {"reason": "session_limit"}) in events(database_url)
+    live = {row["id"] for row in execute(database_url, "SELECT id FROM sessions WHERE ended_at IS NULL")}
+    assert live == {session.id for session in made[1:]}
+    assert made[0].count("sessions_revoked", reason="session_limit") == 1
+
+
+def test_every_outcome_of_a_refresh_is_shown_from_the_start(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        labels = {
+            sample.labels["outcome"]: sample.value
+            for family in session.bench.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == "gatepass_issuer_refreshes_total"
+        }
+        names = "rotated parallel retried reused generation_ahead retry_limit_exceeded expired revoked disabled"
+        assert labels == dict.fromkeys([*names.split(), "invalid"], 0)
+
+    on(work)
+
+
+def test_an_unreadable_token_is_counted_as_invalid(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        await session.refuse("not a token")
+        assert session.count("refreshes", outcome="invalid") == 1
+
+    on(work)
+
+
+def test_the_lifetimes_of_tokens_are_those_of_the_session(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        bench = session.bench
+        tokens = await bench.sessions.create(session.account, LOGIN, CONTEXT)
+        assert tokens.session_expires_in == timedelta(days=14).total_seconds()
+        bench.now += timedelta(days=14) - timedelta(milliseconds=1500)
+        state = await bench.sessions.get(session.id)
+        assert state is not None
+        presented = bench.sessions.read_refresh_token(session.token)
+        assert presented is not None
+        assert bench.sessions.would_refresh(state, presented)
+        await session.execute(f"UPDATE sessions SET expires_at = '{bench.now + timedelta(milliseconds=400)}'")
+        again = await bench.sessions.refresh(tokens.refresh_token, RefreshRequest(), CONTEXT)
+        assert again.session_expires_in == 1
+
+    on(work)
+
+
+def test_an_unknown_session_has_no_state(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        assert await session.bench.sessions.get(UUID(int=0)) is None
+
+    on(work)
