@@ -47,8 +47,6 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=600, help="stop after this time; the next run goes on")
     parser.add_argument("--write", action="store_true", help="record score and survivors, keeping their reasons")
     arguments = parser.parse_args()
-    # A shell starts background jobs with SIGINT ignored, and mutmut would inherit that and never end.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A shell starts background jobs with SIGINT ignored; mutmut must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = ROOT / ".mutants" / arguments.package.replace("/", "-")

@@ -88,6 +88,15 @@ class Connection(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
+    # Of the present request: `on_message_begin` sets them.
+    _target: bytes
+    _authorization: bytes | None
+    _connection_option: bytes | None
+    _request_id: bytes | None
+    _traceparent: bytes | None
+    _browser_fields: dict[str, bytes] | None
+    _host_count: int
+    _has_body_framing: bool
 
     def __init__(self, server: HttpServer) -> None:
         self._server = server
@@ -95,14 +104,6 @@ class Connection(asyncio.Protocol):
         self._state = _NEW
         self._state_since = server.clock_seconds
         self._pending_bytes = 0
-        self._target = b""
-        self._authorization: bytes | None = None
-        self._connection_option: bytes | None = None
-        self._request_id: bytes | None = None
-        self._traceparent: bytes | None = None
-        self._browser_fields: dict[str, bytes] | None = None
-        self._host_count = 0
-        self._has_body_framing = False
         self._responses: list[bytes] = []
         self._write_paused = False
 

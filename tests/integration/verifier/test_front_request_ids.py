@@ -30,8 +30,9 @@ async def _logged(it: ListeningServer, *lines: str) -> tuple[str, str | None]:
 
 
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title])
-async def test_both_ids_are_logged(it: ListeningServer, change: Callable[[str], str]) -> None:
-    lines = [f"{change('X-Request-Id')}: gateway-0001", f"{change('traceparent')}: {TRACEPARENT}"]
+@pytest.mark.parametrize("others", [[], ["Origin: https://app.example"]], ids=["no browser", "browser"])
+async def test_both_ids_are_logged(it: ListeningServer, change: Callable[[str], str], others: list[str]) -> None:
+    lines = [*others, f"{change('X-Request-Id')}: gateway-0001", f"{change('traceparent')}: {TRACEPARENT}"]
     assert await _logged(it, *lines) == ("gateway-0001", TRACE_ID)
 
 
