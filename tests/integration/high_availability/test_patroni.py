@@ -12,6 +12,7 @@ from typing import Any, Final
 import asyncpg  # noqa: TID251 - writes past the issuers
 import pytest
 
+from issuer.db.failures import ERRORS
 from tests.support.acknowledged_load import AcknowledgedLoad
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.patroni_cluster import Cluster, Machine, patroni_cluster
@@ -136,7 +137,7 @@ def writing_to(cluster: Cluster, old: Machine) -> Iterator[list[float]]:
                 written.append(time.monotonic())
             finally:
                 connection.terminate()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except ERRORS:
             await asyncio.sleep(0.05)
 
     def repeat() -> None:

@@ -138,7 +138,7 @@ def test_an_issuer_promotes_a_due_key_by_itself(database_url: str, tmp_path: Pat
         assert signed_by(token) != next_key
         # Another account logs in over and over: an account has a bounded number of sessions.
         issuer.register(OTHER)
-        wait_until(lambda: signed_by(issuer.login(OTHER).json()["access_token"]) == next_key, "a promotion", 30)
+        wait_until(lambda: signed_by(issuer.login(OTHER).json()["access_token"]) == next_key, "a promotion", 60)
         me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
         assert me.status_code == 200
         assert issuer.metric('gatepass_issuer_key_rotation_runs_total{outcome="advanced"}') == 1
