@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.mutants import POSTGRES
+from tests.mutants.scores import PAGE, REJECTED, RESULTS, with_scores
 from tests.support.postgres import running_postgres
 from tests.support.processes import ROOT
 
 PACKAGES: Final = Path(__file__).with_name("packages.toml")
-RESULTS: Final = Path(__file__).with_name("survivors.json")
 _MUTMUT: Final = Path(sys.executable).with_name("mutmut")
-_REJECTED: Final = "rejected by mypy"
-_OUTCOMES: Final = {1: "killed", 3: "killed", 0: "survived", 5: "survived", 33: "survived", 37: _REJECTED} | {
+_OUTCOMES: Final = {1: "killed", 3: "killed", 0: "survived", 5: "survived", 33: "survived", 37: REJECTED} | {
     None: "unfinished"
 }
 """mutmut's exit statuses; 5 and 33 are changes in code that no test executes. All others are timeouts and crashes."""
@@ -45,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("package", choices=list(packages))
     parser.add_argument("--seconds", type=int, default=600, help="stop after this time; the next run goes on")
-    parser.add_argument("--write", action="store_true", help="record score and survivors, keeping their reasons")
+    parser.add_argument("--write", action="store_true", help="record and publish the score, keeping reasons")
     arguments = parser.parse_args()
     # A shell starts background jobs with SIGINT ignored; mutmut must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -86,11 +85,12 @@ def main() -> int:
             "date": now,
             "mutants": len(outcomes),
             "timeouts": counts["timeout"],
-            **({_REJECTED: counts[_REJECTED]} if packages[arguments.package].get("mypy") else {}),
+            **({REJECTED: counts[REJECTED]} if packages[arguments.package].get("mypy") else {}),
             "score": round(score, 1),
             "survivors": survivors,
         }
         RESULTS.write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
+        PAGE.write_text(with_scores(PAGE.read_text(encoding="utf-8"), recorded), encoding="utf-8")
     unexplained = sum(not one["reason"] for one in survivors)
     reached = 100 * (1 - unexplained / len(outcomes)) >= packages[arguments.package]["target"]
     return 0 if reached else 1
