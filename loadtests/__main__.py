@@ -24,7 +24,7 @@ from loadtests.bench.processes import ROOT, ProcessError, bound_to_us, stop
 from loadtests.scenarios import SCENARIOS, Scenario
 from loadtests.sweep_steps import parse_steps
 from loadtests.testbed import ROTATION_SETTINGS, clean_environment, running_testbed
-from shared.command_line import help_with_example
+from shared.command_line import add_version, help_with_example
 
 SEEDED_ACCOUNTS: Final = 10_000
 SWEEP_STEPS: Final = "100,250,500,750,1000,1250,1500,1750,2000"
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     make_seed.set_defaults(command=_seed)
     for command in (load, sweep, make_seed):
         command.add_argument("--out", type=Path, default=ROOT / ".load", help="folder for results (.load)")
+    add_version(parser)
     return parser
 
 

@@ -34,6 +34,6 @@ def add_version(parser: argparse.ArgumentParser) -> None:
     """Give `parser` and all commands below it the option `--version`."""
     parser.add_argument("--version", action="version", version=f"gatepass {VERSION}", help="print the version")
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list subcommands
-        if isinstance(action.choices, dict):
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - nor to recognise them
             for command in action.choices.values():
                 add_version(command)

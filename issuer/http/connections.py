@@ -195,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         self.network = network_of(address)[0] if address else ""
         if not self.connections.add(self):
             self.connections.dropped("rejected")
-            self.refuse_service()
+            self.reject_connection()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection (asyncio)."""
@@ -285,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
         """Process input while no response is being sent."""
         raise NotImplementedError
 
-    def refuse_service(self) -> None:
+    def reject_connection(self) -> None:
         """Send 503, since there are too many connections, and close."""
         raise NotImplementedError
 

@@ -84,7 +84,7 @@ class HttpConnection(Connection):
             self.enter(Phase.CLOSING)
             self.transport.close()
 
-    def refuse_service(self) -> None:
+    def reject_connection(self) -> None:
         """Send 503, since there are too many connections, and close."""
         self.send(_TOO_MANY_CONNECTIONS, closes=True, lingers=True)
 
@@ -182,14 +182,14 @@ class HttpConnection(Connection):
     def _feed(self, piece: bytes) -> None:
         self._bytes += len(piece)
         if self.phase is Phase.HEAD and self._bytes > MAX_HEAD_BYTES:
-            self._refuse("head_too_large", _HEAD_TOO_LARGE)
+            self._reject("head_too_large", _HEAD_TOO_LARGE)
             return
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             self._ignore_upgrade()
         except httptools.HttpParserError:
-            self._refuse("malformed", _MALFORMED)
+            self._reject("malformed", _MALFORMED)
             return
         self._tail = (self._tail + piece)[-3:]
         if len(self._body) > MAX_BODY_BYTES or self._bytes > _MAX_CHUNKED_BYTES:
@@ -262,12 +262,12 @@ class HttpConnection(Connection):
         end = b"connection: close\r\n\r\n" if closes else b"\r\n"
         self.send(head + self._default_fields() + end, body, closes=closes, lingers=self._too_large)
 
-    def _refuse(self, reason: str, response: bytes) -> None:
+    def _reject(self, reason: str, response: bytes) -> None:
         self.connections.dropped(reason)
         self.send(response, closes=True, lingers=True)
 
 
-def _refusal(status: HTTPStatus, slug: str, title: str) -> bytes:
+def _rejection(status: HTTPStatus, slug: str, title: str) -> bytes:
     problem = {"type": f"urn:gatepass:problem:{slug}", "title": title, "status": status.value}
     document = json.dumps(problem, separators=(",", ":"))
     head = (
@@ -277,10 +277,10 @@ def _refusal(status: HTTPStatus, slug: str, title: str) -> bytes:
     return (head + document).encode("ascii")
 
 
-_MALFORMED: Final = _refusal(HTTPStatus.BAD_REQUEST, "malformed-request", "The request is not well-formed HTTP/1.1")
-_HEAD_TOO_LARGE: Final = _refusal(
+_MALFORMED: Final = _rejection(HTTPStatus.BAD_REQUEST, "malformed-request", "The request is not well-formed HTTP/1.1")
+_HEAD_TOO_LARGE: Final = _rejection(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The head of the request is too large"
 )
-_TOO_MANY_CONNECTIONS: Final = _refusal(
+_TOO_MANY_CONNECTIONS: Final = _rejection(
     HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "There are too many connections; try again later"
 )

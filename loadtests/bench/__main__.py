@@ -23,6 +23,7 @@ from loadtests.bench.statistics import cost
 from loadtests.bench.tools import MissingToolError, find_tools, versions
 from loadtests.bench.wrk import WrkOutputError
 from loadtests.charts import Bar, draw_costs
+from shared.command_line import add_version
 
 VOID = 1
 CANNOT_START = 2
@@ -61,6 +62,7 @@ def _parse_arguments() -> argparse.Namespace:
         help="this contender only, may be repeated: %(choices)s",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=ROOT / ".bench", help="where JSON and SVG go")
+    add_version(parser)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     return arguments

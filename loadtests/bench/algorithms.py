@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 
 from shared.base64url import encode
+from shared.command_line import add_version
 from shared.jwks import JwkSet, PublicKey
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
@@ -37,6 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.algorithms", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--tokens", type=int, default=400, help="new tokens of each algorithm and round")
+    add_version(parser)
     arguments = parser.parse_args()
     cases = {name: _Case(name, arguments.tokens) for name in ("RS256", "PS256", "ES256", "ES384", "EdDSA")}
     seconds: dict[str, list[float]] = {name: [] for name in ["cached", *cases]}

@@ -22,6 +22,7 @@ from loadtests.bench.peers import HOW_TO_BUILD, built
 from loadtests.bench.processes import ROOT, ProcessError
 from loadtests.bench.servers import InvalidRunError, Setup, started
 from loadtests.bench.tools import MissingToolError, find_tools, versions
+from shared.command_line import add_version
 from tests.support.token_forge import AUDIENCE, ISSUER
 from tests.support.vector_keys import rsa_key
 from tests.support.vectors import load
@@ -90,6 +91,7 @@ def main() -> int:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench.wrong_decisions", description=__doc__)
     parser.add_argument("--only", action="append", metavar="NAME", choices=COMPARED, help="%(choices)s")
+    add_version(parser)
     return parser.parse_args()
 
 

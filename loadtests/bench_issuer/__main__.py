@@ -18,6 +18,7 @@ from loadtests.bench.processes import ROOT, ProcessError
 from loadtests.bench_issuer.measurements import InvalidRunError, Lengths, Round, measure
 from loadtests.bench_issuer.report import to_json, to_text
 from loadtests.bench_issuer.testbed import Site, running_testbed
+from shared.command_line import add_version
 
 VOID = 1
 INTERRUPTED = 130
@@ -30,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench_issuer", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: a minute instead of five")
     parser.add_argument("--out", type=Path, default=ROOT / ".bench", help="where the JSON goes")
+    add_version(parser)
     arguments = parser.parse_args()
     rounds, lengths = QUICK if arguments.quick else FULL
     _allow_many_connections()

@@ -23,6 +23,7 @@ from loadtests.bench.processes import ProcessError
 from loadtests.bench_issuer.client import Connection
 from loadtests.bench_issuer.operations import Cost, Meter, Operations, Step
 from loadtests.bench_issuer.testbed import ACCOUNTS, Site, import_accounts, running_testbed
+from shared.command_line import add_version
 
 STEPS: Final = (10_000, 100_000, 1_000_000)
 OPERATIONS: Final = 500
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench_issuer.growth", description=__doc__)
     parser.add_argument("--accounts", type=int, nargs="+", default=STEPS, help="numbers of accounts, ascending")
+    add_version(parser)
     steps = parser.parse_args(arguments).accounts
     if sorted({ACCOUNTS, *steps}) != [ACCOUNTS, *steps]:
         parser.error(f"--accounts takes ascending numbers above {ACCOUNTS}")

@@ -28,7 +28,7 @@ from loadtests.charts import draw_soak
 from loadtests.soak.sampling import Sample, take_sample
 from loadtests.soak.verdict import all_met, judge, to_markdown
 from loadtests.testbed import ROTATION_SETTINGS, Testbed, clean_environment, running_testbed
-from shared.command_line import help_with_example
+from shared.command_line import add_version, help_with_example
 
 PUBLISHED: Final = ROOT / "docs/operations"
 # The shortest lifetime of access tokens, so that an hour sees sixty generations of them.
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rotate-minutes", type=_minutes, default=10.0, help="time between two new keys (10)")
     parser.add_argument("--out", type=Path, default=ROOT / ".soak", help="folder for results (.soak)")
     parser.add_argument("--publish", action="store_true", help="also write the result into docs/operations")
+    add_version(parser)
     return parser
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtests.bench.processes import ROOT
-from shared.command_line import help_with_example
+from shared.command_line import add_version, help_with_example
 from tests.chaos.report import write
 from tests.chaos.run import run
 
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="chooses faults, times and requests (random)")
     parser.add_argument("--out", type=Path, default=ROOT / ".chaos", help="folder for results (.chaos)")
     parser.add_argument("--publish", action="store_true", help="also write the result into docs/operations")
+    add_version(parser)
     return parser
 
 

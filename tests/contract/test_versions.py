@@ -23,6 +23,8 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
         ["issuer", "keys", "rotate", "--version"],
         ["stack", "--version"],
         ["doctor", "--version"],
+        ["loadtests", "load", "--version"],
+        ["tests.vectors", "--version"],
     ],
     ids=" ".join,
 )

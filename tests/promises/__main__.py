@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from loadtests.bench import machine
+from shared.command_line import add_version
 from tests.promises.bounds import HELD, MEASURED
 from tests.promises.measurements import SCENES
 from tests.promises.report import PAGE, RESULTS, Results, as_page, as_text, is_kept
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="replace the published table")
     names = [scene.__name__ for scene in SCENES]
     parser.add_argument("--only", choices=names, help="measure one scene and print no table")
+    add_version(parser)
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     scenes = [scene for scene in SCENES if arguments.only in (None, scene.__name__)]

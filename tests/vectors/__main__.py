@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from shared.command_line import add_version
 from tests.vectors.suite.cases import KEY_SETS, Selection
 from tests.vectors.suite.report import to_json, to_text
 from tests.vectors.suite.running import UnfitEndpointError, run
@@ -58,6 +59,7 @@ def _parse_arguments() -> argparse.Namespace:
     add("--must-only", action="store_true", help="exit with 0 if only vectors of severity strict are wrong")
     add("--timeout", type=float, default=5.0, metavar="SECONDS", help="(%(default)s)")
     add("--json", action="store_true", help="print JSON")
+    add_version(parser)
     return parser.parse_args()
 
 
