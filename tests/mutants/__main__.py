@@ -116,13 +116,15 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
         "source_paths": [package.split("/", maxsplit=1)[0]],
         "only_mutate": [f"{package}/*"],
         "also_copy": [source for source in sources if source != package.split("/", maxsplit=1)[0]],
-        # One process, warnings of mutmut's own code allowed, and no time limit on the clock: mutmut limits
-        # processor time.
+        # One process, warnings of mutmut's own code allowed, and no time limit of pytest: mutmut has one.
         "pytest_add_cli_args": [
             *("-p", "no:xdist", "-p", "no:cacheprovider", "--timeout=0", "-W", "ignore"),
             *(("-p", "tests.mutants.in_process") if settings.get("in_process") else ()),
         ],
         "pytest_add_cli_args_test_selection": selected,
+        # An endless loop ends after three times what the tests took, and half a minute. The default is 15 times.
+        "timeout_constant": 10.0,
+        "timeout_multiplier": 3.0,
     }
     if settings.get("mypy"):
         options["type_check_command"] = [*_MYPY, package]

@@ -13,11 +13,13 @@ from issuer.keys.mac_secrets import (
     MAX_SESSION,
     PROPAGATION_DELAY,
     MacSecret,
+    MacSecretRecord,
     MacSecretRecords,
     add_secret,
     advance_secrets,
     mac_secrets_file,
     new_secret,
+    read_mac_secrets,
     remove_secret,
 )
 from issuer.keys.store import load_key_set
@@ -26,6 +28,18 @@ from tests.support.signing_keys import generate_key, key_manager
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 PASSPHRASE = b"one of the passphrases"
+SEALED_BY_0_2 = {
+    "format": 1,
+    "sealed": {
+        "salt": "o28ndyP0bEsUASiKlJhdfg==",
+        "nonce": "7MT6h5OffiLv+Apc",
+        "ciphertext": "Qu9HyTJ+tK4PTP3shGcD9+Il6Hhdq5/lSyBwdJ+zdNi5nMmU2J55uIHx6p4wYcWjue35E8JUa0NX3ANtAaBoMbkYAHZo"
+        "Qx1x"
+        "5ygvqHsHJtpx1LxtqajfC5SRw+/0g4DIYX5sWVnkYK2edGpUCHqXSDtpGF5icyJtPjyv4G3GUbaFn+hAxgcHs2ONUc32b1oSlXa/BRF+6tHY"
+        "7RXQ57/rqMx9Ev46xWRZ0R5TUA1LijzOl0R8CzHxxRkIRNr/G4kC4TradYE6t3+cJXvmygurqcbCXkcwWA==",
+    },
+}
+"""A file under `PASSPHRASE`, with the secret 000102…1f. Later versions must open it."""
 
 
 def fresh() -> MacSecret:
@@ -122,6 +136,16 @@ def test_with_a_passphrase_no_secret_is_on_disk_in_the_clear(tmp_path: Path) -> 
     assert len(load_key_set(tmp_path, PASSPHRASE).mac_secrets) == 1
 
 
+def test_a_sealed_file_of_an_earlier_version_opens(tmp_path: Path) -> None:
+    path = mac_secrets_file(tmp_path)
+    path.parent.mkdir()
+    path.write_text(json.dumps(SEALED_BY_0_2))
+    path.chmod(0o600)
+    (record,) = read_mac_secrets(tmp_path, PASSPHRASE)
+    assert record == MacSecretRecord(MacSecret("0badc0de", bytes(range(32))), NOW, activated_at=NOW)
+    assert record.secret.refresh_token_key.hex() == "dd7205b05786a05f0759e7fb50687ec85c6591f883c65e9ae7bcb2d8e8f93710"
+
+
 @pytest.mark.parametrize("bits", [0o640, 0o604])
 def test_mac_secrets_readable_by_others_are_rejected(keys: Path, bits: int) -> None:
     mac_secrets_file(keys).chmod(bits)
@@ -156,6 +180,18 @@ def test_a_modified_sealed_file_is_rejected(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(KeyStoreError, match=r"mac-secrets\.json"):
         load_key_set(tmp_path, PASSPHRASE)
+
+
+@pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
+def test_a_foreign_character_in_a_value_is_rejected(tmp_path: Path, passphrase: bytes | None) -> None:
+    generate_key(tmp_path, NOW, passphrase=passphrase)
+    path = mac_secrets_file(tmp_path)
+    document = json.loads(path.read_text())
+    members, name = (document["secrets"][0], "value") if passphrase is None else (document["sealed"], "nonce")
+    members[name] = f"*{members[name]}"
+    path.write_text(json.dumps(document))
+    with pytest.raises(KeyStoreError, match=r"mac-secrets\.json: .*restore the file"):
+        load_key_set(tmp_path, passphrase)
 
 
 def test_mac_secrets_of_a_newer_format_are_rejected(keys: Path) -> None:

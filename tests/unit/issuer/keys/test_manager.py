@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -191,6 +192,26 @@ def test_advancing_without_waiting_leaves_a_locked_folder_alone(keys: Path) -> N
     with folder._writing():
         assert folder.advance(wait=False) == ()
     assert states(keys) == ["current", "next"]
+
+
+def test_a_command_waits_for_another_writer(keys: Path) -> None:
+    generate_key(keys, NOW)
+    manager = key_manager(keys, LATER)
+    command = threading.Thread(target=manager.advance)
+    with manager._writing():
+        command.start()
+        command.join(0.2)
+        assert command.is_alive()
+    command.join()
+    assert states(keys) == ["retired", "current"]
+
+
+def test_one_tick_reports_everything_that_was_due(keys: Path) -> None:
+    old, new = signer(keys), generate_key(keys, NOW)
+    key_manager(keys, LATER).rotate()
+    done = key_manager(keys, LATER + timedelta(days=90)).advance()
+    (made,) = pems(keys) - {new.kid}
+    assert done == (KeyTransition("removed", old), KeyTransition("created", made))
 
 
 def test_an_issuer_with_write_access_rotates_keys_and_counts_it(keys: Path) -> None:

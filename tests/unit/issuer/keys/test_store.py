@@ -156,6 +156,7 @@ INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
     "time without a zone": (changed(created_at="2026-11-28T12:00:00"), "invalid key records"),
     "unknown state": (changed(state="lost"), "invalid key records"),
     "unknown member": (changed(note=""), "invalid key records"),
+    "unreadable key set": (lambda keys: (keys / "public/jwks.json").write_text("{}"), r"jwks\.json: invalid key set"),
     "unpublished key": (lambda keys: (keys / "public/jwks.json").write_bytes(OTHER_JWKS), "does not publish"),
 }
 
