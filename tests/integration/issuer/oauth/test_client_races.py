@@ -25,6 +25,11 @@ from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa
 
 URL = "https://issuer.example"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NAME = "a name has 1 to 100 characters and no control characters"
+ID = "an id has 1 to 64 letters, digits, dots, hyphens and underscores"
+TAKEN = "an id must be neither first-party nor a UUID, which users have"
+SCOPE = "a scope has words of visible ASCII with single spaces between them"
+AUDIENCES = "a client has 1 to 16 audiences of 1 to 255 characters of visible ASCII"
 
 
 class Bench:
@@ -32,9 +37,10 @@ class Bench:
 
     def __init__(self, database: Database) -> None:
         self.now = NOW
+        self.metrics = Metrics()
         self.rows = ClientStore(database)
         lists = StatusIndexAllocator(StatusListStore(database), URL, lambda: None)
-        self.clients = ClientAuthenticator(self.rows, lists, frozenset({URL}), Metrics(), lambda: self.now)
+        self.clients = ClientAuthenticator(self.rows, lists, frozenset({URL}), self.metrics, lambda: self.now)
         self.registry = ClientRegistry(TokenBudget(URL, "api"), self.rows, lambda: self.now, secrets.token_bytes)
 
     async def proven(self) -> tuple[Client, str]:
@@ -143,35 +149,37 @@ def test_an_assertion_expires_by_the_issuers_clock(database_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "client_id", "scope", "audiences"),
+    ("name", "client_id", "scope", "audiences", "fault"),
     [
-        ("", "x", "", ["api"]),
-        ("n" * 101, "x", "", ["api"]),
-        ("a\nb", "x", "", ["api"]),
-        ("a\x1b[31m", "x", "", ["api"]),
-        ("x", "", "", ["api"]),
-        ("x", "i" * 65, "", ["api"]),
-        ("x", "a b", "", ["api"]),
-        ("x", "é", "", ["api"]),
-        ("x", "first-party", "", ["api"]),
-        ("x", "7f3b8a52-6e9d-4d1c-9d3b-0c8f4b8a2f11", "", ["api"]),
-        ("x", "7F3B8A526E9D4D1C9D3B0C8F4B8A2F11", "", ["api"]),
-        ("x", "x", "read  write", ["api"]),
-        ("x", "x", " read", ["api"]),
-        ("x", "x", 'a"b', ["api"]),
-        ("x", "x", "é", ["api"]),
-        ("x", "x", "", []),
-        ("x", "x", "", [""]),
-        ("x", "x", "", ["a b"]),
-        ("x", "x", "", ["a"] * 17),
+        ("", "x", "", ["api"], NAME),
+        ("n" * 101, "x", "", ["api"], NAME),
+        ("a\nb", "x", "", ["api"], NAME),
+        ("a\x1b[31m", "x", "", ["api"], NAME),
+        ("x", "", "", ["api"], ID),
+        ("x", "i" * 65, "", ["api"], ID),
+        ("x", "a b", "", ["api"], ID),
+        ("x", "é", "", ["api"], ID),
+        ("x", "first-party", "", ["api"], TAKEN),
+        ("x", "7f3b8a52-6e9d-4d1c-9d3b-0c8f4b8a2f11", "", ["api"], TAKEN),
+        ("x", "7F3B8A526E9D4D1C9D3B0C8F4B8A2F11", "", ["api"], TAKEN),
+        ("x", "x", "read  write", ["api"], SCOPE),
+        ("x", "x", " read", ["api"], SCOPE),
+        ("x", "x", 'a"b', ["api"], SCOPE),
+        ("x", "x", "é", ["api"], SCOPE),
+        ("x", "x", "", [], AUDIENCES),
+        ("x", "x", "", [""], AUDIENCES),
+        ("x", "x", "", ["a b"], AUDIENCES),
+        ("x", "x", "", ["a" * 256], AUDIENCES),
+        ("x", "x", "", ["a"] * 17, AUDIENCES),
     ],
 )
-def test_an_ambiguous_client_id_is_not_registered(
-    one_database: str, name: str, client_id: str, scope: str, audiences: list[str]
+def test_an_ambiguous_client_is_not_registered(
+    one_database: str, name: str, client_id: str, scope: str, audiences: list[str], fault: str
 ) -> None:
     async def work(bench: Bench) -> None:
-        with pytest.raises(ClientRegistrationError):
+        with pytest.raises(ClientRegistrationError) as error:
             await bench.registry.create(name, client_id, scope, audiences, None)
+        assert str(error.value) == fault
 
     on(one_database, work)
     assert execute(one_database, "SELECT FROM clients") == []
@@ -182,7 +190,8 @@ def test_a_client_id_is_registered_once(database_url: str) -> None:
         made = await asyncio.gather(
             *(bench.registry.create("x", "twin", "", ["api"], None) for _ in range(8)), return_exceptions=True
         )
-        assert sum(not isinstance(outcome, BaseException) for outcome in made) == 1
+        faults = [str(outcome) for outcome in made if isinstance(outcome, ClientRegistrationError)]
+        assert faults == 7 * ["twin: there is a client of this id already"]
 
     on(database_url, work)
 

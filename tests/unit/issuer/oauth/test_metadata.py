@@ -22,6 +22,26 @@ def test_rfc8414_3_1_the_well_known_segment_precedes_the_issuers_path(issuer: st
     assert metadata(issuer, SERVED)["issuer"] == issuer
 
 
+def test_rfc8414_2_the_document_says_how_to_use_each_endpoint() -> None:
+    algorithms = ["RS256", "PS256", "ES256"]
+    assert metadata("https://issuer.example", SERVED) == {
+        "issuer": "https://issuer.example",
+        "token_endpoint": "https://issuer.example/token",
+        "jwks_uri": "https://issuer.example/.well-known/jwks.json",
+        "revocation_endpoint": "https://issuer.example/revoke",
+        "introspection_endpoint": "https://issuer.example/introspect",
+        "status_list_aggregation_endpoint": "https://issuer.example/status-lists",
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials", "refresh_token"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt", "none"],
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt"],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+    }
+
+
 def test_rfc8414_2_nothing_unserved_is_advertised() -> None:
     results = metadata("https://issuer.example", SERVED - {"/revoke", "/status-lists"})
     assert "revocation_endpoint" not in results
