@@ -224,6 +224,27 @@ def test_a_login_beyond_the_limit_ends_the_oldest_session(on: Callable[..., list
     assert made[0].count("sessions_revoked", reason="session_limit") == 1
 
 
+def test_a_login_succeeds_though_the_limit_cannot_be_enforced(
+    on: Callable[..., list[Any]], database_url: str
+) -> None:
+    made: list[Session] = []
+
+    async def work(session: Session) -> None:
+        made.append(session)
+        async with session.bench.database.transaction() as blocker:
+            await blocker.execute("LOCK TABLE revocations IN EXCLUSIVE MODE")
+            made.append(await session.log_in_again())
+        live = await session.bench.sessions.list_for_user(session.account.id, None, 10)
+        assert {each.id for each in live} == {each.id for each in made}
+        made.append(await session.log_in_again())
+
+    lines = on(work, per_account=1)
+    account = str(made[0].account.id)
+    assert {"event": "session_limit_not_enforced", "account": account, "log_level": "warning"} in lines
+    live = execute(database_url, "SELECT id FROM sessions WHERE ended_at IS NULL")
+    assert [row["id"] for row in live] == [made[2].id]
+
+
 def test_every_outcome_of_a_refresh_is_shown_from_the_start(on: Callable[..., list[Any]]) -> None:
     async def work(session: Session) -> None:
         labels = {

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from issuer.audit.events import RevocationReason
 from issuer.errors import InvalidCredentialsError, InvalidGrantError
@@ -175,7 +176,9 @@ def test_an_index_lease_repeated_by_a_restored_database_is_dropped(database_url:
                     await other.sessions.create(account, LOGIN, CONTEXT)
                 await bench.sessions.create(account, LOGIN, CONTEXT)
 
-    asyncio.run(logins())
+    with capture_logs() as lines:
+        asyncio.run(logins())
+    assert {line["log_level"] for line in lines if line["event"] == "status_index_conflict"} == {"error"}
     assert execute(database_url, "SELECT count(DISTINCT status_idx) FROM sessions")[0][0] == 5
 
 
