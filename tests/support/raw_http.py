@@ -141,6 +141,12 @@ def request(target: str = "/verify", *lines: str, method: str = "GET", version: 
     return "\r\n".join([f"{method} {target} {version}", *host, *lines, "", ""]).encode("latin-1")
 
 
+def request_of(size: int, *lines: str) -> bytes:
+    """Return a request whose head has this size."""
+    bare = len(request("/verify", *lines, "X: "))
+    return request("/verify", *lines, "X: " + "x" * (size - bare))
+
+
 def bearer(token: bytes) -> str:
     """The header line that carries `token`."""
     return f"Authorization: Bearer {token.decode()}"

@@ -33,6 +33,9 @@ LINGER_SECONDS: Final = 2
 _FEED_CHUNK_BYTES: Final = 4096
 """Bytes parsed at once, and so by how much an incomplete head or body can exceed its limit."""
 
+_EMPTY_LINE: Final = b"\r\n\r\n"
+"""The end of a head: that of its last line, and the empty line."""
+
 _BROWSER_FIELDS: Final = {
     b"cookie": "cookies",
     b"origin": "origin",
@@ -81,6 +84,7 @@ class Connection(asyncio.Protocol):
         "_server",
         "_state",
         "_state_since",
+        "_tail",
         "_target",
         "_traceparent",
         "_transport",
@@ -104,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._state = _NEW
         self._state_since = server.clock_seconds
         self._pending_bytes = 0
+        self._tail = b""
         self._responses: list[bytes] = []
         self._write_paused = False
 
@@ -287,19 +292,32 @@ class Connection(asyncio.Protocol):
             self._close_with(b"" if self._state == _BODY else _BAD_REQUEST)
         else:
             if self._state == _HEAD:
-                # Bytes before the last empty line belong to requests that are answered.
-                self._pending_bytes += len(data) - _header_end(data)
+                self._count_head(data)
             elif self._state == _BODY:
                 self._pending_bytes += len(data)
+                self._tail = b""
             else:
                 self._pending_bytes = 0
+                self._tail = b""
+
+    def _count_head(self, data: bytes) -> None:
+        """Count an incomplete head. Bytes up to the last empty line belong to requests that are answered."""
+        seen = self._tail + data
+        end = seen.rfind(_EMPTY_LINE)
+        if end < 0:
+            self._pending_bytes += len(data)
+        else:
+            self._pending_bytes = len(seen) - end - len(_EMPTY_LINE)
+        # An empty line may be cut.
+        self._tail = seen[1 - len(_EMPTY_LINE) :]
 
     def _exceeds_limit(self, data: bytes) -> bool:
         """Return whether the incomplete head or body exceeds its limit with `data`."""
         if self._state == _BODY:
             return self._pending_bytes + len(data) > MAX_BODY_BYTES + _FEED_CHUNK_BYTES
-        end = data.find(b"\r\n\r\n")
-        return self._pending_bytes + (len(data) if end < 0 else end + 4) > MAX_HEAD_BYTES
+        end = (self._tail + data).find(_EMPTY_LINE)
+        size = len(data) if end < 0 else end + len(_EMPTY_LINE) - len(self._tail)
+        return self._pending_bytes + size > MAX_HEAD_BYTES
 
     def _close_with(self, response: bytes) -> None:
         """Send `response`, close our side, ignore what still comes: a reset must not overtake the response."""
@@ -332,12 +350,6 @@ class SubrequestConnection(Connection):
             return self._authorize(self._target, self._authorization, self._request_id, self._traceparent)
         browser = BrowserFields(**self._browser_fields)
         return self._authorize(self._target, self._authorization, self._request_id, self._traceparent, browser)
-
-
-def _header_end(data: bytes) -> int:
-    """Return the index after the last empty line, 0 if there is none."""
-    end = data.rfind(b"\r\n\r\n")
-    return 0 if end < 0 else end + 4
 
 
 def _with_connection_header(response: bytes, option: bytes) -> bytes:

@@ -4,11 +4,14 @@ import contextlib
 import random
 import resource
 import time
+from collections.abc import AsyncIterator
+from typing import Final
 
 import pytest
 
+from tests.support.listening_server import ListeningServer, listening_server
 from tests.support.processes import wait_until
-from tests.support.raw_http import Answer, bearer, request
+from tests.support.raw_http import Answer, bearer, request, request_of
 from tests.support.verifier_process import (
     SubrequestListener,
     VerifierFolder,
@@ -17,8 +20,11 @@ from tests.support.verifier_process import (
     open_descriptors,
     resident_bytes,
 )
+from verifier.subrequest.http_connection import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 _LIMIT = 16 * 1024
+_SMALL: Final = request()
+_READ_AT_ONCE: Final = 4096
 _SEED = 20_260_401
 
 
@@ -30,13 +36,8 @@ def _answers(verifier: SubrequestListener, *pieces: bytes) -> list[Answer]:
         return wire.rest()
 
 
-def _head_of(size: int, token: str) -> bytes:
-    bare = len(request("/verify", token, "X: "))
-    return request("/verify", token, "X: " + "x" * (size - bare))
-
-
 def test_a_head_of_exactly_16_kib_is_accepted(verifier: SubrequestListener) -> None:
-    head = _head_of(_LIMIT, bearer(verifier.token()))
+    head = request_of(_LIMIT, bearer(verifier.token()))
     assert len(head) == _LIMIT
     for pieces in ([head], [head[:5000], head[5000:]], [head[:-1], head[-1:]]):
         with verifier.connect() as wire:
@@ -46,8 +47,8 @@ def test_a_head_of_exactly_16_kib_is_accepted(verifier: SubrequestListener) -> N
 
 def _oversized(token: str) -> dict[str, bytes]:
     return {
-        "one byte more": _head_of(_LIMIT + 1, token),
-        "a huge value": _head_of(10 * _LIMIT, token),
+        "one byte more": request_of(_LIMIT + 1, token),
+        "a huge value": request_of(10 * _LIMIT, token),
         "a huge name": request("/verify", token, "x" * 2 * _LIMIT + ": x"),
         "many fields": request("/verify", token, *(f"X-{number}: x" for number in range(5000))),
         "a huge target": request("/verify?" + "x" * 2 * _LIMIT, token),
@@ -70,7 +71,7 @@ def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: SubrequestListener,
 
 def test_an_oversized_head_is_rejected_also_after_good_requests(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
-    responses = _answers(verifier, request("/verify", token) * 3 + _head_of(3 * _LIMIT, token))
+    responses = _answers(verifier, request("/verify", token) * 3 + request_of(3 * _LIMIT, token))
     assert [response.status for response in responses] == [200, 200, 200, 431]
 
 
@@ -81,6 +82,57 @@ def test_a_long_pipeline_is_not_a_long_head(verifier: SubrequestListener) -> Non
         assert all(response.status == 200 for response in wire.answers(199))
         wire.send(data[-10:])
         assert next(wire.answers(1)).status == 200
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[ListeningServer]:
+    async with listening_server() as server:
+        yield server
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 100])
+@pytest.mark.parametrize("between", [0, 2])
+@pytest.mark.anyio
+async def test_no_byte_of_another_request_counts_for_a_head(it: ListeningServer, cut: int, between: int) -> None:
+    largest = request_of(MAX_HEAD_BYTES, it.token)
+    await it.send(_SMALL * 2 + largest[:1000])
+    await it.send(largest[1000:-cut])
+    await it.send(largest[-cut:] + _SMALL * between + largest[:1000])
+    await it.send(largest[1000:-cut])
+    await it.send(largest[-cut:] + _SMALL * 2)
+    statuses = [(await it.answer()).status for _ in range(6 + between)]
+    assert statuses == [401, 401, 200, *[401] * between, 200, 401, 401]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 4, 100])
+@pytest.mark.anyio
+async def test_one_byte_too_many_is_one_wherever_the_head_is_cut(it: ListeningServer, cut: int) -> None:
+    larger = request_of(MAX_HEAD_BYTES + 1, it.token)
+    for part in (_SMALL + larger[:1000], larger[1000:-cut], larger[-cut:]):
+        await it.send(part)
+    assert await it.rest() == [401, 431]
+
+
+@pytest.mark.anyio
+async def test_a_head_is_rejected_before_its_end(it: ListeningServer) -> None:
+    larger = request_of(MAX_HEAD_BYTES + 100, it.token)
+    for part in (larger[:1000], larger[1000:MAX_HEAD_BYTES]):
+        await it.send(part)
+    assert it.is_open
+    await it.send(larger[MAX_HEAD_BYTES:][:1])
+    assert await it.rest() == [431]
+
+
+@pytest.mark.anyio
+async def test_a_body_ends_the_connection_two_reads_after_its_limit(it: ListeningServer) -> None:
+    await it.send(request("/verify", it.token, f"Content-Length: {2 * MAX_BODY_BYTES}"))
+    assert (await it.answer()).status == 200
+    for _ in range(MAX_BODY_BYTES // _READ_AT_ONCE):
+        await it.send(bytes(_READ_AT_ONCE))
+    assert it.is_open
+    for _ in range(2):
+        await it.send(bytes(_READ_AT_ONCE))
+    assert await it.rest() == []
 
 
 def test_unfinished_heads_on_many_connections_cost_little(verifier: VerifierProcess) -> None:
