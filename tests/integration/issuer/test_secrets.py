@@ -35,20 +35,20 @@ ANN: Final = "ann@example.com"
 
 @dataclass
 class Journey:
-    """A request and its response."""
+    """Requests to an issuer, the secrets in its responses, and its error responses."""
 
     issuer: IssuerProcess
     mail: Path
     secrets: set[str] = field(default_factory=set)
     asked: set[tuple[str, str]] = field(default_factory=set)
-    refusals: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, route: str = "", **request: Any) -> httpx.Response:
         """Send a request; the secrets of its response are searched for from now on."""
         response = httpx.request(method, self.issuer.url + path, timeout=30, **request)
         self.asked.add((method, route or path))
         if response.is_error:
-            self.refusals.append(f"{response.headers} {response.text}")
+            self.errors.append(f"{response.headers} {response.text}")
         elif response.headers.get("content-type") == "application/json":
             document = response.json()
             self.secrets |= {document[name] for name in ("access_token", "refresh_token") if name in document}
@@ -280,7 +280,7 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
     written = {
         "logs": logs,
         "metrics": metrics,
-        "refusals": "\n".join(journey.refusals),
+        "errors": "\n".join(journey.errors),
         "commands": operator.said,
         "process arguments": "\n".join(arguments),
         "database": tables,

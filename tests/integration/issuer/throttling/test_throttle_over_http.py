@@ -91,7 +91,6 @@ def test_a_user_with_a_session_can_log_in_while_others_are_blocked(
     assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=refresh_token).status_code == 429
 
 
-@pytest.mark.timeout(300)  # 160 logins and as many guesses, each with a hash
 def test_own_sessions_leave_ten_guesses_at_another_account(
     issuers: tuple[IssuerProcess, IssuerProcess],
 ) -> None:
@@ -99,7 +98,7 @@ def test_own_sessions_leave_ten_guesses_at_another_account(
         issuers[0].register(email)
         assert login(issuers[0], email, "192.0.2.50").status_code == 200
     started, results, own = time.monotonic(), [], ""
-    for number in range(160):
+    for number in range(40):
         issuer = issuers[number % 2]
         own = login(issuer, "neighbour@example.com", "192.0.2.50").json()["refresh_token"]
         results.append(login(issuer, "colleague@example.com", "192.0.2.50", WRONG, refresh_token=own).status_code)
