@@ -148,7 +148,9 @@ class AdministrationStore:
         """Revoke every session and invalidate pending logins; return the number of sessions."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["invalidate-pending-logins"], account_id)
-            return await revoke_sessions_of_user(connection, account_id, now, RevocationReason.ADMINISTRATOR, context)
+            return await revoke_sessions_of_user(
+                connection, account_id, now, RevocationReason.REVOKED_BY_OPERATOR, context
+            )
 
     async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
         """Return the sessions of an account, newest first."""
@@ -159,7 +161,9 @@ class AdministrationStore:
     async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Revoke a session; return False if it was not active."""
         async with self._database.connection() as connection:
-            return await revoke_session(connection, session_id, None, now, RevocationReason.ADMINISTRATOR, context)
+            return await revoke_session(
+                connection, session_id, None, now, RevocationReason.REVOKED_BY_OPERATOR, context
+            )
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:
         """Return the session of this id."""

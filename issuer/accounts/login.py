@@ -112,7 +112,7 @@ class LoginService:
             self._logins.labels("throttled").inc()
             raise
         self._logins.labels("accepted").inc()
-        _log.info("login_accepted", account=str(login.account.id))
+        _log.info("login_succeeded", account=str(login.account.id))
         return tokens
 
     async def _request(self, wanted: WantedTokens, context: RequestContext) -> LoginRequest:

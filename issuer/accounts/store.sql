@@ -142,7 +142,7 @@ WITH first AS (
   RETURNING id
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-SELECT 'login_refused', (SELECT id FROM users WHERE email_key = $1), $8, $9::inet, $10
+SELECT 'login_failed', (SELECT id FROM users WHERE email_key = $1), $8, $9::inet, $10
 WHERE (SELECT count(*) FROM others) = cardinality($2) - 1
 UNION ALL
 SELECT 'password_disabled', id, NULL, $9, $10 FROM disabled

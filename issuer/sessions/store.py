@@ -227,7 +227,7 @@ class SessionStore:
         """Record that a token has a higher generation than the database."""
         ahead = presented.generation - state.generation
         event = AuditEvent(
-            AuditEventKind.REFRESH_FROM_THE_FUTURE,
+            AuditEventKind.REFRESH_GENERATION_AHEAD,
             context,
             state.user_id,
             state.id,

@@ -96,7 +96,7 @@ WITH verdict AS MATERIALIZED (
   WHERE counter.key = ($16::bytea[])[2] AND counted.key = ($16::bytea[])[1] AND counted.expires_at > $6
 ), recorded AS (
   INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id)
-  SELECT 'login_accepted', user_id, id, client_id, $13, $11, $14
+  SELECT 'login_succeeded', user_id, id, client_id, $13, $11, $14
   FROM begun
   RETURNING EXISTS (SELECT FROM sessions WHERE user_id = $2 AND ended_at IS NULL OFFSET $15) AS too_many
 )
@@ -155,7 +155,7 @@ RETURNING id;
 -- $7 request id.
 WITH ended AS (
   UPDATE sessions
-  SET ended_at = $3, end_reason = 'reused'
+  SET ended_at = $3, end_reason = 'refresh_token_reuse'
   WHERE id = $1 AND generation > $2 AND ended_at IS NULL
   RETURNING id, user_id, client_id, generation, status_list_id, status_idx
 ), revoked AS (
@@ -166,8 +166,8 @@ WITH ended AS (
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
 SELECT event.kind, user_id, id, client_id, $5, $6, $7, event.detail
 FROM ended CROSS JOIN LATERAL (VALUES
-  ('refresh_reused', jsonb_build_object('generations_behind', generation - $2)),
-  ('session_ended', jsonb_build_object('reason', 'reused'))
+  ('refresh_token_reuse_detected', jsonb_build_object('generations_behind', generation - $2)),
+  ('session_ended', jsonb_build_object('reason', 'refresh_token_reuse'))
 ) AS event (kind, detail)
 RETURNING session_id;
 

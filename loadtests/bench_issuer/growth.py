@@ -46,7 +46,7 @@ WITH without AS (
   RETURNING id, user_id, client_id, address
 )
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id)
-SELECT 'login_accepted', user_id, id, client_id, 'self', address, gen_random_uuid()::text FROM filled
+SELECT 'login_succeeded', user_id, id, client_id, 'self', address, gen_random_uuid()::text FROM filled
 """
 
 

@@ -57,11 +57,11 @@ COUNTED: Final = {
     "email_verified",
     "password_changed",
     "password_reset",
-    "login_accepted",
-    "login_refused",
+    "login_succeeded",
+    "login_failed",
     "session_ended",
-    "refresh_reused",
-    "refresh_from_the_future",
+    "refresh_token_reuse_detected",
+    "refresh_generation_ahead",
     "everything_revoked",
 }
 
@@ -333,7 +333,7 @@ class IssuerModel(RuleBasedStateMachine):
         if is_right:
             self.created(answer, email, issuer)
         else:
-            self.state.events["login_refused"] += 1
+            self.state.events["login_failed"] += 1
 
     def present(self, number: int, behind: int, times: int, *, lost: bool) -> None:
         """Present a refresh token so many times at once."""
@@ -354,10 +354,10 @@ class IssuerModel(RuleBasedStateMachine):
                 self.held[place] = (session_id, max(newest, generation + 1))
         elif expected == "reused":
             assert session is not None
-            self.state.events["refresh_reused"] += 1
+            self.state.events["refresh_token_reuse_detected"] += 1
             self.end(session)
         elif expected == "ahead":
-            self.state.events["refresh_from_the_future"] += times
+            self.state.events["refresh_generation_ahead"] += times
 
     def log_out(self, number: int) -> None:
         token = self.token(number)
@@ -577,9 +577,9 @@ class IssuerModel(RuleBasedStateMachine):
         assert sorted(found["user"]) == sorted(f"{email} {account.id}" for email, account in accounts)
         assert sorted(found["session"]) == sorted(it.id for it in self.state.sessions.values() if not it.ended)
         events = Counter(kind for kind in found["event"] if kind in COUNTED)
-        refused = events.pop("login_refused", 0)
-        least = self.state.events["login_refused"]
-        assert events == +self.state.events - Counter(login_refused=least)
+        refused = events.pop("login_failed", 0)
+        least = self.state.events["login_failed"]
+        assert events == +self.state.events - Counter(login_failed=least)
         assert least <= refused <= least + self.unsure_refusals
 
     def last_checks(self) -> None:
@@ -654,7 +654,7 @@ class IssuerModel(RuleBasedStateMachine):
         assert claims_of(token.text)["sub"] == self.state.accounts[email].id
         now = issuer.now()
         session = Session(token.session, email, now, now, now + IDLE, now + ABSOLUTE, [answer.json["refresh_token"]])
-        self.state.events["login_accepted"] += 1
+        self.state.events["login_succeeded"] += 1
         others = [it for it in self.state.sessions.values() if it.email == email and not it.ended]
         self.state.sessions[session.id] = session
         self.held.append((session.id, 0))

@@ -108,8 +108,8 @@ def test_a_restored_backup_takes_no_user_for_a_thief(site: Site) -> None:
         process.wait_until_readiness_is(200)
     assert issuer.refresh(refreshed["refresh_token"]).status_code == 400
     assert issuer.metric('gatepass_issuer_refreshes_total{outcome="generation_ahead"}') == 1
-    assert cluster.execute("SELECT FROM audit_events WHERE kind = 'refresh_reused'") == []
-    assert cluster.execute("SELECT FROM sessions WHERE end_reason = 'reused'") == []
+    assert cluster.execute("SELECT FROM audit_events WHERE kind = 'refresh_token_reuse_detected'") == []
+    assert cluster.execute("SELECT FROM sessions WHERE end_reason = 'refresh_token_reuse'") == []
     assert issuer.refresh(unchanged["refresh_token"]).status_code == 200
     assert issuer.refresh(left["refresh_token"]).status_code == 200, "a lost revocation, until the command runs"
     assert issuer.login(later).status_code == 401

@@ -306,5 +306,5 @@ async def dump(url: str) -> str:
         for table in tables
         for row in await asyncio.to_thread(execute, url, f"SELECT t::text FROM {table['table_name']} t")
     ]
-    assert any("login_accepted" in row[0] for row in rows)
+    assert any("login_succeeded" in row[0] for row in rows)
     return "\n".join(row[0] for row in rows)

@@ -75,7 +75,7 @@ def revoked_sessions(url: str, account: UUID) -> int:
     ("act", "reason", "last_event"),
     [
         (Administration.disable, "account_disabled", "account_disabled"),
-        (Administration.end_sessions, "administrator", "session_ended"),
+        (Administration.end_sessions, "revoked_by_operator", "session_ended"),
     ],
 )
 def test_revoking_an_accounts_sessions_also_stops_logins_in_progress(
@@ -143,8 +143,8 @@ def test_a_session_is_revoked_once(url: str) -> None:
     add_sessions(url, account, 2)
     session = administer(url, lambda use: use.sessions(account))[0]
     for _ in range(2):
-        assert administer(url, lambda use: use.end_session(session.id)).end_reason == "administrator"
-    assert events(url, account) == [("session_ended", "administrator")]
+        assert administer(url, lambda use: use.end_session(session.id)).end_reason == "revoked_by_operator"
+    assert events(url, account) == [("session_ended", "revoked_by_operator")]
     assert revoked_sessions(url, account) == 1
     assert [each.end_reason for each in administer(url, lambda use: use.sessions(account))].count(None) == 1
 

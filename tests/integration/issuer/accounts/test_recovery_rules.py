@@ -35,7 +35,7 @@ async def rows(url: str, statement: str, *arguments: object) -> list[Any]:
 
 async def kinds(url: str) -> list[str]:
     """Return the kinds of audit events except failed logins, which these tests cause to try passwords."""
-    results = await rows(url, "SELECT kind FROM audit_events WHERE kind <> 'login_refused' ORDER BY at")
+    results = await rows(url, "SELECT kind FROM audit_events WHERE kind <> 'login_failed' ORDER BY at")
     return [row["kind"] for row in results]
 
 

@@ -49,15 +49,15 @@ def kinds_of(url: str, account: UUID | None) -> list[str]:
 def test_registrations_and_failed_logins_are_recorded_with_their_ip_address(trail: IssuerProcess) -> None:
     [[ann]] = execute(trail.database_url, "SELECT id FROM users WHERE email_key = 'ann@example.com'")
     recorded = kinds_of(trail.database_url, ann)
-    assert recorded[:2] == ["account_registered", "login_refused"]
-    assert "login_refused" not in recorded[2:]
+    assert recorded[:2] == ["account_registered", "login_failed"]
+    assert "login_failed" not in recorded[2:]
     event = execute(trail.database_url, "SELECT * FROM audit_events WHERE user_id = $1 ORDER BY at, position", ann)[0]
     assert (event["actor"], str(event["address"])) == ("self", "127.0.0.1")
     assert event["request_id"] in trail.logs()
 
 
 def test_a_login_of_an_unknown_email_is_recorded_without_it(trail: IssuerProcess) -> None:
-    assert kinds_of(trail.database_url, None) == ["login_refused"]
+    assert kinds_of(trail.database_url, None) == ["login_failed"]
     everything = execute(trail.database_url, "SELECT jsonb_agg(to_jsonb(e))::text FROM audit_events e")[0][0]
     assert "@" not in everything
     assert "password" not in everything
@@ -76,14 +76,14 @@ def test_an_unaltered_trail_verifies_and_is_listed(trail: IssuerProcess) -> None
     count = execute(url, "SELECT count(*) FROM audit_events")[0][0]
     verified = issuer_command("audit", "verify", "--json", DATABASE_URL=url)
     assert (verified.returncode, json.loads(verified.stdout)) == (0, {"verified_events": count})
-    listed = issuer_command("audit", "list", "--kind", "login_refused", "--limit", "1", "--json", DATABASE_URL=url)
+    listed = issuer_command("audit", "list", "--kind", "login_failed", "--limit", "1", "--json", DATABASE_URL=url)
     assert json.loads(listed.stdout)["user_id"] is None
 
 
 def test_an_altered_event_is_named_by_its_position(copy: str) -> None:
     [[chain, position]] = execute(
         copy,
-        "UPDATE audit_events SET user_id = gen_random_uuid() WHERE kind = 'login_refused' AND user_id IS NOT NULL"
+        "UPDATE audit_events SET user_id = gen_random_uuid() WHERE kind = 'login_failed' AND user_id IS NOT NULL"
         " RETURNING chain, position",
     )
     # A function that says what a tamperer wants to hear is not asked.

@@ -375,7 +375,8 @@ def test_a_rejected_client_is_counted_and_audited_without_its_credentials(issuer
     send(issuer, FORM, headers=basic(machine.id, "gpc_marked-secret"))
     send(issuer, FORM, headers=basic("marked-client", "gpc_marked-secret"))
     rows = execute(
-        issuer.database_url, "SELECT *, detail::text AS told FROM audit_events WHERE kind = 'client_refused'"
+        issuer.database_url,
+        "SELECT *, detail::text AS told FROM audit_events WHERE kind = 'client_authentication_failed'",
     )
     last = [row for row in rows if row["client_id"] == machine.id]
     assert [(row["told"], row["actor"]) for row in last] == [('{"reason": "wrong_secret"}', "client")]

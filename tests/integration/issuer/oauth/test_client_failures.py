@@ -131,7 +131,7 @@ def test_every_failure_has_its_reason(
 
     on(database_url, work)
     (event,) = execute(
-        database_url, "SELECT *, host(address) AS host FROM audit_events WHERE kind = 'client_refused'"
+        database_url, "SELECT *, host(address) AS host FROM audit_events WHERE kind = 'client_authentication_failed'"
     )
     assert (event["client_id"], json.loads(event["detail"])) == (client_id, {"reason": failure.value})
     assert (event["actor"], event["host"], event["request_id"]) == ("client", "192.0.2.1", "request-0001")

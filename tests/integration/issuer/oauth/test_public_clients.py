@@ -70,7 +70,7 @@ def test_a_login_gets_what_account_and_client_share(issuer: IssuerProcess, shop:
     assert contents(refresh(issuer, tokens["refresh_token"]).json()) == ("shop", SHOP, "read write")
     event = execute(
         issuer.database_url,
-        "SELECT client_id FROM audit_events WHERE kind = 'login_accepted' AND session_id = $1",
+        "SELECT client_id FROM audit_events WHERE kind = 'login_succeeded' AND session_id = $1",
         UUID(claims_of(tokens["access_token"])["sid"]),
     )
     assert event[0][0] == "shop"

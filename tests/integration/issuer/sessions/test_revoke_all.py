@@ -44,7 +44,7 @@ def test_everything_that_was_issued_is_revoked(database_url: str, monkeypatch: p
     assert after == Issued(0, 0, 0, event["at"])
     assert event["actor"] == "operator"
     assert json.loads(event["detail"]) == {"sessions": 5, "clients": 1, "one_time_tokens": 1}
-    assert execute(database_url, "SELECT DISTINCT end_reason FROM sessions")[0]["end_reason"] == "administrator"
+    assert execute(database_url, "SELECT DISTINCT end_reason FROM sessions")[0]["end_reason"] == "revoked_by_operator"
 
 
 def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(

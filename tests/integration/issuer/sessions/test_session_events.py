@@ -95,7 +95,7 @@ def test_a_login_is_recorded_logged_and_counted(on: Callable[..., list[Any]], da
 
     lines = on(work)
     (session,) = made
-    assert events(database_url) == [("login_accepted", session.id, {})]
+    assert events(database_url) == [("login_succeeded", session.id, {})]
     assert lines == [
         {
             "event": "session_created",
@@ -127,11 +127,11 @@ def test_a_reused_token_is_recorded_logged_and_counted(on: Callable[..., list[An
     lines = on(work)
     (session,) = made
     assert events(database_url)[1:] == [
-        ("refresh_reused", session.id, {"generations_behind": 2}),
-        ("session_ended", session.id, {"reason": "reused"}),
+        ("refresh_token_reuse_detected", session.id, {"generations_behind": 2}),
+        ("session_ended", session.id, {"reason": "refresh_token_reuse"}),
     ]
     assert lines[1:] == [{"event": "refresh_token_reused", "session": str(session.id), "log_level": "warning"}]
-    assert session.count("sessions_revoked", reason="reused") == 1
+    assert session.count("sessions_revoked", reason="refresh_token_reuse") == 1
     outcomes = {name: session.count("refreshes", outcome=name) for name in ("rotated", "reused", "revoked")}
     assert outcomes == {"rotated": 2, "reused": 1, "revoked": 1}
     assert revoked_until(database_url) == {session.bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
@@ -148,7 +148,7 @@ def test_a_token_of_a_lost_generation_is_an_alarm(on: Callable[..., list[Any]], 
 
     lines = on(work)
     (session,) = made
-    assert events(database_url)[1:] == [("refresh_from_the_future", session.id, {"generations_ahead": 2})]
+    assert events(database_url)[1:] == [("refresh_generation_ahead", session.id, {"generations_ahead": 2})]
     assert lines[1:] == [
         {
             "event": "refresh_token_generation_ahead",
@@ -172,16 +172,16 @@ def test_ended_sessions_are_recorded_and_counted_by_reason(on: Callable[..., lis
             assert done is is_live
         for live in (1, 0):
             kept = made[2].id
-            assert await sessions.revoke_all(user_id, RevocationReason.ENDED_BY_OWNER, CONTEXT, kept) == live
+            assert await sessions.revoke_all(user_id, RevocationReason.REVOKED_BY_USER, CONTEXT, kept) == live
 
     on(work)
     first, second, _ = made
     assert events(database_url)[3:] == [
         ("session_ended", first.id, {"reason": "logout"}),
-        ("session_ended", second.id, {"reason": "ended_by_owner"}),
+        ("session_ended", second.id, {"reason": "revoked_by_user"}),
     ]
     assert first.count("sessions_revoked", reason="logout") == 1
-    assert first.count("sessions_revoked", reason="ended_by_owner") == 1
+    assert first.count("sessions_revoked", reason="revoked_by_user") == 1
     assert revoked_until(database_url) == {first.bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
 
 

@@ -99,7 +99,7 @@ def test_parallel_reuse_revokes_a_session_once(database_url: str) -> None:
     asyncio.run(thieves())
     rows = execute(database_url, "SELECT kind FROM audit_events WHERE kind <> 'account_registered'")
     kinds = [row["kind"] for row in rows]
-    assert sorted(kinds) == ["login_accepted", "refresh_reused", "session_ended"]
+    assert sorted(kinds) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]
 
 
 def test_parallel_revocations_of_all_sessions_never_deadlock(database_url: str) -> None:
@@ -112,11 +112,11 @@ def test_parallel_revocations_of_all_sessions_never_deadlock(database_url: str) 
                 live = await bench.sessions.list_for_user(account.id, None, 100)
                 ended = await asyncio.gather(
                     *(
-                        bench.sessions.revoke_all(account.id, RevocationReason.ENDED_BY_OWNER, CONTEXT)
+                        bench.sessions.revoke_all(account.id, RevocationReason.REVOKED_BY_USER, CONTEXT)
                         for _ in range(4)
                     ),
                     *(
-                        bench.sessions.revoke(each.id, account.id, RevocationReason.ENDED_BY_OWNER, CONTEXT)
+                        bench.sessions.revoke(each.id, account.id, RevocationReason.REVOKED_BY_USER, CONTEXT)
                         for each in live
                     ),
                 )

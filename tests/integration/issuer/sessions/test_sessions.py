@@ -92,7 +92,7 @@ def test_a_retry_after_a_lost_response_gets_the_same_successor(issuer: IssuerPro
     assert len({response.json()["access_token"] for response in again[:50]}) == 50
     assert answer(again[50]) == INVALID_GRANT
     assert issuer.refresh(first["refresh_token"]).status_code == 200
-    assert events(issuer, tokens) == ["login_accepted"]
+    assert events(issuer, tokens) == ["login_succeeded"]
 
 
 def test_fifty_parallel_refreshes_get_one_successor(issuer: IssuerProcess) -> None:
@@ -107,7 +107,7 @@ def test_fifty_parallel_refreshes_get_one_successor(issuer: IssuerProcess) -> No
     assert (row(issuer, tokens)["generation"], row(issuer, tokens)["retries"]) == (1, 0)
     assert issuer.refresh(good[0]["refresh_token"]).status_code == 200
     assert {issuer.request("GET", "/me", response["access_token"]).status_code for response in good[:5]} == {200}
-    assert events(issuer, tokens) == ["login_accepted"]
+    assert events(issuer, tokens) == ["login_succeeded"]
 
 
 def test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh(issuer: IssuerProcess) -> None:
@@ -120,7 +120,7 @@ def test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh(issuer: Iss
         newest = owner["refresh_token"]
     assert seen == [200] * 5 + [400]
     assert answer(issuer.refresh(newest)) == INVALID_GRANT
-    assert row(issuer, tokens)["end_reason"] == "reused"
+    assert row(issuer, tokens)["end_reason"] == "refresh_token_reuse"
 
 
 def test_a_refresh_without_a_retry_resets_the_count_of_retries(issuer: IssuerProcess) -> None:
@@ -143,11 +143,11 @@ def test_reuse_of_an_old_token_revokes_the_session(issuer: IssuerProcess) -> Non
     assert answer(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
     assert issuer.request("GET", "/me", newest["access_token"]).status_code == 401
     wait_until_flagged(issuer, newest)
-    assert events(issuer, tokens) == ["login_accepted", "refresh_reused", "session_ended"]
-    assert row(issuer, tokens)["end_reason"] == "reused"
+    assert events(issuer, tokens) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]
+    assert row(issuer, tokens)["end_reason"] == "refresh_token_reuse"
     # Once more: the session is over, and nothing comes of it.
     assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
-    assert events(issuer, tokens) == ["login_accepted", "refresh_reused", "session_ended"]
+    assert events(issuer, tokens) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]
 
 
 def test_a_retry_after_the_grace_period_is_a_reuse(issuer: IssuerProcess) -> None:
@@ -155,7 +155,7 @@ def test_a_retry_after_the_grace_period_is_a_reuse(issuer: IssuerProcess) -> Non
     issuer.refresh(tokens["refresh_token"])
     pass_time(issuer, tokens, 121)
     assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
-    assert row(issuer, tokens)["end_reason"] == "reused"
+    assert row(issuer, tokens)["end_reason"] == "refresh_token_reuse"
 
 
 def test_a_restored_database_is_recognised_and_logged(issuer: IssuerProcess) -> None:
@@ -163,7 +163,7 @@ def test_a_restored_database_is_recognised_and_logged(issuer: IssuerProcess) -> 
     newest = issuer.refresh(issuer.refresh(tokens["refresh_token"]).json()["refresh_token"]).json()
     change(issuer, tokens, "generation = 0")
     assert answer(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
-    assert events(issuer, tokens) == ["login_accepted", "refresh_from_the_future"]
+    assert events(issuer, tokens) == ["login_succeeded", "refresh_generation_ahead"]
     assert row(issuer, tokens)["ended_at"] is None
     assert outcomes(issuer, "generation_ahead") == 1
     alarm = next(line for line in issuer.logs().splitlines() if "refresh_token_generation_ahead" in line)
@@ -177,7 +177,7 @@ def test_a_session_expires_when_idle_and_at_its_age(issuer: IssuerProcess, colum
     tokens = issuer.session(f"{column}@example.com")
     change(issuer, tokens, f"{column} = now()")
     assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
-    assert events(issuer, tokens) == ["login_accepted"]
+    assert events(issuer, tokens) == ["login_succeeded"]
 
 
 def test_the_grace_period_for_retries_is_a_setting(postgres: Postgres) -> None:
@@ -294,7 +294,7 @@ def test_a_logout_revokes_the_session_and_its_access_tokens(issuer: IssuerProces
     wait_until_flagged(issuer, tokens)
     assert not is_flagged(issuer, other)
     assert issuer.request("GET", "/me", other["access_token"]).status_code == 200
-    assert events(issuer, tokens) == ["login_accepted", "session_ended"]
+    assert events(issuer, tokens) == ["login_succeeded", "session_ended"]
     assert row(issuer, tokens)["end_reason"] == "logout"
 
 
@@ -336,7 +336,7 @@ def test_a_user_revokes_one_session(issuer: IssuerProcess) -> None:
     assert issuer.request("DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 404
     assert answer(issuer.refresh(there["refresh_token"])) == INVALID_GRANT
     wait_until_flagged(issuer, there)
-    assert row(issuer, there)["end_reason"] == "ended_by_owner"
+    assert row(issuer, there)["end_reason"] == "revoked_by_user"
     assert issuer.request("GET", "/me", here["access_token"]).status_code == 200
 
 

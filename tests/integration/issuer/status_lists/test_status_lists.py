@@ -128,7 +128,7 @@ def test_an_index_is_kept_until_its_last_access_token_has_expired(database_url: 
             account = await bench.account()
             await bench.sessions.create(account, LOGIN, CONTEXT)
             before = (await bench.lists.list_states())[0].fingerprint
-            await bench.sessions.revoke_all(account.id, RevocationReason.ADMINISTRATOR, CONTEXT)
+            await bench.sessions.revoke_all(account.id, RevocationReason.REVOKED_BY_OPERATOR, CONTEXT)
             assert await bits(bench) == {0}
             flagged = (await bench.lists.list_states())[0].fingerprint
             await pass_time(database_url, REVOCATION_RETENTION_SECONDS - 60)
