@@ -45,6 +45,10 @@ SESSION_LIFETIME: Final = timedelta(days=90)
 LOADED_BY_ALL: Final = timedelta(seconds=2)
 COMMANDS: Final = ("generate", "rotate", "advance", "advance", "rotate MAC secret")
 
+UNTIL_PROMOTION: Final = (60, 399, 580, 639, 701)
+UNTIL_REMOVAL: Final = (180, 3600, 3689, 3781)
+"""Seconds at whose end a key that is promoted or removed too early is noticed, and one that is not."""
+
 SECONDS: Final = (1, 10, 59, 60, 120, 580, 640, 700, 701, 3600, 3800, 86_400, 89 * 86_400, 95 * 86_400)
 
 machines = st.sampled_from([0, 1])
@@ -108,6 +112,18 @@ class KeyLifecycle(RuleBasedStateMachine):
                     manager.advance()
                 case _:
                     manager.rotate_mac_secret()
+
+    @rule(machine=machines, promoted=st.sampled_from(UNTIL_PROMOTION), removed=st.sampled_from(UNTIL_REMOVAL))
+    def replace_the_key(self, machine: int, promoted: int, removed: int) -> None:
+        """Create a key, and promote it and remove its predecessor if that is due; the machines take turns."""
+        one, other = self.managers[machine], self.managers[1 - machine]
+        one.generate()
+        self.the_directory_loads()
+        self.pass_time(promoted)
+        other.advance()
+        self.pass_time(0)
+        self.pass_time(removed)
+        one.advance()
 
     @rule(machine=machines, number=numbers, crash=crashes)
     def revoke(self, machine: int, number: int, crash: int | None) -> None:
@@ -193,4 +209,4 @@ def test_promises_about_keys_hold_in_any_order_of_events() -> None:
     class Machine(KeyLifecycle):
         keys = tuple(new_private() for _ in range(6))
 
-    walk(Machine, examples=40, steps=40)
+    walk(Machine, examples=30, steps=40)

@@ -182,7 +182,7 @@ class LoginRule(RuleBasedStateMachine):
         for _ in range(times):
             assert self.runner.run(self._admit(action, network)) == self.reference.admit(action, network)
 
-    @rule(account=accounts, times=st.integers(20, 60))
+    @rule(account=accounts, times=st.sampled_from([20, 50, 100]))
     def fail_for_hours(self, account: str, times: int) -> None:
         for number in range(times):
             self._log_in(account, f"203.0.113.{number}", None, password="wrong")
@@ -219,7 +219,7 @@ class LoginRule(RuleBasedStateMachine):
 
     @invariant()
     def the_counters_are_equal(self) -> None:
-        """Compare every counter, not only the responses of the issuers."""
+        """Compare every counter and whether passwords are disabled, not only the responses of the issuers."""
         shown = next(iter(self.reference.live), None)
         for account, network in itertools.product(ACCOUNTS if self.benches else (), NETWORKS):
             self._compare(account, network, None if shown is None else ShownSession(shown))
@@ -227,7 +227,9 @@ class LoginRule(RuleBasedStateMachine):
     def _compare(self, account: str, network: str | None, shown: ShownSession | None) -> None:
         bench = self.benches[0]
         attempt = bench.throttle.attempt(self._email(account), self._context(network), shown)
-        standing, _ = self.runner.run(bench.users.get_login_state(attempt, bench.now[0]))
+        standing, found = self.runner.run(bench.users.get_login_state(attempt, bench.now[0]))
+        is_disabled = found is not None and found.password_disabled_at is not None
+        assert is_disabled == (account in self.reference.disabled and account != "nobody")
         keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
         keys |= {"network": ("network", str(network)), "owner": ("owner", account)}
         for kind, key in keys.items():
