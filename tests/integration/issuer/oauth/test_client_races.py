@@ -20,7 +20,7 @@ from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.size import TokenBudget
 from tests.support.machines import KEY, public_jwk
-from tests.support.postgres import Postgres, execute
+from tests.support.postgres import Postgres, execute, wait_until_blocked
 from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa_jwk, sign
 
 URL = "https://issuer.example"
@@ -38,6 +38,7 @@ class Bench:
     def __init__(self, database: Database) -> None:
         self.now = NOW
         self.metrics = Metrics()
+        self.database = database
         self.rows = ClientStore(database)
         lists = StatusIndexAllocator(StatusListStore(database), URL, lambda: None)
         self.clients = ClientAuthenticator(self.rows, lists, frozenset({URL}), self.metrics, lambda: self.now)
@@ -129,6 +130,51 @@ def test_first_tokens_issued_during_a_disabling_are_revoked(database_url: str) -
     on(database_url, work)
     revoked = {row["status_idx"] for row in execute(database_url, "SELECT status_idx FROM revocations")}
     assert granted <= revoked
+
+
+def test_two_changes_of_a_client_at_once_both_hold(database_url: str) -> None:
+    """An operator disables the client while another one changes its scope."""
+
+    async def work(bench: Bench) -> None:
+        client, _ = await bench.proven()
+        async with bench.database.transaction() as connection:
+            await connection.execute("SELECT FROM clients FOR UPDATE")
+            disabling = asyncio.create_task(bench.registry.disable(client.id))
+            await wait_until_blocked(bench.database, disabling)
+            changing = asyncio.create_task(bench.registry.update(client.id, "write", None, None))
+            await wait_until_blocked(bench.database, disabling, changing)
+        await asyncio.gather(disabling, changing)
+        changed = await bench.registry.find(client.id)
+        assert (changed.disabled_at, changed.scope) == (NOW, "write")
+
+    on(database_url, work)
+
+
+def test_an_assertion_of_a_client_that_is_being_deleted_is_rejected(database_url: str) -> None:
+    async def work(bench: Bench) -> None:
+        client = (await bench.registry.create("keyed", "gone", "", ["api"], document(public_jwk("rsa")))).client
+        seconds = int(NOW.timestamp())
+        said = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": "a"}
+        async with bench.database.transaction() as connection:
+            await connection.execute("DELETE FROM clients")
+            proof = ClientAssertion(sign(said, key=KEY), None)
+            attempt = asyncio.create_task(bench.clients.authenticate(proof, OPERATOR))
+            await wait_until_blocked(bench.database, attempt)
+        with pytest.raises(InvalidClientError):
+            await attempt
+
+    on(database_url, work)
+
+
+@pytest.mark.parametrize("change", ["disabled_at = now()", "security_version = security_version + 1"])
+def test_a_first_token_needs_the_client_as_it_authenticated(database_url: str, change: str) -> None:
+    async def work(bench: Bench) -> None:
+        client, _ = await bench.proven()
+        await asyncio.to_thread(execute, database_url, f"UPDATE clients SET {change}")
+        with pytest.raises(InvalidClientError):
+            await bench.clients.authorize(client, None, None)
+
+    on(database_url, work)
 
 
 def test_an_assertion_expires_by_the_issuers_clock(database_url: str) -> None:

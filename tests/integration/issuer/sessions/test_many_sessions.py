@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from issuer.audit.events import RevocationReason
 from tests.integration.issuer.sessions.test_sessions import answer, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.plain_http import HTTP
@@ -55,6 +56,27 @@ def test_a_login_beyond_the_limit_revokes_the_oldest_session(postgres: Postgres)
         assert event["session_id"] == UUID(claims_of(oldest["access_token"])["sid"])
         assert event["detail"] == '{"reason": "session_limit"}'
         assert issuer.metric('gatepass_issuer_sessions_revoked_total{reason="session_limit"}') == 1
+
+
+def test_ended_sessions_take_no_place_of_live_ones(database_url: str) -> None:
+    async def logins() -> None:
+        async with session_bench(database_url, per_account=3) as bench:
+            account = await bench.account()
+
+            async def log_in() -> str:
+                bench.now += timedelta(minutes=1)
+                return (await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token
+
+            _, kept, ended = [await log_in() for _ in "abc"]
+            session = bench.sessions.read_refresh_token(ended)
+            assert session is not None
+            await bench.sessions.revoke(session.session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
+            await log_in()
+            await log_in()
+            await bench.refresh(kept)
+            assert len(await bench.sessions.list_for_user(account.id, None, 10)) == 3
+
+    asyncio.run(logins())
 
 
 def test_expired_sessions_make_room_before_live_ones(database_url: str) -> None:

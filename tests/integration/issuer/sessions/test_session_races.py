@@ -1,23 +1,31 @@
-"""Races between use cases on a real PostgreSQL, in hundreds of rounds."""
+"""Races between use cases on a real PostgreSQL: in hundreds of rounds, or in one order that locks bring about."""
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID, uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
+from issuer.accounts.administration_store import AdministrationStore
+from issuer.accounts.models import PasswordChange
+from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.audit.events import RevocationReason
-from issuer.errors import InvalidCredentialsError, InvalidGrantError
-from issuer.sessions.authorization import RefreshRequest
+from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidGrantError
+from issuer.oauth.registry import ClientRegistry
+from issuer.oauth.store import ClientStore
+from issuer.sessions.authorization import LoginRequest, RefreshRequest
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.status_lists.store import StatusListStore
 from issuer.tokens.models import FIRST_PARTY_CLIENT
-from tests.support.postgres import execute
+from issuer.tokens.size import TokenBudget
+from tests.support.postgres import execute, wait_until_blocked
 from tests.support.session_bench import CONTEXT, ISSUER, LOGIN, SessionBench, session_bench
+from tests.support.token_forge import claims_of
 
 ROUNDS = 200
 LOGINS = 8
@@ -28,6 +36,10 @@ WHERE s.ended_at IS NULL
     SELECT FROM revocations r WHERE r.status_list_id = s.status_list_id AND r.status_idx = s.status_idx
   )
 """
+
+
+LOCK_AUDIT_TRAIL = "SELECT pg_advisory_xact_lock(1734439780, chain) FROM generate_series(0, 7) AS chain"
+LOCK_ACCOUNT = "SELECT FROM users WHERE id = $1 FOR UPDATE"
 
 
 async def later(action: Awaitable[object]) -> None:
@@ -57,6 +69,134 @@ def test_no_session_survives_a_parallel_disabling_or_new_password(database_url: 
     assert execute(database_url, LIVE_AND_UNFLAGGED) == []
     began = execute(database_url, "SELECT count(*) FROM sessions")[0][0]
     assert 2 * ROUNDS < began < (2 + LOGINS) * ROUNDS
+
+
+ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
+    "revoke all": lambda bench, account: bench.sessions.revoke_all(account, RevocationReason.LOGOUT, CONTEXT),
+    "disable": lambda bench, account: AdministrationStore(bench.database).disable_account(
+        account, bench.now, CONTEXT
+    ),
+    "end sessions": lambda bench, account: AdministrationStore(bench.database).end_sessions(
+        account, bench.now, CONTEXT
+    ),
+    "delete": lambda bench, account: AdministrationStore(bench.database).delete_account(account, bench.now, CONTEXT),
+    "delete own account": lambda bench, account: SelfServiceStore(bench.database).delete_account(
+        account, 0, bench.now, CONTEXT
+    ),
+    "change password": lambda bench, account: SelfServiceStore(bench.database).change_password(
+        PasswordChange(account, 0, "another hash, also long enough", uuid4()), bench.now, CONTEXT, None
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_ends_all_sessions_ends_that_of_a_login_in_progress(database_url: str, ending: str) -> None:
+    """The login has inserted its session, and waits to record its event."""
+
+    async def meet() -> set[int]:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            earlier = await bench.sessions.create(account, LOGIN, CONTEXT)
+            async with bench.database.transaction() as connection:
+                await connection.execute(LOCK_AUDIT_TRAIL)
+                login = asyncio.create_task(bench.sessions.create(account, LOGIN, CONTEXT))
+                await wait_until_blocked(bench.database, login)
+                end = asyncio.ensure_future(ENDINGS[ending](bench, account.id))
+                await wait_until_blocked(bench.database, login, end)
+            tokens = [earlier, await login]
+            await end
+        return {claims_of(each.access_token)["status"]["status_list"]["idx"] for each in tokens}
+
+    issued = asyncio.run(meet())
+    assert {row["status_idx"] for row in execute(database_url, "SELECT status_idx FROM revocations")} == issued
+    assert execute(database_url, "SELECT FROM sessions WHERE ended_at IS NULL") == []
+
+
+def test_disabling_a_client_ends_the_session_of_a_login_in_progress(database_url: str) -> None:
+    """The login has checked the client, and waits for a change of its account."""
+
+    async def meet() -> None:
+        async with session_bench(database_url) as bench:
+            registry = ClientRegistry(
+                TokenBudget(ISSUER, "a"), ClientStore(bench.database), bench.clock, random.randbytes
+            )
+            shop = await registry.create("x", "shop", "profile", ["a"], None, public=True)
+            account = await bench.account()
+            async with bench.database.transaction() as connection:
+                await connection.execute(LOCK_ACCOUNT, account.id)
+                request = LoginRequest(shop.client.as_public())
+                login = asyncio.create_task(bench.sessions.create(account, request, CONTEXT))
+                await wait_until_blocked(bench.database, login)
+                disabling = asyncio.create_task(registry.disable("shop"))
+                await wait_until_blocked(bench.database, login, disabling)
+            await asyncio.gather(login, disabling)
+
+    asyncio.run(meet())
+    assert execute(database_url, "SELECT end_reason FROM sessions")[0][0] == "client_disabled"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ("users SET disabled_at = now()", InvalidCredentialsError),
+        ("users SET security_version = security_version + 1", InvalidCredentialsError),
+        ("clients SET disabled_at = now()", InvalidClientError),
+        ("clients SET security_version = security_version + 1", InvalidClientError),
+    ],
+)
+def test_a_login_fails_if_its_account_or_client_has_changed_meanwhile(
+    database_url: str, change: str, error: type[Exception]
+) -> None:
+    async def log_in() -> None:
+        async with session_bench(database_url) as bench:
+            registry = ClientRegistry(
+                TokenBudget(ISSUER, "a"), ClientStore(bench.database), bench.clock, random.randbytes
+            )
+            shop = await registry.create("x", "shop", "profile", ["a"], None, public=True)
+            account = await bench.account()
+            await asyncio.to_thread(execute, database_url, f"UPDATE {change}")
+            with pytest.raises(error):
+                await bench.sessions.create(account, LoginRequest(shop.client.as_public()), CONTEXT)
+
+    asyncio.run(log_in())
+    assert execute(database_url, "SELECT FROM sessions") == []
+
+
+def test_a_retry_counts_by_the_clock_of_the_database(database_url: str) -> None:
+    """The issuers' clocks differ, and another one than the first may get the retry."""
+
+    async def retry() -> None:
+        async with session_bench(database_url) as bench:
+            bench.now -= timedelta(minutes=5)
+            lost = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
+            assert await bench.refresh(lost) == await bench.refresh(lost)
+
+    asyncio.run(retry())
+
+
+@pytest.mark.parametrize("event", ["log out", "use the successor", "expire"])
+def test_a_retry_that_was_overtaken_gets_no_tokens(database_url: str, event: str) -> None:
+    """The row has changed after it was read, so the retry is decided again."""
+
+    async def retry() -> None:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            lost = (await bench.sessions.create(account, LOGIN, CONTEXT)).refresh_token
+            successor = await bench.refresh(lost)
+            presented = bench.sessions.read_refresh_token(lost)
+            assert presented is not None
+            assert await bench.rows.count_retry(presented, bench.now)
+            match event:
+                case "log out":
+                    session_id = presented.session_id
+                    await bench.sessions.revoke(session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
+                case "use the successor":
+                    await bench.refresh(successor)
+                case _:
+                    bench.now += timedelta(days=14)
+            assert not await bench.rows.count_retry(presented, bench.now)
+
+    asyncio.run(retry())
 
 
 def test_a_refresh_during_a_revocation_leaves_no_valid_token(database_url: str) -> None:
@@ -199,6 +339,7 @@ def test_a_session_expires_when_idle_and_at_its_age_despite_parallel_use(databas
             bench.now = begun + idle
             with pytest.raises(InvalidGrantError):
                 await bench.refresh(left)
+            assert await bench.outcome("expired") == 2
             bench.now = begun + idle - timedelta(microseconds=1)
             await bench.refresh(left)
 

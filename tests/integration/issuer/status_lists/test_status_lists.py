@@ -7,12 +7,13 @@ import jwt
 import pytest
 
 from issuer.audit.events import RevocationReason
+from issuer.status_lists.models import StatusListEntry
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
-from tests.support.postgres import Postgres, execute
+from tests.support.postgres import Postgres, execute, wait_until_blocked
 from tests.support.processes import wait_until
 from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
 
@@ -158,6 +159,42 @@ def test_a_late_commit_changes_the_fingerprint(database_url: str) -> None:
 
     first, second = asyncio.run(late())
     assert first != second
+
+
+def test_other_revocations_with_the_same_sum_change_the_fingerprint(database_url: str) -> None:
+    """Between two reads some revocations expire and others are added."""
+
+    async def replaced() -> list[str]:
+        insert = (
+            "INSERT INTO revocations (status_list_id, status_idx, expires_at) SELECT 1, unnest($1::int[]), 'infinity'"
+        )
+        seen = []
+        async with session_bench(database_url) as bench:
+            await bench.lists.extend()
+            for indices in ([1, 4], [2, 3]):
+                await asyncio.to_thread(execute, database_url, "DELETE FROM revocations")
+                await asyncio.to_thread(execute, database_url, insert, indices)
+                seen.append((await bench.lists.list_states())[0].fingerprint)
+        return seen
+
+    first, second = asyncio.run(replaced())
+    assert first != second
+
+
+def test_the_last_range_of_a_list_is_leased_once(database_url: str) -> None:
+    """An index beyond the end of its list is one that every verifier rejects."""
+
+    async def meet() -> list[StatusListEntry | None]:
+        async with session_bench(database_url) as bench:
+            await bench.lists.extend()
+            await asyncio.to_thread(execute, database_url, "UPDATE status_lists SET next_idx = size - 256")
+            async with bench.database.transaction() as connection:
+                await connection.execute("SELECT FROM status_lists FOR UPDATE")
+                leases = [asyncio.ensure_future(bench.lists.lease(256)) for _ in range(2)]
+                await wait_until_blocked(bench.database, *leases)
+            return list(await asyncio.gather(*leases))
+
+    assert sum(lease is not None for lease in asyncio.run(meet())) == 1
 
 
 def test_a_full_list_is_published_while_valid_tokens_refer_to_it(database_url: str) -> None:
