@@ -5,7 +5,7 @@ import pytest
 from shared.access_token import MAX_LIFETIME_SECONDS
 from shared.jws import normalise_type
 from verifier.decision.claim_headers import ClaimHeader
-from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
+from verifier.decision.policy import Policy
 from verifier.decision.profile import ClaimRule, Location
 from verifier.policy_file import DEFAULT_POLICY, Configuration, JwksLocation, PolicyError, parse_configuration
 
@@ -85,7 +85,7 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
     rules = read(f"{others}[policies.default]\n{both}[policies.b]\n{both}max_lifetime_seconds = 31536000")
     assert rules.policies["default"].max_lifetime_seconds == {
         "https://issuer.example": MAX_LIFETIME_SECONDS,
-        "https://other.example": DEFAULT_MAX_LIFETIME_SECONDS,
+        "https://other.example": 86_400,
     }
     assert set(rules.policies["b"].max_lifetime_seconds.values()) == {31_536_000}
 

@@ -88,6 +88,7 @@ PROFILE = f'issuers."{KEYCLOAK}".profile: '
         ("token_types = ['JWT']", "mark: required, or ID tokens and others of this issuer would be accepted"),
         ("token_types = ['at+jwt', '']", "mark: required"),
         ("token_types = ['JWT']\nmark = [{ at = '/nonce', absent = true }]", "mark: required"),
+        ("token_types = ['JWT']\nmark = [{ at = '/use', none_of = ['id'] }]", "mark: required"),
         ("token_types = ['JWT']\nmark = [{ at = ['/use', '/sub'], present = true }]", "mark: required"),
         ("mark = []", "mark: list should have at least 1 item"),
         (

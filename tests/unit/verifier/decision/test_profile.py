@@ -14,7 +14,7 @@ from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.profile import ABSENT, RFC9068, ClaimRule, Location, Pointer, Profile
 from verifier.decision.reasons import RejectionReason
-from verifier.decision.status import StatusLists
+from verifier.decision.status import CurrentStatusList, StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.profile_file import built_in
 
@@ -37,8 +37,10 @@ def policy(*issuers: str, **changes: Any) -> Policy:
 BOTH: Final = policy(OWN.issuer, KEYCLOAK["issuer"])
 
 
-def outcome(token: bytes, judged_by: Policy = BOTH, key_set: TrustedKeys | None = None) -> str:
-    decision = verify(token, keys=key_set or keys(), policy=judged_by, now=NOW, revocations=StatusLists())
+def outcome(
+    token: bytes, judged_by: Policy = BOTH, key_set: TrustedKeys | None = None, lists: StatusLists | None = None
+) -> str:
+    decision = verify(token, keys=key_set or keys(), policy=judged_by, now=NOW, revocations=lists or StatusLists())
     return str(decision.reason) if isinstance(decision, Rejected) else "accepted"
 
 
@@ -61,6 +63,14 @@ def test_our_own_issuer_stays_as_strict_beside_another() -> None:
     assert outcome(own({"typ": "JWT"}, typ="Bearer", azp="web")) == "wrong_type"
     assert outcome(own(client_id=..., azp="web")) == "invalid_claims"
     assert outcome(own(scope=["a"])) == "invalid_claims"
+
+
+def test_a_token_of_the_other_issuer_may_begin_later_or_be_revoked() -> None:
+    assert outcome(foreign(nbf=NOW + 60)) == "not_yet_valid"
+    token = foreign(status={"status_list": {"uri": "https://lists.example/1", "idx": 3}})
+    bits = {"https://lists.example/1": CurrentStatusList(b"\x08", 1, NOW + 60)}
+    assert outcome(token, lists=StatusLists().with_lists(KEYCLOAK["issuer"], bits)) == "revoked"
+    assert outcome(token, lists=StatusLists().with_lists(OWN.issuer, bits)) == "accepted"
 
 
 def test_an_id_token_of_the_other_issuer_is_rejected_beside_ours() -> None:
