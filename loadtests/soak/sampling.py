@@ -1,8 +1,10 @@
 """Samples of a running stack: memory and descriptors of its processes, its tables, its status lists and its keys."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import asyncpg  # noqa: TID251 - asks PostgreSQL how large its tables are
@@ -21,9 +23,10 @@ _TABLES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PartSample:
-    """The processes of one part of the stack. Memory is their private memory.
+    """The processes of one part of the stack. Memory is their anonymous memory: what they allocated.
 
-    A share of the pages that they have in common with other processes would change whenever one of those starts.
+    Pages of a program's file count as private while one process runs it, and as shared while two do, so private
+    memory would jump whenever another process of that program starts.
     """
 
     processes: int
@@ -83,12 +86,20 @@ def _part(processes: Sequence[psutil.Process]) -> PartSample:
     cpu_seconds = 0.0
     for process in processes:
         try:
-            memory += process.memory_full_info().uss
+            memory += _anonymous_bytes(process)
             descriptors += process.num_fds()
             cpu_seconds += sum(process.cpu_times()[:2])
-        except psutil.NoSuchProcess:  # a backend of PostgreSQL that has just ended
+        # A backend of PostgreSQL that has just ended.
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             continue
     return PartSample(len(processes), memory, descriptors, cpu_seconds)
+
+
+def _anonymous_bytes(process: psutil.Process) -> int:
+    """Return `RssAnon` of proc_pid_status(5)."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace")
+    [kibibytes] = re.findall(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE) or ["0"]  # none if it has just ended
+    return int(kibibytes) * 1024
 
 
 async def _tables(database_url: str) -> dict[str, TableSample]:
