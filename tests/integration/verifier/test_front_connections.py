@@ -128,6 +128,8 @@ def test_a_connection_option_applies_to_one_request(verifier: SubrequestListener
     with verifier.connect() as wire:
         wire.send(request("/verify", "Connection: keep-alive", version="HTTP/1.0") + request() * 2)
         assert [response["connection"] for response in wire.answers(3)] == ["keep-alive", None, None]
+        # HTTP/1.1 keeps the connection without an option.
+        assert wire.ask(request("/verify", "Connection: keep-alive"))["connection"] is None
 
 
 @pytest.mark.parametrize("fields", [
