@@ -8,6 +8,7 @@ import pytest
 
 from issuer.sessions import revoke_all_store
 from issuer.sessions.revoke_all_store import Issued, count_issued, revoke_all
+from issuer.status_lists.publisher import POLL_SECONDS
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.status_list import LIST_BITS
 from tests.support.postgres import execute
@@ -66,3 +67,22 @@ def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(
     assert (new["size"], new["next_idx"], new["all_revoked_until"]) == (LIST_BITS, 0, None)
     # A list is used 60 seconds after its creation: this one 10 seconds after the command.
     assert timedelta(seconds=50) <= new["now"] - new["created_at"] < timedelta(seconds=80)
+
+
+def test_a_session_that_an_issuer_adds_to_a_closed_list_is_ended_too(database_url: str) -> None:
+    """An issuer assigns the indices that it has leased until its next poll."""
+
+    async def work() -> None:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            await bench.sessions.create(account, LOGIN, CONTEXT)
+            revoking = asyncio.create_task(revoke_all(bench.database))
+            closed = "SELECT FROM status_lists WHERE all_revoked_until IS NOT NULL"
+            while not await asyncio.to_thread(execute, database_url, closed):
+                pass
+            await asyncio.sleep(POLL_SECONDS)
+            await bench.sessions.create(account, LOGIN, CONTEXT)
+            await revoking
+
+    asyncio.run(work())
+    assert len(execute(database_url, "SELECT FROM sessions WHERE ended_at IS NOT NULL")) == 2
