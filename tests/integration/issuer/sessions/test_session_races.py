@@ -18,6 +18,7 @@ from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidGr
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
 from issuer.sessions.authorization import LoginRequest, RefreshRequest
+from issuer.sessions.models import MAX_RETRIES
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.status_lists.store import StatusListStore
@@ -174,7 +175,7 @@ def test_a_retry_counts_by_the_clock_of_the_database(database_url: str) -> None:
     asyncio.run(retry())
 
 
-@pytest.mark.parametrize("event", ["log out", "use the successor", "expire"])
+@pytest.mark.parametrize("event", ["log out", "use the successor", "use up the retries", "expire"])
 def test_a_retry_that_was_overtaken_gets_no_tokens(database_url: str, event: str) -> None:
     """The row has changed after it was read, so the retry is decided again."""
 
@@ -192,6 +193,9 @@ def test_a_retry_that_was_overtaken_gets_no_tokens(database_url: str, event: str
                     await bench.sessions.revoke(session_id, account.id, RevocationReason.LOGOUT, CONTEXT)
                 case "use the successor":
                     await bench.refresh(successor)
+                case "use up the retries":
+                    for _ in range(MAX_RETRIES - 1):
+                        assert await bench.rows.count_retry(presented, bench.now)
                 case _:
                     bench.now += timedelta(days=14)
             assert not await bench.rows.count_retry(presented, bench.now)
