@@ -137,6 +137,12 @@ def test_fresh_decisions_are_timed_and_the_cache_is_measured() -> None:
     assert value("cache_bytes") == bench.cache.size_bytes > 0
 
 
+@pytest.mark.parametrize("between", [b" ", b",", b"\t", b", Bearer "])
+def test_two_tokens_in_one_field_are_an_invalid_request(between: bytes) -> None:
+    response, reason = Bench(now=NOW).answer(b"/verify", BEARER + between + BEARER.removeprefix(b"Bearer "))
+    assert (status_of(response), reason) == (401, "malformed_credentials")
+
+
 def test_only_acceptances_are_cached() -> None:
     bench = Bench(now=NOW)
     for number in range(50):
@@ -205,3 +211,5 @@ def test_a_tiny_cache_still_decides(entries: int) -> None:
     for credentials in tokens * 3:
         assert identity(bench.authorizer.authorize(b"/verify", credentials))["X-Auth-Subject"]
     assert len(bench.cache) <= entries
+    bench.authorizer.authorize(b"/verify", tokens[-1])
+    assert (bench.decisions().get(("default", "allowed", "cached"), 0) > 0) == (entries > 0)

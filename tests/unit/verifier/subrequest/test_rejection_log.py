@@ -73,7 +73,8 @@ def test_the_same_token_is_recognised_in_two_lines() -> None:
     with capture_logs() as lines:
         for _ in range(2):
             bench.authorizer.authorize(b"/verify", b"Bearer " + GOOD.token(NOW, aud="other"))
-    assert lines[0]["fingerprint"] == lines[1]["fingerprint"] != ""
+    assert lines[0]["fingerprint"] == lines[1]["fingerprint"]
+    assert re.fullmatch("[0-9a-f]{16}", lines[0]["fingerprint"])
 
 
 @pytest.mark.parametrize("cached", [True, False])
