@@ -299,7 +299,9 @@ def test_a_read_during_a_rotation_is_repeated(keys: Path, monkeypatch: pytest.Mo
 
 
 def test_key_records_are_readable_by_people(keys: Path) -> None:
-    entry = json.loads((keys / "private/keys.json").read_text())["keys"][0]
+    text = (keys / "private/keys.json").read_text()
+    assert len(text.splitlines()) > 10
+    entry = json.loads(text)["keys"][0]
     assert entry["state"] == "current"
     assert entry["created_at"] == entry["activated_at"] == "2026-03-01T12:00:00+00:00"
     assert entry["retired_at"] is None
