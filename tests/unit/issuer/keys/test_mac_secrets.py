@@ -90,6 +90,13 @@ def test_a_retired_secret_is_removed_when_no_session_can_need_it() -> None:
     assert ids(advance_secrets(records, retired_at + MAX_SESSION)) == [(new.id, "current")]
 
 
+def test_a_new_secret_leaves_the_tokens_of_retired_ones_valid() -> None:
+    old, current, new = fresh(), fresh(), fresh()
+    records = advance_secrets(add_secret(add_secret((), old, NOW), current, NOW), NOW + PROPAGATION_DELAY)
+    added = add_secret(records, new, NOW + PROPAGATION_DELAY)
+    assert ids(added) == [(current.id, "current"), (new.id, "next"), (old.id, "retired")]
+
+
 @pytest.mark.parametrize("next_record", [True, False])
 def test_a_revoked_current_secret_is_replaced_at_once(*, next_record: bool) -> None:
     leaked, known, spare = fresh(), fresh(), fresh()
