@@ -132,10 +132,15 @@ def two_current_keys(keys: Path) -> None:
     changed(state="current", activated_at=NOW.isoformat())(keys)
 
 
-def a_directory(keys: Path) -> None:
-    path = pem_file(keys)
-    path.unlink()
-    path.mkdir()
+def a_directory(file: Callable[[Path], Path]) -> Callable[[Path], None]:
+    """Put a directory in the place of a file."""
+
+    def replace(keys: Path) -> None:
+        path = file(keys)
+        path.unlink()
+        path.mkdir()
+
+    return replace
 
 
 def renamed(keys: Path) -> None:
@@ -151,7 +156,11 @@ INVALID: dict[str, tuple[Callable[[Path], object], str]] = {
     "weak key": (private(rsa.generate_private_key(65537, 1024)), "at least 2048 bits"),
     "elliptic curve": (private(ec.generate_private_key(ec.SECP256R1())), "not an RSA key"),
     "another private key": (private(rsa.generate_private_key(65537, 2048)), "does not match its public key"),
-    "directory in place of a key": (a_directory, r"\.pem: cannot be read \(Is a directory\)"),
+    "directory in place of a key": (a_directory(pem_file), r"\.pem: cannot be read \(Is a directory\)"),
+    "directory in place of the records": (
+        a_directory(lambda keys: keys / "private/keys.json"),
+        r"keys\.json: cannot be read \(Is a directory\)",
+    ),
     "missing private key": (lambda keys: pem_file(keys).unlink(), "cannot be read"),
     **{f"records {text}": (records(text), r"keys\.json") for text in ("", "[]", "{}", '{"format":1}')},
     **{f"keys {text}": (records(f'{{"format":1,"keys":{text}}}'), r"keys\.json") for text in ("[{}]", "[7]", "7")},
