@@ -79,6 +79,19 @@ def test_ended_sessions_take_no_place_of_live_ones(database_url: str) -> None:
     asyncio.run(logins())
 
 
+def test_a_session_that_was_not_used_for_too_long_is_not_listed(database_url: str) -> None:
+    async def listed() -> list[int]:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            await bench.sessions.create(account, LOGIN, CONTEXT)
+            bench.now += timedelta(days=14) - timedelta(microseconds=1)
+            before = await bench.sessions.list_for_user(account.id, None, 10)
+            bench.now += timedelta(microseconds=1)
+            return [len(before), len(await bench.sessions.list_for_user(account.id, None, 10))]
+
+    assert asyncio.run(listed()) == [1, 0]
+
+
 def test_expired_sessions_make_room_before_live_ones(database_url: str) -> None:
     async def logins() -> None:
         async with session_bench(database_url, per_account=3) as bench:
