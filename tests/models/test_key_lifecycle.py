@@ -125,6 +125,18 @@ class KeyLifecycle(RuleBasedStateMachine):
         self.pass_time(removed)
         one.advance()
 
+    @rule(machine=machines, promoted=st.sampled_from([1, 59, 121]), days=st.sampled_from([29, 31, 89, 91]))
+    def replace_the_mac_secret(self, machine: int, promoted: int, days: int) -> None:
+        """Create a MAC secret, and promote it and remove its predecessor if that is due; the machines take turns."""
+        one, other = self.managers[machine], self.managers[1 - machine]
+        one.rotate_mac_secret()
+        self.the_directory_loads()
+        self.pass_time(promoted)
+        other.advance()
+        self.the_directory_loads()
+        self.pass_time(days * 86_400)
+        one.advance()
+
     @rule(machine=machines, number=numbers, crash=crashes)
     def revoke(self, machine: int, number: int, crash: int | None) -> None:
         """Revoke a leaked key or MAC secret, again after a crash: its successor is used at once."""
