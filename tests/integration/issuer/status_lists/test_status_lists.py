@@ -218,3 +218,21 @@ def test_a_full_list_is_published_while_valid_tokens_refer_to_it(database_url: s
             assert await known() == [2]
 
     asyncio.run(full())
+
+
+def test_a_full_list_is_published_while_a_client_has_an_index_in_it(database_url: str) -> None:
+    """The client gets tokens with this index for as long as it is not changed."""
+    client = """
+    INSERT INTO clients (id, name, auth_method, secret_hash, scope, audiences, created_at, status_list_id, status_idx)
+    VALUES ('reports', 'reports', 'client_secret_basic', sha256('x'), '', '{gatepass}', now(), 1, 9)
+    """
+
+    async def known() -> list[int]:
+        async with session_bench(database_url) as bench:
+            await bench.lists.extend()
+            for statement in (client, "UPDATE status_lists SET next_idx = size"):
+                await asyncio.to_thread(execute, database_url, statement)
+            await bench.lists.extend()
+            return [state.list_id for state in await bench.lists.list_states()]
+
+    assert asyncio.run(known()) == [1, 2]
