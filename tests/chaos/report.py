@@ -157,7 +157,14 @@ def _draw_faults(axes: Any, result: Result, targets: Sequence[str]) -> None:
     axes.invert_yaxis()
     axes.set_title("faults, and in red the time until clients saw nothing of them any more", loc="left")
     if len(result.outcomes) > _MANY_FAULTS:
-        axes.legend(handles=[Patch(color=colors[kind], label=kind) for kind in kinds], ncols=4, fontsize="x-small")
+        # Beside the bars: any place among them hides some.
+        axes.legend(
+            handles=[Patch(color=colors[kind], label=kind) for kind in kinds],
+            frameon=False,
+            fontsize="x-small",
+            loc="upper left",
+            bbox_to_anchor=(1, 1),
+        )
 
 
 def _draw_times(axes: Any, result: Result) -> None:
