@@ -72,6 +72,7 @@ def test_no_session_survives_a_parallel_disabling_or_new_password(database_url: 
     assert 2 * ROUNDS < began < (2 + LOGINS) * ROUNDS
 
 
+OTHER_HASH = "another hash, also long enough"
 ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
     "revoke all": lambda bench, account: bench.sessions.revoke_all(account, RevocationReason.LOGOUT, CONTEXT),
     "disable": lambda bench, account: AdministrationStore(bench.database).disable_account(
@@ -85,7 +86,10 @@ ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
         account, 0, bench.now, CONTEXT
     ),
     "change password": lambda bench, account: SelfServiceStore(bench.database).change_password(
-        PasswordChange(account, 0, "another hash, also long enough", uuid4()), bench.now, CONTEXT, None
+        PasswordChange(account, 0, OTHER_HASH, uuid4()), bench.now, CONTEXT, None
+    ),
+    "set password": lambda bench, account: AdministrationStore(bench.database).set_password(
+        account, OTHER_HASH, bench.now, CONTEXT, None
     ),
 }
 
@@ -111,6 +115,19 @@ def test_what_ends_all_sessions_ends_that_of_a_login_in_progress(database_url: s
     issued = asyncio.run(meet())
     assert {row["status_idx"] for row in execute(database_url, "SELECT status_idx FROM revocations")} == issued
     assert execute(database_url, "SELECT FROM sessions WHERE ended_at IS NULL") == []
+
+
+@pytest.mark.parametrize("ending", [name for name in ENDINGS if name != "revoke all"])
+def test_a_login_that_checked_the_password_before_a_change_fails_after_it(database_url: str, ending: str) -> None:
+    async def log_in() -> None:
+        async with session_bench(database_url) as bench:
+            account = await bench.account()
+            await ENDINGS[ending](bench, account.id)
+            with pytest.raises(InvalidCredentialsError):
+                await bench.sessions.create(account, LOGIN, CONTEXT)
+
+    asyncio.run(log_in())
+    assert execute(database_url, "SELECT FROM sessions") == []
 
 
 def test_disabling_a_client_ends_the_session_of_a_login_in_progress(database_url: str) -> None:
