@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from issuer.audit.events import RevocationReason
-from issuer.errors import InvalidGrantError
+from issuer.errors import InvalidGrantError, InvalidTokenError
 from issuer.sessions import store
 from issuer.sessions.authorization import LoginRequest, RefreshRequest
 from issuer.sessions.models import StoredAccount
@@ -205,6 +205,8 @@ def test_a_disabled_client_loses_its_sessions_batch_by_batch(
     on(work)
     live = execute(database_url, "SELECT id FROM sessions WHERE ended_at IS NULL")
     assert [row["id"] for row in live] == [other[0].id]
+    batches = execute(database_url, "SELECT count(DISTINCT xmin::text) FROM sessions WHERE ended_at IS NOT NULL")
+    assert batches[0][0] == 3
     ended = [detail for kind, _, detail in events(database_url) if kind == "session_ended"]
     assert ended == 5 * [{"reason": "client_disabled"}]
     assert revoked_until(database_url) == {other[0].bench.now + timedelta(seconds=REVOCATION_RETENTION_SECONDS)}
@@ -283,6 +285,24 @@ def test_the_lifetimes_of_tokens_are_those_of_the_session(on: Callable[..., list
         await session.execute(f"UPDATE sessions SET expires_at = '{bench.now + timedelta(milliseconds=400)}'")
         again = await bench.sessions.refresh(tokens.refresh_token, RefreshRequest(), CONTEXT)
         assert again.session_expires_in == 1
+
+    on(work)
+
+
+def test_a_session_is_live_until_it_expires_or_its_account_is_disabled(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        sessions, begun, user_id = session.bench.sessions, session.bench.now, session.account.id
+        session.bench.now = begun + timedelta(days=14) - timedelta(microseconds=1)
+        await sessions.require_live(session.id, user_id)
+        session.bench.now = begun + timedelta(days=14)
+        with pytest.raises(InvalidTokenError):
+            await sessions.require_live(session.id, user_id)
+        session.bench.now = begun
+        with pytest.raises(InvalidTokenError):
+            await sessions.require_live(session.id, UUID(int=0))
+        await session.execute("UPDATE users SET disabled_at = now()")
+        with pytest.raises(InvalidTokenError):
+            await sessions.require_live(session.id, user_id)
 
     on(work)
 
