@@ -168,6 +168,11 @@ def test_new_policies_apply_from_the_next_request() -> None:
     assert status_of(bench.authorizer.authorize(b"/verify/anonymous", None)) == 403
 
 
+@pytest.mark.parametrize("target", [b"/VERIFY", b"/VERIFY/default", b"/verify/DEFAULT", b"/verif", b"/verify2"])
+def test_another_path_chooses_no_policy(target: bytes) -> None:
+    assert status_of(Bench(now=NOW).authorizer.authorize(target, BEARER)) == 403
+
+
 def test_a_revoked_token_is_rejected_at_its_next_use() -> None:
     bench = Bench(now=NOW)
     reference = {"uri": STATUS_LIST, "idx": 9}
