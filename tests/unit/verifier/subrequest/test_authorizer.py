@@ -39,6 +39,7 @@ def test_an_internal_error_is_a_503_logged_without_the_token() -> None:
     ]
     assert bench.decisions() == {("default", "undecidable", "internal_error"): 1}
     assert {line["request_id"] for line in lines} == {"gateway-0001"}
+    assert lines[1]["fingerprint"] == ""
     assert token.decode() not in repr([{**line, "exc_info": None} for line in lines])
 
 
