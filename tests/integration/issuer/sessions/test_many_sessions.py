@@ -186,6 +186,7 @@ def test_the_sessions_are_listed_in_pages(issuer: IssuerProcess) -> None:
     while cursor:
         following = page(issuer, tokens, f"?limit=30&after={cursor}").json()
         listed, cursor = listed + following["sessions"], following["next"]
+        assert len(listed) <= 235
     assert len(listed) == len({entry["id"] for entry in listed}) == 235
     assert [entry["created_at"] for entry in listed] == sorted((each["created_at"] for each in listed), reverse=True)
     assert listed[0]["current"]
