@@ -48,9 +48,10 @@ def test_rfc8414_2_nothing_unserved_is_advertised() -> None:
     assert "status_list_aggregation_endpoint" not in results
 
 
-def test_every_endpoint_with_client_authentication_is_an_assertion_audience() -> None:
-    assert endpoint_urls("https://issuer.example/t") == {
-        "https://issuer.example/t",
+@pytest.mark.parametrize("path", ["/t", "/t/"])
+def test_every_endpoint_with_client_authentication_is_an_assertion_audience(path: str) -> None:
+    assert endpoint_urls(f"https://issuer.example{path}") == {
+        f"https://issuer.example{path}",
         "https://issuer.example/t/token",
         "https://issuer.example/t/revoke",
         "https://issuer.example/t/introspect",

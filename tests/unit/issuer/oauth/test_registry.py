@@ -30,7 +30,7 @@ class AcceptingStore(ClientStore):
 
 def register(client_id: str, scope: str, audience: str) -> Client:
     registry = ClientRegistry(BUDGET, AcceptingStore(), lambda: NOW, bytes)
-    return asyncio.run(registry.create("x", client_id, scope, [audience, "a"], None)).client
+    return asyncio.run(registry.create("x", client_id, scope, [audience, "z"], None)).client
 
 
 @pytest.mark.parametrize(("client_id", "audience"), [("c", "a"), ("c" * 60, "a"), ("c", "a" * 100)])
@@ -42,6 +42,31 @@ def test_a_client_is_registered_if_its_longest_token_fits(client_id: str, audien
     assert register(client_id, "s" * longest, audience).id == client_id
     with pytest.raises(ClientRegistrationError, match=r"would have 120. bytes instead of 1200 at most"):
         register(client_id, "s" * (longest + 1), audience)
+
+
+def test_additional_claims_count_for_the_length_of_a_token() -> None:
+    registry = ClientRegistry(BUDGET, AcceptingStore(), lambda: NOW, bytes)
+
+    def registered(tenant: str) -> Client:
+        return asyncio.run(registry.create("x", "c", "", ["a"], None, claims={"tenant": tenant})).client
+
+    assert registered("x").claims == {"tenant": "x"}
+    with pytest.raises(ClientRegistrationError, match="bytes instead of 1200 at most"):
+        registered("x" * 600)
+
+
+def test_a_client_with_the_longest_names_is_registered() -> None:
+    registry = ClientRegistry(
+        TokenBudget("https://login.example.com", "gatepass"), AcceptingStore(), lambda: NOW, bytes
+    )
+    made = asyncio.run(registry.create("n" * 100, "i" * 64, "s", ["a"] * 15 + ["a" * 255], None)).client
+    assert (made.name, made.id, made.audiences) == ("n" * 100, "i" * 64, ("a",) * 15 + ("a" * 255,))
+    assert (made.scope, made.created_at, made.disabled_at) == ("s", NOW, None)
+
+
+def test_a_client_that_names_no_id_gets_a_random_one() -> None:
+    registry = ClientRegistry(BUDGET, AcceptingStore(), lambda: NOW, lambda size: bytes(range(size)))
+    assert asyncio.run(registry.create("x", None, "", ["a"], None)).client.id == "client-000102030405"
 
 
 def test_no_repr_shows_a_client_secret() -> None:
