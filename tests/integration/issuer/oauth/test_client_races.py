@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from issuer.context import OPERATOR
+from issuer.context import OPERATOR, RequestContext
 from issuer.db.pool import Database
 from issuer.errors import ClientRegistrationError, InvalidClientError
 from issuer.oauth.clients import FAILURES_RECORDED, ClientAuthenticator
-from issuer.oauth.models import BasicCredentials, Client, ClientAssertion
+from issuer.oauth.models import BasicCredentials, Client, ClientAssertion, ClientCredentials
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
+from issuer.tokens.models import StatusReference
 from issuer.tokens.size import TokenBudget
+from shared.access_token import REVOCATION_RETENTION_SECONDS
 from tests.support.machines import KEY, public_jwk
 from tests.support.postgres import Postgres, execute, wait_until_blocked
 from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa_jwk, sign
@@ -61,20 +63,18 @@ def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_failed_client_authentication_cannot_fill_the_trail(postgres: Postgres) -> None:
-    url = postgres.migrated_database()
+def test_failed_client_authentication_cannot_fill_the_trail(database_url: str) -> None:
+    proofs: list[ClientCredentials] = [BasicCredentials("nobody", "guess"), ClientAssertion("a.b.c", None)]
 
     async def knock(bench: Bench) -> None:
-        for bench.now in (NOW, NOW + timedelta(minutes=1)):
-            for _ in range(FAILURES_RECORDED // 2 + 50):
+        for seconds, attempts in ((0, FAILURES_RECORDED), (59, 10), (60, 5)):
+            bench.now = NOW + timedelta(seconds=seconds)
+            for number in range(attempts):
                 with pytest.raises(InvalidClientError):
-                    await bench.clients.authenticate(BasicCredentials("nobody", "guess"), OPERATOR)
-            for _ in range(FAILURES_RECORDED // 2):
-                with pytest.raises(InvalidClientError):
-                    await bench.clients.authenticate(ClientAssertion("a.b.c", None), OPERATOR)
+                    await bench.clients.authenticate(proofs[number % 2], OPERATOR)
 
-    on(url, knock)
-    assert execute(url, "SELECT count(*) FROM audit_events")[0][0] == 2 * 300
+    on(database_url, knock)
+    assert execute(database_url, "SELECT count(*) FROM audit_events")[0][0] == 300 + 5
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,32 @@ def test_first_tokens_issued_during_a_disabling_are_revoked(database_url: str) -
     on(database_url, work)
     revoked = {row["status_idx"] for row in execute(database_url, "SELECT status_idx FROM revocations")}
     assert granted <= revoked
+
+
+def test_a_revocation_is_kept_until_the_last_token_has_expired(database_url: str) -> None:
+    context, later = RequestContext("client", "192.0.2.1", "a machine", "request-0001"), NOW + timedelta(seconds=10)
+
+    async def work(bench: Bench) -> None:
+        async def with_token() -> tuple[Client, StatusReference]:
+            made, secret = await bench.proven()
+            token = await bench.clients.authorize(made, None, None)
+            assert token.status is not None
+            return await bench.clients.authenticate(BasicCredentials(made.id, secret), OPERATOR), token.status
+
+        (own, status), (changed, _) = await with_token(), await with_token()
+        await bench.clients.revoke_tokens(own, status, context)
+        bench.now = later
+        await bench.registry.disable(changed.id)
+
+    on(database_url, work)
+    rows = execute(database_url, "SELECT expires_at FROM revocations ORDER BY expires_at")
+    kept = timedelta(seconds=REVOCATION_RETENTION_SECONDS)
+    assert [row["expires_at"] for row in rows] == [NOW + kept, later + kept]
+    events = execute(
+        database_url,
+        "SELECT actor, host(address), request_id FROM audit_events WHERE kind = 'client_tokens_revoked'",
+    )
+    assert [tuple(event) for event in events] == [("client", "192.0.2.1", "request-0001")]
 
 
 def test_two_changes_of_a_client_at_once_both_hold(database_url: str) -> None:
