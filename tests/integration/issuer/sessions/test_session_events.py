@@ -14,7 +14,7 @@ from issuer.audit.events import RevocationReason
 from issuer.errors import InvalidGrantError, InvalidTokenError
 from issuer.sessions import store
 from issuer.sessions.authorization import LoginRequest, RefreshRequest
-from issuer.sessions.models import StoredAccount
+from issuer.sessions.models import Position, StoredAccount
 from issuer.sessions.store import revoke_sessions_of_client
 from issuer.tokens.models import PublicClient
 from shared.access_token import REVOCATION_RETENTION_SECONDS
@@ -303,6 +303,20 @@ def test_a_session_is_live_until_it_expires_or_its_account_is_disabled(on: Calla
         await session.execute("UPDATE users SET disabled_at = now()")
         with pytest.raises(InvalidTokenError):
             await sessions.require_live(session.id, user_id)
+
+    on(work)
+
+
+def test_sessions_of_one_moment_are_listed_once_each(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        made = {session.id} | {(await session.log_in_again()).id for _ in range(4)}
+        after, sizes, listed = None, [], set()
+        for _ in range(3):
+            page = await session.bench.sessions.list_for_user(session.account.id, after, 2)
+            after = Position(page[-1].created_at, page[-1].id)
+            sizes.append(len(page))
+            listed |= {each.id for each in page}
+        assert (sizes, listed) == ([2, 2, 1], made)
 
     on(work)
 
