@@ -74,6 +74,25 @@ def test_a_public_client_is_measured_with_the_token_of_a_new_account(database_ur
     on(database_url, work)
 
 
+def test_a_public_client_is_measured_with_the_claims_of_accounts(database_url: str) -> None:
+    async def work(bench: Bench) -> None:
+        await add_account(bench, claims=json.dumps({"tenant": "x" * 1500}))
+        with pytest.raises(ClientRegistrationError, match=r"^for the client shop, .* bytes instead of 2048 at most"):
+            await bench.registry.create("x", "shop", "", ["api"], None, public=True)
+
+    on(database_url, work)
+
+
+def test_an_id_that_postgresql_cannot_read_is_no_clients(database_url: str) -> None:
+    async def work(bench: Bench) -> None:
+        for client_id in ("a\0b", "\udcff"):
+            with pytest.raises(ClientRegistrationError, match="there is no such client"):
+                await bench.registry.find(client_id)
+            assert await bench.clients.find(client_id) is None
+
+    on(database_url, work)
+
+
 def test_the_account_with_the_longest_token_for_a_client_is_found(database_url: str) -> None:
     async def work(bench: Bench) -> None:
         async def longest(scope: str, claims: dict[str, Any]) -> Any:
