@@ -211,6 +211,16 @@ def test_rfc7662_2_2_inactive_tokens_get_identical_responses(issuer: IssuerProce
         assert is_inactive(resource, inactive)
 
 
+def test_rfc7662_2_2_a_machines_revoked_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
+    machine = with_secret(issuer)
+    token = machine.token()
+    assert introspect(resource, token)["active"] is True
+    assert_revoked(machine.post("/revoke", token=token))
+    assert is_inactive(resource, token)
+    assert introspect(resource, machine.token())["active"] is True
+    assert is_inactive(resource, token)
+
+
 def test_rfc7662_4_a_stale_refresh_token_is_not_active(issuer: IssuerProcess, resource: Machine) -> None:
     first = issuer.session()["refresh_token"]
     second = issuer.refresh(first).json()["refresh_token"]
