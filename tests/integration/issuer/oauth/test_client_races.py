@@ -266,6 +266,7 @@ def test_a_client_id_is_registered_once(database_url: str) -> None:
         assert faults == 7 * ["twin: there is a client of this id already"]
 
     on(database_url, work)
+    assert execute(database_url, "SELECT count(*) FROM audit_events WHERE kind = 'client_created'")[0][0] == 1
 
 
 def test_replaced_client_keys_apply_from_the_next_assertion(database_url: str) -> None:
