@@ -236,6 +236,8 @@ def test_a_login_succeeds_though_the_limit_cannot_be_enforced(
     async def work(session: Session) -> None:
         made.append(session)
         async with session.bench.database.transaction() as blocker:
+            # Longer than the statement that it holds up, on a busy machine too.
+            await blocker.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             await blocker.execute("LOCK TABLE revocations IN EXCLUSIVE MODE")
             made.append(await session.log_in_again())
         live = await session.bench.sessions.list_for_user(session.account.id, None, 10)
