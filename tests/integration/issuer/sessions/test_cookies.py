@@ -160,9 +160,19 @@ def test_a_logout_revokes_the_session_and_clears_the_cookies(issuer: IssuerProce
     assert refresh(issuer, refresh_token).json() == INVALID_GRANT
 
 
-@pytest.mark.parametrize("token", ["", "gpr_" + "A" * 72, "x y", "%00"])
-def test_a_logout_with_an_invalid_cookie_clears_it(issuer: IssuerProcess, token: str) -> None:
-    response = send(issuer, "/logout", f"{REFRESH}={token}")
+def test_cookies_may_come_in_several_fields(issuer: IssuerProcess, email: str) -> None:
+    """RFC 9113 §8.2.3: HTTP/2 may split them, and a proxy may pass them on so."""
+    access_token, refresh_token = values(log_in(issuer, email))
+    fields = [*PAGE.items(), ("Cookie", "theme=dark"), ("Cookie", f"{REFRESH}={refresh_token}")]
+    assert HTTP.post(f"{issuer.url}/logout", headers=fields, timeout=30).status_code == 204
+    assert not is_live(issuer, access_token)
+
+
+@pytest.mark.parametrize("token", [b"", b"gpr_" + b"A" * 72, b"x y", b"%00", b"\xe9"])
+def test_a_logout_with_an_invalid_cookie_clears_it(issuer: IssuerProcess, token: bytes) -> None:
+    fields = [(name.encode(), value.encode()) for name, value in PAGE.items()]
+    cookie = (b"Cookie", REFRESH.encode() + b"=" + token)
+    response = HTTP.post(f"{issuer.url}/logout", headers=[*fields, cookie], timeout=30)
     assert (response.status_code, response.json()["type"]) == (401, "urn:gatepass:problem:invalid-token")
     assert {cookie["max-age"] for cookie in set_cookies(response).values()} == {"0"}
 
