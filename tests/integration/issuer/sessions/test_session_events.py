@@ -3,23 +3,28 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
 from issuer.audit.events import RevocationReason
-from issuer.errors import InvalidGrantError, InvalidTokenError
+from issuer.errors import DatabaseUnavailableError, InvalidGrantError, InvalidTokenError, TooManyAttemptsError
 from issuer.sessions import store
 from issuer.sessions.authorization import LoginRequest, RefreshRequest
 from issuer.sessions.models import Position, StoredAccount
 from issuer.sessions.store import revoke_sessions_of_client
-from issuer.tokens.models import PublicClient
+from issuer.throttling.models import CounterIncrement
+from issuer.tokens.access_token import AccessTokens
+from issuer.tokens.additional_claims import ClaimTypes
+from issuer.tokens.models import PublicClient, TokenProfile
 from shared.access_token import REVOCATION_RETENTION_SECONDS
-from tests.support.postgres import execute
-from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
+from tests.support.postgres import execute, wait_until_blocked
+from tests.support.session_bench import CONTEXT, ISSUER, LOGIN, SessionBench, session_bench
+from tests.support.token_forge import claims_of
 
 PUBLIC_CLIENT = """
 INSERT INTO clients (id, name, auth_method, scope, audiences, created_at)
@@ -326,5 +331,96 @@ def test_sessions_of_one_moment_are_listed_once_each(on: Callable[..., list[Any]
 def test_an_unknown_session_has_no_state(on: Callable[..., list[Any]]) -> None:
     async def work(session: Session) -> None:
         assert await session.bench.sessions.get(UUID(int=0)) is None
+
+    on(work)
+
+
+def test_an_access_token_ends_with_its_session(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        sessions = session.bench.sessions
+        short = replace(sessions, limits=replace(sessions.limits, absolute=timedelta(seconds=100)))
+        tokens = await short.create(session.account, LOGIN, CONTEXT)
+        assert (tokens.expires_in, tokens.session_expires_in) == (100, 100)
+
+    on(work)
+
+
+def test_tokens_have_the_claims_of_the_client_and_first_of_the_account(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        bench = session.bench
+        profile = TokenProfile(ISSUER, "gatepass", claim_types=ClaimTypes.parse("tenant:string, plan:string"))
+        tokens = AccessTokens(bench.key_watcher, profile, bench.clock, uuid4, lambda: 0.0)
+        sessions = replace(bench.sessions, access_tokens=tokens)
+        await session.execute(PUBLIC_CLIENT)
+        await session.execute("""UPDATE clients SET claims = '{"tenant": "shop", "plan": "large"}'""")
+        await session.execute("""UPDATE users SET claims = '{"tenant": "acme"}'""")
+        shop = PublicClient("shop", ("gatepass",), frozenset({"profile"}), 0, {"tenant": "shop", "plan": "large"})
+        account = replace(session.account, claims={"tenant": "acme"})
+        login = await sessions.create(account, LoginRequest(shop), CONTEXT)
+        refreshed = await sessions.refresh(login.refresh_token, RefreshRequest(), CONTEXT)
+        for claims in (claims_of(login.access_token), claims_of(refreshed.access_token)):
+            assert (claims["tenant"], claims["plan"]) == ("acme", "large")
+
+    on(work)
+
+
+def test_failures_during_the_hash_delay_a_login_whose_success_clears_them(
+    on: Callable[..., list[Any]], database_url: str
+) -> None:
+    async def work(session: Session) -> None:
+        bench = session.bench
+        restart = bench.now + timedelta(days=1)
+        counters = [CounterIncrement(b"p" * 16, 3, restart), CounterIncrement(b"a" * 16, 50, restart)]
+        for counter, count in zip(counters, (3, 5), strict=True):
+            await session.execute(
+                "INSERT INTO rate_limit_counters (key, count, last_at, expires_at)"
+                f" VALUES ('{counter.key.decode()}', {count}, '{bench.now}', '{restart}')"
+            )
+        bench.now += timedelta(microseconds=999_999)
+        with pytest.raises(TooManyAttemptsError) as rejected:
+            await bench.sessions.create(session.account, LOGIN, CONTEXT, counters)
+        assert rejected.value.retry_after == 1
+        bench.now += timedelta(microseconds=1)
+        await bench.sessions.create(session.account, LOGIN, CONTEXT, counters)
+
+    on(work)
+    counted = execute(database_url, "SELECT key, count FROM rate_limit_counters")
+    assert [tuple(row) for row in counted] == [(b"a" * 16, 2)]
+
+
+def test_a_login_gives_up_after_five_indices_that_are_taken(on: Callable[..., list[Any]]) -> None:
+    async def work(session: Session) -> None:
+        session.bench.sessions.status_lists.discard_leases()
+        await session.execute("UPDATE status_lists SET next_idx = 0")
+        await session.execute("""
+            INSERT INTO sessions (id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,
+              status_list_id, status_idx)
+            SELECT gen_random_uuid(), user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,
+              status_list_id, 256 * n
+            FROM sessions CROSS JOIN generate_series(1, 4) AS n
+        """)
+        with pytest.raises(DatabaseUnavailableError, match=r"^no free status index$"):
+            await session.log_in_again()
+        await session.log_in_again()
+
+    lines = on(work)
+    assert [line["event"] for line in lines].count("status_index_conflict") == 5
+
+
+def test_waiting_for_the_database_does_not_turn_a_parallel_refresh_into_a_retry(
+    on: Callable[..., list[Any]],
+) -> None:
+    async def work(session: Session) -> None:
+        bench = session.bench
+        async with bench.database.transaction() as first:
+            await first.execute(
+                "UPDATE sessions SET generation = 1, rotated_at = clock_timestamp() - interval '1.6 seconds'"
+            )
+            second = asyncio.create_task(bench.refresh(session.token))
+            await wait_until_blocked(bench.database, second)
+            # Until the first one is older than two seconds. A wait for a lock ends with an error after one second.
+            await asyncio.sleep(0.6)
+        await second
+        assert session.count("refreshes", outcome="parallel") == 1
 
     on(work)
