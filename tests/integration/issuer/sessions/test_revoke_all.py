@@ -30,7 +30,7 @@ def test_everything_that_was_issued_is_revoked(database_url: str, monkeypatch: p
     monkeypatch.setattr(revoke_all_store, "_BATCH", 2)
 
     async def work() -> tuple[Issued, Issued]:
-        async with session_bench(database_url) as bench:
+        async with session_bench(database_url) as bench, asyncio.timeout(20):
             account = await bench.account()
             for _ in range(5):
                 await bench.sessions.create(account, LOGIN, CONTEXT)
