@@ -198,6 +198,13 @@ def test_rfc6749_2_3_more_than_one_authentication_is_an_invalid_request(
     assert send(issuer, FORM | {"client_id": machine.id}, headers=by_secret).status_code == 200
 
 
+def test_rfc6749_2_3_1_a_secret_in_the_body_is_rejected_whatever_else_is_sent(issuer: IssuerProcess) -> None:
+    token = issuer.session()["refresh_token"]
+    refresh = {"grant_type": "refresh_token", "refresh_token": token}
+    assert_invalid_client(send(issuer, refresh | {"client_secret": "x"}))
+    assert send(issuer, refresh).status_code == 200
+
+
 def test_rfc6749_2_3_1_id_and_secret_are_form_encoded(issuer: IssuerProcess) -> None:
     machine = with_secret(issuer, "a.b_c-d")
     assert send(issuer, FORM, headers=basic(machine.id, machine.secret or "")).status_code == 200
