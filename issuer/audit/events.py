@@ -15,7 +15,7 @@ from issuer.context import RequestContext
 class AuditEventKind(StrEnum):
     """Kinds of audit events, as they are stored.
 
-    Builds before 0.3 stored some under other names. Those events keep their names, since the hash chains cover them.
+    Releases up to 0.2.0 stored some under other names. Those events keep them, since the hash chains cover them.
     """
 
     ACCOUNT_REGISTERED = "account_registered"

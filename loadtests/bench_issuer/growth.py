@@ -27,7 +27,7 @@ from shared.command_line import add_version
 
 STEPS: Final = (10_000, 100_000, 1_000_000)
 OPERATIONS: Final = 500
-"""How many of each kind are measured at each step."""
+"""The number of operations of each kind in a step."""
 
 _FILL_SECONDS: Final = 600.0
 _FILL: Final = """
@@ -60,7 +60,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What was measured with a number of accounts."""
+    """The measurements with one number of accounts."""
 
     accounts: int
     imported_per_second: float

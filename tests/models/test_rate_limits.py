@@ -26,7 +26,7 @@ from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 FREE = {"pair": 10, "account": 50, "network": 60, "session": 10, "owner": 100}
 REQUESTS = 5
 SECONDS = {"request": 600, "pair": 86400, "account": 7 * 86400, "network": 3600, "session": 86400, "owner": 7 * 86400}
-ACCOUNTS = ("ann", "bob", "nobody")
+ACCOUNTS = ("ann", "bob", "unknown")
 NETWORKS = ("192.0.2.1", "2001:db8::1", None)
 
 accounts = st.sampled_from(ACCOUNTS)
@@ -88,7 +88,7 @@ class Reference:
         owner, keys = self.is_owner(account, session), self.keys(account, network, session)
         if wait := max(map(self.wait, keys)):
             return wait
-        if right and account != "nobody" and (owner or account not in self.disabled):
+        if right and account != "unknown" and (owner or account not in self.disabled):
             if clears:
                 forgiven = self.row(keys[0]).count
                 self.rows.pop(keys[0], None)
@@ -229,7 +229,7 @@ class LoginRule(RuleBasedStateMachine):
         attempt = bench.throttle.attempt(self._email(account), self._context(network), shown)
         standing, found = self.runner.run(bench.users.get_login_state(attempt, bench.now[0]))
         is_disabled = found is not None and found.password_disabled_at is not None
-        assert is_disabled == (account in self.reference.disabled and account != "nobody")
+        assert is_disabled == (account in self.reference.disabled and account != "unknown")
         keys = {"pair": ("pair", account, str(network)), "account": ("account", account)}
         keys |= {"network": ("network", str(network)), "owner": ("owner", account)}
         for kind, key in keys.items():

@@ -48,7 +48,7 @@ _KEYS: Final = cycle([key_files.new_private() for _ in range(12)])
 """More than a test creates in one key directory."""
 
 _starting: Final[list[set[str]]] = []
-"""What each running issuer executed while it started: a fixture starts it for many tests."""
+"""Functions that each issuer executed while it started. One issuer serves many tests."""
 
 
 class _Loop(asyncio.SelectorEventLoop):

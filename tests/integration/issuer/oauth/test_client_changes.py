@@ -1,4 +1,4 @@
-"""What an operator changes of a client: stored, audited, and in the next token. On the real tables."""
+"""An operator's change of a client is stored, audited and in the next token (real PostgreSQL)."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How a failed client authentication shows: the same error for the client, its reason in metrics, log and trail."""
+"""All failed client authentications get one error; metrics, log and audit trail have the reason."""
 
 import json
 from collections.abc import Awaitable, Callable

@@ -64,7 +64,7 @@ def on(database_url: str, work: Callable[[Bench], Awaitable[None]]) -> None:
 
 
 def test_failed_client_authentication_cannot_fill_the_trail(database_url: str) -> None:
-    proofs: list[ClientCredentials] = [BasicCredentials("nobody", "guess"), ClientAssertion("a.b.c", None)]
+    proofs: list[ClientCredentials] = [BasicCredentials("unknown-client", "guess"), ClientAssertion("a.b.c", None)]
 
     async def knock(bench: Bench) -> None:
         for seconds, attempts in ((0, FAILURES_RECORDED), (59, 10), (60, 5)):

@@ -1,4 +1,4 @@
-"""What the audit trail, the log and the metrics hold of a session, on a real PostgreSQL."""
+"""Events of sessions are in the audit trail, the log and the metrics (real PostgreSQL)."""
 
 import asyncio
 import json
