@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -20,12 +21,15 @@ from issuer.settings import IssuerSettings
 from shared.command_line import add_version, help_with_example, program_name
 from shared.settings import SettingsError
 
+_NAME_LIKE_AN_OPTION: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
+"""A thumbprint (RFC 7638) in base64url may begin with `-`. No option is so long."""
+
 SUBJECTS: Final = (serve, keys, users, sessions, clients, audit, cleanup, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_names_last(sys.argv[1:] if arguments is None else arguments))
     try:
         run: Run = options.command
         run(IssuerSettings.from_environment(os.environ), options)
@@ -36,6 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_line(error), file=sys.stderr)
         return 1
     return 0
+
+
+def _names_last(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with a name of a key that begins with `-` at the end, where argparse reads no options."""
+    names = [argument for argument in arguments if _NAME_LIKE_AN_OPTION.fullmatch(argument)]
+    if not names or "--" in arguments:
+        return list(arguments)
+    return [*(argument for argument in arguments if argument not in names), "--", *names]
 
 
 def _line(error: IssuerError) -> str:

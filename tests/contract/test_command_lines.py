@@ -77,3 +77,11 @@ def test_a_command_without_postgresql_names_host_port_and_database_only(
     printed = "".join(capsys.readouterr())
     assert f"PostgreSQL cannot be used: 127.0.0.1:{port}, database accounts" in printed
     assert password not in printed
+
+
+def test_the_name_of_a_key_may_begin_like_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ISSUER_KEYS_DIR", str(tmp_path))
+    assert main(["keys", "revoke", "-h" + "x" * 41, "--json"]) == 1
+    assert "no keys found" in capsys.readouterr().err
