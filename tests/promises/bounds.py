@@ -29,7 +29,7 @@ MEASURED: Final = {
         ("README.md", "within about 3 seconds"),
     ),
     "silent-database": Bound(
-        "A request that finds PostgreSQL silent gets 503",
+        "A request gets 503 while PostgreSQL does not respond",
         1.25,
         "s",
         ("specs/003-issuer-complete/spec.md", "1.25 s"),
@@ -41,7 +41,7 @@ MEASURED: Final = {
         ("specs/003-issuer-complete/spec.md", "250 ms"),
     ),
     "stall": Bound(
-        "Requests that fail while PostgreSQL stands still for half a second",
+        "Requests that fail while PostgreSQL does not respond for half a second",
         0,
         "",
         ("specs/003-issuer-complete/spec.md", "up to half a second"),
@@ -172,7 +172,7 @@ HELD: Final = (
         "unit/issuer/sessions/test_refresh_policy.py::test_a_refresh_token_is_judged_by_its_counter",
     ),
     Held(
-        "A thief who refreshes in step with the user is detected at refresh number",
+        "An attacker who refreshes in step with the user is detected at refresh number",
         "6",
         f"{_ISSUER}/sessions/test_sessions.py::test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh",
     ),
@@ -182,7 +182,7 @@ HELD: Final = (
         f"{_ISSUER}/accounts/test_recovery_rules.py::test_a_one_time_token_expires",
     ),
     Held(
-        "Mails that anyone can request for an address: the first wait, doubling, and the longest",
+        "Mail that any client can request for an email: the first wait, doubling, and the longest",
         "1 minute, 1 day",
         f"{_ISSUER}/mail/test_mail_limits.py::test_waiting_times_double_from_a_minute_to_a_day",
     ),
@@ -192,7 +192,7 @@ HELD: Final = (
         f"{_ISSUER}/throttling/test_throttle.py::test_delays_begin_at_a_second_and_double_up_to_a_quarter_of_an_hour",
     ),
     Held(
-        "Failed logins before the password is locked for unknown clients",
+        "Failed logins before the password is disabled for requests without a live session",
         "100",
         f"{_ISSUER}/throttling/test_throttle.py"
         "::test_after_a_hundred_failures_the_password_is_locked_for_unknown_clients",
