@@ -36,9 +36,10 @@ def build_app(
     quiet: bool = False,
     cors_origins: Collection[str] = (),
 ) -> ASGIApp:
-    """Return an application of `routes` whose errors are problem documents; see `RequestMiddleware` for the rest.
+    """Return an application of `routes` in `RequestMiddleware`, whose errors are problem documents.
 
-    Pages of `cors_origins` may read the responses, never with credentials: the page itself sets `Authorization`.
+    Pages of `cors_origins` may read the responses. CORS never allows credentials, since the page itself sets
+    `Authorization`.
     """
     app: ASGIApp = Application(routes)
     if cors_origins:

@@ -19,13 +19,13 @@ WRITE_SECONDS: Final = 20
 """Time in which a client must take one response: in total, not per write."""
 
 READ_BYTES: Final = 16 * 1024
-"""Read from a socket at once. It also bounds the memory for requests that a client sends ahead."""
+"""Maximum size of one read from a socket. It also bounds the memory for requests that a client sends ahead."""
 
 MAX_HELD_BYTES: Final = 32 * 1024 * 1024
-"""Incomplete bodies and unread responses of all connections together. The kernel's buffers come on top (`bind`)."""
+"""Incomplete bodies and unread responses of all connections together, without the kernel's buffers (see `bind`)."""
 
-_STARTED_PER_TURN: Final = 4
-"""Requests of either queue that start in one turn of the event loop, so that it comes back to accept and to read."""
+_STARTED_PER_ITERATION: Final = 4
+"""Requests of each queue that start in one iteration of the event loop, which then accepts and reads again."""
 
 
 class Phase(IntEnum):
@@ -35,13 +35,13 @@ class Phase(IntEnum):
     HEAD = 1
     BODY = 2
     QUEUED = 3
-    ANSWERING = 4
+    PROCESSING = 4
     SENDING = 5
     CLOSING = 6
 
 
 _SECONDS: Final = {Phase.IDLE: 75, Phase.HEAD: 10, Phase.BODY: 30, Phase.SENDING: WRITE_SECONDS, Phase.CLOSING: 2}
-"""Maximum duration of each phase. For ANSWERING, the timeouts of the database and the hash queue apply."""
+"""Maximum duration of each phase. For PROCESSING, the timeouts of the database and the hash queue apply."""
 
 
 class Connections:
@@ -71,7 +71,7 @@ class Connections:
         self._held_bytes = 0
         self._cheap = _StartQueue()
         self._others = _StartQueue()
-        self._turn_scheduled = False
+        self._iteration_scheduled = False
 
     def __len__(self) -> int:
         return self._count
@@ -116,11 +116,11 @@ class Connections:
             next(iter(self._held)).drop("held_bytes")
 
     def queue(self, start: Callable[[], None], *, cheap: bool) -> None:
-        """Call `start`, now or in a later turn, so that a burst does not keep the event loop from everyone else."""
+        """Call `start`, now or in a later iteration, so that a burst of requests does not block the event loop."""
         (self._cheap if cheap else self._others).add(start)
-        if not self._turn_scheduled:
-            self._turn_scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        if not self._iteration_scheduled:
+            self._iteration_scheduled = True
+            asyncio.get_running_loop().call_soon(self._start_queued)
 
     def tick(self) -> None:
         """Drop connections whose phase has lasted too long. Called once a second."""
@@ -128,22 +128,23 @@ class Connections:
         for connection in list(self):
             connection.expire(self.now)
 
-    def _turn(self) -> None:
-        started = self._cheap.turn() + self._others.turn()
-        self._turn_scheduled = started > 0
-        if self._turn_scheduled:
-            asyncio.get_running_loop().call_soon(self._turn)
+    def _start_queued(self) -> None:
+        started = self._cheap.start_next() + self._others.start_next()
+        self._iteration_scheduled = started > 0
+        if self._iteration_scheduled:
+            asyncio.get_running_loop().call_soon(self._start_queued)
 
-    def _victim(self, own: int, newcomer: "Connection") -> "Connection | None":
-        """Return the least recently used connection whose request, if it has one, is not being answered yet.
+    def _victim(self, own: int, new: "Connection") -> "Connection | None":
+        """Return the least recently used connection whose request, if it has one, is not being processed yet.
 
-        It is of the network with the most connections, and never of one with fewer than `own`, the newcomer's.
+        It is one of the network with the most connections. Networks with fewer connections than `own`, the number in
+        the network of `new`, lose none.
         """
         for network in sorted(self._networks.values(), key=len, reverse=True):
             if len(network) < own:
                 return None
             for connection in network:
-                if connection.phase is not Phase.ANSWERING and connection is not newcomer:
+                if connection.phase is not Phase.PROCESSING and connection is not new:
                     return connection
         return None
 
@@ -156,16 +157,16 @@ class _StartQueue:
         self._started = 0
 
     def add(self, start: Callable[[], None]) -> None:
-        """Start now, if nothing waits and this turn has started few; else later."""
-        if not self._waiting and self._started < _STARTED_PER_TURN:
+        """Start now, if nothing waits and this iteration has started few; else later."""
+        if not self._waiting and self._started < _STARTED_PER_ITERATION:
             self._started += 1
             start()
         else:
             self._waiting.append(start)
 
-    def turn(self) -> int:
-        """Begin a turn of the event loop; return how many were started."""
-        self._started = min(_STARTED_PER_TURN, len(self._waiting))
+    def start_next(self) -> int:
+        """Start the next requests, in a new iteration of the event loop; return how many."""
+        self._started = min(_STARTED_PER_ITERATION, len(self._waiting))
         for _ in range(self._started):
             self._waiting.popleft()()
         return self._started
@@ -180,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         self.connections: Final = connections
         self.network = ""
         self.phase = Phase.HEAD
-        self._since = connections.now
+        self._phase_started_at = connections.now
         self._ahead = b""
         self._resumes = False
         self._write_paused = False
@@ -228,15 +229,15 @@ class Connection(asyncio.BufferedProtocol):
             self._sent()
 
     def enter(self, phase: Phase) -> None:
-        """Enter `phase` and restart its time."""
+        """Enter `phase`; its time starts now."""
         self.phase = phase
-        self._since = self.connections.now
+        self._phase_started_at = self.connections.now
         if phase is not Phase.CLOSING:
             self.connections.use(self)
 
     def expire(self, now: int) -> None:
         """Drop the connection if its phase has lasted too long; `now` in seconds."""
-        if now - self._since <= _SECONDS.get(self.phase, now):
+        if now - self._phase_started_at <= _SECONDS.get(self.phase, now):
             return
         if self.phase in (Phase.IDLE, Phase.CLOSING):
             self.transport.abort()

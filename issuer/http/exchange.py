@@ -1,6 +1,6 @@
 """One request and its response, as ASGI has them: the request whole, the response in one piece.
 
-Nothing here streams, which is what makes the answer to a request independent of how its bytes arrive.
+Nothing is streamed, so a response does not depend on how the bytes of its request arrive.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Exchange:
-    """Calls the application for one request.
+    """One call of the application.
 
     Args:
         scope: of the request (ASGI).

@@ -1,8 +1,8 @@
 """Strict parser of the form bodies of the OAuth endpoints (RFC 6749 appendix B).
 
-`application/x-www-form-urlencoded` alone, at most 64 KiB and 32 parameters, UTF-8 and nothing else under the
-percent signs. A parameter that comes twice is rejected, whatever its name (RFC 6749 §3.2); one without a value
-counts as not sent. Unknown ones are ignored, as §3.2 says. Faults never quote what was sent.
+Only `application/x-www-form-urlencoded` is accepted, of at most 64 KiB and 32 parameters, in UTF-8 after percent
+decoding. A repeated parameter is rejected, whatever its name (RFC 6749 §3.2); one without a value counts as not sent.
+Unknown parameters are ignored, as §3.2 says. Errors never quote what was sent.
 """
 
 import re
@@ -25,8 +25,8 @@ async def read_form(request: Request) -> dict[str, str]:
 
     Raises:
         InvalidTargetError: several resources are requested.
-        InvalidRequestError: it is not a form, or a parameter comes twice.
-        ContentTooLargeError: it is longer than we read.
+        InvalidRequestError: it is not a form, or a parameter is repeated.
+        ContentTooLargeError: it is longer than the limit.
     """
     declared = request.headers.getlist("content-type")
     plain = request.headers.get("content-encoding", "identity").lower() == "identity"
@@ -40,7 +40,7 @@ def parse_form(data: bytes) -> dict[str, str]:
 
     Raises:
         InvalidTargetError: several resources are requested.
-        InvalidRequestError: it has no single reading.
+        InvalidRequestError: it is malformed, or a parameter is repeated.
     """
     try:
         text = data.decode("ascii")
@@ -51,7 +51,7 @@ def parse_form(data: bytes) -> dict[str, str]:
         # Without its cause: the message of a decoder quotes its input.
         raise InvalidRequestError from None
     if [name for name, _ in pairs].count("resource") > 1:
-        # RFC 8707 §2 allows several, and to reject them: an access token has one audience.
+        # RFC 8707 §2 allows several, and allows to reject them: an access token has one audience.
         raise InvalidTargetError
     parameters = dict(pairs)
     if len(parameters) != len(pairs) or any("\0" in value for value in parameters.values()):

@@ -1,7 +1,7 @@
 """The outermost ASGI middleware: request ids, client IPs, access log, unexpected exceptions.
 
 The log has the route of a request and never its path, query, header fields or body, which may hold secrets.
-An unexpected exception is logged by its type and place, without its message.
+An unexpected exception is logged with its type and stack frames, without its message.
 """
 
 import logging
@@ -64,7 +64,7 @@ class RequestMiddleware:
         quiet: bool = False,
     ) -> None:
         self._app = app
-        # The labels are from closed sets; looking their counter up costs more than counting.
+        # Cached, since finding the counter of some labels costs more than counting. The labels are from closed sets.
         self._count = cache(metrics.requests.labels)
         self._time = cache(metrics.request_seconds.labels)
         self._trusted_proxy_hops = trusted_proxy_hops
@@ -123,7 +123,7 @@ class RequestMiddleware:
 
         try:
             await self._app(scope, receive, send_with_fields)
-        except Exception as error:  # noqa: BLE001 - the last resort: no exception may leave the application
+        except Exception as error:  # noqa: BLE001 - no exception may leave the application
             _report(error)
             if not record.status:
                 await problem_response(error)(scope, receive, send_with_fields)
@@ -137,7 +137,7 @@ class RequestMiddleware:
         self._count(route, method, status).inc()
         self._time(route).observe(seconds)
         record.span.describe(record.request_id, method, route, status)
-        # Public documents say nothing about who fetches them, and every verifier polls them every two seconds.
+        # At debug level: every verifier fetches the public documents every two seconds.
         level = logging.DEBUG if "public_document" in scope["state"] else self._level
         _log.log(
             level,

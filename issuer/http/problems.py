@@ -1,7 +1,7 @@
 """Maps errors to RFC 9457 problem documents with stable types.
 
-The one place where errors meet status codes; total over `errors.py`, and a test counts both sides. A problem
-never says more than its kind, except for the names of rejected members.
+The only place that maps errors to status codes; total over `errors.py`, and a test counts both sides. A problem
+document says only its kind, and the names of rejected members.
 """
 
 from collections.abc import Mapping

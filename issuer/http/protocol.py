@@ -68,7 +68,7 @@ class HttpConnection(Connection):
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove the connection, and tell its request that the client has disconnected (asyncio)."""
+        """Remove the connection, and notify its request (asyncio)."""
         super().connection_lost(exc)
         if self._exchange is not None:
             self._exchange.disconnect()
@@ -195,7 +195,7 @@ class HttpConnection(Connection):
         if len(self._body) > MAX_BODY_BYTES or self._bytes > _MAX_CHUNKED_BYTES:
             self._too_large = True
         if self._complete or self._too_large:
-            self._answer()
+            self._enqueue()
         elif self._body:
             self.connections.hold(self, len(self._body))
 
@@ -228,10 +228,10 @@ class HttpConnection(Connection):
             "server": self.transport.get_extra_info("sockname"),
         }
 
-    def _answer(self) -> None:
+    def _enqueue(self) -> None:
         self.enter(Phase.QUEUED)
         self.connections.hold(self, 0)
-        # Work that waits in a queue checks before it starts whether the client has disconnected.
+        # Work that waits in a queue is dropped if the client has disconnected before it starts.
         self._scope["state"] = {"is_disconnected": self.transport.is_closing, "body_too_large": self._too_large}
         if self._resumes:
             self._start()  # it has queued already
@@ -241,7 +241,7 @@ class HttpConnection(Connection):
     def _start(self) -> None:
         if self.phase is not Phase.QUEUED:
             return
-        self.phase = Phase.ANSWERING
+        self.phase = Phase.PROCESSING
         body, self._body = bytes(self._body), bytearray()
         self._exchange = Exchange(self._scope, b"" if self._too_large else body, self._reply)
         if self.transport.is_closing():
@@ -253,7 +253,7 @@ class HttpConnection(Connection):
 
     def _reply(self, head: bytes | None, body: bytes) -> None:
         self._exchange = None
-        if self.phase is not Phase.ANSWERING or self.transport.is_closing():
+        if self.phase is not Phase.PROCESSING or self.transport.is_closing():
             return
         if head is None:
             self.transport.abort()

@@ -147,7 +147,7 @@ async def read_bounded(request: Request) -> bytes:
     """Return the body.
 
     Raises:
-        ContentTooLargeError: it is longer than `protocol.py` reads.
+        ContentTooLargeError: it is longer than the limit of `protocol.py`.
     """
     if request.state.body_too_large:
         raise ContentTooLargeError

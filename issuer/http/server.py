@@ -138,8 +138,8 @@ def _configured(listener: socket.socket) -> socket.socket:
     # Accepted sockets inherit both.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     if sys.platform == "linux":
-        # For the process, a response that fits into the kernel's buffer is sent. This option closes the connection of
-        # a client that never reads it.
+        # The process regards a response as sent when it is in the kernel's buffer. This option closes the connection
+        # of a client that never reads it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_SECONDS * 1000)
     return listener
 
@@ -151,7 +151,7 @@ def address_of(listener: socket.socket) -> str:
 
 
 def allow_connections() -> int:
-    """Raise the limit of open files, of which 1,024 are usual; return how many connections a listener may have."""
+    """Raise the limit of open files, usually 1,024; return how many connections a listener may have."""
     wanted = 2 * MAX_CONNECTIONS + _OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
