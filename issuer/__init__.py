@@ -1,4 +1,4 @@
-"""The issuer: people register and log in here, and it signs the tokens that the verifier checks.
+"""The issuer: users register and log in here, and it signs the tokens that the verifier checks.
 
 One package for each subject, listed from the top: a package imports only packages below its own line.
 
@@ -12,5 +12,5 @@ One package for each subject, listed from the top: a package imports only packag
     db keys passwords   PostgreSQL; private keys; argon2
     errors context telemetry email_address   used everywhere
 
-Inside a package: `routes.py` alone knows HTTP, `store.py` with its `.sql` file alone knows PostgreSQL.
+Inside a package, only `routes.py` uses HTTP, and only `store.py` with its `.sql` file uses PostgreSQL.
 """

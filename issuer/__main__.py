@@ -21,15 +21,15 @@ from issuer.settings import IssuerSettings
 from shared.command_line import add_version, help_with_example, program_name
 from shared.settings import SettingsError
 
-_NAME_LIKE_AN_OPTION: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
-"""A thumbprint (RFC 7638) in base64url may begin with `-`. No option is so long."""
+_KID_LIKE_AN_OPTION: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
+"""A key id that begins with `-`, as a thumbprint (RFC 7638) in base64url may. No option is so long."""
 
 SUBJECTS: Final = (serve, keys, users, sessions, clients, audit, cleanup, calibrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(_names_last(sys.argv[1:] if arguments is None else arguments))
+    options = _parser().parse_args(_kids_last(sys.argv[1:] if arguments is None else arguments))
     try:
         run: Run = options.command
         run(IssuerSettings.from_environment(os.environ), options)
@@ -42,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _names_last(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with a name of a key that begins with `-` at the end, where argparse reads no options."""
-    names = [argument for argument in arguments if _NAME_LIKE_AN_OPTION.fullmatch(argument)]
-    if not names or "--" in arguments:
+def _kids_last(arguments: Sequence[str]) -> list[str]:
+    """Move key ids that begin with `-` to the end, after `--`, where argparse does not take them for options."""
+    kids = [argument for argument in arguments if _KID_LIKE_AN_OPTION.fullmatch(argument)]
+    if not kids or "--" in arguments:
         return list(arguments)
-    return [*(argument for argument in arguments if argument not in names), "--", *names]
+    return [*(argument for argument in arguments if argument not in kids), "--", *kids]
 
 
 def _line(error: IssuerError) -> str:

@@ -79,10 +79,10 @@ _log = structlog.get_logger(__name__)
 
 
 async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
-    """Serve until a signal to stop. PostgreSQL and the signing key may come later, and go meanwhile.
+    """Serve until a signal to stop. PostgreSQL and the signing key may be missing, at the start and later.
 
     Raises:
-        CommandError: the addresses or the keys folder cannot be used, or memory is too little.
+        CommandError: a listen address or the key directory cannot be used, or there is too little memory.
     """
     ensure_memory(
         hash_threads(settings), ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024, available_memory()
@@ -288,7 +288,7 @@ def _account_routes(
 
 
 def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:
-    """Return the newest MAC secret; a random one of this process while there are no keys and no logins."""
+    """Return the newest MAC secret. While there is none, and so no login, return a random secret of this process."""
     own = os.urandom(32)
 
     def secret() -> bytes:
@@ -301,7 +301,7 @@ def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:
 def _admin_app(infrastructure: Infrastructure) -> ASGIApp:
     known = revisions()
 
-    async def database_answers() -> bool:
+    async def database_reachable() -> bool:
         await infrastructure.database.ping()
         return True
 
@@ -318,7 +318,7 @@ def _admin_app(infrastructure: Infrastructure) -> ASGIApp:
         return bool(infrastructure.published.uris())
 
     checks = {
-        "database": database_answers,
+        "database": database_reachable,
         "migrations": migrations_applied,
         "signing_key": signing_key_present,
         "status_lists": status_lists_published,

@@ -1,6 +1,6 @@
-"""Work beside the requests: named tasks that are started again when they fail, and end together at the stop.
+"""Background tasks: each has a name, is restarted when it fails, and is cancelled at shutdown.
 
-Knows nothing of what the work is. A task's exception is logged by its kind and place, without its message.
+This module does not know what the tasks do. Exceptions are logged with type and stack frames, without the message.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 
 Work = Callable[[], Awaitable[None]]
-"""Work that runs until cancelled, or until it has nothing left to do."""
+"""Work that runs until it is cancelled or complete."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class Background:
             started_at = asyncio.get_running_loop().time()
             try:
                 await work()
-            except Exception as error:  # noqa: BLE001 - a failure must end neither this task nor the others
+            except Exception as error:  # noqa: BLE001 - a failure must not end this task or the others
                 _report(name, error)
             else:
                 return

@@ -1,6 +1,6 @@
--- Deletion of expired rows. $1 rows that expired before this time, $2 rows at most.
+-- Deletion of expired rows. $1 the time before which they expired, $2 maximum number of rows.
 -- Locked rows are skipped and deleted by a later run, so no statement waits for a cleanup, and a cleanup waits for
--- none. Status lists are not deleted: issuers lease indices of a list into memory, so no row tells when the last of
+-- none. Status lists are not deleted: issuers lease indices of a list into memory, so no row shows when the last of
 -- them is used.
 
 -- name: try-lock
@@ -12,7 +12,7 @@ DELETE FROM sessions WHERE ctid = ANY (ARRAY(
 ));
 
 -- name: ended-sessions
--- For a day the user sees how the session ended.
+-- A day after the revocation: until then an operator can see its reason.
 DELETE FROM sessions WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM sessions WHERE ended_at < $1::timestamptz - interval '1 day' LIMIT $2 FOR UPDATE SKIP LOCKED
 ));

@@ -1,12 +1,12 @@
 """Email addresses: the one normalised identity of an account. No DNS, no deliverability, no I/O.
 
 Two spellings that reach one mailbox must be one account, and two that look alike must not be mistaken for
-one another: so the local part is ASCII without quoting, the domain is compared as IDNA A-labels, and case
-counts nowhere. (GitHub's takeover by a dotless i and CVE-2019-19844 were a lookup that folded more than the
-registration did: here both use `key`.)
+one another. So the local part is ASCII without quoting, the domain is compared as IDNA A-labels, and case is
+ignored. Registration and lookup both use `key`: where a lookup folded more characters than the registration,
+attackers took over accounts (GitHub's dotless i, CVE-2019-19844).
 
-An ASCII local part without quoting is also what every mail server on the way can carry: one outside ASCII needs
-SMTPUTF8 (RFC 6531) at each of them.
+Every mail server can carry an ASCII local part without quoting; one outside ASCII needs SMTPUTF8 (RFC 6531) at each
+server on the way.
 """
 
 import re
@@ -18,7 +18,6 @@ from email_validator import EmailNotValidError, validate_email
 MAX_CHARACTERS: Final = 254
 """RFC 5321 §4.5.3.1.3, less the angle brackets."""
 
-
 _ENCODED_WORD: Final = re.compile(r"=\?.*\?=")
 """An encoded word (RFC 2047 §2). Programs that decode it would read another email address."""
 
@@ -29,15 +28,15 @@ first `/` or `|`) and Postfix (`allow_min_user`, first `-`)."""
 
 
 class InvalidEmailError(ValueError):
-    """Not an address we register. The message never quotes it."""
+    """Not an email address that an account can have. The message says what is required and never quotes the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmailAddress:
-    """An address that passed.
+    """A valid email address.
 
     Attributes:
-        given: as the person wrote it; mail goes there.
+        given: as the user wrote it; mail is sent to it.
         key: the identity: lower case, ASCII, compared byte by byte.
     """
 
@@ -49,19 +48,19 @@ def mailbox_of(text: str) -> str:
     """Return the ASCII addr-spec of an email for mail servers, with the local part as written.
 
     Raises:
-        InvalidEmailError: it is not an address.
+        InvalidEmailError: it is not an email address.
     """
     domain = parse_email(text).key.rpartition("@")[2]
     return f"{text.rpartition('@')[0]}@{domain}"
 
 
 def parse_new_email(text: str) -> EmailAddress:
-    """Read the address of an account that is to be made: one that common mail servers accept.
+    """Parse the email address of a new account, which common mail servers must accept.
 
-    Accounts that exist, or come from another system, may have one that they do not: it is their identity.
+    Existing and imported accounts may have other email addresses: they are identities that cannot be changed.
 
     Raises:
-        InvalidEmailError: with what is asked for instead.
+        InvalidEmailError: it is not acceptable.
     """
     address = parse_email(text)
     local_part = address.key.rpartition("@")[0]
@@ -71,10 +70,10 @@ def parse_new_email(text: str) -> EmailAddress:
 
 
 def parse_email(text: str) -> EmailAddress:
-    """Read `text` as an addr-spec (RFC 5322 §3.4.1).
+    """Parse `text` as an addr-spec (RFC 5322 §3.4.1).
 
     Raises:
-        InvalidEmailError: with what is asked for instead.
+        InvalidEmailError: it is not an email address.
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidEmailError(f"must have at most {MAX_CHARACTERS} characters")

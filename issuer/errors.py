@@ -8,7 +8,7 @@
     │   ├── UnsupportedMediaTypeError
     │   ├── ContentTooLargeError
     │   └── InvalidFieldsError       a member is missing, unknown or invalid
-    ├── RejectedError                 the request was understood and is rejected
+    ├── RejectedError                the request was understood and is rejected
     │   ├── EmailTakenError
     │   ├── InvalidCredentialsError
     │   ├── TooManyAttemptsError
@@ -28,8 +28,8 @@
     │   ├── DatabaseUnavailableError
     │   ├── NoSigningKeyError
     │   └── OverloadedError
-    ├── UnexpectedDatabaseError              PostgreSQL failed for an unexpected reason: 500
-    └── CommandError               an operator's command failed; never sent over HTTP
+    ├── UnexpectedDatabaseError      PostgreSQL failed for an unexpected reason: 500
+    └── CommandError                 an operator's command failed; never sent over HTTP
         ├── KeyStoreError
         ├── ClientRegistrationError
         ├── MigrationError
@@ -92,7 +92,7 @@ class FieldFault:
 
 
 class InvalidFieldsError(RequestError):
-    """Members are missing, unknown or invalid. Holds all of them."""
+    """Members are missing, unknown or invalid. `faults` has all of them."""
 
     def __init__(self, *faults: FieldFault) -> None:
         super().__init__(*(fault.field for fault in faults))
@@ -168,7 +168,7 @@ class InvalidTargetError(OAuthError):
 
 
 class CrossOriginError(OAuthError):
-    """A page of another origin sends cookies or asks for them: `cross_origin`, a code of our own."""
+    """A page of another origin sends or requests cookies: `cross_origin`, which is not a registered error code."""
 
 
 class UnavailableError(IssuerError):

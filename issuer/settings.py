@@ -23,7 +23,7 @@ from shared.settings import Settings, SettingsError
 
 
 def _issuer_identifier(url: str) -> str:
-    """RFC 8414 §2: an http(s) URL without query or fragment. It becomes `iss` exactly as written."""
+    """Require an http(s) URL without query or fragment (RFC 8414 §2). It becomes `iss` exactly as written."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         raise ValueError("must be an http or https URL without credentials")
@@ -33,7 +33,7 @@ def _issuer_identifier(url: str) -> str:
 
 
 def _is_local(host: str) -> bool:
-    """Return whether a host is an IP address or localhost, which do not identify a service to users."""
+    """Return whether a host is an IP address or localhost, neither of which tells users the name of the service."""
     try:
         ip_address(host)
     except ValueError:
@@ -49,7 +49,7 @@ def _check_origin(origin: str) -> None:
     """Require an origin as browsers send it (RFC 6454 §6.2), so that it can be compared whole.
 
     Raises:
-        ValueError: it is none, or one that other machines in the network could imitate.
+        ValueError: it is not an origin, or one of plain http that an attacker in the network could impersonate.
     """
     match = _ORIGIN.fullmatch(origin)
     if match is None:
@@ -71,18 +71,18 @@ _PASSPHRASE_MIN: Final = 16
 _PASSPHRASE_MAX: Final = 256
 
 _SERVICE_NAME_MAX: Final = 64
-"""It is part of every subject, of which mail programs show little more."""
+"""The name is part of every subject line, of which mail programs show little more than this."""
 
 _MAX_COOKIE_TOKEN_BYTES: Final = 4000
-"""Browsers keep cookies of 4096 bytes with their name (RFC 6265bis §5.7)."""
+"""Browsers store cookies of up to 4096 bytes, including the name (RFC 6265bis §5.7)."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
-"""Visible ASCII that JSON does not escape: every token carries it."""
+"""Visible ASCII that JSON does not escape, since every token contains it."""
 
 
 class IssuerSettings(Settings):
-    """Read once at start; field `x` is the variable `ISSUER_X`."""
+    """The settings, read once at start. Field `x` is the variable `ISSUER_X`."""
 
     PREFIX: ClassVar[str] = "ISSUER_"
 
@@ -235,7 +235,7 @@ class IssuerSettings(Settings):
     @field_validator("keys_passphrase")
     @classmethod
     def _check_keys_passphrase(cls, passphrase: SecretStr) -> SecretStr:
-        # PKCS#8 stretches a passphrase too little for a short one.
+        # A short one could be guessed: PKCS#8 derives its key with little work.
         if passphrase.get_secret_value() and not _PASSPHRASE_MIN <= len(passphrase) <= _PASSPHRASE_MAX:
             raise ValueError(f"must have {_PASSPHRASE_MIN} to {_PASSPHRASE_MAX} characters")
         return passphrase
@@ -317,13 +317,13 @@ class IssuerSettings(Settings):
 
     @model_validator(mode="after")
     def _check_token_size(self) -> Self:
-        # The token of an account as it is registered: its user could not log in with less.
+        # Checks the token of a newly registered account: without room for it, no user could log in.
         if fault := self.token_budget().account_fault():
             raise ValueError(f"{self.variable('url')}, {self.variable('audience')}: {fault}")
         return self
 
     def token_profile(self) -> TokenProfile:
-        """Return what all access tokens have in common."""
+        """Return the properties that all access tokens share."""
         return TokenProfile(
             self.url,
             self.audience,

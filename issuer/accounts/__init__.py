@@ -1,1 +1,1 @@
-"""Accounts: how people register, log in, recover, change and leave."""
+"""Accounts: registration, login, password reset, changes and deletion."""

@@ -61,8 +61,8 @@ class Administration:
 
         Args:
             account_id: the account.
-            scope: None leaves it as it is.
-            roles: None leaves them as they are.
+            scope: None for no change.
+            roles: None for no change.
             claims: those to set, as `ClaimTypes` has checked them; None removes one.
 
         Raises:
@@ -118,17 +118,17 @@ class Administration:
         if not await self._store.delete_account(account_id, self._now(), OPERATOR):
             raise AccountNotFoundError("there is no such account")
 
-    async def end_sessions(self, account_id: UUID) -> int:
+    async def revoke_sessions(self, account_id: UUID) -> int:
         """Revoke all sessions of an account; return how many.
 
         Raises:
             AccountNotFoundError: there is no such account.
         """
         await self.account(str(account_id))
-        return await self._store.end_sessions(account_id, self._now(), OPERATOR)
+        return await self._store.revoke_sessions(account_id, self._now(), OPERATOR)
 
     async def sessions(self, account_id: UUID) -> list[SessionRecord]:
-        """Return the sessions of an account, with ended ones until they are cleaned up.
+        """Return the sessions of an account; expired and revoked ones are included until they are deleted.
 
         Raises:
             AccountNotFoundError: there is no such account.
@@ -136,13 +136,13 @@ class Administration:
         await self.account(str(account_id))
         return await self._store.list_sessions(account_id)
 
-    async def end_session(self, session_id: UUID) -> SessionRecord:
+    async def revoke_session(self, session_id: UUID) -> SessionRecord:
         """Revoke a session and its tokens.
 
         Raises:
             SessionNotFoundError: there is no such session.
         """
-        await self._store.end_session(session_id, self._now(), OPERATOR)
+        await self._store.revoke_session(session_id, self._now(), OPERATOR)
         found = await self._store.find_session(session_id)
         if found is None:
             raise SessionNotFoundError("there is no such session")

@@ -82,12 +82,12 @@ class AdministrationStore:
             if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
                 return False
             await delete_tokens(connection, account_id)
-            ended = await revoke_sessions_of_user(
+            revoked = await revoke_sessions_of_user(
                 connection, account_id, now, RevocationReason.ACCOUNT_DISABLED, context
             )
             await record(
                 connection,
-                AuditEvent(AuditEventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": ended}),
+                AuditEvent(AuditEventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": revoked}),
             )
         return True
 
@@ -114,7 +114,7 @@ class AdministrationStore:
             password_hash: of the new password.
             now: the time.
             context: of the audit events.
-            notice_limit: counter of the mails that tell a user about a changed password; None for no mail.
+            notice_limit: counter of the mails about changed passwords to this user; None for no mail.
         """
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["set-password"], account_id, now, password_hash) is None:
@@ -122,11 +122,13 @@ class AdministrationStore:
             await delete_tokens(connection, account_id)
             if notice_limit is not None:
                 await queue_notice(connection, account_id, notice_limit, now)
-            ended = await revoke_sessions_of_user(connection, account_id, now, RevocationReason.PASSWORD_SET, context)
-            await record(
-                connection, AuditEvent(AuditEventKind.PASSWORD_SET, context, account_id, detail={"sessions": ended})
+            revoked = await revoke_sessions_of_user(
+                connection, account_id, now, RevocationReason.PASSWORD_SET, context
             )
-        return ended
+            await record(
+                connection, AuditEvent(AuditEventKind.PASSWORD_SET, context, account_id, detail={"sessions": revoked})
+            )
+        return revoked
 
     async def enable_password(self, account_id: UUID, context: RequestContext) -> bool:
         """Enable a password that too many failed logins disabled; return False if it was not disabled."""
@@ -144,7 +146,7 @@ class AdministrationStore:
             await delete_locked_account(connection, account_id, now, context)
         return True
 
-    async def end_sessions(self, account_id: UUID, now: datetime, context: RequestContext) -> int:
+    async def revoke_sessions(self, account_id: UUID, now: datetime, context: RequestContext) -> int:
         """Revoke every session and invalidate pending logins; return the number of sessions."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["invalidate-pending-logins"], account_id)
@@ -158,7 +160,7 @@ class AdministrationStore:
             rows = await connection.fetch(_SQL["list-sessions"], account_id)
         return [SessionRecord(**row) for row in rows]
 
-    async def end_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
+    async def revoke_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
         """Revoke a session; return False if it was not active."""
         async with self._database.connection() as connection:
             return await revoke_session(

@@ -1,7 +1,7 @@
--- What an operator does. In every transaction the account's row is locked first, and events come last.
+-- Commands of operators. Every transaction locks the account's row first and inserts its events last.
 
 -- name: list-accounts
--- $1 the id after which to begin or null, $2 disabled ones only, $3 how many.
+-- $1 the id after which to start or null, $2 whether to list only disabled accounts, $3 maximum number.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
   scope, roles, claims
 FROM users
@@ -22,8 +22,8 @@ FROM users
 WHERE email_key = $1;
 
 -- name: lock-account
--- Also before a deletion, which needs the full lock: a concurrent request for mail holds FOR KEY SHARE and may wait for
--- the chain of an event, so this transaction must not wait for it after it has written an event.
+-- A deletion runs this too, since it needs the full lock before it inserts an event: a concurrent request for mail holds
+-- FOR KEY SHARE and may wait for the chain of an event, which this transaction would hold while it waits.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
   scope, roles, claims
 FROM users
@@ -55,7 +55,8 @@ FROM enabled
 RETURNING user_id;
 
 -- name: set-password
--- $1 account, $2 now, $3 new password hash. The version stops logins with the old password that are on their way.
+-- $1 account, $2 now, $3 new password hash. The new version invalidates logins with the old password that are in
+-- progress.
 UPDATE users
 SET password_hash = $3, password_changed_at = $2, password_disabled_at = NULL,
     security_version = security_version + 1
@@ -75,7 +76,7 @@ FROM enabled
 RETURNING user_id;
 
 -- name: invalidate-pending-logins
--- A login that has read its credentials already finds the version changed, and makes no session.
+-- A login in progress then finds that the version has changed, and creates no session.
 UPDATE users
 SET security_version = security_version + 1
 WHERE id = $1

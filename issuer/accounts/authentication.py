@@ -1,4 +1,4 @@
-"""Password checks: of a login, and of a user who changes or deletes the account.
+"""Password checks: at login, and before a user changes or deletes the account.
 
 The order inside `authenticate` is the defence: reject work that would wait too long, look up counters and account in
 one statement, release the connection, compute exactly one hash whether or not there is an account, and only then
@@ -51,7 +51,7 @@ class PasswordAuthenticator:
 
         The caller must check the limits again before it acts on the result: other attempts may have used them up
         during the hash, and then the outcome must not be revealed. Creating a session checks them; for everything
-        else, use `reauthenticate`, or `confirm` what was found.
+        else, call `reauthenticate` instead, or `confirm` afterwards.
 
         Args:
             email: as the user typed it.
@@ -61,7 +61,7 @@ class PasswordAuthenticator:
 
         Raises:
             InvalidFieldsError: not an email, or longer than any password; the same for every account.
-            TooManyAttemptsError: too many have failed; the same for every account, existing or not.
+            TooManyAttemptsError: too many attempts have failed; the same for every account, existing or not.
             InvalidCredentialsError: for every other reason.
             UnavailableError: the database or the hash queue is unavailable.
         """
@@ -170,5 +170,5 @@ class PasswordAuthenticator:
 
 
 def queue_client_of(context: RequestContext, priority: Priority = Priority.LOGIN) -> QueueClient:
-    """Return the place of a request in the hash queue: clients of one network take turns as one."""
+    """Return the client of a request for the hash queue, in which all clients of one IP network count as one."""
     return QueueClient(ip_network_of(context), context.is_disconnected, priority)

@@ -1,7 +1,7 @@
-"""One line of an import: from bytes to a checked account. No I/O.
+"""Parses one line of an import and checks its account. No I/O.
 
-Scopes and roles must fit into tokens, and a hash that no login could compute is rejected here. Faults name members
-and never quote values.
+Rejects scopes and roles that do not fit into tokens, and hashes that no login could compute. Errors name members and
+never quote values.
 """
 
 import re
@@ -32,7 +32,7 @@ from shared.strict_json import StrictJsonError, parse_object
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Other systems write zero for an unknown time, and the year 1 of some is out of range in others."""
+"""Zero in Unix time, which other systems write for an unknown time. An earlier time is an error of the other system."""
 
 
 class InvalidRecordError(ValueError):
@@ -45,7 +45,7 @@ class ImportRules:
 
     Attributes:
         budget: the size budget of access tokens.
-        clients: the public clients, for which their users may log in.
+        clients: the public clients with which their users may log in.
         claim_types: the additional claims that they may have.
     """
 
@@ -135,11 +135,11 @@ def read_line(line: bytes, account_id: UUID, now: datetime, rules: ImportRules) 
     Args:
         line: a JSON object.
         account_id: the new id of the account.
-        now: the default of `created_at`, and the time of verification if the line says that the email is verified.
-        rules: what it may have.
+        now: the default of `created_at`, and the time of verification if `email_verified` is true.
+        rules: the limits of the account.
 
     Raises:
-        InvalidRecordError: with all faults of the line.
+        InvalidRecordError: the line is invalid; the message has all faults.
     """
     try:
         record = _Record.model_validate(parse_object(line), context=_Context(now, rules))
@@ -161,7 +161,7 @@ def read_line(line: bytes, account_id: UUID, now: datetime, rules: ImportRules) 
 
 def _describe(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
-        return "has an unknown member"  # whose name may be anything, a secret included
+        return "has an unknown member"  # without its name, which may be a secret
     if fault["type"] == "missing":
         return f"{fault['loc'][0]}: is required"
     if fault["type"] == "value_error":

@@ -1,4 +1,4 @@
-"""Email verification: request another mail, use the token in it."""
+"""Email verification: send another mail, accept the token in it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

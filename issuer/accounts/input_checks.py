@@ -1,4 +1,4 @@
-"""Emails and new passwords in requests, checked: the faults name the request's member."""
+"""Checks emails and passwords in requests. The errors name the member of the request."""
 
 from issuer.email_address import EmailAddress, InvalidEmailError, parse_email
 from issuer.errors import FieldFault, InvalidFieldsError
@@ -31,7 +31,7 @@ def check_new_password(policy: PasswordPolicy, member: str, password: str, email
     """Check a new password for the account of `email` against the policy.
 
     Raises:
-        InvalidFieldsError: with everything that is wrong with it.
+        InvalidFieldsError: it is not acceptable; with all reasons.
     """
     faults = [FieldFault(member, detail) for detail in policy.faults(password, read_email(email))]
     if faults:

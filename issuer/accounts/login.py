@@ -21,13 +21,13 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class WantedTokens:
-    """The unchecked token parameters of a login request.
+class TokenParameters:
+    """The unchecked parameters of a login request for its tokens.
 
     Attributes:
         client_id: the client that the user logs in with.
         scope: None for everything that account and client may have.
-        audiences: the first is that of the first access token; empty for all of the client.
+        audiences: the first is that of the first access token; empty for all audiences of the client.
     """
 
     client_id: str = FIRST_PARTY_CLIENT
@@ -35,7 +35,7 @@ class WantedTokens:
     audiences: tuple[str, ...] = ()
 
 
-ANY_TOKENS: Final = WantedTokens()
+_DEFAULTS: Final = TokenParameters()
 
 
 class LoginService:
@@ -74,7 +74,7 @@ class LoginService:
         password: str,
         context: RequestContext,
         refresh_token: str | None = None,
-        wanted: WantedTokens = ANY_TOKENS,
+        parameters: TokenParameters = _DEFAULTS,
     ) -> TokenPair:
         """Return the tokens of a new session.
 
@@ -83,7 +83,7 @@ class LoginService:
             password: as the user typed it.
             context: of the request.
             refresh_token: of an earlier session of the account, which exempts from limits that others have used up.
-            wanted: the client, and what its tokens shall contain.
+            parameters: the client, and the scope and audiences of its tokens.
 
         Raises:
             InvalidClientError: the client is unknown or disabled.
@@ -91,17 +91,17 @@ class LoginService:
             InvalidScopeError: client or account may not have the scope.
             InvalidTargetError: the client may not have tokens for an audience.
             InvalidFieldsError: not an email, or longer than any password; the same for every account.
-            TooManyAttemptsError: too many have failed; the same for every account, existing or not.
+            TooManyAttemptsError: too many attempts have failed; the same for every account, existing or not.
             InvalidCredentialsError: for every other reason.
             UnavailableError: the database, the hash queue or the signing key is unavailable.
         """
-        request, shown = await self._request(wanted, context), self._shown(refresh_token)
+        request, shown = await self._request(parameters, context), self._shown(refresh_token)
         try:
             login = await self._authenticator.authenticate(email, password, context, shown)
             try:
                 authorize_login(request, login.account.scope)
             except InvalidScopeError:
-                # The error tells that the password is right, so the limits are checked first.
+                # This error reveals that the password is correct, so the limits are checked first.
                 await self._authenticator.confirm(email, password, context, shown)
                 raise
             tokens = await self._sessions.create(login.account, request, context, login.limits)
@@ -115,13 +115,13 @@ class LoginService:
         _log.info("login_succeeded", account=str(login.account.id))
         return tokens
 
-    async def _request(self, wanted: WantedTokens, context: RequestContext) -> LoginRequest:
+    async def _request(self, parameters: TokenParameters, context: RequestContext) -> LoginRequest:
         client = self._default_client
-        if wanted.client_id != client.id:
+        if parameters.client_id != client.id:
             self._authenticator.check_capacity(context)
-            client = await self._find_client(wanted.client_id)
-        scope = None if wanted.scope is None else read_scope(wanted.scope)
-        request = LoginRequest(client, scope, wanted.audiences or None)
+            client = await self._find_client(parameters.client_id)
+        scope = None if parameters.scope is None else read_scope(parameters.scope)
+        request = LoginRequest(client, scope, parameters.audiences or None)
         check_login(request)
         return request
 

@@ -1,4 +1,4 @@
-"""Requests for mail that name an email. They reveal nothing about accounts.
+"""Requests for mail to an email address. The responses reveal nothing about accounts.
 
 Every request gets the same response, runs the same statement, and takes at least a fixed time. ADR 0041.
 """

@@ -62,7 +62,7 @@ class AccountRecord:
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A session as an operator sees it, active or ended."""
+    """A session as an operator sees it, active or not."""
 
     id: UUID
     user_id: UUID
@@ -126,8 +126,8 @@ class ResetLimits:
     """Counters of mails to the user whose password is reset.
 
     Attributes:
-        requests: of mails with tokens; starts again, since the user has used one.
-        notices: delays the mail that tells of the reset.
+        requests: of mails with tokens; reset, since the user has used one.
+        notices: of mails about changed passwords; may delay the mail about this reset.
     """
 
     requests: bytes

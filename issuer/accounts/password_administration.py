@@ -59,8 +59,9 @@ class PasswordAdministration:
     async def unlock(self, account_id: UUID) -> bool:
         """Clear the login counters, and enable the password if they disabled it; return whether they had.
 
-        The counter of the account and one client network stays: the database does not know which networks there are.
-        It delays logins from that network only, by 15 minutes at most, and restarts a day after its first failure.
+        Counters of the account in combination with one network are not cleared: the database does not know which
+        networks these are. Such a counter delays logins from its network only, by 15 minutes at most, and restarts a
+        day after its first failure.
 
         Raises:
             AccountNotFoundError: there is no such account.

@@ -1,4 +1,4 @@
-"""Password reset by mail: request a token, use it."""
+"""Password reset by mail: send a token, accept it with a new password."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,18 +77,18 @@ class PasswordReset:
         if token_hash is None:
             raise InvalidOneTimeTokenError
         await self.throttle.admit(LimitedAction.RESET, context)
-        owner = await self.store.find_token_account(token_hash, TokenPurpose.RESET_PASSWORD, self.now())
-        if owner is None:
+        account = await self.store.find_token_account(token_hash, TokenPurpose.RESET_PASSWORD, self.now())
+        if account is None:
             raise InvalidOneTimeTokenError
-        check_new_password(self.policy, "password", password, owner.email)
+        check_new_password(self.policy, "password", password, account.email)
         password_hash = await self.passwords.hash(password, queue_client_of(context, Priority.OTHER))
-        limits = self._limits(read_email(owner.email).key)
+        limits = self._limits(read_email(account.email).key)
         done = await self.store.reset_password(token_hash, password_hash, self.now(), context, limits)
         if done is None:
             raise InvalidOneTimeTokenError
         email_key, revoked = done
         self.on_revoked(RevocationReason.PASSWORD_RESET, revoked)
-        _log.info("password_reset", account=str(owner.id))
+        _log.info("password_reset", account=str(account.id))
         await self.throttle.reset(email_key, context)
 
     def _limits(self, email_key: str) -> ResetLimits | None:

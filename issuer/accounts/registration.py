@@ -1,4 +1,4 @@
-"""Registration: check the email and the password, hash, insert; with a mail where emails must be verified."""
+"""Registration: check email and password, hash, insert the account; queue a mail if emails must be verified."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class VerificationSent:
 
 
 async def _unlimited(_: RequestContext) -> None:
-    """Admit any number of registrations: by an operator."""
+    """Admit every registration: operators have no limit."""
 
 
 class RegistrationService:

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from issuer.accounts.email_verification import EmailVerification
-from issuer.accounts.login import LoginService, WantedTokens
+from issuer.accounts.login import LoginService, TokenParameters
 from issuer.accounts.models import Account
 from issuer.accounts.password_reset import PasswordReset
 from issuer.accounts.registration import Created, RegistrationService
@@ -65,7 +65,7 @@ class AccountRoutes:
         ]
 
     async def register(self, request: Request) -> Response:
-        """Return 201 with the new account, or 202 if a mail must be answered first."""
+        """Return 201 with the new account, or 202 if its email must be verified first."""
         body = await read_body(request, RegistrationBody)
         outcome = await self._registration.register(body.email, body.password, request_context(request))
         return JSONResponse(_document(outcome.account), 201) if isinstance(outcome, Created) else _accepted()
@@ -77,12 +77,12 @@ class AccountRoutes:
         if body.cookies:
             self._cookies.check_login(request)
             shown = shown or self._cookies.refresh_token(request) or ""
-        wanted = WantedTokens(body.client_id, body.scope or None, body.resource)
-        tokens = await self._login.log_in(body.email, body.password, request_context(request), shown, wanted)
+        parameters = TokenParameters(body.client_id, body.scope or None, body.resource)
+        tokens = await self._login.log_in(body.email, body.password, request_context(request), shown, parameters)
         return self._cookies.token_response(tokens) if body.cookies else token_response(tokens)
 
     async def me(self, request: Request) -> Response:
-        """Return 200 with the account of the access token, unless its session or its account has ended."""
+        """Return 200 with the account of the access token, if its session is active and its account is enabled."""
         account, _ = await self._authenticated(request)
         return JSONResponse(_document(account))
 

@@ -1,7 +1,7 @@
 """Use cases of users on their own account: look it up, change its password, delete it.
 
-A hash is computed before the transaction, and the transaction checks again that the account still has the version
-at which its password was checked.
+A hash is computed before the transaction. The transaction checks that the account still has the version at which its
+password was checked.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class SelfService:
         """Return the account of a session.
 
         Raises:
-            InvalidTokenError: the account is deleted or disabled, or the session has ended.
+            InvalidTokenError: the account is deleted or disabled, or the session is expired or revoked.
             UnavailableError: the database is unavailable.
         """
         account = await self.store.find_account(account_id, session_id, self.now())

@@ -26,10 +26,12 @@ async def delete_tokens(connection: Connection, user_id: UUID) -> None:
 
 async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, context: RequestContext) -> int:
     """Delete an account whose row is locked FOR UPDATE, and revoke its sessions; return how many."""
-    ended = await revoke_sessions_of_user(connection, user_id, now, RevocationReason.ACCOUNT_DELETED, context)
+    revoked = await revoke_sessions_of_user(connection, user_id, now, RevocationReason.ACCOUNT_DELETED, context)
     await connection.execute(_SQL["delete-account"], user_id)
-    await record(connection, AuditEvent(AuditEventKind.ACCOUNT_DELETED, context, user_id, detail={"sessions": ended}))
-    return ended
+    await record(
+        connection, AuditEvent(AuditEventKind.ACCOUNT_DELETED, context, user_id, detail={"sessions": revoked})
+    )
+    return revoked
 
 
 class SelfServiceStore:
@@ -39,7 +41,7 @@ class SelfServiceStore:
         self._database = database
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
-        """Return the account, unless it is disabled or this session of it has ended."""
+        """Return the account, unless it is disabled or this session of it is expired or revoked."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
@@ -97,17 +99,17 @@ class SelfServiceStore:
             if limits is not None:
                 await connection.execute(_SQL["reset-limit"], limits.requests)
                 await queue_notice(connection, row["id"], limits.notices, now)
-            ended = await revoke_sessions_of_user(
+            revoked = await revoke_sessions_of_user(
                 connection, row["id"], now, RevocationReason.PASSWORD_RESET, context
             )
             await record(connection, AuditEvent(AuditEventKind.PASSWORD_RESET, context, row["id"]))
-        return row["email_key"], ended
+        return row["email_key"], revoked
 
     async def change_password(
         self, change: PasswordChange, now: datetime, context: RequestContext, notice_limit: bytes | None
     ) -> int | None:
         """Set the password and revoke every other session; return how many, or None if the account has changed."""
-        user_id, spared = change.account_id, change.session_id
+        user_id, current = change.account_id, change.session_id
         async with self._database.transaction() as connection:
             changed = await connection.fetchval(
                 _SQL["change-password"], user_id, change.security_version, now, change.password_hash
@@ -117,11 +119,11 @@ class SelfServiceStore:
             await delete_tokens(connection, user_id)
             if notice_limit is not None:
                 await queue_notice(connection, user_id, notice_limit, now)
-            ended = await revoke_sessions_of_user(
-                connection, user_id, now, RevocationReason.PASSWORD_CHANGED, context, spared
+            revoked = await revoke_sessions_of_user(
+                connection, user_id, now, RevocationReason.PASSWORD_CHANGED, context, current
             )
-            await record(connection, AuditEvent(AuditEventKind.PASSWORD_CHANGED, context, user_id, spared))
-        return ended
+            await record(connection, AuditEvent(AuditEventKind.PASSWORD_CHANGED, context, user_id, current))
+        return revoked
 
     async def delete_account(
         self, account_id: UUID, security_version: int, now: datetime, context: RequestContext

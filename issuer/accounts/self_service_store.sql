@@ -1,5 +1,5 @@
--- What users change in their accounts. Every statement locks the row in users first and the others after it, which
--- rules out deadlocks. FOR KEY SHARE where a row is only added: the statement waits for a concurrent deletion and then
+-- Changes by users to their accounts. Every statement locks the row in users first and other rows after it, which
+-- prevents deadlocks. A statement that only adds rows takes FOR KEY SHARE: it waits for a concurrent deletion and then
 -- finds no account, instead of violating the foreign key.
 
 -- name: find-account
@@ -9,10 +9,11 @@ WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL A
 
 -- name: request-mail
 -- $1 email_key, $2 template, $3 purpose of the token in it, $4 now, $5 key of the recipient's limit, $6 waits after the
--- first, second, ... mail, $7 time without mail after which they begin again, $8 kind of the event or null, $9 actor,
--- $10 IP address, $11 request id.
--- One statement whether or not there is an account. It counts only mails that are queued: anyone can send requests, and
--- they must not delay the next mail. Of several concurrent requests one updates the counter; the others find it changed.
+-- first, second, ... mail, $7 time without mail after which they start again with the first, $8 kind of the event or
+-- null, $9 actor, $10 IP address, $11 request id.
+-- One statement whether or not there is an account. It counts only mails that are queued: an attacker can send any
+-- number of requests, which must not delay the next mail. Of concurrent requests, one updates the counter, and the
+-- others find that it has changed.
 WITH recipient AS (
   SELECT id FROM users
   WHERE email_key = $1 AND disabled_at IS NULL AND ($3 <> 'verify_email' OR email_verified_at IS NULL)
@@ -45,16 +46,17 @@ FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
 WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 AND disabled_at IS NULL;
 
 -- name: verify-email
--- $1 hash, $2 now, $3 actor, $4 IP address, $5 request id. The deletion makes a token valid once: of any number at
--- the same time one deletes its row, and the others find nothing to return. Every other token of the purpose goes too.
-WITH owner AS (
+-- $1 hash, $2 now, $3 actor, $4 IP address, $5 request id. The deletion makes a token valid once: of any number of
+-- concurrent requests, one deletes its row, and the others return no row. All other tokens of the purpose are deleted
+-- too.
+WITH account AS (
   SELECT users.id
   FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
   WHERE token_hash = $1 AND purpose = 'verify_email' AND expires_at > $2 AND disabled_at IS NULL
   FOR NO KEY UPDATE OF users
 ), deleted AS (
-  DELETE FROM one_time_tokens USING owner
-  WHERE user_id = owner.id AND purpose = 'verify_email'
+  DELETE FROM one_time_tokens USING account
+  WHERE user_id = account.id AND purpose = 'verify_email'
   RETURNING user_id, token_hash
 ), verified AS (
   UPDATE users SET email_verified_at = coalesce(email_verified_at, $2)
@@ -67,16 +69,16 @@ SELECT 'email_verified', id, $3, $4, $5 FROM verified
 RETURNING user_id;
 
 -- name: reset-password
--- $1 hash, $2 now, $3 new password hash. As verify-email. The mail has reached its recipient, so the email is verified
--- too. Every other token of the account is deleted with this one.
-WITH owner AS (
+-- $1 hash, $2 now, $3 new password hash. Works like verify-email. The user has received the mail, so the email is
+-- verified too. All other tokens of the account are deleted with this one.
+WITH account AS (
   SELECT users.id
   FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
   WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2 AND disabled_at IS NULL
   FOR NO KEY UPDATE OF users
 ), deleted AS (
-  DELETE FROM one_time_tokens USING owner
-  WHERE user_id = owner.id
+  DELETE FROM one_time_tokens USING account
+  WHERE user_id = account.id
   RETURNING user_id, token_hash
 )
 UPDATE users
@@ -95,29 +97,29 @@ WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL
 RETURNING id;
 
 -- name: delete-tokens
--- Every outstanding one-time token of an account, after the statement that changed it.
+-- Deletes every one-time token of an account, after the statement that changed it.
 DELETE FROM one_time_tokens WHERE user_id = $1;
 
 -- name: queue-notice
 -- $1 account, $2 template, $3 now, $4 key of the recipient's limit, $5 waits and $6 quiet as in request-mail.
--- A notice is put off and not dropped; one that waits already tells of both changes. Its time counts from when it may
--- leave, or it would be abandoned as too old.
+-- A notice beyond the limit is postponed, not dropped. If one is queued already, it covers both changes. created_at is
+-- the time from which it may be sent: counted from now, a postponed notice would be abandoned as too old.
 WITH counted AS (
   INSERT INTO mail_limits (key, mails, next_at, expires_at)
   SELECT $4, 1, $3::timestamptz + ($5::interval[])[1], $3 + $6::interval
   WHERE NOT EXISTS (SELECT FROM outbox WHERE user_id = $1 AND template = $2)
   ON CONFLICT (key) DO UPDATE
   SET (mails, next_at, expires_at) = (
-    SELECT count, leaves_at + ($5::interval[])[count], leaves_at + $6
+    SELECT count, send_at + ($5::interval[])[count], send_at + $6
     FROM (
       SELECT CASE WHEN mail_limits.expires_at <= $3 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($5)) END,
         greatest(mail_limits.next_at, $3)
-    ) AS mail (count, leaves_at)
+    ) AS mail (count, send_at)
   )
-  RETURNING next_at - ($5::interval[])[mails] AS leaves_at
+  RETURNING next_at - ($5::interval[])[mails] AS send_at
 )
 INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
-SELECT $1, $2, leaves_at, leaves_at FROM counted
+SELECT $1, $2, send_at, send_at FROM counted
 ON CONFLICT (user_id, template) DO NOTHING;
 
 -- name: reset-limit

@@ -19,7 +19,7 @@ RETURNING user_id;
 -- One statement whether or not the email has an account. A new account gets a token to verify its email; the user of
 -- an existing one gets a token to reset its password, and never one to verify the email: the existing account may have
 -- been registered by an attacker, who waits for the owner of the mailbox to verify it with the attacker's password.
--- The first mail of a new account is counted and never held back.
+-- The first mail of a new account is counted, and never delayed.
 WITH inserted AS (
   INSERT INTO users (id, email, email_key, password_hash, created_at)
   VALUES ($1, $2, $3, $4, $5)
@@ -57,8 +57,8 @@ RETURNING user_id;
 -- name: import-accounts
 -- $1 ids, $2 emails, $3 keys, $4 hashes, $5 created, $6 verified, $7 scopes, $8 roles as JSON lists, $9 actor,
 -- $10 additional claims.
--- In the order of the keys, so that two imports at once never wait for each other; the sort of the events makes
--- every row precede the first lock of a chain.
+-- Accounts are inserted in the order of their keys, so that two concurrent imports cannot deadlock. Because the events
+-- are sorted, all accounts are inserted before the first event locks its chain.
 WITH imported AS (
   INSERT INTO users (id, email, email_key, password_hash, created_at, email_verified_at, scope, roles, claims)
   SELECT id, email, email_key, password_hash, created_at, email_verified_at, scope,
@@ -81,9 +81,10 @@ SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 -- name: get-login-state
 -- $1 keys of the counters, $2 email key, $3 session that was shown or null, $4 generation of its refresh token or null,
 -- $5 now.
--- One statement for accounts that exist and that do not: a row for each counter that has not expired, or one row if
--- there is none, and the account again in each. The session is looked up whether or not there is an account.
--- A refresh token proves a device while it is the newest of its session, or the one before: its answer may be lost.
+-- The same statement whether or not there is an account. Returns a row for each counter that has not expired, or one row
+-- if there is none; every row repeats the account. The session is looked up whether or not there is an account.
+-- A refresh token is accepted as proof while it is the newest of its session, or the one before: the response with the
+-- newest may have been lost.
 WITH account AS (
   SELECT id, password_hash, disabled_at, email_verified_at, password_disabled_at, security_version, scope, roles,
     claims
@@ -104,11 +105,12 @@ LEFT JOIN rate_limit_counters AS counter ON counter.key = ANY ($1::bytea[]) AND 
 -- name: count-failed-login
 -- $1 email key, $2 keys of the counters, $3 free failures and $4 restart of each, $5 delays beyond the free failures,
 -- $6 now, $7 failures of the second counter that disable the password, or null, $8 actor, $9 IP address, $10 request
--- id. Returns a row if the failure was counted; none if other attempts used up a limit meanwhile, so that this one must
--- not learn its outcome. The first counter goes first: all attempts of a burst update it one after the other, and
--- those that it rejects change nothing else. Locks: counters, users, chain of events, as in `insert-session`.
--- The same work for accounts that exist and that do not: one event either way. Only the last failure of an account
--- that exists writes more. The version stops logins that are on their way. A new password enables the account again.
+-- id. Returns a row if the failure was counted; none if other attempts used up a limit meanwhile, so that the response
+-- must not reveal the outcome of this one. The first counter is updated first: all attempts of a burst update it one
+-- after the other, and those that it rejects change nothing else. Locks are taken in the order counters, users, chain of
+-- events, as in `insert-session`. The work is the same whether or not there is an account: one event either way. Only
+-- the failure that disables the password writes more. The new version invalidates logins that are in progress. A new
+-- password enables the account again.
 WITH first AS (
   INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
   VALUES (($2::bytea[])[1], 1, $6, ($4::timestamptz[])[1])
@@ -149,7 +151,7 @@ SELECT 'password_disabled', id, NULL, $9, $10 FROM disabled
 RETURNING kind;
 
 -- name: replace-password-hash
--- Compare and swap: a password changed meanwhile must not be undone by the rehash of the old one.
+-- A compare and swap: the new hash of an old password must not undo a password change.
 UPDATE users
 SET password_hash = $3
 WHERE id = $1 AND password_hash = $2;

@@ -42,7 +42,7 @@ def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    show(options, [_document(_administer(settings, lambda use: use.end_session(options.session)))])
+    show(options, [_document(_administer(settings, lambda use: use.revoke_session(options.session)))])
 
 
 def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:

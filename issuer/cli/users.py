@@ -228,7 +228,7 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _revoke_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    revoked = _administer(settings, lambda use: use.end_sessions(options.account))
+    revoked = _administer(settings, lambda use: use.revoke_sessions(options.account))
     show(options, [{"id": options.account, "revoked_sessions": revoked}])
 
 

@@ -446,13 +446,13 @@ class IssuerModel(RuleBasedStateMachine):
         account = self.state.accounts.get(email)
         if account is None:
             return
-        ended = self.run(self.issuer().operator.end_sessions(UUID(account.id)))
+        ended = self.run(self.issuer().operator.revoke_sessions(UUID(account.id)))
         assert ended == self.end_all(email)
 
     def end_session(self, number: int) -> None:
         session = self.state.sessions.get(self.token(number).session)
         if session is not None and not session.ended:
-            self.run(self.issuer().operator.end_session(UUID(session.id)))
+            self.run(self.issuer().operator.revoke_session(UUID(session.id)))
             self.end(session)
 
     def rotate_key(self) -> None:

@@ -75,7 +75,7 @@ def revoked_sessions(url: str, account: UUID) -> int:
     ("act", "reason", "last_event"),
     [
         (Administration.disable, "account_disabled", "account_disabled"),
-        (Administration.end_sessions, "revoked_by_operator", "session_ended"),
+        (Administration.revoke_sessions, "revoked_by_operator", "session_ended"),
     ],
 )
 def test_revoking_an_accounts_sessions_also_stops_logins_in_progress(
@@ -143,7 +143,7 @@ def test_a_session_is_revoked_once(url: str) -> None:
     add_sessions(url, account, 2)
     session = administer(url, lambda use: use.sessions(account))[0]
     for _ in range(2):
-        assert administer(url, lambda use: use.end_session(session.id)).end_reason == "revoked_by_operator"
+        assert administer(url, lambda use: use.revoke_session(session.id)).end_reason == "revoked_by_operator"
     assert events(url, account) == [("session_ended", "revoked_by_operator")]
     assert revoked_sessions(url, account) == 1
     assert [each.end_reason for each in administer(url, lambda use: use.sessions(account))].count(None) == 1
@@ -202,11 +202,11 @@ def test_any_granted_roles_and_scopes_fit_into_a_token(issuer: IssuerProcess) ->
 
 def test_an_unknown_account_or_session_is_reported(url: str) -> None:
     nobody = uuid4()
-    for act in (Administration.disable, Administration.enable, Administration.delete, Administration.end_sessions):
+    for act in (Administration.disable, Administration.enable, Administration.delete, Administration.revoke_sessions):
         with pytest.raises(AccountNotFoundError):
             administer(url, acting(act, nobody))
     with pytest.raises(SessionNotFoundError):
-        administer(url, lambda use: use.end_session(nobody))
+        administer(url, lambda use: use.revoke_session(nobody))
     assert events(url, nobody) == []
 
 

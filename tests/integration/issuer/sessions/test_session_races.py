@@ -78,7 +78,7 @@ ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
     "disable": lambda bench, account: AdministrationStore(bench.database).disable_account(
         account, bench.now, CONTEXT
     ),
-    "end sessions": lambda bench, account: AdministrationStore(bench.database).end_sessions(
+    "end sessions": lambda bench, account: AdministrationStore(bench.database).revoke_sessions(
         account, bench.now, CONTEXT
     ),
     "delete": lambda bench, account: AdministrationStore(bench.database).delete_account(account, bench.now, CONTEXT),

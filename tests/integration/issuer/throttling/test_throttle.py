@@ -9,7 +9,7 @@ from typing import Any
 import bcrypt  # noqa: TID251 - makes a hash of another system
 import pytest
 
-from issuer.accounts.login import LoginService, WantedTokens
+from issuer.accounts.login import LoginService, TokenParameters
 from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidScopeError, TooManyAttemptsError
 from issuer.passwords.hasher import PasswordCheck
@@ -172,9 +172,9 @@ async def test_an_invalid_scope_does_not_reveal_a_correct_guess_beyond_the_limit
             bench.sessions.refresh_tokens,
             Metrics(),
         )
-        wanted = WantedTokens(scope="more than the account has")
+        parameters = TokenParameters(scope="more than the account has")
         with pytest.raises(InvalidScopeError):
-            await logins.log_in(ANN, PASSWORD, ELSEWHERE, wanted=wanted)
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE, parameters=parameters)
         verify = issuer.authenticator._passwords.verify
 
         async def verify_while_others_fail(*arguments: Any) -> PasswordCheck:
@@ -184,7 +184,7 @@ async def test_an_invalid_scope_does_not_reveal_a_correct_guess_beyond_the_limit
 
         monkeypatch.setattr(issuer.authenticator._passwords, "verify", verify_while_others_fail)
         with pytest.raises(TooManyAttemptsError):
-            await logins.log_in(ANN, PASSWORD, ELSEWHERE, wanted=wanted)
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE, parameters=parameters)
 
 
 async def _no_other_client(client_id: str) -> PublicClient:
