@@ -22,8 +22,8 @@ FROM users
 WHERE email_key = $1;
 
 -- name: lock-account
--- A deletion runs this too, since it needs the full lock before it inserts an event: a concurrent request for mail holds
--- FOR KEY SHARE and may wait for the chain of an event, which this transaction would hold while it waits.
+-- A deletion runs this too, since it needs the full lock before it inserts an event: a concurrent request for mail
+-- holds FOR KEY SHARE and may wait for the chain of an event, which this transaction would hold while it waits.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
   scope, roles, claims
 FROM users

@@ -32,7 +32,7 @@ from shared.strict_json import StrictJsonError, parse_object
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Zero in Unix time, which other systems write for an unknown time. An earlier time is an error of the other system."""
+"""Zero in Unix time, which other systems write for an unknown time. An earlier time is a fault of the export."""
 
 
 class InvalidRecordError(ValueError):

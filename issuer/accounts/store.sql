@@ -81,8 +81,8 @@ SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 -- name: get-login-state
 -- $1 keys of the counters, $2 email key, $3 session that was shown or null, $4 generation of its refresh token or null,
 -- $5 now.
--- The same statement whether or not there is an account. Returns a row for each counter that has not expired, or one row
--- if there is none; every row repeats the account. The session is looked up whether or not there is an account.
+-- The same statement whether or not there is an account. Returns a row for each counter that has not expired, or one
+-- row if there is none; every row repeats the account. The session is looked up whether or not there is an account.
 -- A refresh token is accepted as proof while it is the newest of its session, or the one before: the response with the
 -- newest may have been lost.
 WITH account AS (
@@ -107,10 +107,10 @@ LEFT JOIN rate_limit_counters AS counter ON counter.key = ANY ($1::bytea[]) AND 
 -- $6 now, $7 failures of the second counter that disable the password, or null, $8 actor, $9 IP address, $10 request
 -- id. Returns a row if the failure was counted; none if other attempts used up a limit meanwhile, so that the response
 -- must not reveal the outcome of this one. The first counter is updated first: all attempts of a burst update it one
--- after the other, and those that it rejects change nothing else. Locks are taken in the order counters, users, chain of
--- events, as in `insert-session`. The work is the same whether or not there is an account: one event either way. Only
--- the failure that disables the password writes more. The new version invalidates logins that are in progress. A new
--- password enables the account again.
+-- after the other, and those that it rejects change nothing else. Locks are taken in the order counters, users, chain
+-- of events, as in `insert-session`. The work is the same whether or not there is an account: one event either way.
+-- Only the failure that disables the password writes more. The new version invalidates logins that are in progress. A
+-- new password enables the account again.
 WITH first AS (
   INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
   VALUES (($2::bytea[])[1], 1, $6, ($4::timestamptz[])[1])

@@ -14,7 +14,8 @@ from issuer.db.queries import load_queries
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 _PAGE: Final = 2000
-_BEFORE_ALL: Final = (-(2**15), 0)
+_BEFORE_FIRST: Final = (-(2**15), 0)
+"""Less than every chain and position: the chain is a smallint."""
 
 
 async def record(connection: Connection, event: AuditEvent) -> None:
@@ -46,9 +47,9 @@ class AuditStore:
             rows = await connection.fetch(_SQL["list-events"], user_id, kind, since, limit)
         return [{**row, "detail": json.loads(row["detail"])} for row in rows]
 
-    async def links(self) -> AsyncIterator[list[ChainedEvent]]:
-        """Yield every event in chain order, in pages, so that memory use is bounded."""
-        chain, position = _BEFORE_ALL
+    async def chained_events(self) -> AsyncIterator[list[ChainedEvent]]:
+        """Yield all events ordered by chain and position, in pages, so that memory use is bounded."""
+        chain, position = _BEFORE_FIRST
         while page := await self._page(chain, position):
             yield page
             chain, position = page[-1].chain, page[-1].position
@@ -61,5 +62,5 @@ class AuditStore:
 
     async def _page(self, chain: int, position: int) -> list[ChainedEvent]:
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["list-links"], chain, position, _PAGE)
+            rows = await connection.fetch(_SQL["list-chained-events"], chain, position, _PAGE)
         return [ChainedEvent(**row) for row in rows]

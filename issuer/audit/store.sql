@@ -1,5 +1,5 @@
 -- Audit events. Insert them last in a transaction. The insert locks its chain until the commit: a transaction that
--- waited for another row while it held the chain could deadlock with one that waits for the chain.
+-- waits for another row while it holds the chain can deadlock with one that waits for the chain.
 
 -- name: record-event
 INSERT INTO audit_events (kind, user_id, session_id, client_id, actor, address, request_id, detail)
@@ -15,7 +15,7 @@ WHERE ($1::uuid IS NULL OR user_id = $1) AND ($2::text IS NULL OR kind = $2)
 ORDER BY at DESC, chain, position
 LIMIT $4;
 
--- name: list-links
+-- name: list-chained-events
 -- $1, $2 chain and position after which to start, $3 maximum number of events.
 -- Builds the content itself instead of calling audit_event_content of the schema: an attacker who alters rows may
 -- have replaced that function. A test keeps the two equal.

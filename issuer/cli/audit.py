@@ -65,20 +65,20 @@ def _verify(settings: IssuerSettings, options: argparse.Namespace) -> None:
     check = ChainVerifier(_read_heads(options.heads) if options.heads else ())
     found = 0
 
-    def tell(fault: ChainFault) -> None:
+    def report(fault: ChainFault) -> None:
         nonlocal found
         found += 1
         show(options, [{"chain": fault.chain, "position": fault.position, "fault": fault.what}])
 
     async def verify(database: Database) -> None:
-        async for page in AuditStore(database).links():
-            for link in page:
-                for fault in check.faults(link):
-                    tell(fault)
+        async for page in AuditStore(database).chained_events():
+            for event in page:
+                for fault in check.faults(event):
+                    report(fault)
                 if check.checked % _PROGRESS == 0:
                     print(f"{check.checked} events so far", file=sys.stderr)
         for fault in check.missing_heads():
-            tell(fault)
+            report(fault)
 
     with_database(settings, verify)
     if found:

@@ -24,7 +24,7 @@ class _Connection(asyncpg.Connection):
     """
 
     def _cancel_current_command(self, *_: object) -> None:
-        # Later, since the caller still uses the protocol that `terminate` takes away.
+        # Later, since the caller still uses the protocol that `terminate` closes.
         asyncio.get_running_loop().call_soon(self.terminate)
 
 
@@ -68,7 +68,7 @@ async def _first(attempts: Sequence[Attempt]) -> asyncpg.Connection:
 
 
 def _rank(failure: BaseException) -> int:
-    """Order failures by how much they explain: an error message before a read-only server before silence."""
+    """Order failures by how much they explain: error messages, then read-only servers, then unreachable servers."""
     match failure:
         case asyncpg.PostgresConnectionError() | asyncpg.exceptions.CannotConnectNowError():
             return 2

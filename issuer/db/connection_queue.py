@@ -13,16 +13,16 @@ class QueueFullError(Exception):
 
 
 class ConnectionQueue:
-    """A first-in, first-out queue for a fixed number of places.
+    """A first-in, first-out queue for a fixed number of slots.
 
     Args:
-        places: number of connections that are lent at once.
+        slots: number of connections that are in use at once.
         capacity: maximum number of waiters; more could not be served before their deadline.
     """
 
-    def __init__(self, places: int, capacity: int) -> None:
-        # Hands a returned place directly to the first waiter; newcomers cannot overtake it.
-        self._places = asyncio.Semaphore(places)
+    def __init__(self, slots: int, capacity: int) -> None:
+        # A semaphore passes a released slot to the first waiter; a later caller cannot take it first.
+        self._slots = asyncio.Semaphore(slots)
         self._capacity = capacity
         self._waiting = 0
 
@@ -33,11 +33,11 @@ class ConnectionQueue:
 
     @property
     def is_busy(self) -> bool:
-        """Return whether a newcomer has to wait."""
-        return self._places.locked()
+        """Return whether a new caller has to wait."""
+        return self._slots.locked()
 
     async def enter(self) -> None:
-        """Wait for a place, which the caller gives back by `leave`. A cancelled caller holds none.
+        """Wait for a slot, which the caller releases with `leave`. A cancelled caller holds none.
 
         Raises:
             QueueFullError: the queue is full.
@@ -46,10 +46,10 @@ class ConnectionQueue:
             raise QueueFullError
         self._waiting += 1
         try:
-            await self._places.acquire()
+            await self._slots.acquire()
         finally:
             self._waiting -= 1
 
     def leave(self) -> None:
-        """Give the place to the first waiter."""
-        self._places.release()
+        """Release the slot to the first waiter."""
+        self._slots.release()

@@ -16,7 +16,7 @@ class Failure(StrEnum):
     OUTAGE = "outage"
     """Not tried, since an outage of PostgreSQL was detected."""
     NO_CONNECTION = "no_connection"
-    """No connection was free or could be opened in time."""
+    """No connection was free in time, and none could be opened."""
     CONNECTION = "connection"
     TOO_SLOW = "too_slow"
     CONFLICT = "conflict"
@@ -68,7 +68,7 @@ def failure_of(error: Exception, *, connected: bool) -> Failure:
         case asyncpg.PostgresError():
             sqlstate = error.sqlstate or ""
             found = _BY_SQLSTATE.get(sqlstate) or _BY_SQLSTATE.get(sqlstate[:2], Failure.UNEXPECTED)
-            # Before a connection is open the server judges the parameters of the URL, not a statement.
+            # While a connection is being opened, the server rejects the parameters of the URL, not a statement.
             return Failure.CONNECTION if found is Failure.UNEXPECTED and not connected else found
         case asyncpg.InterfaceError() | asyncpg.InternalClientError() if connected:
             return Failure.UNEXPECTED  # a wrong argument, or two operations at once

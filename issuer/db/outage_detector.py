@@ -1,9 +1,9 @@
-"""Detects PostgreSQL outages with a probe connection, while a request waits for an answer. ADR 0095.
+"""Detects PostgreSQL outages with a probe connection, while a request waits for a response. ADR 0095.
 
 A request may have to wait for a lock or a disk, and every server pauses sometimes: for a checkpoint, while its
 virtual machine is migrated, until a lost packet is sent again. So one slow response proves nothing. An outage means
 that *nothing* arrives for a second, on a request's connection or on the probe's, or that the server rejects
-connections or writes. Never lends a connection.
+connections or writes. Requests never use the probe connection.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
 import structlog
 
 TICK_SECONDS: Final = 0.05
-SILENT_TICKS: Final = 19
-"""Counted in iterations of the event loop and not in time, so that a pause of this process does not count as a pause
-of PostgreSQL. It is 0.95 s if the loop keeps up, or one tick more if the last response came within the first."""
+OUTAGE_TICKS: Final = 19
+"""Ticks without a response that mean an outage: 0.95 s, or one tick more if a response came within the first. The
+event loop counts them, so that a pause of this process does not count as a pause of PostgreSQL."""
 
 _RETRY_SECONDS: Final = 0.1
 _PROBE_SECONDS: Final = 1.0
@@ -31,7 +31,7 @@ UNREACHABLE: Final = (
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.ReadOnlySQLTransactionError,
 )
-"""Errors of a probe that mean an outage. Every other, such as "too many connections", is a sign of life."""
+"""Errors of a probe that mean an outage. Any other error, such as "too many connections", is a response."""
 
 _log = structlog.get_logger(__name__)
 
@@ -41,12 +41,12 @@ class OutageDetector:
 
     Args:
         connect: opens a connection; cancelled when it takes too long.
-        began: called once when an outage begins, before a request sees it in `outage`.
+        began: called once when an outage begins.
         ended: awaited when the database can be used again.
         name: of the database, for the log.
 
     Attributes:
-        outage: the kind of failure that began the present outage; None while there is none.
+        outage: the kind of failure with which the current outage began; None while there is no outage.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class OutageDetector:
         self._name = name
         self._connection: asyncpg.Connection | None = None
         self._waiting = 0
-        self._answered = False
+        self._responded = False
         self._suspected = asyncio.Event()
         self._needed = asyncio.Event()
 
     def begin(self) -> None:
-        """Note that a request waits for a response from now on."""
+        """Note that a request starts to wait for a response."""
         self._waiting += 1
         self._needed.set()
 
-    def end(self, *, answered: bool) -> None:
-        """Note that the request waits no longer. `answered` means that PostgreSQL responded."""
+    def end(self, *, responded: bool) -> None:
+        """Note that the request no longer waits, and whether PostgreSQL responded."""
         self._waiting -= 1
-        self._answered = self._answered or answered
+        self._responded = self._responded or responded
         if not self._waiting and not self._suspected.is_set():
             self._needed.clear()
 
@@ -89,31 +89,31 @@ class OutageDetector:
         try:
             while True:
                 await self._needed.wait()
-                fault = await self._fault()
-                if fault is not None:
-                    await self._wait_out(fault)
+                failure = await self._detect_failure()
+                if failure is not None:
+                    await self._handle_outage(failure)
         finally:
             self._drop_connection()
 
-    async def _fault(self) -> str | None:
-        """Return the fault, or None after a response."""
-        self._answered = False
+    async def _detect_failure(self) -> str | None:
+        """Return the kind of failure, or None after a response."""
+        self._responded = False
         with suppress(TimeoutError):
             await asyncio.wait_for(self._suspected.wait(), TICK_SECONDS)
-        if self._answered and not self._suspected.is_set():
+        if self._responded and not self._suspected.is_set():
             return None
         self._suspected.clear()
         if not self._waiting:
             self._needed.clear()
         probe = asyncio.create_task(self._probe())
         try:
-            for _ in range(SILENT_TICKS - 1):
+            for _ in range(OUTAGE_TICKS - 1):
                 await asyncio.wait({probe}, timeout=TICK_SECONDS)
                 if probe.done():
                     return probe.result()
-                if self._answered:
+                if self._responded:
                     return None
-            return "Silence"
+            return "NoResponse"
         finally:
             await self._abandon(probe)
 
@@ -125,10 +125,10 @@ class OutageDetector:
             with suppress(asyncio.CancelledError):
                 await probe
 
-    async def _wait_out(self, fault: str) -> None:
-        self.outage = fault
+    async def _handle_outage(self, failure: str) -> None:
+        self.outage = failure
         # Only the kind: messages of PostgreSQL quote values of rows.
-        _log.error("database_outage_began", kind=fault, database=self._name)
+        _log.error("database_outage_began", kind=failure, database=self._name)
         self._drop_connection()
         self._began()
         while await self._probe_in_time() is not None:
@@ -146,15 +146,15 @@ class OutageDetector:
             return "TimeoutError"
 
     async def _probe(self) -> str | None:
-        """Return the fault, or None. A connection lost since the last probe proves nothing: try a new one."""
-        kept = self._connection is not None
-        fault = await self._ask()
-        if fault is not None and kept:
+        """Return the kind of failure, or None. A failure of an old connection proves nothing: try a new one."""
+        is_new = self._connection is None
+        failure = await self._query()
+        if failure is not None and not is_new:
             self._drop_connection()
-            fault = await self._ask()
-        return fault
+            failure = await self._query()
+        return failure
 
-    async def _ask(self) -> str | None:
+    async def _query(self) -> str | None:
         try:
             if self._connection is None:
                 self._connection = await self._connect()

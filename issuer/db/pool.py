@@ -1,7 +1,7 @@
-"""Lends connections to PostgreSQL: first come, first served, with bounded waits and two errors for every failure.
+"""The pool of connections to PostgreSQL: first come, first served, with bounded waits.
 
-A `Database` is created without connecting, so that the issuer starts and recovers independently of PostgreSQL. During
-an outage (see `outage_detector`) no request waits.
+Every failure of an operation is one of two errors. A `Database` is created without connecting, so that the issuer
+starts and recovers independently of PostgreSQL. During an outage (see `outage_detector`) no request waits.
 """
 
 import asyncio
@@ -52,19 +52,19 @@ _SERVER_SETTINGS: Final = {
 }
 
 _WAITING_PER_CONNECTION: Final = 100
-"""One connection serves about this many requests in a second, which is how long a request may wait for one."""
+"""About the number of requests that one connection serves in a second, the longest wait of a request for one."""
 
 Connection = asyncpg.Connection
-"""A connection that is lent for one round trip or one transaction."""
+"""A connection, acquired for one round trip or one transaction."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Database:
-    """At most `connections` connections: `close` them after use, and run `watch` in the background.
+    """A database with at most `connections` connections. Run `watch` in the background, and `close` it after use.
 
-    `watch` uses one more connection. asyncpg's own pool is not used: it lends proxies and creates a task for each
-    return (ADR 0137).
+    `watch` uses one more connection. asyncpg's own pool is not used: it wraps each connection in a proxy and creates
+    a task for each release (ADR 0137).
 
     Raises:
         ValueError: the URL is malformed.
@@ -126,36 +126,36 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection for one round trip.
+        """Acquire a connection for one round trip.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL did not respond in time.
             UnexpectedDatabaseError: PostgreSQL rejected a statement for a reason that the code does not expect.
         """
         self.require()
-        connected = answered = False
+        connected = responded = False
         self._detector.begin()
         try:
             with self._tracing.part("postgresql"):
-                lent = await self._acquire()
+                connection = await self._acquire()
                 try:
-                    yield lent
+                    yield connection
                 except (asyncpg.InternalClientError, TimeoutError, asyncio.CancelledError):
                     # A response may still come, or the server has announced the end of this connection.
-                    lent.terminate()
+                    connection.terminate()
                     raise
                 finally:
-                    connected = not lent.is_closed()
-                    self._release(lent)
-            answered = True
+                    connected = not connection.is_closed()
+                    self._release(connection)
+            responded = True
         except ERRORS as error:
             raise self._translated(error, connected=connected) from None
         finally:
-            self._detector.end(answered=answered)
+            self._detector.end(responded=responded)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection inside a transaction, which is committed if the block does not raise.
+        """Acquire a connection and begin a transaction, which is committed if the block does not raise.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL did not respond in time; the transaction may or may not be committed.
@@ -165,7 +165,7 @@ class Database:
             yield connection
 
     async def _acquire(self) -> Connection:
-        if self._idle and not self._queue.is_busy:  # no wait, so no deadline
+        if self._idle and not self._queue.is_busy:  # without a wait, no deadline is needed
             await self._queue.enter()
             return self._idle.pop()
         deadline = asyncio.timeout(self._timeouts.acquire)
@@ -183,15 +183,15 @@ class Database:
         finally:
             self._acquiring.discard(deadline)
 
-    def _release(self, lent: Connection) -> None:
-        if not lent.is_closed():
-            self._idle.append(lent)
+    def _release(self, connection: Connection) -> None:
+        if not connection.is_closed():
+            self._idle.append(connection)
         self._queue.leave()
 
     def _translated(self, error: Exception, *, connected: bool) -> IssuerError:
         failure, kind = failure_of(error, connected=connected), type(error).__name__
         if failure is Failure.UNEXPECTED:
-            return self._fault(error)
+            return self._unexpected(error)
         if failure is Failure.READ_ONLY:
             self._detector.suspect()
         return self._unavailable(failure, kind)
@@ -202,10 +202,10 @@ class Database:
         _log.warning("database_operation_failed", failure=failure, kind=kind)
         return DatabaseUnavailableError(f"{self._url.name}: {kind}")
 
-    def _fault(self, error: Exception) -> UnexpectedDatabaseError:
+    def _unexpected(self, error: Exception) -> UnexpectedDatabaseError:
         kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
         self._metrics.database_failures.labels(Failure.UNEXPECTED).inc()
-        # Names of the schema and places in our code help; `detail` and the message hold values.
+        # Names of tables and constraints, and stack frames, hold no values; `detail` and the message do.
         _log.error(
             "unexpected_database_error",
             kind=kind,
@@ -236,13 +236,13 @@ class Database:
         return connection
 
     def _closed(self, connection: Connection) -> None:
-        """Forget a connection that either side has closed."""
+        """Remove a connection that was closed by either side."""
         self._opened.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
     def _end_waits(self) -> None:
-        """End every wait for a server that is unavailable: each operation fails now, and its connection is closed."""
+        """Fail every operation that waits for the unavailable server, and close all connections."""
         self._metrics.database_up.set(0)
         for deadline in self._acquiring:
             deadline.reschedule(0)
@@ -257,6 +257,6 @@ class Database:
         """Open half of the connections now, so that few requests wait for one to be opened."""
         self._metrics.database_up.set(1)
         tries = [self._acquire() for _ in range((self._size + 1) // 2)]
-        for lent in await asyncio.gather(*tries, return_exceptions=True):
-            if not isinstance(lent, BaseException):
-                self._release(lent)
+        for acquired in await asyncio.gather(*tries, return_exceptions=True):
+            if not isinstance(acquired, BaseException):
+                self._release(acquired)

@@ -1,6 +1,6 @@
-"""The revisions of the schema, and whether they are applied. `migrate` applies them. ADR 0002.
+"""Lists the revisions of the schema, and checks that they are applied. `migrate` applies them. ADR 0002.
 
-A server imports only this module, so that neither Alembic nor SQLAlchemy is in its process.
+A server imports this module and not `migrate`, so that neither Alembic nor SQLAlchemy is in its process.
 """
 
 import pkgutil
@@ -21,7 +21,7 @@ def revisions() -> tuple[str, ...]:
 async def is_migrated(database: Database, known: tuple[str, ...]) -> bool:
     """Return whether the schema is at this release's head revision or a later one.
 
-    It is later while a newer release is being rolled out; its migration keeps this release working meanwhile.
+    It is at a later one while a newer release is being rolled out, whose migration keeps this release working.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL is unreachable.

@@ -1,8 +1,8 @@
 """Parses `ISSUER_DATABASE_URL`, a connection URI of libpq.
 
-asyncpg tries several hosts one after the other without a time limit for each, so a stopped machine would hide the
-next host. We therefore take the hosts out of the URL and try them in `connect`; asyncpg gets the rest. Error messages
-never quote the URL, since it may hold a password.
+asyncpg tries several hosts one after the other without a time limit for each, so it may never reach the host after
+one that is down. So `connect` tries the hosts, and asyncpg gets the rest of the URL. Error messages never quote the
+URL, since it may hold a password.
 https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 """
 
@@ -158,5 +158,5 @@ def _port(text: str) -> int:
 
 
 def _name(servers: tuple[Server, ...], database: str) -> str:
-    place = ", ".join(map(str, servers)) or "the default server"
-    return f"{place}, database {database or 'of the same name as the user'}"
+    location = ", ".join(map(str, servers)) or "the default server"
+    return f"{location}, database {database or 'of the same name as the user'}"

@@ -397,7 +397,7 @@ class Testbed:
     async def audit_faults(self) -> list[str]:
         """Verify the audit trail, as `audit verify` does."""
         verifier, faults = ChainVerifier(), []
-        async for page in self.issuers[0].audit.links():
+        async for page in self.issuers[0].audit.chained_events():
             for link in page:
                 faults += [fault.what for fault in verifier.faults(link)]
         return faults

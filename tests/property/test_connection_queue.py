@@ -15,9 +15,9 @@ STEPS = st.lists(st.tuples(st.sampled_from(["enter", "leave", "cancel", "late", 
 class Model:
     """The queue as a list of numbers, beside the real one; callers are numbered in the order of their arrival."""
 
-    def __init__(self, places: int, capacity: int) -> None:
-        self.queue = ConnectionQueue(places, capacity)
-        self.places, self.capacity = places, capacity
+    def __init__(self, slots: int, capacity: int) -> None:
+        self.queue = ConnectionQueue(slots, capacity)
+        self.slots, self.capacity = slots, capacity
         self.served: list[int] = []
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.expected: list[int] = []
@@ -33,7 +33,7 @@ class Model:
 
         self.tasks[number] = asyncio.create_task(wait())
         await settle()
-        if len(self.holding) < self.places and not self.waiting:
+        if len(self.holding) < self.slots and not self.waiting:
             self.serve(number)
         elif len(self.waiting) < self.capacity:
             self.waiting.append(number)
@@ -86,10 +86,10 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-@given(places=st.integers(1, 3), capacity=st.integers(0, 5), steps=STEPS)
-def test_the_queue_serves_in_the_order_of_arrival(places: int, capacity: int, steps: list[tuple[str, int]]) -> None:
+@given(slots=st.integers(1, 3), capacity=st.integers(0, 5), steps=STEPS)
+def test_the_queue_serves_in_the_order_of_arrival(slots: int, capacity: int, steps: list[tuple[str, int]]) -> None:
     async def run() -> None:
-        model = Model(places, capacity)
+        model = Model(slots, capacity)
         for step, argument in steps:
             match step:
                 case "enter":
@@ -110,7 +110,7 @@ def test_the_queue_serves_in_the_order_of_arrival(places: int, capacity: int, st
         while model.holding:
             model.leave()
         await model.check()
-        for _ in range(places):  # none was lost
+        for _ in range(slots):  # none was lost
             await asyncio.wait_for(model.queue.enter(), 1)
 
     asyncio.run(run())
@@ -118,7 +118,7 @@ def test_the_queue_serves_in_the_order_of_arrival(places: int, capacity: int, st
 
 def test_a_full_queue_rejects_at_once() -> None:
     async def run() -> None:
-        queue = ConnectionQueue(places=1, capacity=0)
+        queue = ConnectionQueue(slots=1, capacity=0)
         await queue.enter()
         with pytest.raises(QueueFullError):
             await queue.enter()

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import asyncpg  # noqa: TID251 - the errors that a probe meets
 
-from issuer.db.outage_detector import SILENT_TICKS, TICK_SECONDS, OutageDetector
+from issuer.db.outage_detector import OUTAGE_TICKS, TICK_SECONDS, OutageDetector
 
 
 class Server:
@@ -64,7 +64,7 @@ def test_a_slow_statement_is_no_outage_while_the_server_answers_others() -> None
     async def use(_: Server, detector: OutageDetector) -> None:
         detector.begin()
         await asyncio.sleep(0.6)
-        detector.end(answered=True)
+        detector.end(responded=True)
 
     assert watched(use) == []
 
@@ -73,10 +73,10 @@ def test_a_short_stall_is_no_outage() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
         server.is_up = False
         detector.begin()
-        await asyncio.sleep(SILENT_TICKS * TICK_SECONDS / 2)
+        await asyncio.sleep(OUTAGE_TICKS * TICK_SECONDS / 2)
         server.is_up = True
         await asyncio.sleep(0.2)
-        detector.end(answered=True)
+        detector.end(responded=True)
 
     assert watched(use) == []
 
@@ -86,8 +86,8 @@ def test_a_server_that_does_not_answer_is_an_outage_until_it_answers() -> None:
         server.is_up = False
         detector.begin()
         await until(lambda: detector.outage)
-        assert detector.outage == "Silence"
-        detector.end(answered=False)
+        assert detector.outage == "NoResponse"
+        detector.end(responded=False)
         server.is_up = True
         await until(lambda: not detector.outage)
 
@@ -100,7 +100,7 @@ def test_a_pause_of_our_own_process_is_no_outage() -> None:
         for _pause in range(3):
             await asyncio.sleep(0.02)
             time.sleep(1.5)  # noqa: ASYNC251 - the pause
-        detector.end(answered=True)
+        detector.end(responded=True)
         await asyncio.sleep(0.1)
 
     assert watched(use) == []
