@@ -52,7 +52,7 @@ def remove_temp_files(folder: Path) -> None:
 
 @contextmanager
 def exclusive_lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the folder's lock; other writers, in any process, wait.
+    """Hold the folder's lock, for which other writers in any process wait.
 
     Yields:
         True if the lock is held; False only without `wait`, when another process holds it.

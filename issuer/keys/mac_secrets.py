@@ -1,11 +1,11 @@
 """MAC secrets: the keys of refresh tokens and rate-limit counters, and their file `keys/private/mac-secrets.json`.
 
-A leaked secret allows forging refresh tokens, so they are kept beside the signing keys and not in the database.
-All of them are accepted; the current one makes new tokens:
+A leaked secret allows forging refresh tokens, so secrets are stored beside the signing keys and not in the database.
+Tokens of all secrets are accepted; new tokens are signed with the current one:
 
-    next       accepted, not used yet: an issuer that has not loaded it would reject tokens made with it
-    current    used
-    retired    accepted until every session that holds a token made with it has expired
+    next       signs no tokens yet: an issuer that has not loaded it would reject them
+    current    signs new tokens
+    retired    its tokens are accepted until all sessions that may have one have expired
 """
 
 import base64
@@ -29,10 +29,10 @@ from issuer.keys.private_files import read_private
 from shared.strict_json import StrictJsonError, parse_object
 
 MAX_SESSION: Final = timedelta(days=90)
-"""The longest session that can be configured, and so the time for which a retired secret is kept."""
+"""The longest session that can be configured. A retired secret is stored for as long."""
 
 PROPAGATION_DELAY: Final = timedelta(seconds=60)
-"""From creation to first use. Issuers load a new secret within a second; the rest covers clocks and slow disks."""
+"""From creation to first use. Issuers load a new secret within a second; the rest is for clock skew and slow disks."""
 
 _REFRESH_TOKENS: Final = b"gatepass refresh token 1"
 """RFC 5869 `info`: separates this key from every other one derived from the secret."""
@@ -51,8 +51,8 @@ class MacSecret:
     Attributes:
         id: 8 hexadecimal characters; no secret.
         value: 32 random bytes, from which each use derives a key of its own (HKDF with its own label).
-        refresh_token_key: the key of refresh tokens. It is derived here, when the key set is loaded, since every
-            refresh needs it twice.
+        refresh_token_key: the key of refresh tokens. It is derived once, when the key set is loaded: every refresh
+            needs it twice.
     """
 
     id: str
@@ -75,7 +75,7 @@ class MacSecretRecord:
 
     @property
     def name(self) -> str:
-        """The id that commands take."""
+        """The id that operators use in commands."""
         return self.secret.id
 
     @property
@@ -113,7 +113,7 @@ def next_secret(records: MacSecretRecords) -> MacSecretRecord | None:
 
 
 def advance_secrets(records: MacSecretRecords, now: datetime) -> MacSecretRecords:
-    """Promote a next secret that every issuer has loaded; remove retired ones of which no token can be valid."""
+    """Promote a next secret that every issuer has loaded; remove retired secrets whose tokens have all expired."""
     next_record = next_secret(records)
     if next_record is not None and now >= next_record.created_at + PROPAGATION_DELAY:
         rest = (_retire(record, now) for record in records if record is not next_record)
@@ -123,11 +123,11 @@ def advance_secrets(records: MacSecretRecords, now: datetime) -> MacSecretRecord
 
 def remove_secret(records: MacSecretRecords, name: str, replacement: MacSecret, now: datetime) -> MacSecretRecords:
     """Remove the secret; if it was the current one, promote the next one or else the replacement."""
-    left = tuple(record for record in records if record.secret.id != name)
-    if left and left[0].state == "current":
-        return left
-    next_record = next_secret(left) or MacSecretRecord(replacement, now)
-    return (replace(next_record, activated_at=now), *(record for record in left if record is not next_record))
+    remaining = tuple(record for record in records if record.secret.id != name)
+    if remaining and remaining[0].state == "current":
+        return remaining
+    next_record = next_secret(remaining) or MacSecretRecord(replacement, now)
+    return (replace(next_record, activated_at=now), *(record for record in remaining if record is not next_record))
 
 
 def _retire(record: MacSecretRecord, now: datetime) -> MacSecretRecord:
@@ -160,7 +160,7 @@ _ENTRIES: Final = TypeAdapter(list[_Entry])
 
 
 def read_mac_secrets(folder: Path, passphrase: bytes | None) -> MacSecretRecords:
-    """Read the MAC secrets; none if there is no file.
+    """Read the MAC secrets; return none if there is no file.
 
     Raises:
         KeyStoreError: the file is invalid or accessible to others, or `passphrase` does not open it.

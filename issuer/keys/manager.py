@@ -1,4 +1,4 @@
-"""Operations on the key directory: one writer at a time, each starting from the records that it reads."""
+"""Operations on the key directory. A lock admits one writer at a time, which reads the records and changes them."""
 
 import os
 import re
@@ -53,7 +53,7 @@ class KeyManager:
     Args:
         path: created by `generate` if it does not exist.
         policy: when keys change their state.
-        now: the clock, read under the lock so that waiting for another writer does not change a due time.
+        now: returns the time. Called while the lock is held, so that a wait for the lock does not falsify the times.
         passphrase: encrypts and decrypts private files.
     """
 
@@ -79,17 +79,17 @@ class KeyManager:
         return read_mac_secrets(self.path, self.passphrase)
 
     def is_writable(self) -> bool:
-        """Tell whether this process may write the directory.
+        """Return whether this process may write to the directory.
 
         Raises:
-            KeyStoreError: the directory holds no keys: a fault, not a directory that others write.
+            KeyStoreError: the directory has no keys. That is an error, whether or not it is writable.
         """
         self._read_keys()
         folders = (key_records_file(self.path).parent, public_file(self.path).parent)
         return all(os.access(folder, os.W_OK | os.X_OK) for folder in folders)
 
     def is_encrypted(self, key: KeyRecord) -> bool | None:
-        """Tell whether the private key is encrypted; None if its file is gone.
+        """Return whether the private key is encrypted; None if its file does not exist.
 
         Raises:
             KeyStoreError: it cannot be read.
@@ -136,7 +136,7 @@ class KeyManager:
         """Remove a leaked key or MAC secret at once.
 
         The next one replaces it at once, even if verifiers have not fetched it: rejecting valid tokens for a while is
-        better than accepting forged ones. After a crash, run it again to finish.
+        better than accepting forged ones. After a crash, call it again to finish.
 
         Raises:
             KeyStoreError: no key has that name, or the directory cannot be used.
@@ -162,7 +162,7 @@ class KeyManager:
         Raises:
             KeyStoreError: there are no keys, or the directory cannot be used.
         """
-        # Before the lock, which is a file: nothing may be written into an empty mount point.
+        # Before taking the lock, which creates a file: nothing may be written into an empty mount point.
         self._read_keys()
         with self._writing(wait=wait) as held:
             if not held:
@@ -196,13 +196,15 @@ class KeyManager:
             return next_record
 
     def rewrap(self, old_passphrase: bytes | None) -> tuple[KeyTransition, ...]:
-        """Encrypt all private files with the passphrase, or decrypt them without. Finishes an interrupted run.
+        """Encrypt all private files with the passphrase, or decrypt them if there is none.
+
+        Running it again completes an interrupted run.
 
         Args:
-            old_passphrase: opens files that the present one does not open.
+            old_passphrase: opens files that the current passphrase does not open.
 
         Raises:
-            KeyStoreError: neither opens a file, or the directory cannot be used.
+            KeyStoreError: neither passphrase opens a file, or the directory cannot be used.
         """
         with self._writing():
             records = self.read()
@@ -212,7 +214,7 @@ class KeyManager:
 
     @contextmanager
     def _writing(self, *, create: bool = False, wait: bool = True) -> Iterator[bool]:
-        """Hold the lock, and report OS errors. Yield False if another process holds it and `wait` is off."""
+        """Hold the lock, and convert OS errors. Yield False if another process holds it and `wait` is False."""
         private_dir, public_dir = key_records_file(self.path).parent, public_file(self.path).parent
         try:
             if create:
@@ -229,14 +231,15 @@ class KeyManager:
             raise KeyStoreError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def _store_new(self, records: KeyRecords) -> KeyRecords:
-        """Create a key, store it and return the records with it. Its age counts from when it can be published."""
+        """Create a key, store it and return the records with it."""
+        # Before reading the clock: the age of a key starts when it is published.
         private = new_private()
         after = add_key(records, private.public_key(), self.now())
         self._store(records, after, {after[-1].kid: private})
         return after
 
     def _replace(self, records: KeyRecords, kid: str) -> tuple[KeyTransition, ...]:
-        """Remove the key; if none is left that signs, promote the next one or create one."""
+        """Remove the key. If it was the current one, promote the next one, or create one if there is none."""
         after = remove_key(records, kid)
         if key_in_state(after, KeyState.CURRENT) is not None:
             return self._store(records, after)
@@ -255,7 +258,7 @@ class KeyManager:
             )
 
     def _read_keys(self) -> KeyRecords:
-        """Read the records and reject an empty set: an unmounted directory looks like one without keys."""
+        """Read the records and reject an empty set, which may be an unmounted directory."""
         records = self.read()
         if not records:
             raise KeyStoreError(
@@ -267,9 +270,9 @@ class KeyManager:
         return any(key.kid == kid for key in self.read()) or has_leftovers(self.path, kid)
 
     def _store(
-        self, before: KeyRecords, after: KeyRecords, made: Mapping[str, RSAPrivateKey] = _NONE
+        self, before: KeyRecords, after: KeyRecords, created: Mapping[str, RSAPrivateKey] = _NONE
     ) -> tuple[KeyTransition, ...]:
-        store_key_records(self.path, before, after, made, self.passphrase)
+        store_key_records(self.path, before, after, created, self.passphrase)
         return transitions_between(before, after)
 
     def _store_secrets(self, before: MacSecretRecords, after: MacSecretRecords) -> tuple[KeyTransition, ...]:

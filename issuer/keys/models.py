@@ -1,4 +1,4 @@
-"""Key records: the state of each signing key and since when, and the file `keys/private/keys.json` that holds them.
+"""Key records: the state and times of each signing key, and the file `keys/private/keys.json` that holds them.
 
 A key is published before it signs, and stays published until the last token that it signed has expired.
 `rotation` computes the transitions.
@@ -53,7 +53,7 @@ class KeyRecord:
 
     @property
     def name(self) -> str:
-        """The id that commands take."""
+        """The id that operators use in commands."""
         return self.kid
 
 

@@ -1,4 +1,4 @@
-"""Reading files that hold secrets: rejected when the group or others have any access."""
+"""Reads files that hold secrets, and rejects those to which the group or others have any access."""
 
 import os
 import stat

@@ -53,7 +53,7 @@ class RotationPolicy:
 
     Attributes:
         jwks_max_age: `max-age` of the key set.
-        rotate_after: age of the current key at which the next one is created; None leaves it to the operator.
+        rotate_after: age of the current key at which the next one is created; None for no automatic rotation.
     """
 
     jwks_max_age: timedelta = timedelta(seconds=JWKS_MAX_AGE_SECONDS)
@@ -68,12 +68,12 @@ class RotationPolicy:
     @property
     def publish_delay(self) -> timedelta:
         """The time from the publication of a key to its first signature."""
-        # Twice: a cache may serve a copy fetched just before the publication until it expires, and a verifier
-        # may keep that copy for another max-age.
+        # Twice: a cache may have fetched the key set just before the publication and serve it for a max-age, and a
+        # verifier that fetches it from there at the end uses it for another max-age.
         return 2 * self.jwks_max_age + VERIFIER_RETRY + CLOCK_SKEW
 
     def due_at(self, key: KeyRecord) -> datetime | None:
-        """Return when the next key may sign, the current one needs a successor, a retired one is removed."""
+        """Return when the key may be promoted (next), needs a successor (current) or may be removed (retired)."""
         match key.state:
             case KeyState.NEXT:
                 return key.created_at + self.publish_delay
@@ -85,7 +85,7 @@ class RotationPolicy:
                 return key.retired_at + MAX_TOKEN_LIFETIME + CLOCK_SKEW
 
     def is_due(self, key: KeyRecord, now: datetime) -> bool:
-        """Tell whether the transition of `key` is due."""
+        """Return whether the transition of `key` is due."""
         due_at = self.due_at(key)
         return due_at is not None and now >= due_at
 
@@ -124,7 +124,7 @@ def remove_key(records: KeyRecords, kid: str) -> KeyRecords:
 
 
 def needs_rotation(records: KeyRecords, policy: RotationPolicy, now: datetime) -> bool:
-    """Tell whether the current key has reached the age at which the next one is created."""
+    """Return whether the current key has reached the age at which the next one is created, and there is none."""
     current = key_in_state(records, KeyState.CURRENT)
     return current is not None and key_in_state(records, KeyState.NEXT) is None and policy.is_due(current, now)
 

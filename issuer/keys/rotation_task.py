@@ -1,4 +1,4 @@
-"""Key rotation by the issuer itself. An issuer that cannot write the key directory only follows it."""
+"""Key rotation by the running issuer. If it cannot write to the key directory, it leaves rotation to other processes."""
 
 import asyncio
 from typing import Final
@@ -26,11 +26,11 @@ class RotationTask:
         self._manager = manager
         self._runs = metrics.key_rotation_runs
         for outcome in ("read_only", "failed", "advanced", "idle"):
-            self._runs.labels(outcome)  # pre-create the series so that rate() sees the first increment
+            self._runs.labels(outcome)  # create the series, so that rate() sees the first increment
         self._fault = ""
 
     async def run(self) -> None:
-        """Run until cancelled. The first run waits, since after a pause verifiers must first fetch the key set."""
+        """Run until cancelled. The first run waits: after a downtime, verifiers must first fetch the key set."""
         while True:
             await asyncio.sleep(await asyncio.to_thread(self.pause))
             await asyncio.to_thread(self.run_once)
@@ -38,13 +38,13 @@ class RotationTask:
     def pause(self) -> float:
         """Return the seconds until the next run."""
         try:
-            moments = [self._manager.policy.due_at(key) for key in self._manager.read()]
+            due_times = [self._manager.policy.due_at(key) for key in self._manager.read()]
         except KeyStoreError:
             return _INTERVAL_SECONDS
         now = self._manager.now()
-        left = [(moment - now).total_seconds() for moment in moments if moment is not None]
-        # The last run tried what is due already.
-        return min([_INTERVAL_SECONDS, *(seconds for seconds in left if seconds > 0)])
+        remaining = [(due_at - now).total_seconds() for due_at in due_times if due_at is not None]
+        # Without what is due already, which the last run has tried.
+        return min([_INTERVAL_SECONDS, *(seconds for seconds in remaining if seconds > 0)])
 
     def run_once(self) -> None:
         """Perform the due transitions. A failure is logged; the next run tries again."""
@@ -52,7 +52,7 @@ class RotationTask:
             if not self._manager.is_writable():
                 self._runs.labels("read_only").inc()
                 return
-            # Another writer may hold the lock for long; what is due now is still due in a minute.
+            # Without waiting, since another writer may hold the lock for long: the next run is in a minute.
             transitions = self._manager.advance(wait=False)
         except KeyStoreError as error:
             self._runs.labels("failed").inc()

@@ -1,11 +1,11 @@
-"""Loading the key set: the only module that opens private keys. Contract C: `keys/README.md`.
+"""Loads and checks the key set. Only this module opens private keys. Contract C: `keys/README.md`.
 
     keys/private/<kid>.pem          PKCS#8, 0600, encrypted if there is a passphrase
-    keys/private/keys.json          the state of each key and since when
+    keys/private/keys.json          the state and times of each key
     keys/private/mac-secrets.json   the keys of refresh tokens and rate-limit counters
     keys/public/jwks.json           derived: the public keys, for verifiers
 
-Reads and checks; `manager` and `writes` change the directory.
+This module changes nothing; `manager` and `writes` do.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class KeySet:
         keys: all key records; every one of them is published.
         signing: the current private key; None if there is none.
         jwks: the public key set as a document (RFC 7517).
-        mac_secrets: all are accepted, the first makes new tokens; at least one if there is a key.
+        mac_secrets: all verify tokens, the first signs new ones; at least one if there is a key.
         plain: names of the private files that are not encrypted.
     """
 
@@ -69,7 +69,7 @@ class KeySet:
 
 
 def load_key_set(folder: Path, passphrase: bytes | None = None) -> KeySet:
-    """Read and check the key directory; an empty key set if there are no keys yet.
+    """Read and check the key directory; return an empty key set if there are no keys yet.
 
     Raises:
         KeyStoreError: the keys must not be used; the message says why and what to do.
@@ -79,7 +79,7 @@ def load_key_set(folder: Path, passphrase: bytes | None = None) -> KeySet:
         try:
             return _load(folder, records, passphrase)
         except KeyStoreError:
-            # A writer may have been between two files. Then the records have changed: try again with the new ones.
+            # A writer may have replaced one file and not yet the next. If the records have changed, try again.
             before, records = records, read_key_records(folder)
             if records == before:
                 raise
@@ -126,7 +126,7 @@ def format_private(private: rsa.RSAPrivateKey, passphrase: bytes | None) -> byte
 
 
 def is_encrypted(pem: bytes) -> bool:
-    """Tell by the PEM label whether the key is encrypted (RFC 7468 §11)."""
+    """Return whether the key is encrypted, by its PEM label (RFC 7468 §11)."""
     return pem.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
 
 
@@ -148,7 +148,7 @@ def open_private(folder: Path, key: KeyRecord, passphrase: bytes | None) -> rsa.
 
 
 def _check_published(folder: Path, records: KeyRecords) -> None:
-    """Reject unpublished keys: verifiers would not know them. Without the file, verifiers use the issuer's URL."""
+    """Reject keys that are not in the public file. If there is no such file, verifiers fetch keys from the issuer."""
     path = public_file(folder)
     try:
         published = parse_jwks(path.read_bytes()).keys

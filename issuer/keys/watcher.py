@@ -1,4 +1,4 @@
-"""The key set of a running issuer: reloaded when the key directory changes, never replaced by a bad or empty one."""
+"""The key set of a running issuer, reloaded when the key directory changes. An invalid or empty one never replaces it."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from issuer.telemetry.metrics import Metrics
 _POLL_SECONDS: Final = 1.0
 
 _REPEAT_SECONDS: Final = 300.0
-"""A persistent fault is logged again, so that it is among the recent log lines."""
+"""A fault that persists is logged again after this time, so that it is among the recent log lines."""
 
 _Stamp = frozenset[tuple[str, int, int, int, int]]
 
@@ -28,7 +28,7 @@ class KeyWatcher:
     """The key set of a key directory, reloaded within a second of a change.
 
     An unmounted directory looks like one without keys. So once a signing key was loaded, a directory without one is a
-    fault: the last good key set stays in use. Only a process that starts without keys has none.
+    fault, and the last valid key set stays in use. Only a process that started without keys can be without keys.
 
     Args:
         folder: the key directory, with `private/` and `public/`.
@@ -82,7 +82,7 @@ class KeyWatcher:
         """Reload on change, until cancelled."""
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            # In a thread: disks may be slow, and scrypt is slow on purpose.
+            # In a thread, since disks may be slow, and scrypt is.
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> None:

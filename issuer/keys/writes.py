@@ -6,8 +6,8 @@
     4. the key set without the removed keys
     5. the deletion of removed private keys
 
-So no key signs before it is published. A crash can leave a key set with one key too many, which the next writer
-repairs, or a private key without a record, which is never used.
+So no key signs before it is published. After a crash, the key set may have one key too many, which the next writer
+removes, or there may be a private key without a record, which is never used.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,26 +31,30 @@ from shared.jwks import format_jwks
 
 
 def store_key_records(
-    folder: Path, before: KeyRecords, after: KeyRecords, made: Mapping[str, RSAPrivateKey], passphrase: bytes | None
+    folder: Path,
+    before: KeyRecords,
+    after: KeyRecords,
+    created: Mapping[str, RSAPrivateKey],
+    passphrase: bytes | None,
 ) -> None:
-    """Replace the records `before` by `after`. Repeating it repairs what a crash left.
+    """Replace the records `before` by `after`. After a crash, a repeated call completes the change.
 
     Args:
         folder: locked by the caller.
         before: the stored records.
         after: the new records.
-        made: the private keys of new records by kid.
+        created: the private keys of new records by kid.
         passphrase: encrypts the private keys.
 
     Raises:
         KeyStoreError: the new current key does not open.
         OSError: either `before` or `after` is stored.
     """
-    for kid, private in made.items():
+    for kid, private in created.items():
         atomic_write(private_file(folder, kid), format_private(private, passphrase), 0o600)
     current = key_in_state(after, KeyState.CURRENT)
     if current is not None and current not in before:
-        # No issuer could load records whose current key does not open.
+        # Check it first: no issuer could load records whose current key does not open.
         open_private(folder, current, passphrase)
     if after != before:
         known = {key.kid for key in before}
@@ -64,7 +68,7 @@ def store_key_records(
 
 
 def has_leftovers(folder: Path, kid: str) -> bool:
-    """Tell whether a crash left files of a key that has no record any more."""
+    """Return whether there are files of a key without a record, as after a crash."""
     published = public_file(folder)
     return private_file(folder, kid).exists() or (published.exists() and kid.encode() in published.read_bytes())
 
@@ -85,7 +89,7 @@ def store_mac_secrets(folder: Path, records: MacSecretRecords, passphrase: bytes
 
 
 def rewrap_key(folder: Path, key: KeyRecord, old: bytes | None, new: bytes | None) -> bool:
-    """Encrypt a private key with another passphrase, or none. Return whether that was necessary.
+    """Encrypt a private key with the new passphrase, or decrypt it if that is None. Return whether it was necessary.
 
     Raises:
         KeyStoreError: neither passphrase opens it.
@@ -106,7 +110,7 @@ def rewrap_key(folder: Path, key: KeyRecord, old: bytes | None, new: bytes | Non
 
 
 def rewrap_secrets(folder: Path, old: bytes | None, new: bytes | None) -> tuple[str, ...]:
-    """Encrypt the MAC secrets with another passphrase, or none. Return their ids if that was necessary.
+    """Encrypt the MAC secrets with the new passphrase, or decrypt them if that is None. Return the changed ids.
 
     Raises:
         KeyStoreError: neither passphrase opens them.

@@ -1,5 +1,4 @@
-"""Mail to people. No response to a request ever waits for it.
+"""Mail to users. No response to a request waits for it.
 
-`templates` has the words, `outbox` sends what waits, `transport` hands it over, `one_time_tokens` makes what a
-mail proves, `limits` says how often one recipient is sent mail.
+`templates` has the texts, `outbox` sends queued mail by a `transport`, `limits` bounds the mail to one recipient.
 """

@@ -1,6 +1,6 @@
-"""Limits on the mails that anyone can request for a recipient. The counters are in PostgreSQL. ADR 0091.
+"""Limits on mail to one recipient, which any client can request. The counters are in PostgreSQL. ADR 0091.
 
-Requests that are not answered with a mail are not counted, or anyone could keep a recipient waiting without end.
+Only mails that are sent are counted. If all requests counted, an attacker could delay the next mail without end.
 """
 
 import hmac
@@ -14,37 +14,38 @@ _FIRST_WAIT: Final = timedelta(minutes=1)
 _LONGEST_WAIT: Final = timedelta(days=1)
 
 WAITS: Final = tuple(min(_FIRST_WAIT * 2**number, _LONGEST_WAIT) for number in range(12))
-"""After the first mail, after the second, and so on; the last one repeats."""
+"""Waits after the first mail, after the second, and so on; the last one repeats."""
 
 QUIET: Final = timedelta(days=7)
-"""Time without a mail after which the waits begin again. Stopping for that long gains a flood nothing: in seven days
-it would have sent seven mails, and a new series begins with twelve."""
+"""Time without a mail after which the waits start again with the first. An attacker gains little by such a pause:
+seven days at the longest wait are seven mails, and a new series starts with twelve."""
 
 NOTICE: Final = "password_changed"
-"""Anyone can register someone else's address where it need not be verified, and change that password all day."""
+"""Notices are limited too: where emails need not be verified, an attacker can register an account with the email of
+another person and change its password all day."""
 
 _LABEL: Final = "gatepass mail limit 1"
 _KEY_BYTES: Final = 16
 
 
 class RecipientKeys:
-    """Names the counters of recipients without holding their addresses.
+    """The keys of recipients' counters: keyed hashes, so that the database holds no email addresses of former users.
 
-    By address and not by account: deleting an account and registering it again starts no new series.
+    They depend on the email and not on the account, so that registering a deleted account again starts no new series.
 
     Args:
-        secret: returns the secret of this moment, which the database never sees.
+        secret: returns the current MAC secret, which is not in the database.
     """
 
     def __init__(self, secret: Callable[[], bytes]) -> None:
         self._secret = secret
 
     def for_purpose(self, purpose: TokenPurpose, email_key: str) -> bytes:
-        """Return the counter of all mails to `email_key` that carry a token for `purpose`."""
+        """Return the key of the counter of all mails to `email_key` with a token for `purpose`."""
         return self._key(purpose, email_key)
 
     def for_notice(self, email_key: str) -> bytes:
-        """Return the counter of notices to `email_key` about a changed password."""
+        """Return the key of the counter of notices to `email_key` about a changed password."""
         return self._key(NOTICE, email_key)
 
     def _key(self, kind: str, email_key: str) -> bytes:

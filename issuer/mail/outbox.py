@@ -41,7 +41,7 @@ class Outbox:
     """A loop that sends mail.
 
     Args:
-        store: the rows of waiting mail.
+        store: the queued mail.
         transport: sends a mail.
         composer: writes a mail.
         metrics: counts outcomes.
@@ -113,7 +113,7 @@ class Outbox:
         try:
             outcome = await self._send(mail, token)
         except DeliveryError as error:
-            # Otherwise three attempts at one mail would displace the tokens of mails that arrived.
+            # Otherwise three failed attempts would displace the tokens of mails that were delivered.
             if token is not None:
                 await self._store.discard_token(token.token_hash)
             await self._failed(mail, error)
@@ -158,11 +158,11 @@ class Outbox:
             await self._abandon(mail, error, "abandoned", AuditEventKind.MAIL_ABANDONED)
             return
         doubled = _FIRST_RETRY * 2 ** min(mail.attempts - 1, 16)
-        # A random part of it, so that mails that failed together are not retried together.
+        # Jitter, so that mails that failed together are not retried together.
         wait = min(doubled, _LONGEST_RETRY) * (0.5 + self._fraction() / 2)
         await self._store.postpone(mail.id, now + wait)
         self._metrics.mails.labels(mail.template, "failed").inc()
-        _log.warning("mail_failed", **_facts(mail, error))
+        _log.warning("mail_failed", **_log_fields(mail, error))
 
     async def _abandon(self, mail: QueuedMail, error: DeliveryError, outcome: str, kind: AuditEventKind) -> None:
         detail: dict[str, str | int] = {"template": mail.template, "error": error.kind, "attempts": mail.attempts}
@@ -170,7 +170,7 @@ class Outbox:
             detail["smtp_code"] = error.code
         await self._store.abandon(mail.id, kind, detail)
         self._metrics.mails.labels(mail.template, outcome).inc()
-        _log.error(f"mail_{outcome}", **_facts(mail, error))
+        _log.error(f"mail_{outcome}", **_log_fields(mail, error))
 
     async def _measure(self) -> None:
         now = self._now()
@@ -179,11 +179,11 @@ class Outbox:
         self._measured_at = now
         waiting, oldest = await self._store.measure()
         self._metrics.outbox_mails.set(waiting)
-        # A notice that is held back by its limit has a time in the future.
+        # A notice that is postponed by its limit has a time in the future.
         self._metrics.outbox_oldest_seconds.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
 
 
-def _facts(mail: QueuedMail, error: DeliveryError) -> dict[str, str | int | None]:
+def _log_fields(mail: QueuedMail, error: DeliveryError) -> dict[str, str | int | None]:
     return {
         "template": mail.template,
         "account": str(mail.user_id),

@@ -36,7 +36,7 @@ class OutboxStore:
         self._database = database
 
     async def claim(self, now: datetime, until: datetime, limit: int) -> list[QueuedMail]:
-        """Return mails that are due, and reserve them for this process `until` that moment."""
+        """Return mails that are due, and reserve them for this process until the time `until`."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["claim-due-mail"], now, until, list(Template), limit)
         return [QueuedMail(**{**row, "template": Template(row["template"])}) for row in rows]
@@ -44,7 +44,7 @@ class OutboxStore:
     async def add_token(
         self, token_hash: bytes, user_id: UUID, purpose: TokenPurpose, now: datetime, expires_at: datetime
     ) -> bool:
-        """Store a token beside the newest others for `purpose`; False if the account has no use for it."""
+        """Store a token and delete the oldest ones beyond `MAX_VALID`; return False if the account needs no token."""
         async with self._database.transaction() as connection:
             if await connection.fetchval(_SQL["lock-recipient"], user_id, purpose) is None:
                 return False
@@ -72,7 +72,7 @@ class OutboxStore:
             await connection.execute(_SQL["postpone-mail"], mail_id, until)
 
     async def measure(self) -> tuple[int, datetime | None]:
-        """Return how many mails wait, and since when the oldest does."""
+        """Return the number of queued mails, and the time of the oldest."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["measure-outbox"])
         return (0, None) if row is None else (row["waiting"], row["oldest"])

@@ -1,8 +1,8 @@
--- The outbox. A row is claimed by moving its next attempt into the future, not by a lock that is held while a
--- mail server is talked to: an issuer that dies while sending leaves a row that is due again later.
+-- The outbox. An issuer claims a row by moving its next attempt into the future, and holds no lock while it sends the
+-- mail. If it crashes, the row is due again later.
 
 -- name: claim-due-mail
--- $1 now, $2 how long the claim holds, $3 templates that this release can write, $4 at most so many.
+-- $1 now, $2 end of the claim, $3 templates of this release, $4 maximum number.
 WITH due AS (
   SELECT id FROM outbox
   WHERE next_attempt_at <= $1 AND template = ANY ($3)
@@ -17,14 +17,14 @@ WHERE outbox.id = due.id AND users.id = outbox.user_id
 RETURNING outbox.id, user_id, users.email, template, outbox.created_at, attempts;
 
 -- name: lock-recipient
--- $1 account, $2 purpose. A disabling or a new password that is under way is waited for, and the next one finds the
--- token. Two mails to one account take turns, or together they would keep one token too many.
+-- $1 account, $2 purpose. The lock waits for a concurrent disabling or password change, and a later one finds the new
+-- token and deletes it. It also serializes two mails to one account, which could otherwise exceed the maximum by one.
 SELECT id FROM users
 WHERE id = $1 AND disabled_at IS NULL AND ($2 <> 'verify_email' OR email_verified_at IS NULL)
 FOR NO KEY UPDATE;
 
 -- name: add-token
--- $1 hash, $2 account, $3 purpose, $4 now, $5 its end, $6 how many of the purpose may be valid at a time.
+-- $1 hash, $2 account, $3 purpose, $4 now, $5 expiry, $6 maximum number of tokens for the purpose.
 WITH displaced AS (
   DELETE FROM one_time_tokens WHERE token_hash = ANY (ARRAY(
     SELECT token_hash FROM one_time_tokens

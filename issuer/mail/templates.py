@@ -1,8 +1,8 @@
-"""The mails that the issuer sends: their words and their header fields. Sends nothing.
+"""The mails of the issuer: texts and header fields. This module sends nothing.
 
-A mail quotes nothing from a request: neither an address that was typed into a form nor a user agent.
-The token stands in the text, and, where the operator has a page for it, in the fragment of a link, which
-browsers keep to themselves: it reaches no server's access log and no Referer field.
+A mail quotes nothing from a request, such as an email address in a form or a user agent. The token is in the text, or
+in the fragment of a link if the operator has a page for it. Browsers send no fragments, so the token gets into no
+access log and no Referer field.
 """
 
 from dataclasses import dataclass
@@ -32,13 +32,13 @@ class Template(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailTemplate:
-    """The words of one mail.
+    """The text of one mail.
 
     Attributes:
         subject: with `{service}`.
-        text: the body, with `{service}`, and `{use}`, `{lifetime}` and `{token}` where it carries a token.
-        purpose: of the token that it carries, if any.
-        page: the part of the link that says where its token is used.
+        text: the body, with `{service}`, and `{use}`, `{lifetime}` and `{token}` if it has a token.
+        purpose: of its token, if any.
+        page: the path of the page that uses the token, after the prefix of links.
     """
 
     subject: str
@@ -109,12 +109,12 @@ TEMPLATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class MailComposer:
-    """Writes the mails of one issuer.
+    """The writer of the mails of one issuer.
 
     Attributes:
         service: the name of the service, one line of printable characters.
-        sender: the address in `From`, an addr-spec.
-        link: the prefix of links, such as `https://app.example/auth`; empty for mails with the token alone.
+        sender: the email address in `From`, an addr-spec.
+        link: the prefix of links, such as `https://app.example/auth`; empty for mails with the bare token.
     """
 
     service: str
@@ -122,37 +122,37 @@ class MailComposer:
     link: str
 
     def compose(self, template: Template, mailbox: str, token: str, at: datetime, mail_id: UUID) -> EmailMessage:
-        """Write the mail to `mailbox`, an ASCII addr-spec; `token` is empty where the template carries none.
+        """Write the mail to `mailbox`, an ASCII addr-spec; `token` is empty if the template has none.
 
         Raises:
-            ValueError: the mailbox is not an addr-spec. A header field never holds more than one address.
+            ValueError: the mailbox is not exactly one addr-spec.
         """
-        words = TEMPLATES[template]
+        content = TEMPLATES[template]
         sender = Address(self.service, addr_spec=self.sender)
         message = EmailMessage(policy=SMTP)
         message["From"] = sender
         message["To"] = Address(addr_spec=mailbox)
-        message["Subject"] = words.subject.format(service=self.service)
+        message["Subject"] = content.subject.format(service=self.service)
         message["Date"] = format_datetime(at)
         message["Message-ID"] = f"<{mail_id}@{sender.domain}>"
-        # RFC 3834 §5: no out-of-office reply answers a robot.
+        # RFC 3834 §5: suppresses out-of-office replies.
         message["Auto-Submitted"] = "auto-generated"
-        text = self._text(words, token)
-        # 7bit where it is possible: quoted-printable would break a long link in two for those who read the source.
+        text = self._text(content, token)
+        # 7bit if possible: quoted-printable would split a long link in the source of the mail.
         message.set_content(text, cte="7bit" if text.isascii() else "quoted-printable")
         return message
 
-    def _text(self, words: MailTemplate, token: str) -> str:
-        if words.purpose is None:
-            return words.text.format(service=self.service)
-        return words.text.format(
+    def _text(self, content: MailTemplate, token: str) -> str:
+        if content.purpose is None:
+            return content.text.format(service=self.service)
+        return content.text.format(
             service=self.service,
             use="open this link" if self.link else "enter this code",
-            lifetime=_in_words(LIFETIMES[words.purpose]),
-            token=f"{self.link}{words.page}#token={token}" if self.link else token,
+            lifetime=_format_duration(LIFETIMES[content.purpose]),
+            token=f"{self.link}{content.page}#token={token}" if self.link else token,
         )
 
 
-def _in_words(duration: timedelta) -> str:
-    """Return whole hours, or minutes where the duration is not longer than an hour."""
+def _format_duration(duration: timedelta) -> str:
+    """Return a text in hours, or in minutes up to one hour."""
     return f"{duration // _HOUR} hours" if duration > _HOUR else f"{duration // _MINUTE} minutes"

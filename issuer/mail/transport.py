@@ -1,7 +1,7 @@
-"""Mail transports: SMTP, or files in a folder. They know nothing of accounts, tokens or retries.
+"""Mail transports: SMTP, or files in a folder. They do not depend on accounts, tokens or retries.
 
-`smtps://` is TLS from the first byte, `smtp://` requires STARTTLS before anything else is sent, and only
-`smtp+plain://` works without, for a relay on the same private network. None falls back to a weaker one.
+`smtps://` uses TLS from the first byte, `smtp://` requires STARTTLS before anything else is sent, and `smtp+plain://`
+uses no TLS, for a relay on the same private network. None falls back to a weaker one.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from issuer.keys.atomic_files import atomic_write
 
 MAX_AT_ONCE: Final = 4
-"""Mails sent at a time by one process, in threads of their own: a mail server that hangs delays only mail."""
+"""Mails that one process sends at a time, in threads of their own: a mail server that hangs delays only mail."""
 
 _TIMEOUT_SECONDS: Final = 10.0
 """For each exchange with a mail server."""
@@ -29,7 +29,7 @@ _PERMANENT: Final = 500
 """The first reply code of permanent failures (RFC 5321 §4.2.1)."""
 
 _AUTHENTICATION_CODES: Final = {530, 534, 535, 538}
-"""RFC 4954 §6: the server wants other credentials. That concerns the settings, not the mail."""
+"""RFC 4954 §6: the server requires other credentials. The settings are wrong, not the mail."""
 
 _DEFAULT_PORTS: Final = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 
@@ -79,7 +79,7 @@ def parse_mail_url(url: str) -> SmtpServer | Path:
     """Read `smtp://user:password@host:port`, `smtps://…`, `smtp+plain://host:port` or `file:///folder`.
 
     Raises:
-        ValueError: saying what is wrong without quoting it.
+        ValueError: it is invalid; the message never quotes it, since it may hold a password.
     """
     parts = urlsplit(url)
     if parts.query or parts.fragment:
@@ -91,13 +91,13 @@ def parse_mail_url(url: str) -> SmtpServer | Path:
     return _smtp_server(url)
 
 
-def transport_for(place: SmtpServer | Path) -> MailTransport:
+def transport_for(target: SmtpServer | Path) -> MailTransport:
     """Return the transport to a mail server or a folder."""
-    return FileTransport(place) if isinstance(place, Path) else SmtpTransport(place)
+    return FileTransport(target) if isinstance(target, Path) else SmtpTransport(target)
 
 
 class SmtpTransport:
-    """A transport that uses one connection for each mail; `context` says which certificates are trusted."""
+    """A transport that uses one connection for each mail; `context` has the trusted certificates."""
 
     def __init__(self, server: SmtpServer, context: ssl.SSLContext | None = None) -> None:
         self._server = server
@@ -111,11 +111,11 @@ class SmtpTransport:
         )
 
     def close(self) -> None:
-        """Accept no further mail; what is being sent ends with its timeouts."""
+        """Accept no further mail. Mails that are being sent are completed, or fail at their timeouts."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, message: EmailMessage) -> None:
-        # With the envelope stated: `send_message` would read it from the header, by another parser.
+        # `sendmail` with an explicit envelope: `send_message` would parse the header fields again, by another parser.
         sender, recipient = (message[name].addresses[0] for name in ("From", "To"))
         smtp = self._connect(sender.domain)
         try:
@@ -135,7 +135,7 @@ class SmtpTransport:
 
 
 class FileTransport:
-    """A transport that writes `<date>-<message id>.eml` files, whole or not at all, readable by their owner only."""
+    """A transport that writes `<date>-<message id>.eml` files atomically, with mode 0600."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -159,14 +159,14 @@ class FileTransport:
 
 
 def _quit(smtp: smtplib.SMTP) -> None:
-    """Close the connection. The mail has its reply: a failure here must neither repeat it nor hide a rejection."""
+    """Close the connection. A failure here must neither send the mail again nor hide a rejection."""
     with suppress(OSError):
         smtp.quit()
     smtp.close()
 
 
 def _translating_errors(send: Callable[[], None]) -> None:
-    """Run `send` and reduce a failure to its kind and code: server texts can quote addresses and passwords."""
+    """Run `send` and reduce a failure to its kind and code: server texts can quote email addresses and passwords."""
     try:
         send()
     except smtplib.SMTPRecipientsRefused as error:
@@ -175,7 +175,7 @@ def _translating_errors(send: Callable[[], None]) -> None:
     except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
         raise _rejection(error, error.smtp_code) from None
     except smtplib.SMTPResponseException as error:
-        # Before the mail itself (greeting, EHLO, AUTH): the server or our settings, not the mail.
+        # Raised before the mail itself (greeting, EHLO, AUTH): the server or our settings are at fault, not the mail.
         raise DeliveryError(type(error).__name__, error.smtp_code) from None
     except (OSError, ValueError) as error:
         raise DeliveryError(type(error).__name__) from None
