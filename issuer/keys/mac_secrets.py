@@ -32,7 +32,7 @@ MAX_SESSION: Final = timedelta(days=90)
 """The longest session that can be configured. A retired secret is stored for as long."""
 
 PROPAGATION_DELAY: Final = timedelta(seconds=60)
-"""From creation to first use. Issuers load a new secret within a second; the rest is for clock skew and slow disks."""
+"""From creation to first use. Issuers load a secret within a second; the rest is for clock skew and slow disks."""
 
 _REFRESH_TOKENS: Final = b"gatepass refresh token 1"
 """RFC 5869 `info`: separates this key from every other one derived from the secret."""

@@ -1,4 +1,4 @@
-"""Key rotation by the running issuer. If it cannot write to the key directory, it leaves rotation to other processes."""
+"""Key rotation by the running issuer. If it cannot write to the key directory, other processes must rotate."""
 
 import asyncio
 from typing import Final

@@ -1,4 +1,4 @@
-"""The key set of a running issuer, reloaded when the key directory changes. An invalid or empty one never replaces it."""
+"""The key set of a running issuer, reloaded when the key directory changes. An invalid or empty one is never used."""
 
 import asyncio
 import time

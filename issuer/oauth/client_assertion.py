@@ -1,7 +1,7 @@
 """Client authentication by `private_key_jwt` (RFC 7523 §2.2 and §3): registered public keys, and signed assertions.
 
-The issuer has only the public key of a client, so nothing stolen here lets an attacker impersonate the client.
-The code of `shared` reads keys and JWT, and checks signatures. The store knows whether an assertion was used before.
+The issuer has only the public key of a client, so nothing that is stolen from it lets an attacker impersonate the
+client. The code of `shared` reads keys and JWT, and checks signatures. The store records which assertions were used.
 
 An assertion is checked in this order, and nothing in it is trusted before step 4:
 
@@ -28,7 +28,7 @@ ALGORITHMS: Final = ("RS256", "PS256", "ES256")
 """The algorithms of client keys. A key is registered for one of them, so the header cannot choose another."""
 
 MAX_ASSERTION_LIFETIME: Final = timedelta(minutes=5)
-"""From `iat`, or from now without `iat`. `exp` may be later: common libraries set an hour by default."""
+"""From `iat`, or from now without `iat`. Counts even if `exp` is later: common libraries set an hour by default."""
 
 LEEWAY: Final = timedelta(seconds=30)
 """Tolerated difference between a client's clock and ours."""
@@ -51,7 +51,7 @@ class ClientKeysError(ValueError):
 
 
 class InvalidAssertionError(ValueError):
-    """An invalid assertion. The message is for the log: a fixed phrase without anything that was sent."""
+    """An invalid assertion. The message is a fixed phrase for the log, and never quotes what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class VerifiedAssertion:
 
     Attributes:
         jti: its id, unique for the client.
-        expires_at: when it expires, leeway included; its `jti` can be deleted then.
+        expires_at: when it expires, including leeway; its `jti` can be deleted then.
     """
 
     jti: str = field(repr=False)
@@ -89,7 +89,7 @@ def register_keys(document: bytes) -> tuple[dict[str, str], ...]:
     """Return the relevant members of a client's JWK Set (RFC 7517): each key has a `kid` and one `alg`.
 
     Raises:
-        ClientKeysError: any key is unusable, or private. The operator corrects the file.
+        ClientKeysError: a key is unusable or private. The operator must correct the file.
     """
     try:
         entries = parse_object(document).get("keys")
@@ -99,7 +99,7 @@ def register_keys(document: bytes) -> tuple[dict[str, str], ...]:
         raise ClientKeysError(f'needs a "keys" array of 1 to {MAX_KEYS} keys')
     keys = tuple(_registered(entry) for entry in entries)
     if len({key["kid"] for key in keys}) != len(keys):
-        raise ClientKeysError("two keys have one kid")
+        raise ClientKeysError("two keys have the same kid")
     return keys
 
 
@@ -117,7 +117,7 @@ def read_assertion(text: str) -> UnverifiedAssertion:
     jws = read_compact(text.encode("ascii", "replace"), MAX_ASSERTION_BYTES)
     if isinstance(jws, JwsFault) or not jws.signature:
         raise InvalidAssertionError("not a compact JWS")
-    if not _is_of_an_assertion(jws.header):
+    if not _is_assertion_header(jws.header):
         raise InvalidAssertionError("not the header of an assertion")
     try:
         claims = parse_object(jws.payload)
@@ -125,7 +125,7 @@ def read_assertion(text: str) -> UnverifiedAssertion:
         raise InvalidAssertionError("not strict JSON") from None
     client_id = claims.get("sub")
     if not isinstance(client_id, str):
-        raise InvalidAssertionError("sub of a wrong type")
+        raise InvalidAssertionError("no usable sub")
     return UnverifiedAssertion(client_id, claims, jws)
 
 
@@ -149,11 +149,11 @@ def verify_assertion(
     if claims.get("iss") != assertion.client_id or claims.get("sub") != assertion.client_id:
         raise InvalidAssertionError("iss and sub are not the client")
     if not _is_for_us(claims.get("aud"), audiences):
-        raise InvalidAssertionError("for another audience")
+        raise InvalidAssertionError("wrong audience")
     expires_at = _expiry(claims, now)
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= _MAX_NAME_CHARACTERS:
-        raise InvalidAssertionError("without a usable jti")
+        raise InvalidAssertionError("no usable jti")
     return VerifiedAssertion(jti, expires_at)
 
 
@@ -164,7 +164,7 @@ def _registered(entry: Any) -> dict[str, str]:
         raise ClientKeysError("private or symmetric key material: register public keys, replace the leaked ones")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_NAME_CHARACTERS or not kid.isprintable():
-        raise ClientKeysError("a key has no plain kid by which assertions could name it")
+        raise ClientKeysError("a key has no kid, or one that is too long or not printable")
     operations = entry.get("key_ops", ["verify"])
     if entry.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise ClientKeysError("a key is not for signatures")
@@ -200,13 +200,13 @@ def _key_of(header: JoseHeader, keys: tuple[ClientKey, ...]) -> ClientKey:
     """Return the key that `kid` names. Without `kid`, a client must have only one key."""
     named = [key for key in keys if key.kid == header.kid] if "kid" in header.members else list(keys)
     if len(named) != 1:
-        raise InvalidAssertionError("names none of the client's keys")
+        raise InvalidAssertionError("no key of the client has this kid")
     if header.algorithm != named[0].algorithm:
-        raise InvalidAssertionError("under another algorithm than the key's")
+        raise InvalidAssertionError("algorithm is not that of the key")
     return named[0]
 
 
-def _is_of_an_assertion(header: JoseHeader) -> bool:
+def _is_assertion_header(header: JoseHeader) -> bool:
     """Check the header members, and `typ` if present (RFC 8725 §3.11)."""
     return header.members <= _HEADER_MEMBERS and ("typ" not in header.members or header.type in _TYPES)
 
@@ -219,25 +219,25 @@ def _is_for_us(audience: Any, audiences: frozenset[str]) -> bool:
 
 
 def _expiry(claims: JsonObject, now: datetime) -> datetime:
-    """Return the expiry, leeway included. RFC 7523 §3 (4) allows rejecting long lifetimes."""
-    expires_at = _moment(claims["exp"]) if "exp" in claims else None
+    """Return the expiry, including leeway. RFC 7523 §3 (4) allows rejecting long lifetimes."""
+    expires_at = _numeric_date(claims["exp"]) if "exp" in claims else None
     if expires_at is None:
-        raise InvalidAssertionError("without exp")
-    issued_at = _moment(claims["iat"]) if "iat" in claims else None
-    if "nbf" in claims and _moment(claims["nbf"]) > now + LEEWAY:
-        raise InvalidAssertionError("not yet good")
+        raise InvalidAssertionError("no exp")
+    issued_at = _numeric_date(claims["iat"]) if "iat" in claims else None
+    if "nbf" in claims and _numeric_date(claims["nbf"]) > now + LEEWAY:
+        raise InvalidAssertionError("not yet valid")
     if issued_at is not None:
         if issued_at > now + LEEWAY:
-            raise InvalidAssertionError("from the future")
+            raise InvalidAssertionError("issued in the future")
         expires_at = min(expires_at, issued_at + MAX_ASSERTION_LIFETIME)
     if expires_at > now + MAX_ASSERTION_LIFETIME + LEEWAY:
-        raise InvalidAssertionError("good for too long")
+        raise InvalidAssertionError("lifetime is too long")
     if expires_at + LEEWAY <= now:
         raise InvalidAssertionError("expired")
     return expires_at + LEEWAY
 
 
-def _moment(value: Any) -> datetime:
+def _numeric_date(value: Any) -> datetime:
     """Parse a NumericDate (RFC 7519 §2). Reject strings and booleans."""
     if type(value) not in {int, float}:
         raise InvalidAssertionError("a time is not a number")

@@ -28,7 +28,7 @@ from issuer.oauth.client_assertion import (
     read_assertion,
     verify_assertion,
 )
-from issuer.oauth.models import CLIENT_ID, BasicCredentials, Client, ClientAssertion, ClientCredentials
+from issuer.oauth.models import BasicCredentials, Client, ClientAssertion, ClientCredentials
 from issuer.oauth.store import ClientStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
@@ -38,18 +38,18 @@ from issuer.tokens.models import AccessTokenClaims, PublicClient, StatusReferenc
 _log = structlog.get_logger(__name__)
 
 _NO_SECRET: Final = bytes(32)
-"""Compared when there is no secret. No known input has this SHA-256."""
+"""Compared if the client has no secret hash. No known input has this SHA-256."""
 
 FAILURES_RECORDED: Final = 300
-"""Per minute and process. Events are never deleted and a failed authentication costs the sender nothing: without a
-limit, anyone could fill the disk. Metrics count every failure."""
+"""Maximum number of audit events per minute and process. Events are never deleted, and failed authentications need no
+credentials: without a limit, an attacker could fill the disk. Metrics count every failure."""
 
 CACHED_KEY_SETS: Final = 256
-"""Parsed key sets of clients, a few KiB each."""
+"""Maximum number of parsed key sets, a few KiB each."""
 
 
 class AuthFailure(StrEnum):
-    """The reason of a failed authentication: for metrics and the audit trail, never in the response."""
+    """Reasons of failed authentications: for metrics and the audit trail, never in the response."""
 
     UNKNOWN = "unknown"
     DISABLED = "disabled"
@@ -88,15 +88,17 @@ class ClientAuthenticator:
             CACHED_KEY_SETS
         )
 
-    async def authenticate(self, proof: ClientCredentials, context: RequestContext) -> Client:
+    async def authenticate(self, credentials: ClientCredentials, context: RequestContext) -> Client:
         """Return the authenticated client.
 
         Raises:
             InvalidClientError: authentication failed, for any reason.
             UnavailableError: the database is unavailable.
         """
-        check = self._check_secret(proof) if isinstance(proof, BasicCredentials) else self._check_assertion(proof)
-        client, failure = await check
+        if isinstance(credentials, BasicCredentials):
+            client, failure = await self._check_secret(credentials)
+        else:
+            client, failure = await self._check_assertion(credentials)
         if client is None or failure is not None:
             await self._reject(client, failure or AuthFailure.UNKNOWN, context)
             raise InvalidClientError
@@ -137,10 +139,10 @@ class ClientAuthenticator:
 
         Raises:
             InvalidClientError: there is no such client, or it is disabled.
-            UnauthorizedClientError: it is a machine, for which no user logs in.
+            UnauthorizedClientError: it is not public, so that users do not log in with it.
             UnavailableError: the database is unavailable.
         """
-        client = await self._find_plausible(client_id)
+        client = await self.find(client_id)
         if client is None or client.disabled_at is not None:
             raise InvalidClientError
         if not client.is_public:
@@ -169,34 +171,34 @@ class ClientAuthenticator:
         Raises:
             UnavailableError: the database is unavailable.
         """
-        return await self._find_plausible(client_id)
+        return await self._store.find_client(client_id)
 
     async def _first_status(self, client: Client) -> StatusListEntry:
-        """Assign the client an index of its own. Concurrent requests get the same one."""
+        """Assign an index to the client. Concurrent requests get the same one."""
         status = await self._store.assign_status(client, await self._status_lists.lease())
         if status is None:
             raise InvalidClientError
         return status
 
-    async def _check_secret(self, proof: BasicCredentials) -> tuple[Client | None, AuthFailure | None]:
-        client = await self._find_plausible(proof.client_id)
+    async def _check_secret(self, credentials: BasicCredentials) -> tuple[Client | None, AuthFailure | None]:
+        client = await self.find(credentials.client_id)
         known = client.secret_hash if client is not None else None
-        right = hmac.compare_digest(hash_secret(proof.secret), known or _NO_SECRET)
+        matches = hmac.compare_digest(hash_secret(credentials.secret), known or _NO_SECRET)
         match client:
             case None:
                 return None, AuthFailure.UNKNOWN
             case Client(secret_hash=None):
                 return client, AuthFailure.OTHER_METHOD
-            case _ if not right:
+            case _ if not matches:
                 return client, AuthFailure.WRONG_SECRET
             case _:
                 return client, AuthFailure.DISABLED if client.disabled_at is not None else None
 
-    async def _check_assertion(self, proof: ClientAssertion) -> tuple[Client | None, AuthFailure | None]:
+    async def _check_assertion(self, credentials: ClientAssertion) -> tuple[Client | None, AuthFailure | None]:
         client = None
         try:
-            assertion = read_assertion(proof.assertion)
-            client = await self._find_plausible(assertion.client_id)
+            assertion = read_assertion(credentials.assertion)
+            client = await self.find(assertion.client_id)
             if client is None:
                 return None, AuthFailure.UNKNOWN
             if client.jwks is None:
@@ -206,7 +208,7 @@ class ClientAuthenticator:
             # Keys that an earlier version stored may be unusable for this one.
             _log.info("client_assertion_rejected", reason=str(error))
             return client, AuthFailure.BAD_ASSERTION
-        if proof.client_id not in {None, client.id}:
+        if credentials.client_id not in {None, client.id}:
             return client, AuthFailure.BAD_ASSERTION
         if client.disabled_at is not None:
             return client, AuthFailure.DISABLED
@@ -224,12 +226,8 @@ class ClientAuthenticator:
             keys = self._key_cache[content] = load_keys(jwks)
         return keys
 
-    async def _find_plausible(self, client_id: str) -> Client | None:
-        """Look up an id, unless it cannot be one: PostgreSQL rejects a NUL, for example."""
-        return await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
-
     async def _reject(self, client: Client | None, failure: AuthFailure, context: RequestContext) -> None:
-        """Count, log and record a failure. An unknown id is arbitrary text of the sender, so it is omitted."""
+        """Count, log and record a failure, without an unknown id, which is arbitrary text."""
         self._metrics.client_authentications.labels(failure.value).inc()
         client_id = client.id if client is not None else None
         _log.info("client_authentication_failed", client=client_id, reason=failure.value)
@@ -243,7 +241,7 @@ class ClientAuthenticator:
             await self._store.record_failure(event)
 
     def _may_record(self) -> bool:
-        """Return whether to record an event, within the limit. All failures count, so that timing reveals nothing."""
+        """Return whether to record an event. All failures share the limit, so that timing reveals no reason."""
         minute = int(self._now().timestamp()) // 60
         self._failures = self._failures + 1 if minute == self._minute else 1
         self._minute = minute
@@ -255,9 +253,9 @@ def hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def _narrowed(own: str, asked: str) -> str:
-    """Return the requested scope in the order of the client's own (RFC 6749 §3.3: scopes are a set)."""
-    wanted, granted = set(asked.split(" ")), own.split(" ") if own else []
-    if not wanted <= set(granted):
+def _narrowed(allowed: str, requested: str) -> str:
+    """Return the requested scope, its tokens in the order of the allowed scope (RFC 6749 §3.3: a scope is a set)."""
+    requested_tokens, allowed_tokens = set(requested.split(" ")), allowed.split()
+    if not requested_tokens <= set(allowed_tokens):
         raise InvalidScopeError
-    return " ".join(scope for scope in granted if scope in wanted)
+    return " ".join(token for token in allowed_tokens if token in requested_tokens)

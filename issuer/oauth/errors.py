@@ -50,17 +50,17 @@ UNAVAILABLE: Final = OAuthErrorCode("temporarily_unavailable", 503)
 
 
 def oauth_error_response(error: OAuthError | RequestError | UnavailableError) -> Response:
-    """Return the error response. It has nothing but the code."""
+    """Return the error response, which has only the code."""
     match error:
         case UnavailableError():
-            answer, fields = UNAVAILABLE, {"Retry-After": str(error.retry_after)}
+            error_code, fields = UNAVAILABLE, {"Retry-After": str(error.retry_after)}
         case InvalidClientError():
-            answer, fields = OAUTH_ERROR_CODES[InvalidClientError], {"WWW-Authenticate": _BASIC}
+            error_code, fields = OAUTH_ERROR_CODES[InvalidClientError], {"WWW-Authenticate": _BASIC}
         case OAuthError():
-            answer, fields = OAUTH_ERROR_CODES[type(error)], {}
+            error_code, fields = OAUTH_ERROR_CODES[type(error)], {}
         case _:
-            answer, fields = OAUTH_ERROR_CODES[InvalidRequestError], {}
-    return JSONResponse({"error": answer.code}, answer.status, fields)
+            error_code, fields = OAUTH_ERROR_CODES[InvalidRequestError], {}
+    return JSONResponse({"error": error_code.code}, error_code.status, fields)
 
 
 def oauth_error_responses(
@@ -68,10 +68,10 @@ def oauth_error_responses(
 ) -> Callable[[Any, Request], Awaitable[Response]]:
     """Wrap a method that serves an OAuth endpoint: errors become error responses of RFC 6749 §5.2."""
 
-    async def answer(routes: Any, request: Request) -> Response:
+    async def respond(routes: Any, request: Request) -> Response:
         try:
             return await handler(routes, request)
         except (OAuthError, RequestError, UnavailableError) as error:
             return oauth_error_response(error)
 
-    return answer
+    return respond

@@ -59,13 +59,13 @@ class Grants:
             # A machine has no session; it requests a new token instead (RFC 6749 §4.4.3).
             raise UnauthorizedClientError
         scope = request.get("scope")
-        wanted = RefreshRequest(
+        refresh = RefreshRequest(
             request.get("client_id"), None if scope is None else read_scope(scope), _target(request)
         )
-        return await self._sessions.refresh(request.required("refresh_token"), wanted, request.context)
+        return await self._sessions.refresh(request.required("refresh_token"), refresh, request.context)
 
     async def _client_credentials(self, request: OAuthRequest) -> SignedAccessToken:
-        # Check this first: authentication uses up the assertion, and without a key no token follows.
+        # First, since authentication uses up the assertion, and no token can be signed without a key.
         self._access_tokens.require_key()
         client = await authenticate_client(self._clients, request)
         if client is None:

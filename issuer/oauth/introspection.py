@@ -1,6 +1,6 @@
-"""Token introspection (RFC 7662): tells an authenticated client whether a token is active.
+"""Token introspection (RFC 7662): an authenticated client asks whether a token is active.
 
-A client learns only about tokens that were issued to it or are meant for it (§4). Hints are not needed.
+A client gets information only on tokens that were issued to it or are meant for it (§4). Hints are ignored.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from issuer.tokens.refresh_token import RefreshToken
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """An active token. It has no name and no email address: machines need only `sub`.
+    """An active token. It includes no email address: clients need only `sub`.
 
     Attributes:
         session_id: None for the token of a machine.
@@ -55,7 +55,7 @@ class TokenIntrospection:
         self._clients = clients
 
     async def introspect(self, request: OAuthRequest) -> Introspection | None:
-        """Return what the client of the request may know about its token; None if that is nothing.
+        """Return the data of the token of the request; None if the token is inactive, or not for this client.
 
         Raises:
             OAuthError: the client is not authenticated, or the request has no token.
@@ -113,7 +113,7 @@ class TokenIntrospection:
         )
 
     async def _is_current(self, token: VerifiedAccessToken) -> bool:
-        """Return whether the session or the client behind a token has not been revoked since it was minted."""
+        """Return whether the session, or the client, of a token has not been revoked since it was minted."""
         if token.session_id is not None:
             try:
                 await self._sessions.require_live(token.session_id, UUID(token.subject))

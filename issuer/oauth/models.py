@@ -1,4 +1,4 @@
-"""The values of OAuth: a registered client, what it authenticates with, and a request to an endpoint."""
+"""The values of OAuth: a registered client, its credentials, and a request to an endpoint."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.models import PublicClient
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""The same as in the schema. No character needs escaping in a URL, JSON, or a log."""
+"""The same as in the schema. No character needs escaping in a URL, in JSON or in a log."""
 
 
 class AuthMethod(StrEnum):
@@ -31,7 +31,7 @@ class Client:
     """A registered client.
 
     Attributes:
-        scope: everything it may request, space separated; may be empty.
+        scope: the scope that it may request; may be empty.
         audiences: the allowed audiences of its tokens, and of those of its users; the first is the default.
         secret_hash: SHA-256 of its secret, for `client_secret_basic`.
         jwks: its public keys as `client_assertion.register_keys` returns them, for `private_key_jwt`.
@@ -86,7 +86,7 @@ ClientCredentials = BasicCredentials | ClientAssertion
 
 @dataclass(frozen=True, slots=True)
 class OAuthRequest:
-    """A form that was sent to an OAuth endpoint. Nothing of it is verified yet.
+    """A form that was sent to an OAuth endpoint, not verified yet.
 
     Attributes:
         parameters: of the form, without empty ones.

@@ -1,7 +1,7 @@
 """Registers, changes, disables and deletes OAuth clients for an operator. No SQL, no clock of its own.
 
-Every change revokes the earlier tokens of the client, because their claims may be wrong now. The client only has to
-request a new token.
+Every change revokes the earlier tokens of the client, because their claims may be wrong now. The client then requests
+a new token.
 """
 
 import base64
@@ -32,7 +32,7 @@ _SECRET_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A registered client, with its new secret: it is not stored, so it can be shown only now."""
+    """A registered client with its new secret, which is not stored and so must be shown now."""
 
     client: Client
     secret: str | None = field(default=None, repr=False)
@@ -79,7 +79,7 @@ class ClientRegistry:
             scope: the allowed scope.
             audiences: the allowed audiences, the default first.
             jwks: its public keys; without them it gets a secret, unless it is public.
-            public: whether users log in for it, and it has no credentials.
+            public: whether users log in with it; it then has no credentials.
             claims: additional claims of its tokens, as `ClaimTypes` has checked them.
 
         Raises:
@@ -124,8 +124,7 @@ class ClientRegistry:
             ClientRegistrationError: there is no such client.
             UnavailableError: the database is unavailable.
         """
-        client = await self._store.find_client(client_id) if CLIENT_ID.fullmatch(client_id) else None
-        return _existing(client)
+        return _existing(await self._store.find_client(client_id))
 
     async def update(
         self,
@@ -135,7 +134,7 @@ class ClientRegistry:
         jwks: bytes | None,
         claims: Mapping[str, ClaimValue | None] = NOTHING,
     ) -> Client:
-        """Change scope, audiences, keys or additional claims of a client. None leaves a value unchanged.
+        """Change scope, audiences, keys or additional claims of a client. None means no change.
 
         The earlier tokens of a machine are revoked. Sessions of a public client follow the change when they refresh.
 
@@ -181,7 +180,7 @@ class ClientRegistry:
     async def disable(self, client_id: str) -> Client:
         """Disable a client and revoke its tokens, and the sessions of its users.
 
-        It is safe to run again if it is interrupted.
+        If it was interrupted, it can be called again.
 
         Raises:
             ClientRegistrationError: there is no such client.
@@ -234,10 +233,10 @@ class ClientRegistry:
     async def _check_permissions(self, client: Client) -> None:
         scope, audiences = client.scope, client.audiences
         if not SCOPE.fullmatch(scope):
-            raise ClientRegistrationError("a scope has words of visible ASCII with single spaces between them")
+            raise ClientRegistrationError("a scope must be words of visible ASCII with single spaces between them")
         if not 1 <= len(audiences) <= _MAX_AUDIENCES or not all(map(_AUDIENCE.fullmatch, audiences)):
             raise ClientRegistrationError(
-                f"a client has 1 to {_MAX_AUDIENCES} audiences of 1 to {MAX_AUDIENCE_CHARACTERS} characters"
+                f"a client must have 1 to {_MAX_AUDIENCES} audiences of 1 to {MAX_AUDIENCE_CHARACTERS} characters"
                 " of visible ASCII"
             )
         if fault := await self._fault_of_users(client) if client.is_public else self._fault_of_machine(client):
@@ -252,7 +251,7 @@ class ClientRegistry:
         )
 
     async def _fault_of_users(self, client: Client) -> str | None:
-        """Return why the longest token of a user would be too long: of a new account, or of any that exists."""
+        """Return why tokens of this client would be too long for a new account or for an existing one; else None."""
         public = client.as_public()
         scope, roles, claims = await self._store.find_largest_account(client)
         return self._budget.client_fault(public, DEFAULT_SCOPE, ()) or self._budget.client_fault(
@@ -288,11 +287,11 @@ def _keys(document: bytes) -> tuple[dict[str, str], ...]:
 
 
 def _check_names(name: str, client_id: str) -> None:
-    """Check name and id. RFC 9068 §5: the `sub` of a client must not collide with that of a user, which is a UUID."""
+    """Check name and id. RFC 9068 §5: the `sub` of a client must not be that of a user, which is a UUID."""
     if not _NAME.fullmatch(name):
-        raise ClientRegistrationError("a name has 1 to 100 characters and no control characters")
+        raise ClientRegistrationError("a name must have 1 to 100 characters and no control characters")
     if not CLIENT_ID.fullmatch(client_id):
-        raise ClientRegistrationError("an id has 1 to 64 letters, digits, dots, hyphens and underscores")
+        raise ClientRegistrationError("an id must have 1 to 64 letters, digits, dots, hyphens and underscores")
     if client_id == FIRST_PARTY_CLIENT or _is_uuid(client_id):
         raise ClientRegistrationError(f"an id must be neither {FIRST_PARTY_CLIENT} nor a UUID, which users have")
 

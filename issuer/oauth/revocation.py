@@ -1,4 +1,4 @@
-"""Token revocation (RFC 7009): revokes the session or the machine tokens behind a presented token.
+"""Token revocation (RFC 7009): revokes the session, or the tokens of the client, that a token belongs to.
 
 A refresh token revokes its session, and so does an access token of a session: neither is useful without the other.
 An access token of a machine revokes the machine's other live tokens too, since they share one status list index.
@@ -35,7 +35,7 @@ class TokenRevocation:
     async def revoke(self, request: OAuthRequest) -> None:
         """Revoke the token of the request. A token that is invalid or not ours is no error (§2.2).
 
-        A public client names itself and authenticates with nothing but the token.
+        A public client sends its `client_id`; the token is its only credential.
 
         Raises:
             OAuthError: the client is not authenticated, or the token was issued to another client (§2.1).
@@ -57,7 +57,7 @@ class TokenRevocation:
             raise InvalidClientError
         if client_id != FIRST_PARTY_CLIENT:
             client = await self._clients.find(client_id)
-            # A disabled client may still revoke: its sessions are being revoked anyway.
+            # A disabled client may still revoke tokens: its sessions are being revoked anyway.
             if client is None or not client.is_public:
                 raise InvalidClientError
         return client_id

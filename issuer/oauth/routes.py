@@ -47,14 +47,14 @@ class OAuthRoutes:
     @oauth_error_responses
     async def token(self, request: Request) -> Response:
         """Respond 200 with tokens (RFC 6749 §5.1), in cookies if the refresh token came in one."""
-        asked = await _read(request)
-        refresh_token = self._cookies.refresh_token(request) if asked.get("grant_type") == "refresh_token" else None
+        form = await _read(request)
+        refresh_token = self._cookies.refresh_token(request) if form.get("grant_type") == "refresh_token" else None
         if refresh_token is None:
-            return token_response(await self._grants.exchange(asked))
-        if asked.get("refresh_token") is not None:
+            return token_response(await self._grants.exchange(form))
+        if form.get("refresh_token") is not None:
             raise InvalidRequestError
-        asked = replace(asked, parameters={**asked.parameters, "refresh_token": refresh_token})
-        return self._cookies.token_response(await self._grants.refresh(asked))
+        form = replace(form, parameters={**form.parameters, "refresh_token": refresh_token})
+        return self._cookies.token_response(await self._grants.refresh(form))
 
     @oauth_error_responses
     async def revoke(self, request: Request) -> Response:

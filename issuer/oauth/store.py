@@ -13,7 +13,7 @@ from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
-from issuer.oauth.models import AuthMethod, Client
+from issuer.oauth.models import CLIENT_ID, AuthMethod, Client
 from issuer.sessions.store import revoke_sessions_of_client
 from issuer.status_lists.models import StatusListEntry
 from issuer.tokens.additional_claims import NOTHING, ClaimValues, read_claims_column
@@ -29,7 +29,9 @@ class ClientStore:
         self._database = database
 
     async def find_client(self, client_id: str) -> Client | None:
-        """Return the client with this id."""
+        """Return the client with this id, if it can be one: PostgreSQL rejects a NUL, for example."""
+        if not CLIENT_ID.fullmatch(client_id):
+            return None
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-client"], client_id)
         return None if row is None else _client(row)
@@ -46,7 +48,7 @@ class ClientStore:
         return used is not None
 
     async def assign_status(self, client: Client, status: StatusListEntry) -> StatusListEntry | None:
-        """Return the index of the client, `status` if it had none; None if the client has changed."""
+        """Return the index of the client, or `status` if it had none; None if the client has changed."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 _SQL["assign-status"], client.id, client.security_version, status.list_id, status.idx
@@ -56,7 +58,7 @@ class ClientStore:
     async def revoke_status(
         self, client: Client, status: StatusListEntry, now: datetime, context: RequestContext
     ) -> None:
-        """Set the bit and detach it from the client, with an event, unless the client has another index by now."""
+        """Set the bit, detach it from the client and record an event, unless the client has another index now."""
         async with self._database.connection() as connection:
             await connection.execute(
                 _SQL["revoke-status"],
@@ -128,7 +130,7 @@ class ClientStore:
         return before
 
     async def find_largest_account(self, client: Client) -> tuple[str, tuple[str, ...], ClaimValues]:
-        """Return scope, roles and claims of the account that needs most room in tokens of a client."""
+        """Return scope, roles and claims of the account whose tokens for this client are the longest."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 _SQL["find-largest-account"], client.scope.split(), json.dumps(dict(client.claims))
@@ -155,7 +157,7 @@ def _document(client: Client) -> str | None:
 
 
 def _client(row: asyncpg.Record) -> Client:
-    # Name by name: this is on the way of every client's token.
+    # Field by field, which is faster than `**row`: every token request of a client runs this.
     return Client(
         id=row["id"],
         name=row["name"],

@@ -33,8 +33,8 @@ SET secret_hash = $2, jwks = $3, scope = $4, audiences = $5, disabled_at = $6, c
 WHERE id = $1;
 
 -- name: find-largest-account
--- $1 scope tokens of a client, $2 its claims, whose place those of the account take. The account whose tokens for this
--- client have the longest scope, roles and claims. A character beyond ASCII has six bytes in a token, or twelve.
+-- $1 scope tokens of a client, $2 its claims, which those of the account override. The account whose tokens for this
+-- client have the longest scope, roles and claims. A character beyond ASCII takes six or twelve bytes in a token.
 SELECT scope, roles, claims FROM users
 ORDER BY
   (SELECT coalesce(sum(length(token) + 1), 0) FROM unnest(string_to_array(scope, ' ')) AS token WHERE token = ANY ($1::text[]))
@@ -53,15 +53,15 @@ VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING;
 
 -- name: assign-status
--- The first of concurrent requests assigns it. Nothing for a request that authenticated before the last change: its
--- token would outlive the change.
+-- The first of concurrent requests assigns it. A request that authenticated before the last change gets no row: its
+-- token would have the old claims.
 UPDATE clients
 SET status_list_id = coalesce(status_list_id, $3), status_idx = coalesce(status_idx, $4)
 WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL
 RETURNING status_list_id, status_idx;
 
 -- name: revoke-status
--- $1 client, $2 status list, $3 index, $4 when the last access token expires, $5 actor, $6 address, $7 request id.
+-- $1 client, $2 status list, $3 index, $4 when the last access token expires, $5 actor, $6 IP address, $7 request id.
 WITH detached AS (
   UPDATE clients
   SET status_list_id = NULL, status_idx = NULL
@@ -77,7 +77,7 @@ SELECT 'client_tokens_revoked', id, $5, $6, $7, '{}'::jsonb
 FROM detached;
 
 -- name: record-assertion
--- Of concurrent uses at any number of issuers, one inserts. The lock keeps the client from being deleted between
+-- Of concurrent uses at any number of issuers, one inserts the row. The lock prevents a deletion of the client between
 -- the SELECT and the INSERT.
 INSERT INTO client_assertions (client_id, jti_hash, expires_at)
 SELECT id, $2, $3 FROM clients WHERE id = $1 FOR KEY SHARE

@@ -27,11 +27,11 @@ from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa
 
 URL = "https://issuer.example"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-NAME = "a name has 1 to 100 characters and no control characters"
-ID = "an id has 1 to 64 letters, digits, dots, hyphens and underscores"
+NAME = "a name must have 1 to 100 characters and no control characters"
+ID = "an id must have 1 to 64 letters, digits, dots, hyphens and underscores"
 TAKEN = "an id must be neither first-party nor a UUID, which users have"
-SCOPE = "a scope has words of visible ASCII with single spaces between them"
-AUDIENCES = "a client has 1 to 16 audiences of 1 to 255 characters of visible ASCII"
+SCOPE = "a scope must be words of visible ASCII with single spaces between them"
+AUDIENCES = "a client must have 1 to 16 audiences of 1 to 255 characters of visible ASCII"
 
 
 class Bench:
