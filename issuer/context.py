@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
-def _never_disconnected() -> bool:
+def never_disconnected() -> bool:
+    """Return False: there is no connection that the client could close."""
     return False
 
 
@@ -13,19 +14,19 @@ class RequestContext:
     """The actor of a request, and its origin on the network.
 
     Attributes:
-        actor: `self` for the account's user, `client` for a machine, `operator` for the command line,
+        actor: `self` for the account's user, `client` for an OAuth client, `operator` for the command line,
             `issuer` for the issuer's own background work.
-        ip_address: of the client behind all trusted proxies; None for the command line.
+        ip_address: the client IP; None for the command line.
         user_agent: as the client sent it, cut to 512 bytes.
         request_id: the request's id in the log.
-        is_disconnected: return whether the client has closed its connection.
+        is_disconnected: returns whether the client has closed its connection.
     """
 
     actor: str
     ip_address: str | None = None
     user_agent: str | None = field(default=None, repr=False)
     request_id: str | None = None
-    is_disconnected: Callable[[], bool] = field(default=_never_disconnected, repr=False, compare=False)
+    is_disconnected: Callable[[], bool] = field(default=never_disconnected, repr=False, compare=False)
 
 
 OPERATOR = RequestContext("operator")

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from issuer.context import never_disconnected
 from issuer.http.problems import problem_response
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import UNTRACED, RequestSpan, Tracing
@@ -117,7 +118,7 @@ class RequestMiddleware:
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                record.is_disconnected = scope["state"].get("is_disconnected", _never_disconnected)()
+                record.is_disconnected = scope["state"].get("is_disconnected", never_disconnected)()
                 message["headers"] = _completed(message["headers"], record.request_id)
             await send(message)
 
@@ -148,10 +149,6 @@ class RequestMiddleware:
             milliseconds=round(seconds * 1000, 1),
             client=record.client or "",
         )
-
-
-def _never_disconnected() -> bool:
-    return False
 
 
 def _completed(fields: list[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:

@@ -1,1 +1,1 @@
-"""PasswordHasher: the only importer of argon2 and bcrypt."""
+"""Passwords: hashes, their queue and the policy. Only this package imports argon2 and bcrypt."""

@@ -5,8 +5,8 @@
     pbkdf2_sha256$600000$<salt>$<digest>            Django; also sha512
     $scrypt$ln=16,r=8,p=1$<salt>$<digest>           N up to 2^17, r up to 16, p up to 4
 
-A stored hash states its own cost, so every parameter has a bound: one planted row must not exhaust the machine.
-Hashes are computed as the other system did, byte for byte. ADR 0048.
+A stored hash states its own cost, so every parameter has a bound: one malicious row must not exhaust the machine.
+Hashes are computed as by the other system, byte for byte. ADR 0048.
 """
 
 import binascii
@@ -21,7 +21,7 @@ import bcrypt  # noqa: TID251 - the one place for it
 
 MAX_CHARACTERS: Final = 512
 MIN_CHARACTERS: Final = 20
-"""The length that the `users` table demands."""
+"""The minimum of the column in the `users` table."""
 
 _MIN_BCRYPT_COST: Final = 4
 _MAX_BCRYPT_COST: Final = 14
@@ -33,7 +33,7 @@ _MAX_SALT_BYTES: Final = 64
 _DIGEST_BYTES: Final = range(16, 65)
 _BCRYPT_READS_BYTES: Final = 72
 
-# The last character of 22 for 16 bytes of salt has four bits to spare: bcrypt computes no hash in which they are set.
+# The last of the 22 characters for 16 bytes of salt has four unused bits, which bcrypt never sets.
 _BCRYPT: Final = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _PASSLIB_PBKDF2: Final = re.compile(
     r"\$pbkdf2-(sha256|sha512)\$(?:i=)?([1-9]\d{0,6})(?:,l=\d{1,3})?\$([A-Za-z0-9./+]*)\$([A-Za-z0-9./+]+)"
@@ -45,7 +45,7 @@ _SCRYPT: Final = re.compile(
 
 
 class UnusableHashError(ValueError):
-    """The hash cannot be used. The message says why and never quotes the hash."""
+    """The hash cannot be used. The message has the reason and never quotes the hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ ForeignHash = Bcrypt | Pbkdf2 | Scrypt
 
 
 def read_foreign_hash(text: str) -> ForeignHash:
-    """Read a hash that is not argon2.
+    """Parse a hash that is not argon2.
 
     Raises:
         UnusableHashError: it is malformed, of an unknown kind, or beyond the bounds.
@@ -131,7 +131,7 @@ def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> Scrypt:
     return Scrypt(log_n, r, p, salt, digest)
 
 
-def _check(within: bool) -> None:  # noqa: FBT001 - reads as the sentence it is
+def _check(within: bool) -> None:  # noqa: FBT001 - the callers pass a comparison
     if not within:
         raise UnusableHashError("is beyond the bounds of what is computed")
 

@@ -2,9 +2,9 @@
 
 Hashing is memory-hard: more threads than CPUs are slower, not faster (argon2id 19456/2/1 on two CPUs: 60 hashes/s
 with 2 threads, 29/s with 16). Without a bound on the wait, an overload delays every response until its client has
-given up.
+timed out.
 
-The queue serves clients in turn, so that a client that floods it delays only itself, and logins before other work.
+The queue serves clients round-robin, so that a client that floods it delays only itself. Logins precede other work.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, TypeVar
 
+from issuer.context import never_disconnected
 from issuer.errors import OverloadedError
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ _EMA_ALPHA: Final = 0.05
 """Weight of the latest duration in the moving average, which starts with the result of `calibrate`."""
 
 _NICENESS: Final = 10
-"""Hashing threads get about a tenth of the CPU share of a thread with niceness 0."""
+"""A hashing thread gets about a tenth of the CPU time of a thread with niceness 0."""
 
 
 class Priority(IntEnum):
@@ -41,31 +42,27 @@ class Priority(IntEnum):
     """New accounts, new passwords, rehashes: rejected while logins alone use all CPUs."""
 
 
-def _never_disconnects() -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class QueueClient:
-    """The client that work is done for.
+    """A client for which work is queued.
 
     Attributes:
-        key: identifies the client that takes turns with others, such as its network.
-        is_disconnected: return whether the client has closed its connection.
+        key: identifies the client, such as its IP network.
+        is_disconnected: returns whether the client has closed its connection.
         priority: of the work.
     """
 
     key: Hashable = None
-    is_disconnected: Callable[[], bool] = field(default=_never_disconnects, compare=False)
+    is_disconnected: Callable[[], bool] = field(default=never_disconnected, compare=False)
     priority: Priority = Priority.LOGIN
 
 
 class FairQueue:
-    """A queue ordered by priority, then by round: each client has one place in a round. No clock, no threads."""
+    """A queue ordered by priority, then by round: each client has one entry in a round. No clock, no threads."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, int, int]] = []
-        self._arrivals = itertools.count()
+        self._entry_ids = itertools.count()
         self._round = dict.fromkeys(Priority, 0)
         self._last: dict[tuple[Priority, Hashable], int] = {}
 
@@ -74,32 +71,32 @@ class FairQueue:
 
     def ahead_of(self, client: QueueClient) -> int:
         """Return how many entries would be served before a new one of `client`."""
-        place = (client.priority, self._next_round(client))
-        return sum((priority, number) <= place for priority, number, _ in self._waiting)
+        new = (client.priority, self._next_round(client))
+        return sum((priority, round_number) <= new for priority, round_number, _ in self._waiting)
 
     def join(self, client: QueueClient) -> int:
-        """Add an entry and return its ticket."""
-        number, ticket = self._next_round(client), next(self._arrivals)
-        self._last[client.priority, client.key] = number
-        heapq.heappush(self._waiting, (client.priority, number, ticket))
-        return ticket
+        """Add an entry and return its id."""
+        round_number, entry_id = self._next_round(client), next(self._entry_ids)
+        self._last[client.priority, client.key] = round_number
+        heapq.heappush(self._waiting, (client.priority, round_number, entry_id))
+        return entry_id
 
-    def leave(self, ticket: int) -> None:
+    def leave(self, entry_id: int) -> None:
         """Remove an entry."""
-        self._waiting = [entry for entry in self._waiting if entry[2] != ticket]
+        self._waiting = [entry for entry in self._waiting if entry[2] != entry_id]
         heapq.heapify(self._waiting)
 
     def next(self) -> int | None:
-        """Remove the next entry and return its ticket; None if the queue is empty."""
+        """Remove the next entry and return its id; None if the queue is empty."""
         if not self._waiting:
             self._last.clear()
             return None
-        priority, number, ticket = heapq.heappop(self._waiting)
-        if number > self._round[Priority(priority)]:
-            self._round[Priority(priority)] = number
-            # Drop clients of earlier rounds: their entries have no effect any more, and would accumulate.
-            self._last = {key: last for key, last in self._last.items() if key[0] != priority or last >= number}
-        return ticket
+        priority, round_number, entry_id = heapq.heappop(self._waiting)
+        if round_number > self._round[Priority(priority)]:
+            self._round[Priority(priority)] = round_number
+            # Delete the clients of earlier rounds, which have no effect any more and would accumulate.
+            self._last = {key: last for key, last in self._last.items() if key[0] != priority or last >= round_number}
+        return entry_id
 
     def _next_round(self, client: QueueClient) -> int:
         current = self._round[client.priority]
@@ -107,7 +104,7 @@ class FairQueue:
 
 
 class PasswordHashQueue:
-    """Runs work in threads, or rejects it if it would wait too long. Belongs to one event loop.
+    """A queue that runs work in threads, or rejects work that would wait too long. Not safe across event loops.
 
     Args:
         threads: the number of concurrent hashes.
@@ -139,7 +136,7 @@ class PasswordHashQueue:
     async def calibrate(self, work: Callable[[], object]) -> float:
         """Measure the duration of `work` in seconds, so that the queue is bounded from the first burst of requests.
 
-        Takes the shortest of three runs: the first one also starts a thread and allocates its memory.
+        Uses the shortest of three runs: the first one also starts a thread and allocates its memory.
         """
         loop = asyncio.get_running_loop()
         self._duration = min([(await loop.run_in_executor(self._pool, self._timed, work))[1] for _ in range(3)])
@@ -166,7 +163,7 @@ class PasswordHashQueue:
             self._running += 1
         else:
             await self._wait_for_slot(client)
-        # From here on we hold a slot, and every path must release it.
+        # From here on this task holds a slot, which every path must release.
         return await self._work(work, arrived, client)
 
     def close(self) -> None:
@@ -178,8 +175,8 @@ class PasswordHashQueue:
         return max(0, self._running + ahead - self.threads + 1) * self._duration / self.threads
 
     async def _wait_for_slot(self, client: QueueClient) -> None:
-        ticket = self._queue.join(client)
-        signal = self._signals[ticket] = asyncio.get_running_loop().create_future()
+        entry_id = self._queue.join(client)
+        signal = self._signals[entry_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await signal
@@ -187,12 +184,12 @@ class PasswordHashQueue:
             if signal.done() and not signal.cancelled():
                 self._release_slot()  # the slot was assigned just as the wait ended
             else:
-                self._queue.leave(ticket)
+                self._queue.leave(entry_id)
             if isinstance(error, TimeoutError):
                 raise self._rejection() from None
             raise
         finally:
-            del self._signals[ticket]
+            del self._signals[entry_id]
 
     async def _work(self, work: Callable[[], T], arrived: float, client: QueueClient) -> T:
         if client.is_disconnected():
@@ -218,8 +215,8 @@ class PasswordHashQueue:
         return work(), self._clock() - started
 
     def _release_slot(self) -> None:
-        while (ticket := self._queue.next()) is not None:
-            signal = self._signals[ticket]
+        while (entry_id := self._queue.next()) is not None:
+            signal = self._signals[entry_id]
             if not signal.done():
                 signal.set_result(None)
                 return
@@ -228,10 +225,10 @@ class PasswordHashQueue:
     def _rejection(self) -> OverloadedError:
         self._rejected()
         # Jitter, so that clients that were rejected together do not retry together.
-        return OverloadedError(retry_after=random.randint(1, 3))  # noqa: S311 - spreads load, guards nothing
+        return OverloadedError(retry_after=random.randint(1, 3))  # noqa: S311 - spreads load, protects no secret
 
 
 def _lower_priority() -> None:
-    """Let hashing yield the CPU to the event loop: a refresh must not wait behind hashes."""
+    """Give the event loop priority over hashing, so that a refresh does not wait for hashes."""
     if sys.platform == "linux":  # only Linux has a niceness for each thread
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -1,8 +1,8 @@
 """Password hashing and verification with argon2, one computation each, in the hash queue.
 
-Nothing here knows accounts: a login without an account passes no stored hash, and costs the same. A hash of another
-kind is verified by its own algorithm, and one argon2 hash is computed as well: the replacement if the password
-matches, else a decoy.
+This module does not depend on accounts: a login without an account passes no stored hash, and costs the same. A hash
+of another kind is verified by its own algorithm, and one argon2 hash is computed as well: the replacement if the
+password matches, otherwise a decoy.
 """
 
 import os
@@ -53,19 +53,19 @@ ARGON2_COSTS: Final[Mapping[int, Parameters]] = {
     9: _argon2id(9216, 4),
     7: _argon2id(7168, 5),
 }
-"""OWASP Password Storage Cheat Sheet: sets of equal strength, by the memory of each hash in MiB."""
+"""The parameter sets of equal strength in OWASP's Password Storage Cheat Sheet, by the memory of each hash in MiB."""
 
 DEFAULT_PARAMETERS: Final = ARGON2_COSTS[19]
 
 _MAX_STORED: Final = Parameters(
     type=Type.ID, version=19, salt_len=64, hash_len=64, time_cost=10, memory_cost=256 * 1024, parallelism=8
 )
-"""A stored hash states its own cost: without a bound, one planted row (m=2 GiB) would exhaust the machine."""
+"""A stored hash states its own cost: without a bound, one malicious row (m=2 GiB) would exhaust the machine."""
 
 _LEAST_STORED: Final = Parameters(
     type=Type.ID, version=16, salt_len=8, hash_len=12, time_cost=1, memory_cost=8, parallelism=1
 )
-"""Less is not valid argon2 (RFC 9106 §3.1). It would fail at once, and its timing would reveal the account."""
+"""Less is not valid argon2 (RFC 9106 §3.1). It would fail at once, and the fast response would reveal the account."""
 
 _ARGON2: Final = re.compile(
     r"\$argon2(?:id|i|d)(?:\$v=[1-9]\d)?\$m=[1-9]\d{0,6},t=[1-9]\d{0,2},p=[1-9]\d{0,2}"
@@ -91,13 +91,13 @@ class PasswordCheck:
     replacement: str | None = field(default=None, repr=False)
 
 
-_NO: Final = PasswordCheck(matches=False, outdated=False)
+_MISMATCH: Final = PasswordCheck(matches=False, outdated=False)
 
 
 class PasswordHasher:
-    """Hashes and verifies passwords at one cost, in the threads of `hash_queue`.
+    """The hashing of passwords at one cost, in the threads of `hash_queue`.
 
-    The constructor computes one hash: the decoy that logins without an account are verified against.
+    The constructor computes one hash: the decoy for logins without an account.
     """
 
     def __init__(
@@ -133,35 +133,35 @@ class PasswordHasher:
             OverloadedError: the hash queue is full.
         """
         secret = _normal_form(password)
-        return await self._admitted(lambda: self._hash(secret), client)
+        return await self._run(lambda: self._hash(secret), client)
 
     async def verify(self, stored: str | None, password: str, client: QueueClient = QueueClient()) -> PasswordCheck:  # noqa: B008 - frozen
         """Compare `password` (NFC) with a stored hash by exactly one argon2 computation.
 
         Args:
             stored: the encoded hash; None if there is no account. Then the password does not match, at the same cost,
-                because a faster response would reveal who has an account. The same for a hash beyond the bounds.
+                because a faster response would reveal which accounts exist. The same for a hash beyond the bounds.
             password: as the user typed it.
             client: of the request.
 
         Raises:
             OverloadedError: the hash queue is full.
         """
-        found = _readable(stored)
+        found = _usable_hash(stored)
         secret = _normal_form(password)
         if isinstance(found, str):
-            return await self._admitted(lambda: self._compare(found, secret), client)
+            return await self._run(lambda: self._compare(found, secret), client)
         if found is None:
-            return await self._admitted(lambda: self._refuse(secret), client)
+            return await self._run(lambda: self._reject(secret), client)
         # Without NFC: the system that the hash came from did not normalise.
         given = password.encode("utf-8")
-        return await self._admitted(lambda: self._compare_foreign(found, given, secret), client)
+        return await self._run(lambda: self._compare_foreign(found, given, secret), client)
 
     def measure(self) -> None:
         """Compute one hash in the calling thread."""
         self._hash(b"a password to measure with")
 
-    async def _admitted(self, work: Callable[[], T], client: QueueClient) -> T:
+    async def _run(self, work: Callable[[], T], client: QueueClient) -> T:
         """Run `work` in a span that covers the wait in the queue and the hash."""
         with self._tracing.part("argon2"):
             return await self._hash_queue.run(work, client)
@@ -176,12 +176,12 @@ class PasswordHasher:
 
     def _compare_foreign(self, found: ForeignHash, given: bytes, secret: bytes) -> PasswordCheck:
         if not found.matches(given):
-            return self._refuse(secret)
+            return self._reject(secret)
         return PasswordCheck(matches=True, outdated=False, replacement=self._hash(secret))
 
-    def _refuse(self, secret: bytes) -> PasswordCheck:
+    def _reject(self, secret: bytes) -> PasswordCheck:
         self._matches(self._decoy, secret)
-        return _NO
+        return _MISMATCH
 
     def _matches(self, encoded: str, secret: bytes) -> bool:
         self._computations.inc()
@@ -194,7 +194,7 @@ class PasswordHasher:
             return False
 
     def _is_outdated(self, encoded: str) -> bool:
-        """Return whether to upgrade. A release that lowers the cost must not weaken stored hashes."""
+        """Return whether to upgrade a hash. One of a higher cost stays: a release must not weaken stored hashes."""
         found = extract_parameters(encoded)
         return found.type is not Type.ID or (_no_more_than(found, self._parameters) and found != self._parameters)
 
@@ -205,10 +205,10 @@ def check_stored_hash(text: str) -> None:
     Raises:
         UnusableHashError: it is malformed, of no known kind, or beyond the bounds.
     """
-    _read(text)
+    _parse(text)
 
 
-def _read(text: str) -> str | ForeignHash:
+def _parse(text: str) -> str | ForeignHash:
     """Return an argon2 hash unchanged, or another kind of hash parsed."""
     if not text.startswith("$argon2"):
         return read_foreign_hash(text)
@@ -227,19 +227,19 @@ def _read(text: str) -> str | ForeignHash:
 
 
 def _is_canonical(text: str) -> bool:
-    """Return whether it is canonical base64 without padding: argon2 reads nothing else."""
+    """Return whether it is canonical base64 without padding, the only form that argon2 accepts."""
     try:
         return b64encode(b64decode(text + "=" * (-len(text) % 4))).decode().rstrip("=") == text
     except ValueError:
         return False
 
 
-def _readable(stored: str | None) -> str | ForeignHash | None:
+def _usable_hash(stored: str | None) -> str | ForeignHash | None:
     """Return the parsed hash; None without a hash, and for one beyond the bounds."""
     if stored is None:
         return None
     try:
-        return _read(stored)
+        return _parse(stored)
     except UnusableHashError as error:
         _log.error("password_hash_unusable", reason=str(error))
         return None

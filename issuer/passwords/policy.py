@@ -1,7 +1,7 @@
 """The policy for new passwords: long, and not common. NIST SP 800-63B-4 §3.1.1.2.
 
-Length and a blocklist, no composition rules; the whole password is compared, never parts of it. Passwords in use are
-not checked: when the policy changes, they keep working.
+A minimum length and a blocklist, no composition rules; the whole password is compared, never parts of it. Existing
+passwords are not checked, and stay valid when the policy changes.
 """
 
 import unicodedata
@@ -14,10 +14,10 @@ from typing import Final
 from issuer.email_address import EmailAddress
 
 MAX_LENGTH: Final = 256
-"""In code points after NFC: enough for any passphrase, and a bound on the work."""
+"""In code points after NFC. It bounds the work."""
 
 MAX_GIVEN_LENGTH: Final = 4 * MAX_LENGTH
-"""Before NFC, whose cost is quadratic in a run of combining marks."""
+"""In code points before NFC, the cost of which is quadratic in the number of consecutive combining marks."""
 
 _OUR_NAME: Final = "gatepass"
 
@@ -47,12 +47,12 @@ class PasswordPolicy:
         plain = unicodedata.normalize("NFC", password)
         if len(plain) < self.min_length:
             yield f"must have at least {self.min_length} characters"
-        elif _folded(plain) in _common_passwords() or _is_repetitive(plain) or self._names_us(plain):
+        elif _folded(plain) in _common_passwords() or _is_repetitive(plain) or self._is_service_name(plain):
             yield "is too common: choose another"
-        elif email is not None and _folded(plain) in _own_words(email):
-            yield "must not be the own e-mail address: choose another"
+        elif email is not None and _folded(plain) in _parts_of(email):
+            yield "must not be your email address: choose another"
 
-    def _names_us(self, plain: str) -> bool:
+    def _is_service_name(self, plain: str) -> bool:
         return _folded(plain) in {_folded(name) * times for name in self.service_names for times in (1, 2)} - {""}
 
 
@@ -67,7 +67,7 @@ def _is_repetitive(plain: str) -> bool:
     return any((unit * len(plain))[: len(plain)] == plain.casefold() for unit in units)
 
 
-def _own_words(email: EmailAddress) -> set[str]:
+def _parts_of(email: EmailAddress) -> set[str]:
     local, _, domain = email.key.partition("@")
     words = {_folded(word) for word in (email.key, email.given, local, domain, local + local)}
     return words - {""}

@@ -1,4 +1,4 @@
-"""The CPUs and the memory that this process may use, and whether password hashing fits into them."""
+"""The CPUs and the memory that this process may use, and a check that password hashing fits into the memory."""
 
 import os
 from pathlib import Path
@@ -34,7 +34,7 @@ def available_memory() -> int:
 
 
 def ensure_memory(threads: int, hash_bytes: int, available_bytes: int) -> None:
-    """Check at the start that concurrent hashes fit into memory; otherwise the first burst of logins gets us killed.
+    """Check that concurrent hashes fit into memory; otherwise the kernel would kill the process at a burst of logins.
 
     Raises:
         InsufficientMemoryError: `threads` hashes of `hash_bytes` each do not fit into `available_bytes`.
