@@ -128,7 +128,7 @@ class PasswordAuthenticator:
     def _is_open(self, found: StoredAccount, decision: LoginDecision) -> bool:
         # A password that too many failures have disabled still works for the proven owner.
         verified = found.email_verified_at is not None or not self._require_verified_email
-        usable = found.password_disabled_at is None or decision.is_owner
+        usable = found.password_disabled_at is None or decision.is_proven
         return verified and found.disabled_at is None and usable
 
     async def _record_failure(self, attempt: LoginAttempt, decision: LoginDecision, context: RequestContext) -> None:
@@ -137,7 +137,7 @@ class PasswordAuthenticator:
             self._throttle.increments(attempt, decision),
             self._now(),
             context,
-            may_disable=not decision.is_owner,
+            may_disable=not decision.is_proven,
         )
         if not counted:
             raise self._throttle.overtaken(decision)

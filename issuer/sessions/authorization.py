@@ -1,8 +1,8 @@
 """The audience and scope of a session's access tokens (RFC 6749 §3.3 and §6, RFC 8707). No I/O.
 
-An access token has one audience. A login may ask for several: the session may then have tokens for each of them; the
-first token is for the first, and each refresh chooses one. A login that asks for a scope or for audiences limits its
-session to them. A refresh may narrow the scope of one access token; the session keeps what it has.
+An access token has one audience. A login may request several: the session may then have tokens for each of them; the
+first token is for the first, and each refresh chooses one. A login that requests a scope or audiences limits its
+session to them. A refresh may narrow the scope of one access token; that of the session does not change.
 
 `rotate-session` in `store.sql` checks the same conditions as `authorize_refresh`, and a test compares the two.
 """
@@ -16,11 +16,11 @@ from issuer.tokens.models import PublicClient
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """The client of a login, and what it asks for.
+    """The client of a login, and the requested scope and audiences.
 
     Attributes:
         scope: scope tokens; None for everything that account and client may have.
-        audiences: in the order of the request; None for all of the client.
+        audiences: in the order of the request; None for all audiences of the client.
     """
 
     client: PublicClient
@@ -35,7 +35,7 @@ class LoginRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
-    """A refresh token's client, if it was named, and what the new access token shall have.
+    """The client that a refresh names, if any, and the requested scope and audience of the new access token.
 
     Attributes:
         client_id: None for that of the session (RFC 6749 §3.2.1).
@@ -49,7 +49,7 @@ class RefreshRequest:
 
 
 def read_scope(text: str) -> frozenset[str]:
-    """Return the tokens of a scope that was sent.
+    """Return the tokens of a requested scope.
 
     Raises:
         InvalidScopeError: they are not separated by single spaces.
@@ -61,7 +61,7 @@ def read_scope(text: str) -> frozenset[str]:
 
 
 def check_login(request: LoginRequest) -> None:
-    """Check a request for what its client may have, before there is an account.
+    """Check that the client may have what is requested, before the account is known.
 
     Raises:
         InvalidScopeError: the scope exceeds that of the client.
@@ -88,9 +88,9 @@ def authorize_login(request: LoginRequest, account_scope: str) -> str:
 
 
 def authorize_refresh(state: SessionState, request: RefreshRequest) -> tuple[str, str]:
-    """Return audience and scope of a new access token of a session whose client is known.
+    """Return audience and scope of a new access token of a session whose client exists.
 
-    A scope that was granted and that the account has lost since is left out.
+    Scope tokens that the account has lost since the login are omitted.
 
     Raises:
         InvalidScopeError: the request exceeds what the session may have.

@@ -1,7 +1,7 @@
 """The tokens of a session in cookies that no script can read, for pages of listed origins (ADR 0125).
 
-A browser adds cookies also to requests that other pages cause. So a request that carries or asks for them must come
-from one of the origins, by the rule that the verifier applies too.
+A browser adds cookies also to requests that other pages cause. So a request that sends or requests cookies must come
+from one of the origins. The verifier applies the same rule.
 """
 
 from collections.abc import Collection
@@ -32,11 +32,11 @@ class SessionCookies:
         self._origins: Final = frozenset(origin.encode() for origin in origins)
 
     def check_login(self, request: Request) -> None:
-        """Check a login that asks for cookies.
+        """Check a login that requests cookies.
 
         Raises:
             InvalidFieldsError: there are no origins.
-            CrossOriginError: as `refresh_token`.
+            CrossOriginError: the request does not come from one of the origins.
         """
         if not self._origins:
             raise InvalidFieldsError(FieldFault("cookies", "is not supported: this issuer sets no cookies"))
@@ -55,11 +55,11 @@ class SessionCookies:
         if not values:
             return None
         self._require_same_origin(request)
-        # Two of them are a value that is never valid.
+        # Two cookies, joined, are a value that is never valid.
         return b", ".join(values).decode("latin-1")
 
     def token_response(self, tokens: TokenPair) -> Response:
-        """Respond 200: the cookies have the tokens, and the body has none."""
+        """Respond 200 with the tokens in cookies, and none in the body."""
         response = JSONResponse({"expires_in": tokens.expires_in, "scope": tokens.scope})
         _set(response, ACCESS_TOKEN, tokens.access_token, tokens.expires_in)
         _set(response, REFRESH_TOKEN, tokens.refresh_token, tokens.session_expires_in)
@@ -73,13 +73,13 @@ class SessionCookies:
 
     def _require_same_origin(self, request: Request) -> None:
         fields = BrowserFields(request.method.encode(), _field(request, "sec-fetch-site"), _field(request, "origin"))
-        # Another host of the gateway may also have the issuer: its pages have the same origin, and are not listed.
+        # Pages of another host of the gateway may have the same origin as the issuer there, and are not listed.
         if not is_same_origin(fields, self._origins) or fields.origin not in {None, *self._origins}:
             raise CrossOriginError
 
 
 def _field(request: Request, name: str) -> bytes | None:
-    """Return a header field; two of them are a value that is never accepted."""
+    """Return a header field; two fields, joined, are a value that is never accepted."""
     values = request.headers.getlist(name)
     return ", ".join(values).encode("latin-1") if values else None
 

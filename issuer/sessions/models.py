@@ -11,7 +11,7 @@ from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.models import PublicClient
 
 MAX_RETRIES: Final = 50
-"""Most retries of one refresh token: enough for many tabs, far fewer than a client in a loop sends."""
+"""Maximum number of retries of one refresh token: enough for many tabs, far fewer than a client in a loop sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class SessionLimits:
     """Bounds of sessions and refresh tokens.
 
     Attributes:
-        idle: how long a session lives without a refresh.
-        absolute: how long a session lives at most.
-        retry: how long after a refresh the used token gets the same successor again.
+        idle: time without a refresh after which a session expires.
+        absolute: age at which a session expires.
+        retry: time after a refresh in which the used token gets the same successor again.
         per_account: the maximum number of sessions; a login beyond it revokes the oldest.
     """
 
@@ -55,9 +55,9 @@ class NewSession:
 
     Attributes:
         client_version: the `security_version` of the client when it was read.
-        scope: what the login is granted.
-        scope_limited: whether the login asked for this scope, so that the session never gets more.
-        audiences: those that the login asked for; None for all of its client.
+        scope: the scope that the login is granted.
+        scope_limited: whether the login requested this scope, so that the session never gets more.
+        audiences: those that the login requested; None for all of its client.
     """
 
     id: UUID
@@ -73,7 +73,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as its account sees it."""
+    """A session as its user sees it."""
 
     id: UUID
     created_at: datetime
@@ -97,10 +97,10 @@ class SessionState:
 
     Attributes:
         client: None if it was disabled or deleted.
-        login_scope: what the login was granted.
-        scope_limited: whether the login asked for it, so that the session never gets more.
-        audiences: those that the login asked for; None for all of the client.
-        scope: that of the account now.
+        login_scope: the scope that the login was granted.
+        scope_limited: whether the login requested it, so that the session never gets more.
+        audiences: those that the login requested; None for all of the client.
+        scope: the scope of the account now.
         retries: how often the previous refresh token was presented again, without parallel requests.
         retried_in_a_row: how many of the latest refreshes had their token presented again, without a gap.
         rotated_ago: time since the last refresh by the database clock, since the clocks of issuers differ.

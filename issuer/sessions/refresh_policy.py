@@ -8,10 +8,10 @@ from issuer.sessions.models import MAX_RETRIES, SessionState
 from issuer.tokens.refresh_token import RefreshToken
 
 PARALLEL: Final = timedelta(seconds=2)
-"""Requests with one refresh token within this time count as one: browser tabs that wake up together send them."""
+"""Requests with one refresh token within this time count as one: several tabs of a browser may refresh together."""
 
 MAX_RETRIED_IN_A_ROW: Final = 5
-"""Most refreshes in a row whose token was presented again. More means that a second party has the tokens."""
+"""Maximum number of refreshes in a row whose token was presented again. More mean that another party has the token."""
 
 
 class RefreshOutcome(Enum):
@@ -45,15 +45,15 @@ REJECTED_UNCHANGED: Final = {
 def evaluate_refresh(  # noqa: PLR0911 - one return for each case of the rule
     state: SessionState | None, presented: RefreshToken, client_id: str | None, now: datetime, retry: timedelta
 ) -> RefreshOutcome:
-    """Return the outcome for `presented`, whose MAC is ours. The order of the cases is the rule.
+    """Return the outcome for `presented`, whose MAC was verified. The first case that applies decides.
 
     The token is bound to the client of its session; a request need not name it (RFC 6749 §6 and §10.4).
 
     The previous token gets its successor again: for parallel requests, and within `retry` because the response may
-    have been lost. Later, or after its successor was used, it is reused: two parties hold it, and we cannot tell
-    which one is legitimate (RFC 9700 §4.14.2). It is also reused if the tokens of several refreshes in a row were
-    presented twice: responses are not lost so regularly, so a second party refreshes in step with the first. Too
-    many retries of one token are rejected without revoking the session: the client is faulty, not robbed.
+    have been lost. Later, or after its successor was used, this is reuse: two parties have the token, and it is
+    unknown which one is legitimate (RFC 9700 §4.14.2). It is also reuse if the tokens of several refreshes in a row
+    were presented twice: responses are not lost so regularly, so a second party refreshes in step with the first. Too
+    many retries of one token are rejected without revoking the session: the client has a bug, no token was stolen.
     """
     if state is None or client_id not in {None, state.client_id}:
         return RefreshOutcome.INVALID
@@ -66,7 +66,7 @@ def evaluate_refresh(  # noqa: PLR0911 - one return for each case of the rule
     match state.generation - presented.generation:
         case 0:
             return RefreshOutcome.ROTATE
-        case behind if behind < 0:
+        case difference if difference < 0:
             return RefreshOutcome.GENERATION_AHEAD
         case 1 if state.rotated_ago <= PARALLEL:
             return RefreshOutcome.PARALLEL

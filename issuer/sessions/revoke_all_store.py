@@ -1,4 +1,4 @@
-"""Revokes everything that was issued so far, after a restore from a backup. ADR 0099."""
+"""Revokes all sessions and tokens that were issued so far, after a restore from a backup. ADR 0099."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.status_list import LIST_BITS
 
 LOGIN_AFTER_SECONDS: Final = 10
-"""Time in which tokens must not refer to the new list: issuers publish it within 1 s, verifiers poll every 2 s."""
+"""Time in which no token may refer to the new list: issuers publish it within 1 s, verifiers poll every 2 s."""
 
-_SETTLE_SECONDS: Final = 2.0
+_PROPAGATION_SECONDS: Final = 2.0
 """After this time every running issuer has read that the lists are closed, and creates no session in them."""
 
 _BATCH: Final = 5_000
@@ -27,7 +27,7 @@ _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """Counts of live items, and the time of the last audit event, which shows how old the restored database is."""
+    """Numbers of live items, and the time of the last audit event, which shows the age of the restored database."""
 
     sessions: int
     clients: int
@@ -46,10 +46,10 @@ async def count_issued(database: Database) -> Issued:
 async def revoke_all(database: Database) -> Issued:
     """Revoke every session, access token, client token and one-time token that was issued until now.
 
-    Access tokens are revoked first, including those that this database does not know. It is safe to run again.
+    Access tokens are revoked first, including those that this database does not know. It can be called again.
 
     Raises:
-        DatabaseUnavailableError: the database is unavailable; part of it may be done.
+        DatabaseUnavailableError: the database is unavailable; some may have been revoked.
     """
     issued = await count_issued(database)
     async with database.transaction() as connection:
@@ -65,7 +65,7 @@ async def revoke_all(database: Database) -> Issued:
             "one_time_tokens": issued.one_time_tokens,
         }
         await record(connection, AuditEvent(AuditEventKind.EVERYTHING_REVOKED, OPERATOR, detail=detail))
-    await asyncio.sleep(_SETTLE_SECONDS)
+    await asyncio.sleep(_PROPAGATION_SECONDS)
     while await _revoke_batch(database):
         pass
     return issued

@@ -1,4 +1,4 @@
--- Revokes everything that was issued so far, after a restore from a backup.
+-- Revokes all sessions and tokens that were issued so far, after a restore from a backup.
 
 -- name: count-issued
 SELECT (SELECT count(*) FROM sessions WHERE ended_at IS NULL) AS sessions,
@@ -16,13 +16,13 @@ UPDATE status_lists
 SET next_idx = size, all_revoked_until = clock_timestamp() + $1::interval;
 
 -- name: skip-list-ids
--- The database that was lost may have had lists that this one has not. Tokens that name one of them must not find a
--- new list under its id: they are undecidable at verifiers, and not accepted.
+-- The lost database may have had lists that this one does not have. No new list may get the id of one of them. So
+-- verifiers find no list for the tokens that refer to it, and do not accept these tokens.
 SELECT setval(sequence, nextval(sequence) + 999)
 FROM pg_get_serial_sequence('status_lists', 'id') AS sequence;
 
 -- name: add-list
--- $1 its size, $2 seconds that it counts as published already.
+-- $1 its size, $2 by how many seconds created_at is set back, so that tokens may refer to it sooner.
 INSERT INTO status_lists (size, created_at) VALUES ($1, clock_timestamp() - make_interval(secs => $2));
 
 -- name: detach-client-indices
@@ -35,8 +35,8 @@ WHERE status_list_id IS NOT NULL;
 DELETE FROM one_time_tokens;
 
 -- name: revoke-sessions
--- $1 how many at most. Those whose list is closed: sessions of logins since then are in the new list.
--- Their bits need no rows, since all bits of their list are set.
+-- $1 maximum number. Only sessions whose list is closed: those of later logins are in the new list. Their bits need no
+-- rows, since all bits of their list are set.
 UPDATE sessions
 SET ended_at = clock_timestamp(), end_reason = 'revoked_by_operator'
 WHERE id = ANY (ARRAY(

@@ -44,7 +44,7 @@ class SessionRoutes:
         ]
 
     async def logout(self, request: Request) -> Response:
-        """Respond 204: the session of the token is revoked, now or before."""
+        """Respond 204 when the session of the token is revoked, or was revoked before."""
         refresh_token = self._cookies.refresh_token(request)
         if refresh_token is not None:
             return await self._log_out_cookie(request, refresh_token)
@@ -55,7 +55,7 @@ class SessionRoutes:
         return Response(status_code=204)
 
     async def _log_out_cookie(self, request: Request, refresh_token: str) -> Response:
-        """Log out by the refresh token: the access token may have expired. The browser then has no cookies."""
+        """Log out by the refresh token, since the access token may have expired, and delete the cookies."""
         if "authorization" in request.headers:
             raise InvalidTokenError
         presented = self._sessions.read_refresh_token(refresh_token)
@@ -82,7 +82,7 @@ class SessionRoutes:
         )
 
     async def revoke(self, request: Request) -> Response:
-        """Respond 204 when the session is revoked; 404 if it is over, unknown or of another account."""
+        """Respond 204 when the session is revoked; 404 if it was revoked before, is unknown or of another account."""
         principal = await authenticate(request, self._tokens)
         await self._sessions.require_live(principal.session_id, principal.user_id)
         session_id = _read_id(request.path_params["id"])
@@ -96,9 +96,9 @@ class SessionRoutes:
         """Respond 204 when all sessions are revoked, except the current one if `keep_current=true`."""
         principal = await authenticate(request, self._tokens)
         await self._sessions.require_live(principal.session_id, principal.user_id)
-        kept = principal.session_id if _keeps_current(request) else None
+        except_session = principal.session_id if _keeps_current(request) else None
         await self._sessions.revoke_all(
-            principal.user_id, RevocationReason.REVOKED_BY_USER, request_context(request), kept
+            principal.user_id, RevocationReason.REVOKED_BY_USER, request_context(request), except_session
         )
         return Response(status_code=204)
 
@@ -146,14 +146,14 @@ def _read_id(text: str) -> UUID:
 def _document(session: Session, current: UUID) -> dict[str, str | bool | None]:
     return {
         "id": str(session.id),
-        "created_at": _moment(session.created_at),
-        "last_used_at": _moment(session.last_used_at),
-        "expires_at": _moment(session.expires_at),
+        "created_at": _format_time(session.created_at),
+        "last_used_at": _format_time(session.last_used_at),
+        "expires_at": _format_time(session.expires_at),
         "ip_address": session.ip_address,
         "user_agent": session.user_agent,
         "current": session.id == current,
     }
 
 
-def _moment(when: datetime) -> str:
+def _format_time(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,8 +1,8 @@
-"""Create, refresh, revoke and list sessions. No HTTP, no SQL, no clock of its own.
+"""Creates, refreshes, revokes and lists sessions. No HTTP, no SQL, no clock of its own.
 
-A session is one row and one bit: the row counts its refreshes, the bit of a status list revokes its access tokens.
-`refresh_policy` decides what happens to a refresh token. The store applies the decision only if the row has not
-changed since it was read; otherwise the service reads the row and decides again.
+A session has one row, which counts its refreshes, and one status list index, which revokes its access tokens.
+`refresh_policy` decides the outcome of a refresh. The store applies the decision only if the row has not changed
+since it was read; otherwise the service reads the row and decides again.
 """
 
 import time
@@ -76,8 +76,7 @@ class SessionService:
 
     def __post_init__(self) -> None:
         for outcome in RefreshOutcome:
-            # From 0 on, or an alert would miss the first.
-            self.metrics.refreshes.labels(outcome.value)
+            self.metrics.refreshes.labels(outcome.value)  # create the series, so that rate() sees the first increment
 
     async def create(
         self,
@@ -90,9 +89,9 @@ class SessionService:
 
         Args:
             account: as it was read.
-            request: the client and what it asks for; `check_login` has checked it.
+            request: checked by `check_login`.
             context: of the request.
-            counters: that limit the login.
+            counters: those that limit the login.
 
         Raises:
             InvalidScopeError: the account may not have the scope.
@@ -120,7 +119,7 @@ class SessionService:
         index = await self._insert(session, account, context, counters)
         self.metrics.sessions_created.inc()
         _log.info("session_created", account=str(account.id), session=str(session_id))
-        grant = AccessTokenClaims(
+        claims = AccessTokenClaims(
             str(account.id),
             session_id,
             now,
@@ -132,12 +131,12 @@ class SessionService:
             ends_at=expires_at,
             additional={**request.client.claims, **account.claims},
         )
-        return await self._issue(grant, refresh_token, expires_at)
+        return await self._issue(claims, refresh_token, expires_at)
 
     async def refresh(self, refresh_token: str, request: RefreshRequest, context: RequestContext) -> TokenPair:
         """Exchange a refresh token for new tokens, as `evaluate_refresh` and `authorize_refresh` decide.
 
-        The successor does not depend on what is requested; the access token does.
+        The new refresh token does not depend on the requested scope and audience; the access token does.
 
         Raises:
             InvalidScopeError: the session may not have the scope. The refresh token stays valid.
@@ -148,12 +147,12 @@ class SessionService:
         presented = self.refresh_tokens.read(refresh_token)
         if presented is None:
             raise self._rejection(RefreshOutcome.INVALID)
-        # Check keys before the row changes: without them the client would lose the rotated token.
+        # Check that there are keys before the row changes; otherwise the client would get no new refresh token.
         successor = self.refresh_tokens.write(presented.successor)
         self.access_tokens.require_key()
         state = await self._rotate(presented, request, context)
         audience, scope = authorize_refresh(state, request)
-        grant = AccessTokenClaims(
+        claims = AccessTokenClaims(
             str(state.user_id),
             state.id,
             state.created_at,
@@ -165,12 +164,12 @@ class SessionService:
             ends_at=state.expires_at,
             additional={**(state.client.claims if state.client else NOTHING), **state.claims},
         )
-        return await self._issue(grant, successor, state.expires_at)
+        return await self._issue(claims, successor, state.expires_at)
 
     async def revoke(
         self, session_id: UUID, user_id: UUID, reason: RevocationReason, context: RequestContext
     ) -> bool:
-        """Revoke one session of an account; return False if it is over already, or belongs to another account.
+        """Revoke one session of an account; return False if it was revoked before or is of another account.
 
         Raises:
             UnavailableError: the database is unavailable.
@@ -181,14 +180,14 @@ class SessionService:
         return revoked
 
     async def revoke_all(
-        self, user_id: UUID, reason: RevocationReason, context: RequestContext, kept: UUID | None = None
+        self, user_id: UUID, reason: RevocationReason, context: RequestContext, except_session: UUID | None = None
     ) -> int:
-        """Revoke all sessions of an account except `kept`; return how many.
+        """Revoke all sessions of an account except one; return how many.
 
         Raises:
             UnavailableError: the database is unavailable.
         """
-        revoked = await self.store.revoke_all(user_id, self.now(), reason, context, kept)
+        revoked = await self.store.revoke_all(user_id, self.now(), reason, context, except_session)
         if revoked:
             self.on_revoked(reason, revoked)
         return revoked
@@ -214,10 +213,10 @@ class SessionService:
         return evaluate_refresh(state, presented, None, self.now(), self.limits.retry) in SUCCESSES
 
     async def require_live(self, session_id: UUID, user_id: UUID) -> None:
-        """Check that a session is live. An access token can outlive its session by minutes.
+        """Check that a session is live. An access token may be valid for minutes after its session was revoked.
 
         Raises:
-            InvalidTokenError: the session is over, or belongs to another account.
+            InvalidTokenError: the session is expired or revoked, or belongs to another account.
             UnavailableError: the database is unavailable.
         """
         state = await self.store.find_state(session_id)
@@ -231,7 +230,7 @@ class SessionService:
             raise InvalidTokenError
 
     def read_refresh_token(self, text: str) -> RefreshToken | None:
-        """Decode a refresh token without checking its session; return None if its MAC is not ours."""
+        """Decode a refresh token without checking its session; return None if its MAC is invalid."""
         return self.refresh_tokens.read(text)
 
     def on_revoked(self, reason: RevocationReason, count: int) -> None:
@@ -239,8 +238,8 @@ class SessionService:
         self.metrics.sessions_revoked.labels(reason.value).inc(count)
         self.status_lists.revoked()
 
-    async def _issue(self, grant: AccessTokenClaims, refresh_token: str, expires_at: datetime) -> TokenPair:
-        issued = await self.access_tokens.mint(grant)
+    async def _issue(self, claims: AccessTokenClaims, refresh_token: str, expires_at: datetime) -> TokenPair:
+        issued = await self.access_tokens.mint(claims)
         session_expires_in = max(1, int((expires_at - self.now()).total_seconds()))
         return TokenPair(issued.token, refresh_token, issued.expires_in, session_expires_in, issued.scope)
 
@@ -267,7 +266,7 @@ class SessionService:
                 case InsertResult.RATE_LIMITED:
                     raise TooManyAttemptsError(retry_after=1)
                 case InsertResult.INDEX_TAKEN:
-                    # The database was restored to an older state, and has leased our range to another issuer.
+                    # An older state of the database was restored, and our range was leased to another issuer.
                     _log.error("status_index_conflict")
                     self.status_lists.discard_leases()
         raise DatabaseUnavailableError("no free status index")
@@ -288,7 +287,7 @@ class SessionService:
     async def _rotate(
         self, presented: RefreshToken, request: RefreshRequest, context: RequestContext
     ) -> SessionState:
-        """Rotate, which nearly every refresh may. Otherwise decide on the row, until no other request changes it."""
+        """Rotate, which nearly every refresh may. Otherwise read the row and decide, until no request changes it."""
         arrived = time.monotonic()
         for _ in range(_ATTEMPTS):
             now = self.now()
@@ -298,7 +297,7 @@ class SessionService:
                 return rotated
             state = await self.store.find_state(presented.session_id)
             if state is not None:
-                # Decide as of the arrival: waiting for the database must not turn a parallel request into a retry.
+                # Decide as at the arrival: a wait for the database must not turn a parallel request into a retry.
                 waited = timedelta(seconds=time.monotonic() - arrived)
                 state = replace(state, rotated_ago=state.rotated_ago - waited)
             outcome = evaluate_refresh(state, presented, request.client_id, now, self.limits.retry)

@@ -42,17 +42,17 @@ async def revoke_sessions_of_user(
     now: datetime,
     reason: RevocationReason,
     context: RequestContext,
-    kept: UUID | None = None,
+    except_session: UUID | None = None,
     newest: int = 0,
 ) -> int:
-    """Revoke the sessions of an account except `kept` and the `newest` newest ones; return how many.
+    """Revoke the sessions of an account except `except_session` and the `newest` newest ones; return how many.
 
     Call it inside a transaction, after the statement that changes the account.
     """
     rows = await connection.fetch(
         _SQL["revoke-sessions-of-user"],
         user_id,
-        kept,
+        except_session,
         now,
         reason,
         _last_token_expiry(now),
@@ -90,9 +90,9 @@ async def revoke_session(
 async def revoke_sessions_of_client(
     database: Database, client_id: str, now: datetime, reason: RevocationReason, context: RequestContext
 ) -> None:
-    """Revoke the sessions of a client that is disabled, some at a time. It is safe to run again."""
-    ended = _BATCH
-    while ended:
+    """Revoke the sessions of a disabled client in batches. It can be called again."""
+    revoked = _BATCH
+    while revoked:
         async with database.connection() as connection:
             rows = await connection.fetch(
                 _SQL["revoke-sessions-of-client"],
@@ -105,7 +105,7 @@ async def revoke_sessions_of_client(
                 context.request_id,
                 _BATCH,
             )
-        ended = len(rows)
+        revoked = len(rows)
 
 
 class SessionStore:
@@ -250,13 +250,13 @@ class SessionStore:
         now: datetime,
         reason: RevocationReason,
         context: RequestContext,
-        kept: UUID | None,
+        except_session: UUID | None,
         newest: int = 0,
     ) -> int:
-        """Revoke the sessions of an account except `kept` and the `newest` newest ones; return how many."""
+        """Revoke the sessions of an account except `except_session` and the `newest` newest ones; return how many."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-account"], user_id)
-            return await revoke_sessions_of_user(connection, user_id, now, reason, context, kept, newest)
+            return await revoke_sessions_of_user(connection, user_id, now, reason, context, except_session, newest)
 
     async def list_live(self, user_id: UUID, now: datetime, after: Position | None, limit: int) -> list[Session]:
         """Return the live sessions of an account after `after`, newest first."""
@@ -266,7 +266,7 @@ class SessionStore:
         return [Session(**row) for row in rows]
 
     def _state(self, row: asyncpg.Record) -> SessionState:
-        # Name by name: every refresh goes through here.
+        # Field by field, which is faster than `**row`: every refresh runs this.
         client_id, audiences = row["client_id"], row["audiences"]
         is_default = client_id == self._default_client.id
         client = self._default_client if is_default else _client(client_id, row["client"])

@@ -1,4 +1,4 @@
-"""The token response of RFC 6749 §5.1, for logins, refreshes and machines."""
+"""The token response of RFC 6749 §5.1, for logins, refreshes and client credentials."""
 
 from typing import Final
 

@@ -1,1 +1,1 @@
-"""Token Status Lists: which tokens are revoked, allocated and published."""
+"""Token Status Lists, which publish the revoked tokens: allocation of indices, and the signed lists."""

@@ -1,9 +1,9 @@
 """Allocates indices of Token Status Lists (draft-ietf-oauth-status-list-20).
 
 Each session has one index: setting its bit revokes the access tokens of the session at verifiers, which never call
-the issuer for a request. An issuer leases indices in ranges and allocates them from memory, so two issuers never
-allocate the same index, and a login waits for a lease only when logins outpace leases. The rest of a range is lost
-when the issuer stops; that costs 32 bytes of a list.
+the issuer during a request. An issuer leases ranges of indices and allocates them from memory, so two issuers never
+allocate the same index, and a login waits for a lease only when logins are faster than leases. The rest of a range is
+lost when the issuer stops; that costs 32 bytes of a list.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class StatusIndexAllocator:
         store: leases ranges.
         issuer: the issuer's URL.
         revoked: called after this process has set a bit.
-        is_closed: tells whether all bits of a list are set, which makes its indices useless.
+        is_closed: returns whether all bits of a list are set, so that its indices cannot be used.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class StatusIndexAllocator:
         return self._free.popleft()
 
     def discard_leases(self) -> None:
-        """Discard the leased indices: they belong to another issuer."""
+        """Discard the leased indices, for example because another issuer has leased them too."""
         self._free.clear()
 
     def reference(self, index: StatusListEntry) -> StatusReference:
@@ -68,13 +68,13 @@ class StatusIndexAllocator:
         return StatusReference.of(self._issuer, index.list_id, index.idx)
 
     def revoked(self) -> None:
-        """Publish a bit that this process has set, without waiting for the next poll."""
+        """Publish now that this process has set a bit, instead of at the next poll."""
         self._revoked()
 
     def _begin_leasing(self) -> asyncio.Task[None]:
         if self._leasing is None or self._leasing.done():
             self._leasing = asyncio.create_task(self._lease_range())
-            self._leasing.add_done_callback(_retrieve)
+            self._leasing.add_done_callback(_log_failure)
         return self._leasing
 
     async def _lease_range(self) -> None:
@@ -84,7 +84,7 @@ class StatusIndexAllocator:
         self._free.extend(StatusListEntry(first.list_id, first.idx + offset) for offset in range(LEASE_SIZE))
 
 
-def _retrieve(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     """Log a failed lease. A login that needs the range retries, and gets the error itself."""
     if not task.cancelled() and task.exception() is not None:
         _log.warning("status_index_lease_failed", kind=type(task.exception()).__name__)

@@ -10,7 +10,7 @@ LEASE_SIZE: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class StatusListEntry:
-    """A status list index: a list, and one of its bits."""
+    """A status list index: the list, and the number of the bit."""
 
     list_id: int
     idx: int
@@ -18,7 +18,7 @@ class StatusListEntry:
 
 @dataclass(frozen=True, slots=True)
 class StatusListSnapshot:
-    """A list as it was read from the database. Snapshots of equal `fingerprint` have the same bits set.
+    """A list as it was read from the database. Snapshots with the same `fingerprint` have the same bits set.
 
     Attributes:
         list_id: the id in its URI.

@@ -1,7 +1,7 @@
-"""Publishes the status lists: read from the database, packed, signed and held in memory.
+"""Publishes the status lists: reads them from the database, packs and signs them, and holds them in memory.
 
-The live revocations are read twice a second, and at once when this process has revoked something. A list is built
-again when its bits, its age or the signing key require it, at most once in a second of the clock.
+Revocations are read twice a second, and at once when this process has revoked something. A list is built again when
+its bits, its age or the signing key require it, at most once in each second of the clock.
 
 - `iat` is the second in which the database was read, by the clock of the database, taken before the rows were read:
   a list is never older than its `iat`. All issuers share that clock. Verifiers ignore a list that is older than one
@@ -48,7 +48,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StatusListPublisher:
-    """Keeps the signed lists current; `run` is its background task.
+    """The current signed lists; `run` is the background task that refreshes them.
 
     Args:
         store: reads revocations.
@@ -100,7 +100,7 @@ class StatusListPublisher:
                 seconds = await self.refresh()
             except (DatabaseUnavailableError, NoSigningKeyError) as error:
                 _log.warning("status_list_refresh_failed", kind=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 - this task must survive every error
+            except Exception as error:  # noqa: BLE001 - no error may end this task
                 _log.error("status_list_refresh_failed", kind=type(error).__name__)
             await self._pause(seconds)
 
@@ -119,28 +119,30 @@ class StatusListPublisher:
         key = self._key_watcher.signing
         lists, postponed = dict(self._lists or {}), 0.0
         for state in states:
-            old = lists.get(state.list_id)
-            if not _is_stale(old, state, key):
+            previous = lists.get(state.list_id)
+            if not _is_stale(previous, state, key):
                 continue
-            if old is not None and int(state.read_at.timestamp()) == old.read_in:
+            if previous is not None and int(state.read_at.timestamp()) == previous.read_in:
                 postponed = 1.001 - state.read_at.microsecond / 1_000_000
                 continue
-            lists[state.list_id] = await self._build(state, key, old)
-        # Swap all at once: the aggregation names only lists that can be fetched.
+            lists[state.list_id] = await self._build(state, key, previous)
+        # Replace all at once, so that the aggregation names only lists that can be fetched.
         self._lists = {state.list_id: lists[state.list_id] for state in states}
         self._metrics.status_lists_read_at.set(max(state.read_at.timestamp() for state in states))
         self._metrics.status_list_bytes.set(sum(len(published.token) for published in self._lists.values()))
         return postponed
 
-    async def _build(self, state: StatusListSnapshot, key: SigningKey, old: PublishedList | None) -> PublishedList:
+    async def _build(
+        self, state: StatusListSnapshot, key: SigningKey, previous: PublishedList | None
+    ) -> PublishedList:
         """Build a list. Its snapshot is older than its bits, so the next refresh detects a change between the two."""
         indices = None if state.all_revoked else await self._store.revoked_indices(state.list_id)
-        begun = time.perf_counter()
-        issued_at = _issued_at(state, old)
+        started_at = time.perf_counter()
+        issued_at = _issued_at(state, previous)
         uri = status_list_uri(self._issuer, state.list_id)
         # Off the event loop: packing and compressing a million bits takes milliseconds.
         token = await asyncio.to_thread(sign_list, indices, state.size, uri, self._issuer, issued_at, key)
-        self._metrics.status_list_build_seconds.observe(time.perf_counter() - begun)
+        self._metrics.status_list_build_seconds.observe(time.perf_counter() - started_at)
         return PublishedList(token, issued_at, state, key.kid)
 
     async def _pause(self, postponed: float) -> None:
@@ -173,19 +175,19 @@ def sign_list(
     return jwt.encode(claims, key.private, ALGORITHM, {"kid": key.kid, "typ": STATUS_LIST_TYPE}).encode()
 
 
-def _issued_at(state: StatusListSnapshot, old: PublishedList | None) -> int:
-    """Return the second of the snapshot, or the last `iat` while the clock is behind it."""
+def _issued_at(state: StatusListSnapshot, previous: PublishedList | None) -> int:
+    """Return the second of the snapshot, or the previous `iat` if that is later."""
     read_in = int(state.read_at.timestamp())
-    # Verifiers reject a list from further in the future, so none of them holds the old one.
-    if old is None or old.issued_at > read_in + TOLERATED_SKEW_SECONDS:
+    # Verifiers reject an `iat` further in the future, so none of them has the previous list.
+    if previous is None or previous.issued_at > read_in + TOLERATED_SKEW_SECONDS:
         return read_in
-    return max(read_in, old.issued_at)
+    return max(read_in, previous.issued_at)
 
 
-def _is_stale(old: PublishedList | None, state: StatusListSnapshot, key: SigningKey) -> bool:
-    if old is None:
+def _is_stale(previous: PublishedList | None, state: StatusListSnapshot, key: SigningKey) -> bool:
+    if previous is None:
         return True
     # The age is negative after the clock was set back.
-    aged = not 0 <= int(state.read_at.timestamp()) - old.read_in < MAX_AGE_SECONDS
-    changed = (old.state.fingerprint, old.state.all_revoked) != (state.fingerprint, state.all_revoked)
-    return aged or changed or old.kid != key.kid
+    aged = not 0 <= int(state.read_at.timestamp()) - previous.read_in < MAX_AGE_SECONDS
+    changed = (previous.state.fingerprint, previous.state.all_revoked) != (state.fingerprint, state.all_revoked)
+    return aged or changed or previous.kid != key.kid

@@ -14,7 +14,7 @@ from issuer.status_lists.publisher import StatusListPublisher
 from shared.status_list import STATUS_LIST_MEDIA_TYPE
 
 _MAX_AGE_SECONDS: Final = 1
-"""For caches between issuer and verifiers. It delays every revocation by as much."""
+"""For caches between issuer and verifiers, which delay every revocation by up to this time."""
 
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 

@@ -25,7 +25,7 @@ class StatusListStore:
         self._database = database
 
     async def lease(self, count: int) -> StatusListEntry | None:
-        """Lease `count` indices and return the first; None if no list has as many left."""
+        """Lease `count` indices and return the first; None if no list has enough free indices."""
         for _ in range(_ATTEMPTS):
             async with self._database.connection() as connection:
                 row = await connection.fetchrow(_SQL["lease-range"], count, PUBLISH_SECONDS)
@@ -36,7 +36,7 @@ class StatusListStore:
         return None
 
     async def extend(self) -> None:
-        """Add a list if none has a quarter of its indices left. Concurrent calls add one list."""
+        """Add a list if in all lists less than a quarter of the indices is free. Concurrent calls add one list."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock-extension"])
             await connection.execute(_SQL["extend"], LIST_BITS, _QUARTER)

@@ -1,9 +1,9 @@
 -- Token Status Lists: leased indices, and the bits that are set.
 
 -- name: lease-range
--- $1 how many, $2 seconds that a list has to be published before tokens may name it. The oldest list with room;
--- the very first may be named at once, since no verifier can have fetched lists before.
--- The condition is repeated outside: after waiting for the row lock it is checked against the new row.
+-- $1 number of indices, $2 seconds for which a list must be published before tokens may refer to it. Takes the oldest
+-- list with enough free indices. Tokens may refer to the very first list at once, since no verifier has fetched lists
+-- yet. The condition is repeated outside of the subquery: after a wait for the row lock, it is checked for the new row.
 UPDATE status_lists
 SET next_idx = next_idx + $1
 WHERE next_idx + $1 <= size AND id = (
@@ -19,19 +19,21 @@ RETURNING id, next_idx - $1 AS first, size - next_idx AS remaining;
 SELECT pg_advisory_xact_lock(1734439781);
 
 -- name: extend
--- A separate statement after the lock, so that its snapshot includes a list that another issuer has just added.
+-- A separate statement after the lock, so that it sees a list that another issuer has just added.
 INSERT INTO status_lists (size, created_at)
 SELECT $1, clock_timestamp()
 WHERE NOT EXISTS (SELECT FROM status_lists WHERE size - next_idx >= $2);
 
 -- name: list-states
--- $1 the range that is leased at once, $2 how long a token can be alive.
--- The time is that of this server when the statement arrived, before the rows were read. All issuers have it in
--- common, while the clocks of their machines differ.
--- Every list that can still be leased from, or that something refers to: a session whose tokens may live, a
--- client, a bit. The fingerprint is a sum over the rows that are visible, so it is right in whatever order commits
--- become visible; hashes, because sums of indices are easily equal.
-WITH clock AS MATERIALIZED (SELECT statement_timestamp() AS now, statement_timestamp() - $2::interval AS dead)
+-- $1 the range that is leased at once, $2 the maximum lifetime of an access token.
+-- read_at is the time at this server when the statement arrived, before the rows were read. All issuers use this clock,
+-- since those of their machines differ.
+-- Returns every list with free indices, and every list to which something refers: a session whose tokens may be valid,
+-- a client, a bit. The fingerprint is a sum over the visible rows, so it does not depend on the order in which commits
+-- become visible. It adds hashes, since sums of indices are easily equal.
+WITH clock AS MATERIALIZED (
+  SELECT statement_timestamp() AS now, statement_timestamp() - $2::interval AS expired_before
+)
 SELECT l.id AS list_id, l.size, count(r.status_idx) || ':' || coalesce(sum(hashint8extended(r.status_idx, 0)), 0)
   AS fingerprint, coalesce(l.all_revoked_until > clock.now, false) AS all_revoked, clock.now AS read_at
 FROM clock CROSS JOIN status_lists l
@@ -39,7 +41,8 @@ LEFT JOIN revocations r ON r.status_list_id = l.id AND r.expires_at > statement_
 WHERE l.next_idx + $1 <= l.size
   OR EXISTS (
     SELECT FROM sessions s
-    WHERE s.status_list_id = l.id AND s.expires_at > clock.dead AND (s.ended_at IS NULL OR s.ended_at > clock.dead)
+    WHERE s.status_list_id = l.id AND s.expires_at > clock.expired_before
+      AND (s.ended_at IS NULL OR s.ended_at > clock.expired_before)
   )
   OR EXISTS (SELECT FROM clients c WHERE c.status_list_id = l.id)
   OR EXISTS (SELECT FROM revocations v WHERE v.status_list_id = l.id AND v.expires_at > clock.now)
@@ -48,6 +51,6 @@ GROUP BY l.id, clock.now
 ORDER BY l.id;
 
 -- name: revoked-indices
--- One value instead of a row for each bit: many rows would block the event loop.
-SELECT coalesce(array_agg(status_idx), '{}') FROM revocations 
+-- One array instead of a row for each bit: many rows would block the event loop.
+SELECT coalesce(array_agg(status_idx), '{}') FROM revocations
 WHERE status_list_id = $1 AND expires_at > statement_timestamp();

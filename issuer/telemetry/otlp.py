@@ -1,4 +1,4 @@
-"""Spans by the SDK of OpenTelemetry, sent by OTLP over HTTP. Imported only if tracing is configured.
+"""Records spans with the SDK of OpenTelemetry and sends them by OTLP over HTTP. Imported only if tracing is configured.
 
 A span holds route, method and status, as metrics do, and never a header, a query, a path, a body, a statement or
 the message of an exception. No request fails or waits because of its span: a thread sends spans, and drops them if
@@ -24,7 +24,7 @@ from shared.trace_context import Traceparent
 
 _TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 _EXPORT_SECONDS: Final = 3.0
-"""The default. With the SDK's own 10 s more spans wait than its queue holds."""
+"""The default. With the SDK's default of 10 s, more spans wait than its queue holds."""
 
 _CLOSE_SECONDS: Final = 2.0
 _REPEAT_LOG_SECONDS: Final = 60.0
@@ -94,7 +94,7 @@ class OtlpSpans:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Record a span within the present one, if that is recorded. Of an exception only the kind is recorded."""
+        """Record a span within the current one, if that is recorded. Only the type of an exception is recorded."""
         if not trace.get_current_span().is_recording():
             yield
             return

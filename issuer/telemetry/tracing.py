@@ -1,7 +1,7 @@
-"""Spans of requests and of what they wait for, if tracing is configured; ids for log lines always.
+"""Spans of requests and of their waits, if tracing is configured. Log lines have trace and span ids in any case.
 
-Without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is imported. With it, the packages of the group `tracing`
-must be installed.
+Without OTEL_EXPORTER_OTLP_ENDPOINT, no package of OpenTelemetry is imported. With it, the packages of the group
+`tracing` must be installed.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Tracing(Protocol):
         """Open the span of a request, in the caller's trace or in a new one."""
 
     def part(self, name: str) -> AbstractContextManager[None]:
-        """Open a span of what the request waits for, within the span of the request; none outside of requests."""
+        """Open a span of one wait, within the span of the request; none outside of requests."""
 
     def close(self) -> None:
         """Send the remaining spans, within seconds."""
@@ -88,7 +88,7 @@ def open_tracing(environ: Mapping[str, str]) -> Tracing:
     if protocol is not None and environ[protocol] != "http/protobuf":
         raise SettingsError([f"{protocol}: must be http/protobuf or unset"])
     try:
-        # Costs start time and memory.
+        # Here, since the import takes start time and memory.
         from issuer.telemetry.otlp import OtlpSpans  # noqa: PLC0415 - optional packages
     except ImportError:
         packages = "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"

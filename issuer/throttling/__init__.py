@@ -1,1 +1,1 @@
-"""Rate limits on logins and on requests that anyone can make."""
+"""Rate limits on logins and on other requests without an access token."""

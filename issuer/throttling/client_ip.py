@@ -2,8 +2,8 @@
 
 Each trusted proxy appends the IP of its own peer to X-Forwarded-For. So with *n* proxies the n-th entry from the
 right was written by the outermost one, and everything to the left of it by untrusted clients. If that entry is
-missing or not an IP, the peer of the socket is used: the nearest proxy, which all such requests share, so that
-omitting or corrupting the field never escapes a limit. ADR 0084.
+missing or not an IP, the peer of the socket is used, which is the nearest proxy. All such requests share its limit,
+so a client cannot evade a limit by omitting or corrupting the field. ADR 0084.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from typing import Final
 MAX_TRUSTED_PROXY_HOPS: Final = 10
 
 _IPV6_PREFIX: Final = 64
-"""The smallest network that a customer gets: one client can use every IP in it."""
+"""The smallest network that providers assign: one client can use every IP in it."""
 
 
 def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: int) -> str | None:
@@ -26,18 +26,18 @@ def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: in
         trusted_proxy_hops: the number of trusted proxies in front; at 0 the fields are ignored.
     """
     entries = ",".join(forwarded).split(",") if forwarded and trusted_proxy_hops else []
-    vouched = entries[-trusted_proxy_hops].strip() if 0 < trusted_proxy_hops <= len(entries) else ""
-    return _read(vouched) or _read(peer or "")
+    reported = entries[-trusted_proxy_hops].strip() if 0 < trusted_proxy_hops <= len(entries) else ""
+    return _parse(reported) or _parse(peer or "")
 
 
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> tuple[str, str]:
     """Return the first and last IP of a client's network: an IPv4 address, or an IPv6 /64.
 
-    Remembered, since a login asks for it three times.
+    Cached, since a login needs it three times.
 
     Args:
-        address: as `client_ip` gives it.
+        address: as `client_ip` returns it.
     """
     found = ip_address(address)
     if isinstance(found, IPv4Address):
@@ -47,16 +47,16 @@ def network_of(address: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _read(text: str) -> str | None:
+def _parse(text: str) -> str | None:
     """Parse an IP, alone or with a port as some proxies write it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
     host, bracket, rest = text.removeprefix("[").partition("]")
     if text.startswith("["):
-        readable = bool(bracket) and (not rest or _is_port(rest)) and ":" in host
+        well_formed = bool(bracket) and (not rest or _is_port(rest)) and ":" in host
     else:
         host, colon, port = text.partition(":") if text.count(":") == 1 else (text, "", "")
-        readable = not colon or _is_port(f":{port}")
+        well_formed = not colon or _is_port(f":{port}")
     try:
-        return str(_plain(ip_address(host))) if readable else None
+        return str(_plain(ip_address(host))) if well_formed else None
     except ValueError:
         return None
 

@@ -1,9 +1,9 @@
 """The rule that limits password guessing, as pure functions. ADR 0084 explains it.
 
-Failed logins are counted. A login that shows a live session of its own account comes from the *proven owner* and is
-limited by that session alone; every other login is limited by the account, the client's network and the pair of
-them. After the free failures of a counter each further attempt waits, twice as long each time. Nothing else that a
-client shows, and nothing that an account did before, changes the rule. No I/O, no clock.
+Failed logins are counted. A login that shows a live session of its own account is *proven* and is limited only by
+that session and by the `owner` counter of the account. Every other login is limited by the account, the client's
+network and the pair of them. After the free failures of a counter each further attempt must wait, twice as long each
+time. Nothing else that a client shows, and no earlier behaviour of the account, changes the rule. No I/O, no clock.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from issuer.throttling.models import (
-    OWNER_KINDS,
+    PROVEN_KINDS,
     UNPROVEN_KINDS,
     Counter,
     CounterKind,
@@ -21,21 +21,21 @@ from issuer.throttling.models import (
 )
 
 MAX_FAILURES: Final = 100
-"""Per account. After the last one the password is disabled (NIST SP 800-63B-4 §3.2.2). After as many failures with
-proof, a session is no proof any more."""
+"""Per account. After the last one the password is disabled (NIST SP 800-63B-4 §3.2.2). After as many failures of
+proven logins, sessions no longer prove a login."""
 
 DELAYS: Final = tuple(timedelta(seconds=seconds) for seconds in (*(2**power for power in range(10)), 15 * 60))
 """Between the last free failure and the next attempt, and after each further failure; the last one repeats."""
 
 
 def login_limits(failures_per_network: int) -> Mapping[CounterKind, Limit]:
-    """Return the limits of an issuer: constants, except for how many people share a network."""
+    """Return the limits of an issuer; only that of a network depends on the settings."""
     return {
         CounterKind.PAIR: Limit(10, timedelta(days=1)),
         CounterKind.ACCOUNT: Limit(50, timedelta(days=7)),
         CounterKind.NETWORK: Limit(failures_per_network, timedelta(hours=1)),
         CounterKind.SESSION: Limit(10, timedelta(days=1)),
-        # No delay of its own: a stolen session must not slow down the owner's other devices.
+        # Without delays (see MAX_FAILURES): a stolen session must not slow down the other devices of the user.
         CounterKind.OWNER: Limit(MAX_FAILURES, timedelta(days=7)),
     }
 
@@ -43,8 +43,8 @@ def login_limits(failures_per_network: int) -> Mapping[CounterKind, Limit]:
 def decide(history: LoginHistory, limits: Mapping[CounterKind, Limit], now: datetime) -> LoginDecision:
     """Return how long an attempt must wait, and because of which counter."""
     proofs = history.counters.get(CounterKind.OWNER)
-    is_owner = history.shows_own_session and (proofs is None or proofs.count < MAX_FAILURES)
-    kinds = OWNER_KINDS if is_owner else UNPROVEN_KINDS
+    is_proven = history.shows_own_session and (proofs is None or proofs.count < MAX_FAILURES)
+    kinds = PROVEN_KINDS if is_proven else UNPROVEN_KINDS
     waits = {kind: _wait(history.counters.get(kind), limits[kind].free, now) for kind in kinds}
     strictest = max(kinds, key=lambda kind: waits[kind])
     return LoginDecision(kinds, strictest, waits[strictest])

@@ -18,12 +18,12 @@ class LimitedAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CounterIncrement:
-    """One more failure for the counter at `key`; rejected while the counter waits, as it does after `free` failures.
+    """One more failure for a counter, rejected during the delay that follows the free failures.
 
     Attributes:
-        key: 16 bytes.
-        free: as in `login_limits.Limit`.
-        expires_at: when the counter restarts, if this is its first.
+        key: of the counter, 16 bytes.
+        free: number of failures without a delay.
+        expires_at: when the counter restarts, if this is its first failure.
     """
 
     key: bytes
@@ -32,7 +32,7 @@ class CounterIncrement:
 
 
 class CounterKind(StrEnum):
-    """Failed logins are counted by these. The values are labels of a metric."""
+    """Kinds of counters of failed logins. The values are labels of a metric."""
 
     PAIR = "pair"
     """The account, from one network."""
@@ -47,7 +47,7 @@ class CounterKind(StrEnum):
 
 
 UNPROVEN_KINDS: Final = (CounterKind.PAIR, CounterKind.ACCOUNT, CounterKind.NETWORK)
-OWNER_KINDS: Final = (CounterKind.SESSION, CounterKind.OWNER)
+PROVEN_KINDS: Final = (CounterKind.SESSION, CounterKind.OWNER)
 """The first of each is cleared by a success and subtracted from the second. Rows are locked in this order."""
 
 
@@ -56,7 +56,7 @@ class Limit:
     """The number of free failures, and the time after the first of them at which the counter restarts."""
 
     free: int
-    memory: timedelta
+    window: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class ShownSession:
-    """A session that a request shows, by an access token or by a refresh token whose MAC is ours.
+    """A session that a request shows, by an access token or by a refresh token with a valid MAC.
 
     Attributes:
         id: of the session.
@@ -83,7 +83,7 @@ class ShownSession:
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """A login attempt as the store looks it up: the same for accounts that exist and that do not."""
+    """A login attempt, for its lookup in the store: the same whether or not there is an account."""
 
     email_key: str
     keys: Mapping[CounterKind, bytes]
@@ -112,9 +112,9 @@ class LoginDecision:
     wait: timedelta
 
     @property
-    def is_owner(self) -> bool:
-        """Return whether the attempt comes from the proven owner."""
-        return self.kinds is OWNER_KINDS
+    def is_proven(self) -> bool:
+        """Return whether the attempt shows a live session of its own account."""
+        return self.kinds is PROVEN_KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Rate limits: of failed logins by the rule of `login_limits`, and of other requests by the client's network.
 
-Keys of counters are HMACs, so that a dump of the table names neither accounts nor clients. An attempt is checked
-twice: before its hash, which saves the hash, and in the atomic statement that records its outcome. So any number of
-concurrent attempts at any number of issuers learn no more than the limits allow.
+Keys of counters are HMACs, so that a dump of the table reveals neither accounts nor client IPs. An attempt is checked
+twice: before its hash, which saves the hash, and in the atomic statement that records its outcome. So concurrent
+attempts, even at several issuers, cannot try more passwords than the limits allow.
 """
 
 import hmac
@@ -82,7 +82,7 @@ class Throttle:
             raise self._rejection(action, expires_at - now)
 
     def attempt(self, email_key: str, context: RequestContext, shown: ShownSession | None = None) -> LoginAttempt:
-        """Return the keys that a login is looked up by, the same for accounts that exist and that do not.
+        """Return the keys of the counters of a login, the same whether or not there is an account.
 
         Args:
             email_key: of the account.
@@ -104,7 +104,7 @@ class Throttle:
         """Return the counters that limit an attempt, if it need not wait.
 
         Raises:
-            TooManyAttemptsError: too many have failed before; says when to retry.
+            TooManyAttemptsError: too many attempts have failed; has the time until a retry.
         """
         decision = decide(history, self._limits, self._now())
         if decision.wait:
@@ -112,24 +112,24 @@ class Throttle:
         return decision
 
     def increments(self, attempt: LoginAttempt, decision: LoginDecision) -> tuple[CounterIncrement, ...]:
-        """Return what a failure of this attempt counts, in the order in which the rows are locked."""
+        """Return the increments for a failure of this attempt, in the order in which the rows are locked."""
         now = self._now()
         return tuple(
-            CounterIncrement(attempt.keys[kind], self._limits[kind].free, now + self._limits[kind].memory)
+            CounterIncrement(attempt.keys[kind], self._limits[kind].free, now + self._limits[kind].window)
             for kind in decision.kinds
         )
 
     def overtaken(self, decision: LoginDecision) -> TooManyAttemptsError:
-        """Return the error for an attempt whose limit was used up by others during its hash."""
+        """Return the error for an attempt whose limit other attempts used up during its hash."""
         return self._rejection(decision.strictest, timedelta(seconds=1))
 
     async def reset(self, email_key: str, context: RequestContext, shown: ShownSession | None = None) -> None:
-        """Clear the counters of an account, also with this network and this session, after its password was changed.
+        """Clear the counters of an account after its password was changed, also those with this network and session.
 
-        The password is changed in any case: an unavailable database is only logged.
+        An unavailable database is only logged, since the password has been changed already.
         """
         keys = dict(self.attempt(email_key, context, shown).keys)
-        del keys[CounterKind.NETWORK]  # also counts guesses at other accounts
+        del keys[CounterKind.NETWORK]  # it also counts failures at other accounts
         keys[CounterKind.OWNER] = self._key(CounterKind.OWNER, email_key)
         try:
             await self._store.clear(list(keys.values()))
@@ -148,10 +148,10 @@ class Throttle:
 
 
 def ip_network_of(context: RequestContext) -> str:
-    """Return the first IP address of the client's network. Requests without one share a limit: none is skipped."""
+    """Return the first IP address of the client's network. Requests without an IP address share one limit."""
     return "" if context.ip_address is None else network_of(context.ip_address)[0]
 
 
 def _derive_key(secret: bytes) -> bytes:
-    # The same secret also signs refresh tokens: the label keeps the keys apart (RFC 5869 §3.2).
+    # The label separates this key from that of refresh tokens, which is derived from the same secret (RFC 5869 §3.2).
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"throttle").derive(secret)

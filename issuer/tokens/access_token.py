@@ -39,7 +39,7 @@ class AccessTokens:
 
     Args:
         key_watcher: the signing and public keys.
-        profile: what they have in common.
+        profile: the properties that all of them share.
         now: returns the current time.
         new_id: returns a random UUID.
         fraction: returns a random number in [0, 1).
@@ -86,7 +86,7 @@ class AccessTokens:
         )
         token = jwt.encode(payload, key.private, ALGORITHM, token_header(key.kid))
         if len(token) > self._profile.max_bytes:
-            # An operator has shortened the budget, or made names longer, after scope and roles were set.
+            # After scope and roles were set, the settings were changed: a smaller budget, a longer URL or audience.
             _log.warning("access_token_over_budget", subject=claims.subject, bytes=len(token))
         return SignedAccessToken(token, life, claims.scope)
 
@@ -127,7 +127,7 @@ class AccessTokens:
         return _verified(claims, self._profile.claim_types.select(members))
 
     def _is_minted_here(self, members: JsonObject, claims: Claims) -> bool:
-        """Check what this issuer always writes, and the time. There is no leeway: issuer and reader share a clock."""
+        """Check the claims that this issuer always sets, and the time, without leeway: it is by the same clock."""
         now = self._now().timestamp()
         return (
             claims.issuer == self._profile.issuer
@@ -149,7 +149,7 @@ def token_payload(
     """Return the claims of a token (contract A).
 
     Args:
-        claims: what differs from token to token.
+        claims: those that differ from token to token.
         issuer: the `iss` claim.
         audience: the `aud` claim if `claims` name no audience.
         issued_at: seconds since the epoch.

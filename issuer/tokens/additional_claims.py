@@ -1,6 +1,6 @@
 """Additional claims: names and types that the operator lists, with a static value for each account or client.
 
-They say nothing that a claim of the token profile or a registered claim says: those names are rejected.
+Names of registered claims and of claims of the token profile are rejected.
 """
 
 import json
@@ -39,8 +39,8 @@ _RESERVED_BY: Final = {
     "OpenID Federation": "jwks metadata constraints crit trust_chain trust_marks authority_hints metadata_policy",
     "W3C, ETSI, CTA": "vc vp at_use_nbr geohash",
 }
-"""Names that mean something already: those of IANA's registry "JSON Web Token Claims", by specification, and our own.
-Many are personal data, which no access token has."""
+"""Names with a meaning: those of IANA's registry "JSON Web Token Claims", by specification, and our own. Many are
+personal data, which access tokens must not contain."""
 
 RESERVED: Final = frozenset(name for names in _RESERVED_BY.values() for name in names.split())
 
@@ -62,8 +62,8 @@ class ClaimType(StrEnum):
 
     def fault(self, value: Any) -> str | None:
         """Return why `value` is not of this type; None if it is."""
-        is_right, asked = _CHECKS[self]
-        return None if is_right(value) else f"must be {asked}"
+        is_valid, expected = _CHECKS[self]
+        return None if is_valid(value) else f"must be {expected}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class ClaimTypes:
         """
         for name, value in values.items():
             if name not in self.types:
-                # The name may be anything that an import line has.
+                # In an import line, the name may be any text.
                 known = name if _NAME.fullmatch(name) else "a claim"
                 raise ClaimError(f"{known} is not in ISSUER_ADDITIONAL_CLAIMS")
             if fault := self.types[name].fault(value):
@@ -156,7 +156,7 @@ NOTHING: Final[ClaimValues] = {}
 
 
 def read_claims_column(text: str) -> ClaimValues:
-    """Parse the JSON of a database column. Most have none."""
+    """Parse the JSON of a database column. Most accounts have no claims."""
     return {} if text == "{}" else json.loads(text)
 
 

@@ -38,11 +38,11 @@ def bearer_token(request: Request) -> str:
 
 
 async def authenticate(request: Request, tokens: AccessTokens) -> Principal:
-    """Verify the access token of a session. Whether the session is still live is not checked.
+    """Verify the access token of a session. The caller must check that the session is live.
 
     Raises:
         MissingTokenError: there is no token.
-        InvalidTokenError: the token is invalid, expired, or of a machine.
+        InvalidTokenError: the token is invalid or expired, or belongs to a client and not to a session.
     """
     token = await tokens.read(bearer_token(request))
     if token.session_id is None:

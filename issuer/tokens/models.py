@@ -50,11 +50,11 @@ class StatusReference:
 
 @dataclass(frozen=True, slots=True)
 class PublicClient:
-    """A client without credentials of its own, for which users log in: what its tokens may contain.
+    """A client without credentials of its own, with which users log in: what its tokens may contain.
 
     Attributes:
         audiences: the allowed audiences; the first is the default.
-        scope: the allowed scope tokens; None for every one that the account has.
+        scope: the allowed scope tokens; None for all that the account has.
         claims: additional claims of its tokens, unless the account has its own value.
         security_version: increases with every change, so that a concurrent login cannot use the old state.
     """
@@ -85,7 +85,7 @@ class AccessTokenClaims:
 
     Attributes:
         subject: the id of an account or a client.
-        session_id: the session of a user; None for a machine, as `auth_time` is.
+        session_id: the session of a user; None for a token by client credentials, as `auth_time` is.
         auth_time: when the password was verified.
         client_id: the client that requested the token.
         scope: scope tokens with single spaces between them.
@@ -119,7 +119,7 @@ class SignedAccessToken:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAccessToken:
-    """The claims of a verified token. `session_id` is None for a machine; otherwise `subject` is an account id."""
+    """The claims of a verified token. If `session_id` is None, `subject` is a client id, otherwise an account id."""
 
     subject: str
     session_id: UUID | None

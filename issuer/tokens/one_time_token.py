@@ -27,9 +27,9 @@ class TokenPurpose(StrEnum):
 PREFIXES: Final = {TokenPurpose.VERIFY_EMAIL: "gpv_", TokenPurpose.RESET_PASSWORD: "gpw_"}
 
 LIFETIMES: Final = {
-    # Changes no credential, and some people read such an email only the next morning.
+    # Changes no credential, and some users read such an email only the next morning.
     TokenPurpose.VERIFY_EMAIL: timedelta(hours=24),
-    # Gives access to the account, so it lives only as long as it takes to read the email.
+    # Gives access to the account, so it is valid only for the time that it takes to read the email.
     TokenPurpose.RESET_PASSWORD: timedelta(minutes=60),
 }
 """Counted from sending, so that time in the outbox does not shorten them."""
@@ -49,7 +49,7 @@ class OneTimeToken:
 
 
 def new_token(purpose: TokenPurpose, random_bytes: Callable[[int], bytes]) -> OneTimeToken:
-    """Make a token for `purpose` from 32 bytes of `random_bytes`."""
+    """Create a token for `purpose` from 32 bytes of `random_bytes`."""
     body = base64.urlsafe_b64encode(random_bytes(_RANDOM_BYTES)).rstrip(b"=").decode("ascii")
     text = PREFIXES[purpose] + body
     return OneTimeToken(purpose, text, _sha256(text))

@@ -68,10 +68,10 @@ class RefreshTokens:
         return "gpr_" + base64.urlsafe_b64encode(head + _mac(secret, head)).decode()
 
     def read(self, text: str) -> RefreshToken | None:
-        """Decode any text; return None unless its MAC is by one of our secrets.
+        """Decode any text; return None unless it has a MAC under one of our secrets.
 
         Raises:
-            NoSigningKeyError: there is no MAC secret. Not None: clients discard tokens that are reported invalid.
+            NoSigningKeyError: there is no MAC secret. An error and not None, since clients discard invalid tokens.
         """
         secrets = self._secrets()
         if not secrets:

@@ -64,7 +64,7 @@ class TokenBudget:
             scope: of the account.
             roles: of the account.
             claims: additional claims of the account.
-            clients: the registered public clients, for which its user may log in.
+            clients: the registered public clients, with which its user may log in.
         """
         for client in (default_client(self.audience), *clients):
             if fault := self.client_fault(client, scope, roles, claims):
@@ -121,5 +121,5 @@ def _encoded(members: dict[str, Any]) -> int:
 
 
 def _base64url(octets: int) -> int:
-    """Return the length of so many bytes in base64url without padding (RFC 4648 §5)."""
+    """Return the length of `octets` bytes in base64url without padding (RFC 4648 §5)."""
     return (octets * 4 + 2) // 3

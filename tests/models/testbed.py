@@ -305,7 +305,7 @@ class Testbed:
         self._patch.setitem(pool._SERVER_SETTINGS, "lock_timeout", "10s")  # waits are in real time too
         self._patch.setattr(key_files, "load_pem_private_key", load_key)
         self._patch.setattr(mail_requests, "MIN_RESPONSE_SECONDS", 0)  # hides times, which no model looks at
-        self._patch.setattr(revoke_all_store, "_SETTLE_SECONDS", 0)  # no time passes by itself
+        self._patch.setattr(revoke_all_store, "_PROPAGATION_SECONDS", 0)  # no time passes by itself
         self._folder = tempfile.TemporaryDirectory(prefix="gatepass-model-")
         folder = Path(self._folder.name)
         self.clock = Clock()

@@ -127,7 +127,7 @@ class LoginBench:
         attempt, decision = admitted
         increments = self.throttle.increments(attempt, decision)
         return await self.users.count_failed_login(
-            attempt.email_key, increments, self.now[0], context, may_disable=not decision.is_owner
+            attempt.email_key, increments, self.now[0], context, may_disable=not decision.is_proven
         )
 
     async def fail(self, email: str, context: RequestContext, times: int = 1) -> list[int | str]:

@@ -26,7 +26,7 @@ SELECT sha256('x'), id, 'reset', now(), now() + interval '1 hour' FROM users
 
 
 def test_everything_that_was_issued_is_revoked(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revoke_all_store, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(revoke_all_store, "_PROPAGATION_SECONDS", 0.0)
     monkeypatch.setattr(revoke_all_store, "_BATCH", 2)
 
     async def work() -> tuple[Issued, Issued]:
@@ -52,7 +52,7 @@ def test_everything_that_was_issued_is_revoked(database_url: str, monkeypatch: p
 def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revoke_all_store, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(revoke_all_store, "_PROPAGATION_SECONDS", 0.0)
 
     async def work() -> None:
         async with session_bench(database_url) as bench:

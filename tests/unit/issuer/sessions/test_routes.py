@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from issuer.sessions.routes import _moment
+from issuer.sessions.routes import _format_time
 
 
 @pytest.fixture(params=["UTC", "Asia/Tokyo"])
@@ -22,5 +22,5 @@ def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.mark.usefixtures("_zone")
 def test_times_are_in_utc_wherever_the_issuer_runs() -> None:
     noon = datetime(2026, 3, 1, 12, 30, 15, 999_999, tzinfo=UTC)
-    assert _moment(noon) == "2026-03-01T12:30:15Z"
-    assert _moment(noon.astimezone(timezone(timedelta(hours=-5)))) == "2026-03-01T12:30:15Z"
+    assert _format_time(noon) == "2026-03-01T12:30:15Z"
+    assert _format_time(noon.astimezone(timezone(timedelta(hours=-5)))) == "2026-03-01T12:30:15Z"
