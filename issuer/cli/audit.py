@@ -39,13 +39,13 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     listing.add_argument("--limit", type=limit, default=_PAGE, help=f"maximum number of events, default {_PAGE}")
     verify = add_command(
-        audit, "verify", "verify every hash chain; exits with 1 if an event was changed", _verify, "--heads heads.txt"
+        audit, "verify", "verify all hash chains; exit with 1 if an event was changed", _verify, "--heads heads.txt"
     )
     verify.add_argument("--heads", type=Path, metavar="FILE", help="earlier output of `audit heads`")
     add_command(
         audit,
         "heads",
-        "print the last event of each chain, to keep where it cannot be altered",
+        "print the last event of each chain; store it where it cannot be altered",
         _heads,
         "> heads.txt",
     )
@@ -92,7 +92,7 @@ def _heads(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _read_heads(path: Path) -> list[ChainHead]:
-    """Read heads in either form that `audit heads` prints.
+    """Read heads in one of the two formats of `audit heads`.
 
     Raises:
         AuditVerificationError: the file cannot be read or has another format.

@@ -1,4 +1,4 @@
-"""`clients`: OAuth clients. A secret is printed when it is made, and never taken as an argument."""
+"""`clients`: OAuth clients. A secret is printed when it is created, and never taken as an argument."""
 
 import argparse
 import secrets
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
-    """Register them."""
+    """Register the commands."""
     clients = add_subject(commands, "clients", "OAuth clients: machines, and applications that users log in with")
     create = add_command(
         clients,
@@ -34,7 +34,9 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
     create.add_argument("--scope", default="", help="allowed scopes, separated by spaces")
     create.add_argument("--audience", action="append", help="allowed token audience; repeat for more")
     create.add_argument(
-        "--public", action="store_true", help="users log in for it, such as a browser or mobile app; it has no secret"
+        "--public",
+        action="store_true",
+        help="users log in with it, such as a browser or mobile app; it has no secret",
     )
     create.add_argument(
         "--jwks", type=Path, help="file with its public key set, for private_key_jwt instead of a secret"
@@ -68,7 +70,7 @@ def _add_for_one(
     run: Callable[[IssuerSettings, argparse.Namespace], None],
     more: str = "",
 ) -> argparse.ArgumentParser:
-    """Register a command for one client; `more` is what follows its id in the example."""
+    """Register a command for one client; `more` follows the id in its example."""
     parser = add_command(clients, name, summary, run, f"reports {more}".rstrip())
     parser.add_argument("id", help="the client_id")
     return parser
@@ -77,13 +79,13 @@ def _add_for_one(
 def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
     audiences = options.audience or [settings.audience]
     jwks, claims = _read(options.jwks), read_claims(settings, options)
-    made = _with_registry(
+    created = _with_registry(
         settings,
         lambda registry: registry.create(
             options.name, options.id, options.scope, audiences, jwks, public=options.public, claims=claims
         ),
     )
-    show(options, [_document(made.client) | _secret(made)])
+    show(options, [_document(created.client) | _secret(created)])
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -114,8 +116,8 @@ def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _rotate_secret(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    renewed = _with_registry(settings, lambda registry: registry.rotate_secret(options.id))
-    show(options, [_document(renewed.client) | _secret(renewed)])
+    rotated = _with_registry(settings, lambda registry: registry.rotate_secret(options.id))
+    show(options, [_document(rotated.client) | _secret(rotated)])
 
 
 def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -124,8 +126,8 @@ def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _with_registry(settings: IssuerSettings, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
     def use(database: Database) -> Awaitable[T]:
-        rows = ClientStore(database)
-        return work(ClientRegistry(settings.token_budget(), rows, lambda: datetime.now(UTC), secrets.token_bytes))
+        store = ClientStore(database)
+        return work(ClientRegistry(settings.token_budget(), store, lambda: datetime.now(UTC), secrets.token_bytes))
 
     return with_database(settings, use)
 

@@ -46,7 +46,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         _rewrap,
         "--old-passphrase-file old-passphrase.txt",
     )
-    rewrap.add_argument("--old-passphrase-file", type=Path, help="file with the passphrase that opens the files now")
+    rewrap.add_argument("--old-passphrase-file", type=Path, help="file with the passphrase that now opens the files")
 
 
 def _generate(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def _rotate(settings: IssuerSettings, options: argparse.Namespace) -> None:
     _show_transitions(options, manager.rotate())
     next_key = key_in_state(manager.read(), KeyState.NEXT)
     if next_key is not None:
-        _say(
+        _print_note(
             f"{next_key.kid} can be promoted from {_due_at(manager, next_key)}: run this again or `keys advance` then"
         )
 
@@ -82,7 +82,7 @@ def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
         earliest = key.created_at + manager.policy.publish_delay
         if key.kid in replaced and key.activated_at is not None and key.activated_at < earliest:
             until = earliest.isoformat(timespec="seconds")
-            _say(
+            _print_note(
                 f"warning: {key.kid} signs at once; "
                 f"until {until} verifiers may not have fetched it and reject valid tokens"
             )
@@ -128,8 +128,13 @@ def _key(manager: KeyManager, key: KeyRecord) -> Mapping[str, Any]:
     }
 
 
-def _secret(entry: MacSecretRecord) -> Mapping[str, Any]:
-    return {"id": entry.name, "state": entry.state, "created_at": entry.created_at, "retired_at": entry.retired_at}
+def _secret(record: MacSecretRecord) -> Mapping[str, Any]:
+    return {
+        "id": record.name,
+        "state": record.state,
+        "created_at": record.created_at,
+        "retired_at": record.retired_at,
+    }
 
 
 def _due_at(manager: KeyManager, key: KeyRecord) -> str:
@@ -137,6 +142,6 @@ def _due_at(manager: KeyManager, key: KeyRecord) -> str:
     return due_at.isoformat(timespec="seconds") if due_at else "never"
 
 
-def _say(line: str) -> None:
-    """Print a line for the operator to stderr, beside the output on stdout."""
+def _print_note(line: str) -> None:
+    """Print a line to stderr, apart from the results on stdout."""
     print(line, file=sys.stderr)

@@ -22,7 +22,7 @@ EXAMPLE_ID: Final = "2b1f6c0e-8a4d-4c53-9d0b-5f1f6f6c2a11"
 
 MAX_SHOWN: Final = 10_000
 
-Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for what it hands out
+Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for this type
 Run = Callable[[IssuerSettings, argparse.Namespace], None]
 
 
@@ -35,9 +35,15 @@ def add_command(
     *,
     has_output: bool = True,
 ) -> argparse.ArgumentParser:
-    """Register a command. The caller adds its arguments; `example` has some of them.
+    """Register a command; the caller adds its arguments. A command with output gets the option `--json`.
 
-    A command that has output gets `--json`.
+    Args:
+        commands: of a subject, or of the program.
+        name: of the command.
+        summary: one sentence for the help.
+        run: called with the settings and the options.
+        example: arguments for the example in the help.
+        has_output: whether it prints results.
     """
     parser = commands.add_parser(name, help=summary, **help_with_example(summary, example))
     parser.set_defaults(command=run)
@@ -78,10 +84,10 @@ def read_claims(settings: IssuerSettings, options: argparse.Namespace) -> dict[s
         raise CommandError(f"--claim: {error}") from None
 
 
-def show(options: argparse.Namespace, things: Iterable[Mapping[str, Any]]) -> None:
-    """Print one line for each thing: JSON if requested, otherwise its values separated by two spaces."""
-    for thing in things:
-        print(json.dumps(thing, default=_plain) if options.json else "  ".join(map(_column, thing.values())))
+def show(options: argparse.Namespace, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print one line for each row: JSON if requested, otherwise its values separated by two spaces."""
+    for row in rows:
+        print(json.dumps(row, default=_plain) if options.json else "  ".join(map(_column, row.values())))
 
 
 def with_database(settings: IssuerSettings, use: Callable[[Database], Awaitable[T]]) -> T:

@@ -34,7 +34,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         _revoke_all,
         "--yes",
     )
-    revoke_all.add_argument("--yes", action="store_true", help="revoke them: every user has to log in again")
+    revoke_all.add_argument("--yes", action="store_true", help="revoke them: every user must log in again")
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -49,9 +49,9 @@ def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:
     issued = with_database(settings, revoke_all if options.yes else count_issued)
     show(options, [{"state": "revoked" if options.yes else "live", **asdict(issued)}])
     if options.yes:
-        print(f"people can log in again in {LOGIN_AFTER_SECONDS} s", file=sys.stderr)
+        print(f"users can log in again in {LOGIN_AFTER_SECONDS} s", file=sys.stderr)
     else:
-        print("nothing was changed: say --yes to end all of it; everyone has to log in again", file=sys.stderr)
+        print("nothing was revoked; pass --yes to revoke all: every user must log in again", file=sys.stderr)
 
 
 def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:

@@ -1,9 +1,8 @@
 """`users import`: import accounts of another system with their password hashes.
 
 Each line is a JSON object with `email` and `password_hash`, and optionally `created_at` (RFC 3339), `email_verified`,
-`scope`, `roles` and
-`claims`. Lines are imported in batches. The command can be repeated: emails that have an account are
-skipped. An invalid line is reported by its number and never quoted.
+`scope`, `roles` and `claims`. Lines are imported in batches. The command can be repeated: emails that have an account
+are skipped. An invalid line is reported by its number and never quoted.
 """
 
 import argparse
@@ -35,7 +34,7 @@ _REPORTED: Final = 100
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Counts:
     """Counts of imported, skipped and rejected lines so far."""
 
     lines: int = 0
@@ -64,13 +63,13 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
     url = settings.require_database()
     with _opened(options.file) as source:
-        tally = asyncio.run(_run(url, source, settings, dry_run=options.dry_run))
+        counts = asyncio.run(_run(url, source, settings, dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
-    counts = {"accounts": tally.imported, "outcome": outcome, "skipped": tally.skipped, "rejected": tally.rejected}
-    show(options, [counts])
-    if tally.rejected:
+    row = {"accounts": counts.imported, "outcome": outcome, "skipped": counts.skipped, "rejected": counts.rejected}
+    show(options, [row])
+    if counts.rejected:
         raise ImportFailedError(
-            f"{tally.rejected} of {tally.lines} lines were rejected;"
+            f"{counts.rejected} of {counts.lines} lines were rejected;"
             " fix them and run it again (imported accounts are skipped)"
         )
 
@@ -81,35 +80,35 @@ def _opened(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        source = Path(name).open("rb")  # noqa: SIM115 - closed below; only its opening is translated
+        source = Path(name).open("rb")  # noqa: SIM115 - closed below; only an error of `open` is converted
     except OSError as error:
         raise ImportFailedError(f"{name}: {error.strerror}") from error
     with source:
         yield source
 
 
-async def _run(url: str, source: BinaryIO, settings: IssuerSettings, *, dry_run: bool) -> _Tally:
+async def _run(url: str, source: BinaryIO, settings: IssuerSettings, *, dry_run: bool) -> _Counts:
     database = Database(url, 1)
-    users, tally, lines = AccountStore(database), _Tally(), enumerate(_lines(source), 1)
+    users, counts, lines = AccountStore(database), _Counts(), enumerate(_lines(source), 1)
     try:
         rules = ImportRules(
             settings.token_budget(), await AdministrationStore(database).list_public_clients(), settings.claim_types()
         )
         while batch := list(islice(lines, _BATCH_LINES)):
-            await _import_batch(users, tally, dict(_parse_batch(tally, batch, rules)), dry_run=dry_run)
-            tally.lines += len(batch)
-            print(f"{tally.lines} lines: {tally.imported} accounts", file=sys.stderr)
+            await _import_batch(users, counts, dict(_parse_batch(counts, batch, rules)), dry_run=dry_run)
+            counts.lines += len(batch)
+            print(f"{counts.lines} lines: {counts.imported} accounts", file=sys.stderr)
     except DatabaseUnavailableError as error:
         raise ImportFailedError(
-            f"PostgreSQL cannot be used: {error}; {tally.lines} lines are done and will be skipped in the next run"
+            f"PostgreSQL cannot be used: {error}; {counts.lines} lines are done and will be skipped in the next run"
         ) from error
     finally:
         await database.close()
-    return tally
+    return counts
 
 
 async def _import_batch(
-    users: AccountStore, tally: _Tally, accounts: dict[int, ImportedAccount], *, dry_run: bool
+    users: AccountStore, counts: _Counts, accounts: dict[int, ImportedAccount], *, dry_run: bool
 ) -> None:
     """Import a batch in one transaction, so that a later failure does not undo it."""
     if dry_run:
@@ -119,13 +118,13 @@ async def _import_batch(
         new = await users.import_accounts(accounts.values(), OPERATOR)
     for number, account in accounts.items():
         if account.email.key in new:
-            tally.imported += 1
+            counts.imported += 1
         else:
-            tally.skip(number)
+            counts.skip(number)
 
 
 def _parse_batch(
-    tally: _Tally, batch: Iterable[tuple[int, bytes]], rules: ImportRules
+    counts: _Counts, batch: Iterable[tuple[int, bytes]], rules: ImportRules
 ) -> Iterator[tuple[int, ImportedAccount]]:
     """Yield the valid lines of a batch, each email once."""
     now, seen = datetime.now(UTC), set[str]()
@@ -135,10 +134,10 @@ def _parse_batch(
         try:
             account = read_line(line, uuid4(), now, rules)
         except InvalidRecordError as error:
-            tally.reject(number, str(error))
+            counts.reject(number, str(error))
             continue
         if account.email.key in seen:
-            tally.skip(number)
+            counts.skip(number)
             continue
         seen.add(account.email.key)
         yield number, account

@@ -1,4 +1,4 @@
-"""`users`: other people's accounts."""
+"""`users`: the accounts of users."""
 
 import argparse
 import getpass
@@ -106,7 +106,7 @@ def _of_account(
     run: Callable[[IssuerSettings, argparse.Namespace], None],
     more: str = "",
 ) -> argparse.ArgumentParser:
-    """Register a command for one account; `more` is what follows the id in its example."""
+    """Register a command for one account; `more` follows the id in its example."""
     parser = add_command(users, name, summary, run, f"{EXAMPLE_ID} {more}".rstrip())
     parser.add_argument("account", type=UUID, metavar="ID")
     return parser
@@ -149,7 +149,7 @@ def _unlock(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 
 def _administer_passwords(settings: IssuerSettings, use: Callable[[PasswordAdministration], Awaitable[T]]) -> T:
-    """Run `use` with the login counters, whose names depend on the MAC secret of the issuers.
+    """Run `use` with the login counters, the keys of which depend on the MAC secret of the issuers.
 
     Raises:
         KeyStoreError: the key directory cannot be read.
@@ -189,7 +189,7 @@ def _policy(settings: IssuerSettings) -> PasswordPolicy:
 
 
 def _read_password() -> str:
-    """Read from standard input. Every process of the machine could read an argument.
+    """Read from standard input: an argument could be read by every process of the machine.
 
     Raises:
         CommandError: no request can contain it, so no login with it would succeed.
@@ -222,7 +222,7 @@ def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
 def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
     if not options.yes:
-        raise CommandError("this cannot be undone: say --yes")
+        raise CommandError("this cannot be undone: pass --yes to confirm")
     _administer(settings, lambda use: use.delete(options.account))
     show(options, [{"id": options.account, "state": "deleted"}])
 

@@ -11,7 +11,7 @@ PARALLEL: Final = timedelta(seconds=2)
 """Requests with one refresh token within this time count as one: several tabs of a browser may refresh together."""
 
 MAX_RETRIED_IN_A_ROW: Final = 5
-"""Maximum number of refreshes in a row whose token was presented again. More mean that another party has the token."""
+"""Maximum number of refreshes in a row with a token that was presented again. More mean that two parties have it."""
 
 
 class RefreshOutcome(Enum):

@@ -1,4 +1,4 @@
-"""Records spans with the SDK of OpenTelemetry and sends them by OTLP over HTTP. Imported only if tracing is configured.
+"""Records spans with the SDK of OpenTelemetry and sends them by OTLP/HTTP. Imported only if tracing is configured.
 
 A span holds route, method and status, as metrics do, and never a header, a query, a path, a body, a statement or
 the message of an exception. No request fails or waits because of its span: a thread sends spans, and drops them if

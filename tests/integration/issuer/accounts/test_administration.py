@@ -224,7 +224,7 @@ def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProce
     assert run(issuer, "users", "show", "DAY@example.com")["id"] == account["id"]
     run(issuer, "users", "revoke-sessions", account["id"])
     rejected = issuer_command("users", "delete", account["id"], DATABASE_URL=issuer.database_url)
-    assert (rejected.returncode, rejected.stderr) == (1, "this cannot be undone: say --yes\n")
+    assert (rejected.returncode, rejected.stderr) == (1, "this cannot be undone: pass --yes to confirm\n")
     assert run(issuer, "users", "delete", account["id"], "--yes")["state"] == "deleted"
     assert issuer.login("day@example.com").status_code == 401
 
