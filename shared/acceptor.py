@@ -18,11 +18,11 @@ _RESOURCE_ERRNOS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOM
 
 
 class Acceptor:
-    """Accepts connections until it is closed.
+    """A listener that accepts connections until it is closed.
 
     Args:
         listener: bound and listening; it may be shared with other processes.
-        protocol_factory: makes the protocol of a connection.
+        protocol_factory: creates the protocol of a connection.
     """
 
     def __init__(self, listener: socket.socket, protocol_factory: Callable[[], asyncio.BaseProtocol]) -> None:

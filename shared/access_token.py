@@ -1,4 +1,4 @@
-"""The access token that both sides agree on: RFC 9068 in a compact RS256 JWS (RFC 7515).
+"""Constants of the access token, which issuer and verifier share: RFC 9068 in a compact RS256 JWS (RFC 7515).
 
 Contract A, in words: `specs/001-register-login-verify/contracts/access-token.md`.
 """
@@ -6,14 +6,14 @@ Contract A, in words: `specs/001-register-login-verify/contracts/access-token.md
 from typing import Final
 
 ALGORITHM: Final = "RS256"
-"""RFC 7518 §3.3. A constant and not a setting: a choice of algorithms is a choice for the attacker."""
+"""RFC 7518 §3.3. A constant and not a setting: an attacker could use a choice of algorithms."""
 
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a media type, not a secret
 """RFC 9068 §2.1: distinguishes an access token from every other JWT that the same key may sign."""
 
 MAX_ISSUED_TOKEN_BYTES: Final = 4096
 """Highest size budget of the issuer's tokens. Clients send one with every request: by default nginx reads header
-lines of 8 KiB, and browsers keep cookies of 4 KiB."""
+lines of 8 KiB, and browsers store cookies of 4 KiB."""
 
 MAX_TOKEN_BYTES: Final = 8192
 """Largest token that the verifier reads, checked before any parsing."""
@@ -25,8 +25,7 @@ MAX_LIFETIME_SECONDS: Final = 3600
 """Longest lifetime that the issuer grants. It limits how long a leaked token is valid."""
 
 REVOCATION_RETENTION_SECONDS: Final = MAX_LIFETIME_SECONDS + 120
-"""Time for which a revocation is published: until the last token that it can concern has expired, with the greatest
-lifetime and the greatest leeway that are allowed."""
+"""Time for which a revocation is published: the maximum lifetime of a token and the maximum leeway of a verifier."""
 
 MIN_KEY_BITS: Final = 2048
 """RFC 7518 §3.3."""

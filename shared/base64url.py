@@ -1,6 +1,6 @@
 """Base64url without padding (RFC 4648 §5, RFC 7515 §2), in the one canonical spelling of each byte string.
 
-A second spelling of one token would dodge a denial by hash and flood a cache.
+Otherwise a second spelling of a token would evade a denylist of hashes, and fill a cache.
 """
 
 from binascii import a2b_base64, b2a_base64
@@ -23,8 +23,8 @@ def decode(text: str | bytes) -> bytes:
     """Return the bytes that `text` encodes.
 
     Raises:
-        ValueError: not canonical: padding, another alphabet, white space, a length that nothing has, or spare bits
-            that are not zero.
+        ValueError: not canonical: padding, another alphabet, white space, an impossible length, or unused bits that
+            are not zero.
     """
     encoded = text.encode("ascii") if isinstance(text, str) else text
     remainder = len(encoded) % 4

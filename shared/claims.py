@@ -1,7 +1,7 @@
-"""The claims of an access token (RFC 9068 §2.2, contract A), read in one way by both sides.
+"""The claims of an access token (RFC 9068 §2.2, contract A), parsed in the same way by issuer and verifier.
 
-Every claim that is acted upon or passed on has its exact type and length; the others are ignored (RFC 7519 §4).
-Whether what the token says is enough is for the caller to judge.
+Every claim that is used or passed on must have the right type and length; others are ignored (RFC 7519 §4). The
+caller decides whether the claims are sufficient.
 """
 
 import re
@@ -25,13 +25,13 @@ ROLE: Final = re.compile(r"[\x21-\x2B\x2D-\x7E]+")
 
 
 class InvalidClaimsError(ValueError):
-    """A required claim is missing, or one is not of its type. Without a message: it would quote what was sent."""
+    """A required claim is missing, or a claim has the wrong type. Without a message, which could quote the token."""
 
 
 class StatusReference(NamedTuple):
-    """The entry of a Token Status List that says whether a token is revoked.
+    """The entry of a Token Status List that shows whether a token is revoked.
 
-    It names the token's issuer, since the lists of one issuer never speak about the tokens of another.
+    It includes the token's issuer, since a list applies only to tokens of its own issuer.
     """
 
     issuer: str
@@ -44,10 +44,10 @@ class Claims(NamedTuple):
 
     Attributes:
         not_before: `nbf`; `iat` if there is none.
-        token_id, client_id: empty if there is none, which only some other issuers' tokens may lack.
+        token_id, client_id: empty if missing, which is possible only for tokens of some other issuers.
         scope: scope tokens with single spaces between them; empty if there are none.
         session: `sid`, empty if there is none.
-        sender_constrained: there is a `cnf` (RFC 7800 §3.1), whatever it says.
+        sender_constrained: whether there is a `cnf` (RFC 7800 §3.1), with any value.
     """
 
     issuer: str
@@ -69,11 +69,11 @@ def read_claims(members: Mapping[str, Any], *, optional: AbstractSet[str] = froz
     """Check the claims of an access token one by one.
 
     Args:
-        members: of a JSON object of one reading, as `parse_open_object` returns it.
+        members: the claims, as `parse_open_object` returns them.
         optional: which of `jti` and `client_id` may be missing.
 
     Raises:
-        InvalidClaimsError: a required claim is missing, or one is not of its type.
+        InvalidClaimsError: a required claim is missing, or a claim has the wrong type.
     """
     try:
         return _read(members, optional)
@@ -105,10 +105,10 @@ def _read(members: Mapping[str, Any], optional: AbstractSet[str]) -> Claims:
 
 
 def _time(value: Any) -> float:
-    """NumericDate: a JSON number, whole or not (RFC 7519 §2); not `true`, not `"1"`.
+    """Return a NumericDate: a JSON number, with or without a fraction (RFC 7519 §2); not `true`, not `"1"`.
 
-    Fractions are kept and not rounded. The clock is a double as well, so a double that stands for a time between two
-    doubles is still never after a moment that is before that time, and adding the leeway does not change this.
+    Fractions are not cut off. Parsing rounds to the nearest double, which never reverses the order of two times, also
+    not after adding the leeway; the clock is a double as well.
     """
     if (type(value) is not int and type(value) is not float) or not 0 <= value <= MAX_INTEGER:
         raise InvalidClaimsError
@@ -150,12 +150,12 @@ def _identifier(value: Any) -> str:
 
 
 def _audience(value: Any) -> tuple[str, ...]:
-    """StringOrURI, or an array of them (RFC 7519 §4.1.3)."""
+    """Return the audiences: a StringOrURI, or an array of them (RFC 7519 §4.1.3)."""
     return tuple(map(read_string, value)) if type(value) is list else (read_string(value),)
 
 
 def _scope(value: Any) -> str:
-    """Scope tokens with single spaces between them (RFC 6749 §3.3); empty when none is granted."""
+    """Return scope tokens with single spaces between them (RFC 6749 §3.3), or an empty text."""
     if type(value) is not str or len(value) > MAX_LIST_CHARACTERS or not _is_scope(value):
         raise InvalidClaimsError
     return value
@@ -167,7 +167,7 @@ def _is_scope(value: str) -> bool:
 
 
 def _roles(value: Any) -> tuple[str, ...]:
-    """Visible ASCII without the comma that separates them in the identity header."""
+    """Return roles of visible ASCII without the comma, which separates them in the identity header."""
     if type(value) is not list or not all(type(role) is str and ROLE.fullmatch(role) for role in value):
         raise InvalidClaimsError
     if sum(len(role) + 1 for role in value) > MAX_LIST_CHARACTERS:
@@ -180,7 +180,7 @@ def _status(issuer: str, value: Any) -> StatusReference:
     reference = value.get("status_list") if type(value) is dict else None
     if type(reference) is not dict:
         raise InvalidClaimsError
-    # Interned: an issuer's tokens name a handful of lists, and each remembered decision holds the names.
+    # Interned, since the tokens of an issuer refer to few lists, and every cached decision holds these names.
     return StatusReference(
         intern(issuer), intern(read_string(reference.get("uri"))), read_integer(reference.get("idx"))
     )

@@ -18,11 +18,11 @@ def help_with_example(description: str, example: str) -> dict[str, Any]:
     """Return the arguments of an `ArgumentParser` that give it a description and an example.
 
     Args:
-        description: one sentence, perhaps without its capital letter and its period.
-        example: what follows the name of the command; may end with a redirection.
+        description: one sentence; the capital letter and the period are optional.
+        example: the arguments of the command; may end with a redirection.
     """
     sentence = f"{description[0].upper()}{description[1:].removesuffix('.')}."
-    # Raw, since a wrapped example cannot be copied.
+    # Without wrapping, so that the example can be copied.
     return {
         "description": sentence,
         "epilog": f"example:\n  %(prog)s {example}".rstrip(),

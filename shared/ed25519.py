@@ -1,8 +1,8 @@
-"""Says whether 32 bytes are a public key of Ed25519 that can be trusted (RFC 8032 §5.1.3).
+"""Checks that 32 bytes are a secure public key of Ed25519 (RFC 8032 §5.1.3).
 
-`cryptography` reads any 32 bytes as such a key. A value that is no point of the curve verifies nothing; a point of
-small order verifies signatures that anyone can make. Key sets are read rarely, so plain integers are fast enough: a
-tenth of a millisecond for a key, nearly all of it for the one power in `_recover_x`.
+`cryptography` accepts any 32 bytes as such a key. A value that is not a point of the curve verifies no signature; a
+point of small order verifies signatures that were made without a private key. Key sets are read rarely, so plain
+integers are fast enough: a tenth of a millisecond for a key, nearly all of it for the power in `_recover_x`.
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ _COFACTOR_DOUBLINGS: Final = 3
 
 
 def is_trustworthy_point(encoded: bytes) -> bool:
-    """Return whether `encoded` is the one encoding of a point on the curve whose order is not small."""
+    """Return whether `encoded` is the canonical encoding of a point on the curve whose order is not small."""
     if len(encoded) != _KEY_BYTES:
         return False
     number = int.from_bytes(encoded, "little")

@@ -1,6 +1,7 @@
-"""The headers that tell an application who is calling: always all of them, empty where a claim is absent.
+"""The headers with the identity for the application: always all of them, empty where a claim is absent.
 
-A gateway overwrites only what a response contains, so a missing header would let a client's own through.
+A gateway overwrites only headers that the response contains. If one were missing, that of the client would reach the
+application.
 """
 
 from typing import Final

@@ -1,8 +1,7 @@
 """Public keys as a JWK Set (RFC 7517, RFC 7518 §6, RFC 8037 §2) and their thumbprints (RFC 7638).
 
-Reading is for documents from outside: entries that are of no use to us are skipped and counted, a document
-that carries private or symmetric material is rejected as a whole, since its publisher has a worse problem
-than one bad entry. Nothing here can read or write a private key.
+Documents are untrusted: unusable entries are skipped and counted, and a document with private or symmetric key
+material is rejected as a whole, since its publisher has leaked a key. This module cannot read or write private keys.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ _SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k",
 
 
 class JwksError(ValueError):
-    """The document must not be used. The message says why and never quotes key material."""
+    """The document must not be used. The message has the reason and never quotes key material."""
 
 
 class _SkippedKey(ValueError):  # noqa: N818 - a reason to skip one entry, never seen outside
@@ -44,10 +43,10 @@ class _SkippedKey(ValueError):  # noqa: N818 - a reason to skip one entry, never
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """One verification key and the name tokens call it by.
+    """A verification key.
 
     Attributes:
-        algorithms: those that it verifies: the one that the entry names, or those of its type that were asked for.
+        algorithms: those that it may verify: that of the entry, or the requested ones of its type.
     """
 
     kid: str
@@ -56,10 +55,10 @@ class PublicKey:
 
     @property
     def rsa(self) -> RSAPublicKey:
-        """The key, where only keys of our own issuer are expected.
+        """The key, if only keys of our own issuer are possible.
 
         Raises:
-            TypeError: it is no RSA key.
+            TypeError: it is not an RSA key.
         """
         if not isinstance(self.material, RSAPublicKey):
             raise TypeError("not an RSA key")
@@ -72,7 +71,7 @@ class JwkSet:
 
     Attributes:
         keys: usable keys by `kid`, at least one.
-        skipped: why the other entries were passed over, with counts, for the log.
+        skipped: the reasons for which other entries were skipped, with counts, for the log.
     """
 
     keys: dict[str, PublicKey]
@@ -80,14 +79,14 @@ class JwkSet:
 
 
 def parse_jwks(document: bytes, algorithms: AbstractSet[str] = OWN_ALGORITHMS) -> JwkSet:
-    """Read a JWK Set from outside.
+    """Parse an untrusted JWK Set.
 
     Args:
         document: any bytes.
-        algorithms: of the keys to take, some of `shared.signatures.KEY_TYPES`. Other keys are skipped.
+        algorithms: of the usable keys, some of `shared.signatures.KEY_TYPES`. Other keys are skipped.
 
     Raises:
-        JwksError: too large, not strict JSON, private or symmetric members, or without one usable key.
+        JwksError: it is too large, not strict JSON, has private or symmetric members, or no usable key.
     """
     if len(document) > MAX_DOCUMENT_BYTES:
         raise JwksError(f"larger than {MAX_DOCUMENT_BYTES} bytes")
@@ -99,12 +98,12 @@ def parse_jwks(document: bytes, algorithms: AbstractSet[str] = OWN_ALGORITHMS) -
         raise JwksError('no "keys" array (RFC 7517 §5)')
     if len(entries) > MAX_KEYS:
         raise JwksError(f"more than {MAX_KEYS} keys")
-    if any(_is_secret(entry) for entry in entries):
+    if any(has_secret(entry) for entry in entries):
         raise JwksError("private or symmetric key material: publish only public keys, replace the leaked ones")
     keys, skipped = _usable(entries, algorithms)
     if not keys:
-        wanted = ", ".join(sorted(algorithms))
-        raise JwksError(f"no usable {wanted} key" + (f" ({_format_skipped(skipped)})" if skipped else ""))
+        names = ", ".join(sorted(algorithms))
+        raise JwksError(f"no usable {names} key" + (f" ({_format_skipped(skipped)})" if skipped else ""))
     return JwkSet(keys, skipped)
 
 
@@ -114,7 +113,7 @@ def format_jwks(keys: Iterable[RSAPublicKey]) -> bytes:
 
 
 def to_jwk(key: RSAPublicKey) -> dict[str, str]:
-    """`key` as a public JWK with `kid`, `use` and `alg` (RFC 7517 §4)."""
+    """Return `key` as a public JWK with `kid`, `use` and `alg` (RFC 7517 §4)."""
     return {**_thumbprint_members(key), "kid": thumbprint(key), "use": "sig", "alg": ALGORITHM}
 
 
@@ -133,7 +132,8 @@ def _encode_integer(value: int) -> str:
     return base64url.encode(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
-def _is_secret(entry: Any) -> bool:
+def has_secret(entry: Any) -> bool:
+    """Return whether an entry has private or symmetric key material."""
     return isinstance(entry, dict) and (entry.get("kty") == "oct" or not _SECRET_MEMBERS.isdisjoint(entry))
 
 
@@ -144,25 +144,25 @@ def _usable(entries: list[Any], algorithms: AbstractSet[str]) -> tuple[dict[str,
     for entry in entries:
         try:
             key = _parse_key(entry, algorithms)
-        except _SkippedKey as why:
-            skipped[str(why)] += 1
+        except _SkippedKey as reason:
+            skipped[str(reason)] += 1
             continue
         known = keys.setdefault(key.kid, key)
         if known.material != key.material:
             ambiguous.add(key.kid)
-    # One name for two keys has two readings: neither is taken.
+    # A kid of two keys is ambiguous, so neither is used.
     for kid in ambiguous:
         skipped["kid names two keys"] += 1
         del keys[kid]
     return keys, dict(skipped)
 
 
-def _parse_key(entry: Any, wanted: AbstractSet[str]) -> PublicKey:
+def _parse_key(entry: Any, usable: AbstractSet[str]) -> PublicKey:
     if not isinstance(entry, dict):
         raise _SkippedKey("not an object")
-    algorithms = _algorithms_of(entry) & wanted
+    algorithms = _algorithms_of(entry) & usable
     if not algorithms:
-        raise _SkippedKey("not an RSA key" if wanted == OWN_ALGORITHMS else "of another type")
+        raise _SkippedKey("not an RSA key" if usable == OWN_ALGORITHMS else "of another type")
     if "alg" in entry:
         algorithms = frozenset(name for name in algorithms if name == entry["alg"])
     if not algorithms:
@@ -176,7 +176,7 @@ def _parse_key(entry: Any, wanted: AbstractSet[str]) -> PublicKey:
 
 
 def _algorithms_of(entry: dict[str, Any]) -> frozenset[str]:
-    """Return the algorithms that keys of this type can be for. RSA keys have no curve (RFC 7518 §6.3)."""
+    """Return the algorithms of this type of key. RSA keys have no curve (RFC 7518 §6.3)."""
     kty, crv = entry.get("kty"), None if entry.get("kty") == "RSA" else entry.get("crv")
     return frozenset(name for name, needed in KEY_TYPES.items() if needed == (kty, crv))
 
@@ -237,4 +237,4 @@ def _decode(value: Any) -> bytes:
 
 
 def _format_skipped(skipped: dict[str, int]) -> str:
-    return ", ".join(f"{count} {why}" for why, count in skipped.items())
+    return ", ".join(f"{count} {reason}" for reason, count in skipped.items())

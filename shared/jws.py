@@ -1,6 +1,6 @@
-"""The one strict reading of a compact JWS (RFC 7515), for every signed token that either side receives.
+"""The strict parser of a compact JWS (RFC 7515), for every signed token that issuer and verifier receive.
 
-It covers form and header, and what they say about the signature. Nothing here holds a key or judges claims.
+It parses form and header, and verifies the signature with the caller's key. It does not check claims.
 """
 
 from enum import StrEnum
@@ -12,7 +12,7 @@ from shared.access_token import ALGORITHM, MAX_HEADER_BYTES
 from shared.signatures import PublicKeyMaterial, is_signed
 from shared.strict_json import StrictJsonError, parse_object
 
-# RFC 7515 and RFC 7516 header parameters that alter what is signed, how it is read, or whose key counts.
+# RFC 7515 and RFC 7516 header parameters that change what is signed, how it is parsed, or which key is used.
 FORBIDDEN_HEADER_PARAMETERS: Final = frozenset(
     {"crit", "b64", "zip", "enc", "epk", "apu", "apv", "iv", "tag", "p2s", "p2c", "cty"}
     | {"jwk", "jku", "x5u", "x5c"}
@@ -34,7 +34,7 @@ class JoseHeader(NamedTuple):
         algorithm: `alg`, empty if there is none.
         type: `typ` as `normalise_type` returns it, empty if there is none.
         kid: empty if there is none.
-        members: the names of all members, those that we do not know included.
+        members: the names of all members, including unknown ones.
     """
 
     algorithm: str
@@ -44,7 +44,7 @@ class JoseHeader(NamedTuple):
 
 
 class CompactJws(NamedTuple):
-    """A JWS whose signature was not verified yet."""
+    """A JWS. Its signature is not verified."""
 
     header: JoseHeader
     payload: bytes
@@ -52,12 +52,12 @@ class CompactJws(NamedTuple):
     signing_input: bytes
 
     def is_signed_by(self, key: PublicKeyMaterial, algorithm: str = ALGORITHM) -> bool:
-        """Verify the signature by `algorithm`, which the key must be for, whatever `alg` says."""
+        """Verify the signature by `algorithm`, which must be that of the key; `alg` is ignored."""
         return is_signed(algorithm, key, self.signature, self.signing_input)
 
 
 def read_compact(token: bytes, max_bytes: int) -> CompactJws | JwsFault:
-    """Read the compact serialization (RFC 7515 §3.1): bounded, canonical, with a header of one reading.
+    """Parse the compact serialization (RFC 7515 §3.1), bounded and canonical, with a header of strict JSON.
 
     Args:
         token: any bytes.
@@ -81,7 +81,7 @@ def read_compact(token: bytes, max_bytes: int) -> CompactJws | JwsFault:
 
 @lru_cache(maxsize=256)
 def _read_header(encoded: bytes) -> JoseHeader | JwsFault:
-    """Read a header segment (RFC 7515 §4). Cached, since an issuer's tokens share a handful of headers."""
+    """Parse a header segment (RFC 7515 §4). Cached, since the tokens of an issuer have few different headers."""
     try:
         header = base64url.decode(encoded)
     except ValueError:
@@ -97,5 +97,5 @@ def _read_header(encoded: bytes) -> JoseHeader | JwsFault:
 
 
 def normalise_type(value: str) -> str:
-    """Return a media type as RFC 7515 §4.1.9 compares it: case folded, `application/` left out."""
+    """Return a media type as RFC 7515 §4.1.9 compares it: in lower case, without `application/`."""
     return value.lower().removeprefix("application/") if value.isascii() else value

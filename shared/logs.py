@@ -1,7 +1,7 @@
-"""Logs as JSON lines on standard error, one event a line, from structlog and the standard library alike.
+"""Logs as JSON lines on standard error, one event per line, from structlog and the standard library alike.
 
-Nothing here redacts: a secret never reaches a log call in the first place (a token is named by its
-fingerprint, an account by its id), and tests read the whole output for it.
+Nothing is redacted here: no secret is ever passed to a log call (tokens are identified by fingerprints, accounts by
+ids), and tests search the whole output for secrets.
 """
 
 import json
@@ -25,7 +25,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
 
     Args:
         process: `issuer` or `verifier`, repeated in each line.
-        level: what is below it is dropped.
+        level: events below it are dropped.
     """
 
     def add_process(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -39,7 +39,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
         add_process,
         structlog.processors.format_exc_info,
     ]
-    # Not by way of the standard library, whose records take longer to make than a line to write.
+    # Without the standard library, which takes longer to create a record than to write the line.
     structlog.configure(
         processors=[*steps, structlog.processors.JSONRenderer(_to_json)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -62,7 +62,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
 
 
 class _Lines:
-    """Writes what was rendered, a line for each event."""
+    """A logger that writes one rendered line for each event."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file

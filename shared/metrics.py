@@ -1,4 +1,4 @@
-"""Metrics of one process for Prometheus, in one registry: those of each command, and the declaration of others."""
+"""Prometheus metrics of one process: those that issuer and verifier share, and functions that declare others."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -47,5 +47,5 @@ class _ComputedCounter(Collector):
         self._name, self._documentation, self._read = name, documentation, read
 
     def collect(self) -> Iterator[Metric]:
-        """Return the one sample."""
+        """Yield the sample."""
         yield CounterMetricFamily(self._name, self._documentation, value=self._read())

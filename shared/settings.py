@@ -1,8 +1,8 @@
 """Settings of a process: read once from the environment, checked together, frozen, handed down.
 
-A variable with our prefix that names no setting is a fault and not a shrug: a typing error in
-`VERIFIER_AUDIENSE` must not leave the default in force. Secrets come by file: for a `SecretStr` field
-`X`, `PREFIX_X_FILE` names the file that holds it, so that it stays out of the process table.
+A variable with our prefix that is not a setting is an error: with a typing error such as `VERIFIER_AUDIENSE`, the
+default must not stay in force. A secret can be in a file: for a `SecretStr` field `X`, `PREFIX_X_FILE` is the path of
+the file, so that the secret is not visible in the process table.
 """
 
 import difflib
@@ -20,11 +20,11 @@ def suggestion(name: str, known: Iterable[str], spelled: Callable[[str], str] = 
 
 
 class ConfigurationError(Exception):
-    """The configuration must not be used; every error, one line each."""
+    """The configuration must not be used. The message has all errors, one line each."""
 
 
 class SettingsError(ConfigurationError):
-    """Every fault that was found, one line each. Values are never quoted: they may be secrets."""
+    """All faults of the settings, one line each. Values are never quoted: they may be secrets."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -40,7 +40,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Build from variables such as `os.environ`; an empty variable counts as unset.
+        """Parse variables such as `os.environ`; an empty variable counts as unset.
 
         Raises:
             SettingsError: with all faults at once.

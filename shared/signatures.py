@@ -1,6 +1,6 @@
-"""The signature algorithms of JWS that a verifier can accept (RFC 7518 §3.1, RFC 8037), and the keys that they need.
+"""The signature algorithms of JWS that a verifier can accept (RFC 7518 §3.1, RFC 8037), and the types of their keys.
 
-Nothing here chooses an algorithm: the caller names one that the issuer's profile lists and that the key is for.
+The caller chooses the algorithm: one that the issuer's profile lists and that is the key's own.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,19 +48,19 @@ def is_signed(algorithm: str, key: Any, signature: bytes, signing_input: bytes) 
 
 
 def _rs256(key: RSAPublicKey, signature: bytes, data: bytes) -> bool:
-    """RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3)."""
+    """Verify RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3)."""
     key.verify(signature, data, _PKCS1V15, _SHA256)
     return True
 
 
 def _ps256(key: RSAPublicKey, signature: bytes, data: bytes) -> bool:
-    """RSASSA-PSS with SHA-256 (RFC 7518 §3.5)."""
+    """Verify RSASSA-PSS with SHA-256 (RFC 7518 §3.5)."""
     key.verify(signature, data, _PSS_SHA256, _SHA256)
     return True
 
 
 def _ecdsa(size: int, algorithm: ECDSA) -> Callable[[EllipticCurvePublicKey, bytes, bytes], bool]:
-    """ECDSA (RFC 7518 §3.4): `size` bytes of r, then as many of s. A DER signature has another length."""
+    """Return a function that verifies ECDSA (RFC 7518 §3.4): `size` bytes of r, then of s. DER has another length."""
 
     def verify(key: EllipticCurvePublicKey, signature: bytes, data: bytes) -> bool:
         if len(signature) != 2 * size:
@@ -73,7 +73,7 @@ def _ecdsa(size: int, algorithm: ECDSA) -> Callable[[EllipticCurvePublicKey, byt
 
 
 def _eddsa(key: Ed25519PublicKey, signature: bytes, data: bytes) -> bool:
-    """Ed25519 (RFC 8037 §3.1). The library rejects a signature of another length than 64 bytes."""
+    """Verify Ed25519 (RFC 8037 §3.1). The library rejects a signature that does not have 64 bytes."""
     key.verify(signature, data)
     return True
 
@@ -93,4 +93,4 @@ KEY_TYPES: Final[Mapping[str, KeyType]] = {
     "ES384": KeyType("EC", "P-384"),
     "EdDSA": KeyType("OKP", "Ed25519"),
 }
-"""The type of the keys that each algorithm needs. Algorithms that are not here are never accepted."""
+"""The type of the keys of each algorithm. No other algorithm is accepted."""

@@ -1,8 +1,8 @@
-"""The Token Status List as bytes (draft-ietf-oauth-status-list-20 §4): what issuer and verifier must agree on.
+"""The byte format of a Token Status List (draft-ietf-oauth-status-list-20 §4), which issuer and verifier share.
 
-One bit for each token, index 0 the least significant bit of byte 0; compressed with ZLIB, then base64url
-without padding: the member `lst`. We write one bit for each token and read lists of 1, 2, 4 or 8: any value
-but 0 means that the token is revoked. Reading is bounded, whatever the bytes claim to hold.
+The member `lst` is compressed with ZLIB and encoded in base64url without padding. Index 0 is the least significant
+bits of byte 0. The issuer writes one bit for each token; the verifier reads lists of 1, 2, 4 or 8 bits for each, of
+which any value but 0 means that the token is revoked. Decompression is bounded.
 """
 
 import zlib
@@ -15,31 +15,31 @@ STATUS_LIST_TYPE: Final = "statuslist+jwt"
 """`typ` of a status list token (§5.1); never that of an access token."""
 STATUS_LIST_MEDIA_TYPE: Final = "application/statuslist+jwt"
 LIST_BITS: Final = 2**20
-"""Indices of one list of our issuer: 128 KiB in memory, whatever is set."""
+"""Indices of one list of our issuer: 128 KiB in memory."""
 MAX_LIST_BYTES: Final = 2**20
 """The largest list that is read, decompressed: eight of ours."""
 MAX_LIST_TOKEN_BYTES: Final = 512 * 1024
-"""The largest status list token that is read. One of `LIST_BITS` that can't be compressed has 234 KiB."""
+"""The largest status list token that is read. One of `LIST_BITS` that cannot be compressed has 234 KiB."""
 MAX_LISTS: Final = 1024
-"""Most lists that one issuer's aggregation may name (§9.3)."""
+"""Maximum number of lists in the aggregation of one issuer (§9.3)."""
 BITS_PER_TOKEN: Final = frozenset({1, 2, 4, 8})
 
 _LEVEL: Final = 6
-"""Level 9, which the draft recommends, takes 4 to 16 times as long (70 ms with 1 % set) for 15 % less."""
+"""Level 9, which the draft recommends, takes 4 to 16 times as long (70 ms with 1 % set), for 15 % fewer bytes."""
 
 
 class StatusListError(ValueError):
-    """The list must not be used. The message says why and never quotes it."""
+    """The list must not be used. The message has the reason and never quotes the list."""
 
 
 def pack(indices: Iterable[int], size: int) -> bytes:
     """Return a list of `size` bits (a multiple of 8) in which those at `indices` are set, uncompressed.
 
     Raises:
-        StatusListError: an index is not in it.
+        StatusListError: an index or the size is invalid.
     """
     if size <= 0 or size % 8:
-        raise StatusListError("a size that is not a positive multiple of 8")
+        raise StatusListError("the size is not a positive multiple of 8")
     octets = bytearray(size // 8)
     for index in indices:
         if not 0 <= index < size:
@@ -49,7 +49,7 @@ def pack(indices: Iterable[int], size: int) -> bytes:
 
 
 def encode(octets: bytes, level: int = _LEVEL) -> str:
-    """`octets` as the member `lst`."""
+    """Return `octets` as the member `lst`."""
     return base64url.encode(zlib.compress(octets, level))
 
 
@@ -57,8 +57,8 @@ def decode(lst: str) -> bytes:
     """Return the bytes of the member `lst`, at most `MAX_LIST_BYTES`.
 
     Raises:
-        StatusListError: not canonical base64url, not one whole ZLIB stream, with something behind it, empty or
-            larger than that. No more is decompressed than it takes to know.
+        StatusListError: not canonical base64url, not exactly one complete ZLIB stream, empty or larger. At most one
+            byte more than the maximum is decompressed.
     """
     inflate = zlib.decompressobj()
     try:
@@ -72,9 +72,9 @@ def decode(lst: str) -> bytes:
     if len(octets) > MAX_LIST_BYTES:
         raise StatusListError(f"larger than {MAX_LIST_BYTES} bytes")
     if not inflate.eof:
-        raise StatusListError("a ZLIB stream without its end")
+        raise StatusListError("the ZLIB stream is incomplete")
     if inflate.unused_data:
-        raise StatusListError("something behind the ZLIB stream")
+        raise StatusListError("data after the ZLIB stream")
     if not octets:
-        raise StatusListError("no bits at all")
+        raise StatusListError("the list is empty")
     return octets

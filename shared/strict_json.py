@@ -1,12 +1,12 @@
-"""One strict reading of JSON (RFC 8259), for untrusted bytes.
+"""A strict parser of JSON (RFC 8259), for untrusted bytes.
 
-What two parsers could read as different objects is rejected: duplicate member names at any depth, NaN and Infinity,
+It rejects what two parsers could read as different objects: duplicate member names at any depth, NaN and Infinity,
 bytes that are not UTF-8, a byte order mark, trailing data, deep nesting. The top level must be an object.
 
-`parse_object` is for documents whose members are all ours to define. Like I-JSON (RFC 7493 §2) it also rejects
-numbers and strings that implementations represent differently. `parse_open_object` is for JWT claims, where others
-add members that we must ignore (RFC 7519 §4): it accepts every well-formed value, and the caller checks the values
-that it uses.
+`parse_object` is for documents all members of which are defined by us. Like I-JSON (RFC 7493 §2) it also rejects
+numbers and strings that implementations represent differently. `parse_open_object` is for JWT claims, which may have
+members of others that must be ignored (RFC 7519 §4): it accepts every well-formed value, and the caller checks the
+values that it uses.
 """
 
 import json
@@ -22,30 +22,30 @@ JsonObject = dict[str, Any]
 
 
 class StrictJsonError(ValueError):
-    """The bytes are not a JSON object in the one reading that we accept."""
+    """The bytes are not a strict JSON object. The message never quotes them."""
 
 
 def parse_object(data: bytes) -> JsonObject:
-    """Read `data` as one JSON object whose values every implementation represents alike.
+    """Parse `data` as one JSON object whose values all implementations represent alike.
 
     Raises:
-        StrictJsonError: the bytes are anything else. The message never quotes them.
+        StrictJsonError: `data` is anything else.
     """
     parsed = _parse(data, _strict_decoder)
-    # A surrogate can only come from an escape, and a lone one makes a string that no UTF-8 can hold.
+    # Only an escape can produce a lone surrogate, with which the string cannot be encoded in UTF-8.
     if b"\\u" in data and not _encodable(parsed):
         raise StrictJsonError("lone surrogate")
     return parsed
 
 
 def parse_open_object(data: bytes) -> JsonObject:
-    """Read `data` as one JSON object with any values.
+    """Parse `data` as one JSON object with any values.
 
-    A number may be infinite, or an integer that no double holds; a string may hold lone surrogates. The only limit
-    is that of Python: an integer of more than 4,300 digits is rejected (RFC 8259 §6 allows limits).
+    A number may be infinite, or an integer beyond the precision of a double; a string may have lone surrogates. The
+    only limit is that of Python: an integer of more than 4,300 digits is rejected (RFC 8259 §6 allows limits).
 
     Raises:
-        StrictJsonError: the bytes are anything else. The message never quotes them.
+        StrictJsonError: `data` is anything else.
     """
     return _parse(data, _open_decoder)
 
@@ -60,7 +60,7 @@ def _parse(data: bytes, decoder: json.JSONDecoder) -> JsonObject:
         raise StrictJsonError("not strict JSON") from error
     if type(parsed) is not dict or end != len(text):
         raise StrictJsonError("not one JSON object")
-    # A depth over the bound needs as many opening brackets: most documents are cleared by counting them.
+    # Deep nesting needs as many opening brackets, so counting them is enough for most documents.
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(parsed) > MAX_DEPTH:
         raise StrictJsonError("nested too deeply")
     return parsed
@@ -92,7 +92,7 @@ def _reject_constant(name: str) -> None:
 
 
 def _depth(value: Any) -> int:
-    """Nesting of objects and arrays, without recursion: the input chose the depth."""
+    """Return the nesting depth of objects and arrays. Without recursion, since an attacker may choose the depth."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1

@@ -1,6 +1,6 @@
 """The protocol of a service manager: inherited sockets (sd_listen_fds) and notifications (sd_notify).
 
-The protocol is plain environment variables, file descriptors and datagrams, so anything else can speak it too.
+It uses environment variables, file descriptors and datagrams, so other programs than systemd can use it too.
 """
 
 import contextlib
@@ -14,20 +14,20 @@ MAX_FDS: Final = 64
 
 
 class InheritedSocketError(Exception):
-    """An inherited socket is not usable. The message says what to change."""
+    """An inherited socket cannot be used. The message says what to change."""
 
 
 def take_inherited_sockets(environ: MutableMapping[str, str], pid: int) -> list[tuple[str, socket.socket]]:
     """Return the listening sockets that the parent process passed to this one, each with its name.
 
-    The variables are removed, so that a child process does not take our sockets for its own.
+    The variables are removed, so that a child process does not use our sockets as its own.
 
     Args:
         environ: with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as in sd_listen_fds(3).
         pid: of this process; sockets for another process are ignored.
 
     Raises:
-        InheritedSocketError: one of them can't be used.
+        InheritedSocketError: one of them cannot be used.
     """
     given = {name: environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")}
     if not given["LISTEN_FDS"] or given["LISTEN_PID"] != str(pid):

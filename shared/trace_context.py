@@ -1,7 +1,7 @@
-"""The names of a request in logs: its id, and its place in a trace (W3C Trace Context, w3.org/TR/trace-context).
+"""The ids of a request in logs: its request id, and its trace context (W3C, w3.org/TR/trace-context).
 
-Both may come from an untrusted client, so they are accepted in one strict form only. What is in no such
-form is replaced, and never written anywhere.
+Both may come from an untrusted client, so only one strict form is accepted. Other values are replaced, and never
+logged.
 """
 
 import random
@@ -17,7 +17,7 @@ _SAMPLED: Final = 1
 
 
 class Traceparent(NamedTuple):
-    """The caller's place in a trace. Ids are lower-case hexadecimal."""
+    """The caller's trace context. Ids are lower-case hexadecimal."""
 
     trace_id: str
     parent_id: str
@@ -25,7 +25,7 @@ class Traceparent(NamedTuple):
 
 
 def new_id(digits: int) -> str:
-    """Return a hexadecimal id for a log line or a trace: unique, and no secret, so not from the system's source."""
+    """Return a unique hexadecimal id for a log line or a trace. It is no secret, so its randomness is not secure."""
     return f"{random.getrandbits(4 * digits):0{digits}x}"
 
 
@@ -42,7 +42,7 @@ def parse_traceparent(given: Sequence[str]) -> Traceparent | None:
     """Return the caller's trace context, or None without a valid one.
 
     Args:
-        given: every field `traceparent` of the request. Two of them are none (§3.2); so are ids of zeros, the
+        given: every field `traceparent` of the request. Two fields are invalid (§3.2), and so are ids of zeros, the
             version `ff`, and more than four parts in version 00 (§3.2.2). Later versions may have more.
     """
     found = _TRACEPARENT.fullmatch(given[0]) if len(given) == 1 else None

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shared.jwks import JwksError, parse_jwks
+from shared.jwks import JwksError, has_secret, parse_jwks
 from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
 from shared.signatures import PublicKeyMaterial
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
@@ -41,7 +41,6 @@ _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
 """The allowed header members of an assertion. Unknown members could change what is signed or which key is used (`b64`
 of RFC 7797, `crit`, `jwk`, `x5c`), so they are rejected, although RFC 7515 §4 ignores unknown ones. The certificate
 thumbprints, which some libraries add, repeat `kid` and are not used."""
-_SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _RSA_MEMBERS: Final = ("kty", "n", "e")
 _EC_MEMBERS: Final = ("kty", "crv", "x", "y")
 
@@ -160,7 +159,7 @@ def verify_assertion(
 def _registered(entry: Any) -> dict[str, str]:
     if not isinstance(entry, dict):
         raise ClientKeysError("a key is not an object")
-    if entry.get("kty") == "oct" or not _SECRET_MEMBERS.isdisjoint(entry):
+    if has_secret(entry):
         raise ClientKeysError("private or symmetric key material: register public keys, replace the leaked ones")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_NAME_CHARACTERS or not kid.isprintable():

@@ -74,7 +74,7 @@ REFUSED = {
     "half of it": _lst(_STREAM[: len(_STREAM) // 2]),
     "without its checksum": _lst(_STREAM[:-4]),
     "a wrong checksum": _lst(_STREAM[:-1] + b"\0"),
-    "something behind it": _lst(_STREAM + b"\0"),
+    "data after it": _lst(_STREAM + b"\0"),
     "two of them": _lst(_STREAM * 2),
     "no bits": _lst(zlib.compress(b"")),
     "a bomb": _lst(zlib.compress(bytes(200 * MAX_LIST_BYTES))),
