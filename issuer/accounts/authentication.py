@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 class PasswordAuthenticator:
-    """Checks passwords of accounts; with `require_verified_email`, only of accounts whose email is verified."""
+    """The password check of accounts; with `require_verified_email`, only of accounts whose email is verified."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class PasswordAuthenticator:
         return self._throttle.attempt(read_email(email).key, context, shown)
 
     def _is_open(self, found: StoredAccount, decision: LoginDecision) -> bool:
-        # A password that too many failures have disabled still works for the proven owner.
+        # A password that too many failures have disabled still works for a proven login.
         verified = found.email_verified_at is not None or not self._require_verified_email
         usable = found.password_disabled_at is None or decision.is_proven
         return verified and found.disabled_at is None and usable

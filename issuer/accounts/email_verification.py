@@ -14,7 +14,7 @@ from issuer.tokens.one_time_token import TokenPurpose, hash_of
 
 @dataclass(frozen=True, slots=True)
 class EmailVerification:
-    """Verifies emails of accounts.
+    """The email verification of accounts.
 
     Attributes:
         store: of accounts and one-time tokens.

@@ -39,7 +39,7 @@ _DEFAULTS: Final = TokenParameters()
 
 
 class LoginService:
-    """Logs users in.
+    """The login of users.
 
     Args:
         authenticator: checks passwords.

@@ -45,7 +45,7 @@ def _sleep_until(deadline: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MailRequests:
-    """Queues mails that users request for an email.
+    """Requests of users for a mail to an email.
 
     Attributes:
         store: of accounts and queued mail.

@@ -20,7 +20,7 @@ from issuer.throttling.throttle import Throttle
 
 @dataclass(frozen=True, slots=True)
 class PasswordAdministration:
-    """Lets users log in again after too many failed logins, or after they forgot their password.
+    """Help for users who have failed to log in too often, or do not know their password any more.
 
     Attributes:
         store: of accounts.

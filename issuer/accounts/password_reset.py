@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PasswordReset:
-    """Sets a new password for users who can read the account's mail.
+    """The password reset, for users who can read the account's mail.
 
     Attributes:
         store: of accounts and one-time tokens.

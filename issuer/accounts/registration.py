@@ -41,7 +41,7 @@ async def _unlimited(_: RequestContext) -> None:
 
 
 class RegistrationService:
-    """Creates accounts.
+    """The registration of accounts.
 
     Args:
         store: of accounts.

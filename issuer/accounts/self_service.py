@@ -30,7 +30,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SelfService:
-    """Changes accounts for their users, who prove their password again.
+    """Changes of accounts by their users, who must enter their password again.
 
     Attributes:
         store: of accounts.

@@ -143,10 +143,10 @@ class AccountStore:
             )
         return {row["email_key"] for row in rows}
 
-    async def find_taken(self, email_keys: Iterable[str]) -> set[str]:
+    async def find_registered(self, email_keys: Iterable[str]) -> set[str]:
         """Return those of the keys that have an account."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["find-taken"], list(email_keys))
+            rows = await connection.fetch(_SQL["find-registered"], list(email_keys))
         return {row["email_key"] for row in rows}
 
 

@@ -18,7 +18,7 @@ RETURNING user_id;
 -- $8 waits and $9 quiet as in request-mail of self_service_store.sql, $10 actor, $11 IP address, $12 request id.
 -- One statement whether or not the email has an account. A new account gets a token to verify its email; the user of
 -- an existing one gets a token to reset its password, and never one to verify the email: the existing account may have
--- been registered by an attacker, who waits for the owner of the mailbox to verify it with the attacker's password.
+-- been registered by an attacker, who waits until the user of the mailbox verifies it with the attacker's password.
 -- The first mail of a new account is counted, and never delayed.
 WITH inserted AS (
   INSERT INTO users (id, email, email_key, password_hash, created_at)
@@ -75,7 +75,7 @@ WITH imported AS (
 )
 SELECT email_key FROM imported;
 
--- name: find-taken
+-- name: find-registered
 SELECT email_key FROM users WHERE email_key = ANY ($1::text[]);
 
 -- name: get-login-state
@@ -124,9 +124,9 @@ WITH first AS (
 ), others AS (
   INSERT INTO rate_limit_counters AS counter (key, count, last_at, expires_at)
   SELECT key, 1, $6, expires_at
-  FROM unnest($2::bytea[], $4::timestamptz[]) WITH ORDINALITY AS given (key, expires_at, place)
-  WHERE place > 1 AND EXISTS (SELECT FROM first)
-  ORDER BY place
+  FROM unnest($2::bytea[], $4::timestamptz[]) WITH ORDINALITY AS given (key, expires_at, number)
+  WHERE number > 1 AND EXISTS (SELECT FROM first)
+  ORDER BY number
   ON CONFLICT (key) DO UPDATE SET
     count = CASE WHEN counter.expires_at <= $6 THEN 1 ELSE counter.count + 1 END,
     last_at = greatest(counter.last_at, $6),

@@ -46,7 +46,7 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
         _rewrap,
         "--old-passphrase-file old-passphrase.txt",
     )
-    rewrap.add_argument("--old-passphrase-file", type=Path, help="file with the passphrase that now opens the files")
+    rewrap.add_argument("--old-passphrase-file", type=Path, help="file with the passphrase that opens the files now")
 
 
 def _generate(settings: IssuerSettings, options: argparse.Namespace) -> None:

@@ -112,8 +112,8 @@ async def _import_batch(
 ) -> None:
     """Import a batch in one transaction, so that a later failure does not undo it."""
     if dry_run:
-        taken = await users.find_taken(account.email.key for account in accounts.values())
-        new = {account.email.key for account in accounts.values()} - taken
+        keys = {account.email.key for account in accounts.values()}
+        new = keys - await users.find_registered(keys)
     else:
         new = await users.import_accounts(accounts.values(), OPERATOR)
     for number, account in accounts.items():

@@ -1,8 +1,8 @@
 """A fair queue for connections: the longest waiter gets the next free one. ADR 0094.
 
-asyncpg's pool alone is unfair: a task that has just returned a connection can take it again before the waiter that
-was woken for it, and that waiter goes back to the end of the queue. With 64 clients and 10 connections, one request
-in a hundred waited ten times the median.
+asyncpg's pool is unfair: a task that has just released a connection can acquire it again before the waiter that was
+woken for it, which is then queued again at the end. With 64 clients and 10 connections, one request in a hundred
+waited ten times the median.
 """
 
 import asyncio

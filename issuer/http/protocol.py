@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _MalformedError(Exception):
-    """Stops the parser: the request is malformed, although llhttp accepts it."""
+    """A malformed request that llhttp accepts. It stops the parser."""
 
 
 class HttpConnection(Connection):
@@ -136,8 +136,8 @@ class HttpConnection(Connection):
         if self.phase is not Phase.HEAD:
             return
         version, method = self._parser.get_http_version(), self._parser.get_method()
-        hosts_wanted = (1,) if version == "1.1" else (0, 1)  # RFC 9112 §3.2
-        if version not in ("1.0", "1.1") or self._hosts not in hosts_wanted or method == b"CONNECT":
+        allowed_hosts = (1,) if version == "1.1" else (0, 1)  # RFC 9112 §3.2
+        if version not in ("1.0", "1.1") or self._hosts not in allowed_hosts or method == b"CONNECT":
             raise _MalformedError
         self._keep_alive = version == "1.1" and self._parser.should_keep_alive()
         self._scope = self._scope_of(version, method.decode("ascii"))

@@ -108,7 +108,7 @@ def open_sockets(settings: IssuerSettings, environ: MutableMapping[str, str]) ->
     public = [found for name, found in inherited if name != ADMIN_NAME]
     admin = [found for name, found in inherited if name == ADMIN_NAME]
     if len(public) > 1 or len(admin) > 1:
-        raise BindError(f"{len(inherited)} sockets are inherited: pass one, and one named {ADMIN_NAME} if wanted")
+        raise BindError(f"{len(inherited)} sockets are inherited: pass one, and optionally one named {ADMIN_NAME}")
     if any(found.family not in (socket.AF_INET, socket.AF_INET6) for found in public + admin):
         raise BindError("an inherited socket is not a TCP socket: give ListenStream= a port")
     return (
@@ -152,10 +152,10 @@ def address_of(listener: socket.socket) -> str:
 
 def allow_connections() -> int:
     """Raise the limit of open files, usually 1,024; return how many connections a listener may have."""
-    wanted = 2 * MAX_CONNECTIONS + _OTHER_DESCRIPTORS
+    needed = 2 * MAX_CONNECTIONS + _OTHER_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        soft = wanted if hard < 0 else min(wanted, hard)
+    if soft < needed:
+        soft = needed if hard < 0 else min(needed, hard)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

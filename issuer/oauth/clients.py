@@ -60,7 +60,7 @@ class AuthFailure(StrEnum):
 
 
 class ClientAuthenticator:
-    """Authenticates clients and authorizes their tokens.
+    """The authentication of clients and the authorization of their tokens.
 
     Args:
         store: the clients in PostgreSQL.
@@ -255,7 +255,7 @@ def hash_secret(secret: str) -> bytes:
 
 def _narrowed(allowed: str, requested: str) -> str:
     """Return the requested scope, its tokens in the order of the allowed scope (RFC 6749 §3.3: a scope is a set)."""
-    requested_tokens, allowed_tokens = set(requested.split(" ")), allowed.split()
+    requested_tokens, allowed_tokens = set(requested.split(" ")), allowed.split(" ") if allowed else []
     if not requested_tokens <= set(allowed_tokens):
         raise InvalidScopeError
     return " ".join(token for token in allowed_tokens if token in requested_tokens)

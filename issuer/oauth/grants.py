@@ -18,7 +18,7 @@ from issuer.tokens.models import SignedAccessToken
 
 
 class Grants:
-    """Exchanges a grant for tokens.
+    """The exchange of grants for tokens.
 
     Args:
         sessions: refreshes the sessions of users.

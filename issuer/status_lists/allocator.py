@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StatusIndexAllocator:
-    """Allocates status list indices.
+    """An allocator of status list indices.
 
     Args:
         store: leases ranges.

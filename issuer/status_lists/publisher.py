@@ -6,8 +6,8 @@ its bits, its age or the signing key require it, at most once in each second of 
 - `iat` is the second in which the database was read, by the clock of the database, taken before the rows were read:
   a list is never older than its `iat`. All issuers share that clock. Verifiers ignore a list that is older than one
   they have; if issuers used their own clocks, a revocation would wait until the slower clock caught up.
-- `iat` never decreases. If the database clock goes back (another server was promoted), the last `iat` is kept until
-  the clock has caught up: verifiers merge lists of the same second, so a revocation does not wait. ADR 0098.
+- `iat` never decreases. If the database clock is set back (another server was promoted), the last `iat` is used until
+  the clock has reached it: verifiers merge lists of the same second, so a revocation does not wait. ADR 0098.
 - While the database is unavailable, the last lists are served unchanged. A list is valid until its `exp`, when every
   access token that was issued before it has expired.
 - Bits are compared by a sum of hashes over the visible rows, not by the newest time among them: a commit that becomes

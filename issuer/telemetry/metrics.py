@@ -61,7 +61,7 @@ class Metrics(ProcessMetrics):
         )
         self.key_directory_usable = self.gauge(
             "key_directory_usable",
-            "1 while the key directory holds a usable key set; 0 while the last good one is used from memory.",
+            "1 while the key directory holds a usable key set; 0 while the last valid one is used from memory.",
         )
         self.signing_key_activated_timestamp_seconds = self.gauge(
             "signing_key_activated_timestamp_seconds",

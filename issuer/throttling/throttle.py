@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Throttle:
-    """Rejects attempts and requests beyond their rate limits.
+    """The rejection of attempts and requests beyond their rate limits.
 
     Args:
         store: of the counters.

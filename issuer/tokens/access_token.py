@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 
 
 class AccessTokens:
-    """Mints and verifies the access tokens of one issuer.
+    """The access tokens of one issuer, minted and verified.
 
     Args:
         key_watcher: the signing and public keys.

@@ -45,7 +45,7 @@ class RefreshToken:
 
 
 class RefreshTokens:
-    """Encodes and decodes refresh tokens.
+    """A codec of refresh tokens.
 
     Args:
         secrets: returns the current MAC secrets, newest first. The newest signs; all of them verify.

@@ -130,7 +130,7 @@ def test_an_unusable_socket_is_one_line(public: InheritedSocket, tmp_path: Path)
             "an inherited socket is not a TCP socket: give ListenStream= a port"
         )
         assert "is not a listening stream socket" in _failure(tmp_path, ("public", idle))
-    assert _failure(tmp_path, public, public) == ("2 sockets are inherited: pass one, and one named admin if wanted")
+    assert _failure(tmp_path, public, public) == ("2 sockets are inherited: pass one, and optionally one named admin")
 
 
 def _failure(folder: Path, *inherited: tuple[str, Any]) -> str:
