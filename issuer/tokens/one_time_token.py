@@ -4,7 +4,6 @@
 token of this size needs no slow hash (ASVS 5.0 §6.5.2), and a database dump gives access to no account.
 """
 
-import base64
 import hashlib
 import re
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
+
+from shared import base64url
 
 _RANDOM_BYTES: Final = 32
 _BODY: Final = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -50,8 +51,7 @@ class OneTimeToken:
 
 def new_token(purpose: TokenPurpose, random_bytes: Callable[[int], bytes]) -> OneTimeToken:
     """Create a token for `purpose` from 32 bytes of `random_bytes`."""
-    body = base64.urlsafe_b64encode(random_bytes(_RANDOM_BYTES)).rstrip(b"=").decode("ascii")
-    text = PREFIXES[purpose] + body
+    text = PREFIXES[purpose] + base64url.encode(random_bytes(_RANDOM_BYTES))
     return OneTimeToken(purpose, text, _sha256(text))
 
 

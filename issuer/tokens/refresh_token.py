@@ -9,7 +9,6 @@ copy of the database forges no token, and a token needs no row.
 the successor of a token is always the same. Pure; `sessions` decides whether a token is still valid.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -21,6 +20,7 @@ from uuid import UUID
 
 from issuer.errors import NoSigningKeyError
 from issuer.keys.mac_secrets import MacSecret
+from shared import base64url
 
 MAX_GENERATION: Final = 2**63 - 2
 """The maximum of the column, less one for the successor."""
@@ -65,7 +65,7 @@ class RefreshTokens:
             raise NoSigningKeyError
         secret = secrets[0]
         head = _HEAD.pack(_VERSION, token.session_id.bytes, token.generation, _name(secret))
-        return "gpr_" + base64.urlsafe_b64encode(head + _mac(secret, head)).decode()
+        return "gpr_" + base64url.encode(head + _mac(secret, head))
 
     def read(self, text: str) -> RefreshToken | None:
         """Decode any text; return None unless it has a MAC under one of our secrets.
@@ -79,7 +79,7 @@ class RefreshTokens:
         found = _TOKEN.fullmatch(text)
         if found is None:
             return None
-        data = base64.urlsafe_b64decode(found[1])
+        data = base64url.decode(found[1])
         head, mac = data[: _HEAD.size], data[_HEAD.size :]
         version, session_id, generation, name = _HEAD.unpack(head)
         secret = next((secret for secret in secrets if _name(secret) == name), None)
