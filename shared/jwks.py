@@ -37,8 +37,8 @@ class JwksError(ValueError):
     """The document must not be used. The message has the reason and never quotes key material."""
 
 
-class _SkippedKey(ValueError):  # noqa: N818 - a reason to skip one entry, never seen outside
-    pass
+class UnusableKeyError(JwksError):
+    """One key must not be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,8 @@ def _usable(entries: list[Any], algorithms: AbstractSet[str]) -> tuple[dict[str,
     ambiguous: set[str] = set()
     for entry in entries:
         try:
-            key = _parse_key(entry, algorithms)
-        except _SkippedKey as reason:
+            key = parse_key(entry, algorithms)
+        except UnusableKeyError as reason:
             skipped[str(reason)] += 1
             continue
         known = keys.setdefault(key.kid, key)
@@ -157,21 +157,28 @@ def _usable(entries: list[Any], algorithms: AbstractSet[str]) -> tuple[dict[str,
     return keys, dict(skipped)
 
 
-def _parse_key(entry: Any, usable: AbstractSet[str]) -> PublicKey:
+def parse_key(entry: Any, usable: AbstractSet[str] = OWN_ALGORITHMS) -> PublicKey:
+    """Parse one entry of a JWK Set.
+
+    Raises:
+        UnusableKeyError: it is malformed, weak or private, or not for signatures by one of the algorithms `usable`.
+    """
     if not isinstance(entry, dict):
-        raise _SkippedKey("not an object")
+        raise UnusableKeyError("not an object")
+    if has_secret(entry):
+        raise UnusableKeyError("private or symmetric")
     algorithms = _algorithms_of(entry) & usable
     if not algorithms:
-        raise _SkippedKey("not an RSA key" if usable == OWN_ALGORITHMS else "of another type")
+        raise UnusableKeyError("not an RSA key" if usable == OWN_ALGORITHMS else "of another type")
     if "alg" in entry:
         algorithms = frozenset(name for name in algorithms if name == entry["alg"])
     if not algorithms:
-        raise _SkippedKey("for another algorithm")
+        raise UnusableKeyError("for another algorithm")
     if entry.get("use", "sig") != "sig" or not _may_verify(entry.get("key_ops", ["verify"])):
-        raise _SkippedKey("not for signatures")
+        raise UnusableKeyError("not for signatures")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARACTERS:
-        raise _SkippedKey("without a usable kid")
+        raise UnusableKeyError("without a usable kid")
     return PublicKey(kid, _material(entry), algorithms)
 
 
@@ -197,28 +204,28 @@ def _may_verify(operations: Any) -> bool:
 
 def _rsa_key(n: int, e: int) -> RSAPublicKey:
     if not MIN_KEY_BITS <= n.bit_length() <= MAX_KEY_BITS or n % 2 == 0:
-        raise _SkippedKey(f"modulus not odd or not of {MIN_KEY_BITS} to {MAX_KEY_BITS} bits")
+        raise UnusableKeyError(f"modulus not odd or not of {MIN_KEY_BITS} to {MAX_KEY_BITS} bits")
     if e not in _EXPONENTS:
-        raise _SkippedKey("degenerate exponent")
+        raise UnusableKeyError("degenerate exponent")
     try:
         return RSAPublicNumbers(e, n).public_key()
     except ValueError as error:
-        raise _SkippedKey("rejected by the cryptographic library") from error
+        raise UnusableKeyError("rejected by the cryptographic library") from error
 
 
 def _elliptic_key(crv: str, x: bytes, y: bytes) -> PublicKeyMaterial:
     curve = _CURVES[crv]
     if not len(x) == len(y) == (curve.key_size + 7) // 8:
-        raise _SkippedKey("coordinate of another length")  # RFC 7518 §6.2.1.2
+        raise UnusableKeyError("coordinate of another length")  # RFC 7518 §6.2.1.2
     try:
         return EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve).public_key()
     except ValueError as error:
-        raise _SkippedKey("not a point of its curve") from error
+        raise UnusableKeyError("not a point of its curve") from error
 
 
 def _ed25519_key(x: bytes) -> PublicKeyMaterial:
     if not is_trustworthy_point(x):
-        raise _SkippedKey("not a point of its curve")
+        raise UnusableKeyError("not a point of its curve")
     return Ed25519PublicKey.from_public_bytes(x)
 
 
@@ -229,11 +236,11 @@ def _decode_integer(value: Any) -> int:
 
 def _decode(value: Any) -> bytes:
     if not isinstance(value, str):
-        raise _SkippedKey("malformed number")
+        raise UnusableKeyError("malformed number")
     try:
         return base64url.decode(value)
     except ValueError as error:
-        raise _SkippedKey("malformed number") from error
+        raise UnusableKeyError("malformed number") from error
 
 
 def _format_skipped(skipped: dict[str, int]) -> str:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, model_validator
 
 from issuer.errors import KeyStoreError
-from shared.jwks import JwksError, parse_jwks, thumbprint, to_jwk
+from shared.jwks import JwksError, parse_key, thumbprint, to_jwk
 from shared.strict_json import StrictJsonError, parse_object
 
 _FORMAT: Final = 1
@@ -93,10 +93,10 @@ class _Entry(BaseModel):
 
     def record(self) -> KeyRecord:
         """Return the record, after checking that `kid` is the thumbprint of the key."""
-        public = parse_jwks(json.dumps({"keys": [self.public]}).encode()).keys[self.kid].rsa
-        if thumbprint(public) != self.kid:
+        key = parse_key(self.public)
+        if not thumbprint(key.rsa) == key.kid == self.kid:
             raise ValueError("kid is not the thumbprint")
-        return KeyRecord(self.kid, self.state, public, self.created_at, self.activated_at, self.retired_at)
+        return KeyRecord(self.kid, self.state, key.rsa, self.created_at, self.activated_at, self.retired_at)
 
 
 _ENTRIES: Final = TypeAdapter(list[_Entry])

@@ -13,13 +13,12 @@ An assertion is checked in this order, and nothing in it is trusted before step 
 6. the time (4) to (6), bounded from both sides, and a `jti` (7).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shared.jwks import JwksError, has_secret, parse_jwks
+from shared.jwks import UnusableKeyError, has_secret, parse_key
 from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
 from shared.signatures import PublicKeyMaterial
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
@@ -190,8 +189,8 @@ def _public(entry: Mapping[str, Any], algorithm: str) -> PublicKeyMaterial:
     """Parse a key and check its strength: RFC 7518 §3.3 and §3.5 for RSA, §6.2.1 for P-256."""
     key = {name: entry.get(name) for name in _members(algorithm)} | {"kid": "-"}
     try:
-        return parse_jwks(json.dumps({"keys": [key]}).encode(), {algorithm}).keys["-"].material
-    except JwksError:
+        return parse_key(key, {algorithm}).material
+    except UnusableKeyError:
         raise ClientKeysError("a key is malformed or too weak: RSA of 2048 to 8192 bits, or P-256") from None
 
 
