@@ -2,20 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-from issuer.accounts.administration import Administration
-from issuer.accounts.administration_store import AdministrationStore
 from issuer.accounts.models import SessionRecord
 from issuer.cli.output import EXAMPLE_ID, Commands, add_command, add_subject, show, with_database
+from issuer.cli.users import administer
 from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, revoke_all
 from issuer.settings import IssuerSettings
-
-T = TypeVar("T")
 
 
 def add(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -38,11 +35,11 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    show(options, map(_document, _administer(settings, lambda use: use.sessions(options.user))))
+    show(options, map(_document, administer(settings, lambda use: use.sessions(options.user))))
 
 
 def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    show(options, [_document(_administer(settings, lambda use: use.revoke_session(options.session)))])
+    show(options, [_document(administer(settings, lambda use: use.revoke_session(options.session)))])
 
 
 def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -52,14 +49,6 @@ def _revoke_all(settings: IssuerSettings, options: argparse.Namespace) -> None:
         print(f"users can log in again in {LOGIN_AFTER_SECONDS} s", file=sys.stderr)
     else:
         print("nothing was revoked; pass --yes to revoke all: every user must log in again", file=sys.stderr)
-
-
-def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
-    budget = settings.token_budget()
-    return with_database(
-        settings,
-        lambda database: use(Administration(AdministrationStore(database), lambda: datetime.now(UTC), budget)),
-    )
 
 
 def _document(session: SessionRecord) -> Mapping[str, Any]:

@@ -113,14 +113,14 @@ def _of_account(
 
 
 def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    found = _administer(
+    found = administer(
         settings, lambda use: use.accounts(options.after, options.limit, disabled_only=options.disabled)
     )
     show(options, map(_document, found))
 
 
 def _show(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    show(options, [_document(_administer(settings, lambda use: use.account(options.account)))])
+    show(options, [_document(administer(settings, lambda use: use.account(options.account)))])
 
 
 def _create(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -208,31 +208,37 @@ def _update(settings: IssuerSettings, options: argparse.Namespace) -> None:
     if options.scope is None and options.role is None and not claims:
         raise CommandError("nothing to change: give --scope, --role or --claim")
     roles = None if options.role is None else [role for role in options.role if role]
-    updated = _administer(settings, lambda use: use.update(options.account, options.scope, roles, claims))
+    updated = administer(settings, lambda use: use.update(options.account, options.scope, roles, claims))
     show(options, [_document(updated)])
 
 
 def _disable(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    show(options, [_document(_administer(settings, lambda use: use.disable(options.account)))])
+    show(options, [_document(administer(settings, lambda use: use.disable(options.account)))])
 
 
 def _enable(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    show(options, [_document(_administer(settings, lambda use: use.enable(options.account)))])
+    show(options, [_document(administer(settings, lambda use: use.enable(options.account)))])
 
 
 def _delete(settings: IssuerSettings, options: argparse.Namespace) -> None:
     if not options.yes:
         raise CommandError("this cannot be undone: pass --yes to confirm")
-    _administer(settings, lambda use: use.delete(options.account))
+    administer(settings, lambda use: use.delete(options.account))
     show(options, [{"id": options.account, "state": "deleted"}])
 
 
 def _revoke_sessions(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    revoked = _administer(settings, lambda use: use.revoke_sessions(options.account))
+    revoked = administer(settings, lambda use: use.revoke_sessions(options.account))
     show(options, [{"id": options.account, "revoked_sessions": revoked}])
 
 
-def _administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
+def administer(settings: IssuerSettings, use: Callable[[Administration], Awaitable[T]]) -> T:
+    """Run `use` with the use cases of operators.
+
+    Raises:
+        SettingsError: ISSUER_DATABASE_URL is missing.
+        DatabaseUnavailableError: PostgreSQL is unreachable.
+    """
     return with_database(settings, lambda database: use(_administration(settings, database)))
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from issuer.errors import InvalidRequestError, InvalidTargetError
-from issuer.http.request_body import read_bounded
+from issuer.http.request_body import has_media_type, read_bounded
 
 _MAX_PARAMETERS: Final = 32
 _MEDIA_TYPE: Final = re.compile(r'application/x-www-form-urlencoded\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
@@ -28,9 +28,7 @@ async def read_form(request: Request) -> dict[str, str]:
         InvalidRequestError: it is not a form, or a parameter is repeated.
         ContentTooLargeError: it is longer than the limit.
     """
-    declared = request.headers.getlist("content-type")
-    plain = request.headers.get("content-encoding", "identity").lower() == "identity"
-    if len(declared) != 1 or not plain or _MEDIA_TYPE.fullmatch(declared[0].strip()) is None:
+    if not has_media_type(request, _MEDIA_TYPE):
         raise InvalidRequestError
     return parse_form(await read_bounded(request))
 

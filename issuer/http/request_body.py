@@ -122,7 +122,7 @@ async def read_body(request: Request, model: type[Body]) -> Body:
     Raises:
         RequestError: the body is malformed, too large or invalid.
     """
-    if not _is_json(request):
+    if not has_media_type(request, _JSON_MEDIA_TYPE):
         raise UnsupportedMediaTypeError
     data = await read_bounded(request)
     try:
@@ -136,11 +136,11 @@ async def read_body(request: Request, model: type[Body]) -> Body:
         raise InvalidFieldsError(*_faults(error)) from None
 
 
-def _is_json(request: Request) -> bool:
-    """Return whether there is exactly one Content-Type, JSON in UTF-8, and no content coding."""
+def has_media_type(request: Request, pattern: re.Pattern[str]) -> bool:
+    """Return whether there is exactly one Content-Type, which matches `pattern`, and no content coding."""
     declared = request.headers.getlist("content-type")
     plain = request.headers.get("content-encoding", "identity").lower() == "identity"
-    return len(declared) == 1 and plain and _JSON_MEDIA_TYPE.fullmatch(declared[0].strip()) is not None
+    return len(declared) == 1 and plain and pattern.fullmatch(declared[0].strip()) is not None
 
 
 async def read_bounded(request: Request) -> bytes:
