@@ -129,7 +129,7 @@ class AccountRoutes:
         return Response(status_code=204)
 
     async def _authenticated(self, request: Request) -> tuple[Account, Principal]:
-        principal = await authenticate(request, self._tokens)
+        principal = authenticate(request, self._tokens)
         return await self._self_service.account(principal.user_id, principal.session_id), principal
 
 

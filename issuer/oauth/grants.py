@@ -71,7 +71,7 @@ class Grants:
         if client is None:
             raise InvalidClientError
         claims = await self._clients.authorize(client, request.get("scope"), _target(request))
-        return await self._access_tokens.mint(claims)
+        return self._access_tokens.mint(claims)
 
 
 def _target(request: OAuthRequest) -> str | None:

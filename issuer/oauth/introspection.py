@@ -94,7 +94,7 @@ class TokenIntrospection:
 
     async def _introspect_access_token(self, token: str) -> Introspection | None:
         try:
-            verified = await self._access_tokens.read_any_audience(token)
+            verified = self._access_tokens.read_any_audience(token)
         except InvalidTokenError:
             return None
         if not await self._is_current(verified):

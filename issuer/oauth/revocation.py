@@ -66,7 +66,7 @@ class TokenRevocation:
         self, text: str, client: Client | None, client_id: str, context: RequestContext
     ) -> None:
         try:
-            token = await self._access_tokens.read_any_audience(text)
+            token = self._access_tokens.read_any_audience(text)
         except InvalidTokenError:
             return
         if token.session_id is not None:

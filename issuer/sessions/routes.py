@@ -48,7 +48,7 @@ class SessionRoutes:
         refresh_token = self._cookies.refresh_token(request)
         if refresh_token is not None:
             return await self._log_out_cookie(request, refresh_token)
-        principal = await authenticate(request, self._tokens)
+        principal = authenticate(request, self._tokens)
         await self._sessions.revoke(
             principal.session_id, principal.user_id, RevocationReason.LOGOUT, request_context(request)
         )
@@ -68,7 +68,7 @@ class SessionRoutes:
 
     async def list(self, request: Request) -> Response:
         """Respond 200 with a page of the live sessions, newest first."""
-        principal = await authenticate(request, self._tokens)
+        principal = authenticate(request, self._tokens)
         after, limit = _page(request)
         await self._sessions.require_live(principal.session_id, principal.user_id)
         # Fetch one more than requested, to know whether there is another page.
@@ -83,7 +83,7 @@ class SessionRoutes:
 
     async def revoke(self, request: Request) -> Response:
         """Respond 204 when the session is revoked; 404 if it was revoked before, is unknown or of another account."""
-        principal = await authenticate(request, self._tokens)
+        principal = authenticate(request, self._tokens)
         await self._sessions.require_live(principal.session_id, principal.user_id)
         session_id = _read_id(request.path_params["id"])
         if not await self._sessions.revoke(
@@ -94,7 +94,7 @@ class SessionRoutes:
 
     async def revoke_all(self, request: Request) -> Response:
         """Respond 204 when all sessions are revoked, except the current one if `keep_current=true`."""
-        principal = await authenticate(request, self._tokens)
+        principal = authenticate(request, self._tokens)
         await self._sessions.require_live(principal.session_id, principal.user_id)
         except_session = principal.session_id if _keeps_current(request) else None
         await self._sessions.revoke_all(

@@ -131,7 +131,7 @@ class SessionService:
             ends_at=expires_at,
             additional={**request.client.claims, **account.claims},
         )
-        return await self._issue(claims, refresh_token, expires_at)
+        return self._issue(claims, refresh_token, expires_at)
 
     async def refresh(self, refresh_token: str, request: RefreshRequest, context: RequestContext) -> TokenPair:
         """Exchange a refresh token for new tokens, as `evaluate_refresh` and `authorize_refresh` decide.
@@ -164,7 +164,7 @@ class SessionService:
             ends_at=state.expires_at,
             additional={**(state.client.claims if state.client else NOTHING), **state.claims},
         )
-        return await self._issue(claims, successor, state.expires_at)
+        return self._issue(claims, successor, state.expires_at)
 
     async def revoke(
         self, session_id: UUID, user_id: UUID, reason: RevocationReason, context: RequestContext
@@ -238,8 +238,8 @@ class SessionService:
         self.metrics.sessions_revoked.labels(reason.value).inc(count)
         self.status_lists.revoked()
 
-    async def _issue(self, claims: AccessTokenClaims, refresh_token: str, expires_at: datetime) -> TokenPair:
-        issued = await self.access_tokens.mint(claims)
+    def _issue(self, claims: AccessTokenClaims, refresh_token: str, expires_at: datetime) -> TokenPair:
+        issued = self.access_tokens.mint(claims)
         session_expires_in = max(1, int((expires_at - self.now()).total_seconds()))
         return TokenPair(issued.token, refresh_token, issued.expires_in, session_expires_in, issued.scope)
 

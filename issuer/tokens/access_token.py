@@ -67,7 +67,7 @@ class AccessTokens:
         """
         _ = self._key_watcher.signing
 
-    async def mint(self, claims: AccessTokenClaims) -> SignedAccessToken:
+    def mint(self, claims: AccessTokenClaims) -> SignedAccessToken:
         """Sign an access token with `claims`.
 
         Raises:
@@ -90,18 +90,18 @@ class AccessTokens:
             _log.warning("access_token_over_budget", subject=claims.subject, bytes=len(token))
         return SignedAccessToken(token, life, claims.scope)
 
-    async def read(self, token: str) -> VerifiedAccessToken:
+    def read(self, token: str) -> VerifiedAccessToken:
         """Verify one of our own tokens for our own audience. The session is not checked.
 
         Raises:
             InvalidTokenError: the token is invalid, expired, or not from this issuer.
         """
-        verified = await self.read_any_audience(token)
+        verified = self.read_any_audience(token)
         if verified.audience != self._profile.audience:
             raise InvalidTokenError
         return verified
 
-    async def read_any_audience(self, token: str) -> VerifiedAccessToken:
+    def read_any_audience(self, token: str) -> VerifiedAccessToken:
         """Verify one of our own tokens for any audience: for introspection and revocation, not for access.
 
         Raises:

@@ -37,14 +37,14 @@ def bearer_token(request: Request) -> str:
     return found[1]
 
 
-async def authenticate(request: Request, tokens: AccessTokens) -> Principal:
+def authenticate(request: Request, tokens: AccessTokens) -> Principal:
     """Verify the access token of a session. The caller must check that the session is live.
 
     Raises:
         MissingTokenError: there is no token.
         InvalidTokenError: the token is invalid or expired, or belongs to a client and not to a session.
     """
-    token = await tokens.read(bearer_token(request))
+    token = tokens.read(bearer_token(request))
     if token.session_id is None:
         raise InvalidTokenError
     return Principal(UUID(token.subject), token.session_id)

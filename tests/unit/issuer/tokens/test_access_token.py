@@ -1,6 +1,5 @@
 """Access tokens as the issuer mints and reads them (contract A)."""
 
-import asyncio
 import base64
 import json
 from dataclasses import replace
@@ -47,10 +46,10 @@ class Bench:
         )
 
     def mint(self) -> SignedAccessToken:
-        return asyncio.run(self.tokens.mint(AccessTokenClaims(str(SUBJECT), SESSION, NOW)))
+        return self.tokens.mint(AccessTokenClaims(str(SUBJECT), SESSION, NOW))
 
     def read(self, token: str) -> UUID:
-        return UUID(asyncio.run(self.tokens.read(token)).subject)
+        return UUID(self.tokens.read(token).subject)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +100,7 @@ def test_lifetimes_vary_by_up_to_a_twentieth(bench: Bench) -> None:
 def test_a_token_does_not_outlive_its_session(bench: Bench) -> None:
     for left, life in ((3600, 600), (600, 600), (90, 90), (0, 1)):
         grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, ends_at=NOW + timedelta(seconds=left))
-        issued = asyncio.run(bench.tokens.mint(grant))
+        issued = bench.tokens.mint(grant)
         claims = parts(issued.token)[1]
         assert (issued.expires_in, claims["exp"] - claims["iat"]) == (life, life)
 
@@ -109,10 +108,10 @@ def test_a_token_does_not_outlive_its_session(bench: Bench) -> None:
 def test_a_token_over_the_budget_is_issued_and_logged(bench: Bench) -> None:
     claims = AccessTokenClaims(str(SUBJECT), SESSION, NOW, scope="s" * 700)
     with structlog.testing.capture_logs() as logs:
-        token = asyncio.run(bench.tokens.mint(claims)).token
+        token = bench.tokens.mint(claims).token
         assert logs == []
         bench.tokens._profile = replace(bench.tokens._profile, max_bytes=len(token) - 1)
-        token = asyncio.run(bench.tokens.mint(claims)).token
+        token = bench.tokens.mint(claims).token
     assert bench.read(token) == SUBJECT
     assert [(log["log_level"], log["subject"], log["bytes"]) for log in logs] == [
         ("warning", str(SUBJECT), len(token))
@@ -122,22 +121,20 @@ def test_a_token_over_the_budget_is_issued_and_logged(bench: Bench) -> None:
 def test_a_session_token_has_roles_and_a_status_list_index(bench: Bench) -> None:
     reference = StatusReference("https://issuer.example/status-lists/1", 7)
     grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, roles=("admin", "editor"), status=reference)
-    claims = parts(asyncio.run(bench.tokens.mint(grant)).token)[1]
+    claims = parts(bench.tokens.mint(grant).token)[1]
     assert claims["roles"] == ["admin", "editor"]
     assert claims["status"] == {"status_list": {"idx": 7, "uri": "https://issuer.example/status-lists/1"}}
 
 
 def test_a_client_token_names_no_session(bench: Bench) -> None:
-    token = asyncio.run(
-        bench.tokens.mint(AccessTokenClaims("robot", None, None, "robot", "jobs:run", audience="jobs"))
-    ).token
+    token = bench.tokens.mint(AccessTokenClaims("robot", None, None, "robot", "jobs:run", audience="jobs")).token
     claims = parts(token)[1]
     assert (claims["sub"], claims["client_id"], claims["aud"]) == ("robot", "robot", "jobs")
     assert not {"sid", "auth_time", "roles", "status"} & set(claims)
 
 
 def test_an_issued_token_reads_back_as_its_claims(bench: Bench) -> None:
-    bearer = asyncio.run(bench.tokens.read(bench.mint().token))
+    bearer = bench.tokens.read(bench.mint().token)
     assert (bearer.subject, bearer.session_id) == (str(SUBJECT), SESSION)
     assert (bearer.client_id, bearer.scope, bearer.jti) == ("first-party", "profile", encode(JTI.bytes))
     assert bearer.expires_at - bearer.issued_at == 600
@@ -201,7 +198,7 @@ REJECTED = [
 
 
 def test_the_issuer_reads_the_good_token_of_the_vectors(issuer_of_the_vectors: AccessTokens) -> None:
-    assert asyncio.run(issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME).decode())).subject
+    assert issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME).decode()).subject
 
 
 @pytest.mark.parametrize("token", REJECTED)
@@ -209,7 +206,7 @@ def test_the_issuer_rejects_every_token_that_a_verifier_rejects(
     issuer_of_the_vectors: AccessTokens, token: str
 ) -> None:
     with pytest.raises(InvalidTokenError):
-        asyncio.run(issuer_of_the_vectors.read(token))
+        issuer_of_the_vectors.read(token)
 
 
 @pytest.mark.parametrize(
@@ -225,9 +222,9 @@ def test_the_issuer_rejects_claims_that_it_never_writes(
     issuer_of_the_vectors: AccessTokens, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidTokenError):
-        asyncio.run(issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME, **changes).decode()))
+        issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME, **changes).decode())
 
 
 def test_the_issuer_rejects_a_header_member_that_it_never_writes(issuer_of_the_vectors: AccessTokens) -> None:
     with pytest.raises(InvalidTokenError):
-        asyncio.run(issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME, {"extra": "x"}).decode()))
+        issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME, {"extra": "x"}).decode())

@@ -1,6 +1,5 @@
 """The computed size of a token is that of the longest one that can be signed."""
 
-import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -73,7 +72,7 @@ def watcher(tmp_path_factory: pytest.TempPathFactory) -> KeyWatcher:
 
 def mint(watcher: KeyWatcher, claims: AccessTokenClaims, now: datetime = NOW) -> str:
     tokens = AccessTokens(watcher, PROFILE, lambda: now, lambda: UUID(int=0), float)
-    return asyncio.run(tokens.mint(claims)).token
+    return tokens.mint(claims).token
 
 
 @given(claims_of_users | claims_of_clients)
