@@ -128,7 +128,7 @@ class SessionService:
             account.roles,
             request.audience,
             status=self.status_lists.reference(index),
-            ends_at=expires_at,
+            session_expires_at=expires_at,
             additional={**request.client.claims, **account.claims},
         )
         return self._issue(claims, refresh_token, expires_at)
@@ -161,7 +161,7 @@ class SessionService:
             state.roles,
             audience,
             status=self.status_lists.reference(state.index),
-            ends_at=state.expires_at,
+            session_expires_at=state.expires_at,
             additional={**(state.client.claims if state.client else NOTHING), **state.claims},
         )
         return self._issue(claims, successor, state.expires_at)

@@ -74,21 +74,26 @@ class AccessTokens:
             NoSigningKeyError: there is no current key.
         """
         # Lifetimes vary by 5 %, so that clients that logged in together do not refresh together.
-        life = self._profile.life_seconds - int(self._profile.life_seconds * _JITTER * self._fraction())
-        if claims.ends_at is not None:
-            life = max(1, min(life, int((claims.ends_at - self._now()).total_seconds())))
+        lifetime = self._profile.lifetime_seconds - int(self._profile.lifetime_seconds * _JITTER * self._fraction())
+        if claims.session_expires_at is not None:
+            lifetime = max(1, min(lifetime, int((claims.session_expires_at - self._now()).total_seconds())))
         key = self._key_watcher.signing
         # On the event loop: signing takes a quarter of a millisecond, and a thread would cost about as much.
         if claims.additional:
             claims = replace(claims, additional=self._profile.claim_types.select(claims.additional))
         payload = token_payload(
-            claims, self._profile.issuer, self._profile.audience, int(self._now().timestamp()), life, self._new_id()
+            claims,
+            self._profile.issuer,
+            self._profile.audience,
+            int(self._now().timestamp()),
+            lifetime,
+            self._new_id(),
         )
         token = jwt.encode(payload, key.private, ALGORITHM, token_header(key.kid))
         if len(token) > self._profile.max_bytes:
             # After scope and roles were set, the settings were changed: a smaller budget, a longer URL or audience.
             _log.warning("access_token_over_budget", subject=claims.subject, bytes=len(token))
-        return SignedAccessToken(token, life, claims.scope)
+        return SignedAccessToken(token, lifetime, claims.scope)
 
     def read(self, token: str) -> VerifiedAccessToken:
         """Verify one of our own tokens for our own audience. The session is not checked.
@@ -144,7 +149,7 @@ def token_header(kid: str) -> dict[str, Any]:
 
 
 def token_payload(
-    claims: AccessTokenClaims, issuer: str, audience: str, issued_at: int, life: int, token_id: UUID
+    claims: AccessTokenClaims, issuer: str, audience: str, issued_at: int, lifetime: int, token_id: UUID
 ) -> dict[str, Any]:
     """Return the claims of a token (contract A).
 
@@ -153,7 +158,7 @@ def token_payload(
         issuer: the `iss` claim.
         audience: the `aud` claim if `claims` name no audience.
         issued_at: seconds since the epoch.
-        life: seconds.
+        lifetime: seconds.
         token_id: random.
     """
     members: dict[str, Any] = {
@@ -161,7 +166,7 @@ def token_payload(
         "iss": issuer,
         "sub": claims.subject,
         "aud": claims.audience or audience,
-        "exp": issued_at + life,
+        "exp": issued_at + lifetime,
         "iat": issued_at,
         "jti": base64url.encode(token_id.bytes),
         "client_id": claims.client_id,

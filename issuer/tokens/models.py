@@ -23,14 +23,14 @@ class TokenProfile:
     Attributes:
         issuer: the `iss` claim.
         audience: the `aud` claim of tokens whose claims name no audience.
-        life_seconds: the maximum lifetime.
+        lifetime_seconds: the maximum lifetime.
         max_bytes: the size budget. A longer token is issued and logged: see `size.py`.
         claim_types: the additional claims that tokens may have.
     """
 
     issuer: str
     audience: str
-    life_seconds: int = 600
+    lifetime_seconds: int = 600
     max_bytes: int = DEFAULT_MAX_BYTES
     claim_types: ClaimTypes = NO_CLAIMS
 
@@ -92,7 +92,7 @@ class AccessTokenClaims:
         roles: may be empty.
         audience: None for the default audience of the issuer.
         status: the status list index that revokes the token.
-        ends_at: when the session expires; the token expires no later.
+        session_expires_at: when the session expires; the token expires no later.
         additional: additional claims as they are stored; the token gets those that are configured.
     """
 
@@ -104,7 +104,7 @@ class AccessTokenClaims:
     roles: tuple[str, ...] = ()
     audience: str | None = None
     status: StatusReference | None = None
-    ends_at: datetime | None = None
+    session_expires_at: datetime | None = None
     additional: ClaimValues = field(default_factory=dict)
 
 

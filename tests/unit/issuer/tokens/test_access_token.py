@@ -99,7 +99,7 @@ def test_lifetimes_vary_by_up_to_a_twentieth(bench: Bench) -> None:
 
 def test_a_token_does_not_outlive_its_session(bench: Bench) -> None:
     for left, life in ((3600, 600), (600, 600), (90, 90), (0, 1)):
-        grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, ends_at=NOW + timedelta(seconds=left))
+        grant = AccessTokenClaims(str(SUBJECT), SESSION, NOW, session_expires_at=NOW + timedelta(seconds=left))
         issued = bench.tokens.mint(grant)
         claims = parts(issued.token)[1]
         assert (issued.expires_in, claims["exp"] - claims["iat"]) == (life, life)
