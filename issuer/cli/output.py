@@ -35,15 +35,9 @@ def add_command(
     *,
     has_output: bool = True,
 ) -> argparse.ArgumentParser:
-    """Register a command; the caller adds its arguments. A command with output gets the option `--json`.
+    """Register a command; the caller adds its arguments. `example` has arguments for the example in the help.
 
-    Args:
-        commands: of a subject, or of the program.
-        name: of the command.
-        summary: one sentence for the help.
-        run: called with the settings and the options.
-        example: arguments for the example in the help.
-        has_output: whether it prints results.
+    A command with output gets the option `--json`.
     """
     parser = commands.add_parser(name, help=summary, **help_with_example(summary, example))
     parser.set_defaults(command=run)
