@@ -14,10 +14,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import IO, Any, Final
 from unittest.mock import patch
 
@@ -35,11 +35,8 @@ from issuer.passwords.hasher import ARGON2_COSTS
 from issuer.settings import IssuerSettings
 from issuer.telemetry.tracing import UNTRACED
 from tests.mutants import POSTGRES
-from tests.support import command_shell, issuer_process, postgres
-from tests.support.command_shell import Done
-from tests.support.inherited_sockets import InheritedSocket
+from tests.support import forks, issuer_process, postgres
 from tests.support.postgres import Postgres, attached_postgres, execute
-from tests.support.processes import ROOT
 
 _CHEAP: Final = Parameters(
     type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
@@ -99,46 +96,24 @@ class _Served:
 
 
 def _start(
-    command: Sequence[str],
-    inherited: Sequence[InheritedSocket],
-    environ: Mapping[str, str],
-    output: IO[bytes],
-    tree: Path = ROOT,
-) -> _Served:
-    """Do what `start_as_systemd` does."""
-    del command, output, tree
-    assert not inherited
-    return _Served(environ)
+    program: str, arguments: Sequence[str], environ: Mapping[str, str], output: IO[bytes]
+) -> _Served | forks.Fork:
+    """Do what `forks.start` does."""
+    return _Served(environ) if program == "issuer" else _fork(program, arguments, environ, output)
 
 
-@dataclass(frozen=True)
-class _Commands:
-    """Commands of `python -m issuer`, with what the tests use of a `CommandShell`."""
-
-    environ: Mapping[str, str]
-
-    def run(self, *arguments: str) -> Done:
-        """Run a command to its end."""
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            patch.dict(os.environ, self.environ, clear=True),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                status = main(arguments)
-            except SystemExit as end:
-                status = int(end.code or 0)
-        return Done(status, out.getvalue(), err.getvalue())
-
-
-def _issuer_command(*arguments: str, **settings: str) -> Done:
-    return _Commands(issuer_process.environment_of(settings)).run(*arguments)
-
-
-@contextmanager
-def _command_shell(**settings: str) -> Iterator[_Commands]:
-    yield _Commands(issuer_process.environment_of(settings))
+def _issuer_command(*arguments: str, **settings: str) -> CompletedProcess[str]:
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        patch.dict(os.environ, issuer_process.environment_of(settings), clear=True),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 @contextmanager
@@ -152,6 +127,7 @@ def _shared_postgres() -> Iterator[Postgres]:
             execute(server.url(), f"DROP DATABASE {row['datname']} WITH (FORCE)")
 
 
+_fork: Final = forks.start
 _wait_for_readiness: Final = issuer_process.IssuerProcess.wait_until_readiness_is
 
 
@@ -185,9 +161,8 @@ def _executed_by_fixtures(request: pytest.FixtureRequest) -> None:
 
 for module, name, replacement in (
     (unraisableexception, "gc_collect_harder", lambda _: None),
-    (issuer_process, "start_as_systemd", _start),
+    (forks, "start", _start),
     (issuer_process, "issuer_command", _issuer_command),
-    (command_shell, "command_shell", _command_shell),
     (postgres, "running_postgres", _shared_postgres),
     (Postgres, "make_template", lambda _: None),
     (issuer_process.IssuerProcess, "wait_until_readiness_is", _wait_until_readiness_is),

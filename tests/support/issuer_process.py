@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +18,9 @@ import jwt
 import pytest
 
 from shared.status_list import decode
+from tests.support import forks
+from tests.support.forks import Process
 from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_systemd
-from tests.support.openapi import ROOT
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.releases import CURRENT, Release
@@ -32,22 +32,14 @@ PASSWORD = "a long and lonely walk"
 
 def issuer_command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m issuer …` to its end. `settings` are variables without their prefix."""
-    return subprocess.run(
-        [sys.executable, "-m", "issuer", *arguments],
-        env=environment_of(settings),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forks.run("issuer", arguments, environment_of(settings))
 
 
 @dataclass(frozen=True)
 class IssuerProcess:
     """A running `python -m issuer serve`."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     url: str
     admin_url: str
     keys_dir: Path
@@ -175,8 +167,12 @@ def running_issuer_on(
         } | dict(settings)
         log_file = Path(folder) / "issuer.log"
         with log_file.open("wb") as log:
-            command = [release.python, "-m", *program.split(), "serve"]
-            process = start_as_systemd(command, inherited, environment_of(settings), log, release.tree)
+            process: Process
+            if program == "issuer" and not inherited and release is CURRENT:
+                process = forks.start("issuer", ["serve"], environment_of(settings), log)
+            else:
+                command = [release.python, "-m", *program.split(), "serve"]
+                process = start_as_systemd(command, inherited, environment_of(settings), log, release.tree)
         issuer = IssuerProcess(
             process,
             f"http://127.0.0.1:{port}",

@@ -16,9 +16,11 @@ from typing import Any, Final
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support import forks
+from tests.support.forks import Process
 from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_systemd
 from tests.support.plain_http import HTTP
-from tests.support.processes import ROOT, wait_until
+from tests.support.processes import wait_until
 from tests.support.raw_http import Answer, Wire
 from tests.support.releases import CURRENT, Release
 from tests.support.token_forge import AUDIENCE, Forge
@@ -57,7 +59,7 @@ class SubrequestListener:
 class VerifierProcess(SubrequestListener):
     """A running `python -m verifier`."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     admin_port: int
     log_file: Path
 
@@ -151,16 +153,7 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def verifier_command(*arguments: str, stdin: bytes = b"", **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run `python -m verifier …` to its end."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment(settings),
-        cwd=ROOT,
-        capture_output=True,
-        input=stdin,
-        timeout=30,
-        check=False,
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return forks.run("verifier", arguments, environment(settings), stdin, timeout=30)
 
 
 @dataclass
@@ -218,8 +211,12 @@ class VerifierFolder:
         } | settings
         log_file = self.path / f"verifier-{port}.log"
         with log_file.open("wb") as log:
-            command = (release.python, "-m", "verifier")
-            process = start_as_systemd(command, inherited, environment(values), log, release.tree)
+            process: Process
+            if not inherited and release is CURRENT:
+                process = forks.start("verifier", [], environment(values), log)
+            else:
+                command = (release.python, "-m", "verifier")
+                process = start_as_systemd(command, inherited, environment(values), log, release.tree)
         verifier = VerifierProcess(
             port=port,
             forge=self.forge,
@@ -236,7 +233,7 @@ class VerifierFolder:
             _end(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Process) -> None:
     if process.poll() is None:
         process.terminate()
         # The second signal spares the tests the draining.
