@@ -37,9 +37,9 @@ from tests.models.testbed import (
     Mail,
     Testbed,
     VirtualDatabase,
-    key_pool,
 )
 from tests.models.walks import TIMEOUT_SECONDS, walk
+from tests.support.signing_keys import key_pool
 from tests.support.token_forge import claims_of
 
 REVOCATION_BOUND: Final = timedelta(seconds=3)

@@ -32,9 +32,10 @@ from issuer.keys.store import load_key_set, new_private
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from shared.jwks import parse_jwks
-from tests.models.testbed import BEGINNING, key_pool, load_key
+from tests.models.testbed import BEGINNING
 from tests.models.walks import TIMEOUT_SECONDS, walk
 from tests.support.crashes import Crash, crash_at
+from tests.support.signing_keys import key_pool, load_key
 
 AHEAD: Final = (timedelta(seconds=-30), timedelta(seconds=30))
 FETCHED_BY_ALL: Final = timedelta(seconds=2 * 300 + 40)

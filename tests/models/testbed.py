@@ -10,13 +10,12 @@ No clock runs. PostgreSQL finds functions of the schema `virtual` before its own
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import SMTP
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -26,8 +25,6 @@ import asyncpg  # noqa: TID251 - tests look at the database from outside
 import pytest
 from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: TID251 - opens keys once
 from starlette.types import Scope
 
 from issuer import app as serving
@@ -42,12 +39,12 @@ from issuer.keys import manager as key_management
 from issuer.keys import store as key_files
 from issuer.keys.manager import KeyManager
 from issuer.keys.rotation import RotationPolicy
-from issuer.keys.store import new_private
 from issuer.sessions import revoke_all_store
 from issuer.settings import IssuerSettings
 from issuer.telemetry.tracing import UNTRACED
 from shared.jwks import parse_jwks
 from tests.support.recovery_bench import token_in
+from tests.support.signing_keys import load_key
 from tests.support.vectors import Bench
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
@@ -413,20 +410,3 @@ class Testbed:
             with suppress(AssertionError):  # a notice carries none
                 mails.append(Mail(str(message["To"]), token_in(message), issuer.now()))
         return mails
-
-
-@cache
-def load_key(pem: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
-    """Open a key once, since checking its numbers takes a twentieth of a second."""
-    return load_pem_private_key(pem, passphrase)
-
-
-def key_pool(keys: Iterable[RSAPrivateKey]) -> Callable[[], Iterator[RSAPrivateKey]]:
-    """Return a function that yields these keys, and new ones when they are used up."""
-
-    def all_keys() -> Iterator[RSAPrivateKey]:
-        yield from keys
-        while True:
-            yield new_private()
-
-    return all_keys

@@ -1,12 +1,18 @@
-"""A keys folder at a stated moment."""
+"""A key directory at a stated moment, and private keys that are created and opened once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: TID251 - opens keys once
 
 from issuer.keys.manager import KeyManager
 from issuer.keys.models import KeyRecord
 from issuer.keys.rotation import RotationPolicy
+from issuer.keys.store import new_private
 
 
 def key_manager(
@@ -24,3 +30,20 @@ def generate_key(
 ) -> KeyRecord:
     """`keys generate` at that moment."""
     return key_manager(path, now, passphrase).generate(only_first=only_first)
+
+
+@cache
+def load_key(pem: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
+    """Open a key once, since checking its numbers takes a twentieth of a second."""
+    return load_pem_private_key(pem, passphrase)
+
+
+def key_pool(keys: Iterable[RSAPrivateKey]) -> Callable[[], Iterator[RSAPrivateKey]]:
+    """Return a function that yields these keys, and new ones when they are used up."""
+
+    def all_keys() -> Iterator[RSAPrivateKey]:
+        yield from keys
+        while True:
+            yield new_private()
+
+    return all_keys
