@@ -2,9 +2,34 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 import structlog
+
+_TESTS: Final = Path(__file__).parent
+_LONGEST: Final = (
+    "chaos/test_chaos.py",
+    "integration/guides/test_guides.py",
+    "integration/gateways/test_browser.py",
+    "integration/images/test_containers.py",
+    "integration/high_availability/test_patroni.py",
+    "integration/load/test_load.py",
+    "integration/issuer/test_secrets.py",
+    "models/test_issuer.py",
+    "integration/providers/test_keycloak.py",
+    "integration/stack/test_starting_and_stopping.py",
+    "integration/issuer/db/test_failover.py",
+    "models/test_rate_limits.py",
+)
+"""Files that take longest. They run first: at the end, the other processes would have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    places = {_TESTS / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)
