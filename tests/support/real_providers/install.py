@@ -131,7 +131,7 @@ def _add_npm_packages(source: Path, folder: Path) -> None:
 def _make_hydra(source: Path, folder: Path) -> None:
     shutil.copytree(source, folder, dirs_exist_ok=True)
     # `sqlite` is for its database in memory.
-    build = ["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-tags=sqlite", "-o=hydra"]
+    build = ["build", "-mod=readonly", "-ldflags=-s -w", "-tags=sqlite", "-o=hydra"]
     _run("go", *build, "github.com/ory/hydra/v2", folder=folder)
 
 
