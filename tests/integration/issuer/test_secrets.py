@@ -4,8 +4,6 @@ import argparse
 import asyncio
 import json
 import re
-import subprocess
-import sys
 import threading
 import time
 from base64 import b64encode, urlsafe_b64encode
@@ -21,10 +19,10 @@ import psutil
 import pytest
 
 from issuer.__main__ import _parser
-from tests.support.issuer_process import IssuerProcess, environment_of, issuer_command, running_issuer
+from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.openapi import contract
 from tests.support.postgres import Postgres, execute
-from tests.support.processes import ROOT, free_port, wait_until
+from tests.support.processes import free_port, wait_until
 
 PASSWORDS: Final = ("canary one: the tide takes everything", "canary two: the tide brings it back")
 PASSPHRASE: Final = "canary-passphrase-of-the-keys-folder"
@@ -143,16 +141,7 @@ class Operator:
 
     def run(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
         """Standard output of a command that succeeds."""
-        done = subprocess.run(
-            [sys.executable, "-m", "issuer", *arguments],
-            env=environment_of(self.settings),
-            cwd=ROOT,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = issuer_command(*arguments, stdin=stdin, **self.settings)
         self.ran.add(arguments[:words])
         self.said += done.stderr
         assert done.returncode == 0, (arguments, done.stderr)

@@ -1,15 +1,18 @@
 """State folders outside of pytest's private ones, because as root PostgreSQL runs as another user."""
 
-import tempfile
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import database_folder
+
 
 def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="gatepass-stack-") as folder:
-        yield Path(folder)
+    folder = database_folder("stack")
+    yield folder
+    shutil.rmtree(folder)
 
 
 folder = pytest.fixture(_folder, name="folder")

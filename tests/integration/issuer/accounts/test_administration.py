@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +21,6 @@ from issuer.errors import AccountNotFoundError, InvalidFieldsError, SessionNotFo
 from issuer.tokens.size import TokenBudget
 from tests.support.accounts import add_account, add_sessions
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
-from tests.support.openapi import ROOT
 from tests.support.postgres import execute
 
 T = TypeVar("T")
@@ -310,20 +307,12 @@ def test_an_unreachable_database_is_one_line() -> None:
 
 
 def command(issuer: IssuerProcess, *arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "issuer", *arguments],
-        env=os.environ
-        | {
-            "ISSUER_DATABASE_URL": issuer.database_url,
-            "ISSUER_URL": issuer.url,
-            "ISSUER_KEYS_DIR": str(issuer.keys_dir),
-        },
-        input=f"{password}\n",
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    return issuer_command(
+        *arguments,
+        stdin=f"{password}\n",
+        DATABASE_URL=issuer.database_url,
+        URL=issuer.url,
+        KEYS_DIR=str(issuer.keys_dir),
     )
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import subprocess
-import sys
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from argon2 import PasswordHasher, Type  # noqa: TID251 - likewise
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command
-from tests.support.openapi import ROOT
 from tests.support.postgres import execute
 
 SECRET = PASSWORD.encode()
@@ -47,16 +45,9 @@ ARGON2 = {
 def run(url: str, source: Path | bytes, *options: str) -> subprocess.CompletedProcess[str]:
     if isinstance(source, Path):
         return issuer_command("users", "import", str(source), *options, DATABASE_URL=url)
-    done = subprocess.run(
-        [sys.executable, "-m", "issuer", "users", "import", "-", *options],
-        env={"ISSUER_DATABASE_URL": url},
-        cwd=ROOT,
-        input=source,
-        capture_output=True,
-        timeout=60,
-        check=False,
+    return issuer_command(
+        "users", "import", "-", *options, stdin=source.decode(errors="surrogateescape"), DATABASE_URL=url
     )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def lines(*accounts: dict[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import httpx
 import pytest
 
 from tests.integration.issuer.accounts.test_user_import import FOREIGN
-from tests.support.issuer_process import PASSWORD, IssuerProcess, environment_of, running_issuer
+from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.machines import Machine
-from tests.support.openapi import ROOT
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
 from tests.support.token_forge import claims_of
@@ -33,16 +31,7 @@ def command(
     issuer: IssuerProcess, *arguments: str, stdin: str = "", configured: str = CONFIGURED
 ) -> subprocess.CompletedProcess[str]:
     settings = {"DATABASE_URL": issuer.database_url, "URL": issuer.url, "ADDITIONAL_CLAIMS": configured}
-    return subprocess.run(
-        [sys.executable, "-m", "issuer", *arguments],
-        env=environment_of(settings),
-        input=stdin,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return issuer_command(*arguments, stdin=stdin, **settings)
 
 
 def run(issuer: IssuerProcess, *arguments: str, **options: str) -> dict[str, Any]:
