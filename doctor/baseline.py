@@ -40,7 +40,7 @@ _SERVER_NAMES: Final[tuple[tuple[str, Gateway], ...]] = (
 
 
 def detect_echo(context: ProbeContext, outcome: Outcome) -> Echo:
-    """Return what the route shows of the request. An empty echo if the valid token was rejected."""
+    """Return the parts of a request that the route shows. An empty echo if the valid token was rejected."""
     if isinstance(outcome, NoResponse) or not outcome.accepted:
         return Echo()
     identity = subject_shown(outcome, context.token.subject)
@@ -50,7 +50,7 @@ def detect_echo(context: ProbeContext, outcome: Outcome) -> Echo:
     shows_all = shows_canary or all(
         name in shown or _OPTIONAL_CLAIMS.get(name, "sub") not in context.token.claims for name in IDENTITY_HEADERS
     )
-    # Whether the token has the claims of additional headers is not known.
+    # It is not known whether the token has the claims of additional headers.
     additional = context.claim_headers if shows_canary else names_shown(outcome, context.claim_headers)
     return Echo(
         shown=(frozenset(IDENTITY_HEADERS) if shows_all else shown).union(additional),
@@ -66,7 +66,7 @@ def detect_gateway(outcome: Outcome) -> Gateway | None:
 
 
 def baseline_results(context: ProbeContext, outcome: Outcome, echo: Echo) -> Iterator[Result]:
-    """Yield what the first response says about the gateway, the route and the token."""
+    """Yield the results that the first response gives about the gateway, the route and the token."""
     if isinstance(outcome, NoResponse):
         yield Result(Issue.UNREACHABLE, outcome.detail)
     elif outcome.status in (401, 403):

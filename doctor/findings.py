@@ -119,7 +119,7 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
     ),
     Issue.PREFLIGHT_ANSWERED: Remediation(
         Severity.WARNING,
-        "OPTIONS without a token is accepted, which is correct only if the gateway answers CORS preflights itself;"
+        "OPTIONS without a token is accepted, which is correct only if the gateway itself responds to preflights;"
         " the sender of the response could not be identified",
         "make sure that preflight requests do not reach the application",
     ),
@@ -127,7 +127,7 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
         Severity.WARNING,
         "a CORS preflight of an unknown origin is permitted, so a page of any origin that has a token can call the"
         " application",
-        "answer preflights of the origins that you know, compared whole, and of no others",
+        "permit preflights of the origins that you know, compared whole, and of no others",
     ),
     Issue.IDENTITY_SPOOFED: Remediation(
         Severity.VULNERABLE,
@@ -189,7 +189,7 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
         "two credentials in one request are accepted: the verifier may check one and the application use the other",
         "reject more than one Authorization field",
         {
-            Gateway.NGINX: "pass `$http_authorization` on unchanged, so that the verifier sees what the client sent",
+            Gateway.NGINX: "forward `$http_authorization` unchanged, so that the verifier sees what the client sent",
             Gateway.HAPROXY: "`http-request deny if { req.hdr_cnt(authorization) gt 1 }`",
         },
     ),
@@ -260,7 +260,7 @@ CATALOGUE: Final[dict[Issue, Remediation]] = {
     Issue.UNSUITABLE_ROUTE: Remediation(
         Severity.INCONCLUSIVE,
         "spoofing can be seen only on a route where the application responds to a valid token",
-        "give the URL of a route that answers GET with 200; redirects are not followed",
+        "give the URL of a route that responds to GET with 200; redirects are not followed",
     ),
     Issue.TOKEN_REJECTED: Remediation(
         Severity.INCONCLUSIVE,

@@ -1,4 +1,4 @@
-"""A request as raw bytes, and what came back: values without I/O."""
+"""A request as raw bytes, and its outcome: values without I/O."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias

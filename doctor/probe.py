@@ -131,7 +131,7 @@ def rejected(issue: Issue = Issue.UNAUTHENTICATED_ACCESS, *, exactly_401: bool =
 
     Args:
         issue: reported if it does.
-        exactly_401: for well-formed requests without a valid token, which RFC 6750 §3 answers with 401.
+        exactly_401: for well-formed requests without a valid token, for which RFC 6750 §3 requires 401.
     """
 
     def check(response: Response, echo: Echo) -> Result:
@@ -155,7 +155,7 @@ def has_bearer_challenge(response: Response) -> bool:
 
 
 def preflight_rejected(context: ProbeContext, path: str, issue: Issue = Issue.UNAUTHENTICATED_ACCESS) -> Check:
-    """Return a check of OPTIONS: the gateway may answer CORS preflight requests itself, the application must not."""
+    """Return a check of OPTIONS: the gateway itself may respond to CORS preflights, the application must not."""
 
     def check(response: Response, echo: Echo) -> Result:
         if response.accepted and not context.reached_application(response, path):
@@ -166,7 +166,7 @@ def preflight_rejected(context: ProbeContext, path: str, issue: Issue = Issue.UN
 
 
 def foreign_preflight_rejected(context: ProbeContext, path: str, origin: str) -> Check:
-    """Return a check of a CORS preflight of an unknown `origin`: the gateway may answer it, without permission."""
+    """Return a check of a CORS preflight of an unknown `origin`: the gateway may respond, without permission."""
 
     def check(response: Response, echo: Echo) -> Result:
         permitted = {"*", origin} & set(response.values("access-control-allow-origin"))
@@ -178,7 +178,7 @@ def foreign_preflight_rejected(context: ProbeContext, path: str, origin: str) ->
 
 
 def not_served_by_application(context: ProbeContext) -> Check:
-    """Return a check of the test route under another name: other sites may answer, the application must not."""
+    """Return a check of the test route under another name: other sites may respond, the application must not."""
 
     def check(response: Response, echo: Echo) -> Result:
         if response.accepted and not context.reached_application(response, context.target.path):

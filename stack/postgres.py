@@ -23,7 +23,7 @@ from stack.settings import StackError, StackSettings
 from stack.supervisor import Program, Supervisor
 
 SYSTEM_USER: Final = "gatepass"
-"""Runs PostgreSQL when the stack runs as root, as which PostgreSQL refuses to run."""
+"""The system user that runs PostgreSQL when the stack runs as root: PostgreSQL does not run as root."""
 
 _ROLE, _DATABASE = "issuer", "gatepass"
 _SETUP: Final = f"CREATE ROLE {_ROLE} LOGIN;\n\nCREATE DATABASE {_DATABASE} OWNER {_ROLE};\n\n"

@@ -66,11 +66,11 @@ def lock_home(settings: StackSettings) -> TextIO:
     deadline = time.monotonic() + _LOCK_WAIT_SECONDS
     while not _try_lock(lock):
         lock.seek(0)
-        owner = lock.read().strip()
-        if _alive(owner) or time.monotonic() > deadline:
+        holder = lock.read().strip()
+        if _alive(holder) or time.monotonic() > deadline:
             lock.close()
             raise StackError(
-                f"another stack (process {owner}) uses {settings.home}: stop it, or change GATEPASS_HOME"
+                f"another stack (process {holder}) uses {settings.home}: stop it, or change GATEPASS_HOME"
             )
         time.sleep(0.1)
     lock.truncate(0)

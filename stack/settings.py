@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 HOST: Final = "127.0.0.1"
-"""Everything listens on loopback, because the application trusts every client that can connect to it."""
+"""All processes listen on loopback, because the application trusts every client that can connect to it."""
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 

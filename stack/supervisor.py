@@ -25,7 +25,7 @@ RESTART_DELAYS_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """After the last delay the supervisor gives up and stops everything."""
 
 _STABLE_SECONDS: Final = 60.0
-"""After running this long a process gets all its restarts back."""
+"""After a process has run for this long, its number of restarts is counted from zero again."""
 
 _STOP_SECONDS: Final = 3.0
 """Time limit for a clean stop; with `_LAST_STOP_SECONDS` for the first process it is below the documented 5 s."""
@@ -59,7 +59,7 @@ class Program:
 
 
 class Supervisor:
-    """The owner of all processes of one stack. `async with` starts the reaper, and stops all processes at its end."""
+    """The supervisor of one stack. `async with` starts the reaper, and stops all processes at its end."""
 
     def __init__(
         self,

@@ -303,7 +303,7 @@ def test_the_number_of_requests_is_announced_and_no_redirect_followed(token: byt
         with running_jwks_server(lambda exchange: exchange.socket.sendall(redirected)) as server:
             _, output, _ = output_of(token, server.url_of("/hello"), "--admin-path", "/admin/")
             assert 20 < len(server.requests) <= int(output.split()[2]) < 90
-    assert "give the URL of a route that answers GET with 200; redirects are not followed" in output
+    assert "give the URL of a route that responds to GET with 200; redirects are not followed" in output
 
 
 def test_an_unreachable_gateway_is_inconclusive(token: bytes) -> None:
