@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from loadtests import seed
 from loadtests.bench import machine
-from loadtests.bench.processes import ROOT, ProcessError, bound_to_us, stop
+from loadtests.bench.processes import ROOT, ProcessError, stop, stopped_with_us
 from loadtests.scenarios import SCENARIOS, Scenario
 from loadtests.sweep_steps import parse_steps
 from loadtests.testbed import ROTATION_SETTINGS, clean_environment, running_testbed
@@ -225,7 +225,7 @@ def _locust(options: argparse.Namespace, target: Target, scenario: Scenario, fil
 def _run(command: list[str], seconds: float) -> int:
     """Run locust to its end. It patches the process that imports it, so it gets one of its own."""
     process = subprocess.Popen(  # noqa: S603 - the command is written here
-        bound_to_us(command),
+        stopped_with_us(command),
         cwd=ROOT,
         env=clean_environment({"PYTHONUNBUFFERED": "1"}),
         stdin=subprocess.DEVNULL,

@@ -76,7 +76,7 @@ def draw_costs(groups: Mapping[str, Sequence[Bar]], title: str, path: Path) -> N
 
 
 def draw_soak(samples: "Sequence[Sample]", path: Path) -> None:
-    """Draw what a soak run weighed over time: processes, tables, status lists and keys."""
+    """Draw the sizes of a soak run over time: processes, tables, status lists and keys."""
     minutes = [sample.seconds / 60 for sample in samples]
     figure, panels = plt.subplots(3, 2, sharex=True, figsize=(11, 9), layout="constrained")
     (memory, descriptors), (tables, rows), (lists, keys) = panels

@@ -13,7 +13,7 @@ PARTS: Final = {
     "gateway (Envoy)": ("envoy",),
     "PostgreSQL": ("postgres",),
 }
-"""A part of the stack, and the words by which the command line of its processes is recognised."""
+"""A part of the stack, and words of the command line of its processes."""
 
 
 def cpu_seconds(stack_pid: int | None) -> dict[str, float]:
@@ -44,7 +44,7 @@ def stack_processes(stack_pid: int | None) -> dict[str, list[psutil.Process]]:
 def _descendants(stack_pid: int | None) -> list[psutil.Process]:
     try:
         return [] if stack_pid is None else psutil.Process(stack_pid).children(recursive=True)
-    except psutil.NoSuchProcess:  # the stack has died; the responses show that well enough
+    except psutil.NoSuchProcess:  # the stack has exited, which the failed responses show
         return []
 
 

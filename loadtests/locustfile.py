@@ -48,7 +48,7 @@ Check = Callable[[int], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response and its check. `retry_after` is set (seconds) where a 503 asked for a retry and may do so."""
+    """A response and its check. `retry_after` is set (seconds) where a 503 may and does request a later retry."""
 
     ok: bool
     status: int
@@ -84,7 +84,7 @@ class GatepassUser(FastHttpUser):
         self._password = file.read_text(encoding="ascii") if file else _throwaway_password
 
     def on_start(self) -> None:
-        """MedianRange the users that locust starts in the same second."""
+        """Spread the users that locust starts in the same second."""
         gevent.sleep(_rng.random())
 
     def wait_time(self) -> float:
@@ -117,7 +117,7 @@ class GatepassUser(FastHttpUser):
             if failure is None:
                 response.success()
             elif not status:
-                # The library keeps the connection's error beside the response that it puts in its place.
+                # Without a response the library returns a placeholder that holds the error of the connection.
                 response.failure(f"{failure}: {type(getattr(response, 'error', None)).__name__}")
             else:
                 response.failure(failure)
@@ -292,7 +292,7 @@ def _read_tokens(response: Response) -> Tokens | None:
         access, refresh, lifetime = document["access_token"], document["refresh_token"], document["expires_in"]
         RECORDER.kids.add(kid_of(access))
     except (ValueError, LookupError, TypeError):
-        # Something that is no issuer responds there, with 200.
+        # The response is 200, but not that of an issuer.
         RECORDER.failures["login", "no tokens in the response"] += 1
         return None
     return Tokens(access, refresh, time.monotonic() + _USE_UNTIL * lifetime)

@@ -1,4 +1,4 @@
-"""Listens to locust: options, progress, what its statistics lack, and the thresholds when it ends.
+"""Event listeners for locust: options, progress, figures that its statistics lack, and the thresholds at the end.
 
 Locust resets its statistics when all users are there (`--reset-stats`); failures count from the start all the same.
 """
@@ -35,21 +35,21 @@ class Recorder:
 
     @property
     def seconds(self) -> float:
-        """Seconds since measuring began."""
+        """Return the seconds since measuring started."""
         return time.monotonic() - self._measuring_since
 
-    def begin(self, stack_pid: int | None) -> None:
+    def start(self, stack_pid: int | None) -> None:
         """Measure the processor time of the stack with this process id, from now on."""
         self._stack_pid = stack_pid
-        self.begin_measuring()
+        self.start_measuring()
 
-    def begin_measuring(self, **_: Any) -> None:
+    def start_measuring(self, **_: Any) -> None:
         """Restart the clock and the processor time: all users are there."""
         self._measuring_since = time.monotonic()
         self._cpu_before = cpu_seconds(self._stack_pid)
 
     def cpu_used(self) -> dict[str, float]:
-        """Return core-seconds by part since measuring began."""
+        """Return core-seconds by part since measuring started."""
         return used_between(self._cpu_before, cpu_seconds(self._stack_pid))
 
     def count_failure(self, name: str, exception: BaseException | None, **_: Any) -> None:
@@ -74,7 +74,7 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 
 def _start(environment: Environment, **_: Any) -> None:
-    RECORDER.begin(options_of(environment).stack_pid)
+    RECORDER.start(options_of(environment).stack_pid)
     gevent.spawn(_print_progress, environment)
 
 
@@ -82,7 +82,7 @@ def _apply_thresholds(environment: Environment, **_: Any) -> None:
     """Print and write the results while the stack still runs, and set locust's exit status."""
     options, stats = options_of(environment), environment.stats
     operations = {entry.name: entry for entry in stats.entries.values()}
-    # The process that collects the statistics of several locust processes sees no single request.
+    # With several locust processes, the one that collects the statistics receives no single requests.
     failures = max(RECORDER.failures.total(), stats.total.num_failures)
     results = evaluate(operations, failures, len(RECORDER.kids), SCENARIOS.get(options.scenario))
     environment.process_exit_code = 0 if all_met(results) else 1
@@ -133,6 +133,6 @@ def _print(*lines: str) -> None:
 
 events.init_command_line_parser.add_listener(_add_options)
 events.request.add_listener(RECORDER.count_failure)
-events.spawning_complete.add_listener(RECORDER.begin_measuring)
+events.spawning_complete.add_listener(RECORDER.start_measuring)
 events.test_start.add_listener(_start)
 events.test_stopping.add_listener(_apply_thresholds)

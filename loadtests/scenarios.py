@@ -1,4 +1,4 @@
-"""The load scenarios: which user of the locustfile acts, how long it pauses, and what must have been measured."""
+"""The load scenarios: the user class of the locustfile, its pauses, and the operations that must be measured."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,13 +13,13 @@ REJECTED_CALL: Final = "rejected call"
 """The same with an invalid token: the right response is 401."""
 
 CALL_AFTER_LOGOUT: Final = "call after logout"
-"""A request that finds out whether the gateway rejects a session's token yet."""
+"""A request after a logout, which the gateway may accept or reject."""
 
 REVOCATION: Final = "logout to rejection"
 """Time from the response to a logout until the gateway first rejects the access token."""
 
 RETRY_LATER: Final = "login told to retry later"
-"""A login that got 503 with Retry-After, which is a right response when everyone logs in at once."""
+"""A login that got 503 with Retry-After, which is a right response when all users log in at once."""
 
 ROTATION_SECONDS: Final = 120
 """Time from the publication of a key to its first signature when the key set may be cached for 10 s."""
@@ -35,7 +35,7 @@ class Scenario:
         required: operations that must have been measured.
         unbounded: operations whose times have no threshold here.
         rotates_key: whether the signing key is rotated during the run.
-        min_seconds: shortest run that says anything.
+        min_seconds: shortest meaningful run.
     """
 
     user: str

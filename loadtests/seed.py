@@ -1,7 +1,7 @@
 """The accounts of a load run: many email addresses, one random password, one hash.
 
-One hash for all makes seeding a matter of seconds, so it says nothing about registering. All accounts are as safe as
-the password file, which only its owner can read.
+With one hash for all, seeding takes seconds, so it does not measure registrations. All accounts are as safe as
+the password file, which only its system user can read.
 """
 
 import json

@@ -22,8 +22,8 @@ class Step:
         throughput: responses per second.
         auth_p95_ms: of the slowest operation of the issuer; 0 where there was none.
         call_p95_ms: of calls through the gateway.
-        locust_cores: cores that the load generator kept busy; near 1 it is the limit itself.
-        machine_cores: cores that everything together kept busy.
+        locust_cores: cores that the load generator used; near 1 it is the limit itself.
+        machine_cores: cores that all processes together used.
     """
 
     users: int

@@ -23,7 +23,7 @@ _COMMAND_SECONDS: Final = 600.0
 _READY: Final = "gatepass: ready: "
 
 # Locust acts as the one proxy in front and gives each of its users a client IP of its own, so that the rate limits
-# stay as they come.
+# stay at their defaults.
 SETTINGS: Final = {"ISSUER_TRUSTED_PROXY_HOPS": "1"}
 # The shortest cache time of a key set, so that a new key signs two minutes after its publication.
 ROTATION_SETTINGS: Final = {"ISSUER_JWKS_MAX_AGE_SECONDS": "10"}
@@ -121,12 +121,12 @@ def running_testbed(out: Path, more: Mapping[str, str] | None = None) -> Iterato
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return our environment without settings of another stack, of locust or of a proxy."""
     foreign = ("ISSUER_", "VERIFIER_", "LOCUST_", "GATEPASS_", "GATEWAY_", "APPLICATION_")
-    kept = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(foreign) and not name.lower().endswith("_proxy")
     }
-    return kept | dict(more or {})
+    return inherited | dict(more or {})
 
 
 def _wait_until_ready(process: Running, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""Thresholds on locust's statistics: what the project promises, met or not. Reads statistics, prints nothing."""
+"""Thresholds on locust's statistics: what the project promises, met or not. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _BOUNDS: Final[Mapping[str, tuple[tuple[float, float], ...]]] = {
 
 
 class OperationStats(Protocol):
-    """Statistics of one operation, as locust keeps them in a `StatsEntry`."""
+    """Statistics of one operation, as in a `StatsEntry` of locust."""
 
     name: str
     num_requests: int
@@ -55,7 +55,7 @@ class ThresholdResult:
 def evaluate(
     operations: Mapping[str, OperationStats], failures: int, signing_keys: int, scenario: Scenario | None
 ) -> list[ThresholdResult]:
-    """Judge a run.
+    """Evaluate a run.
 
     Args:
         operations: measured operations by name.

@@ -1,6 +1,6 @@
 """`make bench`: this verifier beside its alternatives, on this machine; loadtests/README.md explains.
 
-Exit status: 0 reported (whether or not targets are met), 1 void (wrong answers, errors), 2 cannot start.
+Exit status: 0 reported (whether or not targets are met), 1 no result (a wrong response, an error), 2 cannot start.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from loadtests.bench.wrk import WrkOutputError
 from loadtests.charts import Bar, draw_costs
 from shared.command_line import add_version
 
-VOID = 1
+NO_RESULT = 1
 CANNOT_START = 2
 INTERRUPTED = 130
 QUIET_SECONDS = 1.0
 
 
 def main() -> int:
-    """Run it; the exit status."""
+    """Run the benchmark and return the exit status."""
     arguments = _parse_arguments()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -42,10 +42,10 @@ def main() -> int:
         print(error, file=sys.stderr)
         return CANNOT_START
     except (InvalidRunError, ProcessError, WrkOutputError) as error:
-        print(f"void, nothing is reported: {error}", file=sys.stderr)
-        return VOID
+        print(f"no result: {error}", file=sys.stderr)
+        return NO_RESULT
     except KeyboardInterrupt:
-        print("interrupted; servers are stopped, nothing is reported", file=sys.stderr)
+        print("interrupted: servers are stopped, no result", file=sys.stderr)
         return INTERRUPTED
     print(f"\n{to_text(run)}\n")
     (arguments.out / "benchmark.json").write_text(to_json(run), encoding="utf-8")
@@ -72,15 +72,15 @@ def _select(names: Sequence[str]) -> list[Contender]:
     """Return the contenders with these names, or all, and say which must be built first.
 
     Raises:
-        MissingToolError: one that was asked for is not built.
+        MissingToolError: one of `names` is not built.
     """
     selected = [one for one in CONTENDERS if not names or one.name in names]
     missing = [one.name for one in selected if one.peer and one.peer not in built()]
     if missing:
-        told = f"not built: {', '.join(missing)}; `{HOW_TO_BUILD}` builds them"
+        message = f"not built: {', '.join(missing)}; `{HOW_TO_BUILD}` builds them"
         if names:
-            raise MissingToolError(told)
-        print(told)
+            raise MissingToolError(message)
+        print(message)
     return [one for one in selected if one.name not in missing]
 
 
@@ -94,14 +94,14 @@ def _measure(contenders: Sequence[Contender], plan: Plan) -> Run:
     directory.mkdir(parents=True, exist_ok=True)
     print(f"{len(contenders)} contenders on core {cores.server}, wrk on core {cores.load}; signing tokens")
     setup = Setup(directory, make_fixtures(directory), tools, cores.server)
-    tell = _progress(count_samples(contenders, plan.rounds))
-    samples = list(run_rounds(contenders, plan, setup, cores, tell))
+    report = _progress(count_samples(contenders, plan.rounds))
+    samples = list(run_rounds(contenders, plan, setup, cores, report))
     busiest = max(others.server, others.load)
     return Run(contenders, machine.describe(), versions(tools), plan.measure, busiest, samples)
 
 
 def _draw(run: Run, path: Path) -> None:
-    headings = {False: "asked directly", True: "asked by nginx auth_request, both on one core"}
+    headings = {False: "requested directly", True: "behind nginx auth_request, both on one core"}
     groups: dict[str, list[Bar]] = {}
     for contender in run.contenders:
         found = run.figures.of((contender.name, LoadLevel.FEW), cost)
@@ -116,14 +116,14 @@ def _draw(run: Run, path: Path) -> None:
 def _progress(total: int) -> Callable[[str], None]:
     started, done = time.monotonic(), 0
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         nonlocal done
         done += 1
         elapsed = time.monotonic() - started
         remaining = elapsed / done * max(total - done, 0)
         print(f"{_clock(elapsed)}  {line}  (about {_clock(remaining)} left)", flush=True)
 
-    return tell
+    return report
 
 
 def _clock(seconds: float) -> str:
@@ -131,7 +131,7 @@ def _clock(seconds: float) -> str:
 
 
 def _allow_many_connections() -> None:
-    """1,000 clients and as many upstreams need more descriptors than the usual 1,024."""
+    """Raise the limit on descriptors: 1,000 clients and as many upstreams need more than the usual 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
 

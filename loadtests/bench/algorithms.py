@@ -1,7 +1,7 @@
 """`python -m loadtests.bench.algorithms`: the processor time of one decision in process, cached and by algorithm.
 
-All kinds are measured in turn, round by round, so that a busy machine slows all of them alike. HTTP is not in it: the
-other benchmark measures that, with RS256.
+Each round measures all algorithms in turn, so that a busy machine slows all of them alike. HTTP is not included:
+the other benchmark measures it, with RS256.
 """
 
 import argparse
@@ -80,7 +80,7 @@ class _Case:
         authorize, started = self._authorizer.authorize, time.process_time()
         for credentials in self._tokens:
             if not authorize(b"/verify", credentials).startswith(b"HTTP/1.1 200"):
-                sys.exit("a good token was rejected: nothing is reported")
+                sys.exit("a valid token was rejected: no result")
         return (time.process_time() - started) / len(self._tokens)
 
 
@@ -104,7 +104,7 @@ def _token(algorithm: str, sign: Sign) -> bytes:
 
 
 def _key(algorithm: str) -> tuple[Sign, Any]:
-    """Return what signs, and the public key."""
+    """Return the function that signs, and the public key."""
     if algorithm in ("RS256", "PS256"):
         private = rsa.generate_private_key(65537, 2048)
         pss = padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)

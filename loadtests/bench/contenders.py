@@ -30,16 +30,16 @@ class Contender:
     """One line of the report.
 
     Attributes:
-        name: its name in reports, targets and `--only`.
-        label: its name in the table and the chart.
+        name: name in reports, targets and `--only`.
+        label: name in the table and the chart.
         servers: its processes; each may reach the one before it at `${upstream_port}`, the last is loaded.
         verifies: it must reject every invalid token; false only for what shows the ceiling.
         hardened: it also checks everything that its configuration can express, as our verifier does.
         half_load: latency is measured at half its peak too.
-        path: the path that it is asked at.
+        path: the path of the requests.
         peer: the program in `peers.py` that it needs; without it the contender is left out.
         lacks: vectors, as patterns, about a check that neither its configuration nor its defaults have.
-        cannot_reject: tokens of `fixtures.Fixtures.bad_for_hardened` that it therefore accepts, or answers with 500.
+        cannot_reject: tokens of `Fixtures.invalid_for_hardened` that it accepts for that reason, or rejects with 500.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Contender:
 
     @property
     def behind_nginx(self) -> bool:
-        """Asked by nginx's `auth_request` instead of by the load itself."""
+        """Return whether the requests come from nginx's `auth_request` instead of the load itself."""
         return self.name.startswith("nginx+")
 
 

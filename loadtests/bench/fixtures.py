@@ -1,6 +1,6 @@
 """Fixtures for all contenders: one key, 1,000 valid tokens, and some that must be rejected.
 
-The private key is new in each run and never leaves this module; tokens live for an hour.
+The private key is new in each run and never leaves this module; tokens are valid for an hour.
 """
 
 import time
@@ -29,20 +29,20 @@ class Fixtures:
     Attributes:
         jwks: the public key, as a JWK Set.
         public_key: the same, as PEM, for HAProxy.
-        tokens: the good tokens, one a line.
-        good: the same tokens.
-        bad: tokens that every contender must reject, by what is wrong with each.
-        bad_for_hardened: tokens that a hardened contender must reject too.
-        issuer, audience: the `iss` and `aud` of good tokens.
+        tokens: the valid tokens, one per line.
+        valid: the same tokens.
+        invalid: tokens that every contender must reject, by what is wrong with each.
+        invalid_for_hardened: tokens that a hardened contender must reject too.
+        issuer, audience: the `iss` and `aud` of valid tokens.
         max_lifetime: the longest `exp` - `iat` to accept, in seconds.
     """
 
     jwks: Path
     public_key: Path
     tokens: Path
-    good: tuple[str, ...]
-    bad: Mapping[str, str]
-    bad_for_hardened: Mapping[str, str]
+    valid: tuple[str, ...]
+    invalid: Mapping[str, str]
+    invalid_for_hardened: Mapping[str, str]
     issuer: str = ISSUER
     audience: str = AUDIENCE
     max_lifetime: int = MAX_LIFETIME_SECONDS
@@ -51,17 +51,17 @@ class Fixtures:
 def make_fixtures(directory: Path) -> Fixtures:
     """Sign the tokens (about a second) and write the files into `directory`."""
     key = generate_private_key(65537, MIN_KEY_BITS)
-    good = tuple(_sign(key, _claims()) for _ in range(TOKENS))
+    valid = tuple(_sign(key, _claims()) for _ in range(TOKENS))
     jwks, public_key, tokens = (directory / name for name in ("jwks.json", "public.pem", "tokens.txt"))
     jwks.write_bytes(format_jwks([key.public_key()]))
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     public_key.write_bytes(pem)
-    tokens.write_text("\n".join(good) + "\n")
-    return Fixtures(jwks, public_key, tokens, good, _bad_tokens(key, good[0]), _bad_for_hardened(key))
+    tokens.write_text("\n".join(valid) + "\n")
+    return Fixtures(jwks, public_key, tokens, valid, _invalid_tokens(key, valid[0]), _invalid_for_hardened(key))
 
 
 def _claims(**changes: Any) -> dict[str, Any]:
-    """A registered user's token as the issuer writes it (contract A)."""
+    """Return the claims of a registered user's token as the issuer writes it (contract A)."""
     now = int(time.time())
     return {
         "iss": ISSUER,
@@ -78,24 +78,24 @@ def _claims(**changes: Any) -> dict[str, Any]:
     }
 
 
-def _bad_tokens(key: RSAPrivateKey, good: str) -> dict[str, str]:
+def _invalid_tokens(key: RSAPrivateKey, valid: str) -> dict[str, str]:
     now = int(time.time())
     hour_ago = now - 3600
-    stranger = generate_private_key(65537, MIN_KEY_BITS)
-    head, body, signature = good.split(".")
+    other_key = generate_private_key(65537, MIN_KEY_BITS)
+    head, body, signature = valid.split(".")
     other_body = _sign(key, _claims()).split(".")[1]
     return {
         "a tampered signature": f"{head}.{body}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}",
         "tampered claims": f"{head}.{other_body}.{signature}",
-        "another's key under our kid": _sign(stranger, _claims(), kid=thumbprint(key.public_key())),
+        "another's key under our kid": _sign(other_key, _claims(), kid=thumbprint(key.public_key())),
         "an expired token": _sign(key, _claims(exp=hour_ago, iat=hour_ago - 600)),
         "another issuer": _sign(key, _claims(iss="https://elsewhere.example")),
         "another audience": _sign(key, _claims(aud="elsewhere")),
     }
 
 
-def _bad_for_hardened(key: RSAPrivateKey) -> dict[str, str]:
-    """Return tokens with a good signature that say too little, or are of another kind."""
+def _invalid_for_hardened(key: RSAPrivateKey) -> dict[str, str]:
+    """Return tokens with a valid signature but without a required claim, or of another type."""
     names = ("exp", "iat", "jti", "sub", "client_id")
     lacking = {f"no {name}": _sign(key, {k: v for k, v in _claims().items() if k != name}) for name in names}
     return lacking | {"another type": _sign(key, _claims(), typ="JWT")}

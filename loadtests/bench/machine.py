@@ -1,4 +1,4 @@
-"""The machine under the figures: what it is, which two cores are used, and how busy they were."""
+"""The machine under the figures: its description, the two cores that are used, and how busy they were."""
 
 import os
 import platform
@@ -16,12 +16,12 @@ _IDLE: Final = slice(3, 5)
 
 
 class TooFewCoresError(Exception):
-    """One core for the servers and one for the load is the least there must be."""
+    """The benchmark needs one core for the servers and one for the load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which core the servers get, and which the load."""
+    """The core of the servers, and that of the load."""
 
     server: int
     load: int
@@ -29,7 +29,7 @@ class Cores:
 
 @dataclass(slots=True)
 class Busy:
-    """Share of a stretch of time, 0 to 1, that each core worked, and that the host took from them."""
+    """Share of a time, 0 to 1, in which each core was busy, and which the host used for other machines."""
 
     server: float = 0.0
     load: float = 0.0
@@ -37,7 +37,7 @@ class Busy:
 
 
 def choose_cores() -> Cores:
-    """Two cores that we may use, not two threads of one physical core unless there is nothing else.
+    """Return two cores that we may use, not two threads of one physical core unless there is nothing else.
 
     Raises:
         TooFewCoresError: we may use one only.
@@ -50,7 +50,7 @@ def choose_cores() -> Cores:
 
 
 def describe() -> dict[str, str | int]:
-    """Return what a reader needs to compare this machine with another."""
+    """Return the facts by which this machine is compared with another."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count() or 0,
@@ -67,8 +67,8 @@ def watch(cores: Cores) -> Iterator[Busy]:
     yield busy
     ticks = max(time.monotonic() - started, 0.01) * os.sysconf("SC_CLK_TCK")
     server, load = (
-        [now - then for now, then in zip(_ticks(core), old, strict=True)]
-        for core, old in zip((cores.server, cores.load), before, strict=True)
+        [now - then for now, then in zip(_ticks(core), earlier, strict=True)]
+        for core, earlier in zip((cores.server, cores.load), before, strict=True)
     )
     busy.server, busy.load = (max(0.0, 1 - sum(spent[_IDLE]) / ticks) for spent in (server, load))
     busy.stolen = (server[_STEAL] + load[_STEAL]) / (2 * ticks)
@@ -80,7 +80,7 @@ def _ticks(core: int) -> list[int]:
 
 
 def _siblings(core: int) -> set[int]:
-    """The list is written like `0,2` or `0-1`."""
+    """Return the threads of the same physical core. The file has a list such as `0,2` or `0-1`."""
     found: set[int] = set()
     with suppress(OSError):
         text = (_SYSFS / f"cpu{core}/topology/thread_siblings_list").read_text().strip()

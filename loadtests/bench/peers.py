@@ -1,4 +1,4 @@
-"""Alternatives that no package of Debian or PyPI brings: built from their Go modules, once, into a cache folder.
+"""Alternatives that are in no package of Debian or PyPI: built from their Go modules, once, into a cache folder.
 
 `make bench-peers`. Exit status: 0 built, 1 one cannot be built, 2 there is no Go.
 """
@@ -47,13 +47,13 @@ def built() -> dict[str, str]:
     return {peer.name: str(peer.path) for peer in PEERS if peer.path.exists()}
 
 
-def build(peer: Peer, tell: Callable[[str], None]) -> None:
-    """Build one, in a module of its own that only exists meanwhile. Takes minutes.
+def build(peer: Peer, report: Callable[[str], None]) -> None:
+    """Build a program, in a temporary Go module. Takes minutes.
 
     Raises:
         ProcessError: Go could not fetch or build it.
     """
-    tell(f"building {peer.module} {peer.version}")
+    report(f"building {peer.module} {peer.version}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "program"
@@ -69,7 +69,7 @@ def build(peer: Peer, tell: Callable[[str], None]) -> None:
 
 
 def main() -> int:
-    """Build what is missing; the exit status."""
+    """Build the missing programs and return the exit status."""
     if shutil.which("go") is None:
         print("Go is needed to build the peers (Debian, Ubuntu: apt-get install golang)", file=sys.stderr)  # noqa: T201 - a command line
         return 2

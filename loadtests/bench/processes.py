@@ -20,11 +20,11 @@ STOP_SECONDS: Final = 5.0
 
 
 class ProcessError(Exception):
-    """A program ended in a way that it should not have; the message holds its last words."""
+    """A program ended in a way that it should not have; the message has its last output."""
 
 
 def run(command: Sequence[str], *, timeout: float) -> str:
-    """Run `command` to its end; what it wrote to both outputs.
+    """Run `command` to its end and return its output and error output.
 
     Raises:
         ProcessError: it failed, or took longer than `timeout` seconds.
@@ -36,16 +36,16 @@ def run(command: Sequence[str], *, timeout: float) -> str:
     except subprocess.TimeoutExpired as error:
         raise ProcessError(f"{command[0]} took longer than {timeout:.0f} s") from error
     if result.returncode:
-        raise ProcessError(f"{command[0]} ended with {result.returncode}: {_last_words(result.stderr)}")
+        raise ProcessError(f"{command[0]} ended with {result.returncode}: {_last_lines(result.stderr)}")
     return result.stdout + result.stderr
 
 
 def pinned(cores: Sequence[int], command: Sequence[str]) -> list[str]:
     """Return `command` bound to `cores` with every thread it starts, stopped if we are killed."""
-    return bound_to_us(["taskset", "-c", ",".join(map(str, cores)), *command])
+    return stopped_with_us(["taskset", "-c", ",".join(map(str, cores)), *command])
 
 
-def bound_to_us(command: Sequence[str]) -> list[str]:
+def stopped_with_us(command: Sequence[str]) -> list[str]:
     """Return `command`, stopped if we are killed where the system supports that."""
     return [*(["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []), *command]
 
@@ -59,11 +59,11 @@ def running(
     log: Path,
     stop_seconds: float = STOP_SECONDS,
 ) -> Iterator["Running"]:
-    """`command` on `cores`, or on all, with nothing of our environment but PATH, until the end of the block."""
+    """Run `command` on `cores`, or on all, until the block ends. Of our environment it inherits only PATH."""
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches us alone, and we stop the servers in order.
         process = subprocess.Popen(  # noqa: S603 - commands are written in this package, none comes from outside
-            bound_to_us(command) if cores is None else pinned(cores, command),
+            stopped_with_us(command) if cores is None else pinned(cores, command),
             cwd=ROOT,
             env={"PATH": os.environ.get("PATH", os.defpath), **environment},
             stdin=subprocess.DEVNULL,
@@ -86,22 +86,22 @@ class Running:
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time so far of the process and its live children, in user mode and in the kernel."""
+        """Return the processor time of the process and its running children, in user mode and in the kernel."""
         process = psutil.Process(self._process.pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
         return sum(one.user + one.system for one in times)
 
     @property
     def pid(self) -> int:
-        """Its id."""
+        """Return the process id."""
         return self._process.pid
 
     def ensure_alive(self) -> None:
-        """Raises ProcessError, with the last lines of its log, if it has ended."""
+        """Raise ProcessError, with the last lines of its log, if it has ended."""
         status = self._process.poll()
         if status is not None:
-            words = _last_words(self._log.read_text(errors="replace"))
-            raise ProcessError(f"{self._log.stem} ended with {status}: {words}")
+            lines = _last_lines(self._log.read_text(errors="replace"))
+            raise ProcessError(f"{self._log.stem} ended with {status}: {lines}")
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> None:
@@ -124,5 +124,5 @@ def free_ports(count: int) -> list[int]:
             server.close()
 
 
-def _last_words(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-5:]) or "it said nothing"
+def _last_lines(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-5:]) or "no output"

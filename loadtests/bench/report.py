@@ -1,4 +1,4 @@
-"""The report of a run: a table for people and JSON for programs. Only complete, clean runs get here."""
+"""The report of a run: a table and JSON. Only complete, clean runs get here."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ class Run:
 
     Attributes:
         seconds: how long each sample took.
-        others: how busy, 0 to 1, other programs kept our cores before the run.
+        others: share of our cores, 0 to 1, that other programs used before the run.
     """
 
     contenders: Sequence[Contender]
@@ -34,24 +34,24 @@ class Run:
 
     @property
     def figures(self) -> Statistics:
-        """The samples, ready for arithmetic."""
+        """Return the statistics of the samples."""
         return Statistics(self.samples)
 
     @property
     def rounds(self) -> int:
-        """Number of completed rounds."""
+        """Return the number of completed rounds."""
         return len({sample.round for sample in self.samples})
 
 
 def to_text(run: Run) -> str:
-    """The table, the half-load lines, the targets, and what limits the figures."""
-    sections = [_head(run), _table(run), _half_load(run), _targets(run), _reservations(run)]
+    """Return the table, the half-load lines, the targets and notes on the figures as text."""
+    sections = [_head(run), _table(run), _half_load(run), _targets(run), _notes(run)]
     return "\n\n".join(text for text in ("\n".join(lines) for lines in sections) if text)
 
 
 def to_json(run: Run) -> str:
     """Return all samples as JSON."""
-    judged = [(target, *target.judge(run.figures)) for target in TARGETS]
+    evaluated = [(target, *target.evaluate(run.figures)) for target in TARGETS]
     document: dict[str, Any] = {
         "machine": run.machine,
         "versions": run.versions,
@@ -60,7 +60,7 @@ def to_json(run: Run) -> str:
         "contenders": {contender.name: contender.label for contender in run.contenders},
         "targets": [
             {"name": target.name, "demand": target.demand, "measured": words, "met": met}
-            for target, words, met in judged
+            for target, words, met in evaluated
         ],
         "samples": [dataclasses.asdict(sample) for sample in run.samples],
     }
@@ -86,8 +86,8 @@ def _table(run: Run) -> Iterator[str]:
         group = [one for one in run.contenders if one.behind_nginx == behind_nginx]
         if group:
             ceiling = CEILINGS[behind_nginx]
-            asked = "asked by nginx auth_request, on the same core" if behind_nginx else "asked directly"
-            yield f"{asked}; ratio to {ceiling}"
+            heading = "behind nginx auth_request, on the same core" if behind_nginx else "requested directly"
+            yield f"{heading}; ratio to {ceiling}"
             yield from (_row(run.figures, contender, ceiling) for contender in group)
 
 
@@ -129,11 +129,11 @@ def _half_load(run: Run) -> Iterator[str]:
 def _targets(run: Run) -> Iterator[str]:
     yield f"{'targets (ratios round by round, then the median)':<50}{'demanded':>10}  measured"
     for target in TARGETS:
-        words, met = target.judge(run.figures)
+        words, met = target.evaluate(run.figures)
         yield f"  {target.name:<48}{target.demand:>10}  {words:<28}{_VERDICTS[met]}"
 
 
-def _reservations(run: Run) -> Iterator[str]:
+def _notes(run: Run) -> Iterator[str]:
     """Yield notes: a server that was not the bottleneck has only a lower bound of its throughput, for example."""
     for contender in run.contenders:
         for under in (LoadLevel.FEW, LoadLevel.MANY):
@@ -141,10 +141,10 @@ def _reservations(run: Run) -> Iterator[str]:
             if busy and busy.median < BUSY_ENOUGH:
                 yield f"note: {contender.name}, {under}: core {busy.median:.0%} busy, so this is a lower bound"
     if run.others > 1 - BUSY_ENOUGH:
-        yield f"note: other programs kept a core {run.others:.0%} busy before the run: not a quiet machine"
+        yield f"note: other programs used {run.others:.0%} of a core before the run: the machine was not idle"
     stolen = max((sample.busy.stolen for sample in run.samples), default=0.0)
     if stolen > 1 - BUSY_ENOUGH:
-        yield f"note: the host took up to {stolen:.0%} of the cores away during a sample"
+        yield f"note: the host took up to {stolen:.0%} of the cores from us during a sample"
     wide = [one.name for one in run.contenders if _is_wide(run.figures, one)]
     if wide:
         yield f"note: over 15 % between lowest and highest round: {', '.join(wide)}"

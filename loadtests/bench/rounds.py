@@ -1,6 +1,6 @@
 """Measures in rounds over all contenders, interleaved, with one server running at a time.
 
-Yields samples and draws no conclusions. Any failed response or socket voids the whole run.
+Yields samples and draws no conclusions. With any failed response or socket, the whole run has no result.
 """
 
 import time
@@ -15,7 +15,7 @@ from loadtests.bench.machine import Busy, Cores, watch
 from loadtests.bench.servers import InvalidRunError, Setup, serving
 from loadtests.bench.wrk import Load, Measurement
 
-_One = TypeVar("_One")
+T = TypeVar("T")
 
 FEW_CONNECTIONS: Final = 32
 MANY_CONNECTIONS: Final = 1000
@@ -63,30 +63,30 @@ QUICK: Final = Plan(rounds=2, warm_up=1, measure=1, budget=300)
 
 
 def run_rounds(
-    contenders: Sequence[Contender], plan: Plan, setup: Setup, cores: Cores, tell: Callable[[str], None]
+    contenders: Sequence[Contender], plan: Plan, setup: Setup, cores: Cores, report: Callable[[str], None]
 ) -> Iterator[Sample]:
     """Measure every contender once per round, until the rounds or the budget are used up.
 
     Raises:
         ProcessError, WrkOutputError: a server or wrk failed.
-        InvalidRunError: an answer was wrong or missing, or the machine is far too slow.
+        InvalidRunError: a response was wrong or missing, or the machine is far too slow.
     """
     started, slowest = time.monotonic(), 0.0
     for number in range(plan.rounds):
         elapsed = time.monotonic() - started
         if number and elapsed + slowest > plan.budget:
-            tell(f"stopping after {number} rounds: another would not fit in {plan.budget:.0f} s")
+            report(f"stopping after {number} rounds: another would not fit in {plan.budget:.0f} s")
             return
         for contender in order(contenders, number, plan.rounds):
             if time.monotonic() - started > 1.5 * plan.budget:
                 raise InvalidRunError(f"took far longer than the {plan.budget:.0f} s it should")
             for sample in _measure(contender, number, plan, setup, cores):
-                tell(_line(sample, plan))
+                report(_line(sample, plan))
                 yield sample
         slowest = max(slowest, time.monotonic() - started - elapsed)
 
 
-def order(contenders: Sequence[_One], number: int, rounds: int) -> list[_One]:
+def order(contenders: Sequence[T], number: int, rounds: int) -> list[T]:
     """Rotate the start each round and reverse every second one, so that neighbours change."""
     first = number * len(contenders) // rounds
     rotated = [*contenders[first:], *contenders[:first]]

@@ -1,4 +1,4 @@
-"""Starts the servers of a contender on free loopback ports; has it prove that it verifies."""
+"""Starts the servers of a contender on free loopback ports; checks that it verifies tokens."""
 
 import http.client
 import time
@@ -21,7 +21,7 @@ _REJECTED: Final = frozenset({401, 403})
 
 
 class InvalidRunError(Exception):
-    """Something was measured that is not what the report would claim. Nothing is reported."""
+    """A measurement is not what the report would claim. The run has no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,14 @@ def serving(contender: Contender, setup: Setup) -> Iterator[Served]:
 
     Raises:
         ProcessError: a server ended.
-        InvalidRunError: it did not answer in time, or decided wrongly, before the block or after it.
+        InvalidRunError: it did not respond in time, or decided wrongly, before the block or after it.
     """
     with started(contender, setup) as served:
         fixtures = setup.fixtures
-        check(contender, served.port, fixtures, good=fixtures.good)
+        check(contender, served.port, fixtures, valid=fixtures.valid)
         yield served
         # Once more after the load: a server must not decide differently under it.
-        check(contender, served.port, fixtures, good=fixtures.good[:1])
+        check(contender, served.port, fixtures, valid=fixtures.valid[:1])
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def started(contender: Contender, setup: Setup) -> Iterator[Served]:
 
     Raises:
         ProcessError: a server ended.
-        InvalidRunError: one did not answer in time.
+        InvalidRunError: one did not respond in time.
     """
     port, processes = 0, []
     with ExitStack() as stack:
@@ -80,23 +80,23 @@ def started(contender: Contender, setup: Setup) -> Iterator[Served]:
         yield Served(port, contender.path, tuple(processes))
 
 
-def check(contender: Contender, port: int, fixtures: Fixtures, *, good: tuple[str, ...]) -> None:
-    """Send every token of `good`, and if the contender verifies also the invalid ones that it can tell.
+def check(contender: Contender, port: int, fixtures: Fixtures, *, valid: tuple[str, ...]) -> None:
+    """Send every token of `valid`, and if the contender verifies also the invalid ones that it can tell.
 
     Raises:
-        InvalidRunError: one of the answers was wrong.
+        InvalidRunError: one of the responses was wrong.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        for token in good:
-            _expect(_ALLOWED, _ask(connection, token, contender.path), contender, "a good token")
+        for token in valid:
+            _expect(_ALLOWED, _send(connection, token, contender.path), contender, "a valid token")
         if contender.verifies:
-            _expect(_REJECTED, _ask(connection, None, contender.path), contender, "no token")
-            bad = {**fixtures.bad, **(fixtures.bad_for_hardened if contender.hardened else {})}
-            for fault in bad.keys() - contender.cannot_reject:
-                _expect(_REJECTED, _ask(connection, bad[fault], contender.path), contender, fault)
+            _expect(_REJECTED, _send(connection, None, contender.path), contender, "no token")
+            invalid = {**fixtures.invalid, **(fixtures.invalid_for_hardened if contender.hardened else {})}
+            for fault in invalid.keys() - contender.cannot_reject:
+                _expect(_REJECTED, _send(connection, invalid[fault], contender.path), contender, fault)
     except (OSError, http.client.HTTPException) as error:
-        raise InvalidRunError(f"{contender.name}: no answer ({type(error).__name__})") from error
+        raise InvalidRunError(f"{contender.name}: no response ({type(error).__name__})") from error
     finally:
         connection.close()
 
@@ -142,17 +142,17 @@ def _wait_until_ready(process: Running, port: int, path: str, log: Path) -> None
         process.ensure_alive()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
         try:
-            if _ask(connection, None, path) < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            if _send(connection, None, path) < http.HTTPStatus.INTERNAL_SERVER_ERROR:
                 return
         except (OSError, http.client.HTTPException):
             pass
         finally:
             connection.close()
         time.sleep(_POLL_SECONDS)
-    raise InvalidRunError(f"{log.stem} did not answer within {START_SECONDS:.0f} s; see {log}")
+    raise InvalidRunError(f"{log.stem} did not respond within {START_SECONDS:.0f} s; see {log}")
 
 
-def _ask(connection: http.client.HTTPConnection, token: str | None, path: str) -> int:
+def _send(connection: http.client.HTTPConnection, token: str | None, path: str) -> int:
     connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
     response = connection.getresponse()
     response.read()
@@ -161,4 +161,4 @@ def _ask(connection: http.client.HTTPConnection, token: str | None, path: str) -
 
 def _expect(allowed: frozenset[int], status: int, contender: Contender, what: str) -> None:
     if status not in allowed:
-        raise InvalidRunError(f"{contender.name} answered {status} to {what}")
+        raise InvalidRunError(f"{contender.name} responded {status} to {what}")

@@ -17,7 +17,7 @@ _AUDIENCE = os.environ["BENCHMARK_AUDIENCE"]
 
 
 async def verify(request: Request) -> Response:
-    """200 for a token that PyJWT accepts, 401 for every other request."""
+    """Return 200 for a token that PyJWT accepts, 401 for every other request."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     try:
         key = _KEYS[jwt.get_unverified_header(token)["kid"]].rsa

@@ -12,7 +12,7 @@ from typing import Final
 from loadtests.bench.rounds import LoadLevel, Sample
 
 Key = tuple[str, LoadLevel]
-"""Whose figure, under which load."""
+"""A contender and a load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Statistics:
     samples: Sequence[Sample]
 
     def of(self, key: Key, figure: Callable[[Sample], float]) -> MedianRange | None:
-        """The spread of `figure` over the rounds."""
+        """Return median and range of `figure` over the rounds."""
         return median_range(list(self._by_round(key, figure).values()))
 
     def throughput(self, key: Key) -> MedianRange | None:
-        """Requests per second."""
+        """Return the requests per second."""
         return self.of(key, rate)
 
     def cost_ratio(self, key: Key, other: Key) -> MedianRange | None:
@@ -49,14 +49,14 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class CostTarget:
-    """The processor time of one for each request is at most so many times that of the other."""
+    """An upper bound for the processor time of a request, as a multiple of that of another contender."""
 
     name: str
     of: Key
     to: Key
     at_most: float
 
-    def judge(self, statistics: Statistics) -> tuple[str, bool | None]:
+    def evaluate(self, statistics: Statistics) -> tuple[str, bool | None]:
         """Return what was measured, in words, and whether it is enough; None where it was not measured."""
         found = statistics.cost_ratio(self.of, self.to)
         if found is None:
@@ -65,19 +65,19 @@ class CostTarget:
 
     @property
     def demand(self) -> str:
-        """The bound, in words."""
+        """Return the bound, in words."""
         return f"<= {self.at_most:.2f}"
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyTarget:
-    """The 99th percentile stays below a bound, in milliseconds."""
+    """An upper bound for the 99th percentile of response times, in milliseconds."""
 
     name: str
     of: Key
     below_ms: float
 
-    def judge(self, figures: Statistics) -> tuple[str, bool | None]:
+    def evaluate(self, figures: Statistics) -> tuple[str, bool | None]:
         """Return what was measured, in words, and whether it is enough; None where it was not measured."""
         found = figures.of(self.of, p99)
         if found is None:
@@ -86,7 +86,7 @@ class LatencyTarget:
 
     @property
     def demand(self) -> str:
-        """The bound, in words."""
+        """Return the bound, in words."""
         return f"< {self.below_ms:g} ms"
 
 
@@ -94,12 +94,12 @@ Target = CostTarget | LatencyTarget
 
 
 def median_range(values: Sequence[float]) -> MedianRange | None:
-    """Median, least and greatest; None of nothing."""
+    """Return median, least and greatest; None without values."""
     return MedianRange(median(values), min(values), max(values)) if values else None
 
 
 def rate(sample: Sample) -> float:
-    """Requests per second."""
+    """Return the requests per second."""
     return sample.measured.requests_per_second
 
 
@@ -109,7 +109,7 @@ def p99(sample: Sample) -> float:
 
 
 def cost(sample: Sample) -> float:
-    """Processor time for each request, in microseconds."""
+    """Return the processor time for each request, in microseconds."""
     return sample.cpu_us
 
 

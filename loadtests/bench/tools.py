@@ -24,18 +24,18 @@ INSTALL_SECONDS: Final = 300.0
 
 
 class MissingToolError(Exception):
-    """Something is not installed; the message is the command that installs it."""
+    """A program is not installed. The message says how to install it."""
 
 
-def find_tools(tell: Callable[[str], None]) -> Mapping[str, str]:
-    """The path of each program, by name; what Debian has and is missing is installed if we are root.
+def find_tools(report: Callable[[str], None]) -> Mapping[str, str]:
+    """Return the path of each program, by name. Missing Debian packages are installed if we are root.
 
     Raises:
-        MissingToolError: and it could not be installed.
+        MissingToolError: a program is missing and could not be installed.
     """
     packages = sorted({package for name, package in DEBIAN_PACKAGES.items() if _which(name) is None})
     if packages:
-        _install(packages, tell)
+        _install(packages, report)
     found = {name: _which(name) for name in (*DEBIAN_PACKAGES, "envoy")}
     missing = [name for name, path in found.items() if path is None]
     if missing:
@@ -57,16 +57,16 @@ def versions(programs: Mapping[str, str]) -> dict[str, str]:
 
 
 def _which(name: str) -> str | None:
-    """Beside our own interpreter first (Envoy comes from PyPI), then where Debian puts daemons."""
+    """Search beside our own interpreter (Envoy comes from PyPI), then in PATH, then where Debian puts daemons."""
     beside = Path(sys.executable).parent
     return shutil.which(name, path=os.pathsep.join((str(beside), os.environ.get("PATH", ""), "/usr/sbin")))
 
 
-def _install(packages: list[str], tell: Callable[[str], None]) -> None:
+def _install(packages: list[str], report: Callable[[str], None]) -> None:
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise MissingToolError(f"install what is missing, as root: {' '.join(command)}")
-    tell(f"installing {', '.join(packages)}")
+    report(f"installing {', '.join(packages)}")
     try:
         run(command, timeout=INSTALL_SECONDS)
     except ProcessError as error:

@@ -1,4 +1,4 @@
-"""One run of wrk: how it is called, and how its result is read."""
+"""One run of wrk: its command line and its result."""
 
 import json
 from collections.abc import Sequence
@@ -47,10 +47,10 @@ class Measurement:
 
     @property
     def faults(self) -> str:
-        """Failures that make the figures worthless, in words; empty if there are none."""
-        counts = {"answers of 400 and above": self.error_responses, "socket errors": self.socket_errors}
+        """Return the failures that make the figures worthless, in words; empty if there are none."""
+        counts = {"responses of 400 and above": self.error_responses, "socket errors": self.socket_errors}
         found = [f"{count} {what}" for what, count in counts.items() if count]
-        return ", ".join(found if self.requests else [*found, "no answers"])
+        return ", ".join(found if self.requests else [*found, "no responses"])
 
 
 def send(load: Load, *, port: int, path: str, tokens: Path, cores: Sequence[int], seconds: int) -> Measurement:

@@ -1,4 +1,4 @@
-"""`make bench-vectors`: what the verifier and its alternatives decide wrongly of the vectors in tests/vectors.
+"""`make bench-vectors`: wrong decisions of the verifier and its alternatives about the vectors in tests/vectors.
 
 Each is configured as strictly as it can be, and decides by the policy `default`. Exit status: 0 reported, 1 a server
 failed, 2 cannot start.
@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def must_reject(self) -> int:
-        """The number of vectors sent that a specification demands to reject."""
+        """Return the number of vectors that a specification demands to reject."""
         return sum(one.case.severity == "must" and one.case.source != "" for one in self.results)
 
     def is_lacking(self, result: Result) -> bool:
@@ -69,22 +69,22 @@ def main() -> int:
     selected = [one for one in CONTENDERS if one.name in (options.only or COMPARED)]
     missing = [one.name for one in selected if one.peer and one.peer not in built()]
     try:
-        cores, tools = machine.choose_cores(), find_tools(_tell)
+        cores, tools = machine.choose_cores(), find_tools(_report)
     except (MissingToolError, machine.TooFewCoresError) as error:
-        _tell(str(error))
+        _report(str(error))
         return 2
     if missing:
-        _tell(f"not built: {', '.join(missing)}; `{HOW_TO_BUILD}` builds them")
+        _report(f"not built: {', '.join(missing)}; `{HOW_TO_BUILD}` builds them")
     try:
         folder = ROOT / ".bench" / "vectors"
         outcomes = [decide(one, tools, cores.server, folder) for one in selected if one.name not in missing]
     except (InvalidRunError, ProcessError, UnfitEndpointError) as error:
-        _tell(str(error))
+        _report(str(error))
         return 1
     sys.stdout.write("\n".join(to_lines(outcomes)) + "\n")
     path = ROOT / ".bench" / "wrong-decisions.json"
     path.write_text(json.dumps(_document(outcomes, versions(tools)), indent=1) + "\n", encoding="utf-8")
-    _tell(str(path))
+    _report(str(path))
     return 0
 
 
@@ -95,7 +95,7 @@ def _parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
@@ -115,7 +115,7 @@ def decide(
         if needs_pem and key_set not in PEM_KEYS:
             notes.append(f"{key_set}: it takes one key")
             continue
-        _tell(f"{contender.name}, key set {key_set}")
+        _report(f"{contender.name}, key set {key_set}")
         directory = folder / f"{contender.name}-{key_set}"
         directory.mkdir(parents=True, exist_ok=True)
         setup = Setup(directory, _fixtures(directory, key_set), tools, core)

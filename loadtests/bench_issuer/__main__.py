@@ -1,6 +1,6 @@
-"""`make bench-issuer`: the issuer beside what argon2 and PostgreSQL do alone, and beside a naive application.
+"""`make bench-issuer`: the issuer compared with argon2 and PostgreSQL alone, and with a naive application.
 
-Exit status: 0 reported (whether or not targets are met), 1 void (wrong answers, errors).
+Exit status: 0 reported (whether or not targets are met), 1 no result (a wrong response, an error).
 """
 
 import argparse
@@ -20,14 +20,14 @@ from loadtests.bench_issuer.report import to_json, to_text
 from loadtests.bench_issuer.testbed import Site, running_testbed
 from shared.command_line import add_version
 
-VOID = 1
+NO_RESULT = 1
 INTERRUPTED = 130
 FULL = 3, Lengths(short=6.0, overload=20.0)
 QUICK = 1, Lengths(short=4.0, overload=10.0)
 
 
 def main() -> int:
-    """Run it; the exit status."""
+    """Run the benchmark and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench_issuer", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: a minute instead of five")
     parser.add_argument("--out", type=Path, default=ROOT / ".bench", help="where the JSON goes")
@@ -39,10 +39,10 @@ def main() -> int:
         with running_testbed() as site:
             measured = uvloop.run(_measure(site, rounds, lengths))
     except (ProcessError, InvalidRunError, OSError, TimeoutError) as error:
-        print(f"void, nothing is reported: {error!s} ({type(error).__name__})", file=sys.stderr)
-        return VOID
+        print(f"no result: {error!s} ({type(error).__name__})", file=sys.stderr)
+        return NO_RESULT
     except KeyboardInterrupt:
-        print("interrupted; servers are stopped, nothing is reported", file=sys.stderr)
+        print("interrupted: servers are stopped, no result", file=sys.stderr)
         return INTERRUPTED
     wait = IssuerSettings().password_hash_timeout_seconds
     print(f"\n{to_text(measured, machine.describe(), wait)}\n")
@@ -54,14 +54,14 @@ def main() -> int:
 
 
 async def _measure(site: Site, rounds: int, lengths: Lengths) -> list[Round]:
-    begun = time.monotonic()
+    started = time.monotonic()
 
-    def tell(number: int) -> Callable[[str], None]:
+    def report(number: int) -> Callable[[str], None]:
         return lambda line: print(
-            f"{time.monotonic() - begun:4.0f} s  round {number} of {rounds}  {line}", flush=True
+            f"{time.monotonic() - started:4.0f} s  round {number} of {rounds}  {line}", flush=True
         )
 
-    return [await measure(site, lengths, tell(number + 1)) for number in range(rounds)]
+    return [await measure(site, lengths, report(number + 1)) for number in range(rounds)]
 
 
 def _allow_many_connections() -> None:

@@ -2,7 +2,7 @@
 
 Each connection has its own loopback address, as clients do, so that limits for one IP address do not
 mistake a thousand clients for one attacker. Closed loops send after each response; an open loop sends at
-its rate in any case, and measures waiting from the moment at which it should have sent.
+its rate in any case, and measures times from when a request was due.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self, cast
 
-_PATIENCE_SECONDS: Final = 60.0
+_RESPONSE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Sample:
     statuses: dict[int, int] = field(default_factory=dict)
     waits: list[float] = field(default_factory=list)
 
-    def add(self, answer: Response) -> None:
+    def add(self, response: Response) -> None:
         """Count one response."""
-        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
-        self.waits.append(answer.seconds)
+        self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
+        self.waits.append(response.seconds)
 
     def rate(self, status: int = 200) -> float:
         """Return the responses of that status per second."""
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._received = bytearray()
-        self._answered: asyncio.Future[tuple[int, bytes]] | None = None
+        self._response: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
 
     @classmethod
@@ -65,13 +65,13 @@ class Connection(asyncio.Protocol):
         return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport (asyncio)."""
+        """Store the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the request that waits: the connection is closed."""
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(exc or ConnectionResetError("closed by the issuer"))
+        """Fail the pending request."""
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(exc or ConnectionResetError("closed by the issuer"))
 
     def data_received(self, data: bytes) -> None:
         """Parse a part of a response."""
@@ -81,21 +81,21 @@ class Connection(asyncio.Protocol):
             return
         lines = head.lower().split(b"\r\n")
         length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
-        if len(body) >= length and self._answered is not None and not self._answered.done():
+        if len(body) >= length and self._response is not None and not self._response.done():
             self._received.clear()
-            self._answered.set_result((int(head[9:12]), bytes(body)))
+            self._response.set_result((int(head[9:12]), bytes(body)))
 
-    async def ask(self, request: bytes, since: float | None = None) -> Response:
+    async def send(self, request: bytes, since: float | None = None) -> Response:
         """Send `request` and wait for its response; waiting is measured from `since` (monotonic), or from now."""
         assert self._transport is not None
-        begun = time.monotonic() if since is None else since
-        self._answered = asyncio.get_running_loop().create_future()
+        started = time.monotonic() if since is None else since
+        self._response = asyncio.get_running_loop().create_future()
         self._transport.write(request)
-        status, body = await asyncio.wait_for(self._answered, _PATIENCE_SECONDS)
-        return Response(status, body, time.monotonic() - begun)
+        status, body = await asyncio.wait_for(self._response, _RESPONSE_SECONDS)
+        return Response(status, body, time.monotonic() - started)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -108,17 +108,17 @@ async def closed_loops(
     counted_from = time.monotonic() + warm_up
     until = counted_from + seconds
 
-    async def go_on(number: int, ask: Callable[[Connection], Awaitable[Response]]) -> None:
+    async def repeat(number: int, send: Callable[[Connection], Awaitable[Response]]) -> None:
         connection = await Connection.open(port, number)
         try:
             while time.monotonic() < until:
-                answer = await ask(connection)
+                response = await send(connection)
                 if counted_from <= time.monotonic() < until:
-                    sample.add(answer)
+                    sample.add(response)
         finally:
             connection.close()
 
-    await asyncio.gather(*(go_on(number, ask) for number, ask in enumerate(loops)))
+    await asyncio.gather(*(repeat(number, send) for number, send in enumerate(loops)))
     sample.seconds = seconds
     return sample
 
@@ -128,30 +128,30 @@ async def open_loop(
 ) -> Sample:
     """Send `rate` requests a second for `seconds`, on as many connections as that takes; wait for every response.
 
-    The sample's time runs to the last answer, since what had queued up is answered after the last request.
+    The sample's time ends with the last response: queued requests get theirs after the last request was sent.
     """
     sample = Sample()
     idle: deque[Connection] = deque()
     opened = 0
 
-    async def ask(due: float) -> None:
+    async def send(due: float) -> None:
         nonlocal opened
         if idle:
             connection = idle.popleft()
         else:
             opened += 1
             connection = await Connection.open(port, first_number + opened)
-        sample.add(await connection.ask(next_request(), due))
+        sample.add(await connection.send(next_request(), due))
         idle.append(connection)
 
-    begun = time.monotonic()
+    started = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for number in range(int(rate * seconds)):
-            due = begun + number / rate
+            due = started + number / rate
             with contextlib.suppress(ValueError):
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-            group.create_task(ask(due))
-    sample.seconds = time.monotonic() - begun
+            group.create_task(send(due))
+    sample.seconds = time.monotonic() - started
     for connection in idle:
         connection.close()
     return sample

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg  # noqa: TID251 - asks PostgreSQL what an issuer's work weighs
+import asyncpg  # noqa: TID251 - measures PostgreSQL beside the issuer
 
 from loadtests.bench_issuer.operations import Cost, Meter, Operations, Step
 from loadtests.bench_issuer.testbed import Site
 
 SIZES: Final = {"login": 60, "refresh": 500, "client_credentials": 1_000, "key set": 2_000, "GET /me": 1_000}
-"""Number of times that each operation is done, on each side."""
+"""Number of repetitions of each operation, on each side."""
 
 _WARM_UP: Final = 50
 

@@ -1,8 +1,8 @@
 """Cost as accounts grow: `python -m loadtests.bench_issuer.growth` prints a table, for sizing.
 
 The database is filled in steps: accounts by `users import`, and a live session for each, with its audit event.
-After each step the same operations are done in sessions of accounts chosen at random. About a quarter of an hour for
-a million accounts; figures are of this machine, with PostgreSQL on the same.
+After each step the same operations are measured in sessions of accounts chosen at random. A million accounts take
+about a quarter of an hour. Figures are of this machine, with PostgreSQL on it too.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class Size:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table; the exit status."""
+    """Print the table and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench_issuer.growth", description=__doc__)
     parser.add_argument("--accounts", type=int, nargs="+", default=STEPS, help="numbers of accounts, ascending")
     add_version(parser)
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         with running_testbed() as site:
             sizes = [_measure_with(site, before, after) for before, after in pairwise([ACCOUNTS, *steps])]
     except (ProcessError, OSError, TimeoutError, asyncpg.PostgresError) as error:
-        sys.stderr.write(f"void, nothing is reported: {error} ({type(error).__name__})\n")
+        sys.stderr.write(f"no result: {error} ({type(error).__name__})\n")
         return 1
     described = machine.describe()
     sys.stdout.write("\n".join([f"{described['cpu']}, {described['cores']} cores", "", *_table(sizes), ""]))
@@ -89,27 +89,27 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _measure_with(site: Site, before: int, after: int) -> Size:
-    begun = time.monotonic()
+    started = time.monotonic()
     import_accounts(site.stack, range(before, after))
-    imported_per_second = (after - before) / (time.monotonic() - begun)
-    _tell(f"{after:,} accounts: imported")
+    imported_per_second = (after - before) / (time.monotonic() - started)
+    _report(f"{after:,} accounts: imported")
     size, operations = asyncio.run(_fill_and_measure(site, after))
-    begun = time.monotonic()
+    started = time.monotonic()
     site.stack.run_issuer("audit", "verify")
-    _tell(f"{after:,} accounts: measured")
-    return Size(after, imported_per_second, size, time.monotonic() - begun, operations)
+    _report(f"{after:,} accounts: measured")
+    return Size(after, imported_per_second, size, time.monotonic() - started, operations)
 
 
 async def _fill_and_measure(site: Site, accounts: int) -> tuple[int, dict[str, Measured]]:
     database = await asyncpg.connect(site.database_url)
     try:
         for table in ("users", "sessions", "audit_events"):
-            # It would run during a measurement, and its processor time is that of PostgreSQL.
+            # It would run during a measurement, and its processor time would be counted.
             await database.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
         await database.execute(_FILL, timeout=_FILL_SECONDS)
         await database.execute("VACUUM ANALYZE", timeout=_FILL_SECONDS)
         size = await database.fetchval("SELECT pg_database_size(current_database())")
-        _tell(f"{accounts:,} accounts: each has a session")
+        _report(f"{accounts:,} accounts: each has a session")
         chosen = random.Random(accounts).sample(range(accounts), OPERATIONS)  # noqa: S311 - the same every time
         meter, operations = Meter(database, site.database_url), Operations(site.ours, iter(chosen))
 
@@ -130,14 +130,14 @@ async def _fill_and_measure(site: Site, accounts: int) -> tuple[int, dict[str, M
 
 def _timed(step: Step, waits: list[float]) -> Step:
     async def do(connection: Connection) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         await step(connection)
-        waits.append(time.monotonic() - begun)
+        waits.append(time.monotonic() - started)
 
     return do
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 

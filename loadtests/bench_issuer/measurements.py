@@ -1,4 +1,4 @@
-"""One round of the benchmark: what bounds each figure, and the figure, one after the other.
+"""One round of the benchmark: each figure, and the bound that it is compared with, one after the other.
 
 A round is over in about a minute. Ratios are taken within a round, so that a machine that changes its speed
 changes both sides.
@@ -18,8 +18,8 @@ from itertools import cycle
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg  # noqa: TID251 - asks PostgreSQL what it can do without an issuer
-from argon2 import PasswordHasher  # noqa: TID251 - what argon2 can do without an issuer
+import asyncpg  # noqa: TID251 - measures PostgreSQL without an issuer
+from argon2 import PasswordHasher  # noqa: TID251 - measures argon2 without an issuer
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -86,32 +86,32 @@ class Round:
         return 1 / (1 / self.swap_rate + 1 / self.signature_rate)
 
 
-async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> Round:
-    """Go through one round."""
+async def measure(site: Site, lengths: Lengths, report: Callable[[str], None]) -> Round:
+    """Measure one round."""
     # The issuer does nothing while argon2 is measured alone.
     alone = await asyncio.to_thread(hashes, lengths.short)
-    tell(f"argon2 alone: {alone:.0f}/s")
+    report(f"argon2 alone: {alone:.0f}/s")
     accounts = cycle(range(ACCOUNTS))
     logins = await closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short)
     _require(logins, {200})
-    tell(f"logins: {logins.rate():.0f}/s")
+    report(f"logins: {logins.rate():.0f}/s")
     before = site.resident_bytes()
     overload = await open_loop(site.port, lambda: requests.login(next(accounts)), OVERLOAD * alone, lengths.overload)
     _require(overload, {200, 503})
     after = site.resident_bytes()
-    tell(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
+    report(f"at {OVERLOAD:g} times that: {overload.rate():.0f}/s served, p99 {overload.percentile(0.99):.2f} s")
     refresh, me = await beside_logins(site, accounts, lengths)
-    tell(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
+    report(f"while logins saturate: refresh p95 {refresh * 1000:.1f} ms, /me p95 {me * 1000:.1f} ms")
     revoked = await revocations(site, accounts, lengths.overload)
-    tell(f"{REVOCATIONS} logouts, seen by the verifier: p99 {revoked.percentile(0.99):.2f} s")
+    report(f"{REVOCATIONS} logouts, seen by the verifier: p99 {revoked.percentile(0.99):.2f} s")
     swaps = await _swaps(site, lengths.short)
-    tell(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
+    report(f"compare-and-swap in PostgreSQL: {swaps:.0f}/s")
     signatures = await asyncio.to_thread(_signatures, lengths.short / 2)
-    tell(f"RS256 signatures: {signatures:.0f}/s")
+    report(f"RS256 signatures: {signatures:.0f}/s")
     refreshes = await _refreshes(site, accounts, lengths.short)
-    tell(f"refreshes: {refreshes.rate():.0f}/s")
+    report(f"refreshes: {refreshes.rate():.0f}/s")
     costs = await compare(site)
-    tell(", ".join(f"{name}: {pair.ratio:.2f} x naive" for name, pair in costs.items()))
+    report(", ".join(f"{name}: {pair.ratio:.2f} x naive" for name, pair in costs.items()))
     return Round(
         argon2_rate=alone,
         login_rate=logins.rate(),
@@ -132,67 +132,67 @@ async def measure(site: Site, lengths: Lengths, tell: Callable[[str], None]) -> 
 
 
 def _login(accounts: Iterator[int]) -> Callable[[Connection], Awaitable[Response]]:
-    async def ask(connection: Connection) -> Response:
-        return await connection.ask(requests.login(next(accounts)))
+    async def send(connection: Connection) -> Response:
+        return await connection.send(requests.login(next(accounts)))
 
-    return ask
+    return send
 
 
 class _Refresher:
-    """One session that refreshes over and over."""
+    """A session that is refreshed again and again."""
 
     def __init__(self, token: str) -> None:
         self._token = token
 
     async def __call__(self, connection: Connection) -> Response:
-        answer = await connection.ask(requests.refresh(self._token))
-        if answer.status != HTTPStatus.OK:
-            raise InvalidRunError(f"a refresh was answered {answer.status}")
-        self._token = json.loads(answer.body)["refresh_token"]
-        return answer
+        response = await connection.send(requests.refresh(self._token))
+        if response.status != HTTPStatus.OK:
+            raise InvalidRunError(f"the response to a refresh is {response.status}")
+        self._token = json.loads(response.body)["refresh_token"]
+        return response
 
 
-async def _sessions(site: Site, accounts: Iterator[int], how_many: int) -> list[dict[str, Any]]:
-    """Log in so many times; return the bodies of the responses."""
+async def _sessions(site: Site, accounts: Iterator[int], number: int) -> list[dict[str, Any]]:
+    """Log in `number` times; return the bodies of the responses."""
     sessions: list[dict[str, Any]] = []
     connections = await asyncio.gather(*(Connection.open(site.port, number) for number in range(8)))
 
     async def log_in(connection: Connection) -> None:
-        while len(sessions) < how_many:
-            answer = await connection.ask(requests.login(next(accounts)))
-            if answer.status != HTTPStatus.OK:
-                raise InvalidRunError(f"a login was answered {answer.status}")
-            sessions.append(json.loads(answer.body))
+        while len(sessions) < number:
+            response = await connection.send(requests.login(next(accounts)))
+            if response.status != HTTPStatus.OK:
+                raise InvalidRunError(f"the response to a login is {response.status}")
+            sessions.append(json.loads(response.body))
 
     await asyncio.gather(*map(log_in, connections))
     for connection in connections:
         connection.close()
-    return sessions[:how_many]
+    return sessions[:number]
 
 
 async def beside_logins(site: Site, accounts: Iterator[int], lengths: Lengths) -> tuple[float, float]:
-    """The 95th percentiles of refresh and `GET /me` at a modest rate, while logins take all that there is."""
+    """Return the 95th percentiles of refresh and `GET /me` at a modest rate, while logins use all cores."""
     refresher, reader = await _sessions(site, accounts, 2)
     chain = [refresher["refresh_token"]]
     me = requests.with_token("GET", "/me", reader["access_token"])
     refreshes, readings = Sample(lengths.short), Sample(lengths.short)
 
-    async def probe(sample: Sample, number: int, ask: Callable[[Connection], Awaitable[Response]]) -> None:
+    async def probe(sample: Sample, number: int, send: Callable[[Connection], Awaitable[Response]]) -> None:
         connection = await Connection.open(site.port, number)
         until = time.monotonic() + lengths.short
         while time.monotonic() < until:
-            answer = await ask(connection)
-            sample.add(answer)
-            await asyncio.sleep(max(0.0, 1 / PROBES_PER_SECOND - answer.seconds))
+            response = await send(connection)
+            sample.add(response)
+            await asyncio.sleep(max(0.0, 1 / PROBES_PER_SECOND - response.seconds))
         connection.close()
 
     async def refresh(connection: Connection) -> Response:
-        answer = await connection.ask(requests.refresh(chain[-1]))
-        chain.append(json.loads(answer.body)["refresh_token"])
-        return answer
+        response = await connection.send(requests.refresh(chain[-1]))
+        chain.append(json.loads(response.body)["refresh_token"])
+        return response
 
     async def read(connection: Connection) -> Response:
-        return await connection.ask(me)
+        return await connection.send(me)
 
     load = asyncio.create_task(
         closed_loops(site.port, [_login(accounts)] * LOGIN_CONNECTIONS, lengths.short + 1.0, warm_up=0.5)
@@ -214,16 +214,16 @@ async def revocations(site: Site, accounts: Iterator[int], seconds: float) -> Sa
         issuer = await Connection.open(site.port, number)
         verifier = await Connection.open(site.verifier_port, number)
         token = tokens["access_token"]
-        look = requests.with_token("GET", "/verify", token)
-        if (await verifier.ask(look)).status != HTTPStatus.OK:
-            raise InvalidRunError("a good token was rejected")
-        await issuer.ask(requests.with_token("POST", "/logout", token))
-        ended = time.monotonic()
-        while (answer := await verifier.ask(look)).status == HTTPStatus.OK:
-            if time.monotonic() - ended > TIMEOUT_SECONDS:
+        check = requests.with_token("GET", "/verify", token)
+        if (await verifier.send(check)).status != HTTPStatus.OK:
+            raise InvalidRunError("a valid token was rejected")
+        await issuer.send(requests.with_token("POST", "/logout", token))
+        logged_out = time.monotonic()
+        while (response := await verifier.send(check)).status == HTTPStatus.OK:
+            if time.monotonic() - logged_out > TIMEOUT_SECONDS:
                 raise InvalidRunError("a logout never reached the verifier")
             await asyncio.sleep(POLL_SECONDS)
-        sample.add(Response(answer.status, b"", time.monotonic() - ended))
+        sample.add(Response(response.status, b"", time.monotonic() - logged_out))
         issuer.close()
         verifier.close()
 
@@ -298,6 +298,6 @@ async def _refreshes(site: Site, accounts: Iterator[int], seconds: float) -> Sam
 
 def _require(sample: Sample, statuses: set[int]) -> None:
     if wrong := sample.statuses.keys() - statuses:
-        raise InvalidRunError(f"answered {', '.join(map(str, sorted(wrong)))}")
+        raise InvalidRunError(f"unexpected responses: {', '.join(map(str, sorted(wrong)))}")
     if not sample.waits:
-        raise InvalidRunError("nothing was answered")
+        raise InvalidRunError("there was no response")

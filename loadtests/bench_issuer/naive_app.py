@@ -28,7 +28,7 @@ from starlette.routing import Route
 
 ISSUER = os.environ["BENCHMARK_ISSUER"]
 AUDIENCE = "gatepass"
-LIFE_SECONDS = 600
+LIFETIME_SECONDS = 600
 
 # The same cost as the issuer's; argon2-cffi's own default is higher.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
@@ -46,7 +46,14 @@ async def _database(app: Starlette) -> AsyncIterator[None]:
 
 def _token(subject: str, scope: str) -> str:
     now = int(time.time())
-    claims = {"iss": ISSUER, "sub": subject, "aud": AUDIENCE, "iat": now, "exp": now + LIFE_SECONDS, "scope": scope}
+    claims = {
+        "iss": ISSUER,
+        "sub": subject,
+        "aud": AUDIENCE,
+        "iat": now,
+        "exp": now + LIFETIME_SECONDS,
+        "scope": scope,
+    }
     claims["jti"] = secrets.token_urlsafe(16)
     return jwt.encode(claims, _key, "RS256", {"kid": "1", "typ": "at+jwt"})
 
@@ -60,14 +67,14 @@ def _tokens(subject: str, refresh_token: str) -> Response:
         {
             "access_token": _token(subject, "profile"),
             "token_type": "Bearer",
-            "expires_in": LIFE_SECONDS,
+            "expires_in": LIFETIME_SECONDS,
             "refresh_token": refresh_token,
         }
     )
 
 
 async def register(request: Request) -> Response:
-    """201, or 409 if the email is taken."""
+    """Return 201, or 409 if the email is registered."""
     body = await request.json()
     encoded = await asyncio.to_thread(_hasher.hash, body["password"])
     account_id = await request.app.state.pool.fetchval(
@@ -79,7 +86,7 @@ async def register(request: Request) -> Response:
 
 
 async def login(request: Request) -> Response:
-    """200 and tokens, or 401."""
+    """Return 200 and tokens, or 401."""
     body, pool = await request.json(), request.app.state.pool
     row = await pool.fetchrow("SELECT id, password_hash FROM naive.accounts WHERE email = $1", body["email"].lower())
     try:
@@ -98,7 +105,7 @@ async def login(request: Request) -> Response:
 
 
 async def token(request: Request) -> Response:
-    """Both grants."""
+    """Return the response to either grant."""
     form = dict(parse_qsl((await request.body()).decode()))
     if form.get("grant_type") == "refresh_token":
         return await _refresh(request.app.state.pool, form["refresh_token"])
@@ -132,12 +139,16 @@ async def _client_credentials(request: Request) -> Response:
     )
     if row is None or not hmac.compare_digest(row["secret_hash"], _digest(secret)):
         return JSONResponse({"error": "invalid_client"}, 401)
-    document = {"access_token": _token(client_id, row["scope"]), "token_type": "Bearer", "expires_in": LIFE_SECONDS}
+    document = {
+        "access_token": _token(client_id, row["scope"]),
+        "token_type": "Bearer",
+        "expires_in": LIFETIME_SECONDS,
+    }
     return JSONResponse(document)
 
 
 async def me(request: Request) -> Response:
-    """200 and the bearer's account."""
+    """Return 200 and the bearer's account."""
     presented = request.headers.get("authorization", "").removeprefix("Bearer ")
     try:
         claims = jwt.decode(  # noqa: TID251 - the contender does what PyJWT does
@@ -154,7 +165,7 @@ async def me(request: Request) -> Response:
 
 
 async def key_set(_: Request) -> Response:
-    """200 and the public key."""
+    """Return 200 and the public key."""
     return JSONResponse(_key_set)
 
 

@@ -1,7 +1,7 @@
 """The cost of each operation: `python -m loadtests.bench_issuer.operation_cost` prints two tables, for sizing.
 
-A real issuer and a real PostgreSQL are asked by a few connections. The processor time of each, the write-ahead
-log and the rows that stay are divided by the number of operations. About a minute; figures are of this machine.
+A few connections send requests to a real issuer with a real PostgreSQL. The processor time of each, the write-ahead
+log and the stored rows are divided by the number of operations. About a minute; figures are of this machine.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-import asyncpg  # noqa: TID251 - asks PostgreSQL what an issuer's work weighs
+import asyncpg  # noqa: TID251 - measures PostgreSQL beside the issuer
 import httpx
 
 from loadtests.bench import machine
@@ -26,12 +26,12 @@ _TABLES: Final = ("users", "sessions", "audit_events", "revocations")
 
 
 def main() -> int:
-    """Print the tables; the exit status."""
+    """Print the tables and return the exit status."""
     try:
         with running_testbed() as site:
             costs, rows = asyncio.run(_measure(site))
     except (ProcessError, OSError, TimeoutError, asyncpg.PostgresError) as error:
-        sys.stderr.write(f"void, nothing is reported: {error} ({type(error).__name__})\n")
+        sys.stderr.write(f"no result: {error} ({type(error).__name__})\n")
         return 1
     described = machine.describe()
     head = f"{described['cpu']}, {described['cores']} cores; {LOGINS:,} sessions"
@@ -54,21 +54,21 @@ async def _measure(site: Site) -> tuple[list[tuple[str, Cost]], dict[str, tuple[
         await measure("GET /me", operations.with_tokens("GET", "/me", LOGINS))
         await measure("poll of a verifier, nothing new", await _polls(site, operations, LOGINS))
         await measure("logout", operations.with_tokens("POST", "/logout", LOGINS))
-        return costs, {table: await _weigh(database, table) for table in _TABLES}
+        return costs, {table: await _measure_table(database, table) for table in _TABLES}
     finally:
         await database.close()
 
 
 async def _polls(site: Site, operations: Operations, number: int) -> list[Step]:
     """Return requests for the aggregation and the one list that it names, with the ETags of their last responses."""
-    looks = [
+    polls = [
         operations.repeated(await _unless_changed(site.port, path), 1, frozenset({HTTPStatus.NOT_MODIFIED}))[0]
         for path in ("/status-lists", "/status-lists/1")
     ]
 
     async def poll(connection: Connection) -> None:
-        for look in looks:
-            await look(connection)
+        for request in polls:
+            await request(connection)
 
     return [poll] * number
 
@@ -79,8 +79,8 @@ async def _unless_changed(port: int, path: str) -> bytes:
     return requests.request("GET", path, b"", f"If-None-Match: {etag}")
 
 
-async def _weigh(database: asyncpg.Connection, table: str) -> tuple[int, int]:
-    """Rows, and bytes with indexes, once what was updated is compacted: what stays, not what passes."""
+async def _measure_table(database: asyncpg.Connection, table: str) -> tuple[int, int]:
+    """Return the rows of a table, and its bytes with indexes, without the space of updated rows."""
     await database.execute(f"VACUUM FULL {table}")
     row = await database.fetchrow(
         f"SELECT count(*) AS rows, pg_total_relation_size('{table}') AS bytes FROM {table}"  # noqa: S608 - a constant

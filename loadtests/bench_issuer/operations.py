@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-import asyncpg  # noqa: TID251 - asks PostgreSQL what an issuer's work weighs
+import asyncpg  # noqa: TID251 - measures PostgreSQL beside the issuer
 import psutil
 
 from loadtests.bench.processes import ProcessError
@@ -59,7 +59,7 @@ class Operations:
         """Log in; the sessions are used by other operations."""
 
         async def log_in(connection: Connection) -> None:
-            self.sessions.append(json.loads(await ask(connection, requests.login(next(self._accounts)))))
+            self.sessions.append(json.loads(await send(connection, requests.login(next(self._accounts)))))
 
         return [log_in] * number
 
@@ -68,7 +68,7 @@ class Operations:
 
         def refresh(session: dict[str, Any]) -> Step:
             async def do(connection: Connection) -> None:
-                session.update(json.loads(await ask(connection, requests.refresh(session["refresh_token"]))))
+                session.update(json.loads(await send(connection, requests.refresh(session["refresh_token"]))))
 
             return do
 
@@ -77,16 +77,16 @@ class Operations:
     def with_tokens(self, method: str, path: str, number: int) -> list[Step]:
         """Send a request with the access token of one session after the other."""
 
-        def send(session: dict[str, Any]) -> Step:
+        def step(session: dict[str, Any]) -> Step:
             async def do(connection: Connection) -> None:
-                await ask(connection, requests.with_token(method, path, session["access_token"]))
+                await send(connection, requests.with_token(method, path, session["access_token"]))
 
             return do
 
-        return [send(self._session(index)) for index in range(number)]
+        return [step(self._session(index)) for index in range(number)]
 
     def client_credentials(self, number: int) -> list[Step]:
-        """Ask for the token of a client."""
+        """Request the token of a client."""
         return self.repeated(requests.client_credentials(self.server.client_id, self.server.client_secret), number)
 
     def key_sets(self, number: int) -> list[Step]:
@@ -94,10 +94,10 @@ class Operations:
         return self.repeated(requests.request("GET", "/.well-known/jwks.json"), number)
 
     def repeated(self, request: bytes, number: int, expected: frozenset[int] = _DONE) -> list[Step]:
-        """Send one request over and over."""
+        """Send one request again and again."""
 
         async def do(connection: Connection) -> None:
-            await ask(connection, request, expected)
+            await send(connection, request, expected)
 
         return [do] * number
 
@@ -134,16 +134,16 @@ class Meter:
         return _cpu_seconds(server.pid), _cpu_seconds(self._postmaster), float(wal)
 
 
-async def ask(connection: Connection, request: bytes, expected: frozenset[int] = _DONE) -> bytes:
+async def send(connection: Connection, request: bytes, expected: frozenset[int] = _DONE) -> bytes:
     """Return the body of the response.
 
     Raises:
         ProcessError: it has another status.
     """
-    answer = await connection.ask(request)
-    if answer.status not in expected:
-        raise ProcessError(f"answered {answer.status}")
-    return answer.body
+    response = await connection.send(request)
+    if response.status not in expected:
+        raise ProcessError(f"unexpected response: {response.status}")
+    return response.body
 
 
 async def _do_all(port: int, batch: Sequence[Step]) -> None:

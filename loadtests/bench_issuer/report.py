@@ -31,7 +31,7 @@ class Target:
     at_least: bool
     unit: str = ""
 
-    def judge(self, rounds: Sequence[Round]) -> tuple[str, bool]:
+    def evaluate(self, rounds: Sequence[Round]) -> tuple[str, bool]:
         """Return what was measured, in words, and whether it is enough."""
         found = median_range([self.figure(one) for one in rounds])
         assert found is not None
@@ -40,7 +40,7 @@ class Target:
 
     @property
     def demand(self) -> str:
-        """The bound, in words."""
+        """Return the bound, in words."""
         return f"{'>=' if self.at_least else '<='} {self.bound:g}{self.unit}"
 
 
@@ -94,7 +94,7 @@ def _ratio(name: str) -> Callable[[Round], float]:
 
 
 def to_text(rounds: Sequence[Round], machine: Mapping[str, str | int], hash_wait_seconds: float) -> str:
-    """Machine, rates, processor time and targets."""
+    """Return machine, rates, processor time and targets as text."""
     sections = (
         _head(rounds, machine),
         _rates(rounds),
@@ -113,7 +113,7 @@ def to_json(rounds: Sequence[Round], machine: Mapping[str, str | int], hash_wait
         "targets": [
             {"name": target.name, "demanded": target.demand, "measured": words, "met": met}
             for target in targets(hash_wait_seconds)
-            for words, met in [target.judge(rounds)]
+            for words, met in [target.evaluate(rounds)]
         ],
     }
     return json.dumps(document, indent=2) + "\n"
@@ -156,7 +156,7 @@ def _costs(rounds: Sequence[Round]) -> Iterator[str]:
 def _targets(rounds: Sequence[Round], hash_wait_seconds: float) -> Iterator[str]:
     yield f"{'targets (ratios round by round, then the median)':<50}{'demanded':>10}  measured"
     for target in targets(hash_wait_seconds):
-        words, met = target.judge(rounds)
+        words, met = target.evaluate(rounds)
         yield f"  {target.name:<48}{target.demand:>10}  {words:<28}{_VERDICTS[met]}"
 
 

@@ -9,7 +9,7 @@ from loadtests.bench_issuer.testbed import PASSWORD, email_of
 
 
 def request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:
-    """Any request, with further header fields as they are written."""
+    """Return a request with further header fields, each a whole line."""
     head = [f"{method} {path} HTTP/1.1", "Host: issuer", f"Content-Length: {len(body)}", *fields, "", ""]
     return "\r\n".join(head).encode() + body
 

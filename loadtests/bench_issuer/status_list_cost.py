@@ -1,7 +1,7 @@
 """The cost of status lists at a million sessions: `python -m loadtests.bench_issuer.status_list_cost` prints a table.
 
-A list has 2^20 bits, one for each session; what it weighs and how long it takes to build depends on how many of them
-are revoked at once, and those are few: a bit is set only until the last access token has expired. Figures are medians
+A list has 2^20 bits, one for each session; its size and the time to build it depend on how many are
+revoked at once. Those are few: a bit is set only until the last access token has expired. Figures are medians
 of this machine, without a database.
 """
 
@@ -44,16 +44,16 @@ def _row(revoked: int, key: SigningKey) -> str:
     indices = random.Random(revoked).sample(range(LIST_BITS), revoked)  # noqa: S311 - the same list every time
     packing, compressing, building, size = [], [], [], 0
     for _ in range(_ROUNDS):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         packed = pack(indices, LIST_BITS)
-        packing.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
+        packing.append(time.perf_counter() - started)
+        started = time.perf_counter()
         encode(packed)
-        compressing.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
+        compressing.append(time.perf_counter() - started)
+        started = time.perf_counter()
         uri = "https://issuer.example/status-lists/1"
         size = len(sign_list(indices, LIST_BITS, uri, "https://issuer.example", 0, key))
-        building.append(time.perf_counter() - begun)
+        building.append(time.perf_counter() - started)
     medians = (f"{statistics.median(each) * 1000:.1f}" for each in (packing, compressing, building))
     return f"| {revoked:,} | {size:,} | {' | '.join(medians)} |"
 

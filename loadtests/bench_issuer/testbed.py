@@ -1,6 +1,6 @@
 """The one-machine stack with a thousand accounts and a client, and the naive application on the same PostgreSQL.
 
-Nothing is pinned: servers and load share the cores that there are, as they do on one machine.
+No process is pinned to a core: servers and load share all cores.
 """
 
 import json
@@ -39,7 +39,7 @@ class Site:
     stack: testbed.Testbed
 
     def resident_bytes(self) -> int:
-        """Return the memory that the issuer holds now."""
+        """Return the resident memory of the issuer."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGESIZE")
 

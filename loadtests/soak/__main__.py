@@ -23,10 +23,10 @@ import httpx
 
 from loadtests import seed
 from loadtests.bench import machine
-from loadtests.bench.processes import ROOT, ProcessError, bound_to_us, stop
+from loadtests.bench.processes import ROOT, ProcessError, stop, stopped_with_us
 from loadtests.charts import draw_soak
 from loadtests.soak.sampling import Sample, take_sample
-from loadtests.soak.verdict import all_met, judge, to_markdown
+from loadtests.soak.verdict import all_met, evaluate, to_markdown
 from loadtests.testbed import ROTATION_SETTINGS, Testbed, clean_environment, running_testbed
 from shared.command_line import add_version, help_with_example
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m loadtests.soak",
         allow_abbrev=False,
         **help_with_example(
-            "Load the one-machine stack for an hour or more and judge what grows.\n"
+            "Load the one-machine stack for an hour or more and report what grows.\n"
             "Exit status: 0 every bound met, 1 a bound not met or no result, 2 invalid options",
             "--minutes 60",
         ),
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _load_and_sample(options: argparse.Namespace, testbed: Testbed) -> tuple[list[Sample], int]:
-    """Run locust to its end; return the samples and the number of keys that were created meanwhile."""
+    """Run locust to its end; return the samples and the number of keys that were created during the run."""
     seconds = options.minutes * 60
     every = max(_MIN_SAMPLE_SECONDS, seconds / _SAMPLES)
     samples: list[Sample] = []
@@ -120,7 +120,12 @@ def _locust(options: argparse.Namespace, testbed: Testbed) -> Iterator[subproces
     ]
     with (options.out / "locust.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - the command is written here
-            bound_to_us(command), cwd=ROOT, env=clean_environment(), stdout=log, stderr=log, start_new_session=True
+            stopped_with_us(command),
+            cwd=ROOT,
+            env=clean_environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield process
@@ -136,7 +141,7 @@ def _print_progress(sample: Sample) -> None:
 def _report(options: argparse.Namespace, samples: Sequence[Sample], rotations: int) -> int:
     """Write and print the result; return the exit status."""
     locust: dict[str, Any] = json.loads((options.out / "locust.json").read_text(encoding="utf-8"))
-    findings = judge(samples, locust["failures"], rotations)
+    findings = evaluate(samples, locust["failures"], rotations)
     about = machine.describe()
     heading = (
         f"Written by `make soak`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, on {about['cpu']}, {about['cores']} cores, "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import asyncpg  # noqa: TID251 - asks PostgreSQL how large its tables are
+import asyncpg  # noqa: TID251 - reads the sizes of tables from PostgreSQL
 import httpx
 import psutil
 

@@ -1,4 +1,4 @@
-"""The verdict of a soak run: growth in its second half, beside the growth that is published. Pure."""
+"""The verdict of a soak run: growth in its second half, compared with the published growth. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ STATUS_LIST_BYTES: Final = 512 * 1024
 """Largest status list that verifiers read (contract E)."""
 
 BYTES_PER_ROW: Final[Mapping[str, float]] = {"users": 360, "sessions": 524, "audit_events": 344}
-"""Published weight of a row with its indexes (docs/operations/sizing.md). These tables keep a row of each event."""
+"""Published size of a row with its indexes (docs/operations/sizing.md). These tables keep a row of each event."""
 
 ROW_SLACK: Final = 2.0
 """The published figures are of compacted tables; tables in use hold dead rows until autovacuum removes them."""
 
 UNAVAILABLE: Final = "unavailable: 503"
-"""The name of a 503 in the statistics of the load. An overloaded service should respond with it."""
+"""The name of a 503 in the statistics of the load. It is the right response of an overloaded service."""
 
 _MIN_ROWS: Final = 1000
-"""Tables grow by pages, so the weight of few rows says nothing."""
+"""Tables grow by pages, so the size of few rows is not meaningful."""
 
 _HOUR: Final = 3600.0
 
@@ -42,8 +42,8 @@ class Finding:
     met: bool | None
 
 
-def judge(samples: Sequence[Sample], failures: Sequence[tuple[str, str, int]], rotations: int) -> list[Finding]:
-    """Judge a run.
+def evaluate(samples: Sequence[Sample], failures: Sequence[tuple[str, str, int]], rotations: int) -> list[Finding]:
+    """Evaluate a run.
 
     Args:
         samples: at least four, in the order of time.
@@ -85,7 +85,7 @@ def _parts(samples: Sequence[Sample]) -> Iterator[Finding]:
         def descriptors(sample: Sample, part: str = part) -> float:
             return sample.parts[part].descriptors
 
-        # Each backend of PostgreSQL keeps what it has read of the catalogue, and files of tables that it has used.
+        # Each backend of PostgreSQL caches the catalogue that it has read, and keeps files of tables open.
         is_bounded = part != "PostgreSQL"
         yield _flat(f"{part}: memory, MiB", samples, memory, MEMORY_MIB_AN_HOUR if is_bounded else None)
         yield _flat(f"{part}: descriptors", samples, descriptors, DESCRIPTORS_AN_HOUR if is_bounded else None)

@@ -23,7 +23,7 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Fixtures:
 
 
 @contextmanager
-def _answering(decide: Callable[[str], int]) -> Iterator[int]:
+def _responding(decide: Callable[[str], int]) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -44,9 +44,9 @@ def _answering(decide: Callable[[str], int]) -> Iterator[int]:
 
 
 def test_tokens_are_distinct_and_of_the_size_that_the_issuer_allows(fixtures: Fixtures) -> None:
-    assert len(set(fixtures.good)) == TOKENS
-    assert all(800 <= len(token) <= MAX_ISSUED_TOKEN_BYTES for token in fixtures.good)
-    assert fixtures.tokens.read_text().split() == list(fixtures.good)
+    assert len(set(fixtures.valid)) == TOKENS
+    assert all(800 <= len(token) <= MAX_ISSUED_TOKEN_BYTES for token in fixtures.valid)
+    assert fixtures.tokens.read_text().split() == list(fixtures.valid)
 
 
 def test_no_private_key_is_written(fixtures: Fixtures) -> None:
@@ -56,59 +56,61 @@ def test_no_private_key_is_written(fixtures: Fixtures) -> None:
 
 
 def test_a_contender_that_decides_correctly_is_accepted(fixtures: Fixtures) -> None:
-    good = {f"Bearer {token}" for token in fixtures.good}
-    with _answering(lambda credentials: 200 if credentials in good else 401) as port:
-        check(VERIFYING, port, fixtures, good=fixtures.good[:20])
+    valid = {f"Bearer {token}" for token in fixtures.valid}
+    with _responding(lambda credentials: 200 if credentials in valid else 401) as port:
+        check(VERIFYING, port, fixtures, valid=fixtures.valid[:20])
 
 
 @pytest.mark.parametrize("fault", ["no token", "an expired token", "a tampered signature", "another audience"])
-def test_a_contender_that_lets_a_bad_token_in_voids_the_run(fixtures: Fixtures, fault: str) -> None:
-    let_in = f"Bearer {fixtures.bad[fault]}" if fault in fixtures.bad else ""
-    allowed = {let_in, *(f"Bearer {token}" for token in fixtures.good)}
+def test_a_contender_that_lets_an_invalid_token_in_voids_the_run(fixtures: Fixtures, fault: str) -> None:
+    let_in = f"Bearer {fixtures.invalid[fault]}" if fault in fixtures.invalid else ""
+    allowed = {let_in, *(f"Bearer {token}" for token in fixtures.valid)}
     with (
-        _answering(lambda credentials: 200 if credentials in allowed else 401) as port,
-        pytest.raises(InvalidRunError, match=f"fake answered 200 to {fault}"),
+        _responding(lambda credentials: 200 if credentials in allowed else 401) as port,
+        pytest.raises(InvalidRunError, match=f"fake responded 200 to {fault}"),
     ):
-        check(VERIFYING, port, fixtures, good=fixtures.good[:1])
+        check(VERIFYING, port, fixtures, valid=fixtures.valid[:1])
 
 
 @pytest.mark.parametrize("status", [302, 401, 503])
-def test_a_contender_that_rejects_a_good_token_voids_the_run(fixtures: Fixtures, status: int) -> None:
+def test_a_contender_that_rejects_a_valid_token_voids_the_run(fixtures: Fixtures, status: int) -> None:
     with (
-        _answering(lambda _: status) as port,
-        pytest.raises(InvalidRunError, match=f"fake answered {status} to a good token"),
+        _responding(lambda _: status) as port,
+        pytest.raises(InvalidRunError, match=f"fake responded {status} to a valid token"),
     ):
-        check(VERIFYING, port, fixtures, good=fixtures.good[:1])
+        check(VERIFYING, port, fixtures, valid=fixtures.valid[:1])
 
 
 @pytest.mark.parametrize("fault", ["no exp", "no client_id", "another type"])
 def test_a_hardened_contender_must_also_reject_tokens_that_say_too_little(fixtures: Fixtures, fault: str) -> None:
-    rejected = {None, *fixtures.bad.values(), *fixtures.bad_for_hardened.values()} - {
-        fixtures.bad_for_hardened[fault]
+    rejected = {None, *fixtures.invalid.values(), *fixtures.invalid_for_hardened.values()} - {
+        fixtures.invalid_for_hardened[fault]
     }
     statuses = {f"Bearer {token}" if token else "": 401 for token in rejected}
-    with _answering(lambda credentials: statuses.get(credentials, 200)) as port:
-        check(VERIFYING, port, fixtures, good=fixtures.good[:1])
-        with pytest.raises(InvalidRunError, match=f"fake answered 200 to {fault}"):
-            check(replace(VERIFYING, hardened=True), port, fixtures, good=fixtures.good[:1])
+    with _responding(lambda credentials: statuses.get(credentials, 200)) as port:
+        check(VERIFYING, port, fixtures, valid=fixtures.valid[:1])
+        with pytest.raises(InvalidRunError, match=f"fake responded 200 to {fault}"):
+            check(replace(VERIFYING, hardened=True), port, fixtures, valid=fixtures.valid[:1])
 
 
 def test_a_token_that_a_contender_cannot_reject_does_not_void_the_run(fixtures: Fixtures) -> None:
     lax = replace(VERIFYING, hardened=True, cannot_reject=frozenset({"no exp"}))
-    accepted = {f"Bearer {token}" for token in (fixtures.bad_for_hardened["no exp"], *fixtures.good)}
-    with _answering(lambda credentials: 200 if credentials in accepted else 401) as port:
-        check(lax, port, fixtures, good=fixtures.good[:1])
-        with pytest.raises(InvalidRunError, match="fake answered 200 to no exp"):
-            check(replace(lax, cannot_reject=frozenset()), port, fixtures, good=fixtures.good[:1])
+    accepted = {f"Bearer {token}" for token in (fixtures.invalid_for_hardened["no exp"], *fixtures.valid)}
+    with _responding(lambda credentials: 200 if credentials in accepted else 401) as port:
+        check(lax, port, fixtures, valid=fixtures.valid[:1])
+        with pytest.raises(InvalidRunError, match="fake responded 200 to no exp"):
+            check(replace(lax, cannot_reject=frozenset()), port, fixtures, valid=fixtures.valid[:1])
 
 
 @pytest.mark.parametrize(
     "name", ["envoy-cached", "haproxy", "starlette", "haproxy-plain", "nginx+verifier", "verifier-uncached"]
 )
-def test_contenders_accept_good_tokens_and_reject_bad_ones(fixtures: Fixtures, tmp_path: Path, name: str) -> None:
+def test_contenders_accept_valid_tokens_and_reject_invalid_ones(
+    fixtures: Fixtures, tmp_path: Path, name: str
+) -> None:
     contender = next(one for one in CONTENDERS if one.name == name)
     with serving(contender, Setup(tmp_path, fixtures, programs(), core=core())) as served:
-        check(contender, served.port, fixtures, good=fixtures.good[:3])
+        check(contender, served.port, fixtures, valid=fixtures.valid[:3])
 
 
 def test_a_server_that_exits_is_named_with_its_last_output(fixtures: Fixtures, tmp_path: Path) -> None:

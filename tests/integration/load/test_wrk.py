@@ -45,9 +45,9 @@ def test_output_without_a_result_is_an_error_and_never_a_zero(output: str) -> No
 @pytest.mark.parametrize(
     ("faulty", "named"),
     [
-        (measurement(errors=7), "7 answers of 400 and above"),
+        (measurement(errors=7), "7 responses of 400 and above"),
         (measurement(lost=3), "3 socket errors"),
-        (measurement(rate=0), "no answers"),
+        (measurement(rate=0), "no responses"),
     ],
 )
 def test_rejected_or_lost_requests_void_the_run(faulty: Measurement, named: str) -> None:
@@ -100,4 +100,4 @@ def test_wrk_counts_every_rejection(tmp_path: Path) -> None:
         load = Load(1, think_ms=2)
         result = send(load, port=port, path="/verify", tokens=tmp_path / "tokens", cores=[core()], seconds=1)
     assert result.error_responses == pytest.approx(result.requests / 2, abs=1)
-    assert "answers of 400 and above" in result.faults
+    assert "responses of 400 and above" in result.faults

@@ -118,11 +118,11 @@ def test_an_open_loop_sends_at_its_rate() -> None:
 
 
 def test_closed_loops_wait_for_each_response() -> None:
-    async def ask(connection: Connection) -> Response:
-        return await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
+    async def send(connection: Connection) -> Response:
+        return await connection.send(b"GET / HTTP/1.1\r\n\r\n")
 
     async def play(port: int) -> None:
-        sample = await closed_loops(port, [ask] * 2, seconds=0.3, warm_up=0.0)
+        sample = await closed_loops(port, [send] * 2, seconds=0.3, warm_up=0.0)
         assert 1 <= sample.statuses[200] <= 12
         assert sample.statuses.keys() == {200}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from loadtests.soak.sampling import PartSample, Sample, TableSample
-from loadtests.soak.verdict import MIB, UNAVAILABLE, Finding, judge, to_markdown
+from loadtests.soak.verdict import MIB, UNAVAILABLE, Finding, evaluate, to_markdown
 
 HOUR = 3600.0
 COUNT = 61
@@ -32,7 +32,7 @@ def run(
 
 def unmet(samples: list[Sample], failures: tuple[tuple[str, str, int], ...] = (), rotations: int = 1) -> list[str]:
     """The names of the bounds that are not met."""
-    return [finding.name for finding in judge(samples, failures, rotations) if finding.met is False]
+    return [finding.name for finding in evaluate(samples, failures, rotations) if finding.met is False]
 
 
 def test_a_flat_run_meets_every_bound() -> None:

@@ -40,17 +40,17 @@ def test_loads_are_not_mixed() -> None:
 @pytest.mark.parametrize(("ours", "met"), [(121, False), (120, True)])
 def test_a_cost_target_is_met_up_to_its_bound(ours: float, *, met: bool) -> None:
     target = CostTarget("verifier / envoy", OURS, THEIRS, at_most=1.2)
-    assert target.judge(_figures([ours], [100]))[1] is met
+    assert target.evaluate(_figures([ours], [100]))[1] is met
 
 
 @pytest.mark.parametrize(("p99_ms", "met"), [(0.99, True), (1.0, False)])
 def test_a_latency_target_is_met_below_its_bound(p99_ms: float, *, met: bool) -> None:
     target = LatencyTarget("p99", OURS, below_ms=1.0)
-    assert target.judge(Statistics([sample("verifier", 1, p99_ms=p99_ms)]))[1] is met
+    assert target.evaluate(Statistics([sample("verifier", 1, p99_ms=p99_ms)]))[1] is met
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    assert {target.judge(Statistics([])) for target in TARGETS} == {("not measured", None)}
+    assert {target.evaluate(Statistics([])) for target in TARGETS} == {("not measured", None)}
 
 
 def test_targets_speak_of_contenders_that_exist() -> None:
