@@ -167,7 +167,7 @@ def _sweep(options: argparse.Namespace, locust_options: list[str]) -> int:
 
 def _seed(options: argparse.Namespace, _: list[str]) -> int:
     password, accounts = options.out / "password", options.out / "accounts.jsonl"
-    seed.write_accounts(options.accounts, seed.write_password(password), accounts)
+    seed.write_accounts(range(options.accounts), seed.write_password(password), accounts)
     print(f"{options.accounts:,} accounts with one password, hashed once: {accounts}; the password: {password}")
     print("on the issuer's machine: python -m issuer users import - < accounts.jsonl")
     print(f"then here: make load HOST=https://app.example.com ACCOUNTS={options.accounts}")
@@ -188,8 +188,7 @@ def _target(options: argparse.Namespace, scenario: Scenario) -> Iterator[Target]
         password = seed.write_password(password_file)
         if options.accounts:
             print(f"load: seeding {options.accounts:,} accounts: one password, hashed once", flush=True)
-            seed.write_accounts(options.accounts, password, testbed.home / "accounts.jsonl")
-            testbed.import_accounts(testbed.home / "accounts.jsonl")
+            testbed.import_accounts(range(options.accounts), password)
         if scenario.rotates_key:
             testbed.rotate_key()
         yield Target(testbed.url("GATEWAY_PORT"), testbed.url("ISSUER_PORT"), password_file, testbed.process.pid)

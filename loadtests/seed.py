@@ -6,7 +6,7 @@ the password file, which only its system user can read.
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -31,16 +31,11 @@ def write_password(file: Path) -> str:
     return password
 
 
-def import_lines(count: int, password: str) -> Iterator[str]:
-    """Yield the lines that `python -m issuer users import` reads, with one argon2 computation for all of them."""
+def write_accounts(numbers: Iterable[int], password: str, file: Path) -> None:
+    """Write the accounts with these numbers as lines for `python -m issuer users import`, with one argon2 hash."""
     encoded = PasswordHasher.from_parameters(DEFAULT_PARAMETERS).hash(password)
-    for number in range(count):
-        yield json.dumps({"email": email_of(number), "password_hash": encoded}) + "\n"
-
-
-def write_accounts(count: int, password: str, file: Path) -> None:
-    """Write the import lines of `count` accounts to `file`."""
     file.unlink(missing_ok=True)
     file.touch(mode=0o600)
     with file.open("w", encoding="ascii") as accounts:
-        accounts.writelines(import_lines(count, password))
+        for number in numbers:
+            accounts.write(json.dumps({"email": email_of(number), "password_hash": encoded}) + "\n")

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from loadtests import seed
 from loadtests.bench.processes import ROOT, ProcessError, Running, free_ports, running
 
 _PORTS: Final = ("GATEWAY_PORT", "ISSUER_PORT", "ISSUER_ADMIN_PORT", "VERIFIER_PORT", "VERIFIER_ADMIN_PORT")
@@ -54,12 +55,14 @@ class Testbed:
             raise ProcessError("issuer.env has no ISSUER_DATABASE_URL")
         return shlex.split(found[1])[0]
 
-    def import_accounts(self, file: Path) -> None:
-        """Import accounts from a file of import lines.
+    def import_accounts(self, numbers: Iterable[int], password: str) -> None:
+        """Import the seeded accounts with these numbers.
 
         Raises:
             ProcessError: some lines were rejected.
         """
+        file = self.home / "accounts.jsonl"
+        seed.write_accounts(numbers, password, file)
         self.run_issuer("users", "import", str(file))
 
     def rotate_key(self) -> None:

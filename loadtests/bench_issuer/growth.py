@@ -22,7 +22,7 @@ from loadtests.bench import machine
 from loadtests.bench.processes import ProcessError
 from loadtests.bench_issuer.client import Connection
 from loadtests.bench_issuer.operations import Cost, Meter, Operations, Step
-from loadtests.bench_issuer.testbed import ACCOUNTS, Site, import_accounts, running_testbed
+from loadtests.bench_issuer.testbed import ACCOUNTS, PASSWORD, Site, running_testbed
 from shared.command_line import add_version
 
 STEPS: Final = (10_000, 100_000, 1_000_000)
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _measure_with(site: Site, before: int, after: int) -> Size:
     started = time.monotonic()
-    import_accounts(site.stack, range(before, after))
+    site.stack.import_accounts(range(before, after), PASSWORD)
     imported_per_second = (after - before) / (time.monotonic() - started)
     _report(f"{after:,} accounts: imported")
     size, operations = asyncio.run(_fill_and_measure(site, after))

@@ -5,7 +5,8 @@ import json
 from urllib.parse import urlencode
 
 from issuer.tokens.models import FIRST_PARTY_CLIENT
-from loadtests.bench_issuer.testbed import PASSWORD, email_of
+from loadtests.bench_issuer.testbed import PASSWORD
+from loadtests.seed import email_of
 
 
 def request(method: str, path: str, body: bytes = b"", *fields: str) -> bytes:

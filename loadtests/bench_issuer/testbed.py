@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-from argon2 import PasswordHasher  # noqa: TID251 - makes what is imported, as another system would have
 
-from issuer.passwords.hasher import DEFAULT_PARAMETERS
 from loadtests import testbed
 from loadtests.bench.processes import ProcessError
 from loadtests.bench_issuer.naive_server import Server, running_naive_application
@@ -55,7 +53,7 @@ def running_testbed() -> Iterator[Site]:
         tempfile.TemporaryDirectory(prefix="gatepass-bench-") as folder,
         testbed.running_testbed(Path(folder), _SETTINGS) as stack,
     ):
-        import_accounts(stack, range(ACCOUNTS))
+        stack.import_accounts(range(ACCOUNTS), PASSWORD)
         client = json.loads(
             stack.run_issuer("clients", "create", "machine", "--id", "machine", "--scope", "read", "--json")
         )
@@ -71,27 +69,6 @@ def running_testbed() -> Iterator[Site]:
                 naive,
                 stack,
             )
-
-
-def import_accounts(stack: testbed.Testbed, numbers: range) -> None:
-    """Import the accounts with these numbers.
-
-    Raises:
-        ProcessError: the import failed.
-    """
-    # All have one password, hashed once: logins are measured.
-    encoded = PasswordHasher.from_parameters(DEFAULT_PARAMETERS).hash(PASSWORD)
-    file = stack.home / "accounts.jsonl"
-    with file.open("w", encoding="utf-8") as lines:
-        lines.writelines(
-            json.dumps({"email": email_of(number), "password_hash": encoded}) + "\n" for number in numbers
-        )
-    stack.import_accounts(file)
-
-
-def email_of(number: int) -> str:
-    """Return the email of an account."""
-    return f"account{number}@example.com"
 
 
 def _issuer_pid(stack_pid: int) -> int:

@@ -105,8 +105,7 @@ def _load_and_sample(options: argparse.Namespace, testbed: Testbed) -> tuple[lis
 @contextmanager
 def _locust(options: argparse.Namespace, testbed: Testbed) -> Iterator[subprocess.Popen[bytes]]:
     password_file = testbed.home / "password"
-    seed.write_accounts(_ACCOUNTS, seed.write_password(password_file), testbed.home / "accounts.jsonl")
-    testbed.import_accounts(testbed.home / "accounts.jsonl")
+    testbed.import_accounts(range(_ACCOUNTS), seed.write_password(password_file))
     results = options.out / "locust.json"
     results.unlink(missing_ok=True)
     command = [
