@@ -1,8 +1,9 @@
 """Makes invalid tokens from a valid one, and reads a token's key id without verifying it. Pure."""
 
-import base64
 import json
 from typing import Any
+
+from shared import base64url
 
 
 def kid_of(token: str) -> str:
@@ -27,9 +28,9 @@ def corrupt(token: str) -> dict[str, str | None]:
 
 
 def _encode(part: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part, separators=(",", ":")).encode()).rstrip(b"=").decode()
+    return base64url.encode(json.dumps(part, separators=(",", ":")).encode())
 
 
 def _decode(part: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    found: dict[str, Any] = json.loads(base64url.decode(part))
     return found

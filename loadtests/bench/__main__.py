@@ -4,7 +4,6 @@ Exit status: 0 reported (whether or not targets are met), 1 no result (a wrong r
 """
 
 import argparse
-import resource
 import signal
 import sys
 import time
@@ -15,7 +14,7 @@ from loadtests.bench import machine
 from loadtests.bench.contenders import CONTENDERS, Contender
 from loadtests.bench.fixtures import make_fixtures
 from loadtests.bench.peers import HOW_TO_BUILD, built
-from loadtests.bench.processes import ROOT, ProcessError
+from loadtests.bench.processes import ROOT, ProcessError, raise_descriptor_limit
 from loadtests.bench.report import Run, to_json, to_text
 from loadtests.bench.rounds import FULL, QUICK, LoadLevel, Plan, count_samples, run_rounds
 from loadtests.bench.servers import InvalidRunError, Setup
@@ -85,7 +84,7 @@ def _select(names: Sequence[str]) -> list[Contender]:
 
 
 def _measure(contenders: Sequence[Contender], plan: Plan) -> Run:
-    _allow_many_connections()
+    raise_descriptor_limit()
     cores = machine.choose_cores()
     with machine.watch(cores) as others:
         time.sleep(QUIET_SECONDS)
@@ -128,12 +127,6 @@ def _progress(total: int) -> Callable[[str], None]:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit on descriptors: 1,000 clients and as many upstreams need more than the usual 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
 
 
 if __name__ == "__main__":

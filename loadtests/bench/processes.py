@@ -4,6 +4,7 @@ It uses no shell and searches no processes: only processes started here are stop
 """
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -112,6 +113,12 @@ def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> Non
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit on descriptors, which our processes inherit: 1,000 connections need more than 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
 
 
 def free_ports(count: int) -> list[int]:

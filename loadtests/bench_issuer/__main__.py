@@ -4,7 +4,6 @@ Exit status: 0 reported (whether or not targets are met), 1 no result (a wrong r
 """
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import uvloop
 
 from issuer.settings import IssuerSettings
 from loadtests.bench import machine
-from loadtests.bench.processes import ROOT, ProcessError
+from loadtests.bench.processes import ROOT, ProcessError, raise_descriptor_limit
 from loadtests.bench_issuer.measurements import InvalidRunError, Lengths, Round, measure
 from loadtests.bench_issuer.report import to_json, to_text
 from loadtests.bench_issuer.testbed import Site, running_testbed
@@ -34,7 +33,7 @@ def main() -> int:
     add_version(parser)
     arguments = parser.parse_args()
     rounds, lengths = QUICK if arguments.quick else FULL
-    _allow_many_connections()
+    raise_descriptor_limit()
     try:
         with running_testbed() as site:
             measured = uvloop.run(_measure(site, rounds, lengths))
@@ -62,12 +61,6 @@ async def _measure(site: Site, rounds: int, lengths: Lengths) -> list[Round]:
         )
 
     return [await measure(site, lengths, report(number + 1)) for number in range(rounds)]
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit on descriptors: each login that waits for a hash holds a connection."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard > 0 else 65536, hard))
 
 
 if __name__ == "__main__":
