@@ -1,102 +1,72 @@
 """A valid token with identity headers made up by the client. The application may receive only those of the token."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from doctor.echo import CANARY_HEADER, Echo, names_containing, normalize_header_name, subject_shown
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Check, Probe, ProbeContext, Result
 
-SpoofedLines: TypeAlias = Callable[[str, str], list[str]]
-"""Returns the header lines that spoof a header, given its name and value."""
-
-_VARIANTS: Final[tuple[tuple[str, str, Issue, SpoofedLines], ...]] = (
-    ("spoofed", "as documented", Issue.IDENTITY_SPOOFED, lambda name, value: [f"{name}: {value}"]),
-    ("lower-case", "in lower case", Issue.IDENTITY_SPOOFED, lambda name, value: [f"{name.lower()}: {value}"]),
-    ("upper-case", "in upper case", Issue.IDENTITY_SPOOFED, lambda name, value: [f"{name.upper()}: {value}"]),
-    (
-        "doubled-last",
-        "twice, first empty",
-        Issue.IDENTITY_SPOOFED,
-        lambda name, value: [f"{name}:", f"{name}: {value}"],
-    ),
-    (
-        "doubled-first",
-        "twice, last empty",
-        Issue.IDENTITY_SPOOFED,
-        lambda name, value: [f"{name}: {value}", f"{name}:"],
-    ),
-    (
-        "spaced",
-        "with unusual white space around the value",
-        Issue.IDENTITY_SPOOFED,
-        lambda name, value: [f"{name}:\t  {value} \t"],
-    ),
-    (
-        "underscores",
-        "with `_` for `-`",
-        Issue.HEADER_NAME_VARIANT,
-        lambda name, value: [f"{name.replace('-', '_')}: {value}"],
-    ),
-    (
-        "one-underscore",
-        "with `_` for the last `-`",
-        Issue.HEADER_NAME_VARIANT,
-        lambda name, value: [f"{name.replace('Auth-', 'Auth_')}: {value}"],
-    ),
-    (
-        "dots",
-        "with `.` for `-`",
-        Issue.HEADER_NAME_VARIANT,
-        lambda name, value: [f"{name.replace('-', '.')}: {value}"],
-    ),
+# Name, description, issue, and the header lines, which `_spoof` fills in.
+_VARIANTS: Final = (
+    ("spoofed", "as documented", Issue.IDENTITY_SPOOFED, "{name}: {value}"),
+    ("lower-case", "in lower case", Issue.IDENTITY_SPOOFED, "{lower}: {value}"),
+    ("upper-case", "in upper case", Issue.IDENTITY_SPOOFED, "{upper}: {value}"),
+    ("doubled-last", "twice, first empty", Issue.IDENTITY_SPOOFED, "{name}:\r\n{name}: {value}"),
+    ("doubled-first", "twice, last empty", Issue.IDENTITY_SPOOFED, "{name}: {value}\r\n{name}:"),
+    ("spaced", "with unusual white space around the value", Issue.IDENTITY_SPOOFED, "{name}:\t  {value} \t"),
+    ("underscores", "with `_` for `-`", Issue.HEADER_NAME_VARIANT, "{underscored}: {value}"),
+    ("one-underscore", "with `_` for the last `-`", Issue.HEADER_NAME_VARIANT, "{last_underscored}: {value}"),
+    ("dots", "with `.` for `-`", Issue.HEADER_NAME_VARIANT, "{dotted}: {value}"),
     (
         "both-spellings",
         "with `-` and empty, and again with `_`",
         Issue.HEADER_NAME_VARIANT,
-        lambda name, value: [f"{name}:", f"{name.replace('-', '_').upper()}: {value}"],
+        "{name}:\r\n{upper_underscored}: {value}",
     ),
-    (
-        "space-before-colon",
-        "with a space before the colon",
-        Issue.MALFORMED_HEADER,
-        lambda name, value: [f"{name} : {value}"],
-    ),
-    (
-        "folded-value",
-        "with the value on a line of its own",
-        Issue.MALFORMED_HEADER,
-        lambda name, value: [f"{name}:", f" {value}"],
-    ),
+    ("space-before-colon", "with a space before the colon", Issue.MALFORMED_HEADER, "{name} : {value}"),
+    ("folded-value", "with the value on a line of its own", Issue.MALFORMED_HEADER, "{name}:\r\n {value}"),
     (
         "folded-line",
         "as the continuation of another header",
         Issue.MALFORMED_HEADER,
-        lambda name, value: [f"{CANARY_HEADER}: a", f" {name}: {value}"],
+        f"{CANARY_HEADER}: a\r\n {{name}}: {{value}}",
     ),
     (
         "bare-cr",
         "after a bare CR in another header",
         Issue.MALFORMED_HEADER,
-        lambda name, value: [f"{CANARY_HEADER}: a\r{name}: {value}"],
+        f"{CANARY_HEADER}: a\r{{name}}: {{value}}",
     ),
 )
 
 
 def spoofing(context: ProbeContext) -> Iterator[Probe]:
     """Yield the probes that need an echo."""
-    for name, how, issue, spoofed_lines in _VARIANTS:
-        lines = [
-            line for header in context.identity_headers for line in spoofed_lines(header, context.canary_for(header))
-        ]
+    for name, how, issue, template in _VARIANTS:
+        lines = [_spoof(template, header, context.canary_for(header)) for header in context.identity_headers]
         request = context.request(*context.canary_headers, *lines, context.authorization)
         sent = f"a valid token and all identity headers {how}"
         check = no_spoofed_identity(context, issue)
         yield Probe(name, sent, request, check, malformed=issue is Issue.MALFORMED_HEADER)
     yield _trailer(context)
     yield from _hop_by_hop(context)
+
+
+def _spoof(template: str, name: str, value: str) -> str:
+    underscored = name.replace("-", "_")
+    return template.format(
+        name=name,
+        value=value,
+        lower=name.lower(),
+        upper=name.upper(),
+        underscored=underscored,
+        upper_underscored=underscored.upper(),
+        last_underscored=name.replace("Auth-", "Auth_"),
+        dotted=name.replace("-", "."),
+    )
 
 
 def anonymous_spoofing(context: ProbeContext) -> Probe:
