@@ -39,16 +39,17 @@ def _parser() -> argparse.ArgumentParser:
         prog=program_name("verifier"), **help_with_example("Verify access tokens for API gateways", "check-config")
     )
     subparsers = parser.add_subparsers(dest="command", metavar="command")
-    _add(subparsers, "serve", "answer gateways (the default)")
-    _add(subparsers, "check-config", "fetch keys and status lists once and say what is wrong")
+    _add(subparsers, "serve", "respond to the subrequests of gateways (the default)")
+    _add(subparsers, "check-config", "fetch keys and status lists once and print what is wrong")
     command = _add(
-        subparsers, "explain", "say check by check why a token is accepted or rejected", "--policy admin < token.txt"
+        subparsers,
+        "explain",
+        "print check by check why a token is accepted or rejected",
+        "--policy admin < token.txt",
     )
-    command.add_argument(
-        "token", type=Path, nargs="?", help="a file that holds the token; standard input if left out"
-    )
+    command.add_argument("token", type=Path, nargs="?", help="a file that holds the token; standard input by default")
     command.add_argument("--policy", default="default", help="the policy to check against")
-    command.add_argument("--now", type=float, help="seconds since the epoch; the present if left out")
+    command.add_argument("--now", type=float, help="seconds since the epoch; the current time by default")
     command = subparsers.add_parser(
         "discover",
         help="read an issuer's metadata and print its tables for the policy file",

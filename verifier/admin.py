@@ -19,9 +19,9 @@ class AdminPages:
 
     Args:
         registry: of the metrics.
-        unhealthy_reasons: says what only a restart can repair; empty when there is nothing.
-        not_ready_reasons: says why no request should be sent here; empty when ready.
-        missing: says what is missing to judge the tokens of single issuers, shown also when ready.
+        unhealthy_reasons: returns the faults that only a restart repairs.
+        not_ready_reasons: returns the reasons to send no requests here; empty when ready.
+        missing: returns what is missing to verify the tokens of single issuers; shown also when ready.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""ASGI middleware that verifies the access token of every request inside an application, where no gateway asks.
+"""ASGI middleware that verifies the access token of every request inside an application, without a gateway.
 
 It decides as the verifier does behind a gateway: by the same `VERIFIER_…` settings, policies, keys and status lists,
 which are refreshed in the background. It removes identity headers that a client sent, and adds those of the token, so
@@ -33,7 +33,7 @@ _is_identity: Final = re.compile(rb"x[^a-z0-9]auth[^a-z0-9]", re.IGNORECASE).mat
 
 
 class TokenMiddleware:
-    """Lets a request pass only with a valid access token that a policy permits.
+    """Middleware that lets a request pass only with a valid access token that a policy permits.
 
     All middlewares of a process share their keys, status lists and cache. Settings are read when the first is made;
     the policy file is not read again.
@@ -41,7 +41,7 @@ class TokenMiddleware:
     Args:
         app: the application to protect.
         policy: the name of the policy.
-        public: paths that need no token, exactly as they are; the application gets no identity there.
+        public: paths that need no token, compared exactly; the application gets no identity there.
 
     Raises:
         ConfigurationError: a setting or the policy file is invalid.
@@ -55,9 +55,9 @@ class TokenMiddleware:
         self._public = frozenset(public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Decide about a request, and answer it or pass it on."""
+        """Pass a request on to the application, or reject it."""
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            await self._run_lifespan(scope, receive, send)
             return
         if scope["type"] not in {"http", "websocket"}:
             raise ValueError(f"no token can be verified in {scope['type']!r}")
@@ -73,7 +73,7 @@ class TokenMiddleware:
         others = [(name, value) for name, value in scope["headers"] if not _is_identity(name)]
         await self._app({**scope, "headers": others + identity}, receive, send)
 
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._core.start()
         try:
             await self._app(scope, receive, send)
@@ -120,7 +120,7 @@ def _path(scope: Scope) -> str:
 
 
 def _joined(values: Iterable[bytes], separator: bytes = b", ") -> bytes | None:
-    """Return the values that are not empty as one, None if there is none: two of most fields are never accepted."""
+    """Join the values that are not empty; None if there is none. Two joined values of most fields are never valid."""
     return separator.join(filter(None, values)) or None
 
 
@@ -142,7 +142,7 @@ async def _reject(status: HTTPStatus, fields: Fields, scope: Scope, send: Send) 
     kind = "http.response"
     if scope["type"] == "websocket":
         if "websocket.http.response" not in (scope.get("extensions") or {}):
-            # The server answers the handshake with 403.
+            # The server then responds to the handshake with 403.
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
             return
         kind = "websocket.http.response"

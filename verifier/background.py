@@ -21,7 +21,7 @@ class BackgroundTasks:
         task.add_done_callback(lambda task: _report(name, task))
 
     def cancel(self) -> None:
-        """Cancel all of them."""
+        """Cancel all tasks."""
         for task in self._tasks.values():
             task.cancel()
         self._tasks = {}

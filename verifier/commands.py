@@ -32,7 +32,7 @@ _FETCH_ALL_SECONDS: Final = 60.0
 
 
 def serve(settings: VerifierSettings, configuration: Configuration) -> int:
-    """Answer gateways until told to stop. Returns only when it could not start."""
+    """Respond to subrequests until a signal, then end the process. Return only if a socket cannot be bound."""
     configure_logs("verifier", settings.log_level)
     try:
         listeners = open_listeners(settings, os.environ)

@@ -112,7 +112,7 @@ async def discover(url: str, ssl_context: ssl.SSLContext, *, allow_http: bool) -
 
 
 def metadata_urls(url: str) -> list[str]:
-    """Return where the metadata can be of an issuer, or of which this is the URL already."""
+    """Return the URLs at which the metadata can be; `url` is the issuer, or that of the metadata itself."""
     parts = urlsplit(url)
     if _WELL_KNOWN in parts.path:
         return [url]
@@ -122,7 +122,7 @@ def metadata_urls(url: str) -> list[str]:
 
 
 async def _fetch_metadata(url: str, ssl_context: ssl.SSLContext) -> tuple[HttpSource, dict[str, Any]]:
-    """Return the first metadata that there are, and their source."""
+    """Return the metadata at the first URL that has some, and their source."""
     errors = []
     for candidate in metadata_urls(url):
         source = build_metadata_source(candidate, ssl_context)
@@ -149,7 +149,7 @@ def _read_issuer(members: Mapping[str, Any], given: str, found: str) -> str:
     """Return the issuer that the metadata at `found` name, which must be the one that was `given`."""
     issuer = members.get("issuer")
     if not isinstance(issuer, str) or not is_issuer_name(issuer):
-        raise DiscoveryError(f"{redact_url(found)}: its issuer is {escape(issuer)}, which is no name of an issuer")
+        raise DiscoveryError(f"{redact_url(found)}: its issuer is {escape(issuer)}, not a valid issuer name")
     if "{" in issuer:
         raise DiscoveryError(f"{redact_url(found)}: its issuer is {issuer}, a template: give the URL of one tenant")
     # A final slash is easily forgotten, and is the only difference that cannot be another issuer.

@@ -1,4 +1,4 @@
-"""Says how the profile of an issuer reads a token, claim by claim. Names of claims are told, never their values."""
+"""Explains claim by claim how the profile of an issuer reads a token. Prints names of claims, never their values."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
 from shared.strict_json import StrictJsonError, parse_open_object
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
-from verifier.decision.profile import ABSENT, PLACES, RFC9068, ClaimRule, Location, Profile
+from verifier.decision.profile import ABSENT, CLAIM_NAMES, RFC9068, ClaimRule, Location, Profile
 
 _IS_SHORT_NAME: Final = re.compile(r"[A-Za-z0-9+._-]{1,32}").fullmatch
 # Valid claims. One of them at a time is replaced by that of the token, to learn whether that one is valid.
@@ -28,17 +28,17 @@ _FORMS: Final = {
 
 
 def describe(profile: Profile) -> Iterator[str]:
-    """Yield what a profile accepts, and where it finds what."""
+    """Yield the tokens that a profile accepts, and the locations of their claims, in words."""
     kinds = {"access": "access tokens", "id": "ID tokens, which are the bearer tokens of this issuer"}
     algorithms, types = _names(profile.algorithms), _types(profile.token_types)
     yield f"accepts {kinds[profile.token_kind]}; algorithms {algorithms}; typ {types}"
-    yield "; ".join(f"{_label(member)} {profile.location(member) or 'none'}" for member in PLACES)
+    yield "; ".join(f"{_label(member)} {profile.location(member) or 'none'}" for member in CLAIM_NAMES)
     for rule in profile.mark:
         yield f"mark: {rule}"
 
 
 def explain_profile(token: bytes, *, keys: TrustedKeys, policy: Policy) -> list[str]:
-    """Return how the token is read by the profile of the issuer that it names, whether it is genuine or not.
+    """Return how the profile of the issuer that the token names reads it, whether its signature is valid or not.
 
     Nothing if it cannot be read at all, or if it is of an issuer with the default profile and the policy demands no
     further claims.
@@ -51,7 +51,7 @@ def explain_profile(token: bytes, *, keys: TrustedKeys, policy: Policy) -> list[
         return []
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer not in policy.issuers:
-        # A slash more or less at the end is the usual mistake. Without other issuers the checks say enough.
+        # A missing or additional slash at the end is the usual mistake. Without other issuers the checks say enough.
         unknown = f"claim /iss is none of the issuers of policy {policy.name}: {_names(policy.issuers)}"
         return [unknown] if policy.profiles else []
     profile, lines = policy.profile_of(issuer), []
@@ -96,13 +96,13 @@ def _claim_lines(claims: Mapping[str, Any], profile: Profile) -> Iterator[str]:
     for pointer in profile.required:
         if pointer.find(claims) is ABSENT:
             yield f"  claim {pointer.text} is missing; profile {profile.name} requires it"
-    for member, claim in PLACES.items():
+    for member, claim in CLAIM_NAMES.items():
         location = profile.location(member)
         if location is not None:
-            yield f"  {_place(profile, member, claim, location, claims)}"
+            yield f"  {_claim_line(profile, member, claim, location, claims)}"
 
 
-def _place(profile: Profile, member: str, claim: str, location: Location, claims: Mapping[str, Any]) -> str:
+def _claim_line(profile: Profile, member: str, claim: str, location: Location, claims: Mapping[str, Any]) -> str:
     found = next((pointer for pointer in location.pointers if pointer.find(claims) is not ABSENT), None)
     if found is None:
         needed = "; it is required" if member in ("subject", "audience") else ""
@@ -114,7 +114,7 @@ def _place(profile: Profile, member: str, claim: str, location: Location, claims
 
 def _is_valid(profile: Profile, claim: str, member: str, claims: Mapping[str, Any]) -> bool:
     """Return whether one claim is valid by itself, whatever the others are."""
-    others: dict[str, Any] = {it: None for it in PLACES if it not in (member, "subject", "audience")}
+    others: dict[str, Any] = {it: None for it in CLAIM_NAMES if it not in (member, "subject", "audience")}
     alone = replace(profile, required=(), **others)
     try:
         read = alone.contract_claims(claims)

@@ -8,7 +8,7 @@ from typing import Final
 TICK_SECONDS: Final = 1.0
 MAX_LAG_SECONDS: Final = 2.0
 _WINDOW_TICKS: Final = 15
-"""A probe that comes when a stall is over must still see it; one stall must not outlast several probes."""
+"""Long enough that a probe after a stall detects it, and short enough that one stall does not fail several probes."""
 
 
 class LoopMonitor:

@@ -44,7 +44,7 @@ class Listeners:
 
 
 def open_listeners(settings: VerifierSettings, environ: MutableMapping[str, str]) -> Listeners:
-    """Take the inherited sockets, and bind by the settings what was not inherited.
+    """Use the inherited sockets, and bind those that are not inherited, by the settings.
 
     Raises:
         BindError: a socket is not available.

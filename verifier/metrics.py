@@ -39,7 +39,7 @@ class Metrics(ProcessMetrics):
         )
         self.status_lists_refreshed_at = self.gauge(
             "status_list_refreshed_timestamp_seconds",
-            "Time since when the aggregation and every status list that it names are confirmed; 0 until then.",
+            "Oldest successful refresh of the aggregation and the status lists that it names; 0 until all have one.",
             "issuer",
         )
         self.status_list_failures = self.counter(
@@ -55,7 +55,7 @@ class Metrics(ProcessMetrics):
         self.event_loop_lag_seconds = self.gauge(
             "event_loop_lag_seconds", "Longest delay of the event loop in the last 15 seconds."
         )
-        self.ready = self.gauge("ready", "1 when the verifier can judge the tokens of at least one issuer.")
+        self.ready = self.gauge("ready", "1 when the verifier can verify the tokens of at least one issuer.")
 
     def _cache_hits(self) -> float:
         """Return the decisions with the reason `cached`: the request path counts a hit once, not twice."""

@@ -45,14 +45,14 @@ MAX_ISSUER_CHARACTERS: Final = 512
 """Longest issuer name; it becomes a response header."""
 
 PolicyName = Annotated[str, StringConstraints(pattern=rf"^{NAME_PATTERN}$")]
-# The grammar of a scope token, RFC 6749 §3.3: what may stand in a quoted challenge parameter unescaped.
+# The grammar of a scope token, RFC 6749 §3.3, so it needs no escape in a quoted challenge parameter.
 ScopeToken = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x2B\x2D-\x7E]{1,128}$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 # `iss` is compared with it and passed on in a response header: nothing that could end a line.
 _ISSUER_PATTERN: Final = rf"^[\x21-\x7E]{{1,{MAX_ISSUER_CHARACTERS}}}$"
 IssuerName = Annotated[str, StringConstraints(pattern=_ISSUER_PATTERN)]
-# Never what would make a token without `typ` pass.
+# Never empty, which would accept a token without `typ`.
 TokenType = Annotated[str, StringConstraints(pattern=rf"^{MEDIA_TYPE}$")]
 # A browser accepts a cookie of this prefix only from the host itself and by https (RFC 6265bis §4.1.3.2), so no
 # subdomain can set it.
@@ -68,7 +68,7 @@ HeaderName = Annotated[str, StringConstraints(pattern=rf"^{CLAIM_HEADER_NAME}$",
 
 
 class PolicyError(ConfigurationError):
-    """The policy file must not be used."""
+    """The policy file is invalid, or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,13 @@ class JwksLocation:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that a verifier decides by, besides the keys and lists themselves: replaced whole, never edited.
+    """All that decisions depend on, besides keys and status lists: replaced whole, never edited.
 
     Attributes:
         policies: by name.
         sources: of the key sets, by issuer.
-        status_lists: URLs of the aggregation documents, by issuer; of the others no lists are followed.
-        profiles: by issuer; of the others it is `RFC9068`.
+        status_lists: URLs of the aggregation documents, by issuer; tokens of other issuers have no status.
+        profiles: by issuer; `RFC9068` for others.
     """
 
     policies: Mapping[str, Policy]
@@ -131,7 +131,7 @@ class _Header(StrictTable):
 
 
 class _Policy(StrictTable):
-    # An empty list is an error: it could be meant as "no one" and would demand nothing.
+    # An empty list is an error: it could be meant to permit nothing, and would demand nothing.
     audience: Annotated[list[Identifier], BeforeValidator(_as_list)] | None = Field(default=None, min_length=1)
     issuers: list[IssuerName] | None = Field(default=None, min_length=1)
     token_types: list[TokenType] = Field(default=[TOKEN_TYPE], min_length=1)
@@ -225,7 +225,7 @@ def _semantic_errors(parsed: _Document, known: frozenset[str], in_settings: froz
             errors.append(f'issuers."{name}": VERIFIER_ISSUER names it already')
     for name, policy in _with_default(parsed).items():
         if policy.issuers is None and len(known) > 1:
-            # Equal subjects of two issuers are two people: the operator says where both may come.
+            # Equal subjects of two issuers are two users: the operator says which of them a policy is for.
             errors.append(
                 f"policies.{name}.issuers: required, since there is more than one issuer; "
                 f"name one or more of {', '.join(sorted(known))}"

@@ -54,7 +54,7 @@ _TESTS: Final = ("equals", "one_of", "none_of", "contains", "present", "absent")
 
 
 class ProfileError(ValueError):
-    """A profile must not be used. Holds one line for each fault, which begins with the member."""
+    """A profile is invalid. Holds one line for each fault, which begins with the member."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -101,7 +101,7 @@ Value = Annotated[Any, BeforeValidator(_check_value)]
 
 
 class StrictTable(BaseModel):
-    """A table that may have no other members than these."""
+    """A table that rejects unknown members."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -151,7 +151,7 @@ class _Source(StrictTable):
 
 
 class ProfileTable(StrictTable):
-    """A profile that is spelled out. What it leaves out is as in the profile that it extends."""
+    """A profile that is written as a table. Members that it omits are those of the profile that it extends."""
 
     extends: str = RFC9068.name
     algorithms: list[Algorithm] | None = Field(default=None, min_length=1)
@@ -181,7 +181,7 @@ def built_in(name: str) -> Profile:
 
 
 def read_profile(given: str | dict[str, Any]) -> Profile:
-    """Return the profile that the policy file names or spells out.
+    """Return the profile that the policy file names or writes as a table.
 
     Raises:
         ProfileError: there is none of that name, or a member is wrong, or nothing in it marks an access token.
@@ -200,19 +200,17 @@ def read_profile(given: str | dict[str, Any]) -> Profile:
 
 def _check_name(name: str) -> str:
     if name not in BUILT_IN:
-        raise ProfileError(
-            [f"no profile {name!r}; accepted are {', '.join(BUILT_IN)}, or a table that spells one out"]
-        )
+        raise ProfileError([f"no profile {name!r}; accepted are {', '.join(BUILT_IN)}, or a table that defines one"])
     return name
 
 
 def _is_marked(profile: Profile) -> bool:
-    """Return whether something that only access tokens have is demanded. What they lack is no mark."""
+    """Return whether the profile demands something that only access tokens have; what they lack is no mark."""
     return profile.token_types == frozenset({TOKEN_TYPE}) or any(map(_tells_apart, profile.mark))
 
 
 def _tells_apart(rule: ClaimRule) -> bool:
-    """Return whether some token may not meet a rule: a claim that all have must have a certain value."""
+    """Return whether some tokens fail a rule: not if it demands the presence of a claim that all tokens have."""
     in_every_token = not _IN_EVERY_TOKEN.isdisjoint(pointer.text for pointer in rule.location.pointers)
     return rule.is_positive and not (rule.test == "present" and in_every_token)
 
@@ -246,7 +244,7 @@ def _location(given: list[str] | Literal[False] | None, base: Location | None) -
 
 
 def describe_error(fault: ErrorDetails, tables: Iterable[type[BaseModel]]) -> str:
-    """Return a fault that pydantic found as one line that begins with the member.
+    """Return an error of pydantic as one line that begins with the member.
 
     Args:
         fault: from `ValidationError.errors()`.

@@ -76,7 +76,7 @@ class VerifierServer:
         self._stopping.set()
 
     def _not_ready_reasons(self) -> list[str]:
-        """Return what is missing if no token can be judged, and whether the process is stopping."""
+        """Return what is missing if no token can be verified, and whether the process is stopping."""
         reasons = [] if self._refresher.is_ready() else self._refresher.missing()
         return [*reasons, "stopping"] if self._subrequests.draining else reasons
 
@@ -99,7 +99,7 @@ class VerifierServer:
 
 
 def _settle_memory() -> None:
-    """Give back the memory that only the start needed, and exempt what it left from garbage collection."""
+    """Return memory that only the start needed to the system, and exempt the rest from garbage collection."""
     gc.collect()
     gc.freeze()
     # glibc keeps what imports and parsing have freed, some 4 MiB; other C libraries have no such function.

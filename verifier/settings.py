@@ -21,7 +21,7 @@ Realm = Annotated[str, StringConstraints(pattern=r"^[\x20\x21\x23-\x5B\x5D-\x7E]
 
 
 class VerifierSettings(Settings):
-    """Read once, at the start; what `policies_file` names is read again on SIGHUP."""
+    """The settings, read once at the start; the file that `policies_file` names is read again on SIGHUP."""
 
     PREFIX: ClassVar[str] = "VERIFIER_"
 
@@ -79,13 +79,13 @@ class VerifierSettings(Settings):
                 "VERIFIER_JWKS_FILE, VERIFIER_JWKS_URL, VERIFIER_DISCOVERY: set one of them, not several"
             )
         if (self.issuer is None) != (named == 0):
-            raise ValueError(f"VERIFIER_ISSUER: goes with {_KEY_SETTINGS}")
+            raise ValueError(f"VERIFIER_ISSUER: set it together with {_KEY_SETTINGS}, or set neither")
         if self.issuer is None and self.policies_file is None:
             raise ValueError(
                 f"VERIFIER_ISSUER: required: set it and {_KEY_SETTINGS}, or name issuers in VERIFIER_POLICIES_FILE"
             )
         if self.status_lists and self.issuer is None:
-            raise ValueError("VERIFIER_STATUS_LISTS: goes with VERIFIER_ISSUER")
+            raise ValueError("VERIFIER_STATUS_LISTS: set VERIFIER_ISSUER too")
         return self
 
     @model_validator(mode="after")
@@ -127,7 +127,7 @@ class VerifierSettings(Settings):
         """Read the policy file.
 
         Raises:
-            PolicyError: the file can't be read or must not be used.
+            PolicyError: the file cannot be read, or is invalid.
         """
         own = {self.issuer: JwksLocation(self.jwks_file, self.jwks_url, self.discovery)} if self.issuer else {}
         lists = {self.issuer: self.status_lists} if self.issuer and self.status_lists else {}

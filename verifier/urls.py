@@ -1,4 +1,4 @@
-"""Says which URLs may be a source of keys, metadata and status lists."""
+"""Checks which URLs may be a source of keys, metadata and status lists."""
 
 import re
 from ipaddress import ip_address
@@ -11,7 +11,7 @@ _IS_VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7E]+").fullmatch
 def check_url(url: str, *, allow_http: bool) -> str | None:
     """Return why `url` must not be a source of keys, metadata or status lists, or None if it may.
 
-    Plain http lets anyone on the path choose the keys, so it is for loopback or by explicit permission.
+    Over plain http an attacker on the network path can choose the keys, so it needs loopback or explicit permission.
     """
     try:
         parts = urlsplit(url)
@@ -32,8 +32,8 @@ def check_url(url: str, *, allow_http: bool) -> str | None:
 def check_link(url: str, document_url: str, *, allow_http: bool) -> str | None:
     """Return why `url` must not be followed from a document at `document_url`, or None if it may.
 
-    Besides the rules of `check_url`, a document that came by https leads to plain http only by explicit permission:
-    not even on loopback, where other programs of this machine listen.
+    Besides the rules of `check_url`, a document that came by https may name a plain http URL only by explicit
+    permission, even on loopback, where other programs of this machine listen.
     """
     problem = check_url(url, allow_http=allow_http)
     if problem is not None or allow_http:

@@ -35,7 +35,7 @@ class TrustedKeys:
 
     @classmethod
     def from_issuers(cls, published: Mapping[str, JwkSet]) -> Self:
-        """Join the key sets of issuers. Two issuers may use one `kid`: each key counts only for its own issuer."""
+        """Join the key sets of issuers. Two issuers may use one `kid`: each key is for its own issuer only."""
         by_kid: dict[str, tuple[VerificationKey, ...]] = {}
         for issuer, jwks in published.items():
             for kid, key in jwks.keys.items():

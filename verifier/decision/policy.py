@@ -66,7 +66,7 @@ class Policy:
         object.__setattr__(self, "accepted_types", accepted_types)
 
     def profile_of(self, issuer: str) -> Profile:
-        """Return the profile by which tokens of `issuer` are judged."""
+        """Return the profile by which tokens of `issuer` are verified."""
         return self.profiles.get(issuer, RFC9068)
 
     def types_of(self, profile: Profile) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Profiles: what tells the access tokens of one issuer from its other tokens, and where they say what they say.
+"""Profiles: how the access tokens of one issuer differ from its other tokens, and where their claims are.
 
 A profile is data. `Profile.read_claims` brings the claims of a token into the form of RFC 9068, which `shared.claims`
 then reads by its own rules, so that a token of another issuer is read no less strictly than one of ours.
@@ -15,7 +15,7 @@ from shared.claims import Claims, InvalidClaimsError, read_claims
 Json = Mapping[str, Any]
 Scalar = str | int | bool
 ABSENT: Final = object()
-"""Stands for a claim that is not there; `null` is a claim."""
+"""The result of looking up a claim that a token does not have; `null` is a claim."""
 _IS_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+").fullmatch
 _IS_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}").fullmatch
 
@@ -41,7 +41,7 @@ class Pointer:
         object.__setattr__(self, "names", names)
 
     def find(self, value: Any) -> Any:
-        """Return what is there in `value`, or `ABSENT`."""
+        """Return the value to which the pointer leads in `value`, or `ABSENT`."""
         for name in self.names:
             if type(value) is dict:
                 value = value.get(name, ABSENT)
@@ -81,10 +81,10 @@ class ClaimRule:
 
     Attributes:
         location: of the claim.
-        test: `equals`: is the one value. `one_of`: is one of the values. `none_of`: is none of them, and no list that
-            has one; also if it is absent. `contains`: is a list that has the one value, or that value itself.
-            `present`, `absent`: is there, or not, whatever its value.
-        values: that are compared; none for `present` and `absent`.
+        test: `equals`: the claim is the value. `one_of`: it is one of the values. `none_of`: it is absent, or none
+            of the values and no list that has one. `contains`: it is the value, or a list that has it. `present`,
+            `absent`: the token has the claim or not, with any value.
+        values: to compare with; none for `present` and `absent`.
     """
 
     location: Location
@@ -122,7 +122,7 @@ class ClaimRule:
         return f"claim {self.location} {self.test.replace('_', ' ')} {values}".rstrip()
 
 
-PLACES: Final = {
+CLAIM_NAMES: Final = {
     "subject": "sub",
     "audience": "aud",
     "client": "client_id",
@@ -132,7 +132,7 @@ PLACES: Final = {
     "token_id": "jti",
 }
 """The members of a profile that say where a claim is, and the name of that claim in RFC 9068."""
-_CONTRACT_LOCATIONS: Final = tuple(Location.of(f"/{claim}") for claim in PLACES.values())
+_CONTRACT_LOCATIONS: Final = tuple(Location.of(f"/{claim}") for claim in CLAIM_NAMES.values())
 _CONTRACT_REQUIRED: Final = (Pointer("/client_id"), Pointer("/jti"))
 
 
@@ -167,12 +167,12 @@ class Profile:
     _is_contract_form: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        locations = tuple(self.location(member) for member in PLACES)
+        locations = tuple(self.location(member) for member in CLAIM_NAMES)
         is_contract_form = locations == _CONTRACT_LOCATIONS and self.required == _CONTRACT_REQUIRED
         object.__setattr__(self, "_is_contract_form", is_contract_form)
 
     def location(self, member: str) -> Location | None:
-        """Return where the claim of this member of `PLACES` is; None if these tokens have none."""
+        """Return the location of the claim of this member of `CLAIM_NAMES`; None if these tokens have none."""
         location: Location | None = getattr(self, member)
         return location
 
@@ -181,7 +181,7 @@ class Profile:
         return all(rule.holds(claims) for rule in self.mark)
 
     def read_claims(self, claims: Json) -> Claims:
-        """Return the claims, each of its exact type. Where all are where RFC 9068 has them, its types hold as well.
+        """Return the claims, each of its exact type. With the locations of RFC 9068 its required claims apply too.
 
         Raises:
             InvalidClaimsError: a required claim is missing, or one is not of its type.
@@ -198,14 +198,14 @@ class Profile:
         """
         if any(pointer.find(claims) is ABSENT for pointer in self.required):
             raise InvalidClaimsError
-        found = {claim: _find(self.location(member), claims) for member, claim in PLACES.items()}
-        found |= {name: claims.get(name, ABSENT) for name in _EVERYWHERE}
+        found = {claim: _find(self.location(member), claims) for member, claim in CLAIM_NAMES.items()}
+        found |= {name: claims.get(name, ABSENT) for name in _COMMON_CLAIMS}
         found["scope"], found["roles"] = _as_scope(found["scope"]), _as_list(found["roles"])
         return {name: value for name, value in found.items() if value is not ABSENT}
 
 
 _OPTIONAL: Final = frozenset({"client_id", "jti"})
-_EVERYWHERE: Final = ("iss", "exp", "iat", "nbf", "auth_time", "cnf", "status")
+_COMMON_CLAIMS: Final = ("iss", "exp", "iat", "nbf", "auth_time", "cnf", "status")
 """Claims whose name and form are the same for every issuer."""
 
 RFC9068: Final = Profile(name="rfc9068", token_types=None)
@@ -226,5 +226,5 @@ def _as_scope(value: Any) -> Any:
 
 
 def _as_list(value: Any) -> Any:
-    """Return a role that stands alone as a list of one."""
+    """Return a single role as a list of one."""
     return [value] if type(value) is str else value

@@ -44,4 +44,4 @@ class RejectionReason(StrEnum):
 UNDECIDABLE: Final = frozenset(
     {RejectionReason.KEYS_UNAVAILABLE, RejectionReason.STATUS_UNAVAILABLE, RejectionReason.INTERNAL_ERROR}
 )
-"""The reasons that say nothing about the request: the verifier could not decide, and answers 503."""
+"""The reasons that say nothing about the request: the verifier could not decide, and the response is 503."""

@@ -28,7 +28,7 @@ class CurrentStatusList(NamedTuple):
     Attributes:
         octets: the list as published (draft-ietf-oauth-status-list §4.1), index 0 in the low bits of byte 0.
         bits: for each token; 1, 2, 4 or 8. Any value but 0 revokes.
-        valid_until: seconds since the epoch; from then on the list says nothing.
+        valid_until: seconds since the epoch; from then on every status in the list is unknown.
     """
 
     octets: bytes
@@ -38,7 +38,7 @@ class CurrentStatusList(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StatusLists:
-    """The lists of the issuers whose lists are followed, by issuer and URI."""
+    """The lists of the issuers that are configured with status lists, by issuer and URI."""
 
     by_issuer: Mapping[str, Mapping[str, CurrentStatusList]] = field(default_factory=dict)
 

@@ -8,13 +8,13 @@ draft-ietf-oauth-status-list-20, unless an RFC is named.
  3. header       strict JSON object; nothing in it that would change the reading      RFC 7515 §4, §4.1.11
  4. algorithm    `alg` is RS256, always                                               RFC 8725 §3.1
  5. type         `typ` is `statuslist+jwt`: an access token is never a status list    §5.1
- 6. key          `kid` names a key of the issuer whose list it is to be               RFC 7515 §4.1.4
+ 6. key          `kid` names a key of the issuer whose list was requested             RFC 7515 §4.1.4
  7. signature    RSASSA-PKCS1-v1_5 with SHA-256 by that key, over the bytes received  RFC 7518 §3.3
  8. claims       strict JSON object; `sub`, `iat`, `exp`, `ttl`, `iss` of their type  §5.1
  9. issuer       `iss`, where there is one, is that issuer                            RFC 8725 §3.8
-10. subject      `sub` is the URI that tokens call the list by                        §5.1, §8.3
-11. time         `exp` is to come, `iat` is not beyond a minute's error of clocks     §8.3
-12. list         `status_list` is one: 1, 2, 4 or 8 bits each, 1 MiB decompressed     §4.1, §4.2
+10. subject      `sub` is the URI by which tokens refer to the list                   §5.1, §8.3
+11. time         before `exp`; `iat` is a minute ahead of our clock at most           §8.3
+12. list         `status_list`: 1, 2, 4 or 8 bits a token, 1 MiB decompressed at most §4.1, §4.2
 
 The caller must never replace a list by an older one.
 """
@@ -59,12 +59,12 @@ class StatusList(NamedTuple):
 
     Attributes:
         uri: the name that tokens refer to.
-        key: that signed it, and whose it is.
+        key: that signed it; it names the issuer.
         octets: as published, index 0 in the low bits of byte 0.
         bits: for each token; 1, 2, 4 or 8. Any value but 0 revokes.
         issued_at: `iat`.
         expires_at: `exp`, within `MAX_VALIDITY_SECONDS`.
-        ttl: how long it is fresh after it was fetched, in seconds; 0 if it does not say.
+        ttl: how long it is fresh after it was fetched, in seconds; 0 if the list has no `ttl`.
     """
 
     uri: str
@@ -91,7 +91,7 @@ def read_status_list(
 
     Args:
         token: any bytes.
-        issuer: whose list it is to be.
+        issuer: whose list was requested.
         uri: the name that tokens of that issuer refer to.
         keys: the public keys of every issuer, as they are now.
         now: seconds since the epoch.
@@ -119,7 +119,7 @@ def read_status_list(
 
 
 def _read_payload(payload: bytes, key: VerificationKey, uri: str, now: float) -> StatusList | StatusListRejection:
-    """Checks 8 to 12."""
+    """Run checks 8 to 12."""
     # 8 claims
     try:
         members = parse_object(payload)

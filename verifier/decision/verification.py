@@ -1,6 +1,6 @@
-"""Is this an access token that we accept? The checks, by number; the only way to `Accepted` is past them all.
+"""Verifies an access token by numbered checks; the only way to `Accepted` is past them all.
 
-Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the time are handed in. What differs
+Pure: `verify` does no I/O and reads no clock. Keys, policy, revocations and the time are arguments. What differs
 between issuers is data, a `Profile` for each; that of our own issuer is `RFC9068`.
 
  1. size         8 KiB at most, its header 1 KiB: before anything is parsed
@@ -15,15 +15,15 @@ between issuers is data, a `Profile` for each; that of our own issuer is `RFC906
                  profile an access token, with all required claims; each that we use
                  of its exact type, the others anything                               RFC 7519 §4, RFC 9068 §2.2
  9. sender       no `cnf`: a bound token is no bearer token                           RFC 7800 §3.1
-10. issuer       `iss` owns the key, and the policy accepts it                        RFC 9068 §4, RFC 8725 §3.8
+10. issuer       `iss` is the issuer of the key, and the policy accepts it            RFC 9068 §4, RFC 8725 §3.8
 11. audience     `aud` contains one of ours                                           RFC 9068 §4, RFC 8725 §3.9
-12. time         after `nbf` and `iat`, before `exp`; neither made to live longer, nor
-                 older, than the policy allows                                       RFC 7519 §4.1.4-6
-13. status       the status list that it refers to, if its issuer's are followed, is
-                 known and holds nothing against it                                  draft-ietf-oauth-status-list §8.3
+12. time         after `nbf` and `iat`, before `exp`; lifetime and age are within the
+                 bounds of the policy                                                 RFC 7519 §4.1.4-6
+13. status       if status lists are configured for its issuer: the list that it
+                 refers to is known, and does not revoke it                          draft-ietf-oauth-status-list §8.3
 14. permission   the scopes, roles and other claims that the policy demands
 
-What the caller still owes: the one token of the request, and a response (`verifier.subrequest`).
+The caller (`verifier.subrequest`) extracts the one token of the request before, and makes the response afterwards.
 """
 
 from typing import NamedTuple
@@ -60,14 +60,14 @@ class Rejected(NamedTuple):
 def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their numbered order, is the point
     token: bytes, *, keys: TrustedKeys, policy: Policy, now: float, revocations: StatusLists
 ) -> Accepted | Rejected:
-    """Judge `token`, the credentials after `Bearer`, as received.
+    """Verify `token`, the credentials after `Bearer`, as received.
 
     Args:
         token: any bytes.
         keys: the public keys of every issuer, as they are now.
         policy: what is demanded.
         now: seconds since the epoch.
-        revocations: the status lists that are followed, as they are now.
+        revocations: the status lists of every issuer, as they are now.
     """
     # 1 size
     # 2 form
@@ -90,8 +90,8 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
     candidates = [key for key in named if key.is_for(header.algorithm)]
 
     # 7 signature
-    owners = [key.issuer for key in candidates if jws.is_signed_by(key.material, header.algorithm)]
-    if not owners:
+    signers = [key.issuer for key in candidates if jws.is_signed_by(key.material, header.algorithm)]
+    if not signers:
         # Not verified, so it decides only whether the token or our lack of keys is to blame for the rejection.
         issuer = claimed_issuer(jws.payload)
         if issuer in policy.issuers and issuer not in keys.issuers:
@@ -100,11 +100,11 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
             return Rejected(RejectionReason.UNKNOWN_KEY)
         return Rejected(RejectionReason.BAD_SIGNATURE if candidates else RejectionReason.UNSUPPORTED_ALGORITHM)
 
-    # 8 claims, by the profile of the owner that `iss` names; if it names none, check 10 rejects whatever this says
+    # 8 claims, by the profile of the signer that `iss` names; if it names none, check 10 rejects the token anyway
     try:
         members = parse_open_object(jws.payload)
         issuer = members.get("iss")
-        profile = policy.profile_of(issuer if issuer in owners else owners[0])
+        profile = policy.profile_of(issuer if issuer in signers else signers[0])
         if header.algorithm not in profile.algorithms:
             return Rejected(RejectionReason.UNSUPPORTED_ALGORITHM)
         if header.type not in policy.types_of(profile):
@@ -121,7 +121,7 @@ def verify(  # noqa: C901, PLR0911, PLR0912 - one flat list of checks, in their 
         return Rejected(RejectionReason.SENDER_CONSTRAINED)
 
     # 10 issuer
-    if claims.issuer not in owners or claims.issuer not in policy.issuers:
+    if claims.issuer not in signers or claims.issuer not in policy.issuers:
         return Rejected(RejectionReason.WRONG_ISSUER)
 
     # 11 audience

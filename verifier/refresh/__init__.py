@@ -1,1 +1,1 @@
-"""Keeps key sets and status lists current in the background, and publishes each change as an immutable snapshot."""
+"""Refreshes key sets and status lists in the background, and publishes each change as an immutable snapshot."""

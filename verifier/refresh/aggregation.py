@@ -25,7 +25,7 @@ class Aggregation:
     invalid_entries: int
 
     def describe_invalid(self) -> str:
-        """Return what is wrong with the entries that were skipped, for people."""
+        """Return what is wrong with the entries that were skipped, for the log."""
         return f"the aggregation has {self.invalid_entries} entries that are not the URI of a list"
 
 
@@ -33,7 +33,7 @@ def parse_aggregation(body: bytes) -> Aggregation:
     """Read `{"status_lists": [URI, …]}`; entries that are no URI of a list are skipped.
 
     Raises:
-        RefreshError: it must not be used.
+        RefreshError: it is too large, or no aggregation.
     """
     if len(body) > MAX_AGGREGATION_BYTES:
         raise RefreshError("invalid", f"larger than {MAX_AGGREGATION_BYTES} bytes")

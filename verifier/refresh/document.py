@@ -36,7 +36,7 @@ class DocumentOptions:
     Attributes:
         log: of its kind.
         schedule: when to refresh it.
-        cache: where to keep it for a cold start, if anywhere.
+        cache: stores it for a cold start; None for no copy.
         now: seconds since the epoch.
     """
 
@@ -81,7 +81,7 @@ class Document(ABC, Generic[T]):
         """Validate untrusted bytes without blocking the event loop, or raise `RefreshError`."""
 
     def merge(self, new: T) -> T:
-        """Return what to use from now on: `self.value` if `new` is older. May raise `RefreshError`."""
+        """Return the value to use from now on: `self.value` if `new` is older. May raise `RefreshError`."""
         return new
 
     @abstractmethod
@@ -96,7 +96,7 @@ class Document(ABC, Generic[T]):
         """React to a failed attempt, which is counted and logged already."""
 
     def log_fields(self) -> dict[str, object]:
-        """Return what to log with each transition and failure: what is in use."""
+        """Return further fields for each logged transition and failure, such as the keys in use."""
         return {}
 
     def current(self) -> T | None:

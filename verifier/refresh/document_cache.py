@@ -24,10 +24,10 @@ class CachedDocument:
 
 
 class DocumentCache:
-    """The cache file of one document. Every method raises `OSError` when the file system does.
+    """The cache file of one document. Every method passes on an `OSError` of the file system.
 
     Args:
-        directory: shared by all documents of a verifier, and by none of another.
+        directory: of all documents of one verifier; two verifiers must not share it.
         suffix: of the files of this kind of document.
         max_bytes: at most one byte more is read.
         names: identify the document among those of its kind.
@@ -61,13 +61,13 @@ class DocumentCache:
     def load(self) -> CachedDocument | None:
         """Return the document, or None if there is none.
 
-        A file of another owner, or a world-writable one, could hold keys of an attacker. The group is not
+        A file of another system user, or a world-writable one, could hold keys of an attacker. The group is not
         checked: Kubernetes gives a volume's files a writable group (`fsGroup`).
         """
         try:
             with open_regular_file(self._path, os.O_NOFOLLOW) as (descriptor, state):
                 if state.st_uid != os.geteuid() or state.st_mode & stat.S_IWOTH:
-                    raise OSError("owned by another user, or writable by everyone")
+                    raise OSError("owned by another user, or world-writable")
                 return CachedDocument(read_all(descriptor, self._max_bytes), min(state.st_mtime, time.time()))
         except FileNotFoundError:
             return None

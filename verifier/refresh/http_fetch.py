@@ -54,7 +54,7 @@ class HttpSource:
         if response.status_code == 304 and version:  # noqa: PLR2004 - RFC 9110 §15.4.5
             return FetchResult(None, version, max_age)
         if response.status_code != 200:  # noqa: PLR2004 - RFC 9110 §15.3.1
-            raise RefreshError("status", f"answered {response.status_code}; redirects are not followed")
+            raise RefreshError("status", f"the response is {response.status_code}; redirects are not followed")
         return FetchResult(body, headers.get(b"etag"), max_age)
 
     async def _get(self, version: bytes | None) -> tuple[h11.Response, bytes]:

@@ -16,7 +16,7 @@ from verifier.refresh.metadata import DiscoveredKeySet, MetadataDocument, build_
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import RefreshError, Source
 
-# Unknown keys of tokens, which anyone can make up, request refreshes (specs/adr/0113).
+# A token with an unknown key requests a refresh, and any client can make up such tokens (specs/adr/0113).
 _URL_SCHEDULE: Final = Schedule(
     interval=300, max_age_bounds=(10, 3600), max_backoff=30, min_interval=0.5, request_interval=10
 )

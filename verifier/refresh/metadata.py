@@ -39,7 +39,7 @@ def read_jwks_uri(members: dict[str, Any], issuer: str, url: str, *, allow_http:
     """Return the URL of the key set that the metadata of `issuer` at `url` name.
 
     Raises:
-        RefreshError: they must not be used.
+        RefreshError: they are of another issuer, or name no URL that may be fetched.
     """
     # Character by character (RFC 8414 §3.3, OpenID Connect Discovery 1.0 §4.3): another issuer's metadata would make
     # its keys those of this one.
@@ -54,7 +54,7 @@ def read_jwks_uri(members: dict[str, Any], issuer: str, url: str, *, allow_http:
 
 
 def parse_metadata(body: bytes) -> dict[str, Any]:
-    """Read the metadata of an issuer, whichever it is.
+    """Read the metadata of any issuer.
 
     Raises:
         RefreshError: larger than the limit, or not strict JSON.
@@ -68,7 +68,7 @@ def parse_metadata(body: bytes) -> dict[str, Any]:
 
 
 def escape(value: object) -> str:
-    """Return an untrusted string for people: escaped and shortened."""
+    """Return an untrusted string as it may be printed: escaped and shortened."""
     return ascii(value[:200]) if isinstance(value, str) else "not a string"
 
 

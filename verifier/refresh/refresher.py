@@ -1,4 +1,4 @@
-"""Keeps all metadata, keys and status lists current, and joins the last two in snapshots.
+"""Refreshes all metadata, keys and status lists, and publishes keys and lists as snapshots.
 
 Keys come first: status lists are verified by them. Requests (`request_keys`, `request_status_lists`) come from
 decisions that lack something, and are rate-limited by the schedules of the documents.
@@ -78,7 +78,7 @@ class Refresher:
         )
 
     def configure(self, configuration: Configuration) -> None:
-        """Refresh what the configuration names, as `set_sources`."""
+        """Refresh the documents that the configuration names, as `set_sources` does."""
         ssl_context = self._settings.ssl_context(uses_tls=configuration.uses_tls)
         metadata = {
             issuer: self._metadata_document(issuer, build_metadata_source(it.discovery, ssl_context))
@@ -104,7 +104,7 @@ class Refresher:
     ) -> None:
         """Refresh the documents of these issuers from now on, at once, and drop all others.
 
-        What is held of an issuer that stays is valid no longer than before: a reload refreshes nothing by itself.
+        Documents of an issuer that stays are valid no longer than before: a reload alone confirms nothing.
         Tokens of a new issuer that have a status are undecidable until its lists are here.
         """
         self.stop()
@@ -129,7 +129,7 @@ class Refresher:
             document.start()
 
     def stop(self) -> None:
-        """Refresh nothing any more. What is held stays."""
+        """Stop refreshing. The documents stay as they are."""
         for _, document in self._documents():
             document.stop()
 
@@ -139,12 +139,12 @@ class Refresher:
             document.request_refresh()
 
     def request_status_lists(self) -> None:
-        """Look for missing lists soon: a token refers to one. Does not block."""
+        """Refresh missing lists soon: a token refers to one. Does not block."""
         for lists in self._lists.values():
             lists.request_refresh()
 
     async def wait_until_attempted(self, seconds: float) -> None:
-        """Wait until everything that is missing was asked for once, for `seconds` at most."""
+        """Wait until each missing document was attempted once, for `seconds` at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for document in self._key_sets.values():
@@ -153,9 +153,9 @@ class Refresher:
                     await lists.wait_until_attempted()
 
     def is_ready(self) -> bool:
-        """Return whether the tokens of some issuer can be judged.
+        """Return whether the tokens of at least one issuer can be verified.
 
-        One issuer that is unavailable must not take the verifier away from the tokens of the others (ADR 0120).
+        One issuer that is unavailable must not stop traffic with tokens of the others (ADR 0120).
         """
         return any(
             document.current() is not None and (issuer not in self._lists or self._lists[issuer].is_ready())
@@ -163,7 +163,7 @@ class Refresher:
         )
 
     def missing(self) -> list[str]:
-        """Return what is missing to judge the tokens of each issuer."""
+        """Return what is missing to verify the tokens of each issuer."""
         without_keys = [issuer for issuer, document in self._key_sets.items() if document.current() is None]
         without_lists = [issuer for issuer, lists in self._lists.items() if not lists.is_ready()]
         missing = {"key": without_keys, "status list": without_lists}
@@ -175,7 +175,7 @@ class Refresher:
 
     def errors(self) -> list[str]:
         """Return what was wrong with each document at its last attempt."""
-        # For want of metadata their key set is not fetched, which is no second error.
+        # Without metadata the key set is not fetched, which is not a second error.
         undiscovered = [self._key_sets[issuer] for issuer, it in self._metadata.items() if it.value is None]
         errors = [(name, it.error()) for name, it in self._documents() if it not in undiscovered]
         return [f"{name}: {error}" for name, error in errors if error is not None]

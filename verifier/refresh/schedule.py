@@ -1,4 +1,4 @@
-"""Says when a document is refreshed next. Pure: no clock and no randomness of its own."""
+"""Computes when a document is refreshed next. Pure: no clock and no randomness of its own."""
 
 import math
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Schedule:
 
 
 class RequestLimiter:
-    """Says when a requested attempt may begin: at once, unless one in the last `interval` seconds found nothing new.
+    """A rate limit of requested attempts: after one that found nothing new, the next waits for `interval` seconds.
 
     An attempt that found something new does not count, so that an issuer may rotate its key twice in a row. One that
     had to wait counts in any case: under a flood of requests there is one attempt per interval, whatever it finds.

@@ -1,4 +1,4 @@
-"""Defines what a source of documents is: a URL or a file, asked once at a time."""
+"""The interface of a source of documents, such as a URL or a file. Only one attempt is made at a time."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +17,7 @@ class FetchResult:
     """The result of one successful attempt.
 
     Attributes:
-        body: the document, or None if the source still has the version that was asked about.
+        body: the document, or None if the source still has the version that the caller has.
         version: an opaque validator of this version (an entity tag), if the source has one.
         max_age_seconds: how long the source says that the document is fresh.
     """
@@ -37,5 +37,5 @@ class Source(Protocol):
             version: of the document that the caller has, or None to get the document in any case.
 
         Raises:
-            RefreshError: the source gave no answer that can be used.
+            RefreshError: the attempt gave no usable document.
         """

@@ -47,7 +47,7 @@ class StatusOptions:
 
     Attributes:
         document: options of a document, by suffix, size limit and names of its cache file.
-        stale_seconds: how long a list that its source no longer confirms is valid at least; None: until its `exp`.
+        stale_seconds: how long a list is valid at least after its source confirmed it; None: until its `exp`.
         publish: called with the issuer when its lists have changed.
         request_key_refresh: called with the issuer when a list names an unknown key; must not block.
     """
@@ -109,13 +109,13 @@ class IssuerLists:
         self._request_missing()
 
     def is_ready(self) -> bool:
-        """Return whether tokens can be decided. Before its first token an issuer may have no list at all."""
+        """Return whether the status of tokens is known. Before its first token an issuer may have no list at all."""
         if self.aggregation.value is None:
             return False
         return not self.lists or any(document.current() is not None for document in self.lists.values())
 
     async def wait_until_attempted(self) -> None:
-        """Wait until everything was asked for once. Without a key to verify lists by, return at once."""
+        """Wait until each document was attempted once. Without a key to verify lists by, return at once."""
         if self.keys_available.is_set():
             await self.aggregation.attempted.wait()
             for document in list(self.lists.values()):
@@ -141,7 +141,7 @@ class IssuerLists:
         return min([self.aggregation.validated_at, *(document.validated_at for document in self.lists.values())])
 
     def apply(self, aggregation: Aggregation) -> None:
-        """Follow the lists that the aggregation names, and no others."""
+        """Refresh the lists that the aggregation names, and no others."""
         for uri in self.lists.keys() - set(aggregation.uris):
             document = self.lists.pop(uri)
             document.stop()

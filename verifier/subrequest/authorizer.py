@@ -140,7 +140,7 @@ class Authorizer:
             authorization: the field value, several joined by commas (RFC 9110 §5.3), None if there was none.
             request_id: for the log and no decision; as in `RequestIds`.
             traceparent: the header field as received; None if absent.
-            browser: what a policy with a cookie decides by; None if the gateway passed none of it on.
+            browser: the fields that a policy with a cookie checks; None if the gateway passed none of them on.
         """
         policy = self._by_target.get(target) or self._find_policy(target)
         if browser is not None and policy is not None and policy.cookie is not None:

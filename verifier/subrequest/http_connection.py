@@ -1,14 +1,15 @@
 """A bounded HTTP/1.1 server connection, and the one that serves subrequests: every limit on what a client sends.
 
-Parsed by httptools (llhttp). It is our own because it meets the internet through gateways: a head has a limit
-and a deadline, a trailer never becomes a header, and there is no routing and no task for each request.
+httptools (llhttp) parses. The rest is our own because clients on the internet send these requests through gateways:
+a head has a limit and a deadline, a trailer never becomes a header, and there is no routing and no task for each
+request.
 
 Accepted: HTTP/1.1 with one Host, HTTP/1.0; any target, any method but CONNECT; a head of 16 KiB; a body of
 64 KiB, by Content-Length or the one coding `chunked` (read and dropped); pipelining; `Upgrade` (ignored: the
-plain response follows). A request is answered as soon as its head is complete. An invalid request gets one
+plain response follows). A request gets its response as soon as its head is complete. An invalid request gets one
 response and the connection is closed: 400 if it is malformed, 408 if its head does not come within 10 s, 431 if
 its head is over the limit, 503 if there are too many connections. A body over the limit, too late or malformed
-closes the connection without a second response, which could be taken for the response to another request. A
+closes the connection without a second response, which could be read as the response to another request. A
 connection without its first request is closed after 15 s, one between two requests after 75 s.
 """
 
@@ -145,7 +146,7 @@ class Connection(asyncio.Protocol):
             responses.clear()
 
     def eof_received(self) -> bool:
-        """Close: the peer sends no more, and its requests are answered."""
+        """Close: the peer sends no more, and its requests have their responses."""
         return False
 
     def pause_writing(self) -> None:
@@ -208,7 +209,7 @@ class Connection(asyncio.Protocol):
             case 4 if name.lower() == b"host":
                 self._host_count += 1
             case 6 if name.lower() == b"expect":
-                # After our final answer the client may or may not send the body: only closing is unambiguous.
+                # After our final response the client may or may not send the body: only closing is unambiguous.
                 self._connection_option = b"close"
             case 10 if name.lower() == b"connection":
                 if self._parser.get_http_version() != "1.1":
@@ -235,7 +236,7 @@ class Connection(asyncio.Protocol):
                 pass
 
     def _add_browser_field(self, field: str, value: bytes) -> None:
-        """Keep a field that a policy with a cookie decides by. Two `Cookie` fields are one (RFC 9113 §8.2.3)."""
+        """Store a field that a policy with a cookie checks. Two `Cookie` fields are one (RFC 9113 §8.2.3)."""
         fields = self._browser_fields = self._browser_fields or {}
         if field in fields:
             # Two of any other field are a value that is never accepted.
@@ -301,7 +302,7 @@ class Connection(asyncio.Protocol):
                 self._tail = b""
 
     def _count_head(self, data: bytes) -> None:
-        """Count an incomplete head. Bytes up to the last empty line belong to requests that are answered."""
+        """Count an incomplete head. Bytes up to the last empty line belong to requests that have their response."""
         seen = self._tail + data
         end = seen.rfind(_EMPTY_LINE)
         if end < 0:

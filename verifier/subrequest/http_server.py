@@ -1,4 +1,4 @@
-"""The connections of one listener: their number, their clock, writes in batches, and the end of all of them.
+"""The connections of one listener: their number, their clock, writes in batches, and closing them all.
 
 `http_connection.py` parses HTTP and has every limit on a single connection.
 """
@@ -21,7 +21,7 @@ class HttpServer:
 
     Args:
         new_connection: makes the protocol of a connection, given this server.
-        max_connections: one more is answered 503 and closed.
+        max_connections: one more gets 503 and is closed.
         drain_seconds: how long `drain` leaves connections open.
     """
 
@@ -53,7 +53,7 @@ class HttpServer:
             self._all_closed.set()
 
     def write_batched(self, transport: asyncio.Transport, response: bytes) -> None:
-        """Write together with the responses to what came in with the same iteration of the event loop.
+        """Write a response together with the others of the same iteration of the event loop.
 
         Every write wakes a sleeping gateway through an interrupt between processors, which took a third of
         the time of a cache miss (specs/adr/0024).
@@ -65,7 +65,7 @@ class HttpServer:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet."""
+        """Write the responses that are not written yet."""
         if batch := self._batch:
             self._batch = []
             for transport, response in batch:

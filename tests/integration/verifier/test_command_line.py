@@ -57,8 +57,8 @@ def test_all_invalid_settings_are_named_at_once() -> None:
 
 @pytest.mark.parametrize(("changes", "why"), [
     ({"ISSUER": None, "JWKS_FILE": None}, "VERIFIER_ISSUER: required"),
-    ({"ISSUER": None}, "VERIFIER_ISSUER: goes with"),
-    ({"JWKS_FILE": None}, "VERIFIER_ISSUER: goes with"),
+    ({"ISSUER": None}, "VERIFIER_ISSUER: set it together with"),
+    ({"JWKS_FILE": None}, "VERIFIER_ISSUER: set it together with"),
     ({"JWKS_URL": "https://issuer.example/jwks"}, "set one of them"),
     ({"POLICIES_FILE": "/nonexistent.toml"}, "/nonexistent.toml: cannot be read"),
     ({"POLICIES_FILE": "/dev/zero"}, "/dev/zero: not a regular file"),

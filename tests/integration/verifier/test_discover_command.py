@@ -135,8 +135,8 @@ def test_the_status_lists_are_taken_from_the_metadata(provider: Provider) -> Non
 @pytest.mark.parametrize(("members", "why"), [
     ({"issuer": "https://another.example"}, "its issuer is 'https://another.example'; if that is meant"),
     ({"issuer": "https://login.example/{tenantid}/v2.0"}, "a template: give the URL of one tenant"),
-    ({"issuer": "https://login.example\n"}, "no name of an issuer"),
-    ({"issuer": 1}, "no name of an issuer"),
+    ({"issuer": "https://login.example\n"}, "not a valid issuer name"),
+    ({"issuer": 1}, "not a valid issuer name"),
     ({"jwks_uri": "http://10.0.0.1/keys"}, "plain http beyond loopback"),
     ({"jwks_uri": ...}, "no jwks_uri"),
 ])  # fmt: skip
@@ -175,7 +175,7 @@ def test_an_issuer_without_metadata_or_usable_keys_is_one_line(provider: Provide
     provider.pages.clear()
     done = verifier_command("discover", provider.forge.issuer)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"no metadata: {provider.discovery}: answered 404")
+    assert done.stderr.startswith(f"no metadata: {provider.discovery}: the response is 404")
     assert done.stderr.count("\n") == 1
 
 

@@ -373,4 +373,4 @@ def test_check_config_and_explain_read_the_lists(folder: VerifierFolder, issuer:
     issuer.name(1, 2)
     done = verifier_command("check-config", **settings)
     assert done.returncode == 1
-    assert f"status list {issuer.uri(2)}: answered 404" in done.stderr
+    assert f"status list {issuer.uri(2)}: the response is 404" in done.stderr
