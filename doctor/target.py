@@ -88,7 +88,7 @@ def parse_admin_path(path: str, target: Target) -> str:
 
 
 def _is_unambiguous(path: str) -> bool:
-    """Return whether every parser reads `path` alike, so that its variants can be told from it."""
+    """Return whether every parser reads `path` alike, so that its variants can be distinguished from it."""
     return bool(_has_plain_characters(path)) and "//" not in path and {".", ".."}.isdisjoint(path.split("/"))
 
 

@@ -18,8 +18,8 @@ CALL_AFTER_LOGOUT: Final = "call after logout"
 REVOCATION: Final = "logout to rejection"
 """Time from the response to a logout until the gateway first rejects the access token."""
 
-RETRY_LATER: Final = "login told to retry later"
-"""A login that got 503 with Retry-After, which is a right response when all users log in at once."""
+RETRY_LATER: Final = "login rejected with Retry-After"
+"""A login that got 503 with Retry-After: a right response when all users log in at once."""
 
 ROTATION_SECONDS: Final = 120
 """Time from the publication of a key to its first signature when the key set may be cached for 10 s."""

@@ -81,7 +81,7 @@ def started(contender: Contender, setup: Setup) -> Iterator[Served]:
 
 
 def check(contender: Contender, port: int, fixtures: Fixtures, *, valid: tuple[str, ...]) -> None:
-    """Send every token of `valid`, and if the contender verifies also the invalid ones that it can tell.
+    """Send every token of `valid` and, if the contender verifies, the invalid ones that it can reject.
 
     Raises:
         InvalidRunError: one of the responses was wrong.
