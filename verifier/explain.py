@@ -4,44 +4,25 @@ from typing import Final
 
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
-from verifier.decision.reasons import RejectionReason
+from verifier.decision.reasons import RejectionReason as Reason
 from verifier.decision.status import StatusLists
 from verifier.decision.verification import Rejected, verify
 
-CHECKS: Final[tuple[tuple[str, frozenset[RejectionReason]], ...]] = (
-    ("size", frozenset({RejectionReason.TOO_LARGE})),
-    ("form", frozenset({RejectionReason.MALFORMED})),
-    ("header", frozenset({RejectionReason.INVALID_HEADER})),
-    ("algorithm", frozenset({RejectionReason.UNSUPPORTED_ALGORITHM})),
-    ("type", frozenset({RejectionReason.WRONG_TYPE})),
-    ("key", frozenset({RejectionReason.UNKNOWN_KEY, RejectionReason.KEYS_UNAVAILABLE})),
-    ("signature", frozenset({RejectionReason.BAD_SIGNATURE})),
-    ("claims", frozenset({RejectionReason.NOT_ACCESS_TOKEN, RejectionReason.INVALID_CLAIMS})),
-    ("sender", frozenset({RejectionReason.SENDER_CONSTRAINED})),
-    ("issuer", frozenset({RejectionReason.WRONG_ISSUER})),
-    ("audience", frozenset({RejectionReason.WRONG_AUDIENCE})),
-    (
-        "time",
-        frozenset(
-            {
-                RejectionReason.EXPIRED,
-                RejectionReason.NOT_YET_VALID,
-                RejectionReason.LIFETIME_TOO_LONG,
-                RejectionReason.TOO_OLD,
-            }
-        ),
-    ),
-    ("status", frozenset({RejectionReason.REVOKED, RejectionReason.STATUS_UNAVAILABLE})),
-    (
-        "permission",
-        frozenset(
-            {
-                RejectionReason.INSUFFICIENT_SCOPE,
-                RejectionReason.INSUFFICIENT_ROLE,
-                RejectionReason.INSUFFICIENT_CLAIM,
-            }
-        ),
-    ),
+CHECKS: Final[tuple[tuple[str, frozenset[Reason]], ...]] = (
+    ("size", frozenset({Reason.TOO_LARGE})),
+    ("form", frozenset({Reason.MALFORMED})),
+    ("header", frozenset({Reason.INVALID_HEADER})),
+    ("algorithm", frozenset({Reason.UNSUPPORTED_ALGORITHM})),
+    ("type", frozenset({Reason.WRONG_TYPE})),
+    ("key", frozenset({Reason.UNKNOWN_KEY, Reason.KEYS_UNAVAILABLE})),
+    ("signature", frozenset({Reason.BAD_SIGNATURE})),
+    ("claims", frozenset({Reason.NOT_ACCESS_TOKEN, Reason.INVALID_CLAIMS})),
+    ("sender", frozenset({Reason.SENDER_CONSTRAINED})),
+    ("issuer", frozenset({Reason.WRONG_ISSUER})),
+    ("audience", frozenset({Reason.WRONG_AUDIENCE})),
+    ("time", frozenset({Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.LIFETIME_TOO_LONG, Reason.TOO_OLD})),
+    ("status", frozenset({Reason.REVOKED, Reason.STATUS_UNAVAILABLE})),
+    ("permission", frozenset({Reason.INSUFFICIENT_SCOPE, Reason.INSUFFICIENT_ROLE, Reason.INSUFFICIENT_CLAIM})),
 )
 """The numbered checks of `verification`, and the reasons that each can give."""
 
