@@ -52,11 +52,7 @@ class AdminPages:
             case b"/metrics":
                 return HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry)
             case _:
-                return (
-                    HTTPStatus.NOT_FOUND,
-                    _TEXT,
-                    b"not found: see /healthz, /readyz, /metrics\n",
-                )
+                return HTTPStatus.NOT_FOUND, _TEXT, b"not found: see /healthz, /readyz, /metrics\n"
 
 
 class AdminConnection(Connection):

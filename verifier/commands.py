@@ -19,7 +19,7 @@ from verifier.discover import DiscoveryError, write_tables
 from verifier.discover import discover as discover_issuer
 from verifier.explain import explain as explain_token
 from verifier.explain_profile import describe, explain_profile
-from verifier.listeners import BindError, Listeners, open_listeners
+from verifier.listeners import BindError, open_listeners
 from verifier.metrics import Metrics
 from verifier.policy_file import Configuration
 from verifier.refresh.refresher import Refresher
@@ -42,7 +42,8 @@ def serve(settings: VerifierSettings, configuration: Configuration) -> int:
     structlog.get_logger().info("listening", **listeners.addresses(), policies=sorted(configuration.policies))
     status = EXIT_FAILED
     try:
-        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_run(settings, configuration, listeners))
+        server = VerifierServer(settings, configuration)
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(server.run(listeners))
         status = 0
     except Exception:  # noqa: BLE001 - whatever it was, it ends the process and is logged
         structlog.get_logger().exception("verifier_failed")
@@ -52,10 +53,6 @@ def serve(settings: VerifierSettings, configuration: Configuration) -> int:
         sys.stderr.flush()
         # A normal exit would wait for a thread that hangs while it reads a file from a network file system.
         os._exit(status)
-
-
-async def _run(settings: VerifierSettings, configuration: Configuration, listeners: Listeners) -> None:
-    await VerifierServer(settings, configuration).run(listeners)
 
 
 def check_config(settings: VerifierSettings, configuration: Configuration) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from shared.jwks import JwkSet, PublicKey
+from shared.jwks import JwkSet
 from shared.signatures import PublicKeyMaterial
 
 
@@ -39,7 +39,8 @@ class TrustedKeys:
         by_kid: dict[str, tuple[VerificationKey, ...]] = {}
         for issuer, jwks in published.items():
             for kid, key in jwks.keys.items():
-                by_kid[kid] = (*by_kid.get(kid, ()), _verification_key(issuer, key))
+                verification_key = VerificationKey(key.kid, issuer, key.material, key.algorithms)
+                by_kid[kid] = (*by_kid.get(kid, ()), verification_key)
         return cls(frozenset(published), by_kid)
 
     def find(self, kid: str) -> tuple[VerificationKey, ...]:
@@ -57,7 +58,3 @@ class TrustedKeys:
     def is_superset_of(self, other: Self) -> bool:
         """Return whether every key of `other` is contained unchanged."""
         return all(self.contains(key) for keys in other._by_kid.values() for key in keys)
-
-
-def _verification_key(issuer: str, key: PublicKey) -> VerificationKey:
-    return VerificationKey(key.kid, issuer, key.material, key.algorithms)
