@@ -142,8 +142,11 @@ def _raw(content: bytes, kind: int = 1, room: int | None = None) -> bytes:
     """Return an RSA signature over a block of our own; `room` octets of padding instead of all."""
     padding_octets = _SIZE - 3 - len(content) if room is None else room
     block = (bytes([0, kind]) + b"\xff" * padding_octets + b"\0" + content).ljust(_SIZE, b"\0")
-    numbers = rsa("issuer").private_numbers()
-    return pow(int.from_bytes(block, "big"), numbers.d, numbers.public_numbers.n).to_bytes(_SIZE, "big")
+    message, numbers = int.from_bytes(block, "big"), rsa("issuer").private_numbers()
+    # By the Chinese remainder theorem (RFC 8017 §5.1.2), four times as fast as with the private exponent.
+    first, second = pow(message, numbers.dmp1, numbers.p), pow(message, numbers.dmq1, numbers.q)
+    signature = second + numbers.q * ((first - second) * numbers.iqmp % numbers.p)
+    return signature.to_bytes(_SIZE, "big")
 
 
 def _cube_root(signed: bytes) -> bytes:
