@@ -18,6 +18,7 @@ import psutil
 from stack import gateway_config
 from tests.support.clusters.running import TRANSLATED, running_translation
 from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
+from tests.support.plain_http import HTTP
 from tests.support.processes import ROOT, free_port, listens, running, wait_until
 from tests.support.sites import write_site
 from tests.support.tls_bridge import tls_bridge
@@ -94,7 +95,7 @@ class Verifier:
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{self.admin_port}/readyz").status_code == 200
+            return HTTP.get(f"http://127.0.0.1:{self.admin_port}/readyz").status_code == 200
         except httpx.TransportError:
             return False
 

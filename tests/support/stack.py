@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from stack.settings import DEFAULT_PORTS
+from tests.support.plain_http import HTTP
 from tests.support.processes import ROOT, command_line, free_port, wait_until
 
 COMMAND: Final = [sys.executable, "-m", "stack"]
@@ -42,15 +43,15 @@ class Stack:
 
     def gateway(self, path: str = "/", token: str | None = None, **headers: str) -> httpx.Response:
         authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return httpx.get(self.url("GATEWAY_PORT", path), headers=authorization | headers)
+        return HTTP.get(self.url("GATEWAY_PORT", path), headers=authorization | headers)
 
     def account(self, path: str, email: str) -> httpx.Response:
-        return httpx.post(self.url("ISSUER_PORT", path), json={"email": email, "password": PASSWORD}, timeout=20)
+        return HTTP.post(self.url("ISSUER_PORT", path), json={"email": email, "password": PASSWORD}, timeout=20)
 
     def me(self, token: str) -> int:
         """Return the status of the issuer's `GET /me`, or 0 without a response."""
         try:
-            return httpx.get(
+            return HTTP.get(
                 self.url("ISSUER_PORT", "/me"), headers={"Authorization": f"Bearer {token}"}, timeout=5
             ).status_code
         except httpx.TransportError:

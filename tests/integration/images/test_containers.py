@@ -20,13 +20,15 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: TID251 - as the issuer
 
-# The suite's own tests, which run here on the gateway of compose.yaml.
 from tests.integration.gateways.conftest import Gateway
 from tests.integration.gateways.test_decisions import *  # noqa: F403 - all its tests
 from tests.integration.gateways.test_spoofing import *  # noqa: F403 - all its tests
 from tests.support.gateways import Verifier, ask
 from tests.support.images.engine import Engine, running_engine
 from tests.support.overlays import rendered
+
+# The suite's own tests, which run here on the gateway of compose.yaml.
+from tests.support.plain_http import HTTP
 from tests.support.processes import ROOT, free_port, wait_until
 from tests.support.token_forge import Forge, claims_of
 
@@ -65,8 +67,8 @@ class Site:
     def session(self) -> dict[str, Any]:
         """Register an account and log in; the token response."""
         account = {"email": f"{secrets.token_hex(8)}@example.com", "password": PASSWORD}
-        assert httpx.post(f"{self.issuer}/register", json=account, timeout=30).status_code in {201, 202}
-        response = httpx.post(f"{self.issuer}/login", json=account, timeout=30)
+        assert HTTP.post(f"{self.issuer}/register", json=account, timeout=30).status_code in {201, 202}
+        response = HTTP.post(f"{self.issuer}/login", json=account, timeout=30)
         assert response.status_code == 200, response.text
         return cast("dict[str, Any]", response.json())
 
@@ -146,10 +148,10 @@ def test_users_log_in_and_out_at_the_gateway(site: Site) -> None:
     response = ask(site.gateway_port, "/hello", token=session["access_token"].encode())
     assert response.identity["X-Auth-Subject"] == claims_of(session["access_token"])["sub"]
     form = {"grant_type": "refresh_token", "refresh_token": session["refresh_token"]}
-    refreshed = httpx.post(f"{site.issuer}/token", data=form, timeout=30).json()["access_token"]
+    refreshed = HTTP.post(f"{site.issuer}/token", data=form, timeout=30).json()["access_token"]
     assert site.status(refreshed) == 200
     credentials = {"Authorization": f"Bearer {refreshed}"}
-    assert httpx.post(f"{site.issuer}/logout", headers=credentials, timeout=30).status_code == 204
+    assert HTTP.post(f"{site.issuer}/logout", headers=credentials, timeout=30).status_code == 204
     wait_until(lambda: site.status(refreshed) == 401, "the session is revoked at the gateway", _SECONDS)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.processes import free_port, wait_until
 from tests.support.signing_keys import generate_key
@@ -25,7 +26,7 @@ def test_the_issuer_recovers_when_postgresql_restarts() -> None:
             tokens = issuer.login("ann@example.com").json()
             token, form = tokens["access_token"], {"grant_type": "refresh_token"}
             form["refresh_token"] = tokens["refresh_token"]
-            status_list = httpx.get(f"{issuer.url}/status-lists/1").text
+            status_list = HTTP.get(f"{issuer.url}/status-lists/1").text
             postgres.stop()
             assert_unavailable(issuer.register("bob@example.com"), "database-unavailable")
             assert_unavailable(issuer.login("ann@example.com"), "database-unavailable")
@@ -39,17 +40,17 @@ def test_the_issuer_recovers_when_postgresql_restarts() -> None:
                 ("DELETE", "/sessions/00000000-0000-0000-0000-000000000000"),
             ):
                 bearer = {"Authorization": f"Bearer {token}"}
-                assert_unavailable(httpx.request(method, issuer.url + path, headers=bearer), "database-unavailable")
-            assert httpx.post(f"{issuer.url}/token", data=form).status_code == 503
-            assert httpx.get(f"{issuer.url}/status-lists/1").text == status_list
-            assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
-            assert httpx.get(f"{issuer.admin_url}/healthz").status_code == 200
-            assert httpx.get(f"{issuer.admin_url}/readyz").json()["checks"]["database"] == "failing"
+                assert_unavailable(HTTP.request(method, issuer.url + path, headers=bearer), "database-unavailable")
+            assert HTTP.post(f"{issuer.url}/token", data=form).status_code == 503
+            assert HTTP.get(f"{issuer.url}/status-lists/1").text == status_list
+            assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
+            assert HTTP.get(f"{issuer.admin_url}/healthz").status_code == 200
+            assert HTTP.get(f"{issuer.admin_url}/readyz").json()["checks"]["database"] == "failing"
             postgres.start()
             issuer.wait_until_readiness_is(200)
             assert issuer.login("ann@example.com").status_code == 200
             assert issuer.request("GET", "/me", token).json()["email"] == "ann@example.com"
-            assert httpx.post(f"{issuer.url}/token", data=form).status_code == 200
+            assert HTTP.post(f"{issuer.url}/token", data=form).status_code == 200
 
 
 def test_the_issuer_starts_before_postgresql_does() -> None:
@@ -62,7 +63,7 @@ def test_the_issuer_starts_before_postgresql_does() -> None:
 def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> None:
     url = postgres.new_database()
     with running_issuer(url, ready=503) as issuer:
-        checks = httpx.get(f"{issuer.admin_url}/readyz").json()["checks"]
+        checks = HTTP.get(f"{issuer.admin_url}/readyz").json()["checks"]
         assert checks == {"database": "ok", "migrations": "failing", "signing_key": "ok", "status_lists": "failing"}
         assert_unavailable(issuer.register("ann@example.com"), "database-unavailable")
         assert issuer_command("migrate", DATABASE_URL=url).returncode == 0
@@ -76,7 +77,7 @@ def test_it_is_ready_when_a_first_key_appears(database_url: str, tmp_path: Path)
         assert issuer.register("ann@example.com").status_code == 201
         assert_unavailable(issuer.login("ann@example.com"), "no-signing-key")
         assert issuer.metric('gatepass_issuer_logins_total{outcome="accepted"}') == 0
-        assert_unavailable(httpx.get(f"{issuer.url}/.well-known/jwks.json"), "no-signing-key")
+        assert_unavailable(HTTP.get(f"{issuer.url}/.well-known/jwks.json"), "no-signing-key")
         generate_key(keys, datetime.now(UTC))
         issuer.wait_until_readiness_is(200)
         assert issuer.login("ann@example.com").status_code == 200
@@ -84,4 +85,4 @@ def test_it_is_ready_when_a_first_key_appears(database_url: str, tmp_path: Path)
 
 def test_a_next_key_is_published_without_a_restart(issuer: IssuerProcess) -> None:
     made = generate_key(issuer.keys_dir, datetime.now(UTC))
-    wait_until(lambda: made.kid in httpx.get(f"{issuer.url}/.well-known/jwks.json").text, "it happens", 10)
+    wait_until(lambda: made.kid in HTTP.get(f"{issuer.url}/.well-known/jwks.json").text, "it happens", 10)

@@ -21,6 +21,7 @@ import pytest
 from issuer.__main__ import _parser
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.openapi import contract
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
 from tests.support.processes import free_port, wait_until
 
@@ -43,7 +44,7 @@ class Journey:
 
     def ask(self, method: str, path: str, route: str = "", **request: Any) -> httpx.Response:
         """Send a request; the secrets of its response are searched for from now on."""
-        response = httpx.request(method, self.issuer.url + path, timeout=30, **request)
+        response = HTTP.request(method, self.issuer.url + path, timeout=30, **request)
         self.asked.add((method, route or path))
         if response.is_error:
             self.errors.append(f"{response.headers} {response.text}")
@@ -245,14 +246,14 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
         with running_issuer(database, keys, ready=200, MAIL_URL=mail.as_uri(), **verifying, **common) as issuer:
             journey = Journey(issuer, mail)
             drive_endpoints(journey, client, client_secret)
-            metrics = httpx.get(f"{issuer.admin_url}/metrics").text
+            metrics = HTTP.get(f"{issuer.admin_url}/metrics").text
             logs = issuer.logs()
         secrets |= journey.secrets
         # A mail server that is down: what is said of it has no password either.
         broken = f"smtp://gatepass:{MAIL_PASSWORD}@127.0.0.1:{free_port()}"
         with running_issuer(database, keys, ready=200, MAIL_URL=broken, **verifying, **common) as issuer:
             issuer.register("carol@example.com", PASSWORDS[0])
-            wait_until(lambda: 'outcome="failed"' in httpx.get(f"{issuer.admin_url}/metrics").text, "a failed mail")
+            wait_until(lambda: 'outcome="failed"' in HTTP.get(f"{issuer.admin_url}/metrics").text, "a failed mail")
             logs += issuer.logs()
         drive_commands(operator, client, tmp_path)
     tables = asyncio.run(dump(database))

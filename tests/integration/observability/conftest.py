@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
 import pytest
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, database_url, postgres
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
@@ -26,7 +26,7 @@ class Site:
         login = self.issuer.login("ada@example.com").json()
         self.issuer.login("ada@example.com", "not her password at all")
         form = {"grant_type": "refresh_token", "refresh_token": login["refresh_token"]}
-        assert httpx.post(f"{self.issuer.url}/token", data=form).status_code == 200
+        assert HTTP.post(f"{self.issuer.url}/token", data=form).status_code == 200
         token = login["access_token"].encode()
         assert [self.verifier.ask(token=token).status for _ in range(3)] == [200] * 3
         assert self.verifier.ask(token=token[:-4] + b"AAAA").status == 401

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, environment_of, running_issuer
 from tests.support.otlp_receiver import Received, Receiver, running_receiver
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, wait_until
 
@@ -46,7 +47,7 @@ def issuer_with(postgres: Postgres, variables: dict[str, str]) -> Iterator[Issue
 
 def login(issuer: IssuerProcess, password: str = PASSWORD, **headers: str) -> httpx.Response:
     body = {"email": "traced@example.com", "password": password}
-    return httpx.post(f"{issuer.url}/login?canary=in-a-query", json=body, headers=headers, timeout=30)
+    return HTTP.post(f"{issuer.url}/login?canary=in-a-query", json=body, headers=headers, timeout=30)
 
 
 def whole_trace(receiver: Receiver, trace_id: str) -> dict[str, list[Received]]:
@@ -84,7 +85,7 @@ def test_a_login_is_a_span_of_the_callers_trace_with_its_waits(traced: IssuerPro
 
 def test_a_request_without_a_trace_gets_one(traced: IssuerProcess, receiver: Receiver) -> None:
     for headers in ({}, {"traceparent": f"00-{'0' * 32}-{PARENT}-01"}):
-        response = httpx.get(f"{traced.url}/me", headers=headers)
+        response = HTTP.get(f"{traced.url}/me", headers=headers)
         trace_id = trace_of(traced, response)
         (span,) = whole_trace(receiver, trace_id)["GET /me"]
         assert span.parent_id == ""
@@ -94,7 +95,7 @@ def test_a_request_without_a_trace_gets_one(traced: IssuerProcess, receiver: Rec
 def test_an_unsampled_trace_is_logged_and_not_exported(traced: IssuerProcess, receiver: Receiver) -> None:
     login(traced, traceparent=f"00-{UNSAMPLED}-{PARENT}-00")
     wait_until(lambda: bool(lines_of(traced, UNSAMPLED)), "it is logged")
-    whole_trace(receiver, trace_of(traced, httpx.get(f"{traced.url}/me")))  # a later one is sent
+    whole_trace(receiver, trace_of(traced, HTTP.get(f"{traced.url}/me")))  # a later one is sent
     assert receiver.of_trace(UNSAMPLED) == []
 
 
@@ -112,7 +113,7 @@ def trace_of(issuer: IssuerProcess, answer: httpx.Response) -> str:
 def test_no_secret_is_in_a_span(traced: IssuerProcess, receiver: Receiver) -> None:
     token = login(traced).json()["access_token"]
     bearer = {"Authorization": f"Bearer {token}", "Cookie": "canary=in-a-cookie"}
-    last = httpx.get(f"{traced.url}/me/in-a-path?canary=in-a-query", headers=bearer)
+    last = HTTP.get(f"{traced.url}/me/in-a-path?canary=in-a-query", headers=bearer)
     login(traced, "canary: not the password")
     whole_trace(receiver, trace_of(traced, last))
     sent = b"".join(receiver.bodies)

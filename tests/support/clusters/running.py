@@ -10,6 +10,7 @@ import httpx
 
 from stack.preflight import find_binary
 from tests.support.clusters.recorded import RECORDED, managers
+from tests.support.plain_http import HTTP
 from tests.support.processes import free_port, running, wait_until
 
 TRANSLATED: Final = tuple(RECORDED)
@@ -26,7 +27,7 @@ def running_translation(name: str, folder: Path, verifier: int, application: int
 
 def _answers(port: int) -> bool:
     try:
-        httpx.get(f"http://127.0.0.1:{port}/")
+        HTTP.get(f"http://127.0.0.1:{port}/")
     except httpx.TransportError:
         return False
     return True

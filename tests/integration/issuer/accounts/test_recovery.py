@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
-from tests.support.plain_http import visible
+from tests.support.plain_http import HTTP, visible
 from tests.support.postgres import Postgres, execute
 from tests.support.recovery_bench import token_in
 from tests.support.smtp import read_mail
@@ -43,7 +43,7 @@ class Post:
     def ask(self, method: str, path: str, bearer: str | None = None, /, **body: str) -> httpx.Response:
         """Ask with a JSON body, and a bearer token if need be."""
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        return httpx.request(method, self.issuer.url + path, json=body, headers=headers, timeout=30)
+        return HTTP.request(method, self.issuer.url + path, json=body, headers=headers, timeout=30)
 
     def login(self, email: str, password: str = PASSWORD) -> str:
         """An access token."""
@@ -53,7 +53,7 @@ class Post:
 
     def me(self, token: str) -> int:
         """The status of GET /me."""
-        return httpx.get(f"{self.issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code
+        return HTTP.get(f"{self.issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code
 
     def hashes(self) -> float:
         """Return the number of computed password hashes."""
@@ -214,12 +214,12 @@ def test_unacceptable_members_are_named(post: Post, path: str, members: set[str]
     for member in members:
         body: dict[str, Any] = dict.fromkeys(members, "x") | {"email": "ann@example.com", member: junk}
         body = {name: value for name, value in body.items() if name in members}
-        response = httpx.post(
+        response = HTTP.post(
             post.issuer.url + path, content=json.dumps(body), headers={"Content-Type": "application/json"}
         )
         assert response.status_code == 422
         assert member in {fault["field"] for fault in response.json()["errors"]}
-    assert httpx.post(post.issuer.url + path, json=dict.fromkeys(members, "x") | {"user_id": "1"}).status_code == 422
+    assert HTTP.post(post.issuer.url + path, json=dict.fromkeys(members, "x") | {"user_id": "1"}).status_code == 422
 
 
 def test_an_account_is_verified_by_mail(strict: Post) -> None:
@@ -255,7 +255,7 @@ def test_no_token_email_or_password_is_logged(post: Post, strict: Post) -> None:
 
 
 def test_sent_mails_are_counted(post: Post) -> None:
-    text = httpx.get(f"{post.issuer.admin_url}/metrics").text
+    text = HTTP.get(f"{post.issuer.admin_url}/metrics").text
     assert 'gatepass_issuer_mails_total{outcome="sent",template="reset_password"}' in text
     assert post.issuer.metric("gatepass_issuer_outbox_mails") >= 0
     assert post.issuer.metric("gatepass_issuer_outbox_oldest_seconds") >= 0
@@ -264,10 +264,10 @@ def test_sent_mails_are_counted(post: Post) -> None:
 def test_without_a_mail_server_the_responses_are_the_same(issuer: IssuerProcess) -> None:
     issuer.register("mailless@example.com")
     for email in ("mailless@example.com", "nobody@example.com"):
-        response = httpx.post(f"{issuer.url}/password/forgot", json={"email": email})
+        response = HTTP.post(f"{issuer.url}/password/forgot", json={"email": email})
         assert (response.status_code, response.json()) == (202, {"status": "accepted"})
     token = issuer.login("mailless@example.com").json()["access_token"]
-    changed = httpx.post(
+    changed = HTTP.post(
         f"{issuer.url}/password",
         json={"current_password": PASSWORD, "new_password": NEW},
         headers={"Authorization": f"Bearer {token}"},

@@ -11,7 +11,7 @@ import pytest
 
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
-from tests.support.plain_http import visible
+from tests.support.plain_http import HTTP, visible
 from tests.support.postgres import Postgres, execute
 from tests.support.token_forge import claims_of
 
@@ -20,7 +20,7 @@ CHEAP_HASH = "$argon2id$v=19$m=8,t=1,p=1$HnwRC06buitboCiHFdxMYg$bLQxQqhEA+Lmtx/5
 
 
 def me(issuer: IssuerProcess, *fields: str) -> httpx.Response:
-    return httpx.get(f"{issuer.url}/me", headers=[("Authorization", field) for field in fields])
+    return HTTP.get(f"{issuer.url}/me", headers=[("Authorization", field) for field in fields])
 
 
 def test_a_user_registers_and_logs_in(issuer: IssuerProcess) -> None:
@@ -183,11 +183,11 @@ def test_a_token_outside_the_authorization_header_is_rejected(issuer: IssuerProc
     responses = [me(issuer, *form) for form in forms]
     assert [response.status_code for response in responses] == [401] * len(forms)
     assert all('error="invalid_token"' in response.headers["www-authenticate"] for response in responses)
-    assert httpx.get(f"{issuer.url}/me", params={"access_token": token}).status_code == 401
+    assert HTTP.get(f"{issuer.url}/me", params={"access_token": token}).status_code == 401
 
 
 def test_published_keys_verify_issued_tokens(issuer: IssuerProcess) -> None:
-    response = httpx.get(f"{issuer.url}/.well-known/jwks.json")
+    response = HTTP.get(f"{issuer.url}/.well-known/jwks.json")
     header = json.loads(base64.urlsafe_b64decode(issuer.token("keys@example.com").split(".")[0] + "=="))
     assert header["kid"] in parse_jwks(response.content).keys
     assert response.content == (issuer.keys_dir / "public/jwks.json").read_bytes()
@@ -196,12 +196,12 @@ def test_published_keys_verify_issued_tokens(issuer: IssuerProcess) -> None:
 
 def test_an_unchanged_key_set_is_a_304(issuer: IssuerProcess) -> None:
     url = f"{issuer.url}/.well-known/jwks.json"
-    etag = httpx.get(url).headers["etag"]
+    etag = HTTP.get(url).headers["etag"]
     for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
-        response = httpx.get(url, headers={"If-None-Match": known})
+        response = HTTP.get(url, headers={"If-None-Match": known})
         assert (response.status_code, response.content) == (304, b"")
         assert response.headers["etag"] == etag
-    assert httpx.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert HTTP.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 def test_the_minimum_password_length_is_a_setting(postgres: Postgres) -> None:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute, running_postgres
 from tests.support.processes import wait_until
 
@@ -94,7 +95,7 @@ def assert_everything_is_a_prompt_503(outage: Outage) -> None:
     assert outage.issuer.metric("gatepass_issuer_argon2_computations_total") == hashed
     assert outage.issuer.metric("gatepass_issuer_database_up") == 0
     assert outage.issuer.readiness() == 503
-    assert httpx.get(f"{outage.issuer.admin_url}/healthz").status_code == 200
+    assert HTTP.get(f"{outage.issuer.admin_url}/healthz").status_code == 200
 
 
 def test_a_crashed_server_is_a_503_and_recovers(outage: Outage) -> None:

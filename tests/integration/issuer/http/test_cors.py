@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 
 APP, SECOND, FOREIGN = "https://app.example", "http://localhost:5173", "https://foreign.example"
@@ -23,7 +24,7 @@ def preflight(issuer: IssuerProcess, origin: str, method: str = "POST", path: st
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": "authorization,content-type",
     }
-    return httpx.options(issuer.url + path, headers=headers)
+    return HTTP.options(issuer.url + path, headers=headers)
 
 
 def vary(response: httpx.Response) -> set[str]:
@@ -59,25 +60,25 @@ def test_a_preflight_of_a_configured_origin_is_answered(
 )
 def test_another_origin_gets_no_permission(issuer: IssuerProcess, origin: str) -> None:
     assert "Access-Control-Allow-Origin" not in preflight(issuer, origin).headers
-    response = httpx.get(f"{issuer.url}/.well-known/jwks.json", headers={"Origin": origin})
+    response = HTTP.get(f"{issuer.url}/.well-known/jwks.json", headers={"Origin": origin})
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
 def test_a_page_of_a_configured_origin_reads_responses_and_errors(issuer: IssuerProcess) -> None:
     for path, status in (("/.well-known/jwks.json", 200), ("/me", 401), ("/nowhere", 404)):
-        response = httpx.get(issuer.url + path, headers={"Origin": APP})
+        response = HTTP.get(issuer.url + path, headers={"Origin": APP})
         assert (response.status_code, response.headers["Access-Control-Allow-Origin"]) == (status, APP)
         assert "Retry-After" in response.headers["Access-Control-Expose-Headers"]
 
 
 def test_no_response_allows_credentials(issuer: IssuerProcess) -> None:
-    responses = [preflight(issuer, APP), httpx.get(f"{issuer.url}/me", headers={"Origin": APP})]
+    responses = [preflight(issuer, APP), HTTP.get(f"{issuer.url}/me", headers={"Origin": APP})]
     assert all("Access-Control-Allow-Credentials" not in response.headers for response in responses)
 
 
 def test_caches_tell_responses_to_different_origins_apart(issuer: IssuerProcess) -> None:
     url = f"{issuer.url}/.well-known/jwks.json"
-    responses = [httpx.get(url, headers=headers) for headers in ({}, {"Origin": APP}, {"Origin": FOREIGN}, {})]
+    responses = [HTTP.get(url, headers=headers) for headers in ({}, {"Origin": APP}, {"Origin": FOREIGN}, {})]
     assert all("origin" in vary(response) for response in responses)
     assert [response.headers.get("Access-Control-Allow-Origin") for response in responses] == [None, APP, None, None]
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 
 from issuer.keys.rotation import RotationPolicy
 from shared.jwks import parse_jwks
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.processes import free_port, wait_until
 from tests.support.signing_keys import generate_key, key_manager
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
@@ -139,7 +139,7 @@ def test_an_issuer_promotes_a_due_key_by_itself(database_url: str, tmp_path: Pat
         # Another account logs in over and over: an account has a bounded number of sessions.
         issuer.register(OTHER)
         wait_until(lambda: signed_by(issuer.login(OTHER).json()["access_token"]) == next_key, "a promotion", 60)
-        me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
+        me = HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}"})
         assert me.status_code == 200
         assert issuer.metric('gatepass_issuer_key_rotation_runs_total{outcome="advanced"}') == 1
         assert issuer.metric('gatepass_issuer_signing_keys{state="retired"}') == 1
@@ -163,7 +163,7 @@ def test_a_revoked_key_is_rejected_after_the_next_refresh_and_new_logins_work(
         wait_until(lambda: signed_by(issuer.login(EMAIL).json()["access_token"]) != leaked, "a new key", 5)
         again = issuer.login(EMAIL).json()["access_token"].encode()
         wait_until(lambda: verifier.ask(token=again).status == 200, "a new token accepted", 5)
-        me = httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token.decode()}"})
+        me = HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token.decode()}"})
         assert me.status_code == 401
         assert leaked not in parse_jwks((keys / "public/jwks.json").read_bytes()).keys
 

@@ -1,6 +1,5 @@
 """Responses to clients have the documented form."""
 
-import httpx
 import pytest
 
 from tests.integration.issuer.http.test_contract import check
@@ -8,6 +7,7 @@ from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.machine_answers import AWAY, SERVED
 from tests.support.machines import Machine, with_secret
 from tests.support.openapi import contract
+from tests.support.plain_http import HTTP
 from tests.support.processes import free_port
 
 
@@ -32,5 +32,5 @@ def test_every_documented_outage_response_to_a_client_occurs(tmp_path_factory: p
 
 def test_options_and_other_methods_are_answered_like_everywhere(issuer: IssuerProcess) -> None:
     for path in ("/token", "/revoke", "/introspect"):
-        assert httpx.options(issuer.url + path).headers["allow"] == "POST, OPTIONS"
-        assert httpx.put(issuer.url + path).status_code == 405
+        assert HTTP.options(issuer.url + path).headers["allow"] == "POST, OPTIONS"
+        assert HTTP.put(issuer.url + path).status_code == 405

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.integration.issuer.oauth.test_client_credentials import prove
 from tests.support.issuer_process import IssuerProcess
 from tests.support.machines import Machine, with_key, with_secret
+from tests.support.plain_http import HTTP
 from tests.support.token_forge import claims_of
 from tests.support.verifier_process import verifier_command
 
@@ -17,7 +17,7 @@ PATH = "/.well-known/oauth-authorization-server"
 
 @pytest.fixture(scope="module")
 def told(issuer: IssuerProcess) -> dict[str, Any]:
-    response = httpx.get(f"{issuer.url}{PATH}")
+    response = HTTP.get(f"{issuer.url}{PATH}")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     document: dict[str, Any] = response.json()
@@ -26,7 +26,7 @@ def told(issuer: IssuerProcess) -> dict[str, Any]:
 
 def test_rfc8414_3_3_the_issuer_is_the_one_in_tokens(issuer: IssuerProcess, told: dict[str, Any]) -> None:
     assert told["issuer"] == claims_of(issuer.session()["access_token"])["iss"] == issuer.url
-    assert httpx.get(f"{issuer.url}{PATH}/tenant").status_code == 404
+    assert HTTP.get(f"{issuer.url}{PATH}/tenant").status_code == 404
 
 
 def test_the_verifier_reads_all_that_it_needs_from_the_metadata(issuer: IssuerProcess, tmp_path: Path) -> None:
@@ -53,11 +53,11 @@ def test_rfc8414_2_every_advertised_endpoint_is_served(told: dict[str, Any]) -> 
     }
     for name, url in endpoints.items():
         method = "GET" if name in {"jwks_uri", "status_list_aggregation_endpoint"} else "POST"
-        assert method in httpx.options(url).headers["allow"].split(", ")
+        assert method in HTTP.options(url).headers["allow"].split(", ")
 
 
 def test_rfc8414_2_every_served_oauth_endpoint_is_advertised(issuer: IssuerProcess, told: dict[str, Any]) -> None:
-    paths = httpx.get(f"{issuer.url}/openapi.json").json()["paths"]
+    paths = HTTP.get(f"{issuer.url}/openapi.json").json()["paths"]
     forms = {
         path
         for path, operations in paths.items()
@@ -68,7 +68,7 @@ def test_rfc8414_2_every_served_oauth_endpoint_is_advertised(issuer: IssuerProce
 
 def test_rfc8414_2_exactly_the_advertised_grants_are_served(issuer: IssuerProcess, told: dict[str, Any]) -> None:
     grants = ["authorization_code", "implicit", "password", "client_credentials", "refresh_token"]
-    responses = {grant: httpx.post(f"{issuer.url}/token", data={"grant_type": grant}) for grant in grants}
+    responses = {grant: HTTP.post(f"{issuer.url}/token", data={"grant_type": grant}) for grant in grants}
     served = {grant for grant, response in responses.items() if response.json()["error"] != "unsupported_grant_type"}
     assert served == set(told["grant_types_supported"])
     assert told["response_types_supported"] == []
@@ -85,7 +85,7 @@ def test_rfc8414_2_exactly_the_advertised_authentications_are_served(
     works = {
         "client_secret_basic": machine.post(path, **form).status_code == 200,
         "private_key_jwt": keyed.post(path, **form).status_code == 200,
-        "client_secret_post": httpx.post(f"{issuer.url}{path}", data=form | in_body).status_code == 200,
+        "client_secret_post": HTTP.post(f"{issuer.url}{path}", data=form | in_body).status_code == 200,
         "none": works_without_authentication(issuer, endpoint, path),
     }
     assert {method for method, does in works.items() if does} == set(
@@ -96,7 +96,7 @@ def test_rfc8414_2_exactly_the_advertised_authentications_are_served(
 def works_without_authentication(issuer: IssuerProcess, endpoint: str, path: str) -> bool:
     """Send a refresh of the first-party client, which is judged by its token."""
     form = {"client_id": "first-party", "token": "x", "grant_type": "refresh_token", "refresh_token": "x"}
-    response = httpx.post(f"{issuer.url}{path}", data=form)
+    response = HTTP.post(f"{issuer.url}{path}", data=form)
     return response.status_code == 200 or (endpoint == "token" and response.json() == {"error": "invalid_grant"})
 
 

@@ -25,6 +25,7 @@ from issuer.throttling.models import Limits
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.processes import free_port, wait_until
 
 COMPUTED = "gatepass_issuer_argon2_computations_total"
@@ -37,7 +38,7 @@ def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -
         before = issuer.metric(COMPUTED)
         with ThreadPoolExecutor(60) as pool:
             logins = [pool.submit(issuer.login, "ann@example.com") for _ in range(60)]
-            assert httpx.get(f"{issuer.url}/.well-known/jwks.json", timeout=30).status_code == 200
+            assert HTTP.get(f"{issuer.url}/.well-known/jwks.json", timeout=30).status_code == 200
             responses = [login.result() for login in logins]
         statuses = [response.status_code for response in responses]
         assert set(statuses) <= {200, 503}

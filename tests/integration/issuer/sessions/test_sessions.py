@@ -252,7 +252,7 @@ def test_rfc_6749_section_5_2_a_malformed_refresh_is_an_invalid_request(issuer: 
         ({"content": f"grant_type=refresh_token&refresh_token={good}"}, {}),
     ]
     for body, headers in bodies:
-        response = httpx.post(f"{issuer.url}/token", headers=headers, **body)
+        response = HTTP.post(f"{issuer.url}/token", headers=headers, **body)
         assert answer(response) == (400, {"error": "invalid_request"})
         assert response.headers["cache-control"] == "no-store"
     assert issuer.refresh(good).status_code == 200
@@ -310,8 +310,8 @@ def test_a_user_sees_their_sessions(issuer: IssuerProcess) -> None:
     issuer.session("stranger@example.com")
     credentials = {"email": "devices@example.com", "password": "a long and lonely walk"}
     agent = {b"User-Agent": b"telephone " + "\u00e9".encode() * 300}
-    telephone = httpx.post(f"{issuer.url}/login", json=credentials, headers=agent).json()
-    laptop = httpx.post(f"{issuer.url}/login", json=credentials, headers={"User-Agent": "laptop"}).json()
+    telephone = HTTP.post(f"{issuer.url}/login", json=credentials, headers=agent).json()
+    laptop = HTTP.post(f"{issuer.url}/login", json=credentials, headers={"User-Agent": "laptop"}).json()
     gone = issuer.login("devices@example.com").json()
     issuer.request("POST", "/logout", gone["access_token"])
     listed = issuer.request("GET", "/sessions", laptop["access_token"]).json()["sessions"]

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import httpx
 import pytest
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.processes import wait_until
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
@@ -37,7 +37,7 @@ class Site:
 
     def ask(self, method: str, path: str, token: str, **request: object) -> int:
         bearer = {"Authorization": f"Bearer {token}"}
-        return httpx.request(method, self.issuer.url + path, headers=bearer, timeout=30, **request).status_code  # type: ignore[arg-type] # passed on as they come
+        return HTTP.request(method, self.issuer.url + path, headers=bearer, timeout=30, **request).status_code  # type: ignore[arg-type] # passed on as they come
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def reuse(site: Site, person: Person) -> None:
     token = person.refresh_token
     for expected in (200, 200, 400):
         form = {"grant_type": "refresh_token", "refresh_token": token}
-        response = httpx.post(f"{site.issuer.url}/token", data=form)
+        response = HTTP.post(f"{site.issuer.url}/token", data=form)
         assert response.status_code == expected
         # The first, its successor, and then the first again, whose successor was used.
         token = response.json().get("refresh_token", "") if token == person.refresh_token else person.refresh_token
@@ -101,7 +101,7 @@ def an_operators_command(site: Site, person: Person) -> None:
 
 def revocation(site: Site, person: Person) -> None:
     form = {"token": person.refresh_token, "client_id": "first-party"}
-    assert httpx.post(f"{site.issuer.url}/revoke", data=form).status_code == 200
+    assert HTTP.post(f"{site.issuer.url}/revoke", data=form).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_disabled_client_is_rejected_and_an_enabled_one_gets_a_new_token(
 
     def grant() -> str:
         form = {"grant_type": "client_credentials"}
-        token: str = httpx.post(f"{site.issuer.url}/token", data=form, auth=(made["id"], made["secret"])).json()[
+        token: str = HTTP.post(f"{site.issuer.url}/token", data=form, auth=(made["id"], made["secret"])).json()[
             "access_token"
         ]
         return token

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
 
 PASSWORD = "canary: the tide takes everything"
@@ -32,7 +33,7 @@ def events_of(issuer: IssuerProcess, response: httpx.Response) -> list[dict[str,
 
 def test_every_line_is_one_json_object(issuer: IssuerProcess) -> None:
     issuer.register("lines@example.com\r\nforged: line")
-    httpx.get(f"{issuer.url}/nope", headers={"User-Agent": "a\tb", "X-Request-Id": "x" * 200})
+    HTTP.get(f"{issuer.url}/nope", headers={"User-Agent": "a\tb", "X-Request-Id": "x" * 200})
     assert {event["process"] for event in events(issuer)} == {"issuer"}
 
 
@@ -45,7 +46,7 @@ def test_a_response_and_its_log_line_share_the_request_id(issuer: IssuerProcess)
 def test_a_gateways_request_id_and_trace_are_kept(issuer: IssuerProcess) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"X-Request-Id": "gateway-0001", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    logged = events_of(issuer, httpx.get(f"{issuer.url}/me", headers=headers))[-1]
+    logged = events_of(issuer, HTTP.get(f"{issuer.url}/me", headers=headers))[-1]
     assert (logged["request_id"], logged["trace_id"]) == ("gateway-0001", trace)
 
 
@@ -58,7 +59,7 @@ def test_an_invalid_request_id_is_replaced(issuer: IssuerProcess) -> None:
         "<script>alert</script>",
     ):
         headers = [(b"X-Request-Id", given.encode())]
-        assert httpx.get(f"{issuer.url}/me", headers=headers).headers["x-request-id"] != given
+        assert HTTP.get(f"{issuer.url}/me", headers=headers).headers["x-request-id"] != given
 
 
 def test_no_secret_is_ever_written(database_url: str) -> None:
@@ -86,14 +87,14 @@ def exercise(issuer: IssuerProcess) -> str:
     issuer.login(PASSWORD, PASSWORD)
     token: str = issuer.login("canary@example.com", PASSWORD).json()["access_token"]
     bearer = {"Authorization": f"Bearer {token}"}
-    httpx.get(f"{issuer.url}/me", headers=bearer)
-    httpx.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}x"})
-    httpx.get(f"{issuer.url}/me", params={"access_token": token, "password": PASSWORD})
-    httpx.get(f"{issuer.url}/{token}", headers={"Cookie": f"token={token}", "Referer": token, "User-Agent": token})
-    httpx.post(f"{issuer.url}/login", content=f'{{"email":"canary@example.com","password":"{PASSWORD}"')
-    httpx.post(f"{issuer.url}/login", json={PASSWORD: token})
-    httpx.post(f"{issuer.url}/login", data={"email": "canary@example.com", "password": PASSWORD})
-    httpx.request("DELETE", f"{issuer.url}/login", params={"password": PASSWORD}, headers=bearer)
+    HTTP.get(f"{issuer.url}/me", headers=bearer)
+    HTTP.get(f"{issuer.url}/me", headers={"Authorization": f"Bearer {token}x"})
+    HTTP.get(f"{issuer.url}/me", params={"access_token": token, "password": PASSWORD})
+    HTTP.get(f"{issuer.url}/{token}", headers={"Cookie": f"token={token}", "Referer": token, "User-Agent": token})
+    HTTP.post(f"{issuer.url}/login", content=f'{{"email":"canary@example.com","password":"{PASSWORD}"')
+    HTTP.post(f"{issuer.url}/login", json={PASSWORD: token})
+    HTTP.post(f"{issuer.url}/login", data={"email": "canary@example.com", "password": PASSWORD})
+    HTTP.request("DELETE", f"{issuer.url}/login", params={"password": PASSWORD}, headers=bearer)
     execute(issuer.database_url, "ALTER TABLE users RENAME TO elsewhere")
     issuer.login("canary@example.com", PASSWORD)
     issuer.register("canary@example.com", PASSWORD)
@@ -121,7 +122,7 @@ def test_an_unexpected_error_is_a_500_without_details_and_is_logged(database_url
 
 
 def test_metrics_count_routes_and_never_paths(issuer: IssuerProcess) -> None:
-    httpx.get(f"{issuer.url}/no/such/canary")
-    text = httpx.get(f"{issuer.admin_url}/metrics").text
+    HTTP.get(f"{issuer.url}/no/such/canary")
+    text = HTTP.get(f"{issuer.admin_url}/metrics").text
     assert "canary" not in text
     assert 'route="unmatched"' in text

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
-from tests.support.plain_http import visible
+from tests.support.plain_http import HTTP, visible
 from tests.support.postgres import Postgres, execute
 from tests.support.processes import wait_until
 
@@ -36,7 +36,7 @@ def issuers(postgres: Postgres) -> Iterator[tuple[IssuerProcess, IssuerProcess]]
 
 def login(issuer: IssuerProcess, email: str, forwarded: str, password: str = PASSWORD, **more: str) -> httpx.Response:
     body = {"email": email, "password": password} | more
-    return httpx.post(f"{issuer.url}/login", json=body, headers={"X-Forwarded-For": forwarded}, timeout=60)
+    return HTTP.post(f"{issuer.url}/login", json=body, headers={"X-Forwarded-For": forwarded}, timeout=60)
 
 
 def all_have_failed(issuer: IssuerProcess, failures: int) -> None:
@@ -87,7 +87,7 @@ def test_a_user_with_a_session_can_log_in_while_others_are_blocked(
     assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=refresh_token).status_code == 200
     assert login(issuer, "owner@example.com", "192.0.2.10").status_code == 429
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-    assert httpx.post(f"{issuer.url}/logout", headers=bearer).status_code == 204
+    assert HTTP.post(f"{issuer.url}/logout", headers=bearer).status_code == 204
     assert login(issuer, "owner@example.com", "203.0.113.5", refresh_token=refresh_token).status_code == 429
 
 
@@ -192,7 +192,7 @@ def test_logs_and_sessions_have_the_ip_address_of_the_trusted_proxy(
 @pytest.mark.parametrize(("hops", "warnings"), [("0", 1), ("1", 0)])
 def test_an_undeclared_proxy_is_warned_about_once(database_url: str, hops: str, warnings: int) -> None:
     with running_issuer(database_url, TRUSTED_PROXY_HOPS=hops) as issuer:
-        assert httpx.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
+        assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
         assert "forwarded_header_ignored" not in issuer.logs()
         responses = [login(issuer, "nobody@example.com", "192.0.2.80") for _ in range(3)]
         assert clients_of(issuer, responses[-1].headers["x-request-id"]) == (
