@@ -133,7 +133,7 @@ BROKEN: Final[dict[str, Callable[[str, Addresses], str]]] = {
         r"Authorization \$http_authorization", instead='Authorization "$http_authorization$bearer_of_query"'
     ),
     "the verifier's endpoints are routed": _also(
-        "location ~ ^/(readyz|metrics)$ { auth_request off; proxy_pass http://127.0.0.1:ADMIN_PORT; }\n"
+        "location ~ ^/(healthz|readyz|metrics)$ { auth_request off; proxy_pass http://127.0.0.1:ADMIN_PORT; }\n"
         "location /verify { auth_request off; proxy_pass http://verifier; }"
     ),
     "the identity is sent to the client": _also("add_header X-Auth-Subject $auth_subject always;"),

@@ -192,6 +192,8 @@ def test_each_exposed_verifier_endpoint_is_reported(addresses: Addresses, token:
         "metrics-without-token",
         "metrics",
         "verify",
+        "healthz-without-token",
+        "healthz",
         "readyz-without-token",
         "readyz",
     }
