@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer, nothing else. `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep mutants promises seed soak chaos models fuzz lock sbom dist images clean
+.PHONY: help run test test-all test-fast lint check docs bench bench-peers bench-vectors bench-issuer load sweep mutants promises seed soak chaos models fuzz lock sbom dist images clean
 
 # Else every server that is started compiles all of its modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,7 +12,7 @@ DEV := $(VENV)/dev.lock
 DOCS := .docs/docs.lock
 PYTHON ?=
 PYTEST_ARGS ?=
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 EXAMPLES ?= 500
@@ -37,7 +37,13 @@ help: ## list the targets
 run: $(RUN) ## start everything on this machine; Ctrl-C stops it
 	@exec $(VENV)/bin/python -m stack
 
-test: $(DEV) ## run the tests (PYTEST_ARGS="-k gateway", TEST_PROCESSES=3)
+# They start whole sites under faults and load, containers, machines, other providers and earlier releases.
+SLOW_TESTS := tests/chaos $(addprefix tests/integration/,high_availability images load providers upgrades)
+
+test: $(DEV) ## run the tests but the slowest (PYTEST_ARGS="-k gateway", TEST_PROCESSES=4)
+	@exec $(VENV)/bin/python -m pytest --numprocesses=$(TEST_PROCESSES) $(addprefix --ignore=,$(SLOW_TESTS)) $(PYTEST_ARGS)
+
+test-all: $(DEV) ## run all tests
 	@exec $(VENV)/bin/python -m pytest --numprocesses=$(TEST_PROCESSES) $(PYTEST_ARGS)
 
 test-fast: $(DEV) ## run the tests that start no server: units, properties, vectors
@@ -49,7 +55,7 @@ lint: $(DEV) ## ruff, mypy and the import contracts
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-check: lint test ## what CI runs
+check: lint test-all ## what CI runs
 
 docs: $(DOCS) ## build the documentation as a site with a search, in .docs/site
 	@exec .docs/venv/bin/python docs/build.py

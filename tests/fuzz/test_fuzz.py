@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.fuzz.entry_points import ENTRY_POINTS, run, write_corpus
 from tests.support.programs import absent
 
-RUNS = 60_000
-SECONDS = 30
+RUNS = 30_000
+SECONDS = 20
 
 
 def test_every_vector_passes_the_entry_points(tmp_path: Path) -> None:
