@@ -12,7 +12,7 @@ DEV := $(VENV)/dev.lock
 DOCS := .docs/docs.lock
 PYTHON ?=
 PYTEST_ARGS ?=
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 5
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 600
 EXAMPLES ?= 500
@@ -40,7 +40,7 @@ run: $(RUN) ## start everything on this machine; Ctrl-C stops it
 # They start whole sites under faults and load, containers, machines, other providers and earlier releases.
 SLOW_TESTS := tests/chaos $(addprefix tests/integration/,high_availability images load providers upgrades)
 
-test: $(DEV) ## run the tests but the slowest (PYTEST_ARGS="-k gateway", TEST_PROCESSES=4)
+test: $(DEV) ## run the tests but the slowest (PYTEST_ARGS="-k gateway", TEST_PROCESSES=5)
 	@exec $(VENV)/bin/python -m pytest --numprocesses=$(TEST_PROCESSES) $(addprefix --ignore=,$(SLOW_TESTS)) $(PYTEST_ARGS)
 
 test-all: $(DEV) ## run all tests
