@@ -143,7 +143,7 @@ def _with_gateway(verifier: str) -> tuple[str, str]:
     return verifier, GATEWAY_OF[verifier]
 
 
-# The issuers answer 503 themselves, so a client always gets a response. Revocations wait.
+# The issuers respond with 503 themselves, so a client always gets a response. Revocations wait.
 _DATABASE: Final = _on((ISSUER_SURFACE,), Effect.UNAVAILABLE) | _on(CHECKING, Effect.LATE)
 
 

@@ -2,7 +2,7 @@
 
 Correctness has no excuse: an invalid token is never accepted, a 5xx is 503 with Retry-After, an acknowledged write is
 there. Availability has: a fault excuses the effects that it must have, on the surfaces that it reaches, from its
-begin until the published recovery time after its end. Where processes waited for a core of the machine, recovery
+start until the published recovery time after its end. Where processes waited for a core of the machine, recovery
 may take longer by as long as they did, up to `STARVED_LIMIT` times the published time.
 """
 
@@ -58,7 +58,7 @@ class Fault:
 
     Attributes:
         kind, target: for people.
-        begin: when it began.
+        start: when it started.
         excuses: effects by surface.
         recovery_seconds: published time from its end until no client notices it any more.
         end: when it ended; infinite while it lasts.
@@ -66,7 +66,7 @@ class Fault:
 
     kind: str
     target: str
-    begin: float
+    start: float
     excuses: frozenset[tuple[str, Effect]]
     recovery_seconds: float
     end: float = float("inf")
@@ -81,14 +81,14 @@ class Fault:
 class Starvation:
     """A stretch of time in which a process that was ready to run waited `lost` seconds for a core."""
 
-    begin: float
+    start: float
     end: float
     lost: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Effects of a fault: seconds from its begin to the first effect, and from its end to the last one."""
+    """Effects of a fault: seconds from its start to the first effect, and from its end to the last one."""
 
     fault: Fault
     noticed_after: float | None
@@ -106,12 +106,12 @@ def violations(
 def outcomes(
     observations: Sequence[Observation], faults: Sequence[Fault], starved: Sequence[Starvation]
 ) -> list[Outcome]:
-    """Return what each fault did. An effect belongs to the last fault begun that excuses it."""
+    """Return what each fault did. An effect belongs to the latest fault that excuses it."""
     effects_of: dict[int, list[Observation]] = {number: [] for number in range(len(faults))}
     for one in observations:
         causes = [number for number, fault in enumerate(faults) if _excuses(fault, one, starved)]
         if causes:
-            effects_of[max(causes, key=lambda number: faults[number].begin)].append(one)
+            effects_of[max(causes, key=lambda number: faults[number].start)].append(one)
     return [_outcome(fault, effects_of[number]) for number, fault in enumerate(faults)]
 
 
@@ -119,7 +119,7 @@ def _outcome(fault: Fault, observed: Sequence[Observation]) -> Outcome:
     noticed = min((one.received for one in observed), default=None)
     return Outcome(
         fault,
-        None if noticed is None else max(0.0, noticed - fault.begin),
+        None if noticed is None else max(0.0, noticed - fault.start),
         max([0.0, *(one.received - fault.end for one in observed)]),
         dict(Counter(one.effect for one in observed)),
     )
@@ -136,16 +136,16 @@ def _is_excused(one: Observation, faults: Sequence[Fault], starved: Sequence[Sta
         revoked_at = one.sent - one.overdue - REVOCATION_SECONDS
         return _lost_seconds(starved, revoked_at, one.sent) >= one.overdue
     # A busy machine makes deadlines of half a second pass.
-    begin, end = one.sent - _STARVED_MARGIN_SECONDS, one.received + _STARVED_MARGIN_SECONDS
-    return any(stretch.begin <= end and begin <= stretch.end for stretch in starved)
+    start, end = one.sent - _STARVED_MARGIN_SECONDS, one.received + _STARVED_MARGIN_SECONDS
+    return any(stretch.start <= end and start <= stretch.end for stretch in starved)
 
 
-def _lost_seconds(starved: Sequence[Starvation], begin: float, end: float) -> float:
-    return sum(stretch.lost for stretch in starved if stretch.begin < end and begin < stretch.end)
+def _lost_seconds(starved: Sequence[Starvation], start: float, end: float) -> float:
+    return sum(stretch.lost for stretch in starved if stretch.start < end and start < stretch.end)
 
 
 def _excuses(fault: Fault, one: Observation, starved: Sequence[Starvation]) -> bool:
-    if (one.surface, one.effect) not in fault.excuses or one.received < fault.begin:
+    if (one.surface, one.effect) not in fault.excuses or one.received < fault.start:
         return False
     return one.sent <= fault.end + allowed_recovery(fault, starved)
 

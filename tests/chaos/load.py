@@ -154,7 +154,7 @@ class Load:
     def _clock_was_stepped(self, moment: float) -> bool:
         """Return whether an issuer may have had a wrong clock when it issued a token."""
         return any(
-            fault.kind.startswith("clock") and fault.target in ISSUERS and fault.begin - 1 < moment < fault.end + 3
+            fault.kind.startswith("clock") and fault.target in ISSUERS and fault.start - 1 < moment < fault.end + 3
             for fault in self.journal.faults
         )
 
@@ -328,7 +328,7 @@ class Load:
     async def _to_issuers(
         self, method: str, path: str, headers: dict[str, str], **content: Any
     ) -> httpx.Response | None:
-        """Send a request to the issuers. 5xx are recorded; the caller judges the rest."""
+        """Send a request to the issuers. 5xx are recorded; the caller checks the rest."""
         sent = self.journal.now()
         self.journal.counts[path] += 1
         response = await self._send(
@@ -468,7 +468,7 @@ class Load:
             await self._expect(401, what, _logging_in(account, account.previous))
 
     async def _expect(self, status: int, what: str, request: dict[str, Any]) -> None:
-        """Send a request until it is answered; note the loss of what was acknowledged if the answer is another."""
+        """Send a request until it gets a response; note a loss if the response denies what was acknowledged."""
         sent = self.journal.now()
         seen = 0
         headers = {"X-Forwarded-For": f"198.18.1.{next(self._numbers) % 250}"}

@@ -88,11 +88,11 @@ def _fault_table(results: Sequence[Outcome]) -> str:
     ]
     for one in results:
         fault = one.fault
-        lasted = fault.end - fault.begin
+        lasted = fault.end - fault.start
         seen = ", ".join(f"{number} x {effect}" for effect, number in one.effects.items()) or "nothing"
         noticed = "" if one.noticed_after is None else f"{one.noticed_after:.1f}"
         lines.append(
-            f"| {fault.begin:.0f} | {fault.name} | {lasted:.1f} | {seen} | {noticed} | {one.recovered_after:.1f} | "
+            f"| {fault.start:.0f} | {fault.name} | {lasted:.1f} | {seen} | {noticed} | {one.recovered_after:.1f} | "
             f"{fault.recovery_seconds:g} |"
         )
     return "\n".join(lines)
@@ -109,7 +109,7 @@ def _document(result: Result, about: dict[str, Any]) -> dict[str, Any]:
         "faults": [
             {
                 "fault": one.fault.name,
-                "begin": one.fault.begin,
+                "begin": one.fault.start,
                 "end": one.fault.end,
                 "noticed_after": one.noticed_after,
                 "recovered_after": one.recovered_after,
@@ -136,7 +136,7 @@ def draw(result: Result, path: Path) -> None:
         axes.spines["right"].set_visible(False)
         axes.grid(alpha=0.3)
     for stretch in result.journal.starved:
-        times.axvspan(stretch.begin, stretch.end, color="tab:blue", alpha=0.15, linewidth=0)
+        times.axvspan(stretch.start, stretch.end, color="tab:blue", alpha=0.15, linewidth=0)
     errors.set_xlabel("seconds")
     save(figure, path)
 
@@ -146,12 +146,12 @@ def _draw_faults(axes: Any, result: Result, targets: Sequence[str]) -> None:
     colors = dict(zip(kinds, [colormaps["tab20"](number) for number in range(20)], strict=False))
     for one in result.outcomes:
         fault, row = one.fault, targets.index(one.fault.target)
-        lasted = max(fault.end - fault.begin, _MIN_BAR_SECONDS)
-        axes.barh(row, lasted, left=fault.begin, height=0.7, color=colors[fault.kind])
-        axes.barh(row, one.recovered_after, left=fault.begin + lasted, height=0.2, color="tab:red")
+        lasted = max(fault.end - fault.start, _MIN_BAR_SECONDS)
+        axes.barh(row, lasted, left=fault.start, height=0.7, color=colors[fault.kind])
+        axes.barh(row, one.recovered_after, left=fault.start + lasted, height=0.2, color="tab:red")
         if len(result.outcomes) <= _MANY_FAULTS:
             axes.annotate(
-                fault.kind, (fault.begin, row), (2, 0), textcoords="offset points", va="center", fontsize="x-small"
+                fault.kind, (fault.start, row), (2, 0), textcoords="offset points", va="center", fontsize="x-small"
             )
     axes.set_yticks(range(len(targets)), targets, fontsize="small")
     axes.invert_yaxis()

@@ -76,7 +76,7 @@ async def run(seed: int, minutes: float, logs: Path) -> Result:
             await site.run_issuer("audit", "verify")
         except AssertionError as error:
             journal.add(journal.now(), "issuers", Effect.LOST, f"audit trail: {error}")
-    # The audit repeats what is not answered, so only what was wrong counts there.
+    # The audit repeats requests without a response, so only wrong responses count there.
     observed = [one for one in journal.observations if one.sent < seconds or one.effect in INEXCUSABLE]
     return Result(
         seed,

@@ -68,7 +68,7 @@ def test_recovery_may_take_longer_by_the_time_that_the_machine_lost() -> None:
 
 
 def test_effects_belong_to_the_last_fault_that_has_them() -> None:
-    later = replace(CUT, begin=11.2, end=11.4)
+    later = replace(CUT, start=11.2, end=11.4)
     first, second = outcomes([SEEN, replace(SEEN, sent=10.5, received=10.7)], [CUT, later], [])
     assert (first.effects, second.effects) == ({Effect.UNAVAILABLE: 1}, {Effect.UNAVAILABLE: 1})
     assert first.noticed_after == pytest.approx(0.7)
