@@ -56,8 +56,8 @@ def main() -> int:
     with _environment(in_process=packages[arguments.package].get("in_process", False)) as environ:
         if not _run(folder, environ, arguments.seconds):
             return 2
-        # On a busy machine a good test can take too long: a timeout is judged again before it counts. mutmut keeps
-        # its verdicts when tests change, so what survived an earlier run is judged again too.
+        # On a busy machine a good test can take too long: a timeout is tried again before it counts. mutmut keeps
+        # its verdicts when tests change, so what survived an earlier run is tried again too.
         again = [
             name
             for name, outcome in _outcomes(folder).items()
@@ -68,7 +68,7 @@ def main() -> int:
     outcomes = _outcomes(folder)
     counts = Counter(outcomes.values())
     if counts["unfinished"] or not outcomes:
-        print(f"{counts['unfinished']} of {len(outcomes)} are not judged; run it again")
+        print(f"{counts['unfinished']} of {len(outcomes)} are not tried yet; run it again")
         return 2
     survivors = [
         {"mutant": name, "change": _change(folder, name), "reason": reasons.get(name, "")}
@@ -122,7 +122,7 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
             *(("-p", "tests.mutants.in_process") if settings.get("in_process") else ()),
         ],
         "pytest_add_cli_args_test_selection": selected,
-        # An endless loop ends after three times what the tests took, and half a minute. The default is 15 times.
+        # An endless loop ends after three times the duration of the tests, and half a minute. The default is 15 times.
         "timeout_constant": 10.0,
         "timeout_multiplier": 3.0,
     }

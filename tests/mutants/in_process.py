@@ -63,7 +63,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Served:
-    """An issuer in a thread, with what the tests use of a process."""
+    """An issuer in a thread, with the attributes of a process that tests use."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._loop = _Loop()
