@@ -28,7 +28,7 @@ def main() -> int:
     try:
         endpoint = Endpoint.of(options.url, options.header, options.timeout)
         selection = Selection(endpoint, options.key_set, options.paths, tuple(options.vectors))
-        report = run(selection, identity=options.identity, tell=lambda line: print(line, file=sys.stderr))
+        report = run(selection, identity=options.identity, progress=lambda line: print(line, file=sys.stderr))
     except (InvalidUrlError, UnfitEndpointError) as error:
         print(error, file=sys.stderr)
         return CANNOT_RUN

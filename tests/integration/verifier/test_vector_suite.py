@@ -37,10 +37,13 @@ def policies_toml() -> str:
     """Return `policies.json` as a policy file of ours."""
     lines = []
     for name, policy in load("policies").items():
-        said = {**policy, "audience": policy["audiences"]}
-        del said["audiences"]
-        rules = said.pop("claims", [])
-        lines += [f"[policies.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in said.items() if v not in (None, []))]
+        members = {**policy, "audience": policy["audiences"]}
+        del members["audiences"]
+        rules = members.pop("claims", [])
+        lines += [
+            f"[policies.{name}]",
+            *(f"{k} = {json.dumps(v)}" for k, v in members.items() if v not in (None, [])),
+        ]
         lines += [f"claims = [{', '.join(map(rule_toml, rules))}]"] if rules else []
     return "\n".join(lines)
 
@@ -94,11 +97,11 @@ class Lax(BaseHTTPRequestHandler):
         if b"/etc/passwd" in header:
             self.close_connection = True
         elif b'"alg": "none"' in header:
-            self._answer(500)
+            self._respond(500)
         else:
-            self._answer(200 if scheme == "Bearer" and claims and b'"aud": [' not in claims else 401)
+            self._respond(200 if scheme == "Bearer" and claims and b'"aud": [' not in claims else 401)
 
-    def _answer(self, status: int) -> None:
+    def _respond(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -111,7 +114,7 @@ class Closed(Lax):
     """Rejects everything."""
 
     def do_GET(self) -> None:
-        self._answer(401)
+        self._respond(401)
 
 
 @contextmanager
@@ -169,7 +172,7 @@ def test_vectors_are_added_as_a_plain_file(lax_report: dict[str, Any]) -> None:
     assert verdicts(lax_report, "of-a-test") == {"exp-an-hour-ago": "wrong accept"}
 
 
-def test_an_endpoint_that_rejects_everything_is_not_judged() -> None:
+def test_an_endpoint_that_rejects_everything_is_not_tested() -> None:
     with serving(Closed) as url:
         done = suite(url)
     assert (done.returncode, done.stdout) == (2, "")

@@ -74,7 +74,7 @@ def _later(digits: bytes, seconds: int) -> bytes:
 
 
 def _decoded(segment: bytes) -> bytes:
-    """Return what the laxest decoder reads: any alphabet, padding, spare bits and foreign octets."""
+    """Return what the most permissive decoder reads: any alphabet, padding, spare bits and foreign octets."""
     characters = bytes(c for c in segment.translate(_TO_STANDARD) if c in _ALPHABET)
     try:
         return b64decode(characters[: len(characters) - (len(characters) % 4 == 1)] + b"===")

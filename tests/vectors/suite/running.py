@@ -1,4 +1,4 @@
-"""Sends the cases and judges each response."""
+"""Sends the cases and checks each response."""
 
 import math
 import time
@@ -54,28 +54,28 @@ class Report:
         return [one for one in wrong if strict or one.case.severity != "strict"]
 
 
-def run(selection: Selection, *, identity: bool = False, tell: Callable[[str], None] = lambda _: None) -> Report:
+def run(selection: Selection, *, identity: bool = False, progress: Callable[[str], None] = lambda _: None) -> Report:
     """Send every vector that can be sent.
 
     Args:
         selection: the endpoint, and what applies to it.
         identity: accepted requests must have the identity headers of our contract.
-        tell: is told about the progress.
+        progress: is called with each line about the progress.
 
     Raises:
         UnfitEndpointError: the endpoint does not accept a plain valid token.
     """
     not_sent = Counter[str]()
     cases = list(selection.cases(lambda why: not_sent.update([why])))
-    judge = _Judge(selection, identity=identity)
-    judge.ensure_fit(cases)
+    check = _Checker(selection, identity=identity)
+    check.ensure_fit(cases)
     untimed, timed = ([case for case in cases if case.timed == wanted] for wanted in (False, True))
-    tell(f"sending {len(untimed)} vectors, then {len(timed)} about time")
-    results = [judge(case, selection.requests_at(case, int(time.time()))) for case in untimed]
-    return Report((*results, *_at_their_moment(selection, timed, judge)), not_sent)
+    progress(f"sending {len(untimed)} vectors, then {len(timed)} about time")
+    results = [check(case, selection.requests_at(case, int(time.time()))) for case in untimed]
+    return Report((*results, *_at_their_moment(selection, timed, check)), not_sent)
 
 
-def _at_their_moment(selection: Selection, cases: Sequence[Case], judge: "_Judge") -> list[Result]:
+def _at_their_moment(selection: Selection, cases: Sequence[Case], check: "_Checker") -> list[Result]:
     """Make the own time of every case one second of the clock and send them in it: the next decides otherwise."""
     results: list[Result] = []
     preparation = 1.0
@@ -85,14 +85,14 @@ def _at_their_moment(selection: Selection, cases: Sequence[Case], judge: "_Judge
         requests = [selection.requests_at(case, moment) for case in cases]
         preparation = 2 * (time.time() - started)
         time.sleep(max(0.0, moment - time.time()))
-        results = [judge(case, one) for case, one in zip(cases, requests, strict=True)]
+        results = [check(case, one) for case, one in zip(cases, requests, strict=True)]
         if time.time() < moment + _MARGIN_SECONDS:
             return results
     return [Result(one.case, Verdict.TOO_SLOW, one.status) for one in results]
 
 
-class _Judge:
-    """Sends requests to an endpoint and judges the responses."""
+class _Checker:
+    """Sends requests to an endpoint and checks the responses."""
 
     def __init__(self, selection: Selection, *, identity: bool) -> None:
         self._selection = selection
