@@ -27,32 +27,32 @@ def test_the_served_document_is_the_contract() -> None:
 
 
 def test_every_problem_is_documented_under_its_status() -> None:
-    at_a_path = {(slug, int(status)) for status, response in answers() for slug in slugs(response)}
+    at_a_path = {(slug, int(status)) for status, response in responses() for slug in slugs(response)}
     anywhere = {(slug, int(status)) for status, slug in ANYWHERE.findall(DOCUMENT["info"]["description"])}
     problems = {(problem.slug, problem.status) for problem in [*PROBLEMS.values(), INTERNAL]}
     assert at_a_path | anywhere == problems
 
 
 def test_every_oauth_error_is_documented_under_its_status() -> None:
-    documented = {(code, int(status)) for status, response in answers() for code in oauth_codes(response)}
-    answered = {(response.code, response.status) for response in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]}
-    assert documented == answered
+    documented = {(code, int(status)) for status, response in responses() for code in oauth_codes(response)}
+    served = {(response.code, response.status) for response in [*OAUTH_ERROR_CODES.values(), UNAVAILABLE]}
+    assert documented == served
 
 
-def answers() -> list[tuple[str, dict[str, Any]]]:
+def responses() -> list[tuple[str, dict[str, Any]]]:
     """Return each status of each operation, with its response."""
     operations = [operation for item in DOCUMENT["paths"].values() for operation in item.values()]
     return [(status, resolved(response)) for entry in operations for status, response in entry["responses"].items()]
 
 
-def slugs(answer: dict[str, Any]) -> list[str]:
+def slugs(response: dict[str, Any]) -> list[str]:
     """Return the problem types that a response may have."""
-    return SLUG.findall(answer["description"]) if "application/problem+json" in answer.get("content", {}) else []
+    return SLUG.findall(response["description"]) if "application/problem+json" in response.get("content", {}) else []
 
 
-def oauth_codes(answer: dict[str, Any]) -> list[str]:
+def oauth_codes(response: dict[str, Any]) -> list[str]:
     """Return the values that `error` may have in a response."""
-    schema = resolved(answer.get("content", {}).get("application/json", {}).get("schema", {}))
+    schema = resolved(response.get("content", {}).get("application/json", {}).get("schema", {}))
     error = schema.get("properties", {}).get("error", {})
     return list(error.get("enum", [error["const"]] if "const" in error else []))
 

@@ -14,7 +14,7 @@ from shared.identity_headers import IDENTITY_HEADERS
 from tests.support.clusters.documents import documents
 from tests.support.programs import program
 
-# Each scenario is an answer (nil: none came) and a path. What the function does is printed, a line for each.
+# Each scenario is a response (nil: none came) and a path. What the function does is printed, a line for each.
 _HARNESS: Final = """
 local done
 kong = {
@@ -43,14 +43,14 @@ package.preload["resty.http"] = function()
     request_uri = function(_, url, options)
       done[#done + 1] = options.method .. " " .. url .. " " .. options.headers.Authorization
       if options.body or options.ssl_verify == false then done[#done + 1] = "more than was to be sent" end
-      if ANSWER then return ANSWER end
+      if RESPONSE then return RESPONSE end
       return nil, "timeout"
     end,
   } end }
 end
 local act = assert(load(FUNCTION))()
 for _, scenario in ipairs(SCENARIOS) do
-  done, PATH, ANSWER = {}, scenario.path or "/", scenario.answer
+  done, PATH, RESPONSE = {}, scenario.path or "/", scenario.response
   act()
   print("did " .. table.concat(done, "|"))
 end
@@ -90,12 +90,12 @@ def _lua(value: Any) -> str:
     return json.dumps(value)
 
 
-def _answer(status: int, headers: dict[str, str]) -> dict[str, Any]:
-    return {"answer": {"status": status, "headers": headers}}
+def _response(status: int, headers: dict[str, str]) -> dict[str, Any]:
+    return {"response": {"status": status, "headers": headers}}
 
 
 def test_the_subrequest_has_only_the_authorization_and_waits_half_a_second(policy: str, tmp_path: Path) -> None:
-    [did] = _did(_functions()[policy], tmp_path, _answer(401, {}))
+    [did] = _did(_functions()[policy], tmp_path, _response(401, {}))
     assert did[:2] == [
         "timeouts 200 500 500",
         f"GET http://verifier:8001/verify/{policy} client's Authorization",
@@ -106,7 +106,7 @@ def test_on_200_every_identity_header_is_the_verifiers_or_removed(policy: str, t
     full = {name: f"value of {name}" for name in IDENTITY_HEADERS}
     empty = dict.fromkeys(IDENTITY_HEADERS, "")
     results, silent, missing = _did(
-        _functions()[policy], tmp_path, _answer(200, full), _answer(200, empty), _answer(200, {})
+        _functions()[policy], tmp_path, _response(200, full), _response(200, empty), _response(200, {})
     )
     assert set(results[2:]) == {f"set {name}: {value}" for name, value in full.items()}
     assert set(silent[2:]) == set(missing[2:]) == {f"clear {name}" for name in IDENTITY_HEADERS}
@@ -115,7 +115,7 @@ def test_on_200_every_identity_header_is_the_verifiers_or_removed(policy: str, t
 def test_a_rejection_is_passed_on_with_its_challenge(policy: str, tmp_path: Path) -> None:
     challenge = {"WWW-Authenticate": "Bearer realm=x"}
     rejected, forbidden, unknown = _did(
-        _functions()[policy], tmp_path, _answer(401, challenge), _answer(403, challenge), _answer(403, {})
+        _functions()[policy], tmp_path, _response(401, challenge), _response(403, challenge), _response(403, {})
     )
     assert rejected[2:] == ["exit 401", "WWW-Authenticate: Bearer realm=x"]
     assert forbidden[2:] == ["exit 403", "WWW-Authenticate: Bearer realm=x"]
@@ -123,7 +123,7 @@ def test_a_rejection_is_passed_on_with_its_challenge(policy: str, tmp_path: Path
 
 
 def test_no_response_or_any_other_is_a_503(policy: str, tmp_path: Path) -> None:
-    others = [_answer(status, {}) for status in (204, 201, 302, 404, 500, 503)]
+    others = [_response(status, {}) for status in (204, 201, 302, 404, 500, 503)]
     for did in _did(_functions()[policy], tmp_path, {}, *others):
         assert did[2:] == ["exit 503", "Retry-After: 1"]
 

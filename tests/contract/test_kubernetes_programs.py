@@ -141,9 +141,9 @@ def test_a_verifier_accepts_its_policies(name: str, tmp_path: Path) -> None:
     assert pod.mounts(container)[str(given.parent)][0]["configMap"] == {"name": policies["metadata"]["name"]}
     assert "emptyDir" in pod.mounts(container)[environ["VERIFIER_CACHE_DIR"]][0]
     (tmp_path / given.name).write_text(policies["data"][given.name])
-    nobody = f"127.0.0.1:{free_port()}"
+    unused = f"127.0.0.1:{free_port()}"
     environ |= {"VERIFIER_POLICIES_FILE": str(tmp_path / given.name), "VERIFIER_CACHE_DIR": str(tmp_path)}
-    here = {variable: value.replace("issuer:8000", nobody) for variable, value in environ.items()}
+    here = {variable: value.replace("issuer:8000", unused) for variable, value in environ.items()}
     done = _run("verifier", ["check-config"], here)
     assert done.returncode == 1, done.stderr
     assert re.findall("^policy admin: issuers https://auth.example.com$", done.stdout, re.MULTILINE)
@@ -162,7 +162,7 @@ def test_the_first_issuer_generates_keys_and_the_job_rotates_them(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("host", "answer", "vouched_for", "told"),
+    ("host", "reply", "vouched_for", "received"),
     [
         ("127.0.0.1", b"S", "server", b"issuer"),
         ("127.0.0.1", b"S", "another", b""),
@@ -172,7 +172,7 @@ def test_the_first_issuer_generates_keys_and_the_job_rotates_them(tmp_path: Path
     ids=["our PostgreSQL", "of another authority", "of another name", "without TLS"],
 )
 def test_the_issuer_sends_nothing_to_an_unverified_database(
-    tmp_path: Path, host: str, answer: bytes, vouched_for: str, told: bytes
+    tmp_path: Path, host: str, reply: bytes, vouched_for: str, received: bytes
 ) -> None:
     for name in ("server", "another"):
         (tmp_path / name).mkdir()
@@ -182,7 +182,7 @@ def test_the_issuer_sends_nothing_to_an_unverified_database(
     [migrate] = [container for _, container in central.ours() if container.name == "migrate"]
     heard: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        listener = threading.Thread(target=_hear, args=(server, tls, answer, heard))
+        listener = threading.Thread(target=_hear, args=(server, tls, reply, heard))
         listener.start()
         environ = _environment(central, migrate) | {
             "ISSUER_DATABASE_URL": f"postgresql://issuer:p@{host}:{server.getsockname()[1]}/gatepass",
@@ -192,17 +192,17 @@ def test_the_issuer_sends_nothing_to_an_unverified_database(
         listener.join()
     assert (done.returncode, done.stdout) == (1, "")
     assert heard[0] == SSL_REQUEST
-    assert told in heard[1]
-    assert bool(told) is bool(heard[1])
+    assert received in heard[1]
+    assert bool(received) is bool(heard[1])
 
 
-def _hear(server: socket.socket, tls: ssl.SSLContext, answer: bytes, heard: list[bytes]) -> None:
+def _hear(server: socket.socket, tls: ssl.SSLContext, reply: bytes, heard: list[bytes]) -> None:
     """Record what one client sends in the clear and then, if it was offered, by TLS."""
     connection, _ = server.accept()
     with connection:
         heard.append(connection.recv(1024))
-        connection.sendall(answer)
-        if answer == b"N":
+        connection.sendall(reply)
+        if reply == b"N":
             heard.append(connection.recv(1024))
             return
         try:

@@ -39,11 +39,11 @@ def stack() -> Iterator[Stack]:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_documented_session_works_as_shown(name: str, stack: Stack) -> None:
     session = steps(ROOT / name)
-    assert [step.answer for step in session].count(None) < len(session)
+    assert [step.output for step in session].count(None) < len(session)
     for step, given in zip(session, typed(session, stack), strict=True):
-        said = given.replace("\r\n", "\n")
-        promised = addressed(step.answer or "", stack)
-        assert matches(promised, said), f"{step.commands}\nshall answer\n{promised}\nand answers\n{said}"
+        printed = given.replace("\r\n", "\n")
+        promised = addressed(step.output or "", stack)
+        assert matches(promised, printed), f"{step.commands}\nshould print\n{promised}\nbut prints\n{printed}"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -37,15 +37,15 @@ _OUR_TROUBLE: Final = error_response(RejectionReason.INTERNAL_ERROR, POLICIES["d
 def request(data: bytes) -> None:
     """Target and credentials, separated by a line feed."""
     target, found, credentials = data.partition(b"\n")
-    _expect_an_answer(target, credentials if found else None)
-    _expect_an_answer(b"/verify", credentials)
+    _expect_a_response(target, credentials if found else None)
+    _expect_a_response(b"/verify", credentials)
 
 
 def signed(data: bytes) -> None:
     """Header and payload, separated by a line feed, behind a good signature. No header: a good one."""
     header, _, payload = data.partition(b"\n")
     token = GOOD.sign(header or _HEADER, payload)
-    _expect_an_answer(b"/verify/anonymous", b"Bearer " + token)
+    _expect_a_response(b"/verify/anonymous", b"Bearer " + token)
 
 
 def key_set(data: bytes) -> None:
@@ -56,7 +56,7 @@ def key_set(data: bytes) -> None:
 
 
 def metadata(data: bytes) -> None:
-    """An issuer's metadata, or a refusal."""
+    """An issuer's metadata, or a rejection."""
     try:
         result = read_jwks_uri(parse_metadata(data), ISSUER, ISSUER, allow_http=False)
         assert result.startswith("https://")
@@ -73,7 +73,7 @@ def status_list(data: bytes) -> None:
     read_status_list(token, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
 
 
-def _expect_an_answer(target: bytes, credentials: bytes | None) -> None:
+def _expect_a_response(target: bytes, credentials: bytes | None) -> None:
     response = _BENCH.authorizer.authorize(target, credentials)
     # The keys are there, so "I can't decide" would hide an exception.
     assert response != _OUR_TROUBLE
@@ -82,11 +82,11 @@ def _expect_an_answer(target: bytes, credentials: bytes | None) -> None:
     )
 
 
-def _is_one_head(answer: bytes) -> bool:
-    *lines, end, body = answer.split(b"\r\n")
+def _is_one_head(response: bytes) -> bool:
+    *lines, end, body = response.split(b"\r\n")
     # The status line, Content-Length and the identity, and no line more, whatever a claim holds.
-    whole = len(lines) == answer.count(b"\n") - 1 == 2 + len(IDENTITY_HEADERS) and end == body == b""
-    return whole and len(answer) < 3.5 * 1024
+    whole = len(lines) == response.count(b"\n") - 1 == 2 + len(IDENTITY_HEADERS) and end == body == b""
+    return whole and len(response) < 3.5 * 1024
 
 
 ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {

@@ -32,9 +32,9 @@ from issuer.keys.store import new_private
 from tests.models.testbed import (
     BEGINNING,
     SESSIONS_PER_ACCOUNT,
-    Answer,
     Issuer,
     Mail,
+    Response,
     Testbed,
     VirtualDatabase,
 )
@@ -144,7 +144,7 @@ class IssuerModel(RuleBasedStateMachine):
         self.held: list[tuple[str, int]] = []
         self.texts: dict[tuple[str, int], str] = {}
         self.inbox: dict[str, list[str]] = {email: [] for email in EMAILS}
-        self.unsure_refusals = 0
+        self.unsure_rejections = 0
         self.caught_up_at = BEGINNING
         self.turn = 0
 
@@ -247,8 +247,8 @@ class IssuerModel(RuleBasedStateMachine):
     def use(self, number: int) -> None:
         """Ask an issuer about the account: it looks the session up."""
         token, issuer = self.token(number), self.issuer()
-        answer = self.run(issuer.send("GET", "/me", token=token.text))
-        assert answer.status == (200 if self.is_live(token, issuer) else 401)
+        response = self.run(issuer.send("GET", "/me", token=token.text))
+        assert response.status == (200 if self.is_live(token, issuer) else 401)
 
     @rule(seconds=st.sampled_from([1, 1, 2, 2, 3, 60, 120, 301, 700]))
     def wait(self, seconds: int) -> None:
@@ -310,28 +310,28 @@ class IssuerModel(RuleBasedStateMachine):
         if email in self.state.accounts:
             return
         one, other = self.testbed.issuers
-        answers = self.together(
+        responses = self.together(
             self._register(one, email, first, spelled=False), self._register(other, email, second, spelled=True)
         )
         if self.verified:
             rows = self.run(self.testbed.rows("SELECT id, email FROM users"))
             winners = [row["email"] for row in rows if row["email"].lower() == email]
             assert len(winners) == 1, "no email has two accounts"
-            self.registered(answers[0], email, first if winners[0] == email else second)
+            self.registered(responses[0], email, first if winners[0] == email else second)
         else:
-            assert sorted(answer.status for answer in answers) == [201, 409]
-            for answer, password in zip(answers, (first, second), strict=True):
-                if answer.status == 201:
-                    self.registered(answer, email, password)
+            assert sorted(response.status for response in responses) == [201, 409]
+            for response, password in zip(responses, (first, second), strict=True):
+                if response.status == 201:
+                    self.registered(response, email, password)
 
     def try_password(self, email: str, *, right: bool) -> None:
         issuer, account = self.issuer(), self.state.accounts.get(email)
         password = account.password if account is not None and right else "not the password of anyone"
-        answer = self.run(self._log_in(issuer, email, password))
+        response = self.run(self._log_in(issuer, email, password))
         is_right = account is not None and right and account.verified and not account.disabled
-        assert answer.status == (200 if is_right else 401)
+        assert response.status == (200 if is_right else 401)
         if is_right:
-            self.created(answer, email, issuer)
+            self.created(response, email, issuer)
         else:
             self.state.events["login_failed"] += 1
 
@@ -343,13 +343,13 @@ class IssuerModel(RuleBasedStateMachine):
         text = self.texts[session_id, generation]
         issuers = [self.issuer() for _ in range(times)]
         expected = self.expect_refresh(session_id, generation, issuers[0])
-        answers = self.together(*(self._refresh(issuer, text) for issuer in issuers))
-        for answer in answers:
-            assert answer.status == (200 if expected in {"rotated", "parallel", "retried"} else 400), expected
+        responses = self.together(*(self._refresh(issuer, text) for issuer in issuers))
+        for response in responses:
+            assert response.status == (200 if expected in {"rotated", "parallel", "retried"} else 400), expected
         session = self.state.sessions.get(session_id)
-        if answers[0].status == 200:
+        if responses[0].status == 200:
             assert session is not None
-            self.refreshed(session, generation, answers, issuers, expected)
+            self.refreshed(session, generation, responses, issuers, expected)
             if not lost:
                 self.held[place] = (session_id, max(newest, generation + 1))
         elif expected == "reused":
@@ -362,31 +362,31 @@ class IssuerModel(RuleBasedStateMachine):
     def log_out(self, number: int) -> None:
         token = self.token(number)
         issuer = self.issuer()
-        answer = self.run(issuer.send("POST", "/logout", token=token.text))
-        assert answer.status == (204 if self.is_read(token, issuer) else 401)
-        if answer.status == 204 and (session := self.state.sessions.get(token.session)):
+        response = self.run(issuer.send("POST", "/logout", token=token.text))
+        assert response.status == (204 if self.is_read(token, issuer) else 401)
+        if response.status == 204 and (session := self.state.sessions.get(token.session)):
             self.end(session)
 
     def revoke_one(self, number: int, other: int) -> None:
         """Revoke a session by another one, of the same account or not."""
         token, target = self.token(number), self.token(other).session
         issuer = self.issuer()
-        answer = self.run(issuer.send("DELETE", f"/sessions/{target}", token=token.text))
+        response = self.run(issuer.send("DELETE", f"/sessions/{target}", token=token.text))
         if not self.is_live(token, issuer):
-            assert answer.status == 401
+            assert response.status == 401
             return
         session, own = self.state.sessions.get(target), self.state.sessions[token.session]
         found = session is not None and not session.ended and session.email == own.email
-        assert answer.status == (204 if found else 404)
+        assert response.status == (204 if found else 404)
         if session is not None and found:
             self.end(session)
 
     def revoke_all(self, number: int, *, keep: bool) -> None:
         token = self.token(number)
         issuer = self.issuer()
-        answer = self.run(issuer.send("DELETE", f"/sessions{'?keep_current=true' * keep}", token=token.text))
-        assert answer.status == (204 if self.is_live(token, issuer) else 401)
-        if answer.status == 204:
+        response = self.run(issuer.send("DELETE", f"/sessions{'?keep_current=true' * keep}", token=token.text))
+        assert response.status == (204 if self.is_live(token, issuer) else 401)
+        if response.status == 204:
             self.end_all(self.state.sessions[token.session].email, kept=token.session if keep else "")
 
     def change_password(self, number: int, password: str) -> None:
@@ -493,7 +493,7 @@ class IssuerModel(RuleBasedStateMachine):
     def clean_up(self) -> None:
         issuer = self.issuer()
         self.run(issuer.cleanup.once())
-        self.forget_expired(issuer)
+        self.drop_expired(issuer)
 
     def back_up(self) -> None:
         self.run(self.testbed.database.back_up())
@@ -532,12 +532,12 @@ class IssuerModel(RuleBasedStateMachine):
         if found is None:
             return
         action, token = found
-        answer, _ = self.together(self._log_in(one, email, self.state.accounts[email].password), action)
-        if answer.status == 200:
-            self.created(answer, email, one)
+        response, _ = self.together(self._log_in(one, email, self.state.accounts[email].password), action)
+        if response.status == 200:
+            self.created(response, email, one)
         else:
-            assert answer.status == 401
-            self.unsure_refusals += 1
+            assert response.status == 401
+            self.unsure_rejections += 1
         self.changed(email, change, token)
 
     def refresh_during_a_change(self, number: int, change: str) -> None:
@@ -551,10 +551,10 @@ class IssuerModel(RuleBasedStateMachine):
             return
         action, token = found
         generation = len(session.tokens) - 1
-        answer, _ = self.together(self._refresh(one, session.tokens[-1]), action)
-        assert answer.status in {200, 400}
-        if answer.status == 200:
-            self.refreshed(session, generation, [answer], [one], "rotated")
+        response, _ = self.together(self._refresh(one, session.tokens[-1]), action)
+        assert response.status in {200, 400}
+        if response.status == 200:
+            self.refreshed(session, generation, [response], [one], "rotated")
             self.held[place] = (session.id, generation + 1)
         if change == "log_out":
             self.end(session)
@@ -577,10 +577,10 @@ class IssuerModel(RuleBasedStateMachine):
         assert sorted(found["user"]) == sorted(f"{email} {account.id}" for email, account in accounts)
         assert sorted(found["session"]) == sorted(it.id for it in self.state.sessions.values() if not it.ended)
         events = Counter(kind for kind in found["event"] if kind in COUNTED)
-        refused = events.pop("login_failed", 0)
+        rejected = events.pop("login_failed", 0)
         least = self.state.events["login_failed"]
         assert events == +self.state.events - Counter(login_failed=least)
-        assert least <= refused <= least + self.unsure_refusals
+        assert least <= rejected <= least + self.unsure_rejections
 
     def last_checks(self) -> None:
         """The trail verifies, every live session has a next token, and revocations arrive."""
@@ -589,12 +589,12 @@ class IssuerModel(RuleBasedStateMachine):
         assert self.run(self.testbed.audit_faults()) == []
         for session in list(self.state.sessions.values()):
             issuer, generation = self.issuer(), len(session.tokens) - 1
-            answer = self.run(self._refresh(issuer, session.tokens[-1]))
+            response = self.run(self._refresh(issuer, session.tokens[-1]))
             if session.ended or session.expires_at <= issuer.now():
-                assert answer.status == 400
+                assert response.status == 400
             else:
-                assert answer.status == 200, "a live session was lost"
-                self.refreshed(session, generation, [answer], [issuer], "rotated")
+                assert response.status == 200, "a live session was lost"
+                self.refreshed(session, generation, [response], [issuer], "rotated")
         self.pass_time(3)
         for token in self.issued:
             self.check(token)
@@ -639,21 +639,23 @@ class IssuerModel(RuleBasedStateMachine):
         is_over = session is None or session.ended or session.expires_at <= issuer.now()
         return self.is_read(token, issuer) and not is_over
 
-    def registered(self, answer: Answer, email: str, password: str) -> None:
+    def registered(self, response: Response, email: str, password: str) -> None:
         if email in self.state.accounts:
-            assert answer.status == (202 if self.verified else 409)
+            assert response.status == (202 if self.verified else 409)
             return
-        assert answer.status == (202 if self.verified else 201)
+        assert response.status == (202 if self.verified else 201)
         [row] = self.run(self.testbed.rows(f"SELECT id::text FROM users WHERE email_key = '{email}'"))
         self.state.accounts[email] = Account(row["id"], password, verified=not self.verified)
         self.state.events["account_registered"] += 1
 
-    def created(self, answer: Answer, email: str, issuer: Issuer) -> None:
+    def created(self, response: Response, email: str, issuer: Issuer) -> None:
         """Add a session, and end those beyond the limit: expired ones first, then the oldest."""
-        token = self.note(answer)
+        token = self.note(response)
         assert claims_of(token.text)["sub"] == self.state.accounts[email].id
         now = issuer.now()
-        session = Session(token.session, email, now, now, now + IDLE, now + ABSOLUTE, [answer.json["refresh_token"]])
+        session = Session(
+            token.session, email, now, now, now + IDLE, now + ABSOLUTE, [response.json["refresh_token"]]
+        )
         self.state.events["login_succeeded"] += 1
         others = [it for it in self.state.sessions.values() if it.email == email and not it.ended]
         self.state.sessions[session.id] = session
@@ -664,27 +666,27 @@ class IssuerModel(RuleBasedStateMachine):
             self.end(beyond)
 
     def refreshed(
-        self, session: Session, generation: int, answers: list[Answer], issuers: list[Issuer], expected: str
+        self, session: Session, generation: int, responses: list[Response], issuers: list[Issuer], expected: str
     ) -> None:
         """Note new tokens: each response has the one successor."""
-        for answer in answers:
+        for response in responses:
             successor = (session.id, generation + 1)
-            assert head_of(answer.json["refresh_token"]) == successor, "not the one successor"
-            self.texts.setdefault(successor, answer.json["refresh_token"])
-            token = self.note(answer)
+            assert head_of(response.json["refresh_token"]) == successor, "not the one successor"
+            self.texts.setdefault(successor, response.json["refresh_token"])
+            token = self.note(response)
             assert token.session == session.id
         if expected == "rotated":
-            session.tokens.append(answers[0].json["refresh_token"])
+            session.tokens.append(responses[0].json["refresh_token"])
             session.retried_in_a_row = session.retried_in_a_row + 1 if session.retries else 0
             session.retries = 0
             session.rotated_at = self.testbed.database_now
             # One of them rotates; which one, only its idle time tells.
             session.idle_until = min(max(issuer.now() for issuer in issuers) + IDLE, session.until)
         elif expected == "retried":
-            session.retries += len(answers)
+            session.retries += len(responses)
 
-    def note(self, answer: Answer) -> AccessToken:
-        text = answer.json["access_token"]
+    def note(self, response: Response) -> AccessToken:
+        text = response.json["access_token"]
         claims = claims_of(text)
         assert claims["exp"] - claims["iat"] <= 600
         header = json.loads(base64.urlsafe_b64decode(text.split(".")[0] + "=="))
@@ -729,20 +731,20 @@ class IssuerModel(RuleBasedStateMachine):
         self.state.events["password_changed"] += 1
 
     def verify_email(self, issuer: Issuer, email: str, text: str) -> None:
-        answer = self.run(issuer.send("POST", "/email/verify", {"token": text}))
+        response = self.run(issuer.send("POST", "/email/verify", {"token": text}))
         account = self.state.accounts.get(email)
         valid = account is not None and not account.disabled and self.is_link(account, text, issuer)
-        assert answer.status == (204 if valid else 400)
+        assert response.status == (204 if valid else 400)
         if account is not None and valid:
             account.verified = True
             account.links = [link for link in account.links if not link[0].startswith("gpv")]
             self.state.events["email_verified"] += 1
 
     def reset_password(self, issuer: Issuer, email: str, text: str, password: str) -> None:
-        answer = self.run(issuer.send("POST", "/password/reset", {"token": text, "password": password}))
+        response = self.run(issuer.send("POST", "/password/reset", {"token": text, "password": password}))
         account = self.state.accounts.get(email)
         valid = account is not None and not account.disabled and self.is_link(account, text, issuer)
-        assert answer.status == (204 if valid else 400)
+        assert response.status == (204 if valid else 400)
         if account is not None and valid:
             account.password, account.verified = password, True
             account.links.clear()
@@ -762,8 +764,8 @@ class IssuerModel(RuleBasedStateMachine):
             others = [link for link in account.links if not link[0].startswith(kind)]
             account.links = others + [link for link in account.links if link[0].startswith(kind)][-3:]
 
-    def forget_expired(self, issuer: Issuer) -> None:
-        """Forget sessions that a cleanup deletes: nothing of them can be alive."""
+    def drop_expired(self, issuer: Issuer) -> None:
+        """Drop sessions that a cleanup deletes; none of their tokens can be valid."""
         before = issuer.now() - timedelta(seconds=3720)
         for session in list(self.state.sessions.values()):
             if session.until < before:
@@ -806,20 +808,20 @@ class IssuerModel(RuleBasedStateMachine):
     def another(self, password: str) -> str:
         return PASSWORDS[PASSWORDS.index(password) - 1]
 
-    async def _register(self, issuer: Issuer, email: str, password: str, *, spelled: bool) -> Answer:
+    async def _register(self, issuer: Issuer, email: str, password: str, *, spelled: bool) -> Response:
         document = {"email": email.title() if spelled else email, "password": password}
         return await issuer.send("POST", "/register", document)
 
-    async def _log_in(self, issuer: Issuer, email: str, password: str) -> Answer:
+    async def _log_in(self, issuer: Issuer, email: str, password: str) -> Response:
         return await issuer.send("POST", "/login", {"email": email, "password": password})
 
-    async def _refresh(self, issuer: Issuer, token: str) -> Answer:
+    async def _refresh(self, issuer: Issuer, token: str) -> Response:
         return await issuer.send("POST", "/token", form={"grant_type": "refresh_token", "refresh_token": token})
 
-    async def _log_out(self, issuer: Issuer, token: AccessToken) -> Answer:
+    async def _log_out(self, issuer: Issuer, token: AccessToken) -> Response:
         return await issuer.send("POST", "/logout", token=token.text)
 
-    async def _change_password(self, issuer: Issuer, token: AccessToken, password: str) -> Answer:
+    async def _change_password(self, issuer: Issuer, token: AccessToken, password: str) -> Response:
         account = self.state.accounts[self.state.sessions[token.session].email]
         document = {"current_password": account.password, "new_password": password}
         return await issuer.send("POST", "/password", document, token=token.text)

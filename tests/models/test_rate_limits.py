@@ -108,7 +108,7 @@ class Reference:
         return self.row(key).ends - self.second if self.row(key).count > REQUESTS else 0
 
     def burst(self, account: str, network: str | None, session: UUID | None, size: int) -> int:
-        """Fail so often at once; the first counter lets through what the others then judge."""
+        """Fail so often at once; the first counter lets through what the others then limit."""
         owner, (first, *others) = self.is_owner(account, session), self.keys(account, network, session)
         if max(map(self.wait, (first, *others))):
             return 0
@@ -200,7 +200,7 @@ class LoginRule(RuleBasedStateMachine):
         self.benches[0].passes(seconds=seconds)
 
     @rule(target=sessions, account=st.sampled_from(ACCOUNTS[:2]))
-    def begin_a_session(self, account: str) -> ShownSession:
+    def create_a_session(self, account: str) -> ShownSession:
         return self._session(account)
 
     @rule(shown=sessions)

@@ -71,7 +71,7 @@ CREATE FUNCTION virtual.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT at FRO
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response."""
 
     status: int
@@ -137,7 +137,7 @@ class Issuer:
         *,
         form: dict[str, str] | None = None,
         token: str = "",
-    ) -> Answer:
+    ) -> Response:
         """Send a request, each from another client IP, so that rate limits stay out of the way."""
         self.requests += 1
         kind, body = b"application/json", b"" if document is None else json.dumps(document).encode()
@@ -161,7 +161,7 @@ class Issuer:
         await Exchange(scope, body, lambda head, content: replies.append((head, content))).run(self.app)
         [(head, content)] = replies
         assert head is not None, "the application failed"
-        return Answer(int(head[9:12]), content)
+        return Response(int(head[9:12]), content)
 
     async def close(self) -> None:
         """Stop."""
@@ -190,7 +190,7 @@ class Verifier:
     def reason(self, token: str) -> str | None:
         """Return why it does not."""
         self._bench.now = self._clock.now.timestamp()
-        return self._bench.answer(b"/verify", b"Bearer " + token.encode())[1]
+        return self._bench.authorize(b"/verify", b"Bearer " + token.encode())[1]
 
     async def poll(self, issuer: Issuer, *, keys: bool = False) -> None:
         """Fetch the status lists, and the key set if it is due or asked for."""

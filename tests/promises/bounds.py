@@ -169,12 +169,12 @@ HELD: Final = (
     Held(
         "A refreshed token returns the same successor again for",
         "120 s",
-        "unit/issuer/sessions/test_refresh_policy.py::test_a_refresh_token_is_judged_by_its_counter",
+        "unit/issuer/sessions/test_refresh_policy.py::test_a_refresh_token_is_decided_by_its_counter",
     ),
     Held(
         "An attacker who refreshes in step with the user is detected at refresh number",
         "6",
-        f"{_ISSUER}/sessions/test_sessions.py::test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh",
+        f"{_ISSUER}/sessions/test_sessions.py::test_an_attacker_refreshing_in_step_is_detected_at_the_sixth_refresh",
     ),
     Held(
         "A link of a mail is valid for (password reset; verification is a day)",

@@ -142,7 +142,7 @@ def verifier() -> Figures:
         folder.publish()
         started = time.monotonic()
         with folder.running(ready=None) as process:
-            wait_until(lambda: _is_accepted(process, process.token()), "the verifier answers")
+            wait_until(lambda: _is_accepted(process, process.token()), "the verifier responds")
             yield "verifier-start", time.monotonic() - started
             yield "verifier-memory", resident_bytes(process.process.pid) / _MEBIBYTE
             yield "changed-key-file", _seconds_to_a_changed_file(folder, process)

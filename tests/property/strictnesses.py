@@ -239,7 +239,7 @@ STRICTNESSES: Final = (
     Strictness(
         "times in order",
         RejectionReason.INVALID_CLAIMS,
-        "a token that expires before it was issued has no good reading",
+        "a token that expires before it was issued has no valid meaning",
         lambda lax: _seconds(lax.claims["iat"]) >= _seconds(lax.claims["exp"]),
     ),
     Strictness(
@@ -316,19 +316,19 @@ STRICTNESSES: Final = (
     Strictness(
         "scope demanded",
         RejectionReason.INSUFFICIENT_SCOPE,
-        "permission is ours to judge",
+        "permission is ours to decide",
         lambda lax: bool(lax.policy.scopes_all or lax.policy.scopes_any),
     ),
     Strictness(
         "role demanded",
         RejectionReason.INSUFFICIENT_ROLE,
-        "permission is ours to judge",
+        "permission is ours to decide",
         lambda lax: bool(lax.policy.roles_all or lax.policy.roles_any),
     ),
     Strictness(
         "claim demanded",
         RejectionReason.INSUFFICIENT_CLAIM,
-        "permission is ours to judge",
+        "permission is ours to decide",
         lambda lax: bool(lax.policy.claims),
     ),
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.property.reference_libraries import PUBLISHED, joserfc_accepts, published_keys, pyjwt_accepts
 from tests.property.strictnesses import STRICTNESSES, Lax
 from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
-from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, judge, octets
+from tests.support.vectors import KEY_SETS, POLICIES, TOKEN_VECTORS, decide, octets
 from verifier.decision.policy import Policy
 from verifier.decision.reasons import RejectionReason
 from verifier.decision.status import StatusLists
@@ -34,7 +34,7 @@ def test_every_accepted_vector_is_accepted_by_the_library(accepts: Accepts) -> N
     rejected = [
         vector["id"]
         for vector in TOKEN_VECTORS
-        if isinstance(judge(vector), Accepted)
+        if isinstance(decide(vector), Accepted)
         and not _library_accepts(accepts, vector)
         and not (accepts is pyjwt_accepts and _is_in_the_last_fraction(vector))
     ]
@@ -45,7 +45,7 @@ def test_every_accepted_vector_is_accepted_by_the_library(accepts: Accepts) -> N
 def test_every_vector_that_only_the_library_accepts_is_a_named_strictness(accepts: Accepts) -> None:
     unexplained = []
     for vector in TOKEN_VECTORS:
-        decision = judge(vector)
+        decision = decide(vector)
         if isinstance(decision, Rejected) and _library_accepts(accepts, vector):
             policy = POLICIES[vector["policy"]]
             if not justified_by(octets(vector["token"]), vector["key_sets"], policy, decision.reason):
@@ -57,7 +57,7 @@ def test_every_strictness_rejects_a_vector_that_the_library_accepts() -> None:
     """Each strictness rejects at least one token that a library accepts."""
     used: set[str] = set()
     for vector in TOKEN_VECTORS:
-        decision = judge(vector)
+        decision = decide(vector)
         if isinstance(decision, Rejected) and any(
             _library_accepts(accepts, vector) for accepts in LIBRARIES.values()
         ):
@@ -142,7 +142,7 @@ _HEADERS: Final = st.dictionaries(
 
 
 @given(header=_HEADERS, claims=_CLAIMS, policy=st.sampled_from(["default", "no-leeway", "fresh", "two-audiences"]))
-def test_any_token_is_judged_like_the_libraries_except_for_named_strictnesses(
+def test_any_token_is_decided_like_the_libraries_except_for_named_strictnesses(
     header: dict[str, Any], claims: dict[str, Any], policy: str
 ) -> None:
     token = GOOD.token(NOW, header, **claims)

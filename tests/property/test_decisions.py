@@ -51,21 +51,21 @@ _TARGETS: Final = st.one_of(
 )
 
 
-def judged(token: bytes, now: float = NOW, policy: str = "default") -> Accepted | Rejected:
+def decide(token: bytes, now: float = NOW, policy: str = "default") -> Accepted | Rejected:
     return verify(token, keys=KEY_SETS["issuer"], policy=POLICIES[policy], now=now, revocations=StatusLists())
 
 
-def assert_well_formed(answer: bytes) -> None:
+def assert_well_formed(response: bytes) -> None:
     """Return the status: one of the four responses of contract B, complete and without a body."""
-    fields, status = fields_of(answer), status_of(answer)
+    fields, status = fields_of(response), status_of(response)
     assert fields["Content-Length"] == "0"
     assert status in (200, 401, 403, 503)
-    assert (tuple(identity(answer)) == IDENTITY_HEADERS) == (status == 200)
+    assert (tuple(identity(response)) == IDENTITY_HEADERS) == (status == 200)
     assert ("WWW-Authenticate" in fields) >= (status == 401)
     assert ("Retry-After" in fields) == (status == 503)
     if status in (401, 403) and "WWW-Authenticate" in fields:
         assert fields["WWW-Authenticate"].startswith(f'Bearer realm="{REALM}"')
-    assert len(answer) < 3.5 * 1024
+    assert len(response) < 3.5 * 1024
 
 
 @given(target=_TARGETS, credentials=_CREDENTIALS)
@@ -78,7 +78,7 @@ def test_any_bytes_get_one_of_four_statuses(target: bytes, credentials: bytes | 
 def test_any_signed_bytes_are_rejected_without_an_exception(head: bytes, payload: bytes, *, good_head: bool) -> None:
     """Behind a good signature as well: an issuer may be confused, too."""
     header = json.dumps(GOOD.header()).encode() if good_head else head
-    assert isinstance(judged(GOOD.sign(header, payload)), Rejected)
+    assert isinstance(decide(GOOD.sign(header, payload)), Rejected)
 
 
 _JSON: Final = st.recursive(
@@ -99,12 +99,12 @@ def test_any_json_in_header_and_claims_gets_a_decision(header: dict[str, Any], c
 
 def test_a_flipped_bit_is_rejected() -> None:
     """Exhaustively: no bit of a valid token may be changed."""
-    assert isinstance(judged(TOKEN), Accepted)
+    assert isinstance(decide(TOKEN), Accepted)
     for position in range(len(TOKEN)):
         for bit in range(8):
             changed = bytearray(TOKEN)
             changed[position] ^= 1 << bit
-            assert isinstance(judged(bytes(changed)), Rejected), (position, bit)
+            assert isinstance(decide(bytes(changed)), Rejected), (position, bit)
 
 
 _VALID: Final = st.builds(
@@ -117,12 +117,12 @@ _VALID: Final = st.builds(
 
 @given(token=_VALID, data=st.data())
 def test_a_changed_byte_is_rejected_at_any_position(token: bytes, data: st.DataObject) -> None:
-    assert isinstance(judged(token), Accepted)
+    assert isinstance(decide(token), Accepted)
     position = data.draw(st.integers(0, len(token) - 1))
     octet = data.draw(st.integers(0, 255).filter(lambda value: value != token[position]))
-    assert isinstance(judged(token[:position] + bytes([octet]) + token[position + 1 :]), Rejected)
-    assert isinstance(judged(token[:position] + token[position + 1 :]), Rejected)
-    assert isinstance(judged(token[:position] + bytes([octet]) + token[position:]), Rejected)
+    assert isinstance(decide(token[:position] + bytes([octet]) + token[position + 1 :]), Rejected)
+    assert isinstance(decide(token[:position] + token[position + 1 :]), Rejected)
+    assert isinstance(decide(token[:position] + bytes([octet]) + token[position:]), Rejected)
 
 
 @given(token=_VALID)
@@ -130,9 +130,9 @@ def test_only_the_canonical_spelling_of_a_token_is_accepted(token: bytes) -> Non
     for position in range(3):
         for segment in _other_spellings(token.split(b".")[position]):
             spelling = b".".join([*token.split(b".")[:position], segment, *token.split(b".")[position + 1 :]])
-            assert isinstance(judged(spelling), Rejected)
+            assert isinstance(decide(spelling), Rejected)
             if position < 2:  # signed as it is spelt, so that the spelling alone is at fault
-                assert isinstance(judged(segments(spelling.split(b".")[0], spelling.split(b".")[1])), Rejected)
+                assert isinstance(decide(segments(spelling.split(b".")[0], spelling.split(b".")[1])), Rejected)
 
 
 def _other_spellings(segment: bytes) -> list[bytes]:
@@ -223,7 +223,7 @@ def test_no_claim_can_inject_a_header(claim: str, text: str, where: int) -> None
 
 @given(now=st.floats(NOW - 100, NOW + 1000), leeway=st.sampled_from(["default", "no-leeway", "fresh"]))
 def test_a_token_is_accepted_in_one_unbroken_stretch_of_time(now: float, leeway: str) -> None:
-    decision = judged(GOOD.token(NOW, nbf=NOW + 10), now, leeway)
+    decision = decide(GOOD.token(NOW, nbf=NOW + 10), now, leeway)
     seconds = POLICIES[leeway].leeway_seconds
     end = NOW + 600 if POLICIES[leeway].max_age_seconds is None else NOW + 60
     assert isinstance(decision, Accepted) == (NOW + 10 - seconds <= now < end + seconds)
@@ -239,7 +239,7 @@ def test_no_token_is_accepted_at_or_after_its_expiry(digits: str, steps: int, po
     now = float(end)
     for _ in range(abs(steps)):
         now = nextafter(now, inf if steps > 0 else -inf)
-    accepted = isinstance(judged(with_raw("exp", f"{NOW + 600}.{digits}"), now, policy), Accepted)
+    accepted = isinstance(decide(with_raw("exp", f"{NOW + 600}.{digits}"), now, policy), Accepted)
     assert not (accepted and Fraction(now) >= end)
     assert accepted or steps >= 0
 
@@ -247,4 +247,4 @@ def test_no_token_is_accepted_at_or_after_its_expiry(digits: str, steps: int, po
 def test_a_signature_of_another_length_is_rejected() -> None:
     head = TOKEN.rsplit(b".", 1)[0]
     for length in [*range(8), 255, 257, 512, 1024]:
-        assert isinstance(judged(head + b"." + b64url(bytes(length))), Rejected)
+        assert isinstance(decide(head + b"." + b64url(bytes(length))), Rejected)

@@ -1,4 +1,4 @@
-"""Clients that register, log in, refresh and log out without pause, and remember everything that was acknowledged."""
+"""Clients that register, log in, refresh and log out without pause, and record everything that was acknowledged."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ _REFRESH: Final = {"grant_type": "refresh_token"}
 
 @dataclass
 class AcknowledgedLoad:
-    """Load on several issuers. A request that gets no answer, or 503, is sent to the next one, as clients do.
+    """Load on several issuers. A request that gets no response, or 503, is sent to the next one, as clients do.
 
     Attributes:
         urls: of the issuers.
@@ -35,7 +35,7 @@ class AcknowledgedLoad:
         times: when a write was acknowledged.
         failures: other responses than success and 503.
         rejected: responses of verifiers to good tokens.
-        unanswered: number of requests whose connection was refused or lost.
+        without_response: number of requests whose connection was refused or lost.
     """
 
     urls: Sequence[str]
@@ -46,7 +46,7 @@ class AcknowledgedLoad:
     times: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     rejected: list[int] = field(default_factory=list)
-    unanswered: int = 0
+    without_response: int = 0
     _turns: Iterator[int] = field(default_factory=count)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -162,7 +162,7 @@ class AcknowledgedLoad:
         try:
             response = HTTP.post(f"{url}{path}", timeout=30, **request)
         except httpx.TransportError:
-            self.unanswered += 1
+            self.without_response += 1
             return None
         if response.status_code == status:
             self.times.append(time.monotonic())

@@ -1,4 +1,4 @@
-"""What the tests of the benchmarks need: a core to bind servers to, and the programs that are compared."""
+"""Fixtures of the benchmark tests: a core to bind servers to, and the programs that are compared."""
 
 import os
 import sys

@@ -194,9 +194,9 @@ COMPLETE: Final = sorted(name for name in PROGRAMS if "/" not in name)
 
 EXTERNAL: Final = "external"
 if os.environ.get("GATEPASS_GATEWAY"):
-    # Nothing is known of it: what it does otherwise has to be said.
-    told = os.environ.get("GATEPASS_GATEWAY_DIFFERENCES", "").split()
-    PROGRAMS[EXTERNAL] = GatewayProgram(_external, differences=frozenset(Difference[name] for name in told))
+    # Nothing is known of it: its differences must be named.
+    named = os.environ.get("GATEPASS_GATEWAY_DIFFERENCES", "").split()
+    PROGRAMS[EXTERNAL] = GatewayProgram(_external, differences=frozenset(Difference[name] for name in named))
 
 
 def differs(name: str, difference: Difference) -> bool:

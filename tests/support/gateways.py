@@ -30,7 +30,7 @@ _TIMEOUT_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """The response of a gateway."""
 
     status: int
@@ -44,7 +44,7 @@ class Answer:
     @property
     def application(self) -> dict[str, Any]:
         """Return what the sample application received; AssertionError if it received nothing."""
-        assert self.status == HTTPStatus.OK, f"the gateway answered {self.status}"
+        assert self.status == HTTPStatus.OK, f"the gateway responded with {self.status}"
         seen: dict[str, Any] = json.loads(self.body)
         return seen
 
@@ -56,7 +56,7 @@ class Answer:
 
 def ask(
     port: int, path: str = "/", *lines: str, token: bytes | None = None, method: str = "GET", body: bytes = b""
-) -> Answer:
+) -> Response:
     """Send a request byte for byte as written: no client between that would tidy it up."""
     head = [f"{method} {path} HTTP/1.1", "Host: app.example", "Connection: close", *lines]
     if token is not None:
@@ -65,7 +65,7 @@ def ask(
         connection.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + body)
         response = http.client.HTTPResponse(connection, method=method)
         response.begin()
-        return Answer(response.status, response.headers, response.read())
+        return Response(response.status, response.headers, response.read())
 
 
 @dataclass
@@ -171,7 +171,7 @@ def running_gateway(  # noqa: PLR0913, PLR0917 - all that a test may choose
         wait_until(started, f"{name} listens")
         with tls_bridge(port, folder) if PROGRAMS[name].tls else nullcontext(port) as plain:
             # Some listen before they have read their routes.
-            wait_until(lambda: ask(plain).status != HTTPStatus.NOT_FOUND, f"{name} judges")
+            wait_until(lambda: ask(plain).status != HTTPStatus.NOT_FOUND, f"{name} decides")
             yield plain
 
 

@@ -28,7 +28,7 @@ GUIDES: Final = ROOT / "docs/guides"
 _LINKED: Final = ("issuer", "verifier", "shared", "doctor", "stack", "pyproject.toml")
 _BLOCK: Final = re.compile(
     r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<body>.*?)^```\n'
-    r"(?:```(?:json|text)\n(?P<answer>.*?)^```\n)?",
+    r"(?:```(?:json|text)\n(?P<output>.*?)^```\n)?",
     re.DOTALL | re.MULTILINE,
 )
 _GATEWAYS: Final = ("caddy", "haproxy", "traefik")
@@ -78,7 +78,7 @@ class Reader:
         script = f"printf '{_SEPARATOR}'\n".join(self._translated(step.commands) for step in steps)
         outputs = self._typed(script).split(_SEPARATOR)
         for step, output in zip(steps, outputs, strict=True):
-            shown = self._translated(step.answer or "")
+            shown = self._translated(step.output or "")
             assert matches(shown, output), f"{step.commands}\nshall print\n{shown}\nand prints\n{output}"
 
     def _steps(self, text: str) -> list[Step]:
@@ -88,7 +88,7 @@ class Reader:
                 quoted = block["body"].rstrip("\n")
                 steps.append(Step(f"cat > {block['title']} <<'END_OF_FILE'\n{quoted}\nEND_OF_FILE\n", None))
             elif block["kind"] == "sh":
-                steps.append(Step(block["body"], block["answer"]))
+                steps.append(Step(block["body"], block["output"]))
         assert steps
         return steps
 

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from tests.support.jwks_server import Behaviour, Exchange, answer, says
+from tests.support.jwks_server import Behaviour, Exchange, response, sends
 
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
@@ -23,11 +23,11 @@ def _then(data: bytes, action: Callable[[Exchange], None]) -> Behaviour:
     return behave
 
 
-def hostile_answers(document: bytes) -> dict[str, Behaviour]:
+def hostile_responses(document: bytes) -> dict[str, Behaviour]:
     """Ways in which `document`, a good one, never arrives in good order."""
-    good = answer(document)
+    good = response(document)
     return {
-        "no answer": Exchange.hang,
+        "no response": Exchange.hang,
         "hangs within the status line": _then(b"HTTP/1.1 2", Exchange.hang),
         "hangs within the head": _then(_HEAD, Exchange.hang),
         "hangs before the body": _then(good[: -len(document)], Exchange.hang),
@@ -49,25 +49,25 @@ def hostile_answers(document: bytes) -> dict[str, Behaviour]:
         ),
         "closes at once": lambda _: None,
         "resets": reset,
-        "closes within the head": says(_HEAD),
-        "closes within the body": says(good[:-1]),
-        "closes within a chunk": says(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + document),
-        "announces too much": says(answer(document, length=10_000)),
-        "announces too little": says(answer(document, length=50)),
-        "announces two lengths": says(answer(document, "Content-Length: 3")),
-        "announces a negative length": says(answer(document, length=-1)),
-        "a malformed chunk": says(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
-        "speaks no HTTP": says(b"220 mail.example ESMTP\r\n"),
-        "speaks TLS": says(b"\x15\x03\x01\x00\x02\x02\x28"),
-        "speaks HTTP/2": says(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18)),
-        "NUL in the head": says(b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n" + document),
-        "204": says(b"HTTP/1.1 204 No Content\r\n\r\n"),
-        "206": says(answer(document, status="206 Partial Content")),
-        "301 to a good one": says(answer(b"", "Location: /other", status="301 Moved Permanently")),
-        "302 to a file": says(answer(document, "Location: file:///etc/passwd", status="302 Found")),
-        "307 elsewhere": says(answer(b"", "Location: http://169.254.169.254/", status="307 Temporary Redirect")),
-        "304 that nobody asked for": says(answer(b"", status="304 Not Modified")),
-        "401": says(answer(b"", status="401 Unauthorized")),
-        "404 with a good document": says(answer(document, status="404 Not Found")),
-        "500 with a good document": says(answer(document, status="500 Internal Server Error")),
+        "closes within the head": sends(_HEAD),
+        "closes within the body": sends(good[:-1]),
+        "closes within a chunk": sends(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + document),
+        "announces too much": sends(response(document, length=10_000)),
+        "announces too little": sends(response(document, length=50)),
+        "announces two lengths": sends(response(document, "Content-Length: 3")),
+        "announces a negative length": sends(response(document, length=-1)),
+        "a malformed chunk": sends(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        "speaks no HTTP": sends(b"220 mail.example ESMTP\r\n"),
+        "speaks TLS": sends(b"\x15\x03\x01\x00\x02\x02\x28"),
+        "speaks HTTP/2": sends(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18)),
+        "NUL in the head": sends(b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n" + document),
+        "204": sends(b"HTTP/1.1 204 No Content\r\n\r\n"),
+        "206": sends(response(document, status="206 Partial Content")),
+        "301 to a good one": sends(response(b"", "Location: /other", status="301 Moved Permanently")),
+        "302 to a file": sends(response(document, "Location: file:///etc/passwd", status="302 Found")),
+        "307 elsewhere": sends(response(b"", "Location: http://169.254.169.254/", status="307 Temporary Redirect")),
+        "304 to an unconditional request": sends(response(b"", status="304 Not Modified")),
+        "401": sends(response(b"", status="401 Unauthorized")),
+        "404 with a good document": sends(response(document, status="404 Not Found")),
+        "500 with a good document": sends(response(document, status="500 Internal Server Error")),
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.support.hostile_sources import hostile_answers
+from tests.support.hostile_sources import hostile_responses
 from tests.support.jwks_server import Behaviour, JwksServer, by_path, serves
 from tests.support.token_forge import Forge
 
@@ -138,6 +138,6 @@ def metadata_faults(provider: Provider) -> dict[str, Behaviour]:
     """Ways in which good metadata do not arrive."""
     good = json.dumps(metadata(provider.forge.issuer, provider.server.url_of("/keys"))).encode()
     return {
-        **hostile_answers(good),
+        **hostile_responses(good),
         **{f"200 with {name}": serves(document) for name, document in spoilt_metadata(provider).items()},
     }

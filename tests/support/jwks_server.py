@@ -13,7 +13,7 @@ from typing import Final
 Behaviour = Callable[["Exchange"], None]
 """Handles a connection once its request has been read."""
 
-_PATIENCE_SECONDS: Final = 60.0
+_TIMEOUT_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Exchange:
 
     def hang(self) -> None:
         """Wait until the client disconnects or the test ends."""
-        self.stopping.wait(_PATIENCE_SECONDS)
+        self.stopping.wait(_TIMEOUT_SECONDS)
 
     def drip(self, data: bytes) -> None:
         """Send `data` repeatedly and slowly until the client disconnects."""
@@ -52,21 +52,21 @@ class Exchange:
             self.socket.sendall(data)
 
 
-def answer(document: bytes, *lines: str, status: str = "200 OK", length: int | None = None) -> bytes:
+def response(document: bytes, *lines: str, status: str = "200 OK", length: int | None = None) -> bytes:
     """Return a complete HTTP response; `length` may be a wrong size."""
     size = len(document) if length is None else length
     head = [f"HTTP/1.1 {status}", "Content-Type: application/jwk-set+json", f"Content-Length: {size}", *lines]
     return "\r\n".join([*head, "", ""]).encode("latin-1") + document
 
 
-def says(data: bytes) -> Behaviour:
+def sends(data: bytes) -> Behaviour:
     """Always the same bytes."""
     return lambda exchange: exchange.socket.sendall(data)
 
 
 def serves(document: bytes, *lines: str) -> Behaviour:
     """A good key set."""
-    return says(answer(document, *lines))
+    return sends(response(document, *lines))
 
 
 def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
@@ -75,7 +75,7 @@ def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
     def respond(exchange: Exchange) -> None:
         known = exchange.header("If-None-Match") == etag
         body, status = (b"", "304 Not Modified") if known else (document, "200 OK")
-        exchange.socket.sendall(answer(body, f"ETag: {etag}", *lines, status=status))
+        exchange.socket.sendall(response(body, f"ETag: {etag}", *lines, status=status))
 
     return respond
 
@@ -84,7 +84,7 @@ def by_path(routes: Mapping[str, Behaviour]) -> Behaviour:
     """Serve each path by its own behaviour; `routes` may be changed at any time. Others get a 404."""
 
     def respond(exchange: Exchange) -> None:
-        routes.get(exchange.path, says(answer(b"", status="404 Not Found")))(exchange)
+        routes.get(exchange.path, sends(response(b"", status="404 Not Found")))(exchange)
 
     return respond
 
@@ -147,7 +147,7 @@ class JwksServer:
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             stack.enter_context(connection)
-            connection.settimeout(_PATIENCE_SECONDS)
+            connection.settimeout(_TIMEOUT_SECONDS)
             if self.tls is not None:
                 connection = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
             head = b""

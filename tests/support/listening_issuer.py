@@ -91,14 +91,14 @@ class Client:
         head, _, self.received = self.received.partition(b"\r\n\r\n")
         return head
 
-    async def told(self) -> dict[str, Any]:
+    async def echoed(self) -> dict[str, Any]:
         """Read the next response; return the request that it echoes."""
         length = int((await self.head()).lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         while len(self.received) < length:
             assert await self._receive(), "closed within a body"
         body, self.received = self.received[:length], self.received[length:]
-        told: dict[str, Any] = json.loads(body)
-        return told
+        echoed: dict[str, Any] = json.loads(body)
+        return echoed
 
     async def rest(self) -> bytes:
         """Read until the other side closes, which it must do soon."""

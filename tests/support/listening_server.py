@@ -14,7 +14,7 @@ from typing import cast
 import uvloop
 
 from shared.jwks import parse_jwks
-from tests.support.raw_http import Answer, bearer, parse, request
+from tests.support.raw_http import Response, bearer, parse, request
 from tests.support.token_forge import AUDIENCE
 from tests.support.vector_keys import GOOD
 from tests.support.verifier_process import SubrequestListener, running_verifier
@@ -49,11 +49,11 @@ class ListeningServer:
             self.server.expire_connections()
         await asyncio.sleep(0.02)
 
-    async def answer(self) -> Answer:
+    async def response(self) -> Response:
         """Return the next response."""
         async with asyncio.timeout(5):
-            (answer,) = parse(await self.reader.readuntil(b"\r\n\r\n"))
-            return answer
+            (response,) = parse(await self.reader.readuntil(b"\r\n\r\n"))
+            return response
 
     async def rest(self) -> list[int]:
         """Statuses until the server closes."""

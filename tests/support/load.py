@@ -12,7 +12,7 @@ from typing import Final
 from tests.support.processes import wait_until
 from tests.support.raw_http import parse
 
-_PATIENCE_SECONDS: Final = 10.0
+_TIMEOUT_SECONDS: Final = 10.0
 
 
 @dataclass
@@ -35,13 +35,13 @@ class Load:
     refused: int = 0
     _stopping: threading.Event = field(default_factory=threading.Event)
 
-    def wait_for(self, answers: int) -> None:
+    def wait_for(self, further: int) -> None:
         """Wait for so many further responses."""
-        enough = self.answered + answers
-        wait_until(lambda: self.answered > enough, "the load has started")
+        enough = self.responses + further
+        wait_until(lambda: self.responses > enough, "the load has started")
 
     @property
-    def answered(self) -> int:
+    def responses(self) -> int:
         return self.statuses.total()
 
     @contextmanager
@@ -67,7 +67,7 @@ class Load:
     async def _keep_asking(self, *, reconnect: bool) -> None:
         while not self._stopping.is_set():
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except (OSError, TimeoutError):
                 self.refused += 1
@@ -82,7 +82,7 @@ class Load:
         while not self._stopping.is_set():
             writer.write(self.request)
             try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
+                async with asyncio.timeout(_TIMEOUT_SECONDS):
                     (response,) = parse(await reader.readuntil(b"\r\n\r\n"))
             except (OSError, EOFError, TimeoutError):
                 self.lost += 1

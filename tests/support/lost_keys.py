@@ -28,12 +28,12 @@ def remove_private(keys: Path) -> None:
     shutil.rmtree(keys / "private")
 
 
-def remove_ring(keys: Path) -> None:
+def remove_key_file(keys: Path) -> None:
     """Remove the key records."""
     (keys / "private/keys.json").unlink()
 
 
-def empty_ring(keys: Path) -> None:
+def empty_key_file(keys: Path) -> None:
     """Leave a valid file without keys."""
     (keys / "private/keys.json").write_text('{"format": 1, "keys": []}')
 
@@ -42,6 +42,6 @@ LOSSES: Final[tuple[Callable[[Path], None], ...]] = (
     move_away,
     empty_mount_point,
     remove_private,
-    remove_ring,
-    empty_ring,
+    remove_key_file,
+    empty_key_file,
 )

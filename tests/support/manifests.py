@@ -56,8 +56,8 @@ def _as_built_in(document: dict[str, Any], kubernetes: str) -> list[str]:
 
 def _by_published_schema(document: dict[str, Any], published: Path) -> list[str]:
     # Draft 4: as in OpenAPI 3.0, its exclusiveMinimum is a boolean.
-    judge = jsonschema.Draft4Validator(_closed(json.loads(published.read_text(encoding="utf-8"))))
-    return [_problem(error) for error in judge.iter_errors(document)]
+    validator = jsonschema.Draft4Validator(_closed(json.loads(published.read_text(encoding="utf-8"))))
+    return [_problem(error) for error in validator.iter_errors(document)]
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

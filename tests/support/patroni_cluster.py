@@ -137,11 +137,11 @@ class Machine:
     def log(self) -> str:
         return (self.folder / "patroni.log").read_text(encoding="utf-8", errors="replace")
 
-    def run_as_postgres(self, *command: str, answers: str = "") -> str:
+    def run_as_postgres(self, *command: str, typed: str = "") -> str:
         """Run a command on it to its end; return its output."""
         done = subprocess.run(
             ["ip", "netns", "exec", self.namespace, *_AS_POSTGRES, *command],
-            input=answers,
+            input=typed,
             capture_output=True,
             text=True,
             timeout=120,
@@ -237,18 +237,18 @@ class Cluster:
         backup.rename(first.data)
         for machine in self.machines:
             machine.start_etcd()
-        # Not before etcd answers and the lost leader's lock has expired.
-        wait_until(lambda: self._forgotten_by(first), "the lost cluster is removed from etcd", _SECONDS)
+        # Not before etcd responds and the lost leader's lock has expired.
+        wait_until(lambda: self._removed_from_etcd(first), "the lost cluster is removed from etcd", _SECONDS)
         first.start_patroni()
         wait_until(lambda: first.status().get("role") == "master", "the backup leads", _SECONDS)
         for machine in self.machines[1:]:
             machine.start_patroni()
         self.wait_until_whole()
 
-    def _forgotten_by(self, machine: Machine) -> bool:
+    def _removed_from_etcd(self, machine: Machine) -> bool:
         command = ("patronictl", "-c", str(machine.config), "remove", "gatepass")
         try:
-            machine.run_as_postgres(*command, answers="gatepass\nYes I am aware\n")
+            machine.run_as_postgres(*command, typed="gatepass\nYes I am aware\n")
         except AssertionError:
             return False
         return True

@@ -95,7 +95,7 @@ class Postgres:
         processes = self._signal_all(signal.SIGKILL)
         while any(map(_runs, processes)):
             time.sleep(0.01)
-        # Nobody may have reaped them yet, and then their ids would count as a server's that runs.
+        # They may not be reaped yet, and then their ids would count as those of a running server.
         for lock in (self._pid_file, *self._pid_file.parent.glob(".s.PGSQL.*.lock")):
             lock.unlink()
 

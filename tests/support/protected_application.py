@@ -11,7 +11,7 @@ from verifier.asgi import Receive, Scope, Send, TokenMiddleware
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer every request and accept every WebSocket."""
+    """Respond to every request and accept every WebSocket."""
     if scope["type"] == "lifespan":
         for event in ("startup", "shutdown"):
             await receive()

@@ -26,7 +26,7 @@ IDENTITY: Final = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """One response; header names in lower case, in the order received."""
 
     status: int
@@ -53,23 +53,23 @@ class Answer:
         return {name: value for name, value in self.fields if name.startswith("x-auth-")}
 
 
-def parse(data: bytes) -> list[Answer]:
+def parse(data: bytes) -> list[Response]:
     """Return all responses in `data`, which must be complete, without bodies and without other bytes."""
     responses = []
     while data:
         head, end, data = data.partition(b"\r\n\r\n")
-        assert end, f"an answer without its end: {head!r}"
+        assert end, f"a response without its end: {head!r}"
         responses.append(_parse_head(head))
     return responses
 
 
-def _parse_head(head: bytes) -> Answer:
+def _parse_head(head: bytes) -> Response:
     first, *lines = head.split(b"\r\n")
     status = _STATUS_LINE.fullmatch(first)
     assert status, first
     fields = [_FIELD.fullmatch(line) for line in lines]
     assert all(fields), lines
-    response = Answer(
+    response = Response(
         int(status[1]), tuple((found[1].decode().lower(), found[2].decode()) for found in fields if found)
     )
     assert response["content-length"] == "0", lines
@@ -106,11 +106,11 @@ class Wire:
         self.socket.shutdown(socket.SHUT_WR)
         return self
 
-    def ask(self, request: bytes) -> Answer:
+    def ask(self, request: bytes) -> Response:
         """Send one request and read one response."""
-        return next(self.send(request).answers(1))
+        return next(self.send(request).responses(1))
 
-    def answers(self, count: int) -> Iterator[Answer]:
+    def responses(self, count: int) -> Iterator[Response]:
         """Return the next `count` responses; AssertionError if the connection ends before."""
         for _ in range(count):
             while b"\r\n\r\n" not in self._received:
@@ -120,7 +120,7 @@ class Wire:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
             yield _parse_head(head)
 
-    def rest(self) -> list[Answer]:
+    def rest(self) -> list[Response]:
         """Return every response until the server closes, which it must do within the timeout."""
         chunks = [self._received]
         self._received = b""

@@ -83,11 +83,11 @@ class Clock:
 class Ended:
     """The reported revocations of sessions."""
 
-    told: list[tuple[RevocationReason, int]] = field(default_factory=list)
+    reported: list[tuple[RevocationReason, int]] = field(default_factory=list)
 
     def on_revoked(self, reason: RevocationReason, count: int) -> None:
         """Write it down."""
-        self.told.append((reason, count))
+        self.reported.append((reason, count))
 
 
 @dataclass

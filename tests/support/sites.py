@@ -25,7 +25,7 @@ def write_site(name: str, folder: Path, ports: Mapping[int, int]) -> None:
     for path in (GATEWAYS / name).rglob("*"):
         if path.is_file():
             text = with_ports(path.read_text(encoding="utf-8"), ports)
-            # Caddy would answer other hosts, as the tests name them, itself.
+            # Caddy would respond to other host names, which the tests use, itself.
             text = text.replace("\napp.example.com:", "\nhttps://:")
             text = text.replace("/etc/ssl/app.example.com", str(folder))
             (folder / path.relative_to(GATEWAYS / name)).write_text(text, encoding="utf-8")

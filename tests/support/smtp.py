@@ -25,7 +25,7 @@ class Mailbox:
     """The mails that a server received."""
 
     port: int
-    refuses: str = ""
+    rejects: str = ""
     at: str = "RCPT"
     farewell: str = "221 2.0.0 bye"
     envelopes: list[Envelope] = field(default_factory=list)
@@ -39,8 +39,8 @@ class Mailbox:
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Accept the sender unless the test rejects it."""
-        if self.refuses and self.at == "MAIL":
-            return self.refuses
+        if self.rejects and self.at == "MAIL":
+            return self.rejects
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 OK"
@@ -49,8 +49,8 @@ class Mailbox:
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Accept the recipient unless the test rejects it."""
-        if self.refuses and self.at == "RCPT":
-            return self.refuses
+        if self.rejects and self.at == "RCPT":
+            return self.rejects
         if not _ORDINARY.fullmatch(address):
             return "501 5.1.3 bad recipient address syntax"
         envelope.rcpt_tos.append(address)
@@ -58,8 +58,8 @@ class Mailbox:
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
         """Accept the mail unless the test rejects it."""
-        if self.refuses and self.at == "DATA":
-            return self.refuses
+        if self.rejects and self.at == "DATA":
+            return self.rejects
         self.envelopes.append(envelope)
         self.encrypted.append(session.ssl is not None)
         return "250 OK"
@@ -79,17 +79,17 @@ def read_mail(content: str | bytes) -> EmailMessage:
 
 @contextmanager
 def smtp_server(
-    port: int, tls: ssl.SSLContext | None = None, *, refuses: str = "", at: str = "RCPT"
+    port: int, tls: ssl.SSLContext | None = None, *, rejects: str = "", at: str = "RCPT"
 ) -> Iterator[Mailbox]:
     """Run a server on 127.0.0.1; with `tls` it demands STARTTLS and then user name and password.
 
     Args:
         port: to listen on.
         tls: the server's certificate.
-        refuses: the reply to the command `at`, instead of 250.
+        rejects: the reply to the command `at`, instead of 250.
         at: MAIL, RCPT or DATA.
     """
-    mailbox = Mailbox(port, refuses, at)
+    mailbox = Mailbox(port, rejects, at)
 
     def authenticate(*arguments: object) -> AuthResult:
         given = arguments[-1]

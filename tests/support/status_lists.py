@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.status_list import encode, pack
-from tests.support.jwks_server import Behaviour, Exchange, JwksServer, answer, by_path, serves_with_etag
+from tests.support.jwks_server import Behaviour, Exchange, JwksServer, by_path, response, serves_with_etag
 from tests.support.token_forge import Forge
 
 JWKS: Final = "/.well-known/jwks.json"
@@ -89,7 +89,7 @@ def down(exchange: Exchange) -> None:
 
 def unavailable(exchange: Exchange) -> None:
     """503 to everything."""
-    exchange.socket.sendall(answer(b"", status="503 Service Unavailable"))
+    exchange.socket.sendall(response(b"", status="503 Service Unavailable"))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class Tap:
         """Everything that the gateway sent."""
         return b"".join(self.connections)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Discard everything recorded; open connections are recorded from their next byte on."""
         for kept in self.connections:
             kept.clear()

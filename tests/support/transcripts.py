@@ -26,7 +26,7 @@ class Step:
     """One block of commands and the output that the document shows, if any."""
 
     commands: str
-    answer: str | None
+    output: str | None
 
 
 def steps(document: Path) -> list[Step]:

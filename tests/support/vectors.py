@@ -83,8 +83,8 @@ def status_lists(written: Json) -> StatusLists:
     )
 
 
-def judge(vector: Json) -> Accepted | Rejected:
-    """`verify` on a token vector."""
+def decide(vector: Json) -> Accepted | Rejected:
+    """Return the decision about a token vector."""
     return verify(
         octets(vector["token"]),
         keys=KEY_SETS[vector["key_sets"]],
@@ -94,15 +94,15 @@ def judge(vector: Json) -> Accepted | Rejected:
     )
 
 
-def identity(answer: bytes) -> dict[str, str]:
+def identity(response: bytes) -> dict[str, str]:
     """Return the identity headers of a response."""
-    fields = fields_of(answer)
+    fields = fields_of(response)
     return {name: fields[name] for name in IDENTITY_HEADERS if name in fields}
 
 
-def fields_of(answer: bytes) -> dict[str, str]:
+def fields_of(response: bytes) -> dict[str, str]:
     """Return the header fields of an HTTP/1.1 response without a body; AssertionError if one is repeated."""
-    head, end, body = answer.partition(b"\r\n\r\n")
+    head, end, body = response.partition(b"\r\n\r\n")
     assert (end, body) == (b"\r\n\r\n", b"")
     lines = [line.split(": ", 1) for line in head.decode("ascii").split("\r\n")[1:]]
     fields = {line[0]: line[1] for line in lines}
@@ -110,9 +110,9 @@ def fields_of(answer: bytes) -> dict[str, str]:
     return fields
 
 
-def status_of(answer: bytes) -> int:
+def status_of(response: bytes) -> int:
     """Return the status code of a response."""
-    version, code, _ = answer.split(b" ", 2)
+    version, code, _ = response.split(b" ", 2)
     assert version == b"HTTP/1.1"
     return int(code)
 
@@ -163,22 +163,22 @@ class Bench:
         counters: dict[tuple[str, ...], Any] = vars(self.metrics.decisions)["_metrics"]
         return {labels: value for labels, counter in counters.items() if (value := counter._value.get())}
 
-    def answer(self, target: bytes, authorization: bytes | None) -> tuple[bytes, str | None]:
+    def authorize(self, target: bytes, authorization: bytes | None) -> tuple[bytes, str | None]:
         """Return the response and the reason that was counted for it, None if the request was accepted."""
         before = self.decisions()
-        answer = self.authorizer.authorize(target, authorization)
+        response = self.authorizer.authorize(target, authorization)
         counted = [labels for labels, value in self.decisions().items() if value != before.get(labels, 0)]
         assert len(counted) == 1
         ((_, outcome, reason),) = counted
-        return answer, None if outcome == "allowed" else reason
+        return response, None if outcome == "allowed" else reason
 
 
 def authorization_of(vector: Json) -> bytes | None:
-    """The `Authorization` fields of a request, joined as RFC 9110 §5.3 says."""
+    """The `Authorization` fields of a request, joined as RFC 9110 §5.3 requires."""
     return b", ".join(octets(value) for value in vector["authorization"]) if vector["authorization"] else None
 
 
-def ready_answer(reason: str, target: bytes) -> bytes:
+def ready_response(reason: str, target: bytes) -> bytes:
     """Return the error response of the policy of `target`."""
     name = target.partition(b"?")[0].split(b"/")[2:3] or [b"default"]
     return error_response(RejectionReason(reason), POLICIES.get(name[0].decode("latin-1")), REALM)

@@ -21,7 +21,7 @@ from tests.support.forks import Process
 from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_systemd
 from tests.support.plain_http import HTTP
 from tests.support.processes import wait_until
-from tests.support.raw_http import Answer, Wire
+from tests.support.raw_http import Response, Wire
 from tests.support.releases import CURRENT, Release
 from tests.support.token_forge import AUDIENCE, Forge
 
@@ -46,7 +46,7 @@ class SubrequestListener:
         """A raw connection to the listener."""
         return Wire(self.uds or self.port, timeout)
 
-    def ask(self, target: str = "/verify", *lines: str, token: bytes | None = None, method: str = "GET") -> Answer:
+    def ask(self, target: str = "/verify", *lines: str, token: bytes | None = None, method: str = "GET") -> Response:
         """Send one subrequest on a new connection."""
         fields = [*lines, f"Authorization: Bearer {token.decode()}"] if token is not None else list(lines)
         with self.connect() as wire:

@@ -150,11 +150,11 @@ def test_authlib_raises_the_error_code(
 def test_both_raise_invalid_client_for_a_wrong_secret(
     issuer: IssuerProcess, machine: Machine, metadata: Mapping[str, Any]
 ) -> None:
-    thief = Machine(issuer, machine.id, "wrong")
-    with authlib_of(thief, metadata) as authlib, pytest.raises(OAuthError, match="invalid_client"):
+    attacker = Machine(issuer, machine.id, "wrong")
+    with authlib_of(attacker, metadata) as authlib, pytest.raises(OAuthError, match="invalid_client"):
         authlib.fetch_token(grant_type="client_credentials")
-    with oauthlib_of(thief) as oauthlib, pytest.raises(oauthlib_errors.InvalidClientError):
-        oauthlib.fetch_token(metadata["token_endpoint"], client_id=thief.id, client_secret=thief.secret)
+    with oauthlib_of(attacker) as oauthlib, pytest.raises(oauthlib_errors.InvalidClientError):
+        oauthlib.fetch_token(metadata["token_endpoint"], client_id=attacker.id, client_secret=attacker.secret)
 
 
 def test_oauthlib_raises_an_exception_of_the_error_code(machine: Machine, metadata: Mapping[str, Any]) -> None:

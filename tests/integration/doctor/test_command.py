@@ -12,7 +12,7 @@ from doctor.__main__ import main
 from doctor.messages import NoResponse, Request, Response
 from doctor.raw_client import RawHttpClient
 from doctor.target import Target
-from tests.support.hostile_sources import hostile_answers
+from tests.support.hostile_sources import hostile_responses
 from tests.support.jwks_server import running_jwks_server
 from tests.support.token_forge import Forge
 
@@ -61,9 +61,9 @@ def test_an_unusable_argument_is_one_line_without_the_token(
     assert TOKEN.decode() not in message
 
 
-@pytest.mark.parametrize("how", hostile_answers(b"hello"))
+@pytest.mark.parametrize("how", hostile_responses(b"hello"))
 def test_a_request_to_a_hostile_server_ends(how: str) -> None:
-    with running_jwks_server(hostile_answers(b"hello")[how]) as server:
+    with running_jwks_server(hostile_responses(b"hello")[how]) as server:
         target = Target.parse(server.url_of("/hello"), allow_http=False)
         client = RawHttpClient(target, ssl.create_default_context(), SECONDS)
         assert isinstance(client.send(REQUEST), Response | NoResponse)

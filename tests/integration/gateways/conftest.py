@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_programs import Difference, differs
-from tests.support.gateways import GATEWAYS, Answer, Verifier, ask, running_application, running_gateway
+from tests.support.gateways import GATEWAYS, Response, Verifier, ask, running_application, running_gateway
 from tests.support.postgres import postgres
 from tests.support.token_forge import Forge
 
@@ -38,7 +38,7 @@ class Gateway:
     def differs(self, difference: Difference) -> bool:
         return differs(self.name, difference)
 
-    def ask(self, path: str = "/", *lines: str, **request: Any) -> Answer:
+    def ask(self, path: str = "/", *lines: str, **request: Any) -> Response:
         return ask(self.port, path, *lines, **request)
 
 

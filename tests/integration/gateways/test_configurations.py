@@ -51,16 +51,16 @@ def test_another_gateway_can_run_the_same_tests(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         ([], "usage"),
         (["ngin"], "nginx"),
         (["nginx", "/nowhere/at/all"], "give an existing folder"),
     ],
 )
-def test_a_usage_error_is_one_line(arguments: list[str], told: str) -> None:
+def test_a_usage_error_is_one_line(arguments: list[str], printed: str) -> None:
     command = [sys.executable, "-m", "stack.gateway_config", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert told in done.stderr
+    assert printed in done.stderr
     assert done.stderr.count("\n") == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_programs import EXTERNAL, PROGRAMS
-from tests.support.gateways import Answer, Verifier, ask, running_gateway
+from tests.support.gateways import Response, Verifier, ask, running_gateway
 from tests.support.readme_diffs import apply_diffs
 
 COOKIE, ORIGIN, FOREIGN = "__Host-access", "https://app.example", "https://foreign.example"
@@ -38,7 +38,7 @@ class Site:
     def token(self, **changes: Any) -> bytes:
         return self.verifier.forge.token(time(), **changes)
 
-    def ask(self, *lines: str, method: str = "GET") -> Answer:
+    def ask(self, *lines: str, method: str = "GET") -> Response:
         """Send a request of a browser, with the cookie."""
         token = self.token().decode()
         length = ["Content-Length: 0"] if method == "POST" else []
@@ -66,9 +66,9 @@ def site(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_page_of_the_application_is_let_through(site: Site, method: str) -> None:
-    answer = site.ask(f"Origin: {ORIGIN}", "Sec-Fetch-Site: same-origin", method=method)
-    assert answer.identity["X-Auth-Subject"]
-    assert answer.application["method"] == method
+    response = site.ask(f"Origin: {ORIGIN}", "Sec-Fetch-Site: same-origin", method=method)
+    assert response.identity["X-Auth-Subject"]
+    assert response.application["method"] == method
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

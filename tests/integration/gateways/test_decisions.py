@@ -7,7 +7,7 @@ import pytest
 from shared.identity_headers import IDENTITY_HEADERS
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import Difference
-from tests.support.gateways import Answer
+from tests.support.gateways import Response
 from tests.support.token_forge import Forge
 
 INVALID_TOKEN = 'Bearer realm="gatepass", error="invalid_token"'
@@ -45,9 +45,9 @@ def test_each_request_of_a_connection_is_checked_separately(gateway: Gateway) ->
     ]:
         credentials = {"Authorization": f"Bearer {token.decode()}"} if token else {}
         connection.request("GET", path, headers={"Host": "app.example", **credentials})
-        response = connection.getresponse()
-        answer = Answer(response.status, response.headers, response.read())
-        results = answer.identity.get("X-Auth-Roles") if answer.status == 200 else answer.status
+        received = connection.getresponse()
+        response = Response(received.status, received.headers, received.read())
+        results = response.identity.get("X-Auth-Roles") if response.status == 200 else response.status
         assert results == expected
     connection.close()
 

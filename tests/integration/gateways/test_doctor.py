@@ -27,7 +27,7 @@ from tests.integration.gateways.conftest import Gateway
 from tests.support.certificates import self_signed
 from tests.support.gateway_programs import PROGRAMS
 from tests.support.gateways import Verifier, running_gateway
-from tests.support.jwks_server import Exchange, answer, running_jwks_server
+from tests.support.jwks_server import Exchange, response, running_jwks_server
 from tests.support.processes import ROOT, free_port
 from tests.support.token_forge import Forge
 
@@ -235,7 +235,7 @@ def test_trailers_that_become_headers_are_found(application: int, token: bytes, 
 def _switches(exchange: Exchange) -> None:
     upgrade = exchange.header("Upgrade")
     switched = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n"
-    exchange.socket.sendall(switched.encode() if upgrade else answer(b"hello"))
+    exchange.socket.sendall(switched.encode() if upgrade else response(b"hello"))
 
 
 def test_a_tunnel_is_found(addresses: Addresses, token: bytes, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_the_token_is_read_from_standard_input_and_never_printed(
 
 @contextmanager
 def _unrequested_server() -> Iterator[int]:
-    with running_jwks_server(lambda exchange: exchange.socket.sendall(answer(b""))) as server:
+    with running_jwks_server(lambda exchange: exchange.socket.sendall(response(b""))) as server:
         yield server.port
         assert server.requests == []
 
@@ -301,7 +301,7 @@ def _unrequested_server() -> Iterator[int]:
 def test_the_number_of_requests_is_announced_and_no_redirect_followed(token: bytes) -> None:
     with _unrequested_server() as other:
         location = f"Location: http://127.0.0.1:{other}/hello"
-        redirected = answer(b"", location, "Connection: close", status="302 Found")
+        redirected = response(b"", location, "Connection: close", status="302 Found")
         with running_jwks_server(lambda exchange: exchange.socket.sendall(redirected)) as server:
             _, output, _ = output_of(token, server.url_of("/hello"), "--admin-path", "/admin/")
             assert 20 < len(server.requests) <= int(output.split()[2]) < 90

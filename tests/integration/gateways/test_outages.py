@@ -31,14 +31,14 @@ def lonely(request: pytest.FixtureRequest, tmp_path: Path, to_application: Tap) 
 
 def test_without_a_verifier_no_request_passes_until_it_returns(lonely: Gateway, to_application: Tap) -> None:
     token = lonely.token()
-    gone = HTTPStatus.BAD_GATEWAY if _tells(lonely) else HTTPStatus.SERVICE_UNAVAILABLE
+    gone = HTTPStatus.BAD_GATEWAY if _distinguishes(lonely) else HTTPStatus.SERVICE_UNAVAILABLE
     assert lonely.ask(token=token).status == gone
     assert lonely.ask().status == gone
     assert to_application.sent == b""
     with lonely.verifier.running():
         wait_until(lambda: lonely.ask(token=token).status == 200, "open")
         assert lonely.ask().status == 401
-    to_application.forget()
+    to_application.clear()
     assert lonely.ask(token=token).status == gone
     assert to_application.sent == b""
     with lonely.verifier.running():
@@ -51,14 +51,14 @@ def test_a_hanging_verifier_is_a_timely_rejection(lonely: Gateway, to_applicatio
         verifier = stack.enter_context(lonely.verifier.running())
         wait_until(lambda: lonely.ask(token=token).status == 200, "open")
         with paused(verifier):
-            to_application.forget()
+            to_application.clear()
             asked = time.monotonic()
-            slow = HTTPStatus.GATEWAY_TIMEOUT if _tells(lonely) else HTTPStatus.SERVICE_UNAVAILABLE
+            slow = HTTPStatus.GATEWAY_TIMEOUT if _distinguishes(lonely) else HTTPStatus.SERVICE_UNAVAILABLE
             assert lonely.ask(token=token).status == slow
             assert time.monotonic() - asked < 5
             assert to_application.sent == b""
         wait_until(lambda: lonely.ask(token=token).status == 200, "open again")
 
 
-def _tells(gateway: Gateway) -> bool:
+def _distinguishes(gateway: Gateway) -> bool:
     return gateway.differs(Difference.DISTINGUISHES_VERIFIER_FAILURES)

@@ -1,4 +1,4 @@
-"""Path tricks: the application never gets a path that was judged as another one.
+"""Path tricks: the application never gets a path other than the one that the verifier decided on.
 
 The application here is the most generous reader that we can think of (`_as_an_application_might`): it decodes,
 takes backslashes for slashes, drops path parameters and resolves dots.

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import Difference
-from tests.support.gateways import Answer, running_gateway
+from tests.support.gateways import Response, running_gateway
 
 MEBIBYTE = bytes(range(256)) * 4096
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -78,7 +78,7 @@ def test_a_rejected_request_gets_no_100_continue(gateway: Gateway) -> None:
     assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass", error="invalid_token"')
 
 
-def _expect(gateway: Gateway, token: bytes) -> tuple[int, Answer]:
+def _expect(gateway: Gateway, token: bytes) -> tuple[int, Response]:
     """Return the first status and the response; the body is sent after a 100 (RFC 9110 §10.1.1)."""
     head = (
         "POST / HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Length: 5\r\n"
@@ -91,7 +91,7 @@ def _expect(gateway: Gateway, token: bytes) -> tuple[int, Answer]:
             connection.sendall(b"hello")
         response = http.client.HTTPResponse(connection, method="POST")
         response.begin()
-        return int(first[-3:]), Answer(response.status, response.headers, response.read())
+        return int(first[-3:]), Response(response.status, response.headers, response.read())
 
 
 class UpgradingApplication:
@@ -109,9 +109,9 @@ class UpgradingApplication:
             except OSError:
                 return
             with connection, connection.makefile("rwb", buffering=0) as stream:
-                self._answer(stream)
+                self._respond(stream)
 
-    def _answer(self, stream: socket.SocketIO) -> None:
+    def _respond(self, stream: socket.SocketIO) -> None:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             if not (byte := stream.read(1)):

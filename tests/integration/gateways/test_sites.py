@@ -28,9 +28,9 @@ def site(
 
 
 def test_the_issuer_is_reached_without_a_token_and_without_its_prefix(site: Gateway) -> None:
-    answer = site.ask("/auth/login", "Content-Length: 5", method="POST", body=b"hello")
-    assert answer.application["path"] == "/login"
-    assert answer.application["body"]["bytes"] == 5
+    response = site.ask("/auth/login", "Content-Length: 5", method="POST", body=b"hello")
+    assert response.application["path"] == "/login"
+    assert response.application["body"]["bytes"] == 5
 
 
 def test_the_metadata_of_the_issuer_are_public(site: Gateway) -> None:
@@ -46,9 +46,9 @@ def test_a_public_path_has_no_identity_whatever_a_client_sends(site: Gateway, pa
         ["X-Auth-Roles:", "X-Auth-Roles: spoofed"],
         ["X_Auth_Subject: spoofed"],
     ):
-        answer = site.ask(path, *lines, token=site.token())
-        assert answer.status == 200 or site.differs(Difference.REJECTS_CLIENT_IDENTITY)
-        assert b"spoofed" not in answer.body
+        response = site.ask(path, *lines, token=site.token())
+        assert response.status == 200 or site.differs(Difference.REJECTS_CLIENT_IDENTITY)
+        assert b"spoofed" not in response.body
 
 
 @pytest.mark.parametrize(
@@ -84,5 +84,7 @@ def test_no_path_beside_the_public_ones_is_open(site: Gateway, path: str) -> Non
 
 @pytest.mark.parametrize("path", ["/static/x", "/auth/x"])
 def test_a_public_path_gives_no_other_upgrade_than_websocket(site: Gateway, path: str) -> None:
-    answer = site.ask(path, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
-    assert answer.status != 101
+    response = site.ask(
+        path, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"
+    )
+    assert response.status != 101

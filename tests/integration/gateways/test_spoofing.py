@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import Difference
-from tests.support.gateways import Answer
+from tests.support.gateways import Response
 
 IDENTITY = ("Issuer", "Subject", "Client", "Scope", "Roles", "Session", "Token", "Expires")
 SPELLINGS: dict[str, Callable[[str], list[str]]] = {
@@ -43,8 +43,8 @@ def test_a_spoofed_header_is_removed_also_where_the_token_lacks_the_claim(gatewa
         assert silent.isdisjoint(response.identity)
 
 
-def _rejected(gateway: Gateway, answer: Answer) -> bool:
-    return answer.status == 400 and gateway.differs(Difference.REJECTS_CLIENT_IDENTITY)
+def _rejected(gateway: Gateway, response: Response) -> bool:
+    return response.status == 400 and gateway.differs(Difference.REJECTS_CLIENT_IDENTITY)
 
 
 def test_identity_headers_named_in_connection_are_not_lost(gateway: Gateway) -> None:

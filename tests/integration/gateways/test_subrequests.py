@@ -41,8 +41,8 @@ def tapped_gateway(gateway: Gateway, application: int, tmp_path_factory: pytest.
 @pytest.fixture
 def line(tapped_gateway: Tapped) -> Tapped:
     """A tap that has recorded nothing."""
-    tapped_gateway.to_verifier.forget()
-    tapped_gateway.to_application.forget()
+    tapped_gateway.to_verifier.clear()
+    tapped_gateway.to_application.clear()
     return tapped_gateway
 
 

@@ -91,7 +91,7 @@ def test_nothing_acknowledged_is_lost_with_the_primary(site: Site, loss: str) ->
     assert site.cluster.execute("SELECT FROM unwanted") == []
 
 
-def test_a_restored_backup_takes_no_user_for_a_thief(site: Site) -> None:
+def test_a_restored_backup_revokes_no_session_as_stolen(site: Site) -> None:
     (issuer, _), load, cluster = site.issuers, site.load, site.cluster
     unchanged, refreshed, left = (load.log_in(load.register()) for _ in range(3))
     backup = cluster.primary().folder.parent / "db1/backup"

@@ -86,7 +86,7 @@ class Site:
         wait_until(lambda: self.pid(name) not in {0, before}, f"{name} runs again", _SECONDS)
 
     def wait_for_verdict(self, name: str, token: str, status: int) -> None:
-        """Wait until a verifier itself answers a token with this status."""
+        """Wait until a verifier itself responds to a token with this status."""
         program = """
 import http.client, sys
 connection = http.client.HTTPConnection("127.0.0.1", 8001)
@@ -94,7 +94,7 @@ connection.request("GET", "/verify/default", headers={"Authorization": "Bearer "
 print(connection.getresponse().status)
 """
         command = ["python", "-c", program, token]
-        wait_until(lambda: self.exec(name, *command).stdout == f"{status}\n", f"{name} answers {status}", _SECONDS)
+        wait_until(lambda: self.exec(name, *command).stdout == f"{status}\n", f"{name} returns {status}", _SECONDS)
 
     def decisions(self, name: str) -> float:
         """Return how many requests a verifier has decided."""

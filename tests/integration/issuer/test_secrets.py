@@ -138,21 +138,21 @@ class Operator:
     def __init__(self, settings: dict[str, str]) -> None:
         self.settings = settings
         self.ran: set[tuple[str, ...]] = set()
-        self.said = ""
+        self.printed = ""
 
     def run(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
         """Standard output of a command that succeeds."""
         done = issuer_command(*arguments, stdin=stdin, **self.settings)
         self.ran.add(arguments[:words])
-        self.said += done.stderr
+        self.printed += done.stderr
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout
 
-    def tell(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
+    def record(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
         """Run a command that must not print secrets: its output is searched, too."""
-        said = self.run(*arguments, stdin=stdin, words=words)
-        self.said += said
-        return said
+        printed = self.run(*arguments, stdin=stdin, words=words)
+        self.printed += printed
+        return printed
 
 
 def make_client(operator: Operator, secrets: set[str]) -> tuple[str, str]:
@@ -165,34 +165,34 @@ def make_client(operator: Operator, secrets: set[str]) -> tuple[str, str]:
 
 def drive_commands(operator: Operator, client: str, folder: Path) -> None:
     """Every command but `serve`, which runs all the time."""
-    tell = operator.tell
-    bob = json.loads(tell("users", "create", "bob@example.com", "--json", stdin=f"{PASSWORDS[0]}\n"))["id"]
-    tell("users", "import", "-", stdin="")
+    record = operator.record
+    bob = json.loads(record("users", "create", "bob@example.com", "--json", stdin=f"{PASSWORDS[0]}\n"))["id"]
+    record("users", "import", "-", stdin="")
     for command in ("list", "show", "update", "disable", "enable", "revoke-sessions"):
         extra = {"list": (), "update": (bob, "--role", "reader")}.get(command, (bob,))
-        tell("users", command, *extra)
-    tell("users", "unlock", bob)
-    tell("users", "set-password", bob, stdin=f"{PASSWORDS[1]}\n")
-    tell("sessions", "list", "--user", bob)
-    tell("sessions", "revoke-all")
+        record("users", command, *extra)
+    record("users", "unlock", bob)
+    record("users", "set-password", bob, stdin=f"{PASSWORDS[1]}\n")
+    record("sessions", "list", "--user", bob)
+    record("sessions", "revoke-all")
     for command in ("list", "show", "update", "disable", "enable", "delete"):
         extra = {"list": (), "update": (client, "--scope", "reports more")}.get(command, (client,))
-        tell("clients", command, *extra)
+        record("clients", command, *extra)
     for command in ("generate", "list", "rotate", "rotate-mac-secret", "advance", "rewrap"):
         # Too early for the next key to sign, so it is rejected.
-        operator.said += issuer_command("keys", command, **operator.settings).stderr
+        operator.printed += issuer_command("keys", command, **operator.settings).stderr
         operator.ran.add(("keys", command))
-    secret = json.loads(tell("keys", "list", "--mac-secrets", "--json").splitlines()[-1])
+    secret = json.loads(record("keys", "list", "--mac-secrets", "--json").splitlines()[-1])
     assert "value" not in secret
     issuer_command("keys", "revoke", "no-such-key", **operator.settings)
     operator.ran.add(("keys", "revoke"))
-    tell("audit", "list")
-    tell("audit", "verify")
-    (folder / "heads").write_text(tell("audit", "heads", "--json"), encoding="utf-8")
-    tell("users", "delete", bob, "--yes")
-    tell("cleanup", words=1)
-    tell("migrate", words=1)
-    tell("calibrate", "--seconds", "1", words=1)
+    record("audit", "list")
+    record("audit", "verify")
+    (folder / "heads").write_text(record("audit", "heads", "--json"), encoding="utf-8")
+    record("users", "delete", bob, "--yes")
+    record("cleanup", words=1)
+    record("migrate", words=1)
+    record("calibrate", "--seconds", "1", words=1)
 
 
 @contextmanager
@@ -240,7 +240,7 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
     secrets: set[str] = set()
     arguments: set[str] = set()
     with watched_arguments(arguments):
-        operator.tell("keys", "generate", "--if-missing")
+        operator.record("keys", "generate", "--if-missing")
         client, client_secret = make_client(operator, secrets)
         verifying = {"EMAIL_VERIFICATION": "required", "MAIL_FROM": "no-reply@example.com", "LOG_LEVEL": "debug"}
         with running_issuer(database, keys, ready=200, MAIL_URL=mail.as_uri(), **verifying, **common) as issuer:
@@ -249,7 +249,7 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
             metrics = HTTP.get(f"{issuer.admin_url}/metrics").text
             logs = issuer.logs()
         secrets |= journey.secrets
-        # A mail server that is down: what is said of it has no password either.
+        # A mail server that is down: what is logged about it has no password either.
         broken = f"smtp://gatepass:{MAIL_PASSWORD}@127.0.0.1:{free_port()}"
         with running_issuer(database, keys, ready=200, MAIL_URL=broken, **verifying, **common) as issuer:
             issuer.register("carol@example.com", PASSWORDS[0])
@@ -271,7 +271,7 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
         "logs": logs,
         "metrics": metrics,
         "errors": "\n".join(journey.errors),
-        "commands": operator.said,
+        "commands": operator.printed,
         "process arguments": "\n".join(arguments),
         "database": tables,
     }

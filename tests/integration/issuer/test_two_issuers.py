@@ -43,11 +43,11 @@ def balancer(folder: Path, first: IssuerProcess, second: IssuerProcess) -> Itera
     conf.write_text(BALANCER.format(folder=folder, port=port, first=first.port, second=second.port), encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
     with running([program("nginx"), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
-        wait_until(lambda: _answers(url), "the balancer answers")
+        wait_until(lambda: _responds(url), "the balancer responds")
         yield url
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return HTTP.get(f"{url}/.well-known/jwks.json").status_code == 200
     except httpx.TransportError:
@@ -114,9 +114,9 @@ def test_an_issuer_killed_under_load_fails_only_its_own_requests(database_url: s
 
         assert [status for sent, status in logins.failed if sent > gone] == []
         assert len(logins.failed) <= CLIENTS
-        refreshed = [_refresh(one, answer["refresh_token"]) for _, answer in logins.good]
+        refreshed = [_refresh(one, tokens["refresh_token"]) for _, tokens in logins.good]
         assert {response.status_code for response in refreshed} == {200}, "sessions of the killed one live on"
-        accepted = [verifier.ask(token=answer["access_token"].encode()).status for _, answer in logins.good]
+        accepted = [verifier.ask(token=tokens["access_token"].encode()).status for _, tokens in logins.good]
         assert set(accepted) == {200}, "and so do its tokens"
 
 

@@ -127,7 +127,7 @@ def test_a_sweep_has_figures_of_each_step(out: Path, stack: Stack) -> None:
     assert "<svg" in (out / "sweep.svg").read_text(encoding="utf-8")
 
 
-def test_a_soak_run_judges_growth(out: Path) -> None:
+def test_a_soak_run_checks_growth(out: Path) -> None:
     command = [sys.executable, "-m", "loadtests.soak", "--minutes", "0.2", "--users", "4", "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     result = (out / "soak.md").read_text(encoding="utf-8")

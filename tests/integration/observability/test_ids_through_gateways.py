@@ -72,10 +72,10 @@ def test_an_issuer_behind_a_gateway_logs_the_trace_that_the_verifier_logs(
         return [line for line in map(json.loads, log.splitlines()) if line.get("trace_id") == trace]
 
     wait_until(lambda: bool(of_trace(site.issuer.logs()) and of_trace(site.verifier.log())), "both have logged")
-    (answered,), (rejected,) = of_trace(site.issuer.logs()), of_trace(site.verifier.log())
-    assert (answered["route"], answered["status"]) == ("/me", 200)
+    (accepted,), (rejected,) = of_trace(site.issuer.logs()), of_trace(site.verifier.log())
+    assert (accepted["route"], accepted["status"]) == ("/me", 200)
     assert rejected["reason"] == "malformed"
-    assert answered["request_id"] != rejected["request_id"]
+    assert accepted["request_id"] != rejected["request_id"]
 
 
 def test_the_clients_request_id_is_not_trusted(way: Way) -> None:

@@ -19,31 +19,31 @@ def verifier() -> Iterator[VerifierProcess]:
         yield process
 
 
-def refusal(verifier: VerifierProcess, *lines: str) -> dict[str, Any]:
+def rejection_of(verifier: VerifierProcess, *lines: str) -> dict[str, Any]:
     """Return the log line of a rejected request with these header lines."""
-    before = len(refusals(verifier))
+    before = len(rejections(verifier))
     assert verifier.ask("/verify", *lines).status == 401
-    wait_until(lambda: len(refusals(verifier)) > before, "it is logged")
-    return refusals(verifier)[before]
+    wait_until(lambda: len(rejections(verifier)) > before, "it is logged")
+    return rejections(verifier)[before]
 
 
-def refusals(verifier: VerifierProcess) -> list[dict[str, Any]]:
+def rejections(verifier: VerifierProcess) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, verifier.log().splitlines()) if line["event"] == "request_rejected"]
 
 
 def test_a_rejection_is_logged_with_the_gateways_ids(verifier: VerifierProcess) -> None:
-    line = refusal(verifier, "X-REQUEST-ID: gateway-0001", TRACEPARENT)
+    line = rejection_of(verifier, "X-REQUEST-ID: gateway-0001", TRACEPARENT)
     assert (line["request_id"], line["trace_id"]) == ("gateway-0001", TRACE)
 
 
 def test_an_id_belongs_to_one_request_of_a_connection(verifier: VerifierProcess) -> None:
-    before = len(refusals(verifier))
+    before = len(rejections(verifier))
     request = "GET /verify HTTP/1.1\r\nHost: v\r\n"
     with verifier.connect() as wire:
         for lines in (f"X-Request-Id: gateway-0002\r\n{TRACEPARENT}\r\n\r\n", "\r\n"):
             assert wire.ask((request + lines).encode()).status == 401
-    wait_until(lambda: len(refusals(verifier)) == before + 2, "both are logged")
-    first, second = refusals(verifier)[before:]
+    wait_until(lambda: len(rejections(verifier)) == before + 2, "both are logged")
+    first, second = rejections(verifier)[before:]
     assert first["request_id"] == "gateway-0002" != second["request_id"]
     assert "trace_id" not in second
 
@@ -52,7 +52,7 @@ def test_the_request_id_does_not_change_the_decision(verifier: VerifierProcess) 
     token = verifier.token()
     for number in range(20):
         assert verifier.ask("/verify", f"X-Request-Id: gateway-{number:04}", token=token).status == 200
-        assert refusal(verifier, f"X-Request-Id: gateway-{number:04}")["request_id"] == f"gateway-{number:04}"
+        assert rejection_of(verifier, f"X-Request-Id: gateway-{number:04}")["request_id"] == f"gateway-{number:04}"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_request_id_does_not_change_the_decision(verifier: VerifierProcess) 
     ],
 )
 def test_an_invalid_id_is_replaced_and_never_logged(verifier: VerifierProcess, lines: list[str]) -> None:
-    line = refusal(verifier, *lines)
+    line = rejection_of(verifier, *lines)
     assert len(line["request_id"]) == 32
     assert "trace_id" not in line
     assert "canary" not in verifier.log()

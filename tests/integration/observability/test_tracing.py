@@ -99,12 +99,12 @@ def test_an_unsampled_trace_is_logged_and_not_exported(traced: IssuerProcess, re
     assert receiver.of_trace(UNSAMPLED) == []
 
 
-def trace_of(issuer: IssuerProcess, answer: httpx.Response) -> str:
+def trace_of(issuer: IssuerProcess, response: httpx.Response) -> str:
     """Return the trace of a response from the log."""
 
     def found() -> list[str]:
         lines = map(json.loads, issuer.logs().splitlines())
-        return [line["trace_id"] for line in lines if line.get("request_id") == answer.headers["x-request-id"]]
+        return [line["trace_id"] for line in lines if line.get("request_id") == response.headers["x-request-id"]]
 
     wait_until(lambda: bool(found()), "it is logged")
     return found()[0]

@@ -65,7 +65,7 @@ def test_releases_run_side_by_side_and_roll_back(postgres: Postgres, tmp_path: P
                     load.use(old.url)
                     load.wait_for_writes(10)
         load.assert_nothing_was_lost(stored_emails(url))
-        assert load.unanswered == 0
+        assert load.without_response == 0
 
 
 def test_builds_before_the_first_release_are_stopped_renamed_and_started(postgres: Postgres, tmp_path: Path) -> None:

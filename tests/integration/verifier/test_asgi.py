@@ -41,7 +41,7 @@ def command(*options: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: Message
     text: str
@@ -59,7 +59,7 @@ def application(folder: Path, *options: str, policies: str = "", **settings: Any
         yield f"http://127.0.0.1:{port}"
 
 
-def ask(url: str, *fields: tuple[str, str], method: str = "GET") -> Answer:
+def ask(url: str, *fields: tuple[str, str], method: str = "GET") -> Response:
     """Send a request as it is: a client library would normalise its path."""
     parts = urlsplit(url)
     with closing(HTTPConnection(parts.netloc, timeout=20)) as connection:
@@ -68,7 +68,7 @@ def ask(url: str, *fields: tuple[str, str], method: str = "GET") -> Answer:
             connection.putheader(name, value)
         connection.endheaders()
         response = connection.getresponse()
-        return Answer(response.status, response.headers, "" if response.status == 101 else response.read().decode())
+        return Response(response.status, response.headers, "" if response.status == 101 else response.read().decode())
 
 
 def bearer(token: bytes) -> tuple[str, str]:
@@ -122,9 +122,9 @@ def test_cookies_are_decided_as_by_the_verifier(url: str, forge: Forge) -> None:
         ]
         fields += [("Sec-WebSocket-Version", "13")] if vector["websocket"] else []
         # Here a method is never unknown; one that is counts as unsafe.
-        answer = ask(url, *fields, method=vector["method"] or "PUT")
-        if (answer.status, answer.headers.get("WWW-Authenticate")) != OUTCOMES[vector["expected"]]:
-            wrong.append((vector, answer.status))
+        response = ask(url, *fields, method=vector["method"] or "PUT")
+        if (response.status, response.headers.get("WWW-Authenticate")) != OUTCOMES[vector["expected"]]:
+            wrong.append((vector, response.status))
     assert wrong == []
 
 
@@ -138,21 +138,21 @@ def test_handshakes_of_websockets_are_checked(url: str, forge: Forge) -> None:
         fields += [
             (name, vector[key]) for name, key in (("Sec-Fetch-Site", "site"), ("Origin", "origin")) if vector[key]
         ]
-        answer = ask(url, *fields)
+        response = ask(url, *fields)
         status, challenge = OUTCOMES[vector["expected"]]
         expected = (101, None) if status == 200 else (status, challenge)
-        if (answer.status, answer.headers.get("WWW-Authenticate")) != expected:
-            wrong.append((vector, answer.status))
-        assert ("X-Auth-Subject" in answer.headers) == (answer.status == 101)
+        if (response.status, response.headers.get("WWW-Authenticate")) != expected:
+            wrong.append((vector, response.status))
+        assert ("X-Auth-Subject" in response.headers) == (response.status == 101)
     assert wrong == []
 
 
 def test_a_client_cannot_choose_its_identity(url: str, forge: Forge) -> None:
     spoofed = [(name, "spoofed") for name in SPELLINGS]
     for path, fields in (("/", [bearer(forge.token(time.time()))]), ("/public", [])):
-        answer = ask(f"{url}{path}", *spoofed, *fields)
-        assert answer.status == 200
-        assert "spoofed" not in answer.text
+        response = ask(f"{url}{path}", *spoofed, *fields)
+        assert response.status == 200
+        assert "spoofed" not in response.text
     subjects = [
         value
         for name, value in json.loads(ask(url, bearer(forge.token(time.time()))).text)
@@ -186,8 +186,8 @@ def test_each_policy_demands_what_its_file_says(folder: Path, forge: Forge) -> N
 def test_requests_wait_with_503_for_keys_and_then_pass(tmp_path: Path, lifespan: str) -> None:
     forge = Forge()
     with application(tmp_path, "--lifespan", lifespan) as url:
-        answer = ask(url, bearer(forge.token(time.time())))
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        response = ask(url, bearer(forge.token(time.time())))
+        assert (response.status, response.headers["Retry-After"]) == (503, "1")
         (tmp_path / "jwks.json").write_bytes(forge.jwks)
         wait_until(lambda: ask(url, bearer(forge.token(time.time()))).status == 200, "the keys are read")
 

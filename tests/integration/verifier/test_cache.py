@@ -39,7 +39,7 @@ def test_a_flood_of_distinct_tokens_stays_within_the_cache_size(
         assert verifier.metric("cache_entries") <= settings.get("CACHE_ENTRIES", 10**9)
         assert verifier.metric("cache_bytes") <= settings.get("CACHE_BYTES", 2**26)
         assert (verifier.metric("cache_evictions_total") > 0) == (settings.get("CACHE_ENTRIES") != 0)
-        # What was asked for last is remembered, if anything is.
+        # The most recent requests are cached, unless caching is disabled.
         _ask_all(wire, tokens[-50:])
         assert (verifier.metric("cache_hits_total") >= 50) == (settings.get("CACHE_ENTRIES") != 0)
 

@@ -59,9 +59,9 @@ def test_every_combination_has_the_outcome_of_its_vector(verifier: SubrequestLis
     with verifier.connect() as wire:
         wrong = []
         for vector in load("browsers/requests"):
-            answer = wire.ask(head(vector, carried[vector["carrier"]]))
-            if (answer.status, answer.challenge) != OUTCOMES[vector["expected"]]:
-                wrong.append((vector, answer.status))
+            response = wire.ask(head(vector, carried[vector["carrier"]]))
+            if (response.status, response.challenge) != OUTCOMES[vector["expected"]]:
+                wrong.append((vector, response.status))
     assert wrong == []
 
 

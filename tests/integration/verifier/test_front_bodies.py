@@ -36,7 +36,7 @@ def test_a_chunked_body_is_discarded_and_the_connection_stays(verifier: Subreque
     assert _statuses(verifier, head, body, request()) == [200, 401]
 
 
-def test_a_request_in_a_body_is_not_answered(verifier: SubrequestListener) -> None:
+def test_a_request_in_a_body_gets_no_response(verifier: SubrequestListener) -> None:
     inner = request("/verify", bearer(verifier.token()))
     assert _statuses(verifier, request("/verify", f"Content-Length: {len(inner)}") + inner + request()) == [401, 401]
     assert _statuses(verifier, request("/verify", _CHUNKED) + _chunked(inner) + request()) == [401, 401]
@@ -44,7 +44,7 @@ def test_a_request_in_a_body_is_not_answered(verifier: SubrequestListener) -> No
 
 @pytest.mark.parametrize("upgrade", ["websocket", "h2c", "TLS/1.0, HTTP/1.1"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_a_request_in_the_body_of_an_upgrade_is_not_answered(
+def test_a_request_in_the_body_of_an_upgrade_gets_no_response(
     verifier: SubrequestListener, upgrade: str, framing: str
 ) -> None:
     # A response to it would be taken for that to the gateway's next request, of another client.

@@ -21,7 +21,7 @@ def test_a_request_may_arrive_in_any_two_pieces(verifier: SubrequestListener) ->
     for at in range(1, len(data)):
         with verifier.connect() as wire:
             wire.send(data[:at], data[at:])
-            assert next(wire.answers(1)).status == 200, at
+            assert next(wire.responses(1)).status == 200, at
             assert wire.ask(request()).status == 401, at
 
 
@@ -29,16 +29,16 @@ def test_a_request_may_arrive_byte_by_byte(verifier: SubrequestListener) -> None
     data = request("/verify", bearer(verifier.token()), "Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n"
     with verifier.connect() as wire:
         wire.send(*(data[at : at + 1] for at in range(len(data))))
-        assert next(wire.answers(1)).status == 200
+        assert next(wire.responses(1)).status == 200
         assert wire.ask(request()).status == 401
 
 
-def test_pipelined_requests_are_answered_in_order(verifier: SubrequestListener) -> None:
+def test_pipelined_requests_get_their_responses_in_order(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
     targets = list(_TARGETS) * 50
     with verifier.connect() as wire:
         wire.send(b"".join(request(target, token) for target in targets))
-        assert [response.status for response in wire.answers(len(targets))] == [
+        assert [response.status for response in wire.responses(len(targets))] == [
             _TARGETS[target] for target in targets
         ]
 
@@ -49,7 +49,7 @@ def test_pipelined_requests_may_be_cut_anywhere(verifier: SubrequestListener, si
     data = (request("/verify", token) + request("/verify", other) + request()) * 20
     with verifier.connect() as wire:
         wire.send(*(data[at : at + size] for at in range(0, len(data), size)))
-        subjects = [response.identity.get("x-auth-subject", "")[:4] for response in wire.answers(60)]
+        subjects = [response.identity.get("x-auth-subject", "")[:4] for response in wire.responses(60)]
     assert subjects == ["7b7f", "some", ""] * 20
 
 
@@ -59,7 +59,7 @@ def test_a_thousand_requests_in_one_write_get_a_thousand_responses(verifier: Sub
     with verifier.connect() as wire:
         writing = threading.Thread(target=wire.send, args=(data,))
         writing.start()
-        subjects = [response["x-auth-subject"] for response in wire.answers(1000)]
+        subjects = [response["x-auth-subject"] for response in wire.responses(1000)]
         writing.join()
     assert subjects == [f"subject-{number}" for number in range(10)] * 100
 
@@ -71,7 +71,7 @@ def test_a_client_that_does_not_read_can_not_fill_the_memory(verifier: VerifierP
     with contextlib.ExitStack() as stack:
         wires = [stack.enter_context(verifier.connect(timeout=0.2)) for _ in range(8)]
         for wire in wires:
-            # 8 times up to 20 MB of requests, whose answers would be five times that.
+            # 8 times up to 20 MB of requests, whose responses would be five times that.
             with contextlib.suppress(TimeoutError):
                 for _ in range(500):
                     wire.send(flood)
@@ -127,7 +127,7 @@ def test_http_1_0_with_keep_alive_stays_open(verifier: SubrequestListener) -> No
 def test_a_connection_option_applies_to_one_request(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         wire.send(request("/verify", "Connection: keep-alive", version="HTTP/1.0") + request() * 2)
-        assert [response["connection"] for response in wire.answers(3)] == ["keep-alive", None, None]
+        assert [response["connection"] for response in wire.responses(3)] == ["keep-alive", None, None]
         # HTTP/1.1 keeps the connection without an option.
         assert wire.ask(request("/verify", "Connection: keep-alive"))["connection"] is None
 
@@ -148,7 +148,7 @@ def test_an_upgrade_gets_the_plain_decision_and_opens_no_tunnel(
         assert [response.status for response in wire.rest()] == [403, 200, 400]
 
 
-def test_expect_is_answered_at_once_and_closes(verifier: SubrequestListener) -> None:
+def test_expect_gets_a_response_at_once_and_closes(verifier: SubrequestListener) -> None:
     with verifier.connect() as wire:
         response = wire.ask(
             request("/verify", bearer(verifier.token()), "Expect: 100-continue", "Content-Length: 5", method="POST")
@@ -175,7 +175,7 @@ def test_an_aborted_connection_leaves_nothing_behind(verifier: VerifierProcess) 
     for at in range(0, len(data), 10):
         with verifier.connect() as wire:
             wire.send(data[:at])
-    wait_until(lambda: verifier.metric("connections") == 0, "every connection is forgotten")
+    wait_until(lambda: verifier.metric("connections") == 0, "no connection is counted")
 
 
 def test_a_long_lived_connection_does_not_grow(verifier: VerifierProcess) -> None:
@@ -184,7 +184,7 @@ def test_a_long_lived_connection_does_not_grow(verifier: VerifierProcess) -> Non
     def serve(wire: Wire, times: int) -> None:
         for _ in range(times):
             wire.send(data)
-            assert all(response.status == 200 for response in wire.answers(100))
+            assert all(response.status == 200 for response in wire.responses(100))
 
     with verifier.connect() as wire:
         serve(wire, 50)
@@ -194,7 +194,7 @@ def test_a_long_lived_connection_does_not_grow(verifier: VerifierProcess) -> Non
 
 
 def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> None:
-    # More than the transport reads at once, so that the last request comes alone, behind answers not yet written.
+    # More than the transport reads at once, so that the last request comes alone, behind responses not yet written.
     read_bytes = 256_000
     known, other = request("/verify", bearer(verifier.token(sub="known"))), request("/verify", "X: ")
     with verifier.connect() as wire:
@@ -204,7 +204,7 @@ def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> N
         for _ in range(10):
             # What a connection carries at once grows with what it has carried.
             wire.send(request("/verify", "X: " + "x" * 10_000) * 100)
-            assert all(response.status == 401 for response in wire.answers(100))
+            assert all(response.status == 401 for response in wire.responses(100))
         count = read_bytes // len(other)
         flood = other * (count - 1) + request("/verify", "X: " + "x" * filler)
         assert len(flood) == read_bytes
@@ -213,6 +213,6 @@ def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> N
         writing.start()
         time.sleep(0.2)
         os.kill(pid, signal.SIGCONT)
-        statuses = [response.status for response in wire.answers(count + 1)]
+        statuses = [response.status for response in wire.responses(count + 1)]
         writing.join()
     assert statuses == [401] * count + [200]

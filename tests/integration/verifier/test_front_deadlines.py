@@ -46,12 +46,12 @@ async def test_the_time_for_a_head_starts_with_its_first_byte(it: ListeningServe
     await it.send(b"GET /verify HTTP/1.1\r\n")
     await it.tick(REQUEST_SECONDS)
     await it.send(f"Host: v\r\n{it.token}\r\n\r\n".encode())
-    assert (await it.answer()).status == 200
+    assert (await it.response()).status == 200
 
 
 async def test_an_idle_connection_is_closed_after_75_seconds(it: ListeningServer) -> None:
     await it.send(request("/verify", it.token))
-    assert (await it.answer()).status == 200
+    assert (await it.response()).status == 200
     await it.tick(IDLE_SECONDS)
     assert it.is_open
     await it.tick(1)
@@ -62,7 +62,7 @@ async def test_each_request_restarts_the_idle_time(it: ListeningServer) -> None:
     for seconds in (0, IDLE_SECONDS - 1, IDLE_SECONDS - 1):
         await it.tick(seconds)
         await it.send(request("/verify", it.token))
-        assert (await it.answer()).status == 200
+        assert (await it.response()).status == 200
 
 
 async def test_a_connection_without_a_request_is_closed_within_15_seconds(it: ListeningServer) -> None:
@@ -81,7 +81,7 @@ async def test_empty_lines_do_not_keep_a_connection(it: ListeningServer) -> None
 
 async def test_an_incomplete_body_closes_the_connection_after_10_seconds(it: ListeningServer) -> None:
     await it.send(request("/verify", it.token, "Content-Length: 100"))
-    assert (await it.answer()).status == 200
+    assert (await it.response()).status == 200
     for _ in range(REQUEST_SECONDS):
         await it.tick(1)
         await it.send(b"x")
@@ -91,7 +91,7 @@ async def test_an_incomplete_body_closes_the_connection_after_10_seconds(it: Lis
 
 async def test_a_client_that_does_not_close_is_disconnected(it: ListeningServer) -> None:
     await it.send(request("/verify", it.token, "Connection: close"))
-    assert (await it.answer()).closes
+    assert (await it.response()).closes
     await it.tick(LINGER_SECONDS)
     assert it.server.connections
     await it.tick(1)
@@ -109,18 +109,18 @@ async def test_a_client_that_does_not_read_is_disconnected_after_10_seconds(it: 
 async def test_a_client_that_reads_again_is_served_again(it: ListeningServer) -> None:
     requests = await it.fill()
     it.read_again()
-    responses = [await it.answer() for _ in range(requests)]
+    responses = [await it.response() for _ in range(requests)]
     assert {response.status for response in responses} == {200}
     await it.tick(REQUEST_SECONDS + 1)
     await it.send(request("/verify", it.token))
-    assert (await it.answer()).status == 200
+    assert (await it.response()).status == 200
 
 
 async def test_while_draining_the_next_response_closes_the_connection(it: ListeningServer) -> None:
     it.server.draining = True
     await it.send(request("/verify", it.token) * 3)
-    response = await it.answer()
+    response = await it.response()
     assert (response.status, response.closes) == (200, True)
     assert await it.rest() == []
     (family,) = it.metrics.decisions.collect()
-    assert sum(sample.value for sample in family.samples) == 1, "what is not answered is not decided either"
+    assert sum(sample.value for sample in family.samples) == 1, "a request without a response is not decided either"

@@ -34,7 +34,7 @@ async def test_draining_ends_with_the_last_connection() -> None:
         draining = asyncio.create_task(it.server.drain())
         await it.tick(0)
         await it.send(request("/verify", it.token))
-        assert (await it.answer()).closes
+        assert (await it.response()).closes
         assert not draining.done()
         it.writer.close()
         await _at_once(draining)
@@ -54,7 +54,7 @@ async def test_draining_waits_for_every_connection() -> None:
 async def test_what_is_still_open_after_draining_is_closed() -> None:
     async with listening_server() as it:
         await it.send(request("/verify", it.token) + b"GET /ver")
-        assert (await it.answer()).status == 200
+        assert (await it.response()).status == 200
         await _at_once(it.server.drain())
         assert await it.rest() == []
         assert not it.server.connections
@@ -74,7 +74,7 @@ async def test_a_connection_over_the_limit_gets_a_503_and_the_others_stay() -> N
         reader, third = await asyncio.open_connection(*it.writer.get_extra_info("peername"))
         (rejected,) = parse(await reader.read())
         assert (rejected.status, rejected.closes) == (503, True)
-        await _answers(it)
+        await _expect_200(it)
         third.close()
         second.close()
         await it.tick(0)
@@ -85,6 +85,6 @@ async def test_a_connection_over_the_limit_gets_a_503_and_the_others_stay() -> N
         another.close()
 
 
-async def _answers(it: ListeningServer) -> None:
+async def _expect_200(it: ListeningServer) -> None:
     await it.send(request("/verify", it.token))
-    assert (await it.answer()).status == 200
+    assert (await it.response()).status == 200

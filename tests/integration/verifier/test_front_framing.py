@@ -7,13 +7,13 @@ from typing import Final
 
 import pytest
 
-from tests.support.raw_http import Answer, bearer, request
+from tests.support.raw_http import Response, bearer, request
 from tests.support.verifier_process import SubrequestListener
 
 _CHUNKED: Final = "Transfer-Encoding: chunked"
 
 
-def conversation(verifier: SubrequestListener, data: bytes) -> list[Answer]:
+def conversation(verifier: SubrequestListener, data: bytes) -> list[Response]:
     """Send `data` and nothing more; return all responses. The server has to close and keep serving."""
     with verifier.connect() as wire:
         responses = wire.send(data).finish().rest()
@@ -55,7 +55,7 @@ def _malformed(token: str) -> dict[str, bytes]:
         "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "a TLS handshake": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
         "a method in lower case": request("/verify", token, method="get"),
-        "a method that nobody knows": request("/verify", token, method="FROB"),
+        "an unknown method": request("/verify", token, method="FROB"),
         "a method that is no token": request("/verify", token, method="G@T"),
         "a method of RTSP": request("/verify", token, method="PLAY"),
         "CONNECT to an authority": request("verifier:443", token, method="CONNECT"),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.listening_server import ListeningServer, listening_server
 from tests.support.processes import wait_until
-from tests.support.raw_http import Answer, bearer, request, request_of
+from tests.support.raw_http import Response, bearer, request, request_of
 from tests.support.verifier_process import (
     SubrequestListener,
     VerifierFolder,
@@ -28,7 +28,7 @@ _READ_AT_ONCE: Final = 4096
 _SEED = 20_260_401
 
 
-def _answers(verifier: SubrequestListener, *pieces: bytes) -> list[Answer]:
+def _responses(verifier: SubrequestListener, *pieces: bytes) -> list[Response]:
     """Of a server that may close while it is still being sent to."""
     with verifier.connect() as wire:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -41,7 +41,7 @@ def test_a_head_of_exactly_16_kib_is_accepted(verifier: SubrequestListener) -> N
     assert len(head) == _LIMIT
     for pieces in ([head], [head[:5000], head[5000:]], [head[:-1], head[-1:]]):
         with verifier.connect() as wire:
-            assert next(wire.send(*pieces).answers(1)).status == 200
+            assert next(wire.send(*pieces).responses(1)).status == 200
             assert wire.ask(head).status == 200
 
 
@@ -64,14 +64,14 @@ def _oversized(token: str) -> dict[str, bytes]:
 def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: SubrequestListener, case: str) -> None:
     data = _oversized(bearer(verifier.token()))[case]
     for pieces in ([data], [data[:4000], data[4000:]]):
-        responses = _answers(verifier, *pieces)
+        responses = _responses(verifier, *pieces)
         assert [response.closes for response in responses] == [True]
         assert responses[0].status == 431 or (case == "a huge method" and responses[0].status == 400)
 
 
 def test_an_oversized_head_is_rejected_also_after_good_requests(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
-    responses = _answers(verifier, request("/verify", token) * 3 + request_of(3 * _LIMIT, token))
+    responses = _responses(verifier, request("/verify", token) * 3 + request_of(3 * _LIMIT, token))
     assert [response.status for response in responses] == [200, 200, 200, 431]
 
 
@@ -79,9 +79,9 @@ def test_a_long_pipeline_is_not_a_long_head(verifier: SubrequestListener) -> Non
     data = request("/verify", bearer(verifier.token())) * 200
     with verifier.connect() as wire:
         wire.send(data[:-10])
-        assert all(response.status == 200 for response in wire.answers(199))
+        assert all(response.status == 200 for response in wire.responses(199))
         wire.send(data[-10:])
-        assert next(wire.answers(1)).status == 200
+        assert next(wire.responses(1)).status == 200
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def test_no_byte_of_another_request_counts_for_a_head(it: ListeningServer,
     await it.send(largest[-cut:] + _SMALL * between + largest[:1000])
     await it.send(largest[1000:-cut])
     await it.send(largest[-cut:] + _SMALL * 2)
-    statuses = [(await it.answer()).status for _ in range(6 + between)]
+    statuses = [(await it.response()).status for _ in range(6 + between)]
     assert statuses == [401, 401, 200, *[401] * between, 200, 401, 401]
 
 
@@ -126,7 +126,7 @@ async def test_a_head_is_rejected_before_its_end(it: ListeningServer) -> None:
 @pytest.mark.anyio
 async def test_a_body_ends_the_connection_two_reads_after_its_limit(it: ListeningServer) -> None:
     await it.send(request("/verify", it.token, f"Content-Length: {2 * MAX_BODY_BYTES}"))
-    assert (await it.answer()).status == 200
+    assert (await it.response()).status == 200
     for _ in range(MAX_BODY_BYTES // _READ_AT_ONCE):
         await it.send(bytes(_READ_AT_ONCE))
     assert it.is_open

@@ -24,7 +24,7 @@ async def it() -> AsyncIterator[ListeningServer]:
 async def _logged(it: ListeningServer, *lines: str) -> tuple[str, str | None]:
     with capture_logs() as logged:
         await it.send(request("/verify", *lines))
-        assert (await it.answer()).status == 401
+        assert (await it.response()).status == 401
     (line,) = logged
     return line["request_id"], line.get("trace_id")
 

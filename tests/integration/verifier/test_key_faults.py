@@ -19,8 +19,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, generate_private_key
 
 from shared.jwks import to_jwk
-from tests.support.hostile_sources import hostile_answers, reset
-from tests.support.jwks_server import Behaviour, JwksServer, answer, says, serves
+from tests.support.hostile_sources import hostile_responses, reset
+from tests.support.jwks_server import Behaviour, JwksServer, response, sends, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge, accepting, b64url
@@ -138,7 +138,7 @@ FILES: Final[dict[str, Callable[[Path], None]]] = {
     "a link to a device without end": _device,
     "a link to itself": _loop,
     "a link to nothing": _dangling,
-    "a pipe that nobody writes to": _pipe,
+    "a pipe without a writer": _pipe,
     "a directory": _directory,
     "a unix socket": _socket,
     "truncated in place": _truncated,
@@ -146,9 +146,9 @@ FILES: Final[dict[str, Callable[[Path], None]]] = {
 }
 
 
-ANSWERS: Final[dict[str, Behaviour]] = {
-    **hostile_answers(_FORGE.jwks),
-    "compressed and labelled": says(answer(gzip.compress(_FORGE.jwks), "Content-Encoding: gzip")),
+RESPONSES: Final[dict[str, Behaviour]] = {
+    **hostile_responses(_FORGE.jwks),
+    "compressed and labelled": sends(response(gzip.compress(_FORGE.jwks), "Content-Encoding: gzip")),
     **{f"200 with {name}": serves(document) for name, document in DOCUMENTS.items() if name != "compressed"},
 }
 
@@ -168,19 +168,19 @@ class Issuers:
         """A good token of each."""
         return {fault: Forge(name, _FORGE.key).token(time.time()) for fault, name in self.names.items()}
 
-    def wait_until_said(self, verifier: VerifierProcess) -> None:
+    def wait_until_logged(self, verifier: VerifierProcess) -> None:
         """Wait until each fault was counted; meanwhile every token of every issuer, cached or new, is accepted."""
         cached = self.tokens()
         pending = set(self.names)
         deadline = time.monotonic() + 20
         with verifier.connect(timeout=2) as wire:
             while pending:
-                assert time.monotonic() < deadline, f"nothing was said of {sorted(pending)}: {verifier.log()[-3000:]}"
+                assert time.monotonic() < deadline, f"not logged: {sorted(pending)}: {verifier.log()[-3000:]}"
                 for tokens in (cached, self.tokens()):
                     for fault, token in tokens.items():
                         assert wire.ask(request("/verify", bearer(token))).status == 200, fault
-                said = {line["issuer"] for line in verifier.events("jwks_fetch_failed") if line["keys_in_use"] == 1}
-                pending = {fault for fault in pending if self.names[fault] not in said}
+                logged = {line["issuer"] for line in verifier.events("jwks_fetch_failed") if line["keys_in_use"] == 1}
+                pending = {fault for fault in pending if self.names[fault] not in logged}
         failed = {labels["issuer"] for labels, value in verifier.samples("jwks_failures_total") if value >= 1}
         assert failed == set(self.names.values())
         assert {value for _, value in verifier.samples("jwks_keys")} == {1}
@@ -208,7 +208,7 @@ def test_an_invalid_key_file_never_replaces_a_good_one(folder: VerifierFolder) -
         held = open_descriptors(verifier.process.pid)
         for fault, change in changes.items():
             change(files[fault])
-        issuers.wait_until_said(verifier)
+        issuers.wait_until_logged(verifier)
         # Each is looked at again every second: what one look leaves open would add up.
         fetches = verifier.metric("jwks_failures_total")
         wait_until(lambda: verifier.metric("jwks_failures_total") > fetches + 2 * len(changes), "two fetches more")
@@ -238,21 +238,21 @@ def _restore(path: Path) -> None:
 @pytest.fixture
 def servers() -> Iterator[dict[str, JwksServer]]:
     with contextlib.ExitStack() as stack:
-        yield {fault: stack.enter_context(JwksServer(serves(_FORGE.jwks)).running()) for fault in ANSWERS}
+        yield {fault: stack.enter_context(JwksServer(serves(_FORGE.jwks)).running()) for fault in RESPONSES}
 
 
 def test_an_invalid_key_set_url_never_replaces_good_keys(
     folder: VerifierFolder, servers: dict[str, JwksServer]
 ) -> None:
-    issuers = Issuers(list(ANSWERS))
+    issuers = Issuers(list(RESPONSES))
     # Policies are at most 64, issuers are not.
     policies = issuers.policies(lambda fault: f'jwks_url = "{servers[fault].url}"')
     with folder.running(policies=policies) as verifier:
         before = resident_bytes(verifier.process.pid)
         for fault, server in servers.items():
-            server.behaviour = ANSWERS[fault]
+            server.behaviour = RESPONSES[fault]
         verifier.reload()
-        issuers.wait_until_said(verifier)
+        issuers.wait_until_logged(verifier)
         assert resident_bytes(verifier.process.pid) - before < 40 * 2**20
         _no_secret_is_in(verifier.log())
         assert not verifier.events("decision_failed")
@@ -262,7 +262,7 @@ def test_an_invalid_key_set_url_never_replaces_good_keys(
         taken = len(verifier.events("jwks_updated"))
         verifier.reload()
         wait_until(
-            lambda: len(verifier.events("jwks_updated")) >= taken + len(ANSWERS), "every source is taken again"
+            lambda: len(verifier.events("jwks_updated")) >= taken + len(RESPONSES), "every source is taken again"
         )
         held = open_descriptors(verifier.process.pid)
         assert held < 60, "sockets of sources stay open"

@@ -74,9 +74,7 @@ def test_a_saved_key_set_lets_a_verifier_start_without_its_issuer(folder: Verifi
         assert list(cache_dir.iterdir()) == [kept]
 
 
-@pytest.mark.parametrize(
-    "what", ["stale", "garbage", "private", "empty", "a directory", "a link", "writable by everyone"]
-)
+@pytest.mark.parametrize("what", ["stale", "garbage", "private", "empty", "a directory", "a link", "world-writable"])
 def test_an_expired_saved_key_set_is_a_503(folder: VerifierFolder, what: str) -> None:
     DocumentCache(folder.path, ".json", 2**20, folder.forge.issuer).store(folder.forge.jwks)
     (kept,) = folder.path.glob("*.json")
@@ -103,7 +101,7 @@ def _spoil(kept: Path, what: str) -> None:
         case "a link":
             kept.rename(kept.with_suffix(".elsewhere"))
             kept.symlink_to(kept.with_suffix(".elsewhere"))
-        case "writable by everyone":
+        case "world-writable":
             kept.chmod(0o666)
         case _:
             kept.unlink()

@@ -1,4 +1,4 @@
-"""A running verifier judges each issuer's tokens by its profile, and one issuer's outage leaves the others alone."""
+"""The verifier uses the profile of each issuer, and an outage of one issuer leaves the others alone."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_keys_that_cannot_be_used_are_skipped_and_logged(folder: VerifierFolder,
 def test_an_issuer_that_cannot_be_reached_affects_only_its_own_tokens(folder: VerifierFolder) -> None:
     key_set = f'jwks_url = "http://127.0.0.1:{free_port()}/"'
     with folder.running(policies=policies(folder, key_set), ready=None) as verifier:
-        wait_until(lambda: _answers(verifier), "it accepts connections")
+        wait_until(lambda: _responds(verifier), "it accepts connections")
         assert [verifier.ask(token=verifier.token()).status for _ in range(3)] == [200] * 3
         assert verifier.ask(token=token()).status == 503
 
@@ -135,7 +135,7 @@ def test_a_wrong_profile_is_one_line_and_exit_status_2(folder: VerifierFolder, p
         assert done.stderr.count("\n") == 1
 
 
-def _answers(verifier: VerifierProcess) -> bool:
+def _responds(verifier: VerifierProcess) -> bool:
     try:
         return verifier.ask().status == 401
     except OSError:

@@ -181,10 +181,10 @@ def test_a_request_for_a_key_set_has_only_the_needed_headers(scene: Scene) -> No
     assert sorted(line.partition(":")[0].lower() for line in lines[1:-2]) == ["accept", "connection", "host"]
 
 
-@pytest.mark.parametrize(("client", "answers"), [("stalls", [408]), ("drips", [408]), ("never reads", [])])
-def test_a_slow_client_is_closed_after_ten_seconds(scene: Scene, client: str, answers: list[int]) -> None:
+@pytest.mark.parametrize(("client", "expected"), [("stalls", [408]), ("drips", [408]), ("never reads", [])])
+def test_a_slow_client_is_closed_after_ten_seconds(scene: Scene, client: str, expected: list[int]) -> None:
     scene.slow.join()
     seconds, statuses = scene.slow.ended[client]
     assert 9 < seconds < _WINDOW_SECONDS
-    assert statuses == answers
+    assert statuses == expected
     assert scene.flooded.ask(token=scene.flooded.token()).status == 200

@@ -47,7 +47,7 @@ def test_an_invalid_policy_file_keeps_the_old_policies(reloading: VerifierProces
     folder = VerifierFolder(reloading.log_file.parent, reloading.forge)
     failures, lines = reloading.metric("reload_failures_total"), len(reloading.events("policies_reload_failed"))
     _reload(folder, reloading, document)
-    wait_until(lambda: len(reloading.events("policies_reload_failed")) > lines, "it is said")
+    wait_until(lambda: len(reloading.events("policies_reload_failed")) > lines, "it is logged")
     assert why in reloading.events("policies_reload_failed")[-1]["detail"]
     assert reloading.metric("reload_failures_total") == failures + 1
     assert reloading.ask("/verify/gate", token=reloading.token()).status == 200
@@ -61,7 +61,7 @@ def test_a_missing_policy_file_keeps_the_old_policies(folder: VerifierFolder) ->
         assert "FileNotFoundError" in verifier.wait_for_event("policies_reload_failed")["detail"]
         folder.policies.mkdir()
         verifier.reload()
-        wait_until(lambda: len(verifier.events("policies_reload_failed")) == 2, "it is said again")
+        wait_until(lambda: len(verifier.events("policies_reload_failed")) == 2, "it is logged again")
         assert verifier.ask("/verify/gate", token=verifier.token()).status == 200
 
 
@@ -77,7 +77,7 @@ def test_a_reload_adds_and_removes_issuers_with_their_keys(folder: VerifierFolde
         wait_until(lambda: wire.ask(asked).status == 200, "the new issuer is followed")
         assert wire.ask(request("/verify", bearer(verifier.token()))).status == 200
         _reload(folder, verifier, "")
-        wait_until(lambda: wire.ask(asked).status == 401, "its keys are forgotten")
+        wait_until(lambda: wire.ask(asked).status == 401, "its keys are removed")
         assert verifier.wait_for_event("jwks_removed")["issuer"] == theirs.issuer
         for name in ("jwks_keys", "jwks_refreshed_timestamp_seconds"):
             assert [labels["issuer"] for labels, _ in verifier.samples(name)] == [verifier.forge.issuer]

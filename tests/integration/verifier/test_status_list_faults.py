@@ -14,8 +14,8 @@ from typing import Any, Final
 import pytest
 
 from shared.status_list import encode, pack
-from tests.support.hostile_sources import hostile_answers
-from tests.support.jwks_server import Behaviour, JwksServer, answer, by_path, says, serves
+from tests.support.hostile_sources import hostile_responses
+from tests.support.jwks_server import Behaviour, JwksServer, by_path, response, sends, serves
 from tests.support.processes import wait_until
 from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge, accepting, b64url
@@ -114,11 +114,11 @@ def _faults() -> dict[str, tuple[str, Behaviour]]:
     names: list[tuple[str, str]] = [
         *(("list", name) for name in _documents(Faulty(0))),
         *(("aggregation", name) for name in _aggregations(Faulty(0))),
-        *(("list", name) for name in [*hostile_answers(b"x" * 100), "compressed and labelled"]),
+        *(("list", name) for name in [*hostile_responses(b"x" * 100), "compressed and labelled"]),
         # Fetched by the same code: a few will do.
         *(
             ("aggregation", name)
-            for name in ("no answer", "drips a body without end", "resets", "204", "404 with a good document")
+            for name in ("no response", "drips a body without end", "resets", "204", "404 with a good document")
         ),
     ]
     faults: dict[str, tuple[str, Behaviour]] = {}
@@ -126,8 +126,8 @@ def _faults() -> dict[str, tuple[str, Behaviour]]:
         it = Faulty(number)
         good = it.list() if what == "list" else it.aggregated(it.uri)
         ways: dict[str, Behaviour] = {
-            "compressed and labelled": says(answer(gzip.compress(good), "Content-Encoding: gzip")),
-            **hostile_answers(good),
+            "compressed and labelled": sends(response(gzip.compress(good), "Content-Encoding: gzip")),
+            **hostile_responses(good),
             **{name: serves(document) for name, document in _documents(it).items() if what == "list"},
             **{name: serves(document) for name, document in _aggregations(it).items() if what == "aggregation"},
         }
@@ -199,9 +199,9 @@ def _good_tokens_go_on(verifier: VerifierProcess, issuers: dict[str, Faulty]) ->
             failed = {labels["issuer"] for labels, n in verifier.samples("status_list_failures_total") if n}
             pending = {name for name in pending if issuers[name].forge.issuer not in failed}
     assert verifier.readiness() == 200
-    said = {(line["issuer"], line["cause"]) for line in verifier.events("status_list_fetch_failed")}
-    assert {issuer for issuer, _ in said} == {it.forge.issuer for it in issuers.values()}
-    assert len(said) == len(verifier.events("status_list_fetch_failed")), "each cause is said once a minute"
+    logged = {(line["issuer"], line["cause"]) for line in verifier.events("status_list_fetch_failed")}
+    assert {issuer for issuer, _ in logged} == {it.forge.issuer for it in issuers.values()}
+    assert len(logged) == len(verifier.events("status_list_fetch_failed")), "each cause is logged once a minute"
 
 
 def test_a_hanging_list_does_not_delay_others(
@@ -210,7 +210,7 @@ def test_a_hanging_list_does_not_delay_others(
     it = Faulty(0)
     forge = Forge(it.forge.issuer, folder.forge.key)
     uris = [f"{it.uri}/{number}" for number in range(3)]
-    hanging = hostile_answers(b"x" * 100)["no answer"]
+    hanging = hostile_responses(b"x" * 100)["no response"]
     routes[it.aggregation] = serves(it.aggregated(*uris))
     for uri in uris:
         routes[uri.removeprefix(it.forge.issuer)] = serves(

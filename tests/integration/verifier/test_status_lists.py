@@ -56,7 +56,7 @@ def test_a_revoked_token_is_rejected_also_from_the_cache(
         issuer.revoke(7)
         wait_until(lambda: wire.ask(revoked).status == 401, "it is rejected")
         assert {wire.ask(revoked).status for _ in range(5)} == {401}
-        # In other bytes it is a cache hit and not a request that is recalled.
+        # Other bytes of the same request miss the request cache and hit the decision cache.
         assert wire.ask(revoked.replace(b"Host: ", b"Host:  ")).status == 401
         assert {wire.ask(other).status for _ in range(5)} == {200}
     assert verifier.metric("decisions_total", reason="revoked") >= 6
@@ -107,7 +107,7 @@ def test_an_older_list_never_replaces_a_newer_one(
     _becomes(verifier, issuer.token(1, 6), 401)
     publish(now + 30, 2)
     _becomes(verifier, issuer.token(2, 6), 401)
-    _becomes(verifier, issuer.token(1, 6), 401)  # another process of the issuer said so
+    _becomes(verifier, issuer.token(1, 6), 401)  # another process of the issuer revoked it
     publish(now - 20, 3)
     fetches = issuer.fetches(issuer.path(6))
     wait_until(lambda: issuer.fetches(issuer.path(6)) > fetches + 6, "it is refreshed")
@@ -154,7 +154,7 @@ def test_issuers_without_status_lists_are_not_affected(folder: VerifierFolder, i
     with folder.running(policies=policies, **_settings(issuer)) as verifier:
         assert verifier.ask(token=issuer.token(7)).status == 401
         assert verifier.ask(token=verifier.token()).status == 200
-        # The very reference that is revoked for the one issuer says nothing about the tokens of another.
+        # An index that is revoked at one issuer does not revoke tokens of another issuer.
         assert verifier.ask(token=other.token(time.time(), status=issuer.status(7))).status == 200
     with folder.running() as verifier:
         assert verifier.ask(token=issuer.token(7)).status == 200
@@ -257,7 +257,7 @@ def test_with_the_strict_setting_a_list_must_be_refreshed(folder: VerifierFolder
             assert verifier.ask(token=token).status == 200, "a 304 confirms it"
         issuer.server.behaviour = down
         _becomes(verifier, token, 503)
-        assert verifier.ask(token=issuer.token(8, number=2)).status == 200, "this one says how long it is fresh"
+        assert verifier.ask(token=issuer.token(8, number=2)).status == 200, "this list has a ttl"
         issuer.server.behaviour = behaviour
         _becomes(verifier, token, 200)
 

@@ -21,11 +21,11 @@ def running_translation(name: str, folder: Path, verifier: int, application: int
     """Run the gateway of a translated configuration (one of `TRANSLATED`); yield its port."""
     port = free_port()
     with running(_envoy(name, folder, port, verifier, application), folder / f"{name}.log"):
-        wait_until(lambda: _answers(port), f"{name} answers")
+        wait_until(lambda: _responds(port), f"{name} responds")
         yield port
 
 
-def _answers(port: int) -> bool:
+def _responds(port: int) -> bool:
     try:
         HTTP.get(f"http://127.0.0.1:{port}/")
     except httpx.TransportError:

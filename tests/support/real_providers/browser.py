@@ -51,12 +51,12 @@ class Browser:
         """The cookies that it holds, by name."""
         return {cookie.name: cookie.value or "" for cookie in self._http.cookies.jar}
 
-    def visit(self, url: str, answers: Mapping[str, str]) -> dict[str, str]:
-        """Open `url`, answer each form that is shown, and return what the provider finally hands to the client.
+    def visit(self, url: str, entries: Mapping[str, str]) -> dict[str, str]:
+        """Open `url`, fill in each form that is shown, and return what the provider finally hands to the client.
 
         Args:
             url: of an authorization or logout request.
-            answers: what to type into the fields of these names; other fields keep what the page put there.
+            entries: what to type into the fields of these names; other fields keep what the page put there.
 
         Returns:
             The parameters of the redirection to `REDIRECT_URI`, from its query or its fragment.
@@ -70,23 +70,23 @@ class Browser:
                     return {name: values[0] for name, values in parse_qs(parts.fragment or parts.query).items()}
                 response = self._http.get(target)
             else:
-                response = self._submit(response, answers)
+                response = self._submit(response, entries)
         raise AssertionError(f"the visit has not ended after {_MOST_STEPS} steps: {response.url}")
 
-    def submit(self, url: str, answers: Mapping[str, str]) -> httpx.Response:
-        """Open `url`, answer the form that it shows, and return what follows."""
-        return self._submit(self._http.get(url), answers)
+    def submit(self, url: str, entries: Mapping[str, str]) -> httpx.Response:
+        """Open `url`, fill in the form that it shows, and return what follows."""
+        return self._submit(self._http.get(url), entries)
 
     def _keep_secure_cookies(self, _: httpx.Response) -> None:
         """Send `Secure` cookies without TLS, as browsers do to loopback."""
         for cookie in self._http.cookies.jar:
             cookie.secure = False
 
-    def _submit(self, response: httpx.Response, answers: Mapping[str, str]) -> httpx.Response:
+    def _submit(self, response: httpx.Response, entries: Mapping[str, str]) -> httpx.Response:
         page = _Forms()
         page.feed(response.text)
         assert response.is_success, f"{response.url}: {response.status_code} {response.text}"
         assert page.forms, f"no form at {response.url}: {response.text}"
         form = page.forms[0]
-        filled = form.fields | {name: value for name, value in answers.items() if name in form.fields}
+        filled = form.fields | {name: value for name, value in entries.items() if name in form.fields}
         return self._http.post(urljoin(str(response.url), form.action), data=filled)

@@ -126,11 +126,11 @@ class Login:
 
 
 def ask(url: str, form: Mapping[str, str], **request: Any) -> Mapping[str, str]:
-    """POST a form that has to succeed; the members of the answer."""
+    """POST a form that has to succeed; the members of the response."""
     response = HTTP.post(url, data=form, **request)
     assert response.is_success, f"{url}: {response.status_code} {response.text}"
-    answer: Mapping[str, str] = response.json()
-    return answer
+    members: Mapping[str, str] = response.json()
+    return members
 
 
 def authorization_url(endpoints: Endpoints, client_id: str, **parameters: str) -> str:
@@ -156,7 +156,7 @@ def challenge(verifier: str) -> dict[str, str]:
 def log_in(
     endpoints: Endpoints,
     client_id: str,
-    answers: Mapping[str, str],
+    entries: Mapping[str, str],
     *,
     browser: Browser | None = None,
     headers: Mapping[str, str] | None = None,
@@ -168,7 +168,7 @@ def log_in(
     Args:
         endpoints: of the provider.
         client_id: of a public client.
-        answers: what the person types.
+        entries: what the person types.
         browser: the person's; a new one if None.
         headers: of the token request.
         token_parameters: further parameters of the token request.
@@ -176,7 +176,7 @@ def log_in(
     """
     browser = browser or Browser()
     verifier = secrets.token_urlsafe(32)
-    handed = browser.visit(authorization_url(endpoints, client_id, **challenge(verifier), **parameters), answers)
+    handed = browser.visit(authorization_url(endpoints, client_id, **challenge(verifier), **parameters), entries)
     assert "code" in handed, handed
     form = {
         "grant_type": "authorization_code",

@@ -32,7 +32,7 @@ from tests.support.real_providers.oauth_client import (
 )
 
 ALGORITHMS: Final = ("ES256", "EdDSA", "PS256")
-_ANSWERS: Final = {"login": "ada", "password": PASSWORD}
+_ENTRIES: Final = {"login": "ada", "password": PASSWORD}
 
 
 def audience(algorithm: str) -> str:
@@ -61,7 +61,7 @@ class OidcProvider:
         return log_in(
             self.endpoints,
             f"web-{algorithm}",
-            _ANSWERS,
+            _ENTRIES,
             resource=audience(algorithm),
             token_parameters={"resource": audience(algorithm)},
             **given,
@@ -86,11 +86,11 @@ class OidcProvider:
         login = self.log_in(algorithm)
         endpoints, client = login.endpoints, login.client_id
         # Without an API the access token is for the userinfo endpoint alone, and opaque.
-        opaque = log_in(endpoints, client, _ANSWERS)
+        opaque = log_in(endpoints, client, _ENTRIES)
         userinfo = HTTP.get(endpoints["userinfo"], headers={"Authorization": f"Bearer {opaque['access_token']}"})
-        implicit = Browser().visit(authorization_url(endpoints, client, response_type="id_token"), _ANSWERS)
+        implicit = Browser().visit(authorization_url(endpoints, client, response_type="id_token"), _ENTRIES)
         jarm = Browser().visit(
-            authorization_url(endpoints, client, response_mode="query.jwt", **challenge("unused")), _ANSWERS
+            authorization_url(endpoints, client, response_mode="query.jwt", **challenge("unused")), _ENTRIES
         )
         assert "code" in claims_of(jarm["response"])
         introspection = HTTP.post(

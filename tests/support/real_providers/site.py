@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support.gateways import Answer, ask, running_application, running_gateway
+from tests.support.gateways import Response, ask, running_application, running_gateway
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 GATEWAYS: Final = ("nginx", "envoy")
@@ -22,7 +22,7 @@ class Site:
     verifier: VerifierProcess
     ports: dict[str, int]
 
-    def ask(self, gateway: str, token: str, path: str = "/") -> Answer:
+    def ask(self, gateway: str, token: str, path: str = "/") -> Response:
         """Send a request with `token` through the gateway of that name."""
         return ask(self.ports[gateway], path, token=token.encode())
 
@@ -31,7 +31,7 @@ class Site:
         return self.ask(gateway, token, path).identity
 
     def rejection(self, gateway: str, token: str, path: str = EVERYTHING) -> tuple[int, str]:
-        """The status of the gateway's answer, and the verifier's reason as it counts it."""
+        """Return the status of the gateway's response, and the reason that the verifier counted."""
         before = self._decisions()
         status = self.ask(gateway, token, path).status
         reasons = [reason for reason, count in self._decisions().items() if count > before.get(reason, 0)]

@@ -183,13 +183,13 @@ def test_a_trusted_rewrite_header_is_found(header: str) -> None:
 
 @pytest.mark.parametrize("method", ["HEAD", "POST"])
 def test_a_method_without_the_policy_is_found(method: str) -> None:
-    def forgets(received: Received) -> Response:
+    def bypasses(received: Received) -> Response:
         return Response(200) if (received.method, received.path) == (method, "/admin/") else secure(received)
 
-    assert issues(run_against(forgets)) == {Issue.POLICY_BYPASS}
+    assert issues(run_against(bypasses)) == {Issue.POLICY_BYPASS}
 
 
-@pytest.mark.parametrize("how", [NoResponse("no answer", rejected=False), Response(429)])
+@pytest.mark.parametrize("how", [NoResponse("no response", rejected=False), Response(429)])
 def test_a_missing_response_is_inconclusive(how: Outcome) -> None:
     responses = iter([secure(Received(CONTEXT.request(*CONTEXT.canary_headers, CONTEXT.authorization)))])
     findings = run_against(lambda _: next(responses, how))
@@ -278,7 +278,7 @@ def test_every_request_names_the_host_and_spoofs_with_canaries() -> None:
 
 
 def test_additional_headers_are_spoofed_only_when_they_are_named() -> None:
-    """A gateway that overwrites the eight and was told nothing of a ninth."""
+    """A gateway that overwrites the eight and does not know of a ninth."""
     header = "X-Auth-Claim-Tenant"
 
     def forwards_it(request: Request) -> Outcome:

@@ -66,7 +66,7 @@ def test_each_target_can_be_missed(member: str, value: Any) -> None:
     assert to_text([finished(**{member: value})], MACHINE, 3.0).count("NOT MET") == 1
 
 
-def test_the_median_of_the_rounds_is_judged_and_the_spread_is_shown() -> None:
+def test_the_median_of_the_rounds_is_decisive_and_the_spread_is_shown() -> None:
     rounds = [finished(login_rate=rate) for rate in (50.0, 92.0, 99.0)]
     assert "0.92 (0.50-0.99)" in to_text(rounds, MACHINE, 3.0)
 
@@ -80,12 +80,12 @@ def test_percentiles_and_rates_count_responses() -> None:
 
 
 def serve(
-    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    respond: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     play: Callable[[int], Awaitable[None]],
 ) -> None:
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            await answer(reader, writer)
+            await respond(reader, writer)
         writer.transport.abort()
 
     async def run() -> None:
@@ -112,7 +112,7 @@ def test_an_open_loop_sends_at_its_rate() -> None:
         sample = await open_loop(port, lambda: b"GET / HTTP/1.1\r\n\r\n", rate=200.0, seconds=0.2)
         assert sample.statuses == {200: 40}
         assert min(sample.waits) >= 0.05
-        assert sample.seconds > 0.23, "what was answered after the last request was sent counts with its time"
+        assert sample.seconds > 0.23, "responses after the last request was sent count with their time"
 
     serve(slow, play)
 

@@ -32,7 +32,7 @@ def test_the_table_has_medians_ranges_and_ratios_of_cost() -> None:
     assert row.split()[3:7] == ["12.0", "1.50", "120,000", "(60,000-120,000)"]
 
 
-def test_targets_are_judged_as_they_are() -> None:
+def test_a_missed_or_unmeasured_target_is_named() -> None:
     text = to_text(_run(*_samples()))
     assert _line(text, "cache hit / nginx return 204").split()[-3:] == ["(1.50-1.50)", "NOT", "MET"]
     assert "not measured" in _line(text, "new token / HAProxy")

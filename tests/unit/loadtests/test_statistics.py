@@ -74,6 +74,6 @@ def test_the_number_of_samples_is_known_beforehand() -> None:
 def test_the_pause_is_shortened_by_the_response_time() -> None:
     wanted = 50_000.0
     naive = think_ms(wanted)
-    answered_in_ms = 0.3
-    tried = HALF_LOAD_CONNECTIONS / (naive + answered_in_ms) * 1000
-    assert think_ms(wanted, tried) == pytest.approx(naive - answered_in_ms)
+    response_ms = 0.3
+    tried = HALF_LOAD_CONNECTIONS / (naive + response_ms) * 1000
+    assert think_ms(wanted, tried) == pytest.approx(naive - response_ms)

@@ -36,22 +36,22 @@ def key_of(jwk: Json, algorithms: frozenset[str] = EVERY) -> PublicKey | None:
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_every_signature_of_wycheproof_is_judged_rightly(name: str) -> None:
+def test_every_signature_of_wycheproof_is_verified_correctly(name: str) -> None:
     vectors = load(name)
-    algorithm, wrong, judged = vectors["algorithm"], [], 0
+    algorithm, wrong, tried = vectors["algorithm"], [], 0
     for group in vectors["groups"]:
         key = key_of(group["jwk"], frozenset({algorithm}))
         assert key is not None
         for number, comment, message, signature, result in group["tests"]:
             verified = is_signed(algorithm, key.material, bytes.fromhex(signature), bytes.fromhex(message))
-            judged += 1
+            tried += 1
             if verified != (result == "valid"):
                 wrong.append((number, comment, result))
     assert wrong == []
-    assert judged > 100
+    assert tried > 100
 
 
-def test_every_jws_of_wycheproof_is_judged_rightly_but_for_two_whose_key_is_for_another_algorithm() -> None:
+def test_every_jws_of_wycheproof_is_verified_correctly_but_for_two_whose_key_is_for_another_algorithm() -> None:
     """RFC 7520's figure 20 is signed by PS384; Wycheproof's JWK of it says PS256."""
     wrong = []
     for group in load("json_web_signature_test")["groups"]:

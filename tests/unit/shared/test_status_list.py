@@ -58,7 +58,7 @@ def test_a_list_may_not_exceed_its_largest_size() -> None:
 _STREAM = zlib.compress(bytes(1000))
 _RAW = zlib.compressobj(wbits=-15)
 
-REFUSED = {
+REJECTED = {
     "nothing": "",
     "not base64url": "eNrbuRgAAhcBX!",
     "the alphabet of base64": "+/+/",
@@ -81,7 +81,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("lst", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("lst", REJECTED.values(), ids=REJECTED.keys())
 def test_a_malformed_list_is_rejected(lst: str) -> None:
     with pytest.raises(StatusListError):
         decode(lst)

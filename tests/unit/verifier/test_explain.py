@@ -20,7 +20,7 @@ NOT_OF_A_TOKEN = {
 }
 
 
-def told(
+def explained(
     token: bytes, policy: str = "default", key_sets: str = "issuer", lists: Json | None = None
 ) -> tuple[list[str], bool]:
     return explain(
@@ -39,14 +39,14 @@ def test_every_reason_belongs_to_exactly_one_check() -> None:
 
 
 def test_an_accepted_token_passes_every_check() -> None:
-    lines, accepted = told(GOOD.token(NOW))
+    lines, accepted = explained(GOOD.token(NOW))
     assert accepted
     assert [line.split()[-1] for line in lines[:-1]] == ["passed"] * len(CHECKS)
     assert lines[-1] == "accepted by policy default"
 
 
 def test_a_rejected_token_fails_one_check_and_skips_the_rest() -> None:
-    lines, accepted = told(GOOD.token(NOW, aud="billing"))
+    lines, accepted = explained(GOOD.token(NOW, aud="billing"))
     assert not accepted
     assert lines[9] == "10. issuer      passed"
     assert lines[10] == "11. audience    FAILED: wrong_audience"
@@ -57,8 +57,8 @@ def test_a_rejected_token_fails_one_check_and_skips_the_rest() -> None:
 @pytest.mark.parametrize(("lists", "outcome"), [(listed(7), "revoked"), ({ISSUER: {}}, "status_unavailable")])
 def test_check_13_states_the_result_of_the_status_lists(lists: Json, outcome: str) -> None:
     token = GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 7}})
-    assert told(token, lists=listed())[1]
-    lines, accepted = told(token, lists=lists)
+    assert explained(token, lists=listed())[1]
+    lines, accepted = explained(token, lists=lists)
     assert not accepted
     assert lines[5] == " 6. key         passed"
     assert lines[12] == f"13. status      FAILED: {outcome}"
@@ -68,7 +68,7 @@ def test_check_13_states_the_result_of_the_status_lists(lists: Json, outcome: st
 def test_no_part_of_the_token_is_printed(name: str) -> None:
     for vector in TOKEN_VECTORS:
         if vector["file"] == name:
-            lines, _ = told(octets(vector["token"]), vector["policy"], vector["key_sets"])
+            lines, _ = explained(octets(vector["token"]), vector["policy"], vector["key_sets"])
             text = "\n".join(lines)
             assert not any(segment and segment in text for segment in vector["token"].split(".") if len(segment) > 4)
             assert "7b7f6f3e" not in text

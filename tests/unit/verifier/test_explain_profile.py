@@ -1,4 +1,4 @@
-"""`explain` tells how a profile reads a token, claim by claim, and never a value of it."""
+"""`explain` shows how a profile reads a token, claim by claim, and never a value of it."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from verifier.profile_file import BUILT_IN, built_in
 Json = dict[str, Any]
 
 
-def told(provider: Json, case: Json, policy: str = "") -> list[str]:
+def explained(provider: Json, case: Json, policy: str = "") -> list[str]:
     key, profile = signing_key(provider["algorithms"][0]), built_in(provider["profile"])
     keys = parse_jwks(json.dumps({"keys": [key.jwk()]}).encode(), profile.algorithms)
     document = f"[issuers.'{provider['issuer']}']\njwks_url = 'https://unused.example'\nprofile = '{profile.name}'\n"
@@ -38,7 +38,7 @@ def changed(header: Json | None = None, without: list[str] | None = None, **clai
 
 
 def test_an_accepted_token_is_read_claim_by_claim() -> None:
-    assert told(KEYCLOAK, USER) == [
+    assert explained(KEYCLOAK, USER) == [
         "profile keycloak of issuer https://id.example/realms/main:",
         "  typ is jwt; profile keycloak accepts it",
         "  alg is RS256; profile keycloak accepts it",
@@ -76,11 +76,11 @@ def test_an_accepted_token_is_read_claim_by_claim() -> None:
     ],
 )
 def test_what_is_at_fault_has_its_line(case: Json, line: str) -> None:
-    assert any(it.startswith(line) for it in told(KEYCLOAK, case)), told(KEYCLOAK, case)
+    assert any(it.startswith(line) for it in explained(KEYCLOAK, case)), explained(KEYCLOAK, case)
 
 
 def test_one_wrong_claim_leaves_the_others_right() -> None:
-    lines = told(KEYCLOAK, changed(scope=["a b"], azp="a b"))
+    lines = explained(KEYCLOAK, changed(scope=["a b"], azp="a b"))
     assert [line for line in lines if "→" in line] == [
         "  claim /sub → subject",
         "  claim /aud → audience",
@@ -90,13 +90,13 @@ def test_one_wrong_claim_leaves_the_others_right() -> None:
     ]
 
 
-def test_rules_and_headers_of_the_policy_are_told() -> None:
+def test_rules_and_headers_of_the_policy_are_explained() -> None:
     policy = (
         "claims = [{ at = '/acr', equals = '1' }, { at = '/tenant', one_of = ['a', 'b'] }]\n"
         "headers = { X-Auth-Claim-Acr = '/acr', X-Auth-Claim-Email = { at = '/email', type = 'list' },"
         " X-Auth-Claim-Tenant = '/tenant', X-Auth-Claim-Name = { at = '/name', type = 'integer' } }"
     )
-    assert told(KEYCLOAK, USER, policy)[-6:] == [
+    assert explained(KEYCLOAK, USER, policy)[-6:] == [
         "policy default: claim /acr equals '1': holds",
         "policy default: claim /tenant one of 'a' or 'b': does not hold",
         "header X-Auth-Claim-Acr: claim /acr",
@@ -106,20 +106,20 @@ def test_rules_and_headers_of_the_policy_are_told() -> None:
     ]
 
 
-def test_nothing_is_told_of_a_token_of_our_own_or_of_none() -> None:
+def test_nothing_is_explained_of_a_token_of_our_own_or_of_none() -> None:
     for token in (GOOD.token(NOW), b"", b"a.b.c", b"\xff" * 100, b"x" * 10_000):
         assert explain_profile(token, keys=KEY_SETS["issuer"], policy=POLICIES["default"]) == []
 
 
-def test_no_value_of_a_token_is_told() -> None:
+def test_no_value_of_a_token_is_shown() -> None:
     for provider, case in cases():
         _, claims = parts(provider, case)
-        text = "\n".join(told(provider, case)).replace(provider["issuer"], "").replace(provider["audience"], "")
+        text = "\n".join(explained(provider, case)).replace(provider["issuer"], "").replace(provider["audience"], "")
         values = [
             claims.get(name) for name in ("sub", "jti", "azp", "client_id", "cid", "sid", "session_id", "email")
         ]
-        told_values = [it for it in values if isinstance(it, str) and len(it) > 6 and it in text]
-        assert told_values == []
+        shown_values = [it for it in values if isinstance(it, str) and len(it) > 6 and it in text]
+        assert shown_values == []
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -107,11 +107,11 @@ def test_a_deletion_locks_the_account_before_the_audit_trail(url: str) -> None:
     add_sessions(url, account, 1)
 
     async def meet() -> None:
-        asker, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
+        locker, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
         database = Database(url, 1)
         try:
-            async with asker.transaction():
-                await asker.execute("SELECT FROM users WHERE id = $1 FOR KEY SHARE", account)
+            async with locker.transaction():
+                await locker.execute("SELECT FROM users WHERE id = $1 FOR KEY SHARE", account)
                 tables = AdministrationStore(database)
                 deletion = asyncio.create_task(tables.delete_account(account, datetime.now(UTC), OPERATOR))
                 while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
@@ -121,7 +121,7 @@ def test_a_deletion_locks_the_account_before_the_audit_trail(url: str) -> None:
             assert chains == 0
         finally:
             await database.close()
-            await asker.close()
+            await locker.close()
             await watcher.close()
 
     asyncio.run(meet())
@@ -198,13 +198,13 @@ def test_any_granted_roles_and_scopes_fit_into_a_token(issuer: IssuerProcess) ->
 
 
 def test_an_unknown_account_or_session_is_reported(url: str) -> None:
-    nobody = uuid4()
+    unknown = uuid4()
     for act in (Administration.disable, Administration.enable, Administration.delete, Administration.revoke_sessions):
         with pytest.raises(AccountNotFoundError):
-            administer(url, acting(act, nobody))
+            administer(url, acting(act, unknown))
     with pytest.raises(SessionNotFoundError):
-        administer(url, lambda use: use.revoke_session(nobody))
-    assert events(url, nobody) == []
+        administer(url, lambda use: use.revoke_session(unknown))
+    assert events(url, unknown) == []
 
 
 def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProcess) -> None:
@@ -318,5 +318,5 @@ def run(issuer: IssuerProcess, *arguments: str, password: str = "") -> dict[str,
     """Run a command that must succeed and print one object; return it."""
     done = command(issuer, *arguments, "--json", password=password)
     assert (done.returncode, done.stderr) == (0, "")
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed

@@ -39,7 +39,7 @@ async def kinds(url: str) -> list[str]:
     return [row["kind"] for row in results]
 
 
-async def begin_session(url: str, user_id: UUID) -> UUID:
+async def create_session(url: str, user_id: UUID) -> UUID:
     session_id = uuid4()
     await rows(
         url,
@@ -75,7 +75,7 @@ async def outcomes(*attempts: Any) -> list[Any]:
 async def test_a_reset_sets_the_password_and_revokes_every_session(bench: RecoveryBench, database_url: str) -> None:
     account = await register(bench)
     for _ in range(3):
-        await begin_session(database_url, account.id)
+        await create_session(database_url, account.id)
     await bench.password_reset.reset(await bench.reset_token(ANN), NEW, SELF)
     assert (await opens(bench, PASSWORD), await opens(bench, NEW)) == (False, True)
     assert await live_sessions(database_url) == set()
@@ -83,7 +83,7 @@ async def test_a_reset_sets_the_password_and_revokes_every_session(bench: Recove
     (user,) = await rows(database_url, "SELECT * FROM users")
     assert (user["security_version"], user["password_changed_at"]) == (1, bench.clock())
     assert user["email_verified_at"] == bench.clock(), "the mail has reached its owner"
-    assert bench.ended.told == [(RevocationReason.PASSWORD_RESET, 3)]
+    assert bench.ended.reported == [(RevocationReason.PASSWORD_RESET, 3)]
 
 
 async def test_a_reset_unlocks_an_account_locked_by_failed_logins(bench: RecoveryBench) -> None:
@@ -99,7 +99,7 @@ async def test_a_reset_unlocks_an_account_locked_by_failed_logins(bench: Recover
 
 async def test_a_reset_is_recorded_after_its_revocations(bench: RecoveryBench, database_url: str) -> None:
     account = await register(bench)
-    await begin_session(database_url, account.id)
+    await create_session(database_url, account.id)
     await bench.password_reset.reset(await bench.reset_token(ANN), NEW, SELF)
     assert await kinds(database_url) == [
         "account_registered",
@@ -137,7 +137,7 @@ async def test_parallel_resets_and_deletions_never_deadlock(bench: RecoveryBench
     for number in range(8):
         email = f"race{number}@example.com"
         account = await register(bench, email)
-        await begin_session(database_url, account.id)
+        await create_session(database_url, account.id)
         token = await bench.reset_token(email)
         results = await outcomes(
             bench.password_reset.reset(token, NEW, SELF),
@@ -229,7 +229,7 @@ async def test_a_disabled_account_is_not_reset(bench: RecoveryBench, database_ur
         "one_time_tokens SET purpose = 'verify_email'",
     ],
 )
-async def test_a_reset_token_is_judged_again_when_it_is_used(
+async def test_a_reset_token_is_verified_again_when_it_is_used(
     bench: RecoveryBench, database_url: str, change: str
 ) -> None:
     """It was valid when it was looked up; the hash of the new password takes a while."""
@@ -278,12 +278,12 @@ async def test_a_weak_password_is_rejected_and_the_token_stays_valid(bench: Reco
 
 async def test_a_password_change_keeps_the_current_session(bench: RecoveryBench, database_url: str) -> None:
     account = await register(bench)
-    present, *_ = [await begin_session(database_url, account.id) for _ in range(3)]
+    present, *_ = [await create_session(database_url, account.id) for _ in range(3)]
     await bench.self_service.change_password(account, present, PASSWORD, NEW, SELF)
     assert await live_sessions(database_url) == {present}
     assert (await opens(bench, PASSWORD), await opens(bench, NEW)) == (False, True)
     assert (await rows(database_url, "SELECT security_version FROM users"))[0][0] == 1
-    assert bench.ended.told == [(RevocationReason.PASSWORD_CHANGED, 2)]
+    assert bench.ended.reported == [(RevocationReason.PASSWORD_CHANGED, 2)]
     assert await kinds(database_url) == [
         "account_registered",
         "session_ended",
@@ -294,7 +294,7 @@ async def test_a_password_change_keeps_the_current_session(bench: RecoveryBench,
 
 async def test_without_the_password_nothing_is_changed_or_deleted(bench: RecoveryBench, database_url: str) -> None:
     account = await register(bench)
-    session = await begin_session(database_url, account.id)
+    session = await create_session(database_url, account.id)
     with pytest.raises(InvalidCredentialsError):
         await bench.self_service.change_password(account, session, NEW, THIRD, SELF)
     with pytest.raises(InvalidCredentialsError):
@@ -336,7 +336,7 @@ async def test_the_user_is_notified_of_every_new_password(bench: RecoveryBench) 
 async def test_a_deleted_account_leaves_only_ids_in_the_trail(bench: RecoveryBench, database_url: str) -> None:
     account = await register(bench)
     for _ in range(2):
-        await begin_session(database_url, account.id)
+        await create_session(database_url, account.id)
     await bench.password_reset.request(ANN, SELF)
     await bench.self_service.delete_account(account, uuid4(), PASSWORD, SELF)
     for table in ("users", "sessions", "outbox", "one_time_tokens"):

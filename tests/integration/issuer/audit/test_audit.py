@@ -1,4 +1,4 @@
-"""The audit trail: complete, kept by the database from change, and telling when that was got round."""
+"""The audit trail is complete and cannot be changed; `verify` detects a change that bypasses the triggers."""
 
 import json
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def test_an_altered_event_is_named_by_its_position(copy: str) -> None:
         "UPDATE audit_events SET user_id = gen_random_uuid() WHERE kind = 'login_failed' AND user_id IS NOT NULL"
         " RETURNING chain, position",
     )
-    # A function that says what a tamperer wants to hear is not asked.
+    # A function that an attacker has replaced is not called.
     execute(
         copy,
         "CREATE OR REPLACE FUNCTION audit_event_content(event audit_events) RETURNS text LANGUAGE sql"

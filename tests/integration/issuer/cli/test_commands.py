@@ -156,7 +156,7 @@ def test_a_signal_stops_the_issuer_cleanly(database_url: str, number: signal.Sig
         assert "Traceback" not in issuer.logs()
 
 
-def test_a_request_in_progress_is_answered_before_the_exit(issuer_to_stop: IssuerProcess) -> None:
+def test_a_request_in_progress_gets_its_response_before_the_exit(issuer_to_stop: IssuerProcess) -> None:
     body = b'{"email":"ann@example.com","password":"a long and lonely walk"}'
     with socket.create_connection(("127.0.0.1", issuer_to_stop.port), timeout=10) as client:
         client.sendall(b"POST /register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")

@@ -139,7 +139,7 @@ def test_a_server_that_freezes_during_requests_is_a_503(outage: Outage) -> None:
     assert max(seconds for _, seconds in responses) < PROMPT_SECONDS
 
 
-def test_a_server_that_accepts_connections_but_never_answers_is_a_503() -> None:
+def test_a_server_that_accepts_connections_but_never_responds_is_a_503() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/nothing"
         with running_issuer(url, ready=503) as issuer:

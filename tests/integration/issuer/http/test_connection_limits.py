@@ -25,7 +25,7 @@ async def test_pipelined_requests_are_parsed_one_by_one() -> None:
         assert len(connection._ahead) <= 2 * READ_BYTES
         issuer.gate.set()
         for number in range(2000):
-            assert (await client.told())["path"] == f"/{number}"
+            assert (await client.echoed())["path"] == f"/{number}"
 
 
 async def test_waiting_clients_are_served_before_pipelined_requests() -> None:
@@ -37,7 +37,7 @@ async def test_waiting_clients_are_served_before_pipelined_requests() -> None:
         good = await issuer.connect()
         issuer.gate.set()
         await good.send(GET % 2)
-        await good.told()
+        await good.echoed()
         assert [path for _, path, _ in issuer.requests].index("/2") < 500
 
 
@@ -107,7 +107,7 @@ async def test_incomplete_bodies_of_all_clients_are_bounded() -> None:
             await client.send(POST + b"Content-Length: 60000\r\n\r\n", b"a" * 30_000)
         good = await issuer.connect()
         await good.send(POST + b"Content-Length: 40000\r\n\r\n", b"a" * 30_000, b"a" * 10_000)
-        assert len((await good.told())["body"]) == 40_000
+        assert len((await good.echoed())["body"]) == 40_000
         assert await _all_connected(slow) == [False, True, True]
         assert issuer.dropped == ["held_bytes"]
 
@@ -121,9 +121,9 @@ async def test_a_connection_of_the_network_with_most_is_closed() -> None:
         few = [await issuer.connect("127.0.0.2") for _ in range(2)]
         many = [await issuer.connect("127.0.0.3") for _ in range(3)]
         await many[0].send(GET % 1)
-        newcomer = await issuer.connect("127.0.0.4")
-        await newcomer.send(GET % 2)
-        assert (await newcomer.told())["path"] == "/2"
+        newest = await issuer.connect("127.0.0.4")
+        await newest.send(GET % 2)
+        assert (await newest.echoed())["path"] == "/2"
         assert await _all_connected(few) == [True, True]
         assert await _all_connected(many) == [True, False, True]
         assert issuer.dropped == ["evicted"]
@@ -135,9 +135,9 @@ async def test_pipelining_clients_do_not_block_others() -> None:
         for client in flood:
             await client.send(GET % 1 * 500)
         for _ in range(10):
-            newcomer = await issuer.connect()
-            await newcomer.send(GET % 2)
-            assert (await newcomer.told())["path"] == "/2"
+            newest = await issuer.connect()
+            await newest.send(GET % 2)
+            assert (await newest.echoed())["path"] == "/2"
         assert "rejected" not in issuer.dropped
 
 
@@ -148,12 +148,12 @@ async def test_a_request_in_progress_is_never_interrupted() -> None:
         for client in busy:
             await client.send(GET % 1)
         for _ in range(3):
-            newcomer = await issuer.connect()
-            response = await newcomer.rest()
+            newest = await issuer.connect()
+            response = await newest.rest()
             assert response.startswith(b"HTTP/1.1 503 ")
             assert b"urn:gatepass:problem:too-many-connections" in response
         issuer.gate.set()
-        assert [(await client.told())["path"] for client in busy] == 3 * ["/1"]
+        assert [(await client.echoed())["path"] for client in busy] == 3 * ["/1"]
         assert issuer.dropped.count("rejected") == 3
 
 
@@ -164,8 +164,8 @@ async def test_a_larger_network_does_not_displace_a_smaller_one() -> None:
         busy = [await issuer.connect("127.0.0.3") for _ in range(2)]
         for client in busy:
             await client.send(GET % 1)
-        newcomer = await issuer.connect("127.0.0.3")
-        assert (await newcomer.rest()).startswith(b"HTTP/1.1 503 ")
+        newest = await issuer.connect("127.0.0.3")
+        assert (await newest.rest()).startswith(b"HTTP/1.1 503 ")
         assert await few.is_open()
 
 
@@ -193,10 +193,10 @@ async def test_a_body_of_64_kib_is_read() -> None:
     async with listening_issuer() as issuer:
         client = await issuer.connect()
         await client.send(POST + b"Content-Length: %d\r\n\r\n" % MAX_BODY_BYTES, b"a" * MAX_BODY_BYTES)
-        assert not (await client.told())["too_large"]
+        assert not (await client.echoed())["too_large"]
         await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n", b"b" * MAX_BODY_BYTES)
         await client.send(b"\r\n0\r\n\r\n")
-        assert (await client.told())["body"] == "b" * MAX_BODY_BYTES
+        assert (await client.echoed())["body"] == "b" * MAX_BODY_BYTES
 
 
 async def test_continue_is_sent_for_a_body_that_will_be_read() -> None:
@@ -206,11 +206,11 @@ async def test_continue_is_sent_for_a_body_that_will_be_read() -> None:
         await client.send(expects + b"3\r\n\r\n")
         assert await client.head() == b"HTTP/1.1 100 Continue"
         await client.send(b"abc")
-        assert (await client.told())["body"] == "abc"
+        assert (await client.echoed())["body"] == "abc"
         await client.send(expects + b"0\r\n\r\n")
-        assert (await client.told())["body"] == ""
+        assert (await client.echoed())["body"] == ""
         await client.send(expects + b"70000\r\n\r\n")
-        assert (await client.told())["too_large"]
+        assert (await client.echoed())["too_large"]
 
 
 @pytest.mark.parametrize(

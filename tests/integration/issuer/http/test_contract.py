@@ -8,7 +8,7 @@ import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from tests.support import machine_answers
+from tests.support import machine_responses
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.openapi import contract
 from tests.support.plain_http import HTTP
@@ -203,8 +203,8 @@ ELSEWHERE = {
     ("/email/verify", "post", "204"),
     ("/password/reset", "post", "204"),
     # In test_client_contract, as a client.
-    *machine_answers.SERVED,
-    *machine_answers.AWAY,
+    *machine_responses.SERVED,
+    *machine_responses.AWAY,
 }
 """Requested in test_outages, with a token from before the outage, or at the place in the comment."""
 

@@ -33,7 +33,7 @@ def vary(response: httpx.Response) -> set[str]:
 
 @pytest.mark.parametrize("origin", [APP, SECOND])
 @pytest.mark.parametrize(("method", "path"), [("POST", "/login"), ("GET", "/me"), ("DELETE", "/sessions")])
-def test_a_preflight_of_a_configured_origin_is_answered(
+def test_a_preflight_of_a_configured_origin_is_allowed(
     issuer: IssuerProcess, origin: str, method: str, path: str
 ) -> None:
     response = preflight(issuer, origin, method, path)

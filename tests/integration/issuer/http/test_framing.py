@@ -53,7 +53,7 @@ async def test_every_split_is_read_as_the_same_requests(seed: int) -> None:
     async with listening_issuer() as issuer:
         client = await issuer.connect()
         await client.send(*pieces(b"".join(request for request, _ in requests), seed))
-        results = [await client.told() for _ in requests]
+        results = [await client.echoed() for _ in requests]
         assert [each["body"].encode() for each in results] == [body for _, body in requests]
         assert [body for _, _, body in issuer.requests] == [body for _, body in requests]
         assert await client.is_open()

@@ -36,7 +36,7 @@ OAUTH = "400"
 MAILED = "400"
 """A token is a string; no schema states whether it was ever sent (RFC 9110 §15.5.1)."""
 
-REFUSED_FOR_WHAT_IT_SAYS: Final = {
+REJECTED_FOR_ITS_VALUES: Final = {
     "register": {ADDRESSES, PASSWORDS},
     "login": {ADDRESSES, OAUTH},
     "forgotPassword": {ADDRESSES},
@@ -63,7 +63,7 @@ def configured(*, invented_credentials: bool) -> Config:
             "include-operation-id": operation,
             "checks": {"positive_data_acceptance": {"expected-statuses": ACCEPTED + sorted(statuses)}},
         }
-        for operation, statuses in REFUSED_FOR_WHAT_IT_SAYS.items()
+        for operation, statuses in REJECTED_FOR_ITS_VALUES.items()
     ]
     acceptance = {"positive_data_acceptance": {"expected-statuses": ACCEPTED}}
     return Config.from_dict({"seed": 1, "generation": generation, "checks": acceptance, "operations": operations})
@@ -75,7 +75,7 @@ def takes(context: Any, *schemes: str) -> bool:
     return any(scheme in requirement for requirement in requirements for scheme in schemes)
 
 
-# That this is the document that is served, is for test_contract to say.
+# test_contract checks that this document is the one that is served.
 OF_STRANGERS: Final = schemathesis.openapi.from_path(SERVED, config=configured(invented_credentials=True))
 _KNOWN: Final = schemathesis.openapi.from_path(SERVED, config=configured(invented_credentials=False))
 OF_CLIENTS: Final = _KNOWN.exclude(lambda context: not takes(context, "client"))
@@ -166,7 +166,7 @@ def machine(issuer: IssuerProcess) -> Machine:
 
 
 @pytest.fixture
-def answers() -> Iterator[set[int]]:
+def statuses() -> Iterator[set[int]]:
     """Return the statuses of an operation's responses: if all were rejections, that would prove little."""
     given: set[int] = set()
     yield given
@@ -178,7 +178,7 @@ of_one_operation = settings(suppress_health_check=[HealthCheck.function_scoped_f
 
 
 @OF_STRANGERS.parametrize()
-def test_anonymous_requests_are_answered_as_documented(
+def test_anonymous_requests_get_documented_responses(
     case: Case[Any], issuer: IssuerProcess, connection: requests.Session
 ) -> None:
     case.call_and_validate(base_url=issuer.url, session=connection)
@@ -186,8 +186,8 @@ def test_anonymous_requests_are_answered_as_documented(
 
 @OF_OWNERS.parametrize()
 @of_one_operation
-def test_requests_of_a_user_are_answered_as_documented(
-    case: Case[Any], issuer: IssuerProcess, connection: requests.Session, owner: Owner, answers: set[int]
+def test_requests_of_a_user_get_documented_responses(
+    case: Case[Any], issuer: IssuerProcess, connection: requests.Session, owner: Owner, statuses: set[int]
 ) -> None:
     owner.come_back()
     if is_well_formed(case):
@@ -195,17 +195,17 @@ def test_requests_of_a_user_are_answered_as_documented(
     # With a client's operation it is the token in the form that shows the owner.
     headers = {} if takes(case, "client") else owner.bearer
     response = case.call_and_validate(base_url=issuer.url, session=connection, headers=headers)
-    answers.add(response.status_code)
+    statuses.add(response.status_code)
     if case.path == "/token" and response.status_code == HTTPStatus.OK:
         owner.tokens = response.json()
 
 
 @OF_CLIENTS.parametrize()
 @of_one_operation
-def test_requests_of_a_client_are_answered_as_documented(
-    case: Case[Any], issuer: IssuerProcess, connection: requests.Session, machine: Machine, answers: set[int]
+def test_requests_of_a_client_get_documented_responses(
+    case: Case[Any], issuer: IssuerProcess, connection: requests.Session, machine: Machine, statuses: set[int]
 ) -> None:
     if is_well_formed(case):
         put(case, **{"grant_type": "client_credentials"} if case.path == "/token" else {"token": machine.token()})
     headers = basic(machine.id, machine.secret or "")
-    answers.add(case.call_and_validate(base_url=issuer.url, session=connection, headers=headers).status_code)
+    statuses.add(case.call_and_validate(base_url=issuer.url, session=connection, headers=headers).status_code)

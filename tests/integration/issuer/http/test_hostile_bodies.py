@@ -225,7 +225,7 @@ def test_options_names_what_a_path_takes(issuer: IssuerProcess) -> None:
     assert HTTP.options(f"{issuer.url}/nope").status_code == 404
 
 
-def test_head_answers_as_get_without_its_body(issuer: IssuerProcess) -> None:
+def test_head_responds_as_get_without_its_body(issuer: IssuerProcess) -> None:
     got, head = (HTTP.request(method, f"{issuer.url}/openapi.json") for method in ("GET", "HEAD"))
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == got.headers["content-length"]

@@ -22,8 +22,8 @@ def exchange(issuer: IssuerProcess, *pieces: bytes) -> bytes:
             return b""
 
 
-def statuses(answer: bytes) -> list[bytes]:
-    return re.findall(rb"HTTP/1\.1 (\d+) ", answer)
+def statuses(response: bytes) -> list[bytes]:
+    return re.findall(rb"HTTP/1\.1 (\d+) ", response)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Mail that anyone can request is sent at growing intervals to each recipient, and its links stay valid meanwhile."""
+"""Mail that needs no login is sent at growing intervals to each recipient, and its links stay valid meanwhile."""
 
 import asyncio
 from datetime import timedelta

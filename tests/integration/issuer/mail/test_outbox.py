@@ -129,7 +129,7 @@ def test_a_permanent_rejection_is_final_and_listed(database_url: str) -> None:
             assert await bench.outbox.deliver_due() == 1
             assert mails(bench, Template.RESET_PASSWORD, "rejected") == 1
 
-    with smtp_server(port, refuses="550 5.1.1 no such mailbox"), capture_logs() as logs:
+    with smtp_server(port, rejects="550 5.1.1 no such mailbox"), capture_logs() as logs:
         asyncio.run(act())
     assert waiting(database_url) == []
     assert execute(database_url, "SELECT FROM one_time_tokens") == []

@@ -142,7 +142,7 @@ def test_a_file_with_a_private_key_is_rejected_unquoted(cli: Cli, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "printed"),
     [
         (("show", "nobody"), "there is no such client"),
         (("update", "nobody", "--scope", "x"), "there is no such client"),
@@ -151,9 +151,9 @@ def test_a_file_with_a_private_key_is_rejected_unquoted(cli: Cli, tmp_path: Path
         (("create", "X", "--id", "first-party"), "an id must be neither first-party nor a UUID, which users have"),
     ],
 )
-def test_an_impossible_change_of_a_client_is_one_line(cli: Cli, arguments: tuple[str, ...], told: str) -> None:
+def test_an_impossible_change_of_a_client_is_one_line(cli: Cli, arguments: tuple[str, ...], printed: str) -> None:
     rejected = cli("clients", *arguments)
-    assert (rejected.returncode, rejected.stdout, rejected.stderr) == (1, "", f"{told}\n")
+    assert (rejected.returncode, rejected.stdout, rejected.stderr) == (1, "", f"{printed}\n")
 
 
 def test_an_unreachable_database_is_one_line() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.issuer.http.test_contract import check
 from tests.support.issuer_process import IssuerProcess, running_issuer
-from tests.support.machine_answers import AWAY, SERVED
+from tests.support.machine_responses import AWAY, SERVED
 from tests.support.machines import Machine, with_secret
 from tests.support.openapi import contract
 from tests.support.plain_http import HTTP
@@ -30,7 +30,7 @@ def test_every_documented_outage_response_to_a_client_occurs(tmp_path_factory: p
             check(contract(), path, method, status, ask(Machine(issuer, "nobody")))
 
 
-def test_options_and_other_methods_are_answered_like_everywhere(issuer: IssuerProcess) -> None:
+def test_options_and_other_methods_get_the_usual_responses(issuer: IssuerProcess) -> None:
     for path in ("/token", "/revoke", "/introspect"):
         assert HTTP.options(issuer.url + path).headers["allow"] == "POST, OPTIONS"
         assert HTTP.put(issuer.url + path).status_code == 405

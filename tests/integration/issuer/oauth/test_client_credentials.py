@@ -385,10 +385,10 @@ def test_a_rejected_client_is_counted_and_audited_without_its_credentials(issuer
     send(issuer, FORM, headers=basic("marked-client", "gpc_marked-secret"))
     rows = execute(
         issuer.database_url,
-        "SELECT *, detail::text AS told FROM audit_events WHERE kind = 'client_authentication_failed'",
+        "SELECT *, detail::text AS text FROM audit_events WHERE kind = 'client_authentication_failed'",
     )
     last = [row for row in rows if row["client_id"] == machine.id]
-    assert [(row["told"], row["actor"]) for row in last] == [('{"reason": "wrong_secret"}', "client")]
+    assert [(row["text"], row["actor"]) for row in last] == [('{"reason": "wrong_secret"}', "client")]
     assert "marked" not in "".join(str(dict(row)) for row in rows) + issuer.logs()
     exposed = HTTP.get(f"{issuer.admin_url}/metrics").text
     assert 'gatepass_issuer_client_authentications_total{outcome="wrong_secret"}' in exposed

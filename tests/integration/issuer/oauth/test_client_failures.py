@@ -21,8 +21,8 @@ CONTEXT = RequestContext("client", "192.0.2.1", "a machine", "request-0001")
 
 def assertion(client_id: str, named: str | None = None, key: Any = KEY) -> ClientAssertion:
     seconds = int(NOW.timestamp())
-    said = {"iss": client_id, "sub": client_id, "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": "one"}
-    return ClientAssertion(sign(said, {"kid": "k1"}, key=key), named)
+    payload = {"iss": client_id, "sub": client_id, "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": "one"}
+    return ClientAssertion(sign(payload, {"kid": "k1"}, key=key), named)
 
 
 async def with_secret(bench: Bench) -> BasicCredentials:

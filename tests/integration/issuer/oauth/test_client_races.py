@@ -180,10 +180,10 @@ def test_an_assertion_of_a_client_that_is_being_deleted_is_rejected(database_url
     async def work(bench: Bench) -> None:
         client = (await bench.registry.create("keyed", "gone", "", ["api"], document(public_jwk("rsa")))).client
         seconds = int(NOW.timestamp())
-        said = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": "a"}
+        payload = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": "a"}
         async with bench.database.transaction() as connection:
             await connection.execute("DELETE FROM clients")
-            proof = ClientAssertion(sign(said, key=KEY), None)
+            proof = ClientAssertion(sign(payload, key=KEY), None)
             attempt = asyncio.create_task(bench.clients.authenticate(proof, OPERATOR))
             await wait_until_blocked(bench.database, attempt)
         with pytest.raises(InvalidClientError):
@@ -207,8 +207,8 @@ def test_an_assertion_expires_by_the_issuers_clock(database_url: str) -> None:
     async def work(bench: Bench) -> None:
         client = (await bench.registry.create("keyed", "reports", "", ["api"], document(public_jwk("rsa")))).client
         seconds = int(NOW.timestamp())
-        said = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 3600}
-        proof = ClientAssertion(sign(said | {"jti": "a"}, key=KEY), None)
+        payload = {"iss": client.id, "sub": client.id, "aud": URL, "iat": seconds, "exp": seconds + 3600}
+        proof = ClientAssertion(sign(payload | {"jti": "a"}, key=KEY), None)
         bench.now = NOW + timedelta(seconds=331)
         with pytest.raises(InvalidClientError):
             await bench.clients.authenticate(proof, OPERATOR)
@@ -272,8 +272,8 @@ def test_a_client_id_is_registered_once(database_url: str) -> None:
 def test_replaced_client_keys_apply_from_the_next_assertion(database_url: str) -> None:
     def proof(key: Any, jti: str) -> ClientAssertion:
         seconds = int(NOW.timestamp())
-        said = {"iss": "rotating", "sub": "rotating", "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": jti}
-        return ClientAssertion(sign(said, key=key), None)
+        payload = {"iss": "rotating", "sub": "rotating", "aud": URL, "iat": seconds, "exp": seconds + 60, "jti": jti}
+        return ClientAssertion(sign(payload, key=key), None)
 
     async def work(bench: Bench) -> None:
         async def is_accepted(key: Any, jti: str) -> bool:

@@ -21,7 +21,7 @@ from issuer.tokens.size import TokenBudget
 from tests.integration.issuer.sessions.test_cookies import APP, values
 from tests.integration.issuer.sessions.test_cookies import log_in as log_in_for_cookies
 from tests.integration.issuer.sessions.test_cookies import refresh as refresh_by_cookie
-from tests.integration.issuer.sessions.test_sessions import INVALID_GRANT, answer, row, wait_until_flagged
+from tests.integration.issuer.sessions.test_sessions import INVALID_GRANT, row, status_and_body, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.machines import Machine, operate, public_client, with_secret
 from tests.support.plain_http import HTTP
@@ -92,7 +92,7 @@ def test_a_refresh_token_comes_either_in_a_cookie_or_in_the_form(database_url: s
         issuer.register("ann@example.com")
         _, first = values(log_in_for_cookies(issuer, "ann@example.com"))
         rejected = refresh_by_cookie(issuer, first, refresh_token=first)
-        assert answer(rejected) == (400, {"error": "invalid_request"})
+        assert status_and_body(rejected) == (400, {"error": "invalid_request"})
         _, second = values(refresh_by_cookie(issuer, first))
         assert second != first
 
@@ -106,7 +106,7 @@ def test_rfc8707_2_2_a_session_has_tokens_for_each_audience_that_the_login_asked
     assert contents(tokens) == ("shop", SHOP, "read")
     one = log_in(issuer, "several@example.com", client_id=shop, resource=STOCK).json()
     assert contents(one) == ("shop", STOCK, "read write")
-    assert answer(refresh(issuer, one["refresh_token"], resource=SHOP)) == (400, {"error": "invalid_target"})
+    assert status_and_body(refresh(issuer, one["refresh_token"], resource=SHOP)) == (400, {"error": "invalid_target"})
 
 
 def test_rfc6749_6_a_refresh_narrows_one_token_and_never_widens(issuer: IssuerProcess, shop: str) -> None:
@@ -115,7 +115,10 @@ def test_rfc6749_6_a_refresh_narrows_one_token_and_never_widens(issuer: IssuerPr
     assert contents(narrowed)[2] == "write"
     assert contents(refresh(issuer, narrowed["refresh_token"]).json())[2] == "read write"
     limited = log_in(issuer, "narrow@example.com", client_id=shop, scope="read").json()
-    assert answer(refresh(issuer, limited["refresh_token"], scope="write")) == (400, {"error": "invalid_scope"})
+    assert status_and_body(refresh(issuer, limited["refresh_token"], scope="write")) == (
+        400,
+        {"error": "invalid_scope"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,12 +141,12 @@ def test_an_invalid_refresh_does_not_use_up_the_token(
     issuer: IssuerProcess, shop: str, form: dict[str, str], error: str
 ) -> None:
     tokens = log_in(issuer, "invalid@example.com", client_id=shop).json()
-    assert answer(refresh(issuer, tokens["refresh_token"], **form)) == (400, {"error": error})
+    assert status_and_body(refresh(issuer, tokens["refresh_token"], **form)) == (400, {"error": error})
     assert row(issuer, tokens)["generation"] == 0
     used = refresh(issuer, tokens["refresh_token"], client_id=shop)
     assert used.status_code == 200
     # Nor does it as a retry, which would count.
-    assert answer(refresh(issuer, tokens["refresh_token"], **form)) == (400, {"error": error})
+    assert status_and_body(refresh(issuer, tokens["refresh_token"], **form)) == (400, {"error": error})
     assert (row(issuer, tokens)["generation"], row(issuer, tokens)["retries"]) == (1, 0)
     assert row(issuer, tokens)["ended_at"] is None
 
@@ -214,7 +217,7 @@ def test_a_malformed_member_is_named(issuer: IssuerProcess, body: dict[str, Any]
     assert (response.status_code, response.json()["errors"][0]["field"]) == (422, next(iter(body)))
 
 
-def test_a_wrong_password_is_told_before_a_scope_of_the_account(issuer: IssuerProcess) -> None:
+def test_a_wrong_password_is_reported_before_a_scope_of_the_account(issuer: IssuerProcess) -> None:
     response = log_in(issuer, "secretive@example.com", scope="read", password="not the password")
     assert response.json()["type"] == "urn:gatepass:problem:invalid-credentials"
     response = log_in(issuer, "nobody-at-all@example.com", password="not the password")
@@ -251,7 +254,7 @@ def test_rfc7009_a_public_client_revokes_its_own_sessions(issuer: IssuerProcess,
         assert revoke(token=tokens["access_token"], client_id=client_id) == (400, "unauthorized_client")
     assert row(issuer, tokens)["ended_at"] is None
     assert revoke(token=tokens["access_token"], client_id=shop) == (200, "")
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
 
 
 def test_rfc7662_a_resource_server_learns_what_a_refresh_would_give(
@@ -271,7 +274,7 @@ def test_a_client_that_is_removed_takes_its_sessions_with_it(issuer: IssuerProce
     tokens = log_in(issuer, email, "profile", client_id=client_id).json()
     kept = log_in(issuer, email).json()
     operate(issuer, lambda registry: getattr(registry, command)(client_id))
-    assert answer(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(refresh(issuer, tokens["refresh_token"])) == INVALID_GRANT
     assert row(issuer, tokens)["end_reason"] == "client_disabled"
     wait_until_flagged(issuer, tokens)
     assert refresh(issuer, kept["refresh_token"]).status_code == 200
@@ -294,9 +297,9 @@ def test_a_session_follows_the_changes_of_its_client(issuer: IssuerProcess) -> N
 
 def test_a_public_client_has_no_credentials(issuer: IssuerProcess, shop: str) -> None:
     response = Machine(issuer, shop, "guess").ask()
-    assert answer(response) == (401, {"error": "invalid_client"})
+    assert status_and_body(response) == (401, {"error": "invalid_client"})
     response = HTTP.post(f"{issuer.url}/token", data={"grant_type": "client_credentials", "client_id": shop})
-    assert answer(response) == (401, {"error": "invalid_client"})
+    assert status_and_body(response) == (401, {"error": "invalid_client"})
 
 
 async def later(action: Awaitable[object]) -> None:

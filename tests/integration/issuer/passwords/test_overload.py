@@ -29,7 +29,7 @@ from tests.support.plain_http import HTTP
 from tests.support.processes import free_port, wait_until
 
 COMPUTED = "gatepass_issuer_argon2_computations_total"
-REFUSED = "gatepass_issuer_password_hash_rejections_total"
+REJECTED = "gatepass_issuer_password_hash_rejections_total"
 
 
 def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -> None:
@@ -48,7 +48,7 @@ def test_logins_beyond_capacity_are_rejected_without_a_hash(database_url: str) -
             if response.json().get("type") == "urn:gatepass:problem:server-overloaded"
         ]
         assert rejected or available_cpus() > 8
-        assert len(rejected) == issuer.metric(REFUSED)
+        assert len(rejected) == issuer.metric(REJECTED)
         # A machine that is busy with other things may keep one waiting for PostgreSQL, too.
         assert 0 < statuses.count(200) <= issuer.metric(COMPUTED) - before <= 60 - len(rejected)
         assert all(int(response.headers["retry-after"]) >= 1 for response in rejected)

@@ -212,13 +212,13 @@ def test_other_endpoints_accept_no_cookie(issuer: IssuerProcess, email: str) -> 
             "error": "invalid_client"
         }
     machine = with_secret(issuer, f"machine-{uuid4().hex}"[:20], "reports", ["gatepass"])
-    answer = HTTP.post(
+    response = HTTP.post(
         f"{issuer.url}/token",
         headers=headers | basic(machine.id, machine.secret or ""),
         data={"grant_type": "client_credentials"},
     )
-    assert answer.json()["access_token"]
-    assert not set_cookies(answer)
+    assert response.json()["access_token"]
+    assert not set_cookies(response)
     assert is_live(issuer, access_token)
 
 
@@ -253,9 +253,9 @@ def test_without_origins_cookies_are_neither_set_nor_read(issuer: IssuerProcess,
         assert send(plain, "/token", carried, grant_type="refresh_token").json() == {"error": "invalid_request"}
         assert send(plain, "/logout", carried).status_code == 401
         form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-        answer = send(plain, "/token", carried, {"Origin": "https://foreign.example"}, **form)
-        assert answer.json()["refresh_token"]
-        assert not set_cookies(answer)
+        response = send(plain, "/token", carried, {"Origin": "https://foreign.example"}, **form)
+        assert response.json()["refresh_token"]
+        assert not set_cookies(response)
 
 
 def test_the_vectors_have_every_combination_once() -> None:

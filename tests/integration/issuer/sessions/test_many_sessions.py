@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from issuer.audit.events import RevocationReason
-from tests.integration.issuer.sessions.test_sessions import answer, wait_until_flagged
+from tests.integration.issuer.sessions.test_sessions import status_and_body, wait_until_flagged
 from tests.support.issuer_process import PASSWORD, IssuerProcess, issuer_command, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
@@ -170,7 +170,7 @@ def test_fifty_thousand_sessions_are_revoked_within_a_statement_timeout(
     )
     assert execute(issuer.database_url, results, "session_ended", account)[0][0] == revoked
     if left == 0:
-        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+        assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 
 
 def page(issuer: IssuerProcess, tokens: dict[str, Any], query: str) -> httpx.Response:

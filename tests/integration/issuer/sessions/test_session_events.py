@@ -41,7 +41,7 @@ class Session:
         assert presented is not None
         self.bench, self.account, self.token, self.id = bench, account, token, presented.session_id
 
-    async def refuse(self, token: str) -> None:
+    async def expect_rejection(self, token: str) -> None:
         with pytest.raises(InvalidGrantError):
             await self.bench.refresh(token)
 
@@ -127,7 +127,7 @@ def test_a_reused_token_is_recorded_logged_and_counted(on: Callable[..., list[An
         made.append(session)
         await session.bench.refresh(await session.bench.refresh(session.token))
         for _ in range(2):
-            await session.refuse(session.token)
+            await session.expect_rejection(session.token)
 
     lines = on(work)
     (session,) = made
@@ -151,7 +151,7 @@ def test_a_token_of_a_lost_generation_is_an_alarm(on: Callable[..., list[Any]], 
         for _ in range(3):
             newest = await session.bench.refresh(newest)
         await session.execute("UPDATE sessions SET generation = 1")
-        await session.refuse(newest)
+        await session.expect_rejection(newest)
 
     lines = on(work)
     (session,) = made
@@ -272,7 +272,7 @@ def test_every_outcome_of_a_refresh_is_shown_from_the_start(on: Callable[..., li
 
 def test_an_unreadable_token_is_counted_as_invalid(on: Callable[..., list[Any]]) -> None:
     async def work(session: Session) -> None:
-        await session.refuse("not a token")
+        await session.expect_rejection("not a token")
         assert session.count("refreshes", outcome="invalid") == 1
 
     on(work)

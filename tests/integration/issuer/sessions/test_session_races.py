@@ -250,14 +250,14 @@ def test_a_refresh_during_a_revocation_leaves_no_valid_token(database_url: str) 
 
 
 def test_parallel_reuse_revokes_a_session_once(database_url: str) -> None:
-    async def thieves() -> None:
+    async def reuse() -> None:
         async with session_bench(database_url, connections=16) as bench:
             old = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
             await bench.refresh(await bench.refresh(old))
             await asyncio.gather(*(later(bench.refresh(old)) for _ in range(30)))
             assert await bench.outcome("reused") == 1
 
-    asyncio.run(thieves())
+    asyncio.run(reuse())
     rows = execute(database_url, "SELECT kind FROM audit_events WHERE kind <> 'account_registered'")
     kinds = [row["kind"] for row in rows]
     assert sorted(kinds) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]

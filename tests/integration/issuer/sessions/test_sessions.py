@@ -22,7 +22,7 @@ def token(issuer: IssuerProcess, **form: str) -> httpx.Response:
     return HTTP.post(f"{issuer.url}/token", data=form, timeout=30)
 
 
-def answer(response: httpx.Response) -> tuple[int, dict[str, Any]]:
+def status_and_body(response: httpx.Response) -> tuple[int, dict[str, Any]]:
     return response.status_code, response.json()
 
 
@@ -90,7 +90,7 @@ def test_a_retry_after_a_lost_response_gets_the_same_successor(issuer: IssuerPro
     assert [response.status_code for response in again] == [200] * 50 + [400]
     assert {response.json()["refresh_token"] for response in again[:50]} == {first["refresh_token"]}
     assert len({response.json()["access_token"] for response in again[:50]}) == 50
-    assert answer(again[50]) == INVALID_GRANT
+    assert status_and_body(again[50]) == INVALID_GRANT
     assert issuer.refresh(first["refresh_token"]).status_code == 200
     assert events(issuer, tokens) == ["login_succeeded"]
 
@@ -110,7 +110,7 @@ def test_fifty_parallel_refreshes_get_one_successor(issuer: IssuerProcess) -> No
     assert events(issuer, tokens) == ["login_succeeded"]
 
 
-def test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh(issuer: IssuerProcess) -> None:
+def test_an_attacker_refreshing_in_step_is_detected_at_the_sixth_refresh(issuer: IssuerProcess) -> None:
     tokens = issuer.session("step@example.com")
     newest, seen = tokens["refresh_token"], []
     for _ in range(6):
@@ -119,7 +119,7 @@ def test_a_thief_refreshing_in_step_is_detected_at_the_sixth_refresh(issuer: Iss
         seen.append(issuer.refresh(newest).status_code)
         newest = owner["refresh_token"]
     assert seen == [200] * 5 + [400]
-    assert answer(issuer.refresh(newest)) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(newest)) == INVALID_GRANT
     assert row(issuer, tokens)["end_reason"] == "refresh_token_reuse"
 
 
@@ -139,14 +139,14 @@ def test_reuse_of_an_old_token_revokes_the_session(issuer: IssuerProcess) -> Non
     tokens = issuer.session("stolen@example.com")
     newest = issuer.refresh(issuer.refresh(tokens["refresh_token"]).json()["refresh_token"]).json()
     assert not is_flagged(issuer, newest)
-    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
-    assert answer(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
     assert issuer.request("GET", "/me", newest["access_token"]).status_code == 401
     wait_until_flagged(issuer, newest)
     assert events(issuer, tokens) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]
     assert row(issuer, tokens)["end_reason"] == "refresh_token_reuse"
     # Once more: the session is over, and nothing comes of it.
-    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert events(issuer, tokens) == ["login_succeeded", "refresh_token_reuse_detected", "session_ended"]
 
 
@@ -154,7 +154,7 @@ def test_a_retry_after_the_grace_period_is_a_reuse(issuer: IssuerProcess) -> Non
     tokens = issuer.session("late@example.com")
     issuer.refresh(tokens["refresh_token"])
     pass_time(issuer, tokens, 121)
-    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert row(issuer, tokens)["end_reason"] == "refresh_token_reuse"
 
 
@@ -162,13 +162,13 @@ def test_a_restored_database_is_recognised_and_logged(issuer: IssuerProcess) -> 
     tokens = issuer.session("restored@example.com")
     newest = issuer.refresh(issuer.refresh(tokens["refresh_token"]).json()["refresh_token"]).json()
     change(issuer, tokens, "generation = 0")
-    assert answer(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(newest["refresh_token"])) == INVALID_GRANT
     assert events(issuer, tokens) == ["login_succeeded", "refresh_generation_ahead"]
     assert row(issuer, tokens)["ended_at"] is None
     assert outcomes(issuer, "generation_ahead") == 1
     alarm = next(line for line in issuer.logs().splitlines() if "refresh_token_generation_ahead" in line)
     assert json.loads(alarm)["level"] == "error"
-    # Who held an older token goes on with it.
+    # A client that holds an older token continues with it.
     assert issuer.refresh(tokens["refresh_token"]).status_code == 200
 
 
@@ -176,7 +176,7 @@ def test_a_restored_database_is_recognised_and_logged(issuer: IssuerProcess) -> 
 def test_a_session_expires_when_idle_and_at_its_age(issuer: IssuerProcess, column: str) -> None:
     tokens = issuer.session(f"{column}@example.com")
     change(issuer, tokens, f"{column} = now()")
-    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert events(issuer, tokens) == ["login_succeeded"]
 
 
@@ -187,7 +187,7 @@ def test_the_grace_period_for_retries_is_a_setting(postgres: Postgres) -> None:
         pass_time(issuer, tokens, 290)
         assert issuer.refresh(tokens["refresh_token"]).status_code == 200
         pass_time(issuer, tokens, 11)
-        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+        assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 
 
 def test_a_refresh_extends_only_the_idle_lifetime(postgres: Postgres) -> None:
@@ -225,7 +225,7 @@ def test_a_refresh_uses_the_current_scopes_and_roles(issuer: IssuerProcess) -> N
 def test_a_disabled_account_is_not_refreshed(issuer: IssuerProcess) -> None:
     tokens = issuer.session("disabled@example.com")
     execute(issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = $1", "disabled@example.com")
-    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
 
 
 def test_guessed_refresh_tokens_change_nothing(issuer: IssuerProcess) -> None:
@@ -233,7 +233,7 @@ def test_guessed_refresh_tokens_change_nothing(issuer: IssuerProcess) -> None:
     before = row(issuer, tokens)
     good = tokens["refresh_token"]
     for guess in (good[:-1], good[:-4] + "AAAA", good + "A", good.replace("gpr_", "gpx_"), "x", "\u00e9", "a" * 5000):
-        assert answer(issuer.refresh(guess)) == INVALID_GRANT
+        assert status_and_body(issuer.refresh(guess)) == INVALID_GRANT
     assert row(issuer, tokens) == before
 
 
@@ -253,7 +253,7 @@ def test_rfc_6749_section_5_2_a_malformed_refresh_is_an_invalid_request(issuer: 
     ]
     for body, headers in bodies:
         response = HTTP.post(f"{issuer.url}/token", headers=headers, **body)
-        assert answer(response) == (400, {"error": "invalid_request"})
+        assert status_and_body(response) == (400, {"error": "invalid_request"})
         assert response.headers["cache-control"] == "no-store"
     assert issuer.refresh(good).status_code == 200
 
@@ -261,7 +261,7 @@ def test_rfc_6749_section_5_2_a_malformed_refresh_is_an_invalid_request(issuer: 
 @pytest.mark.parametrize("grant_type", ["password", "authorization_code", "REFRESH_TOKEN", "implicit"])
 def test_rfc_9700_section_2_4_no_other_grant_is_served(issuer: IssuerProcess, grant_type: str) -> None:
     response = token(issuer, grant_type=grant_type, username="ann@example.com", password="x")
-    assert answer(response) == (400, {"error": "unsupported_grant_type"})
+    assert status_and_body(response) == (400, {"error": "unsupported_grant_type"})
 
 
 def test_unknown_parameters_are_ignored(issuer: IssuerProcess) -> None:
@@ -273,7 +273,7 @@ def test_unknown_parameters_are_ignored(issuer: IssuerProcess) -> None:
 def test_a_refresh_token_of_another_client_is_rejected(issuer: IssuerProcess) -> None:
     good = issuer.session("client@example.com")["refresh_token"]
     form = {"grant_type": "refresh_token", "refresh_token": good}
-    assert answer(token(issuer, **form, client_id="another")) == INVALID_GRANT
+    assert status_and_body(token(issuer, **form, client_id="another")) == INVALID_GRANT
     assert token(issuer, **form).status_code == 200
 
 
@@ -290,7 +290,7 @@ def test_a_logout_revokes_the_session_and_its_access_tokens(issuer: IssuerProces
         response = issuer.request("POST", "/logout", tokens["access_token"])
         assert (response.status_code, response.content) == (204, b"")
     assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 401
-    assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     wait_until_flagged(issuer, tokens)
     assert not is_flagged(issuer, other)
     assert issuer.request("GET", "/me", other["access_token"]).status_code == 200
@@ -334,7 +334,7 @@ def test_a_user_revokes_one_session(issuer: IssuerProcess) -> None:
     there_id = claims_of(there["access_token"])["sid"]
     assert issuer.request("DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 204
     assert issuer.request("DELETE", f"/sessions/{there_id}", here["access_token"]).status_code == 404
-    assert answer(issuer.refresh(there["refresh_token"])) == INVALID_GRANT
+    assert status_and_body(issuer.refresh(there["refresh_token"])) == INVALID_GRANT
     wait_until_flagged(issuer, there)
     assert row(issuer, there)["end_reason"] == "revoked_by_user"
     assert issuer.request("GET", "/me", here["access_token"]).status_code == 200
@@ -353,7 +353,7 @@ def test_a_user_revokes_all_sessions(issuer: IssuerProcess) -> None:
     stranger = issuer.session("not-all@example.com")
     assert issuer.request("DELETE", "/sessions", devices[0]["access_token"]).status_code == 204
     for tokens in devices:
-        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+        assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
         wait_until_flagged(issuer, tokens)
     assert issuer.request("GET", "/me", stranger["access_token"]).status_code == 200
 
@@ -374,7 +374,7 @@ def test_a_user_revokes_all_other_sessions(issuer: IssuerProcess) -> None:
         assert issuer.request("GET", "/me", tokens["access_token"]).status_code == 200
     assert issuer.request("DELETE", "/sessions?keep_current=true", here["access_token"]).status_code == 204
     for tokens in others:
-        assert answer(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
+        assert status_and_body(issuer.refresh(tokens["refresh_token"])) == INVALID_GRANT
     assert issuer.refresh(here["refresh_token"]).status_code == 200
 
 
@@ -408,7 +408,7 @@ def test_during_an_outage_a_refresh_gets_a_503_with_retry_after(postgres: Postgr
         tokens = issuer.session("away@example.com")
         execute(issuer.database_url, "ALTER TABLE sessions RENAME TO elsewhere")
         response = issuer.refresh(tokens["refresh_token"])
-        assert answer(response) == (503, {"error": "temporarily_unavailable"})
+        assert status_and_body(response) == (503, {"error": "temporarily_unavailable"})
         assert int(response.headers["retry-after"]) > 0
         execute(issuer.database_url, "ALTER TABLE elsewhere RENAME TO sessions")
         assert issuer.refresh(tokens["refresh_token"]).status_code == 200

@@ -26,8 +26,8 @@ class Site:
     def passes(self, token: str) -> int:
         return self.verifier.ask(token=token.encode()).status
 
-    def wait_until_refused(self, token: str) -> None:
-        wait_until(lambda: self.passes(token) == 401, "the verifier refuses it", BOUND_SECONDS)
+    def wait_until_rejected(self, token: str) -> None:
+        wait_until(lambda: self.passes(token) == 401, "the verifier rejects it", BOUND_SECONDS)
 
     def command(self, *arguments: str) -> str:
         keys, database = str(self.issuer.keys_dir), self.issuer.database_url
@@ -115,7 +115,7 @@ def test_every_kind_of_revocation_reaches_the_verifier(site: Site, end: Callable
     bystander = site.issuer.token(f"not-{email}")
     assert (site.passes(person.access_token), site.passes(bystander)) == (200, 200)
     end(site, person)
-    site.wait_until_refused(person.access_token)
+    site.wait_until_rejected(person.access_token)
     assert site.passes(bystander) == 200
 
 
@@ -134,7 +134,7 @@ def test_a_disabled_client_is_rejected_and_an_enabled_one_gets_a_new_token(
     first = grant()
     assert site.passes(first) == 200
     site.command("clients", "disable", made["id"])
-    site.wait_until_refused(first)
+    site.wait_until_rejected(first)
     site.command("clients", "enable", made["id"])
     wait_until(lambda: site.passes(grant()) == 200, "a new token passes", BOUND_SECONDS)
     assert site.passes(first) == 401

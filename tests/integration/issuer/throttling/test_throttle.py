@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), b"$2b$04$abcdefghijklmnopqrstuu").decode()
 ANN = "ann@example.com"
 MALLORY = "mallory@example.com"
-NOBODY = "nobody@example.com"
+UNKNOWN = "nobody@example.com"
 HOME = RequestContext("self", "192.0.2.7")
 ELSEWHERE = RequestContext("self", "198.51.100.1")
 
@@ -98,14 +98,14 @@ async def test_a_blocked_login_costs_no_hash_and_does_not_extend_the_block(issue
 
 
 async def test_existing_and_unknown_accounts_are_delayed_alike(issuer: LoginBench) -> None:
-    results: dict[str, list[int | str]] = {ANN: [], NOBODY: []}
+    results: dict[str, list[int | str]] = {ANN: [], UNKNOWN: []}
     for number in range(130):
         for email, responses in results.items():
             responses.extend(await issuer.fail(email, stranger(number)))
             responses.extend(await issuer.fail(email, ELSEWHERE))
         if number % 2:
             issuer.passes(minutes=16)
-    assert results[ANN] == results[NOBODY]
+    assert results[ANN] == results[UNKNOWN]
     assert {"rejected", 900} <= set(results[ANN])
 
 
@@ -113,7 +113,7 @@ async def test_a_burst_at_several_issuers_gets_no_more_tries_than_the_limit(
     issuer: LoginBench, database_url: str
 ) -> None:
     async with login_bench(database_url, now=issuer.now) as other:
-        for email in (ANN, NOBODY):
+        for email in (ANN, UNKNOWN):
             assert await burst([issuer, other], email, [ELSEWHERE] * 40) == 10
             strangers = [stranger(number) for number in range(60)]
             assert await burst([issuer, other], email, strangers) == 40
@@ -235,7 +235,7 @@ async def test_a_successful_login_clears_only_its_own_network(issuer: LoginBench
     for number in range(41):
         assert await issuer.fail(ANN, stranger(number)) == ["rejected"]
     assert await issuer.login(ANN, HOME) == 1, "50 failures elsewhere, and those from home are forgiven"
-    assert await issuer.login(NOBODY, HOME) == "rejected"
+    assert await issuer.login(UNKNOWN, HOME) == "rejected"
 
 
 async def test_a_login_to_an_own_account_gives_an_attacker_no_more_guesses(database_url: str) -> None:
@@ -257,10 +257,10 @@ async def test_an_ip_address_is_cleared_after_an_hour(database_url: str) -> None
             await issuer.fail(f"victim{number}@example.com", ELSEWHERE)
         assert await issuer.login(ANN, ELSEWHERE) == 1
         issuer.passes(minutes=59)
-        await issuer.fail(NOBODY, ELSEWHERE)
+        await issuer.fail(UNKNOWN, ELSEWHERE)
         assert await issuer.login(ANN, ELSEWHERE) == 2
         issuer.passes(minutes=1)
-        assert await issuer.fail(NOBODY, ELSEWHERE, 4) == ["rejected"] * 4
+        assert await issuer.fail(UNKNOWN, ELSEWHERE, 4) == ["rejected"] * 4
         assert await issuer.login(ANN, ELSEWHERE) == "accepted"
 
 
@@ -304,7 +304,7 @@ async def test_sessions_of_other_accounts_permit_nothing(issuer: LoginBench) -> 
     await attacked(issuer)
     for shown in (foreign, ended, expired, used, unknown):
         assert await issuer.login(ANN, ELSEWHERE, shown=shown) == 900
-    assert await issuer.login(ANN, ELSEWHERE, shown=ShownSession(own.id, 4)) == "accepted", "its answer was lost"
+    assert await issuer.login(ANN, ELSEWHERE, shown=ShownSession(own.id, 4)) == "accepted", "its response was lost"
 
 
 async def test_own_sessions_give_no_more_guesses_at_other_accounts(issuer: LoginBench) -> None:
@@ -319,7 +319,7 @@ async def test_own_sessions_give_no_more_guesses_at_other_accounts(issuer: Login
 async def test_a_user_is_not_blocked_by_others_with_the_same_ip_address(database_url: str) -> None:
     async with registered(database_url, per_network=5) as issuer:
         own = await issuer.session_of(ANN)
-        await issuer.fail(NOBODY, HOME, 6)
+        await issuer.fail(UNKNOWN, HOME, 6)
         await issuer.fail(ANN, HOME, 12)
         assert isinstance(await issuer.login(ANN, HOME), int)
         assert await issuer.login(ANN, HOME, shown=own) == "accepted"
@@ -359,7 +359,7 @@ def test_after_a_hundred_failures_the_password_is_locked_for_unknown_clients(dat
         assert await issuer.login(ANN, HOME) == "rejected"
         issuer.passes(days=8)
         for context in (HOME, ELSEWHERE, stranger(3)):
-            assert await issuer.login(ANN, context) == await issuer.login(NOBODY, context) == "rejected"
+            assert await issuer.login(ANN, context) == await issuer.login(UNKNOWN, context) == "rejected"
         assert await issuer.login(ANN, ELSEWHERE, shown=own) == "accepted"
         assert await issuer.login(ANN, HOME) == "rejected"
 

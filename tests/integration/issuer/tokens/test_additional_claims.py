@@ -37,8 +37,8 @@ def command(
 def run(issuer: IssuerProcess, *arguments: str, **options: str) -> dict[str, Any]:
     done = command(issuer, *arguments, "--json", **options)
     assert done.returncode == 0, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
 
 
 def claims(*pairs: str) -> list[str]:
@@ -154,7 +154,7 @@ def test_accounts_are_imported_with_claims(issuer: IssuerProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "line"),
     [
         ([*claims("plan=gold")], "--claim: plan is not in ISSUER_ADDITIONAL_CLAIMS\n"),
         ([*claims("seats=many")], "--claim: seats must be a number between -(2^53 - 1) and 2^53 - 1\n"),
@@ -162,10 +162,10 @@ def test_accounts_are_imported_with_claims(issuer: IssuerProcess) -> None:
         ([*claims("tenant")], "--claim: must be NAME=VALUE\n"),
     ],
 )
-def test_a_claim_that_is_not_configured_is_rejected(issuer: IssuerProcess, arguments: list[str], told: str) -> None:
+def test_a_claim_that_is_not_configured_is_rejected(issuer: IssuerProcess, arguments: list[str], line: str) -> None:
     for subject in (("users", "update", "00000000-0000-0000-0000-000000000001"), ("clients", "update", "nightly")):
         rejected = command(issuer, *subject, *arguments)
-        assert (rejected.returncode, rejected.stdout, rejected.stderr) == (1, "", told)
+        assert (rejected.returncode, rejected.stdout, rejected.stderr) == (1, "", line)
 
 
 def test_claims_count_towards_the_size_of_a_token(issuer: IssuerProcess) -> None:
@@ -192,10 +192,10 @@ def test_a_client_is_measured_by_the_account_with_its_longest_token(issuer: Issu
 
 def test_a_reserved_name_stops_the_issuer_with_one_line(issuer: IssuerProcess) -> None:
     for configured, fault in (("email:string", "email is a registered claim"), ("tenant", "must be pairs such as")):
-        refused = command(issuer, "users", "list", configured=configured)
-        assert refused.returncode == 2
-        assert refused.stderr.startswith(f"ISSUER_ADDITIONAL_CLAIMS: {fault}")
-        assert refused.stderr.count("\n") == 1
+        rejected = command(issuer, "users", "list", configured=configured)
+        assert rejected.returncode == 2
+        assert rejected.stderr.startswith(f"ISSUER_ADDITIONAL_CLAIMS: {fault}")
+        assert rejected.stderr.count("\n") == 1
 
 
 def test_a_claim_that_is_no_longer_configured_is_left_out(issuer: IssuerProcess) -> None:

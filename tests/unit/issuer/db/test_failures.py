@@ -1,6 +1,6 @@
 """Every exception that asyncpg can raise has one failure; only what an operator or time can cure is temporary."""
 
-import asyncpg  # noqa: TID251 - the exceptions that are judged
+import asyncpg  # noqa: TID251 - the exceptions that are mapped
 import pytest
 
 from issuer.db.failures import ERRORS, Failure, failure_of
@@ -41,7 +41,7 @@ def test_socket_errors_and_timeouts_are_temporary(*, connected: bool) -> None:
     assert failure_of(TimeoutError(), connected=connected) is Failure.TOO_SLOW
 
 
-def test_an_unknown_sqlstate_is_judged_by_its_class() -> None:
+def test_an_unknown_sqlstate_is_mapped_by_its_class() -> None:
     class NewError(asyncpg.PostgresError):
         sqlstate = "57P99"
 

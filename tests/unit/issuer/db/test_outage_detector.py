@@ -11,13 +11,13 @@ from issuer.db.outage_detector import OUTAGE_TICKS, TICK_SECONDS, OutageDetector
 
 
 class Server:
-    """Answers probes while `is_up`; counts the reports of the detector."""
+    """Server that responds to probes while `is_up`; counts the reports of the detector."""
 
     def __init__(self) -> None:
         self.is_up = True
         self.fault: Exception | None = None
         self.read_only = "off"
-        self.told: list[str] = []
+        self.reports: list[str] = []
 
     async def connect(self) -> asyncpg.Connection:
         if self.fault:
@@ -33,10 +33,10 @@ class Server:
         """Nothing to close."""
 
     def began(self) -> None:
-        self.told.append("began")
+        self.reports.append("began")
 
     async def ended(self) -> None:
-        self.told.append("ended")
+        self.reports.append("ended")
 
 
 def watched(use: Callable[[Server, OutageDetector], Awaitable[None]]) -> list[str]:
@@ -51,7 +51,7 @@ def watched(use: Callable[[Server, OutageDetector], Awaitable[None]]) -> list[st
         await asyncio.gather(watch, return_exceptions=True)
 
     asyncio.run(run())
-    return server.told
+    return server.reports
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -60,7 +60,7 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_slow_statement_is_no_outage_while_the_server_answers_others() -> None:
+def test_a_slow_statement_is_no_outage_while_the_server_responds_to_others() -> None:
     async def use(_: Server, detector: OutageDetector) -> None:
         detector.begin()
         await asyncio.sleep(0.6)
@@ -81,7 +81,7 @@ def test_a_short_stall_is_no_outage() -> None:
     assert watched(use) == []
 
 
-def test_a_server_that_does_not_answer_is_an_outage_until_it_answers() -> None:
+def test_a_server_that_does_not_respond_is_an_outage_until_it_responds() -> None:
     async def use(server: Server, detector: OutageDetector) -> None:
         server.is_up = False
         detector.begin()

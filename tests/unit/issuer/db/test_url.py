@@ -27,7 +27,7 @@ def test_the_servers_of_a_url_are_read_in_order(url: str, servers: list[tuple[st
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("mysql://u:hunter2@a/db", "must be postgresql://"),
         ("u:hunter2@a/db", "must be postgresql://"),
@@ -59,8 +59,8 @@ def test_the_servers_of_a_url_are_read_in_order(url: str, servers: list[tuple[st
         ("postgresql://u:hunter2@a/db?connect_timeout=3&channel_binding=require", "channel_binding, connect_timeout"),
     ],
 )
-def test_a_malformed_url_is_explained_without_its_password(url: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says) as rejected:
+def test_a_malformed_url_is_explained_without_its_password(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as rejected:
         parse_database_url(url)
     assert "hunter2" not in str(rejected.value)
 

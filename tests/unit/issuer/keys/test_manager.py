@@ -180,9 +180,9 @@ def test_several_processes_advancing_at_once_promote_exactly_once(keys: Path) ->
     ticks = [
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
-    said = "".join(tick.communicate()[0] for tick in ticks)
+    printed = "".join(tick.communicate()[0] for tick in ticks)
     assert [tick.returncode for tick in ticks] == [0] * 4
-    assert said.count("promoted") == said.count("retired") == 1
+    assert printed.count("promoted") == printed.count("retired") == 1
     assert states(keys) == ["retired", "current"]
 
 

@@ -70,7 +70,7 @@ def test_a_fault_is_logged_when_it_begins(keys: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["private", "public"])
 def test_an_issuer_that_may_not_write_only_follows(keys: Path, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # root may write everywhere, so the answer of the operating system is replaced.
+    # root may write everywhere, so the result of the operating system is replaced.
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != folder or not mode & os.W_OK)
     metrics = Metrics()
     RotationTask(key_manager(keys, LATER), metrics).run_once()

@@ -142,7 +142,7 @@ def test_a_wrong_password_is_temporary_and_not_quoted(tmp_path: Path) -> None:
     ],
 )
 def test_a_permanent_rejection_is_final(command: str, reply: str, is_final: bool) -> None:  # noqa: FBT001 - a parameter of a table
-    with smtp_server(free_port(), refuses=reply, at=command) as mailbox, pytest.raises(DeliveryError) as failed:
+    with smtp_server(free_port(), rejects=reply, at=command) as mailbox, pytest.raises(DeliveryError) as failed:
         send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
     assert (failed.value.is_final, failed.value.code) == (is_final, int(reply[:3]))
 
@@ -154,7 +154,7 @@ def test_the_reply_to_quit_does_not_change_the_outcome(farewell: str) -> None:
         transport = SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}"))
         send(transport)
         assert len(mailbox.envelopes) == 1
-    with smtp_server(free_port(), refuses="550 5.1.1 no such mailbox") as mailbox:
+    with smtp_server(free_port(), rejects="550 5.1.1 no such mailbox") as mailbox:
         mailbox.farewell = farewell
         with pytest.raises(DeliveryError) as failed:
             send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))

@@ -58,15 +58,15 @@ def document(*keys: Any) -> bytes:
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    said = {"iss": CLIENT, "sub": CLIENT, "aud": URL, "exp": SECONDS + 60, "iat": SECONDS, "jti": "one"} | changes
-    return {name: value for name, value in said.items() if value is not None}
+    payload = {"iss": CLIENT, "sub": CLIENT, "aud": URL, "exp": SECONDS + 60, "iat": SECONDS, "jti": "one"} | changes
+    return {name: value for name, value in payload.items() if value is not None}
 
 
 def sign(
-    said: dict[str, Any], header: dict[str, Any] | None = None, algorithm: str = "RS256", key: Any = RSA_KEY
+    payload: dict[str, Any], header: dict[str, Any] | None = None, algorithm: str = "RS256", key: Any = RSA_KEY
 ) -> str:
     return jwt.api_jws.encode(
-        json.dumps(said).encode(), key, algorithm, header if header is not None else {"kid": "rsa"}
+        json.dumps(payload).encode(), key, algorithm, header if header is not None else {"kid": "rsa"}
     )
 
 
@@ -79,7 +79,7 @@ def verify(token: str, *keys: dict[str, Any], now: datetime = NOW) -> VerifiedAs
     return verify_assertion(read_assertion(token), registered, URLS, now)
 
 
-def assert_refused(reason: str, token: str, *keys: dict[str, Any], now: datetime = NOW) -> None:
+def assert_rejected(reason: str, token: str, *keys: dict[str, Any], now: datetime = NOW) -> None:
     """Check that it is rejected for the reason that the log shows, which quotes nothing."""
     with pytest.raises(InvalidAssertionError) as error:
         verify(token, *keys, now=now)
@@ -136,7 +136,7 @@ def test_rfc7523_3_3_the_audience_is_the_issuer(audience: Any) -> None:
     ],
 )
 def test_rfc7523_3_wrong_claims_are_rejected(changes: dict[str, Any], reason: str) -> None:
-    assert_refused(reason, sign(claims(**changes)))
+    assert_rejected(reason, sign(claims(**changes)))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_fapi2_5_3_2_1_a_clock_that_is_ahead_by_half_a_minute_is_tolerated(chang
 def test_rfc7523_3_4_a_lifetime_of_an_hour_is_limited_to_five_minutes() -> None:
     token = sign(claims(exp=SECONDS + 3600))
     assert verify(token).expires_at == NOW + MAX_ASSERTION_LIFETIME + LEEWAY
-    assert_refused("expired", token, now=NOW + MAX_ASSERTION_LIFETIME + LEEWAY)
+    assert_rejected("expired", token, now=NOW + MAX_ASSERTION_LIFETIME + LEEWAY)
 
 
 @pytest.mark.parametrize("kind", ["JWT", "jwt", "client-authentication+jwt", "application/JWT"])
@@ -174,7 +174,7 @@ def test_rfc8725_3_11_only_assertion_types_are_accepted(kind: str) -> None:
     ],
 )
 def test_rfc8725_3_wrong_headers_are_rejected(header: dict[str, Any], reason: str) -> None:
-    assert_refused(reason, sign(claims(), header))
+    assert_rejected(reason, sign(claims(), header))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_rfc8725_3_wrong_headers_are_rejected(header: dict[str, Any], reason: st
 def test_rfc7515_4_1_11_unsafe_header_members_are_rejected(member: dict[str, Any], reason: str) -> None:
     header = encode(json.dumps({"alg": "RS256", "kid": "rsa", "typ": "JWT"} | member).encode())
     signed = f"{header}.{encode(json.dumps(claims()).encode())}"
-    assert_refused(reason, f"{signed}.{encode(RSA_KEY.sign(signed.encode(), PKCS1v15(), SHA256()))}")
+    assert_rejected(reason, f"{signed}.{encode(RSA_KEY.sign(signed.encode(), PKCS1v15(), SHA256()))}")
 
 
 def test_rfc7515_4_1_7_the_thumbprint_of_a_certificate_is_ignored() -> None:
@@ -210,7 +210,7 @@ def test_rfc7515_4_1_7_the_thumbprint_of_a_certificate_is_ignored() -> None:
 def test_rfc7515_4_1_4_without_a_kid_a_single_key_is_used() -> None:
     token = sign(claims(), {})
     assert verify(token).jti == "one"
-    assert_refused(NO_KEY, token, rsa_jwk(), ec_jwk())
+    assert_rejected(NO_KEY, token, rsa_jwk(), ec_jwk())
 
 
 def test_rfc8725_2_1_a_public_key_is_never_an_hmac_secret() -> None:
@@ -222,43 +222,43 @@ def test_rfc8725_2_1_a_public_key_is_never_an_hmac_secret() -> None:
         head = (
             f"{encode(json.dumps({'alg': 'HS256', 'kid': 'rsa'}).encode())}.{encode(json.dumps(claims()).encode())}"
         )
-        assert_refused(OTHER_ALGORITHM, f"{head}.{encode(hmac.digest(secret, head.encode(), hashlib.sha256))}")
+        assert_rejected(OTHER_ALGORITHM, f"{head}.{encode(hmac.digest(secret, head.encode(), hashlib.sha256))}")
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "rs256", "RS256 ", "RS512", "PS256", "ES256", ""])
 def test_rfc8725_3_1_the_algorithm_comes_from_the_key(algorithm: str) -> None:
     _, payload, signature = sign(claims()).split(".")
     header = encode(json.dumps({"alg": algorithm, "kid": "rsa"}).encode())
-    assert_refused(OTHER_ALGORITHM, f"{header}.{payload}.{signature}")
-    assert_refused(NO_JWS, f"{header}.{payload}.")
+    assert_rejected(OTHER_ALGORITHM, f"{header}.{payload}.{signature}")
+    assert_rejected(NO_JWS, f"{header}.{payload}.")
 
 
 def test_rfc8725_3_1_a_signature_of_the_right_key_by_another_algorithm_is_rejected() -> None:
-    assert_refused(OTHER_ALGORITHM, sign(claims(), algorithm="RS512"))
-    assert_refused(OTHER_ALGORITHM, sign(claims(), algorithm="PS256"))
-    assert_refused(OTHER_ALGORITHM, sign(claims(), algorithm="RS256"), rsa_jwk(alg="PS256"))
+    assert_rejected(OTHER_ALGORITHM, sign(claims(), algorithm="RS512"))
+    assert_rejected(OTHER_ALGORITHM, sign(claims(), algorithm="PS256"))
+    assert_rejected(OTHER_ALGORITHM, sign(claims(), algorithm="RS256"), rsa_jwk(alg="PS256"))
 
 
 def test_rfc7515_4_repeated_members_are_rejected() -> None:
     double = b'{"iss":"reports","sub":"other","sub":"reports"}'
-    assert_refused("not strict JSON", jwt.api_jws.encode(double, RSA_KEY, "RS256", {"kid": "rsa"}))
+    assert_rejected("not strict JSON", jwt.api_jws.encode(double, RSA_KEY, "RS256", {"kid": "rsa"}))
 
 
 def test_a_signature_of_another_key_is_rejected() -> None:
-    assert_refused("bad signature", sign(claims(), key=rsa.generate_private_key(65537, 2048)))
+    assert_rejected("bad signature", sign(claims(), key=rsa.generate_private_key(65537, 2048)))
 
 
 @pytest.mark.parametrize("text", ["", "a.b", "a.b.c", "a.b.c.d", "\0.e30.c", "é.e30.c", "e30=.e30.c"])
 def test_a_malformed_assertion_is_rejected(text: str) -> None:
-    assert_refused(NO_JWS, text)
+    assert_rejected(NO_JWS, text)
 
 
 def test_an_assertion_without_a_subject_is_rejected() -> None:
-    assert_refused("no usable sub", "e30.e30.e30")
+    assert_rejected("no usable sub", "e30.e30.e30")
 
 
 def test_an_oversized_assertion_is_rejected_unparsed() -> None:
-    assert_refused(NO_JWS, sign(claims(padding="x" * 4096)))
+    assert_rejected(NO_JWS, sign(claims(padding="x" * 4096)))
 
 
 def test_only_known_members_of_a_client_key_are_stored() -> None:

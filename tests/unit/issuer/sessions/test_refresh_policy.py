@@ -71,7 +71,7 @@ IN_STEP = replace(STATE, retried_in_a_row=5)
         (None, 7, RefreshOutcome.INVALID),
     ],
 )
-def test_a_refresh_token_is_judged_by_its_counter(
+def test_a_refresh_token_is_decided_by_its_counter(
     state: SessionState | None, generation: int, verdict: RefreshOutcome
 ) -> None:
     assert evaluate_refresh(state, RefreshToken(SESSION, generation), "first-party", NOW, RETRY) is verdict

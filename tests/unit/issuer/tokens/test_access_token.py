@@ -154,7 +154,7 @@ def test_a_token_expires_at_its_exp(bench: Bench) -> None:
         bench.read(token)
 
 
-def judged_by_a_verifier(bench: Bench, token: str) -> Accepted | Rejected:
+def decided_by_a_verifier(bench: Bench, token: str) -> Accepted | Rejected:
     key = bench.key_watcher.signing
     keys = TrustedKeys.from_issuers({"https://issuer.example": parse_jwks(format_jwks([key.private.public_key()]))})
     policy = Policy("default", frozenset({"https://issuer.example"}), frozenset({"gatepass"}))
@@ -162,7 +162,7 @@ def judged_by_a_verifier(bench: Bench, token: str) -> Accepted | Rejected:
 
 
 def test_a_token_that_the_issuer_reads_the_verifier_accepts(bench: Bench) -> None:
-    assert isinstance(judged_by_a_verifier(bench, bench.mint().token), Accepted)
+    assert isinstance(decided_by_a_verifier(bench, bench.mint().token), Accepted)
 
 
 class VectorKeys:

@@ -72,11 +72,11 @@ def test_a_counter_out_of_range_is_rejected() -> None:
 
 
 def test_without_a_secret_nothing_is_signed_or_verified() -> None:
-    nobody = RefreshTokens(tuple)
+    unsigned = RefreshTokens(tuple)
     with pytest.raises(NoSigningKeyError):
-        nobody.write(RefreshToken(UUID(int=1), 0))
+        unsigned.write(RefreshToken(UUID(int=1), 0))
     with pytest.raises(NoSigningKeyError):
-        nobody.read(TOKENS.write(RefreshToken(UUID(int=1), 0)))
+        unsigned.read(TOKENS.write(RefreshToken(UUID(int=1), 0)))
 
 
 def test_its_readable_parts_hold_no_secret() -> None:

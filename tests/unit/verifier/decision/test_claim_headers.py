@@ -29,7 +29,7 @@ def rules(document: str) -> Configuration:
     return parse_configuration(document, sources=sources, audience="gatepass", leeway_seconds=5)
 
 
-def answer(document: str, target: bytes = b"/verify", **claims: Any) -> bytes:
+def authorize(document: str, target: bytes = b"/verify", **claims: Any) -> bytes:
     bench = Bench(rules(document).policies, now=NOW)
     return bench.authorizer.authorize(target, b"Bearer " + GOOD.token(NOW, **claims))
 
@@ -47,17 +47,17 @@ def test_every_200_has_all_headers_of_all_policies_empty_where_there_is_no_claim
             fields = fields_of(bench.authorizer.authorize(target, token))
             assert (fields[TENANT], fields[FLAG]) == values
             assert set(IDENTITY_HEADERS) < set(fields)
-    nobody = fields_of(bench.authorizer.authorize(b"/verify/anonymous", None))
-    assert {nobody[name] for name in (*IDENTITY_HEADERS, TENANT, FLAG)} == {""}
+    anonymous = fields_of(bench.authorizer.authorize(b"/verify/anonymous", None))
+    assert {anonymous[name] for name in (*IDENTITY_HEADERS, TENANT, FLAG)} == {""}
 
 
 def test_the_first_pointer_that_is_there_counts() -> None:
-    assert fields_of(answer(FILE, tenant_id="b"))[TENANT] == "b"
-    assert fields_of(answer(FILE, tenant={"id": "a"}, tenant_id="b"))[TENANT] == "a"
-    assert fields_of(answer(FILE, tenant="a"))[TENANT] == ""
+    assert fields_of(authorize(FILE, tenant_id="b"))[TENANT] == "b"
+    assert fields_of(authorize(FILE, tenant={"id": "a"}, tenant_id="b"))[TENANT] == "a"
+    assert fields_of(authorize(FILE, tenant="a"))[TENANT] == ""
 
 
-def test_two_policies_answer_one_token_differently_from_the_cache_too() -> None:
+def test_two_policies_decide_one_token_differently_from_the_cache_too() -> None:
     bench = Bench(rules(FILE).policies, now=NOW)
     token = b"Bearer " + GOOD.token(NOW, tenant_id="acme")
     responses = [bench.authorizer.authorize(target, token) for target in (b"/verify", b"/verify/flag") * 2]
@@ -104,7 +104,7 @@ def test_two_policies_answer_one_token_differently_from_the_cache_too() -> None:
 )
 def test_a_claim_of_another_type_makes_the_token_invalid(kind: str, claim: Any, value: str | None) -> None:
     document = f"[policies.default.headers]\n{TENANT} = {{ at = '/x', type = '{kind}' }}"
-    given = answer(document, x=claim)
+    given = authorize(document, x=claim)
     if value is None:
         assert status_of(given) == 401
     else:
@@ -121,11 +121,11 @@ def test_an_identity_that_is_too_long_for_a_response_is_rejected() -> None:
         "scope": "s" * 800,
     }
     roles = ["r" * 99] * 8
-    assert status_of(answer(document, **most, roles=roles)) == 200
-    fits = answer(document, **most, x="x" * 255, y="y" * 255)
+    assert status_of(authorize(document, **most, roles=roles)) == 200
+    fits = authorize(document, **most, x="x" * 255, y="y" * 255)
     assert status_of(fits) == 200
     assert len(fits) < 3.5 * 1024
-    assert status_of(answer(document, **most, roles=roles, x="x" * 255, y="y" * 255)) == 401
+    assert status_of(authorize(document, **most, roles=roles, x="x" * 255, y="y" * 255)) == 401
 
 
 def test_the_room_of_a_response_is_counted_to_the_character(monkeypatch: pytest.MonkeyPatch) -> None:

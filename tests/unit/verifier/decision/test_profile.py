@@ -1,4 +1,4 @@
-"""Tokens are judged by the profile of their own issuer, whatever else a policy accepts."""
+"""Tokens are decided by the profile of their own issuer, whatever else a policy accepts."""
 
 import json
 from dataclasses import replace
@@ -38,9 +38,9 @@ BOTH: Final = policy(OWN.issuer, KEYCLOAK["issuer"])
 
 
 def outcome(
-    token: bytes, judged_by: Policy = BOTH, key_set: TrustedKeys | None = None, lists: StatusLists | None = None
+    token: bytes, decided_by: Policy = BOTH, key_set: TrustedKeys | None = None, lists: StatusLists | None = None
 ) -> str:
-    decision = verify(token, keys=key_set or keys(), policy=judged_by, now=NOW, revocations=lists or StatusLists())
+    decision = verify(token, keys=key_set or keys(), policy=decided_by, now=NOW, revocations=lists or StatusLists())
     return str(decision.reason) if isinstance(decision, Rejected) else "accepted"
 
 
@@ -112,8 +112,8 @@ def test_a_key_verifies_its_own_algorithm_alone(algorithm: str, expected: str) -
 
 def test_an_algorithm_that_the_profile_does_not_list_is_rejected_though_there_is_a_key() -> None:
     narrow = Profile(name="narrow", algorithms=frozenset({"RS256"}), token_types=None)
-    judged_by = policy(KEYCLOAK["issuer"], profiles={KEYCLOAK["issuer"]: narrow})
-    assert outcome(foreign({"typ": "at+jwt"}), judged_by) == "unsupported_algorithm"
+    decided_by = policy(KEYCLOAK["issuer"], profiles={KEYCLOAK["issuer"]: narrow})
+    assert outcome(foreign({"typ": "at+jwt"}), decided_by) == "unsupported_algorithm"
 
 
 def test_a_key_for_an_algorithm_that_its_issuer_no_longer_uses_verifies_nothing() -> None:
@@ -121,8 +121,8 @@ def test_a_key_for_an_algorithm_that_its_issuer_no_longer_uses_verifies_nothing(
     narrow = replace(built_in("keycloak"), algorithms=frozenset({"RS256"}))
     other = "https://other.example"
     profiles = {KEYCLOAK["issuer"]: narrow, other: built_in("keycloak")}
-    judged_by = policy(KEYCLOAK["issuer"], other, profiles=profiles)
-    assert outcome(foreign(), judged_by) == "unsupported_algorithm"
+    decided_by = policy(KEYCLOAK["issuer"], other, profiles=profiles)
+    assert outcome(foreign(), decided_by) == "unsupported_algorithm"
 
 
 def test_an_issuer_without_keys_affects_only_its_own_tokens() -> None:
@@ -137,22 +137,22 @@ def test_an_issuer_without_keys_affects_only_its_own_tokens() -> None:
     assert outcome(foreign(in_our_form), policy(OWN.issuer), only_ours) == "bad_signature"
 
 
-def test_one_kid_of_two_issuers_is_judged_by_the_key_that_verifies() -> None:
+def test_one_kid_of_two_issuers_is_decided_by_the_key_that_verifies() -> None:
     key_set = keys(kid=OWN.kid)
     assert outcome(own(), key_set=key_set) == "accepted"
     assert outcome(FOREIGN.sign({"typ": "JWT", "kid": OWN.kid}, parts(KEYCLOAK, KEYCLOAK["accepted"][0])[1]),
                    key_set=key_set) == "accepted"  # fmt: skip
 
 
-def test_issuers_that_share_a_key_are_judged_each_by_its_own_profile() -> None:
+def test_issuers_that_share_a_key_each_have_their_own_profile() -> None:
     """The tenants of one provider are issuers with the same keys."""
     tenant = "https://tenant.example"
     key_set = TrustedKeys.from_issuers({OWN.issuer: parse_jwks(OWN.jwks), tenant: parse_jwks(OWN.jwks)})
     listing = Profile(name="listing", token_types=None, scopes=Location.of("/scp"))
-    judged_by = policy(OWN.issuer, tenant, profiles={tenant: listing}, scopes_all=frozenset({"read"}))
-    assert outcome(own(iss=tenant, scp=["read"]), judged_by, key_set) == "accepted"
-    assert outcome(own(scp=["read"]), judged_by, key_set) == "insufficient_scope"
-    assert outcome(own(scope="read"), judged_by, key_set) == "accepted"
+    decided_by = policy(OWN.issuer, tenant, profiles={tenant: listing}, scopes_all=frozenset({"read"}))
+    assert outcome(own(iss=tenant, scp=["read"]), decided_by, key_set) == "accepted"
+    assert outcome(own(scp=["read"]), decided_by, key_set) == "insufficient_scope"
+    assert outcome(own(scope="read"), decided_by, key_set) == "accepted"
 
 
 def test_the_types_of_the_default_profile_are_the_policy_s_and_of_others_the_profile_s() -> None:

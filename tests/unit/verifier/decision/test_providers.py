@@ -18,7 +18,7 @@ from verifier.subrequest.responses import ok_response, ok_template
 Json = dict[str, Any]
 
 
-def judged(provider: Json, case: Json, algorithm: str) -> Accepted | Rejected:
+def decide(provider: Json, case: Json, algorithm: str) -> Accepted | Rejected:
     key, profile = signing_key(algorithm), built_in(provider["profile"])
     issuers = {provider["issuer"]: parse_jwks(json.dumps({"keys": [key.jwk()]}).encode(), profile.algorithms)}
     policy = Policy(
@@ -34,9 +34,9 @@ def judged(provider: Json, case: Json, algorithm: str) -> Accepted | Rejected:
 @pytest.mark.parametrize(
     ("provider", "case"), [pytest.param(*it, id=f"{it[0]['profile']}: {it[1]['id']}") for it in cases()]
 )
-def test_a_provider_s_token_is_judged_as_its_vector_says(provider: Json, case: Json) -> None:
+def test_a_provider_s_token_is_decided_as_its_vector_states(provider: Json, case: Json) -> None:
     for algorithm in provider["algorithms"]:
-        decision = judged(provider, case, algorithm)
+        decision = decide(provider, case, algorithm)
         if isinstance(decision, Accepted):
             assert identity(ok_response(ok_template(), decision.claims)) == case.get("identity")
         else:

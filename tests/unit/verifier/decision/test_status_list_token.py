@@ -1,4 +1,4 @@
-"""A status list token is judged as its vector states, and never accepted as another kind of token."""
+"""A status list token is decided as its vector states, and never accepted as another kind of token."""
 
 import random
 from typing import Any
@@ -24,7 +24,7 @@ def read(vector: dict[str, Any]) -> StatusList | StatusListRejection:
 
 
 @pytest.mark.parametrize("vector", [pytest.param(vector, id=vector["id"]) for vector in VECTORS])
-def test_a_status_list_is_judged_as_its_vector_states(vector: dict[str, Any]) -> None:
+def test_a_status_list_is_decided_as_its_vector_states(vector: dict[str, Any]) -> None:
     taken = read(vector)
     if isinstance(taken, StatusListRejection):
         assert {"reason": taken} == vector["expected"]

@@ -1,4 +1,4 @@
-"""Every vector is judged as it states, and the vectors are complete."""
+"""Every vector is decided as it states, and the vectors are complete."""
 
 import json
 import re
@@ -17,11 +17,11 @@ from tests.support.vectors import (
     TOKEN_VECTORS,
     Bench,
     authorization_of,
+    decide,
     identity,
-    judge,
     load,
     octets,
-    ready_answer,
+    ready_response,
 )
 from tests.vectors.sign import signed
 from tests.vectors.suite.moving import move
@@ -40,8 +40,8 @@ def named(vectors: list[dict[str, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("vector", named(TOKEN_VECTORS))
-def test_a_token_is_judged_as_its_vector_states(vector: dict[str, Any]) -> None:
-    decision = judge(vector)
+def test_a_token_is_decided_as_its_vector_states(vector: dict[str, Any]) -> None:
+    decision = decide(vector)
     expected = vector["expected"]
     if isinstance(decision, Rejected):
         assert {"reason": decision.reason} == expected
@@ -57,7 +57,7 @@ def test_the_authorizer_decides_as_the_token_vectors_state_also_from_the_cache(*
         bench.follow(vector.get("status_lists", {}))
         bench.authorizer.replace_keys(KEY_SETS[vector["key_sets"]])
         target, credentials = f"/verify/{vector['policy']}".encode(), b"Bearer " + octets(vector["token"])
-        response, reason = bench.answer(target, credentials)
+        response, reason = bench.authorize(target, credentials)
         again = bench.authorizer.authorize(target, credentials)
         assert again == response, vector["id"]
         if reason is None:
@@ -68,19 +68,19 @@ def test_the_authorizer_decides_as_the_token_vectors_state_also_from_the_cache(*
             assert reason == (
                 RejectionReason.MALFORMED_CREDENTIALS if spoilt else vector["expected"].get("reason")
             ), vector["id"]
-            assert response == ready_answer(reason, target), vector["id"]
+            assert response == ready_response(reason, target), vector["id"]
 
 
 @pytest.mark.parametrize("vector", named(REQUESTS))
 def test_a_request_is_decided_as_its_vector_states(vector: dict[str, Any]) -> None:
     bench = Bench(now=vector["now"], keys=KEY_SETS[vector["key_sets"]])
     target = octets(vector["target"])
-    response, reason = bench.answer(target, authorization_of(vector))
+    response, reason = bench.authorize(target, authorization_of(vector))
     if reason is None:
         assert identity(response) == vector["expected"].get("identity")
     else:
         assert {"reason": reason} == vector["expected"]
-        assert response == ready_answer(reason, target)
+        assert response == ready_response(reason, target)
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
@@ -93,7 +93,7 @@ def test_a_sequence_is_decided_as_its_vector_states(vector: dict[str, Any], *, c
             bench.authorizer.replace_keys(KEY_SETS[step["key_sets"]])
         if "status_lists" in step:
             bench.follow(step["status_lists"])
-        response, reason = bench.answer(octets(step["target"]), authorization_of(step))
+        response, reason = bench.authorize(octets(step["target"]), authorization_of(step))
         assert ({"reason": reason} if reason else {"identity": identity(response)}) == step["expected"]
 
 
@@ -185,7 +185,7 @@ def test_a_vector_that_is_moved_in_time_has_the_same_outcome() -> None:
     for vector in TOKEN_VECTORS:
         moved = move(vector, seconds)
         assert moved["now"] == vector["now"] + seconds
-        decision = judge(moved | {"status_lists": _moved_lists(vector, seconds)})
+        decision = decide(moved | {"status_lists": _moved_lists(vector, seconds)})
         if isinstance(decision, Rejected):
             assert {"reason": decision.reason} == vector["expected"], vector["id"]
         else:
@@ -226,12 +226,15 @@ def _data_files() -> list[Path]:
 
 def test_accepted_tokens_are_valid_for_exactly_their_stated_time() -> None:
     for vector in TOKEN_VECTORS:
-        decision = judge(vector)
+        decision = decide(vector)
         if isinstance(decision, Accepted):
-            inside = judge({**vector, "now": decision.valid_from}), judge({**vector, "now": decision.valid_until - 1})
+            inside = (
+                decide({**vector, "now": decision.valid_from}),
+                decide({**vector, "now": decision.valid_until - 1}),
+            )
             outside = (
-                judge({**vector, "now": decision.valid_from - 1}),
-                judge({**vector, "now": decision.valid_until}),
+                decide({**vector, "now": decision.valid_from - 1}),
+                decide({**vector, "now": decision.valid_until}),
             )
             assert inside == (decision, decision)
             assert all(isinstance(error, Rejected) for error in outside)

@@ -31,12 +31,12 @@ class Versions:
     def __init__(self, body: bytes) -> None:
         self.body = body
         self.asked: list[bytes | None] = []
-        self.answered = asyncio.Event()
-        self.answered.set()
+        self.responding = asyncio.Event()
+        self.responding.set()
 
     async def fetch(self, version: bytes | None) -> FetchResult:
         self.asked.append(version)
-        await self.answered.wait()
+        await self.responding.wait()
         return FetchResult(None if version == self.body else self.body, self.body)
 
 
@@ -83,10 +83,10 @@ async def test_a_copy_discarded_during_a_refresh_is_fetched_in_full() -> None:
     document = Expiring(source, options(), "issuer")
     document.start()
     await asyncio.sleep(5)
-    source.answered.clear()
+    source.responding.clear()
     await asyncio.sleep(10)
     document.discard()
-    source.answered.set()
+    source.responding.set()
     await asyncio.sleep(2)
     assert document.current() is not None
     assert source.asked == [None, source.body, None]
@@ -96,11 +96,11 @@ async def test_a_copy_discarded_during_a_refresh_is_fetched_in_full() -> None:
 async def test_a_request_during_an_attempt_is_kept_for_the_next() -> None:
     source = Versions(b"%f" % (now() + 1000))
     document = Expiring(source, options(), "issuer")
-    source.answered.clear()
+    source.responding.clear()
     document.start()
     await asyncio.sleep(0.5)
     document.request_refresh()
-    source.answered.set()
+    source.responding.set()
     await asyncio.sleep(1)
     assert len(source.asked) == 2
     document.stop()

@@ -66,7 +66,7 @@ def test_an_unknown_key_requests_a_refresh_and_a_bad_signature_does_not() -> Non
 def test_a_key_whose_name_another_issuer_uses_too_is_asked_for() -> None:
     bench = Bench(now=NOW, keys=KEY_SETS["kid-of-its-own"])
     of_other_issuer = UNPUBLISHED.token(NOW, {"kid": "shared"}, iss=OTHER_ISSUER)
-    response, reason = bench.answer(b"/verify/two-issuers", b"Bearer " + of_other_issuer)
+    response, reason = bench.authorize(b"/verify/two-issuers", b"Bearer " + of_other_issuer)
     assert (status_of(response), reason, bench.unknown_keys) == (503, "keys_unavailable", 1)
     bench.authorizer.authorize(b"/verify/two-issuers", b"Bearer " + UNPUBLISHED.token(NOW, {"kid": "shared"}))
     assert bench.unknown_keys == 1
@@ -87,7 +87,7 @@ def test_the_keys_that_a_token_needs_are_requested_by_issuer_and_algorithm() -> 
 @pytest.mark.parametrize("issuer", ["https://another.example", ["https://issuer.example"], 1, None, ...])
 def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_asked_for(issuer: Any) -> None:
     bench = Bench(now=NOW)
-    response, reason = bench.answer(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, iss=issuer))
+    response, reason = bench.authorize(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, iss=issuer))
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
@@ -95,7 +95,7 @@ def test_an_unknown_key_of_an_issuer_that_the_policy_does_not_accept_is_not_aske
 def test_a_key_for_an_algorithm_that_the_issuer_does_not_use_is_not_asked_for(algorithm: str) -> None:
     # Keycloak's refresh tokens are such. A fetch for one of them would delay that of the next new key by ten seconds.
     bench = Bench(now=NOW)
-    response, reason = bench.answer(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, {"alg": algorithm}))
+    response, reason = bench.authorize(b"/verify", b"Bearer " + UNPUBLISHED.token(NOW, {"alg": algorithm}))
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unsupported_algorithm", 0)
 
 
@@ -103,7 +103,7 @@ def test_a_key_for_an_algorithm_that_the_issuer_does_not_use_is_not_asked_for(al
 def test_an_unknown_key_over_claims_that_are_no_object_is_not_asked_for(payload: bytes) -> None:
     bench = Bench(now=NOW)
     token = UNPUBLISHED.sign(json.dumps(UNPUBLISHED.header()).encode(), payload)
-    response, reason = bench.answer(b"/verify", b"Bearer " + token)
+    response, reason = bench.authorize(b"/verify", b"Bearer " + token)
     assert (status_of(response), reason, bench.unknown_keys) == (401, "unknown_key", 0)
 
 
@@ -140,7 +140,7 @@ def test_fresh_decisions_are_timed_and_the_cache_is_measured() -> None:
 
 @pytest.mark.parametrize("between", [b" ", b",", b"\t", b", Bearer "])
 def test_two_tokens_in_one_field_are_an_invalid_request(between: bytes) -> None:
-    response, reason = Bench(now=NOW).answer(b"/verify", BEARER + between + BEARER.removeprefix(b"Bearer "))
+    response, reason = Bench(now=NOW).authorize(b"/verify", BEARER + between + BEARER.removeprefix(b"Bearer "))
     assert (status_of(response), reason) == (401, "malformed_credentials")
 
 
@@ -180,7 +180,7 @@ def test_a_revoked_token_is_rejected_at_its_next_use() -> None:
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": reference})
     assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
     bench.follow(listed(9))
-    response, reason = bench.answer(b"/verify", credentials)
+    response, reason = bench.authorize(b"/verify", credentials)
     assert (status_of(response), reason) == (401, "revoked")
 
 
@@ -200,7 +200,7 @@ def test_an_unknown_list_is_a_503_and_requests_the_list_but_no_key() -> None:
     credentials = b"Bearer " + GOOD.token(NOW, status={"status_list": {"uri": STATUS_LIST, "idx": 9}})
     assert status_of(bench.authorizer.authorize(b"/verify", credentials)) == 200
     bench.follow({ISSUER: {}})
-    response, reason = bench.answer(b"/verify", credentials)
+    response, reason = bench.authorize(b"/verify", credentials)
     assert (status_of(response), reason) == (503, "status_unavailable")
     assert (bench.unknown_lists, bench.unknown_keys) == (1, 0)
     unknown_key = UNPUBLISHED.token(NOW, status={"status_list": {"uri": "x", "idx": 9}})

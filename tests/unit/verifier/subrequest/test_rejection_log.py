@@ -89,7 +89,7 @@ def test_every_line_has_the_ids_of_its_request(*, cached: bool) -> None:
         for authorization, browser in ((credentials, None), (None, None), (b"Bearer x", None), (None, foreign)):
             bench.authorizer.authorize(b"/verify", authorization, *IDS, browser)
     assert [line["reason"] for line in lines] == ["expired", "missing_token", "malformed", "cross_origin"]
-    # Of a credential that was judged; the others have none to name.
+    # Only a token that was read has a fingerprint.
     assert [line["fingerprint"] != "" for line in lines] == [True, False, True, False]
     assert {(line["request_id"], line["trace_id"]) for line in lines} == {("gateway-0001", TRACE_ID)}
 

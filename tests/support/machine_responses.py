@@ -12,7 +12,7 @@ Key = tuple[str, str, str]
 METADATA: Final = "/.well-known/oauth-authorization-server"
 
 
-def _from_nobody(path: str) -> Callable[[Machine], httpx.Response]:
+def _from_unknown_client(path: str) -> Callable[[Machine], httpx.Response]:
     form = {"token": "x", "grant_type": "client_credentials"}
     return lambda machine: HTTP.post(machine.issuer.url + path, data=form, auth=("nobody", "gpc_x"), timeout=30)
 
@@ -22,18 +22,18 @@ def _metadata(**fields: str) -> Callable[[Machine], httpx.Response]:
 
 
 SERVED: Final[dict[Key, Callable[[Machine], httpx.Response]]] = {
-    ("/token", "post", "401"): _from_nobody("/token"),
+    ("/token", "post", "401"): _from_unknown_client("/token"),
     ("/revoke", "post", "200"): lambda machine: machine.post("/revoke", token=machine.token()),
     ("/revoke", "post", "400"): lambda machine: machine.post("/revoke"),
-    ("/revoke", "post", "401"): _from_nobody("/revoke"),
+    ("/revoke", "post", "401"): _from_unknown_client("/revoke"),
     ("/introspect", "post", "200"): lambda machine: machine.post("/introspect", token=machine.token()),
     ("/introspect", "post", "400"): lambda machine: machine.post("/introspect"),
-    ("/introspect", "post", "401"): _from_nobody("/introspect"),
+    ("/introspect", "post", "401"): _from_unknown_client("/introspect"),
     (METADATA, "get", "200"): _metadata(),
     (METADATA, "get", "304"): _metadata(**{"If-None-Match": "*"}),
 }
 
 AWAY: Final[dict[Key, Callable[[Machine], httpx.Response]]] = {
-    ("/revoke", "post", "503"): _from_nobody("/revoke"),
-    ("/introspect", "post", "503"): _from_nobody("/introspect"),
+    ("/revoke", "post", "503"): _from_unknown_client("/revoke"),
+    ("/introspect", "post", "503"): _from_unknown_client("/introspect"),
 }
