@@ -65,7 +65,7 @@ runpy.run_module("verifier", run_name="__main__", alter_sys=True)
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    """A keys folder as the issuer makes it, with the private half beside the public one."""
+    """Return a keys folder as the issuer makes it, with the private half beside the public one."""
     folder = tmp_path / "keys"
     generate_key(folder, datetime.now(UTC))
     return folder
@@ -124,7 +124,7 @@ def test_a_verifier_rejects_private_keys(tmp_path: Path) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the packages that the import contracts cover, to be changed."""
+    """Return a copy of the packages that the import contracts cover, to be changed."""
     for package in CONFIGURATION["importlinter"]["root_packages"]:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

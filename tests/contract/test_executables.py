@@ -96,7 +96,7 @@ def _is_ready(admin_port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the three files, and with this Python outside of its virtual environment."""
+    """Return a folder with the three files, and with this Python outside of its virtual environment."""
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run([*BUILD, str(folder)], check=True, timeout=100)
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"

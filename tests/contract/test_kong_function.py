@@ -82,7 +82,7 @@ def _did(function: str, folder: Path, *scenarios: dict[str, Any]) -> list[list[s
 
 
 def _lua(value: Any) -> str:
-    """A literal of Lua."""
+    """Return a literal of Lua."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"[{_lua(key)}] = {_lua(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):

@@ -117,7 +117,7 @@ def test_pods_have_time_to_drain(overlay: Rendered) -> None:
 
 
 def _end(settings: IssuerSettings | VerifierSettings) -> float:
-    """Seconds that a program may take from the signal to its end."""
+    """Return the seconds that a program may take from the signal to its end."""
     if isinstance(settings, IssuerSettings):
         return _DRAIN_SECONDS + settings.password_hash_timeout_seconds
     return settings.drain_seconds + 2 * CLOSE_GRACE_SECONDS

@@ -856,7 +856,7 @@ class IssuerModel(RuleBasedStateMachine):
         return self.testbed.clock.now
 
     def token(self, number: int) -> AccessToken:
-        """One of the last access tokens; of live sessions, if there are, except for every fourth number."""
+        """Return one of the last access tokens; of live sessions, if there are, except for every fourth number."""
         live = [token for token in self.issued if self.is_live(token, self.testbed.issuers[0])]
         last = (live if live and number % 4 else self.issued)[-6:]
         return last[number % len(last)]

@@ -53,14 +53,14 @@ class Reference:
     disabled: set[str] = field(default_factory=set)
 
     def row(self, key: tuple[str, ...]) -> Row:
-        """A counter that has not expired, or an empty one."""
+        """Return a counter that has not expired, or an empty one."""
         found = self.rows.get(key)
         if found is None or found.ends <= self.second:
             found = Row(0, self.second, self.second + SECONDS[key[0]])
         return found
 
     def wait(self, key: tuple[str, ...]) -> int:
-        """Seconds before the next attempt."""
+        """Return the seconds before the next attempt."""
         row, free = self.row(key), FREE[key[0]]
         if row.count < free:
             return 0
@@ -71,7 +71,7 @@ class Reference:
         return session is not None and self.live.get(session) == account and self.row(("owner", account)).count < 100
 
     def keys(self, account: str, network: str | None, session: UUID | None) -> list[tuple[str, ...]]:
-        """Counters that limit an attempt."""
+        """Return the counters that limit an attempt."""
         if self.is_owner(account, session):
             return [("session", str(session)), ("owner", account)]
         return [("pair", account, str(network)), ("account", account), ("network", str(network))]

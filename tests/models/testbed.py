@@ -79,7 +79,7 @@ class Response:
 
     @property
     def json(self) -> Any:
-        """The body as JSON; None if there is none."""
+        """Return the body as JSON; None if there is none."""
         return json.loads(self.body) if self.body else None
 
 
@@ -100,7 +100,7 @@ class Clock:
     ahead: dict[str, timedelta] = field(default_factory=dict)
 
     def of(self, machine: str) -> datetime:
-        """The time that this machine believes in."""
+        """Return the time that this machine believes in."""
         return self.now + self.ahead.get(machine, timedelta())
 
 
@@ -126,7 +126,7 @@ class Issuer:
         self.audit = AuditStore(self.parts.database)
 
     def now(self) -> datetime:
-        """The time on this machine."""
+        """Return the time on this machine."""
         return self.clock.of(self.name)
 
     async def send(
@@ -344,7 +344,7 @@ class Testbed:
 
     @property
     def database_now(self) -> datetime:
-        """The time on PostgreSQL's machine."""
+        """Return the time on PostgreSQL's machine."""
         return self.clock.of("database")
 
     async def let_pass(self, seconds: int) -> list[Mail]:

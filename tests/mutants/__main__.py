@@ -122,7 +122,7 @@ def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None
             *(("-p", "tests.mutants.in_process") if settings.get("in_process") else ()),
         ],
         "pytest_add_cli_args_test_selection": selected,
-        # An endless loop ends after three times the duration of the tests, and half a minute. The default is 15 times.
+        # An endless loop ends after three times the duration of the tests and half a minute. The default is 15.
         "timeout_constant": 10.0,
         "timeout_multiplier": 3.0,
     }

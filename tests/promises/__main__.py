@@ -1,4 +1,4 @@
-"""`make promises`: measure every published bound, and say of each whether it is kept.
+"""`make promises`: measure every published bound, and report whether each is kept.
 
 Exit status: 0 all are kept, 1 one is broken or could not be measured. Other work on the machine makes figures worse.
 """

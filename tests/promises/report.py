@@ -38,7 +38,7 @@ class Results:
 
 
 def verdict(bound: Bound, value: float | None) -> str:
-    """Say whether a value keeps its bound; a bound without a value is broken."""
+    """Return whether a value keeps its bound; a bound without a value is broken."""
     if value is None:
         return "not measured"
     return "kept" if value <= bound.limit else "broken"
@@ -51,7 +51,7 @@ def is_kept(results: Results) -> bool:
 
 
 def as_text(results: Results) -> str:
-    """The table for a terminal."""
+    """Return the table for a terminal."""
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, (10, 12, 12, 0), strict=True))
         for row in _rows(results)
@@ -59,7 +59,7 @@ def as_text(results: Results) -> str:
 
 
 def as_page(results: Results) -> str:
-    """The page of the documentation."""
+    """Return the page of the documentation."""
     machine = "{cpu}, {cores} cores, {system}".format(**results.machine)
     lines = [
         _INTRODUCTION,

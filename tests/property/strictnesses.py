@@ -105,7 +105,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    """A time as PyJWT reads it: strings as well."""
+    """Return a time as PyJWT reads it: strings as well."""
     return inf if type(value) is int and value > 2**1023 else float(value)
 
 

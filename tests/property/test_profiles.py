@@ -27,7 +27,7 @@ def escaped(name: str) -> str:
 
 
 def places(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Every pointer into a value, and what is there."""
+    """Return every pointer into a value, and what is there."""
     found = [(path, value)] if path else []
     if isinstance(value, dict):
         for name, inner in value.items():

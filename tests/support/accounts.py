@@ -8,7 +8,7 @@ _HASH = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAA
 
 
 def add_account(url: str) -> UUID:
-    """An account without a usable password."""
+    """Return an account without a usable password."""
     account = uuid4()
     execute(
         url,

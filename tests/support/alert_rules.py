@@ -22,7 +22,7 @@ spec:
 
 
 def as_object(rules: str) -> str:
-    """The manifest that holds the groups of a rule file, comments included."""
+    """Return the manifest that holds the groups of a rule file, comments included."""
     return _HEAD + indent(rules[rules.index("\ngroups:") + 1 :], "  ")
 
 

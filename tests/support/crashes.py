@@ -14,7 +14,7 @@ class Crash(BaseException):
 
 @contextmanager
 def crash_at(number: int) -> Iterator[None]:
-    """Everything that changes a folder fails, from that change on."""
+    """Make every change of a folder fail from change `number` on."""
     left = number
 
     def counted(change: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Every file that is, or would be, committed."""
+    """Return every file that is, or would be, committed."""
     listed = git("ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
     return tuple(path for name in sorted(set(listed.split("\0"))) if name and (path := ROOT / name).is_file())
 
@@ -35,7 +35,7 @@ def text(path: Path) -> str:
 
 
 def links(document: Path) -> Iterator[tuple[Path, str]]:
-    """The file and the fragment that each relative link of a document leads to."""
+    """Yield the file and the fragment that each relative link of a document leads to."""
     prose = re.sub(r"^```.*?^```", "", text(document), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)\s]+)\)", prose):
         if "://" not in target:
@@ -50,5 +50,5 @@ def anchors(document: Path) -> set[str]:
 
 
 def requirements(spec: Path) -> list[str]:
-    """The numbers of a specification's requirements, in order."""
+    """Return the numbers of a specification's requirements, in order."""
     return re.findall(r"^- \*\*(FR-\d{3})\*\*", text(spec / "spec.md"), re.MULTILINE)

@@ -50,7 +50,7 @@ class Response:
 
     @property
     def identity(self) -> dict[str, str]:
-        """The identity headers that the application got, without the empty ones."""
+        """Return the identity headers that the application got, without the empty ones."""
         return {name: value for name, value in self.application["identity"].items() if value}
 
 
@@ -102,7 +102,7 @@ class Verifier:
 
 @contextmanager
 def running_application(folder: Path) -> Iterator[int]:
-    """The sample application; its port."""
+    """Run the sample application; yield its port."""
     port = free_port()
     environ = {"APPLICATION_PORT": str(port)}
     with running([sys.executable, "-m", "stack.sample_app"], folder / "application.log", environ):
@@ -122,7 +122,7 @@ def running_gateway(  # noqa: PLR0913, PLR0917 - all that a test may choose
     prepare: Callable[[Path], None] = lambda _: None,
     port: int | None = None,
 ) -> Iterator[int]:
-    """The gateway `name`, its configuration in `folder`; its port.
+    """Run the gateway `name` with its configuration in `folder`; yield its port.
 
     Args:
         name: one of `GATEWAYS`.

@@ -69,7 +69,7 @@ class Provider:
 
 @contextlib.contextmanager
 def running_provider(forge: Forge | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
-    """An identity provider on a loopback port, whose name is its URL unless it is given another."""
+    """Yield an identity provider on a loopback port, whose name is its URL unless it is given another."""
     with JwksServer(lambda _: None, tls).running() as server:
         yield Provider(server, forge or Forge(server.url_of("/tenant")))
 

@@ -52,11 +52,11 @@ class IssuerProcess:
         return int(self.url.rsplit(":", 1)[1])
 
     def logs(self) -> str:
-        """Everything that it has written so far."""
+        """Return everything that it has written so far."""
         return self.log_file.read_text(encoding="utf-8")
 
     def readiness(self) -> int:
-        """The status of /readyz; 0 if nothing listens."""
+        """Return the status of /readyz; 0 if nothing listens."""
         try:
             return HTTP.get(f"{self.admin_url}/readyz", timeout=5).status_code
         except httpx.TransportError:
@@ -73,7 +73,7 @@ class IssuerProcess:
             time.sleep(0.05)
 
     def metric(self, name: str) -> float:
-        """The value of a metric, with its labels as they are shown; 0 if it was never counted."""
+        """Return the value of a metric, with its labels as they are shown; 0 if it was never counted."""
         lines = HTTP.get(f"{self.admin_url}/metrics").text.splitlines()
         return float(next((line.rsplit(" ", 1)[1] for line in lines if line.startswith(f"{name} ")), 0))
 

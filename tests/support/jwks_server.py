@@ -25,7 +25,7 @@ class Exchange:
     stopping: threading.Event
 
     def header(self, name: str) -> str | None:
-        """A header of the request."""
+        """Return a header of the request."""
         for line in self.head.decode("latin-1").split("\r\n")[1:]:
             known, _, value = line.partition(":")
             if known.lower() == name.lower():
@@ -34,7 +34,7 @@ class Exchange:
 
     @property
     def path(self) -> str:
-        """The request target."""
+        """Return the request target."""
         return self.head.split(b" ", 2)[1].decode("latin-1")
 
     def hang(self) -> None:
@@ -60,12 +60,12 @@ def response(document: bytes, *lines: str, status: str = "200 OK", length: int |
 
 
 def sends(data: bytes) -> Behaviour:
-    """Always the same bytes."""
+    """Send always the same bytes."""
     return lambda exchange: exchange.socket.sendall(data)
 
 
 def serves(document: bytes, *lines: str) -> Behaviour:
-    """A good key set."""
+    """Serve a valid key set."""
     return sends(response(document, *lines))
 
 
@@ -162,6 +162,6 @@ class JwksServer:
 
 @contextmanager
 def running_jwks_server(behaviour: Behaviour) -> Iterator[JwksServer]:
-    """A key set endpoint."""
+    """Yield a key set endpoint."""
     with JwksServer(behaviour).running() as server:
         yield server

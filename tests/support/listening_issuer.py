@@ -153,5 +153,5 @@ async def listening_issuer(maximum: int = 100, max_held_bytes: int = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The event loop of the issuer."""
+    """Return the event loop of the issuer."""
     return "asyncio", {"use_uvloop": True}

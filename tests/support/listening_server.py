@@ -56,7 +56,7 @@ class ListeningServer:
             return response
 
     async def rest(self) -> list[int]:
-        """Statuses until the server closes."""
+        """Return the statuses until the server closes."""
         async with asyncio.timeout(5):
             return [response.status for response in parse(await self.reader.read())]
 
@@ -82,7 +82,7 @@ class ListeningServer:
 
 @asynccontextmanager
 async def listening_server(max_connections: int = 10, drain_seconds: int = 0) -> AsyncIterator[ListeningServer]:
-    """A server with one policy and one key, on a loopback port."""
+    """Yield a server with one policy and one key, on a loopback port."""
     server, metrics = _new_server("", DecisionCache(0, 0))
     server.max_connections, server.drain_seconds = max_connections, drain_seconds
     listener, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
@@ -101,7 +101,7 @@ async def listening_server(max_connections: int = 10, drain_seconds: int = 0) ->
 
 @contextmanager
 def running_listener(policies: str) -> Iterator[SubrequestListener]:
-    """The listener of a real verifier. In this process if `make mutants` runs the tests: it sees no other process."""
+    """Yield the listener of a real verifier; in this process for `make mutants`, which sees no other process."""
     if os.environ.get("GATEPASS_TESTS_IN_PROCESS"):
         with _listening_thread(policies) as listener:
             yield listener

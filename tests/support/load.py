@@ -46,7 +46,7 @@ class Load:
 
     @contextmanager
     def running(self, *, reconnect: bool) -> Iterator["Load"]:
-        """In a thread until the block ends.
+        """Run in a thread until the block ends.
 
         Args:
             reconnect: whether a connection that ended is followed by another.

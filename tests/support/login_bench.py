@@ -166,7 +166,7 @@ async def burst(
 async def login_bench(
     url: str, secret: bytes = b"s" * 32, per_network: int = 1000, now: list[datetime] | None = None
 ) -> AsyncIterator[LoginBench]:
-    """An issuer without its HTTP, on a migrated database; at the time of another bench if `now` is given."""
+    """Yield an issuer without its HTTP, on a migrated database; at the time of another bench if `now` is given."""
     metrics, times = Metrics(), now or [datetime.now(UTC)]
     hash_queue, database = PasswordHashQueue(2, 30), Database(url, 8)
     users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP)

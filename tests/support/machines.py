@@ -50,13 +50,13 @@ class Machine:
         return self.post("/token", grant_type="client_credentials", **form)
 
     def token(self, **form: str) -> str:
-        """An access token."""
+        """Return an access token."""
         response = self.ask(**form)
         assert response.status_code == 200, response.text
         return str(response.json()["access_token"])
 
     def assertion(self, **changes: Any) -> str:
-        """A good assertion, unless changed."""
+        """Return a good assertion, unless changed."""
         now = int(time.time())
         claims = {
             "iss": self.id,
@@ -76,7 +76,7 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 
 
 def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
-    """The `clients` commands without a process for each."""
+    """Run `work` on the registry of the `clients` commands, in this process."""
 
     async def run() -> T:
         database = Database(issuer.database_url, connections=1)
@@ -96,7 +96,7 @@ def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]
 def with_secret(
     issuer: IssuerProcess, client_id: str | None = None, scope: str = "", audiences: Sequence[str] = ("gatepass",)
 ) -> Machine:
-    """A new client with a secret."""
+    """Return a new client with a secret."""
     made = operate(issuer, lambda registry: registry.create("a machine", client_id, scope, audiences, None))
     return Machine(issuer, made.client.id, made.secret)
 
@@ -104,7 +104,7 @@ def with_secret(
 def public_client(
     issuer: IssuerProcess, client_id: str, scope: str = "profile", audiences: Sequence[str] = ("gatepass",)
 ) -> str:
-    """A new client for which users log in; its id."""
+    """Create a client for which users log in; return its id."""
     operate(
         issuer, lambda registry: registry.create("an application", client_id, scope, audiences, None, public=True)
     )
@@ -112,12 +112,12 @@ def public_client(
 
 
 def with_key(issuer: IssuerProcess, scope: str = "", audiences: Sequence[str] = ("gatepass",)) -> Machine:
-    """A new client with `KEY`."""
+    """Return a new client with `KEY`."""
     jwks = json.dumps({"keys": [public_jwk()]}).encode()
     made = operate(issuer, lambda registry: registry.create("a machine", None, scope, audiences, jwks))
     return Machine(issuer, made.client.id)
 
 
 def public_jwk(kid: str = "k1") -> dict[str, Any]:
-    """The public half of `KEY`."""
+    """Return the public half of `KEY`."""
     return {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key())), "kid": kid}

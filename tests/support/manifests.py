@@ -38,7 +38,7 @@ def validate(document: dict[str, Any], kubernetes: str = KUBERNETES) -> list[str
 
 
 def render(folder: Path) -> list[dict[str, Any]]:
-    """The objects that kustomize makes of a folder; the test is skipped without kustomize, and in CI fails."""
+    """Return the objects that kustomize makes of a folder; the test is skipped without kustomize, and in CI fails."""
     done = subprocess.run([*_kustomize(), str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
@@ -87,7 +87,7 @@ def _problem(error: jsonschema.ValidationError) -> str:
 
 @cache
 def _kustomize() -> tuple[str, ...]:
-    """The command that renders a folder."""
+    """Return the command that renders a folder."""
     for name, verb in _KUSTOMIZE:
         path = found(name)
         if path is not None and not _is_old(path, name):

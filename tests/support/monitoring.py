@@ -34,7 +34,7 @@ class Selector:
 
 
 def selectors(expression: str) -> list[Selector]:
-    """Everything that a PromQL expression reads."""
+    """Return everything that a PromQL expression reads."""
     return [
         Selector(name, {label: _alternatives(value) for label, _, value in _MATCHER.findall(matchers)})
         for name, matchers in _SELECTOR.findall(expression)
@@ -42,19 +42,19 @@ def selectors(expression: str) -> list[Selector]:
 
 
 def _alternatives(pattern: str) -> frozenset[str]:
-    """The values that a matcher spells out: `a|b` are two, a variable or a real pattern is none."""
+    """Return the values that a matcher spells out: `a|b` are two, a variable or a real pattern is none."""
     values = pattern.split("|")
     return frozenset(value for value in values if value and not re.search(r"[.*+?\[\]$()]", value))
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule, alerts and recorded ones."""
+    """Return every rule, alerts and recorded ones."""
     document = yaml.safe_load(RULES.read_text(encoding="utf-8"))
     return [rule for group in document["groups"] for rule in group["rules"]]
 
 
 def dashboard() -> dict[str, Any]:
-    """The document."""
+    """Return the document."""
     board: dict[str, Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     return board
 
@@ -82,7 +82,7 @@ class Prometheus:
     url: str
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series of an expression now; AssertionError if it is none."""
+        """Return the series of an expression now; AssertionError if it is none."""
         response = HTTP.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
         assert response["status"] == "success", f"{expression}: {response.get('error')}"
         found: list[dict[str, Any]] = response["data"]["result"]

@@ -12,7 +12,7 @@ SERVED: Final = ROOT / "issuer/http/openapi.json"
 
 
 def contract() -> dict[str, Any]:
-    """The contract as data."""
+    """Return the contract as data."""
     document: dict[str, Any] = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
     return document
 

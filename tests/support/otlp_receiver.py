@@ -63,7 +63,7 @@ def _received(span: Span, service: str) -> Received:
 
 @contextmanager
 def running_receiver() -> Iterator[Receiver]:
-    """A receiver in a thread of this process."""
+    """Yield a receiver in a thread of this process."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):

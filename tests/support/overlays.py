@@ -86,7 +86,7 @@ class Rendered:
     objects: list[Object]
 
     def of(self, kind: str) -> dict[str, Object]:
-        """Objects of a kind by name, without the hash that kustomize appends."""
+        """Return the objects of a kind by name, without the hash that kustomize appends."""
         found = [described for described in self.objects if described["kind"] == kind]
         return {re.sub(r"-[a-z0-9]{10}$", "", described["metadata"]["name"]): described for described in found}
 
@@ -106,11 +106,11 @@ class Rendered:
         return pod
 
     def selected(self, selector: Object) -> list[Pod]:
-        """The pods that the labels of a selector mean."""
+        """Return the pods that the labels of a selector mean."""
         return [pod for pod in self.pods if _labels(selector).items() <= pod.labels.items()]
 
     def ours(self, image: str = "gatepass-") -> Iterator[tuple[Pod, Container]]:
-        """Containers of our images, or of one of them."""
+        """Yield the containers of our images, or of one of them."""
         for pod in self.pods:
             for container in pod.containers:
                 if container.image.rpartition("/")[2].startswith(image):
@@ -173,7 +173,7 @@ def _labels(selector: Object) -> Labels:
 
 
 def _in_words(peer: Object) -> str:
-    """A peer of a network policy, by the values of its labels."""
+    """Return a peer of a network policy, by the values of its labels."""
     assert peer.keys() <= {"podSelector", "namespaceSelector"}, peer
     if not peer:
         return "anybody"

@@ -46,7 +46,7 @@ class Machine:
 
     @property
     def link(self) -> str:
-        """The bridge's end of its cable."""
+        """Return the bridge's end of its cable."""
         return f"gp{os.getpid()}{self.name}"
 
     @property
@@ -186,7 +186,7 @@ class Cluster:
 
     @cached_property
     def password(self) -> str:
-        """The superuser's."""
+        """Return the superuser's."""
         return self._password_of("superuser")
 
     def primary(self) -> Machine:

@@ -44,18 +44,18 @@ class Postgres:
         return str(self.server.get_uri(database=database))
 
     def new_database(self, template: str = "template1") -> str:
-        """The URL of a new, empty database (or a copy of `template`)."""
+        """Return the URL of a new, empty database (or a copy of `template`)."""
         name = f"t_{secrets.token_hex(6)}"
         execute(self.url(), f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 
     def migrated_database(self) -> str:
-        """The URL of a new database at the head revision."""
+        """Return the URL of a new database at the head revision."""
         return self.new_database(_TEMPLATE)
 
     @contextmanager
     def temporary_database(self) -> Iterator[str]:
-        """The URL of a new database at the head revision, which is dropped with the block."""
+        """Yield the URL of a new database at the head revision, which is dropped with the block."""
         url = self.migrated_database()
         try:
             yield url
@@ -75,7 +75,7 @@ class Postgres:
 
     @property
     def socket_folder(self) -> str:
-        """The folder of its Unix socket: its host, in a URL."""
+        """Return the folder of its Unix socket: its host, in a URL."""
         return parse_qs(urlsplit(self.url()).query)["host"][0]
 
     def promote(self) -> None:
@@ -153,7 +153,7 @@ def attached_postgres(folder: Path) -> Postgres:
 
 @contextmanager
 def synchronous_standby(primary: Postgres) -> Iterator[Postgres]:
-    """A hot standby that streams from `primary`, which from then on acknowledges no commit that it lacks."""
+    """Yield a hot standby that streams from `primary`, which from then on acknowledges no commit that it lacks."""
     folder = database_folder("standby")
     data, user = folder / "data", primary.server.system_user
     if user:
@@ -205,7 +205,7 @@ async def wait_until_blocked(database: Database, *tasks: asyncio.Future[Any]) ->
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The session's server, with a migrated template."""
+    """Yield the session's server, with a migrated template."""
     with running_postgres() as server:
         server.make_template()
         yield server
@@ -213,6 +213,6 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database_url(postgres: Postgres) -> Iterator[str]:
-    """A new database at the head revision."""
+    """Yield a new database at the head revision."""
     with postgres.temporary_database() as url:
         yield url

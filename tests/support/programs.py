@@ -8,7 +8,7 @@ import pytest
 
 
 def program(name: str, package: str = "") -> str:
-    """The path of a program, of a Debian package that may have another name; without it the test is skipped,
+    """Return the path of a program, of a Debian package that may have another name; without it the test is skipped,
     and in CI fails."""
     path = found(name)
     where = f" (it is in the package {package})" if package else ""
@@ -16,7 +16,7 @@ def program(name: str, package: str = "") -> str:
 
 
 def found(name: str) -> str | None:
-    """The path of a program, or None."""
+    """Return the path of a program, or None."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 def load(name: str) -> Json:
-    """One provider's vectors."""
+    """Return one provider's vectors."""
     vectors: Json = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return vectors
 
@@ -29,7 +29,7 @@ NAMES: Final = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def cases() -> Iterator[tuple[Json, Json]]:
-    """Every accepted and rejected token, each with the file that it is from."""
+    """Yield every accepted and rejected token, each with the file that it is from."""
     for name in NAMES:
         provider = load(name)
         for case in [*provider["accepted"], *provider["rejected"]]:
@@ -37,7 +37,7 @@ def cases() -> Iterator[tuple[Json, Json]]:
 
 
 def parts(provider: Json, case: Json) -> tuple[Json, Json]:
-    """The header and the claims of a token. A rejected one says how it differs from an accepted one."""
+    """Return the header and the claims of a token. A rejected one says how it differs from an accepted one."""
     base: Json = next((other for other in provider["accepted"] if other["id"] == case.get("like")), {})
     header = {**base.get("header", {}), **case.get("header", {})}
     claims = {**base.get("claims", {}), **case.get("claims", {})}
@@ -56,18 +56,18 @@ class SigningKey:
     kid: str
 
     def jwk(self, **changes: Any) -> Json:
-        """The public JWK. A change to `...` leaves the member out."""
+        """Return the public JWK. A change to `...` leaves the member out."""
         jwk = {**_public_members(self.key), "kid": self.kid, "use": "sig", "alg": self.algorithm, **changes}
         return {name: value for name, value in jwk.items() if value is not ...}
 
     def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> bytes:
-        """A compact JWS."""
+        """Return a compact JWS."""
         head = {"alg": self.algorithm, "kid": self.kid, **header}
         data = b64url(json.dumps(head).encode()) + b"." + b64url(json.dumps(claims).encode())
         return data + b"." + b64url(self.signature(data))
 
     def signature(self, data: bytes) -> bytes:
-        """The signature in the form of RFC 7518."""
+        """Return the signature in the form of RFC 7518."""
         match self.algorithm:
             case "RS256":
                 return bytes(self.key.sign(data, padding.PKCS1v15(), SHA256()))
@@ -85,7 +85,7 @@ class SigningKey:
 
 @cache
 def signing_key(algorithm: str, kid: str = "key-1") -> SigningKey:
-    """A key of this process for the algorithm; the same for the same `kid`."""
+    """Return a key of this process for the algorithm; the same for the same `kid`."""
     match algorithm:
         case "RS256" | "PS256":
             key: Any = rsa.generate_private_key(65537, 2048)

@@ -33,7 +33,7 @@ class Response:
     fields: tuple[tuple[str, str], ...]
 
     def __getitem__(self, name: str) -> str | None:
-        """The value of a header, None if it is not there; AssertionError if it is there twice."""
+        """Return the value of a header, None if it is not there; AssertionError if it is there twice."""
         values = [value for known, value in self.fields if known == name.lower()]
         assert len(values) < 2, f"{name} is there {len(values)} times"
         return values[0] if values else None
@@ -49,7 +49,7 @@ class Response:
 
     @property
     def identity(self) -> dict[str, str]:
-        """The identity headers that are there."""
+        """Return the identity headers that are there."""
         return {name: value for name, value in self.fields if name.startswith("x-auth-")}
 
 
@@ -148,5 +148,5 @@ def request_of(size: int, *lines: str) -> bytes:
 
 
 def bearer(token: bytes) -> str:
-    """The header line that carries `token`."""
+    """Return the header line that carries `token`."""
     return f"Authorization: Bearer {token.decode()}"

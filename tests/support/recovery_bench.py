@@ -124,7 +124,7 @@ class RecoveryBench:
 
 
 def token_in(message: EmailMessage) -> str:
-    """The token that a mail carries."""
+    """Return the token that a mail carries."""
     found = re.search(r"gp[vw]_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])", message.get_content())
     assert found is not None
     return found[0]
@@ -134,7 +134,7 @@ def token_in(message: EmailMessage) -> str:
 async def recovery_bench(
     url: str, sender: MailTransport | None = None, *, verified_only: bool = False
 ) -> AsyncIterator[RecoveryBench]:
-    """An issuer without its HTTP, on the database at `url`."""
+    """Yield an issuer without its HTTP, on the database at `url`."""
     clock, metrics, sent = Clock(), Metrics(), Collector()
     database = Database(url, 10)
     hash_queue = PasswordHashQueue(2, 30.0, started=lambda _: None, rejected=lambda: None)
@@ -180,7 +180,7 @@ async def recovery_bench(
 
 @pytest.fixture
 async def bench(database_url: str) -> AsyncIterator[RecoveryBench]:
-    """An issuer that sends mails, with its own database."""
+    """Yield an issuer that sends mails, with its own database."""
     async with recovery_bench(database_url) as built:
         yield built
 

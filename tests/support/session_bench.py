@@ -68,11 +68,11 @@ class SessionBench:
         )
 
     def clock(self) -> datetime:
-        """The moment that the test states."""
+        """Return the moment that the test states."""
         return self.now
 
     async def account(self) -> StoredAccount:
-        """A new account, as a login finds it."""
+        """Return a new account, as a login finds it."""
         key = f"{uuid4().hex}@example.com"
         await self.users.insert_account(NewAccount(Account(uuid4(), key, self.now), key, _HASH), CONTEXT)
         _, found = await self.users.get_login_state(LoginAttempt(key, {}), self.now)
@@ -80,7 +80,7 @@ class SessionBench:
         return found
 
     async def refresh(self, token: str) -> str:
-        """The successor of a refresh token."""
+        """Return the successor of a refresh token."""
         return (await self.sessions.refresh(token, RefreshRequest(), CONTEXT)).refresh_token
 
     async def change(self, user_id: UUID, *, disable: bool) -> None:
@@ -101,7 +101,7 @@ class SessionBench:
 
 @asynccontextmanager
 async def session_bench(url: str, connections: int = 10, per_account: int = 100) -> AsyncIterator[SessionBench]:
-    """A bench on a migrated database, with its own keys."""
+    """Yield a bench on a migrated database, with its own keys."""
     with tempfile.TemporaryDirectory(prefix="gatepass-keys-") as folder:
         await asyncio.to_thread(generate_key, Path(folder), datetime.now(UTC))
         database = Database(url, connections)

@@ -21,7 +21,7 @@ def key_manager(
     passphrase: bytes | None = None,
     policy: RotationPolicy | None = None,
 ) -> KeyManager:
-    """The folder as a command at that moment has it."""
+    """Return the folder as a command at that moment has it."""
     return KeyManager(path, policy or RotationPolicy(), now if callable(now) else lambda: now, passphrase)
 
 

@@ -70,7 +70,7 @@ class Mailbox:
 
 
 def read_mail(content: str | bytes) -> EmailMessage:
-    """A mail of raw content."""
+    """Return a mail of raw content."""
     raw = content.encode() if isinstance(content, str) else content
     message = message_from_bytes(raw, policy=default)
     assert isinstance(message, EmailMessage)

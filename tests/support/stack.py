@@ -58,7 +58,7 @@ class Stack:
             return 0
 
     def child(self, *words: str) -> psutil.Process:
-        """The process of ours whose command line has all `words`."""
+        """Return the process of ours whose command line has all `words`."""
         return next(child for child in self.descendants() if all(word in command_line(child) for word in words))
 
     def descendants(self) -> list[psutil.Process]:
@@ -78,7 +78,7 @@ def settings(home: Path) -> dict[str, str]:
 
 @contextmanager
 def starting_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator[Stack]:
-    """A stack from its first moment to its end."""
+    """Yield a stack from its first moment to its end."""
     environ = environ or settings(home)
     output_file = home.with_suffix(".output")
     with output_file.open("wb") as output:
@@ -93,7 +93,7 @@ def starting_stack(home: Path, environ: dict[str, str] | None = None) -> Iterato
 
 @contextmanager
 def running_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator[Stack]:
-    """A stack from when it is ready to its end."""
+    """Yield a stack from when it is ready to its end."""
     with starting_stack(home, environ) as stack:
         wait_until(lambda: "ready: " in stack.output or stack.process.poll() is not None, "ready", _START_SECONDS)
         assert stack.process.poll() is None, stack.output
@@ -116,6 +116,6 @@ def failed_start(environ: dict[str, str]) -> tuple[int, str]:
 
 
 def subject(token: str) -> str:
-    """The `sub` of a token, read without checking."""
+    """Return the `sub` of a token, read without checking."""
     payload = token.split(".")[1]
     return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])

@@ -48,11 +48,11 @@ class StatusIssuer:
         return f"{AGGREGATION}/{number}"
 
     def status(self, idx: int, number: int = 1) -> dict[str, Any]:
-        """The claim of a token that owns a bit."""
+        """Return the claim of a token that owns a bit."""
         return {"status_list": {"uri": self.uri(number), "idx": idx}}
 
     def token(self, idx: int, number: int = 1, **changes: Any) -> bytes:
-        """An access token that owns a bit, each time another."""
+        """Return an access token that owns a bit, each time another."""
         changes.setdefault("jti", f"{idx}-{time.monotonic_ns()}")
         return self.forge.token(time.time(), status=self.status(idx, number), **changes)
 
@@ -94,7 +94,7 @@ def unavailable(exchange: Exchange) -> None:
 
 @contextmanager
 def running_status_issuer(forge: Forge, lists: tuple[int, ...] = (1,)) -> Iterator[StatusIssuer]:
-    """An issuer with a key set, these lists, and nothing revoked."""
+    """Yield an issuer with a key set, these lists, and nothing revoked."""
     routes: dict[str, Behaviour] = {JWKS: serves_with_etag(forge.jwks, '"keys"', "Cache-Control: max-age=10")}
     with JwksServer(by_path(routes)).running() as server:
         issuer = StatusIssuer(forge, server, routes)

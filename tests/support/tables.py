@@ -40,7 +40,7 @@ def settings_table(settings: type[Settings]) -> str:
 
 
 def stack_table() -> str:
-    """The variables of `make run`."""
+    """Return the variables of `make run`."""
     ports = [(f"`{name}`", f"`{port}`" if port else "any free port") for name, port in DEFAULT_PORTS.items()]
     return _table(("variable", "default"), [("`GATEPASS_HOME`", "`.gatepass`"), *ports])
 

@@ -21,7 +21,7 @@ class Tap:
 
     @property
     def sent(self) -> bytes:
-        """Everything that the gateway sent."""
+        """Return everything that the gateway sent."""
         return b"".join(self.connections)
 
     def clear(self) -> None:
@@ -32,7 +32,7 @@ class Tap:
 
 @contextmanager
 def tapped(port: int) -> Iterator[Tap]:
-    """A tap before the server on a loopback port."""
+    """Yield a tap before the server on a loopback port."""
     tap, listens = Tap(), threading.Event()
     ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 

@@ -31,7 +31,7 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def accepting(*issuers: str) -> str:
-    """The policy `default` of a verifier that accepts tokens of several issuers, as TOML."""
+    """Return the policy `default` of a verifier that accepts tokens of several issuers, as TOML."""
     return f"[policies.default]\nissuers = {json.dumps(issuers)}\n"
 
 
@@ -74,12 +74,12 @@ class Forge:
         return {name: value for name, value in claims.items() if value is not ...}
 
     def header(self, **changes: Any) -> dict[str, Any]:
-        """The JOSE header of contract A. A change to `...` leaves the member out."""
+        """Return the JOSE header of contract A. A change to `...` leaves the member out."""
         header = {"alg": "RS256", "kid": self.kid, "typ": "at+jwt", **changes}
         return {name: value for name, value in header.items() if value is not ...}
 
     def token(self, now: float, header: dict[str, Any] | None = None, **changes: Any) -> bytes:
-        """A token signed by this key; `header` and `changes` as in `header()` and `claims()`."""
+        """Return a token signed by this key; `header` and `changes` as in `header()` and `claims()`."""
         return self.sign(
             json.dumps(self.header(**(header or {}))).encode(), json.dumps(self.claims(now, **changes)).encode()
         )
@@ -93,7 +93,7 @@ class Forge:
     def status_list(
         self, now: float, uri: str, lst: str, header: dict[str, Any] | None = None, **changes: Any
     ) -> bytes:
-        """A status list token signed by this key; `header` and `changes` as in `header()` and `list_claims()`."""
+        """Return a status list token signed by this key; `header`, `changes`: see `header()`, `list_claims()`."""
         head = self.header(**{"typ": "statuslist+jwt", **(header or {})})
         return self.sign(json.dumps(head).encode(), json.dumps(self.list_claims(now, uri, lst, **changes)).encode())
 
@@ -104,5 +104,5 @@ class Forge:
 
     @classmethod
     def another(cls) -> Self:
-        """The same issuer's name, another key."""
+        """Return the same issuer's name, another key."""
         return cls()

@@ -30,7 +30,7 @@ class Step:
 
 
 def steps(document: Path) -> list[Step]:
-    """The `sh` blocks of a document, without those that only call make."""
+    """Return the `sh` blocks of a document, without those that only call make."""
     found = _BLOCK.findall(document.read_text(encoding="utf-8"))
     return [
         Step(body, response or None)

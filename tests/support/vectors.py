@@ -30,12 +30,12 @@ Json = dict[str, Any]
 
 
 def load(name: str) -> Any:
-    """One file of vectors, by its name without `.json`."""
+    """Return one file of vectors, by its name without `.json`."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="ascii"))
 
 
 def octets(text: str) -> bytes:
-    """The octets that a vector writes as code points U+0000 to U+00FF."""
+    """Return the octets that a vector writes as code points U+0000 to U+00FF."""
     return text.encode("latin-1")
 
 
@@ -174,7 +174,7 @@ class Bench:
 
 
 def authorization_of(vector: Json) -> bytes | None:
-    """The `Authorization` fields of a request, joined as RFC 9110 §5.3 requires."""
+    """Return the `Authorization` fields of a request, joined as RFC 9110 §5.3 requires."""
     return b", ".join(octets(value) for value in vector["authorization"]) if vector["authorization"] else None
 
 

@@ -43,7 +43,7 @@ class SubrequestListener:
         return self.forge.token(time.time(), **changes)
 
     def connect(self, timeout: float = 5.0) -> Wire:
-        """A raw connection to the listener."""
+        """Return a raw connection to the listener."""
         return Wire(self.uds or self.port, timeout)
 
     def ask(self, target: str = "/verify", *lines: str, token: bytes | None = None, method: str = "GET") -> Response:
@@ -84,7 +84,7 @@ class VerifierProcess(SubrequestListener):
         wait_until(reached, f"readiness {status}: {self.log()}", seconds)
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each sample of a metric; `name` without the prefix."""
+        """Return the labels and the value of each sample of a metric; `name` without the prefix."""
         return [
             (sample.labels, sample.value)
             for family in text_string_to_metric_families(self.admin("/metrics").text)
@@ -93,22 +93,22 @@ class VerifierProcess(SubrequestListener):
         ]
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels; `name` without the prefix."""
+        """Return the sum of a metric's samples that have these labels; `name` without the prefix."""
         return sum(value for known, value in self.samples(name) if labels.items() <= known.items())
 
     def log(self) -> str:
-        """Everything that it has written so far."""
+        """Return everything that it has written so far."""
         return self.log_file.read_text(encoding="utf-8")
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The log lines of one event."""
+        """Return the log lines of one event."""
         # The last line may be half written.
         whole = self.log().rpartition("\n")[0].splitlines()
         lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
     def wait_for_event(self, name: str, seconds: float = 10.0, **members: Any) -> dict[str, Any]:
-        """The first log line of that event with these members, as soon as it is there."""
+        """Return the first log line of that event with these members, as soon as it is there."""
         found: list[dict[str, Any]] = []
 
         def seen() -> bool:
@@ -129,7 +129,7 @@ class VerifierProcess(SubrequestListener):
 
 
 def resident_bytes(pid: int) -> int:
-    """The resident memory of a process."""
+    """Return the resident memory of a process."""
     fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
     return int(fields[1]) * os.sysconf("SC_PAGESIZE")
 
@@ -247,7 +247,7 @@ def _end(process: Process) -> None:
 
 @contextmanager
 def running_verifier(**arguments: Any) -> Iterator[VerifierProcess]:
-    """A verifier in its own folder; arguments are those of `VerifierFolder.running`."""
+    """Yield a verifier in its own folder; arguments are those of `VerifierFolder.running`."""
     with (
         tempfile.TemporaryDirectory(prefix="gatepass-verifier-") as folder,
         VerifierFolder(Path(folder)).running(**arguments) as verifier,

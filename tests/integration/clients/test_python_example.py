@@ -84,7 +84,7 @@ def proxy(issuer: IssuerProcess) -> Iterator[FaultyIssuer]:
 
 @pytest.fixture
 def expired(issuer: IssuerProcess) -> Tokens:
-    """The tokens of a session, with an access token that has expired."""
+    """Return the tokens of a session, with an access token that has expired."""
     login = issuer.session()
     return Tokens(login["access_token"], login["refresh_token"], expires_at=0)
 

@@ -40,7 +40,7 @@ def _without_tls() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def metadata(issuer: IssuerProcess) -> Mapping[str, Any]:
-    """The metadata, where Authlib looks for it."""
+    """Return the metadata from where Authlib looks for it."""
     url = get_well_known_url(issuer.url, external=True, suffix="oauth-authorization-server")
     found: Mapping[str, Any] = HTTP.get(url).raise_for_status().json()
     return found

@@ -32,7 +32,7 @@ COMPILER_OPTIONS: Final = {
 
 @pytest.fixture
 def compiled(tmp_path: Path, issuer: IssuerProcess) -> Path:
-    """A folder with the client and the example of its page as JavaScript, for this issuer."""
+    """Return a folder with the client and the example of its page as JavaScript, for this issuer."""
     node = program("node", "nodejs")
     try:
         packages = with_npm_packages(HERE / "node")

@@ -23,7 +23,7 @@ def to_application(application: int) -> Iterator[Tap]:
 
 @pytest.fixture(params=GATEWAYS)
 def lonely(request: pytest.FixtureRequest, tmp_path: Path, to_application: Tap) -> Iterator[Gateway]:
-    """A gateway whose verifier is not running yet."""
+    """Yield a gateway whose verifier is not running yet."""
     verifier = Verifier(tmp_path)
     with running_gateway(request.param, tmp_path, verifier.port, to_application.port) as port:
         yield Gateway(request.param, port, verifier)

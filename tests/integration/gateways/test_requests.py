@@ -152,7 +152,7 @@ def upgrading_gateway(
 def upgrading(
     upgrading_gateway: tuple[Gateway, UpgradingApplication],
 ) -> tuple[Gateway, UpgradingApplication]:
-    """The gateway before an application that upgrades, and that has seen nothing yet."""
+    """Return the gateway before an application that upgrades, and that has seen nothing yet."""
     upgrading_gateway[1].heads.clear()
     return upgrading_gateway
 

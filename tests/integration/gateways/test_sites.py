@@ -17,7 +17,7 @@ SITES = sorted(set(PROGRAMS) - set(COMPLETE) - {EXTERNAL})
 def site(
     request: pytest.FixtureRequest, verifier: Verifier, application: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """A site whose issuer shows what it receives, as the application does."""
+    """Yield a site whose issuer shows what it receives, as the application does."""
     folder: Path = tmp_path_factory.mktemp("site")
     with ExitStack() as stack:
         issuer = stack.enter_context(running_application(folder))

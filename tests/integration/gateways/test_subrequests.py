@@ -28,7 +28,7 @@ class Tapped:
 
 @pytest.fixture(scope="module")
 def tapped_gateway(gateway: Gateway, application: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tapped]:
-    """The gateway once more, with taps on both its lines."""
+    """Yield the gateway once more, with taps on both its lines."""
     folder = tmp_path_factory.mktemp("tapped")
     with (
         tapped(gateway.verifier.port) as to_verifier,
@@ -40,7 +40,7 @@ def tapped_gateway(gateway: Gateway, application: int, tmp_path_factory: pytest.
 
 @pytest.fixture
 def line(tapped_gateway: Tapped) -> Tapped:
-    """A tap that has recorded nothing."""
+    """Return a tap that has recorded nothing."""
     tapped_gateway.to_verifier.clear()
     tapped_gateway.to_application.clear()
     return tapped_gateway

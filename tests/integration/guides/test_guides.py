@@ -61,7 +61,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database(server: Postgres) -> Iterator[Postgres]:
-    """The server, without what the guide creates."""
+    """Yield the server, without what the guide creates."""
     yield server
     roles = [row["rolname"] for row in execute(server.url(), "SELECT rolname FROM pg_roles WHERE oid > 16383")]
     for statement in ("DROP DATABASE gatepass WITH (FORCE)", *(f'DROP ROLE "{role}"' for role in roles)):

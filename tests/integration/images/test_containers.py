@@ -136,7 +136,7 @@ def site(engine: Engine) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def gateway(site: Site) -> Gateway:
-    """The gateway of the site, and the issuer's own key."""
+    """Return the gateway of the site, and the issuer's own key."""
     volume = Path(site.engine.podman("volume", "inspect", f"{site.project}_keys-private", "--format={{.Mountpoint}}"))
     (key,) = volume.glob("*.pem")
     private = cast("RSAPrivateKey", load_pem_private_key(key.read_bytes(), None))

@@ -54,7 +54,7 @@ class Journey:
         return response
 
     def token_by_mail(self, prefix: str) -> str:
-        """The newest one-time token of that kind."""
+        """Return the newest one-time token of that kind."""
         found: list[str] = []
 
         def came() -> bool:
@@ -123,7 +123,7 @@ def drive_endpoints(journey: Journey, client: str, secret: str) -> None:
 
 
 def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every command there is."""
+    """Yield every command there is."""
     subjects = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     if not subjects:
         yield path
@@ -141,7 +141,7 @@ class Operator:
         self.printed = ""
 
     def run(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
-        """Standard output of a command that succeeds."""
+        """Run a command that must succeed; return its standard output."""
         done = issuer_command(*arguments, stdin=stdin, **self.settings)
         self.ran.add(arguments[:words])
         self.printed += done.stderr
@@ -156,7 +156,7 @@ class Operator:
 
 
 def make_client(operator: Operator, secrets: set[str]) -> tuple[str, str]:
-    """A client's id and secret; the two commands that print secrets, once."""
+    """Return a client's id and secret; the two commands that print secrets, once."""
     made = json.loads(operator.run("clients", "create", "reporting", "--scope", "reports", "--json"))
     renewed = json.loads(operator.run("clients", "rotate-secret", made["id"], "--json"))
     secrets.update({made["secret"], renewed["secret"]})
@@ -287,7 +287,7 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
 
 
 async def dump(url: str) -> str:
-    """Everything in the database, as text."""
+    """Return everything in the database, as text."""
     tables = await asyncio.to_thread(
         execute, url, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
     )

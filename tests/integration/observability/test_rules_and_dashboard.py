@@ -41,7 +41,7 @@ EVENTS: Final = (
 
 @pytest.fixture(scope="module")
 def exposed(site: Site) -> dict[str, dict[str, set[str]]]:
-    """Every series name that both serve, with its labels and their values."""
+    """Return every series name that both serve, with its labels and their values."""
     texts = [site.verifier.admin("/metrics").text, HTTP.get(f"{site.issuer.admin_url}/metrics").text]
     found: dict[str, dict[str, set[str]]] = {}
     for family in (family for text in texts for family in text_string_to_metric_families(text)):
@@ -133,7 +133,7 @@ def _rate(server: Prometheus, event: str) -> float:
 
 
 def _words(exposed: dict[str, dict[str, set[str]]]) -> set[str]:
-    """Every value of a label that was seen, and every string in our code: closed lists are written there."""
+    """Return every value of a label that was seen, and every string in our code: closed lists are written there."""
     seen = {value for labels in exposed.values() for values in labels.values() for value in values}
     return seen | _strings()
 

@@ -20,7 +20,7 @@ def _make_is_there() -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A tree with our Makefile, this environment's uv, and nothing to install."""
+    """Return a tree with our Makefile, this environment's uv, and nothing to install."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack/requirements.lock").write_text("# nothing\n")

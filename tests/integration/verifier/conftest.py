@@ -34,6 +34,6 @@ def folder(tmp_path: Path) -> VerifierFolder:
 
 @pytest.fixture(scope="module")
 def reloading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VerifierProcess]:
-    """A verifier whose policy file the tests of a module change in turn."""
+    """Yield a verifier whose policy file the tests of a module change in turn."""
     with VerifierFolder(tmp_path_factory.mktemp("reloading")).running(policies="[policies.gate]") as process:
         yield process

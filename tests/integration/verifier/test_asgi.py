@@ -93,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, forge: Forge) -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder: Path) -> Iterator[str]:
-    """An application whose default policy accepts a cookie."""
+    """Yield an application whose default policy accepts a cookie."""
     with application(folder, policies=POLICIES) as url:
         yield url
 

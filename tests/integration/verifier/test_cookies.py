@@ -43,7 +43,7 @@ def carriers(token: str) -> dict[str, list[str]]:
 
 
 def head(vector: dict[str, Any], lines: list[str]) -> bytes:
-    """A subrequest as a gateway sends it."""
+    """Return a subrequest as a gateway sends it."""
     fields = {
         "X-Forwarded-Method": vector["method"],
         "Sec-Fetch-Site": vector["site"],

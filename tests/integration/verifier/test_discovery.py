@@ -69,7 +69,7 @@ def test_an_issuer_of_the_policy_file_is_discovered_too(folder: VerifierFolder, 
 
 @pytest.fixture
 def providers(provider: Provider) -> Iterator[dict[str, Provider]]:
-    """A provider for each fault, all with one key."""
+    """Yield a provider for each fault, all with one key."""
     with contextlib.ExitStack() as stack:
         yield {
             fault: stack.enter_context(running_provider(Forge(f"https://idp.example/{number}/tenant", _KEY)))

@@ -81,7 +81,7 @@ def test_endless_trailers_end_the_connection(verifier: SubrequestListener) -> No
 
 
 def _statuses_until_closed(verifier: SubrequestListener, data: bytes) -> list[int]:
-    """Of a server that closes while it is still being sent to."""
+    """Return the statuses of a server that closes while the client still sends."""
     with verifier.connect() as wire:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             wire.send(data)

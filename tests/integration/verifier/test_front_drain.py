@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The event loop of the verifier."""
+    """Return the event loop of the verifier."""
     return "asyncio", {"use_uvloop": True}
 
 

@@ -29,7 +29,7 @@ _SEED = 20_260_401
 
 
 def _responses(verifier: SubrequestListener, *pieces: bytes) -> list[Response]:
-    """Of a server that may close while it is still being sent to."""
+    """Return the responses of a server that may close while the client still sends."""
     with verifier.connect() as wire:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             wire.send(*pieces)

@@ -160,12 +160,12 @@ class Issuers:
         self.names = {fault: f"https://issuer-{number}.example" for number, fault in enumerate(faults)}
 
     def policies(self, where: Callable[[str], str]) -> str:
-        """The policy document; `where` gives the source of a fault's issuer as TOML."""
+        """Return the policy document; `where` gives the source of a fault's issuer as TOML."""
         tables = [f'[issuers."{name}"]\n{where(fault)}\n' for fault, name in self.names.items()]
         return "\n".join([*tables, accepting(*self.names.values())])
 
     def tokens(self) -> dict[str, bytes]:
-        """A good token of each."""
+        """Return a good token of each."""
         return {fault: Forge(name, _FORGE.key).token(time.time()) for fault, name in self.names.items()}
 
     def wait_until_logged(self, verifier: VerifierProcess) -> None:

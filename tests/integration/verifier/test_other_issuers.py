@@ -19,7 +19,7 @@ SUBJECT: Final = "1001"
 
 
 def token(header: dict[str, Any] | None = None, **changes: Any) -> bytes:
-    """A token of the other issuer, valid now."""
+    """Return a token of the other issuer, valid now."""
     head, claims = parts(KEYCLOAK, KEYCLOAK["accepted"][0])
     now = int(time())
     return SIGNER.sign(

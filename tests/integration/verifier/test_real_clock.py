@@ -144,7 +144,7 @@ def test_many_unknown_keys_cause_few_refreshes(scene: Scene) -> None:
 
 
 def replace_kid(forge: Forge, kid: str) -> bytes:
-    """A token that names another key; its signature does not matter."""
+    """Return a token that names another key; its signature does not matter."""
     good = forge.token(time.time())
     header = forge.token(time.time(), {"kid": kid}).split(b".")[0]
     return header + good[good.index(b".") :]

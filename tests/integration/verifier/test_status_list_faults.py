@@ -55,7 +55,7 @@ class Faulty:
 
 
 def _documents(it: Faulty) -> dict[str, bytes]:
-    """Documents that are not the list of this issuer with this URI."""
+    """Return documents that are not the list of this issuer with this URI."""
     good = it.list()
     header = json.dumps(it.forge.header(typ="statuslist+jwt")).encode()
     claims = json.dumps(it.forge.list_claims(time.time(), it.uri, encode(bytes(128)))).encode()
@@ -92,7 +92,7 @@ def _documents(it: Faulty) -> dict[str, bytes]:
 
 
 def _aggregations(it: Faulty) -> dict[str, bytes]:
-    """Documents that are not an aggregation."""
+    """Return documents that are not an aggregation."""
     return {
         "garbage": random.Random(2).randbytes(5000),
         "empty": b"",

@@ -38,7 +38,7 @@ def _becomes(verifier: VerifierProcess, token: bytes, status: int, seconds: floa
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VerifierProcess, StatusIssuer]]:
-    """A verifier and its issuer; each test has its own lists."""
+    """Yield a verifier and its issuer; each test has its own lists."""
     folder = VerifierFolder(tmp_path_factory.mktemp("shared"))
     with running_status_issuer(folder.forge, LISTS) as issuer, folder.running(**_settings(issuer)) as it:
         yield it, issuer

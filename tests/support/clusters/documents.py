@@ -15,5 +15,5 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 
 def of_kind(path: str, kind: str) -> dict[str, dict[str, Any]]:
-    """The objects of one kind in a file, by name."""
+    """Return the objects of one kind in a file, by name."""
     return {found["metadata"]["name"]: found for found in documents(path) if found["kind"] == kind}

@@ -48,7 +48,7 @@ class Browser:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies that it holds, by name."""
+        """Return the cookies that it holds, by name."""
         return {cookie.name: cookie.value or "" for cookie in self._http.cookies.jar}
 
     def visit(self, url: str, entries: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Ory Hydra with JWT access tokens, before a login and consent application that says yes to Ada."""
+"""Ory Hydra with JWT access tokens, before a login and consent application that accepts Ada."""
 
 import json
 import threading
@@ -58,7 +58,7 @@ class Hydra:
         return log_in(self.endpoints, client_id, {}, **given)
 
     def reports(self, **form: str) -> Mapping[str, str]:
-        """A token response to `reports`, a machine with a key."""
+        """Return a token response to `reports`, a machine with a key."""
         given = {
             "grant_type": "client_credentials",
             "scope": "orders:read",
@@ -69,7 +69,7 @@ class Hydra:
         return ask(self.endpoints["token"], given | form)
 
     def access_tokens(self) -> dict[str, str]:
-        """Every kind of access token that an API should accept."""
+        """Return every kind of access token that an API should accept."""
         login = self.log_in()
         return {
             "a person's": login["access_token"],
@@ -79,7 +79,7 @@ class Hydra:
         }
 
     def other_tokens(self) -> dict[str, str]:
-        """Every other kind of token."""
+        """Return every other kind of token."""
         login = self.log_in()
         endpoints = login.endpoints
         userinfo = HTTP.get(endpoints["userinfo"], headers={"Authorization": f"Bearer {login['access_token']}"})
@@ -102,7 +102,7 @@ class Hydra:
         }
 
     def _credential(self) -> str:
-        """A verifiable credential about Ada, bound to a key (OpenID for Verifiable Credential Issuance, draft)."""
+        """Return a verifiable credential about Ada, bound to a key (OpenID4VCI, draft)."""
         login = self.log_in(scope=f"openid {_CREDENTIAL_SCOPE}")
         proof = key_proof(self.issuer, login["c_nonce_draft_00"])
         response = HTTP.post(
@@ -117,7 +117,7 @@ class Hydra:
         return str(response.raise_for_status().json()["credential_draft_00"])
 
     def _assertion(self) -> str:
-        """An assertion about Ada by an issuer that Hydra trusts (RFC 7523 §3)."""
+        """Return an assertion about Ada by an issuer that Hydra trusts (RFC 7523 §3)."""
         return client_assertion(self.endpoints["token"], iss="https://partner.example", sub=SUBJECT)
 
     def _for_assertion(self, assertion: str) -> Mapping[str, str]:
@@ -159,7 +159,7 @@ class Hydra:
         self._admin("POST", "/trust/grants/jwt-bearer/issuers", partner)
 
     def accept(self, kind: str, challenge: str) -> str:
-        """Say yes to a login, a consent or a logout; where the browser goes next."""
+        """Accept a login, a consent or a logout; return where the browser goes next."""
         path = f"/oauth2/auth/requests/{kind}"
         asked = self._admin("GET", f"{path}?{kind}_challenge={challenge}")
         responses = {
@@ -218,7 +218,7 @@ def running_hydra(folder: Path, logouts: LogoutReceiver) -> Iterator[Hydra]:
 
 @contextmanager
 def _login_application(hydra: Hydra, port: int) -> Iterator[None]:
-    """The pages that Hydra leaves to its operator."""
+    """Yield the pages that Hydra leaves to its operator."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

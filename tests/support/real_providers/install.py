@@ -155,7 +155,7 @@ def _once(name: str, make: Callable[[Path], object]) -> Path:
 
 
 def _named(name: str, source: Path) -> str:
-    """A name that changes with every file of `source`."""
+    """Return a name that changes with every file of `source`."""
     digest = hashlib.sha256()
     for file in sorted(source.iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

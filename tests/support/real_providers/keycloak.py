@@ -70,7 +70,7 @@ class Keycloak:
         return ask(self.endpoints["token"], given)
 
     def billing(self, **form: str) -> Mapping[str, str]:
-        """A token response to `billing`, a machine with a secret; for itself unless `form` says otherwise."""
+        """Return a token response to `billing`, a machine with a secret; `form` adds parameters."""
         given = {"grant_type": "client_credentials", **form}
         return ask(self.endpoints["token"], given, auth=("billing", BILLING_SECRET))
 
@@ -86,7 +86,7 @@ class Keycloak:
         return response["refresh_token" if kind == "refresh_token" else "access_token"]
 
     def permission_ticket(self) -> str:
-        """The ticket by which `billing` says what a request to it lacks (UMA 2.0, Federated Authorization §4)."""
+        """Return the ticket by which `billing` names what a request lacks (UMA 2.0, Federated Authorization §4)."""
         bearer = {"Authorization": f"Bearer {self.billing()['access_token']}"}
         protection = f"{self.issuer}/authz/protection"
         found = HTTP.get(f"{protection}/resource_set", params={"name": "invoices"}, headers=bearer)
@@ -95,18 +95,18 @@ class Keycloak:
         return str(ticket.raise_for_status().json()["ticket"])
 
     def party_token(self, ticket: str) -> str:
-        """The access token that a person gets for a ticket: it is for `billing` alone (UMA 2.0 §3.3.1)."""
+        """Return the access token that a person gets for a ticket: it is for `billing` alone (UMA 2.0 §3.3.1)."""
         bearer = {"Authorization": f"Bearer {self.log_in()['access_token']}"}
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:uma-ticket", "ticket": ticket}
         return ask(self.endpoints["token"], form, headers=bearer)["access_token"]
 
     def reports(self, **form: str) -> Mapping[str, str]:
-        """A token response to `reports`, a machine with a key."""
+        """Return a token response to `reports`, a machine with a key."""
         proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(self.issuer)}
         return ask(self.endpoints["token"], {"grant_type": "client_credentials", **proof, **form})
 
     def admin_token(self) -> str:
-        """An access token of the realm `master`."""
+        """Return an access token of the realm `master`."""
         form = {"grant_type": "password", "client_id": "admin-cli", "username": ADMIN, "password": ADMIN}
         return ask(f"{self.url}/realms/master/protocol/openid-connect/token", form)["access_token"]
 
@@ -133,7 +133,7 @@ class Keycloak:
         self.admin("POST", "/shop/components", json=component)
 
     def access_tokens(self) -> dict[str, str]:
-        """Every kind of access token that an API should accept."""
+        """Return every kind of access token that an API should accept."""
         login = self.log_in()
         return {
             "a person's, after the login page": login["access_token"],
@@ -151,7 +151,7 @@ class Keycloak:
         }
 
     def other_tokens(self) -> dict[str, str]:
-        """Every other kind of token."""
+        """Return every other kind of token."""
         login = self.log_in(scope="openid profile email")
         endpoints = login.endpoints
         implicit = Browser().visit(
@@ -239,14 +239,14 @@ def running_keycloak(folder: Path, logouts: LogoutReceiver) -> Iterator[Keycloak
 
 
 def _new_key() -> str:
-    """A private key as PEM."""
+    """Return a private key as PEM."""
     key = rsa.generate_private_key(65537, 2048)
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
 
 
 def _realm(logout_url: str) -> Any:
-    """The realm file with what is known only now."""
+    """Return the realm file with what is known only now."""
     jwks = json.dumps(json.dumps({"keys": [public_jwk()]}))[1:-1]
     text = REALM.read_text(encoding="utf-8")
     return json.loads(text.replace("${LOGOUT_URL}", logout_url).replace("${REPORTS_JWKS}", jwks))

@@ -36,13 +36,13 @@ def metadata_url(issuer: str) -> str:
 
 
 def public_jwk() -> dict[str, Any]:
-    """The public half of `REPORTS_KEY`."""
+    """Return the public half of `REPORTS_KEY`."""
     jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
     return {**jwk, "kid": "the key of reports", "alg": "ES256", "use": "sig"}
 
 
 def client_assertion(audience: str, **changes: Any) -> str:
-    """A client assertion of `reports` (RFC 7523 §3) that the provider at `audience` accepts."""
+    """Return a client assertion of `reports` (RFC 7523 §3) that the provider at `audience` accepts."""
     now = int(time.time())
     claims = {
         "iss": "reports",
@@ -56,27 +56,27 @@ def client_assertion(audience: str, **changes: Any) -> str:
 
 
 def dpop_proof(url: str) -> str:
-    """A proof for a POST to `url` (RFC 9449 §4.2)."""
+    """Return a proof for a POST to `url` (RFC 9449 §4.2)."""
     jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
     claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_hex(8)}
     return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "dpop+jwt", "jwk": jwk})
 
 
 def key_proof(audience: str, nonce: str) -> str:
-    """A proof of `REPORTS_KEY` for a credential that is to be bound to it."""
+    """Return a proof of `REPORTS_KEY` for a credential that is to be bound to it."""
     jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
     claims = {"aud": audience, "nonce": nonce, "iat": int(time.time())}
     return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "openid4vci-proof+jwt", "jwk": jwk})
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """The claims of a JWT, read without checking anything."""
+    """Return the claims of a JWT, read without checking anything."""
     claims: dict[str, Any] = json.loads(_decoded(token.split(".")[1]))
     return claims
 
 
 def header_of(token: str) -> dict[str, Any]:
-    """The JOSE header of a JWT, read without checking anything."""
+    """Return the JOSE header of a JWT, read without checking anything."""
     header: dict[str, Any] = json.loads(_decoded(token.split(".", maxsplit=1)[0]))
     return header
 
@@ -111,11 +111,11 @@ class Login:
     granted: Mapping[str, str]
 
     def __getitem__(self, name: str) -> str:
-        """A member of the token response."""
+        """Return a member of the token response."""
         return str(self.granted[name])
 
     def refreshed(self, **parameters: str) -> Mapping[str, str]:
-        """The response to a refresh."""
+        """Return the response to a refresh."""
         form = {
             "grant_type": "refresh_token",
             "refresh_token": self["refresh_token"],
@@ -126,7 +126,7 @@ class Login:
 
 
 def ask(url: str, form: Mapping[str, str], **request: Any) -> Mapping[str, str]:
-    """POST a form that has to succeed; the members of the response."""
+    """POST a form that must succeed; return the members of the response."""
     response = HTTP.post(url, data=form, **request)
     assert response.is_success, f"{url}: {response.status_code} {response.text}"
     members: Mapping[str, str] = response.json()
@@ -134,7 +134,7 @@ def ask(url: str, form: Mapping[str, str], **request: Any) -> Mapping[str, str]:
 
 
 def authorization_url(endpoints: Endpoints, client_id: str, **parameters: str) -> str:
-    """An authorization request, OpenID Connect Core §3.1.2.1."""
+    """Return an authorization request, OpenID Connect Core §3.1.2.1."""
     given = {
         "client_id": client_id,
         "redirect_uri": REDIRECT_URI,
@@ -148,7 +148,7 @@ def authorization_url(endpoints: Endpoints, client_id: str, **parameters: str) -
 
 
 def challenge(verifier: str) -> dict[str, str]:
-    """The parameters of an authorization request by which a client proves itself later (RFC 7636 §4.3)."""
+    """Return the parameters of an authorization request by which a client proves itself later (RFC 7636 §4.3)."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
     return {"code_challenge": digest.decode(), "code_challenge_method": "S256"}
 
@@ -197,14 +197,14 @@ class LogoutReceiver:
     tokens: list[str] = field(default_factory=list)
 
     def wait_for_token(self) -> str:
-        """The last logout token, as soon as there is one."""
+        """Return the last logout token, as soon as there is one."""
         wait_until(lambda: bool(self.tokens), "a logout token")
         return self.tokens[-1]
 
 
 @contextmanager
 def receiving_logouts() -> Iterator[LogoutReceiver]:
-    """A listener for logout tokens."""
+    """Yield a listener for logout tokens."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -36,7 +36,7 @@ _ENTRIES: Final = {"login": "ada", "password": PASSWORD}
 
 
 def audience(algorithm: str) -> str:
-    """The API whose access tokens are signed so."""
+    """Return the API whose access tokens are signed so."""
     return f"https://orders.example/{algorithm}"
 
 
@@ -68,12 +68,12 @@ class OidcProvider:
         )
 
     def reports(self, algorithm: str) -> Mapping[str, str]:
-        """A token response to `reports`, a machine with a key."""
+        """Return a token response to `reports`, a machine with a key."""
         form = {"grant_type": "client_credentials", "scope": "orders:read", "resource": audience(algorithm)}
         return ask(self.endpoints["token"], form | self._proof())
 
     def access_tokens(self, algorithm: str) -> dict[str, str]:
-        """Every kind of access token that an API should accept."""
+        """Return every kind of access token that an API should accept."""
         login = self.log_in(algorithm)
         return {
             "a person's": login["access_token"],
@@ -82,7 +82,7 @@ class OidcProvider:
         }
 
     def other_tokens(self, algorithm: str) -> dict[str, str]:
-        """Every other kind of token, in one algorithm."""
+        """Return every other kind of token, in one algorithm."""
         login = self.log_in(algorithm)
         endpoints, client = login.endpoints, login.client_id
         # Without an API the access token is for the userinfo endpoint alone, and opaque.
@@ -128,7 +128,7 @@ class OidcProvider:
 
 @contextmanager
 def running_oidc_provider(folder: Path, logouts: LogoutReceiver) -> Iterator[OidcProvider]:
-    """The provider; its log in `folder`."""
+    """Run the provider, with its log in `folder`."""
     port = free_port()
     environ = {
         "PORT": str(port),

@@ -27,7 +27,7 @@ class Site:
         return ask(self.ports[gateway], path, token=token.encode())
 
     def identity(self, gateway: str, token: str, path: str = "/") -> dict[str, str]:
-        """The identity headers that the application got; AssertionError if it got none."""
+        """Return the identity headers that the application got; AssertionError if it got none."""
         return self.ask(gateway, token, path).identity
 
     def rejection(self, gateway: str, token: str, path: str = EVERYTHING) -> tuple[int, str]:
@@ -47,7 +47,7 @@ class Site:
 
 @contextmanager
 def running_site(folder: Path, policies: str) -> Iterator[Site]:
-    """A verifier with these policies alone, and every gateway of `GATEWAYS`."""
+    """Yield a verifier with these policies alone, and every gateway of `GATEWAYS`."""
     with ExitStack() as running:
         verifier = running.enter_context(
             VerifierFolder(folder).running(policies=policies, ISSUER=None, JWKS_FILE=None)

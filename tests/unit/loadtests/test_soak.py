@@ -31,7 +31,7 @@ def run(
 
 
 def unmet(samples: list[Sample], failures: tuple[tuple[str, str, int], ...] = (), rotations: int = 1) -> list[str]:
-    """The names of the bounds that are not met."""
+    """Return the names of the bounds that are not met."""
     return [finding.name for finding in evaluate(samples, failures, rotations) if finding.met is False]
 
 

@@ -26,7 +26,7 @@ def load(name: str) -> Json:
 
 
 def key_of(jwk: Json, algorithms: frozenset[str] = EVERY) -> PublicKey | None:
-    """The key that a key set of this one entry gives, if any."""
+    """Return the key that a key set of this one entry gives, if any."""
     document = json.dumps({"keys": [{"kid": "k", **jwk}]}).encode()
     try:
         (key,) = parse_jwks(document, algorithms).keys.values()

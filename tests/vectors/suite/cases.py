@@ -55,7 +55,7 @@ class Case:
 
     @property
     def id(self) -> str:
-        """Its name in the file."""
+        """Return its name in the file."""
         return str(self.vector["id"])
 
     @property
@@ -65,7 +65,7 @@ class Case:
 
     @property
     def source(self) -> str:
-        """The section that demands its rejection, or nothing."""
+        """Return the section that demands its rejection, or nothing."""
         return str(self.vector.get("source", ""))
 
 
@@ -85,7 +85,7 @@ class Selection:
     files: tuple[Path, ...] = ()
 
     def cases(self, not_sent: Callable[[str], None]) -> Iterator[Case]:
-        """Yield the vectors that apply, and tell why each other does not."""
+        """Yield the vectors that apply, and report why each other one does not."""
         for path in (*FILES, *self.files):
             for vector in json.loads(path.read_text(encoding="utf-8")):
                 try:

@@ -18,12 +18,12 @@ def count(results: Sequence[Result], verdict: Verdict, severity: str | None = No
 
 
 def to_text(report: Report) -> str:
-    """The table by check, what was not sent, and each vector that was decided wrongly."""
+    """Return the table by check, what was not sent, and each vector that was decided wrongly."""
     return "\n".join([*_table(report), "", *_not_sent(report), *_list(report)])
 
 
 def to_json(report: Report, **about: Any) -> str:
-    """The counts and each wrong decision. `about` says what was tested."""
+    """Return the counts and each wrong decision. `about` says what was tested."""
     document = {
         **about,
         "total": _counts(report.results),

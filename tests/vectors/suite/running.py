@@ -100,7 +100,7 @@ class _Checker:
         self._identity = identity
 
     def ensure_fit(self, cases: Sequence[Case]) -> None:
-        """Raises UnfitEndpointError unless the first accepted request with a plain token is accepted."""
+        """Raise UnfitEndpointError unless the first accepted request with a plain token is accepted."""
         plain = next((case for case in cases if (case.check, case.id) == ("requests", "bearer")), None)
         if plain is None:
             return

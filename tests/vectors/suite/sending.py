@@ -68,7 +68,7 @@ class Endpoint:
 
     @property
     def has_policies(self) -> bool:
-        """The URL has a place for the name of a policy."""
+        """Return whether the URL has a place for the name of a policy."""
         return POLICY in self.target
 
     def target_of(self, policy: str) -> bytes:

@@ -52,7 +52,7 @@ class Post:
         return str(response.json()["access_token"])
 
     def me(self, token: str) -> int:
-        """The status of GET /me."""
+        """Return the status of GET /me."""
         return HTTP.get(f"{self.issuer.url}/me", headers={"Authorization": f"Bearer {token}"}).status_code
 
     def hashes(self) -> float:
@@ -74,7 +74,7 @@ def post(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def strict(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
-    """One that demands verified addresses."""
+    """Yield an issuer that demands verified emails."""
     folder = tmp_path_factory.mktemp("strict-mail")
     with running_issuer(
         postgres.migrated_database(), MAIL_URL=folder.as_uri(), MAIL_FROM=FROM, EMAIL_VERIFICATION="required"

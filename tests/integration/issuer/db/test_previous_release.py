@@ -43,7 +43,7 @@ async def use_release_0001(connection: asyncpg.Connection, email: str) -> None:
 
 @pytest.fixture
 def old_url(postgres: Postgres) -> str:
-    """A database at revision 0001."""
+    """Return a database at revision 0001."""
     url = postgres.new_database()
     for statement in SCHEMA_0001.values():
         execute(url, statement)

@@ -55,7 +55,7 @@ def bearer_of_another(url: str) -> dict[str, str]:
 
 
 def often_as_owner(method: str, path: str, body: dict[str, str]) -> Ask:
-    """The same with the token of that session."""
+    """Return the same with the token of that session."""
 
     def ask(url: str) -> httpx.Response:
         bearer = bearer_of_another(url)

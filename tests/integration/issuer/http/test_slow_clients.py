@@ -42,7 +42,7 @@ def events(issuer: IssuerProcess, chosen: Callable[[dict[str, object]], bool]) -
 
 
 def peak_memory(issuer: IssuerProcess) -> int:
-    """In KiB."""
+    """Return the peak memory in KiB."""
     status = Path(f"/proc/{issuer.process.pid}/status").read_text(encoding="ascii")
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
 

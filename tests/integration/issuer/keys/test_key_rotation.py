@@ -82,7 +82,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """In a thread."""
+        """Run in a thread."""
         thread = threading.Thread(target=self.run)
         thread.start()
         try:

@@ -22,7 +22,7 @@ INACTIVE = b'{"active":false}'
 
 @pytest.fixture(scope="module")
 def resource(issuer: IssuerProcess) -> Machine:
-    """A resource server: it asks about the tokens that it is shown."""
+    """Return a resource server: it asks about the tokens that it is shown."""
     return with_secret(issuer, "resource-server")
 
 

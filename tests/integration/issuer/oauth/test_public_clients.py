@@ -39,7 +39,7 @@ def shop(issuer: IssuerProcess) -> str:
 
 @pytest.fixture(scope="module")
 def off(issuer: IssuerProcess) -> str:
-    """A disabled client."""
+    """Create a disabled client."""
     client_id = public_client(issuer, "off")
     operate(issuer, lambda registry: registry.disable(client_id))
     return client_id

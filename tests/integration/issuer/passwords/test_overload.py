@@ -113,7 +113,7 @@ class Crowd:
 
 @pytest.fixture
 def patient_issuer(database_url: str) -> Iterator[IssuerProcess]:
-    """An issuer whose hash queue is long enough for every crowd on a slow machine."""
+    """Yield an issuer whose hash queue is long enough for every crowd on a slow machine."""
     with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="30", TRUSTED_PROXY_HOPS="1") as issuer:
         issuer.register("ann@example.com")
         yield issuer

@@ -37,7 +37,7 @@ def stranger(number: int) -> RequestContext:
 
 @asynccontextmanager
 async def registered(url: str, per_network: int = 1000) -> AsyncIterator[LoginBench]:
-    """An issuer at which Ann has registered."""
+    """Yield an issuer at which Ann has registered."""
     async with login_bench(url, per_network=per_network) as issuer:
         await issuer.registration.register(ANN, PASSWORD, HOME)
         yield issuer

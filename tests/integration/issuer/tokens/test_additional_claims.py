@@ -42,7 +42,7 @@ def run(issuer: IssuerProcess, *arguments: str, **options: str) -> dict[str, Any
 
 
 def claims(*pairs: str) -> list[str]:
-    """The arguments that set these claims."""
+    """Return the arguments that set these claims."""
     return [part for pair in pairs for part in ("--claim", pair)]
 
 

@@ -52,7 +52,7 @@ class Site:
         return tokens
 
     def statuses(self, tokens: dict[str, Any], path: str = "/orders") -> dict[str, int]:
-        """The response of each service."""
+        """Return the status of each service."""
         token = tokens["access_token"].encode()
         return {audience: ask(port, path, token=token).status for audience, port in self.gateways.items()}
 

@@ -33,7 +33,7 @@ def states(records: KeyRecords) -> list[str]:
 
 @pytest.fixture
 def pair() -> KeyRecords:
-    """A current key and a next one, both of `NOW`."""
+    """Return a current key and a next one, both of `NOW`."""
     return add_key(add_key((), PUBLIC[0], NOW), PUBLIC[1], NOW)
 
 
