@@ -122,7 +122,7 @@ def _of_links() -> Iterable[FaultPlan]:
         outage = _on((gateway,), Effect.UNAVAILABLE)
         yield from _link(link, (State.CUT, State.SILENT, State.SLOW), outage, LINK_SECONDS)
         yield from _link(link, (State.CORRUPT,), outage | _on((gateway,), Effect.REJECTED), LINK_SECONDS)
-        # Without TLS, a key set in which a bit was changed cannot be told from another key of the same name, nor
+        # Without TLS, a key set in which a bit was changed cannot be distinguished from another key of that name, nor
         # a changed value of a row from a correct one. So the links below are not corrupted.
         stale = _on(CHECKING, Effect.LATE) | _on(_with_gateway(verifier), Effect.UNAVAILABLE)
         yield from _link(f"{verifier}-issuers", (State.CUT, State.SILENT, State.SLOW), stale, SILENT_POLL_SECONDS)

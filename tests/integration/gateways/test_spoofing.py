@@ -48,7 +48,7 @@ def _rejected(gateway: Gateway, response: Response) -> bool:
 
 
 def test_identity_headers_named_in_connection_are_not_lost(gateway: Gateway) -> None:
-    # Hop-by-hop abuse: `Connection: X-Auth-Subject` asks the proxy to drop what the verifier said.
+    # Hop-by-hop abuse: `Connection: X-Auth-Subject` asks the proxy to drop the verifier's header.
     lines = [f"Connection: close, X-Auth-{name}" for name in IDENTITY]
     response = gateway.ask("/", *lines, token=gateway.token())
     assert response.status >= 400 or "X-Auth-Subject" in response.identity

@@ -67,7 +67,7 @@ _SETTINGS = VerifierSettings.from_environment(
 
 
 def _run(source: Script, story: Callable[[Refresher, Watch], Awaitable[None]], *, remote: bool = True) -> None:
-    async def told() -> None:
+    async def scenario() -> None:
         watch = Watch()
         refresher = Refresher(
             _SETTINGS, Metrics(), publish_keys=watch.take, publish_status_lists=lambda _: None, now=now
@@ -77,7 +77,7 @@ def _run(source: Script, story: Callable[[Refresher, Watch], Awaitable[None]], *
         await story(refresher, watch)
         refresher.set_sources({}, {})
 
-    run_virtual(told())
+    run_virtual(scenario())
 
 
 def test_keys_that_cannot_be_refreshed_expire_at_the_bound() -> None:

@@ -165,7 +165,7 @@ def test_an_unchanged_key_set_is_revalidated_by_its_etag(scene: Scene) -> None:
 
 
 def test_a_304_renews_the_saved_key_set(scene: Scene) -> None:
-    # Three are kept; two of the sources have been asked again, and said that nothing changed.
+    # Three are kept; two of the sources have been asked again, and responded that nothing changed.
     wait_until(lambda: sum(path.stat().st_mtime > 1 for path in scene.kept.iterdir()) == 2, "two are confirmed", 30)
     assert len(list(scene.kept.iterdir())) == 3
 
