@@ -69,9 +69,12 @@ class Fork:
         self.send_signal(signal.SIGKILL)
 
     def _status(self, timeout: float | None) -> int | None:
-        if self.returncode is None and select.select([self._end], [], [], timeout)[0]:
-            self.returncode = int(os.read(self._end, 16))
-            os.close(self._end)
+        if self.returncode is None:
+            end = select.poll()  # unlike `select`, it takes descriptors above 1,023
+            end.register(self._end, select.POLLIN)
+            if end.poll(None if timeout is None else timeout * 1000):
+                self.returncode = int(os.read(self._end, 16))
+                os.close(self._end)
         return self.returncode
 
 
