@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -123,21 +124,27 @@ def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str
     assert asyncio.run(logins()) == 5
 
 
+def status_of(send: Callable[[], httpx.Response]) -> int:
+    """Return the status. Send again after 503: a busy machine may need longer once, which then has no effect."""
+    statuses = (send().status_code for _ in range(3))
+    return next((status for status in statuses if status != 503), 503)
+
+
 def delete_sessions(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
-    assert issuer.request("DELETE", "/sessions", tokens["access_token"]).status_code == 204
+    assert status_of(lambda: issuer.request("DELETE", "/sessions", tokens["access_token"])) == 204
 
 
 def change_password(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
     body = {"current_password": PASSWORD, "new_password": "another long and lonely walk"}
-    response = HTTP.post(f"{issuer.url}/password", json=body, headers=bearer, timeout=30)
-    assert response.status_code in {200, 204}, response.text
+    assert status_of(lambda: HTTP.post(f"{issuer.url}/password", json=body, headers=bearer, timeout=30)) in {200, 204}
 
 
 def delete_account(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-    response = HTTP.request("DELETE", f"{issuer.url}/me", json={"password": PASSWORD}, headers=bearer, timeout=30)
-    assert response.status_code == 204, response.text
+    body = {"password": PASSWORD}
+    request = partial(HTTP.request, "DELETE", f"{issuer.url}/me", json=body, headers=bearer, timeout=30)
+    assert status_of(request) == 204
 
 
 def disable_account(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
@@ -147,7 +154,7 @@ def disable_account(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
 
 def log_in_once_more(issuer: IssuerProcess, tokens: dict[str, Any]) -> None:
     del tokens
-    assert issuer.login("log_in_once_more@example.com").status_code == 200
+    assert status_of(lambda: issuer.login("log_in_once_more@example.com")) == 200
 
 
 @pytest.mark.parametrize(
