@@ -18,7 +18,6 @@ _LONGEST: Final = (
     "integration/load/test_load.py",
     "integration/issuer/test_secrets.py",
     "models/test_issuer.py",
-    "integration/providers/test_keycloak.py",
     "integration/stack/test_starting_and_stopping.py",
     "integration/issuer/db/test_failover.py",
     "models/test_rate_limits.py",
