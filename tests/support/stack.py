@@ -58,7 +58,7 @@ class Stack:
             return 0
 
     def child(self, *words: str) -> psutil.Process:
-        """Return the process of ours whose command line has all `words`."""
+        """Return the process of this stack whose command line contains all `words`."""
         return next(child for child in self.descendants() if all(word in command_line(child) for word in words))
 
     def descendants(self) -> list[psutil.Process]:

@@ -197,7 +197,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
 
 @contextmanager
 def watched_arguments(seen: set[str]) -> Iterator[None]:
-    """Record the command line of every process of ours, which any local user can read."""
+    """Record the command line of every process of the test, which any local user can read."""
     done = threading.Event()
 
     def watch() -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 FOREIGN_HASH = bcrypt.hashpw(PASSWORD.encode(), b"$2b$04$abcdefghijklmnopqrstuu").decode()
 ANN = "ann@example.com"
 MALLORY = "mallory@example.com"
-UNKNOWN = "nobody@example.com"
+UNKNOWN = "unknown@example.com"
 HOME = RequestContext("self", "192.0.2.7")
 ELSEWHERE = RequestContext("self", "198.51.100.1")
 
