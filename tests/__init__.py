@@ -1,1 +1,1 @@
-"""Checks of everything that the issues and contracts promise, against real components."""
+"""Tests of everything that the contracts promise, against real components."""

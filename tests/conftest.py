@@ -22,7 +22,7 @@ _LONGEST: Final = (
     "integration/issuer/db/test_failover.py",
     "models/test_rate_limits.py",
 )
-"""Files that take longest. They run first: at the end, the other processes would have nothing left to do."""
+"""Files that take longest. They run first, so that no process waits for the last of them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

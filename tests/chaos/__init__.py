@@ -1,5 +1,5 @@
-"""Chaos: real load on a real site while its parts are killed, frozen, cut off and starved, and what must hold then.
+"""Chaos tests: real load on a real site while its processes are killed, frozen, disconnected and short of resources.
 
-`make chaos` runs it, and `test_chaos.py` runs two minutes of it. What holds is in `invariants.py`, the faults are in
-`faults.py`.
+`make chaos` runs it, and `test_chaos.py` runs two minutes of it. `invariants.py` states what must hold, `faults.py`
+the faults.
 """

@@ -1,6 +1,8 @@
-"""`make chaos`: kill, freeze, cut off and starve the parts of a site under load, and check that the promises hold.
+"""`make chaos`: kill, freeze, disconnect and starve the processes of a site under load, and check that the promises
+hold.
 
-Exit status: 0 everything held, 1 something did not or no result, 2 invalid options. See docs/operations/faults.md.
+Exit status: 0 every promise held, 1 one did not or there is no result, 2 invalid options. See
+docs/operations/faults.md.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""The faults: how each begins and ends, which effects it excuses where, and the published time of recovery."""
+"""The faults: how each starts and ends, which effects it excuses on which surfaces, and its published recovery
+time."""
 
 import asyncio
 import random
@@ -23,15 +24,15 @@ CHECKING: Final = (*GATEWAYS, *VERIFIERS)
 
 # Published in docs/operations/faults.md.
 START_SECONDS: Final = 5.0
-"""From the end of a process until its successor serves."""
+"""From the end of a process until its replacement serves."""
 DATABASE_SECONDS: Final = 6.0
 """From a crash of PostgreSQL until a write succeeds: it starts, and the issuers notice within a second."""
 LINK_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 4.0
-"""From the end of a disturbance between verifier and issuer until revocations arrive again: the next attempt begins
-within 2 s, after the time-out of the last."""
+"""From the end of a disturbance between verifier and issuer until revocations arrive again: the next attempt starts
+within 2 s after the timeout of the previous one."""
 SILENT_POLL_SECONDS: Final = 9.0
-"""The same where the link was silent: an attempt that was under way ends after 5 s."""
+"""The same for a silent link: an attempt in progress ends after 5 s."""
 KEY_SECONDS: Final = KEY_SET_SECONDS + 3.0
 """Until every verifier has fetched the key set again."""
 CLOCK_SECONDS: Final = 5.0
@@ -44,7 +45,7 @@ Step = Callable[[Site], Awaitable[None]]
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """One fault that can be made. Without `end` it is over at once, and only its effects last."""
+    """A fault that can be caused. Without `end` it is over at once, and only its effects last."""
 
     kind: str
     target: str
@@ -55,12 +56,12 @@ class FaultPlan:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name in reports."""
         return f"{self.kind}: {self.target}"
 
 
 def deck(rng: random.Random) -> list[FaultPlan]:
-    """Return every fault in a random order in which each kind comes once before any comes twice."""
+    """Return all faults in random order; each kind appears once before any appears twice."""
     by_kind: dict[str, list[FaultPlan]] = {}
     for plan in _all():
         by_kind.setdefault(plan.kind, []).append(plan)

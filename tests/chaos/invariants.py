@@ -1,9 +1,9 @@
 """Decides which observations of a chaos run are violations. Pure: it gets observations, faults and times.
 
-Correctness has no excuse: an invalid token is never accepted, a 5xx is 503 with Retry-After, an acknowledged write is
-there. Availability has: a fault excuses the effects that it must have, on the surfaces that it reaches, from its
-start until the published recovery time after its end. Where processes waited for a core of the machine, recovery
-may take longer by as long as they did, up to `STARVED_LIMIT` times the published time.
+Correctness has no excuse: an invalid token is never accepted, a 5xx is 503 with Retry-After, and an acknowledged
+write is not lost. Availability has: a fault excuses the effects that it must have, on the surfaces that it reaches,
+from its start until the published recovery time after its end. Recovery may take longer by the time for which
+processes waited for a core of the machine, up to `STARVED_LIMIT` times the published time.
 """
 
 from collections import Counter
@@ -54,7 +54,7 @@ class Observation:
 
 @dataclass(slots=True)
 class Fault:
-    """One fault that was made.
+    """A fault that was caused.
 
     Attributes:
         kind, target: for people.
@@ -79,7 +79,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Starvation:
-    """A stretch of time in which a process that was ready to run waited `lost` seconds for a core."""
+    """A period in which a process that was ready to run waited `lost` seconds for a core."""
 
     start: float
     end: float
@@ -106,7 +106,7 @@ def violations(
 def outcomes(
     observations: Sequence[Observation], faults: Sequence[Fault], starved: Sequence[Starvation]
 ) -> list[Outcome]:
-    """Return what each fault did. An effect belongs to the latest fault that excuses it."""
+    """Return the outcome of each fault. An effect belongs to the latest fault that excuses it."""
     effects_of: dict[int, list[Observation]] = {number: [] for number in range(len(faults))}
     for one in observations:
         causes = [number for number, fault in enumerate(faults) if _excuses(fault, one, starved)]

@@ -1,4 +1,4 @@
-"""Links between the parts of the site: TCP proxies that can be cut, silenced, slowed and corrupted."""
+"""Links between the processes of the site: TCP proxies that can drop, delay and corrupt data."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from typing import Final
 
 _CHUNK_BYTES: Final = 65536
 SLOW_SECONDS: Final = 0.1
-"""Delay of each chunk in each direction. Half of what a gateway waits for a verifier passes in one round trip."""
+"""Delay of each chunk in each direction. One round trip takes half of a gateway's timeout for its verifier."""
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -59,7 +59,7 @@ class Link:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def set(self, state: State) -> None:
-        """Change what happens to data, of open connections too."""
+        """Set what happens to data, also on open connections."""
         self.state = state
         if state is State.SILENT:
             self._flowing.clear()

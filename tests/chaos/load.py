@@ -1,6 +1,6 @@
-"""The load: users who register, log in, call, refresh, change passwords and log out, and attackers beside them.
+"""The load: users that register, log in, call, refresh, change passwords and log out, and attackers.
 
-It knows what was acknowledged, so it knows which response is right. Every other response becomes an observation.
+It records what was acknowledged, and so knows the right response. Every other response is an observation.
 """
 
 import asyncio
@@ -36,7 +36,8 @@ _LOGOUTS: Final = 0.1  # of the steps of a user with a session
 _PASSWORD_CHANGES: Final = 0.04
 _WATCH_SECONDS: Final = 0.25
 _STARVED_SECONDS: Final = 0.1
-"""Waiting for a core, of `_WATCH_SECONDS`. Four processes take part in a decision, which may take 0.5 s."""
+"""Maximum time of `_WATCH_SECONDS` that is spent waiting for a core. A decision involves four processes and may take
+0.5 s."""
 _HOUR: Final = 3600
 _FORGERY_SECONDS: Final = 60.0
 _AUDITED_LOGINS: Final = 40
@@ -47,7 +48,7 @@ _OTHER_ISSUER: Final = Forge()
 
 @dataclass
 class Account:
-    """An account and its password, as far as they were acknowledged.
+    """An account and its password, as acknowledged.
 
     Attributes:
         passwords: the possible ones: two while a change was sent and not acknowledged.
@@ -73,7 +74,7 @@ class Session:
 
 @dataclass
 class Journal:
-    """Everything that was seen. Times are in seconds since `started` (monotonic).
+    """All records of a run. Times are in seconds since `started` (monotonic).
 
     Attributes:
         latencies: seconds of ideal responses, by surface and second of the run.
@@ -96,7 +97,7 @@ class Journal:
         self.observations.append(Observation(sent, self.now(), surface, effect, detail, overdue))
 
     def is_calm(self, since: float) -> bool:
-        """Return whether nothing happened in the last second, and since then at least a second has passed."""
+        """Return whether there was no observation in the last second."""
         now = self.now()
         last = self.observations[-1].received if self.observations else 0.0
         return now - max(last, since) > 1.0
@@ -137,7 +138,7 @@ class Load:
             group.create_task(self._watch_the_machine())
 
     def key_revoked(self, kid: str) -> None:
-        """Note that a signing key was revoked."""
+        """Record that a signing key was revoked."""
         self._revoked_kids[kid] = self.journal.now()
 
     # What is good, and what is bad.
@@ -163,7 +164,8 @@ class Load:
         return self._rng.choice(good) if good else None
 
     def _bad(self) -> tuple[str, str | None, float | None]:
-        """Return a description, a token, and since when it is revoked, or None if it never was valid."""
+        """Return a description, an invalid token, and the time since which it is revoked (None if it never was
+        valid)."""
         now = self.journal.now()
         revoked = [
             session
@@ -186,7 +188,7 @@ class Load:
         return self._rng.choice(self._forged())
 
     def _forged(self) -> list[tuple[str, str | None, None]]:
-        """Return tokens that never were valid, made again every minute: signing takes time."""
+        """Return tokens that never were valid. They are created once a minute, because signing takes time."""
         wall = time.time()
         if wall < self._forged_until:
             return self._forgeries
@@ -229,7 +231,7 @@ class Load:
             await self._call(surface, session)
 
     async def _call(self, surface: str, session: Session) -> None:
-        """Send a good token and record anything but 200."""
+        """Send a valid token and record any response but 200."""
         sent = self.journal.now()
         self.journal.counts["good"] += 1
         status = await self._ask(surface, session.access)
@@ -284,7 +286,7 @@ class Load:
             self.journal.add(sent, ISSUER_SURFACE, Effect.REJECTED, f"/me {response.status_code}")
 
     async def _watch_the_machine(self) -> None:
-        """Note when a process of the site, or this one, was ready to run and the machine ran others instead."""
+        """Record when a process of the site, or this one, was ready to run but waited for a core."""
         waited: dict[int, float] = {}
         while True:
             before = self.journal.now()
@@ -365,7 +367,7 @@ class Load:
         return None
 
     async def _refresh(self, session: Session, headers: dict[str, str]) -> bool:
-        """Refresh; return whether the session is still there."""
+        """Refresh; return whether the session is still live."""
         sent = self.journal.now()
         form = {"grant_type": "refresh_token", "refresh_token": session.refresh}
         response = await self._to_issuers("POST", "/token", headers, data=form)
@@ -411,7 +413,7 @@ class Load:
     # The end of the run, when every fault is over.
 
     async def audit(self) -> None:
-        """Check that everything acknowledged is there."""
+        """Check that nothing acknowledged is lost."""
         self._client = httpx.AsyncClient(trust_env=False, timeout=_ISSUER_TIMEOUT_SECONDS)
         async with self._client:
             await self._audit_revocation()
@@ -436,7 +438,8 @@ class Load:
         )
 
     async def _audit_revocation(self) -> None:
-        """Check that every part has recovered: one more session is accepted everywhere, and rejected when revoked."""
+        """Check that every process has recovered: a new session is accepted everywhere, and rejected after its
+        revocation."""
         headers = {"X-Forwarded-For": "198.18.1.250"}
         session: Session | None = None
         for _ in range(_AUDIT_TRIES):
@@ -468,7 +471,8 @@ class Load:
             await self._expect(401, what, _logging_in(account, account.previous))
 
     async def _expect(self, status: int, what: str, request: dict[str, Any]) -> None:
-        """Send a request until it gets a response; note a loss if the response denies what was acknowledged."""
+        """Send a request until it gets a response; record a loss if the response contradicts what was
+        acknowledged."""
         sent = self.journal.now()
         seen = 0
         headers = {"X-Forwarded-For": f"198.18.1.{next(self._numbers) % 250}"}

@@ -1,4 +1,4 @@
-"""The report of a run: a timeline picture, a table of faults, and everything as JSON."""
+"""The report of a run: a timeline as a picture, a table of faults, and all records as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -122,7 +122,7 @@ def _document(result: Result, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def draw(result: Result, path: Path) -> None:
-    """Draw faults by target, response times by surface, and what clients saw, over one axis of time."""
+    """Draw the faults by target, the response times by surface, and the observations, over one time axis."""
     targets = list(dict.fromkeys(sorted(one.fault.target for one in result.outcomes)))
     height = 0.3 * len(targets)
     figure, (faults, times, errors) = plt.subplots(

@@ -1,4 +1,4 @@
-"""One run: the site, the load, a scheduler of faults, and the audit of everything acknowledged at the end."""
+"""One run: the site, the load, a scheduler of faults, and at the end the audit of all acknowledged writes."""
 
 import asyncio
 import random
@@ -36,8 +36,8 @@ class Result:
     """The result of a run.
 
     Attributes:
-        skipped: faults that this machine cannot have, with the reason.
-        violations: what nothing excuses.
+        skipped: faults that cannot be caused on this machine, with the reason.
+        violations: observations that no fault excuses.
         outcomes: of each fault.
     """
 
@@ -50,7 +50,7 @@ class Result:
 
 
 async def run(seed: int, minutes: float, logs: Path) -> Result:
-    """Run chaos for so many minutes; the logs of every part are copied to `logs`."""
+    """Run chaos for `minutes`; the logs of all processes are copied to `logs`."""
     rng = random.Random(seed)
     async with running_site(rng) as site:
         journal = Journal()
@@ -89,7 +89,7 @@ async def run(seed: int, minutes: float, logs: Path) -> Result:
 
 
 class _Scheduler:
-    """Makes one fault after the other, and in a long run sometimes two at a time."""
+    """Causes one fault after the other, and in a long run sometimes two at once."""
 
     def __init__(self, site: Site, load: Load, rng: random.Random, *, long: bool) -> None:
         self.skipped: dict[str, str] = {}
@@ -97,7 +97,7 @@ class _Scheduler:
         self._deck: list[FaultPlan] = []
 
     async def next(self) -> None:
-        """Make the next fault or two, and wait until the clients notice nothing of them any more."""
+        """Cause the next fault or two, and wait until clients no longer notice them."""
         plans = [self._draw()]
         if self._long and self._rng.random() < _OVERLAP:
             plans.append(self._draw())
@@ -105,12 +105,12 @@ class _Scheduler:
         await self._recovered([fault for fault in made if fault is not None])
 
     async def cut_everything(self) -> None:
-        """Cut every link between the parts at once, so that each has to connect again by itself."""
+        """Cut all links at once, so that every process has to connect again."""
         plans = [plan for plan in deck(self._rng) if plan.kind == State.CUT]
         await self._recovered([fault for fault in await asyncio.gather(*map(self._make, plans)) if fault is not None])
 
     async def settle(self) -> None:
-        """Wait until everything works."""
+        """Wait until the whole site works."""
         for _ in range(_SETTLE_POLLS):
             if self._load.journal.is_calm(0.0):
                 return

@@ -3,8 +3,8 @@
     clients ─▶ Envoy ─▶ application            clients ─▶ nginx ─▶ application
                  └─▶ verifier 1 (accepts stale lists)       └─▶ verifier 2 (rejects stale lists)
 
-Both verifiers fetch from the issuers, and clients reach the issuers, through a balancer that knows nothing of their
-health. What exits is started again after 100 ms, as by the systemd units. Nothing else repairs anything.
+Verifiers and clients reach the issuers through a load balancer without health checks. A process that exits is started
+again after 100 ms, as by the systemd units. There is no other repair.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ _COMMAND_SECONDS: Final = 60.0
 
 
 class UnavailableFaultError(Exception):
-    """This machine cannot have a fault; the message says why."""
+    """A fault cannot be caused on this machine; the message says why."""
 
 
 @dataclass
@@ -59,8 +59,8 @@ class Site:
     """A running site.
 
     Attributes:
-        home: its files. `home/database` and `home/services` are file systems of their own where we may mount them.
-        supervisor: starts what exits again.
+        home: its files. `home/database` and `home/services` are separate file systems if it may mount them.
+        supervisor: restarts processes that exit.
         ports: by the name of a part, and of its admin listener (`issuer 1 admin`).
         links: by their names.
         disks: the small file systems, by the name of the part that writes to them.
@@ -77,7 +77,7 @@ class Site:
 
     @property
     def issuer_url(self) -> str:
-        """Return the issuer identifier: the balancer before the issuers."""
+        """Return the issuer identifier: the URL of the load balancer."""
         return f"http://127.0.0.1:{self.ports['clients-issuers']}"
 
     @property
@@ -96,7 +96,7 @@ class Site:
         return f"http://127.0.0.1:{self.ports[part]}"
 
     def processes(self, part: str) -> list[psutil.Process]:
-        """Return the processes of a part: the one that was started, and its children."""
+        """Return the process that was started under this name, and its children."""
         _, process = self.supervisor._running[part]
         with contextlib.suppress(psutil.NoSuchProcess):
             main = psutil.Process(process.pid)
@@ -125,7 +125,7 @@ class Site:
                 process.send_signal(number)
 
     async def run_issuer(self, *arguments: str) -> str:
-        """Run a command of the issuer, as an operator does; AssertionError if it fails."""
+        """Run a command of the issuer; AssertionError if it fails."""
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "issuer", *arguments],
@@ -170,7 +170,7 @@ class Site:
         }
 
     def _environ(self, name: str) -> dict[str, str]:
-        """Return our environment without settings, with a clock that can be stepped."""
+        """Return this process's environment without settings of Gatepass, with a clock that can be stepped."""
         own = {key: value for key, value in os.environ.items() if not key.startswith(("ISSUER_", "VERIFIER_"))}
         clock = self.clocks.get(name)
         if clock is None:
@@ -198,7 +198,7 @@ def libfaketime() -> Path:
 
 
 def _children(pid: int) -> list[int]:
-    """Return the ids of a process's children. Unlike psutil it does not look at every process of the machine."""
+    """Return the ids of a process's children. Unlike psutil, this does not read every process of the machine."""
     with contextlib.suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     return []
@@ -206,7 +206,7 @@ def _children(pid: int) -> list[int]:
 
 @asynccontextmanager
 async def running_site(rng: random.Random) -> AsyncIterator[Site]:
-    """Run a site until the end of the block. Its files are removed; its logs are kept in `home/logs` until then."""
+    """Run a site until the end of the block. Its files are then removed; until then its logs are in `home/logs`."""
     # Not in a private folder: PostgreSQL may run as another user.
     home = Path(tempfile.mkdtemp(prefix="gatepass-chaos-"))
     os.chmod(home, 0o711)  # noqa: PTH101 - in one call, before there is anything else to do
@@ -249,7 +249,7 @@ def _link_names() -> Iterable[str]:
 
 
 def _mount(path: Path, size: str, cleanup: contextlib.ExitStack) -> bool:
-    """Mount a small file system that can be filled; return whether we may."""
+    """Mount a small file system, which can be filled; return whether this process may mount."""
     path.mkdir(mode=0o711)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "gatepass-chaos", str(path)]
     try:
@@ -297,7 +297,7 @@ async def _started(site: Site, rng: random.Random) -> AsyncIterator[None]:
 
 
 def _small(server: Program) -> Program:
-    """Return the server with little write-ahead log, which has to fit into the small file system."""
+    """Return the server, configured with little write-ahead log, which must fit into the small file system."""
     server.command.extend(["-c", "max_wal_size=96MB", "-c", "min_wal_size=32MB"])
     return server
 

@@ -1,4 +1,4 @@
-"""Two minutes of chaos on a real site: every promise holds."""
+"""Two minutes of chaos on a real site."""
 
 import asyncio
 import os

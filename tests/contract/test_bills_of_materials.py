@@ -14,7 +14,7 @@ from tests.support.programs import program
 
 SIDES: Final = ("issuer", "verifier", "doctor")
 _ENVIRONMENT: Final = ".venv/dev.lock"
-"""The virtual environment that these tests run in: make must not install it again."""
+"""The virtual environment of these tests: `make` must not install it again."""
 
 
 def _make(*arguments: str, **environ: str) -> str:

@@ -1,4 +1,4 @@
-"""The verifier holds nothing worth stealing: shown on running processes, and on the rules that keep it so."""
+"""The verifier cannot reach secrets: checked on running processes and on the import contracts."""
 
 import json
 import os
@@ -65,7 +65,7 @@ runpy.run_module("verifier", run_name="__main__", alter_sys=True)
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    """Return a keys folder as the issuer makes it, with the private half beside the public one."""
+    """Return a keys folder as the issuer creates it, with its private and public parts."""
     folder = tmp_path / "keys"
     generate_key(folder, datetime.now(UTC))
     return folder
@@ -124,7 +124,7 @@ def test_a_verifier_rejects_private_keys(tmp_path: Path) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a copy of the packages that the import contracts cover, to be changed."""
+    """Return a copy of the packages that the import contracts cover."""
     for package in CONFIGURATION["importlinter"]["root_packages"]:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -132,7 +132,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def _lint_imports(tree: Path) -> tuple[int, list[str]]:
-    """Exit status, and the names of the broken contracts."""
+    """Return the exit status and the names of the broken contracts."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     wide = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run(command, cwd=tree, env=wide, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Configurations of gateways that need a cluster: valid by the published schemas, and they fail closed.
+"""Configurations of gateways that need a cluster are valid by the published schemas, and fail closed.
 
 What Envoy Gateway and Istio generate from theirs runs in `integration/gateways`, and
 Kong's function in `test_kong_function.py`.

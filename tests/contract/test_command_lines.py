@@ -1,4 +1,4 @@
-"""Every command explains itself, and says which PostgreSQL it could not use."""
+"""Every command has a help, and errors name the PostgreSQL server that cannot be used."""
 
 import argparse
 import shlex
@@ -33,7 +33,7 @@ COMMANDS: Final = [(top, command) for top in PARSERS for command in _all(top)]
 
 
 def _example(command: argparse.ArgumentParser) -> list[str]:
-    """Return the arguments of the example in its help, after the name of the program."""
+    """Return the arguments of the example in a command's help."""
     line = command.format_help().rstrip("\n").rpartition("\nexample:\n  ")[2]
     words = shlex.split(line)
     redirection = next((index for index, word in enumerate(words) if word in {"<", ">", ">>"}), len(words))

@@ -1,4 +1,4 @@
-"""`make dist`: each program is one file that runs from an empty folder with Python and nothing else."""
+"""`make dist`: each program is one file that needs only Python."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ ACCOUNT: Final = {"email": "ada@example.com", "password": "seven quiet green riv
 
 @dataclass(frozen=True)
 class Folder:
-    """An empty folder, where the executables run with nothing of this process's environment."""
+    """An empty folder in which the executables run, without the environment of this process."""
 
     path: Path
     executables: Path
@@ -96,7 +96,7 @@ def _is_ready(admin_port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the three files, and with this Python outside of its virtual environment."""
+    """Return a folder with the three files and a link to Python outside of its virtual environment."""
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run([*BUILD, str(folder)], check=True, timeout=100)
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -113,7 +113,7 @@ def folder(executables: Path, tmp_path: Path) -> Folder:
 
 
 def _contents(executable: Path) -> set[str]:
-    """Return what is unpacked, as paths below the folder of the packages."""
+    """Return the unpacked files, relative to the folder of the packages."""
     with zipfile.ZipFile(executable) as archive:
         return {name.removeprefix("site-packages/") for name in archive.namelist()}
 

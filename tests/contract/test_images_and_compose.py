@@ -1,4 +1,4 @@
-"""Checks of compose.yaml that need no container engine: sizes by settings, the profile `observability`, locks.
+"""Checks of compose.yaml without a container engine: sizes by settings, the profile `observability`, lock files.
 
 Its services run in `tests/integration/images`.
 """

@@ -1,4 +1,4 @@
-"""The issuer's contract is a valid document, and the one that the issuer holds."""
+"""The OpenAPI document of the issuer is valid and agrees with the code."""
 
 import re
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from tests.support.openapi import SERVED, contract, served_form
 
 DOCUMENT = contract()
 SLUG = re.compile(r"`(?!errors`)([a-z-]+)`")
-"""In the description of a problem; `errors` is a member of one."""
+"""Problem types in a description. `errors` is a member and no type."""
 ANYWHERE = re.compile(r"([45]\d\d) \(`([a-z-]+)`\)")
-"""In the words of the document about every path."""
+"""Responses of every path, as the document's introduction names them."""
 
 
 def test_the_contract_is_valid_openapi() -> None:
@@ -87,7 +87,7 @@ def test_every_problem_and_oauth_error_has_its_example() -> None:
 
 
 def media_types() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every media type of a request or response, and where it is."""
+    """Yield every media type of a request or response, with its location."""
     for path, item in DOCUMENT["paths"].items():
         for method, operation in item.items():
             bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}

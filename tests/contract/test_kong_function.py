@@ -1,6 +1,7 @@
-"""The Lua in deploy/gateways/kong/kong.yaml, run by the Lua of HAProxy before stand-ins for Kong and its HTTP client.
+"""The Lua function in deploy/gateways/kong/kong.yaml, run by HAProxy's Lua with replacements for Kong and its HTTP
+client.
 
-Kong itself is not run: this proves what the function does with each response of the verifier.
+Kong itself does not run: the tests show what the function does with each response of the verifier.
 """
 
 import json

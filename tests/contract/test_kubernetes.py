@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, rendered and held to their promises: what pods may do, hold and reach."""
+"""The rendered Kubernetes manifests: what pods may do, mount and reach."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The files of the Kubernetes guide, rendered as its reader does. Its commands need a cluster and are not run."""
+"""The files of the Kubernetes guide, rendered. Its commands need a cluster and are not run."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ FILES: Final = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```\n', GUIDE, r
 
 @pytest.fixture(scope="module", params=["central", "sidecar"])
 def production(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """What kustomize makes of the overlay of the guide."""
+    """Return the guide's overlay as rendered by kustomize."""
     folder = tmp_path_factory.mktemp("cluster").resolve()
     shutil.copytree(ROOT / "deploy", folder / "gatepass/deploy")
     for name, text in FILES.items():

@@ -43,7 +43,7 @@ def overlay(request: pytest.FixtureRequest) -> Rendered:
 
 
 def _environment(overlay: Rendered, container: Container) -> dict[str, str]:
-    """Return the environment of a container, with invented secrets in place of secret files."""
+    """Return the environment of a container, with test secrets instead of secret files."""
     environ = overlay.environment(container)
     for name in {"ISSUER_DATABASE_URL_FILE", "ISSUER_MAIL_URL_FILE"} & environ.keys():
         environ[name.removesuffix("_FILE")] = SECRETS[Path(environ.pop(name)).name]
@@ -117,7 +117,7 @@ def test_pods_have_time_to_drain(overlay: Rendered) -> None:
 
 
 def _end(settings: IssuerSettings | VerifierSettings) -> float:
-    """Return the seconds that a program may take from the signal to its end."""
+    """Return the seconds that a program may run after the signal to stop."""
     if isinstance(settings, IssuerSettings):
         return _DRAIN_SECONDS + settings.password_hash_timeout_seconds
     return settings.drain_seconds + 2 * CLOSE_GRACE_SECONDS
@@ -197,7 +197,7 @@ def test_the_issuer_sends_nothing_to_an_unverified_database(
 
 
 def _hear(server: socket.socket, tls: ssl.SSLContext, reply: bytes, heard: list[bytes]) -> None:
-    """Record what one client sends in the clear and then, if it was offered, by TLS."""
+    """Record the data that a client sends in plain text and then, where TLS was offered, by TLS."""
     connection, _ = server.accept()
     with connection:
         heard.append(connection.recv(1024))

@@ -1,4 +1,4 @@
-"""The published scores of mutation testing are those recorded, and each survivor has its reason."""
+"""The published mutation scores are the recorded ones, and each surviving mutant has a reason."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The site of `make docs`: its navigation, and what it changes in pages, which its renderer reads otherwise."""
+"""The site of `make docs`: its navigation, and the changes to pages that its renderer needs."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The systemd units in deploy/systemd are valid, and keep the settings that they name."""
+"""The systemd units in deploy/systemd are valid, and set what they document."""
 
 import re
 import subprocess

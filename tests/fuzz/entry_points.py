@@ -1,4 +1,5 @@
-"""Entry points for the fuzzer: no input may raise an unexpected exception. The issuer's are in a module beside it."""
+"""Entry points for the fuzzer: no input may raise an unexpected exception. `issuer_entry_points.py` has the
+issuer's."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -35,28 +36,29 @@ _OUR_TROUBLE: Final = error_response(RejectionReason.INTERNAL_ERROR, POLICIES["d
 
 
 def request(data: bytes) -> None:
-    """Target and credentials, separated by a line feed."""
+    """Decide about a request: target and credentials, separated by a line feed."""
     target, found, credentials = data.partition(b"\n")
     _expect_a_response(target, credentials if found else None)
     _expect_a_response(b"/verify", credentials)
 
 
 def signed(data: bytes) -> None:
-    """Header and payload, separated by a line feed, behind a good signature. No header: a good one."""
+    """Decide about a signed token: header and payload, separated by a line feed. Without a header, a valid one is
+    used."""
     header, _, payload = data.partition(b"\n")
     token = GOOD.sign(header or _HEADER, payload)
     _expect_a_response(b"/verify/anonymous", b"Bearer " + token)
 
 
 def key_set(data: bytes) -> None:
-    """Parse a JWK Set, of our own issuer and of another; JwksError is the only exception."""
+    """Parse a JWK Set as of our own issuer and of another one; JwksError is the only exception."""
     for algorithms in (OWN_ALGORITHMS, KEY_TYPES.keys()):
         with suppress(JwksError):
             assert parse_jwks(data, algorithms).keys
 
 
 def metadata(data: bytes) -> None:
-    """An issuer's metadata, or a rejection."""
+    """Parse an issuer's metadata."""
     try:
         result = read_jwks_uri(parse_metadata(data), ISSUER, ISSUER, allow_http=False)
         assert result.startswith("https://")
@@ -67,7 +69,7 @@ def metadata(data: bytes) -> None:
 
 
 def status_list(data: bytes) -> None:
-    """Header and payload of a status list, as `signed`."""
+    """Verify a status list: header and payload, as in `signed`."""
     header, _, payload = data.partition(b"\n")
     token = GOOD.sign(header or _LIST_HEADER, payload)
     read_status_list(token, issuer=ISSUER, uri=STATUS_LIST, keys=KEY_SETS["issuer"], now=NOW)
@@ -97,18 +99,18 @@ ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {
     b"L": status_list,
     **issuer_entry_points.ENTRY_POINTS,
 }
-"""By the first byte of an input."""
+"""Entry points by the first byte of an input."""
 
 
 def run(data: bytes) -> None:
-    """One input of the fuzzer."""
+    """Process one input of the fuzzer."""
     entry_point = ENTRY_POINTS.get(data[:1])
     if entry_point is not None:
         entry_point(data[1:])
 
 
 def write_corpus(folder: Path) -> None:
-    """Write the first inputs: the vectors, and those of the issuer."""
+    """Write the initial inputs: the vectors, and those of the issuer."""
     folder.mkdir(parents=True, exist_ok=True)
     inputs = [
         b"R" + octets(v["target"]) + b"\n" + b", ".join(map(octets, v["authorization"])) for v in load("requests")

@@ -1,4 +1,4 @@
-"""Entry points for the fuzzer into what the issuer reads from clients, operators and its own disk."""
+"""Entry points for the fuzzer: everything that the issuer reads from clients, operators and its own disk."""
 
 import json
 import tempfile
@@ -67,7 +67,7 @@ _KEYS_DIR: Final = Path(_FOLDER.name)
 
 
 def body(data: bytes) -> None:
-    """Number of the body, content type, line feed, body."""
+    """Parse a JSON body: number of the model, content type, line feed, body."""
     content_type, _, content = data[1:].partition(b"\n")
     model = _BODIES[(data[0] if data else 0) % len(_BODIES)]
     try:
@@ -81,7 +81,7 @@ def body(data: bytes) -> None:
 
 
 def form(data: bytes) -> None:
-    """The body of a request to an OAuth endpoint, and the credentials in it."""
+    """Parse the form of a request to an OAuth endpoint, and the credentials in it."""
     with suppress(OAuthError):
         parameters = parse_form(data)
         assert all(value and "\0" not in value for value in parameters.values())
@@ -89,7 +89,7 @@ def form(data: bytes) -> None:
 
 
 def basic(data: bytes) -> None:
-    """One Authorization field and the client that the form names, separated by a line feed."""
+    """Parse one Authorization field and the client of the form, separated by a line feed."""
     field, named, client_id = data.decode("latin-1").partition("\n")
     with suppress(OAuthError):
         found = read_credentials(OAuthRequest({"client_id": client_id} if named else {}, (field,), _CONTEXT))
@@ -98,14 +98,15 @@ def basic(data: bytes) -> None:
 
 
 def refresh_token(data: bytes) -> None:
-    """Any text; a refresh token has one spelling."""
+    """Parse a refresh token, which has one spelling."""
     text = data.decode("utf-8", "surrogateescape")
     found = _REFRESH_TOKENS.read(text)
     assert found is None or _REFRESH_TOKENS.write(found) == text
 
 
 def assertion(data: bytes) -> None:
-    """Header and claims, separated by a line feed, signed by the client's key; and the same bytes as they are."""
+    """Verify a client assertion: header and claims, separated by a line feed, signed by the client's key; and the
+    input itself."""
     header, _, payload = data.partition(b"\n")
     for text in (GOOD.sign(header or _HEADER, payload).decode(), data.decode("latin-1")):
         with suppress(InvalidAssertionError):
@@ -116,14 +117,14 @@ def assertion(data: bytes) -> None:
 
 
 def client_keys(data: bytes) -> None:
-    """The key set of a client, that an operator registers."""
+    """Parse the key set of a client."""
     with suppress(ClientKeysError):
         keys = register_keys(data)
         assert len(load_keys(keys)) == len(keys) > 0
 
 
 def import_line(data: bytes) -> None:
-    """One line of an import."""
+    """Parse one line of an import."""
     try:
         account = read_line(data, _ID, _TIME, _RULES)
     except InvalidRecordError as error:
@@ -135,7 +136,7 @@ def import_line(data: bytes) -> None:
 
 
 def key_file(data: bytes) -> None:
-    """The records of the signing keys: those that are read are written and read back."""
+    """Parse the records of the signing keys; valid ones are written and read again."""
     path = key_records_file(_KEYS_DIR)
     path.write_bytes(data)
     with suppress(KeyStoreError):
@@ -147,7 +148,7 @@ def key_file(data: bytes) -> None:
 
 
 def mac_secrets(data: bytes) -> None:
-    """The MAC secrets: the error quotes none of them."""
+    """Parse the file of MAC secrets; an error quotes none of them."""
     path = mac_secrets_file(_KEYS_DIR)
     path.touch(0o600)
     path.write_bytes(data)
@@ -161,7 +162,7 @@ def mac_secrets(data: bytes) -> None:
 
 
 def email(data: bytes) -> None:
-    """Any text; the key of an email is the key of itself."""
+    """Parse an email; the key of a key is the same key."""
     text = data.decode("utf-8", "surrogateescape")
     with suppress(InvalidEmailError):
         address = parse_email(text)
@@ -173,7 +174,7 @@ def email(data: bytes) -> None:
 
 
 def forwarded(data: bytes) -> None:
-    """Number of proxies, then fields of X-Forwarded-For, one a line."""
+    """Determine the client IP: the number of proxies, then X-Forwarded-For fields, one on each line."""
     fields = data[1:].decode("latin-1").split("\n")
     found = client_ip("192.0.2.1", fields, data[0] % 4 if data else 1)
     assert found is not None
@@ -189,7 +190,7 @@ def _request(content_type: bytes, content: bytes) -> Request:
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run what waits for nothing."""
+    """Run a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as done:
@@ -223,11 +224,11 @@ ENTRY_POINTS: Final[dict[bytes, Callable[[bytes], None]]] = {
     b"e": email,
     b"x": forwarded,
 }
-"""By the first byte of an input; the verifier's are capital letters."""
+"""Entry points by the first byte of an input; the verifier's are capital letters."""
 
 
 def corpus() -> list[bytes]:
-    """Return first inputs: one that passes each check, and some that almost do."""
+    """Return initial inputs: one that passes each check, and some that nearly do."""
     claims = {"iss": "reporting", "sub": "reporting", "aud": ISSUER, "exp": NOW + 60, "iat": NOW, "jti": "1"}
     values = {"email": "ann@example.com", "scope": "a", "resource": ["a", "b"]}
     bodies = [json.dumps({name: values.get(name, "some text") for name in model.model_fields}) for model in _BODIES]

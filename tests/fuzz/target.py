@@ -1,4 +1,5 @@
-"""The atheris target: `python -m tests.fuzz.target FOLDER -max_total_time=600`. It writes first inputs to FOLDER."""
+"""The atheris target: `python -m tests.fuzz.target FOLDER -max_total_time=600`. It writes the initial inputs to
+FOLDER."""
 
 import sys
 from pathlib import Path

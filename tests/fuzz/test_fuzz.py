@@ -1,4 +1,4 @@
-"""A bounded run of the fuzzer, and every vector through its entry points."""
+"""A short run of the fuzzer, and every vector as an input."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""The Python client of `docs/clients` with a real issuer, behind a proxy that fails every first attempt."""
+"""The Python client of `docs/clients` with a real issuer, through a proxy that fails every first attempt."""
 
 import re
 import sys
@@ -28,7 +28,7 @@ PARALLEL: Final = 8
 
 
 class Client(Protocol):
-    """A session as threads see it."""
+    """A session that threads share."""
 
     def login(self, email: str, password: str) -> None: ...
     def request(self, method: str, url: str, **options: Any) -> httpx.Response: ...

@@ -1,4 +1,4 @@
-"""Python's OAuth clients and JWT libraries, used as their manuals say, with a real issuer."""
+"""Python's OAuth clients and JWT libraries, used as documented, with a real issuer."""
 
 import base64
 import zlib
@@ -31,7 +31,7 @@ PRIVATE_KEY: Final = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncr
 
 @pytest.fixture(autouse=True, scope="module")
 def _without_tls() -> Iterator[None]:
-    """Let both libraries speak to a server without TLS, on loopback."""
+    """Let both libraries use a loopback server without TLS."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
         patch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
@@ -40,7 +40,7 @@ def _without_tls() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def metadata(issuer: IssuerProcess) -> Mapping[str, Any]:
-    """Return the metadata from where Authlib looks for it."""
+    """Return the metadata from the URL that Authlib uses."""
     url = get_well_known_url(issuer.url, external=True, suffix="oauth-authorization-server")
     found: Mapping[str, Any] = HTTP.get(url).raise_for_status().json()
     return found
@@ -82,7 +82,7 @@ def oauthlib_of(machine: Machine) -> RequestsOAuth2Session:
 
 
 def test_authlib_finds_only_one_fault_in_the_metadata(issuer: IssuerProcess, metadata: Mapping[str, Any]) -> None:
-    """RFC 8414 §2 requires `response_types_supported`. Authlib rejects it empty, which is the truth about a server
+    """RFC 8414 §2 requires `response_types_supported`. Authlib rejects an empty list, which is right for a server
     without an authorization endpoint."""
     read = AuthorizationServerMetadata(metadata)
     with pytest.raises(ValueError, match="response_types_supported"):
@@ -263,7 +263,7 @@ def key_set(metadata: Mapping[str, Any]) -> jose_jwk.KeySet:
 
 
 def is_revoked(status: Mapping[str, Any], metadata: Mapping[str, Any]) -> bool:
-    """Read one bit of a status list, by Token Status List §4 and nothing of ours."""
+    """Read one bit of a status list by Token Status List §4, without our code."""
     token = jose_jwt.decode(requests.get(status["uri"], timeout=30).text, key_set(metadata))
     assert (token.header["typ"], token.claims["sub"]) == ("statuslist+jwt", status["uri"])
     content = token.claims["status_list"]

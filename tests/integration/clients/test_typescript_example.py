@@ -1,4 +1,5 @@
-"""The TypeScript client of `docs/clients` in Node.js with a real issuer, behind a proxy that fails first attempts."""
+"""The TypeScript client of `docs/clients` in Node.js with a real issuer, through a proxy that fails every first
+attempt."""
 
 import json
 import os
@@ -55,7 +56,7 @@ def compiled(tmp_path: Path, issuer: IssuerProcess) -> Path:
 
 
 def test_the_client_keeps_a_session_through_faults(issuer: IssuerProcess, compiled: Path) -> None:
-    """All tests of `example.test.mjs`, in one process; the proxy has seen no attempt too many."""
+    """Runs all tests of `example.test.mjs` in one process; no request was sent more often than necessary."""
     issuer.session("ada@example.com")
     expired, rejected, revoked = issuer.session(), issuer.session(), issuer.session()
     assert issuer.request("POST", "/logout", revoked["access_token"]).status_code == 204

@@ -18,14 +18,14 @@ from tests.support.token_forge import Forge
 
 URL = "http://127.0.0.1:1/hello"
 TOKEN = Forge().token(time(), exp=int(time()) + 3600)
-"""Made when tests are collected, so it must be valid for longer than they run."""
+"""Created when tests are collected, so it must be valid for longer than the tests run."""
 
 REQUEST = Request("GET", b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 SECONDS = 0.3
 
 
 def usage_error(*arguments: str, token: bytes = TOKEN) -> str:
-    """Return what the command prints when it sends nothing."""
+    """Return the usage error that the command prints."""
     output, faults = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
         patch.delenv("GATEPASS_TOKEN", raising=False)

@@ -1,4 +1,4 @@
-"""Our nginx configuration with one common mistake at a time, and a HAProxy that forwards everything."""
+"""Our nginx configuration with one common mistake each, and an HAProxy that forwards all requests."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ FIRST_TOKEN_WINS: Final = (
 
 @dataclass(frozen=True)
 class Addresses:
-    """The ports of a stack's parts, and a free one for the gateway."""
+    """The ports of a stack, and a free one for the gateway."""
 
     port: int
     verifier: int
@@ -83,7 +83,7 @@ def _also(lines: str) -> Callable[[str, Addresses], str]:
 
 
 def _behind_a_front(lines: str) -> Callable[[str, Addresses], str]:
-    """Move our gateway to another port, behind an nginx that forwards everything."""
+    """Move our gateway to another port, behind an nginx that forwards all requests."""
 
     def broken(configuration: str, addresses: Addresses) -> str:
         behind = free_port()
@@ -95,7 +95,7 @@ def _behind_a_front(lines: str) -> Callable[[str, Addresses], str]:
 
 
 def _before_an_application(lines: str) -> Callable[[str, Addresses], str]:
-    """Put our gateway in front of another application."""
+    """Configure our gateway for another application."""
 
     def broken(configuration: str, addresses: Addresses) -> str:
         other = free_port()

@@ -1,4 +1,4 @@
-"""One verifier and one application, and each gateway before them in turn."""
+"""One verifier and one application, behind each gateway in turn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""The browser guide in a real browser, behind five gateways with TLS: only pages of the application get through.
+"""The browser guide in a real browser, behind five gateways with TLS: only requests of the application's pages are
+accepted.
 
 Three pages attack while a user is logged in: of another site, of another subdomain, and of another port of the host.
 The last two are the same site as the application, so the browser adds its cookies to their requests.
@@ -39,7 +40,7 @@ _number = count()
 
 @dataclass
 class Stack:
-    """All that is behind the gateways, which serve one after the other at `origin`."""
+    """The processes behind the gateways, which serve one after the other at `origin`."""
 
     folder: Path
     port: int
@@ -55,7 +56,7 @@ class Stack:
         return f"https://{HOST}:{self.port}"
 
     def count(self, report: dict[str, Any]) -> None:
-        """Note how often what an attack may not change was changed until a report, and how often it was rejected."""
+        """Count, at each report, the changes that an attack must not cause, and the rejections."""
         urls = self.issuer.admin_url, f"http://127.0.0.1:{self.verifier_admin_port}"
         metrics = "".join(HTTP.get(f"{url}/metrics", timeout=30).text for url in urls)
 

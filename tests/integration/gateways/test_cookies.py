@@ -1,4 +1,4 @@
-"""A token in a cookie, through each gateway with the addition that its README describes."""
+"""Tokens in cookies, through each gateway with the addition that its README describes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Site:
         return self.verifier.forge.token(time(), **changes)
 
     def ask(self, *lines: str, method: str = "GET") -> Response:
-        """Send a request of a browser, with the cookie."""
+        """Send a request as a browser does, with the cookie."""
         token = self.token().decode()
         length = ["Content-Length: 0"] if method == "POST" else []
         return ask(self.port, "/", f"Cookie: theme=dark; {COOKIE}={token}", *lines, *length, method=method)

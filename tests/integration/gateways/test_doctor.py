@@ -1,4 +1,4 @@
-"""`python -m doctor` finds nothing in our gateways, and the right issue in each broken one."""
+"""`python -m doctor` has no findings about our gateways, and finds the fault of each broken one."""
 
 import json
 import subprocess
@@ -58,7 +58,7 @@ ELSEWHERE = {"any upgrade is tunnelled", "an outage is 500", "the application ec
 
 @dataclass(frozen=True)
 class Report:
-    """The output of `--json`, with the counts of its last line apart, and the exit status."""
+    """The output of `--json`, its counts, and the exit status."""
 
     status: int
     findings: list[dict[str, Any]]

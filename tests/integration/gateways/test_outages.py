@@ -1,4 +1,5 @@
-"""No verifier, no entry: gone, mute or slow, the gateway stays closed, and opens again by itself."""
+"""Outages of the verifier: while it is down, silent or slow, the gateway rejects every request, and recovers by
+itself."""
 
 import time
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""Path tricks: the application never gets a path other than the one that the verifier decided on.
+"""Ambiguous paths: the application never gets a path other than the one that the verifier decided on.
 
-The application here is the most generous reader that we can think of (`_as_an_application_might`): it decodes,
-takes backslashes for slashes, drops path parameters and resolves dots.
+The application is as lenient as possible (`_as_an_application_might`): it decodes, takes backslashes for slashes,
+drops path parameters and resolves dots.
 """
 
 import posixpath

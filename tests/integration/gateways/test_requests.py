@@ -1,4 +1,4 @@
-"""Requests pass through a gateway unharmed: methods, bodies, websocket handshakes. And nothing slips past."""
+"""Requests pass a gateway unchanged: methods, bodies, WebSocket handshakes. None bypasses the check."""
 
 import hashlib
 import http.client
@@ -95,7 +95,7 @@ def _expect(gateway: Gateway, token: bytes) -> tuple[int, Response]:
 
 
 class UpgradingApplication:
-    """Accepts any upgrade, and then echoes."""
+    """A server that accepts any upgrade, and then echoes."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -152,13 +152,13 @@ def upgrading_gateway(
 def upgrading(
     upgrading_gateway: tuple[Gateway, UpgradingApplication],
 ) -> tuple[Gateway, UpgradingApplication]:
-    """Return the gateway before an application that upgrades, and that has seen nothing yet."""
+    """Return the gateway in front of an application that upgrades; its records are empty."""
     upgrading_gateway[1].heads.clear()
     return upgrading_gateway
 
 
 def _upgrade(gateway: Gateway, protocol: str, token: bytes) -> tuple[bytes, bytes]:
-    """The status line, and what came back for b"ping" afterwards."""
+    """Return the status line, and the data that followed b"ping"."""
     head = (
         f"GET /chat HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n"
         "HTTP2-Settings: AAMAAABkAAQAAP__\r\nSec-WebSocket-Version: 13\r\n"

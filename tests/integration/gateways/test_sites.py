@@ -1,4 +1,4 @@
-"""Sites into which the check was merged: the issuer at /auth/, public paths, and nothing else without a token."""
+"""Existing sites with the check added: the issuer at /auth/, public paths, and no other path without a token."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ SITES = sorted(set(PROGRAMS) - set(COMPLETE) - {EXTERNAL})
 def site(
     request: pytest.FixtureRequest, verifier: Verifier, application: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
-    """Yield a site whose issuer shows what it receives, as the application does."""
+    """Yield a site whose issuer echoes requests, as the application does."""
     folder: Path = tmp_path_factory.mktemp("site")
     with ExitStack() as stack:
         issuer = stack.enter_context(running_application(folder))

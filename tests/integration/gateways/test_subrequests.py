@@ -19,7 +19,7 @@ REQUESTS = 60
 
 @dataclass(frozen=True)
 class Tapped:
-    """A gateway and what it sends."""
+    """A gateway and the bytes that it sends."""
 
     gateway: Gateway
     to_verifier: Tap
@@ -28,7 +28,7 @@ class Tapped:
 
 @pytest.fixture(scope="module")
 def tapped_gateway(gateway: Gateway, application: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tapped]:
-    """Yield the gateway once more, with taps on both its lines."""
+    """Yield another instance of the gateway, with taps on both connections."""
     folder = tmp_path_factory.mktemp("tapped")
     with (
         tapped(gateway.verifier.port) as to_verifier,
@@ -40,7 +40,7 @@ def tapped_gateway(gateway: Gateway, application: int, tmp_path_factory: pytest.
 
 @pytest.fixture
 def line(tapped_gateway: Tapped) -> Tapped:
-    """Return a tap that has recorded nothing."""
+    """Return an empty tap."""
     tapped_gateway.to_verifier.clear()
     tapped_gateway.to_application.clear()
     return tapped_gateway

@@ -1,4 +1,4 @@
-"""Every command of a guide, typed in order on real programs, prints what the guide shows."""
+"""Every command of a guide, run in order on real programs, prints what the guide shows."""
 
 import re
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def application(name: str) -> str:
 
 
 BROWSER: Final = re.split(r"Then follow \[step 3\]|Make \[a certificate\]", text("browser-application.md"))
-"""It sends its reader to the nginx guide at two places."""
+"""The guide refers to the nginx guide in two places."""
 
 # The texts that a reader of each guide follows, in order.
 READ: Final[dict[str, list[str]]] = {
@@ -61,7 +61,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def database(server: Postgres) -> Iterator[Postgres]:
-    """Yield the server, without what the guide creates."""
+    """Yield the server, without the database that the guide creates."""
     yield server
     roles = [row["rolname"] for row in execute(server.url(), "SELECT rolname FROM pg_roles WHERE oid > 16383")]
     for statement in ("DROP DATABASE gatepass WITH (FORCE)", *(f'DROP ROLE "{role}"' for role in roles)):

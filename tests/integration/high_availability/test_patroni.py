@@ -1,4 +1,4 @@
-"""Two issuers on a PostgreSQL under Patroni: what was acknowledged survives the loss of the primary."""
+"""Two issuers on a PostgreSQL under Patroni: acknowledged writes survive the loss of the primary."""
 
 import asyncio
 import signal
@@ -124,7 +124,7 @@ def test_a_restored_backup_revokes_no_session_as_stolen(site: Site) -> None:
 
 @contextmanager
 def writing_to(cluster: Cluster, old: Machine) -> Iterator[list[float]]:
-    """Write to an old primary itself, all the while; yield the times of acknowledged writes."""
+    """Write directly to an old primary until the block ends; yield the times of acknowledged writes."""
     written: list[float] = []
     stop = threading.Event()
     url = cluster.url(hosts=[old])

@@ -1,4 +1,4 @@
-"""The images and compose.yaml in real containers: the gateway suite, and what the containers may not do.
+"""The images and compose.yaml in real containers: the gateway tests, and the restrictions of the containers.
 
 Then the pod with a verifier beside its gateway, from the Kubernetes manifests.
 """
@@ -65,7 +65,7 @@ class Site:
         return self.engine.pid(self.container(name))
 
     def session(self) -> dict[str, Any]:
-        """Register an account and log in; the token response."""
+        """Register an account and log in; return the token response."""
         account = {"email": f"{secrets.token_hex(8)}@example.com", "password": PASSWORD}
         assert HTTP.post(f"{self.issuer}/register", json=account, timeout=30).status_code in {201, 202}
         response = HTTP.post(f"{self.issuer}/login", json=account, timeout=30)
@@ -219,7 +219,7 @@ def test_a_killed_container_is_restarted(site: Site, name: str) -> None:
 
 
 def _token(site: Site) -> str:
-    """Return the access token of a new session; nothing while the issuer creates none."""
+    """Return the access token of a new session; an empty string while the issuer cannot create one."""
     try:
         return str(site.session()["access_token"])
     except (AssertionError, httpx.TransportError):

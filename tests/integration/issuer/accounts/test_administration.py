@@ -1,4 +1,4 @@
-"""Operators manage accounts and sessions, with the effects that users notice."""
+"""Operators manage accounts and sessions: the commands and their effects on users."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def url(issuer: IssuerProcess) -> str:
 
 
 def events(url: str, account: UUID) -> list[tuple[str, str | None]]:
-    """Kind and reason of each event of an account, in their order."""
+    """Return kind and reason of each event of an account, in order."""
     rows = execute(
         url, "SELECT kind, detail ->> 'reason' FROM audit_events WHERE user_id = $1 ORDER BY at, position", account
     )
@@ -102,7 +102,7 @@ def test_deleting_an_account_leaves_only_revocations_and_audit_events(url: str) 
 
 
 def test_a_deletion_locks_the_account_before_the_audit_trail(url: str) -> None:
-    """A mail request locks the account and waits for the audit trail: the opposite order would deadlock."""
+    """A mail request locks the account, then waits for the audit trail: the opposite order would deadlock."""
     account = add_account(url)
     add_sessions(url, account, 1)
 
@@ -208,7 +208,7 @@ def test_an_unknown_account_or_session_is_reported(url: str) -> None:
 
 
 def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProcess) -> None:
-    """Every command once, on one account, against a serving issuer."""
+    """Runs every command once, on one account, while the issuer serves."""
     account = run(issuer, "users", "create", "day@example.com", password=PASSWORD)
     token = issuer.login("day@example.com").json()["access_token"]
     assert run(issuer, "users", "update", account["id"], "--scope", "a b", "--role", "x")["roles"] == ["x"]
@@ -227,7 +227,7 @@ def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProce
 
 
 def lock(issuer: IssuerProcess, account: str, email: str) -> None:
-    """Fail until the password is disabled. The counter of the account, which lasts longest, is raised to 99."""
+    """Fail until the password is disabled. Sets the counter of the account to 99 first, to save time."""
     assert issuer.login(email, "wrong and wrong again").status_code == 401
     counters = "UPDATE rate_limit_counters SET count = 99, last_at = now() - interval '1 hour'"
     execute(issuer.database_url, counters + " WHERE expires_at = (SELECT max(expires_at) FROM rate_limit_counters)")

@@ -1,4 +1,4 @@
-"""Self-service over HTTP: what users can do, and what others cannot find out."""
+"""Self-service over HTTP: what users can do, and what other clients cannot find out."""
 
 import json
 import os
@@ -23,7 +23,7 @@ FROM = "no-reply@gatepass.example"
 
 
 class Post:
-    """An issuer that puts its mail into a folder, and that folder."""
+    """An issuer that writes its mail into a folder, and that folder."""
 
     def __init__(self, issuer: IssuerProcess, folder: Path) -> None:
         self.issuer = issuer
@@ -41,12 +41,12 @@ class Post:
         raise AssertionError(f"no such letter: {self.issuer.logs()}")
 
     def ask(self, method: str, path: str, bearer: str | None = None, /, **body: str) -> httpx.Response:
-        """Ask with a JSON body, and a bearer token if need be."""
+        """Send a request with a JSON body, and a bearer token if one is given."""
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         return HTTP.request(method, self.issuer.url + path, json=body, headers=headers, timeout=30)
 
     def login(self, email: str, password: str = PASSWORD) -> str:
-        """An access token."""
+        """Log in; return the access token."""
         response = self.issuer.login(email, password)
         assert response.status_code == 200, response.text
         return str(response.json()["access_token"])
@@ -74,7 +74,7 @@ def post(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def strict(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
-    """Yield an issuer that demands verified emails."""
+    """Yield an issuer that requires verified emails."""
     folder = tmp_path_factory.mktemp("strict-mail")
     with running_issuer(
         postgres.migrated_database(), MAIL_URL=folder.as_uri(), MAIL_FROM=FROM, EMAIL_VERIFICATION="required"

@@ -1,4 +1,4 @@
-"""Recovery of accounts on a real PostgreSQL, at times that the test sets."""
+"""Recovery of accounts on a real PostgreSQL, with a test clock."""
 
 import asyncio
 from datetime import timedelta
@@ -191,7 +191,7 @@ async def test_a_password_change_invalidates_reset_tokens(bench: RecoveryBench) 
 
 
 def test_a_reset_token_made_during_a_password_change_is_invalid(database_url: str) -> None:
-    """It waits for the change, or the change waits for it and then sees it."""
+    """The request waits for the change, or the change waits for it and then invalidates the token."""
 
     async def act(bench: RecoveryBench) -> None:
         account = await register(bench)
@@ -232,7 +232,7 @@ async def test_a_disabled_account_is_not_reset(bench: RecoveryBench, database_ur
 async def test_a_reset_token_is_verified_again_when_it_is_used(
     bench: RecoveryBench, database_url: str, change: str
 ) -> None:
-    """It was valid when it was looked up; the hash of the new password takes a while."""
+    """The token was valid when it was looked up, and becomes invalid while the new password is hashed."""
     await register(bench)
     token_hash = hash_of(await bench.reset_token(ANN), TokenPurpose.RESET_PASSWORD)
     assert token_hash is not None

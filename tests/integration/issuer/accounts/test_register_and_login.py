@@ -1,4 +1,4 @@
-"""From an address and a password to an account and a token, on a real PostgreSQL."""
+"""Registration and login on a real PostgreSQL."""
 
 import base64
 import json

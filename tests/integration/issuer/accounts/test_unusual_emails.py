@@ -1,4 +1,4 @@
-"""An unusual email is rejected by name at registration, or mail to it arrives at a strict server."""
+"""An unusual email is rejected at registration, or a strict server accepts mail to it."""
 
 from typing import Final
 
@@ -85,7 +85,7 @@ def test_an_accepted_email_gets_its_mail_and_others_are_rejected(database_url: s
 
 
 def outcome(response: httpx.Response) -> int | list[str]:
-    """Return the status, or the fields that are at fault."""
+    """Return the status, or the invalid fields."""
     if response.status_code != 422:
         return response.status_code
     return [fault["field"] for fault in response.json()["errors"]]

@@ -1,4 +1,4 @@
-"""Accounts of another system come with their hashes, log in, and are ours from then on."""
+"""Accounts of another system are imported with their hashes; a login replaces the hash."""
 
 import hashlib
 import json

@@ -13,7 +13,7 @@ from tests.support.postgres import Postgres, execute
 
 @pytest.fixture(scope="module")
 def trail(postgres: Postgres) -> Iterator[IssuerProcess]:
-    """Yield an issuer that has seen a registration, a login and failures."""
+    """Yield an issuer after a registration, a login and failures."""
     with running_issuer(postgres.migrated_database()) as issuer:
         issuer.register("ann@example.com")
         issuer.register("ann@example.com")
@@ -27,7 +27,7 @@ def trail(postgres: Postgres) -> Iterator[IssuerProcess]:
 
 @pytest.fixture
 def copy(postgres: Postgres, trail: IssuerProcess) -> str:
-    """Return a copy of the audit trail in another database, to be altered."""
+    """Return a copy of the audit trail in another database."""
     url = postgres.migrated_database()
     rows = execute(trail.database_url, "SELECT jsonb_agg(to_jsonb(e))::text FROM audit_events e")[0][0]
     execute(url, "ALTER TABLE audit_events DISABLE TRIGGER USER")

@@ -1,6 +1,6 @@
 """Every kind of PostgreSQL outage: a prompt 503, and recovery without an operator. A short stall is no outage.
 
-The bounds are generous, since machines that run tests are busy; the figures of ADR 0095 are measured beside.
+The bounds are generous, since machines that run tests are busy; ADR 0095 has measured figures.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def outage() -> Iterator[Outage]:
 
 @pytest.fixture(autouse=True)
 def recovered(outage: Outage) -> Iterator[None]:
-    """Check after each test that the issuer has recovered by itself."""
+    """Check after each test that the issuer has recovered."""
     yield
     outage.wait_until_served()
     assert outage.login().status_code == 200
@@ -228,7 +228,7 @@ def paused(postgres: Postgres) -> Iterator[None]:
 
 @contextmanager
 def asking(ask: Callable[[], httpx.Response]) -> Iterator[list[tuple[int, float]]]:
-    """Ask from three threads all the while; the statuses and how long each took."""
+    """Send requests from three threads until the block ends; yield the status and the duration of each."""
     responses: list[tuple[int, float]] = []
     stop = threading.Event()
 
@@ -249,7 +249,7 @@ def asking(ask: Callable[[], httpx.Response]) -> Iterator[list[tuple[int, float]
 
 @contextmanager
 def users_locked(url: str) -> Iterator[None]:
-    """Lock the table exclusively on another connection."""
+    """Lock the table of accounts on another connection."""
     begin, end = threading.Event(), threading.Event()
 
     def hold() -> None:

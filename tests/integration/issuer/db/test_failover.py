@@ -1,4 +1,4 @@
-"""A primary with a synchronous standby: the issuer follows a promotion by itself and loses no acknowledged write."""
+"""A primary with a synchronous standby: the issuer uses the promoted server and loses no acknowledged write."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -83,7 +83,7 @@ def database_of(url: str) -> str:
 
 @contextmanager
 def load_on(issuer: IssuerProcess) -> Iterator[Acknowledged]:
-    """Register accounts and refresh sessions all the while; what was acknowledged by the end."""
+    """Register accounts and refresh sessions until the block ends; yield the acknowledged writes."""
     done, stop = Acknowledged(), threading.Event()
     issuer.register("ann@example.com")
     for number in range(2):

@@ -1,4 +1,4 @@
-"""Forward only, any number of times, from anywhere at once."""
+"""Migrations: forward only, repeatable, also at the same time from several processes."""
 
 import json
 import re

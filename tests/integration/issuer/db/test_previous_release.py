@@ -1,4 +1,4 @@
-"""The release before works on this schema: on connections from before the migration, and on new ones."""
+"""The previous release works on this schema, on connections from before the migration and on new ones."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ HASH: Final = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAA
 
 
 async def use_release_0001(connection: asyncpg.Connection, email: str) -> None:
-    """Register, register again, log in, upgrade the hash and read the account, as that release does."""
+    """Register twice, log in, upgrade the hash and read the account with the statements of that release."""
     account, now = uuid4(), datetime.now(UTC)
     values = (email, email, HASH, now)
     assert await connection.fetchval(RELEASE_0001["insert-account"], account, *values) == account

@@ -1,4 +1,4 @@
-"""The limits of a connection, on real sockets: its clock is turned by the test."""
+"""The limits of a connection, on real sockets with a test clock."""
 
 import asyncio
 

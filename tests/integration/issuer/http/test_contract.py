@@ -1,4 +1,4 @@
-"""Every path, method and status of the contract is really served, in the documented shape."""
+"""Every path, method and status of the contract is served as documented."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -48,14 +48,14 @@ def often(path: str, body: dict[str, str]) -> Ask:
 
 @cache
 def bearer_of_another(url: str) -> dict[str, str]:
-    """Use one session, because after too many failures no second login succeeds."""
+    """Return a request with the token of one session, since after too many failures no other login succeeds."""
     HTTP.post(f"{url}/register", json=OTHER, timeout=30)
     token = HTTP.post(f"{url}/login", json=OTHER, timeout=30).json()["access_token"]
     return {"Authorization": f"Bearer {token}"}
 
 
 def often_as_owner(method: str, path: str, body: dict[str, str]) -> Ask:
-    """Return the same with the token of that session."""
+    """Return the same request with the token of that session."""
 
     def ask(url: str) -> httpx.Response:
         bearer = bearer_of_another(url)
@@ -76,7 +76,7 @@ def login(url: str) -> dict[str, Any]:
 
 
 def as_owner(method: str, path: str, **request: Any) -> Ask:
-    """Ask with a token of a new session; `{id}` in the path is that of another one of the same account."""
+    """Send a request with a token of a new session; `{id}` in the path is another session of the same account."""
 
     def ask(url: str) -> httpx.Response:
         bearer = {"Authorization": f"Bearer {login(url)['access_token']}"}
@@ -206,7 +206,7 @@ ELSEWHERE = {
     *machine_responses.SERVED,
     *machine_responses.AWAY,
 }
-"""Requested in test_outages, with a token from before the outage, or at the place in the comment."""
+"""Tested in test_outages.py, with a token from before the outage, or in the file that the comment names."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The same bytes are the same requests for any split into packets."""
+"""Requests do not depend on the packets in which their bytes arrive."""
 
 import random
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Requests generated from the contract get only responses that the contract documents.
 
-Schemathesis tries the boundaries of each operation and random requests, well-formed and not: the same ones
-in every run. They are anonymous, of a user or of a client. The latter two put valid tokens into
-well-formed requests, because random values are never a password or a token. All checks of Schemathesis run.
+Schemathesis tries the boundaries of each operation and random requests, well-formed and not: the same ones in every
+run. They have no credentials, those of a user or those of a client. For the latter two, valid tokens are put into
+well-formed requests, because random values are never valid. All checks of Schemathesis run.
 """
 
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ from tests.support.postgres import Postgres
 
 EXAMPLES: Final = 15
 ACCEPTED: Final = ["2xx", "3xx", "401", "403", "404", "409", "429"]
-"""The statuses that any well-formed request may get; 5xx is not among them."""
+"""Statuses that any well-formed request may get; no 5xx."""
 
 ADDRESSES = "422"
 """`format: email` is not the whole grammar (RFC 5321 §4.1.2), and some domains are reserved (RFC 6761 §6)."""
 PASSWORDS = "422"
-"""A password may be too short by a setting, or too common (NIST SP 800-63B §3.1.1.2), which no schema states."""
+"""A password may be too short for a setting, or too common (NIST SP 800-63B §3.1.1.2); no schema states this."""
 OAUTH = "400"
-"""A form is well-formed by itself, and its token, scope or client unknown (RFC 6749 §5.2)."""
+"""A well-formed form may have an unknown token, scope or client (RFC 6749 §5.2)."""
 MAILED = "400"
-"""A token is a string; no schema states whether it was ever sent (RFC 9110 §15.5.1)."""
+"""A token is a string; no schema states whether it was issued (RFC 9110 §15.5.1)."""
 
 REJECTED_FOR_ITS_VALUES: Final = {
     "register": {ADDRESSES, PASSWORDS},
@@ -50,7 +50,7 @@ REJECTED_FOR_ITS_VALUES: Final = {
 
 
 def configured(*, invented_credentials: bool) -> Config:
-    """Return how requests are generated and checked, with random credentials or none."""
+    """Return the configuration of the generator, with random credentials or none."""
     generation = {
         "max-examples": EXAMPLES,
         "deterministic": True,
@@ -86,7 +86,7 @@ OF_OWNERS: Final = _KNOWN.exclude(lambda context: not takes(context, "bearer", "
 
 @dataclass
 class Owner:
-    """Has an account and a session that live: new ones once a request has ended them."""
+    """An account and a session that exist: they are created again when a request has removed them."""
 
     issuer: IssuerProcess
     tokens: dict[str, str] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Owner:
         return str(sessions[0]["id"])
 
     def fill(self, case: Case[Any]) -> None:
-        """Put what lives into a well-formed request."""
+        """Put existing tokens and ids into a well-formed request."""
         match case.operation.label:
             case "DELETE /me":
                 case.body = {"password": PASSWORD}
@@ -124,7 +124,7 @@ class Owner:
 
 
 def put(case: Case[Any], **parameters: str) -> None:
-    """Set these parameters of a form, and keep only unknown ones of those that were generated."""
+    """Set these parameters of a form; of the generated ones, keep those that are unknown."""
     assert isinstance(case.body, dict)
     known = case.operation.get_body_for_media_type("application/x-www-form-urlencoded").definition["schema"]
     unknown = {name: value for name, value in case.body.items() if name not in known["properties"]}
@@ -167,7 +167,7 @@ def machine(issuer: IssuerProcess) -> Machine:
 
 @pytest.fixture
 def statuses() -> Iterator[set[int]]:
-    """Return the statuses of an operation's responses: if all were rejections, that would prove little."""
+    """Return the statuses of an operation's responses; some must not be rejections."""
     given: set[int] = set()
     yield given
     assert given & {200, 204}, given

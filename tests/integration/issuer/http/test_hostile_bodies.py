@@ -1,4 +1,5 @@
-"""Hostile bodies get a 4xx problem document that quotes nothing; nothing is stored and the issuer keeps serving."""
+"""Hostile bodies get a 4xx problem document that does not quote them; no data is stored and the issuer keeps
+serving."""
 
 import json
 import socket

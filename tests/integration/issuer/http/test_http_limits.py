@@ -1,4 +1,4 @@
-"""Clients that are slow, endless or malformed below HTTP's surface, on raw sockets."""
+"""Slow, endless and malformed requests on raw sockets."""
 
 import re
 import socket

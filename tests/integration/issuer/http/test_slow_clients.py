@@ -1,4 +1,4 @@
-"""Clients that send ahead, take no responses, or leave, and what the others notice of it: a real issuer."""
+"""Clients that send requests ahead, do not read responses or disconnect, and their effect on other clients."""
 
 import json
 import re

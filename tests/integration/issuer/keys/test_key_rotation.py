@@ -1,4 +1,4 @@
-"""Keys move on under load: real issuers that share a folder, and real verifiers by file and by URL."""
+"""Keys rotate under load: real issuers that share a folder, and real verifiers that read it by file and by URL."""
 
 import threading
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.support.signing_keys import generate_key, key_manager
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 MAX_AGE_SECONDS = 10
-"""Short, so that a verifier refreshes keys from a URL during a test."""
+"""Short, so that a verifier fetches keys during a test."""
 
 NOTHING_DUE = RotationPolicy.of(MAX_AGE_SECONDS, 0)
 EMAIL = "ann@example.com"
@@ -170,7 +170,7 @@ def test_a_revoked_key_is_rejected_after_the_next_refresh_and_new_logins_work(
 
 @pytest.fixture
 def encrypted(tmp_path: Path) -> dict[str, str]:
-    """Settings of a folder that was made with a passphrase."""
+    """Return the settings for a folder that was created with a passphrase."""
     (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
     settings = {"KEYS_DIR": str(tmp_path / "keys"), "KEYS_PASSPHRASE_FILE": str(tmp_path / "passphrase")}
     assert issuer_command("keys", "generate", **settings).stdout.split()[-1] == "encrypted"

@@ -1,4 +1,4 @@
-"""A running issuer whose keys folder is lost continues with its keys; a new one has none."""
+"""A running issuer whose keys folder is lost continues with its keys; a new issuer has none."""
 
 import shutil
 from collections.abc import Callable, Iterator

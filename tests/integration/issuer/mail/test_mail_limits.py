@@ -1,4 +1,4 @@
-"""Mail that needs no login is sent at growing intervals to each recipient, and its links stay valid meanwhile."""
+"""Mail that needs no login is sent to each recipient at growing intervals, and its links stay valid in between."""
 
 import asyncio
 from datetime import timedelta
@@ -31,7 +31,7 @@ STEP = timedelta(seconds=30)
 
 
 async def sent(bench: RecoveryBench) -> int:
-    """Deliver everything that is due; how many mails left."""
+    """Deliver all due mails; return their number."""
     before = len(bench.sent.messages)
     while await bench.outbox.deliver_due():
         pass
@@ -39,7 +39,7 @@ async def sent(bench: RecoveryBench) -> int:
 
 
 async def ask_for(bench: RecoveryBench, duration: timedelta, what: str = "reset") -> list[timedelta]:
-    """Ask all the time, as a flood does; when mails left."""
+    """Request mails continuously; return the times at which mails were sent."""
     begun, left = bench.clock(), []
     while bench.clock() - begun <= duration:
         if what == "reset":
@@ -56,7 +56,7 @@ async def ask_for(bench: RecoveryBench, duration: timedelta, what: str = "reset"
 
 @pytest.fixture(autouse=True)
 def no_even_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests ask hundreds of times, and not about time."""
+    """Responses at once: these tests send hundreds of requests and do not measure time."""
     monkeypatch.setattr("issuer.accounts.mail_requests.MIN_RESPONSE_SECONDS", 0)
 
 
@@ -158,7 +158,7 @@ async def test_in_a_flood_of_notices_the_last_one_arrives(bench: RecoveryBench) 
 
 
 async def change(bench: RecoveryBench, account: Account, number: int) -> None:
-    """Change the password for the time after `number`."""
+    """Change the password to the one after `number`."""
     old, new = (PASSWORD if count == 0 else f"{NEW} {count}" for count in (number, number + 1))
     await bench.self_service.change_password(account, uuid4(), old, new, SELF)
 
