@@ -207,16 +207,15 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         *_account_routes(infrastructure, tokens, refresh_tokens, sessions, clients, cookies),
         *SessionRoutes(sessions, tokens, cookies).routes(),
         *OAuthRoutes(
-            settings.url,
             Grants(sessions, clients, tokens),
-            TokenIntrospection(tokens, sessions, clients),
+            TokenIntrospection(settings.url, tokens, sessions, clients),
             TokenRevocation(tokens, sessions, clients),
             cookies,
         ).routes(),
         *StatusListRoutes(infrastructure.published).routes(),
         *DocumentRoutes(infrastructure.key_watcher, settings.jwks_max_age_seconds).routes(),
+        *MetadataRoutes(settings.url).routes(),
     ]
-    routes += MetadataRoutes(settings.url, {route.path for route in routes}).routes()
     return build_app(
         routes,
         metrics,

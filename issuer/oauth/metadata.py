@@ -1,10 +1,6 @@
-"""`GET /.well-known/oauth-authorization-server`: authorization server metadata (RFC 8414).
-
-It lists only endpoints that are served.
-"""
+"""`GET /.well-known/oauth-authorization-server`: authorization server metadata (RFC 8414)."""
 
 import json
-from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -31,16 +27,11 @@ _CLIENT_METHODS: Final = [method for method in _ALL_METHODS if method != AuthMet
 
 
 class MetadataRoutes:
-    """The metadata document of one issuer.
+    """The metadata document of the issuer with the URL `issuer`."""
 
-    Args:
-        issuer: the URL of the issuer.
-        served: the paths that the application serves.
-    """
-
-    def __init__(self, issuer: str, served: Collection[str]) -> None:
+    def __init__(self, issuer: str) -> None:
         self._path = metadata_path(issuer)
-        self._document = json.dumps(metadata(issuer, served), separators=(",", ":")).encode()
+        self._document = json.dumps(metadata(issuer), separators=(",", ":")).encode()
 
     def routes(self) -> list[Route]:
         """Return the routes of the application."""
@@ -62,12 +53,11 @@ def endpoint_urls(issuer: str) -> frozenset[str]:
     return frozenset({issuer, *(_url(issuer, _ENDPOINTS[name]) for name in where_clients_authenticate)})
 
 
-def metadata(issuer: str, served: Collection[str]) -> dict[str, Any]:
+def metadata(issuer: str) -> dict[str, Any]:
     """Return the members of RFC 8414 §2, and `status_list_aggregation_endpoint` of the status list draft §9.1."""
-    endpoints = {name: _url(issuer, path) for name, path in _ENDPOINTS.items() if path in served}
     return {
         "issuer": issuer,
-        **endpoints,
+        **{name: _url(issuer, path) for name, path in _ENDPOINTS.items()},
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials", "refresh_token"],
         **_authentication("token", _ALL_METHODS),

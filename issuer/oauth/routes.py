@@ -1,7 +1,6 @@
 """`POST /token`, `POST /revoke`, `POST /introspect` (RFC 6749 §3.2, RFC 7009, RFC 7662)."""
 
 from dataclasses import replace
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,7 +11,7 @@ from issuer.http.forms import read_form
 from issuer.http.request_context import request_context
 from issuer.oauth.errors import oauth_error_responses
 from issuer.oauth.grants import Grants
-from issuer.oauth.introspection import Introspection, TokenIntrospection
+from issuer.oauth.introspection import TokenIntrospection
 from issuer.oauth.models import OAuthRequest
 from issuer.oauth.revocation import TokenRevocation
 from issuer.sessions.cookies import SessionCookies
@@ -24,13 +23,11 @@ class OAuthRoutes:
 
     def __init__(
         self,
-        issuer: str,
         grants: Grants,
         introspection: TokenIntrospection,
         revocation: TokenRevocation,
         cookies: SessionCookies,
     ) -> None:
-        self._issuer = issuer
         self._grants = grants
         self._introspection = introspection
         self._revocation = revocation
@@ -65,25 +62,7 @@ class OAuthRoutes:
     @oauth_error_responses
     async def introspect(self, request: Request) -> Response:
         """Respond 200 with what the client may know about a token (RFC 7662 §2.2)."""
-        found = await self._introspection.introspect(await _read(request))
-        return JSONResponse({"active": False} if found is None else self._document(found))
-
-    def _document(self, found: Introspection) -> dict[str, Any]:
-        members = {
-            **found.additional,
-            "active": True,
-            "iss": self._issuer,
-            "sub": found.subject,
-            "client_id": found.client_id,
-            "scope": found.scope or None,
-            "aud": found.audience,
-            "exp": found.expires_at,
-            "iat": found.issued_at,
-            "jti": found.jti,
-            "token_type": found.token_type,
-            "sid": None if found.session_id is None else str(found.session_id),
-        }
-        return {name: value for name, value in members.items() if value is not None}
+        return JSONResponse(await self._introspection.introspect(await _read(request)))
 
 
 async def _read(request: Request) -> OAuthRequest:

@@ -48,10 +48,10 @@ def test_the_documented_endpoints_are_served_and_in_the_contract() -> None:
     routes = [
         *AccountRoutes(unused, unused, unused, unused, unused, unused, unused).routes(),
         *SessionRoutes(unused, unused, unused).routes(),
-        *OAuthRoutes(unused, unused, unused, unused, unused).routes(),
+        *OAuthRoutes(unused, unused, unused, unused).routes(),
         *StatusListRoutes(unused).routes(),
         *DocumentRoutes(unused, unused).routes(),
-        *MetadataRoutes("https://issuer.example", set()).routes(),
+        *MetadataRoutes("https://issuer.example").routes(),
     ]
     served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
     contracted = {(method.upper(), path) for path, methods in contract()["paths"].items() for method in methods}
