@@ -21,10 +21,10 @@ from shared.jws import normalise_type
 from shared.settings import ConfigurationError
 from verifier.decision.claim_headers import ClaimHeader, HeaderType
 from verifier.decision.policy import DEFAULT_MAX_LIFETIME_SECONDS, Policy
-from verifier.decision.profile import RFC9068, Location, Profile
+from verifier.decision.profile import RFC9068, Profile
 from verifier.profile_file import (
     MEDIA_TYPE,
-    Pointers,
+    LocationField,
     ProfileError,
     ProfileTable,
     RuleTable,
@@ -126,7 +126,7 @@ def _located(value: Any) -> Any:
 
 
 class _Header(StrictTable):
-    at: Pointers
+    at: LocationField
     type: HeaderType = "string"
 
 
@@ -323,4 +323,4 @@ def _policy(
 
 
 def _header(name: str, given: _Header | None) -> ClaimHeader:
-    return ClaimHeader(name, None) if given is None else ClaimHeader(name, Location.of(*given.at), given.type)
+    return ClaimHeader(name, None) if given is None else ClaimHeader(name, given.at, given.type)

@@ -5,7 +5,7 @@ Each built-in file names its sources and when they were read, since providers ch
 
 import tomllib
 from collections.abc import Iterable
-from datetime import date
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -24,7 +25,7 @@ from pydantic_core import ErrorDetails
 from shared.access_token import TOKEN_TYPE
 from shared.jws import normalise_type
 from shared.settings import suggestion
-from verifier.decision.profile import RFC9068, ClaimRule, Location, Pointer, Profile, Scalar
+from verifier.decision.profile import CLAIM_NAMES, RFC9068, ClaimRule, Location, Pointer, Profile, Scalar
 
 FOLDER: Final = Path(__file__).parent / "profiles"
 BUILT_IN: Final = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
@@ -32,7 +33,6 @@ MAX_POINTERS: Final = 8
 MAX_MARKS: Final = 8
 _MAX_POINTER_CHARACTERS: Final = 256
 _EXAMPLE: Final = "/realm_access/roles"
-_UNREAD: Final = "not read: "
 
 Algorithm = Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]
 MEDIA_TYPE: Final = r"(?i:application/)?[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
@@ -61,20 +61,17 @@ class ProfileError(ValueError):
         self.faults = faults
 
 
-def _read_pointers(value: Any) -> Any:
+def _read_location(value: Any) -> Location:
     pointers = [value] if isinstance(value, str) else value
     if type(pointers) is not list or not 0 < len(pointers) <= MAX_POINTERS or not all(map(_is_short, pointers)):
         raise ValueError(f"accepted are a JSON pointer, such as {_EXAMPLE}, or a list of 1 to {MAX_POINTERS}")
-    for pointer in pointers:
-        _read_pointer(pointer)
-    return pointers
+    return Location.of(*pointers)
 
 
-def _read_pointer(value: Any) -> Any:
+def _read_pointer(value: Any) -> Pointer:
     if not _is_short(value):
         raise ValueError(f"accepted is a JSON pointer, such as {_EXAMPLE}")
-    Pointer(value)
-    return value
+    return Pointer(value)
 
 
 def _is_short(value: Any) -> bool:
@@ -82,13 +79,13 @@ def _is_short(value: Any) -> bool:
 
 
 def _read_optional(value: Any) -> Any:
-    """Read pointers, or `false`: these tokens have no such claim."""
-    return value if value is False else _read_pointers(value)
+    """Read a location, or `false`: these tokens have no such claim."""
+    return value if value is False else _read_location(value)
 
 
-PointerText = Annotated[str, BeforeValidator(_read_pointer)]
-Pointers = Annotated[list[str], BeforeValidator(_read_pointers)]
-OptionalPointers = Annotated[list[str] | Literal[False], BeforeValidator(_read_optional)]
+PointerField = Annotated[InstanceOf[Pointer], BeforeValidator(_read_pointer)]
+LocationField = Annotated[InstanceOf[Location], BeforeValidator(_read_location)]
+OptionalLocation = Annotated[InstanceOf[Location] | Literal[False], BeforeValidator(_read_optional)]
 
 
 def _check_value(value: Any) -> Any:
@@ -109,7 +106,7 @@ class StrictTable(BaseModel):
 class RuleTable(StrictTable):
     """A demand on one claim: `at`, and exactly one of the tests."""
 
-    at: Pointers
+    at: LocationField
     equals: Value | None = None
     one_of: list[Value] | None = Field(default=None, min_length=1, max_length=256)
     none_of: list[Value] | None = Field(default=None, min_length=1, max_length=256)
@@ -132,22 +129,7 @@ class RuleTable(StrictTable):
         ((test, given),) = self._tests().items()
         values: tuple[Scalar, ...] = tuple(given) if test in ("one_of", "none_of") else (given,)
         values = () if test in ("present", "absent") else values
-        return ClaimRule(Location.of(*self.at), test, values)  # type: ignore[arg-type] # one of `_TESTS`
-
-
-class _Source(StrictTable):
-    """A source of facts of a built-in profile, and the date of reading it. Without a date, `note` says why not."""
-
-    facts: list[str]
-    url: str
-    read: date | None = None
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _check_unread(self) -> Self:
-        if (self.read is None) != self.note.startswith(_UNREAD):
-            raise ValueError(f"a source has the date when it was read, or a note that begins with {_UNREAD!r}")
-        return self
+        return ClaimRule(self.at, test, values)  # type: ignore[arg-type] # one of `_TESTS`
 
 
 class ProfileTable(StrictTable):
@@ -156,21 +138,21 @@ class ProfileTable(StrictTable):
     extends: str = RFC9068.name
     algorithms: list[Algorithm] | None = Field(default=None, min_length=1)
     token_types: list[TokenType] | None = Field(default=None, min_length=1)
-    subject: Pointers | None = None
-    audience: Pointers | None = None
-    client: OptionalPointers | None = None
-    scopes: OptionalPointers | None = None
-    roles: OptionalPointers | None = None
-    session: OptionalPointers | None = None
-    token_id: OptionalPointers | None = None
-    required: list[PointerText] | None = None
+    subject: LocationField | None = None
+    audience: LocationField | None = None
+    client: OptionalLocation | None = None
+    scopes: OptionalLocation | None = None
+    roles: OptionalLocation | None = None
+    session: OptionalLocation | None = None
+    token_id: OptionalLocation | None = None
+    required: list[PointerField] | None = None
     mark: list[RuleTable] | None = Field(default=None, min_length=1, max_length=MAX_MARKS)
     token_kind: Literal["access", "id"] | None = None
 
 
 class _BuiltIn(ProfileTable):
     title: str
-    sources: list[_Source]
+    sources: list[dict[str, Any]]
 
 
 @cache
@@ -218,29 +200,23 @@ def _tells_apart(rule: ClaimRule) -> bool:
 def _profile(name: str, table: ProfileTable) -> Profile:
     base = RFC9068 if table.extends == RFC9068.name else built_in(table.extends)
     types = base.token_types if table.token_types is None else frozenset(map(normalise_type, table.token_types))
-    return Profile(
+    locations: dict[str, Any] = {
+        # `false` says that these tokens have no such claim.
+        member: location or None
+        for member in CLAIM_NAMES
+        if (location := getattr(table, member)) is not None
+    }
+    return replace(
+        base,
         name=name,
-        algorithms=base.algorithms if table.algorithms is None else frozenset(table.algorithms),
+        algorithms=frozenset(table.algorithms or base.algorithms),
         # Only the profile `rfc9068` itself leaves the type to the policy.
         token_types=frozenset({TOKEN_TYPE}) if types is None else types,
-        subject=base.subject if table.subject is None else Location.of(*table.subject),
-        audience=base.audience if table.audience is None else Location.of(*table.audience),
-        client=_location(table.client, base.client),
-        scopes=_location(table.scopes, base.scopes),
-        roles=_location(table.roles, base.roles),
-        session=_location(table.session, base.session),
-        token_id=_location(table.token_id, base.token_id),
-        required=base.required if table.required is None else tuple(map(Pointer, table.required)),
-        mark=base.mark if table.mark is None else tuple(rule.rule() for rule in table.mark),
+        required=base.required if table.required is None else tuple(table.required),
+        mark=tuple(rule.rule() for rule in table.mark) if table.mark else base.mark,
         token_kind=table.token_kind or base.token_kind,
+        **locations,
     )
-
-
-def _location(given: list[str] | Literal[False] | None, base: Location | None) -> Location | None:
-    """Return a location that may be none: `false` says that these tokens have no such claim."""
-    if given is None:
-        return base
-    return Location.of(*given) if given else None
 
 
 def describe_error(fault: ErrorDetails, tables: Iterable[type[BaseModel]]) -> str:
