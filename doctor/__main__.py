@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from doctor.command import EXIT_INCONCLUSIVE, DoctorError, doctor
+from doctor.command import EXIT_INCONCLUSIVE, doctor
+from doctor.errors import DoctorError
 from shared.command_line import add_version, help_with_example, program_name
 
 

@@ -65,34 +65,35 @@ def detect_gateway(outcome: Outcome) -> Gateway | None:
     return next((gateway for name, gateway in _SERVER_NAMES if name in server), None)
 
 
-def baseline_results(context: ProbeContext, outcome: Outcome, echo: Echo) -> Iterator[Result]:
-    """Yield the results that the first response gives about the gateway, the route and the token."""
+def baseline_results(context: ProbeContext, outcome: Outcome) -> Iterator[tuple[str, Result]]:
+    """Yield what the first response shows of gateway, route, token and echo: names of probes with their results."""
     if isinstance(outcome, NoResponse):
-        yield Result(Issue.UNREACHABLE, outcome.detail)
-    elif outcome.status in (401, 403):
-        yield Result(Issue.TOKEN_REJECTED, f"{outcome.status}: rejected")
+        yield BASELINE, Result(Issue.UNREACHABLE, outcome.detail)
+        return
+    if outcome.status in (401, 403):
+        yield BASELINE, Result(Issue.TOKEN_REJECTED, f"{outcome.status}: rejected")
     elif not outcome.accepted or outcome.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
-        yield Result(Issue.UNSUITABLE_ROUTE, f"{outcome.status}")
+        yield BASELINE, Result(Issue.UNSUITABLE_ROUTE, f"{outcome.status}")
     else:
-        yield _check_identity(context, outcome, echo)
+        yield BASELINE, _check_identity(context, outcome)
         if any(normalize_header_name(name) in IDENTITY for name, _ in outcome.fields):
-            yield Result(Issue.IDENTITY_DISCLOSED, f"{outcome.status}, with identity headers in the response")
+            yield (
+                BASELINE,
+                Result(Issue.IDENTITY_DISCLOSED, f"{outcome.status}, with identity headers in the response"),
+            )
+    if not outcome.accepted:
+        return
+    if not context.echo:
+        yield "echo", Result(Issue.NO_ECHO, "the response shows nothing of the request")
+    elif missing := [name for name in context.identity_headers if name not in context.echo.shown]:
+        yield "echo", Result(Issue.PARTIAL_ECHO, f"the response never shows {', '.join(missing)}")
 
 
-def echo_results(context: ProbeContext, outcome: Outcome, echo: Echo) -> Iterator[Result]:
-    """Yield an issue if the echo cannot show every spoofed header."""
-    if isinstance(outcome, Response) and outcome.accepted:
-        if not echo:
-            yield Result(Issue.NO_ECHO, "the response shows nothing of the request")
-        elif missing := [name for name in context.identity_headers if name not in echo.shown]:
-            yield Result(Issue.PARTIAL_ECHO, f"the response never shows {', '.join(missing)}")
-
-
-def _check_identity(context: ProbeContext, response: Response, echo: Echo) -> Result:
-    if echo.identity:
+def _check_identity(context: ProbeContext, response: Response) -> Result:
+    if context.echo.identity:
         return Result(None, f"{response.status}, the application received the token's subject")
     if any(context.canary not in subject for subject in subjects(response)):
         return Result(Issue.WRONG_IDENTITY, f"{response.status}, the application received another subject")
-    if echo:
+    if context.echo:
         return Result(Issue.MISSING_IDENTITY, f"{response.status}, the application received no subject")
     return Result(None, f"{response.status}")

@@ -12,12 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from doctor.errors import DoctorError
 from doctor.findings import Gateway, Issue, Severity
 from doctor.probe import ProbeContext
 from doctor.raw_client import REQUEST_SECONDS, RawHttpClient
 from doctor.runner import Finding, max_requests, run
-from doctor.target import Target, TargetError, parse_admin_path
-from doctor.token import MAX_TOKEN_BYTES, AccessToken, TokenError
+from doctor.target import Target, parse_admin_path
+from doctor.token import AccessToken
+from shared.access_token import MAX_TOKEN_BYTES
 from shared.identity_headers import CLAIM_HEADER_NAME, CLAIM_HEADER_PREFIX
 
 TOKEN_VARIABLE: Final = "GATEPASS_TOKEN"  # noqa: S105 - the name of a variable
@@ -26,10 +28,6 @@ EXIT_VULNERABLE, EXIT_INCONCLUSIVE = 1, 2
 _MAX_EXAMPLES: Final = 2
 _is_claim_header: Final = re.compile(CLAIM_HEADER_NAME).fullmatch
 _SEVERITY_WIDTH: Final = max(len(severity) for severity in Severity)
-
-
-class DoctorError(Exception):
-    """A reason to send nothing, in one line with the next step."""
 
 
 def doctor(
@@ -46,15 +44,12 @@ def doctor(
     Raises:
         DoctorError: an argument or the token is unusable; nothing was sent.
     """
-    try:
-        target = Target.parse(options.url, allow_http=options.allow_http)
-        admin_path = parse_admin_path(options.admin_path, target) if options.admin_path else None
-        token = AccessToken.parse(_read_token(environ, stdin), time.time())
-        gateway = _parse_gateway(options.gateway)
-        claim_headers = _parse_claim_headers(options.claim_header)
-        client = RawHttpClient(target, _tls_context(options.ca_file))
-    except (TargetError, TokenError) as error:
-        raise DoctorError(str(error)) from error
+    target = Target.parse(options.url, allow_http=options.allow_http)
+    admin_path = parse_admin_path(options.admin_path, target) if options.admin_path else None
+    token = AccessToken.parse(_read_token(environ, stdin), time.time())
+    gateway = _parse_gateway(options.gateway)
+    claim_headers = _parse_claim_headers(options.claim_header)
+    client = RawHttpClient(target, _tls_context(options.ca_file))
     context = ProbeContext(target, token, f"gp{secrets.token_hex(8)}n", admin_path, claim_headers)
     deadline = time.monotonic() + TOTAL_SECONDS
     findings = run(context, client.send, lambda: time.monotonic() < deadline, gateway)

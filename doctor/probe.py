@@ -28,7 +28,7 @@ class Result:
     received: str
 
 
-Check: TypeAlias = Callable[[Response, Echo], Result]
+Check: TypeAlias = Callable[[Response], Result]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Probe:
     check: Check
     malformed: bool = False
 
-    def evaluate(self, outcome: Outcome, echo: Echo) -> Result:
+    def evaluate(self, outcome: Outcome) -> Result:
         """Return the result of this probe for `outcome`."""
         if not isinstance(outcome, Response):
             passed = self.malformed and outcome.rejected
@@ -58,12 +58,12 @@ class Probe:
             return Result(Issue.NO_RESPONSE, "429, too many requests")
         if outcome.server_failed:
             return Result(Issue.SERVER_ERROR, str(outcome.status))
-        return self.check(outcome, echo)
+        return self.check(outcome)
 
 
 @dataclass(frozen=True)
 class ProbeContext:
-    """The parts that requests are built from.
+    """The parts that requests are built from, and what the echo of the test route shows.
 
     Attributes:
         target: the test route.
@@ -71,6 +71,7 @@ class ProbeContext:
         canary: unguessable, lower-case letters and digits. A response that contains it echoes our request.
         admin_path: a path that rejects the token, with a trailing slash, if one was given.
         claim_headers: additional identity headers of this deployment.
+        echo: nothing before the first response.
     """
 
     target: Target
@@ -78,6 +79,7 @@ class ProbeContext:
     canary: str = field(repr=False)
     admin_path: str | None = None
     claim_headers: tuple[str, ...] = ()
+    echo: Echo = field(default_factory=Echo)
 
     @property
     def identity_headers(self) -> tuple[str, ...]:
@@ -115,9 +117,8 @@ class ProbeContext:
         body: bytes = b"",
     ) -> Request:
         """Build a request with the header `lines` in this order, between `Host` and `Connection`."""
-        authority = self.target.authority if host is None else host
-        last = [f"Connection: {connection}"] if connection else []
-        head = [f"{method} {path or self.target.path} {version}", f"Host: {authority}", *lines, *last, "", ""]
+        first = [f"{method} {path or self.target.path} {version}", f"Host: {host or self.target.authority}"]
+        head = [*first, *lines, f"Connection: {connection}", "", ""]
         return Request(method, "\r\n".join(head).encode("latin-1") + body)
 
 
@@ -134,8 +135,7 @@ def rejected(issue: Issue = Issue.UNAUTHENTICATED_ACCESS, *, exactly_401: bool =
         exactly_401: for well-formed requests without a valid token, for which RFC 6750 §3 requires 401.
     """
 
-    def check(response: Response, echo: Echo) -> Result:
-        del echo
+    def check(response: Response) -> Result:
         if response.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
             return Result(Issue.TUNNEL_OPENED, "101: a tunnel")
         if response.accepted:
@@ -157,10 +157,10 @@ def has_bearer_challenge(response: Response) -> bool:
 def preflight_rejected(context: ProbeContext, path: str, issue: Issue = Issue.UNAUTHENTICATED_ACCESS) -> Check:
     """Return a check of OPTIONS: the gateway itself may respond to CORS preflights, the application must not."""
 
-    def check(response: Response, echo: Echo) -> Result:
+    def check(response: Response) -> Result:
         if response.accepted and not context.reached_application(response, path):
             return Result(Issue.PREFLIGHT_ANSWERED, f"{response.status}, the sender could not be identified")
-        return rejected(issue)(response, echo)
+        return rejected(issue)(response)
 
     return check
 
@@ -168,11 +168,11 @@ def preflight_rejected(context: ProbeContext, path: str, issue: Issue = Issue.UN
 def foreign_preflight_rejected(context: ProbeContext, path: str, origin: str) -> Check:
     """Return a check of a CORS preflight of an unknown `origin`: the gateway may respond, without permission."""
 
-    def check(response: Response, echo: Echo) -> Result:
+    def check(response: Response) -> Result:
         permitted = {"*", origin} & set(response.values("access-control-allow-origin"))
         if response.accepted and permitted and not context.reached_application(response, path):
             return Result(Issue.FOREIGN_ORIGIN_ALLOWED, f"{response.status}, permission for {permitted.pop()}")
-        return preflight_rejected(context, path)(response, echo)
+        return preflight_rejected(context, path)(response)
 
     return check
 
@@ -180,11 +180,11 @@ def foreign_preflight_rejected(context: ProbeContext, path: str, origin: str) ->
 def not_served_by_application(context: ProbeContext) -> Check:
     """Return a check of the test route under another name: other sites may respond, the application must not."""
 
-    def check(response: Response, echo: Echo) -> Result:
+    def check(response: Response) -> Result:
         if response.accepted and not context.reached_application(response, context.target.path):
-            if echo:
+            if context.echo:
                 return Result(None, f"{response.status}, not from the test route")
             return Result(Issue.NO_ECHO, f"{response.status}, the sender could not be identified")
-        return rejected(Issue.AUTHENTICATION_BYPASS)(response, echo)
+        return rejected(Issue.AUTHENTICATION_BYPASS)(response)
 
     return check

@@ -12,8 +12,9 @@ from typing import Final
 
 import h11
 
+from doctor.errors import DoctorError
 from doctor.messages import NoResponse, Outcome, Request, Response
-from doctor.target import Target, TargetError
+from doctor.target import Target
 
 REQUEST_SECONDS: Final = 5.0
 _MAX_HEAD_BYTES: Final = 64 * 1024
@@ -37,7 +38,7 @@ class RawHttpClient:
         seconds: the time limit of one request.
 
     Raises:
-        TargetError: the host is unknown, or must not be contacted without TLS.
+        DoctorError: the host is unknown, or must not be contacted without TLS.
     """
 
     def __init__(self, target: Target, tls: ssl.SSLContext, seconds: float = REQUEST_SECONDS) -> None:
@@ -89,10 +90,10 @@ def _resolve(target: Target) -> list[str]:
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise TargetError("URL: the host name cannot be resolved; check its spelling") from error
+        raise DoctorError("URL: the host name cannot be resolved; check its spelling") from error
     ip_addresses = [str(name[4][0]) for name in found]
-    if target.private_only and not all(map(_is_private, ip_addresses)):
-        raise TargetError("URL: plain http to a public IP address would expose the token; use https")
+    if not target.secure and not all(map(_is_private, ip_addresses)):
+        raise DoctorError("URL: plain http to a public IP address would expose the token; use https")
     return ip_addresses
 
 

@@ -1,11 +1,11 @@
 """The whole test in order: the baseline, then every probe whose result can be seen, with one finding for each."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeAlias
 
-from doctor.baseline import BASELINE, BASELINE_SENT, baseline_results, detect_echo, detect_gateway, echo_results
+from doctor.baseline import BASELINE, BASELINE_SENT, baseline_results, detect_echo, detect_gateway
 from doctor.echo import Echo
 from doctor.findings import CATALOGUE, Gateway, Issue, Severity
 from doctor.messages import Outcome, Request, Response
@@ -45,32 +45,35 @@ def run(
         gateway: the gateway if known, else it is detected from the `Server` field.
     """
     baseline = send(context.request(*context.canary_headers, context.authorization))
-    echo, gateway = detect_echo(context, baseline), gateway or detect_gateway(baseline)
-    runner = _Runner(echo, gateway, send, has_time)
-    for result in baseline_results(context, baseline, echo):
-        yield finding(BASELINE, BASELINE_SENT, result, gateway)
-    for result in echo_results(context, baseline, echo):
-        yield finding("echo", BASELINE_SENT, result, gateway)
+    gateway = gateway or detect_gateway(baseline)
+    context = replace(context, echo=detect_echo(context, baseline))
+
+    def run_one(probe: Probe) -> Finding:
+        result = probe.evaluate(send(probe.request)) if has_time() else Result(Issue.TIMEOUT, "not sent")
+        return finding(probe.name, probe.sent, result, gateway)
+
+    for name, result in baseline_results(context, baseline):
+        yield finding(name, BASELINE_SENT, result, gateway)
     if not isinstance(baseline, Response):
         return
-    without_token = runner.run_one(no_token(context))
+    without_token = run_one(no_token(context))
     yield without_token
-    yield from runner.run_all(chain(invalid_tokens(context), verifier_endpoints(context)))
+    yield from map(run_one, chain(invalid_tokens(context), verifier_endpoints(context)))
     if without_token.issue is not Issue.UNAUTHENTICATED_ACCESS:
         smuggling = request_smuggling(context) if baseline.accepted else ()
-        yield from runner.run_all(chain(unauthenticated(context), tunnels(context), smuggling))
-    elif echo:
-        yield runner.run_one(anonymous_spoofing(context))
+        yield from map(run_one, chain(unauthenticated(context), tunnels(context), smuggling))
+    elif context.echo:
+        yield run_one(anonymous_spoofing(context))
     if not baseline.accepted:
         return
-    yield from runner.run_all(bypass_with_token(context))
-    if echo:
-        yield from runner.run_all(spoofing(context))
+    yield from map(run_one, bypass_with_token(context))
+    if context.echo:
+        yield from map(run_one, spoofing(context))
     if context.admin_path:
-        admin = runner.run_one(admin_baseline(context, context.admin_path))
+        admin = run_one(admin_baseline(context, context.admin_path))
         yield admin
         if admin.issue in (None, Issue.MISSING_CHALLENGE):
-            yield from runner.run_all(admin_bypasses(context, context.admin_path, echo))
+            yield from map(run_one, admin_bypasses(context, context.admin_path))
 
 
 def max_requests(context: ProbeContext) -> int:
@@ -81,7 +84,7 @@ def max_requests(context: ProbeContext) -> int:
     count = len([BASELINE, no_token(context), *chain.from_iterable(probes(context) for probes in kinds)])
     if context.admin_path:
         count += len([admin_baseline(context, context.admin_path)])
-        count += len([*admin_bypasses(context, context.admin_path, Echo(path=True))])
+        count += len([*admin_bypasses(replace(context, echo=Echo(path=True)), context.admin_path)])
     return count
 
 
@@ -102,19 +105,3 @@ def finding(probe: str, sent: str, result: Result, gateway: Gateway | None) -> F
         fix=remediation.fix_for(gateway),
         reference=reference if is_configuration else "",
     )
-
-
-@dataclass(frozen=True)
-class _Runner:
-    echo: Echo
-    gateway: Gateway | None
-    send: Send
-    has_time: Callable[[], bool]
-
-    def run_all(self, probes: Iterable[Probe]) -> Iterator[Finding]:
-        return map(self.run_one, probes)
-
-    def run_one(self, probe: Probe) -> Finding:
-        if not self.has_time():
-            return finding(probe.name, probe.sent, Result(Issue.TIMEOUT, "not sent"), self.gateway)
-        return finding(probe.name, probe.sent, probe.evaluate(self.send(probe.request), self.echo), self.gateway)

@@ -6,12 +6,10 @@ from ipaddress import ip_address
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from doctor.errors import DoctorError
+
 _is_visible_ascii: Final = re.compile(r"[\x21-\x7E]+").fullmatch
 _has_plain_characters: Final = re.compile(r"/[A-Za-z0-9._~/-]*").fullmatch
-
-
-class TargetError(Exception):
-    """A reason to send nothing, in one line with the next step. Never quotes the input, which may be a token."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,6 @@ class Target:
         port: the TCP port.
         authority: host and port as in the `Host` field (RFC 9110 §7.2).
         path: the path of the route; starts with a slash, has no query.
-        private_only: the host must resolve to a loopback or private IP address, because http exposes the token.
     """
 
     secure: bool
@@ -32,7 +29,6 @@ class Target:
     port: int
     authority: str
     path: str
-    private_only: bool
 
     @property
     def origin(self) -> str:
@@ -44,23 +40,23 @@ class Target:
         """Parse `url`.
 
         Raises:
-            TargetError: it is not a usable URL, or a token must not be sent to it.
+            DoctorError: it is not a usable URL, or a token must not be sent to it.
         """
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise TargetError("URL: malformed; give one such as https://app.example/hello") from error
+            raise DoctorError("URL: malformed; give one such as https://app.example/hello") from error
         if not _is_visible_ascii(url) or parts.scheme not in ("https", "http") or not parts.hostname:
-            raise TargetError("URL: not an http(s) URL in ASCII; give one such as https://app.example/hello")
+            raise DoctorError("URL: not an http(s) URL in ASCII; give one such as https://app.example/hello")
         if "@" in parts.netloc or parts.query or parts.fragment or not _is_unambiguous(parts.path or "/"):
-            raise TargetError(
+            raise DoctorError(
                 "URL: must not contain credentials, a query, a fragment or an ambiguous path; give the URL of a plain"
                 " route such as https://app.example/hello"
             )
         secure = parts.scheme == "https"
         if not secure and not allow_http and not _is_loopback(parts.hostname):
-            raise TargetError(
+            raise DoctorError(
                 "URL: plain http is allowed to loopback only; use https, or --allow-http in a private network"
             )
         return cls(
@@ -69,7 +65,6 @@ class Target:
             port=port or (443 if secure else 80),
             authority=parts.netloc.lower(),
             path=parts.path or "/",
-            private_only=not secure,
         )
 
 
@@ -77,13 +72,13 @@ def parse_admin_path(path: str, target: Target) -> str:
     """Return `path`, which requires a scope that the token lacks, with a trailing slash.
 
     Raises:
-        TargetError: it is ambiguous, or the test route is below it.
+        DoctorError: it is ambiguous, or the test route is below it.
     """
     prefix = path.rstrip("/") + "/"
     if not _is_unambiguous(path) or prefix == "/":
-        raise TargetError("--admin-path: give a plain path such as /admin/")
+        raise DoctorError("--admin-path: give a plain path such as /admin/")
     if f"{target.path}/".startswith(prefix):
-        raise TargetError("--admin-path: the URL is below it; give the URL of a route that any valid token may reach")
+        raise DoctorError("--admin-path: the URL is below it; give the URL of a route that any valid token may reach")
     return prefix
 
 

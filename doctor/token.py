@@ -5,14 +5,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from doctor.errors import DoctorError
 from shared import base64url
+from shared.access_token import MAX_TOKEN_BYTES
 
-MAX_TOKEN_BYTES: Final = 8192
 _is_compact_jws: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+").fullmatch
-
-
-class TokenError(Exception):
-    """A reason why the token is unusable, in one line with the next step. Never quotes the token."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +36,20 @@ class AccessToken:
         """Parse a token, ignoring surrounding white space; `now` is in seconds since the epoch.
 
         Raises:
-            TokenError: it is not an access token, or has expired.
+            DoctorError: it is not an access token, or has expired.
         """
         token = data.strip()
         if not token:
-            raise TokenError("no token: set GATEPASS_TOKEN, or pass the token on standard input")
+            raise DoctorError("no token: set GATEPASS_TOKEN, or pass the token on standard input")
         if len(token) > MAX_TOKEN_BYTES or not _is_compact_jws(token):
-            raise TokenError("not a token: give the access token alone, three parts separated by dots")
+            raise DoctorError("not a token: give the access token alone, three parts separated by dots")
         header, payload, signature = token.split(b".")
         claims = _decode(payload)
         if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str) or not claims["sub"]:
-            raise TokenError("not an access token: it has no subject; log in to get one")
+            raise DoctorError("not an access token: it has no subject; log in to get one")
         expires_at = claims.get("exp")
         if isinstance(expires_at, int | float) and expires_at <= now:
-            raise TokenError("the token has expired: log in to get a new one")
+            raise DoctorError("the token has expired: log in to get a new one")
         return cls(header, payload, signature, claims)
 
     def tampered(self) -> bytes:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from doctor.echo import IDENTITY, Echo, normalize_header_name
+from doctor.echo import IDENTITY, normalize_header_name
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Probe, ProbeContext, Result, rejected
@@ -41,15 +41,13 @@ def bypass_with_token(context: ProbeContext) -> Iterator[Probe]:
         yield Probe(path[1:], sent, context.request(context.authorization, path=path), _not_the_verifier)
 
 
-def _no_tunnel(response: Response, echo: Echo) -> Result:
-    del echo
+def _no_tunnel(response: Response) -> Result:
     if response.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
         return Result(Issue.TUNNEL_OPENED, "101: a tunnel")
     return Result(None, f"{response.status}: no tunnel")
 
 
-def _not_the_verifier(response: Response, echo: Echo) -> Result:
-    del echo
+def _not_the_verifier(response: Response) -> Result:
     is_subrequest_response = (
         response.accepted
         and not response.body

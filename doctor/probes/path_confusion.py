@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from doctor.echo import Echo, normalize_leniently, paths
+from doctor.echo import normalize_leniently, paths
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Check, Probe, ProbeContext, Result, has_bearer_challenge, preflight_rejected, rejected
@@ -36,7 +36,7 @@ def admin_baseline(context: ProbeContext, admin_path: str) -> Probe:
     return Probe("admin", f"{admin_path} with a valid token", request, _forbidden)
 
 
-def admin_bypasses(context: ProbeContext, admin_path: str, echo: Echo) -> Iterator[Probe]:
+def admin_bypasses(context: ProbeContext, admin_path: str) -> Iterator[Probe]:
     """Yield the probes that try to reach a path that rejects the token."""
     without = context.request(path=admin_path)
     yield Probe("admin-without-token", f"{admin_path} without a token", without, rejected(exactly_401=True))
@@ -49,7 +49,7 @@ def admin_bypasses(context: ProbeContext, admin_path: str, echo: Echo) -> Iterat
         line = f"{header}: {context.target.path}"
         request = context.request(*context.canary_headers, line, context.authorization, path=admin_path)
         yield Probe(f"admin-{header.lower()}", f"{admin_path} with `{line}`", request, rejected(Issue.POLICY_BYPASS))
-    if echo.path:
+    if context.echo.path:
         lines = [f"{header}: {admin_path}" for header in _REWRITE_HEADERS]
         request = context.request(*context.canary_headers, *lines, context.authorization)
         names = ", ".join(_REWRITE_HEADERS)
@@ -70,8 +70,7 @@ def _other_methods(context: ProbeContext, admin_path: str) -> Iterator[Probe]:
         yield Probe(f"admin-{method.lower()}", f"{method} {admin_path} with a valid token", request, check)
 
 
-def _forbidden(response: Response, echo: Echo) -> Result:
-    del echo
+def _forbidden(response: Response) -> Result:
     if response.status != 403:  # noqa: PLR2004 - RFC 9110 §15.5.4
         return Result(Issue.UNSUITABLE_ADMIN_PATH, f"{response.status} instead of 403")
     if has_bearer_challenge(response):
@@ -82,12 +81,12 @@ def _forbidden(response: Response, echo: Echo) -> Result:
 def _policy_not_bypassed(context: ProbeContext, admin_path: str) -> Check:
     """Return a check that the application received no path that it may read as the protected one."""
 
-    def check(response: Response, echo: Echo) -> Result:
+    def check(response: Response) -> Result:
         if not response.accepted:
             return Result(None, f"{response.status}: rejected")
         if any(f"{normalize_leniently(path)}/".startswith(admin_path) for path in paths(response)):
             return Result(Issue.POLICY_BYPASS, f"{response.status}, the application received the protected path")
-        if echo.path and context.reached_application(response, context.target.path):
+        if context.echo.path and context.reached_application(response, context.target.path):
             return Result(None, f"{response.status}, the application received another path")
         return Result(
             Issue.POSSIBLE_POLICY_BYPASS, f"{response.status}, without the path that the application received"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from doctor.echo import Echo
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Probe, ProbeContext, Result, bearer, rejected
@@ -40,8 +39,7 @@ def _two_lengths(context: ProbeContext) -> Iterator[Probe]:
         yield Probe(name, f"POST with {sent}", request, _one_length, malformed=True)
 
 
-def _one_length(response: Response, echo: Echo) -> Result:
-    del echo
+def _one_length(response: Response) -> Result:
     if response.accepted:
         return Result(Issue.AMBIGUOUS_LENGTH, f"{response.status}: accepted")
     return Result(None, f"{response.status}: rejected")

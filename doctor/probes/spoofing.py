@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from doctor.echo import CANARY_HEADER, Echo, names_containing, normalize_header_name, subject_shown
+from doctor.echo import CANARY_HEADER, names_containing, normalize_header_name, subject_shown
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Check, Probe, ProbeContext, Result
@@ -72,19 +72,16 @@ def _spoof(template: str, name: str, value: str) -> str:
 def anonymous_spoofing(context: ProbeContext) -> Probe:
     """Return the probe of a route that requires no token: an anonymous client must not gain an identity."""
     lines = [f"{name}: {context.canary_for(name)}" for name in context.identity_headers]
-    check = no_spoofed_identity(context, Issue.IDENTITY_SPOOFED)
-    return Probe(
-        "spoofed-without-token",
-        "all identity headers and no token",
-        context.request(*context.canary_headers, *lines),
-        lambda response, echo: check(response, replace(echo, identity=False)),
-    )
+    request = context.request(*context.canary_headers, *lines)
+    without_identity = replace(context, echo=replace(context.echo, identity=False))
+    check = no_spoofed_identity(without_identity, Issue.IDENTITY_SPOOFED)
+    return Probe("spoofed-without-token", "all identity headers and no token", request, check)
 
 
 def no_spoofed_identity(context: ProbeContext, issue: Issue) -> Check:
     """Return a check that the application received the token's subject and no spoofed value, or no request at all."""
 
-    def check(response: Response, echo: Echo) -> Result:
+    def check(response: Response) -> Result:
         if not response.accepted:
             return Result(None, f"{response.status}: rejected")
         if leaked := [name for name in context.identity_headers if _leaked(response, context.canary_for(name))]:
@@ -94,9 +91,9 @@ def no_spoofed_identity(context: ProbeContext, issue: Issue) -> Check:
             return Result(issue, f"{response.status}, the application received spoofed values: {which}")
         if not context.reached_application(response, context.target.path):
             return Result(Issue.NO_ECHO, f"{response.status}, the response shows nothing of the request")
-        if echo.identity and not subject_shown(response, context.token.subject):
+        if context.echo.identity and not subject_shown(response, context.token.subject):
             return Result(Issue.IDENTITY_STRIPPED, f"{response.status}, the application received no subject")
-        subject = "the token's subject" if echo.identity else "no identity"
+        subject = "the token's subject" if context.echo.identity else "no identity"
         return Result(None, f"{response.status}, the application received {subject}")
 
     return check

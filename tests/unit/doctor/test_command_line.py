@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from doctor.target import Target, TargetError, parse_admin_path
-from doctor.token import AccessToken, TokenError
+from doctor.errors import DoctorError
+from doctor.target import Target, parse_admin_path
+from doctor.token import AccessToken
 from tests.support.token_forge import Forge
 
 NOW = 1_000_000.0
@@ -35,7 +36,7 @@ TARGET = Target.parse("https://app.example/hello", allow_http=False)
     ],
 )
 def test_an_invalid_url_is_rejected_without_quoting_it(url: str, why: str) -> None:
-    with pytest.raises(TargetError, match=re.escape(why)) as rejected:
+    with pytest.raises(DoctorError, match=re.escape(why)) as rejected:
         Target.parse(url, allow_http=False)
     assert "secret" not in str(rejected.value)
     assert url not in str(rejected.value)
@@ -60,7 +61,7 @@ def test_a_url_is_parsed_into_host_port_and_authority(url: str, host: str, port:
     "path", ["", "/", "//", "admin", "/admin?x", "/a//b", "/a/../b", "/a;b", "/hello", "/hello/"]
 )
 def test_an_ambiguous_admin_path_is_rejected(path: str) -> None:
-    with pytest.raises(TargetError, match="--admin-path: "):
+    with pytest.raises(DoctorError, match="--admin-path: "):
         parse_admin_path(path, TARGET)
 
 
@@ -69,11 +70,11 @@ def test_an_ambiguous_admin_path_is_rejected(path: str) -> None:
     [b"", b"x", b"a.b.c", b"Bearer " + TOKEN, TOKEN + b" " + TOKEN, b"x" * 10_000, b"\xff\xfe", TOKEN[:-400]],
 )
 def test_an_invalid_token_is_rejected_without_quoting_it(given: bytes) -> None:
-    with pytest.raises(TokenError) as rejected:
+    with pytest.raises(DoctorError) as rejected:
         AccessToken.parse(given, NOW)
     assert len(given) < 4 or given.decode("latin-1") not in str(rejected.value)
 
 
 def test_an_expired_token_is_rejected() -> None:
-    with pytest.raises(TokenError, match="expired"):
+    with pytest.raises(DoctorError, match="expired"):
         AccessToken.parse(TOKEN, NOW + 601)

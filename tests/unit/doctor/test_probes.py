@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from doctor.command import DoctorError, _parse_claim_headers, exit_status, summary
+from doctor.command import _parse_claim_headers, exit_status, summary
 from doctor.echo import normalize_leniently
+from doctor.errors import DoctorError
 from doctor.findings import CATALOGUE, Gateway, Issue, Severity
 from doctor.messages import NoResponse, Outcome, Request, Response
 from doctor.probe import ProbeContext
