@@ -162,7 +162,7 @@ def _build_infrastructure(settings: IssuerSettings, tracing: Tracing) -> Infrast
 def _background_tasks(infrastructure: Infrastructure) -> Iterator[tuple[str, Work]]:
     """Yield every background task of the process with its name in the log."""
     settings, metrics, database = infrastructure.settings, infrastructure.metrics, infrastructure.database
-    policy = RotationPolicy.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    policy = RotationPolicy(settings.jwks_max_age_seconds, settings.key_rotation_days)
     manager = KeyManager(settings.keys_dir, policy, _now, settings.passphrase())
     yield "database", database.watch
     yield "key watcher", infrastructure.key_watcher.watch

@@ -110,7 +110,7 @@ def _old_passphrase(path: Path | None) -> bytes | None:
 
 
 def _manager(settings: IssuerSettings) -> KeyManager:
-    policy = RotationPolicy.of(settings.jwks_max_age_seconds, settings.key_rotation_days)
+    policy = RotationPolicy(settings.jwks_max_age_seconds, settings.key_rotation_days)
     return KeyManager(settings.keys_dir, policy, lambda: datetime.now(UTC), settings.passphrase())
 
 

@@ -3,16 +3,13 @@
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
-
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from issuer.errors import KeyStoreError
 from issuer.keys.atomic_files import delete, exclusive_lock, remove_temp_files
@@ -41,7 +38,6 @@ from issuer.keys.rotation import (
 from issuer.keys.store import is_encrypted, new_private, private_file, public_file
 from issuer.keys.writes import has_leftovers, rewrap_key, rewrap_secrets, store_key_records, store_mac_secrets
 
-_NONE: Final[Mapping[str, RSAPrivateKey]] = MappingProxyType({})
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """A thumbprint. Checked before it becomes part of a path."""
 
@@ -116,7 +112,7 @@ class KeyManager:
             records = self.read()
             current, next_key = key_in_state(records, KeyState.CURRENT), key_in_state(records, KeyState.NEXT)
             present = current if only_first else current and next_key
-            return present or self._store_new(records)[-1]
+            return present or self._store_new(records, records)[-1]
 
     def rotate(self) -> tuple[KeyTransition, ...]:
         """Create a next key, or if there is one, promote it.
@@ -128,7 +124,7 @@ class KeyManager:
             records = self.read()
             next_key = key_in_state(records, KeyState.NEXT)
             if next_key is None:
-                return transitions_between(records, self._store_new(records))
+                return transitions_between(records, self._store_new(records, records))
             self._check_age(next_key)
             return self._store(records, promote(records, self.now()))
 
@@ -174,7 +170,7 @@ class KeyManager:
                 after = promote(after, self.now())
             transitions = self._store(records, after)
             if needs_rotation(after, self.policy, self.now()):
-                transitions += transitions_between(after, self._store_new(after))
+                transitions += transitions_between(after, self._store_new(after, after))
             mac_secrets = self.mac_secrets()
             return transitions + self._store_secrets(mac_secrets, advance_secrets(mac_secrets, self.now()))
 
@@ -230,12 +226,12 @@ class KeyManager:
         except OSError as error:
             raise KeyStoreError(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def _store_new(self, records: KeyRecords) -> KeyRecords:
-        """Create a key, store it and return the records with it."""
+    def _store_new(self, before: KeyRecords, remaining: KeyRecords) -> KeyRecords:
+        """Create a key, and replace the records `before` by those that remain and the new one. Return these."""
         # Before reading the clock: the age of a key starts when it is published.
         private = new_private()
-        after = add_key(records, private.public_key(), self.now())
-        self._store(records, after, {after[-1].kid: private})
+        after = add_key(remaining, private.public_key(), self.now())
+        store_key_records(self.path, before, after, self.passphrase, private)
         return after
 
     def _replace(self, records: KeyRecords, kid: str) -> tuple[KeyTransition, ...]:
@@ -245,9 +241,7 @@ class KeyManager:
             return self._store(records, after)
         if key_in_state(after, KeyState.NEXT) is not None:
             return self._store(records, promote(after, self.now()))
-        private = new_private()
-        after = add_key(after, private.public_key(), self.now())
-        return self._store(records, after, {after[-1].kid: private})
+        return transitions_between(records, self._store_new(records, after))
 
     def _check_age(self, key: KeyRecord) -> None:
         now, due_at = self.now(), self.policy.due_at(key)
@@ -269,10 +263,8 @@ class KeyManager:
     def _is_known(self, kid: str) -> bool:
         return any(key.kid == kid for key in self.read()) or has_leftovers(self.path, kid)
 
-    def _store(
-        self, before: KeyRecords, after: KeyRecords, created: Mapping[str, RSAPrivateKey] = _NONE
-    ) -> tuple[KeyTransition, ...]:
-        store_key_records(self.path, before, after, created, self.passphrase)
+    def _store(self, before: KeyRecords, after: KeyRecords) -> tuple[KeyTransition, ...]:
+        store_key_records(self.path, before, after, self.passphrase)
         return transitions_between(before, after)
 
     def _store_secrets(self, before: MacSecretRecords, after: MacSecretRecords) -> tuple[KeyTransition, ...]:

@@ -52,25 +52,19 @@ class RotationPolicy:
     """Times at which a key may change its state.
 
     Attributes:
-        jwks_max_age: `max-age` of the key set.
-        rotate_after: age of the current key at which the next one is created; None for no automatic rotation.
+        jwks_max_age_seconds: `max-age` of the key set.
+        rotation_days: age of the current key at which the next one is created; 0 for no automatic rotation.
     """
 
-    jwks_max_age: timedelta = timedelta(seconds=JWKS_MAX_AGE_SECONDS)
-    rotate_after: timedelta | None = timedelta(days=ROTATION_DAYS)
-
-    @classmethod
-    def of(cls, jwks_max_age_seconds: int, rotation_days: int) -> "RotationPolicy":
-        """Return the policy of these settings; 0 days means no automatic rotation."""
-        rotate_after = timedelta(days=rotation_days) if rotation_days else None
-        return cls(timedelta(seconds=jwks_max_age_seconds), rotate_after)
+    jwks_max_age_seconds: int = JWKS_MAX_AGE_SECONDS
+    rotation_days: int = ROTATION_DAYS
 
     @property
     def publish_delay(self) -> timedelta:
         """The time from the publication of a key to its first signature."""
         # Twice: a cache may have fetched the key set just before the publication and serve it for a max-age, and a
         # verifier that fetches it from there at the end uses it for another max-age.
-        return 2 * self.jwks_max_age + VERIFIER_RETRY + CLOCK_SKEW
+        return timedelta(seconds=2 * self.jwks_max_age_seconds) + VERIFIER_RETRY + CLOCK_SKEW
 
     def due_at(self, key: KeyRecord) -> datetime | None:
         """Return when the key may be promoted (next), needs a successor (current) or may be removed (retired)."""
@@ -79,7 +73,7 @@ class RotationPolicy:
                 return key.created_at + self.publish_delay
             case KeyState.CURRENT:
                 assert key.activated_at is not None
-                return key.activated_at + self.rotate_after if self.rotate_after is not None else None
+                return key.activated_at + timedelta(days=self.rotation_days) if self.rotation_days else None
             case KeyState.RETIRED:
                 assert key.retired_at is not None
                 return key.retired_at + MAX_TOKEN_LIFETIME + CLOCK_SKEW

@@ -1,6 +1,6 @@
 """Writes to the key directory, ordered so that a crash at any point leaves records that load.
 
-    1. the new private keys
+    1. the new private key
     2. the key set with both old and new keys
     3. `keys.json`, which commits the change
     4. the key set without the removed keys
@@ -10,7 +10,7 @@ So no key signs before it is published. After a crash, the key set may have one 
 removes, or there may be a private key without a record, which is never used.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -27,15 +27,15 @@ from issuer.keys.mac_secrets import (
 from issuer.keys.models import KeyRecord, KeyRecords, KeyState, format_key_records, key_in_state, key_records_file
 from issuer.keys.private_files import read_private
 from issuer.keys.store import format_private, is_encrypted, open_private, private_file, public_file
-from shared.jwks import format_jwks
+from shared.jwks import format_jwks, thumbprint
 
 
 def store_key_records(
     folder: Path,
     before: KeyRecords,
     after: KeyRecords,
-    created: Mapping[str, RSAPrivateKey],
     passphrase: bytes | None,
+    created: RSAPrivateKey | None = None,
 ) -> None:
     """Replace the records `before` by `after`. After a crash, a repeated call completes the change.
 
@@ -43,15 +43,16 @@ def store_key_records(
         folder: locked by the caller.
         before: the stored records.
         after: the new records.
-        created: the private keys of new records by kid.
-        passphrase: encrypts the private keys.
+        passphrase: encrypts and decrypts private keys.
+        created: the private key of the new record, if there is one.
 
     Raises:
         KeyStoreError: the new current key does not open.
         OSError: either `before` or `after` is stored.
     """
-    for kid, private in created.items():
-        atomic_write(private_file(folder, kid), format_private(private, passphrase), 0o600)
+    if created is not None:
+        path = private_file(folder, thumbprint(created.public_key()))
+        atomic_write(path, format_private(created, passphrase), 0o600)
     current = key_in_state(after, KeyState.CURRENT)
     if current is not None and current not in before:
         # Check it first: no issuer could load records whose current key does not open.

@@ -22,7 +22,7 @@ from tests.support.verifier_process import VerifierFolder, VerifierProcess
 MAX_AGE_SECONDS = 10
 """Short, so that a verifier fetches keys during a test."""
 
-NOTHING_DUE = RotationPolicy.of(MAX_AGE_SECONDS, 0)
+NOTHING_DUE = RotationPolicy(MAX_AGE_SECONDS, 0)
 EMAIL = "ann@example.com"
 OTHER = "grace@example.com"
 PASSPHRASE = "quite a long passphrase"
