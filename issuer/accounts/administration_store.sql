@@ -45,7 +45,7 @@ RETURNING id;
 -- name: enable-account
 WITH enabled AS (
   UPDATE users
-  SET disabled_at = NULL, security_version = security_version + 1
+  SET disabled_at = NULL
   WHERE id = $1 AND disabled_at IS NOT NULL
   RETURNING id
 )
@@ -66,7 +66,7 @@ RETURNING id;
 -- name: enable-password
 WITH enabled AS (
   UPDATE users
-  SET password_disabled_at = NULL, security_version = security_version + 1
+  SET password_disabled_at = NULL
   WHERE id = $1 AND password_disabled_at IS NOT NULL
   RETURNING id
 )
