@@ -5,8 +5,10 @@ login or a refresh runs at the same time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from issuer.accounts.administration_store import AdministrationStore
@@ -19,6 +21,8 @@ from issuer.tokens.additional_claims import NOTHING, ClaimValue, changed_claims
 from issuer.tokens.models import PublicClient
 from issuer.tokens.size import TokenBudget
 from shared.claims import ROLE, SCOPE
+
+T = TypeVar("T")
 
 
 class Administration:
@@ -45,10 +49,13 @@ class Administration:
         Raises:
             AccountNotFoundError: there is no such account.
         """
-        found = await self._find(id_or_email)
-        if found is None:
-            raise AccountNotFoundError("there is no such account")
-        return found
+        account_id: UUID | None = None
+        email_key: str | None = None
+        with suppress(ValueError):
+            account_id = UUID(id_or_email)
+        with suppress(InvalidEmailError):
+            email_key = parse_email(id_or_email).key
+        return existing(await self._store.find_record(account_id, email_key))
 
     async def update(
         self,
@@ -69,7 +76,11 @@ class Administration:
             InvalidFieldsError: one of them is malformed, or both together do not fit into a token.
             AccountNotFoundError: there is no such account.
         """
-        faults = _scope_faults(scope or "") + _roles_faults(roles or ())
+        faults = []
+        if not SCOPE.fullmatch(scope or ""):
+            faults.append(FieldFault("scope", "must be scope tokens with single spaces between them"))
+        if not all(map(ROLE.fullmatch, roles or ())):
+            faults.append(FieldFault("roles", "must be visible ASCII without commas"))
         if faults:
             raise InvalidFieldsError(*faults)
 
@@ -86,10 +97,7 @@ class Administration:
 
         detail = {"scope": scope is not None, "roles": roles is not None, "claims": bool(claims)}
         event = AuditEvent(AuditEventKind.ACCOUNT_UPDATED, OPERATOR, account_id, detail=detail)
-        updated = await self._store.update_grants(account_id, change, event)
-        if updated is None:
-            raise AccountNotFoundError("there is no such account")
-        return updated
+        return existing(await self._store.update_grants(account_id, change, event))
 
     async def disable(self, account_id: UUID) -> AccountRecord:
         """Disable an account: revoke its sessions and reject its logins.
@@ -97,8 +105,8 @@ class Administration:
         Raises:
             AccountNotFoundError: there is no such account.
         """
-        await self._store.disable_account(account_id, self._now(), OPERATOR)
-        return await self.account(str(account_id))
+        await self._store.disable_account(account_id, self._now())
+        return existing(await self._store.find_record(account_id))
 
     async def enable(self, account_id: UUID) -> AccountRecord:
         """Enable an account, so that its user can log in again.
@@ -106,8 +114,8 @@ class Administration:
         Raises:
             AccountNotFoundError: there is no such account.
         """
-        await self._store.enable_account(account_id, OPERATOR)
-        return await self.account(str(account_id))
+        await self._store.enable_account(account_id)
+        return existing(await self._store.find_record(account_id))
 
     async def delete(self, account_id: UUID) -> None:
         """Delete an account, except for its audit events.
@@ -115,8 +123,7 @@ class Administration:
         Raises:
             AccountNotFoundError: there is no such account.
         """
-        if not await self._store.delete_account(account_id, self._now(), OPERATOR):
-            raise AccountNotFoundError("there is no such account")
+        existing(await self._store.delete_account(account_id, self._now()))
 
     async def revoke_sessions(self, account_id: UUID) -> int:
         """Revoke all sessions of an account; return how many.
@@ -124,8 +131,7 @@ class Administration:
         Raises:
             AccountNotFoundError: there is no such account.
         """
-        await self.account(str(account_id))
-        return await self._store.revoke_sessions(account_id, self._now(), OPERATOR)
+        return existing(await self._store.revoke_sessions(account_id, self._now()))
 
     async def sessions(self, account_id: UUID) -> list[SessionRecord]:
         """Return the sessions of an account; expired and revoked ones are included until they are deleted.
@@ -133,7 +139,7 @@ class Administration:
         Raises:
             AccountNotFoundError: there is no such account.
         """
-        await self.account(str(account_id))
+        existing(await self._store.find_record(account_id))
         return await self._store.list_sessions(account_id)
 
     async def revoke_session(self, session_id: UUID) -> SessionRecord:
@@ -142,30 +148,19 @@ class Administration:
         Raises:
             SessionNotFoundError: there is no such session.
         """
-        await self._store.revoke_session(session_id, self._now(), OPERATOR)
+        await self._store.revoke_session(session_id, self._now())
         found = await self._store.find_session(session_id)
         if found is None:
             raise SessionNotFoundError("there is no such session")
         return found
 
-    async def _find(self, id_or_email: str) -> AccountRecord | None:
-        try:
-            return await self._store.find_record(UUID(id_or_email))
-        except ValueError:
-            pass
-        try:
-            return await self._store.find_record_by_key(parse_email(id_or_email).key)
-        except InvalidEmailError:
-            return None
 
+def existing(found: T | None) -> T:
+    """Return what the store returned about an account.
 
-def _scope_faults(scope: str) -> list[FieldFault]:
-    if SCOPE.fullmatch(scope):
-        return []
-    return [FieldFault("scope", "must be scope tokens with single spaces between them")]
-
-
-def _roles_faults(roles: Sequence[str]) -> list[FieldFault]:
-    if all(map(ROLE.fullmatch, roles)):
-        return []
-    return [FieldFault("roles", "must be visible ASCII without commas")]
+    Raises:
+        AccountNotFoundError: it is None.
+    """
+    if found is None:
+        raise AccountNotFoundError("there is no such account")
+    return found

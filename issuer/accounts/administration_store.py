@@ -13,7 +13,7 @@ from issuer.accounts.models import AccountRecord, SessionRecord
 from issuer.accounts.self_service_store import delete_locked_account, delete_tokens, queue_notice
 from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.audit.store import record
-from issuer.context import RequestContext
+from issuer.context import OPERATOR
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
 from issuer.sessions.store import revoke_session, revoke_sessions_of_user
@@ -35,16 +35,10 @@ class AdministrationStore:
             rows = await connection.fetch(_SQL["list-accounts"], after, disabled_only, limit)
         return [_account(row) for row in rows]
 
-    async def find_record(self, account_id: UUID) -> AccountRecord | None:
-        """Return the account of this id."""
+    async def find_record(self, account_id: UUID | None, email_key: str | None = None) -> AccountRecord | None:
+        """Return the account of this id or this email."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-record"], account_id)
-        return None if row is None else _account(row)
-
-    async def find_record_by_key(self, email_key: str) -> AccountRecord | None:
-        """Return the account of this email."""
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-record-by-key"], email_key)
+            row = await connection.fetchrow(_SQL["find-record"], account_id, email_key)
         return None if row is None else _account(row)
 
     async def update_grants(
@@ -73,39 +67,30 @@ class AdministrationStore:
         async with self._database.connection() as connection:
             return await _public_clients(connection)
 
-    async def disable_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """Disable an account and revoke its sessions; return False if it was not enabled.
+    async def disable_account(self, account_id: UUID, now: datetime) -> None:
+        """Disable an account that is enabled, and revoke its sessions.
 
         Two statements: the second sees what was committed while the first waited for the row.
         """
         async with self._database.transaction() as connection:
-            if await connection.fetchval(_SQL["disable-account"], account_id, now) is None:
-                return False
-            await delete_tokens(connection, account_id)
-            revoked = await revoke_sessions_of_user(
-                connection, account_id, now, RevocationReason.ACCOUNT_DISABLED, context
-            )
-            await record(
-                connection,
-                AuditEvent(AuditEventKind.ACCOUNT_DISABLED, context, account_id, detail={"sessions": revoked}),
-            )
-        return True
+            if await connection.fetchval(_SQL["disable-account"], account_id, now) is not None:
+                await delete_tokens(connection, account_id)
+                revoked = await revoke_sessions_of_user(
+                    connection, account_id, now, RevocationReason.ACCOUNT_DISABLED, OPERATOR
+                )
+                await record(
+                    connection,
+                    AuditEvent(AuditEventKind.ACCOUNT_DISABLED, OPERATOR, account_id, detail={"sessions": revoked}),
+                )
 
-    async def enable_account(self, account_id: UUID, context: RequestContext) -> bool:
-        """Enable an account; return False if it was not disabled."""
-        async with self._database.connection() as connection:
-            enabled = await connection.fetchval(
-                _SQL["enable-account"], account_id, context.actor, context.ip_address, context.request_id
-            )
-        return enabled is not None
+    async def enable_account(self, account_id: UUID) -> None:
+        """Enable an account that is disabled. Sessions and logins from before the disabling stay rejected."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["enable-account"], account_id) is not None:
+                await record(connection, AuditEvent(AuditEventKind.ACCOUNT_ENABLED, OPERATOR, account_id))
 
     async def set_password(
-        self,
-        account_id: UUID,
-        password_hash: str,
-        now: datetime,
-        context: RequestContext,
-        notice_limit: bytes | None,
+        self, account_id: UUID, password_hash: str, now: datetime, notice_limit: bytes | None
     ) -> int | None:
         """Set a password and revoke every session; return how many, or None if there is no such account.
 
@@ -113,7 +98,6 @@ class AdministrationStore:
             account_id: of any account, disabled or not.
             password_hash: of the new password.
             now: the time.
-            context: of the audit events.
             notice_limit: counter of the mails about changed passwords to this user; None for no mail.
         """
         async with self._database.transaction() as connection:
@@ -123,35 +107,36 @@ class AdministrationStore:
             if notice_limit is not None:
                 await queue_notice(connection, account_id, notice_limit, now)
             revoked = await revoke_sessions_of_user(
-                connection, account_id, now, RevocationReason.PASSWORD_SET, context
+                connection, account_id, now, RevocationReason.PASSWORD_SET, OPERATOR
             )
             await record(
-                connection, AuditEvent(AuditEventKind.PASSWORD_SET, context, account_id, detail={"sessions": revoked})
+                connection,
+                AuditEvent(AuditEventKind.PASSWORD_SET, OPERATOR, account_id, detail={"sessions": revoked}),
             )
         return revoked
 
-    async def enable_password(self, account_id: UUID, context: RequestContext) -> bool:
+    async def enable_password(self, account_id: UUID) -> bool:
         """Enable a password that too many failed logins disabled; return False if it was not disabled."""
-        async with self._database.connection() as connection:
-            enabled = await connection.fetchval(
-                _SQL["enable-password"], account_id, context.actor, context.ip_address, context.request_id
-            )
-        return enabled is not None
-
-    async def delete_account(self, account_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """Revoke the sessions of an account and delete it; return False if there is none."""
         async with self._database.transaction() as connection:
-            if await connection.fetchval(_SQL["lock-account"], account_id) is None:
+            if await connection.fetchval(_SQL["enable-password"], account_id) is None:
                 return False
-            await delete_locked_account(connection, account_id, now, context)
+            await record(connection, AuditEvent(AuditEventKind.PASSWORD_ENABLED, OPERATOR, account_id))
         return True
 
-    async def revoke_sessions(self, account_id: UUID, now: datetime, context: RequestContext) -> int:
-        """Revoke every session and invalidate pending logins; return the number of sessions."""
+    async def delete_account(self, account_id: UUID, now: datetime) -> int | None:
+        """Revoke the sessions of an account and delete it; return how many, or None if there is no such account."""
         async with self._database.transaction() as connection:
-            await connection.execute(_SQL["invalidate-pending-logins"], account_id)
+            if await connection.fetchval(_SQL["lock-account"], account_id) is None:
+                return None
+            return await delete_locked_account(connection, account_id, now, OPERATOR)
+
+    async def revoke_sessions(self, account_id: UUID, now: datetime) -> int | None:
+        """Invalidate pending logins and revoke every session; return how many, or None if there is no account."""
+        async with self._database.transaction() as connection:
+            if await connection.fetchval(_SQL["invalidate-pending-logins"], account_id) is None:
+                return None
             return await revoke_sessions_of_user(
-                connection, account_id, now, RevocationReason.REVOKED_BY_OPERATOR, context
+                connection, account_id, now, RevocationReason.REVOKED_BY_OPERATOR, OPERATOR
             )
 
     async def list_sessions(self, account_id: UUID) -> list[SessionRecord]:
@@ -160,12 +145,10 @@ class AdministrationStore:
             rows = await connection.fetch(_SQL["list-sessions"], account_id)
         return [SessionRecord(**row) for row in rows]
 
-    async def revoke_session(self, session_id: UUID, now: datetime, context: RequestContext) -> bool:
-        """Revoke a session; return False if it was not active."""
+    async def revoke_session(self, session_id: UUID, now: datetime) -> None:
+        """Revoke a session that is not revoked yet."""
         async with self._database.connection() as connection:
-            return await revoke_session(
-                connection, session_id, None, now, RevocationReason.REVOKED_BY_OPERATOR, context
-            )
+            await revoke_session(connection, session_id, None, now, RevocationReason.REVOKED_BY_OPERATOR, OPERATOR)
 
     async def find_session(self, session_id: UUID) -> SessionRecord | None:
         """Return the session of this id."""

@@ -10,16 +10,11 @@ ORDER BY id
 LIMIT $3;
 
 -- name: find-record
+-- $1 id or null, $2 email_key or null.
 SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
   scope, roles, claims
 FROM users
-WHERE id = $1;
-
--- name: find-record-by-key
-SELECT id, email, created_at, email_verified_at, password_changed_at, password_disabled_at, disabled_at,
-  scope, roles, claims
-FROM users
-WHERE email_key = $1;
+WHERE id = $1 OR email_key = $2;
 
 -- name: lock-account
 -- A deletion runs this too, since it needs the full lock before it inserts an event: a concurrent request for mail
@@ -43,16 +38,7 @@ WHERE id = $1 AND disabled_at IS NULL
 RETURNING id;
 
 -- name: enable-account
-WITH enabled AS (
-  UPDATE users
-  SET disabled_at = NULL
-  WHERE id = $1 AND disabled_at IS NOT NULL
-  RETURNING id
-)
-INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-SELECT 'account_enabled', id, $2, $3, $4
-FROM enabled
-RETURNING user_id;
+UPDATE users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL RETURNING id;
 
 -- name: set-password
 -- $1 account, $2 now, $3 new password hash. The new version invalidates logins with the old password that are in
@@ -64,16 +50,7 @@ WHERE id = $1
 RETURNING id;
 
 -- name: enable-password
-WITH enabled AS (
-  UPDATE users
-  SET password_disabled_at = NULL
-  WHERE id = $1 AND password_disabled_at IS NOT NULL
-  RETURNING id
-)
-INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-SELECT 'password_enabled', id, $2, $3, $4
-FROM enabled
-RETURNING user_id;
+UPDATE users SET password_disabled_at = NULL WHERE id = $1 AND password_disabled_at IS NOT NULL RETURNING id;
 
 -- name: invalidate-pending-logins
 -- A login in progress then finds that the version has changed, and creates no session.

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from issuer.accounts.administration import existing
 from issuer.accounts.administration_store import AdministrationStore
 from issuer.accounts.authentication import queue_client_of
 from issuer.accounts.input_checks import check_new_password
 from issuer.context import OPERATOR
 from issuer.email_address import parse_email
-from issuer.errors import AccountNotFoundError
 from issuer.mail.limits import RecipientKeys
 from issuer.passwords.hash_queue import Priority
 from issuer.passwords.hasher import PasswordHasher
@@ -45,14 +45,12 @@ class PasswordAdministration:
             AccountNotFoundError: there is no such account.
             InvalidFieldsError: the password is not acceptable.
         """
-        email = await self._email_of(account_id)
+        email = existing(await self.store.find_record(account_id)).email
         check_new_password(self.policy, "password", password, email)
         email_key = parse_email(email).key
         password_hash = await self.passwords.hash(password, queue_client_of(OPERATOR, Priority.OTHER))
         notice = None if self.recipients is None else self.recipients.for_notice(email_key)
-        revoked = await self.store.set_password(account_id, password_hash, self.now(), OPERATOR, notice)
-        if revoked is None:
-            raise AccountNotFoundError("there is no such account")
+        revoked = existing(await self.store.set_password(account_id, password_hash, self.now(), notice))
         await self.throttle.reset(email_key, OPERATOR)
         return revoked
 
@@ -66,13 +64,7 @@ class PasswordAdministration:
         Raises:
             AccountNotFoundError: there is no such account.
         """
-        email_key = parse_email(await self._email_of(account_id)).key
-        enabled = await self.store.enable_password(account_id, OPERATOR)
+        email_key = parse_email(existing(await self.store.find_record(account_id)).email).key
+        enabled = await self.store.enable_password(account_id)
         await self.throttle.reset(email_key, OPERATOR)
         return enabled
-
-    async def _email_of(self, account_id: UUID) -> str:
-        account = await self.store.find_record(account_id)
-        if account is None:
-            raise AccountNotFoundError("there is no such account")
-        return account.email

@@ -14,7 +14,6 @@ import pytest
 
 from issuer.accounts.administration import Administration
 from issuer.accounts.administration_store import AdministrationStore
-from issuer.context import OPERATOR
 from issuer.db.pool import Database
 from issuer.errors import AccountNotFoundError, InvalidFieldsError, SessionNotFoundError
 from issuer.tokens.size import TokenBudget
@@ -113,11 +112,11 @@ def test_a_deletion_locks_the_account_before_the_audit_trail(url: str) -> None:
             async with locker.transaction():
                 await locker.execute("SELECT FROM users WHERE id = $1 FOR KEY SHARE", account)
                 tables = AdministrationStore(database)
-                deletion = asyncio.create_task(tables.delete_account(account, datetime.now(UTC), OPERATOR))
+                deletion = asyncio.create_task(tables.delete_account(account, datetime.now(UTC)))
                 while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     assert not deletion.done()
                 chains = await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE classid = 1734439780")
-            assert await deletion
+            assert await deletion == 1
             assert chains == 0
         finally:
             await database.close()

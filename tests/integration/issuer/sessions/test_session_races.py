@@ -75,13 +75,9 @@ def test_no_session_survives_a_parallel_disabling_or_new_password(database_url: 
 OTHER_HASH = "another hash, also long enough"
 ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
     "revoke all": lambda bench, account: bench.sessions.revoke_all(account, RevocationReason.LOGOUT, CONTEXT),
-    "disable": lambda bench, account: AdministrationStore(bench.database).disable_account(
-        account, bench.now, CONTEXT
-    ),
-    "end sessions": lambda bench, account: AdministrationStore(bench.database).revoke_sessions(
-        account, bench.now, CONTEXT
-    ),
-    "delete": lambda bench, account: AdministrationStore(bench.database).delete_account(account, bench.now, CONTEXT),
+    "disable": lambda bench, account: AdministrationStore(bench.database).disable_account(account, bench.now),
+    "end sessions": lambda bench, account: AdministrationStore(bench.database).revoke_sessions(account, bench.now),
+    "delete": lambda bench, account: AdministrationStore(bench.database).delete_account(account, bench.now),
     "delete own account": lambda bench, account: SelfServiceStore(bench.database).delete_account(
         account, 0, bench.now, CONTEXT
     ),
@@ -89,7 +85,7 @@ ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
         PasswordChange(account, 0, OTHER_HASH, uuid4()), bench.now, CONTEXT, None
     ),
     "set password": lambda bench, account: AdministrationStore(bench.database).set_password(
-        account, OTHER_HASH, bench.now, CONTEXT, None
+        account, OTHER_HASH, bench.now, None
     ),
 }
 
