@@ -102,8 +102,8 @@ def parse_jwks(document: bytes, algorithms: AbstractSet[str] = OWN_ALGORITHMS) -
         raise JwksError("private or symmetric key material: publish only public keys, replace the leaked ones")
     keys, skipped = _usable(entries, algorithms)
     if not keys:
-        names = ", ".join(sorted(algorithms))
-        raise JwksError(f"no usable {names} key" + (f" ({_format_skipped(skipped)})" if skipped else ""))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        raise JwksError(f"no usable {', '.join(sorted(algorithms))} key" + (f" ({reasons})" if skipped else ""))
     return JwkSet(keys, skipped)
 
 
@@ -174,7 +174,8 @@ def parse_key(entry: Any, usable: AbstractSet[str] = OWN_ALGORITHMS) -> PublicKe
         algorithms = frozenset(name for name in algorithms if name == entry["alg"])
     if not algorithms:
         raise UnusableKeyError("for another algorithm")
-    if entry.get("use", "sig") != "sig" or not _may_verify(entry.get("key_ops", ["verify"])):
+    operations = entry.get("key_ops", ["verify"])
+    if entry.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise UnusableKeyError("not for signatures")
     kid = entry.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_CHARACTERS:
@@ -196,10 +197,6 @@ def _material(entry: dict[str, Any]) -> PublicKeyMaterial:
             return _elliptic_key(entry["crv"], _decode(entry.get("x")), _decode(entry.get("y")))
         case _:
             return _ed25519_key(_decode(entry.get("x")))
-
-
-def _may_verify(operations: Any) -> bool:
-    return isinstance(operations, list) and "verify" in operations
 
 
 def _rsa_key(n: int, e: int) -> RSAPublicKey:
@@ -241,7 +238,3 @@ def _decode(value: Any) -> bytes:
         return base64url.decode(value)
     except ValueError as error:
         raise UnusableKeyError("malformed number") from error
-
-
-def _format_skipped(skipped: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in skipped.items())

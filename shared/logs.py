@@ -41,7 +41,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
     ]
     # Without the standard library, which takes longer to create a record than to write the line.
     structlog.configure(
-        processors=[*steps, structlog.processors.JSONRenderer(_to_json)],
+        processors=[*steps, _to_json],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
@@ -50,10 +50,7 @@ def configure_logs(process: str, level: LogLevel) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=steps,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(_to_json),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _to_json],
         )
     )
     root = logging.getLogger()
@@ -76,7 +73,7 @@ class _Lines:
     debug = info = warning = error = critical = msg
 
 
-def _to_json(event: structlog.typing.EventDict, **_: Any) -> str:
+def _to_json(_: Any, __: str, event: structlog.typing.EventDict) -> str:
     return _encode(event)
 
 
