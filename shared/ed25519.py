@@ -23,6 +23,6 @@ def is_trustworthy_point(encoded: bytes) -> bool:
     y = int.from_bytes(encoded, "little") & (2**255 - 1)
     if y >= _P or y in _SMALL_ORDER:
         return False
-    # There is an x with x² = (y² - 1) / (d·y² + 1) if this quotient is a square, which it is if the product is one. Of
-    # the numbers other than zero, squares are those of which this power is 1 (Euler's criterion).
+    # There is an x with x² = (y² - 1) / (d·y² + 1) if the quotient is a square, and so if the product is. Of the
+    # numbers other than zero, squares are those of which this power is 1 (Euler's criterion).
     return pow((y * y - 1) * (_D * y * y + 1), (_P - 1) // 2, _P) == 1
