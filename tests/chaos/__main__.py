@@ -1,5 +1,4 @@
-"""`make chaos`: kill, freeze, disconnect and starve the processes of a site under load, and check that the promises
-hold.
+"""`make chaos`: kill, freeze, disconnect and starve processes under load, and check that the promises hold.
 
 Exit status: 0 every promise held, 1 one did not or there is no result, 2 invalid options. See
 docs/operations/faults.md.

@@ -1,5 +1,4 @@
-"""The faults: how each starts and ends, which effects it excuses on which surfaces, and its published recovery
-time."""
+"""The faults: how each starts and ends, the effects that it excuses, and its published recovery time."""
 
 import asyncio
 import random

@@ -164,8 +164,7 @@ class Load:
         return self._rng.choice(good) if good else None
 
     def _bad(self) -> tuple[str, str | None, float | None]:
-        """Return a description, an invalid token, and the time since which it is revoked (None if it never was
-        valid)."""
+        """Return a description, an invalid token, and the time of its revocation (None if it never was valid)."""
         now = self.journal.now()
         revoked = [
             session
@@ -438,8 +437,7 @@ class Load:
         )
 
     async def _audit_revocation(self) -> None:
-        """Check that every process has recovered: a new session is accepted everywhere, and rejected after its
-        revocation."""
+        """Check that all has recovered: a new session is accepted everywhere, and rejected after its revocation."""
         headers = {"X-Forwarded-For": "198.18.1.250"}
         session: Session | None = None
         for _ in range(_AUDIT_TRIES):
@@ -471,8 +469,7 @@ class Load:
             await self._expect(401, what, _logging_in(account, account.previous))
 
     async def _expect(self, status: int, what: str, request: dict[str, Any]) -> None:
-        """Send a request until it gets a response; record a loss if the response contradicts what was
-        acknowledged."""
+        """Send a request until it gets a response; record a loss if that contradicts an acknowledged write."""
         sent = self.journal.now()
         seen = 0
         headers = {"X-Forwarded-For": f"198.18.1.{next(self._numbers) % 250}"}

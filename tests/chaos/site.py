@@ -104,9 +104,9 @@ class Site:
         return []
 
     def waiting_seconds(self) -> dict[int, float]:
-        """Return for how long each thread has been ready to run without a core, by its id.
+        """Return the seconds that each thread has waited for a core, by thread id.
 
-        Of the threads that hash passwords it does not, since these give way to everything else.
+        Threads that hash passwords are left out, because they have the lowest priority.
         """
         found = {}
         for part, (_, process) in self.supervisor._running.items():

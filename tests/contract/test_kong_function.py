@@ -1,5 +1,4 @@
-"""The Lua function in deploy/gateways/kong/kong.yaml, run by HAProxy's Lua with replacements for Kong and its HTTP
-client.
+"""The Lua function in deploy/gateways/kong/kong.yaml, run by HAProxy with replacements for Kong.
 
 Kong itself does not run: the tests show what the function does with each response of the verifier.
 """

@@ -1,5 +1,4 @@
-"""Entry points for the fuzzer: no input may raise an unexpected exception. `issuer_entry_points.py` has the
-issuer's."""
+"""Entry points for the fuzzer, except the issuer's: no input may raise an unexpected exception."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -43,8 +42,7 @@ def request(data: bytes) -> None:
 
 
 def signed(data: bytes) -> None:
-    """Decide about a signed token: header and payload, separated by a line feed. Without a header, a valid one is
-    used."""
+    """Decide about a signed token: header and payload, separated by a line feed. The default header is valid."""
     header, _, payload = data.partition(b"\n")
     token = GOOD.sign(header or _HEADER, payload)
     _expect_a_response(b"/verify/anonymous", b"Bearer " + token)

@@ -105,8 +105,7 @@ def refresh_token(data: bytes) -> None:
 
 
 def assertion(data: bytes) -> None:
-    """Verify a client assertion: header and claims, separated by a line feed, signed by the client's key; and the
-    input itself."""
+    """Verify a client assertion: header and claims, separated by a line feed; signed, and also as they are."""
     header, _, payload = data.partition(b"\n")
     for text in (GOOD.sign(header or _HEADER, payload).decode(), data.decode("latin-1")):
         with suppress(InvalidAssertionError):

@@ -1,5 +1,4 @@
-"""The atheris target: `python -m tests.fuzz.target FOLDER -max_total_time=600`. It writes the initial inputs to
-FOLDER."""
+"""The atheris target: `python -m tests.fuzz.target FOLDER -max_total_time=600`. FOLDER gets initial inputs."""
 
 import sys
 from pathlib import Path

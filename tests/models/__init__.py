@@ -1,1 +1,1 @@
-"""Models: rules in random order against the real code, beside a small second description of what must hold."""
+"""Models: random sequences of operations on the real code, compared with a small model of what must hold."""

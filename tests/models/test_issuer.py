@@ -1,4 +1,4 @@
-"""What the issuer promises, whatever happens in whatever order.
+"""The promises of the issuer, in any order of events.
 
 - No token works after its revocation bound, at no issuer and at no verifier.
 - No live session is lost: its tokens work, and its newest refresh token gives the next one.
@@ -119,7 +119,7 @@ class State:
 
 @dataclass
 class AccessToken:
-    """An access token that was issued. A database that is restored does not know of it any more, but it exists."""
+    """An access token that was issued. A restored database may not have it, but it exists."""
 
     text: str
     session: str
@@ -130,7 +130,7 @@ class AccessToken:
 
 
 class IssuerModel(RuleBasedStateMachine):
-    """Users, operators, time and accidents, at two issuers and a verifier."""
+    """Users, operators, time and failures, at two issuers and a verifier."""
 
     runner: asyncio.Runner
     database: VirtualDatabase
@@ -158,7 +158,7 @@ class IssuerModel(RuleBasedStateMachine):
             self.try_password(email, right=True)
 
     def teardown(self) -> None:
-        """Check that nothing was lost on the way, and stop."""
+        """Check the final state, and stop."""
         try:
             self.last_checks()
         finally:
@@ -173,12 +173,12 @@ class IssuerModel(RuleBasedStateMachine):
         times=st.sampled_from([1, 1, 1, 4]),
     )
     def refresh(self, number: int, behind: int, lost: bool, times: int) -> None:  # noqa: FBT001 - drawn values
-        """Present one of the last refresh tokens, maybe several times at once; the response may be lost."""
+        """Present one of the latest refresh tokens, sometimes several times at once; the response may be lost."""
         self.present(number, behind, times, lost=lost)
 
     @rule(number=numbers, seconds=st.sampled_from([0, 2, 3, 120, 121]), times=st.sampled_from([1, 1, 3]))
     def lose_a_response_and_retry(self, number: int, seconds: int, times: int) -> None:
-        """Refresh, miss the response, and present the same token again, within the time for that or later."""
+        """Refresh, lose the response, and present the same token again, within the retry period or later."""
         self.present(number, 0, 1, lost=True)
         self.pass_time(seconds)
         self.present(number, 0, times, lost=False)
@@ -245,7 +245,7 @@ class IssuerModel(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def use(self, number: int) -> None:
-        """Ask an issuer about the account: it looks the session up."""
+        """Request the account from an issuer, which looks the session up."""
         token, issuer = self.token(number), self.issuer()
         response = self.run(issuer.send("GET", "/me", token=token.text))
         assert response.status == (200 if self.is_live(token, issuer) else 401)
@@ -256,7 +256,7 @@ class IssuerModel(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(["issuer", "database", "restart", "clean up"]), number=numbers)
     def disturb(self, what: str, number: int) -> None:
-        """Step a clock by what machines differ, restart an issuer, delete expired rows."""
+        """Step a clock a little, restart an issuer, or delete expired rows."""
         match what:
             case "issuer":
                 self.run(self.testbed.step_clock(("one", "other")[number % 2], (-4, 0, 4)[number % 3]))
@@ -279,7 +279,7 @@ class IssuerModel(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(["hours", "days", "idle", "months", "back up", "restore", "restore"]), number=numbers)
     def let_much_happen(self, what: str, number: int) -> None:
-        """Let hours or months pass, or put an older database in place."""
+        """Let hours or months pass, or restore an older database."""
         times = {"hours": 4000, "days": 90_000, "idle": 15 * 86_400, "months": 95 * 86_400}
         if what in times:
             self.pass_time(times[what])
@@ -294,7 +294,7 @@ class IssuerModel(RuleBasedStateMachine):
         change=st.sampled_from(["disable", "delete", "change_password", "log_out"]),
     )
     def race(self, number: int, what: str, change: str) -> None:
-        """Whatever comes first, no session of the time before a change is live after it."""
+        """In either order, no session from before a change is live after it."""
         if what == "refresh":
             self.refresh_during_a_change(number, change)
         elif what == "log in" and change != "log_out":
@@ -336,7 +336,7 @@ class IssuerModel(RuleBasedStateMachine):
             self.state.events["login_failed"] += 1
 
     def present(self, number: int, behind: int, times: int, *, lost: bool) -> None:
-        """Present a refresh token so many times at once."""
+        """Present a refresh token `times` times at once."""
         place = self.place(number)
         session_id, newest = self.held[place]
         generation = max(0, newest - behind)
@@ -368,7 +368,7 @@ class IssuerModel(RuleBasedStateMachine):
             self.end(session)
 
     def revoke_one(self, number: int, other: int) -> None:
-        """Revoke a session by another one, of the same account or not."""
+        """Revoke a session with the token of another one, of the same account or not."""
         token, target = self.token(number), self.token(other).session
         issuer = self.issuer()
         response = self.run(issuer.send("DELETE", f"/sessions/{target}", token=token.text))
@@ -399,7 +399,7 @@ class IssuerModel(RuleBasedStateMachine):
         self.password_changed(email, password, token.session)
 
     def follow_link(self, email: str, kind: str, number: int) -> None:
-        """Use a token that came by mail, maybe one that was used before."""
+        """Use a token from a mail, sometimes one that was used before."""
         texts = [text for text in self.inbox[email] if text.startswith(kind)]
         if texts:
             text, issuer = texts[number % len(texts)], self.issuer()
@@ -463,7 +463,7 @@ class IssuerModel(RuleBasedStateMachine):
             assert any(key.state is KeyState.NEXT for key in self.testbed.keys.read())
 
     def revoke_key(self, number: int) -> None:
-        """Remove a leaked key. Verifiers fetch the key set when they see another one."""
+        """Revoke a leaked key. Verifiers fetch the key set when they see an unknown key."""
         keys = self.testbed.keys.read()
         kid = keys[number % len(keys)].kid
         self.testbed.keys.revoke(kid)
@@ -500,7 +500,7 @@ class IssuerModel(RuleBasedStateMachine):
         self.backup = deepcopy(self.state)
 
     def restore(self, *, revoke: bool, restart: bool) -> None:
-        """Put the older database in place, and revoke everything as the documentation says, or forget to."""
+        """Restore the older database, and revoke everything as documented, or omit that."""
         assert self.backup is not None
         assert self.run(self.testbed.audit_faults()) == []
         self.run(self.testbed.database.restore())
@@ -526,7 +526,7 @@ class IssuerModel(RuleBasedStateMachine):
     # Races
 
     def log_in_during_a_change(self, email: str, change: str) -> None:
-        """Whatever comes first, no session of the time before the change is live after it."""
+        """In either order, no session from before the change is live after it."""
         one, other = self.testbed.issuers
         found = self.change(email, change, other)
         if found is None:
@@ -612,7 +612,7 @@ class IssuerModel(RuleBasedStateMachine):
     # The second description
 
     def expect_refresh(self, session_id: str, generation: int, issuer: Issuer) -> str:
-        """Return what becomes of this refresh token: the rule, written down a second time."""
+        """Return the outcome for this refresh token, by the rule written independently of the code."""
         session = self.state.sessions.get(session_id)
         if session is None or session.ended or session.expires_at <= issuer.now():
             return "rejected"
@@ -630,7 +630,7 @@ class IssuerModel(RuleBasedStateMachine):
                 return "reused"
 
     def is_read(self, token: AccessToken, issuer: Issuer) -> bool:
-        """Return whether an issuer reads the token, of a live session or not."""
+        """Return whether an issuer can read the token, whether or not its session is live."""
         published = issuer.parts.key_watcher.key_set.public_key(token.kid) is not None
         return published and issuer.now().timestamp() < token.expires_at
 
@@ -649,7 +649,7 @@ class IssuerModel(RuleBasedStateMachine):
         self.state.events["account_registered"] += 1
 
     def created(self, response: Response, email: str, issuer: Issuer) -> None:
-        """Add a session, and end those beyond the limit: expired ones first, then the oldest."""
+        """Add a session, and remove those beyond the limit: expired ones first, then the oldest."""
         token = self.note(response)
         assert claims_of(token.text)["sub"] == self.state.accounts[email].id
         now = issuer.now()
@@ -668,7 +668,7 @@ class IssuerModel(RuleBasedStateMachine):
     def refreshed(
         self, session: Session, generation: int, responses: list[Response], issuers: list[Issuer], expected: str
     ) -> None:
-        """Note new tokens: each response has the one successor."""
+        """Record new tokens: all responses have the same successor."""
         for response in responses:
             successor = (session.id, generation + 1)
             assert head_of(response.json["refresh_token"]) == successor, "not the one successor"
@@ -695,7 +695,7 @@ class IssuerModel(RuleBasedStateMachine):
         return token
 
     def end(self, session: Session) -> None:
-        """Revoke a session and its tokens; once is enough."""
+        """Mark a session and its tokens as revoked."""
         if not session.ended:
             session.ended = True
             self.state.events["session_ended"] += 1
@@ -776,7 +776,7 @@ class IssuerModel(RuleBasedStateMachine):
     def change(
         self, email: str, change: str, issuer: Issuer, session: Session | None = None
     ) -> tuple[Awaitable[Any], AccessToken | None] | None:
-        """Begin what ends sessions of an account; return it with the token that it is done by. None if it cannot be.
+        """Start a change that revokes sessions of an account; return it with its token, or None if it is impossible.
 
         A password is changed by another session than `session`, which is to end; `session` itself logs out.
         """
@@ -829,7 +829,7 @@ class IssuerModel(RuleBasedStateMachine):
     # Means
 
     def make_ready(self, email: str) -> None:
-        """Bring an account into a state in which its user can log in, if mail arrives."""
+        """Make an account ready for a login, if mail can be sent."""
         if email not in self.state.accounts:
             self.register_once(email, PASSWORDS[0], spelled=False)
             self.pass_time(2)
@@ -839,7 +839,7 @@ class IssuerModel(RuleBasedStateMachine):
             self.verify_email(self.issuer(), email, account.links[-1][0])
 
     def place(self, number: int) -> int:
-        """Return the place of a session that a client holds; of a live one, except for every fourth number."""
+        """Return the index of a session; of a live one, except for every fourth number."""
         if number % 4 and not self.live_places():
             self.make_ready(EMAILS[number % 2])
             self.try_password(EMAILS[number % 2], right=True)
@@ -856,13 +856,13 @@ class IssuerModel(RuleBasedStateMachine):
         return self.testbed.clock.now
 
     def token(self, number: int) -> AccessToken:
-        """Return one of the last access tokens; of live sessions, if there are, except for every fourth number."""
+        """Return one of the latest access tokens; if possible of a live session, except for every fourth number."""
         live = [token for token in self.issued if self.is_live(token, self.testbed.issuers[0])]
         last = (live if live and number % 4 else self.issued)[-6:]
         return last[number % len(last)]
 
     def issuer(self) -> Issuer:
-        """The issuers take turns."""
+        """Return the next issuer in turn."""
         self.turn += 1
         return self.testbed.issuers[self.turn % 2]
 
@@ -881,7 +881,7 @@ class IssuerModel(RuleBasedStateMachine):
 
 
 def head_of(token: str) -> tuple[str, int]:
-    """Session and generation in a refresh token."""
+    """Return session and generation of a refresh token."""
     data = base64.urlsafe_b64decode(token.removeprefix("gpr_"))
     return str(UUID(bytes=data[1:17])), int.from_bytes(data[17:25])
 

@@ -1,11 +1,12 @@
-"""What the key directory promises, whatever happens to it in whatever order.
+"""The promises of the key directory, in any order of events.
 
-- A key signs only when every verifier has fetched it, except for the first one and for the successor of a leaked one.
+- A key signs only when every verifier has fetched it, except the first one and the successor of a leaked one.
 - A key is published until its last token has expired, and a revoked one never again.
 - A MAC secret makes tokens only when every issuer has loaded it, and is accepted as long as a session may live.
 - A crash between two writes leaves a directory that issuers load.
 
-Two machines share the directory; their clocks differ by a minute. Files, commands and the issuers' loading are real.
+Two machines share the directory; their clocks differ by a minute. Files, commands and the code that loads the
+directory are real.
 """
 
 import tempfile
@@ -39,7 +40,7 @@ from tests.support.signing_keys import key_pool, load_key
 
 AHEAD: Final = (timedelta(seconds=-30), timedelta(seconds=30))
 FETCHED_BY_ALL: Final = timedelta(seconds=2 * 300 + 40)
-"""A cache may keep the key set for its `max-age`, a verifier for another one, and a fetch may fail and be retried."""
+"""A cache keeps the key set for its `max-age`, a verifier for another one, and a failed fetch is retried."""
 
 TOKEN_LIFETIME, LEEWAY = timedelta(hours=1), timedelta(seconds=60)
 SESSION_LIFETIME: Final = timedelta(days=90)
@@ -48,7 +49,7 @@ COMMANDS: Final = ("generate", "rotate", "advance", "advance", "rotate MAC secre
 
 UNTIL_PROMOTION: Final = (60, 399, 580, 639, 701)
 UNTIL_REMOVAL: Final = (180, 3600, 3689, 3781)
-"""Seconds at whose end a key that is promoted or removed too early is noticed, and one that is not."""
+"""Steps of time in seconds: they show a key that was promoted or removed too early."""
 
 SECONDS: Final = (1, 10, 59, 60, 120, 580, 640, 700, 701, 3600, 3800, 86_400, 89 * 86_400, 95 * 86_400)
 
@@ -59,7 +60,7 @@ crashes = st.sampled_from([None, None, None, 0, 1, 2, 3, 4, 5, 6])
 
 @dataclass(frozen=True)
 class Use:
-    """A key or MAC secret that made a token, and until when that token is valid."""
+    """A key or MAC secret of a token, and the expiry of that token."""
 
     name: str
     until: datetime
@@ -116,7 +117,7 @@ class KeyLifecycle(RuleBasedStateMachine):
 
     @rule(machine=machines, promoted=st.sampled_from(UNTIL_PROMOTION), removed=st.sampled_from(UNTIL_REMOVAL))
     def replace_the_key(self, machine: int, promoted: int, removed: int) -> None:
-        """Create a key, and promote it and remove its predecessor if that is due; the machines take turns."""
+        """Create a key; promote it and remove its predecessor when due. The machines alternate."""
         one, other = self.managers[machine], self.managers[1 - machine]
         one.generate()
         self.the_directory_loads()
@@ -128,7 +129,7 @@ class KeyLifecycle(RuleBasedStateMachine):
 
     @rule(machine=machines, promoted=st.sampled_from([1, 59, 121]), days=st.sampled_from([29, 31, 89, 91]))
     def replace_the_mac_secret(self, machine: int, promoted: int, days: int) -> None:
-        """Create a MAC secret, and promote it and remove its predecessor if that is due; the machines take turns."""
+        """Create a MAC secret; promote it and remove its predecessor when due. The machines alternate."""
         one, other = self.managers[machine], self.managers[1 - machine]
         one.rotate_mac_secret()
         self.the_directory_loads()
@@ -163,7 +164,7 @@ class KeyLifecycle(RuleBasedStateMachine):
 
     @rule(machine=machines)
     def sign(self, machine: int) -> None:
-        """Issue an access token and a refresh token with what an issuer has loaded."""
+        """Issue an access token and a refresh token with the keys that an issuer has loaded."""
         key_set, now = self.watchers[machine].key_set, self.clock(machine)()
         assert key_set.signing is not None
         kid, secret = key_set.signing.kid, key_set.mac_secrets[0].id
@@ -176,7 +177,7 @@ class KeyLifecycle(RuleBasedStateMachine):
 
     @invariant()
     def the_directory_loads(self) -> None:
-        """Load it as an issuer that starts now: one key signs, and every key of the records is published."""
+        """Load the directory as a new issuer: one key signs, and every recorded key is published."""
         if not self.watchers:
             return
         key_set = load_key_set(self.path)
@@ -193,7 +194,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         self.check_uses(published, {secret.id for secret in key_set.mac_secrets})
 
     def check_uses(self, published: set[str], accepted: set[str]) -> None:
-        """Check that what was used is still known while its tokens live, unless it was revoked."""
+        """Check that keys and MAC secrets are known until their tokens expire, unless they were revoked."""
         for use in self.signatures:
             assert use.until <= self.now or use.name in published | self.revoked, "a key is removed before its tokens"
         for use in self.refresh_tokens:

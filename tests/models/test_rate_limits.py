@@ -1,4 +1,4 @@
-"""The rate limits, on PostgreSQL, beside a small reference: a dictionary and a few lines (ADR 0084)."""
+"""The rate limits on PostgreSQL, compared with a small reference implementation (ADR 0084)."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ passwords = st.sampled_from([PASSWORD, "wrong"])
 
 @dataclass
 class Row:
-    """A counter: how many, the second of the last one, and the second at which it restarts."""
+    """A counter: its count, the second of the last failure, and the second at which it restarts."""
 
     count: int
     last: int
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass
 class Reference:
-    """The rule, written down a second time."""
+    """The rule, written independently of the code."""
 
     second: int = 0
     rows: dict[tuple[str, ...], Row] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Reference:
         return self.row(key).ends - self.second if self.row(key).count > REQUESTS else 0
 
     def burst(self, account: str, network: str | None, session: UUID | None, size: int) -> int:
-        """Fail so often at once; the first counter lets through what the others then limit."""
+        """Fail `size` times at once; the other counters limit what the first one admits."""
         owner, (first, *others) = self.is_owner(account, session), self.keys(account, network, session)
         if max(map(self.wait, (first, *others))):
             return 0
@@ -128,7 +128,7 @@ class Reference:
 
 
 class LoginRule(RuleBasedStateMachine):
-    """Accounts, networks, sessions and time in any order, at two issuers."""
+    """Attempts of accounts, networks and sessions in any order, at two issuers."""
 
     url: str
     examples = itertools.count()
@@ -148,7 +148,7 @@ class LoginRule(RuleBasedStateMachine):
 
     @initialize(target=sessions)
     def open(self) -> MultipleResults[ShownSession]:
-        """Two issuers, two accounts, and a session of each."""
+        """Open two issuers, and create two accounts with a session each."""
         self.runner.run(self._open())
         return multiple(*(self._session(account) for account in ACCOUNTS[:2]))
 
@@ -263,7 +263,7 @@ class LoginRule(RuleBasedStateMachine):
         return shown
 
     def _bench(self) -> LoginBench:
-        """The issuers take turns."""
+        """Return the next issuer in turn."""
         self.benches = self.benches[::-1]
         return self.benches[0]
 

@@ -1,10 +1,10 @@
 """Two issuers on one PostgreSQL and a verifier, in this process and in virtual time.
 
-Each issuer is what `issuer.app` builds: every service, store and background task. Only the sockets are missing: a
-request enters at the application, and a background task runs when the test lets time pass. The verifier is a real
-authorizer with its cache, and reads what the issuers publish over HTTP.
+Each issuer is built by `issuer.app`: every service, store and background task. Only the sockets are missing: requests
+go to the application, and background tasks run when the test advances the time. The verifier is a real authorizer
+with its cache, and reads what the issuers publish over HTTP.
 
-No clock runs. PostgreSQL finds functions of the schema `virtual` before its own, so that its time is a row too.
+No clock runs. PostgreSQL uses time functions of the schema `virtual`, which read the time from a row.
 """
 
 import json
@@ -79,7 +79,7 @@ class Response:
 
     @property
     def json(self) -> Any:
-        """Return the body as JSON; None if there is none."""
+        """Return the body as JSON, or None."""
         return json.loads(self.body) if self.body else None
 
 
@@ -94,13 +94,13 @@ class Mail:
 
 @dataclass
 class Clock:
-    """The time of the world, and how far ahead of it a machine's clock is."""
+    """The virtual time, and how far ahead of it the clock of each machine is."""
 
     now: datetime = BEGINNING
     ahead: dict[str, timedelta] = field(default_factory=dict)
 
     def of(self, machine: str) -> datetime:
-        """Return the time that this machine believes in."""
+        """Return the time on the clock of this machine."""
         return self.now + self.ahead.get(machine, timedelta())
 
 
@@ -138,7 +138,7 @@ class Issuer:
         form: dict[str, str] | None = None,
         token: str = "",
     ) -> Response:
-        """Send a request, each from another client IP, so that rate limits stay out of the way."""
+        """Send a request. Each has another client IP, so that no rate limit applies."""
         self.requests += 1
         kind, body = b"application/json", b"" if document is None else json.dumps(document).encode()
         if form is not None:
@@ -171,7 +171,7 @@ class Issuer:
 
 
 class Verifier:
-    """An authorizer that follows the issuer: status lists at each poll, and the key set when its copy is too old."""
+    """An authorizer that polls the issuer's status lists, and fetches its key set when the copy is too old."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -188,12 +188,12 @@ class Verifier:
         return self._bench.authorizer.authorize(b"/verify", b"Bearer " + token.encode()).startswith(b"HTTP/1.1 200")
 
     def reason(self, token: str) -> str | None:
-        """Return why it does not."""
+        """Return the reason for the rejection."""
         self._bench.now = self._clock.now.timestamp()
         return self._bench.authorize(b"/verify", b"Bearer " + token.encode())[1]
 
     async def poll(self, issuer: Issuer, *, keys: bool = False) -> None:
-        """Fetch the status lists, and the key set if it is due or asked for."""
+        """Fetch the status lists, and the key set if it is due or requested."""
         if keys or self._clock.now - self._keys_at >= KEYS_MAX_AGE:
             self._set_keys((await issuer.send("GET", "/.well-known/jwks.json")).body)
         uris = parse_aggregation((await issuer.send("GET", "/status-lists")).body).uris
@@ -220,9 +220,9 @@ class Verifier:
 
 
 class VirtualDatabase:
-    """A database in virtual time: emptied for each example, copied and put back as a dump and a restore do.
+    """A database in virtual time: emptied for each example, backed up and restored like a dump.
 
-    Rows are copied instead of files, which takes milliseconds and lets the issuers' connections stay.
+    Rows are copied instead of files. That takes milliseconds and keeps the issuers' connections.
 
     Args:
         url: of a migrated database of its own.
@@ -232,7 +232,7 @@ class VirtualDatabase:
         self.url = url
 
     async def open(self) -> None:
-        """Connect, and set up the clock and the place of the copy."""
+        """Connect, and create the clock and the tables of the backup."""
         self._connection = await asyncpg.connect(self.url)
         await self._connection.execute(_VIRTUAL_TIME)
         name = await self._connection.fetchval("SELECT current_database()")
@@ -269,7 +269,7 @@ class VirtualDatabase:
         )
 
     async def restore(self) -> None:
-        """Put the copy in the place of what is there."""
+        """Replace every row by the backup."""
         await self._run(*(self._copy(table, "backup", "public") for table in self._tables))
         for row in self._sequences:
             value = row["last_value"]
@@ -348,7 +348,7 @@ class Testbed:
         return self.clock.of("database")
 
     async def let_pass(self, seconds: int) -> list[Mail]:
-        """Let time pass, with the background tasks at the end and two seconds before; return the mail that came."""
+        """Let time pass, with the background tasks two seconds before the end and at the end; return the mail."""
         mails = []
         for step in (seconds - 2, 2) if seconds > 2 else (seconds,):
             self.clock.now += timedelta(seconds=step)
@@ -357,7 +357,7 @@ class Testbed:
         return mails
 
     async def step_clock(self, machine: str, seconds: int) -> None:
-        """Set a machine's clock so many seconds ahead."""
+        """Set the clock of a machine ahead by `seconds`."""
         self.clock.ahead[machine] = timedelta(seconds=seconds)
         await self._set_database_time()
 

@@ -1,4 +1,4 @@
-"""How far a model walks: the same few examples every time, or `MODEL_EXAMPLES` random ones (`make models`)."""
+"""The length of model runs: the same few examples every time, or `MODEL_EXAMPLES` random ones (`make models`)."""
 
 import os
 from typing import Final
@@ -8,11 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 _EXAMPLES: Final = int(os.environ.get("MODEL_EXAMPLES", "0"))
 TIMEOUT_SECONDS: Final = 0 if _EXAMPLES else 600
-"""Half a minute on a quiet machine; no limit for a longer walk."""
+"""Half a minute on a quiet machine; no limit for longer runs."""
 
 
 def walk(machine: type[RuleBasedStateMachine], *, examples: int, steps: int) -> None:
-    """Run a model: `examples` walks of at most `steps` rules, unless `MODEL_EXAMPLES` asks for more."""
+    """Run a model: `examples` sequences of at most `steps` rules, unless `MODEL_EXAMPLES` is set."""
     run_state_machine_as_test(
         machine,
         settings=settings(

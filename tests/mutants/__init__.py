@@ -1,6 +1,6 @@
-"""`make mutants`: which changes of the code no test notices."""
+"""`make mutants`: finds changes of the code that no test detects."""
 
 from typing import Final
 
 POSTGRES: Final = "MUTANTS_POSTGRES"
-"""The variable with the data folder of the PostgreSQL that all runs share. It has the template already."""
+"""The variable with the data folder of the PostgreSQL that all runs share."""

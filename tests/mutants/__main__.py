@@ -1,7 +1,7 @@
-"""`make mutants`: change the code of a package, one place at a time, and list the changes that no test notices.
+"""`make mutants`: change the code of a package, one place at a time, and list the changes that no test detects.
 
-mutmut works in a copy of the tree below `.mutants/`, and goes on there where it was interrupted. Exit status: 0 every
-survivor has a reason in `survivors.json` and the score reaches its target, 1 not, 2 not finished in the given time.
+mutmut works in a copy of the tree in `.mutants/`, and continues there after an interruption. Exit status: 0 every
+survivor has a reason in `survivors.json` and the score reaches its target, 1 otherwise, 2 not finished in time.
 """
 
 import argparse
@@ -35,11 +35,11 @@ _MYPY: Final = [
     *(sys.executable, "-m", "mypy", "--output=json", "--no-warn-unused-ignores"),
     *(f"--disable-error-code={code}" for code in ("misc", "no-redef")),
 ]
-"""Without the errors that mutmut itself causes: it repeats each function, and marks its own lines."""
+"""Options without the errors that mutmut causes: it repeats each function, and marks its own lines."""
 
 
 def main() -> int:
-    """Run it; the exit status."""
+    """Run the command and return the exit status."""
     packages = tomllib.loads(PACKAGES.read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("package", choices=list(packages))
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def _copy_the_tree(folder: Path, package: str, settings: dict[str, Any]) -> None:
-    """Bring the copy up to date. Files that have not changed keep their time, from which mutmut sees what is new."""
+    """Update the copy. Unchanged files keep their time, by which mutmut finds changes."""
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
         "\n"
     )
@@ -146,7 +146,7 @@ def _environment(*, in_process: bool) -> Iterator[dict[str, str]]:
 
 
 def _run(folder: Path, environ: Mapping[str, str], seconds: int, *mutants: str) -> bool:
-    """Run mutmut on one processor; return whether it came to its end."""
+    """Run mutmut on one processor; return whether it finished."""
     command = ["nice", "-n", "15", str(_MUTMUT), "run", "--max-children", "1", *mutants]
     with (folder / "mutmut.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log)

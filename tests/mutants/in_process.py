@@ -1,8 +1,7 @@
-"""A pytest plugin: the tests' issuers and commands run in this process, so that mutmut sees what they execute.
+"""A pytest plugin: issuers and commands of the tests run in this process, so that mutmut can trace them.
 
-What takes most of the time is cheaper: all runs of a package share one PostgreSQL, private keys are made once, and
-passwords are hashed with little memory. A test that looks at the output of an issuer, that ends its process or that
-stops PostgreSQL cannot be run so.
+To save time, all runs of a package share one PostgreSQL, private keys are created once, and passwords are hashed with
+little memory. Tests that read the output of an issuer, end its process or stop PostgreSQL cannot run so.
 """
 
 import asyncio
@@ -43,14 +42,14 @@ _CHEAP: Final = Parameters(
     type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
 )
 _KEYS: Final = cycle([key_files.new_private() for _ in range(12)])
-"""More than a test creates in one key directory."""
+"""More keys than a test creates in one key directory."""
 
 _starting: Final[list[set[str]]] = []
 """Functions that each issuer executed while it started. One issuer serves many tests."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop whose signals come from the test, since a thread gets none."""
+    """An event loop whose signals come from the test, since threads get none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,11 +73,11 @@ class _Served:
         self.returncode: int | None = None
 
     def started(self) -> set[str]:
-        """Return what it has executed so far."""
+        """Return the functions that it has executed."""
         return state()._stats - self._seen
 
     def poll(self) -> int | None:
-        """Return 0 once it has ended."""
+        """Return 0 when it has ended, else None."""
         return None if self._thread.is_alive() else 0
 
     def terminate(self) -> None:
@@ -86,7 +85,7 @@ class _Served:
         self._loop.call_soon_threadsafe(self._loop.handlers[signal.SIGTERM])
 
     def wait(self, timeout: float) -> int:
-        """Wait for its end."""
+        """Wait until it has ended."""
         self._thread.join(timeout)
         assert not self._thread.is_alive()
         self._loop.close()
@@ -141,7 +140,7 @@ def _wait_until_readiness_is(issuer: issuer_process.IssuerProcess, status: int) 
 
 
 def pytest_collection_finish() -> None:
-    """Leave what exists now out of garbage collections, which would copy the memory that is shared with mutmut."""
+    """Exclude existing objects from garbage collection, which would copy the memory that is shared with mutmut."""
     gc.freeze()
 
 
@@ -156,7 +155,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 @pytest.fixture(autouse=True)
 def _executed_by_fixtures(request: pytest.FixtureRequest) -> None:
-    """Count for each test what the start of its issuer executed."""
+    """Add to each test the functions that the start of its issuer executed."""
     if "postgres" in request.fixturenames:
         state()._stats.update(*_starting)
 

@@ -15,7 +15,7 @@ _TABLE: Final = re.compile(re.escape(_HEAD) + r"(?:\|.*\n)*")
 
 
 def with_scores(page: str, recorded: Mapping[str, Any]) -> str:
-    """Return the guide with the table of these scores."""
+    """Return the guide with these scores in its table."""
     rows = [
         f"| `{package}` | {one['date']} | {one['mutants']} | {one['score']} % | {one.get(REJECTED, 0)} |\n"
         for package, one in sorted(recorded.items())

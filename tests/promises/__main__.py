@@ -20,7 +20,7 @@ from tests.support.processes import ROOT
 
 
 def main() -> int:
-    """Measure; the exit status."""
+    """Measure all bounds; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.promises", description=__doc__)
     parser.add_argument("--write", action="store_true", help="replace the published table")
     names = [scene.__name__ for scene in SCENES]
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _held() -> list[str]:
-    """Run the tests of the bounds that are held in simulated time; return those that pass."""
+    """Run the tests of the bounds in simulated time; return those that pass."""
     passed = []
     for one in HELD:
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", f"tests/{one.test}"]

@@ -1,4 +1,4 @@
-"""The published bounds: those that are measured, and those that tests hold to the second in simulated time."""
+"""The published bounds: those that are measured, and those that tests check in simulated time."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -114,7 +114,7 @@ MEASURED: Final = {
 
 @dataclass(frozen=True)
 class Held:
-    """A bound that is too long to wait for, or exact: a test holds it at its value.
+    """A bound that is too long to wait for, or exact: a test checks it in simulated time.
 
     Attributes:
         promise: what holds, as a sentence.

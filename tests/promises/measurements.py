@@ -1,6 +1,6 @@
-"""How each bound is measured, on the processes that an operator runs, with their default settings.
+"""Measurements of the bounds, on real processes with their default settings.
 
-A scene yields the name of a bound and the value that was measured for it. Some measure several bounds at once.
+Each scene yields names of bounds and the measured values.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ _RESPONSE_BYTES: Final = 400
 
 
 def issuer_under_load() -> Figures:
-    """A stack of `make run` with a thousand accounts: overload, other requests beside logins, and revocations."""
+    """Measure a stack of `make run` with a thousand accounts: overload, other requests during logins, revocations."""
     with running_testbed() as site:
         yield "issuer-memory", site.resident_bytes() / _MEBIBYTE
         accounts = count()
@@ -63,7 +63,7 @@ def issuer_under_load() -> Figures:
 
 
 def database_outages() -> Figures:
-    """An issuer whose PostgreSQL freezes, stalls and crashes."""
+    """Measure an issuer whose PostgreSQL freezes, stalls and crashes."""
     with running_postgres() as postgres:
         postgres.make_template()
         with running_issuer(postgres.migrated_database()) as issuer:
@@ -122,7 +122,7 @@ def _seconds_until_served(issuer: IssuerProcess, token: str) -> float:
 
 
 def _failures_in_a_stall(postgres: Postgres, issuer: IssuerProcess, token: str) -> int:
-    """Return how many of the requests failed that were sent before and during the stall."""
+    """Return the number of failed requests among those that were sent before and during the stall."""
 
     def me(number: int) -> bool:
         time.sleep(_STALL_SECONDS / 2 * (number % 2))
@@ -137,7 +137,7 @@ def _failures_in_a_stall(postgres: Postgres, issuer: IssuerProcess, token: str) 
 
 
 def verifier() -> Figures:
-    """A verifier: its start, its memory, its keys and its end."""
+    """Measure a verifier: its start, memory, key refresh and stop."""
     with _folder() as folder:
         folder.publish()
         started = time.monotonic()
@@ -198,7 +198,7 @@ def _seconds_to_a_new_key() -> float:
 
 
 def gateways() -> Figures:
-    """Each gateway before a verifier that stands still."""
+    """Measure each gateway while its verifier is suspended."""
     yield "slow-verifier", max(map(_seconds_until_rejected, GATEWAYS))
 
 
@@ -218,7 +218,7 @@ def _seconds_until_rejected(name: str) -> float:
 
 
 def stack() -> Figures:
-    """`make run` from SIGTERM to the end of its last process."""
+    """Measure Measure `make run` from SIGTERM to the end of its last process."""
     with _folder() as folder, running_stack(folder.path / "home") as running:
         descendants = running.descendants()
         stopped = time.monotonic()

@@ -1,4 +1,4 @@
-"""The table of the bounds, for a terminal and as the page that documents quote."""
+"""The table of the bounds, for a terminal and for the documentation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Properties of any input, and agreement with other implementations."""
+"""Properties that hold for any input, and agreement with other implementations."""

@@ -1,4 +1,4 @@
-"""Profiles of Hypothesis: the same few hundred examples every time, or `--hypothesis-profile=long`."""
+"""Profiles of Hypothesis: a few hundred fixed examples, or random ones with `--hypothesis-profile=long`."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""PyJWT and joserfc, called as carefully as their manuals say, as second and third opinion about a token."""
+"""PyJWT and joserfc with their strictest options, as reference implementations."""
 
 import warnings
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def published_keys(key_sets: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def pyjwt_at(now: float) -> Iterator[None]:
-    """PyJWT takes no time as an argument; this is its clock."""
+    """Set the clock of PyJWT, which takes no time as an argument."""
 
     class Frozen(datetime):
         @classmethod
@@ -44,7 +44,7 @@ def pyjwt_at(now: float) -> Iterator[None]:
 
 
 def pyjwt_accepts(token: bytes, keys: list[dict[str, Any]], policy: Policy, now: float) -> bool:
-    """`jwt.decode` with a key chosen by `kid`, RS256 alone, and everything required that it can require."""
+    """Return whether `jwt.decode` accepts the token, with the key of its `kid`, RS256 only and all its checks."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
         candidates = [key for key in keys if key.get("kid") == kid and key["kty"] == "RSA"]
@@ -71,7 +71,7 @@ def _pyjwt_accepts(token: bytes, key: dict[str, Any], policy: Policy, now: float
 
 
 def joserfc_accepts(token: bytes, keys: list[dict[str, Any]], policy: Policy, now: float) -> bool:
-    """`joserfc.jwt.decode` with a key chosen by `kid`, RS256 alone, then its claims registry."""
+    """Return whether `joserfc.jwt.decode` and its claims registry accept the token, by its `kid` and RS256."""
     claims = jose_jwt.JWTClaimsRegistry(
         now=lambda: now,  # type: ignore[arg-type,return-value]  # compares numbers, and a boundary may be a fraction
         leeway=policy.leeway_seconds,

@@ -1,7 +1,7 @@
-"""Every way in which the verifier is stricter than PyJWT and joserfc, and why: the whole list.
+"""The complete list of differences in which the verifier is stricter than PyJWT and joserfc, with the reasons.
 
-Each is stated in terms of the token alone, not of the verifier's code, so that a rejection for a wrong reason
-does not pass as strictness.
+Each depends on the token alone and not on the verifier's code, so that a rejection for a wrong reason is not
+explained by it.
 """
 
 import json
@@ -21,13 +21,13 @@ from verifier.decision.reasons import RejectionReason
 
 @dataclass(frozen=True)
 class Lax:
-    """A token as a library reads it that accepts it."""
+    """A token that a library accepts, as the library reads it."""
 
     token: bytes
     policy: Policy
     keys: list[dict[str, Any]]
     owners: dict[str, str]
-    """The issuer that published a key, by its modulus."""
+    """Issuers by the modulus of their published keys."""
 
     def _segment(self, position: int) -> bytes:
         return urlsafe_b64decode(self.token.split(b".")[position].rstrip(b"=") + b"==")
@@ -43,11 +43,11 @@ class Lax:
         return read
 
     def ambiguous(self, position: int, *, values: bool) -> bool:
-        """Return whether the segment is ambiguous JSON (RFC 8725 §2.6), by a second, slower reader than ours.
+        """Return whether the segment is ambiguous JSON (RFC 8725 §2.6), by a reader that is independent of our code.
 
         Args:
             position: of the segment.
-            values: count numbers and strings, too, that implementations represent differently.
+            values: also report numbers and strings that implementations represent differently.
         """
         document = self._segment(position)
         found: list[str] = []
@@ -105,7 +105,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _seconds(value: Any) -> float:
-    """Return a time as PyJWT reads it: strings as well."""
+    """Return a time as PyJWT reads it, also from a string."""
     return inf if type(value) is int and value > 2**1023 else float(value)
 
 
@@ -152,7 +152,7 @@ def _key_of(lax: Lax) -> dict[str, Any]:
 
 
 def _owner_of(lax: Lax) -> str:
-    """Whose key it is that made the signature: found by trying, as an auditor would."""
+    """Return the issuer whose key made the signature, found by trying all keys."""
     signing_input, _, signature = lax.token.rpartition(b".")
     for key in lax.keys:
         public = jwt.PyJWK(key, algorithm="RS256")

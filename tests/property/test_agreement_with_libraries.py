@@ -1,4 +1,4 @@
-"""PyJWT and joserfc accept every token that we accept; each token that only they accept has a named reason."""
+"""PyJWT and joserfc accept every token that the verifier accepts; other differences are listed with a reason."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,7 +23,7 @@ library = pytest.mark.parametrize("accepts", LIBRARIES.values(), ids=LIBRARIES)
 
 
 def justified_by(token: bytes, key_sets: str, policy: Policy, reason: RejectionReason) -> set[str]:
-    """Return the strictnesses that explain why we reject for `reason` a token that a library accepts."""
+    """Return the listed differences that explain a rejection for `reason` of a token that a library accepts."""
     owners = {key["n"]: issuer for issuer, jwks in PUBLISHED[key_sets].items() for key in jwks["keys"] if "n" in key}
     lax = Lax(token, policy, published_keys(key_sets), owners)
     return {known.name for known in STRICTNESSES if known.reason is reason and known.applies(lax)}
@@ -54,7 +54,7 @@ def test_every_vector_that_only_the_library_accepts_is_a_named_strictness(accept
 
 
 def test_every_strictness_rejects_a_vector_that_the_library_accepts() -> None:
-    """Each strictness rejects at least one token that a library accepts."""
+    """Each listed difference rejects at least one token that a library accepts."""
     used: set[str] = set()
     for vector in TOKEN_VECTORS:
         decision = decide(vector)

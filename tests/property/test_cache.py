@@ -1,4 +1,4 @@
-"""The cache keeps its bounds, and decisions with it are the decisions without it."""
+"""The cache keeps its bounds, and decisions with and without it are the same."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ _STATUS: Final = {"status_list": {"uri": STATUS_LIST, "idx": 7}}
 
 
 class CacheAgainstDictionary(RuleBasedStateMachine):
-    """The model is a dictionary that evicts nothing: it holds everything that the cache holds."""
+    """The cache compared with a dictionary, which evicts nothing."""
 
     @initialize(entries=st.integers(0, 16), room=st.integers(0, 30))
     def begin(self, entries: int, room: int) -> None:
@@ -75,7 +75,7 @@ _POLICIES: Final = ["default", "two-issuers", "all-scopes", "roles", "fresh", "n
 
 
 class CachedAgainstFresh(RuleBasedStateMachine):
-    """Two authorizers get the same requests; one has a small cache, the other decides each time."""
+    """Two authorizers with the same requests: one has a small cache, the other has none."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["enter", "leave", "cancel", "late", 
 
 
 class Model:
-    """The queue as a list of numbers, beside the real one; callers are numbered in the order of their arrival."""
+    """The queue compared with a list of numbers; callers are numbered in the order of their arrival."""
 
     def __init__(self, slots: int, capacity: int) -> None:
         self.queue = ConnectionQueue(slots, capacity)
@@ -41,7 +41,7 @@ class Model:
             assert isinstance(self.tasks[number].exception(), QueueFullError)
 
     def leave(self) -> None:
-        """Give a place back; the first that waits has it, though it has not run yet."""
+        """Release a slot; the first waiter has it, although it has not run yet."""
         if self.holding:
             self.holding.popleft()
             self.queue.leave()
@@ -49,7 +49,7 @@ class Model:
                 self.serve(self.waiting.popleft())
 
     async def again(self) -> None:
-        """Release a place and request one at once: waiting callers come first."""
+        """Release a slot and request one at once: waiting callers come first."""
         self.leave()
         await self.enter()
 
@@ -61,7 +61,7 @@ class Model:
             await settle()
 
     async def late(self) -> None:
-        """Cancel a caller that was just given a place: the place is passed on."""
+        """Cancel a caller that has just received a slot: the next one gets it."""
         if self.waiting and self.holding:
             number = self.waiting.popleft()
             self.holding.popleft()

@@ -76,7 +76,7 @@ def test_any_bytes_get_one_of_four_statuses(target: bytes, credentials: bytes | 
 
 @given(head=st.binary(max_size=80), payload=st.binary(max_size=80), good_head=st.booleans())
 def test_any_signed_bytes_are_rejected_without_an_exception(head: bytes, payload: bytes, *, good_head: bool) -> None:
-    """Behind a good signature as well: an issuer may be confused, too."""
+    """The signature is valid: an issuer may have errors, too."""
     header = json.dumps(GOOD.header()).encode() if good_head else head
     assert isinstance(decide(GOOD.sign(header, payload)), Rejected)
 
@@ -98,7 +98,7 @@ def test_any_json_in_header_and_claims_gets_a_decision(header: dict[str, Any], c
 
 
 def test_a_flipped_bit_is_rejected() -> None:
-    """Exhaustively: no bit of a valid token may be changed."""
+    """Tries every bit of a valid token."""
     assert isinstance(decide(TOKEN), Accepted)
     for position in range(len(TOKEN)):
         for bit in range(8):
@@ -136,7 +136,7 @@ def test_only_the_canonical_spelling_of_a_token_is_accepted(token: bytes) -> Non
 
 
 def _other_spellings(segment: bytes) -> list[bytes]:
-    """All that a lax decoder reads as the same octets."""
+    """Return the spellings that a lax decoder reads as the same octets."""
     meant = urlsafe_b64decode(segment + b"==")
     last = [segment[:-1] + bytes([letter]) for letter in _ALPHABET if letter != segment[-1]]
     same = [spelling for spelling in last if len(segment) % 4 and urlsafe_b64decode(spelling + b"==") == meant]

@@ -58,7 +58,7 @@ class Number(Document[int]):
 
 @dataclass
 class Attempt:
-    """When an attempt began, and whether it confirmed or replaced the value."""
+    """The start of an attempt, and whether it confirmed or replaced the value."""
 
     time: float
     succeeded: bool = False
@@ -84,7 +84,7 @@ class Source:
 
 
 class DocumentMachine(RuleBasedStateMachine):
-    """Time passes, the source changes, refreshes are requested, the value is discarded, the process restarts."""
+    """A document while time passes, the source changes, refreshes are requested, and the process restarts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class DocumentMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_published_is_current(self) -> None:
-        """Expiry is noticed at once, or when the attempt in progress ends."""
+        """Check expiry, which is noticed at once, or when the attempt in progress ends."""
         current, published = self.document.current(), self.document.published
         if current is not None:
             assert published == current

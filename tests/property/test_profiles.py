@@ -1,4 +1,4 @@
-"""Pointers find what RFC 6901 says, and no claim of another issuer leaves its header."""
+"""JSON pointers are resolved as in RFC 6901, and no claim of another issuer leaves its header."""
 
 import json
 from typing import Any, Final

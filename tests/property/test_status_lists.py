@@ -1,4 +1,4 @@
-"""Any status list is a value, never an exception, and never a status that was not published."""
+"""Any input gives a status list or a rejection, and never a status that was not published."""
 
 import json
 from typing import Any, Final

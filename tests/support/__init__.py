@@ -1,1 +1,1 @@
-"""Real servers and hand-made tokens for tests; no mocks."""
+"""Real servers and tokens for tests; no mocks."""

@@ -1,4 +1,4 @@
-"""Rows that tests put into the database themselves, where how they came there is not the matter."""
+"""Rows that tests insert into the database directly."""
 
 from uuid import UUID, uuid4
 
@@ -8,7 +8,7 @@ _HASH = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAA
 
 
 def add_account(url: str) -> UUID:
-    """Return an account without a usable password."""
+    """Insert an account without a usable password; return its id."""
     account = uuid4()
     execute(
         url,
@@ -21,9 +21,9 @@ def add_account(url: str) -> UUID:
 
 
 def add_sessions(url: str, account: UUID, count: int, *, expired: str = "-1 day", ended: str | None = None) -> None:
-    """Sessions that expired, and maybe ended, so long ago (intervals of PostgreSQL).
+    """Insert sessions that expired, and were perhaps revoked, before now (intervals of PostgreSQL).
 
-    Their bits are in a list that no issuer leases from.
+    Their status list indices are in a list from which no issuer leases.
     """
     execute(
         url,

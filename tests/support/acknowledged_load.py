@@ -34,7 +34,7 @@ class AcknowledgedLoad:
         refreshing: the newest tokens of sessions that are refreshed.
         times: when a write was acknowledged.
         failures: other responses than success and 503.
-        rejected: responses of verifiers to good tokens.
+        rejected: responses of verifiers to valid tokens.
         without_response: number of requests whose connection was refused or lost.
     """
 
@@ -75,7 +75,7 @@ class AcknowledgedLoad:
             self.wait_for_writes(3 * REFRESHING)
 
     def wait_for_writes(self, number: int, seconds: float = 30) -> None:
-        """Wait until so many more writes are acknowledged."""
+        """Wait until `number` more writes are acknowledged."""
         enough = len(self.times) + number
         wait_until(lambda: len(self.times) >= enough, f"{number} more writes; {self.failures}", seconds)
 
@@ -99,7 +99,7 @@ class AcknowledgedLoad:
         return self._until(lambda: self._post("/login", 200, json={"email": email, "password": PASSWORD}))
 
     def refresh(self, tokens: dict[str, Any]) -> dict[str, Any]:
-        """Refresh, with the same token until that is acknowledged."""
+        """Refresh; repeat with the same token until it is acknowledged."""
         form = {**_REFRESH, "refresh_token": tokens["refresh_token"]}
         return self._until(lambda: self._post("/token", 200, data=form))
 
@@ -110,7 +110,7 @@ class AcknowledgedLoad:
         self.logged_out.append(tokens)
 
     def assert_nothing_was_lost(self, stored: set[str]) -> None:
-        """Check what was acknowledged; `stored` are the emails of the accounts in the database."""
+        """Check that every acknowledged write is in the database; `stored` are the emails of its accounts."""
         assert self.failures == []
         assert self.rejected == []
         assert set(self.emails) <= stored

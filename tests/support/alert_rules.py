@@ -22,7 +22,7 @@ spec:
 
 
 def as_object(rules: str) -> str:
-    """Return the manifest that holds the groups of a rule file, comments included."""
+    """Return the manifest with the groups of a rule file, including comments."""
     return _HEAD + indent(rules[rules.index("\ngroups:") + 1 :], "  ")
 
 

@@ -8,7 +8,7 @@ from tests.support.programs import absent, program
 
 
 def core() -> int:
-    """Return a core of this process; the benchmark, which binds servers to cores, runs on Linux alone."""
+    """Return a core of this process. The benchmark binds servers to cores, so it runs on Linux only."""
     if sys.platform != "linux":
         absent("binding a process to a core needs Linux")
     return min(os.sched_getaffinity(0))

@@ -26,7 +26,7 @@ _SECONDS: Final = 150.0
 
 @contextmanager
 def browsing(url: str, folder: Path, certificates: Sequence[Path]) -> Iterator[None]:
-    """Open a page in Chromium, for which every host of `example.com` and `foreign.test` is this machine.
+    """Open a page in Chromium, which resolves every host of `example.com` and `foreign.test` to this machine.
 
     Args:
         url: of the page.

@@ -1,6 +1,6 @@
-"""Pages for a real browser: one that uses those of `docs/guides/browser-application.md`, and one that attacks them.
+"""Pages for a real browser: one with the scripts of `docs/guides/browser-application.md`, and one that attacks them.
 
-Constants in capitals are put in front of their scripts.
+Constants in capitals are inserted before their scripts.
 """
 
 import json
@@ -187,6 +187,6 @@ function plant() {
 
 
 def with_constants(page: str, constants: dict[str, Any]) -> str:
-    """Return a page whose scripts know the constants."""
+    """Return a page with these constants before its scripts."""
     declared = "".join(f"const {name} = {json.dumps(value)};" for name, value in constants.items())
     return page.replace("<body>", f"<body><script>{declared}</script>")

@@ -1,4 +1,4 @@
-"""Self-signed certificates, each its own authority: for the documented site and for servers at 127.0.0.1."""
+"""Self-signed certificates for the documented site and for servers at 127.0.0.1."""
 
 import ipaddress
 import ssl

@@ -1,4 +1,4 @@
-"""A process that dies between two changes of a folder."""
+"""Simulates a process that ends between two changes of a folder."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pytest
 
 
 class Crash(BaseException):
-    """The process is gone: nothing after it is done, and nothing is cleaned up."""
+    """The simulated end of the process, which does not clean up."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Our documents and the files of the tree, as tests of documents see them."""
+"""The documents and files of the source tree."""
 
 import re
 import shutil

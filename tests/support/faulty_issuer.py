@@ -1,4 +1,4 @@
-"""A proxy before a real issuer that fails the first attempt of every request, as outages and bad networks do."""
+"""A proxy in front of a real issuer that fails the first attempt of every request, like outages and bad networks."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ class FaultyIssuer:
     """The proxy.
 
     Attributes:
-        url: what clients take for the URL of the issuer.
+        url: which clients use as the URL of the issuer.
         seen: path and status of each request, in the order of the responses.
     """
 

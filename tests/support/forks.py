@@ -1,7 +1,7 @@
 """Starts `python -m issuer` and `python -m verifier` without their imports.
 
-A server process for each program has imported it, and every start is a fork of that process. A fork is a process of
-its own, with its own environment, output, signals and exit status; only its command line is the server's. Imports are
+A server process for each program has imported it, and every start is a fork of that process. A fork is a separate
+process with its own environment, output, signals and exit status. Only its command line is the server's. Imports are
 nearly all of the half second of processor time that a start takes, and the tests start both programs 700 times.
 Executables, images, guides and `make run` are tested by the real commands.
 """

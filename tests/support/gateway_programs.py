@@ -1,8 +1,8 @@
-"""The gateways that the conformance suite runs: how each is started, checked, and where it differs by nature.
+"""The gateways of the conformance suite: how each is started and checked, and its known differences.
 
-One more gateway is a folder of templates in `deploy/gateways/` and an entry in `PROGRAMS`: its command line, its
-checker, its differences. One that is built elsewhere needs neither: `GATEPASS_GATEWAY` names a program that serves in
-the foreground, with the hosts and ports in its environment (`deploy/gateways/README.md`).
+To add a gateway, add a folder of templates to `deploy/gateways/` and an entry to `PROGRAMS`. `GATEPASS_GATEWAY` names
+any other program, which serves in the foreground and finds hosts and ports in its environment
+(`deploy/gateways/README.md`).
 """
 
 import os
@@ -110,7 +110,7 @@ def _traefik(folder: Path) -> list[str]:
 
 
 def _of_the_environment(name: str, package: str) -> str:
-    """Return a program installed by a wheel: that of the distribution may be years older."""
+    """Return a program from a wheel: the distribution's may be years older."""
     found = shutil.which(name, path=str(Path(sys.executable).parent))
     return found if found is not None else absent(f"{name} is not installed (package {package}, Linux on x86_64)")
 

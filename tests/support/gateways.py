@@ -50,14 +50,14 @@ class Response:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Return the identity headers that the application got, without the empty ones."""
+        """Return the identity headers that the application received, without empty ones."""
         return {name: value for name, value in self.application["identity"].items() if value}
 
 
 def ask(
     port: int, path: str = "/", *lines: str, token: bytes | None = None, method: str = "GET", body: bytes = b""
 ) -> Response:
-    """Send a request byte for byte as written: no client between that would tidy it up."""
+    """Send a request byte for byte as written, without a client library, which would normalise it."""
     head = [f"{method} {path} HTTP/1.1", "Host: app.example", "Connection: close", *lines]
     if token is not None:
         head.append(f"Authorization: Bearer {token.decode()}")

@@ -55,12 +55,12 @@ def files_of(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader of a guide: a folder with the source tree, free ports and a database server.
+    """The environment of a reader of a guide: a folder with the source tree, free ports and a database server.
 
     Attributes:
         folder: an empty folder; the tree is its `gatepass`, and what belongs below /etc its `etc`.
         postgres: the database server, if the guide needs one.
-        replaced: further text of the guide, and what is typed and expected instead.
+        replaced: further texts of the guide, and their replacements in commands and responses.
         ports: the port of the guide, and the one that is used instead.
     """
 
@@ -72,7 +72,7 @@ class Reader:
     )
 
     def follow(self, *texts: str) -> None:
-        """Type the commands of each text in order; AssertionError if a response is not the one that is shown."""
+        """Run the commands of each text in order; AssertionError if a response differs from the one that is shown."""
         self._prepare()
         steps = [step for text in texts for step in self._steps(text)]
         script = f"printf '{_SEPARATOR}'\n".join(self._translated(step.commands) for step in steps)

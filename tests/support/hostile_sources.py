@@ -1,4 +1,4 @@
-"""Everything that a source can do wrong when it is asked for a document, short of the document itself."""
+"""Transport faults of a source of documents."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 def reset(exchange: Exchange) -> None:
-    """The end without a word."""
+    """Reset the connection without a response."""
     exchange.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -24,7 +24,7 @@ def _then(data: bytes, action: Callable[[Exchange], None]) -> Behaviour:
 
 
 def hostile_responses(document: bytes) -> dict[str, Behaviour]:
-    """Ways in which `document`, a good one, never arrives in good order."""
+    """Return the faults in the delivery of `document`, a valid one, by name."""
     good = response(document)
     return {
         "no response": Exchange.hang,

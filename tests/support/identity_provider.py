@@ -1,4 +1,4 @@
-"""An identity provider that publishes metadata and a key set, and what can be wrong with the metadata."""
+"""An identity provider that publishes metadata and a key set, and faults of its metadata."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def metadata(issuer: str, jwks_uri: str, /, **members: Any) -> dict[str, Any]:
 
 @dataclass
 class Provider:
-    """An identity provider, whose pages may be changed at any time."""
+    """An identity provider. Tests may change its pages at any time."""
 
     server: JwksServer
     forge: Forge
@@ -69,13 +69,13 @@ class Provider:
 
 @contextlib.contextmanager
 def running_provider(forge: Forge | None = None, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
-    """Yield an identity provider on a loopback port, whose name is its URL unless it is given another."""
+    """Yield an identity provider on a loopback port. Its issuer identifier is its URL by default."""
     with JwksServer(lambda _: None, tls).running() as server:
         yield Provider(server, forge or Forge(server.url_of("/tenant")))
 
 
 def spoilt_metadata(provider: Provider) -> dict[str, bytes]:
-    """Metadata that must not be used."""
+    """Return invalid metadata, by name."""
     name, uri = provider.forge.issuer, provider.server.url_of("/keys")
     good = json.dumps(metadata(name, uri)).encode()
 
@@ -135,7 +135,7 @@ def spoilt_metadata(provider: Provider) -> dict[str, bytes]:
 
 
 def metadata_faults(provider: Provider) -> dict[str, Behaviour]:
-    """Ways in which good metadata do not arrive."""
+    """Return the faults in the delivery of valid metadata, by name."""
     good = json.dumps(metadata(provider.forge.issuer, provider.server.url_of("/keys"))).encode()
     return {
         **hostile_responses(good),

@@ -1,4 +1,4 @@
-"""Small configurations of real gateways in front of an issuer, each with kept connections and upgrades passed on."""
+"""Small configurations of real gateways in front of an issuer. Each keeps connections and forwards upgrades."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,7 +105,7 @@ CONFIGURATIONS: Final[dict[str, tuple[str, dict[str, str]]]] = {
 
 @contextmanager
 def gateway_before(issuer_port: int, name: str, folder: Path) -> Iterator[int]:
-    """Run the configuration `name` in front of an issuer; its port."""
+    """Run the configuration `name` in front of an issuer; yield its port."""
     program, files = CONFIGURATIONS[name]
     port = free_port()
     for file, text in files.items():

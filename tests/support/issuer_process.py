@@ -48,11 +48,11 @@ class IssuerProcess:
 
     @property
     def port(self) -> int:
-        """Of the public listener."""
+        """Return the port of the public listener."""
         return int(self.url.rsplit(":", 1)[1])
 
     def logs(self) -> str:
-        """Return everything that it has written so far."""
+        """Return all output so far."""
         return self.log_file.read_text(encoding="utf-8")
 
     def readiness(self) -> int:
@@ -63,7 +63,7 @@ class IssuerProcess:
             return 0
 
     def wait_until_readiness_is(self, status: int) -> None:
-        """Poll /readyz."""
+        """Wait until /readyz has this status."""
         deadline = time.monotonic() + START_SECONDS
         while self.readiness() != status:
             if self.process.poll() is not None:
@@ -73,7 +73,7 @@ class IssuerProcess:
             time.sleep(0.05)
 
     def metric(self, name: str) -> float:
-        """Return the value of a metric, with its labels as they are shown; 0 if it was never counted."""
+        """Return the value of a series, named as in /metrics; 0 if it does not exist."""
         lines = HTTP.get(f"{self.admin_url}/metrics").text.splitlines()
         return float(next((line.rsplit(" ", 1)[1] for line in lines if line.startswith(f"{name} ")), 0))
 
@@ -100,7 +100,8 @@ class IssuerProcess:
         return HTTP.request(method, self.url + path, headers={"Authorization": f"Bearer {access_token}"}, timeout=30)
 
     def session(self, email: str | None = None) -> dict[str, Any]:
-        """Register, unless that happened before, and log in; return the token response. No email is a new one."""
+        """Register, unless the email is registered, and log in; return the token response. The default email is
+        new."""
         email = email or f"{uuid4().hex}@example.com"
         self.register(email)
         tokens: dict[str, Any] = self.login(email).json()
@@ -113,7 +114,7 @@ class IssuerProcess:
         return token
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal; the exit status."""
+        """Send a signal; return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(timeout=15)
 
@@ -149,7 +150,7 @@ def running_issuer_on(
     program: str = "issuer",
     release: Release = CURRENT,
 ) -> Iterator[IssuerProcess]:
-    """Do the same with sockets that are passed to it as systemd does, or with another release."""
+    """Do the same with inherited sockets, as under systemd, or with another release."""
     with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:
         if keys_dir is None:
             keys_dir = Path(folder) / "keys"
@@ -202,6 +203,6 @@ def environment_of(settings: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def issuer(postgres: Postgres) -> Iterator[IssuerProcess]:
-    """An issuer for the tests of a module, with its own database."""
+    """Yield an issuer for the tests of a module, with its own database."""
     with postgres.temporary_database() as url, running_issuer(url) as process:
         yield process

@@ -1,4 +1,4 @@
-"""A server for key sets and status lists that can misbehave: real sockets, a thread per connection."""
+"""A server of key sets and status lists that can be faulty: real sockets, one thread for each connection."""
 
 import contextlib
 import socket
@@ -60,17 +60,17 @@ def response(document: bytes, *lines: str, status: str = "200 OK", length: int |
 
 
 def sends(data: bytes) -> Behaviour:
-    """Send always the same bytes."""
+    """Return a behaviour that sends these bytes."""
     return lambda exchange: exchange.socket.sendall(data)
 
 
 def serves(document: bytes, *lines: str) -> Behaviour:
-    """Serve a valid key set."""
+    """Return a behaviour that serves a key set."""
     return sends(response(document, *lines))
 
 
 def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
-    """Serve a key set, or 304 to a request with its ETag."""
+    """Return a behaviour that serves a key set, or 304 to a request with its ETag."""
 
     def respond(exchange: Exchange) -> None:
         known = exchange.header("If-None-Match") == etag
@@ -81,7 +81,7 @@ def serves_with_etag(document: bytes, etag: str, *lines: str) -> Behaviour:
 
 
 def by_path(routes: Mapping[str, Behaviour]) -> Behaviour:
-    """Serve each path by its own behaviour; `routes` may be changed at any time. Others get a 404."""
+    """Return a behaviour that depends on the path; other paths get 404. `routes` may be changed at any time."""
 
     def respond(exchange: Exchange) -> None:
         routes.get(exchange.path, sends(response(b"", status="404 Not Found")))(exchange)
@@ -91,12 +91,12 @@ def by_path(routes: Mapping[str, Behaviour]) -> Behaviour:
 
 @dataclass
 class JwksServer:
-    """Listens until its block ends. `behaviour` may be changed at any time.
+    """A server. `behaviour` may be changed at any time.
 
     Attributes:
         tls: for https; None for http.
         requests: the head of every request, in order.
-        times: when each came, by the monotonic clock.
+        times: when each request came, by the monotonic clock.
     """
 
     behaviour: Behaviour

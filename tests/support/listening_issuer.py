@@ -1,4 +1,4 @@
-"""The issuer's HTTP connections in this process, on a real socket, with a clock that a test turns."""
+"""The issuer's HTTP connections in this process, on a real socket, with a test clock."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ class ListeningIssuer:
         return Client(raw)
 
     async def tick(self, seconds: int) -> None:
-        """Let so many seconds pass, and what follows from it happen."""
+        """Let seconds pass, and run what is due."""
         for _ in range(seconds):
             self.connections.tick()
         await asyncio.sleep(0.02)
@@ -71,13 +71,13 @@ class ListeningIssuer:
 
 @dataclass
 class Client:
-    """A client of a `ListeningIssuer` that reads only when the test does."""
+    """A client of a `ListeningIssuer` that reads only on demand."""
 
     raw: socket.socket
     received: bytes = b""
 
     async def send(self, *pieces: bytes) -> None:
-        """Send each piece as one packet; a closed connection takes none."""
+        """Send each piece as one packet, unless the connection is closed."""
         for piece in pieces:
             with suppress(ConnectionError):
                 await asyncio.get_running_loop().sock_sendall(self.raw, piece)
@@ -101,7 +101,7 @@ class Client:
         return echoed
 
     async def rest(self) -> bytes:
-        """Read until the other side closes, which it must do soon."""
+        """Read until the issuer closes the connection; fail if it does not."""
         while await self._receive():
             pass
         return self.received

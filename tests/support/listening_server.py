@@ -1,5 +1,4 @@
-"""The subrequest server of the verifier in this process, on a real socket: its clock in the hands of a test, or on a
-thread."""
+"""The subrequest server of the verifier in this process, on a real socket: with a test clock, or in a thread."""
 
 import asyncio
 import os
@@ -29,7 +28,7 @@ from verifier.subrequest.http_server import HttpServer
 
 @dataclass
 class ListeningServer:
-    """A server that listens, and one connection to it."""
+    """A listening server and one connection to it."""
 
     server: HttpServer
     reader: asyncio.StreamReader
@@ -44,7 +43,7 @@ class ListeningServer:
         await asyncio.sleep(0.02)
 
     async def tick(self, seconds: int) -> None:
-        """Let so many seconds pass, and what follows from it happen."""
+        """Let seconds pass, and run what is due."""
         for _ in range(seconds):
             self.server.expire_connections()
         await asyncio.sleep(0.02)
@@ -61,7 +60,7 @@ class ListeningServer:
             return [response.status for response in parse(await self.reader.read())]
 
     async def fill(self) -> int:
-        """Send requests and read nothing, until the server reads no more. Return their number."""
+        """Send requests without reading responses, until the server stops reading. Return the number of requests."""
         cast("asyncio.Transport", self.writer.transport).pause_reading()
         sent = 0
         async with asyncio.timeout(10):
@@ -101,7 +100,7 @@ async def listening_server(max_connections: int = 10, drain_seconds: int = 0) ->
 
 @contextmanager
 def running_listener(policies: str) -> Iterator[SubrequestListener]:
-    """Yield the listener of a real verifier; in this process for `make mutants`, which sees no other process."""
+    """Yield the listener of a real verifier; in this process for `make mutants`, which cannot trace another one."""
     if os.environ.get("GATEPASS_TESTS_IN_PROCESS"):
         with _listening_thread(policies) as listener:
             yield listener

@@ -22,7 +22,7 @@ class Load:
     Attributes:
         statuses: of the responses.
         lost: requests without a response.
-        announced: connections whose last response announced the close.
+        announced: connections whose last response had `Connection: close`.
         refused: connections that could not be opened.
     """
 
@@ -36,7 +36,7 @@ class Load:
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def wait_for(self, further: int) -> None:
-        """Wait for so many further responses."""
+        """Wait for `count` further responses."""
         enough = self.responses + further
         wait_until(lambda: self.responses > enough, "the load has started")
 

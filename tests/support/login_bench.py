@@ -1,4 +1,4 @@
-"""Logins of one issuer over a real database in this process, at a time that the test states."""
+"""Logins at one issuer on a real database, in this process, with a test clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -43,7 +43,7 @@ FROM users, (SELECT $2::timestamptz AS moment) AS given WHERE email_key = $3
 
 @dataclass
 class LoginBench:
-    """The use cases of one issuer over the real store."""
+    """The use cases of one issuer on the real store."""
 
     url: str
     database: Database
@@ -102,7 +102,7 @@ class LoginBench:
                 return "rejected"
 
     async def reauthenticate(self, email: str, context: RequestContext, password: str, session_id: UUID) -> int | str:
-        """Ask for the password within a session; as `login`."""
+        """Confirm the password within a session; return values as of `login`."""
         async with self.database.connection() as connection:
             user_id = await connection.fetchval("SELECT id FROM users WHERE email_key = $1", email)
         account = Account(user_id, email, self.now[0])
@@ -117,7 +117,7 @@ class LoginBench:
     async def admit(
         self, email: str, context: RequestContext, shown: ShownSession | None = None
     ) -> tuple[LoginAttempt, LoginDecision]:
-        """Take an attempt past the limits before its hash."""
+        """Admit an attempt by the limits before its hash."""
         attempt = self.throttle.attempt(email, context, shown)
         history, _ = await self.users.get_login_state(attempt, self.now[0])
         return attempt, self.throttle.decide(history)
@@ -135,7 +135,7 @@ class LoginBench:
         return [await self.login(email, context, "wrong") for _ in range(times)]
 
     async def execute(self, statement: str, *arguments: object) -> None:
-        """Change the database behind the issuer's back."""
+        """Change the database directly."""
         async with self.database.connection() as connection:
             await connection.execute(statement, *arguments)
 
@@ -154,7 +154,7 @@ class LoginBench:
 async def burst(
     benches: Sequence[LoginBench], email: str, contexts: Sequence[RequestContext], shown: ShownSession | None = None
 ) -> int:
-    """Fail once from each context at each issuer, all past their hash at the same time; return how many failed."""
+    """Fail once from each context at each issuer, all after their hash at the same time; return how many failed."""
     admitted = [
         (bench, await bench.admit(email, context, shown), context) for bench in benches for context in contexts
     ]
@@ -166,7 +166,7 @@ async def burst(
 async def login_bench(
     url: str, secret: bytes = b"s" * 32, per_network: int = 1000, now: list[datetime] | None = None
 ) -> AsyncIterator[LoginBench]:
-    """Yield an issuer without its HTTP, on a migrated database; at the time of another bench if `now` is given."""
+    """Yield an issuer without HTTP on a migrated database. With `now`, it shares the clock of another bench."""
     metrics, times = Metrics(), now or [datetime.now(UTC)]
     hash_queue, database = PasswordHashQueue(2, 30), Database(url, 8)
     users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP)

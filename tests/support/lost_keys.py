@@ -17,14 +17,14 @@ def bring_back(keys: Path) -> None:
 
 
 def empty_mount_point(keys: Path) -> None:
-    """Unmount the folder: what is left are empty directories."""
+    """Unmount the folder, which leaves empty directories."""
     move_away(keys)
     (keys / "private").mkdir(parents=True, mode=0o700)
     (keys / "public").mkdir()
 
 
 def remove_private(keys: Path) -> None:
-    """Remove everything private."""
+    """Remove all private files."""
     shutil.rmtree(keys / "private")
 
 

@@ -1,4 +1,4 @@
-"""OAuth clients as their operators register them, and what such a client sends."""
+"""Registered OAuth clients, and their requests."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 KEY = rsa.generate_private_key(65537, 2048)
-"""The private key of every machine that has one."""
+"""The private key of every client that has one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Machine:
     secret: str | None = None
 
     def post(self, path: str, url: str | None = None, **form: str) -> httpx.Response:
-        """POST a form as this client; `url` for another issuer process than the usual one."""
+        """POST a form as this client; `url` names another issuer process."""
         target = f"{url or self.issuer.url}{path}"
         if self.secret is None:
             proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self.assertion()}
@@ -56,7 +56,7 @@ class Machine:
         return str(response.json()["access_token"])
 
     def assertion(self, **changes: Any) -> str:
-        """Return a good assertion, unless changed."""
+        """Return a client assertion, valid unless changed."""
         now = int(time.time())
         claims = {
             "iss": self.id,
@@ -70,13 +70,13 @@ class Machine:
 
 
 def basic(client_id: str, secret: str) -> dict[str, str]:
-    """RFC 6749 §2.3.1."""
+    """Return the Authorization field of Return the Authorization field of RFC 6749 §2.3.1."""
     pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 def operate(issuer: IssuerProcess, work: Callable[[ClientRegistry], Awaitable[T]]) -> T:
-    """Run `work` on the registry of the `clients` commands, in this process."""
+    """Run `work` on the client registry, in this process."""
 
     async def run() -> T:
         database = Database(issuer.database_url, connections=1)

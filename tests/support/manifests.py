@@ -38,7 +38,7 @@ def validate(document: dict[str, Any], kubernetes: str = KUBERNETES) -> list[str
 
 
 def render(folder: Path) -> list[dict[str, Any]]:
-    """Return the objects that kustomize makes of a folder; the test is skipped without kustomize, and in CI fails."""
+    """Return the objects of a folder, rendered by kustomize. Without it, skips the test; in CI, fails."""
     done = subprocess.run([*_kustomize(), str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document is not None]
@@ -99,7 +99,7 @@ def _kustomize() -> tuple[str, ...]:
 
 
 def _is_old(path: str, name: str) -> bool:
-    """Return whether a program is a kubectl before 1.24, which knows too few fields."""
+    """Return whether a program is a kubectl before 1.24, which lacks some fields."""
     if name != "kubectl":
         return False
     results = subprocess.run(

@@ -27,7 +27,7 @@ class Pace:
 DEPLOYED: Final = Pace(10, 10)
 """As in `deploy/prometheus/prometheus.yml`."""
 SLOWEST: Final = Pace(60, 120)
-"""The longest interval that the rules allow. Evaluations take most of promtool's time, so there are fewer."""
+"""The longest interval that the rules allow, since evaluations take most of promtool's time."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_metrics() -> frozenset[str]:
 
 
 def read_scrape(job: str, text: str, at: float) -> Scrape:
-    """Parse what a process serves. Adds the labels and the metric `up` that are Prometheus's own."""
+    """Parse the metrics of a process; add the labels and the metric `up` of Prometheus."""
     target = {"job": job, "instance": f"{job}-1"}
     counters: dict[Series, float] = {}
     gauges = {Series("up", frozenset(target.items())): 1.0}
@@ -82,16 +82,16 @@ def read_scrape(job: str, text: str, at: float) -> Scrape:
 
 
 def extend(scrapes: Sequence[Scrape], seconds: int, pace: Pace, refreshed_every: Mapping[str, int]) -> History:
-    """Return what a process would serve for `seconds` if all went on as between its scrapes.
+    """Return the history of a process for `seconds`, if it continues as between its scrapes.
 
-    A counter grows at the rate at which it grew. A gauge takes the values that it had, over and over. If it is a time
-    that moved, its age does so; a time that did not move does not move.
+    A counter grows at the rate at which it grew. A gauge repeats its values. A gauge that is a time repeats its ages
+    if it changed, else it stays.
 
     Args:
         scrapes: of one process, in their order.
         seconds: length of the history, which begins at 0 with the last scrape.
         pace: of the history.
-        refreshed_every: times that move less often than the scrapes can see, and how often in seconds, by metric.
+        refreshed_every: seconds between changes, by metric, of times that change too seldom for the scrapes.
     """
     first, last = scrapes[0], scrapes[-1]
     times = range(0, seconds + 1, pace.scrape)
@@ -138,7 +138,7 @@ def alerts_that_fire(history: History, pace: Pace, folder: Path) -> set[str]:
 
 
 def longest_wait() -> int:
-    """Return the seconds after which each alert has looked back as far as it can, and then waited for its `for`."""
+    """Return the longest range of an alert and its `for` together, in seconds."""
     recorded = {rule["record"]: _look_back(rule["expr"]) for rule in rules() if "record" in rule}
     waits = [
         _look_back(rule["expr"])

@@ -1,4 +1,4 @@
-"""A real Prometheus, and what the expressions of rules and dashboard ask it for."""
+"""A real Prometheus, and the expressions of rules and dashboard."""
 
 import json
 import re
@@ -27,14 +27,14 @@ _VARIABLE: Final = re.compile(r"\$\w+")
 
 @dataclass(frozen=True)
 class Selector:
-    """A metric and what its labels are to be; `values` are the alternatives of each, none for what is a pattern."""
+    """A metric and its label matchers. `values` are the alternatives of each label, none for a pattern."""
 
     metric: str
     values: dict[str, frozenset[str]]
 
 
 def selectors(expression: str) -> list[Selector]:
-    """Return everything that a PromQL expression reads."""
+    """Return the selectors of a PromQL expression."""
     return [
         Selector(name, {label: _alternatives(value) for label, _, value in _MATCHER.findall(matchers)})
         for name, matchers in _SELECTOR.findall(expression)
@@ -42,7 +42,7 @@ def selectors(expression: str) -> list[Selector]:
 
 
 def _alternatives(pattern: str) -> frozenset[str]:
-    """Return the values that a matcher spells out: `a|b` are two, a variable or a real pattern is none."""
+    """Return the values that a matcher lists: `a|b` are two, a variable or a real pattern has none."""
     values = pattern.split("|")
     return frozenset(value for value in values if value and not re.search(r"[.*+?\[\]$()]", value))
 
@@ -65,7 +65,7 @@ def panels() -> list[dict[str, Any]]:
 
 
 def filled(expression: str) -> str:
-    """Return an expression with Grafana's variables replaced, for all instances and a narrow window."""
+    """Return an expression with Grafana's variables replaced: all instances, a short range."""
     return _VARIABLE.sub(lambda name: {"$__rate_interval": "5m", "$instance": ".*"}[name[0]], expression)
 
 
@@ -82,7 +82,7 @@ class Prometheus:
     url: str
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the series of an expression now; AssertionError if it is none."""
+        """Return the current series of an expression; AssertionError if it is invalid."""
         response = HTTP.get(f"{self.url}/api/v1/query", params={"query": expression}).json()
         assert response["status"] == "success", f"{expression}: {response.get('error')}"
         found: list[dict[str, Any]] = response["data"]["result"]
@@ -91,7 +91,7 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(folder: Path, jobs: dict[str, str]) -> Iterator[Prometheus]:
-    """Prometheus with our rules, that scrapes `jobs` (the name of each and its address) every second."""
+    """Run Prometheus with our rules. It scrapes `jobs` (name and listen address) every second."""
     port = free_port()
     document = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

@@ -1,4 +1,4 @@
-"""Express for the guide of an application in Node.js: from the package registry, or the test is skipped."""
+"""Installs Express for the guide of an application in Node.js; without a package registry, skips the test."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ _VERSION: Final = "5.3.0"
 
 
 def install_express(folder: Path) -> None:
-    """Install Express into `folder`, where the programs of its subfolders find it."""
+    """Install Express into `folder`, for the programs in its subfolders."""
     program("node", "nodejs")
     npm = program("npm")
     command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), f"express@{_VERSION}"]

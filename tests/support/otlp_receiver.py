@@ -1,4 +1,4 @@
-"""A receiver of spans by OTLP over HTTP, as a collector is one."""
+"""A receiver of spans by OTLP over HTTP, like a collector."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass(frozen=True)
 class Received:
-    """A span with what is wanted of it."""
+    """The parts of a span that tests need."""
 
     service: str
     name: str
@@ -30,7 +30,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Everything received so far; `bodies` as received, to be searched for secrets."""
+    """The received spans; `bodies` are the raw requests, to search them for secrets."""
 
     url: str = ""
     spans: list[Received] = field(default_factory=list)
@@ -75,7 +75,7 @@ def running_receiver() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Quietly."""
+            """Write nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         receiver.url = f"http://127.0.0.1:{server.server_port}"

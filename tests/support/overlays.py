@@ -15,19 +15,19 @@ from tests.support.processes import ROOT
 
 FOLDER: Final = ROOT / "deploy/kubernetes"
 OVERLAYS: Final = ("central", "sidecar", "mail")
-"""Each overlay, and `mail`: central with mail, added as the README describes."""
+"""The overlays, and `mail`: central with mail, as the README describes."""
 
 Object = dict[str, Any]
 Labels = Mapping[str, str]
 Way = tuple[str, int, str]
-"""Peer in words, port, protocol."""
+"""Description of the peer, port, protocol."""
 
 _ROLES: Final = {"gatepass/gateway": "gateways", "gatepass/verifier": "verifiers"}
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container, and whether it is there for as long as its pod."""
+    """A container, and whether it runs as long as its pod."""
 
     described: Object
     serves: bool
@@ -72,7 +72,7 @@ class Pod:
         return {volume["name"]: volume for volume in self.spec.get("volumes", [])}
 
     def mounts(self, container: Container) -> dict[str, tuple[Object, bool]]:
-        """Volume and whether it is read-only, by path."""
+        """Return the volume and whether it is read-only, by path."""
         return {
             mount["mountPath"]: (self.volumes[mount["name"]], mount.get("readOnly", False))
             for mount in container.described.get("volumeMounts", [])
@@ -106,7 +106,7 @@ class Rendered:
         return pod
 
     def selected(self, selector: Object) -> list[Pod]:
-        """Return the pods that the labels of a selector mean."""
+        """Return the pods that a selector matches."""
         return [pod for pod in self.pods if _labels(selector).items() <= pod.labels.items()]
 
     def ours(self, image: str = "gatepass-") -> Iterator[tuple[Pod, Container]]:
@@ -173,7 +173,7 @@ def _labels(selector: Object) -> Labels:
 
 
 def _in_words(peer: Object) -> str:
-    """Return a peer of a network policy, by the values of its labels."""
+    """Return a description of a peer of a network policy, from the values of its labels."""
     assert peer.keys() <= {"podSelector", "namespaceSelector"}, peer
     if not peer:
         return "anybody"

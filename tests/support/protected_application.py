@@ -1,6 +1,4 @@
-"""An application that verifies tokens itself, and tells what it was given: identity headers as they are, all headers
-in the body. `/verify/<policy>` is checked by that policy, `/public` by none.
-"""
+"""An application that verifies tokens itself and echoes what it receives. `/verify/<policy>` requires that policy."""
 
 import json
 import os
@@ -11,7 +9,7 @@ from verifier.asgi import Receive, Scope, Send, TokenMiddleware
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond to every request and accept every WebSocket."""
+    """Echo every request and accept every WebSocket."""
     if scope["type"] == "lifespan":
         for event in ("startup", "shutdown"):
             await receive()
@@ -35,5 +33,5 @@ _by_path = {f"/verify/{name}": TokenMiddleware(echo, name) for name in _named}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Choose the policy as an application does that mounts others."""
+    """Choose the policy by path, like an application that mounts others."""
     await _by_path.get(scope.get("path", ""), _default)(scope, receive, send)

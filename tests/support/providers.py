@@ -1,4 +1,4 @@
-"""Reads `tests/vectors/providers/` and signs the tokens that it describes, as their provider would."""
+"""Reads `tests/vectors/providers/` and signs the tokens in it like their provider."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def cases() -> Iterator[tuple[Json, Json]]:
 
 
 def parts(provider: Json, case: Json) -> tuple[Json, Json]:
-    """Return the header and the claims of a token. A rejected one says how it differs from an accepted one."""
+    """Return the header and the claims of a token. A rejected one is described by changes to an accepted one."""
     base: Json = next((other for other in provider["accepted"] if other["id"] == case.get("like")), {})
     header = {**base.get("header", {}), **case.get("header", {})}
     claims = {**base.get("claims", {}), **case.get("claims", {})}
@@ -49,7 +49,7 @@ def parts(provider: Json, case: Json) -> tuple[Json, Json]:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A throw-away key for one algorithm of JWS."""
+    """A temporary key for one JWS algorithm."""
 
     algorithm: str
     key: Any

@@ -1,6 +1,6 @@
 """HTTP/1.1 as bytes on a socket: requests exactly as a test writes them, responses parsed strictly.
 
-A client library would normalise what it sends and tolerate what it receives.
+A client library would normalise requests and tolerate malformed responses.
 """
 
 import re
@@ -49,7 +49,7 @@ class Response:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Return the identity headers that are there."""
+        """Return the identity headers of the response."""
         return {name: value for name, value in self.fields if name.startswith("x-auth-")}
 
 
@@ -96,7 +96,7 @@ class Wire:
         self.socket.close()
 
     def send(self, *pieces: bytes) -> Self:
-        """Send each piece as its own packet, as far as TCP has packets."""
+        """Send each piece separately, usually as one packet."""
         for piece in pieces:
             self.socket.sendall(piece)
         return self

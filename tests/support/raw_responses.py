@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses with bodies, read from a socket strictly: not a byte more than theirs."""
+"""HTTP/1.1 responses with bodies, read strictly from a socket, without bytes of the next one."""
 
 import re
 import socket

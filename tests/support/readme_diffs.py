@@ -1,4 +1,4 @@
-"""Additions to a gateway's configuration, as its README describes them: diffs that a reader applies by hand."""
+"""Additions to a gateway's configuration: the diffs of its README, which a reader applies by hand."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The use cases of recovery on a real store, at a time and with randomness that the test states."""
+"""The use cases of recovery on a real store, with the time and randomness of the test."""
 
 import asyncio
 import os
@@ -49,19 +49,19 @@ _T = TypeVar("_T")
 
 @dataclass
 class Collector:
-    """A mail transport that keeps the messages, or fails as a test sets."""
+    """A mail transport that keeps the messages, or fails if the test sets it."""
 
     messages: list[EmailMessage] = field(default_factory=list)
     fails: list[DeliveryError] = field(default_factory=list)
 
     async def send(self, message: EmailMessage) -> None:
-        """Keep it."""
+        """Keep the message."""
         if self.fails:
             raise self.fails.pop(0)
         self.messages.append(message)
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Clock:
     at: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
     def __call__(self) -> datetime:
-        """Now."""
+        """Return the time of the test."""
         return self.at
 
     def advance(self, **duration: float) -> None:
@@ -86,7 +86,7 @@ class Ended:
     reported: list[tuple[RevocationReason, int]] = field(default_factory=list)
 
     def on_revoked(self, reason: RevocationReason, count: int) -> None:
-        """Write it down."""
+        """Record the revocation."""
         self.reported.append((reason, count))
 
 
@@ -113,12 +113,12 @@ class RecoveryBench:
         return outcome.account
 
     async def token(self) -> str:
-        """Deliver what is due; the token in the newest mail."""
+        """Deliver due mails; return the token in the newest one."""
         assert await self.outbox.deliver_due()
         return token_in(self.sent.messages[-1])
 
     async def reset_token(self, email: str) -> str:
-        """Ask for a new password; the token that came by mail."""
+        """Request a password reset; return the token in the mail."""
         await self.password_reset.request(email, SELF)
         return await self.token()
 
@@ -134,7 +134,7 @@ def token_in(message: EmailMessage) -> str:
 async def recovery_bench(
     url: str, sender: MailTransport | None = None, *, verified_only: bool = False
 ) -> AsyncIterator[RecoveryBench]:
-    """Yield an issuer without its HTTP, on the database at `url`."""
+    """Yield an issuer without HTTP on the database at `url`."""
     clock, metrics, sent = Clock(), Metrics(), Collector()
     database = Database(url, 10)
     hash_queue = PasswordHashQueue(2, 30.0, started=lambda _: None, rejected=lambda: None)

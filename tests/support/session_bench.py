@@ -1,4 +1,4 @@
-"""The use cases of sessions over a real database in this process, at a moment that the test states."""
+"""The use cases of sessions on a real database, in this process, with a test clock."""
 
 import asyncio
 import tempfile
@@ -41,7 +41,7 @@ LOGIN: Final = LoginRequest(default_client("gatepass"))
 
 @dataclass
 class SessionBench:
-    """One issuer's rooms, without its HTTP."""
+    """The services of one issuer, without HTTP."""
 
     database: Database
     key_watcher: KeyWatcher
@@ -50,7 +50,7 @@ class SessionBench:
     per_account: int = 100
 
     def __post_init__(self) -> None:
-        """Build the rooms."""
+        """Build the services."""
         self.users = AccountStore(self.database)
         self.rows = SessionStore(self.database, LOGIN.client)
         self.lists = StatusListStore(self.database)
@@ -68,11 +68,11 @@ class SessionBench:
         )
 
     def clock(self) -> datetime:
-        """Return the moment that the test states."""
+        """Return the time of the test."""
         return self.now
 
     async def account(self) -> StoredAccount:
-        """Return a new account, as a login finds it."""
+        """Return a new account, as a login reads it."""
         key = f"{uuid4().hex}@example.com"
         await self.users.insert_account(NewAccount(Account(uuid4(), key, self.now), key, _HASH), CONTEXT)
         _, found = await self.users.get_login_state(LoginAttempt(key, {}), self.now)
@@ -84,7 +84,7 @@ class SessionBench:
         return (await self.sessions.refresh(token, RefreshRequest(), CONTEXT)).refresh_token
 
     async def change(self, user_id: UUID, *, disable: bool) -> None:
-        """Disable an account or change its password, in the two statements that every such change is."""
+        """Disable an account or change its password, with the two statements of every such change."""
         what = "disabled_at = now()" if disable else "password_changed_at = now()"
         reason = RevocationReason.ACCOUNT_DISABLED if disable else RevocationReason.PASSWORD_CHANGED
         async with self.database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""A key directory at a stated moment, and private keys that are created and opened once."""
+"""A key directory with a test clock, and private keys that are created and opened once."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -21,14 +21,14 @@ def key_manager(
     passphrase: bytes | None = None,
     policy: RotationPolicy | None = None,
 ) -> KeyManager:
-    """Return the folder as a command at that moment has it."""
+    """Return the key manager of a command at that time."""
     return KeyManager(path, policy or RotationPolicy(), now if callable(now) else lambda: now, passphrase)
 
 
 def generate_key(
     path: Path, now: datetime, *, only_first: bool = False, passphrase: bytes | None = None
 ) -> KeyRecord:
-    """`keys generate` at that moment."""
+    """Run `keys generate` at that time."""
     return key_manager(path, now, passphrase).generate(only_first=only_first)
 
 

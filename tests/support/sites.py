@@ -1,4 +1,4 @@
-"""The sites of `deploy/gateways/*/site`, with other ports and certificates than they are written with."""
+"""The sites of `deploy/gateways/*/site`, with other ports and certificates."""
 
 import re
 import shutil

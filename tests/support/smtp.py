@@ -17,7 +17,7 @@ USERNAME, PASSWORD = "gatepass", "an SMTP p@ssword/with:signs"
 
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _ORDINARY: Final = re.compile(rf"(?![-/|])(?!.*[%!]){_ATOM}(?:\.{_ATOM})*@[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.IGNORECASE)
-"""A recipient that Postfix and Exim accept as they are installed, and nothing that a lenient server would repair."""
+"""The recipients that Postfix and Exim accept by default, without forms that only a lenient server repairs."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Mailbox:
     encrypted: list[bool] = field(default_factory=list)
 
     def messages(self) -> list[EmailMessage]:
-        """All of it, read as a mail program does."""
+        """Return all mails, parsed."""
         return [read_mail(envelope.content or b"") for envelope in self.envelopes]
 
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
@@ -70,7 +70,7 @@ class Mailbox:
 
 
 def read_mail(content: str | bytes) -> EmailMessage:
-    """Return a mail of raw content."""
+    """Parse a mail."""
     raw = content.encode() if isinstance(content, str) else content
     message = message_from_bytes(raw, policy=default)
     assert isinstance(message, EmailMessage)
@@ -81,7 +81,7 @@ def read_mail(content: str | bytes) -> EmailMessage:
 def smtp_server(
     port: int, tls: ssl.SSLContext | None = None, *, rejects: str = "", at: str = "RCPT"
 ) -> Iterator[Mailbox]:
-    """Run a server on 127.0.0.1; with `tls` it demands STARTTLS and then user name and password.
+    """Run a server on 127.0.0.1. With `tls`, it requires STARTTLS and then user name and password.
 
     Args:
         port: to listen on.

@@ -27,7 +27,7 @@ PASSWORD: Final = "seven quiet green rivers"
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack that runs, or ran."""
+    """A stack, running or stopped."""
 
     process: subprocess.Popen[bytes]
     home: Path
@@ -65,7 +65,7 @@ class Stack:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send the signal; the exit status."""
+        """Send the signal; return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(10)
 
@@ -78,7 +78,7 @@ def settings(home: Path) -> dict[str, str]:
 
 @contextmanager
 def starting_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator[Stack]:
-    """Yield a stack from its first moment to its end."""
+    """Start a stack and yield it at once; stop it at the end of the block."""
     environ = environ or settings(home)
     output_file = home.with_suffix(".output")
     with output_file.open("wb") as output:
@@ -93,7 +93,7 @@ def starting_stack(home: Path, environ: dict[str, str] | None = None) -> Iterato
 
 @contextmanager
 def running_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator[Stack]:
-    """Yield a stack from when it is ready to its end."""
+    """Start a stack and yield it when it is ready; stop it at the end of the block."""
     with starting_stack(home, environ) as stack:
         wait_until(lambda: "ready: " in stack.output or stack.process.poll() is not None, "ready", _START_SECONDS)
         assert stack.process.poll() is None, stack.output
@@ -101,7 +101,7 @@ def running_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator
 
 
 def failed_start(environ: dict[str, str]) -> tuple[int, str]:
-    """Exit status and output of a stack that must not start."""
+    """Return exit status and output of a stack that must fail to start."""
     done = subprocess.run(
         COMMAND,
         env=environ,
@@ -116,6 +116,6 @@ def failed_start(environ: dict[str, str]) -> tuple[int, str]:
 
 
 def subject(token: str) -> str:
-    """Return the `sub` of a token, read without checking."""
+    """Return the `sub` of a token, without verification."""
     payload = token.split(".")[1]
     return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])

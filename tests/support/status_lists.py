@@ -1,4 +1,4 @@
-"""An issuer that publishes its key set and status lists over HTTP, and can misbehave."""
+"""An issuer that publishes its key set and status lists over HTTP, and can be faulty."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ class StatusIssuer:
 
     Attributes:
         revoked: list number → the bits that are set.
-        issued_at: `iat` of the lists; the present if None.
+        issued_at: `iat` of the lists; the current time if None.
     """
 
     forge: Forge
@@ -41,18 +41,18 @@ class StatusIssuer:
         return self.server.url_of(JWKS)
 
     def uri(self, number: int = 1) -> str:
-        """Return the URI of a list in tokens, with the issuer's public name and not the address that it has here."""
+        """Return the URI of a list in tokens, which has the issuer's public name instead of its loopback port."""
         return f"{self.forge.issuer}{AGGREGATION}/{number}"
 
     def path(self, number: int = 1) -> str:
         return f"{AGGREGATION}/{number}"
 
     def status(self, idx: int, number: int = 1) -> dict[str, Any]:
-        """Return the claim of a token that owns a bit."""
+        """Return the `status` claim for an index."""
         return {"status_list": {"uri": self.uri(number), "idx": idx}}
 
     def token(self, idx: int, number: int = 1, **changes: Any) -> bytes:
-        """Return an access token that owns a bit, each time another."""
+        """Return a new access token with this status list index."""
         changes.setdefault("jti", f"{idx}-{time.monotonic_ns()}")
         return self.forge.token(time.time(), status=self.status(idx, number), **changes)
 
@@ -63,7 +63,7 @@ class StatusIssuer:
         return self.forge.status_list(now, self.uri(number), lst, **changes)
 
     def revoke(self, idx: int, number: int = 1) -> None:
-        """Set a bit and publish it; its `iat` is later than that of every list before, or the same second's."""
+        """Set a bit and publish the list with an `iat` that is not before those of earlier lists."""
         self.revoked.setdefault(number, set()).add(idx)
         self.publish(number)
 
@@ -88,7 +88,7 @@ def down(exchange: Exchange) -> None:
 
 
 def unavailable(exchange: Exchange) -> None:
-    """503 to everything."""
+    """Respond 503 to every request."""
     exchange.socket.sendall(response(b"", status="503 Service Unavailable"))
 
 

@@ -1,4 +1,4 @@
-"""The pages of `docs/reference` that say what the code says. `python -m tests.support.tables` writes them."""
+"""The pages of `docs/reference` that are generated from the code. `python -m tests.support.tables` writes them."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ administrative commands of the issuer print one JSON object per line with `--jso
 
 
 def settings_table(settings: type[Settings]) -> str:
-    """Variable, default, meaning and bounds of every setting."""
+    """Return variable, default, meaning and bounds of every setting."""
     rows = [
         (f"`{settings.variable(name)}`", _default(field), _meaning(settings, name, field))
         for name, field in settings.model_fields.items()
@@ -46,7 +46,7 @@ def stack_table() -> str:
 
 
 def metrics_table() -> str:
-    """Name and meaning of everything that is counted, as Prometheus sees it."""
+    """Return name and meaning of every metric."""
     suffixes = {"counter": "_total", "info": "_info"}
     rows = [
         (f"`{family.name}{suffixes.get(family.type, '')}`", family.documentation)
@@ -57,7 +57,7 @@ def metrics_table() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return each page as it must be: a table is known by the name in its first row; commands are a whole page."""
+    """Return the required content of each page. A table is found by the name in its first row."""
     pages = {
         "settings.md": [settings_table(IssuerSettings), settings_table(VerifierSettings), stack_table()],
         "metrics.md": [metrics_table()],
@@ -81,7 +81,7 @@ def commands_page() -> str:
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
-    """Yield the commands below a parser that have no commands themselves, with what their parent says of them."""
+    """Yield the commands of a parser that have no subcommands, with their help."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             summaries = {choice.dest: str(choice.help) for choice in action._choices_actions}

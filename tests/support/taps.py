@@ -1,4 +1,4 @@
-"""A tap on the line between a gateway and its verifier: passes everything on, and keeps what the gateway sent."""
+"""A proxy between a gateway and its verifier that records the bytes of the gateway."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Tap:
-    """Everything that passed so far.
+    """The recorded bytes.
 
     Attributes:
         port: where the gateway connects.
@@ -25,7 +25,7 @@ class Tap:
         return b"".join(self.connections)
 
     def clear(self) -> None:
-        """Discard everything recorded; open connections are recorded from their next byte on."""
+        """Discard the records; open connections are recorded from their next byte on."""
         for kept in self.connections:
             kept.clear()
 

@@ -1,4 +1,4 @@
-"""A listener without TLS in front of one with TLS: tests of plain bytes then also test a gateway with TLS."""
+"""A listener without TLS in front of one with TLS, so that tests of plain bytes work with a TLS gateway."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
-"""Makes access tokens, good and deliberately bad, the way an issuer or an attacker would.
+"""Creates valid and invalid access tokens, as an issuer or an attacker would.
 
-It signs with `cryptography` directly, so that it can make what no library would.
+It signs with `cryptography` directly, since JWT libraries refuse to create invalid tokens.
 """
 
 import base64
@@ -51,7 +51,7 @@ class Forge:
         return format_jwks([self.key.public_key()])
 
     def publish(self, folder: Path) -> Path:
-        """Write the key set to a file and name it."""
+        """Write the key set to a file; return its path."""
         path = folder / "jwks.json"
         path.write_bytes(self.jwks)
         return path
@@ -98,11 +98,11 @@ class Forge:
         return self.sign(json.dumps(head).encode(), json.dumps(self.list_claims(now, uri, lst, **changes)).encode())
 
     def sign(self, header: bytes, payload: bytes) -> bytes:
-        """Any two byte strings as the signed parts of a compact JWS."""
+        """Sign any two byte strings as the header and payload of a compact JWS."""
         signing_input = b64url(header) + b"." + b64url(payload)
         return signing_input + b"." + b64url(self.key.sign(signing_input, PKCS1v15(), SHA256()))
 
     @classmethod
     def another(cls) -> Self:
-        """Return the same issuer's name, another key."""
+        """Return a forge for the same issuer with another key."""
         return cls()

@@ -1,7 +1,7 @@
 """Commands in our documents, and the output that the documents show.
 
-An `sh` block is typed into a shell; the `json` or `text` block right behind it is its whole output, in which
-`…` stands for anything.
+An `sh` block is run in a shell; the `json` or `text` block after it is its complete output, in which `…` stands for
+any text.
 """
 
 import os
@@ -45,7 +45,7 @@ def make_targets(document: Path) -> set[str]:
 
 
 def typed(document_steps: list[Step], stack: Stack) -> list[str]:
-    """Return the output of each step, run in order in one shell, with the addresses of `stack`."""
+    """Return the output of each step, run in order in one shell, with the ports of `stack`."""
     script = f"printf '{_SEPARATOR}'\n".join(addressed(step.commands, stack) for step in document_steps)
     own = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
     done = subprocess.run(
@@ -62,13 +62,13 @@ def typed(document_steps: list[Step], stack: Stack) -> list[str]:
 
 
 def addressed(text: str, stack: Stack) -> str:
-    """`text` with the addresses of `stack` in the place of the usual ones."""
+    """Return `text` with the ports of `stack` instead of the default ones."""
     for name, port in DEFAULT_PORTS.items():
         text = text.replace(f"127.0.0.1:{port or '-'}", f"127.0.0.1:{stack.ports[name]}")
     return text.replace(".gatepass/", f"{stack.home}/").replace(".venv/bin/python", sys.executable)
 
 
 def matches(promised: str, given: str) -> bool:
-    """Return whether `given` matches `promised`, in which `…` stands for anything."""
+    """Return whether `given` matches `promised`, in which `…` stands for any text."""
     parts = (re.escape(part) for part in promised.strip().split("…"))
     return re.fullmatch(".*?".join(parts), given.strip(), re.DOTALL) is not None

@@ -1,4 +1,4 @@
-"""The throw-away keys of `tests/vectors`, and tokens signed with them."""
+"""The test keys of `tests/vectors`, and tokens signed with them."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -43,7 +43,7 @@ UNPUBLISHED: Final = Forge(ISSUER, rsa_key("unpublished-key"))
 
 
 def listed(*bits: int, uri: str = STATUS_LIST, issuer: str = ISSUER, **more: Any) -> Json:
-    """Return what a vector has under `status_lists`: one list of 16 indices in which `bits` are set."""
+    """Return the `status_lists` of a vector: one list of 16 indices in which `bits` are set."""
     return {issuer: {uri: {"lst": encode(pack(bits, 16), level=0), **more}}}
 
 
@@ -53,12 +53,12 @@ def having(**claims: Any) -> bytes:
 
 
 def segments(header: bytes, payload: bytes) -> bytes:
-    """Return a compact JWS of two segments exactly as given, signed as they stand."""
+    """Return a compact JWS of exactly these two segments, signed."""
     signing_input = header + b"." + payload
     return signing_input + b"." + b64url(GOOD.key.sign(signing_input, PKCS1v15(), SHA256()))
 
 
 def with_raw(member: str, raw: str) -> bytes:
-    """Return a signed token whose payload has `member` with JSON text that no serializer would write."""
+    """Return a signed token whose payload has `member` with this raw JSON text."""
     claims = json.dumps(GOOD.claims(NOW, **{member: "<raw>"})).replace('"<raw>"', raw)
     return GOOD.sign(json.dumps(GOOD.header()).encode(), claims.encode("utf-8", "surrogatepass"))

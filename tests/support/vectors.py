@@ -1,4 +1,4 @@
-"""Reads `tests/vectors/` into the verifier's types, to be decided by a real `Authorizer`."""
+"""Reads `tests/vectors/` into the verifier's types, for a real `Authorizer`."""
 
 import json
 from collections.abc import Mapping
@@ -118,7 +118,7 @@ def status_of(response: bytes) -> int:
 
 
 class Bench:
-    """A real authorizer whose clock, keys and revocations a test sets, and whose reasons it can read."""
+    """A real authorizer with the clock, keys and revocations of a test, whose reasons can be read."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Bench:
         self.unknown_lists += 1
 
     def decisions(self) -> dict[tuple[str, ...], float]:
-        """(policy, outcome, reason) → how often."""
+        """Return the number of decisions by policy, outcome and reason."""
         # `collect` copies all 600 samples, twice for each vector.
         counters: dict[tuple[str, ...], Any] = vars(self.metrics.decisions)["_metrics"]
         return {labels: value for labels, counter in counters.items() if (value := counter._value.get())}

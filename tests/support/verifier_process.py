@@ -75,7 +75,7 @@ class VerifierProcess(SubrequestListener):
             return 0
 
     def wait_until_readiness_is(self, status: int, seconds: float = _START_SECONDS) -> None:
-        """Poll /readyz."""
+        """Wait until /readyz has this status."""
 
         def reached() -> bool:
             assert self.process.poll() is None, f"the verifier ended: {self.log()}"
@@ -84,7 +84,7 @@ class VerifierProcess(SubrequestListener):
         wait_until(reached, f"readiness {status}: {self.log()}", seconds)
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and the value of each sample of a metric; `name` without the prefix."""
+        """Return the labels and the value of each sample of a metric; `name` has no prefix."""
         return [
             (sample.labels, sample.value)
             for family in text_string_to_metric_families(self.admin("/metrics").text)
@@ -93,11 +93,11 @@ class VerifierProcess(SubrequestListener):
         ]
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's samples that have these labels; `name` without the prefix."""
+        """Return the sum of a metric's samples with these labels; `name` has no prefix."""
         return sum(value for known, value in self.samples(name) if labels.items() <= known.items())
 
     def log(self) -> str:
-        """Return everything that it has written so far."""
+        """Return all output so far."""
         return self.log_file.read_text(encoding="utf-8")
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ class VerifierProcess(SubrequestListener):
         return [line for line in lines if line["event"] == name]
 
     def wait_for_event(self, name: str, seconds: float = 10.0, **members: Any) -> dict[str, Any]:
-        """Return the first log line of that event with these members, as soon as it is there."""
+        """Wait for a log line of that event with these members, and return it."""
         found: list[dict[str, Any]] = []
 
         def seen() -> bool:
@@ -119,11 +119,11 @@ class VerifierProcess(SubrequestListener):
         return found[0]
 
     def reload(self) -> None:
-        """SIGHUP."""
+        """Send Send SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal; the exit status."""
+        """Send a signal; return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(_STOP_SECONDS)
 
@@ -135,7 +135,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has used."""
+    """Return the processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -146,7 +146,7 @@ def open_descriptors(pid: int) -> int:
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    """`settings` as variables, given without their prefix; None leaves one out. Nothing of the caller's leaks in."""
+    """Return an environment with these settings, given without their prefix, and no others; None omits one."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")}
     return own | {f"VERIFIER_{name}": str(value) for name, value in settings.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer as soon as nothing is ready: days pass in milliseconds."""
+"""An event loop whose clock jumps to the next timer when nothing else is ready: days pass in milliseconds."""
 
 import asyncio
 import selectors
@@ -24,7 +24,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """For tasks that use timers and no threads."""
+    """An event loop for tasks that use timers and no threads."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -34,18 +34,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._virtual.elapsed
 
     def now(self) -> float:
-        """Return the same moment in seconds since the epoch."""
+        """Return the virtual time in seconds since the epoch."""
         return _EPOCH + self._virtual.elapsed
 
 
 def now() -> float:
-    """Return the present of the running virtual loop, in seconds since the epoch."""
+    """Return the time of the running virtual loop, in seconds since the epoch."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     return loop.now()
 
 
 def run_virtual(story: Coroutine[Any, Any, None]) -> None:
-    """Run `story` to its end, in virtual time."""
+    """Run `story` in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(story)

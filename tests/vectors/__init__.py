@@ -1,1 +1,1 @@
-"""Tokens, requests and key sets with the outcome that every verifier of contract A must come to."""
+"""Tokens, requests and key sets with the required outcome for every verifier of contract A."""

@@ -18,7 +18,7 @@ WRONG, CANNOT_RUN = 1, 2
 
 
 def main() -> int:
-    """Run it; the exit status."""
+    """Run the command and return the exit status."""
     options = _parse_arguments()
     if options.print_jwks:
         return _print_jwks(options.key_set)
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _print_jwks(key_set: str) -> int:
-    """Print the one JWK Set of `key_set`; two issuers have two."""
+    """Print the JWK Set of `key_set`, which must have one issuer."""
     issuers = KEY_SETS[key_set]
     if len(issuers) != 1:
         print(f"{key_set} has the keys of {len(issuers)} issuers: see key-sets.json", file=sys.stderr)

@@ -82,8 +82,7 @@ def oauthlib_of(machine: Machine) -> RequestsOAuth2Session:
 
 
 def test_authlib_finds_only_one_fault_in_the_metadata(issuer: IssuerProcess, metadata: Mapping[str, Any]) -> None:
-    """RFC 8414 §2 requires `response_types_supported`. Authlib rejects an empty list, which is right for a server
-    without an authorization endpoint."""
+    """Authlib rejects an empty `response_types_supported`, although there is no authorization endpoint."""
     read = AuthorizationServerMetadata(metadata)
     with pytest.raises(ValueError, match="response_types_supported"):
         read.validate()

@@ -1,5 +1,4 @@
-"""The TypeScript client of `docs/clients` in Node.js with a real issuer, through a proxy that fails every first
-attempt."""
+"""The TypeScript client of `docs/clients` with a real issuer, through a proxy that fails every first attempt."""
 
 import json
 import os

@@ -1,5 +1,4 @@
-"""The browser guide in a real browser, behind five gateways with TLS: only requests of the application's pages are
-accepted.
+"""The browser guide in a real browser, behind five gateways with TLS: only the application's pages get access.
 
 Three pages attack while a user is logged in: of another site, of another subdomain, and of another port of the host.
 The last two are the same site as the application, so the browser adds its cookies to their requests.
@@ -127,9 +126,9 @@ def stack(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @dataclass(frozen=True)
 class Visit:
-    """What the pages reported, what reached the application, the counts around the attacks, and the sessions then.
+    """Reports of the pages, requests that reached the application, counts around the attacks, and sessions.
 
-    A session is its number of refreshes, and whether it is live.
+    Of each session: its number of refreshes, and whether it is live.
     """
 
     report: dict[str, Any]

@@ -1,5 +1,4 @@
-"""Outages of the verifier: while it is down, silent or slow, the gateway rejects every request, and recovers by
-itself."""
+"""Outages of the verifier: while it is down, silent or slow, the gateway rejects every request, then recovers."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Expired rows are removed in small batches, while users register and log in."""
+"""Expired rows are deleted in small batches, while users register and log in."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -53,7 +53,7 @@ def clean_up(url: str, use: Callable[[Cleanup], Awaitable[T]], now: datetime | N
 
 
 def add_of_everything(url: str, expired_for: str) -> None:
-    """A session that expired, one that ended, and a row of every other kind."""
+    """Add an expired session, a revoked one, and an expired row of every other table."""
     account = add_account(url)
     number = execute(url, "SELECT count(*)::int FROM users")[0][0]
     execute(

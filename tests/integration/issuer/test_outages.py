@@ -1,4 +1,4 @@
-"""PostgreSQL and keys may be missing at the start or later: the process reports it and recovers."""
+"""PostgreSQL or keys are missing at the start or later: the process reports it and recovers."""
 
 from datetime import UTC, datetime
 from pathlib import Path

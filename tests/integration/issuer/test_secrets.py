@@ -1,4 +1,4 @@
-"""Marked secrets go through every endpoint and every command; nothing that is written anywhere shows one."""
+"""Known secrets are sent to every endpoint and command; no output, log or table contains one."""
 
 import argparse
 import asyncio
@@ -43,7 +43,7 @@ class Journey:
     errors: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, route: str = "", **request: Any) -> httpx.Response:
-        """Send a request; the secrets of its response are searched for from now on."""
+        """Send a request; the secrets of its response are added to those that are searched for."""
         response = HTTP.request(method, self.issuer.url + path, timeout=30, **request)
         self.asked.add((method, route or path))
         if response.is_error:
@@ -72,7 +72,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def drive_endpoints(journey: Journey, client: str, secret: str) -> None:
-    """Every endpoint of the contract, well and badly, with secrets where they belong and where they do not."""
+    """Send valid and invalid requests to every endpoint, with secrets in the right and in wrong places."""
     first, second = PASSWORDS
     ask = journey.ask
     ask("POST", "/register", json={"email": ANN, "password": first})
@@ -123,7 +123,7 @@ def drive_endpoints(journey: Journey, client: str, secret: str) -> None:
 
 
 def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield every command there is."""
+    """Yield every command."""
     subjects = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     if not subjects:
         yield path
@@ -133,7 +133,7 @@ def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Itera
 
 
 class Operator:
-    """Runs commands, and keeps what they print beside what they are asked to."""
+    """Runs commands, and records their output, except what a command must print."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         self.settings = settings
@@ -149,14 +149,14 @@ class Operator:
         return done.stdout
 
     def record(self, *arguments: str, stdin: str = "", words: int = 2) -> str:
-        """Run a command that must not print secrets: its output is searched, too."""
+        """Run a command that must not print secrets; its output is searched."""
         printed = self.run(*arguments, stdin=stdin, words=words)
         self.printed += printed
         return printed
 
 
 def make_client(operator: Operator, secrets: set[str]) -> tuple[str, str]:
-    """Return a client's id and secret; the two commands that print secrets, once."""
+    """Create a client and a second secret; return its id and secret. Only these two commands print secrets."""
     made = json.loads(operator.run("clients", "create", "reporting", "--scope", "reports", "--json"))
     renewed = json.loads(operator.run("clients", "rotate-secret", made["id"], "--json"))
     secrets.update({made["secret"], renewed["secret"]})
@@ -164,7 +164,7 @@ def make_client(operator: Operator, secrets: set[str]) -> tuple[str, str]:
 
 
 def drive_commands(operator: Operator, client: str, folder: Path) -> None:
-    """Every command but `serve`, which runs all the time."""
+    """Run every command but `serve`, which runs during the whole test."""
     record = operator.record
     bob = json.loads(record("users", "create", "bob@example.com", "--json", stdin=f"{PASSWORDS[0]}\n"))["id"]
     record("users", "import", "-", stdin="")
@@ -197,7 +197,7 @@ def drive_commands(operator: Operator, client: str, folder: Path) -> None:
 
 @contextmanager
 def watched_arguments(seen: set[str]) -> Iterator[None]:
-    """Record the command line of every process of the test, which any local user can read."""
+    """Record the command lines of all processes of the test; any local user can read them."""
     done = threading.Event()
 
     def watch() -> None:

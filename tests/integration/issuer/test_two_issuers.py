@@ -1,4 +1,4 @@
-"""Two issuers on one database and one keys folder, behind a real nginx, one of them killed under load."""
+"""Two issuers with one database and one keys folder behind a real nginx; one is killed under load."""
 
 import signal
 import threading
@@ -59,12 +59,12 @@ class Logins:
     """Clients that log in without pause, each with one request at a time.
 
     Attributes:
-        good: responses of successful logins, with the time of their request.
+        succeeded: responses of successful logins, with the time of their request.
         failed: times of other requests, with their status.
     """
 
     url: str
-    good: list[tuple[float, dict[str, str]]] = field(default_factory=list)
+    succeeded: list[tuple[float, dict[str, str]]] = field(default_factory=list)
     failed: list[tuple[float, int]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -79,8 +79,8 @@ class Logins:
             yield
 
     def wait_for_more(self, count: int) -> None:
-        enough = len(self.good) + count
-        wait_until(lambda: len(self.good) >= enough, f"{count} more logins", 60)
+        enough = len(self.succeeded) + count
+        wait_until(lambda: len(self.succeeded) >= enough, f"{count} more logins", 60)
 
     def _run(self) -> None:
         with httpx.Client(timeout=30) as client:
@@ -88,7 +88,7 @@ class Logins:
                 sent = time.monotonic()
                 response = client.post(f"{self.url}/login", json={"email": EMAIL, "password": PASSWORD})
                 if response.status_code == 200:
-                    self.good.append((sent, response.json()))
+                    self.succeeded.append((sent, response.json()))
                 else:
                     self.failed.append((sent, response.status_code))
 
@@ -114,9 +114,9 @@ def test_an_issuer_killed_under_load_fails_only_its_own_requests(database_url: s
 
         assert [status for sent, status in logins.failed if sent > gone] == []
         assert len(logins.failed) <= CLIENTS
-        refreshed = [_refresh(one, tokens["refresh_token"]) for _, tokens in logins.good]
+        refreshed = [_refresh(one, tokens["refresh_token"]) for _, tokens in logins.succeeded]
         assert {response.status_code for response in refreshed} == {200}, "sessions of the killed one live on"
-        accepted = [verifier.ask(token=tokens["access_token"].encode()).status for _, tokens in logins.good]
+        accepted = [verifier.ask(token=tokens["access_token"].encode()).status for _, tokens in logins.succeeded]
         assert set(accepted) == {200}, "and so do its tokens"
 
 

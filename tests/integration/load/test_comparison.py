@@ -1,4 +1,4 @@
-"""The issuer and the naive application do the same operations, and both are measured."""
+"""The issuer and the naive application do the same operations and are both measured."""
 
 import asyncio
 

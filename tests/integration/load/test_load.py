@@ -1,4 +1,4 @@
-"""`python -m loadtests` as `make load` calls it, and locust by itself: a real stack, few users, few seconds."""
+"""`python -m loadtests` as in `make load`, and plain locust: a real stack, few users, some seconds."""
 
 import http.server
 import json
@@ -43,7 +43,7 @@ class Finished:
 
     @property
     def results(self) -> dict[str, bool | None]:
-        """Name → met, of the last run."""
+        """Return the outcome of each threshold of the last run, by name."""
         document: dict[str, Any] = json.loads((self.out / "load.json").read_text(encoding="utf-8"))
         return {result["name"]: result["met"] for result in document["results"]}
 
@@ -179,7 +179,7 @@ def test_a_redirect_is_a_failure_and_not_followed(out: Path) -> None:
 
 
 class _Redirecting(http.server.ThreadingHTTPServer):
-    """Redirects every request, and counts them."""
+    """A handler that redirects and counts all requests."""
 
     daemon_threads = True
 

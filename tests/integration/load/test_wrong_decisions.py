@@ -1,4 +1,4 @@
-"""`make bench-vectors` runs its contenders and counts what they decide wrongly."""
+"""`make bench-vectors` runs its contenders and counts their wrong decisions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One issuer and one verifier that follows it, with a little of everything behind them."""
+"""One issuer and a verifier of its tokens, after some requests of each kind."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

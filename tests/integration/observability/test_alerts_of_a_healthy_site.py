@@ -1,4 +1,4 @@
-"""Alerts on metrics of a real issuer and verifier, extended to more than a day: none fires before something fails."""
+"""Alerts on metrics of a real issuer and verifier, extended to more than a day: none fires without a fault."""
 
 import re
 import time
@@ -34,7 +34,7 @@ DAY: Final = 86_400
 FEWEST_SCRAPES: Final = 4
 ATTEMPTS: Final = 5
 ALERTS_ABOUT_SPEED: Final = {"GatepassVerifierSlow", "GatepassPasswordHashingSlow", "GatepassIssuerSlow"}
-"""Alerts that fire when other tests keep the machine busy. They must be absent in one attempt, all others in each."""
+"""Alerts that also fire on a busy machine. They must be absent in one attempt, all others in each attempt."""
 
 BEGINNING: Final = 20
 """Scrapes before a fault."""
@@ -42,7 +42,7 @@ LASTING: Final = 70
 """Scrapes with the fault: more than the longest `for`."""
 
 Change = Callable[[History, Series], None]
-"""Changes a series from the beginning of a fault on."""
+"""A function that changes a series from the start of a fault."""
 
 
 def grows(per_second: float) -> Change:
@@ -60,7 +60,7 @@ def grows(per_second: float) -> Change:
 
 
 def becomes(value: float) -> Change:
-    """Return a change: a gauge has this value. Histories begin at 0, so -60 is a time of more than a minute ago."""
+    """Return a change: a gauge has this value. Histories start at time 0, so -60 is more than a minute ago."""
 
     def change(history: History, series: Series) -> None:
         history[series] = [*history[series][:BEGINNING], *[value] * LASTING]
@@ -74,7 +74,7 @@ def ends(history: History, series: Series) -> None:
 
 
 def begins(metric: str, per_second: float, **labels: str) -> Change:
-    """Return a change: a counter appears that has the labels of another series, but for `labels`, and grows."""
+    """Return a change: a new counter grows. It has the labels of another series, except for `labels`."""
 
     def change(history: History, series: Series) -> None:
         new = Series(metric, frozenset((dict(series.labels) | labels).items()))
@@ -90,7 +90,7 @@ stops: Final = grows(0)
 
 
 def rejects(reason: str, per_second: float) -> dict[str, Change]:
-    """Return what changes when the verifier rejects tokens for a reason."""
+    """Return the changes when the verifier rejects tokens for a reason."""
     return {f'{DECISIONS}.*outcome="rejected", policy="default", reason="{reason}"': grows(per_second)}
 
 
@@ -142,11 +142,11 @@ FAULTS: Final[dict[str, dict[str, Change]]] = {
     "GatepassTargetDown": {'up.*job="gatepass-verifier"': becomes(0)},
     "GatepassMetricsAbsent": {"gatepass_verifier_": ends},
 }
-"""Which series change when something fails, found by a pattern of their beginning. The alert must fire."""
+"""By alert: the series that change in its fault, as patterns of their names, and how. The alert must fire."""
 
 
 def use(site: Site, email: str) -> None:
-    """Let a user log in, send a hundred requests and log out; one password is wrong, and one token is missing."""
+    """Log in, send a hundred requests and log out; one password is wrong, and one token is missing."""
     login = site.issuer.session(email)
     assert site.issuer.login(email, "not her password at all").status_code == 401
     login = site.issuer.refresh(login["refresh_token"]).json()
@@ -159,7 +159,7 @@ def use(site: Site, email: str) -> None:
 
 
 def scrape(site: Site) -> tuple[Scrape, Scrape]:
-    """Ask both processes, as Prometheus does."""
+    """Scrape both processes as Prometheus does."""
     issuer = HTTP.get(f"{site.issuer.admin_url}/metrics").text
     verifier = site.verifier.admin("/metrics").text
     now = time.time()
@@ -167,7 +167,7 @@ def scrape(site: Site) -> tuple[Scrape, Scrape]:
 
 
 def observe(site: Site) -> Callable[[int, Pace], History]:
-    """Use the site between scrapes. Return a function that extends them to a history of so many seconds."""
+    """Use the site between scrapes. Return a function that extends the scrapes to a history of `seconds`."""
     scrapes = [scrape(site)]
     while len(scrapes) < FEWEST_SCRAPES or not _lists_were_refreshed(scrapes):
         use(site, f"{time.monotonic_ns()}@example.com")
@@ -197,14 +197,14 @@ def observed(site: Site) -> Callable[[int, Pace], History]:
     ("seconds", "pace"), [(1800, DEPLOYED), (longest_wait() + 3600, SLOWEST)], ids=["deployed", "slowest"]
 )
 def test_no_alert_fires_at_a_healthy_site(seconds: int, pace: Pace, site: Site, tmp_path: Path) -> None:
-    """Half an hour is long enough for the alerts that look back for minutes, and the second time is for all."""
+    """Half an hour is enough for alerts on the last minutes; the second history is long enough for all."""
     attempts = (alerts_that_fire(observe(site)(seconds, pace), pace, tmp_path) for _ in range(ATTEMPTS))
     firing = next((found for found in attempts if not found or found - ALERTS_ABOUT_SPEED), ALERTS_ABOUT_SPEED)
     assert firing == set()
 
 
 def test_every_metric_of_the_rules_has_series_at_a_healthy_site(observed: Callable[[int, Pace], History]) -> None:
-    """Those of failed fetches begin with the first failure."""
+    """Series of failed fetches begin with the first failure."""
     assert read_metrics() - {series.metric for series in observed(0, SLOWEST)} == {FAILED_FETCHES}
 
 

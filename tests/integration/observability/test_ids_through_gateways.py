@@ -29,7 +29,7 @@ class Way:
         return [line for line in map(json.loads, log.splitlines()) if line["event"] == "request_rejected"]
 
     def rejected(self, *lines: str) -> dict[str, Any]:
-        """Return the verifier's log line about a request with these header lines and no token."""
+        """Send a request with these header lines and no token; return the verifier's log line about it."""
         before = len(self.rejections())
         assert ask(self.port, "/", *lines).status == 401
         wait_until(lambda: len(self.rejections()) > before, "it is logged")

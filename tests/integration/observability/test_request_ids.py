@@ -1,4 +1,4 @@
-"""The id of a request and its trace reach the log lines of the verifier, and a made-up one reaches nothing."""
+"""The id of a request and its trace are in the verifier's log lines; invalid ones are not."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def verifier() -> Iterator[VerifierProcess]:
 
 
 def rejection_of(verifier: VerifierProcess, *lines: str) -> dict[str, Any]:
-    """Return the log line of a rejected request with these header lines."""
+    """Send a request with these header lines that is rejected; return its log line."""
     before = len(rejections(verifier))
     assert verifier.ask("/verify", *lines).status == 401
     wait_until(lambda: len(rejections(verifier)) > before, "it is logged")

@@ -1,4 +1,4 @@
-"""Alert rules and the dashboard: valid, complete, and about metrics that a running issuer and verifier have."""
+"""Alert rules and the dashboard are valid and complete, and use metrics that a running issuer and verifier have."""
 
 import re
 from collections.abc import Iterator
@@ -26,22 +26,22 @@ from tests.support.processes import ROOT, wait_until
 ALERTS: Final = [rule for rule in rules() if "alert" in rule]
 QUERIES: Final = [target["expr"] for panel in panels() for target in panel["targets"]]
 LABELS: Final = ["instance", "job", "le", "alertname", "alertstate", "severity"]
-"""Labels that Prometheus adds, or histograms and rules."""
+"""Labels that Prometheus, histograms or rules add."""
 
 BEFORE_THE_FIRST: Final = {"gatepass_verifier_jwks_failures_total", "gatepass_issuer_http_requests_total"}
-"""Metrics without labels until an event that does not happen here."""
+"""Metrics that have series only after an event that does not happen in these tests."""
 
 EVENTS: Final = (
     'gatepass_issuer_refreshes_total{outcome="rotated"}',
     'gatepass_verifier_decisions_total{reason="cached"}',
     'gatepass_verifier_decisions_total{reason="bad_signature"}',
 )
-"""The last of what `Site.use` does."""
+"""The last effect of `Site.use`."""
 
 
 @pytest.fixture(scope="module")
 def exposed(site: Site) -> dict[str, dict[str, set[str]]]:
-    """Return every series name that both serve, with its labels and their values."""
+    """Return the names of all series of both processes, with their labels and values."""
     texts = [site.verifier.admin("/metrics").text, HTTP.get(f"{site.issuer.admin_url}/metrics").text]
     found: dict[str, dict[str, set[str]]] = {}
     for family in (family for text in texts for family in text_string_to_metric_families(text)):
@@ -133,7 +133,7 @@ def _rate(server: Prometheus, event: str) -> float:
 
 
 def _words(exposed: dict[str, dict[str, set[str]]]) -> set[str]:
-    """Return every value of a label that was seen, and every string in our code: closed lists are written there."""
+    """Return every observed value of a label, and every string in our code, which contains the closed lists."""
     seen = {value for labels in exposed.values() for values in labels.values() for value in values}
     return seen | _strings()
 

@@ -36,7 +36,7 @@ def traced(postgres: Postgres, receiver: Receiver) -> Iterator[IssuerProcess]:
 
 @contextmanager
 def issuer_with(postgres: Postgres, variables: dict[str, str]) -> Iterator[IssuerProcess]:
-    """Yield an issuer that is started with `variables` and sends its spans soon."""
+    """Yield an issuer with these settings, which sends its spans after a short time."""
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as environment:
             for name, value in {"OTEL_BSP_SCHEDULE_DELAY": "50", **variables}.items():
@@ -51,7 +51,7 @@ def login(issuer: IssuerProcess, password: str = PASSWORD, **headers: str) -> ht
 
 
 def whole_trace(receiver: Receiver, trace_id: str) -> dict[str, list[Received]]:
-    """Return the spans of a trace by their name, once that of its request has come."""
+    """Return the spans of a trace by name. Waits for the span of the request."""
     wait_until(lambda: any(span.is_of_a_server for span in receiver.of_trace(trace_id)), "the span of the request")
     spans: dict[str, list[Received]] = {}
     for span in receiver.of_trace(trace_id):

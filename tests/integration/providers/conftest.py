@@ -1,4 +1,4 @@
-"""The providers, each started once for the tests of a module that asks for it."""
+"""Fixtures: the providers, each started once for a module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -32,7 +32,7 @@ OTHERS: Final = {
     "client assertion": "unknown_key",
     "authorization grant assertion": "unknown_key",
 }
-"""Every other kind of token that Hydra issues or receives, and why the verifier rejects it."""
+"""Every other kind of token that Hydra issues or receives, with the verifier's reason for rejecting it."""
 
 
 @pytest.fixture(scope="module")

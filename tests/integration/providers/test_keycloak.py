@@ -34,7 +34,7 @@ MACHINES: Final = {
     "a machine's with a secret": ("billing", "email profile"),
     "a machine's with a key": ("reports", "email profile"),
 }
-"""Kinds of access tokens, each with its client and its scopes."""
+"""Kinds of access tokens, with their clients and scopes."""
 
 OTHERS: Final = {
     "ID token": "not_access_token",
@@ -56,7 +56,7 @@ OTHERS: Final = {
     "initial access token": "unsupported_algorithm",
     "registration access token": "unsupported_algorithm",
 }
-"""Every other kind of token that Keycloak issues or receives, and why the verifier rejects it."""
+"""Every other kind of token that Keycloak issues or receives, with the verifier's reason for rejecting it."""
 
 ROLES: Final = {"customer", "default-roles-shop", "offline_access", "uma_authorization"}
 

@@ -32,10 +32,10 @@ OTHERS: Final = {
     "client assertion": "wrong_type",
     "DPoP proof": "invalid_header",
 }
-"""Every other kind of token that the provider issues or receives, and why the verifier rejects it."""
+"""Every other kind of token that the provider issues or receives, with the verifier's reason for rejecting it."""
 
 NOT_BY_THE_PROVIDER: Final = {"opaque access token", "refresh token", "client assertion", "DPoP proof"}
-"""Not signed by it: not signed at all, or by the client."""
+"""Tokens that the provider did not sign: unsigned, or signed by the client."""
 
 
 @pytest.fixture(scope="module")

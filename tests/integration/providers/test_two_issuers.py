@@ -1,4 +1,4 @@
-"""Two providers that both call a person `ada`, one verifier: two people."""
+"""Two providers with a user `ada` each, and one verifier, which tells them apart."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""State folders outside of pytest's private ones, because as root PostgreSQL runs as another user."""
+"""Fixtures: state folders outside of pytest's private ones, since root's PostgreSQL runs as another user."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`make` on a machine with Python alone, in a tree without packages."""
+"""`make` in a source tree without an environment, on a machine with only Python."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def _make_is_there() -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Return a tree with our Makefile, this environment's uv, and nothing to install."""
+    """Return a source tree with our Makefile, the uv of this environment, and empty lock files."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "stack").mkdir()
     (tmp_path / "stack/requirements.lock").write_text("# nothing\n")

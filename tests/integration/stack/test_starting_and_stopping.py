@@ -1,4 +1,4 @@
-"""Starting, failing to start, and stopping without leaving processes behind."""
+"""The stack starts, reports why it cannot, and stops without leaving processes behind."""
 
 import signal
 import socket

@@ -33,7 +33,7 @@ def _logged_up(log: Path) -> Ready:
 
 
 def _supervise(folder: Path, act: Act) -> list[str]:
-    """Run `act` with a supervisor that restarts twice, without long delays; return its messages."""
+    """Run `act` with a supervisor that restarts twice after short delays; return its messages."""
     messages: list[str] = []
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""What the previous release wrote is used by this one, side by side under load, and by the previous one again."""
+"""This release uses the data of the previous one; both run at once under load, and the previous one can run again."""
 
 from contextlib import ExitStack
 from pathlib import Path

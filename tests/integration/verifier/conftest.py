@@ -1,4 +1,4 @@
-"""A verifier that the tests of a module share, and folders for those that start their own."""
+"""Fixtures: a verifier that the tests of a module share, and folders for tests that start their own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +34,6 @@ def folder(tmp_path: Path) -> VerifierFolder:
 
 @pytest.fixture(scope="module")
 def reloading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VerifierProcess]:
-    """Yield a verifier whose policy file the tests of a module change in turn."""
+    """Yield a verifier whose policy file the tests of a module change."""
     with VerifierFolder(tmp_path_factory.mktemp("reloading")).running(policies="[policies.gate]") as process:
         yield process

@@ -29,7 +29,7 @@ def asked() -> Iterator[VerifierProcess]:
 
 
 def _ask_on_many_connections(verifier: VerifierProcess, rounds: int) -> int:
-    """Six kinds of request, each `rounds` times, over 30 connections; how many of each."""
+    """Send six kinds of requests, each `rounds` times, over 30 connections; return the number of each."""
     token, bad = bearer(verifier.token()), bearer(Forge.another().token(time.time(), {"kid": verifier.forge.kid}))
     kinds = [
         request("/verify", token),

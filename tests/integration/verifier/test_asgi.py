@@ -33,7 +33,7 @@ HANDSHAKE: Final = [
 
 
 def command(*options: str) -> list[str]:
-    """Return the command that serves the application; the port is to be added."""
+    """Return the command that serves the application, without the port."""
     return [
         *(sys.executable, "-m", "uvicorn", "tests.support.protected_application:app", "--no-access-log"),
         *("--host", "127.0.0.1", "--http", "h11", "--ws", "wsproto", *options),

@@ -30,7 +30,7 @@ class _Done:
 
 
 def _run(*arguments: str, stdin: bytes = b"", **settings: Any) -> _Done:
-    """Run a command that serves nothing, in this process: an interpreter for each would take most of the time."""
+    """Run a command other than `serve` in this process, since starting an interpreter would take most of the time."""
     output, faults = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
         for name, value in environment(settings).items():

@@ -1,4 +1,4 @@
-"""Requests of browsers to a real verifier: the cookie as the carrier of the token."""
+"""Requests of browsers to a real verifier, with the token in a cookie."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -94,7 +94,7 @@ def test_a_field_that_is_there_twice_counts_for_nothing(verifier: SubrequestList
 
 
 def test_two_cookie_fields_are_one_list(verifier: SubrequestListener) -> None:
-    """A gateway may split the list of HTTP/2 and pass on the fields as they came (RFC 9113 §8.2.3)."""
+    """A gateway may forward the separate fields of HTTP/2 (RFC 9113 §8.2.3)."""
     fields = [f"Cookie: {COOKIE}={verifier.token().decode()}", "Sec-Fetch-Site: same-origin"]
     assert verifier.ask("/verify", "Cookie: a=b", *fields).status == 200
     assert verifier.ask("/verify", *fields, "Cookie: a=b").status == 200

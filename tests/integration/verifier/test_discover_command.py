@@ -1,4 +1,4 @@
-"""`python -m verifier discover`: what it prints is a policy file once its blanks are filled in."""
+"""`python -m verifier discover` prints a policy file with blanks to fill in."""
 
 import asyncio
 import json

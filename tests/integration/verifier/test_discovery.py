@@ -1,4 +1,4 @@
-"""Keys that are found by the issuer's metadata: OpenID Connect Discovery 1.0 §4.3, RFC 8414 §3.3."""
+"""Key sets whose URL is in the issuer's metadata: OpenID Connect Discovery 1.0 §4.3, RFC 8414 §3.3."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A body is read and dropped; nothing in it is a request, and no trailer is a header."""
+"""A body is read and dropped; its bytes are never a request, and a trailer field never a header field."""
 
 import contextlib
 from typing import Final

@@ -1,4 +1,4 @@
-"""One connection, many requests: in any pieces, in order, for as long as both sides want."""
+"""Many requests on one connection: in any pieces, in order, until one side closes."""
 
 import contextlib
 import os

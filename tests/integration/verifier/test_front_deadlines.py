@@ -1,4 +1,4 @@
-"""The deadlines of the front, on real sockets and a real loop, with its seconds counted out by the test."""
+"""The deadlines of the subrequest listener, on real sockets and a real loop, with a test clock."""
 
 from collections.abc import AsyncIterator
 

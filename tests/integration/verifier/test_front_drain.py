@@ -1,4 +1,4 @@
-"""The end of all connections, and their limit, on real sockets and a real loop."""
+"""The drain of connections, and their maximum number, on real sockets and a real loop."""
 
 import asyncio
 from collections.abc import Awaitable

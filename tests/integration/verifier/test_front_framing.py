@@ -1,6 +1,6 @@
 """Ambiguous framing is rejected and the connection closed.
 
-Each malformed request has a valid token, so that accepting it would show as a 200.
+Each malformed request has a valid token, so that accepting it would be a 200.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ _CHUNKED: Final = "Transfer-Encoding: chunked"
 
 
 def conversation(verifier: SubrequestListener, data: bytes) -> list[Response]:
-    """Send `data` and nothing more; return all responses. The server has to close and keep serving."""
+    """Send `data`; return all responses. The server must close the connection and serve others."""
     with verifier.connect() as wire:
         responses = wire.send(data).finish().rest()
     assert verifier.ask(token=verifier.token()).status == 200

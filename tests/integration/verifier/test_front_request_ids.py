@@ -1,4 +1,4 @@
-"""The ids of a request over HTTP reach the log, and not those of another request."""
+"""The log has the ids of a request, and never those of another one."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Final

@@ -1,6 +1,6 @@
-"""A faulty key set never replaces a good one, delays no request, and is logged.
+"""A faulty key set never replaces a valid one, delays no request, and is logged.
 
-One verifier follows an issuer for each fault, so that all of them happen at once.
+One verifier has an issuer for each fault, so that all faults happen at once.
 """
 
 import base64
@@ -154,7 +154,7 @@ RESPONSES: Final[dict[str, Behaviour]] = {
 
 
 class Issuers:
-    """An issuer for each fault, all with the one key, in one verifier."""
+    """An issuer for each fault, all with the same key, in one verifier."""
 
     def __init__(self, faults: list[str]) -> None:
         self.names = {fault: f"https://issuer-{number}.example" for number, fault in enumerate(faults)}
@@ -165,7 +165,7 @@ class Issuers:
         return "\n".join([*tables, accepting(*self.names.values())])
 
     def tokens(self) -> dict[str, bytes]:
-        """Return a good token of each."""
+        """Return a valid token of each issuer."""
         return {fault: Forge(name, _FORGE.key).token(time.time()) for fault, name in self.names.items()}
 
     def wait_until_logged(self, verifier: VerifierProcess) -> None:

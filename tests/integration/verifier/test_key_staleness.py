@@ -1,4 +1,4 @@
-"""When keys of a URL expire: a scripted source, and hours that pass in milliseconds."""
+"""The expiry of keys from a URL, with a scripted source, in virtual time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ class Script:
 
 @dataclass
 class Watch:
-    """The latest snapshot, and how to wait for another."""
+    """The latest snapshot, and a way to wait for the next."""
 
     keys: TrustedKeys = field(default_factory=TrustedKeys)
 
@@ -189,7 +189,7 @@ def test_a_flood_of_unknown_keys_of_another_issuer_requests_nothing() -> None:
 
 
 async def _seconds_until_held(forge: Forge, refresher: Refresher, watch: Watch) -> float:
-    """Send a token of the key again and again until it is known. Return how long that took."""
+    """Send tokens of the key until it is known; return the seconds that this took."""
     rejected = now()
     while not watch.keys.find(forge.kid):
         refresher.request_keys(ISSUER)

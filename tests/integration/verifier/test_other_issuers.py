@@ -1,4 +1,4 @@
-"""The verifier uses the profile of each issuer, and an outage of one issuer leaves the others alone."""
+"""The verifier uses the profile of each issuer, and an outage of one issuer does not affect the others."""
 
 import json
 from pathlib import Path

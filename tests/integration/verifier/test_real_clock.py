@@ -1,7 +1,7 @@
 """Deadlines on the real clock; these tests share a dozen seconds.
 
 Key sets are refreshed before their `max-age` is over, unknown keys cause a refresh every ten seconds, and slow
-clients have ten seconds too. All of it starts at once, and each test waits for its part.
+clients have ten seconds too. All of them start at once, and each test waits for its result.
 """
 
 import os
@@ -27,7 +27,7 @@ _WINDOW_SECONDS = 30.0
 
 
 class SlowClients:
-    """Three clients that hold a connection: one stalls in its head, one drips it, one never reads.
+    """Three slow clients: one stops within the head, one sends it byte by byte, one never reads.
 
     Attributes:
         ended: seconds until the server closed each, and the statuses of its responses.
@@ -81,7 +81,7 @@ def _jwks(*forges: Forge) -> bytes:
 
 @dataclass
 class Scene:
-    """Two verifiers that run for the same dozen seconds: one is left alone, one is asked for unknown keys."""
+    """Two verifiers that run for the same dozen seconds: one gets no requests, one gets tokens with unknown keys."""
 
     calm: VerifierProcess
     tagged: JwksServer

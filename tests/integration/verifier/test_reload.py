@@ -1,4 +1,4 @@
-"""SIGHUP takes the policy file as it is now, whole or not at all."""
+"""SIGHUP loads the policy file again, completely or not at all."""
 
 from time import time
 

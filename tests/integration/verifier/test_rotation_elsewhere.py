@@ -1,7 +1,7 @@
-"""An issuer that is not ours signs with a new key at once: its new tokens are rejected for a moment only.
+"""Another issuer signs with a new key at once: its new tokens are rejected for only a moment.
 
-The exact times are tested in virtual time (test_key_staleness.py). Here the deadlines only tell a moment from the ten
-seconds for which a flood is made to wait.
+The exact times are tested in virtual time (test_key_staleness.py). These deadlines only distinguish a moment from the
+ten seconds of the rate limit.
 """
 
 import json
@@ -33,7 +33,7 @@ def _rotate(server: JwksServer, issuer: str) -> bytes:
 
 @contextmanager
 def _flood(verifier: VerifierProcess, forge: Forge) -> Iterator[None]:
-    """Send tokens of made-up keys, each of another one, some hundred a second."""
+    """Send tokens with random unknown keys, some hundred each second."""
     _, payload, signature = forge.token(time.time()).split(b".")
     statuses: set[int] = set()
     stopping = threading.Event()

@@ -1,6 +1,6 @@
-"""A faulty status list never replaces a good one, delays no request, and is counted.
+"""A faulty status list never replaces a valid one, delays no request, and is counted.
 
-One verifier follows an issuer for each fault, so that all of them happen at once.
+One verifier has an issuer for each fault, so that all faults happen at once.
 """
 
 import gzip
@@ -110,7 +110,7 @@ def _aggregations(it: Faulty) -> dict[str, bytes]:
 
 
 def _faults() -> dict[str, tuple[str, Behaviour]]:
-    """Name → whether the list or the aggregation is faulty, and how; issuer `n` has the fault `n`."""
+    """By name: whether the list or the aggregation is faulty, and how. Issuer `n` has the fault `n`."""
     names: list[tuple[str, str]] = [
         *(("list", name) for name in _documents(Faulty(0))),
         *(("aggregation", name) for name in _aggregations(Faulty(0))),

@@ -218,7 +218,7 @@ def test_an_unknown_list_is_a_503_with_one_early_refresh(folder: VerifierFolder,
 
 
 def _settled(issuer: StatusIssuer) -> int:
-    """Wait until the aggregation was not fetched for longer than an early refresh takes; return how often it was."""
+    """Wait until early refreshes are over; return how often the aggregation was fetched."""
     fetches, seen_at = issuer.fetches(AGGREGATION), time.monotonic()
     while time.monotonic() < seen_at + 2:
         time.sleep(0.1)

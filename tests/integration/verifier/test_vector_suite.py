@@ -1,4 +1,4 @@
-"""`python -m tests.vectors` finds nothing wrong with our verifier, and what is wrong with a lax endpoint."""
+"""`python -m tests.vectors` finds no error in our verifier, and all errors of a lax endpoint."""
 
 import json
 import subprocess
@@ -86,7 +86,7 @@ print(*(name for name in names if not name.startswith("_") and name not in sys.s
 
 
 class Lax(BaseHTTPRequestHandler):
-    """Accepts nearly everything that looks like a token, and fails in each other way that the suite tells apart."""
+    """An endpoint that accepts nearly all tokens, and fails in each other way that the suite distinguishes."""
 
     def do_GET(self) -> None:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
@@ -111,7 +111,7 @@ class Lax(BaseHTTPRequestHandler):
 
 
 class Closed(Lax):
-    """Rejects everything."""
+    """An endpoint that rejects everything."""
 
     def do_GET(self) -> None:
         self._respond(401)

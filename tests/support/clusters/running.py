@@ -1,4 +1,4 @@
-"""Real Envoy with what the controllers make of our configurations."""
+"""A real Envoy with the configurations that the controllers generate from ours."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def _responds(port: int) -> bool:
 
 
 def _envoy(name: str, folder: Path, port: int, verifier: int, application: int) -> list[str]:
-    """Its managers in one process, each before the next, the last before the application."""
+    """Run Envoy with these connection managers in a row, the last in front of the application; yield its port."""
     hops = managers(name)
     ports = [port, *(free_port() for _ in hops[1:]), application]
     listeners, clusters = [], [_cluster("verifier", verifier)]

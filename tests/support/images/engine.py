@@ -1,7 +1,7 @@
 """Podman with a storage of its own, the images of the project, and the services of compose.yaml in containers.
 
-Nothing of it outlives `running_engine`: images, containers, volumes and networks are in a temporary folder. Other
-images than ours come from no registry: `Dockerfile` makes stand-ins.
+Images, containers, volumes and networks are in a temporary folder, which `running_engine` removes. Other images than
+ours come from no registry: `Dockerfile` makes stand-ins.
 """
 
 import json
@@ -76,7 +76,7 @@ class Engine:
         return done
 
     def podman(self, *arguments: str | Path, check: bool = True) -> str:
-        """Run Podman; its output."""
+        """Run Podman and return its output."""
         return self.run("podman", *arguments, check=check).stdout.strip()
 
     def inspect(self, container: str) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Engine:
 
 @contextmanager
 def running_engine() -> Iterator[Engine]:
-    """Podman with both images of the project and the stand-ins; without it the test is skipped, and in CI fails."""
+    """Run Podman with the project's images and the replacements. Skips the test without Podman; in CI, fails."""
     for name in ("podman", "runc", "conmon", "catatonit", "mmdebstrap"):
         program(name)
     if os.geteuid() != 0:
@@ -149,7 +149,7 @@ def running_engine() -> Iterator[Engine]:
 
 
 def _configured(folder: Path) -> dict[str, str]:
-    """Write the configuration of an engine in `folder`; the environment that names it."""
+    """Write the configuration of an engine into `folder`; return the environment that refers to it."""
     runc = folder / "runc"
     limited = f'exec {sys.executable} -I {_HERE / "limited_runc.py"} "$@"'
     runc.write_text(

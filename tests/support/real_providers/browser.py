@@ -1,4 +1,4 @@
-"""A browser without pictures: keeps cookies, follows redirects, and fills in the forms that a provider shows."""
+"""A minimal browser: keeps cookies, follows redirects, and fills in the forms of a provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class _Form:
 
 
 class _Forms(HTMLParser):
-    """The forms of a page, with what their fields hold already. Of equal names the first counts: "yes", then "no"."""
+    """The forms of a page, with the values of their fields. Of equal names, the first one counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class _Forms(HTMLParser):
 
 
 class Browser:
-    """One person's browser."""
+    """The browser of one user."""
 
     def __init__(self) -> None:
         self._http: Final = httpx.Client(
@@ -52,11 +52,11 @@ class Browser:
         return {cookie.name: cookie.value or "" for cookie in self._http.cookies.jar}
 
     def visit(self, url: str, entries: Mapping[str, str]) -> dict[str, str]:
-        """Open `url`, fill in each form that is shown, and return what the provider finally hands to the client.
+        """Open `url`, fill in each form, and return the parameters of the final redirection to the client.
 
         Args:
             url: of an authorization or logout request.
-            entries: what to type into the fields of these names; other fields keep what the page put there.
+            entries: values for the fields of these names; other fields keep the values of the page.
 
         Returns:
             The parameters of the redirection to `REDIRECT_URI`, from its query or its fragment.
@@ -74,7 +74,7 @@ class Browser:
         raise AssertionError(f"the visit has not ended after {_MOST_STEPS} steps: {response.url}")
 
     def submit(self, url: str, entries: Mapping[str, str]) -> httpx.Response:
-        """Open `url`, fill in the form that it shows, and return what follows."""
+        """Open `url`, fill in its form, and return the response."""
         return self._submit(self._http.get(url), entries)
 
     def _keep_secure_cookies(self, _: httpx.Response) -> None:

@@ -1,4 +1,4 @@
-"""Ory Hydra with JWT access tokens, before a login and consent application that accepts Ada."""
+"""Ory Hydra with JWT access tokens, and a login and consent application that accepts the user Ada."""
 
 import json
 import threading
@@ -58,7 +58,7 @@ class Hydra:
         return log_in(self.endpoints, client_id, {}, **given)
 
     def reports(self, **form: str) -> Mapping[str, str]:
-        """Return a token response to `reports`, a machine with a key."""
+        """Return a token response to the client `reports`, which has a key."""
         given = {
             "grant_type": "client_credentials",
             "scope": "orders:read",
@@ -159,7 +159,7 @@ class Hydra:
         self._admin("POST", "/trust/grants/jwt-bearer/issuers", partner)
 
     def accept(self, kind: str, challenge: str) -> str:
-        """Accept a login, a consent or a logout; return where the browser goes next."""
+        """Accept a login, a consent or a logout; return the next URL of the browser."""
         path = f"/oauth2/auth/requests/{kind}"
         asked = self._admin("GET", f"{path}?{kind}_challenge={challenge}")
         responses = {
@@ -181,7 +181,7 @@ class Hydra:
 
 @contextmanager
 def running_hydra(folder: Path, logouts: LogoutReceiver) -> Iterator[Hydra]:
-    """Hydra and its login application; its log in `folder`."""
+    """Run Hydra and its login application, with its log in `folder`."""
     port, admin_port, login_port = free_port(), free_port(), free_port()
     hydra = Hydra(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", logouts)
     config = {

@@ -1,9 +1,9 @@
-"""The providers' programs, and what images are made of: fetched and built once, kept in the user's cache folder.
+"""Installs the providers' programs and the parts of images: fetched and built once, in the user's cache folder.
 
-Each is pinned by hashes, except Debian's packages, which their archive signs.
+Each is pinned by hashes, except Debian's packages, which are signed by their archive.
 
-`python -m tests.support.real_providers.install` does it ahead of the tests. It needs nothing but Python's own
-library, so that CI can start it before there is a virtual environment.
+`python -m tests.support.real_providers.install` does it ahead of the tests. It needs only Python's standard library,
+so that CI can start it before there is a virtual environment.
 """
 
 import fcntl
@@ -30,11 +30,11 @@ _MAVEN_COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:cop
 
 
 class Unavailable(Exception):  # noqa: N818 - a state of this machine, not a mistake
-    """A program that cannot be had on this machine; the message says why."""
+    """A program is not available on this machine; the message says why."""
 
 
 def keycloak() -> Path:
-    """Return the folder of a Keycloak that is ready to start, fetched and built if need be.
+    """Return the folder of a Keycloak that is ready to start. Fetches and builds it if necessary.
 
     Raises:
         Unavailable: it could not be fetched or built.
@@ -141,7 +141,7 @@ def _make_go_tests(source: Path, folder: Path) -> None:
 
 
 def _once(name: str, make: Callable[[Path], object]) -> Path:
-    """Return the folder `name` of the cache, made first if it is not complete. Others meanwhile wait."""
+    """Return the folder `name` of the cache. The first process makes it, while others wait."""
     folder = _CACHE / name
     _CACHE.mkdir(parents=True, exist_ok=True)
     with (_CACHE / f"{name}.lock").open("w") as lock:

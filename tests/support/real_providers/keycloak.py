@@ -1,4 +1,4 @@
-"""Keycloak with a realm of ours: logins of a person and of two machines, and every kind of token that it issues."""
+"""Keycloak with a test realm: logins of a user and of two clients, and every kind of token that it issues."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ REALM: Final = Path(__file__).with_name("keycloak") / "realm.json"
 ADA: Final = "5f0c3a52-6f0e-4f5e-9a3c-0d6f3f0d7a11"
 BILLING_SECRET: Final = "a secret of the tests"
 ALGORITHMS: Final = ("PS256", "ES256", "ES384", "EdDSA")
-"""Of the signatures that a client may have instead of RS256; there is a client of each name."""
+"""Signature algorithms other than RS256. Each is also the name of a client."""
 
 ADMIN: Final = "admin"
 """Name and password of the administrator."""
@@ -70,23 +70,23 @@ class Keycloak:
         return ask(self.endpoints["token"], given)
 
     def billing(self, **form: str) -> Mapping[str, str]:
-        """Return a token response to `billing`, a machine with a secret; `form` adds parameters."""
+        """Return a token response to the client `billing`, which has a secret; `form` adds parameters."""
         given = {"grant_type": "client_credentials", **form}
         return ask(self.endpoints["token"], given, auth=("billing", BILLING_SECRET))
 
     def exchanged(self, token: str, kind: str) -> str:
-        """Exchange the access token of a person as the client `billing`, and return the new token (RFC 8693).
+        """Exchange the access token of a user as the client `billing`, and return the new token (RFC 8693).
 
         Args:
             token: the access token.
-            kind: what is asked for: `access_token`, `refresh_token` or `id_token`.
+            kind: the requested kind: `access_token`, `refresh_token` or `id_token`.
         """
         asked = {"subject_token_type": f"{_TOKEN_TYPE}access_token", "requested_token_type": f"{_TOKEN_TYPE}{kind}"}
         response = self.billing(grant_type=_EXCHANGE, subject_token=token, **asked)
         return response["refresh_token" if kind == "refresh_token" else "access_token"]
 
     def permission_ticket(self) -> str:
-        """Return the ticket by which `billing` names what a request lacks (UMA 2.0, Federated Authorization §4)."""
+        """Return the permission ticket of `billing` for a request (UMA 2.0, Federated Authorization §4)."""
         bearer = {"Authorization": f"Bearer {self.billing()['access_token']}"}
         protection = f"{self.issuer}/authz/protection"
         found = HTTP.get(f"{protection}/resource_set", params={"name": "invoices"}, headers=bearer)
@@ -95,13 +95,13 @@ class Keycloak:
         return str(ticket.raise_for_status().json()["ticket"])
 
     def party_token(self, ticket: str) -> str:
-        """Return the access token that a person gets for a ticket: it is for `billing` alone (UMA 2.0 §3.3.1)."""
+        """Return the access token for a user's permission ticket; its audience is `billing` (UMA 2.0 §3.3.1)."""
         bearer = {"Authorization": f"Bearer {self.log_in()['access_token']}"}
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:uma-ticket", "ticket": ticket}
         return ask(self.endpoints["token"], form, headers=bearer)["access_token"]
 
     def reports(self, **form: str) -> Mapping[str, str]:
-        """Return a token response to `reports`, a machine with a key."""
+        """Return a token response to the client `reports`, which has a key."""
         proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(self.issuer)}
         return ask(self.endpoints["token"], {"grant_type": "client_credentials", **proof, **form})
 
@@ -111,7 +111,7 @@ class Keycloak:
         return ask(f"{self.url}/realms/master/protocol/openid-connect/token", form)["access_token"]
 
     def admin(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Ask the admin API for something that has to succeed."""
+        """Send a request to the admin API; it must succeed."""
         bearer = {"Authorization": f"Bearer {self.admin_token()}"}
         response = HTTP.request(method, f"{self.url}/admin/realms{path}", headers=bearer, **request)
         assert response.is_success, f"{path}: {response.status_code} {response.text}"
@@ -197,7 +197,7 @@ class Keycloak:
 
 @contextmanager
 def running_keycloak(folder: Path, logouts: LogoutReceiver) -> Iterator[Keycloak]:
-    """Keycloak with the realm `shop`; its log in `folder`."""
+    """Run Keycloak with the realm `shop`, with its log in `folder`."""
     port, health_port = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
@@ -246,7 +246,7 @@ def _new_key() -> str:
 
 
 def _realm(logout_url: str) -> Any:
-    """Return the realm file with what is known only now."""
+    """Return the realm file with the values that are known only at its start."""
     jwks = json.dumps(json.dumps({"keys": [public_jwk()]}))[1:-1]
     text = REALM.read_text(encoding="utf-8")
     return json.loads(text.replace("${LOGOUT_URL}", logout_url).replace("${REPORTS_JWKS}", jwks))

@@ -23,7 +23,7 @@ from tests.support.real_providers.browser import REDIRECT_URI, Browser
 PASSWORD: Final = "seven quiet green rivers"
 
 REPORTS_KEY: Final = ec.generate_private_key(ec.SECP256R1())
-"""The key by which the client `reports` proves itself; also the one of its DPoP proofs."""
+"""The key of the client `reports`, for its assertions and its DPoP proofs."""
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -70,13 +70,13 @@ def key_proof(audience: str, nonce: str) -> str:
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """Return the claims of a JWT, read without checking anything."""
+    """Return the claims of a JWT, without verification."""
     claims: dict[str, Any] = json.loads(_decoded(token.split(".")[1]))
     return claims
 
 
 def header_of(token: str) -> dict[str, Any]:
-    """Return the JOSE header of a JWT, read without checking anything."""
+    """Return the JOSE header of a JWT, without verification."""
     header: dict[str, Any] = json.loads(_decoded(token.split(".", maxsplit=1)[0]))
     return header
 
@@ -103,7 +103,7 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class Login:
-    """A person's login at a provider through a client, and the browser that it was done with."""
+    """A user's login at a provider through a client, and the browser of the user."""
 
     endpoints: Endpoints
     client_id: str
@@ -148,7 +148,7 @@ def authorization_url(endpoints: Endpoints, client_id: str, **parameters: str) -
 
 
 def challenge(verifier: str) -> dict[str, str]:
-    """Return the parameters of an authorization request by which a client proves itself later (RFC 7636 §4.3)."""
+    """Return the parameters of an authorization request for PKCE (RFC 7636 §4.3)."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
     return {"code_challenge": digest.decode(), "code_challenge_method": "S256"}
 
@@ -163,13 +163,13 @@ def log_in(
     token_parameters: Mapping[str, str] | None = None,
     **parameters: str,
 ) -> Login:
-    """Do the code flow with PKCE (RFC 7636) as a person with a browser and a public client do.
+    """Do the code flow with PKCE (RFC 7636) as a user with a browser and a public client.
 
     Args:
         endpoints: of the provider.
         client_id: of a public client.
-        entries: what the person types.
-        browser: the person's; a new one if None.
+        entries: the inputs of the user.
+        browser: of the user; a new one if None.
         headers: of the token request.
         token_parameters: further parameters of the token request.
         parameters: further parameters of the authorization request.
@@ -197,7 +197,7 @@ class LogoutReceiver:
     tokens: list[str] = field(default_factory=list)
 
     def wait_for_token(self) -> str:
-        """Return the last logout token, as soon as there is one."""
+        """Wait for a logout token; return the last one."""
         wait_until(lambda: bool(self.tokens), "a logout token")
         return self.tokens[-1]
 

@@ -36,7 +36,7 @@ _ENTRIES: Final = {"login": "ada", "password": PASSWORD}
 
 
 def audience(algorithm: str) -> str:
-    """Return the API whose access tokens are signed so."""
+    """Return the API whose access tokens are signed by this algorithm."""
     return f"https://orders.example/{algorithm}"
 
 
@@ -68,7 +68,7 @@ class OidcProvider:
         )
 
     def reports(self, algorithm: str) -> Mapping[str, str]:
-        """Return a token response to `reports`, a machine with a key."""
+        """Return a token response to the client `reports`, which has a key."""
         form = {"grant_type": "client_credentials", "scope": "orders:read", "resource": audience(algorithm)}
         return ask(self.endpoints["token"], form | self._proof())
 

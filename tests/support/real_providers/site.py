@@ -12,7 +12,7 @@ from tests.support.verifier_process import VerifierFolder, VerifierProcess
 GATEWAYS: Final = ("nginx", "envoy")
 
 EVERYTHING: Final = "/admin/"
-"""A path whose policy, `admin`, is to accept every audience of the provider: nothing is rejected for its audience."""
+"""A path whose policy, `admin`, should accept every audience of the provider."""
 
 
 @dataclass(frozen=True)

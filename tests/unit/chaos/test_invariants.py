@@ -1,4 +1,4 @@
-"""What the chaos run counts as a violation, and what a fault or a busy machine excuses."""
+"""The observations that are violations, and those that a fault or a busy machine excuses."""
 
 from dataclasses import replace
 

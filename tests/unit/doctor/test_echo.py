@@ -1,4 +1,4 @@
-"""The doctor reads echoes in several formats, and the gateway's name, from a response."""
+"""The doctor parses echoes in several formats, and the name of the gateway."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The doctor's checks against gateways written as functions, for faults that real ones rarely show."""
+"""The doctor's checks against gateways that are functions, for faults that real ones rarely have."""
 
 import json
 import re
@@ -279,7 +279,7 @@ def test_every_request_names_the_host_and_spoofs_with_canaries() -> None:
 
 
 def test_additional_headers_are_spoofed_only_when_they_are_named() -> None:
-    """A gateway that overwrites the eight and does not know of a ninth."""
+    """The gateway overwrites the eight standard headers and not the ninth."""
     header = "X-Auth-Claim-Tenant"
 
     def forwards_it(request: Request) -> Outcome:

@@ -1,4 +1,4 @@
-"""Tasks beside the requests: a failure is not the end, and the stop is."""
+"""Background tasks continue after a failure, and end at the stop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

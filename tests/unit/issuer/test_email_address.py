@@ -1,4 +1,4 @@
-"""Which spellings are one account, which are two, and which are none."""
+"""Spellings of emails that are the same account, different accounts, or invalid."""
 
 import pytest
 

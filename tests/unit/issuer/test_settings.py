@@ -1,4 +1,4 @@
-"""Defaults that are safe, and faults that are named."""
+"""Settings have safe defaults, and errors name the variable."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Samples as a run would yield them, with the figures that a test states."""
+"""Samples of a run with the figures of a test."""
 
 from loadtests.bench.machine import Busy
 from loadtests.bench.rounds import LoadLevel, Sample

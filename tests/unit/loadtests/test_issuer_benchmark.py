@@ -1,4 +1,4 @@
-"""The benchmark of the issuer: its report and its load."""
+"""The issuer's benchmark: its report and its load."""
 
 import asyncio
 import contextlib

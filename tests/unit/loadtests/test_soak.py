@@ -17,7 +17,7 @@ def run(
     bytes_per_session: int = 500,
     status_list_bytes: int = 1000,
 ) -> list[Sample]:
-    """An hour with a sample each minute; memory and descriptors by the part of the hour that has passed."""
+    """Return an hour of samples, one a minute; memory and descriptors are functions of the elapsed fraction."""
     return [
         Sample(
             seconds=moment * HOUR,

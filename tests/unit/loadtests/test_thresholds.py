@@ -13,7 +13,7 @@ from loadtests.thresholds import AUTH_P95_MS, all_met, evaluate, to_markdown
 
 @dataclass
 class Stats:
-    """Statistics whose responses all took the same time."""
+    """Statistics of responses that all took the same time."""
 
     name: str
     milliseconds: int

@@ -1,4 +1,4 @@
-"""Every byte string has one spelling, and everything else is an error."""
+"""Every byte string has one spelling; all others are errors."""
 
 import base64
 from itertools import product

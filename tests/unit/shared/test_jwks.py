@@ -1,4 +1,4 @@
-"""Key sets follow RFC 7517 and RFC 7638, and are rejected without being quoted."""
+"""Key sets follow RFC 7517 and RFC 7638; errors do not quote them."""
 
 import json
 from base64 import urlsafe_b64decode

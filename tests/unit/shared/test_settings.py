@@ -1,4 +1,4 @@
-"""Settings are read together; secrets come by file; faults are named and values are not."""
+"""Settings are parsed together; secrets are read from files; errors name variables and quote no values."""
 
 from pathlib import Path
 from typing import ClassVar

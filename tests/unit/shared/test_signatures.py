@@ -1,4 +1,4 @@
-"""Signatures and keys of every algorithm: Project Wycheproof's vectors, and keys whose members do not agree."""
+"""Signatures and keys of every algorithm: Project Wycheproof's vectors, and keys with inconsistent members."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def load(name: str) -> Json:
 
 
 def key_of(jwk: Json, algorithms: frozenset[str] = EVERY) -> PublicKey | None:
-    """Return the key that a key set of this one entry gives, if any."""
+    """Return the key of a key set with this entry, if it is valid."""
     document = json.dumps({"keys": [{"kid": "k", **jwk}]}).encode()
     try:
         (key,) = parse_jwks(document, algorithms).keys.values()
@@ -52,7 +52,7 @@ def test_every_signature_of_wycheproof_is_verified_correctly(name: str) -> None:
 
 
 def test_every_jws_of_wycheproof_is_verified_correctly_but_for_two_whose_key_is_for_another_algorithm() -> None:
-    """RFC 7520's figure 20 is signed by PS384; Wycheproof's JWK of it says PS256."""
+    """RFC 7520's figure 20 is signed by PS384, but Wycheproof's JWK for it has PS256."""
     wrong = []
     for group in load("json_web_signature_test")["groups"]:
         key = key_of({**group["jwk"], "kid": "k"})
@@ -86,7 +86,7 @@ def test_a_signature_holds_for_its_algorithm_key_length_and_bytes_alone(algorith
 
 
 def test_r_and_s_have_exactly_their_length() -> None:
-    """Other splittings of the bytes give the same two numbers."""
+    """Other splits of the bytes would give the same two numbers."""
     signer, data = signing_key("ES256"), b"x"
     key = key_of(signer.jwk())
     assert key is not None

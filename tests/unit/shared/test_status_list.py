@@ -1,4 +1,4 @@
-"""Status lists as bytes: the vectors of the draft, and nothing that is not one list."""
+"""Status lists as bytes: the vectors of the draft, and invalid encodings."""
 
 import base64
 import random

@@ -1,4 +1,4 @@
-"""Rejected JSON with its error, and what only an open object may contain."""
+"""Rejected JSON with its error, and values that only an open object may contain."""
 
 import json
 

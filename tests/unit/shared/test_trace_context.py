@@ -1,4 +1,4 @@
-"""Ids of requests and traces are believed in one strict form."""
+"""Ids of requests and traces are accepted in one strict form."""
 
 import pytest
 

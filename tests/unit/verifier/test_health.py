@@ -1,4 +1,4 @@
-"""A blocked event loop is noticed, also by a probe that comes when it turns again."""
+"""A blocked event loop is detected, also by a probe right after it continues."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Every fault of a policy file has its line; what is not written has a safe default."""
+"""Every error of a policy file is reported with its location; missing members have safe defaults."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Built-in profiles name their sources, and a profile that marks no access token is rejected."""
+"""Built-in profiles name their sources, and a profile without a mark of access tokens is rejected."""
 
 import tomllib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Safe defaults; every fault is named by its variable, and no value is quoted."""
+"""Settings have safe defaults; errors name the variable and quote no value."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A link of a document is followed only where its URL and its scheme allow it."""
+"""URLs from documents are used only if they are well-formed and their scheme is allowed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Vectors as requests that can be sent now, and why the others are not sent."""
+"""Vectors as requests with current times, and the reasons for those that cannot be sent."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ _POLICY_NAMES: Final[frozenset[str]] = frozenset(json.loads((FOLDER / "policies.
 
 
 class NotSentError(Exception):
-    """The vector needs what the endpoint does not have; the message says what."""
+    """The endpoint lacks what the vector needs; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Case:
     Attributes:
         check: the file that it comes from.
         vector: as it is written, at its own time.
-        timed: its outcome depends on seconds.
+        timed: its outcome depends on the exact second.
     """
 
     check: str
@@ -65,7 +65,7 @@ class Case:
 
     @property
     def source(self) -> str:
-        """Return the section that demands its rejection, or nothing."""
+        """Return the section that requires its rejection, or an empty string."""
         return str(self.vector.get("source", ""))
 
 

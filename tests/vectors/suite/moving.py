@@ -1,7 +1,7 @@
-"""Moves the tokens of a vector in time: its times are fixed, an endpoint's clock is not.
+"""Moves the tokens of a vector in time: the times of vectors are fixed, the clock of an endpoint is not.
 
-Only the digits of times change, so every peculiarity of the JSON and of its encoding stays; then the token is signed
-again as it was signed before.
+Only the digits of times change; every other detail of the JSON and its encoding stays. The token is then signed again
+in the same way.
 """
 
 import re
@@ -68,13 +68,13 @@ def _moved_times(text: str, seconds: int) -> str:
 
 
 def _later(digits: bytes, seconds: int) -> bytes:
-    """Return as many digits, with the zero octets between them where they were."""
+    """Return the later time with as many digits, and with the zero octets of the original."""
     later = iter(str(int(digits.replace(b"\0", b"")) + seconds).encode())
     return bytes(octet and next(later) for octet in digits)
 
 
 def _decoded(segment: bytes) -> bytes:
-    """Return what the most permissive decoder reads: any alphabet, padding, spare bits and foreign octets."""
+    """Decode like the most permissive decoder: any alphabet, padding, spare bits and foreign octets."""
     characters = bytes(c for c in segment.translate(_TO_STANDARD) if c in _ALPHABET)
     try:
         return b64decode(characters[: len(characters) - (len(characters) % 4 == 1)] + b"===")
@@ -104,4 +104,4 @@ def _text(octets: bytes) -> str:
 
 
 BASE: Final = NOW
-"""The time that the vectors' times are near, in seconds since the epoch."""
+"""A time near those of the vectors, in seconds since the epoch."""

@@ -34,7 +34,7 @@ class UnfitEndpointError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A case and what came of it; `status` is that of the first wrong response, else of the last."""
+    """A case and its verdict; `status` is that of the first wrong response, else of the last one."""
 
     case: Case
     verdict: Verdict
@@ -76,7 +76,7 @@ def run(selection: Selection, *, identity: bool = False, progress: Callable[[str
 
 
 def _at_their_moment(selection: Selection, cases: Sequence[Case], check: "_Checker") -> list[Result]:
-    """Make the own time of every case one second of the clock and send them in it: the next decides otherwise."""
+    """Move the time of every case to one second of the clock, and send all cases within that second."""
     results: list[Result] = []
     preparation = 1.0
     for _ in range(_TRIES if cases else 0):

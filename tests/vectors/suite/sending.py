@@ -1,4 +1,4 @@
-"""Sends requests byte for byte as a vector has them: a client library would tidy them up, or not send them at all."""
+"""Sends requests byte for byte as in a vector. A client library would normalise or reject them."""
 
 import re
 import socket
@@ -93,7 +93,7 @@ class Endpoint:
         return Response(int(found[1]), _fields(head)) if found else Response(None)
 
     def _exchange(self, request: bytes) -> bytes:
-        """Return all that came before the body, or before the end."""
+        """Return the bytes before the body, or before the end of the connection."""
         head = b""
         with socket.create_connection((self.host, self.port), self.timeout) as connection:
             stream = self._secured(connection)

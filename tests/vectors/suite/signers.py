@@ -1,6 +1,6 @@
-"""Every way in which a signature of the vectors was made, right and wrong: functions of the signed octets alone.
+"""Every way in which a signature of the vectors was made, valid and invalid: functions of the signed octets.
 
-All are deterministic, so the one that made a signature is found by trying, and then makes that of a changed token.
+All are deterministic, so the signer of a signature is found by trying all, and then signs a changed token.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _DIGEST_INFO: Final = {
 
 
 def signer_of(signed: bytes, signature: bytes) -> Sign | None:
-    """Return the function that made `signature` of `signed`; None if it is none of ours, or any octets at all."""
+    """Return the function that made `signature` of `signed`; None if none did."""
     return next((sign for sign in _all() if sign(signed) == signature), None) if signature else None
 
 
@@ -68,7 +68,7 @@ def _rsa() -> Iterator[Sign]:
 
 
 def _symmetric() -> Iterator[Sign]:
-    """HMACs whose secret is a spelling of the public key."""
+    """Yield Yield HMACs whose secret is a spelling of the public key."""
     public = GOOD.key.public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     jwk = json.loads(GOOD.jwks)["keys"][0]
@@ -102,7 +102,7 @@ def _es256(signed: bytes) -> bytes:
 
 
 def _broken_signatures() -> Iterator[Sign]:
-    """Good signatures in other shapes."""
+    """Yield valid signatures in other encodings."""
     good, modulus = _pkcs1("issuer"), rsa("issuer").public_key().public_numbers().n
 
     def number(signed: bytes) -> int:
@@ -119,7 +119,7 @@ def _broken_signatures() -> Iterator[Sign]:
 
 
 def _broken_blocks() -> Iterator[Sign]:
-    """RSA signatures over blocks that only a loose reading takes for those of RFC 8017 §9.2."""
+    """Yield RSA signatures of blocks that only a lax verifier accepts as those of RFC 8017 §9.2."""
 
     def block(name: str, digest: Callable[[bytes], bytes], **shape: int) -> Sign:
         info = _DIGEST_INFO.get(name, b"")
@@ -139,7 +139,7 @@ def _sha256(signed: bytes) -> bytes:
 
 
 def _raw(content: bytes, kind: int = 1, room: int | None = None) -> bytes:
-    """Return an RSA signature over a block of our own; `room` octets of padding instead of all."""
+    """Return an RSA signature of a custom block with `room` octets of padding."""
     padding_octets = _SIZE - 3 - len(content) if room is None else room
     block = (bytes([0, kind]) + b"\xff" * padding_octets + b"\0" + content).ljust(_SIZE, b"\0")
     message, numbers = int.from_bytes(block, "big"), rsa("issuer").private_numbers()
@@ -150,7 +150,7 @@ def _raw(content: bytes, kind: int = 1, room: int | None = None) -> bytes:
 
 
 def _cube_root(signed: bytes) -> bytes:
-    """Return what passes without any key where exponent 3 meets padding that is not checked to its end (2006)."""
+    """Return a signature without a key for exponent 3, valid if the end of the padding is not checked (2006)."""
     start = b"\0\x01" + b"\xff" * 8 + b"\0" + _DIGEST_INFO["sha256"] + _sha256(signed)
     target = int.from_bytes(start.ljust(_SIZE, b"\0"), "big")
     low, high = 0, 1 << 700

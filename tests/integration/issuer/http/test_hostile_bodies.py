@@ -1,5 +1,4 @@
-"""Hostile bodies get a 4xx problem document that does not quote them; no data is stored and the issuer keeps
-serving."""
+"""Hostile bodies get a 4xx problem document that does not quote them, and have no other effect."""
 
 import json
 import socket

@@ -140,7 +140,7 @@ def test_a_permanent_rejection_is_final_and_listed(database_url: str) -> None:
 
 
 def given_up(url: str) -> list[tuple[str, str, int | None]]:
-    """Return what `audit list` shows of mails that were never sent."""
+    """Return the events of mails that were not sent, from `audit list`."""
     run = issuer_command("audit", "list", "--json", DATABASE_URL=url)
     events = [json.loads(line) for line in run.stdout.splitlines()]
     return [

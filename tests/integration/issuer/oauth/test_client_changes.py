@@ -1,4 +1,4 @@
-"""An operator's change of a client is stored, audited and in the next token (real PostgreSQL)."""
+"""An operator's change of a client is stored, audited and effective in the next token (real PostgreSQL)."""
 
 import json
 from dataclasses import replace

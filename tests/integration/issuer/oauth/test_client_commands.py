@@ -1,4 +1,4 @@
-"""`python -m issuer clients …`: what an operator types about machines."""
+"""`python -m issuer clients …`: the commands about clients."""
 
 import json
 from collections.abc import Callable

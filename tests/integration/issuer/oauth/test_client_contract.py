@@ -1,4 +1,4 @@
-"""Responses to clients have the documented form."""
+"""Responses to clients are as documented."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A machine's way to a token: authentication (RFC 6749 §2.3, RFC 7523) and the client credentials grant (§4.4)."""
+"""Client authentication (RFC 6749 §2.3, RFC 7523) and the client credentials grant (§4.4)."""
 
 import hashlib
 import hmac

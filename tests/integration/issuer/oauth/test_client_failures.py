@@ -1,4 +1,4 @@
-"""All failed client authentications get one error; metrics, log and audit trail have the reason."""
+"""All failed client authentications get the same error; metrics, log and audit trail have the reason."""
 
 import json
 from collections.abc import Awaitable, Callable

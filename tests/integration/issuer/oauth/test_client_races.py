@@ -1,4 +1,4 @@
-"""A client that is changed while it asks: nothing is granted by what was true before. On the real tables."""
+"""A client that is changed during its request: no grant is based on the old values. On the real tables."""
 
 import asyncio
 import secrets
@@ -35,7 +35,7 @@ AUDIENCES = "a client must have 1 to 16 audiences of 1 to 255 characters of visi
 
 
 class Bench:
-    """The use cases over the real tables, with a clock of the test's."""
+    """The use cases over the real tables, with a test clock."""
 
     def __init__(self, database: Database) -> None:
         self.now = NOW
@@ -79,7 +79,7 @@ def test_failed_client_authentication_cannot_fill_the_trail(database_url: str) -
 
 @pytest.fixture(scope="module")
 def one_database(postgres: Postgres) -> str:
-    """For tests that leave it as it was."""
+    """A database for tests that leave it unchanged."""
     return postgres.migrated_database()
 
 

@@ -22,12 +22,12 @@ INACTIVE = b'{"active":false}'
 
 @pytest.fixture(scope="module")
 def resource(issuer: IssuerProcess) -> Machine:
-    """Return a resource server: it asks about the tokens that it is shown."""
+    """Return a resource server, which introspects the tokens that it receives."""
     return with_secret(issuer, "resource-server")
 
 
 def revoke(issuer: IssuerProcess, token: str, **form: str) -> httpx.Response:
-    """Revoke as the first-party client."""
+    """Revoke a token as the first-party client."""
     data = {"token": token, "client_id": "first-party"} | form
     return HTTP.post(f"{issuer.url}/revoke", data=data, timeout=30)
 

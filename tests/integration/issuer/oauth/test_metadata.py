@@ -1,4 +1,4 @@
-"""The metadata document agrees with the server (RFC 8414)."""
+"""The metadata document (RFC 8414) agrees with the server."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Applications that users log in with: each has its audiences and scopes, and no token of one serves another."""
+"""Public clients: each has its audiences and scopes, and a token of one is not accepted for another."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""More logins than the machine can hash: some are served, the rest get a 503 with Retry-After."""
+"""More logins than the machine can hash: some succeed, the others get 503 with Retry-After."""
 
 import asyncio
 import itertools
@@ -82,7 +82,7 @@ def _now() -> datetime:
 
 
 class Crowd:
-    """Clients with one IP address that send logins of unknown accounts until the block ends."""
+    """Clients that send logins of unknown accounts from one IP address until the block ends."""
 
     def __init__(self, issuer: IssuerProcess, clients: int) -> None:
         self._issuer = issuer
@@ -113,7 +113,7 @@ class Crowd:
 
 @pytest.fixture
 def patient_issuer(database_url: str) -> Iterator[IssuerProcess]:
-    """Yield an issuer whose hash queue is long enough for every crowd on a slow machine."""
+    """Yield an issuer whose hash queue is long enough for a slow machine."""
     with running_issuer(database_url, PASSWORD_HASH_TIMEOUT_SECONDS="30", TRUSTED_PROXY_HOPS="1") as issuer:
         issuer.register("ann@example.com")
         yield issuer

@@ -161,7 +161,7 @@ def test_a_logout_revokes_the_session_and_clears_the_cookies(issuer: IssuerProce
 
 
 def test_cookies_may_come_in_several_fields(issuer: IssuerProcess, email: str) -> None:
-    """RFC 9113 §8.2.3: HTTP/2 may split them, and a proxy may pass them on so."""
+    """HTTP/2 may split them (RFC 9113 §8.2.3), and a proxy may forward them so."""
     access_token, refresh_token = values(log_in(issuer, email))
     fields = [*PAGE.items(), ("Cookie", "theme=dark"), ("Cookie", f"{REFRESH}={refresh_token}")]
     assert HTTP.post(f"{issuer.url}/logout", headers=fields, timeout=30).status_code == 204
@@ -318,7 +318,7 @@ def _request(client: httpx.Client, url: str, email: str, vector: Json, tokens: J
 
 
 def _outcome(response: httpx.Response) -> str:
-    """Return what a response does to the tokens of its client, or the kind of its error."""
+    """Return the effect of a response on the client's tokens, or the kind of its error."""
     if response.is_success:
         cookies = set_cookies(response)
         if cookies:

@@ -1,4 +1,4 @@
-"""Accounts with many sessions: the limit, the pages of the list, and the end of all of them at once."""
+"""Accounts with many sessions: the limit, the pages of the list, and the revocation of all at once."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ SELECT gen_random_uuid(), $1, 'first-party', 'profile', now() - n * interval '1 
   ), '192.0.2.1', 'a browser'
 FROM generate_series(1, $2::int) n
 """
-"""Their bits are in a list that no issuer leases from."""
+"""Their status list indices are in a list from which no issuer leases."""
 LIVE = "SELECT count(*) FROM sessions WHERE user_id = $1 AND ended_at IS NULL"
 
 
@@ -125,7 +125,7 @@ def test_parallel_logins_leave_no_more_sessions_than_the_limit(database_url: str
 
 
 def status_of(send: Callable[[], httpx.Response]) -> int:
-    """Return the status. Send again after 503: a busy machine may need longer once, which then has no effect."""
+    """Return the status. Repeats the request after 503, since a statement may take too long on a busy machine."""
     statuses = (send().status_code for _ in range(3))
     return next((status for status in statuses if status != 503), 503)
 

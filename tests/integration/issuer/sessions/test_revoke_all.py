@@ -1,4 +1,4 @@
-"""One command ends everything that was issued. `test_restore.py` shows it with an issuer and a verifier."""
+"""One command revokes everything that was issued. `test_restore.py` tests it with an issuer and a verifier."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ def test_tokens_of_the_closed_list_stay_revoked_until_the_last_has_expired(
 
 
 def test_a_session_that_an_issuer_adds_to_a_closed_list_is_ended_too(database_url: str) -> None:
-    """An issuer assigns the indices that it has leased until its next poll."""
+    """Until its next poll, an issuer assigns the indices that it has leased."""
 
     async def work() -> None:
         async with session_bench(database_url) as bench:

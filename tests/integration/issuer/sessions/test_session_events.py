@@ -59,7 +59,7 @@ class Session:
 
 @pytest.fixture
 def on(database_url: str) -> Callable[..., list[dict[str, Any]]]:
-    """Return a function that works with a new session and returns what was logged."""
+    """Return a function that uses a new session and returns the log lines."""
 
     def run(work: Callable[[Session], Awaitable[None]], per_account: int = 100) -> list[Any]:
         async def go() -> None:
@@ -76,7 +76,7 @@ def on(database_url: str) -> Callable[..., list[dict[str, Any]]]:
 
 
 def events(url: str) -> list[tuple[Any, ...]]:
-    """Return the events of sessions, after checking that each says who, from where and by which request."""
+    """Return the events of sessions; checks that each has its actor, IP address and request id."""
     rows = execute(
         url,
         "SELECT kind, session_id, user_id, client_id, detail::text, actor, host(address), request_id "

@@ -1,4 +1,4 @@
-"""Races between use cases on a real PostgreSQL: in hundreds of rounds, or in one order that locks bring about."""
+"""Races between use cases on a real PostgreSQL: repeated hundreds of times, or in one order that locks enforce."""
 
 import asyncio
 import random
@@ -44,7 +44,7 @@ LOCK_ACCOUNT = "SELECT FROM users WHERE id = $1 FOR UPDATE"
 
 
 async def later(action: Awaitable[object]) -> None:
-    """Run it at a random moment of the next two milliseconds; return None if it was rejected."""
+    """Await `action` at a random moment of the next two milliseconds; return None if it was rejected."""
     await asyncio.sleep(random.random() / 500)
     with suppress(InvalidCredentialsError, InvalidGrantError):
         await action
@@ -92,7 +92,7 @@ ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_ends_all_sessions_ends_that_of_a_login_in_progress(database_url: str, ending: str) -> None:
-    """The login has inserted its session, and waits to record its event."""
+    """The login has inserted its session and waits to record its event."""
 
     async def meet() -> set[int]:
         async with session_bench(database_url) as bench:
@@ -177,7 +177,7 @@ def test_a_login_fails_if_its_account_or_client_has_changed_meanwhile(
 
 
 def test_a_retry_counts_by_the_clock_of_the_database(database_url: str) -> None:
-    """The issuers' clocks differ, and another one than the first may get the retry."""
+    """The clocks of issuers differ, and the retry may reach another issuer."""
 
     async def retry() -> None:
         async with session_bench(database_url) as bench:

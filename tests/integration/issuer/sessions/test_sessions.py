@@ -1,4 +1,4 @@
-"""Sessions over HTTP, on the real process: refresh, retry, reuse, logout, and the list of devices."""
+"""Sessions over HTTP, on the real process: refresh, retry, reuse, logout, and the list of sessions."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +78,7 @@ def test_the_database_holds_a_number_and_no_token(issuer: IssuerProcess) -> None
 
 
 def pass_time(issuer: IssuerProcess, tokens: dict[str, Any], seconds: int) -> None:
-    """Make the last refresh of the session older."""
+    """Set the time of the session's last refresh back."""
     change(issuer, tokens, f"rotated_at = rotated_at - interval '{seconds} seconds'")
 
 

@@ -13,7 +13,7 @@ from tests.support.processes import wait_until
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 BOUND_SECONDS = 10.0
-"""Far over the promised 3 s: the test shows that it happens, and the benchmark measures how fast."""
+"""Far more than the promised 3 s: the test checks that it happens, and `make promises` measures the time."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Person:
-    """A user who has just logged in."""
+    """A user with a new session."""
 
     email: str
     access_token: str

@@ -1,4 +1,4 @@
-"""An older database is restored under a running issuer: what comes back, and how one command ends it."""
+"""An older database is restored under a running issuer: tokens that are valid again, and their revocation."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ BOUND_SECONDS = 15.0
 
 
 def copy_database(postgres: Postgres, source: str, target: str) -> None:
-    """Copy a database as a dump and restore do, with connections to the source closed."""
+    """Copy a database as dump and restore do. Connections to the source are closed."""
     execute(postgres.url(), f"ALTER DATABASE {source} ALLOW_CONNECTIONS false")
     execute(postgres.url(), "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", source)
     execute(postgres.url(), f"CREATE DATABASE {target} TEMPLATE {source}")
@@ -29,7 +29,7 @@ def copy_database(postgres: Postgres, source: str, target: str) -> None:
 
 @dataclass
 class Scene:
-    """An issuer, a verifier that follows it, and what people and a machine hold.
+    """An issuer, a verifier of its tokens, and the tokens of users and a client.
 
     Attributes:
         held: the tokens of each login, by a name.
@@ -92,7 +92,7 @@ class Scene:
         return HTTP.post(f"{self.issuer.url}/token", data=form, timeout=30)
 
     def restore(self, backup: str) -> str:
-        """Put the backup in the place of the database; the URL of the one that was lost."""
+        """Replace the database by the backup; return the URL of the lost one."""
         lost = f"{self.database}_lost"
         execute(self.postgres.url(), f"ALTER DATABASE {self.database} ALLOW_CONNECTIONS false")
         kill = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1"

@@ -139,7 +139,7 @@ def test_an_index_is_kept_until_its_last_access_token_has_expired(database_url: 
 
 
 def test_a_late_commit_changes_the_fingerprint(database_url: str) -> None:
-    """The newest time would not change: the late row is older than one that was read already."""
+    """The newest time would not change, because the late row is older than one that was read before."""
 
     async def late() -> list[str]:
         insert = "INSERT INTO revocations (status_list_id, status_idx, expires_at) VALUES (1, $1, 'infinity')"
@@ -159,7 +159,7 @@ def test_a_late_commit_changes_the_fingerprint(database_url: str) -> None:
 
 
 def test_other_revocations_with_the_same_sum_change_the_fingerprint(database_url: str) -> None:
-    """Between two reads some revocations expire and others are added."""
+    """Between two reads, some revocations expire and others are added."""
 
     async def replaced() -> list[str]:
         insert = (
@@ -179,7 +179,7 @@ def test_other_revocations_with_the_same_sum_change_the_fingerprint(database_url
 
 
 def test_the_last_range_of_a_list_is_leased_once(database_url: str) -> None:
-    """An index beyond the end of its list is one that every verifier rejects."""
+    """Verifiers reject an index beyond the end of its list."""
 
     async def meet() -> list[StatusListEntry | None]:
         async with session_bench(database_url) as bench:
@@ -218,7 +218,7 @@ def test_a_full_list_is_published_while_valid_tokens_refer_to_it(database_url: s
 
 
 def test_a_full_list_is_published_while_a_client_has_an_index_in_it(database_url: str) -> None:
-    """The client gets tokens with this index for as long as it is not changed."""
+    """The client gets tokens with this index until it is changed."""
     client = """
     INSERT INTO clients (id, name, auth_method, secret_hash, scope, audiences, created_at, status_list_id, status_idx)
     VALUES ('reports', 'reports', 'client_secret_basic', sha256('x'), '', '{gatepass}', now(), 1, 9)

@@ -1,4 +1,4 @@
-"""The log lines of requests, and what they never contain."""
+"""The log lines of requests contain no secrets."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def events(issuer: IssuerProcess) -> list[dict[str, Any]]:
 
 
 def events_of(issuer: IssuerProcess, response: httpx.Response) -> list[dict[str, Any]]:
-    """Return the log lines of a request once they are complete: the last one follows the response."""
+    """Return the log lines of a request. Waits for the last one, which is written after the response."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         found = [event for event in events(issuer) if event.get("request_id") == response.headers["x-request-id"]]
@@ -80,7 +80,7 @@ def test_no_secret_is_ever_written(database_url: str) -> None:
 
 
 def exercise(issuer: IssuerProcess) -> str:
-    """Right and wrong, with the secrets in every place that people put them in."""
+    """Send valid and invalid requests, with secrets in every place where clients put them."""
     issuer.register("Canary@Example.com", PASSWORD)
     issuer.register("canary@example.com", PASSWORD)
     issuer.login("canary@example.com", PASSWORD + "!")

@@ -1,4 +1,4 @@
-"""Password guessing is slowed down exactly, and a user with a session can still log in."""
+"""Password guessing is delayed exactly as documented, and a user with a session can still log in."""
 
 import asyncio
 import uuid
@@ -50,7 +50,7 @@ async def issuer(database_url: str) -> AsyncIterator[LoginBench]:
 
 
 def play(url: str, scene: Callable[[LoginBench], Awaitable[None]]) -> None:
-    """Play a scene before a test reads the database."""
+    """Prepare a situation before a test reads the database."""
 
     async def run() -> None:
         async with registered(url) as issuer:
@@ -60,7 +60,7 @@ def play(url: str, scene: Callable[[LoginBench], Awaitable[None]]) -> None:
 
 
 async def disabled(issuer: LoginBench, email: str) -> None:
-    """Fail from changing networks until the password is disabled, and then until the delay is over."""
+    """Fail from different networks until the password is disabled, and wait until the delay is over."""
     for number in range(100):
         assert await issuer.fail(email, stranger(number)) == ["rejected"]
         if number >= 48:

@@ -1,4 +1,4 @@
-"""Rate limits as clients see them, through proxies and at several issuers."""
+"""Rate limits over HTTP, through proxies and at several issuers."""
 
 import json
 import math
@@ -22,7 +22,7 @@ COMPUTED = "gatepass_issuer_argon2_computations_total"
 
 @pytest.fixture(scope="module")
 def issuers(postgres: Postgres) -> Iterator[tuple[IssuerProcess, IssuerProcess]]:
-    """Two, over one database and one keys folder, each behind one proxy."""
+    """Two issuers with one database and one keys folder, each behind one proxy."""
     with (
         running_issuer(
             postgres.migrated_database(), TRUSTED_PROXY_HOPS="1", PASSWORD_HASH_TIMEOUT_SECONDS="30"
@@ -40,7 +40,7 @@ def login(issuer: IssuerProcess, email: str, forwarded: str, password: str = PAS
 
 
 def all_have_failed(issuer: IssuerProcess, failures: int) -> None:
-    """Make every count of now one of so many failures."""
+    """Set every existing counter to `failures`."""
     execute(issuer.database_url, "UPDATE rate_limit_counters SET count = $1, last_at = now()", failures)
 
 
@@ -125,7 +125,7 @@ def test_bursts_at_two_issuers_get_no_more_tries_than_the_limit(issuers: tuple[I
 
 
 def after_delays(seconds: float) -> int:
-    """Return how many attempts with a delay fit into so many seconds: after 1, 3, 7, 15 of them."""
+    """Return the number of attempts that fit into `seconds`, if the waits double: after 1, 3, 7, 15 seconds."""
     return int(math.log2(seconds + 1)) + 1
 
 

@@ -1,4 +1,4 @@
-"""Static claims that an operator sets for accounts and clients, as applications see them in tokens."""
+"""Additional claims that an operator sets for accounts and clients appear in tokens."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ def run(issuer: IssuerProcess, *arguments: str, **options: str) -> dict[str, Any
 
 
 def claims(*pairs: str) -> list[str]:
-    """Return the arguments that set these claims."""
+    """Return the command-line arguments that set these claims."""
     return [part for pair in pairs for part in ("--claim", pair)]
 
 
@@ -179,7 +179,7 @@ def test_claims_count_towards_the_size_of_a_token(issuer: IssuerProcess) -> None
 
 
 def test_a_client_is_measured_by_the_account_with_its_longest_token(issuer: IssuerProcess) -> None:
-    """Not with the most characters: an account's value takes the place of the client's, and é has six bytes."""
+    """It may have fewer characters: an account's value replaces the client's, and é takes six bytes."""
     for email, values in {
         "replaces@example.com": claims(f"{TEAMS}={'x' * 250}", f"{TEAMS}={'x' * 200}"),
         "adds@example.com": claims(f"tenant={'é' * 60}"),

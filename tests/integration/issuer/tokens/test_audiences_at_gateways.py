@@ -1,4 +1,4 @@
-"""An access token that one service sees is useless at another, and at the issuer.
+"""An access token for one service is rejected by another, and by the issuer.
 
 Two services, each behind a real gateway with its own verifier, and one issuer with an application that uses both.
 """

@@ -1,4 +1,4 @@
-"""A line of an import: checked to the last member, and never quoted."""
+"""A line of an import: every member is checked, and none is quoted."""
 
 import json
 from datetime import UTC, datetime, timedelta

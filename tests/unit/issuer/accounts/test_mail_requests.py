@@ -1,4 +1,4 @@
-"""The time of a response to a request about an email does not show when its statement ended. ADR 0041."""
+"""The time of a response to a request about an email does not depend on its statement. ADR 0041."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ from issuer.accounts.mail_requests import MIN_RESPONSE_SECONDS, pad_to_minimum
 
 
 class _Clock(selectors.DefaultSelector):
-    """Waits as epoll does: until the next event, or for whole milliseconds counted from the last one."""
+    """A clock that waits like epoll: until the next event, or for whole milliseconds from the last one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Clock(selectors.DefaultSelector):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop with epoll's timers. What is given to a thread is done at once."""
+    """An event loop with epoll's timers. Work for a thread is done at once."""
 
     def __init__(self, clock: _Clock) -> None:
         self._clock = clock
@@ -54,7 +54,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def response_seconds(work_seconds: float, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Return when the response is sent, if the statement ends `work_seconds` after its start."""
+    """Return the time of the response, if the statement takes `work_seconds`."""
     clock = _Clock()
 
     def sleep(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Every exception that asyncpg can raise has one failure; only what an operator or time can cure is temporary."""
+"""Every exception of asyncpg has one failure; only failures that an operator or time can repair are temporary."""
 
 import asyncpg  # noqa: TID251 - the exceptions that are mapped
 import pytest

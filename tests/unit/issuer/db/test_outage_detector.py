@@ -1,4 +1,4 @@
-"""An outage is a server that is silent; not one that is slow or stalls for a moment, and not a pause of ours."""
+"""A silent server is an outage; a slow server, a short stall and a pause of this process are none."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from issuer.db.outage_detector import OUTAGE_TICKS, TICK_SECONDS, OutageDetector
 
 
 class Server:
-    """Server that responds to probes while `is_up`; counts the reports of the detector."""
+    """A server that responds to probes while `is_up`; counts the reports of the detector."""
 
     def __init__(self) -> None:
         self.is_up = True
@@ -30,7 +30,7 @@ class Server:
         return self.read_only
 
     def terminate(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
     def began(self) -> None:
         self.reports.append("began")
@@ -40,7 +40,7 @@ class Server:
 
 
 def watched(use: Callable[[Server, OutageDetector], Awaitable[None]]) -> list[str]:
-    """Return what was reported while `use` ran."""
+    """Return the reports while `use` ran."""
     server = Server()
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""The revisions that a server knows by the names of their files are those that Alembic applies."""
+"""The revisions by file name are those that Alembic applies."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""RFC 6749 appendix B: forms, in one strict reading."""
+"""Forms are parsed strictly (RFC 6749 appendix B)."""
 
 from contextlib import suppress
 

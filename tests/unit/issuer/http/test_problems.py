@@ -1,4 +1,4 @@
-"""Each error has one response, and each response one error."""
+"""Errors and responses correspond one to one."""
 
 from issuer.errors import (
     CommandError,

@@ -14,7 +14,7 @@ from tests.support.signing_keys import load_key
 
 @pytest.fixture(scope="session")
 def private_keys() -> Iterator[RSAPrivateKey]:
-    """More than a test creates in one key directory, over and over."""
+    """Return more keys than a test creates in one key directory, in a cycle."""
     return cycle([new_private() for _ in range(12)])
 
 

@@ -1,4 +1,4 @@
-"""The secrets of refresh tokens: their life, and the file that they lie in."""
+"""MAC secrets: their states, and the file that contains them."""
 
 import json
 import os
@@ -39,7 +39,7 @@ SEALED_BY_0_2 = {
         "7RXQ57/rqMx9Ev46xWRZ0R5TUA1LijzOl0R8CzHxxRkIRNr/G4kC4TradYE6t3+cJXvmygurqcbCXkcwWA==",
     },
 }
-"""A file under `PASSPHRASE`, with the secret 000102…1f. Later versions must open it."""
+"""A file that is encrypted by `PASSPHRASE`, with the secret 000102…1f. Later versions must be able to read it."""
 
 
 def fresh() -> MacSecret:

@@ -1,4 +1,4 @@
-"""Commands and automatic rotation keep the keys folder consistent, also when they are interrupted."""
+"""Commands and automatic rotation keep the key directory consistent, also when they are interrupted."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ def published(keys: Path) -> set[str]:
 
 
 def whole_life(keys: Path) -> None:
-    """A key_set of a retired, a current and a next key."""
+    """Return a key set with a retired, a current and a next key."""
     generate_key(keys, NOW)
     key_manager(keys, LATER).rotate()
     generate_key(keys, LATER)

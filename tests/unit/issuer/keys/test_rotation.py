@@ -1,4 +1,4 @@
-"""When a key moves on, at stated moments."""
+"""The times of key rotation."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -33,7 +33,7 @@ def states(records: KeyRecords) -> list[str]:
 
 @pytest.fixture
 def pair() -> KeyRecords:
-    """Return a current key and a next one, both of `NOW`."""
+    """Return a current and a next key, both created at `NOW`."""
     return add_key(add_key((), PUBLIC[0], NOW), PUBLIC[1], NOW)
 
 

@@ -1,4 +1,4 @@
-"""The issuer's own rotation: when it runs, and what it counts and logs."""
+"""Automatic rotation: its times, metrics and logs."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ LATER = NOW + RotationPolicy().publish_delay
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    """Return a current key and a next one, which is due `LATER`."""
+    """Return a current key and a next one, which is due at `LATER`."""
     for _ in range(2):
         generate_key(tmp_path / "keys", NOW)
     return tmp_path / "keys"
@@ -94,7 +94,7 @@ def test_the_task_runs_as_soon_as_a_transition_is_due(keys: Path) -> None:
     asked: list[float] = []
 
     def now() -> datetime:
-        """Return a tenth of a second before the transition, when the task asks first."""
+        """Return the time of the task's first check: a tenth of a second before the transition."""
         asked.append(time.monotonic())
         return LATER + timedelta(seconds=asked[-1] - asked[0] - 0.1)
 

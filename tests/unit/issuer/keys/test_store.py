@@ -1,4 +1,4 @@
-"""The keys folder: which contents are accepted and which rejected."""
+"""The key directory: accepted and rejected contents."""
 
 import json
 import os
@@ -133,7 +133,7 @@ def two_current_keys(keys: Path) -> None:
 
 
 def a_directory(file: Callable[[Path], Path]) -> Callable[[Path], None]:
-    """Put a directory in the place of a file."""
+    """Replace a file by a directory."""
 
     def replace(keys: Path) -> None:
         path = file(keys)

@@ -1,4 +1,4 @@
-"""A running issuer follows its key directory, and says so in its log."""
+"""A running issuer loads changes of its key directory, and logs them."""
 
 import asyncio
 from datetime import UTC, datetime

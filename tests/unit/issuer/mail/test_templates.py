@@ -1,4 +1,4 @@
-"""Mails: their text, the token where no log sees it, and valid header fields."""
+"""Mails: their text, the token in the fragment of the link, and valid header fields."""
 
 import re
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ def text_of(template: Template, composer: MailComposer = LINKED) -> str:
 
 
 def display_name(sent: bytes) -> str:
-    """Of `From`. The newer parser puts a space between adjacent encoded words, against RFC 2047 §6.2."""
+    """Return the display name of `From`, by the older parser: the newer one violates RFC 2047 §6.2."""
     name, _ = parseaddr(str(message_from_bytes(sent)["From"]).replace("\r\n", ""))
     return str(make_header(decode_header(name)))
 

@@ -80,7 +80,7 @@ def verify(token: str, *keys: dict[str, Any], now: datetime = NOW) -> VerifiedAs
 
 
 def assert_rejected(reason: str, token: str, *keys: dict[str, Any], now: datetime = NOW) -> None:
-    """Check that it is rejected for the reason that the log shows, which quotes nothing."""
+    """Check that it is rejected for this reason, which quotes nothing."""
     with pytest.raises(InvalidAssertionError) as error:
         verify(token, *keys, now=now)
     assert (str(error.value), error.value.__cause__) == (reason, None)

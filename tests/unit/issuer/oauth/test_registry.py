@@ -1,4 +1,4 @@
-"""A client whose tokens would be too long is rejected when it is registered, not when it requests one."""
+"""A client whose tokens would be too long is rejected at registration, not when it requests a token."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ class AcceptingStore(ClientStore):
     """A store that accepts every new client and keeps none."""
 
     def __init__(self) -> None:
-        """Need no database."""
+        """Open no database."""
 
     async def insert_client(self, client: Client, event: AuditEvent) -> bool:
         return client.id == event.client_id

@@ -1,4 +1,4 @@
-"""Hashes of other systems, by their published vectors, and nothing beyond the bounds."""
+"""Hashes of other systems: published vectors are accepted, and values beyond the bounds rejected."""
 
 import hashlib
 from base64 import b64encode

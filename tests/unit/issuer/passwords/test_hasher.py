@@ -1,4 +1,4 @@
-"""One argon2 computation on every path, at bounded cost, and upgrades only."""
+"""Every path computes one argon2 hash at bounded cost, and hashes are only upgraded."""
 
 import asyncio
 from collections.abc import Iterator

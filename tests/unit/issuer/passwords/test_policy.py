@@ -1,4 +1,4 @@
-"""Long, not common, and nothing else is asked of a password."""
+"""The password policy: a minimum length and no common password."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The times of sessions, as a client sees them."""
+"""The times of sessions in responses."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Status lists as they are signed, and when they are rebuilt, with a store in memory."""
+"""Signed status lists, and the times at which they are rebuilt, with a store in memory."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -49,7 +49,7 @@ class Revocations(StatusListStore):
 
 
 class Publisher:
-    """One issuer's publisher, at a moment of the database that the test states."""
+    """The publisher of one issuer, with a database time that the test sets."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Revocations()
@@ -110,7 +110,7 @@ def test_the_vector_of_the_draft_is_signed_bit_for_bit(publisher: Publisher) -> 
 
 
 def test_a_clock_set_back_delays_no_revocation(publisher: Publisher) -> None:
-    """Verifiers join lists of one second, so the time need not rise until the clock has caught up."""
+    """Verifiers combine lists of the same second, so the time may stay until the clock has caught up."""
     publisher.refresh()
     for second, bits in ((-45, {1}), (-44, {1, 2}), (-1, {2})):
         publisher.store.lists[1] = bits

@@ -1,4 +1,4 @@
-"""The client's IP address: never an unverified string."""
+"""The client IP is never an unverified string."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Access tokens as the issuer mints and reads them (contract A)."""
+"""Access tokens that the issuer creates and verifies (contract A)."""
 
 import base64
 import json
@@ -185,7 +185,7 @@ def issuer_of_the_vectors() -> AccessTokens:
 
 
 STATUS_OR_POLICY = {"revoked", "status_unavailable", "insufficient_scope", "insufficient_role", "too_old"}
-"""Checks of a verifier after the token itself. The issuer checks the session in its database instead."""
+"""Checks of a verifier after those of the token. The issuer checks the session in its database instead."""
 ISSUED_LATER = {"12-time/nbf-before-iat", "12-time/iat-an-hour-ahead"}
 """The issuer accepts a token with a later `iat`: its clock may have been set back since it issued the token."""
 REJECTED = [

@@ -1,4 +1,4 @@
-"""Additional claims: listed names, one type each, and never a claim that means something already."""
+"""Additional claims: listed names with one type each, and no registered claim."""
 
 from typing import Any
 

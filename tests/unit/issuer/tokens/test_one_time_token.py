@@ -1,4 +1,4 @@
-"""Tokens that go out by mail: random, of one purpose, and known to us by their hash alone."""
+"""One-time tokens are random, for one purpose, and stored only as hashes."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Signed counters: one spelling, total reading, and nothing that was not made with one of our secrets."""
+"""Refresh tokens: one spelling, and only tokens with a valid MAC are accepted."""
 
 import base64
 from uuid import UUID
@@ -51,7 +51,7 @@ def test_the_successor_of_a_token_is_always_the_same() -> None:
 
 
 def test_a_token_is_the_same_in_every_release() -> None:
-    """People stay logged in through an upgrade."""
+    """Users stay logged in through an upgrade."""
     tokens = RefreshTokens(lambda: (MacSecret("0a0b0c0d", bytes(range(32))),))
     written = "gpr_AQAAAAAAAAAAAAAAAAAAAAEAAAAAAAAAB85r9pxAyhb1KhU62fg4OQSE2Q19a32ePbBgrEhH"
     assert tokens.write(RefreshToken(UUID(int=1), 7)) == written

@@ -1,4 +1,4 @@
-"""The computed size of a token is that of the longest one that can be signed."""
+"""The computed size is that of the longest token that can be signed."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Additional identity headers have one type each, are always all there, and never more than a response can have."""
+"""Additional identity headers have one type each, are always present, and have a bounded size."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A key belongs to its issuer, and a set knows whether it still holds what another held."""
+"""A key belongs to its issuer, and a key set can tell whether it has all keys of another."""
 
 from shared.jwks import parse_jwks
 from tests.support.token_forge import ISSUER, Forge

@@ -1,4 +1,4 @@
-"""Tokens are decided by the profile of their own issuer, whatever else a policy accepts."""
+"""Tokens are decided by the profile of their own issuer, also if the policy accepts others."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_each_issuer_s_tokens_are_accepted_by_its_own_profile() -> None:
 
 
 def test_our_own_issuer_stays_as_strict_beside_another() -> None:
-    """Types and marks that another profile accepts are rejected in tokens of our issuer."""
+    """Token types and marks that another profile accepts are rejected in tokens of our issuer."""
     assert outcome(own({"typ": "JWT"})) == "wrong_type"
     assert outcome(own({"typ": "JWT"}, typ="Bearer", azp="web")) == "wrong_type"
     assert outcome(own(client_id=..., azp="web")) == "invalid_claims"
@@ -96,7 +96,7 @@ def test_one_issuer_cannot_speak_for_the_other() -> None:
 
 
 def test_an_algorithm_of_one_issuer_is_none_of_the_other() -> None:
-    """Ours publishes an RSA key; another issuer may use PS256, and ours still may not."""
+    """Our issuer publishes an RSA key. Another issuer may use PS256, ours may not."""
     head = json.dumps(OWN.header(alg="PS256")).encode()
     assert outcome(OWN.sign(head, json.dumps(OWN.claims(NOW, aud="api")).encode())) == "unsupported_algorithm"
 
@@ -117,7 +117,7 @@ def test_an_algorithm_that_the_profile_does_not_list_is_rejected_though_there_is
 
 
 def test_a_key_for_an_algorithm_that_its_issuer_no_longer_uses_verifies_nothing() -> None:
-    """After a reload it may be held until the next fetch, and another issuer of the policy may use the algorithm."""
+    """After a reload the key is held until the next fetch, and another issuer of the policy may use the algorithm."""
     narrow = replace(built_in("keycloak"), algorithms=frozenset({"RS256"}))
     other = "https://other.example"
     profiles = {KEYCLOAK["issuer"]: narrow, other: built_in("keycloak")}

@@ -1,4 +1,4 @@
-"""The tokens that known providers issue: access tokens are accepted with the right identity, others never."""
+"""Tokens of known providers: access tokens are accepted with the right identity, others are rejected."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The status of one token is read from its own bits of a list, whatever its neighbours are."""
+"""The status of a token is read from its own bits of a list only."""
 
 import pytest
 

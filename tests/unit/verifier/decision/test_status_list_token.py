@@ -1,4 +1,4 @@
-"""A status list token is decided as its vector states, and never accepted as another kind of token."""
+"""Status list tokens are decided as in the vectors, and never accepted as another kind of token."""
 
 import random
 from typing import Any

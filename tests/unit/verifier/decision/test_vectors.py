@@ -1,4 +1,4 @@
-"""Every vector is decided as it states, and the vectors are complete."""
+"""Every vector is decided as stated, and the vectors are complete."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The pure part of refreshing: how long until the next attempt."""
+"""The time until the next attempt of a refresh."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The authorizer around the decision: failing closed, requesting keys, metrics and cache bounds."""
+"""The authorizer fails closed, requests keys, counts decisions and bounds the cache."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The token in a cookie: exactly one, from the same origin, decided afresh for each request."""
+"""The token in a cookie: exactly one, from the same origin; the origin is checked for each request."""
 
 from dataclasses import replace
 from itertools import product

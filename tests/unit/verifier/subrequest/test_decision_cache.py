@@ -1,4 +1,4 @@
-"""The least recently used decisions go first, and the sizes add up."""
+"""The least recently used decisions are evicted first, and the sizes are counted."""
 
 from prometheus_client import Counter
 

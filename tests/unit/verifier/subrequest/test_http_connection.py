@@ -1,4 +1,4 @@
-"""The front's own responses, to what is no request or one too many."""
+"""Responses to malformed requests and to requests beyond the limits."""
 
 from http import HTTPStatus
 

@@ -1,4 +1,4 @@
-"""Every reason has a response, and none has a body."""
+"""Every reason has a response without a body."""
 
 import re
 
