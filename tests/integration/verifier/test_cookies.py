@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.listening_server import running_listener
 from tests.support.vectors import load
-from tests.support.verifier_process import SubrequestListener, verifier_command
+from tests.support.verifier_process import SubrequestListener
 
 COOKIE = "__Host-session"
 POLICIES = f"""\
@@ -107,31 +107,3 @@ def test_nothing_of_a_request_stays_for_the_next_one_of_the_connection(verifier:
         first = wire.ask(request.format(cookie + "Sec-Fetch-Site: same-origin\r\n").encode())
         assert [first.status, wire.ask(request.format(cookie).encode()).status] == [200, 403]
         assert wire.ask(request.format("").encode()).status == 401
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [
-        'cookie = "session"\norigins = ["https://app.example"]',
-        'cookie = "__Secure-session"\norigins = ["https://app.example"]',
-        'cookie = "__host-session"\norigins = ["https://app.example"]',
-        'cookie = "__Host-"\norigins = ["https://app.example"]',
-        'cookie = "__Host-a b"\norigins = ["https://app.example"]',
-        'cookie = "__Host-session"',
-        'cookie = "__Host-session"\norigins = []',
-        'origins = ["https://app.example"]',
-        'cookie = "__Host-session"\norigins = ["*"]',
-        'cookie = "__Host-session"\norigins = ["null"]',
-        'cookie = "__Host-session"\norigins = ["http://app.example"]',
-        'cookie = "__Host-session"\norigins = ["https://app.example/"]',
-        'cookie = "__Host-session"\norigins = ["https://App.example"]',
-    ],
-)
-def test_a_cookie_that_protects_less_is_a_start_error(tmp_path: Any, policy: str) -> None:
-    file = tmp_path / "policies.toml"
-    file.write_text(f"[policies.default]\n{policy}\n", encoding="utf-8")
-    jwks = tmp_path / "jwks.json"
-    jwks.write_text('{"keys": []}', encoding="utf-8")
-    checked = verifier_command("check-config", POLICIES_FILE=file, ISSUER="https://issuer.example", JWKS_FILE=jwks)
-    assert checked.returncode == 2
-    assert "policies.default" in checked.stderr

@@ -34,6 +34,8 @@ async def _logged(it: ListeningServer, *lines: str) -> tuple[str, str | None]:
 async def test_both_ids_are_logged(it: ListeningServer, change: Callable[[str], str], others: list[str]) -> None:
     lines = [*others, f"{change('X-Request-Id')}: gateway-0001", f"{change('traceparent')}: {TRACEPARENT}"]
     assert await _logged(it, *lines) == ("gateway-0001", TRACE_ID)
+    await it.send(request("/verify", *lines, it.token))
+    assert (await it.response()).status == 200
 
 
 async def test_an_id_that_is_there_twice_counts_as_none(it: ListeningServer) -> None:

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers
 
-from shared.jwks import to_jwk
 from tests.support.hostile_sources import hostile_responses, reset
 from tests.support.jwks_server import Behaviour, JwksServer, response, sends, serves
 from tests.support.processes import wait_until
@@ -27,7 +26,7 @@ from tests.support.token_forge import Forge, accepting, b64url
 from tests.support.verifier_process import VerifierFolder, VerifierProcess, open_descriptors, resident_bytes
 
 _FORGE: Final = Forge()
-_GOOD: Final[dict[str, Any]] = json.loads(_FORGE.jwks)["keys"][0]
+_VALID: Final[dict[str, Any]] = json.loads(_FORGE.jwks)["keys"][0]
 
 
 def _set(*keys: Any, **members: Any) -> bytes:
@@ -40,56 +39,27 @@ def _b64(number: int) -> str:
 
 def _private() -> dict[str, str]:
     numbers: RSAPrivateNumbers = _FORGE.key.private_numbers()
-    return {**_GOOD, "d": _b64(numbers.d), "p": _b64(numbers.p), "q": _b64(numbers.q)}
+    return {**_VALID, "d": _b64(numbers.d), "p": _b64(numbers.p), "q": _b64(numbers.q)}
 
 
 _OCT: Final = {"kty": "oct", "kid": "hmac", "k": base64.urlsafe_b64encode(b"a secret that is long enough").decode()}
 _EC: Final = {"kty": "EC", "crv": "P-256", "kid": "ec", "x": _b64(2**255 + 1), "y": _b64(2**255 + 3)}
-_SMALL: Final = {**to_jwk(generate_private_key(65537, 1024).public_key()), "kid": "small"}
 _SECRETS: Final = ("a secret that is long enough", _OCT["k"], _private()["d"], _private()["p"])
 
+# A few: the vectors state what is read of a document.
 DOCUMENTS: Final[dict[str, bytes]] = {
     "garbage": bytes(range(256)) * 4,
     "empty": b"",
-    "white space": b" \n\t ",
     "an HTML page": b"<!doctype html><title>503</title>",
-    "null": b"null",
-    "a list": json.dumps([_GOOD]).encode(),
-    "a string": b'"keys"',
-    "no keys member": b"{}",
-    "keys is an object": json.dumps({"keys": _GOOD}).encode(),
-    "keys is null": b'{"keys": null}',
     "no keys at all": _set(),
-    "only null keys": _set(None, 1, "x", []),
     "half of it": _FORGE.jwks[: len(_FORGE.jwks) // 2],
-    "one byte short": _FORGE.jwks[:-1],
-    "twice in a row": _FORGE.jwks * 2,
-    "UTF-16": _FORGE.jwks.decode().encode("utf-16"),
-    "a byte order mark": b"\xef\xbb\xbf" + _FORGE.jwks,
-    "not UTF-8": _FORGE.jwks.replace(b'"RSA"', b'"R\xffA"'),
     "compressed": gzip.compress(_FORGE.jwks),
-    "duplicate members": _FORGE.jwks[:-1] + b',"keys":[]}',
-    "NaN": _FORGE.jwks[:-1] + b',"x":NaN}',
     "nested without end": b'{"keys":' + b"[" * 50_000,
-    "nested deeply": _FORGE.jwks[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
     "huge": _FORGE.jwks + b" " * 300_000,
-    "too many keys": _set(*[_GOOD] * 300),
-    "only elliptic curves": _set(_EC),
-    "too small a key": _set(_SMALL),
-    "exponent 1": _set({**_GOOD, "e": "AQ"}),
-    "an even exponent": _set({**_GOOD, "e": "Ag"}),
-    "an even modulus": _set({**_GOOD, "n": _b64(2**2047)}),
-    "a modulus of zero": _set({**_GOOD, "n": "AA"}),
-    "a modulus that is a number": _set({**_GOOD, "n": 65537}),
-    "a modulus in another alphabet": _set({**_GOOD, "n": "+/" + _GOOD["n"][2:]}),
-    "for encryption": _set({**_GOOD, "use": "enc"}),
-    "for another algorithm": _set({**_GOOD, "alg": "PS256"}),
-    "without a kid": _set({name: value for name, value in _GOOD.items() if name != "kid"}),
-    "one kid for two keys": _set(_GOOD, {**to_jwk(Forge().key.public_key()), "kid": _GOOD["kid"]}),
+    "a key of another type": _set(_EC),
     "a private key": _set(_private()),
-    "a private key among good ones": _set(_GOOD, {**_private(), "kid": "other"}),
-    "a symmetric key": _set(_OCT),
-    "a symmetric key among good ones": _set(_GOOD, _OCT),
+    "a private key among valid ones": _set(_VALID, {**_private(), "kid": "other"}),
+    "a symmetric key among valid ones": _set(_VALID, _OCT),
 }
 
 
@@ -181,6 +151,7 @@ class Issuers:
                         assert wire.ask(request("/verify", bearer(token))).status == 200, fault
                 logged = {line["issuer"] for line in verifier.events("jwks_fetch_failed") if line["keys_in_use"] == 1}
                 pending = {fault for fault in pending if self.names[fault] not in logged}
+                time.sleep(0.2)
         failed = {labels["issuer"] for labels, value in verifier.samples("jwks_failures_total") if value >= 1}
         assert failed == set(self.names.values())
         assert {value for _, value in verifier.samples("jwks_keys")} == {1}

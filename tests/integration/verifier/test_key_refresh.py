@@ -1,7 +1,6 @@
 """Keys change while requests are served; sources are fetched no more often than they allow."""
 
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from tests.support.raw_http import bearer, request
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, verifier_command
 from verifier.refresh.document_cache import DocumentCache
-from verifier.urls import check_url
 
 
 def _jwks(*forges: Forge) -> bytes:
@@ -74,7 +72,7 @@ def test_a_saved_key_set_lets_a_verifier_start_without_its_issuer(folder: Verifi
         assert list(cache_dir.iterdir()) == [kept]
 
 
-@pytest.mark.parametrize("what", ["stale", "garbage", "private", "empty", "a directory", "a link", "world-writable"])
+@pytest.mark.parametrize("what", ["stale", "garbage", "private"])
 def test_an_expired_saved_key_set_is_a_503(folder: VerifierFolder, what: str) -> None:
     DocumentCache(folder.path, ".json", 2**20, folder.forge.issuer).store(folder.forge.jwks)
     (kept,) = folder.path.glob("*.json")
@@ -94,51 +92,8 @@ def _spoil(kept: Path, what: str) -> None:
             os.utime(kept, (time.time() - 70, time.time() - 70))
         case "garbage":
             kept.write_bytes(b"\0" * 1000)
-        case "private":
-            kept.write_bytes(b'{"keys":[{"kty":"oct","k":"AAAA","kid":"x"}]}')
-        case "empty":
-            kept.write_bytes(b"")
-        case "a link":
-            kept.rename(kept.with_suffix(".elsewhere"))
-            kept.symlink_to(kept.with_suffix(".elsewhere"))
-        case "world-writable":
-            kept.chmod(0o666)
         case _:
-            kept.unlink()
-            kept.mkdir()
-
-
-def test_a_read_only_cache_folder_is_logged_and_harmless(folder: VerifierFolder) -> None:
-    with (
-        running_jwks_server(serves(folder.forge.jwks)) as server,
-        folder.running(JWKS_URL=server.url, CACHE_DIR=folder.path / "absent") as verifier,
-    ):
-        assert verifier.wait_for_event("jwks_cache_write_failed")["detail"] == "No such file or directory"
-        assert verifier.ask(token=verifier.token()).status == 200
-
-
-@pytest.mark.parametrize(("url", "why"), [
-    ("http://issuer.example/jwks", "plain http beyond loopback"),
-    ("http://10.0.0.1/jwks", "plain http beyond loopback"),
-    ("http://127.0.0.1.example/jwks", "plain http beyond loopback"),
-    ("http://0.0.0.0/jwks", "plain http beyond loopback"),
-    ("http://2130706433/jwks", "plain http beyond loopback"),
-    ("ftp://127.0.0.1/jwks", "not an https URL"),
-    ("file:///etc/passwd", "not an https URL"),
-    ("data:application/json,{}", "not an https URL"),
-    ("jwks.json", "not an https URL"),
-    ("https:///jwks", "not an https URL"),
-    ("https://user:pass@issuer.example/jwks", "credentials"),
-    ("https://issuer.example/jwks#keys", "fragments"),
-    ("https://issuer.example:99999/jwks", "malformed"),
-    ("https://issuer.example:x/jwks", "malformed"),
-    ("https://[::1/jwks", "malformed"),
-    ("https://issuer.example/jw ks", "characters"),
-    ("https://b\xfccher.example/jwks", "characters"),
-    ("https://issuer.example/\x7f", "characters"),
-])  # fmt: skip
-def test_an_unsafe_key_set_url_is_rejected(url: str, why: str) -> None:
-    assert why in (check_url(url, allow_http=False) or "")
+            kept.write_bytes(b'{"keys":[{"kty":"oct","k":"AAAA","kid":"x"}]}')
 
 
 @pytest.mark.parametrize("command", ["serve", "check-config"])
@@ -149,16 +104,3 @@ def test_a_verifier_does_not_start_with_an_unsafe_url(command: str, url: str) ->
     assert done.stderr.count("\n") == 1
     assert "issuer.example/jwks" in done.stderr
     assert "secret" not in done.stderr
-
-
-def test_plain_http_requires_the_setting(folder: VerifierFolder) -> None:
-    with folder.running(JWKS_URL="http://192.0.2.1/jwks", ALLOW_HTTP="true", ready=503) as verifier:
-        assert verifier.ask(token=verifier.token()).status == 503
-
-
-def test_localhost_is_loopback(folder: VerifierFolder) -> None:
-    with (
-        running_jwks_server(serves(folder.forge.jwks)) as server,
-        folder.running(JWKS_URL=server.url.replace("127.0.0.1", "localhost")) as verifier,
-    ):
-        assert verifier.stop(signal.SIGINT) == 0

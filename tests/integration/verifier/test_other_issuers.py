@@ -5,8 +5,6 @@ from pathlib import Path
 from time import time
 from typing import Any, Final
 
-import pytest
-
 from tests.support.jwks_server import running_jwks_server, serves
 from tests.support.processes import free_port, wait_until
 from tests.support.providers import load, parts, signing_key
@@ -106,33 +104,6 @@ def test_check_config_describes_each_profile(folder: VerifierFolder, tmp_path: P
     assert explained.returncode == 1
     assert "  mark of an access token: claim /typ equals 'Bearer': does not hold" in explained.stdout.splitlines()
     assert explained.stdout.splitlines()[-1] == "rejected: not_access_token by policy default"
-
-
-TABLE: Final = f'[issuers."{ISSUER}".profile]'
-
-
-@pytest.mark.parametrize(
-    ("profile", "line"),
-    [
-        ('profile = "keykloak"', "no profile 'keykloak'; accepted are auth0, clerk, "),
-        (
-            f'{TABLE}\ntoken_types = ["JWT"]',
-            "mark: required, or ID tokens and others of this issuer would be accepted",
-        ),
-        (f'{TABLE}\nclient = "azp"', "client: not a JSON pointer (RFC 6901), such as /realm_access/roles"),
-        (
-            f"{TABLE}\nclient = 1",
-            "client: accepted are a JSON pointer, such as /realm_access/roles, or a list of 1 to 8",
-        ),
-    ],
-)
-def test_a_wrong_profile_is_one_line_and_exit_status_2(folder: VerifierFolder, profile: str, line: str) -> None:
-    folder.policies.write_text(f'[issuers."{ISSUER}"]\njwks_file = "x"\n{profile}')
-    for command in ("serve", "check-config", "explain"):
-        done = verifier_command(command, POLICIES_FILE=folder.policies)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith(f'issuers."{ISSUER}".profile: {line}')
-        assert done.stderr.count("\n") == 1
 
 
 def _responds(verifier: VerifierProcess) -> bool:

@@ -28,7 +28,6 @@ _SIZE: Final = 1024
 _GOOD: Final = 8
 _REVOKED: Final = 7
 _LATER: Final = 9
-_STREAM: Final = zlib.compress(bytes(128))
 
 
 class Faulty:
@@ -43,9 +42,6 @@ class Faulty:
     def list(self, *revoked: int, **changes: Any) -> bytes:
         return self.forge.status_list(time.time(), self.uri, encode(pack(revoked, _SIZE)), **changes)
 
-    def with_lst(self, lst: str, bits: Any = 1) -> bytes:
-        return self.list(status_list={"bits": bits, "lst": lst})
-
     def token(self, idx: int) -> bytes:
         status = {"status_list": {"uri": self.uri, "idx": idx}}
         return self.forge.token(time.time(), status=status, jti=f"{idx}-{time.monotonic_ns()}")
@@ -55,52 +51,28 @@ class Faulty:
 
 
 def _documents(it: Faulty) -> dict[str, bytes]:
-    """Return documents that are not the list of this issuer with this URI."""
-    good = it.list()
-    header = json.dumps(it.forge.header(typ="statuslist+jwt")).encode()
-    claims = json.dumps(it.forge.list_claims(time.time(), it.uri, encode(bytes(128)))).encode()
+    """Return documents that are not the list of this issuer with this URI: a few, since vectors state the rest."""
+    valid = it.list()
     return {
         "garbage": random.Random(1).randbytes(5000),
         "empty": b"",
-        "an HTML page": b"<!doctype html><title>503</title>",
-        "huge": good + b"A" * 600_000,
-        "a line feed behind it": good + b"\n",
-        "half of it": good[: len(good) // 2],
-        "compressed": gzip.compress(good),
-        "an access token": it.token(_GOOD),
-        "of type JWT": it.forge.status_list(time.time(), it.uri, encode(bytes(128)), header={"typ": "JWT"}),
-        "unsigned": b64url(b'{"alg":"none","typ":"statuslist+jwt"}') + b"." + b64url(claims) + b".",
-        "signed by a stranger": _STRANGER.status_list(time.time(), it.uri, encode(bytes(128))),
-        "under our kid by a stranger": _STRANGER.status_list(
+        "huge": valid + b"A" * 600_000,
+        "a line feed behind it": valid + b"\n",
+        "compressed": gzip.compress(valid),
+        "signed by a stranger": _STRANGER.status_list(
             time.time(), it.uri, encode(bytes(128)), header={"kid": it.forge.kid}
         ),
         "of another name": it.list(sub=it.uri + "0"),
-        "of another issuer": it.list(iss="https://issuer-0.example/"),
         "expired": it.list(iat=int(time.time()) - 100, exp=int(time.time()) - 1),
-        "without exp": it.list(exp=...),
-        "of tomorrow": it.list(iat=int(time.time()) + 86_400, exp=int(time.time()) + 2 * 86_400),
-        "duplicate members": it.forge.sign(header, claims[:-1] + b', "exp": 9}'),
-        "nested deeply": it.forge.sign(header, b"[" * 100_000),
-        "no list": it.list(status_list=...),
-        "three bits": it.with_lst(encode(bytes(128)), 3),
-        "a bomb": it.with_lst(_BOMB),
-        "truncated": it.with_lst(b64url(_STREAM[:-6]).decode()),
-        "trailing data": it.with_lst(b64url(_STREAM + b"x").decode()),
-        "no bits": it.with_lst(encode(b"")),
-        "not compressed": it.with_lst(b64url(bytes(128)).decode()),
+        "a bomb": it.list(status_list={"bits": 1, "lst": _BOMB}),
     }
 
 
 def _aggregations(it: Faulty) -> dict[str, bytes]:
-    """Return documents that are not an aggregation."""
+    """Return documents that are not an aggregation: a few, since a property test reads any bytes."""
     return {
         "garbage": random.Random(2).randbytes(5000),
-        "empty": b"",
-        "null": b"null",
-        "a list": json.dumps([it.uri]).encode(),
-        "an object in the place of the list": json.dumps({"status_lists": {"1": it.uri}}).encode(),
         "without the list": b"{}",
-        "twice": it.aggregated(it.uri)[:-1] + b', "status_lists": []}',
         "too many": it.aggregated(*(f"{it.uri}/{number}" for number in range(1025))),
         "huge": it.aggregated(it.uri) + b" " * 300_000,
         "a list of rubbish": it.aggregated(
@@ -198,6 +170,7 @@ def _good_tokens_go_on(verifier: VerifierProcess, issuers: dict[str, Faulty]) ->
                     assert wire.ask(request("/verify", bearer(token))).status == status, name
             failed = {labels["issuer"] for labels, n in verifier.samples("status_list_failures_total") if n}
             pending = {name for name in pending if issuers[name].forge.issuer not in failed}
+            time.sleep(0.2)
     assert verifier.readiness() == 200
     logged = {(line["issuer"], line["cause"]) for line in verifier.events("status_list_fetch_failed")}
     assert {issuer for issuer, _ in logged} == {it.forge.issuer for it in issuers.values()}

@@ -143,6 +143,17 @@ def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() 
         ("[policies.a]\nmax_lifetime_seconds = 0", "policies.a.max_lifetime_seconds"),
         ("[policies.a]\nmax_lifetime_seconds = 31536001", "policies.a.max_lifetime_seconds"),
         ("[policies.a]\nmax_lifetime_seconds = 1.5", "policies.a.max_lifetime_seconds"),
+        ("[policies.a]\norigins = ['https://app.example']", "policies.a"),
+        *(
+            (f"[policies.a]\ncookie = '{cookie}'\norigins = ['https://app.example']", "policies.a.cookie")
+            for cookie in ("session", "__Secure-session", "__host-session", "__Host-", "__Host-a b")
+        ),
+        ("[policies.a]\ncookie = '__Host-session'", "policies.a"),
+        ("[policies.a]\ncookie = '__Host-session'\norigins = []", "policies.a"),
+        *(
+            (f"[policies.a]\ncookie = '__Host-session'\norigins = ['{origin}']", "policies.a.origins.0")
+            for origin in ("*", "null", "http://app.example", "https://app.example/", "https://App.example")
+        ),
         ("[policies.a]\nanonymous = 1", "policies.a.anonymous"),
         ("[policies.a]\nanonymous = 'yes'", "policies.a.anonymous"),
         (

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,13 +118,43 @@ async def test_a_read_only_cache_directory_is_logged_and_harmless(tmp_path: Path
     document.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_cache_file_of_another_user_is_not_loaded(tmp_path: Path) -> None:
+def _another_users(file: Path) -> None:
+    os.chown(file, 12345, -1)
+
+
+def _world_writable(file: Path) -> None:
+    file.chmod(0o666)
+
+
+def _a_link(file: Path) -> None:
+    file.rename(file.with_suffix(".elsewhere"))
+    file.symlink_to(file.with_suffix(".elsewhere"))
+
+
+def _a_directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(
+            _another_users, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+        ),
+        _world_writable,
+        _a_link,
+        _a_directory,
+    ],
+)
+def test_a_cache_file_that_another_user_could_have_written_is_not_loaded(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     cache = DocumentCache(tmp_path, ".txt", 100, "document")
     cache.store(b"theirs")
     (file,) = tmp_path.iterdir()
-    os.chown(file, 12345, -1)
-    with pytest.raises(OSError, match="another user"):
+    make(file)
+    with pytest.raises(OSError, match=r"another user|symbolic links|regular file"):
         cache.load()
 
 
