@@ -124,17 +124,14 @@ def read_integer(value: Any) -> int:
 
 def read_string(value: Any) -> str:
     """Return a text that is not empty. Lone surrogates, which JSON can escape, are not text: `InvalidClaimsError`."""
-    if type(value) is not str or not value or not (value.isascii() or _is_text(value)):
+    if type(value) is not str or not value:
         raise InvalidClaimsError
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InvalidClaimsError from None
     return value
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _identifier(value: Any) -> str:

@@ -48,9 +48,9 @@ def pack(indices: Iterable[int], size: int) -> bytes:
     return bytes(octets)
 
 
-def encode(octets: bytes, level: int = _LEVEL) -> str:
+def encode(octets: bytes) -> str:
     """Return `octets` as the member `lst`."""
-    return base64url.encode(zlib.compress(octets, level))
+    return base64url.encode(zlib.compress(octets, _LEVEL))
 
 
 def decode(lst: str) -> bytes:

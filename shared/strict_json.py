@@ -10,7 +10,6 @@ values that it uses.
 """
 
 import json
-from collections.abc import Iterable
 from typing import Any, Final
 
 MAX_DEPTH: Final = 16
@@ -33,8 +32,11 @@ def parse_object(data: bytes) -> JsonObject:
     """
     parsed = _parse(data, _strict_decoder)
     # Only an escape can produce a lone surrogate, with which the string cannot be encoded in UTF-8.
-    if b"\\u" in data and not _encodable(parsed):
-        raise StrictJsonError("lone surrogate")
+    if b"\\u" in data:
+        try:
+            json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise StrictJsonError("lone surrogate") from None
     return parsed
 
 
@@ -96,20 +98,8 @@ def _depth(value: Any) -> int:
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1
-        level = [child for item in level for child in _children(item)]
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
     return depth
-
-
-def _children(item: Any) -> Iterable[Any]:
-    return item.values() if isinstance(item, dict) else item
-
-
-def _encodable(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 _strict_decoder: Final = json.JSONDecoder(
