@@ -32,7 +32,7 @@ from issuer.db.schema import is_migrated, revisions
 from issuer.http.app import build_app
 from issuer.http.connections import Connections
 from issuer.http.health import AdminRoutes
-from issuer.http.server import Listener, address_of, allow_connections, listen, open_sockets
+from issuer.http.server import address_of, allow_connections, open_sockets, serving, wait_for_stop
 from issuer.http.well_known import DocumentRoutes
 from issuer.keys.manager import KeyManager
 from issuer.keys.rotation import RotationPolicy
@@ -72,7 +72,6 @@ from issuer.throttling.throttle import Throttle
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import default_client
 from issuer.tokens.refresh_token import RefreshTokens
-from shared.systemd import notify
 
 _fraction: Final = random.SystemRandom().random
 _log = structlog.get_logger(__name__)
@@ -103,13 +102,15 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
         async with Background() as background:
             for name, work in _background_tasks(infrastructure):
                 background.start(name, work)
-            _freeze_gc()
             connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
+            admin_connections = Connections(maximum)
+            background.start("connections", connections.watch)
+            background.start("admin connections", admin_connections.watch)
             metrics.connections.set_function(lambda: len(connections))
-            await listen(
-                Listener(sockets[0], public, connections, ready=lambda: notify(os.environ, "READY=1")),
-                Listener(sockets[1], admin, Connections(maximum)),
-            )
+            _freeze_gc()
+            # Requests of users are completed while the admin listener still responds.
+            async with serving(sockets[1], admin, admin_connections), serving(sockets[0], public, connections):
+                await wait_for_stop()
     finally:
         infrastructure.hash_queue.close()
         await infrastructure.database.close()
