@@ -1,16 +1,7 @@
 """Accounts."""
 
-from pathlib import Path
-
-from alembic import op
-
-from issuer.db.queries import load_queries
+from issuer.db.migrations import statements_beside
 
 revision = "0001"
 down_revision = None
-
-
-def upgrade() -> None:
-    """Run the statements beside this file, in their order."""
-    for statement in load_queries(Path(__file__).with_suffix(".sql")).values():
-        op.get_bind().exec_driver_sql(statement)
+upgrade = statements_beside(__file__)

@@ -1,16 +1,7 @@
 """Refreshes whose tokens came twice in a row."""
 
-from pathlib import Path
-
-from alembic import op
-
-from issuer.db.queries import load_queries
+from issuer.db.migrations import statements_beside
 
 revision = "0003"
 down_revision = "0002"
-
-
-def upgrade() -> None:
-    """Run the statements beside this file, in their order."""
-    for statement in load_queries(Path(__file__).with_suffix(".sql")).values():
-        op.get_bind().exec_driver_sql(statement)
+upgrade = statements_beside(__file__)

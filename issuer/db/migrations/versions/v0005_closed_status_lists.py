@@ -1,16 +1,7 @@
 """Status lists all of whose bits are set."""
 
-from pathlib import Path
-
-from alembic import op
-
-from issuer.db.queries import load_queries
+from issuer.db.migrations import statements_beside
 
 revision = "0005"
 down_revision = "0004"
-
-
-def upgrade() -> None:
-    """Run the statements beside this file, in their order."""
-    for statement in load_queries(Path(__file__).with_suffix(".sql")).values():
-        op.get_bind().exec_driver_sql(statement)
+upgrade = statements_beside(__file__)

@@ -1,16 +1,7 @@
 """Public clients, and sessions that are limited to audiences and scopes."""
 
-from pathlib import Path
-
-from alembic import op
-
-from issuer.db.queries import load_queries
+from issuer.db.migrations import statements_beside
 
 revision = "0007"
 down_revision = "0006"
-
-
-def upgrade() -> None:
-    """Run the statements beside this file, in their order."""
-    for statement in load_queries(Path(__file__).with_suffix(".sql")).values():
-        op.get_bind().exec_driver_sql(statement)
+upgrade = statements_beside(__file__)
