@@ -20,6 +20,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from issuer.telemetry.tracing import RequestSpan, Tracing
 from shared.trace_context import Traceparent
 
 _TIMEOUTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
@@ -31,9 +32,7 @@ _REPEAT_LOG_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Recorded:
-    trace_id: str
-    span_id: str
+class _RecordedSpan(RequestSpan):
     span: trace.Span
 
     def describe(self, request_id: str, method: str, route: str, status: int) -> None:
@@ -69,8 +68,8 @@ class RateLimitFilter(logging.Filter):
         return True
 
 
-class OtlpSpans:
-    """A `Tracing` with a thread that sends spans.
+class OtlpSpans(Tracing):
+    """Spans that a thread sends.
 
     Args:
         environ: the environment, for a timeout that the operator has set.
@@ -85,12 +84,12 @@ class OtlpSpans:
         self._tracer = self._provider.get_tracer("gatepass.issuer")
 
     @contextmanager
-    def request(self, parent: Traceparent | None) -> Iterator[_Recorded]:
+    def request(self, parent: Traceparent | None) -> Iterator[_RecordedSpan]:
         """Record the span of a request; `part` records spans within it."""
         span = self._tracer.start_span("request", _caller(parent), kind=trace.SpanKind.SERVER)
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             ids = span.get_span_context()
-            yield _Recorded(trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id), span)
+            yield _RecordedSpan(trace.format_trace_id(ids.trace_id), trace.format_span_id(ids.span_id), span)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ Without OTEL_EXPORTER_OTLP_ENDPOINT, no package of OpenTelemetry is imported. Wi
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 from shared.settings import SettingsError
@@ -17,59 +17,40 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_E
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
-class RequestSpan(Protocol):
-    """The span of a request."""
+@dataclass(frozen=True, slots=True)
+class RequestSpan:
+    """The span of a request; this one is not recorded.
 
-    @property
-    def trace_id(self) -> str:
-        """Id of the trace: 32 hexadecimal digits."""
+    Attributes:
+        trace_id: 32 hexadecimal digits.
+        span_id: 16 hexadecimal digits.
+    """
 
-    @property
-    def span_id(self) -> str:
-        """Id of the span: 16 hexadecimal digits."""
+    trace_id: str
+    span_id: str
 
     def describe(self, request_id: str, method: str, route: str, status: int) -> None:
         """Set the attributes of a finished request. `method` and `route` are from closed sets."""
 
 
-class Tracing(Protocol):
-    """A source of spans."""
+class Tracing:
+    """A source of spans; this one creates ids and records nothing."""
 
     def request(self, parent: Traceparent | None) -> AbstractContextManager[RequestSpan]:
         """Open the span of a request, in the caller's trace or in a new one."""
+        trace_id = new_id(32) if parent is None else parent.trace_id
+        return nullcontext(RequestSpan(trace_id, new_id(16)))
 
     def part(self, name: str) -> AbstractContextManager[None]:
         """Open a span of one wait, within the span of the request; none outside of requests."""
+        del name
+        return nullcontext()
 
     def close(self) -> None:
         """Send the remaining spans, within seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _NoopSpan:
-    trace_id: str
-    span_id: str
-
-    def describe(self, request_id: str, method: str, route: str, status: int) -> None:
-        """Do nothing: this span is not recorded."""
-
-
-class _NoopTracing:
-    """A `Tracing` that creates ids and records nothing."""
-
-    def request(self, parent: Traceparent | None) -> AbstractContextManager[RequestSpan]:
-        trace_id = new_id(32) if parent is None else parent.trace_id
-        return nullcontext(_NoopSpan(trace_id, new_id(16)))
-
-    def part(self, name: str) -> AbstractContextManager[None]:
-        del name
-        return nullcontext()
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-UNTRACED: Final[Tracing] = _NoopTracing()
+UNTRACED: Final = Tracing()
 
 
 def open_tracing(environ: Mapping[str, str]) -> Tracing:
@@ -92,8 +73,7 @@ def open_tracing(environ: Mapping[str, str]) -> Tracing:
         from issuer.telemetry.otlp import OtlpSpans  # noqa: PLC0415 - optional packages
     except ImportError:
         packages = "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
-        fault = f"{endpoint}: install {packages}, or unset it"
-        raise SettingsError([fault]) from None
+        raise SettingsError([f"{endpoint}: install {packages}, or unset it"]) from None
     return OtlpSpans(environ)
 
 
