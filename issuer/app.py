@@ -28,7 +28,7 @@ from issuer.accounts.store import AccountStore
 from issuer.background import Background, Work
 from issuer.cleanup import Cleanup
 from issuer.db.pool import REQUEST_TIMEOUTS, Database
-from issuer.db.schema import is_migrated, revisions
+from issuer.db.schema import is_migrated
 from issuer.http.app import build_app
 from issuer.http.connections import Connections
 from issuer.http.health import AdminRoutes
@@ -299,14 +299,12 @@ def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:
 
 
 def _admin_app(infrastructure: Infrastructure) -> ASGIApp:
-    known = revisions()
-
     async def database_reachable() -> bool:
         await infrastructure.database.ping()
         return True
 
     async def migrations_applied() -> bool:
-        return await is_migrated(infrastructure.database, known)
+        return await is_migrated(infrastructure.database)
 
     async def signing_key_present() -> bool:
         return infrastructure.key_watcher.key_set.signing is not None

@@ -54,23 +54,13 @@ class Background:
             started_at = asyncio.get_running_loop().time()
             try:
                 await work()
+            except UnavailableError as error:
+                _log.warning("background_task_retrying", task=name, kind=type(error).__name__)
             except Exception as error:  # noqa: BLE001 - a failure must not end this task or the others
-                _report(name, error)
+                _log.error("background_task_failed", task=name, kind=type(error).__name__, frames=frames_of(error))
             else:
                 return
             if asyncio.get_running_loop().time() - started_at > _LONGEST_PAUSE_SECONDS:
                 seconds = _FIRST_PAUSE_SECONDS
             await self._pause(seconds)
             seconds = min(seconds * 2, _LONGEST_PAUSE_SECONDS)
-
-
-def _report(name: str, error: Exception) -> None:
-    if isinstance(error, UnavailableError):
-        _log.warning("background_task_retrying", task=name, kind=type(error).__name__)
-        return
-    _log.error(
-        "background_task_failed",
-        task=name,
-        kind=type(error).__name__,
-        frames=frames_of(error),
-    )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import asyncpg  # noqa: TID251 - issuer.db is about PostgreSQL
@@ -11,8 +12,6 @@ from issuer.db.url import DatabaseUrl
 _STAGGER_SECONDS: Final = 0.2
 """Time without a response after which the next server is tried too: many times the duration of a connection attempt,
 and short compared with the second that a request may wait for a connection."""
-
-Attempt = Callable[[], Awaitable[asyncpg.Connection]]
 
 
 class _Connection(asyncpg.Connection):
@@ -39,16 +38,14 @@ async def connect(url: DatabaseUrl, seconds: float, **options: Any) -> asyncpg.C
     if not url.servers:
         return await asyncpg.connect(url.dsn, **options)
 
-    def attempt(host: str, port: int) -> Attempt:
-        return lambda: asyncpg.connect(url.dsn, host=host, port=port, **options)
-
     async with asyncio.timeout(seconds):
-        return await _first([attempt(server.host, server.port) for server in url.servers])
+        return await _first(
+            [partial(asyncpg.connect, url.dsn, host=each.host, port=each.port, **options) for each in url.servers]
+        )
 
 
-async def _first(attempts: Sequence[Attempt]) -> asyncpg.Connection:
+async def _first(waiting: list[Callable[[], Awaitable[asyncpg.Connection]]]) -> asyncpg.Connection:
     """Start each attempt when the previous one has failed or is slow; return the first success and end the others."""
-    waiting = list(attempts)
     running: list[asyncio.Future[asyncpg.Connection]] = []
     failures: list[BaseException] = []
     try:

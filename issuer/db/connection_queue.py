@@ -18,18 +18,16 @@ class ConnectionQueue:
     Args:
         slots: number of connections that are in use at once.
         capacity: maximum number of waiters; more could not be served before their deadline.
+
+    Attributes:
+        waiting: number of waiters.
     """
 
     def __init__(self, slots: int, capacity: int) -> None:
         # A semaphore passes a released slot to the first waiter; a later caller cannot take it first.
         self._slots = asyncio.Semaphore(slots)
         self._capacity = capacity
-        self._waiting = 0
-
-    @property
-    def waiting(self) -> int:
-        """Number of waiters."""
-        return self._waiting
+        self.waiting = 0
 
     @property
     def is_busy(self) -> bool:
@@ -42,13 +40,13 @@ class ConnectionQueue:
         Raises:
             QueueFullError: the queue is full.
         """
-        if self.is_busy and self._waiting >= self._capacity:
+        if self.is_busy and self.waiting >= self._capacity:
             raise QueueFullError
-        self._waiting += 1
+        self.waiting += 1
         try:
             await self._slots.acquire()
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     def leave(self) -> None:
         """Release the slot to the first waiter."""

@@ -34,7 +34,7 @@ async def migrate(url: str) -> tuple[str, ...]:
     """Migrate the schema to the head revision and return the revisions that this call applied.
 
     Raises:
-        MigrationError: a revision failed; the revisions before it stay applied.
+        MigrationError: a revision failed, and those before it stay applied; or the schema is of a newer release.
     """
     server = parse_database_url(url)
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(server), poolclass=NullPool)
@@ -42,6 +42,8 @@ async def migrate(url: str) -> tuple[str, ...]:
     try:
         async with _sole_migrator(server), engine.connect() as connection:
             before = await connection.run_sync(_applied)
+            if before is not None and before not in known:
+                raise MigrationError(f"{server.name}: a newer release has migrated the schema, to revision {before}")
             await connection.run_sync(_upgrade)
             await connection.commit()
     except ERRORS as error:
@@ -50,7 +52,7 @@ async def migrate(url: str) -> tuple[str, ...]:
         raise MigrationError(f"{server.name}: a revision failed: {error.orig}") from error
     finally:
         await engine.dispose()
-    return known[known.index(before) + 1 :] if before in known else (known if before is None else ())
+    return known if before is None else known[known.index(before) + 1 :]
 
 
 async def _connect(url: DatabaseUrl) -> asyncpg.Connection:
@@ -74,15 +76,11 @@ async def _sole_migrator(url: DatabaseUrl) -> AsyncIterator[None]:
         await connection.close(timeout=_CONNECT_SECONDS)
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     config.attributes["connection"] = connection
-    return config
-
-
-def _upgrade(connection: Connection) -> None:
-    command.upgrade(_config(connection), "head")
+    command.upgrade(config, "head")
 
 
 def _applied(connection: Connection) -> str | None:

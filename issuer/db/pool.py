@@ -29,20 +29,18 @@ class Timeouts:
     """Timeouts of database operations, in seconds.
 
     Attributes:
-        acquire: to get a connection, including opening a new one.
-        connect: to open a connection in the background.
+        connection: to get a connection, including opening a new one.
         statement: for one statement, enforced by the server; the client gives up a second later.
     """
 
-    acquire: float
-    connect: float
+    connection: float
     statement: int
 
 
-COMMAND_TIMEOUTS: Final = Timeouts(acquire=10.0, connect=10.0, statement=60)
+COMMAND_TIMEOUTS: Final = Timeouts(connection=10.0, statement=60)
 """Timeouts of operator commands."""
 
-REQUEST_TIMEOUTS: Final = Timeouts(acquire=1.0, connect=1.0, statement=2)
+REQUEST_TIMEOUTS: Final = Timeouts(connection=1.0, statement=2)
 """Timeouts of requests."""
 
 _SERVER_SETTINGS: Final = {
@@ -88,7 +86,7 @@ class Database:
         self._opened: set[Connection] = set()
         self._idle: list[Connection] = []
         self._detector = OutageDetector(
-            lambda: self._connect(COMMAND_TIMEOUTS.connect), self._end_waits, self._warm, self._url.name
+            lambda: self._connect(COMMAND_TIMEOUTS.connection), self._end_waits, self._warm, self._url.name
         )
         for failure in Failure:
             self._metrics.database_failures.labels(failure)
@@ -168,7 +166,7 @@ class Database:
         if self._idle and not self._queue.is_busy:  # without a wait, no deadline is needed
             await self._queue.enter()
             return self._idle.pop()
-        deadline = asyncio.timeout(self._timeouts.acquire)
+        deadline = asyncio.timeout(self._timeouts.connection)
         try:
             async with deadline:
                 self._acquiring.add(deadline)
@@ -227,7 +225,7 @@ class Database:
 
     async def _open(self) -> Connection:
         try:
-            connection = await self._connect(self._timeouts.connect)
+            connection = await self._connect(self._timeouts.connection)
         except (*UNREACHABLE, asyncio.CancelledError):
             self._detector.suspect()
             raise

@@ -13,10 +13,9 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from issuer.context import never_disconnected
 from issuer.http.problems import problem_response
 from issuer.telemetry.metrics import Metrics
-from issuer.telemetry.tracing import UNTRACED, RequestSpan, Tracing
+from issuer.telemetry.tracing import RequestSpan, Tracing
 from issuer.throttling.client_ip import client_ip
 from shared.logs import frames_of
 from shared.trace_context import parse_request_id, parse_traceparent
@@ -59,10 +58,10 @@ class RequestMiddleware:
         self,
         app: ASGIApp,
         metrics: Metrics,
-        trusted_proxy_hops: int = 0,
-        tracing: Tracing = UNTRACED,
+        trusted_proxy_hops: int,
+        tracing: Tracing,
         *,
-        quiet: bool = False,
+        quiet: bool,
     ) -> None:
         self._app = app
         # Cached, since finding the counter of some labels costs more than counting. The labels are from closed sets.
@@ -76,24 +75,16 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request (ASGI)."""
         peer = (scope.get("client") or (None,))[0]
-        request_ids: list[str] = []
-        forwarded: list[str] = []
-        traceparents: list[str] = []
+        values: dict[bytes, list[str]] = {b"x-request-id": [], b"x-forwarded-for": [], b"traceparent": []}
         for name, value in scope["headers"]:
-            match name:
-                case b"x-request-id":
-                    request_ids.append(value.decode("latin-1"))
-                case b"x-forwarded-for":
-                    forwarded.append(value.decode("latin-1"))
-                case b"traceparent":
-                    traceparents.append(value.decode("latin-1"))
-                case _:
-                    pass
+            if name in values:
+                values[name].append(value.decode("latin-1"))
+        forwarded = values[b"x-forwarded-for"]
         client = client_ip(peer, forwarded, self._trusted_proxy_hops)
         if forwarded and not self._trusted_proxy_hops:
             self._warn_of_proxy(client)
-        request_id = parse_request_id(request_ids)
-        with self._tracing.request(parse_traceparent(traceparents)) as span:
+        request_id = parse_request_id(values[b"x-request-id"])
+        with self._tracing.request(parse_traceparent(values[b"traceparent"])) as span:
             # For the log. Each request has a context of its own (`protocol.py`), so nothing has to be unbound.
             structlog.contextvars.bind_contextvars(
                 request_id=request_id, trace_id=span.trace_id, span_id=span.span_id
@@ -113,19 +104,19 @@ class RequestMiddleware:
             )
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
-        scope.setdefault("state", {}).update(request_id=record.request_id, client_ip=record.client)
+        scope["state"].update(request_id=record.request_id, client_ip=record.client)
 
         async def send_with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                record.is_disconnected = scope["state"].get("is_disconnected", never_disconnected)()
+                record.is_disconnected = scope["state"]["is_disconnected"]()
                 message["headers"] = _completed(message["headers"], record.request_id)
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_fields)
         except Exception as error:  # noqa: BLE001 - no exception may leave the application
-            _report(error)
+            _log.error("unexpected_exception", kind=type(error).__name__, frames=frames_of(error))
             if not record.status:
                 await problem_response(error)(scope, receive, send_with_fields)
         self._record(scope, record)
@@ -157,11 +148,3 @@ def _completed(fields: list[tuple[bytes, bytes]], request_id: str) -> list[tuple
     if b"cache-control" not in dict(fields):
         completed.append((b"cache-control", b"no-store"))
     return completed
-
-
-def _report(error: Exception) -> None:
-    _log.error(
-        "unexpected_exception",
-        kind=type(error).__name__,
-        frames=frames_of(error),
-    )

@@ -53,6 +53,10 @@ class Problem:
         """The URI by which clients identify the problem. It never changes once published."""
         return f"urn:gatepass:problem:{self.slug}"
 
+    def document(self) -> dict[str, Any]:
+        """Return the members that every document of this kind has."""
+        return {"type": self.type, "title": self.title, "status": self.status}
+
 
 INTERNAL: Final = Problem("internal", "Internal server error", 500)
 
@@ -92,7 +96,7 @@ def problem_of(error: Exception) -> Problem:
 def problem_response(error: Exception) -> Response:
     """Return the response to `error`, with the header fields of its kind."""
     problem = problem_of(error)
-    document: dict[str, Any] = {"type": problem.type, "title": problem.title, "status": problem.status}
+    document = problem.document()
     if isinstance(error, OAuthError):
         document["error"] = problem.slug.replace("-", "_")  # for OAuth libraries (RFC 6749 §5.2, RFC 8707 §2)
     if isinstance(error, InvalidFieldsError):

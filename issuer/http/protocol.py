@@ -11,7 +11,6 @@ never reaches an application: this module sends a problem document and closes th
 import asyncio
 import contextvars
 import json
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -20,8 +19,8 @@ import structlog
 from starlette.types import ASGIApp
 
 from issuer.http.connections import Connection, Connections, Phase
-from issuer.http.exchange import Exchange
-from issuer.http.problems import MEDIA_TYPE
+from issuer.http.exchange import Exchange, response_head
+from issuer.http.problems import MEDIA_TYPE, Problem
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -250,20 +249,15 @@ class HttpConnection(Connection):
         self.send(response, closes=True, lingers=True)
 
 
-def _rejection(status: HTTPStatus, slug: str, title: str) -> bytes:
-    problem = {"type": f"urn:gatepass:problem:{slug}", "title": title, "status": status.value}
-    document = json.dumps(problem, separators=(",", ":"))
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
-        f"content-length: {len(document)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
-    )
-    return (head + document).encode("ascii")
+def _rejection(status: int, slug: str, title: str) -> bytes:
+    document = json.dumps(Problem(slug, title, status).document(), separators=(",", ":")).encode("ascii")
+    media_type = MEDIA_TYPE.encode("ascii")
+    fields = ((b"content-type", media_type), (b"cache-control", b"no-store"), (b"connection", b"close"))
+    return response_head(status, fields, len(document)) + b"\r\n" + document
 
 
-_MALFORMED: Final = _rejection(HTTPStatus.BAD_REQUEST, "malformed-request", "The request is not well-formed HTTP/1.1")
-_HEAD_TOO_LARGE: Final = _rejection(
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The head of the request is too large"
-)
+_MALFORMED: Final = _rejection(400, "malformed-request", "The request is not well-formed HTTP/1.1")
+_HEAD_TOO_LARGE: Final = _rejection(431, "head-too-large", "The head of the request is too large")
 _TOO_MANY_CONNECTIONS: Final = _rejection(
-    HTTPStatus.SERVICE_UNAVAILABLE, "too-many-connections", "There are too many connections; try again later"
+    503, "too-many-connections", "There are too many connections; try again later"
 )

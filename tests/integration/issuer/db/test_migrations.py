@@ -43,7 +43,10 @@ def test_migrations_at_the_same_time_apply_each_revision_once(postgres: Postgres
 def test_a_schema_of_a_newer_release_is_left_alone(postgres: Postgres) -> None:
     url = postgres.migrated_database()
     execute(url, "UPDATE alembic_version SET version_num = '9999'")
-    assert run_migrate(url).returncode == 1
+    run = run_migrate(url)
+    assert run.returncode == 1
+    assert run.stderr.endswith("a newer release has migrated the schema, to revision 9999\n")
+    assert run.stderr.count("\n") == 1
     assert execute(url, "SELECT count(*) FROM users")[0][0] == 0
 
 
