@@ -87,10 +87,9 @@ def _for_the_site(source: Path, text: str) -> str:
         path = (source.parent / target.partition("#")[0]).resolve()
         if path == ROOT / OPENAPI:
             target = "/".join([*[".."] * len(source.relative_to(ROOT).parent.parts), API_PAGE])
-        # A folder is not a page.
-        return (
-            label if "://" not in target and path.is_dir() and not target.startswith("#") else f"[{label}]({target})"
-        )
+        if path.is_dir() and "://" not in target and not target.startswith("#"):
+            return label  # A folder is not a page.
+        return f"[{label}]({target})"
 
     return _with_lists_of_four_spaces(_LINK.sub(link, text))
 

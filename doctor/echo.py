@@ -1,5 +1,6 @@
 """Reads from an echo what the application received. The echo may be JSON, a header per line, or any text."""
 
+import contextlib
 import json
 import posixpath
 import re
@@ -68,11 +69,6 @@ def contains(response: Response, text: str) -> bool:
     return any(text in value for _, value in name_value_pairs(response))
 
 
-def names_containing(response: Response, text: str) -> list[str]:
-    """Return the names whose value contains `text`."""
-    return [name for name, value in name_value_pairs(response) if text in value]
-
-
 def identity_headers(response: Response) -> frozenset[str]:
     """Return the identity headers whose names are in the body."""
     return names_shown(response, IDENTITY_HEADERS)
@@ -113,7 +109,8 @@ def paths(response: Response) -> Iterator[str]:
             if word.startswith("/"):
                 yield word.partition("?")[0]
             elif word.startswith(("http://", "https://")):
-                yield _path_of(word)
+                with contextlib.suppress(ValueError):
+                    yield urlsplit(word).path
 
 
 def normalize_leniently(path: str) -> str:
@@ -123,13 +120,6 @@ def normalize_leniently(path: str) -> str:
     """
     decoded = unquote(path, errors="replace").replace("\\", "/")
     return posixpath.normpath("/" + re.sub(r";[^/]*", "", decoded).lstrip("/"))
-
-
-def _path_of(url: str) -> str:
-    try:
-        return urlsplit(url).path
-    except ValueError:
-        return ""
 
 
 def _json_strings(node: Any, name: str) -> Iterator[tuple[str, str]]:

@@ -79,19 +79,8 @@ class _State:
         form = {"token": tokens.refresh_token, "client_id": self.client_id}
         return httpx.Request("POST", f"{self.issuer}/revoke", data=form)
 
-    def usable(self, rejected: str | None) -> Tokens | None:
-        """Return the tokens, or None if they have to be refreshed first.
-
-        Args:
-            rejected: an access token that a server rejected. Meanwhile, another request may have refreshed it.
-        """
-        if self.tokens is None:
-            raise LoginRequiredError
-        expires_soon = self.tokens.expires_at - time.time() < _REFRESH_SECONDS_BEFORE_EXPIRY
-        return None if expires_soon or self.tokens.access_token == rejected else self.tokens
-
     def current(self) -> Tokens:
-        """Return the tokens, usable or not."""
+        """Return the tokens, which may have to be refreshed before their use."""
         if self.tokens is None:
             raise LoginRequiredError
         return self.tokens
@@ -172,9 +161,9 @@ class Session:
 
     def _access_token(self, rejected: str | None = None) -> str:
         with self._lock:
-            tokens = self._state.usable(rejected)
-            if tokens is None:
-                request = self._state.refresh_request(self._state.current())
+            tokens = self._state.current()
+            if _needs_refresh(tokens, rejected):
+                request = self._state.refresh_request(tokens)
                 # A repeated refresh returns the same new tokens, for two minutes.
                 tokens = self._state.refreshed(self._send(request, repeat_if_lost=True))
             return tokens.access_token
@@ -238,9 +227,9 @@ class AsyncSession:
 
     async def _access_token(self, rejected: str | None = None) -> str:
         async with self._lock:
-            tokens = self._state.usable(rejected)
-            if tokens is None:
-                request = self._state.refresh_request(self._state.current())
+            tokens = self._state.current()
+            if _needs_refresh(tokens, rejected):
+                request = self._state.refresh_request(tokens)
                 tokens = self._state.refreshed(await self._send(request, repeat_if_lost=True))
             return tokens.access_token
 
@@ -259,6 +248,14 @@ class AsyncSession:
             return await self._http.send(request)
         except httpx.TransportError as error:
             return error
+
+
+def _needs_refresh(tokens: Tokens, rejected: str | None) -> bool:
+    """Return whether the access token expires soon, or is the one that a server rejected.
+
+    Another request may have refreshed a rejected one meanwhile.
+    """
+    return tokens.access_token == rejected or tokens.expires_at - time.time() < _REFRESH_SECONDS_BEFORE_EXPIRY
 
 
 def _with_token(request: httpx.Request, access_token: str) -> httpx.Request:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from doctor.echo import CANARY_HEADER, names_containing, normalize_header_name, subject_shown
+from doctor.echo import CANARY_HEADER, name_value_pairs, normalize_header_name, subject_shown
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Check, Probe, ProbeContext, Result
@@ -102,8 +102,8 @@ def no_spoofed_identity(context: ProbeContext, issue: Issue) -> Check:
 def _leaked(response: Response, canary: str) -> bool:
     # An obs-fold line becomes part of the header before it (RFC 9112 §5.2); the canary there is not a leak.
     return any(
-        normalize_header_name(name) != normalize_header_name(CANARY_HEADER)
-        for name in names_containing(response, canary)
+        canary in value and normalize_header_name(name) != normalize_header_name(CANARY_HEADER)
+        for name, value in name_value_pairs(response)
     )
 
 

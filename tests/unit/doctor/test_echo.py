@@ -5,7 +5,7 @@ import json
 import pytest
 
 from doctor.baseline import detect_gateway
-from doctor.echo import identity_headers, names_containing, normalize_leniently, paths, subject_shown
+from doctor.echo import contains, identity_headers, normalize_leniently, paths, subject_shown
 from doctor.findings import Gateway
 from doctor.messages import Response
 
@@ -27,7 +27,7 @@ def test_common_echo_formats_are_read(kind: str) -> None:
     response = Response(200, (), ECHOES[kind].replace(b"NAME", SUBJECT.encode()))
     assert subject_shown(response, SUBJECT)
     assert identity_headers(response) == (frozenset() if kind == "words" else {"X-Auth-Subject"})
-    assert names_containing(response, SUBJECT)
+    assert contains(response, SUBJECT)
     assert any(normalize_leniently(path) == "/hello" for path in paths(response)) or kind == "words"
 
 
