@@ -15,7 +15,6 @@ import psutil
 
 from stack.settings import HOST, StackError, StackSettings
 
-_INSTALL: Final = "install it with `make run`"
 _LOCK_WAIT_SECONDS: Final = 6.0
 
 
@@ -39,7 +38,7 @@ def find_binary(package: str, path: str, distribution: str) -> Path:
     locations = list(spec.submodule_search_locations or []) if spec else []
     binary = Path(locations[0], path) if locations else None
     if binary is None or not binary.is_file():
-        raise StackError(f"{Path(path).name} is missing (package {distribution}): {_INSTALL}")
+        raise StackError(f"{Path(path).name} is missing (package {distribution}): install it with `make run`")
     try:
         subprocess.run([binary, "--version"], check=True, capture_output=True, timeout=30)  # noqa: S603 - our own
     except (OSError, subprocess.SubprocessError) as error:

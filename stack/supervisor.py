@@ -113,8 +113,7 @@ class Supervisor:
         """
         process = await self._spawn(program)
         try:
-            async with asyncio.timeout(START_SECONDS):
-                alive = await self._became_ready(process, ready)
+            alive = await _became_ready(process, ready)
         except TimeoutError:
             raise StackError(
                 f"{program.name} is not ready after {START_SECONDS:.0f} s: see {self._log(program)}"
@@ -156,9 +155,8 @@ class Supervisor:
     async def _restart(self, program: Program, ready: Ready) -> None:
         process = await self._spawn(program)
         try:
-            async with asyncio.timeout(START_SECONDS):
-                if await self._became_ready(process, ready):
-                    self._report(f"{program.name} is running again")
+            if await _became_ready(process, ready):
+                self._report(f"{program.name} is running again")
         except TimeoutError:
             self._report(f"{program.name} is not ready after {START_SECONDS:.0f} s")
             process.kill()
@@ -166,14 +164,6 @@ class Supervisor:
     async def _watch_reaper(self) -> None:
         await self._reaper.wait()
         raise StackError("the reaper process was killed; start the stack again")
-
-    async def _became_ready(self, process: Process, ready: Ready) -> bool:
-        """Wait until `ready` returns True, or return False if the process exits."""
-        while process.returncode is None:
-            if await ready():
-                return True
-            await asyncio.sleep(_POLL_SECONDS)
-        return False
 
     async def _spawn(self, program: Program) -> Process:
         with self._log(program).open("ab") as log:
@@ -194,21 +184,15 @@ class Supervisor:
 
     async def _stop(self, names: list[str], seconds: float) -> None:
         stopping = [self._running.pop(name) for name in names]
-        for program, process in stopping:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(program.stop_signal)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                for _, process in stopping:
-                    await process.wait()
-        for _, process in stopping:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        # Without this the event loop may end first and leave their transports open.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                for _, process in stopping:
-                    await process.wait()
+        for forced in (False, True):
+            for program, process in stopping:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGKILL if forced else program.stop_signal)
+            # After the second signal too: the event loop may end first and leave the transports open.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    for _, process in stopping:
+                        await process.wait()
 
     def _log(self, program: Program) -> Path:
         return self._logs / f"{program.name}.log"
@@ -222,6 +206,20 @@ class Supervisor:
         last = "\n".join(f"    {line}" for line in lines)
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
         return f"{program.name} {how}. Last lines of {log}:\n{last or '    (none)'}"
+
+
+async def _became_ready(process: Process, ready: Ready) -> bool:
+    """Wait until `ready` returns True, or return False if the process exits.
+
+    Raises:
+        TimeoutError: after `START_SECONDS`.
+    """
+    async with asyncio.timeout(START_SECONDS):
+        while process.returncode is None:
+            if await ready():
+                return True
+            await asyncio.sleep(_POLL_SECONDS)
+    return False
 
 
 def _identity(user: str | None) -> dict[str, Any]:
