@@ -25,18 +25,8 @@ BASELINE_SENT: Final = "GET with a valid token"
 # Without the claim the header is empty, and some gateways omit it. An echo of the other headers would show it.
 _OPTIONAL_CLAIMS: Final = {"X-Auth-Scope": "scope", "X-Auth-Roles": "roles", "X-Auth-Session": "sid"}
 
-# Substrings of the Server field, the more specific ones first.
-_SERVER_NAMES: Final[tuple[tuple[str, Gateway], ...]] = (
-    ("istio", Gateway.ISTIO),
-    ("envoy", Gateway.ENVOY),
-    ("apisix", Gateway.APISIX),
-    ("kong", Gateway.KONG),
-    ("openresty", Gateway.NGINX),
-    ("nginx", Gateway.NGINX),
-    ("caddy", Gateway.CADDY),
-    ("haproxy", Gateway.HAPROXY),
-    ("traefik", Gateway.TRAEFIK),
-)
+# Gateways that the Server field can name, the more specific names first.
+_SERVER_NAMES: Final = ("istio", "envoy", "apisix", "kong", "nginx", "caddy", "haproxy", "traefik")
 
 
 def detect_echo(context: ProbeContext, outcome: Outcome) -> Echo:
@@ -62,7 +52,8 @@ def detect_echo(context: ProbeContext, outcome: Outcome) -> Echo:
 def detect_gateway(outcome: Outcome) -> Gateway | None:
     """Return the gateway that the `Server` field names, if any. Operators can hide or change it."""
     server = " ".join(outcome.values("server")).lower() if isinstance(outcome, Response) else ""
-    return next((gateway for name, gateway in _SERVER_NAMES if name in server), None)
+    server = server.replace("openresty", "nginx")
+    return next((Gateway(name) for name in _SERVER_NAMES if name in server), None)
 
 
 def baseline_results(context: ProbeContext, outcome: Outcome) -> Iterator[tuple[str, Result]]:

@@ -163,28 +163,3 @@ def preflight_rejected(context: ProbeContext, path: str, issue: Issue = Issue.UN
         return rejected(issue)(response)
 
     return check
-
-
-def foreign_preflight_rejected(context: ProbeContext, path: str, origin: str) -> Check:
-    """Return a check of a CORS preflight of an unknown `origin`: the gateway may respond, without permission."""
-
-    def check(response: Response) -> Result:
-        permitted = {"*", origin} & set(response.values("access-control-allow-origin"))
-        if response.accepted and permitted and not context.reached_application(response, path):
-            return Result(Issue.FOREIGN_ORIGIN_ALLOWED, f"{response.status}, permission for {permitted.pop()}")
-        return preflight_rejected(context, path)(response)
-
-    return check
-
-
-def not_served_by_application(context: ProbeContext) -> Check:
-    """Return a check of the test route under another name: other sites may respond, the application must not."""
-
-    def check(response: Response) -> Result:
-        if response.accepted and not context.reached_application(response, context.target.path):
-            if context.echo:
-                return Result(None, f"{response.status}, not from the test route")
-            return Result(Issue.NO_ECHO, f"{response.status}, the sender could not be identified")
-        return rejected(Issue.AUTHENTICATION_BYPASS)(response)
-
-    return check

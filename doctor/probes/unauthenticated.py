@@ -4,15 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from doctor.findings import Issue
-from doctor.probe import (
-    Probe,
-    ProbeContext,
-    bearer,
-    foreign_preflight_rejected,
-    not_served_by_application,
-    preflight_rejected,
-    rejected,
-)
+from doctor.messages import Response
+from doctor.probe import Check, Probe, ProbeContext, Result, bearer, preflight_rejected, rejected
 from doctor.probes.path_confusion import path_variants
 
 FOREIGN_HOST: Final = "gatepass-doctor.invalid"
@@ -103,7 +96,7 @@ def _other_methods(context: ProbeContext) -> Iterator[Probe]:
         method="OPTIONS",
     )
     sent = "a CORS preflight of an unknown origin"
-    yield Probe("preflight", sent, preflight, foreign_preflight_rejected(context, context.target.path, origin))
+    yield Probe("preflight", sent, preflight, _foreign_preflight_rejected(context, origin))
     override = context.request(
         "X-HTTP-Method-Override: OPTIONS", "X-HTTP-Method: OPTIONS", "X-Method-Override: OPTIONS"
     )
@@ -114,7 +107,7 @@ def _other_methods(context: ProbeContext) -> Iterator[Probe]:
 
 def _other_routes(context: ProbeContext) -> Iterator[Probe]:
     """Yield probes of the test route under other hosts and path variants."""
-    check = not_served_by_application(context)
+    check = _not_served_by_application(context)
     host = context.request(*context.canary_headers, host=FOREIGN_HOST)
     yield Probe("foreign-host", "no token, and another host in Host", host, check)
     absolute = context.request(*context.canary_headers, path=f"http://{FOREIGN_HOST}{context.target.path}")
@@ -128,3 +121,28 @@ def _other_routes(context: ProbeContext) -> Iterator[Probe]:
             sent = f"the route without a token, path variant {name}"
             request = context.request(*context.canary_headers, path=path)
             yield Probe(f"open-{name}", sent, request, check, malformed=True)
+
+
+def _foreign_preflight_rejected(context: ProbeContext, origin: str) -> Check:
+    """Return a check of a CORS preflight of an unknown `origin`: the gateway may respond, without permission."""
+
+    def check(response: Response) -> Result:
+        permitted = {"*", origin} & set(response.values("access-control-allow-origin"))
+        if response.accepted and permitted and not context.reached_application(response, context.target.path):
+            return Result(Issue.FOREIGN_ORIGIN_ALLOWED, f"{response.status}, permission for {permitted.pop()}")
+        return preflight_rejected(context, context.target.path)(response)
+
+    return check
+
+
+def _not_served_by_application(context: ProbeContext) -> Check:
+    """Return a check of the test route under another name: other sites may respond, the application must not."""
+
+    def check(response: Response) -> Result:
+        if response.accepted and not context.reached_application(response, context.target.path):
+            if context.echo:
+                return Result(None, f"{response.status}, not from the test route")
+            return Result(Issue.NO_ECHO, f"{response.status}, the sender could not be identified")
+        return rejected(Issue.AUTHENTICATION_BYPASS)(response)
+
+    return check
