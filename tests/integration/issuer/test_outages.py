@@ -7,8 +7,8 @@ import httpx
 
 from tests.support.issuer_process import IssuerProcess, issuer_command, running_issuer
 from tests.support.plain_http import HTTP
-from tests.support.postgres import Postgres, running_postgres
-from tests.support.processes import free_port, wait_until
+from tests.support.postgres import Postgres
+from tests.support.processes import wait_until
 from tests.support.signing_keys import generate_key
 
 
@@ -16,48 +16,6 @@ def assert_unavailable(response: httpx.Response, slug: str) -> None:
     assert response.status_code == 503
     assert response.json()["type"] == f"urn:gatepass:problem:{slug}"
     assert int(response.headers["retry-after"]) >= 1
-
-
-def test_the_issuer_recovers_when_postgresql_restarts() -> None:
-    with running_postgres() as postgres:
-        postgres.make_template()
-        with running_issuer(postgres.migrated_database()) as issuer:
-            issuer.register("ann@example.com")
-            tokens = issuer.login("ann@example.com").json()
-            token, form = tokens["access_token"], {"grant_type": "refresh_token"}
-            form["refresh_token"] = tokens["refresh_token"]
-            status_list = HTTP.get(f"{issuer.url}/status-lists/1").text
-            postgres.stop()
-            assert_unavailable(issuer.register("bob@example.com"), "database-unavailable")
-            assert_unavailable(issuer.login("ann@example.com"), "database-unavailable")
-            assert_unavailable(issuer.request("GET", "/me", token), "database-unavailable")
-            for method, path in (
-                ("POST", "/logout"),
-                ("POST", "/password"),
-                ("DELETE", "/me"),
-                ("GET", "/sessions"),
-                ("DELETE", "/sessions"),
-                ("DELETE", "/sessions/00000000-0000-0000-0000-000000000000"),
-            ):
-                bearer = {"Authorization": f"Bearer {token}"}
-                assert_unavailable(HTTP.request(method, issuer.url + path, headers=bearer), "database-unavailable")
-            assert HTTP.post(f"{issuer.url}/token", data=form).status_code == 503
-            assert HTTP.get(f"{issuer.url}/status-lists/1").text == status_list
-            assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
-            assert HTTP.get(f"{issuer.admin_url}/healthz").status_code == 200
-            assert HTTP.get(f"{issuer.admin_url}/readyz").json()["checks"]["database"] == "failing"
-            postgres.start()
-            issuer.wait_until_readiness_is(200)
-            assert issuer.login("ann@example.com").status_code == 200
-            assert issuer.request("GET", "/me", token).json()["email"] == "ann@example.com"
-            assert HTTP.post(f"{issuer.url}/token", data=form).status_code == 200
-
-
-def test_the_issuer_starts_before_postgresql_does() -> None:
-    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
-    with running_issuer(url, ready=503) as issuer:
-        assert_unavailable(issuer.register("ann@example.com"), "database-unavailable")
-        assert issuer.process.poll() is None
 
 
 def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> None:

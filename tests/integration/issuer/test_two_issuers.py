@@ -4,7 +4,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +113,7 @@ def test_an_issuer_killed_under_load_fails_only_its_own_requests(database_url: s
 
         assert [status for sent, status in logins.failed if sent > gone] == []
         assert len(logins.failed) <= CLIENTS
-        refreshed = [_refresh(one, tokens["refresh_token"]) for _, tokens in logins.succeeded]
+        refreshed = [one.refresh(tokens["refresh_token"]) for _, tokens in logins.succeeded]
         assert {response.status_code for response in refreshed} == {200}, "sessions of the killed one live on"
         accepted = [verifier.ask(token=tokens["access_token"].encode()).status for _, tokens in logins.succeeded]
         assert set(accepted) == {200}, "and so do its tokens"
@@ -154,18 +153,3 @@ def test_a_logout_reaches_verifiers_although_an_issuers_clock_differs(
         HTTP.post(f"{one.url}/logout", headers={"Authorization": f"Bearer {token}"})
         # Far over the 3 s that are promised, and far below the 45 s by which the clocks differ.
         wait_until(lambda: passes() == 401, "the verifier rejects it", 10)
-
-
-def test_parallel_refreshes_at_two_issuers_get_one_successor(database_url: str) -> None:
-    with running_issuer(database_url) as one, running_issuer(database_url, one.keys_dir, URL=one.url) as other:
-        one.register(EMAIL)
-        token = one.login(EMAIL).json()["refresh_token"]
-        with ThreadPoolExecutor(50) as pool:
-            responses = list(pool.map(lambda number: _refresh((one, other)[number % 2], token), range(50)))
-        assert [response.status_code for response in responses] == [200] * 50
-        assert len(successors := {response.json()["refresh_token"] for response in responses}) == 1
-        assert _refresh(other, successors.pop()).status_code == 200
-
-
-def _refresh(issuer: IssuerProcess, token: str) -> httpx.Response:
-    return HTTP.post(f"{issuer.url}/token", data={"grant_type": "refresh_token", "refresh_token": token})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg  # noqa: TID251 - a second party at the database
 import httpx
@@ -29,11 +30,12 @@ RECOVERY_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Outage:
-    """An issuer on its own PostgreSQL server, and a user with a token."""
+    """An issuer on its own PostgreSQL server, and a user with tokens."""
 
     postgres: Postgres
     issuer: IssuerProcess
     token: str
+    refresh_token: str
     client: httpx.Client
 
     def me(self) -> httpx.Response:
@@ -63,7 +65,8 @@ def outage() -> Iterator[Outage]:
             running_issuer(postgres.migrated_database(), DATABASE_CONNECTIONS="4") as issuer,
             httpx.Client(base_url=issuer.url, timeout=30) as client,
         ):
-            yield Outage(postgres, issuer, issuer.token("ann@example.com"), client)
+            tokens = issuer.session("ann@example.com")
+            yield Outage(postgres, issuer, tokens["access_token"], tokens["refresh_token"], client)
 
 
 @pytest.fixture(autouse=True)
@@ -98,12 +101,31 @@ def assert_everything_is_a_prompt_503(outage: Outage) -> None:
     assert HTTP.get(f"{outage.issuer.admin_url}/healthz").status_code == 200
 
 
+AS_A_USER = [
+    ("POST", "/logout"),
+    ("POST", "/password"),
+    ("DELETE", "/me"),
+    ("GET", "/sessions"),
+    ("DELETE", "/sessions"),
+    ("DELETE", "/sessions/00000000-0000-0000-0000-000000000000"),
+]
+
+
 def test_a_crashed_server_is_a_503_and_recovers(outage: Outage) -> None:
+    issuer, status_list = outage.issuer, HTTP.get(f"{outage.issuer.url}/status-lists/1").text
     outage.postgres.stop()
     try:
         assert_everything_is_a_prompt_503(outage)
+        for method, path in AS_A_USER:
+            assert_prompt_503(partial(issuer.request, method, path, outage.token))
+        assert issuer.refresh(outage.refresh_token).status_code == 503
+        assert HTTP.get(f"{issuer.url}/status-lists/1").text == status_list
+        assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
+        assert HTTP.get(f"{issuer.admin_url}/readyz").json()["checks"]["database"] == "failing"
     finally:
         outage.postgres.start()
+    outage.wait_until_served()
+    assert issuer.refresh(outage.refresh_token).status_code == 200
 
 
 def test_a_frozen_server_is_a_503_and_recovers(outage: Outage) -> None:

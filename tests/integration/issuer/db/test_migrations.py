@@ -9,7 +9,7 @@ from typing import Final
 from issuer.db.schema import revisions
 from tests.support.issuer_process import issuer_command
 from tests.support.postgres import Postgres, execute
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT
 
 DATA_MODEL: Final = ROOT / "specs/001-register-login-verify/data-model.md"
 
@@ -60,10 +60,3 @@ def test_the_users_table_is_that_of_the_data_model(database_url: str) -> None:
     section = DATA_MODEL.read_text(encoding="utf-8").partition("## `users`")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([\w\[\]]+)(.*?) \| ", section, re.MULTILINE)
     assert {(name, kind, ", null" in rest) for name, kind, rest in rows} == {tuple(column) for column in columns}
-
-
-def test_an_unreachable_database_is_one_line() -> None:
-    run = run_migrate(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
-    assert run.returncode == 1
-    assert run.stderr.count("\n") == 1
-    assert run.stderr.startswith("PostgreSQL cannot be used")

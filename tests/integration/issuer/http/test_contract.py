@@ -1,7 +1,7 @@
 """Every path, method and status of the contract is served as documented."""
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import httpx
@@ -95,32 +95,23 @@ def refresh(url: str) -> httpx.Response:
     return HTTP.post(f"{url}/token", data=form, timeout=30)
 
 
-def owners_bodies(path: str, method: str) -> dict[tuple[str, str, str], Ask]:
+def bodies(path: str, method: str, send: Callable[..., Ask]) -> dict[tuple[str, str, str], Ask]:
+    """Return requests whose body is unacceptable."""
     json_type = {"Content-Type": "application/json"}
     return {
-        (path, method, "400"): as_owner(method, path, content=b"{", headers=json_type),
-        (path, method, "413"): as_owner(method, path, content=b" " * 65_537, headers=json_type),
-        (path, method, "415"): as_owner(method, path, content=b"{}"),
-        (path, method, "422"): as_owner(method, path, json={}),
-    }
-
-
-def bodies(path: str) -> dict[tuple[str, str, str], Ask]:
-    json_type = {"Content-Type": "application/json"}
-    return {
-        (path, "post", "400"): post(path, content=b"{", headers=json_type),
-        (path, "post", "413"): post(path, content=b" " * 65_537, headers=json_type),
-        (path, "post", "415"): post(path, content=b"{}"),
-        (path, "post", "422"): post(path, json={}),
+        (path, method, "400"): send(path, content=b"{", headers=json_type),
+        (path, method, "413"): send(path, content=b" " * 65_537, headers=json_type),
+        (path, method, "415"): send(path, content=b"{}"),
+        (path, method, "422"): send(path, json={}),
     }
 
 
 # In this order: an account is registered before it is taken, logs in or is asked about.
 SERVED: dict[tuple[str, str, str], Ask] = {
-    **bodies("/register"),
+    **bodies("/register", "post", post),
     ("/register", "post", "201"): post("/register", json=CREDENTIALS),
     ("/register", "post", "409"): post("/register", json=CREDENTIALS),
-    **bodies("/login"),
+    **bodies("/login", "post", post),
     ("/login", "post", "200"): post("/login", json=CREDENTIALS),
     ("/login", "post", "403"): post("/login", json=CREDENTIALS | {"cookies": True}, headers=FOREIGN),
     ("/login", "post", "401"): post("/login", json=CREDENTIALS | {"password": "wrong"}),
@@ -146,20 +137,20 @@ SERVED: dict[tuple[str, str, str], Ask] = {
     ("/status-lists/{id}", "get", "200"): get("/status-lists/1"),
     ("/status-lists/{id}", "get", "304"): get("/status-lists/1", {"If-None-Match": "*"}),
     ("/status-lists/{id}", "get", "404"): get("/status-lists/0"),
-    **bodies("/password/forgot"),
+    **bodies("/password/forgot", "post", post),
     ("/password/forgot", "post", "202"): post("/password/forgot", json=ADDRESS),
-    **bodies("/email/verify/resend"),
+    **bodies("/email/verify/resend", "post", post),
     ("/email/verify/resend", "post", "202"): post("/email/verify/resend", json=ADDRESS),
-    **bodies("/password/reset"),
+    **bodies("/password/reset", "post", post),
     ("/password/reset", "post", "400"): post("/password/reset", json={"token": "gpw_", "password": NEW}),
-    **bodies("/email/verify"),
+    **bodies("/email/verify", "post", post),
     ("/email/verify", "post", "400"): post("/email/verify", json={"token": "gpv_"}),
-    **owners_bodies("/password", "post"),
+    **bodies("/password", "post", partial(as_owner, "POST")),
     ("/password", "post", "401"): post("/password", json={}),
     ("/password", "post", "204"): as_owner(
         "POST", "/password", json={"current_password": PASSWORD, "new_password": PASSWORD}
     ),
-    **owners_bodies("/me", "delete"),
+    **bodies("/me", "delete", partial(as_owner, "DELETE")),
     ("/me", "delete", "401"): as_owner("DELETE", "/me", json={"password": "wrong"}),
     ("/me", "delete", "204"): as_owner("DELETE", "/me", json={"password": PASSWORD}),
     ("/.well-known/jwks.json", "get", "200"): get("/.well-known/jwks.json"),
@@ -206,7 +197,7 @@ ELSEWHERE = {
     *machine_responses.SERVED,
     *machine_responses.AWAY,
 }
-"""Tested in test_outages.py, with a token from before the outage, or in the file that the comment names."""
+"""Tested in test_database_outages.py, with a token from before the outage, or in the file that the comment names."""
 
 
 @pytest.fixture(scope="module")

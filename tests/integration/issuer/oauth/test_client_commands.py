@@ -156,12 +156,5 @@ def test_an_impossible_change_of_a_client_is_one_line(cli: Cli, arguments: tuple
     assert (rejected.returncode, rejected.stdout, rejected.stderr) == (1, "", f"{printed}\n")
 
 
-def test_an_unreachable_database_is_one_line() -> None:
-    away = issuer_command("clients", "list", DATABASE_URL="postgresql://nobody@127.0.0.1:9/nothing")
-    assert (away.returncode, away.stdout) == (1, "")
-    assert away.stderr.startswith("PostgreSQL cannot be used: ")
-    assert away.stderr.count("\n") == 1
-
-
 def test_a_secret_is_never_an_argument(cli: Cli) -> None:
     assert cli("clients", "create", "X", "--secret", "chosen").returncode == 2

@@ -173,16 +173,6 @@ def test_rfc7662_2_2_introspection_of_a_client_token(issuer: IssuerProcess, reso
     assert introspect(resource, token) == results | {"active": True, "token_type": "Bearer"}
 
 
-def test_rfc7662_2_2_introspection_has_the_additional_claims_of_a_token(database_url: str) -> None:
-    with running_issuer(database_url, ADDITIONAL_CLAIMS="tenant:string") as issuer:
-        made = operate(
-            issuer,
-            lambda registry: registry.create("x", None, "", ["gatepass"], None, claims={"tenant": "acme"}),
-        )
-        machine = Machine(issuer, made.client.id, made.secret)
-        assert introspect(machine, machine.token())["tenant"] == "acme"
-
-
 def test_rfc7662_2_2_introspection_does_not_use_up_a_refresh_token(issuer: IssuerProcess, resource: Machine) -> None:
     tokens = issuer.session()
     claims = claims_of(tokens["access_token"])

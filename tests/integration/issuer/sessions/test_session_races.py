@@ -1,4 +1,4 @@
-"""Races between use cases on a real PostgreSQL: repeated hundreds of times, or in one order that locks enforce."""
+"""Races between use cases on a real PostgreSQL: repeated many times, or in one order that locks enforce."""
 
 import asyncio
 import random
@@ -17,18 +17,17 @@ from issuer.audit.events import RevocationReason
 from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidGrantError
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
-from issuer.sessions.authorization import LoginRequest, RefreshRequest
+from issuer.sessions.authorization import LoginRequest
 from issuer.sessions.models import MAX_RETRIES
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.status_lists.store import StatusListStore
-from issuer.tokens.models import FIRST_PARTY_CLIENT
 from issuer.tokens.size import TokenBudget
 from tests.support.postgres import execute, wait_until_blocked
 from tests.support.session_bench import CONTEXT, ISSUER, LOGIN, SessionBench, session_bench
 from tests.support.token_forge import claims_of
 
-ROUNDS = 200
+ROUNDS = 60
 LOGINS = 8
 LIVE_AND_UNFLAGGED = """
 SELECT s.id FROM sessions s
@@ -361,14 +360,3 @@ def test_a_session_expires_when_idle_and_at_its_age_despite_parallel_use(databas
             await bench.refresh(left)
 
     asyncio.run(years())
-
-
-def test_a_refresh_token_works_only_for_its_client(database_url: str) -> None:
-    async def other_client() -> None:
-        async with session_bench(database_url) as bench:
-            token = (await bench.sessions.create(await bench.account(), LOGIN, CONTEXT)).refresh_token
-            with pytest.raises(InvalidGrantError):
-                await bench.sessions.refresh(token, RefreshRequest("another-client"), CONTEXT)
-            await bench.sessions.refresh(token, RefreshRequest(FIRST_PARTY_CLIENT), CONTEXT)
-
-    asyncio.run(other_client())

@@ -167,15 +167,3 @@ def test_after_a_restore_one_command_revokes_everything(scene: Scene) -> None:
     scene.wait_until_pass(200, scene.held["new"]["access_token"], scene.machine_tokens[-1])
     assert scene.refresh("new").status_code == 200
     assert {scene.passes(token) for token in old} == {401}
-
-
-def test_one_time_tokens_sent_before_the_backup_are_invalid_after_it(scene: Scene) -> None:
-    scene.issuer.register("ann@example.com")
-    insert = (
-        "INSERT INTO one_time_tokens (token_hash, user_id, purpose, created_at, expires_at)"
-        " SELECT sha256('x'), id, 'reset', now(), now() + interval '1 hour' FROM users"
-    )
-    execute(scene.issuer.database_url, insert)
-    done = json.loads(scene.command("sessions", "revoke-all", "--yes", "--json").stdout)
-    assert done["one_time_tokens"] == 1
-    assert execute(scene.issuer.database_url, "TABLE one_time_tokens") == []

@@ -11,9 +11,9 @@ from issuer.status_lists.models import StatusListEntry
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.jwks import parse_jwks
 from shared.status_list import LIST_BITS, decode
-from tests.support.issuer_process import IssuerProcess, running_issuer
+from tests.support.issuer_process import IssuerProcess
 from tests.support.plain_http import HTTP
-from tests.support.postgres import Postgres, execute, wait_until_blocked
+from tests.support.postgres import execute, wait_until_blocked
 from tests.support.processes import wait_until
 from tests.support.session_bench import CONTEXT, LOGIN, SessionBench, session_bench
 
@@ -54,11 +54,6 @@ def test_an_unknown_list_is_a_404(issuer: IssuerProcess, name: str) -> None:
     assert HTTP.get(f"{issuer.url}/status-lists/{name}").status_code == 404
 
 
-def test_a_status_list_is_no_access_token(issuer: IssuerProcess) -> None:
-    bearer = {"Authorization": f"Bearer {HTTP.get(uri(issuer)).text}"}
-    assert HTTP.get(f"{issuer.url}/me", headers=bearer).status_code == 401
-
-
 def test_a_revocation_by_another_process_is_published(issuer: IssuerProcess) -> None:
     etag = HTTP.get(uri(issuer)).headers["etag"]
     execute(
@@ -70,32 +65,6 @@ def test_a_revocation_by_another_process_is_published(issuer: IssuerProcess) -> 
     assert issuer.metric("gatepass_issuer_status_list_bytes") > 900
     assert issuer.metric("gatepass_issuer_status_list_build_seconds_count") >= 2
     assert abs(issuer.metric("gatepass_issuer_status_lists_read_timestamp_seconds") - time.time()) < 20
-
-
-def test_each_of_two_issuers_publishes_all_revocations(postgres: Postgres) -> None:
-    url = postgres.migrated_database()
-    with running_issuer(url) as one, running_issuer(url, one.keys_dir, URL=one.url) as other:
-        one.register("two@example.com")
-        tokens = [issuer.login("two@example.com").json()["access_token"] for issuer in (one, other)]
-        references = [
-            jwt.decode(token, options={"verify_signature": False})["status"]["status_list"]  # noqa: TID251 - looks inside
-            for token in tokens
-        ]
-        assert references[0]["idx"] != references[1]["idx"]
-        HTTP.post(f"{one.url}/logout", headers={"Authorization": f"Bearer {tokens[0]}"})
-        wait_until(lambda: other.bit(f"{other.url}/status-lists/1", references[0]["idx"]), "it happens", 20)
-        assert not other.bit(f"{other.url}/status-lists/1", references[1]["idx"])
-
-
-def test_without_a_database_the_lists_are_a_503(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
-    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503) as issuer:
-        for path in ("/status-lists", "/status-lists/1"):
-            response = HTTP.get(issuer.url + path)
-            assert response.status_code == 503
-            assert int(response.headers["retry-after"]) > 0
 
 
 @pytest.mark.parametrize("path", ["/status-lists", "/status-lists/1", "/.well-known/jwks.json", "/openapi.json"])

@@ -199,12 +199,6 @@ def test_parallel_correct_logins_are_not_limited(database_url: str) -> None:
     assert len(execute(database_url, "SELECT FROM rate_limit_counters")) == 1, "only the registration was counted"
 
 
-async def test_issuers_share_their_counters(issuer: LoginBench, database_url: str) -> None:
-    await issuer.fail(ANN, ELSEWHERE, 10)
-    async with login_bench(database_url, now=issuer.now) as other:
-        assert await other.login(ANN, ELSEWHERE) == 1
-
-
 @pytest.mark.parametrize(
     ("condition", "statement"),
     [

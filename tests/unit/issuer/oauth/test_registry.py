@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -75,3 +75,43 @@ def test_no_repr_shows_a_client_secret() -> None:
     assert made.secret == "gpc_" + "A" * 43
     assert made.secret not in repr(made)
     assert repr(made.client.secret_hash) not in repr(made)
+
+
+NAME: Final = "a name must have 1 to 100 characters and no control characters"
+ID: Final = "an id must have 1 to 64 letters, digits, dots, hyphens and underscores"
+TAKEN: Final = "an id must be neither first-party nor a UUID, which users have"
+SCOPE: Final = "a scope must be words of visible ASCII with single spaces between them"
+AUDIENCES: Final = "a client must have 1 to 16 audiences of 1 to 255 characters of visible ASCII"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"name": ""}, NAME),
+        ({"name": "n" * 101}, NAME),
+        ({"name": "a\nb"}, NAME),
+        ({"name": "a\x1b[31m"}, NAME),
+        ({"client_id": ""}, ID),
+        ({"client_id": "i" * 65}, ID),
+        ({"client_id": "a b"}, ID),
+        ({"client_id": "é"}, ID),
+        ({"client_id": "first-party"}, TAKEN),
+        ({"client_id": "7f3b8a52-6e9d-4d1c-9d3b-0c8f4b8a2f11"}, TAKEN),
+        ({"client_id": "7F3B8A526E9D4D1C9D3B0C8F4B8A2F11"}, TAKEN),
+        ({"scope": "read  write"}, SCOPE),
+        ({"scope": " read"}, SCOPE),
+        ({"scope": 'a"b'}, SCOPE),
+        ({"scope": "é"}, SCOPE),
+        ({"audiences": []}, AUDIENCES),
+        ({"audiences": [""]}, AUDIENCES),
+        ({"audiences": ["a b"]}, AUDIENCES),
+        ({"audiences": ["a" * 256]}, AUDIENCES),
+        ({"audiences": ["a"] * 17}, AUDIENCES),
+    ],
+)
+def test_an_ambiguous_client_is_not_registered(changes: dict[str, Any], fault: str) -> None:
+    registry = ClientRegistry(BUDGET, AcceptingStore(), lambda: NOW, bytes)
+    client = {"name": "x", "client_id": "x", "scope": "", "audiences": ["api"], "jwks": None} | changes
+    with pytest.raises(ClientRegistrationError) as error:
+        asyncio.run(registry.create(**client))
+    assert str(error.value) == fault
