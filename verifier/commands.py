@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +12,7 @@ import structlog
 import uvloop
 
 from shared.logs import configure_logs
-from verifier.decision.keyset import TrustedKeys
-from verifier.decision.status import StatusLists
+from verifier.decision.profile import RFC9068
 from verifier.discover import DiscoveryError, write_tables
 from verifier.discover import discover as discover_issuer
 from verifier.explain import explain as explain_token
@@ -57,19 +55,18 @@ def serve(settings: VerifierSettings, configuration: Configuration) -> int:
 
 def check_config(settings: VerifierSettings, configuration: Configuration) -> int:
     """Fetch every key set and status list once and print what is wrong."""
-    snapshot = asyncio.run(_fetch_all(settings, configuration))
-    for line in snapshot.errors:
-        print(line, file=sys.stderr)
+    fetched = _fetch_all(settings, configuration)
     for name, policy in sorted(configuration.policies.items()):
         print(f"policy {name}: issuers {', '.join(sorted(policy.issuers))}")
-    for issuer, profile in sorted(configuration.profiles.items()):
-        print(f"issuer {issuer}: profile {profile.name}")
-        print("\n".join(f"  {line}" for line in describe(profile)))
-    for issuer, lists in sorted(snapshot.status_lists.by_issuer.items()):
+    for name, issuer in sorted(configuration.issuers.items()):
+        if issuer.profile is not RFC9068:
+            print(f"issuer {name}: profile {issuer.profile.name}")
+            print("\n".join(f"  {line}" for line in describe(issuer.profile)))
+    for name, lists in sorted(fetched.status_lists.by_issuer.items()):
         size = sum(len(current.octets) for current in lists.values())
-        print(f"issuer {issuer}: {len(lists)} status lists, {size} bytes")
-    print(f"{len(snapshot.keys.issuers)} of {len(configuration.sources)} issuers have keys")
-    return EXIT_FAILED if snapshot.errors else 0
+        print(f"issuer {name}: {len(lists)} status lists, {size} bytes")
+    print(f"{len(fetched.keys.issuers)} of {len(configuration.issuers)} issuers have keys")
+    return EXIT_FAILED if fetched.errors() else 0
 
 
 def explain(
@@ -84,18 +81,16 @@ def explain(
     except OSError as error:
         print(f"{token_file}: cannot be read ({error.strerror})", file=sys.stderr)
         return EXIT_USAGE
-    snapshot = asyncio.run(_fetch_all(settings, configuration))
-    for line in snapshot.errors:
-        print(line, file=sys.stderr)
+    fetched = _fetch_all(settings, configuration)
     lines, accepted = explain_token(
         token,
-        keys=snapshot.keys,
+        keys=fetched.keys,
         policy=configuration.policies[policy],
         now=time.time() if now is None else now,
-        revocations=snapshot.status_lists,
+        revocations=fetched.status_lists,
     )
     *checks, verdict = lines
-    details = explain_profile(token, keys=snapshot.keys, policy=configuration.policies[policy])
+    details = explain_profile(token, keys=fetched.keys, policy=configuration.policies[policy])
     print("\n".join([*checks, *details, verdict]))
     return 0 if accepted else EXIT_FAILED
 
@@ -112,30 +107,18 @@ def discover(settings: VerifierSettings, url: str) -> int:
     return 0
 
 
-@dataclass(slots=True)
-class _Snapshot:
-    """Every key set and status list, fetched once, and what was wrong with those that failed."""
-
-    keys: TrustedKeys = field(default_factory=TrustedKeys)
-    status_lists: StatusLists = field(default_factory=StatusLists)
-    errors: list[str] = field(default_factory=list)
-
-    def use_keys(self, keys: TrustedKeys) -> None:
-        self.keys = keys
-
-    def use_status_lists(self, lists: StatusLists) -> None:
-        self.status_lists = lists
-
-
-async def _fetch_all(settings: VerifierSettings, configuration: Configuration) -> _Snapshot:
+def _fetch_all(settings: VerifierSettings, configuration: Configuration) -> Refresher:
+    """Return every key set and status list, fetched once; print what was wrong with those that failed."""
     # Cached copies would hide a source that is down.
     settings = settings.model_copy(update={"cache_dir": None})
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    snapshot = _Snapshot()
-    refresher = Refresher(
-        settings, Metrics(), publish_keys=snapshot.use_keys, publish_status_lists=snapshot.use_status_lists
-    )
-    refresher.configure(configuration)
-    await refresher.wait_until_attempted(_FETCH_ALL_SECONDS)
-    snapshot.errors = refresher.errors()
-    return snapshot
+    refresher = Refresher(settings, Metrics(), publish_keys=lambda _: None, publish_status_lists=lambda _: None)
+
+    async def fetch() -> None:
+        refresher.configure(configuration)
+        await refresher.wait_until_attempted(_FETCH_ALL_SECONDS)
+
+    asyncio.run(fetch())
+    for line in refresher.errors():
+        print(line, file=sys.stderr)
+    return refresher

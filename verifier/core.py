@@ -82,7 +82,7 @@ class VerifierCore:
         self._configuration = configuration
         self.authorizer.replace_configuration(configuration)
         self.refresher.configure(configuration)
-        _log.info("policies_reloaded", policies=sorted(configuration.policies), issuers=sorted(configuration.sources))
+        _log.info("policies_reloaded", policies=sorted(configuration.policies), issuers=sorted(configuration.issuers))
 
     def _use_keys(self, keys: TrustedKeys) -> None:
         self.authorizer.replace_keys(keys)

@@ -7,10 +7,9 @@ client can write.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from pydantic import AnyHttpUrl, BeforeValidator, Field, StringConstraints, ValidationError
@@ -72,35 +71,35 @@ class PolicyError(ConfigurationError):
 
 
 @dataclass(frozen=True, slots=True)
-class JwksLocation:
-    """The location of an issuer's key set: exactly one of a file, a URL, and the URL of metadata that name it."""
+class Issuer:
+    """An issuer whose tokens are accepted.
 
-    file: Path | None = None
-    url: str | None = None
+    Attributes:
+        jwks_file, jwks_url, discovery: the location of its key set: exactly one of a file, a URL, and the URL of
+            metadata that name it.
+        status_lists: URL of its aggregation document; None: its tokens have no status.
+        profile: of its tokens.
+    """
+
+    jwks_file: Path | None = None
+    jwks_url: str | None = None
     discovery: str | None = None
+    status_lists: str | None = None
+    profile: Profile = RFC9068
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that decisions depend on, besides keys and status lists: replaced whole, never edited.
-
-    Attributes:
-        policies: by name.
-        sources: of the key sets, by issuer.
-        status_lists: URLs of the aggregation documents, by issuer; tokens of other issuers have no status.
-        profiles: by issuer; `RFC9068` for others.
-    """
+    """All that decisions depend on, besides keys and status lists, by name: replaced whole, never edited."""
 
     policies: Mapping[str, Policy]
-    sources: Mapping[str, JwksLocation]
-    status_lists: Mapping[str, str] = field(default_factory=dict)
-    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    issuers: Mapping[str, Issuer]
 
     @property
     def uses_tls(self) -> bool:
         """Return whether a document may be fetched by https. Metadata may name a key set at any https URL."""
-        urls = [*(source.url or "" for source in self.sources.values()), *self.status_lists.values()]
-        discovers = any(source.discovery for source in self.sources.values())
+        urls = [url for issuer in self.issuers.values() for url in (issuer.jwks_url, issuer.status_lists) if url]
+        discovers = any(issuer.discovery for issuer in self.issuers.values())
         return discovers or any(url.lower().startswith("https:") for url in urls)
 
 
@@ -155,49 +154,34 @@ class _Document(StrictTable):
 
 
 def parse_configuration(
-    document: str,
-    *,
-    sources: Mapping[str, JwksLocation],
-    audience: str,
-    leeway_seconds: int,
-    status_lists: Mapping[str, str] = MappingProxyType({}),
-    allow_http: bool = False,
+    document: str, *, issuers: Mapping[str, Issuer], audience: str, leeway_seconds: int, allow_http: bool = False
 ) -> Configuration:
     """Read a policy document.
 
     Args:
         document: TOML; empty means one policy, `default`.
-        sources: our own issuer, if the settings name one; the document names the others.
+        issuers: our own, if the settings name one, whose URLs are checked; the document names the others.
         audience: for policies that name none.
         leeway_seconds: for policies that name none.
-        status_lists: the aggregation documents that the settings name, by issuer; their URLs are checked.
         allow_http: the document may name plain http URLs.
 
     Raises:
         PolicyError: with every error that was found.
     """
     parsed = _read(document)
-    known = frozenset({*sources, *parsed.issuers})
-    profiles, errors = _profiles(parsed)
-    errors += [*_semantic_errors(parsed, known, frozenset(sources)), *_url_errors(parsed, allow_http=allow_http)]
+    known = frozenset({*issuers, *parsed.issuers})
+    others, errors = _issuers(parsed)
+    errors += [*_semantic_errors(parsed, known, frozenset(issuers)), *_url_errors(parsed, allow_http=allow_http)]
     if errors:
         raise PolicyError("\n".join(errors))
     headers = _header_names(parsed)
-    lifetimes = {
-        issuer: MAX_LIFETIME_SECONDS if issuer in sources else DEFAULT_MAX_LIFETIME_SECONDS for issuer in known
+    profiles = {name: issuer.profile for name, issuer in others.items() if issuer.profile is not RFC9068}
+    lifetimes = {name: MAX_LIFETIME_SECONDS if name in issuers else DEFAULT_MAX_LIFETIME_SECONDS for name in known}
+    policies = {
+        name: _policy(name, policy, lifetimes, profiles, headers, audience, leeway_seconds)
+        for name, policy in _with_default(parsed).items()
     }
-    return Configuration(
-        {
-            name: _policy(name, policy, lifetimes, profiles, headers, audience, leeway_seconds)
-            for name, policy in _with_default(parsed).items()
-        },
-        {**sources, **{name: _source(issuer) for name, issuer in parsed.issuers.items()}},
-        {
-            **status_lists,
-            **{n: str(issuer.status_lists) for n, issuer in parsed.issuers.items() if issuer.status_lists},
-        },
-        profiles,
-    )
+    return Configuration(policies, {**issuers, **others})
 
 
 def _with_default(parsed: _Document) -> dict[str, _Policy]:
@@ -253,37 +237,28 @@ def _header_errors(parsed: _Document) -> list[str]:
     return errors
 
 
-def _profiles(parsed: _Document) -> tuple[dict[str, Profile], list[str]]:
-    """Return the profiles that are not the default, by issuer, and the errors of the others."""
-    profiles: dict[str, Profile] = {}
+def _issuers(parsed: _Document) -> tuple[dict[str, Issuer], list[str]]:
+    """Return the issuers of the document, without those whose profile is invalid, and the errors of these."""
+    issuers: dict[str, Issuer] = {}
     errors: list[str] = []
-    for name, issuer in parsed.issuers.items():
+    for name, table in parsed.issuers.items():
         try:
-            profile = read_profile(issuer.profile)
+            profile = read_profile(table.profile)
         except ProfileError as error:
             errors += [f'issuers."{name}".profile: {fault}' for fault in error.faults]
         else:
-            profiles |= {} if profile is RFC9068 else {name: profile}
-    return profiles, errors
+            urls = _text(table.jwks_url), _text(table.discovery), _text(table.status_lists)
+            issuers[name] = Issuer(table.jwks_file, *urls, profile)
+    return issuers, errors
 
 
 def _url_errors(parsed: _Document, *, allow_http: bool) -> list[str]:
-    urls = [
-        (f'issuers."{name}".{field}', str(url))
-        for name, issuer in parsed.issuers.items()
-        for field, url in (
-            ("jwks_url", issuer.jwks_url),
-            ("discovery", issuer.discovery),
-            ("status_lists", issuer.status_lists),
-        )
-        if url is not None
+    return [
+        f'issuers."{name}".{member}: {redact_url(url)!r}: {problem}'
+        for name, table in parsed.issuers.items()
+        for member in ("jwks_url", "discovery", "status_lists")
+        if (url := _text(getattr(table, member))) and (problem := check_url(url, allow_http=allow_http))
     ]
-    problems = [(field, url, check_url(url, allow_http=allow_http)) for field, url in urls]
-    return [f"{field}: {redact_url(url)!r}: {problem}" for field, url, problem in problems if problem]
-
-
-def _source(issuer: _Issuer) -> JwksLocation:
-    return JwksLocation(issuer.jwks_file, _text(issuer.jwks_url), _text(issuer.discovery))
 
 
 def _text(url: AnyHttpUrl | None) -> str | None:

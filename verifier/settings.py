@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
-from verifier.policy_file import Configuration, IssuerName, JwksLocation, PolicyError, parse_configuration
+from verifier.policy_file import Configuration, Issuer, IssuerName, PolicyError, parse_configuration
 from verifier.urls import check_url, redact_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -129,16 +129,14 @@ class VerifierSettings(Settings):
         Raises:
             PolicyError: the file cannot be read, or is invalid.
         """
-        own = {self.issuer: JwksLocation(self.jwks_file, self.jwks_url, self.discovery)} if self.issuer else {}
-        lists = {self.issuer: self.status_lists} if self.issuer and self.status_lists else {}
+        own = Issuer(self.jwks_file, self.jwks_url, self.discovery, self.status_lists)
         document = _read(self.policies_file) if self.policies_file else ""
         try:
             return parse_configuration(
                 document,
-                sources=own,
+                issuers={self.issuer: own} if self.issuer else {},
                 audience=self.audience,
                 leeway_seconds=self.leeway_seconds,
-                status_lists=lists,
                 allow_http=self.allow_http,
             )
         except RecursionError as error:

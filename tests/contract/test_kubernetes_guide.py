@@ -12,7 +12,7 @@ from issuer.settings import IssuerSettings
 from tests.support.manifests import render, validate
 from tests.support.overlays import Rendered
 from tests.support.processes import ROOT
-from verifier.policy_file import JwksLocation, parse_configuration
+from verifier.policy_file import Issuer, parse_configuration
 from verifier.settings import VerifierSettings
 
 GUIDE: Final = (ROOT / "docs/guides/kubernetes.md").read_text(encoding="utf-8")
@@ -64,8 +64,8 @@ def test_images_and_the_class_of_the_volume_are_those_of_the_overlay(production:
 def test_the_policies_are_those_of_the_overlay(production: Rendered) -> None:
     written = FILES["production/policies.toml"]
     assert production.of("ConfigMap")["policies"]["data"] == {"policies.toml": written}
-    sources = {"https://auth.example.com": JwksLocation(Path("jwks.json"))}
-    policies = parse_configuration(written, sources=sources, audience="gatepass", leeway_seconds=5).policies
+    issuers = {"https://auth.example.com": Issuer(Path("jwks.json"))}
+    policies = parse_configuration(written, issuers=issuers, audience="gatepass", leeway_seconds=5).policies
     assert policies["admin"].scopes_all == {"admin"}
 
 

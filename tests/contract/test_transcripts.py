@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
 from tests.support.transcripts import addressed, make_targets, matches, steps, typed
-from verifier.policy_file import JwksLocation, parse_configuration
+from verifier.policy_file import Issuer, parse_configuration
 
 DOCUMENTS: Final = (
     "README.md",
@@ -57,7 +57,7 @@ def test_a_documented_policy_file_is_valid(name: str) -> None:
     for document in re.findall(r"```toml\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL):
         rules = parse_configuration(
             document,
-            sources={"https://issuer.example": JwksLocation(Path("jwks.json"))},
+            issuers={"https://issuer.example": Issuer(Path("jwks.json"))},
             audience="gatepass",
             leeway_seconds=5,
         )

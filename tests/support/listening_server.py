@@ -19,7 +19,7 @@ from tests.support.vector_keys import GOOD
 from tests.support.verifier_process import SubrequestListener, running_verifier
 from verifier.decision.keyset import TrustedKeys
 from verifier.metrics import Metrics
-from verifier.policy_file import JwksLocation, parse_configuration
+from verifier.policy_file import Issuer, parse_configuration
 from verifier.subrequest.authorizer import Authorizer
 from verifier.subrequest.decision_cache import DecisionCache
 from verifier.subrequest.http_connection import SubrequestConnection
@@ -135,7 +135,7 @@ def _listening_thread(policies: str) -> Iterator[SubrequestListener]:
 
 def _new_server(policies: str, cache: DecisionCache) -> tuple[HttpServer, Metrics]:
     rules = parse_configuration(
-        policies, sources={GOOD.issuer: JwksLocation(url="unused")}, audience=AUDIENCE, leeway_seconds=5
+        policies, issuers={GOOD.issuer: Issuer(jwks_url="unused")}, audience=AUDIENCE, leeway_seconds=5
     )
     metrics = Metrics()
     authorizer = Authorizer(rules, realm="gatepass", metrics=metrics, cache=cache)

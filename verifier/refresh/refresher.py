@@ -6,34 +6,38 @@ decisions that lack something, and are rate-limited by the schedules of the docu
 
 import asyncio
 import contextlib
+import math
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from shared.jwks import MAX_DOCUMENT_BYTES
 from verifier.decision.keyset import TrustedKeys
-from verifier.decision.profile import RFC9068
 from verifier.decision.status import StatusLists
 from verifier.metrics import Metrics
-from verifier.policy_file import Configuration
+from verifier.policy_file import Configuration, Issuer
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_cache import DocumentCache
 from verifier.refresh.document_log import DocumentLog
+from verifier.refresh.file_source import FileSource
 from verifier.refresh.http_fetch import HttpSource
-from verifier.refresh.key_sets import KeySetDocument, KeySource, build_key_source
+from verifier.refresh.key_sets import FILE_SCHEDULE, URL_SCHEDULE, KeySetDocument
 from verifier.refresh.metadata import (
     MAX_METADATA_BYTES,
     METADATA_SCHEDULE,
+    DiscoveredKeySet,
     MetadataDocument,
+    build_key_set_source,
     build_metadata_source,
 )
 from verifier.refresh.schedule import Schedule
-from verifier.refresh.status_lists import STALE_AFTER_POLLS, IssuerLists, StatusOptions, build_aggregation_source
+from verifier.refresh.source import Source
+from verifier.refresh.status_lists import STALE_AFTER_POLLS, IssuerLists, build_aggregation_source
 from verifier.settings import VerifierSettings
 
 _log = structlog.get_logger()
@@ -48,6 +52,10 @@ class Refresher:
         publish_keys: receives each new snapshot of the keys; must not block.
         publish_status_lists: receives each new snapshot of the lists; must not block.
         now: seconds since the epoch.
+
+    Attributes:
+        keys: the latest snapshot of the keys of all issuers.
+        status_lists: the latest snapshot of their lists.
     """
 
     def __init__(
@@ -61,69 +69,41 @@ class Refresher:
     ) -> None:
         self._settings, self._metrics, self._now = settings, metrics, now
         self._publish_keys, self._publish_status_lists = publish_keys, publish_status_lists
-        self._keys, self._status_lists = TrustedKeys(), StatusLists()
+        self.keys, self.status_lists = TrustedKeys(), StatusLists()
         self._metadata: Mapping[str, MetadataDocument] = {}
         self._key_sets: Mapping[str, KeySetDocument] = {}
         self._lists: Mapping[str, IssuerLists] = {}
         self._key_log = DocumentLog("jwks", metrics.jwks_failures, detailed=True)
         self._metadata_log = DocumentLog("metadata", metrics.jwks_failures, detailed=True)
-        poll = settings.status_poll_seconds
-        list_log = DocumentLog("status_list", metrics.status_list_failures, detailed=False)
-        list_schedule = Schedule(interval=poll, max_age_bounds=None, max_backoff=poll, min_interval=1)
-        self._status_options = StatusOptions(
-            partial(self._options, list_log, list_schedule),
-            STALE_AFTER_POLLS * poll if settings.status_stale == "reject" else None,
-            self._lists_changed,
-            self.request_keys,
-        )
+        self._list_log = DocumentLog("status_list", metrics.status_list_failures, detailed=False)
 
     def configure(self, configuration: Configuration) -> None:
-        """Refresh the documents that the configuration names, as `set_sources` does."""
-        ssl_context = self._settings.ssl_context(uses_tls=configuration.uses_tls)
-        metadata = {
-            issuer: self._metadata_document(issuer, build_metadata_source(it.discovery, ssl_context))
-            for issuer, it in configuration.sources.items()
-            if it.discovery is not None
-        }
-        key_sources = {
-            issuer: build_key_source(
-                it, ssl_context, metadata.get(issuer), configuration.profiles.get(issuer, RFC9068).algorithms
-            )
-            for issuer, it in configuration.sources.items()
-        }
-        aggregations = {
-            issuer: build_aggregation_source(url, ssl_context) for issuer, url in configuration.status_lists.items()
-        }
-        self.set_sources(key_sources, aggregations, metadata)
-
-    def set_sources(
-        self,
-        key_sources: Mapping[str, KeySource],
-        aggregations: Mapping[str, HttpSource],
-        metadata: Mapping[str, MetadataDocument] = MappingProxyType({}),
-    ) -> None:
         """Refresh the documents of these issuers from now on, at once, and drop all others.
 
         Documents of an issuer that stays are valid no longer than before: a reload alone confirms nothing.
         Tokens of a new issuer that have a status are undecidable until its lists are here.
         """
+        ssl_context = self._settings.ssl_context(uses_tls=configuration.uses_tls)
         self.stop()
-        key_sets, lists = self._key_sets, self._lists
-        self._metadata = metadata
-        self._key_sets = {
-            issuer: self._key_set(issuer, source, key_sets.get(issuer)) for issuer, source in key_sources.items()
+        issuers, key_sets, lists = configuration.issuers, self._key_sets, self._lists
+        self._metadata = {
+            name: self._metadata_document(name, build_metadata_source(issuer.discovery, ssl_context))
+            for name, issuer in issuers.items()
+            if issuer.discovery
         }
+        self._key_sets = {name: self._key_set(name, issuer, ssl_context) for name, issuer in issuers.items()}
         self._lists = {
-            issuer: IssuerLists(issuer, source, self._status_options, lists.get(issuer))
-            for issuer, source in aggregations.items()
+            name: self._issuer_lists(name, build_aggregation_source(issuer.status_lists, ssl_context))
+            for name, issuer in issuers.items()
+            if issuer.status_lists
         }
-        for issuer in key_sets.keys() - key_sources.keys():
-            _log.warning("jwks_removed", issuer=issuer, reason="no longer configured")
-        for issuer in lists.keys() - aggregations.keys():
-            _log.warning("status_lists_removed", issuer=issuer, reason="no longer configured")
+        for name in key_sets.keys() - self._key_sets.keys():
+            _log.warning("jwks_removed", issuer=name, reason="no longer configured")
+        for name in lists.keys() - self._lists.keys():
+            _log.warning("status_lists_removed", issuer=name, reason="no longer configured")
         self._set_gauges()
-        self._status_lists = StatusLists({issuer: it.current() for issuer, it in self._lists.items()})
-        self._publish_status_lists(self._status_lists)
+        self.status_lists = StatusLists({name: it.current() for name, it in self._lists.items()})
+        self._publish_status_lists(self.status_lists)
         self._keys_changed()
         for _, document in self._documents():
             document.start()
@@ -204,16 +184,46 @@ class Refresher:
             document.inherit(previous)
         return document
 
-    def _key_set(self, issuer: str, source: KeySource, previous: KeySetDocument | None) -> KeySetDocument:
-        options = self._options(self._key_log, source.schedule, ".json", MAX_DOCUMENT_BYTES, issuer)
-        if not source.remote:
-            options = replace(options, cache=None)
-        max_stale_seconds = self._settings.jwks_max_stale_seconds
-        document = KeySetDocument(issuer, source, options, max_stale_seconds, self._keys_changed)
+    def _key_set(self, name: str, issuer: Issuer, ssl_context: ssl.SSLContext) -> KeySetDocument:
+        source: Source
+        valid_seconds: float = self._settings.jwks_max_stale_seconds
+        options = self._options(self._key_log, URL_SCHEDULE, ".json", MAX_DOCUMENT_BYTES, name)
+        if issuer.discovery:
+            source = DiscoveredKeySet(self._metadata[name])
+        elif issuer.jwks_url:
+            source = build_key_set_source(issuer.jwks_url, ssl_context)
+        else:
+            assert issuer.jwks_file is not None
+            source = FileSource(issuer.jwks_file, MAX_DOCUMENT_BYTES)
+            # A file is a local copy already: it is not cached, and its keys do not expire.
+            valid_seconds, options = math.inf, replace(options, schedule=FILE_SCHEDULE, cache=None)
+        document = KeySetDocument(
+            name,
+            source,
+            options,
+            algorithms=issuer.profile.algorithms,
+            valid_seconds=valid_seconds,
+            publish=self._keys_changed,
+        )
         # Keys for algorithms that are no longer accepted may stay until the next fetch: check 8 rejects their tokens.
-        if previous is not None:
+        if previous := self._key_sets.get(name):
             document.inherit(previous)
         return document
+
+    def _issuer_lists(self, issuer: str, source: HttpSource) -> IssuerLists:
+        poll = self._settings.status_poll_seconds
+        schedule = Schedule(interval=poll, max_age_bounds=None, max_backoff=poll, min_interval=1)
+        lists = IssuerLists(
+            issuer,
+            source,
+            document_options=partial(self._options, self._list_log, schedule),
+            stale_seconds=STALE_AFTER_POLLS * poll if self._settings.status_stale == "reject" else None,
+            publish=partial(self._lists_changed, issuer),
+            request_key_refresh=partial(self.request_keys, issuer),
+        )
+        if previous := self._lists.get(issuer):
+            lists.inherit(previous)
+        return lists
 
     def _options(
         self, log: DocumentLog, schedule: Schedule, suffix: str, max_bytes: int, *names: str
@@ -224,16 +234,14 @@ class Refresher:
 
     def _keys_changed(self) -> None:
         current = {issuer: document.current() for issuer, document in self._key_sets.items()}
-        self._keys = TrustedKeys.from_issuers(
-            {issuer: key_set for issuer, key_set in current.items() if key_set is not None}
-        )
-        self._publish_keys(self._keys)
+        self.keys = TrustedKeys.from_issuers({issuer: key_set for issuer, key_set in current.items() if key_set})
+        self._publish_keys(self.keys)
         for lists in self._lists.values():
-            lists.set_keys(self._keys)
+            lists.set_keys(self.keys)
 
     def _lists_changed(self, issuer: str) -> None:
-        self._status_lists = self._status_lists.with_lists(issuer, self._lists[issuer].current())
-        self._publish_status_lists(self._status_lists)
+        self.status_lists = self.status_lists.with_lists(issuer, self._lists[issuer].current())
+        self._publish_status_lists(self.status_lists)
 
     def _set_gauges(self) -> None:
         metrics = self._metrics

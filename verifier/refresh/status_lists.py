@@ -9,7 +9,6 @@ import math
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -41,31 +40,16 @@ def build_aggregation_source(url: str, ssl_context: ssl.SSLContext) -> HttpSourc
     return HttpSource(url, "application/json", MAX_AGGREGATION_BYTES, ssl_context)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusOptions:
-    """The state that the lists of all issuers share.
-
-    Attributes:
-        document: options of a document, by suffix, size limit and names of its cache file.
-        stale_seconds: how long a list is valid at least after its source confirmed it; None: until its `exp`.
-        publish: called with the issuer when its lists have changed.
-        request_key_refresh: called with the issuer when a list names an unknown key; must not block.
-    """
-
-    document: Callable[..., DocumentOptions]
-    stale_seconds: float | None
-    publish: Callable[[str], None]
-    request_key_refresh: Callable[[str], None]
-
-
 class IssuerLists:
     """The lists of one issuer.
 
     Args:
         issuer: whose keys must have signed the lists.
         source: of its aggregation.
-        options: shared by all issuers.
-        previous: lists of the same issuer, which had another source, to start with.
+        document_options: returns those of a document, by suffix, size limit and names of its cache file.
+        stale_seconds: how long a list is valid at least after its source confirmed it; None: until its `exp`.
+        publish: called when the lists have changed.
+        request_key_refresh: called when a list names an unknown key; must not block.
 
     Attributes:
         keys: of all issuers, as they are now.
@@ -76,19 +60,28 @@ class IssuerLists:
     """
 
     def __init__(
-        self, issuer: str, source: HttpSource, options: StatusOptions, previous: "IssuerLists | None" = None
+        self,
+        issuer: str,
+        source: HttpSource,
+        *,
+        document_options: Callable[..., DocumentOptions],
+        stale_seconds: float | None,
+        publish: Callable[[], None],
+        request_key_refresh: Callable[[], None],
     ) -> None:
-        self.issuer, self.options = issuer, options
+        self.issuer, self._source, self.document_options = issuer, source, document_options
+        self.stale_seconds, self.publish, self.request_key_refresh = stale_seconds, publish, request_key_refresh
         self.keys = TrustedKeys()
         self.keys_available = asyncio.Event()
         self.fetch_slots = asyncio.Semaphore(_MAX_CONCURRENT_FETCHES)
-        self._source = source
         self.aggregation = _AggregationDocument(self, source)
         self.lists: dict[str, _StatusListDocument] = {}
-        if previous is not None:
-            self.aggregation.inherit(previous.aggregation)
-            for uri, document in previous.lists.items():
-                self._add(uri).inherit(document)
+
+    def inherit(self, previous: "IssuerLists") -> None:
+        """Take over the documents of `previous`, which had another source."""
+        self.aggregation.inherit(previous.aggregation)
+        for uri, document in previous.lists.items():
+            self._add(uri).inherit(document)
 
     def set_keys(self, keys: TrustedKeys) -> None:
         """Verify by these keys from now on. Drop lists whose key was removed, and fetch what is missing."""
@@ -98,7 +91,7 @@ class IssuerLists:
             self.lists[uri].discard()
             _log.warning("status_list_removed", issuer=self.issuer, uri=uri, reason="its key was removed")
         if removed:
-            self.options.publish(self.issuer)
+            self.publish()
         if self.issuer in keys.issuers:
             self.keys_available.set()
             self._request_missing()
@@ -150,7 +143,7 @@ class IssuerLists:
         for uri in aggregation.uris:
             if uri not in self.lists:
                 self._add(uri).start()
-        self.options.publish(self.issuer)
+        self.publish()
 
     def _add(self, uri: str) -> "_StatusListDocument":
         named, aggregation = urlsplit(uri), urlsplit(self._source.url)
@@ -182,7 +175,7 @@ class _AggregationDocument(Document[Aggregation]):
     """The aggregation of one issuer."""
 
     def __init__(self, lists: IssuerLists, source: HttpSource) -> None:
-        options = lists.options.document(".lists.json", MAX_AGGREGATION_BYTES, lists.issuer)
+        options = lists.document_options(".lists.json", MAX_AGGREGATION_BYTES, lists.issuer)
         super().__init__(source, options, lists.issuer, uri=source.redacted_url())
         self._lists = lists
 
@@ -211,7 +204,7 @@ class _StatusListDocument(Document[StatusList]):
     """One status list."""
 
     def __init__(self, lists: IssuerLists, uri: str, source: HttpSource) -> None:
-        options = lists.options.document(".jwt", MAX_LIST_TOKEN_BYTES, lists.issuer, uri)
+        options = lists.document_options(".jwt", MAX_LIST_TOKEN_BYTES, lists.issuer, uri)
         super().__init__(source, options, lists.issuer, uri=uri)
         self._lists, self._uri = lists, uri
 
@@ -237,19 +230,19 @@ class _StatusListDocument(Document[StatusList]):
         return merged
 
     def expiry(self, value: StatusList, validated_at: float) -> float:
-        stale_seconds = self._lists.options.stale_seconds
+        stale_seconds = self._lists.stale_seconds
         if stale_seconds is None:
             return value.expires_at
         return min(value.expires_at, validated_at + max(value.ttl, stale_seconds))
 
     def on_change(self, change: Change) -> None:
         # A confirmation extends the validity only where lists can be stale before their `exp`.
-        if change is not Change.CONFIRMED or self._lists.options.stale_seconds is not None:
-            self._lists.options.publish(self._issuer)
+        if change is not Change.CONFIRMED or self._lists.stale_seconds is not None:
+            self._lists.publish()
 
     def on_failure(self, error: RefreshError) -> None:
         if error.code == StatusListRejection.UNKNOWN_KEY:
-            self._lists.options.request_key_refresh(self._issuer)
+            self._lists.request_key_refresh()
 
     def log_fields(self) -> dict[str, object]:
         return {"lists_in_use": self._lists.count()}

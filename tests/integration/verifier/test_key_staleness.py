@@ -1,20 +1,27 @@
 """The expiry of keys from a URL, with a scripted source, in virtual time."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
+import pytest
+
+from shared.jwks import OWN_ALGORITHMS
+from tests.support.jwks_server import JwksServer, running_jwks_server, serves
 from tests.support.token_forge import ISSUER, Forge
+from tests.support.verifier_process import VerifierFolder
 from tests.support.virtual_time import now, run_virtual
-from verifier.decision.keyset import TrustedKeys
 from verifier.metrics import Metrics
-from verifier.refresh.key_sets import KeySource
+from verifier.refresh.document import DocumentOptions
+from verifier.refresh.document_log import DocumentLog
+from verifier.refresh.key_sets import URL_SCHEDULE, KeySetDocument
 from verifier.refresh.refresher import Refresher
 from verifier.refresh.source import FetchResult, RefreshError
 from verifier.settings import VerifierSettings
 
-_NO_ISSUERS = frozenset[str]()
-_BOUND_SECONDS = 86_400.0  # the default
+_BOUND_SECONDS: Final = 86_400.0
 
 
 @dataclass
@@ -32,17 +39,40 @@ class Script:
         return self.result
 
 
-@dataclass
-class Watch:
-    """The latest snapshot, and a way to wait for the next."""
+class Keys:
+    """The key set of a source, and which of its keys were published last."""
 
-    keys: TrustedKeys = field(default_factory=TrustedKeys)
+    def __init__(self, source: Script) -> None:
+        self.source = source
+        self.published: set[str] = set()
+        self.document = self._new_document()
+        self.document.start()
 
-    def take(self, keys: TrustedKeys) -> None:
-        self.keys = keys
+    def _new_document(self) -> KeySetDocument:
+        log = DocumentLog("jwks", Metrics().jwks_failures, detailed=True)
+        return KeySetDocument(
+            ISSUER,
+            self.source,
+            DocumentOptions(log, URL_SCHEDULE, now=now),
+            algorithms=OWN_ALGORITHMS,
+            valid_seconds=_BOUND_SECONDS,
+            publish=self._publish,
+        )
 
-    async def until(self, issuers: frozenset[str]) -> None:
-        await _until(lambda: self.keys.issuers == issuers)
+    def _publish(self) -> None:
+        current = self.document.current()
+        self.published = set(current.keys) if current else set()
+
+    def reload(self) -> None:
+        """Go on with another document, as a reload does."""
+        self.document.stop()
+        previous, self.document = self.document, self._new_document()
+        self.document.inherit(previous)
+        self._publish()
+        self.document.start()
+
+    async def until_published(self, *kids: str) -> None:
+        await _until(lambda: self.published == set(kids))
 
 
 async def _until(happened: Callable[[], bool]) -> None:
@@ -53,29 +83,18 @@ async def _until(happened: Callable[[], bool]) -> None:
             await asyncio.sleep(1)
 
 
-_GOOD = FetchResult(Forge().jwks, b"1")
-_UNCHANGED = FetchResult(None, b"1")
-_DOWN = RefreshError("unreachable", "ConnectionRefusedError")
-_OURS = frozenset({ISSUER})
-_SETTINGS = VerifierSettings.from_environment(
-    {
-        "VERIFIER_ISSUER": ISSUER,
-        "VERIFIER_JWKS_FILE": "unused",
-        "VERIFIER_JWKS_MAX_STALE_SECONDS": f"{_BOUND_SECONDS:.0f}",
-    }
-)
+_FORGE: Final = Forge()
+_GOOD: Final = FetchResult(_FORGE.jwks, b"1")
+_UNCHANGED: Final = FetchResult(None, b"1")
+_DOWN: Final = RefreshError("unreachable", "ConnectionRefusedError")
 
 
-def _run(source: Script, story: Callable[[Refresher, Watch], Awaitable[None]], *, remote: bool = True) -> None:
+def _run(source: Script, story: Callable[[Keys], Awaitable[None]]) -> None:
     async def scenario() -> None:
-        watch = Watch()
-        refresher = Refresher(
-            _SETTINGS, Metrics(), publish_keys=watch.take, publish_status_lists=lambda _: None, now=now
-        )
-        refresher.set_sources({ISSUER: KeySource(source, remote)}, {})
-        await watch.until(_OURS)
-        await story(refresher, watch)
-        refresher.set_sources({}, {})
+        keys = Keys(source)
+        await keys.until_published(_FORGE.kid)
+        await story(keys)
+        keys.document.stop()
 
     run_virtual(scenario())
 
@@ -83,14 +102,14 @@ def _run(source: Script, story: Callable[[Refresher, Watch], Awaitable[None]], *
 def test_keys_that_cannot_be_refreshed_expire_at_the_bound() -> None:
     source = Script(_GOOD)
 
-    async def story(_: Refresher, watch: Watch) -> None:
+    async def story(keys: Keys) -> None:
         await asyncio.sleep(1000)
         source.result = _DOWN
         confirmed_at = source.attempts[-1]
         await asyncio.sleep(confirmed_at + _BOUND_SECONDS - now() - 0.5)
-        assert watch.keys.issuers == _OURS
+        assert keys.published
         await asyncio.sleep(1)
-        assert watch.keys.issuers == _NO_ISSUERS
+        assert not keys.published
 
     _run(source, story)
 
@@ -98,10 +117,10 @@ def test_keys_that_cannot_be_refreshed_expire_at_the_bound() -> None:
 def test_a_304_keeps_keys_fresh() -> None:
     source = Script(_GOOD)
 
-    async def story(_: Refresher, watch: Watch) -> None:
+    async def story(keys: Keys) -> None:
         source.result = _UNCHANGED
         await asyncio.sleep(3 * _BOUND_SECONDS)
-        assert watch.keys.issuers == _OURS
+        assert keys.published
 
     _run(source, story)
 
@@ -109,11 +128,11 @@ def test_a_304_keeps_keys_fresh() -> None:
 def test_expired_keys_are_fetched_in_full_after_a_304() -> None:
     source = Script(_GOOD)
 
-    async def story(_: Refresher, watch: Watch) -> None:
+    async def story(keys: Keys) -> None:
         source.result = _DOWN
-        await watch.until(_NO_ISSUERS)
+        await keys.until_published()
         source.result = _UNCHANGED
-        await watch.until(_OURS)
+        await keys.until_published(_FORGE.kid)
 
     _run(source, story)
 
@@ -121,78 +140,54 @@ def test_expired_keys_are_fetched_in_full_after_a_304() -> None:
 def test_a_reload_does_not_renew_keys() -> None:
     source = Script(_GOOD)
 
-    async def story(refresher: Refresher, watch: Watch) -> None:
+    async def story(keys: Keys) -> None:
         source.result = _DOWN
         confirmed_at = source.attempts[-1]
-        while watch.keys.issuers:
-            refresher.set_sources({ISSUER: KeySource(source, remote=True)}, {})
+        while keys.published:
+            keys.reload()
             await asyncio.sleep(60)
         assert now() - confirmed_at < _BOUND_SECONDS + 70
 
     _run(source, story)
 
 
-def test_keys_of_a_file_never_expire() -> None:
-    source = Script(_GOOD)
-
-    async def story(_: Refresher, watch: Watch) -> None:
-        source.result = _DOWN
-        await asyncio.sleep(_BOUND_SECONDS + 60)
-        assert watch.keys.issuers == _OURS
-
-    _run(source, story, remote=False)
-
-
 def test_an_unexpected_error_does_not_stop_refreshing() -> None:
     source = Script(_GOOD)
 
-    async def story(_: Refresher, watch: Watch) -> None:
+    async def story(keys: Keys) -> None:
         source.result = ZeroDivisionError()
         attempts = len(source.attempts)
         await _until(lambda: len(source.attempts) >= attempts + 3)
         source.result = _GOOD
-        await watch.until(_OURS)
+        await keys.until_published(_FORGE.kid)
 
     _run(source, story)
 
 
-async def _flood(refresher: Refresher, seconds: float) -> None:
+async def _flood(keys: Keys, seconds: float) -> None:
     """Let a token with an unknown key arrive every 10 ms."""
     for _ in range(int(seconds * 100)):
-        refresher.request_keys(ISSUER)
+        keys.document.request_refresh()
         await asyncio.sleep(0.01)
 
 
 def test_a_flood_of_unknown_keys_requests_a_refresh_every_ten_seconds() -> None:
     source = Script(_GOOD)
 
-    async def story(refresher: Refresher, _: Watch) -> None:
+    async def story(keys: Keys) -> None:
         before = len(source.attempts)
-        await _flood(refresher, 45)
+        await _flood(keys, 45)
         flooded = source.attempts[before:]
         assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30, 40]
 
     _run(source, story)
 
 
-def test_a_flood_of_unknown_keys_of_another_issuer_requests_nothing() -> None:
-    source = Script(_GOOD)
-
-    async def story(refresher: Refresher, _: Watch) -> None:
-        before = len(source.attempts)
-        for _second in range(50):
-            refresher.request_keys("https://another.example")
-            await asyncio.sleep(1)
-        assert len(source.attempts) == before
-
-    _run(source, story)
-
-
-async def _seconds_until_held(forge: Forge, refresher: Refresher, watch: Watch) -> float:
+async def _seconds_until_held(forge: Forge, keys: Keys) -> float:
     """Send tokens of the key until it is known; return the seconds that this took."""
     rejected = now()
-    while not watch.keys.find(forge.kid):
-        refresher.request_keys(ISSUER)
+    while forge.kid not in keys.published:
+        keys.document.request_refresh()
         await asyncio.sleep(0.05)
     return now() - rejected
 
@@ -200,11 +195,11 @@ async def _seconds_until_held(forge: Forge, refresher: Refresher, watch: Watch) 
 def test_a_new_key_is_found_at_once_however_often_the_issuer_rotates() -> None:
     source = Script(_GOOD)
 
-    async def story(refresher: Refresher, watch: Watch) -> None:
+    async def story(keys: Keys) -> None:
         for number in range(5):
             new = Forge()
             source.result = FetchResult(new.jwks, b"%d" % number)
-            assert await _seconds_until_held(new, refresher, watch) < 0.6
+            assert await _seconds_until_held(new, keys) < 0.6
             if number % 2:
                 await asyncio.sleep(1)
 
@@ -214,15 +209,58 @@ def test_a_new_key_is_found_at_once_however_often_the_issuer_rotates() -> None:
 def test_a_new_key_is_found_within_ten_seconds_during_a_flood_which_gains_no_attempt() -> None:
     source = Script(_GOOD)
 
-    async def story(refresher: Refresher, watch: Watch) -> None:
+    async def story(keys: Keys) -> None:
         before = len(source.attempts)
-        flood = asyncio.create_task(_flood(refresher, 35))
+        flood = asyncio.create_task(_flood(keys, 35))
         await asyncio.sleep(3)
         new = Forge()
         source.result = FetchResult(new.jwks, b"2")
-        assert await _seconds_until_held(new, refresher, watch) < 10.1
+        assert await _seconds_until_held(new, keys) < 10.1
         await flood
         flooded = source.attempts[before:]
         assert [round(time - flooded[0]) for time in flooded] == [0, 10, 20, 30]
 
     _run(source, story)
+
+
+def _refresher(location: str, value: object, now: Callable[[], float] = time.time) -> Refresher:
+    settings = VerifierSettings.from_environment({"VERIFIER_ISSUER": ISSUER, location: str(value)})
+    refresher = Refresher(
+        settings, Metrics(), publish_keys=lambda _: None, publish_status_lists=lambda _: None, now=now
+    )
+    refresher.configure(settings.load_configuration())
+    return refresher
+
+
+@pytest.mark.parametrize(("location", "expires"), [("VERIFIER_JWKS_URL", True), ("VERIFIER_JWKS_FILE", False)])
+def test_keys_of_a_url_expire_and_those_of_a_file_do_not(
+    folder: VerifierFolder, location: str, *, expires: bool
+) -> None:
+    passed = 0.0
+
+    async def story(value: object) -> None:
+        nonlocal passed
+        refresher = _refresher(location, value, lambda: time.time() + passed)
+        await refresher.wait_until_attempted(10)
+        assert refresher.is_ready()
+        passed = _BOUND_SECONDS + 60
+        assert refresher.is_ready() is not expires
+        refresher.stop()
+
+    folder.publish()
+    with running_jwks_server(serves(folder.forge.jwks)) as server:
+        asyncio.run(story(server.url if expires else folder.jwks))
+
+
+def test_a_request_for_keys_of_another_issuer_fetches_nothing(folder: VerifierFolder) -> None:
+    async def story(server: JwksServer) -> None:
+        refresher = _refresher("VERIFIER_JWKS_URL", server.url)
+        await refresher.wait_until_attempted(10)
+        for _ in range(3):
+            refresher.request_keys("https://another.example")
+            await asyncio.sleep(0.6)
+        assert len(server.requests) == 1
+        refresher.stop()
+
+    with running_jwks_server(serves(folder.forge.jwks)) as server:
+        asyncio.run(story(server))

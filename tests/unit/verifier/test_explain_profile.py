@@ -11,7 +11,7 @@ from tests.support.vector_keys import GOOD, NOW
 from tests.support.vectors import KEY_SETS, POLICIES
 from verifier.decision.keyset import TrustedKeys
 from verifier.explain_profile import describe, explain_profile
-from verifier.policy_file import JwksLocation, parse_configuration
+from verifier.policy_file import parse_configuration
 from verifier.profile_file import BUILT_IN, built_in
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ def explained(provider: Json, case: Json, policy: str = "") -> list[str]:
     keys = parse_jwks(json.dumps({"keys": [key.jwk()]}).encode(), profile.algorithms)
     document = f"[issuers.'{provider['issuer']}']\njwks_url = 'https://unused.example'\nprofile = '{profile.name}'\n"
     document += f"[policies.default]\naudience = '{provider['audience']}'\n{policy}"
-    rules = parse_configuration(document, sources={}, audience="", leeway_seconds=5)
+    rules = parse_configuration(document, issuers={}, audience="", leeway_seconds=5)
     token = key.sign(*parts(provider, case))
     return explain_profile(
         token, keys=TrustedKeys.from_issuers({provider["issuer"]: keys}), policy=rules.policies["default"]
@@ -128,8 +128,3 @@ def test_every_profile_is_described(name: str) -> None:
     assert lines[0].startswith("accepts ")
     assert ("ID tokens" in lines[0]) == (name in ("google", "firebase", "github-actions"))
     assert len(lines) == 2 + len(built_in(name).mark)
-
-
-def test_a_document_of_our_own_issuer_needs_no_profile() -> None:
-    sources = {GOOD.issuer: JwksLocation(url="https://unused.example")}
-    assert parse_configuration("", sources=sources, audience="a", leeway_seconds=5).profiles == {}

@@ -7,26 +7,26 @@ from shared.jws import normalise_type
 from verifier.decision.claim_headers import ClaimHeader
 from verifier.decision.policy import Policy
 from verifier.decision.profile import ClaimRule, Location
-from verifier.policy_file import DEFAULT_POLICY, Configuration, JwksLocation, PolicyError, parse_configuration
+from verifier.policy_file import DEFAULT_POLICY, Configuration, Issuer, PolicyError, parse_configuration
 
 BOTH = "[policies.default]\nissuers = ['x']"
-SOURCES = {"https://issuer.example": JwksLocation(url="https://issuer.example/jwks.json")}
+ISSUERS = {"https://issuer.example": Issuer(jwks_url="https://issuer.example/jwks.json")}
 
 
 def read(document: str) -> Configuration:
-    return parse_configuration(document, sources=SOURCES, audience="gatepass", leeway_seconds=7)
+    return parse_configuration(document, issuers=ISSUERS, audience="gatepass", leeway_seconds=7)
 
 
 def test_an_empty_document_is_one_policy_of_every_issuer() -> None:
     rules = read("")
     expected = Policy(
         DEFAULT_POLICY,
-        frozenset(SOURCES),
+        frozenset(ISSUERS),
         frozenset({"gatepass"}),
         leeway_seconds=7,
         max_lifetime_seconds={"https://issuer.example": MAX_LIFETIME_SECONDS},
     )
-    assert rules == Configuration({DEFAULT_POLICY: expected}, SOURCES)
+    assert rules == Configuration({DEFAULT_POLICY: expected}, ISSUERS)
 
 
 def test_every_member_of_a_policy_is_read() -> None:
@@ -76,7 +76,7 @@ def test_every_member_of_a_policy_is_read() -> None:
     assert rules.policies["default"].headers == (ClaimHeader("X-Auth-Claim-Tenant", None),)
     assert rules.policies["default"].audiences == {"c"}
     assert rules.policies["default"].issuers == {"https://issuer.example", "https://other.example"}
-    assert set(rules.sources) == rules.policies["default"].issuers
+    assert set(rules.issuers) == rules.policies["default"].issuers
 
 
 def test_lifetimes_are_limited_to_an_hour_for_our_issuer_and_a_day_for_others() -> None:
@@ -212,7 +212,7 @@ def test_all_errors_are_reported_at_once() -> None:
 
 def test_a_policy_without_an_issuer_is_an_error() -> None:
     with pytest.raises(PolicyError, match="no issuer"):
-        parse_configuration("", sources={}, audience="gatepass", leeway_seconds=5)
+        parse_configuration("", issuers={}, audience="gatepass", leeway_seconds=5)
 
 
 def test_too_many_policies_are_an_error() -> None:

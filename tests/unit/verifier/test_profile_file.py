@@ -16,7 +16,7 @@ NOT_FACTS = {"extends", "title", "sources"}
 
 def rules_of(profile: str) -> Any:
     document = f"[issuers.'{KEYCLOAK}']\njwks_url = 'https://id.example/keys'\n{profile}"
-    return parse_configuration(document, sources={}, audience="api", leeway_seconds=5)
+    return parse_configuration(document, issuers={}, audience="api", leeway_seconds=5)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -46,17 +46,19 @@ def test_every_profile_but_the_default_has_a_mark() -> None:
 
 def test_a_profile_arrives_in_every_policy() -> None:
     rules = rules_of('profile = "keycloak"\n[policies.admin]\nscopes_all = ["admin"]')
-    assert rules.profiles == {KEYCLOAK: built_in("keycloak")}
+    assert rules.issuers[KEYCLOAK].profile is built_in("keycloak")
     assert all(policy.profile_of(KEYCLOAK) is built_in("keycloak") for policy in rules.policies.values())
-    assert rules_of("").profiles == rules_of('profile = "rfc9068"').profiles == {}
+    for default in (rules_of(""), rules_of('profile = "rfc9068"')):
+        assert default.issuers[KEYCLOAK].profile is default.policies["default"].profile_of(KEYCLOAK) is RFC9068
 
 
 def test_a_profile_can_be_spelled_out_or_extend_another() -> None:
     extended = rules_of(f"[issuers.'{KEYCLOAK}'.profile]\nextends = 'keycloak'\naudience = '/azp'\nroles = false")
-    profile = extended.profiles[KEYCLOAK]
+    profile = extended.issuers[KEYCLOAK].profile
     assert (str(profile.audience), profile.roles, profile.mark) == ("/azp", None, built_in("keycloak").mark)
-    spelled = rules_of(f"[issuers.'{KEYCLOAK}'.profile]\nalgorithms = ['ES256']")
-    assert (spelled.profiles[KEYCLOAK].algorithms, spelled.profiles[KEYCLOAK].token_types) == ({"ES256"}, {"at+jwt"})
+    rules = rules_of(f"[issuers.'{KEYCLOAK}'.profile]\nalgorithms = ['ES256']")
+    spelled = rules.issuers[KEYCLOAK].profile
+    assert (spelled.algorithms, spelled.token_types) == ({"ES256"}, {"at+jwt"})
 
 
 PROFILE = f'issuers."{KEYCLOAK}".profile: '

@@ -77,7 +77,7 @@ def test_a_policy_file_may_name_all_issuers(tmp_path: Path) -> None:
     file.write_text("[issuers.i]\njwks_file = 'f'\n[policies.admin]\nroles_any = ['admin']")
     settings = read(POLICIES_FILE=str(file), LEEWAY_SECONDS="9")
     rules = settings.load_configuration()
-    assert set(rules.sources) == {"i"}
+    assert set(rules.issuers) == {"i"}
     assert rules.policies["admin"].leeway_seconds == 9
 
 

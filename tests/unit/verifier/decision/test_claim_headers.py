@@ -11,7 +11,7 @@ from tests.support.vectors import Bench, fields_of, status_of
 from verifier.decision import claim_headers
 from verifier.decision.claim_headers import ClaimHeader, read_headers
 from verifier.decision.profile import Location
-from verifier.policy_file import Configuration, JwksLocation, parse_configuration
+from verifier.policy_file import Configuration, Issuer, parse_configuration
 
 TENANT, FLAG = "X-Auth-Claim-Tenant", "X-Auth-Claim-Verified"
 FILE = f"""
@@ -25,8 +25,8 @@ anonymous = true
 
 
 def rules(document: str) -> Configuration:
-    sources = {GOOD.issuer: JwksLocation(url="https://unused.example")}
-    return parse_configuration(document, sources=sources, audience="gatepass", leeway_seconds=5)
+    issuers = {GOOD.issuer: Issuer(jwks_url="https://unused.example")}
+    return parse_configuration(document, issuers=issuers, audience="gatepass", leeway_seconds=5)
 
 
 def authorize(document: str, target: bytes = b"/verify", **claims: Any) -> bytes:
