@@ -34,6 +34,7 @@ from issuer.http.connections import Connections
 from issuer.http.health import AdminRoutes
 from issuer.http.server import address_of, allow_connections, open_sockets, serving, wait_for_stop
 from issuer.http.well_known import DocumentRoutes
+from issuer.keys.mac_secrets import MacSecret, new_secret
 from issuer.keys.manager import KeyManager
 from issuer.keys.rotation import RotationPolicy
 from issuer.keys.rotation_task import RotationTask
@@ -66,7 +67,7 @@ from issuer.status_lists.routes import StatusListRoutes
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import Tracing
-from issuer.throttling.models import LimitedAction, Limits
+from issuer.throttling.models import LimitedAction
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from issuer.tokens.access_token import AccessTokens
@@ -238,7 +239,8 @@ def _account_routes(
     throttle = Throttle(
         RateLimitStore(database),
         _counter_secret(infrastructure.key_watcher),
-        Limits(settings.login_failures_per_ip, settings.requests_per_ip),
+        settings.login_failures_per_ip,
+        settings.requests_per_ip,
         metrics,
         _now,
     )
@@ -287,15 +289,10 @@ def _account_routes(
     return AccountRoutes(registration, login, self_service, reset, verification, tokens, cookies).routes()
 
 
-def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], bytes]:
+def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], MacSecret]:
     """Return the newest MAC secret. While there is none, and so no login, return a random secret of this process."""
-    own = os.urandom(32)
-
-    def secret() -> bytes:
-        secrets = key_watcher.key_set.mac_secrets
-        return secrets[0].value if secrets else own
-
-    return secret
+    own = new_secret(os.urandom)
+    return lambda: next(iter(key_watcher.key_set.mac_secrets), own)
 
 
 def _admin_app(infrastructure: Infrastructure) -> ASGIApp:

@@ -39,7 +39,6 @@ from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.settings import IssuerSettings
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.models import Limits
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 
@@ -161,13 +160,16 @@ def _administer_passwords(settings: IssuerSettings, use: Callable[[PasswordAdmin
             f"there are no keys in {settings.keys_dir}: set ISSUER_KEYS_DIR to the key directory of the issuers"
         )
 
-    def secret() -> bytes:
-        return secrets[0].value
-
     async def run(database: Database) -> T:
-        limits = Limits(settings.login_failures_per_ip, settings.requests_per_ip)
-        throttle = Throttle(RateLimitStore(database), secret, limits, Metrics(), _now)
-        recipients = RecipientKeys(secret) if settings.mail_url.get_secret_value() else None
+        throttle = Throttle(
+            RateLimitStore(database),
+            lambda: secrets[0],
+            settings.login_failures_per_ip,
+            settings.requests_per_ip,
+            Metrics(),
+            _now,
+        )
+        recipients = RecipientKeys(lambda: secrets[0]) if settings.mail_url.get_secret_value() else None
         with _hasher(settings) as passwords:
             store = AdministrationStore(database)
             return await use(PasswordAdministration(store, passwords, _policy(settings), throttle, recipients, _now))

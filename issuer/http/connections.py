@@ -223,7 +223,7 @@ class Connection(asyncio.BufferedProtocol):
         # With this, asyncio calls `pause_writing` as soon as the kernel's buffer is full.
         self.transport.set_write_buffer_limits(high=0)
         address = client_ip((transport.get_extra_info("peername") or ("",))[0], (), 0)
-        self.network = network_of(address)[0] if address else ""
+        self.network = network_of(address) if address else ""
         if not self.connections.add(self):
             self.connections.dropped("rejected")
             self.reject_connection()

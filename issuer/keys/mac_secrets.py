@@ -35,7 +35,8 @@ PROPAGATION_DELAY: Final = timedelta(seconds=60)
 """From creation to first use. Issuers load a secret within a second; the rest is for clock skew and slow disks."""
 
 _REFRESH_TOKENS: Final = b"gatepass refresh token 1"
-"""RFC 5869 `info`: separates this key from every other one derived from the secret."""
+_COUNTERS: Final = b"throttle"
+"""RFC 5869 §3.2 `info`: separates the keys that are derived from one secret."""
 
 _FORMAT: Final = 1
 _VALUE_BYTES: Final = 32
@@ -50,18 +51,20 @@ class MacSecret:
 
     Attributes:
         id: 8 hexadecimal characters; no secret.
-        value: 32 random bytes, from which each use derives a key of its own (HKDF with its own label).
-        refresh_token_key: the key of refresh tokens. It is derived once, when the key set is loaded: every refresh
-            needs it twice.
+        value: 32 random bytes, from which each use derives a key of its own.
+        refresh_token_key: the key of refresh tokens. It is derived once, when the key set is loaded, as the others
+            are: every refresh needs it twice.
+        counter_key: the key of rate-limit counters.
     """
 
     id: str
     value: bytes = field(repr=False)
     refresh_token_key: bytes = field(init=False, repr=False, compare=False)
+    counter_key: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        key = HKDF(SHA256(), length=32, salt=None, info=_REFRESH_TOKENS).derive(self.value)
-        object.__setattr__(self, "refresh_token_key", key)
+        for name, label in (("refresh_token_key", _REFRESH_TOKENS), ("counter_key", _COUNTERS)):
+            object.__setattr__(self, name, HKDF(SHA256(), length=32, salt=None, info=label).derive(self.value))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
+from issuer.keys.mac_secrets import MacSecret
 from issuer.tokens.one_time_token import TokenPurpose
 
 _FIRST_WAIT: Final = timedelta(minutes=1)
@@ -37,7 +38,7 @@ class RecipientKeys:
         secret: returns the current MAC secret, which is not in the database.
     """
 
-    def __init__(self, secret: Callable[[], bytes]) -> None:
+    def __init__(self, secret: Callable[[], MacSecret]) -> None:
         self._secret = secret
 
     def for_purpose(self, purpose: TokenPurpose, email_key: str) -> bytes:
@@ -50,4 +51,4 @@ class RecipientKeys:
 
     def _key(self, kind: str, email_key: str) -> bytes:
         message = f"{_LABEL}\0{kind}\0{email_key}".encode()
-        return hmac.digest(self._secret(), message, "sha256")[:_KEY_BYTES]
+        return hmac.digest(self._secret().value, message, "sha256")[:_KEY_BYTES]

@@ -31,8 +31,8 @@ def client_ip(peer: str | None, forwarded: Sequence[str], trusted_proxy_hops: in
 
 
 @lru_cache(maxsize=4096)
-def network_of(address: str) -> tuple[str, str]:
-    """Return the first and last IP of a client's network: an IPv4 address, or an IPv6 /64.
+def network_of(address: str) -> str:
+    """Return the first IP of a client's network, which is an IPv4 address or an IPv6 /64.
 
     Cached, since a login needs it three times.
 
@@ -41,9 +41,8 @@ def network_of(address: str) -> tuple[str, str]:
     """
     found = ip_address(address)
     if isinstance(found, IPv4Address):
-        return str(found), str(found)
-    network = IPv6Network((int(found), _IPV6_PREFIX), strict=False)
-    return str(network[0]), str(network[-1])
+        return str(found)
+    return str(IPv6Network((int(found), _IPV6_PREFIX), strict=False).network_address)
 
 
 @lru_cache(maxsize=4096)

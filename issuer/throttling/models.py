@@ -115,16 +115,3 @@ class LoginDecision:
     def is_proven(self) -> bool:
         """Return whether the attempt shows a live session of its own account."""
         return self.kinds is PROVEN_KINDS
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits that depend on how many users share a network.
-
-    Attributes:
-        failures: failed logins of a network per hour before delays start.
-        requests: requests of each action per ten minutes.
-    """
-
-    failures: int
-    requests: int

@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from issuer.context import RequestContext
 from issuer.errors import DatabaseUnavailableError, TooManyAttemptsError
+from issuer.keys.mac_secrets import MacSecret
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.client_ip import network_of
 from issuer.throttling.login_limits import decide, login_limits
@@ -24,7 +23,6 @@ from issuer.throttling.models import (
     CounterIncrement,
     CounterKind,
     LimitedAction,
-    Limits,
     LoginAttempt,
     LoginDecision,
     LoginHistory,
@@ -43,8 +41,9 @@ class Throttle:
 
     Args:
         store: of the counters.
-        secret: returns the newest MAC secret, 32 bytes.
-        limits: of one network.
+        secret: returns the newest MAC secret.
+        failures: failed logins of a network per hour before delays start.
+        requests: requests of a network for each action per ten minutes.
         metrics: counts rejections.
         now: returns the time.
     """
@@ -52,16 +51,16 @@ class Throttle:
     def __init__(
         self,
         store: RateLimitStore,
-        secret: Callable[[], bytes],
-        limits: Limits,
+        secret: Callable[[], MacSecret],
+        failures: int,
+        requests: int,
         metrics: Metrics,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._secret = secret
-        self._mac_key = (b"", b"")
-        self._requests = limits.requests
-        self._limits = login_limits(limits.failures)
+        self._requests = requests
+        self._limits = login_limits(failures)
         self._throttled = metrics.rate_limited
         for label in (*CounterKind, *LimitedAction):
             self._throttled.labels(label)  # create the series, so that rate() sees the first increment
@@ -137,10 +136,7 @@ class Throttle:
             _log.warning("login_counters_not_reset")
 
     def _key(self, *parts: str) -> bytes:
-        secret = self._secret()
-        if secret != self._mac_key[0]:
-            self._mac_key = (secret, _derive_key(secret))
-        return hmac.digest(self._mac_key[1], "\0".join(parts).encode(), "sha256")[:_KEY_BYTES]
+        return hmac.digest(self._secret().counter_key, "\0".join(parts).encode(), "sha256")[:_KEY_BYTES]
 
     def _rejection(self, label: CounterKind | LimitedAction, wait: timedelta) -> TooManyAttemptsError:
         self._throttled.labels(label).inc()
@@ -149,9 +145,4 @@ class Throttle:
 
 def ip_network_of(context: RequestContext) -> str:
     """Return the first IP address of the client's network. Requests without an IP address share one limit."""
-    return "" if context.ip_address is None else network_of(context.ip_address)[0]
-
-
-def _derive_key(secret: bytes) -> bytes:
-    # The label separates this key from that of refresh tokens, which is derived from the same secret (RFC 5869 §3.2).
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"throttle").derive(secret)
+    return "" if context.ip_address is None else network_of(context.ip_address)

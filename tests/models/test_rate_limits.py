@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 
 from issuer.context import RequestContext
 from issuer.errors import TooManyAttemptsError
+from issuer.keys.mac_secrets import MacSecret
 from issuer.throttling.models import CounterKind, LimitedAction, ShownSession
 from tests.models.walks import TIMEOUT_SECONDS, walk
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
@@ -274,9 +275,10 @@ class LoginRule(RuleBasedStateMachine):
         return RequestContext("self", network)
 
     async def _open(self) -> None:
-        self.contexts = [login_bench(self.url, self.example.to_bytes(32), per_network=60)]
+        secret = MacSecret("", self.example.to_bytes(32))
+        self.contexts = [login_bench(self.url, secret, per_network=60)]
         one = await self.contexts[0].__aenter__()
-        self.contexts.append(login_bench(self.url, self.example.to_bytes(32), per_network=60, now=one.now))
+        self.contexts.append(login_bench(self.url, secret, per_network=60, now=one.now))
         self.benches = (one, await self.contexts[1].__aenter__())
         for number, account in enumerate(ACCOUNTS[:2]):
             operator = RequestContext("operator", f"10.{number}.{self.example >> 8}.{self.example & 255}")

@@ -17,6 +17,7 @@ from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.errors import InvalidCredentialsError, TooManyAttemptsError
+from issuer.keys.mac_secrets import MacSecret
 from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
@@ -24,13 +25,14 @@ from issuer.sessions.models import InsertResult, NewSession
 from issuer.sessions.store import SessionStore
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.models import LimitedAction, Limits, LoginAttempt, LoginDecision, ShownSession
+from issuer.throttling.models import LimitedAction, LoginAttempt, LoginDecision, ShownSession
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from tests.support.session_bench import LOGIN
 
 CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
+_SECRET = MacSecret("", b"s" * 32)
 
 _INSERT_SESSION = """
 INSERT INTO sessions (id, user_id, client_id, scope, generation, created_at, rotated_at, idle_expires_at, expires_at,
@@ -164,13 +166,13 @@ async def burst(
 
 @asynccontextmanager
 async def login_bench(
-    url: str, secret: bytes = b"s" * 32, per_network: int = 1000, now: list[datetime] | None = None
+    url: str, secret: MacSecret = _SECRET, per_network: int = 1000, now: list[datetime] | None = None
 ) -> AsyncIterator[LoginBench]:
     """Yield an issuer without HTTP on a migrated database. With `now`, it shares the clock of another bench."""
     metrics, times = Metrics(), now or [datetime.now(UTC)]
     hash_queue, database = PasswordHashQueue(2, 30), Database(url, 8)
     users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP)
-    throttle = Throttle(RateLimitStore(database), lambda: secret, Limits(per_network, 5), metrics, lambda: times[0])
+    throttle = Throttle(RateLimitStore(database), lambda: secret, per_network, 5, metrics, lambda: times[0])
     registration = RegistrationService(
         users,
         passwords,

@@ -27,6 +27,7 @@ from issuer.accounts.store import AccountStore
 from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.db.pool import Database
+from issuer.keys.mac_secrets import MacSecret
 from issuer.mail.limits import RecipientKeys
 from issuer.mail.outbox import Outbox
 from issuer.mail.store import OutboxStore
@@ -36,7 +37,7 @@ from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.models import LimitedAction, Limits
+from issuer.throttling.models import LimitedAction
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 
@@ -48,7 +49,7 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class Collector:
+class Collector(MailTransport):
     """A mail transport that keeps the messages, or fails if the test sets it."""
 
     messages: list[EmailMessage] = field(default_factory=list)
@@ -136,14 +137,14 @@ async def recovery_bench(
 ) -> AsyncIterator[RecoveryBench]:
     """Yield an issuer without HTTP on the database at `url`."""
     clock, metrics, sent = Clock(), Metrics(), Collector()
-    database = Database(url, 10)
+    database, secret = Database(url, 10), MacSecret("", bytes(32))
     hash_queue = PasswordHashQueue(2, 30.0, started=lambda _: None, rejected=lambda: None)
     passwords, policy = PasswordHasher(hash_queue, metrics, CHEAP), PasswordPolicy(15)
-    throttle = Throttle(RateLimitStore(database), lambda: bytes(32), Limits(1000, 1000), metrics, clock)
+    throttle = Throttle(RateLimitStore(database), lambda: secret, 1000, 1000, metrics, clock)
     users, rows = AccountStore(database), SelfServiceStore(database)
     authenticator = PasswordAuthenticator(users, passwords, throttle, clock, require_verified_email=verified_only)
     admit = partial(throttle.admit, LimitedAction.REGISTER)
-    recipients, ended = RecipientKeys(lambda: bytes(32)), Ended()
+    recipients, ended = RecipientKeys(lambda: secret), Ended()
     registration, verified_registration = (
         RegistrationService(users, passwords, policy, metrics, clock, uuid4, admit, keys)
         for keys in (None, recipients)

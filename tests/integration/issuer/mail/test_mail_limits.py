@@ -8,6 +8,7 @@ import pytest
 
 from issuer.accounts.models import Account
 from issuer.errors import InvalidOneTimeTokenError
+from issuer.keys.mac_secrets import MacSecret
 from issuer.mail.limits import QUIET, WAITS, RecipientKeys
 from issuer.mail.transport import DeliveryError
 from issuer.tokens.one_time_token import MAX_VALID, TokenPurpose
@@ -174,7 +175,8 @@ async def test_a_retried_mail_is_counted_once(bench: RecoveryBench) -> None:
 
 
 def test_mail_counters_hold_no_email() -> None:
-    keys = [RecipientKeys(lambda: bytes(32)), RecipientKeys(lambda: bytes(31) + b"x")]
+    secrets = [MacSecret("", bytes(32)), MacSecret("", bytes(31) + b"x")]
+    keys = [RecipientKeys(lambda: secrets[0]), RecipientKeys(lambda: secrets[1])]
     made = {
         key.for_purpose(purpose, email)
         for key in keys

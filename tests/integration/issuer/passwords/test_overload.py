@@ -17,11 +17,11 @@ from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.errors import OverloadedError
+from issuer.keys.mac_secrets import new_secret
 from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.resources import available_cpus
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.models import Limits
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from tests.support.issuer_process import IssuerProcess, running_issuer
@@ -59,7 +59,7 @@ def test_an_overload_rejection_does_not_query_the_database() -> None:
     async def log_in_while_hashing() -> None:
         hash_queue, metrics, done = PasswordHashQueue(1, 0.01), Metrics(), threading.Event()
         database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
-        throttle = Throttle(RateLimitStore(database), lambda: b"s" * 32, Limits(5, 5), metrics, _now)
+        throttle = Throttle(RateLimitStore(database), lambda: new_secret(bytes), 5, 5, metrics, _now)
         authenticator = PasswordAuthenticator(
             AccountStore(database), PasswordHasher(hash_queue, metrics), throttle, _now
         )

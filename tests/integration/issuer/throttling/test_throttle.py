@@ -12,6 +12,7 @@ import pytest
 from issuer.accounts.login import LoginService, TokenParameters
 from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidScopeError, TooManyAttemptsError
+from issuer.keys.mac_secrets import MacSecret
 from issuer.passwords.hasher import PasswordCheck
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.login_limits import delay
@@ -413,7 +414,7 @@ async def test_requests_of_an_ip_address_are_limited_for_ten_minutes(
 def test_counters_hold_no_email_and_no_ip_address(database_url: str) -> None:
     async def scene(issuer: LoginBench) -> None:
         await issuer.fail(ANN, ELSEWHERE)
-        async with login_bench(database_url, secret=b"t" * 32) as other:
+        async with login_bench(database_url, secret=MacSecret("", b"t" * 32)) as other:
             await other.fail(ANN, ELSEWHERE)
 
     play(database_url, scene)
