@@ -18,10 +18,10 @@ from issuer.audit.events import AuditEventKind
 from issuer.email_address import InvalidEmailError, mailbox_of
 from issuer.errors import DatabaseUnavailableError
 from issuer.mail.store import OutboxStore, QueuedMail
-from issuer.mail.templates import TEMPLATES, MailComposer, Template
+from issuer.mail.templates import TEMPLATES, MailComposer
 from issuer.mail.transport import MAX_AT_ONCE, DeliveryError, MailTransport
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.one_time_token import LIFETIMES, OneTimeToken, new_token
+from issuer.tokens.one_time_token import OneTimeToken, new_token
 
 _POLL_SECONDS: Final = 1.0
 _OUTAGE_SECONDS: Final = 5.0
@@ -109,7 +109,8 @@ class Outbox:
         return 0 if tried == MAX_AT_ONCE else _POLL_SECONDS * (0.5 + self._fraction())
 
     async def _deliver(self, mail: QueuedMail) -> None:
-        token = self._new_token(mail.template)
+        purpose = TEMPLATES[mail.template].purpose
+        token = None if purpose is None else new_token(purpose, self._random_bytes)
         try:
             outcome = await self._send(mail, token)
         except DeliveryError as error:
@@ -121,17 +122,13 @@ class Outbox:
         await self._store.remove(mail.id)
         self._metrics.mails.labels(mail.template, outcome).inc()
 
-    def _new_token(self, template: Template) -> OneTimeToken | None:
-        purpose = TEMPLATES[template].purpose
-        return None if purpose is None else new_token(purpose, self._random_bytes)
-
     async def _send(self, mail: QueuedMail, token: OneTimeToken | None) -> str:
         """Compose and send the mail; return the outcome.
 
         Raises:
             DeliveryError: it was not sent.
         """
-        if token is not None and not await self._store_token(mail, token):
+        if token is not None and not await self._store.add_token(mail.user_id, token, self._now()):
             return "dropped"
         try:
             message = self._composer.compose(
@@ -142,11 +139,6 @@ class Outbox:
         await self._transport.send(message)
         _log.info("mail_sent", template=mail.template, account=str(mail.user_id))
         return "sent"
-
-    async def _store_token(self, mail: QueuedMail, token: OneTimeToken) -> bool:
-        now = self._now()
-        expires_at = now + LIFETIMES[token.purpose]
-        return await self._store.add_token(token.token_hash, mail.user_id, token.purpose, now, expires_at)
 
     async def _failed(self, mail: QueuedMail, error: DeliveryError) -> None:
         """Postpone the mail, each time for twice as long, or abandon it."""

@@ -12,7 +12,7 @@ from issuer.audit.events import AuditEventKind
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
 from issuer.mail.templates import Template
-from issuer.tokens.one_time_token import MAX_VALID, TokenPurpose
+from issuer.tokens.one_time_token import LIFETIMES, MAX_VALID, OneTimeToken
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
@@ -41,14 +41,15 @@ class OutboxStore:
             rows = await connection.fetch(_SQL["claim-due-mail"], now, until, list(Template), limit)
         return [QueuedMail(**{**row, "template": Template(row["template"])}) for row in rows]
 
-    async def add_token(
-        self, token_hash: bytes, user_id: UUID, purpose: TokenPurpose, now: datetime, expires_at: datetime
-    ) -> bool:
+    async def add_token(self, user_id: UUID, token: OneTimeToken, now: datetime) -> bool:
         """Store a token and delete the oldest ones beyond `MAX_VALID`; return False if the account needs no token."""
         async with self._database.transaction() as connection:
-            if await connection.fetchval(_SQL["lock-recipient"], user_id, purpose) is None:
+            if await connection.fetchval(_SQL["lock-recipient"], user_id, token.purpose) is None:
                 return False
-            await connection.execute(_SQL["add-token"], token_hash, user_id, purpose, now, expires_at, MAX_VALID)
+            expires_at = now + LIFETIMES[token.purpose]
+            await connection.execute(
+                _SQL["add-token"], token.token_hash, user_id, token.purpose, now, expires_at, MAX_VALID
+            )
         return True
 
     async def discard_token(self, token_hash: bytes) -> None:

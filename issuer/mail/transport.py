@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from issuer.keys.atomic_files import atomic_write
 
 MAX_AT_ONCE: Final = 4
-"""Mails that one process sends at a time, in threads of their own: a mail server that hangs delays only mail."""
+"""Mails that one process sends at a time."""
 
 _TIMEOUT_SECONDS: Final = 10.0
 """For each exchange with a mail server."""
@@ -50,8 +50,16 @@ class DeliveryError(Exception):
         self.is_final: Final = is_final
 
 
-class MailTransport(Protocol):
-    """A way to send mail."""
+class MailTransport:
+    """A way to send mail, in threads of its own: a mail server that hangs delays only mail.
+
+    Args:
+        deliver: sends one message in the calling thread.
+    """
+
+    def __init__(self, deliver: Callable[[EmailMessage], None]) -> None:
+        self._deliver = deliver
+        self._threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="mail")
 
     async def send(self, message: EmailMessage) -> None:
         """Send `message`.
@@ -59,9 +67,12 @@ class MailTransport(Protocol):
         Raises:
             DeliveryError: it was not accepted, or perhaps not.
         """
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, _translating_errors, partial(self._deliver, message))
 
     def close(self) -> None:
-        """Accept no further mail."""
+        """Accept no further mail. Mails that are being sent are completed, or fail at their timeouts."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,74 +99,48 @@ def parse_mail_url(url: str) -> SmtpServer | Path:
         if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
             raise ValueError("must name a folder from the root, such as file:///var/mail")
         return Path(unquote(parts.path))
-    return _smtp_server(url)
+    return _smtp_server(parts)
 
 
-def transport_for(target: SmtpServer | Path) -> MailTransport:
-    """Return the transport to a mail server or a folder."""
-    return FileTransport(target) if isinstance(target, Path) else SmtpTransport(target)
+def transport_for(target: SmtpServer | Path, context: ssl.SSLContext | None = None) -> MailTransport:
+    """Return the transport to a mail server or a folder.
+
+    Args:
+        target: as `parse_mail_url` returns it.
+        context: has the trusted certificates; None for those of the system.
+    """
+    if isinstance(target, Path):
+        return MailTransport(partial(_write_file, target))
+    return MailTransport(partial(_send_by_smtp, target, context or ssl.create_default_context()))
 
 
-class SmtpTransport:
-    """A transport that uses one connection for each mail; `context` has the trusted certificates."""
-
-    def __init__(self, server: SmtpServer, context: ssl.SSLContext | None = None) -> None:
-        self._server = server
-        self._context = context or ssl.create_default_context()
-        self._threads = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="mail")
-
-    async def send(self, message: EmailMessage) -> None:
-        """Send `message`; see `MailTransport`."""
-        await asyncio.get_running_loop().run_in_executor(
-            self._threads, _translating_errors, partial(self._send, message)
-        )
-
-    def close(self) -> None:
-        """Accept no further mail. Mails that are being sent are completed, or fail at their timeouts."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _send(self, message: EmailMessage) -> None:
-        # `sendmail` with an explicit envelope: `send_message` would parse the header fields again, by another parser.
-        sender, recipient = (message[name].addresses[0] for name in ("From", "To"))
-        smtp = self._connect(sender.domain)
-        try:
-            if self._server.tls == "starttls":
-                smtp.starttls(context=self._context)
-            if self._server.username:
-                smtp.login(self._server.username, self._server.password)
-            smtp.sendmail(sender.addr_spec, [recipient.addr_spec], message.as_bytes())
-        finally:
-            _quit(smtp)
-
-    def _connect(self, name: str) -> smtplib.SMTP:
-        host, port = self._server.host, self._server.port
-        if self._server.tls == "implicit":
-            return smtplib.SMTP_SSL(host, port, name, timeout=_TIMEOUT_SECONDS, context=self._context)
-        return smtplib.SMTP(host, port, name, timeout=_TIMEOUT_SECONDS)
+def _send_by_smtp(server: SmtpServer, context: ssl.SSLContext, message: EmailMessage) -> None:
+    """Send `message` over a connection of its own."""
+    # `sendmail` with an explicit envelope: `send_message` would parse the header fields again, by another parser.
+    sender, recipient = (message[name].addresses[0] for name in ("From", "To"))
+    smtp = _connect(server, context, sender.domain)
+    try:
+        if server.tls == "starttls":
+            smtp.starttls(context=context)
+        if server.username:
+            smtp.login(server.username, server.password)
+        smtp.sendmail(sender.addr_spec, [recipient.addr_spec], message.as_bytes())
+    finally:
+        _quit(smtp)
 
 
-class FileTransport:
-    """A transport that writes `<date>-<message id>.eml` files atomically, with mode 0600."""
+def _connect(server: SmtpServer, context: ssl.SSLContext, name: str) -> smtplib.SMTP:
+    if server.tls == "implicit":
+        return smtplib.SMTP_SSL(server.host, server.port, name, timeout=_TIMEOUT_SECONDS, context=context)
+    return smtplib.SMTP(server.host, server.port, name, timeout=_TIMEOUT_SECONDS)
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="mail")
 
-    async def send(self, message: EmailMessage) -> None:
-        """Write `message`; see `MailTransport`."""
-        await asyncio.get_running_loop().run_in_executor(
-            self._threads, _translating_errors, partial(self._write, message)
-        )
-
-    def close(self) -> None:
-        """Accept no further mail."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _write(self, message: EmailMessage) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        identity = str(message["Message-ID"]).strip("<>").partition("@")[0]
-        at = message["Date"].datetime
-        atomic_write(self._folder / f"{at:%Y%m%dT%H%M%S}-{identity}.eml", message.as_bytes(), 0o600)
+def _write_file(folder: Path, message: EmailMessage) -> None:
+    """Write `message` to `<date>-<message id>.eml` atomically, with mode 0600."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity = str(message["Message-ID"]).strip("<>").partition("@")[0]
+    at = message["Date"].datetime
+    atomic_write(folder / f"{at:%Y%m%dT%H%M%S}-{identity}.eml", message.as_bytes(), 0o600)
 
 
 def _quit(smtp: smtplib.SMTP) -> None:
@@ -165,10 +150,10 @@ def _quit(smtp: smtplib.SMTP) -> None:
     smtp.close()
 
 
-def _translating_errors(send: Callable[[], None]) -> None:
-    """Run `send` and reduce a failure to its kind and code: server texts can quote email addresses and passwords."""
+def _translating_errors(deliver: Callable[[], None]) -> None:
+    """Run `deliver`; reduce a failure to its kind and code: server texts can quote email addresses and passwords."""
     try:
-        send()
+        deliver()
     except smtplib.SMTPRecipientsRefused as error:
         ((code, _),) = error.recipients.values()
         raise _rejection(error, code) from None
@@ -186,8 +171,7 @@ def _rejection(error: smtplib.SMTPException, code: int) -> DeliveryError:
     return DeliveryError(type(error).__name__, code, is_final=is_final)
 
 
-def _smtp_server(url: str) -> SmtpServer:
-    parts = urlsplit(url)
+def _smtp_server(parts: SplitResult) -> SmtpServer:
     tls = {"smtp": "starttls", "smtps": "implicit", "smtp+plain": "none"}.get(parts.scheme)
     if tls is None or not parts.hostname or parts.path not in {"", "/"}:
         raise ValueError("must be an smtp://, smtps://, smtp+plain:// or file:/// URL")

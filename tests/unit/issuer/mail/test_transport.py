@@ -13,10 +13,8 @@ import pytest
 from issuer.mail.templates import MailComposer, Template
 from issuer.mail.transport import (
     DeliveryError,
-    FileTransport,
     MailTransport,
     SmtpServer,
-    SmtpTransport,
     parse_mail_url,
     transport_for,
 )
@@ -102,7 +100,7 @@ def test_credentials_are_sent_only_after_starttls(tmp_path: Path) -> None:
     at_server, at_client = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox:
         url = f"smtp://{USERNAME}:{quote(PASSWORD, safe='')}@127.0.0.1:{mailbox.port}"
-        send(SmtpTransport(server_of(url), at_client))
+        send(transport_for(server_of(url), at_client))
         assert mailbox.encrypted == [True]
 
 
@@ -110,23 +108,23 @@ def test_an_untrusted_certificate_ends_the_delivery(tmp_path: Path) -> None:
     at_server, _ = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox:
         with pytest.raises(DeliveryError, match="SSLCertVerificationError"):
-            send(SmtpTransport(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
+            send(transport_for(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
         assert mailbox.envelopes == []
 
 
 def test_nothing_is_sent_to_a_server_without_starttls() -> None:
     with smtp_server(free_port()) as mailbox:
         with pytest.raises(DeliveryError, match="SMTPNotSupportedError"):
-            send(SmtpTransport(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
+            send(transport_for(server_of(f"smtp://127.0.0.1:{mailbox.port}")))
         with pytest.raises(DeliveryError, match="SSLError"):
-            send(SmtpTransport(server_of(f"smtps://127.0.0.1:{mailbox.port}"), ssl.create_default_context()))
+            send(transport_for(server_of(f"smtps://127.0.0.1:{mailbox.port}"), ssl.create_default_context()))
         assert mailbox.envelopes == []
 
 
 def test_a_wrong_password_is_temporary_and_not_quoted(tmp_path: Path) -> None:
     at_server, at_client = self_signed(tmp_path)
     with smtp_server(free_port(), at_server) as mailbox, pytest.raises(DeliveryError) as failed:
-        send(SmtpTransport(server_of(f"smtp://{USERNAME}:hunter2@127.0.0.1:{mailbox.port}"), at_client))
+        send(transport_for(server_of(f"smtp://{USERNAME}:hunter2@127.0.0.1:{mailbox.port}"), at_client))
     assert not failed.value.is_final
     assert str(failed.value) == "SMTPAuthenticationError 535"
 
@@ -143,7 +141,7 @@ def test_a_wrong_password_is_temporary_and_not_quoted(tmp_path: Path) -> None:
 )
 def test_a_permanent_rejection_is_final(command: str, reply: str, is_final: bool) -> None:  # noqa: FBT001 - a parameter of a table
     with smtp_server(free_port(), rejects=reply, at=command) as mailbox, pytest.raises(DeliveryError) as failed:
-        send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+        send(transport_for(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
     assert (failed.value.is_final, failed.value.code) == (is_final, int(reply[:3]))
 
 
@@ -151,26 +149,26 @@ def test_a_permanent_rejection_is_final(command: str, reply: str, is_final: bool
 def test_the_reply_to_quit_does_not_change_the_outcome(farewell: str) -> None:
     with smtp_server(free_port()) as mailbox:
         mailbox.farewell = farewell
-        transport = SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}"))
+        transport = transport_for(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}"))
         send(transport)
         assert len(mailbox.envelopes) == 1
     with smtp_server(free_port(), rejects="550 5.1.1 no such mailbox") as mailbox:
         mailbox.farewell = farewell
         with pytest.raises(DeliveryError) as failed:
-            send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
+            send(transport_for(server_of(f"smtp+plain://127.0.0.1:{mailbox.port}")))
     assert (failed.value.is_final, failed.value.code) == (True, 550)
 
 
 def test_an_unreachable_server_is_temporary() -> None:
     with pytest.raises(DeliveryError, match="ConnectionRefusedError") as failed:
-        send(SmtpTransport(server_of(f"smtp+plain://127.0.0.1:{free_port()}")))
+        send(transport_for(server_of(f"smtp+plain://127.0.0.1:{free_port()}")))
     assert not failed.value.is_final
 
 
 def test_a_mail_folder_gets_a_private_file_for_each_mail(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "mail"
     for number in (1, 2):
-        send(FileTransport(folder), notice(number))
+        send(transport_for(folder), notice(number))
     files = sorted(folder.iterdir())
     assert [file.name for file in files] == [f"20260301T120000-{UUID(int=number)}.eml" for number in (1, 2)]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
@@ -180,4 +178,4 @@ def test_a_mail_folder_gets_a_private_file_for_each_mail(tmp_path: Path) -> None
 def test_a_read_only_mail_folder_is_temporary(tmp_path: Path) -> None:
     (tmp_path / "mail").write_text("a file")
     with pytest.raises(DeliveryError, match=r"FileExistsError|NotADirectoryError"):
-        send(FileTransport(tmp_path / "mail"))
+        send(transport_for(tmp_path / "mail"))
