@@ -32,13 +32,8 @@
     └── CommandError                 an operator's command failed; never sent over HTTP
         ├── KeyStoreError
         ├── ClientRegistrationError
-        ├── MigrationError
-        ├── BindError
-        ├── InsufficientMemoryError
-        ├── ImportFailedError
         ├── AccountNotFoundError
-        ├── SessionNotFoundError
-        └── AuditVerificationError
+        └── SessionNotFoundError
 
 No message contains a password, a token, key material or text from a request.
 """
@@ -214,29 +209,9 @@ class ClientRegistrationError(CommandError):
     """A client cannot be registered or changed in this way."""
 
 
-class MigrationError(CommandError):
-    """The schema could not be migrated."""
-
-
-class BindError(CommandError):
-    """A listener cannot bind to its address."""
-
-
-class InsufficientMemoryError(CommandError):
-    """The machine has too little memory for the configured password hashing."""
-
-
-class ImportFailedError(CommandError):
-    """An import of accounts failed, completely or in part."""
-
-
 class AccountNotFoundError(CommandError):
     """The account does not exist."""
 
 
 class SessionNotFoundError(CommandError):
     """The session does not exist, or was revoked."""
-
-
-class AuditVerificationError(CommandError):
-    """The audit trail was altered, or cannot be verified."""

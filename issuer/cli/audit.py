@@ -13,14 +13,14 @@ from issuer.audit.hash_chain import ChainFault, ChainHead, ChainVerifier
 from issuer.audit.store import AuditStore
 from issuer.cli.output import Commands, add_command, add_subject, limit, show, with_database
 from issuer.db.pool import Database
-from issuer.errors import AuditVerificationError
+from issuer.errors import CommandError
 from issuer.settings import IssuerSettings
 
 _PAGE: Final = 100
 _PROGRESS: Final = 100_000
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the commands."""
     audit = add_subject(commands, "audit", "the audit trail")
     listing = add_command(
@@ -82,7 +82,7 @@ def _verify(settings: IssuerSettings, options: argparse.Namespace) -> None:
 
     with_database(settings, verify)
     if found:
-        raise AuditVerificationError(f"the audit trail was altered: {found} faults in {check.checked} events")
+        raise CommandError(f"the audit trail was altered: {found} faults in {check.checked} events")
     show(options, [{"verified_events": check.checked}])
 
 
@@ -95,14 +95,14 @@ def _read_heads(path: Path) -> list[ChainHead]:
     """Read heads in one of the two formats of `audit heads`.
 
     Raises:
-        AuditVerificationError: the file cannot be read or has another format.
+        CommandError: the file cannot be read or has another format.
     """
     try:
         return [_head(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except OSError as error:
-        raise AuditVerificationError(f"{path}: {error.strerror}") from error
+        raise CommandError(f"{path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise AuditVerificationError(f"{path}: invalid heads; pass the output of `audit heads`") from error
+        raise CommandError(f"{path}: invalid heads; pass the output of `audit heads`") from error
 
 
 def _head(line: str) -> ChainHead:

@@ -46,7 +46,7 @@ class Measurement:
     queue_length: int
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the command."""
     command = add_command(
         commands,

@@ -12,7 +12,7 @@ from issuer.settings import IssuerSettings
 from issuer.telemetry.metrics import Metrics
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the command."""
     add_command(commands, "cleanup", "delete expired rows once; a serving issuer does so every minute", _cleanup)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from issuer.cli.output import Commands, add_claims, add_command, add_subject, read_claims, show, with_database
+from issuer.cli.output import Commands, Run, add_claims, add_command, add_subject, read_claims, show, with_database
 from issuer.db.pool import Database
 from issuer.errors import ClientRegistrationError
 from issuer.oauth.models import Client
@@ -19,7 +19,7 @@ from shared.jwks import MAX_DOCUMENT_BYTES
 T = TypeVar("T")
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the commands."""
     clients = add_subject(commands, "clients", "OAuth clients: machines, and applications that users log in with")
     create = add_command(
@@ -64,10 +64,10 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 
 def _add_for_one(
-    clients: "Commands[argparse.ArgumentParser]",
+    clients: Commands,
     name: str,
     summary: str,
-    run: Callable[[IssuerSettings, argparse.Namespace], None],
+    run: Run,
     more: str = "",
 ) -> argparse.ArgumentParser:
     """Register a command for one client; `more` follows the id in its example."""

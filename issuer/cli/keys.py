@@ -19,7 +19,7 @@ from issuer.settings import IssuerSettings
 _PROTECTION: Final = {True: "encrypted", False: "plain", None: None}
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the commands."""
     keys = add_subject(commands, "keys", "signing keys")
     generate = add_command(
@@ -68,9 +68,8 @@ def _rotate(settings: IssuerSettings, options: argparse.Namespace) -> None:
     _show_transitions(options, manager.rotate())
     next_key = key_in_state(manager.read(), KeyState.NEXT)
     if next_key is not None:
-        _print_note(
-            f"{next_key.kid} can be promoted from {_due_at(manager, next_key)}: run this again or `keys advance` then"
-        )
+        due = (next_key.created_at + manager.policy.publish_delay).isoformat(timespec="seconds")
+        print(f"{next_key.kid} can be promoted from {due}: run this again or `keys advance` then", file=sys.stderr)
 
 
 def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
@@ -82,9 +81,10 @@ def _revoke(settings: IssuerSettings, options: argparse.Namespace) -> None:
         earliest = key.created_at + manager.policy.publish_delay
         if key.kid in replaced and key.activated_at is not None and key.activated_at < earliest:
             until = earliest.isoformat(timespec="seconds")
-            _print_note(
+            print(
                 f"warning: {key.kid} signs at once; "
-                f"until {until} verifiers may not have fetched it and reject valid tokens"
+                f"until {until} verifiers may not have fetched it and reject valid tokens",
+                file=sys.stderr,
             )
 
 
@@ -135,13 +135,3 @@ def _secret(record: MacSecretRecord) -> Mapping[str, Any]:
         "created_at": record.created_at,
         "retired_at": record.retired_at,
     }
-
-
-def _due_at(manager: KeyManager, key: KeyRecord) -> str:
-    due_at = manager.policy.due_at(key)
-    return due_at.isoformat(timespec="seconds") if due_at else "never"
-
-
-def _print_note(line: str) -> None:
-    """Print a line to stderr, apart from the results on stdout."""
-    print(line, file=sys.stderr)

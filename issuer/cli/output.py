@@ -5,7 +5,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 from issuer.db.pool import Database
@@ -22,12 +22,13 @@ EXAMPLE_ID: Final = "2b1f6c0e-8a4d-4c53-9d0b-5f1f6f6c2a11"
 
 MAX_SHOWN: Final = 10_000
 
-Commands = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for this type
+# argparse has no public name for this type, which is generic for type checkers only.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 Run = Callable[[IssuerSettings, argparse.Namespace], None]
 
 
 def add_command(
-    commands: "Commands[argparse.ArgumentParser]",
+    commands: Commands,
     name: str,
     summary: str,
     run: Run,
@@ -46,9 +47,7 @@ def add_command(
     return parser
 
 
-def add_subject(
-    commands: "Commands[argparse.ArgumentParser]", name: str, summary: str, example: str = "list"
-) -> "Commands[argparse.ArgumentParser]":
+def add_subject(commands: Commands, name: str, summary: str, example: str = "list") -> Commands:
     """Register a group of commands, such as `keys`."""
     return commands.add_parser(name, help=summary, **help_with_example(summary, example)).add_subparsers(
         required=True, metavar="command"

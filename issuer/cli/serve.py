@@ -13,7 +13,7 @@ from issuer.telemetry.tracing import open_tracing
 from shared.logs import configure_logs
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the commands."""
     add_command(commands, "serve", "run the issuer until stopped", _serve, has_output=False)
     add_command(commands, "migrate", "migrate the database schema to this version", _migrate)

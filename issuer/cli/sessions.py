@@ -15,7 +15,7 @@ from issuer.sessions.revoke_all_store import LOGIN_AFTER_SECONDS, count_issued, 
 from issuer.settings import IssuerSettings
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the commands."""
     sessions = add_subject(commands, "sessions", "sessions of accounts", f"list --user {EXAMPLE_ID}")
     listing = add_command(

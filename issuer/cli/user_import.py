@@ -6,7 +6,6 @@ are skipped. An invalid line is reported by its number and never quoted.
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,10 +20,10 @@ from issuer.accounts.administration_store import AdministrationStore
 from issuer.accounts.bulk_import import ImportRules, InvalidRecordError, read_line
 from issuer.accounts.models import ImportedAccount
 from issuer.accounts.store import AccountStore
-from issuer.cli.output import Commands, add_command, show
+from issuer.cli.output import Commands, add_command, show, with_database
 from issuer.context import OPERATOR
 from issuer.db.pool import Database
-from issuer.errors import DatabaseUnavailableError, ImportFailedError
+from issuer.errors import CommandError, DatabaseUnavailableError
 from issuer.settings import IssuerSettings
 
 _BATCH_LINES: Final = 500
@@ -51,7 +50,7 @@ class _Counts:
         _report(self.skipped, f"line {number}: skipped, since the email has an account")
 
 
-def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
+def add_import(users: Commands) -> None:
     """Register the command below `users`."""
     command = add_command(
         users, "import", "import accounts with their password hashes", _import, "accounts.jsonl --dry-run"
@@ -61,14 +60,13 @@ def add_import(users: "Commands[argparse.ArgumentParser]") -> None:
 
 
 def _import(settings: IssuerSettings, options: argparse.Namespace) -> None:
-    url = settings.require_database()
     with _opened(options.file) as source:
-        counts = asyncio.run(_run(url, source, settings, dry_run=options.dry_run))
+        counts = with_database(settings, lambda database: _run(database, source, settings, dry_run=options.dry_run))
     outcome = "would be imported" if options.dry_run else "imported"
     row = {"accounts": counts.imported, "outcome": outcome, "skipped": counts.skipped, "rejected": counts.rejected}
     show(options, [row])
     if counts.rejected:
-        raise ImportFailedError(
+        raise CommandError(
             f"{counts.rejected} of {counts.lines} lines were rejected;"
             " fix them and run it again (imported accounts are skipped)"
         )
@@ -82,13 +80,12 @@ def _opened(name: str) -> Iterator[BinaryIO]:
     try:
         source = Path(name).open("rb")  # noqa: SIM115 - closed below; only an error of `open` is converted
     except OSError as error:
-        raise ImportFailedError(f"{name}: {error.strerror}") from error
+        raise CommandError(f"{name}: {error.strerror}") from error
     with source:
         yield source
 
 
-async def _run(url: str, source: BinaryIO, settings: IssuerSettings, *, dry_run: bool) -> _Counts:
-    database = Database(url, 1)
+async def _run(database: Database, source: BinaryIO, settings: IssuerSettings, *, dry_run: bool) -> _Counts:
     users, counts, lines = AccountStore(database), _Counts(), enumerate(_lines(source), 1)
     try:
         rules = ImportRules(
@@ -99,11 +96,9 @@ async def _run(url: str, source: BinaryIO, settings: IssuerSettings, *, dry_run:
             counts.lines += len(batch)
             print(f"{counts.lines} lines: {counts.imported} accounts", file=sys.stderr)
     except DatabaseUnavailableError as error:
-        raise ImportFailedError(
+        raise CommandError(
             f"PostgreSQL cannot be used: {error}; {counts.lines} lines are done and will be skipped in the next run"
         ) from error
-    finally:
-        await database.close()
     return counts
 
 

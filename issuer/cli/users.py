@@ -20,6 +20,7 @@ from issuer.accounts.store import AccountStore
 from issuer.cli.output import (
     EXAMPLE_ID,
     Commands,
+    Run,
     add_claims,
     add_command,
     add_subject,
@@ -47,7 +48,7 @@ T = TypeVar("T")
 _PAGE: Final = 100
 
 
-def add(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
     """Register the commands."""
     users = add_subject(commands, "users", "accounts")
     listing = add_command(users, "list", "list accounts in the order of their ids", _list, "--disabled --limit 20")
@@ -99,10 +100,10 @@ def add(commands: "Commands[argparse.ArgumentParser]") -> None:
 
 
 def _of_account(
-    users: "Commands[argparse.ArgumentParser]",
+    users: Commands,
     name: str,
     summary: str,
-    run: Callable[[IssuerSettings, argparse.Namespace], None],
+    run: Run,
     more: str = "",
 ) -> argparse.ArgumentParser:
     """Register a command for one account; `more` follows the id in its example."""

@@ -23,7 +23,7 @@ from issuer.db.connect import connect
 from issuer.db.failures import ERRORS
 from issuer.db.schema import revisions
 from issuer.db.url import DatabaseUrl, parse_database_url
-from issuer.errors import MigrationError
+from issuer.errors import CommandError
 
 _TRY_LOCK: Final = f"SELECT pg_try_advisory_lock({0x6761746570617373})"
 _LOCK_SECONDS: Final = 60.0
@@ -34,7 +34,7 @@ async def migrate(url: str) -> tuple[str, ...]:
     """Migrate the schema to the head revision and return the revisions that this call applied.
 
     Raises:
-        MigrationError: a revision failed, and those before it stay applied; or the schema is of a newer release.
+        CommandError: a revision failed, and those before it stay applied; or the schema is of a newer release.
     """
     server = parse_database_url(url)
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(server), poolclass=NullPool)
@@ -43,13 +43,13 @@ async def migrate(url: str) -> tuple[str, ...]:
         async with _sole_migrator(server), engine.connect() as connection:
             before = await connection.run_sync(_applied)
             if before is not None and before not in known:
-                raise MigrationError(f"{server.name}: a newer release has migrated the schema, to revision {before}")
+                raise CommandError(f"{server.name}: a newer release has migrated the schema, to revision {before}")
             await connection.run_sync(_upgrade)
             await connection.commit()
     except ERRORS as error:
-        raise MigrationError(f"PostgreSQL cannot be used: {server.name}: {type(error).__name__}") from error
+        raise CommandError(f"PostgreSQL cannot be used: {server.name}: {type(error).__name__}") from error
     except DBAPIError as error:
-        raise MigrationError(f"{server.name}: a revision failed: {error.orig}") from error
+        raise CommandError(f"{server.name}: a revision failed: {error.orig}") from error
     finally:
         await engine.dispose()
     return known if before is None else known[known.index(before) + 1 :]

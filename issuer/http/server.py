@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 from starlette.types import ASGIApp
 
-from issuer.errors import BindError
+from issuer.errors import CommandError
 from issuer.http.connections import MAX_CONNECTIONS, WRITE_SECONDS, Connections
 from issuer.http.protocol import HttpConnection
 from issuer.settings import IssuerSettings
@@ -75,18 +75,18 @@ def open_sockets(settings: IssuerSettings, environ: MutableMapping[str, str]) ->
     """Return the public and the admin socket: inherited, or bound by the settings where none was inherited.
 
     Raises:
-        BindError: one of them is not available.
+        CommandError: one of them is not available.
     """
     try:
         inherited = take_inherited_sockets(environ, os.getpid())
     except InheritedSocketError as error:
-        raise BindError(str(error)) from error
+        raise CommandError(str(error)) from error
     public = [found for name, found in inherited if name != ADMIN_NAME]
     admin = [found for name, found in inherited if name == ADMIN_NAME]
     if len(public) > 1 or len(admin) > 1:
-        raise BindError(f"{len(inherited)} sockets are inherited: pass one, and optionally one named {ADMIN_NAME}")
+        raise CommandError(f"{len(inherited)} sockets are inherited: pass one, and optionally one named {ADMIN_NAME}")
     if any(found.family not in (socket.AF_INET, socket.AF_INET6) for found in public + admin):
-        raise BindError("an inherited socket is not a TCP socket: give ListenStream= a port")
+        raise CommandError("an inherited socket is not a TCP socket: give ListenStream= a port")
     return (
         _configured(public[0]) if public else bind(settings.host, settings.port),
         _configured(admin[0]) if admin else bind(settings.admin_host, settings.admin_port),
@@ -97,7 +97,7 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        BindError: the address is in use, or not an address of this machine.
+        CommandError: the address is in use, or not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -107,7 +107,7 @@ def bind(host: str, port: int) -> socket.socket:
         # negative numbers, for which the system has no text.
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else "not an address of this machine"
-        raise BindError(f"cannot listen on {host} port {port}: {why}") from error
+        raise CommandError(f"cannot listen on {host} port {port}: {why}") from error
 
 
 def _configured(listener: socket.socket) -> socket.socket:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from issuer.errors import InsufficientMemoryError
+from issuer.errors import CommandError
 
 _CGROUP_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -37,11 +37,11 @@ def ensure_memory(threads: int, hash_bytes: int, available_bytes: int) -> None:
     """Check that concurrent hashes fit into memory; otherwise the kernel would kill the process at a burst of logins.
 
     Raises:
-        InsufficientMemoryError: `threads` hashes of `hash_bytes` each do not fit into `available_bytes`.
+        CommandError: `threads` hashes of `hash_bytes` each do not fit into `available_bytes`.
     """
     needed = threads * hash_bytes + _OWN_MEMORY_BYTES
     if needed > available_bytes:
-        raise InsufficientMemoryError(
+        raise CommandError(
             f"{threads} concurrent password hashes need {needed >> 20} MiB of memory, but {available_bytes >> 20} MiB"
             " are available: raise the memory limit, or lower ISSUER_HASH_THREADS or ISSUER_ARGON2_MEMORY_MIB"
         )

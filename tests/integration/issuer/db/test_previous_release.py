@@ -14,7 +14,7 @@ from issuer.db.migrate import migrate
 from issuer.db.migrations import versions
 from issuer.db.queries import load_queries
 from issuer.db.schema import revisions
-from issuer.errors import MigrationError
+from issuer.errors import CommandError
 from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import PasswordHasher
 from issuer.telemetry.metrics import Metrics
@@ -94,7 +94,7 @@ def test_a_migration_without_its_lock_gives_up_and_blocks_no_request(old_url: st
     async def read_meanwhile(holder: asyncpg.Connection) -> None:
         async with holder.transaction():
             await holder.execute("SELECT FROM users")
-            with pytest.raises(MigrationError, match="lock timeout"):
+            with pytest.raises(CommandError, match="lock timeout"):
                 await migrate(old_url)
         await use_release_0001(holder, "ann@example.com")
         assert await migrate(old_url) == revisions()[1:]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from issuer.errors import InsufficientMemoryError
+from issuer.errors import CommandError
 from issuer.passwords.resources import available_cpus, available_memory, ensure_memory
 
 
@@ -16,5 +16,5 @@ def test_some_memory_is_available() -> None:
 
 def test_hashes_that_do_not_fit_into_memory_prevent_the_start() -> None:
     ensure_memory(4, 19 << 20, 256 << 20)
-    with pytest.raises(InsufficientMemoryError, match="16 concurrent password hashes need 400 MiB"):
+    with pytest.raises(CommandError, match="16 concurrent password hashes need 400 MiB"):
         ensure_memory(16, 19 << 20, 256 << 20)
