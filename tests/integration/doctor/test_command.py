@@ -45,6 +45,10 @@ def usage_error(*arguments: str, token: bytes = TOKEN) -> str:
         ((URL,), Forge().token(0), "the token has expired"),
         ((URL, "--admin-path", "admin"), TOKEN, "--admin-path: "),
         ((URL, "--gateway", "notepad"), TOKEN, "--gateway: unknown gateway; choose one of nginx, envoy,"),
+        *(
+            ((URL, "--claim-header", name), TOKEN, "--claim-header: a name like X-Auth-Claim-Tenant")
+            for name in ("X-Auth-Subject", "X-Auth-Claim-", "X-Auth-Claim-a_b", "X-Auth-Claim-a: b", "")
+        ),
         ((URL, "--ca-file", "/nonexistent.pem"), TOKEN, "--ca-file: cannot read PEM certificates"),
         ((URL, "--ca-file", __file__), TOKEN, "--ca-file: cannot read PEM certificates"),
         (("http://192.0.2.1/",), TOKEN, "plain http is allowed to loopback only"),

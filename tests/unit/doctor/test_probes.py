@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from doctor.command import _parse_claim_headers, exit_status, summary
+from doctor.command import exit_status, summary
 from doctor.echo import normalize_leniently
-from doctor.errors import DoctorError
 from doctor.findings import CATALOGUE, Gateway, Issue, Severity
 from doctor.messages import NoResponse, Outcome, Request, Response
 from doctor.probe import ProbeContext
@@ -66,13 +65,14 @@ def run_against(gateway: Callable[[Received], Outcome], has_time: Callable[[], b
     return list(run(CONTEXT, lambda request: gateway(Received(request)), has_time))
 
 
-def issues(findings: list[Finding]) -> set[Issue]:
-    return {finding.issue for finding in findings if finding.issue is not None}
+def issues(findings: list[Finding]) -> dict[str, Issue]:
+    """Return the issues by probe."""
+    return {finding.probe: finding.issue for finding in findings if finding.issue is not None}
 
 
 def test_a_secure_gateway_has_no_issues() -> None:
     findings = run_against(secure)
-    assert issues(findings) == set()
+    assert issues(findings) == {}
     assert len(findings) == max_requests(CONTEXT) < 90
 
 
@@ -81,9 +81,8 @@ def test_removal_of_headers_named_in_connection_is_found() -> None:
         named = ",".join(received.values("connection")).lower().replace(" ", "").split(",")
         return secure(received, without=frozenset(named))
 
-    findings = run_against(strips)
-    assert issues(findings) == {Issue.IDENTITY_STRIPPED}
-    assert [finding.probe for finding in findings if finding.issue] == ["hop-by-hop", "hop-by-hop-spoofed"]
+    found = issues(run_against(strips))
+    assert found == dict.fromkeys(["hop-by-hop", "hop-by-hop-spoofed"], Issue.IDENTITY_STRIPPED)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +100,7 @@ def test_a_misread_header_line_is_found(probe: str, odd: re.Pattern[str]) -> Non
             return Response(200, (), json.dumps({found[1]: found[2]}).encode())
         return secure(received)
 
-    findings = run_against(misreads)
-    assert {finding.probe: finding.issue for finding in findings if finding.issue} == {probe: Issue.MALFORMED_HEADER}
+    assert issues(run_against(misreads)) == {probe: Issue.MALFORMED_HEADER}
 
 
 def test_an_unfolded_header_line_is_not_an_issue() -> None:
@@ -110,7 +108,7 @@ def test_an_unfolded_header_line_is_not_an_issue() -> None:
         head = re.sub(r"\r\n +", " ", received.head)
         return secure(Received(Request(received.method, head.encode("latin-1") + b"\r\n\r\n")))
 
-    assert issues(run_against(unfolds)) == set()
+    assert issues(run_against(unfolds)) == {}
 
 
 def test_an_anonymous_client_that_gains_an_identity_is_found() -> None:
@@ -120,28 +118,23 @@ def test_an_anonymous_client_that_gains_an_identity_is_found() -> None:
         named = ((name, value) for name, value in received.fields if name.startswith("X-Auth-"))
         return Response(200, (), json.dumps({"path": received.path, "headers": dict(named)}).encode())
 
-    findings = {finding.probe: finding.issue for finding in run_against(anonymous) if finding.issue}
-    assert findings["no-token"] is Issue.UNAUTHENTICATED_ACCESS
-    assert findings["spoofed-without-token"] is Issue.IDENTITY_SPOOFED
+    found = issues(run_against(anonymous))
+    assert found["no-token"] is Issue.UNAUTHENTICATED_ACCESS
+    assert found["spoofed-without-token"] is Issue.IDENTITY_SPOOFED
 
 
 def test_a_token_accepted_from_a_trailer_is_found() -> None:
     def trusts_trailers(received: Received) -> Response:
         return Response(200) if "Authorization: Bearer" in received.body else secure(received)
 
-    findings = run_against(trusts_trailers)
-    assert [(finding.probe, finding.issue) for finding in findings if finding.issue] == [
-        ("token-in-trailer", Issue.TRAILER_FORWARDED)
-    ]
+    assert issues(run_against(trusts_trailers)) == {"token-in-trailer": Issue.TRAILER_FORWARDED}
 
 
 def test_a_websocket_without_a_token_is_found() -> None:
     def opens(received: Received) -> Response:
         return Response(101) if received.values("upgrade") == ["websocket"] else secure(received)
 
-    assert [finding.probe for finding in run_against(opens) if finding.issue is Issue.TUNNEL_OPENED] == [
-        "websocket-without-token"
-    ]
+    assert issues(run_against(opens)) == {"websocket-without-token": Issue.TUNNEL_OPENED}
 
 
 @pytest.mark.parametrize("permitted", ["*", "https://gatepass-doctor.invalid"])
@@ -151,10 +144,7 @@ def test_a_preflight_that_every_origin_may_send_is_found(permitted: str) -> None
             return Response(204, (("access-control-allow-origin", permitted),))
         return secure(received)
 
-    findings = run_against(permits)
-    assert [(finding.probe, finding.issue) for finding in findings if finding.issue] == [
-        ("preflight", Issue.FOREIGN_ORIGIN_ALLOWED)
-    ]
+    assert issues(run_against(permits)) == {"preflight": Issue.FOREIGN_ORIGIN_ALLOWED}
 
 
 def test_a_preflight_that_reaches_the_application_is_found() -> None:
@@ -164,10 +154,7 @@ def test_a_preflight_that_reaches_the_application_is_found() -> None:
             return Response(200, (permission,), json.dumps({"path": received.path}).encode())
         return secure(received)
 
-    findings = run_against(forwards)
-    assert [(finding.probe, finding.issue) for finding in findings if finding.issue] == [
-        ("preflight", Issue.UNAUTHENTICATED_ACCESS)
-    ]
+    assert issues(run_against(forwards)) == {"preflight": Issue.UNAUTHENTICATED_ACCESS}
 
 
 @pytest.mark.parametrize("header", ["X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Uri"])
@@ -176,10 +163,7 @@ def test_a_trusted_rewrite_header_is_found(header: str) -> None:
         named = received.values(header.lower())
         return Response(200) if named == ["/hello"] else secure(received)
 
-    findings = [finding for finding in run_against(believes) if finding.issue]
-    assert [(finding.probe, finding.issue) for finding in findings] == [
-        (f"admin-{header.lower()}", Issue.POLICY_BYPASS)
-    ]
+    assert issues(run_against(believes)) == {f"admin-{header.lower()}": Issue.POLICY_BYPASS}
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST"])
@@ -187,14 +171,14 @@ def test_a_method_without_the_policy_is_found(method: str) -> None:
     def bypasses(received: Received) -> Response:
         return Response(200) if (received.method, received.path) == (method, "/admin/") else secure(received)
 
-    assert issues(run_against(bypasses)) == {Issue.POLICY_BYPASS}
+    assert issues(run_against(bypasses)) == {f"admin-{method.lower()}": Issue.POLICY_BYPASS}
 
 
 @pytest.mark.parametrize("how", [NoResponse("no response", rejected=False), Response(429)])
 def test_a_missing_response_is_inconclusive(how: Outcome) -> None:
     responses = iter([secure(Received(CONTEXT.request(*CONTEXT.canary_headers, CONTEXT.authorization)))])
     findings = run_against(lambda _: next(responses, how))
-    assert issues(findings) == {Issue.NO_RESPONSE}
+    assert set(issues(findings).values()) == {Issue.NO_RESPONSE}
     assert sum(finding.severity is Severity.PASS for finding in findings) == 1
 
 
@@ -216,7 +200,7 @@ def test_a_server_error_is_reported_for_any_probe() -> None:
     def fails(received: Received) -> Response:
         return Response(500) if received.method == "OPTIONS" else secure(received)
 
-    assert issues(run_against(fails)) == {Issue.SERVER_ERROR}
+    assert set(issues(run_against(fails)).values()) == {Issue.SERVER_ERROR}
 
 
 def test_no_repr_shows_the_token() -> None:
@@ -302,9 +286,3 @@ def test_an_echo_that_never_shows_an_additional_header_is_inconclusive() -> None
     named = replace(CONTEXT, claim_headers=("X-Auth-Claim-Tenant",))
     partial = [it for it in run(named, hides_canary, lambda: True) if it.issue is Issue.PARTIAL_ECHO]
     assert "X-Auth-Claim-Tenant" in partial[0].received
-
-
-@pytest.mark.parametrize("name", ["X-Auth-Subject", "X-Auth-Claim-", "X-Auth-Claim-a_b", "X-Auth-Claim-a: b", ""])
-def test_a_name_that_no_additional_header_can_have_is_rejected(name: str) -> None:
-    with pytest.raises(DoctorError, match="--claim-header: a name like X-Auth-Claim-Tenant"):
-        _parse_claim_headers([name])
