@@ -75,27 +75,21 @@ def read_claims(members: Mapping[str, Any], *, optional: AbstractSet[str] = froz
     Raises:
         InvalidClaimsError: a required claim is missing, or a claim has the wrong type.
     """
-    try:
-        return _read(members, optional)
-    except KeyError:
-        raise InvalidClaimsError from None
-
-
-def _read(members: Mapping[str, Any], optional: AbstractSet[str]) -> Claims:
-    issued_at, expires_at = _time(members["iat"]), _time(members["exp"])
+    # A missing claim is read as None, which has the wrong type for every claim.
+    issued_at, expires_at = _time(members.get("iat")), _time(members.get("exp"))
     if expires_at <= issued_at:
         raise InvalidClaimsError
     _time(members.get("auth_time", 0))
-    issuer = read_string(members["iss"])
+    issuer = read_string(members.get("iss"))
     return Claims(
         issuer=issuer,
-        subject=_identifier(members["sub"]),
-        audience=_audience(members["aud"]),
+        subject=_identifier(members.get("sub")),
+        audience=_audience(members.get("aud")),
         expires_at=expires_at,
         issued_at=issued_at,
         not_before=_time(members.get("nbf", issued_at)),
-        token_id="" if "jti" in optional and "jti" not in members else _identifier(members["jti"]),
-        client_id="" if "client_id" in optional and "client_id" not in members else _identifier(members["client_id"]),
+        token_id=_optional_identifier("jti", members, optional),
+        client_id=_optional_identifier("client_id", members, optional),
         scope=_scope(members.get("scope", "")),
         roles=_roles(members["roles"]) if "roles" in members else (),
         session=_identifier(members["sid"]) if "sid" in members else "",
@@ -144,6 +138,10 @@ def _identifier(value: Any) -> str:
     ):
         raise InvalidClaimsError
     return value
+
+
+def _optional_identifier(name: str, members: Mapping[str, Any], optional: AbstractSet[str]) -> str:
+    return "" if name in optional and name not in members else _identifier(members.get(name))
 
 
 def _audience(value: Any) -> tuple[str, ...]:
