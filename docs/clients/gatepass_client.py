@@ -169,20 +169,19 @@ class Session:
             return tokens.access_token
 
     def _send(self, request: httpx.Request, *, repeat_if_lost: bool = False) -> httpx.Response:
-        attempt = 1
-        while True:
-            result = self._attempt(request)
-            pause = _pause(result, attempt, repeat_if_lost=repeat_if_lost)
-            if pause is None:
-                return _response(result)
-            time.sleep(pause)
-            attempt += 1
-
-    def _attempt(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
-        try:
-            return self._http.send(request)
-        except httpx.TransportError as error:
-            return error
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                response = self._http.send(request)
+            except httpx.TransportError:
+                if not repeat_if_lost:
+                    raise
+                time.sleep(attempt / 2)
+            else:
+                pause = _requested_pause(response)
+                if pause is None:
+                    return response
+                time.sleep(pause)
+        return self._http.send(request)
 
 
 class AsyncSession:
@@ -234,20 +233,19 @@ class AsyncSession:
             return tokens.access_token
 
     async def _send(self, request: httpx.Request, *, repeat_if_lost: bool = False) -> httpx.Response:
-        attempt = 1
-        while True:
-            result = await self._attempt(request)
-            pause = _pause(result, attempt, repeat_if_lost=repeat_if_lost)
-            if pause is None:
-                return _response(result)
-            await asyncio.sleep(pause)
-            attempt += 1
-
-    async def _attempt(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
-        try:
-            return await self._http.send(request)
-        except httpx.TransportError as error:
-            return error
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                response = await self._http.send(request)
+            except httpx.TransportError:
+                if not repeat_if_lost:
+                    raise
+                await asyncio.sleep(attempt / 2)
+            else:
+                pause = _requested_pause(response)
+                if pause is None:
+                    return response
+                await asyncio.sleep(pause)
+        return await self._http.send(request)
 
 
 def _needs_refresh(tokens: Tokens, rejected: str | None) -> bool:
@@ -263,22 +261,12 @@ def _with_token(request: httpx.Request, access_token: str) -> httpx.Request:
     return request
 
 
-def _pause(result: httpx.Response | httpx.TransportError, attempt: int, *, repeat_if_lost: bool) -> float | None:
-    """Return the seconds after which to repeat a request, or None if the result is final."""
-    if attempt == _ATTEMPTS:
-        return None
-    if isinstance(result, httpx.TransportError):
-        return attempt / 2 if repeat_if_lost else None
-    after = result.headers.get("Retry-After", "")
-    if result.status_code not in {429, 503} or not after.isdecimal() or int(after) > _MAX_WAIT_SECONDS:
+def _requested_pause(response: httpx.Response) -> int | None:
+    """Return the seconds after which to repeat the request, or None if the response is final."""
+    after = response.headers.get("Retry-After", "")
+    if response.status_code not in {429, 503} or not after.isdecimal() or int(after) > _MAX_WAIT_SECONDS:
         return None
     return int(after)
-
-
-def _response(result: httpx.Response | httpx.TransportError) -> httpx.Response:
-    if isinstance(result, httpx.TransportError):
-        raise result
-    return result
 
 
 def _check(response: httpx.Response) -> None:
