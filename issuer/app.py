@@ -32,7 +32,7 @@ from issuer.db.schema import is_migrated
 from issuer.http.app import build_app
 from issuer.http.connections import Connections
 from issuer.http.health import AdminRoutes
-from issuer.http.server import address_of, allow_connections, open_sockets, serving, wait_for_stop
+from issuer.http.server import Listener, address_of, allow_connections, listen, open_sockets
 from issuer.http.well_known import DocumentRoutes
 from issuer.keys.mac_secrets import MacSecret, new_secret
 from issuer.keys.manager import KeyManager
@@ -73,6 +73,7 @@ from issuer.throttling.throttle import Throttle
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.models import default_client
 from issuer.tokens.refresh_token import RefreshTokens
+from shared.systemd import notify
 
 _fraction: Final = random.SystemRandom().random
 _log = structlog.get_logger(__name__)
@@ -103,15 +104,13 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
         async with Background() as background:
             for name, work in _background_tasks(infrastructure):
                 background.start(name, work)
-            connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
-            admin_connections = Connections(maximum)
-            background.start("connections", connections.watch)
-            background.start("admin connections", admin_connections.watch)
-            metrics.connections.set_function(lambda: len(connections))
             _freeze_gc()
-            # Requests of users are completed while the admin listener still responds.
-            async with serving(sockets[1], admin, admin_connections), serving(sockets[0], public, connections):
-                await wait_for_stop()
+            connections = Connections(maximum, lambda reason: metrics.dropped_connections.labels(reason).inc())
+            metrics.connections.set_function(lambda: len(connections))
+            await listen(
+                Listener(sockets[0], public, connections, ready=lambda: notify(os.environ, "READY=1")),
+                Listener(sockets[1], admin, Connections(maximum)),
+            )
     finally:
         infrastructure.hash_queue.close()
         await infrastructure.database.close()

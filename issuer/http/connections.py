@@ -6,7 +6,6 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from email.utils import formatdate
 from enum import IntEnum
 from itertools import chain
 from typing import Final, cast
@@ -53,13 +52,6 @@ class Connections:
         dropped: called with the reason when a connection is closed because of a limit.
         max_held_bytes: of incomplete bodies and unread responses. Above it, the connection that has held some longest
             is dropped.
-
-    Attributes:
-        now: seconds since the start, of the clock that `watch` runs.
-        date_field: the `Date` line of responses.
-        running: the requests that the application processes.
-        draining: set by `drain`.
-        buffer: into which every connection reads.
     """
 
     def __init__(
@@ -69,9 +61,6 @@ class Connections:
         max_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         self.now = 0
-        self.date_field = _date_field()
-        self.running: set[asyncio.Task[None]] = set()
-        self.draining = False
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.dropped = dropped
         self._maximum, self._max_held_bytes = maximum, max_held_bytes
@@ -133,24 +122,9 @@ class Connections:
             self._iteration_scheduled = True
             asyncio.get_running_loop().call_soon(self._start_queued)
 
-    def drain(self) -> None:
-        """Close the connections that have no complete head, and each of the others after its response."""
-        self.draining = True
-        for connection in list(self):
-            if connection.phase in (Phase.IDLE, Phase.HEAD):
-                connection.enter(Phase.CLOSING)
-                connection.transport.close()
-
-    async def watch(self) -> None:
-        """Drop connections whose phase has lasted too long, once a second until cancelled."""
-        while True:
-            await asyncio.sleep(1)
-            self.tick()
-
     def tick(self) -> None:
-        """Note that a second has passed."""
+        """Drop connections whose phase has lasted too long. Called once a second."""
         self.now += 1
-        self.date_field = _date_field()
         for connection in list(self):
             connection.expire(self.now)
 
@@ -173,10 +147,6 @@ class Connections:
                 if connection.phase is not Phase.PROCESSING and connection is not new:
                     return connection
         return None
-
-
-def _date_field() -> bytes:
-    return b"date: %s\r\n" % formatdate(usegmt=True).encode("ascii")
 
 
 class _StartQueue:

@@ -11,6 +11,7 @@ never reaches an application: this module sends a problem document and closes th
 import asyncio
 import contextvars
 import json
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -46,13 +47,22 @@ class HttpConnection(Connection):
     Args:
         connections: all connections of the listener.
         app: the ASGI application.
+        tasks: the running tasks of requests.
+        default_fields: returns the header lines of every response.
     """
 
-    def __init__(self, connections: Connections, app: ASGIApp) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        app: ASGIApp,
+        tasks: set[asyncio.Task[None]],
+        default_fields: Callable[[], bytes],
+    ) -> None:
         super().__init__(connections)
-        self._app = app
+        self._app, self._tasks, self._default_fields = app, tasks, default_fields
         self._parser = httptools.HttpRequestParser(self)
         self._exchange: Exchange | None = None
+        self._draining = False
         self._tail = b""
         self._begin()
 
@@ -65,6 +75,13 @@ class HttpConnection(Connection):
             _log.debug("client_disconnected", request="incomplete")
         # The parser refers to this object. Breaking the cycle frees the connection without the garbage collector.
         del self._parser
+
+    def shutdown(self) -> None:
+        """Close after the response to the current request. uvicorn calls this when it stops."""
+        self._draining = True
+        if self.phase in (Phase.IDLE, Phase.HEAD):
+            self.enter(Phase.CLOSING)
+            self.transport.close()
 
     def reject_connection(self) -> None:
         """Send 503, since there are too many connections, and close."""
@@ -230,8 +247,8 @@ class HttpConnection(Connection):
             self._exchange.disconnect()
         # A new context: values that one request binds for its log must not appear in the next.
         task = asyncio.get_running_loop().create_task(self._exchange.run(self._app), context=contextvars.Context())
-        self.connections.running.add(task)
-        task.add_done_callback(self.connections.running.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _reply(self, head: bytes | None, body: bytes) -> None:
         self._exchange = None
@@ -240,9 +257,9 @@ class HttpConnection(Connection):
         if head is None:
             self.transport.abort()
             return
-        closes = not self._keep_alive or self._too_large or self.connections.draining
+        closes = not self._keep_alive or self._too_large or self._draining
         end = b"connection: close\r\n\r\n" if closes else b"\r\n"
-        self.send(head + self.connections.date_field + end, body, closes=closes, lingers=self._too_large)
+        self.send(head + self._default_fields() + end, body, closes=closes, lingers=self._too_large)
 
     def _reject(self, reason: str, response: bytes) -> None:
         self.connections.dropped(reason)

@@ -1,6 +1,9 @@
-"""Listening sockets, the service of an application on one of them, and the signals to stop.
+"""The two listeners of the process, hosted by uvicorn: started together, drained in order.
 
-Sockets are inherited from a service manager, or bound by the settings. Several issuers may serve on one socket.
+Their sockets are inherited from a service manager, or bound by the settings. Several issuers may serve on one socket.
+
+On SIGTERM or SIGINT the public listener stops accepting and completes its requests; the admin listener responds until
+then.
 """
 
 import asyncio
@@ -10,10 +13,10 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, MutableMapping
-from typing import Final
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, Final, cast
 
-import structlog
+import uvicorn
 from starlette.types import ASGIApp
 
 from issuer.errors import CommandError
@@ -27,48 +30,69 @@ ADMIN_NAME: Final = "admin"
 """The name (FileDescriptorName=) of an inherited socket for the admin listener; the other one is public."""
 
 _OTHER_DESCRIPTORS: Final = 512
-_LAST_READ_SECONDS: Final = 0.1
 _DRAIN_SECONDS: Final = 2
 _SEND_BUFFER_BYTES: Final = 64 * 1024
 """Kernel buffer for unread response bytes of each connection. The kernel adds as much for its own bookkeeping."""
 
-_log = structlog.get_logger(__name__)
 
+class Listener(uvicorn.Server):
+    """One application on one socket. uvicorn ticks and drains; `HttpConnection` is the protocol (ADR 0087).
 
-@contextlib.asynccontextmanager
-async def serving(listener: socket.socket, app: ASGIApp, connections: Connections) -> AsyncIterator[None]:
-    """Serve `app` on a socket within the block. At its end, accept no more and complete the requests."""
-    acceptor = Acceptor(listener, lambda: HttpConnection(connections, app))
-    try:
+    Args:
+        listening: the socket, from `bind`.
+        app: the ASGI application.
+        connections: of this listener.
+        ready: called when the listener accepts connections.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        app: ASGIApp,
+        connections: Connections,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=_DRAIN_SECONDS,
+            )
+        )
+        self._listening, self._app, self._connections, self._ready = listening, app, connections, ready
+        self.server_state.connections = cast("Any", connections)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, instead of uvicorn's own servers (uvicorn)."""
+        del sockets
+        self.servers = cast("Any", [Acceptor(self._listening, self._connect)])
+        self.started = True
+        self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and drain (uvicorn)."""
+        await super().shutdown([*(sockets or []), self._listening])
+
+    def _connect(self) -> HttpConnection:
+        return HttpConnection(self._connections, self._app, self.server_state.tasks, self._default_fields)
+
+    def _default_fields(self) -> bytes:
+        return b"".join(b"%s: %s\r\n" % field for field in self.server_state.default_headers)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Drop expired connections once a second (uvicorn calls this ten times a second)."""
+        if counter % 10 == 0:
+            self._connections.tick()
+        return await super().on_tick(counter)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing: `serve` handles the signals for both listeners."""
         yield
-    finally:
-        acceptor.close()
-        await acceptor.wait_closed()
-        # Requests that clients have sent by now may still have to be read.
-        await asyncio.sleep(_LAST_READ_SECONDS)
-        await _complete_requests(connections)
-
-
-async def _complete_requests(connections: Connections) -> None:
-    connections.drain()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while connections or connections.running:  # noqa: ASYNC110 - both are sets without an event
-                await asyncio.sleep(0.05)
-    if connections.running:
-        _log.warning("requests_cancelled", requests=len(connections.running))
-    for request in connections.running:
-        request.cancel()
-
-
-async def wait_for_stop() -> None:
-    """Tell the service manager that the issuer serves, and wait for SIGTERM or SIGINT."""
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    notify(os.environ, "READY=1")
-    await stopping.wait()
-    notify(os.environ, "STOPPING=1")
 
 
 def open_sockets(settings: IssuerSettings, environ: MutableMapping[str, str]) -> tuple[socket.socket, socket.socket]:
@@ -136,3 +160,19 @@ def allow_connections() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(1, min(MAX_CONNECTIONS, (soft - _OTHER_DESCRIPTORS) // 2))
+
+
+async def listen(public: Listener, admin: Listener) -> None:
+    """Serve both listeners until a signal to stop."""
+
+    def stop() -> None:
+        notify(os.environ, "STOPPING=1")
+        public.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(admin.serve())
+        await public.serve()
+        admin.should_exit = True

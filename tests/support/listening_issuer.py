@@ -134,9 +134,12 @@ async def listening_issuer(maximum: int = 100, max_held_bytes: int = 1024 * 1024
     connections = Connections(maximum, dropped.append, max_held_bytes)
     issuer = ListeningIssuer(connections, listener.getsockname()[1], dropped=dropped)
     issuer.gate.set()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: HttpConnection(connections, issuer.app), sock=listener
-    )
+    tasks: set[asyncio.Task[None]] = set()
+
+    def connect() -> HttpConnection:
+        return HttpConnection(connections, issuer.app, tasks, lambda: b"date: now\r\n")
+
+    server = await asyncio.get_running_loop().create_server(connect, sock=listener)
     try:
         yield issuer
     finally:

