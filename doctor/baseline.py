@@ -1,6 +1,7 @@
 """The first request, a valid token and two canary headers: shows whether route, echo and token are usable."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Final
 
 from doctor.echo import (
@@ -61,9 +62,9 @@ def baseline_results(context: ProbeContext, outcome: Outcome) -> Iterator[tuple[
     if isinstance(outcome, NoResponse):
         yield BASELINE, Result(Issue.UNREACHABLE, outcome.detail)
         return
-    if outcome.status in (401, 403):
+    if outcome.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         yield BASELINE, Result(Issue.TOKEN_REJECTED, f"{outcome.status}: rejected")
-    elif not outcome.accepted or outcome.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
+    elif not outcome.accepted or outcome.status == HTTPStatus.SWITCHING_PROTOCOLS:
         yield BASELINE, Result(Issue.UNSUITABLE_ROUTE, f"{outcome.status}")
     else:
         yield BASELINE, _check_identity(context, outcome)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TypeAlias
 
 from doctor.echo import (
@@ -54,7 +55,7 @@ class Probe:
         if not isinstance(outcome, Response):
             passed = self.malformed and outcome.rejected
             return Result(None if passed else Issue.NO_RESPONSE, outcome.detail)
-        if outcome.status == 429:  # noqa: PLR2004 - RFC 6585 §4
+        if outcome.status == HTTPStatus.TOO_MANY_REQUESTS:
             return Result(Issue.NO_RESPONSE, "429, too many requests")
         if outcome.server_failed:
             return Result(Issue.SERVER_ERROR, str(outcome.status))
@@ -136,11 +137,11 @@ def rejected(issue: Issue = Issue.UNAUTHENTICATED_ACCESS, *, exactly_401: bool =
     """
 
     def check(response: Response) -> Result:
-        if response.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
+        if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return Result(Issue.TUNNEL_OPENED, "101: a tunnel")
         if response.accepted:
             return Result(issue, f"{response.status}: accepted")
-        if response.status == 401:  # noqa: PLR2004 - RFC 9110 §15.5.2
+        if response.status == HTTPStatus.UNAUTHORIZED:
             if has_bearer_challenge(response):
                 return Result(None, "401 with a Bearer challenge")
             return Result(Issue.MISSING_CHALLENGE, "401 without a Bearer challenge")

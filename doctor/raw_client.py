@@ -7,6 +7,7 @@ followed, and nothing is retried or reused.
 import socket
 import ssl
 import time
+from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -23,8 +24,6 @@ _MAX_RESPONSE_BYTES: Final = 256 * 1024
 _PRIVATE_NETWORKS: Final = [
     ip_network(name) for name in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ]
-_SWITCHING_PROTOCOLS: Final = 101
-_FIRST_FINAL_STATUS: Final = 200
 _CLOSED: Final = NoResponse("the connection was closed without a response", rejected=True)
 _NOT_HTTP: Final = NoResponse("the response is not HTTP/1.1", rejected=False)
 
@@ -121,8 +120,8 @@ def _receive(connection: socket.socket, method: str, deadline: float) -> Outcome
                 received += len(data)
                 parser.receive_data(data)
             elif isinstance(event, h11.Response | h11.InformationalResponse):
-                is_final = event.status_code == _SWITCHING_PROTOCOLS or event.status_code >= _FIRST_FINAL_STATUS
-                response = event if is_final else None
+                is_interim = event.status_code < HTTPStatus.OK and event.status_code != HTTPStatus.SWITCHING_PROTOCOLS
+                response = None if is_interim else event
             elif isinstance(event, h11.Data):
                 body += event.data
             else:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Final
 
 from doctor.echo import IDENTITY, normalize_header_name
@@ -42,7 +43,7 @@ def bypass_with_token(context: ProbeContext) -> Iterator[Probe]:
 
 
 def _no_tunnel(response: Response) -> Result:
-    if response.status == 101:  # noqa: PLR2004 - RFC 9110 §15.2.2
+    if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
         return Result(Issue.TUNNEL_OPENED, "101: a tunnel")
     return Result(None, f"{response.status}: no tunnel")
 

@@ -1,6 +1,7 @@
 """Variants of a protected path. If the application reads one differently than the gateway, it bypasses the policy."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Final
 
 from doctor.echo import normalize_leniently, paths
@@ -71,7 +72,7 @@ def _other_methods(context: ProbeContext, admin_path: str) -> Iterator[Probe]:
 
 
 def _forbidden(response: Response) -> Result:
-    if response.status != 403:  # noqa: PLR2004 - RFC 9110 §15.5.4
+    if response.status != HTTPStatus.FORBIDDEN:
         return Result(Issue.UNSUITABLE_ADMIN_PATH, f"{response.status} instead of 403")
     if has_bearer_challenge(response):
         return Result(None, "403 with a Bearer challenge")
