@@ -33,8 +33,10 @@ _CONNECT_SECONDS: Final = 10.0
 async def migrate(url: str) -> tuple[str, ...]:
     """Migrate the schema to the head revision and return the revisions that this call applied.
 
+    A revision that is unknown is one of a newer release, whose schema this release can use: nothing is applied.
+
     Raises:
-        CommandError: a revision failed, and those before it stay applied; or the schema is of a newer release.
+        CommandError: a revision failed; the revisions before it stay applied.
     """
     server = parse_database_url(url)
     engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: _connect(server), poolclass=NullPool)
@@ -43,7 +45,7 @@ async def migrate(url: str) -> tuple[str, ...]:
         async with _sole_migrator(server), engine.connect() as connection:
             before = await connection.run_sync(_applied)
             if before is not None and before not in known:
-                raise CommandError(f"{server.name}: a newer release has migrated the schema, to revision {before}")
+                return ()
             await connection.run_sync(_upgrade)
             await connection.commit()
     except ERRORS as error:
