@@ -5,12 +5,11 @@ from http import HTTPStatus
 from typing import Final
 
 from doctor.echo import (
-    IDENTITY,
     Echo,
     contains,
+    has_identity_fields,
     identity_headers,
     names_shown,
-    normalize_header_name,
     normalize_leniently,
     paths,
     subject_shown,
@@ -68,7 +67,7 @@ def baseline_results(context: ProbeContext, outcome: Outcome) -> Iterator[tuple[
         yield BASELINE, Result(Issue.UNSUITABLE_ROUTE, f"{outcome.status}")
     else:
         yield BASELINE, _check_identity(context, outcome)
-        if any(normalize_header_name(name) in IDENTITY for name, _ in outcome.fields):
+        if has_identity_fields(outcome):
             yield (
                 BASELINE,
                 Result(Issue.IDENTITY_DISCLOSED, f"{outcome.status}, with identity headers in the response"),

@@ -44,12 +44,12 @@ def normalize_header_name(name: str) -> str:
     return name.strip().lower().translate(_TO_HYPHEN).removeprefix("http-")
 
 
-IDENTITY: Final = {normalize_header_name(name): name for name in IDENTITY_HEADERS}
 CANARY_HEADER: Final = "X-Gatepass-Doctor"
 """A header without meaning: an echo of all headers shows it."""
 IDENTITY_LIKE_HEADER: Final = "X-Auth-Doctor"
 """A header with the prefix of the identity headers: an echo of that prefix shows it."""
-_KNOWN_NAMES: Final = {*IDENTITY, normalize_header_name(CANARY_HEADER)}
+_IDENTITY: Final = frozenset(map(normalize_header_name, IDENTITY_HEADERS))
+_KNOWN_NAMES: Final = {*_IDENTITY, normalize_header_name(CANARY_HEADER)}
 
 
 def name_value_pairs(response: Response) -> Iterator[tuple[str, str]]:
@@ -67,6 +67,11 @@ def name_value_pairs(response: Response) -> Iterator[tuple[str, str]]:
 def contains(response: Response, text: str) -> bool:
     """Return whether any value of the response contains `text`."""
     return any(text in value for _, value in name_value_pairs(response))
+
+
+def has_identity_fields(response: Response) -> bool:
+    """Return whether identity headers are fields of the response itself."""
+    return any(normalize_header_name(name) in _IDENTITY for name, _ in response.fields)
 
 
 def identity_headers(response: Response) -> frozenset[str]:

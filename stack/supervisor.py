@@ -1,7 +1,7 @@
 """Starts the stack's processes, restarts those that exit, and stops all of them.
 
-Knows nothing about what the processes do. They run in one process group that the reaper leads (`stack/reaper.py`), so
-that none outlives the supervisor, even if it is killed.
+What the processes do does not matter here. They run in one process group that the reaper leads (`stack/reaper.py`),
+so that none outlives the supervisor, even if it is killed.
 """
 
 import asyncio

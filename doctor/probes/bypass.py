@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Final
 
-from doctor.echo import IDENTITY, normalize_header_name
+from doctor.echo import has_identity_fields
 from doctor.findings import Issue
 from doctor.messages import Response
 from doctor.probe import Probe, ProbeContext, Result, rejected
@@ -49,11 +49,7 @@ def _no_tunnel(response: Response) -> Result:
 
 
 def _not_the_verifier(response: Response) -> Result:
-    is_subrequest_response = (
-        response.accepted
-        and not response.body
-        and any(normalize_header_name(name) in IDENTITY for name, _ in response.fields)
-    )
+    is_subrequest_response = response.accepted and not response.body and has_identity_fields(response)
     is_admin_response = bool(_ADMIN_BODY.fullmatch(response.body)) or b"gatepass_verifier_" in response.body
     if is_subrequest_response or is_admin_response:
         return Result(Issue.VERIFIER_EXPOSED, f"{response.status}, from the verifier")

@@ -159,11 +159,11 @@ def test_a_preflight_that_reaches_the_application_is_found() -> None:
 
 @pytest.mark.parametrize("header", ["X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Uri"])
 def test_a_trusted_rewrite_header_is_found(header: str) -> None:
-    def believes(received: Received) -> Response:
+    def trusts(received: Received) -> Response:
         named = received.values(header.lower())
         return Response(200) if named == ["/hello"] else secure(received)
 
-    assert issues(run_against(believes)) == {f"admin-{header.lower()}": Issue.POLICY_BYPASS}
+    assert issues(run_against(trusts)) == {f"admin-{header.lower()}": Issue.POLICY_BYPASS}
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST"])
