@@ -15,7 +15,7 @@ INVALID_REQUEST = 'Bearer realm="gatepass", error="invalid_request"'
 INSUFFICIENT_SCOPE = 'Bearer realm="gatepass", error="insufficient_scope", scope="admin"'
 
 
-def test_a_good_token_passes_with_its_identity(gateway: Gateway) -> None:
+def test_a_valid_token_passes_with_its_identity(gateway: Gateway) -> None:
     response = gateway.ask("/hello", token=gateway.token(roles=["editor"]))
     assert response.status == 200
     assert response.application["path"] == "/hello"
@@ -63,33 +63,22 @@ def test_a_missing_token_is_challenged(gateway: Gateway) -> None:
     assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass"')
 
 
-def test_a_malformed_token_is_rejected(gateway: Gateway) -> None:
-    response = gateway.ask(token=b"not.a.token")
-    assert (response.status, response.challenge) == (401, INVALID_TOKEN)
-
-
-def test_a_tampered_token_is_rejected(gateway: Gateway) -> None:
+def test_an_invalid_token_is_rejected(gateway: Gateway) -> None:
     header, _, signature = gateway.token().split(b".")
-    payload = gateway.token(scope="admin").split(b".")[1]
-    response = gateway.ask(token=b".".join([header, payload, signature]))
-    assert (response.status, response.challenge) == (401, INVALID_TOKEN)
-
-
-def test_a_token_of_another_key_is_rejected(gateway: Gateway) -> None:
     stranger = Forge.another()
-    for kid in (stranger.kid, gateway.forge.kid):
-        response = gateway.ask(token=stranger.token(gateway.now, {"kid": kid}))
+    for token in (
+        b"not.a.token",
+        b".".join([header, gateway.token(scope="admin").split(b".")[1], signature]),
+        stranger.token(gateway.now, {"kid": gateway.forge.kid}),
+        gateway.forge.token(gateway.now - 3600),
+    ):
+        response = gateway.ask(token=token)
         assert (response.status, response.challenge) == (401, INVALID_TOKEN)
 
 
-def test_an_expired_token_is_rejected(gateway: Gateway) -> None:
-    response = gateway.ask(token=gateway.forge.token(gateway.now - 3600))
-    assert (response.status, response.challenge) == (401, INVALID_TOKEN)
-
-
-@pytest.mark.parametrize("values", [("good", "good"), ("good", "bad"), ("bad", "good")])
+@pytest.mark.parametrize("values", [("valid", "valid"), ("valid", "invalid"), ("invalid", "valid")])
 def test_two_authorization_fields_are_rejected(gateway: Gateway, values: tuple[str, str]) -> None:
-    written = {"good": f"Bearer {gateway.token().decode()}", "bad": "Bearer x"}
+    written = {"valid": f"Bearer {gateway.token().decode()}", "invalid": "Bearer x"}
     response = gateway.ask("/", *(f"Authorization: {written[value]}" for value in values))
     if gateway.differs(Difference.REJECTS_TWO_CREDENTIALS_ITSELF):
         assert (response.status, response.challenge) == (400, None)
@@ -98,8 +87,8 @@ def test_two_authorization_fields_are_rejected(gateway: Gateway, values: tuple[s
 
 
 def test_two_tokens_in_one_field_are_rejected(gateway: Gateway) -> None:
-    good = gateway.token().decode()
-    response = gateway.ask("/", f"Authorization: Bearer {good}, Bearer {good}")
+    token = gateway.token().decode()
+    response = gateway.ask("/", f"Authorization: Bearer {token}, Bearer {token}")
     assert (response.status, response.challenge) == (401, INVALID_REQUEST)
 
 
@@ -115,7 +104,7 @@ def test_a_token_with_the_required_scope_passes(gateway: Gateway) -> None:
         assert (response.status, response.application["path"]) == (200, path)
 
 
-def test_a_bad_token_is_401_although_the_policy_requires_a_scope(gateway: Gateway) -> None:
+def test_an_invalid_token_is_401_although_the_policy_requires_a_scope(gateway: Gateway) -> None:
     assert gateway.ask("/admin/").challenge == 'Bearer realm="gatepass"'
     assert gateway.ask("/admin/", token=b"x").challenge == INVALID_TOKEN
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from time import time
 
 import httpx
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from tests.support.processes import wait_until
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack, subject
-from tests.support.token_forge import Forge
 
 
 @pytest.fixture(scope="module")
@@ -32,21 +30,6 @@ def test_a_registered_user_passes_the_gateway(stack: Stack, token: str) -> None:
     response = stack.gateway("/hello", token)
     assert response.status_code == 200
     assert response.json()["identity"]["X-Auth-Subject"] == subject(token)
-
-
-def test_a_missing_or_invalid_token_is_rejected(stack: Stack, token: str) -> None:
-    foreign = Forge(stack.url("ISSUER_PORT")).token(time()).decode()
-    tampered = token[:-8] + ("AAAAAAAA" if token[-8:] != "AAAAAAAA" else "BBBBBBBB")
-    invalid = 'Bearer realm="gatepass", error="invalid_token"'
-    for bad, challenge in ((None, 'Bearer realm="gatepass"'), (tampered, invalid), (foreign, invalid)):
-        response = stack.gateway("/hello", bad)
-        assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, challenge)
-
-
-def test_a_spoofed_identity_header_never_reaches_the_application(stack: Stack, token: str) -> None:
-    response = stack.gateway("/hello", token, **{"X-Auth-Subject": "another user", "X_Auth_Subject": "another user"})
-    assert response.json()["identity"]["X-Auth-Subject"] == subject(token)
-    assert "another user" not in response.text
 
 
 def test_progress_and_one_ready_line_are_printed(stack: Stack) -> None:

@@ -231,13 +231,21 @@ async def test_continue_is_sent_for_a_body_that_will_be_read() -> None:
         POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nabcde",
         POST + b"Content-Length: 99999999999999999999999\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\n\r\n0\n\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n",
+        POST + b"Content-Length: x\r\n\r\n",
+        b"rubbish\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
     ],
 )
-async def test_ambiguous_framing_is_rejected(request_bytes: bytes) -> None:
+async def test_ambiguous_or_malformed_http_is_rejected(request_bytes: bytes) -> None:
     async with listening_issuer() as issuer:
         client = await issuer.connect()
         await client.send(request_bytes + GET % 1)
         response = await client.rest()
         assert response.startswith(b"HTTP/1.1 400 ")
         assert response.count(b"HTTP/1.1 ") == 1
+        assert b"urn:gatepass:problem:malformed-request" in response
         assert issuer.requests == []

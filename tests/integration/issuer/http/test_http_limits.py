@@ -27,27 +27,6 @@ def statuses(response: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    "request_bytes",
-    [
-        b"rubbish\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /me HTTP/9.9\r\n\r\n",
-        b"GET /m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
-        HEAD + b"Bad Name: x\r\n\r\n",
-        HEAD + b"X: a\0b\r\n\r\n",
-        HEAD + b"Content-Length: x\r\n\r\n",
-        HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx",
-        HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n\r\n",
-    ],
-)
-def test_malformed_http_is_rejected_and_closed(issuer: IssuerProcess, request_bytes: bytes) -> None:
-    response = exchange(issuer, request_bytes)
-    assert response.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b"urn:gatepass:problem:malformed-request" in response
-
-
-@pytest.mark.parametrize(
     "pieces",
     [
         [HEAD + b"X: " + b"a" * 20_000 + b"\r\n\r\n"],

@@ -10,7 +10,7 @@ import pytest
 from tests.support.issuer_process import PASSWORD, IssuerProcess
 from tests.support.processes import ROOT
 from tests.support.programs import program
-from tests.support.raw_responses import read_response, read_responses
+from tests.support.raw_responses import read_response
 
 SMUGGLED = b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
@@ -40,21 +40,6 @@ def test_a_body_that_arrives_later_is_not_a_request(
         assert read_response(client).status == 401
 
 
-@pytest.mark.parametrize("framing", FRAMINGS)
-@pytest.mark.parametrize("pause", [0, 0.001])
-def test_any_split_of_an_upgrade_is_read_the_same(issuer: IssuerProcess, framing: str, pause: float) -> None:
-    field, body = FRAMINGS[framing]
-    request = head(b"POST", b"h2c", field) + body
-    last = b"GET /me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    for size in (1, 7, 64, len(request) - 1, len(request) + len(last)):
-        with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for start in range(0, len(request + last), size):
-                client.sendall((request + last)[start : start + size])
-                time.sleep(pause)
-            assert [response.status for response in read_responses(client)] == [404, 401]
-
-
 def test_a_body_after_an_upgrade_reaches_its_endpoint(issuer: IssuerProcess) -> None:
     credentials = json.dumps({"email": "upgrade@example.com", "password": PASSWORD}).encode()
     fields = b"Content-Type: application/json\r\nContent-Length: %d" % len(credentials)
@@ -64,12 +49,6 @@ def test_a_body_after_an_upgrade_reaches_its_endpoint(issuer: IssuerProcess) -> 
         time.sleep(0.01)
         client.sendall(credentials)
         assert read_response(client).status == 201
-
-
-def test_connect_is_rejected(issuer: IssuerProcess) -> None:
-    with socket.create_connection(("127.0.0.1", issuer.port), timeout=10) as client:
-        client.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n" + SMUGGLED)
-        assert [response.status for response in read_responses(client)] == [400]
 
 
 def test_the_jdk_client_works_at_its_defaults(issuer: IssuerProcess) -> None:

@@ -18,11 +18,8 @@ from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
 from issuer.sessions.authorization import LoginRequest
 from issuer.tokens.size import TokenBudget
-from tests.integration.issuer.sessions.test_cookies import APP, values
-from tests.integration.issuer.sessions.test_cookies import log_in as log_in_for_cookies
-from tests.integration.issuer.sessions.test_cookies import refresh as refresh_by_cookie
 from tests.integration.issuer.sessions.test_sessions import INVALID_GRANT, row, status_and_body, wait_until_flagged
-from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
+from tests.support.issuer_process import PASSWORD, IssuerProcess
 from tests.support.machines import Machine, operate, public_client, with_secret
 from tests.support.plain_http import HTTP
 from tests.support.postgres import execute
@@ -85,16 +82,6 @@ def test_without_a_client_all_is_as_before(issuer: IssuerProcess) -> None:
     narrowed = refresh(issuer, tokens["refresh_token"], scope="admin", resource="gatepass").json()
     assert contents(narrowed) == ("first-party", "gatepass", "admin")
     assert contents(refresh(issuer, narrowed["refresh_token"]).json())[2] == "read write admin"
-
-
-def test_a_refresh_token_comes_either_in_a_cookie_or_in_the_form(database_url: str) -> None:
-    with running_issuer(database_url, COOKIE_ORIGINS=APP) as issuer:
-        issuer.register("ann@example.com")
-        _, first = values(log_in_for_cookies(issuer, "ann@example.com"))
-        rejected = refresh_by_cookie(issuer, first, refresh_token=first)
-        assert status_and_body(rejected) == (400, {"error": "invalid_request"})
-        _, second = values(refresh_by_cookie(issuer, first))
-        assert second != first
 
 
 def test_rfc8707_2_2_a_session_has_tokens_for_each_audience_that_the_login_asked_for(

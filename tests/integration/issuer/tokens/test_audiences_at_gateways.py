@@ -89,16 +89,6 @@ def test_a_token_is_accepted_by_its_service_alone(site: Site) -> None:
     assert site.statuses(third) == {SHOP: 200, STOCK: 401}
 
 
-def test_a_service_cannot_use_its_tokens_at_the_issuer(site: Site) -> None:
-    tokens = site.log_in(resource=SHOP)
-    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-    for method, path in (("GET", "/me"), ("GET", "/sessions"), ("DELETE", "/sessions"), ("POST", "/logout")):
-        assert HTTP.request(method, site.issuer.url + path, headers=bearer, timeout=30).status_code == 401
-    form = {"grant_type": "refresh_token", "refresh_token": tokens["access_token"], "resource": STOCK}
-    assert HTTP.post(f"{site.issuer.url}/token", data=form, timeout=30).json() == {"error": "invalid_grant"}
-    assert site.statuses(tokens) == {SHOP: 200, STOCK: 401}
-
-
 def test_a_narrowed_token_does_no_more_than_it_says(site: Site) -> None:
     tokens = site.log_in(resource=[SHOP, STOCK])
     assert site.statuses(tokens, "/admin/") == {SHOP: 200, STOCK: 401}
@@ -109,11 +99,3 @@ def test_a_narrowed_token_does_no_more_than_it_says(site: Site) -> None:
     )
     without = site.refresh(narrowed["refresh_token"], scope="write", resource=STOCK)
     assert site.statuses(without) == {SHOP: 401, STOCK: 403}
-
-
-def test_a_session_that_was_limited_to_one_service_never_reaches_the_other(site: Site) -> None:
-    tokens = site.log_in(resource=SHOP, scope="read")
-    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"], "resource": STOCK}
-    assert HTTP.post(f"{site.issuer.url}/token", data=form, timeout=30).json() == {"error": "invalid_target"}
-    again = site.refresh(tokens["refresh_token"])
-    assert (site.statuses(again), again["scope"]) == ({SHOP: 200, STOCK: 401}, "read")

@@ -48,9 +48,10 @@ def test_every_outcome_is_shown_before_the_first_run(keys: Path) -> None:
 
 
 def test_each_transition_is_logged(keys: Path) -> None:
-    old, new = load_key_set(keys).keys
+    (old, new), metrics = load_key_set(keys).keys, Metrics()
     with capture_logs() as lines:
-        RotationTask(key_manager(keys, LATER), Metrics()).run_once()
+        RotationTask(key_manager(keys, LATER), metrics).run_once()
+    assert runs(metrics) == {"read_only": 0, "failed": 0, "advanced": 1, "idle": 0}
     assert lines == [
         {"event": "key_state_changed", "name": old.kid, "action": "retired", "log_level": "info"},
         {"event": "key_state_changed", "name": new.kid, "action": "promoted", "log_level": "info"},
@@ -58,12 +59,13 @@ def test_each_transition_is_logged(keys: Path) -> None:
 
 
 def test_a_fault_is_logged_when_it_begins(keys: Path) -> None:
-    task, records = RotationTask(key_manager(keys, NOW), Metrics()), keys / "private/keys.json"
-    good = records.read_bytes()
+    metrics, records = Metrics(), keys / "private/keys.json"
+    task, valid = RotationTask(key_manager(keys, NOW), metrics), records.read_bytes()
     with capture_logs() as lines:
-        for content in (b"rubbish", b"rubbish", good, b"rubbish"):
+        for content in (b"rubbish", b"rubbish", valid, b"rubbish"):
             records.write_bytes(content)
             task.run_once()
+    assert runs(metrics) == {"read_only": 0, "failed": 3, "advanced": 0, "idle": 1}
     reason = f"{records}: invalid key records; restore the file from a backup"
     assert lines == 2 * [{"event": "key_rotation_failed", "reason": reason, "log_level": "error"}]
 

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from structlog.testing import capture_logs
 
 from issuer.errors import KeyStoreError, NoSigningKeyError
-from issuer.keys.models import KeyRecord, KeyState
+from issuer.keys.models import KeyState
 from issuer.keys.store import load_key_set, new_private
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from shared.jwks import format_jwks, parse_jwks, thumbprint
-from tests.support.lost_keys import LOSSES, bring_back, move_away
+from tests.support.lost_keys import LOSSES, move_away
 from tests.support.signing_keys import generate_key, key_manager
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -49,14 +49,6 @@ def usable(metrics: Metrics) -> float | None:
 def test_a_folder_without_key_records_is_an_empty_key_set(tmp_path: Path) -> None:
     key_set = load_key_set(tmp_path)
     assert (key_set.keys, key_set.signing) == ((), None)
-
-
-def test_the_first_key_signs_at_once_and_the_second_waits(keys: Path) -> None:
-    second = generate_key(keys, NOW)
-    key_set = load_key_set(keys)
-    assert [key.state for key in key_set.keys] == [KeyState.CURRENT, KeyState.NEXT]
-    assert key_set.signing is not None
-    assert key_set.signing.kid != second.kid
 
 
 def test_a_new_key_is_strong_enough_for_every_verifier() -> None:
@@ -95,12 +87,6 @@ def test_keys_generated_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     key_set = load_key_set(tmp_path / "keys")
     assert {key.kid for key in key_set.keys} == {key.kid for key in made}
     assert [key.state for key in key_set.keys].count(KeyState.CURRENT) == 1
-
-
-def test_generating_leaves_no_temporary_file(keys: Path) -> None:
-    assert {path.name for path in (keys / "public").iterdir()} == {"jwks.json"}
-    names = {path.name for path in (keys / "private").iterdir()}
-    assert names == {".lock", "keys.json", "mac-secrets.json", pem_file(keys).name}
 
 
 def records(text: str) -> Callable[[Path], object]:
@@ -219,17 +205,6 @@ def test_a_running_issuer_starts_to_sign_when_a_key_appears(tmp_path: Path) -> N
     assert live.signing.kid == made.kid
 
 
-def test_an_invalid_folder_never_replaces_a_good_key_set(keys: Path) -> None:
-    metrics = Metrics()
-    live = KeyWatcher(keys, metrics)
-    good = live.key_set
-    (keys / "private/keys.json").write_text("rubbish")
-    live.refresh()
-    live.refresh()
-    assert live.key_set is good
-    assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == 1
-
-
 @pytest.mark.parametrize("lose", LOSSES)
 def test_a_lost_folder_never_replaces_a_good_key_set(keys: Path, lose: Callable[[Path], None]) -> None:
     metrics = Metrics()
@@ -242,19 +217,6 @@ def test_a_lost_folder_never_replaces_a_good_key_set(keys: Path, lose: Callable[
     assert not live.is_current
     assert usable(metrics) == 0
     assert KeyWatcher(keys, Metrics()).key_set.signing is None, "a process that starts now has nothing to sign with"
-
-
-def test_a_lost_folder_is_read_again_when_it_returns(keys: Path) -> None:
-    metrics = Metrics()
-    live = KeyWatcher(keys, metrics)
-    move_away(keys)
-    live.refresh()
-    bring_back(keys)
-    second = generate_key(keys, NOW)
-    live.refresh()
-    assert live.is_current
-    assert usable(metrics) == 1
-    assert live.key_set.public_key(second.kid) is not None
 
 
 def test_a_persistent_error_is_logged_every_five_minutes(keys: Path) -> None:
@@ -321,8 +283,3 @@ def test_key_records_are_readable_by_people(keys: Path) -> None:
     assert entry["state"] == "current"
     assert entry["created_at"] == entry["activated_at"] == "2026-03-01T12:00:00+00:00"
     assert entry["retired_at"] is None
-
-
-def test_the_repr_of_a_key_record_shows_its_kid_and_state(keys: Path) -> None:
-    key: KeyRecord = load_key_set(keys).keys[0]
-    assert repr(key) == f"KeyRecord(kid='{key.kid}', state=<KeyState.CURRENT: 'current'>)"

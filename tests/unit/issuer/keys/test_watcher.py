@@ -84,8 +84,10 @@ def test_a_lost_directory_is_logged_with_what_to_do(tmp_path: Path) -> None:
             move_away(keys)
             live.refresh()
             live.refresh()
+            assert not live.is_current
             bring_back(keys)
             live.refresh()
+            assert live.is_current
     errors = [line for line in lines if line["log_level"] == "error"]
     reason = f"{keys} has no signing key any more; mount or restore it before you restart the issuer"
     assert errors == 2 * [{"event": "key_set_reload_failed", "reason": reason, "log_level": "error"}]
