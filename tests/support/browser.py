@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.certificates import site_certificate
+from tests.support.http_listener import Handler, serving
 from tests.support.programs import found, program
 
 _SECONDS: Final = 150.0
@@ -87,24 +87,25 @@ class Attacker:
         """Serve."""
         attacker = self
 
-        class Handler(_Handler):
-            of = attacker
+        class Pages(Handler):
+            protocol_version = "HTTP/1.1"
+
+            def on_request(self) -> None:
+                if self.command == "POST":
+                    attacker.take(json.loads(self.body()))
+                    self.respond(200)
+                    return
+                is_page = self.path.startswith("/attack")
+                cookies = [("Set-Cookie", cookie) for cookie in attacker.cookies if is_page]
+                page = attacker.page.encode() if is_page else b""
+                self.respond(200, ("Content-Type", "text/html"), *cookies, body=page)
 
         self.folder.mkdir()
         self.certificate, key = site_certificate(self.folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
-        with ThreadingHTTPServer(("127.0.0.1", self.port), Handler) as server:
-            server.daemon_threads = True
-            # The handshake is in the thread of a connection: one that sends nothing must not block the others.
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                yield
-            finally:
-                server.shutdown()
-                thread.join()
+        with serving(Pages, self.port, context):
+            yield
 
     def wait(self, log: Path) -> None:
         """Wait for the last report."""
@@ -116,31 +117,3 @@ class Attacker:
         self.reports |= report
         if report.get("finished"):
             self.finished.set()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    of: Attacker
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
-
-    def do_GET(self) -> None:
-        """Serve the page."""
-        is_page = self.path.startswith("/attack")
-        self._respond(self.of.page if is_page else "", self.of.cookies if is_page else [])
-
-    def do_POST(self) -> None:
-        """Take a report."""
-        self.of.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self._respond("")
-
-    def _respond(self, text: str, cookies: Sequence[str] = ()) -> None:
-        body = text.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        for cookie in cookies:
-            self.send_header("Set-Cookie", cookie)
-        self.end_headers()
-        self.wfile.write(body)

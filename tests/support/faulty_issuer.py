@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
+from tests.support.http_listener import Handler, serving
 from tests.support.plain_http import HTTP
 
 LOST: Final = 0
@@ -55,40 +55,21 @@ class FaultyIssuer:
 def faulty_issuer(issuer_url: str) -> Iterator[FaultyIssuer]:
     """Run the proxy on a free port."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def _respond(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    class Proxy(Handler):
+        def on_request(self) -> None:
+            body = self.body()
             fault = proxy.fault(self.path, body, self.headers.get("Authorization", ""))
             if fault in {429, 503}:
-                self._send(fault, {"Retry-After": str(RETRY_AFTER_SECONDS)}, b"")
+                proxy.seen.append((self.path, fault))
+                self.respond(fault, ("Retry-After", str(RETRY_AFTER_SECONDS)))
                 return
             fields = {name: value for name in _PASSED_ON if (value := self.headers.get(name))}
             response = HTTP.request(self.command, issuer_url + self.path, content=body, headers=fields, timeout=30)
-            if fault == LOST:
-                proxy.seen.append((self.path, LOST))
-                return
-            returned = {name: value for name in _RETURNED if (value := response.headers.get(name))}
-            self._send(response.status_code, returned, response.content)
+            proxy.seen.append((self.path, LOST if fault == LOST else response.status_code))
+            if fault != LOST:
+                returned = [(name, value) for name in _RETURNED if (value := response.headers.get(name))]
+                self.respond(response.status_code, *returned, body=response.content)
 
-        do_GET = do_POST = _respond  # noqa: N815 - the names that http.server calls
-
-        def _send(self, status: int, fields: dict[str, str], body: bytes) -> None:
-            proxy.seen.append((self.path, status))
-            self.send_response(status)
-            for name, value in {**fields, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        proxy = FaultyIssuer(f"http://127.0.0.1:{server.server_port}", issuer_url)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Proxy) as url:
+        proxy = FaultyIssuer(url, issuer_url)
+        yield proxy

@@ -1,13 +1,11 @@
 """`python -m loadtests` as in `make load`, and plain locust: a real stack, few users, some seconds."""
 
-import http.server
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.http_listener import Handler, serving
 from tests.support.processes import ROOT
 from tests.support.stack import Stack, running_stack
 
@@ -160,60 +159,34 @@ def test_impossible_options_are_rejected_with_one_line(out: Path, arguments: tup
 
 
 def test_a_host_of_the_environment_is_not_loaded(out: Path) -> None:
-    with _redirecting(to="http://127.0.0.1:1") as elsewhere:
-        os.environ["LOCUST_HOST"] = elsewhere.url
+    with _redirecting("http://127.0.0.1:1") as (url, requested):
+        os.environ["LOCUST_HOST"] = url
         try:
             Finished(out, "load", "--users", "1", "--duration", "2", "--host", "http://127.0.0.1:1")
         finally:
             del os.environ["LOCUST_HOST"]
-        assert elsewhere.asked == 0
+        assert requested == []
 
 
 def test_a_redirect_is_a_failure_and_not_followed(out: Path) -> None:
-    with _redirecting(to="http://127.0.0.1:1") as elsewhere, _redirecting(to=elsewhere.url) as server:
-        run = Finished(out, "load", "--users", "2", "--duration", "6", "--think", "0.1", "--host", server.url)
-        assert elsewhere.asked == 0
-        assert server.asked > 0
+    with _redirecting("http://127.0.0.1:1") as (elsewhere, followed), _redirecting(elsewhere) as (url, requested):
+        run = Finished(out, "load", "--users", "2", "--duration", "6", "--think", "0.1", "--host", url)
+    assert followed == []
+    assert requested
     assert run.status == NOT_MET
     assert "x register: status 302" in run.done.stdout
 
 
-class _Redirecting(http.server.ThreadingHTTPServer):
-    """A handler that redirects and counts all requests."""
-
-    daemon_threads = True
-
-    def __init__(self, to: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.to = to
-        self.asked = 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Redirecting
-
-    def do_POST(self) -> None:
-        self.server.asked += 1
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(302)
-        self.send_header("Location", self.server.to + self.path)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_GET = do_POST  # noqa: N815 - the name that http.server calls
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as http.server names it
-        pass
-
-
 @contextmanager
-def _redirecting(to: str) -> Iterator[_Redirecting]:
-    with _Redirecting(to) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+def _redirecting(to: str) -> Iterator[tuple[str, list[str]]]:
+    """Redirect every request; yield the URL, and the paths that were requested."""
+    requested: list[str] = []
+
+    class Redirect(Handler):
+        def on_request(self) -> None:
+            self.body()
+            requested.append(self.path)
+            self.respond(302, ("Location", to + self.path))
+
+    with serving(Redirect) as url:
+        yield url, requested

@@ -1,8 +1,6 @@
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,9 @@ from loadtests.bench.fixtures import TOKENS, Fixtures, make_fixtures
 from loadtests.bench.processes import ProcessError, run, running
 from loadtests.bench.servers import InvalidRunError, Setup, check, serving
 from shared.access_token import MAX_ISSUED_TOKEN_BYTES
+from tests.support import http_listener
 from tests.support.bench_programs import core, programs
+from tests.support.http_listener import Handler
 
 VERIFYING = Contender("fake", "Fake", ())
 
@@ -24,23 +24,14 @@ def fixtures(tmp_path_factory: pytest.TempPathFactory) -> Fixtures:
 
 @contextmanager
 def _responding(decide: Callable[[str], int]) -> Iterator[int]:
-    class Handler(BaseHTTPRequestHandler):
+    class Server(Handler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            self.send_response(decide(self.headers.get("Authorization", "")))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+        def on_request(self) -> None:
+            self.respond(decide(self.headers.get("Authorization", "")))
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with http_listener.serving(Server) as url:
+        yield int(url.rpartition(":")[2])
 
 
 def test_tokens_are_distinct_and_of_the_size_that_the_issuer_allows(fixtures: Fixtures) -> None:

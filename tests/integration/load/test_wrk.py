@@ -1,7 +1,5 @@
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +9,7 @@ from loadtests.bench.rounds import ensure_clean
 from loadtests.bench.servers import InvalidRunError
 from loadtests.bench.wrk import Load, Measurement, WrkOutputError, parse_output, send
 from tests.support.bench_programs import core
+from tests.support.http_listener import Handler, serving
 from tests.support.programs import program
 from tests.unit.loadtests.samples import measurement
 
@@ -55,47 +54,38 @@ def test_rejected_or_lost_requests_void_the_run(faulty: Measurement, named: str)
         ensure_clean(faulty, "envoy, 32 connections")
 
 
-class _Recorder(BaseHTTPRequestHandler):
-    """A handler that responds 200 to tokens that start with `good`, else 401, and records the requests."""
+class _Recorder(Handler):
+    """Responds 200 to tokens that start with `accepted`, 401 to others; records the requests."""
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[str | None, str | None]]] = []
 
-    def do_GET(self) -> None:
+    def on_request(self) -> None:
         token, request_id = self.headers["Authorization"], self.headers["X-Request-Id"]
         self.seen.append((token, request_id))
-        self.send_response(200 if token and token.startswith("Bearer good") else 401)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.respond(200 if token and token.startswith("Bearer accepted") else 401)
 
 
 @contextmanager
 def _recorder() -> Iterator[int]:
     _Recorder.seen.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Recorder) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+    with serving(_Recorder) as url:
+        yield int(url.rpartition(":")[2])
 
 
 @pytest.mark.usefixtures("wrk")
 def test_wrk_cycles_through_the_tokens_and_no_two_heads_are_alike(tmp_path: Path) -> None:
-    (tmp_path / "tokens").write_text("good-1\ngood-2\n")
+    (tmp_path / "tokens").write_text("accepted-1\naccepted-2\n")
     with _recorder() as port:
         result = send(Load(2), port=port, path="/verify", tokens=tmp_path / "tokens", cores=[core()], seconds=1)
     assert result.faults == ""
-    assert {token for token, _ in _Recorder.seen} == {"Bearer good-1", "Bearer good-2"}
+    assert {token for token, _ in _Recorder.seen} == {"Bearer accepted-1", "Bearer accepted-2"}
     assert len(set(_Recorder.seen)) == len(_Recorder.seen)
 
 
 @pytest.mark.usefixtures("wrk")
 def test_wrk_counts_every_rejection(tmp_path: Path) -> None:
-    (tmp_path / "tokens").write_text("good\nbad\n")
+    (tmp_path / "tokens").write_text("accepted\nrejected\n")
     with _recorder() as port:
         load = Load(1, think_ms=2)
         result = send(load, port=port, path="/verify", tokens=tmp_path / "tokens", cores=[core()], seconds=1)

@@ -4,16 +4,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from shared.base64url import decode
+from tests.support.http_listener import Handler, serving
 from tests.support.processes import ROOT, wait_until
 from tests.support.token_forge import ISSUER
 from tests.support.vector_keys import GOOD
@@ -85,10 +82,10 @@ print(*(name for name in names if not name.startswith("_") and name not in sys.s
     assert set(done.stdout.split()) - {"bcrypt"} == {"cryptography", "shared", "tests"}
 
 
-class Lax(BaseHTTPRequestHandler):
-    """An endpoint that accepts nearly all tokens, and fails in each other way that the suite distinguishes."""
+class Lax(Handler):
+    """Accepts nearly everything that looks like a token, and fails in each other way that the suite tells apart."""
 
-    def do_GET(self) -> None:
+    def on_request(self) -> None:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         try:
             header, claims = (decode(part.encode()) for part in token.split(".")[:2])
@@ -97,36 +94,16 @@ class Lax(BaseHTTPRequestHandler):
         if b"/etc/passwd" in header:
             self.close_connection = True
         elif b'"alg": "none"' in header:
-            self._respond(500)
+            self.respond(500)
         else:
-            self._respond(200 if scheme == "Bearer" and claims and b'"aud": [' not in claims else 401)
-
-    def _respond(self, status: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
+            self.respond(200 if scheme == "Bearer" and claims and b'"aud": [' not in claims else 401)
 
 
 class Closed(Lax):
     """An endpoint that rejects everything."""
 
-    def do_GET(self) -> None:
-        self._respond(401)
-
-
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    def on_request(self) -> None:
+        self.respond(401)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +112,7 @@ def lax_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     added = tmp_path_factory.mktemp("vectors") / "of-a-test.json"
     added.write_text(json.dumps([expired]))
     with serving(Lax) as url:
-        done = suite(url, "--vectors", str(added), "--json")
+        done = suite(f"{url}/", "--vectors", str(added), "--json")
     assert done.returncode == 1, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
@@ -174,6 +151,6 @@ def test_vectors_are_added_as_a_plain_file(lax_report: dict[str, Any]) -> None:
 
 def test_an_endpoint_that_rejects_everything_is_not_tested() -> None:
     with serving(Closed) as url:
-        done = suite(url)
+        done = suite(f"{url}/")
     assert (done.returncode, done.stdout) == (2, "")
     assert "the status 401 to a plain valid token" in done.stderr

@@ -1,17 +1,16 @@
 """Ory Hydra with JWT access tokens, and a login and consent application that accepts the user Ada."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
+from tests.support.http_listener import Handler, serving
 from tests.support.processes import free_port, running, wait_until
 from tests.support.real_providers import install
 from tests.support.real_providers.browser import REDIRECT_URI, Browser
@@ -202,7 +201,7 @@ def running_hydra(folder: Path, logouts: LogoutReceiver) -> Iterator[Hydra]:
     file, log = folder / "hydra.json", folder / "hydra.log"
     file.write_text(json.dumps(config), encoding="utf-8")
     command = [str(install.hydra()), "serve", "all", "--dev", "--config", str(file)]
-    with running(command, log) as process, _login_application(hydra, login_port):
+    with running(command, log) as process, serving(_login_application(hydra), login_port):
 
         def ready() -> bool:
             assert process.poll() is None, f"Hydra ended: {log.read_text(encoding='utf-8')}"
@@ -216,28 +215,14 @@ def running_hydra(folder: Path, logouts: LogoutReceiver) -> Iterator[Hydra]:
         yield hydra
 
 
-@contextmanager
-def _login_application(hydra: Hydra, port: int) -> Iterator[None]:
-    """Yield the pages that Hydra leaves to its operator."""
+def _login_application(hydra: Hydra) -> type[Handler]:
+    """Return the pages that Hydra leaves to its operator."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Pages(Handler):
+        def on_request(self) -> None:
             parts = urlsplit(self.path)
             kind = parts.path.strip("/")
             challenge = parse_qs(parts.query)[f"{kind}_challenge"][0]
-            self.send_response(302)
-            self.send_header("Location", hydra.accept(kind, challenge))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.respond(302, ("Location", hydra.accept(kind, challenge)))
 
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    return Pages

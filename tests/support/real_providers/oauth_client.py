@@ -4,12 +4,10 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
@@ -17,6 +15,7 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.support.http_listener import Handler, serving
 from tests.support.processes import wait_until
 from tests.support.real_providers.browser import REDIRECT_URI, Browser
 
@@ -206,23 +205,11 @@ class LogoutReceiver:
 def receiving_logouts() -> Iterator[LogoutReceiver]:
     """Yield a listener for logout tokens."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            receiver.tokens.extend(form["logout_token"])
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    class Endpoint(Handler):
+        def on_request(self) -> None:
+            receiver.tokens.extend(parse_qs(self.body().decode())["logout_token"])
+            self.respond(200)
 
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        receiver = LogoutReceiver(f"http://127.0.0.1:{server.server_address[1]}/logout")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield receiver
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Endpoint) as url:
+        receiver = LogoutReceiver(f"{url}/logout")
+        yield receiver
