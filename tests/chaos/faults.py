@@ -7,7 +7,9 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -77,40 +79,31 @@ def _all() -> Iterable[FaultPlan]:
     for part in (*GATEWAYS, *VERIFIERS, *ISSUERS, POSTGRESQL):
         excuses = _outage_of(part)
         start = DATABASE_SECONDS if part == POSTGRESQL else START_SECONDS
-        yield FaultPlan("kill", part, _signals(part, signal.SIGKILL), None, excuses, start)
+        kill, freeze, thaw = (
+            partial(_signal, part, number) for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT)
+        )
+        yield FaultPlan("kill", part, kill, None, excuses, start)
         # It drains for 2 s before it ends.
-        yield FaultPlan("restart", part, _stops(part), None, excuses, start + 2.0)
+        yield FaultPlan("restart", part, partial(_restart, part), None, excuses, start + 2.0)
         recovery = SILENT_POLL_SECONDS if part in {*ISSUERS, POSTGRESQL} else LINK_SECONDS
-        freeze, thaw = _signals(part, signal.SIGSTOP), _signals(part, signal.SIGCONT)
         yield FaultPlan("freeze", part, freeze, thaw, excuses, recovery)
         if part != POSTGRESQL:
             recovery = POLL_SECONDS if part in ISSUERS else LINK_SECONDS
-            yield FaultPlan("no descriptors", part, _exhausts(part), _relieves(part), excuses, recovery)
+            exhaust, relieve = (partial(_limit_descriptors, part, exhausted=exhausted) for exhausted in (True, False))
+            yield FaultPlan("no descriptors", part, exhaust, relieve, excuses, recovery)
     yield from _of_links()
-    yield FaultPlan("full disk", "postgresql", _fills("database"), _frees("database"), _DATABASE, DATABASE_SECONDS)
-    yield FaultPlan("full disk", "services", _fills("services"), _frees("services"), frozenset(), 0.0)
-    for verifier in VERIFIERS:
-        excuses = _on(_with_gateway(verifier), Effect.REJECTED, Effect.UNAVAILABLE, Effect.LATE)
-        for step in _CLOCK_STEPS:
-            yield FaultPlan(
-                f"clock {step} s",
-                verifier,
-                _steps(verifier, step),
-                _steps(verifier, "+0"),
-                excuses,
-                CLOCK_SECONDS,
-            )
-    for issuer in ISSUERS:
-        for step in _ISSUER_CLOCK_STEPS:
-            excuses = _on((ISSUER_SURFACE,), Effect.REJECTED)
-            yield FaultPlan(
-                f"clock {step} s",
-                issuer,
-                _steps(issuer, step),
-                _steps(issuer, "+0"),
-                excuses,
-                CLOCK_SECONDS,
-            )
+    for name, disk, excuses, recovery in (
+        ("postgresql", "database", _DATABASE, DATABASE_SECONDS),
+        ("services", "services", frozenset(), 0.0),
+    ):
+        yield FaultPlan("full disk", name, partial(_fill, disk), partial(_empty, disk), excuses, recovery)
+    for part in (*VERIFIERS, *ISSUERS):
+        excuses = _on((ISSUER_SURFACE,), Effect.REJECTED)
+        if part in VERIFIERS:
+            excuses = _on(_with_gateway(part), Effect.REJECTED, Effect.UNAVAILABLE, Effect.LATE)
+        for step in _CLOCK_STEPS if part in VERIFIERS else _ISSUER_CLOCK_STEPS:
+            begin, end = (partial(_step_clock, part, offset) for offset in (step, "+0"))
+            yield FaultPlan(f"clock {step} s", part, begin, end, excuses, CLOCK_SECONDS)
     yield FaultPlan("rotate", "signing key", _rotate, None, frozenset(), 0.0)
     excuses = _on((*CHECKING, ISSUER_SURFACE), Effect.REJECTED, Effect.UNAVAILABLE, Effect.LATE)
     yield FaultPlan("revoke", "signing key", _revoke, None, excuses, KEY_SECONDS)
@@ -132,7 +125,9 @@ def _of_links() -> Iterable[FaultPlan]:
 
 def _link(link: str, states: Iterable[State], excuses: Excuses, recovery: float) -> Iterable[FaultPlan]:
     for state in states:
-        yield FaultPlan(state, link, _sets(link, state), _sets(link, State.OPEN), excuses, recovery)
+        yield FaultPlan(
+            state, link, partial(_set_link, link, state), partial(_set_link, link, State.OPEN), excuses, recovery
+        )
 
 
 def _on(surfaces: Iterable[str], *effects: Effect) -> Excuses:
@@ -163,78 +158,48 @@ def _outage_of(part: str) -> Excuses:
     return _DATABASE | stale | _on((ISSUER_SURFACE,), Effect.NO_RESPONSE)
 
 
-def _signals(part: str, number: signal.Signals) -> Step:
-    async def step(site: Site) -> None:
-        site.signal_all(part, number)
-
-    return step
+async def _signal(part: str, number: signal.Signals, site: Site) -> None:
+    site.signal_all(part, number)
 
 
-def _stops(part: str) -> Step:
-    async def step(site: Site) -> None:
-        program, process = site.supervisor._running[part]
-        with suppress(ProcessLookupError):
-            process.send_signal(program.stop_signal)
-
-    return step
+async def _restart(part: str, site: Site) -> None:
+    program, process = site.supervisor._running[part]
+    with suppress(ProcessLookupError):
+        process.send_signal(program.stop_signal)
 
 
-def _exhausts(part: str) -> Step:
-    async def step(site: Site) -> None:
-        for process in site.processes(part):
-            with suppress(psutil.NoSuchProcess):
-                _, hard = process.rlimit(resource.RLIMIT_NOFILE)
-                process.rlimit(resource.RLIMIT_NOFILE, (min(process.num_fds(), hard), hard))
-
-    return step
+async def _limit_descriptors(part: str, site: Site, *, exhausted: bool) -> None:
+    for process in site.processes(part):
+        with suppress(psutil.NoSuchProcess):
+            _, hard = process.rlimit(resource.RLIMIT_NOFILE)
+            soft = min(process.num_fds(), hard) if exhausted else hard
+            process.rlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def _relieves(part: str) -> Step:
-    async def step(site: Site) -> None:
-        for process in site.processes(part):
-            with suppress(psutil.NoSuchProcess):
-                _, hard = process.rlimit(resource.RLIMIT_NOFILE)
-                process.rlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-    return step
+async def _set_link(link: str, state: State, site: Site) -> None:
+    site.links[link].set(state)
 
 
-def _sets(link: str, state: State) -> Step:
-    async def step(site: Site) -> None:
-        site.links[link].set(state)
-
-    return step
-
-
-def _fills(disk: str) -> Step:
-    async def step(site: Site) -> None:
-        if disk not in site.disks:
-            raise UnavailableFaultError("only root may mount a small file system")
-        await asyncio.to_thread(_fill, site, disk)
-
-    return step
+async def _fill(disk: str, site: Site) -> None:
+    if disk not in site.disks:
+        raise UnavailableFaultError("only root may mount a small file system")
+    await asyncio.to_thread(_write_filler, site.disks[disk] / "filler")
 
 
-def _fill(site: Site, disk: str) -> None:
-    with (site.disks[disk] / "filler").open("wb", buffering=0) as file, suppress(OSError):
+def _write_filler(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
             pass
 
 
-def _frees(disk: str) -> Step:
-    async def step(site: Site) -> None:
-        (site.disks[disk] / "filler").unlink()
-
-    return step
+async def _empty(disk: str, site: Site) -> None:
+    (site.disks[disk] / "filler").unlink()
 
 
-def _steps(part: str, offset: str) -> Step:
-    async def step(site: Site) -> None:
-        if part not in site.clocks:
-            raise UnavailableFaultError("libfaketime is not installed (Debian's package libfaketime)")
-        site.clocks[part].write_text(f"{offset}\n", encoding="ascii")
-
-    return step
+async def _step_clock(part: str, offset: str, site: Site) -> None:
+    if part not in site.clocks:
+        raise UnavailableFaultError("libfaketime is not installed (Debian's package libfaketime)")
+    site.clocks[part].write_text(f"{offset}\n", encoding="ascii")
 
 
 async def _rotate(site: Site) -> None:

@@ -1,6 +1,0 @@
-"""Fixtures: one PostgreSQL for the session, and an issuer for each module."""
-
-from tests.support.issuer_process import issuer
-from tests.support.postgres import database_url, postgres
-
-__all__ = ["database_url", "issuer", "postgres"]
