@@ -71,7 +71,7 @@ class Lax:
         )
         if values and "\\ud" in document.decode("latin-1").lower() and _lone_surrogate(value):
             found.append("surrogate")
-        return bool(found) or not _is_utf8(document) or _depth(value) > 16
+        return bool(found) or not _is_utf8(document) or depth(value) > 16
 
 
 def _lone_surrogate(value: Any) -> bool:
@@ -85,9 +85,9 @@ def _is_utf8(document: bytes) -> bool:
         return False
 
 
-def _depth(value: Any) -> int:
+def depth(value: Any) -> int:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if children is None else 1 + max(map(_depth, children), default=0)
+    return 0 if children is None else 1 + max(map(depth, children), default=0)
 
 
 @dataclass(frozen=True)
@@ -166,16 +166,9 @@ def _is_meant_for_rs256(key: dict[str, Any]) -> bool:
     return key.get("alg", "RS256") == "RS256" and key.get("use", "sig") == "sig" and bits >= 2048
 
 
-_CHANGES_THE_READING: Final = {"crit", "b64", "zip", "cty", "jwk", "jku", "x5u", "x5c"} | {
-    "enc",
-    "epk",
-    "apu",
-    "apv",
-    "iv",
-    "tag",
-    "p2s",
-    "p2c",
-}
+_CHANGES_THE_READING: Final = frozenset(
+    ["crit", "b64", "zip", "cty", "jwk", "jku", "x5u", "x5c", "enc", "epk", "apu", "apv", "iv", "tag", "p2s", "p2c"]
+)
 
 STRICTNESSES: Final = (
     Strictness(

@@ -173,7 +173,7 @@ class DocumentMachine(RuleBasedStateMachine):
             assert self.loop.now() <= self.document.validated_at + _VALID_SECONDS + _LATENCY_SECONDS
 
     @invariant()
-    def a_value_was_good_and_is_valid_for_as_long_as_it_may_be(self) -> None:
+    def a_value_was_accepted_and_is_valid_for_as_long_as_it_may_be(self) -> None:
         value = self.document.value
         assert value is None or 0 <= value <= 20
         if self.document.current() is not None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.jwks import JwksError, parse_jwks
 from shared.strict_json import MAX_DEPTH, MAX_INTEGER, StrictJsonError, parse_object, parse_open_object
+from tests.property.strictnesses import depth
 from tests.support.vector_keys import public
 
 _TEXT: Final = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -52,7 +53,7 @@ def test_an_unambiguous_object_is_read_like_json(
     value: dict[str, Any], *, ascii_only: bool, indent: int | None
 ) -> None:
     document = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
-    if _depth(value) <= MAX_DEPTH:
+    if depth(value) <= MAX_DEPTH:
         assert parse_object(document) == parse_open_object(document) == value == json.loads(document)
 
 
@@ -111,7 +112,7 @@ _JWK: Final = st.fixed_dictionaries(
 
 
 @given(entries=st.lists(_JWK | _VALUE, max_size=5), others=_OBJECT)
-def test_any_json_is_a_key_set_of_good_keys_or_an_error(entries: list[Any], others: dict[str, Any]) -> None:
+def test_any_json_is_a_key_set_of_usable_keys_or_an_error(entries: list[Any], others: dict[str, Any]) -> None:
     document = json.dumps({**others, "keys": entries}).encode()
     try:
         jwks = parse_jwks(document)
@@ -123,8 +124,3 @@ def test_any_json_is_a_key_set_of_good_keys_or_an_error(entries: list[Any], othe
         assert kid == key.kid
         assert key.rsa.key_size >= 2048
         assert key.rsa.public_numbers().e in (3, 65537)
-
-
-def _depth(value: Any) -> int:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if children is None else 1 + max(map(_depth, children), default=0)
