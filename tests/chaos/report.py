@@ -193,9 +193,6 @@ def _draw_errors(axes: Any, result: Result) -> None:
             heights[min(int(one.received), size - 1)] += 1
         axes.bar(range(size), heights, width=1.0, bottom=bottom, color=color, label=label, align="edge")
         bottom = [below + height for below, height in zip(bottom, heights, strict=True)]
-    axes.set_title(
-        "other responses of each second, to all observers",
-        loc="left",
-    )
+    axes.set_title("other responses of each second, to all observers", loc="left")
     axes.set_ylim(top=max(bottom) * _ROOM_FOR_LEGEND + 1)
     axes.legend(frameon=False, ncols=5, fontsize="small", loc="upper left")

@@ -32,7 +32,7 @@ from stack.settings import ROOT, StackSettings
 from stack.supervisor import Program, Supervisor
 from tests.chaos.links import Link, tcp, unix
 from tests.support.gateway_programs import PROGRAMS
-from tests.support.processes import free_port
+from tests.support.processes import free_port, without_settings
 
 RESTART_SECONDS: Final = 0.1
 """`RestartSec` of the systemd units."""
@@ -171,11 +171,10 @@ class Site:
 
     def _environ(self, name: str) -> dict[str, str]:
         """Return this process's environment without settings of Gatepass, with a clock that can be stepped."""
-        own = {key: value for key, value in os.environ.items() if not key.startswith(("ISSUER_", "VERIFIER_"))}
         clock = self.clocks.get(name)
         if clock is None:
-            return own
-        return own | {
+            return without_settings()
+        return without_settings() | {
             "LD_PRELOAD": str(libfaketime()),
             "FAKETIME_TIMESTAMP_FILE": str(clock),
             "FAKETIME_CACHE_DURATION": "1",

@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from issuer.keys.store import load_key_set
 from tests.support.documents import files, git, text
 from tests.support.processes import ROOT
-from tests.support.releases import CURRENT, Release
+from tests.support.releases import Release
 from tests.support.signing_keys import generate_key
 from tests.support.token_forge import Forge
-from tests.support.verifier_process import VerifierFolder, VerifierProcess, verifier_command
+from tests.support.verifier_process import VerifierFolder, verifier_command
 
 FOREIGN: Final = {"issuer", "stack", "asyncpg", "argon2", "bcrypt", "starlette", "sqlalchemy", "alembic", "jwt"}
 CONFIGURATION: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
@@ -71,16 +69,6 @@ def keys(tmp_path: Path) -> Path:
     return folder
 
 
-@contextmanager
-def _verifier_of(keys: Path, tmp_path: Path, release: Release = CURRENT) -> Iterator[VerifierProcess]:
-    signing = load_key_set(keys).signing
-    assert signing
-    folder = VerifierFolder(tmp_path, Forge(key=signing.private))
-    jwks = keys / "public/jwks.json"
-    with folder.running(policies="[policies.admin]\n", release=release, JWKS_FILE=jwks) as verifier:
-        yield verifier
-
-
 def test_a_running_verifier_imports_nothing_of_the_issuer_and_opens_no_private_key(
     keys: Path, tmp_path: Path
 ) -> None:
@@ -88,9 +76,13 @@ def test_a_running_verifier_imports_nothing_of_the_issuer_and_opens_no_private_k
     code.write_text(_WITNESS.format(notes=str(notes)))
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "$(cat "{code}")"\n')
     python.chmod(0o700)
-    with _verifier_of(keys, tmp_path, Release(ROOT, str(python))) as verifier:
+    signing = load_key_set(keys).signing
+    assert signing
+    jwks, release = keys / "public/jwks.json", Release(ROOT, str(python))
+    folder = VerifierFolder(tmp_path, Forge(key=signing.private))
+    with folder.running(policies="[policies.admin]\n", release=release, JWKS_FILE=jwks) as verifier:
         assert verifier.ask(token=verifier.token()).status == 200
-        assert verifier.ask(token=Forge.another().token(0)).status == 401
+        assert verifier.ask(token=Forge().token(0)).status == 401
         verifier.reload()
         verifier.wait_for_event("policies_reloaded")
         assert verifier.admin("/metrics").status_code == 200
@@ -98,7 +90,7 @@ def test_a_running_verifier_imports_nothing_of_the_issuer_and_opens_no_private_k
     seen = [line.split(" ", 1) for line in notes.read_text(encoding="utf-8", errors="replace").splitlines()]
     opened = {Path(what).resolve() for event, what in seen if event == "open"}
     imported = {what.partition(".")[0] for event, what in seen if event == "import"}
-    assert {keys / "public/jwks.json", tmp_path / "policies.toml"} <= opened
+    assert {jwks, tmp_path / "policies.toml"} <= opened
     assert not [path for path in opened if "private" in path.parts or path.name == "keys.json"]
     assert {"verifier", "shared", "cryptography"} <= imported
     assert imported.isdisjoint(FOREIGN)

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 
 from shared.version import VERSION
-from tests.support.plain_http import HTTP
+from tests.support.plain_http import HTTP, get_status
 from tests.support.postgres import running_postgres
-from tests.support.processes import ROOT, free_port, wait_until
+from tests.support.processes import ROOT, free_port, wait_until_ready
 
 PROGRAMS: Final = ("issuer", "verifier", "doctor")
 BUILD: Final = [sys.executable, str(ROOT / "deploy/build_executables.py"), "--output"]
@@ -73,25 +72,18 @@ class Folder:
         port, admin_port, log = free_port(), free_port(), self.path.parent / f"{program}.log"
         given = {"HOST": "127.0.0.1", "PORT": port, "ADMIN_PORT": admin_port} | settings
         environment = self.environment({f"{program.upper()}_{name}": value for name, value in given.items()})
+        command = [str(self.executables / f"gatepass-{program}"), "serve"]
         with log.open("wb") as output:
-            command = [str(self.executables / f"gatepass-{program}"), "serve"]
             process = subprocess.Popen(command, cwd=self.path, env=environment, stdout=output, stderr=output)
         try:
-            wait_until(lambda: process.poll() is not None or _is_ready(admin_port), f"{program} is ready", 60)
-            assert process.poll() is None, log.read_text(encoding="utf-8")
+            ready = f"http://127.0.0.1:{admin_port}/readyz"
+            wait_until_ready(process, lambda: get_status(ready) == 200, log, 60)
             yield f"http://127.0.0.1:{port}"
             process.terminate()
             assert process.wait(30) == 0, log.read_text(encoding="utf-8")
         finally:
             process.kill()
             process.wait()
-
-
-def _is_ready(admin_port: int) -> bool:
-    try:
-        return HTTP.get(f"http://127.0.0.1:{admin_port}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="module")

@@ -96,10 +96,7 @@ def _response(status: int, headers: dict[str, str]) -> dict[str, Any]:
 
 def test_the_subrequest_has_only_the_authorization_and_waits_half_a_second(policy: str, tmp_path: Path) -> None:
     [did] = _did(_functions()[policy], tmp_path, _response(401, {}))
-    assert did[:2] == [
-        "timeouts 200 500 500",
-        f"GET http://verifier:8001/verify/{policy} client's Authorization",
-    ]
+    assert did[:2] == ["timeouts 200 500 500", f"GET http://verifier:8001/verify/{policy} client's Authorization"]
 
 
 def test_on_200_every_identity_header_is_the_verifiers_or_removed(policy: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from tests.support import alert_rules
 from tests.support.manifests import KUBERNETES, validate
+from tests.support.monitoring import RULES
 from tests.support.overlays import OVERLAYS, Rendered, rendered
 
 NEWEST: Final[str] = kubernetes_validate.latest_version()
@@ -196,7 +197,7 @@ def test_only_the_issuer_reaches_the_database(overlay: Rendered) -> None:
 
 
 def test_the_alerts_are_those_of_the_rule_file() -> None:
-    rules = alert_rules.RULES.read_text(encoding="utf-8")
+    rules = RULES.read_text(encoding="utf-8")
     written = alert_rules.OBJECT.read_text(encoding="utf-8")
     assert written == alert_rules.as_object(rules), "run `python -m tests.support.alert_rules`"
     [rule] = rendered("central").of("PrometheusRule").values()

@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, without_settings
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
-from tests.support.transcripts import addressed, make_targets, matches, steps, typed
+from tests.support.transcripts import addressed, follow, make_targets, matches, steps
 from verifier.policy_file import Issuer, parse_configuration
 
 DOCUMENTS: Final = (
@@ -40,10 +40,7 @@ def stack() -> Iterator[Stack]:
 def test_a_documented_session_works_as_shown(name: str, stack: Stack) -> None:
     session = steps(ROOT / name)
     assert [step.output for step in session].count(None) < len(session)
-    for step, given in zip(session, typed(session, stack), strict=True):
-        printed = given.replace("\r\n", "\n")
-        promised = addressed(step.output or "", stack)
-        assert matches(promised, printed), f"{step.commands}\nshould print\n{promised}\nbut prints\n{printed}"
+    follow(session, lambda text: addressed(text, stack), ROOT, without_settings(), seconds=60)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

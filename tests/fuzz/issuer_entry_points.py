@@ -22,13 +22,7 @@ from issuer.http import request_body
 from issuer.http.forms import parse_form
 from issuer.http.problems import problem_response
 from issuer.http.request_body import read_body
-from issuer.keys.mac_secrets import (
-    MacSecret,
-    MacSecretRecord,
-    format_mac_secrets,
-    mac_secrets_file,
-    read_mac_secrets,
-)
+from issuer.keys.mac_secrets import MacSecret, MacSecretRecord, format_mac_secrets, mac_secrets_file, read_mac_secrets
 from issuer.keys.models import format_key_records, key_records_file, read_key_records
 from issuer.keys.rotation import add_key
 from issuer.oauth.client_assertion import (

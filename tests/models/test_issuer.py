@@ -11,7 +11,6 @@ The model is a dictionary of accounts and one of sessions; the code is the real 
 
 import asyncio
 import base64
-import json
 from collections import Counter
 from collections.abc import Awaitable
 from copy import deepcopy
@@ -29,18 +28,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from issuer.errors import KeyStoreError
 from issuer.keys.models import KeyState
 from issuer.keys.store import new_private
-from tests.models.testbed import (
-    BEGINNING,
-    SESSIONS_PER_ACCOUNT,
-    Issuer,
-    Mail,
-    Response,
-    Testbed,
-    VirtualDatabase,
-)
+from tests.models.testbed import BEGINNING, SESSIONS_PER_ACCOUNT, Issuer, Mail, Response, Testbed, VirtualDatabase
 from tests.models.walks import TIMEOUT_SECONDS, walk
 from tests.support.signing_keys import key_pool
-from tests.support.token_forge import claims_of
+from tests.support.token_forge import claims_of, header_of
 
 REVOCATION_BOUND: Final = timedelta(seconds=3)
 IDLE, ABSOLUTE = timedelta(days=14), timedelta(days=30)
@@ -151,7 +142,7 @@ class IssuerModel(RuleBasedStateMachine):
     @initialize(verified=st.booleans())
     def open(self, verified: bool) -> None:  # noqa: FBT001 - a drawn value
         self.verified = verified
-        self.testbed = Testbed(self.database, key_pool(self.keys)(), verified=verified)
+        self.testbed = Testbed(self.database, key_pool(self.keys), verified=verified)
         self.run(self.testbed.open())
         for email in EMAILS:
             self.make_ready(email)
@@ -689,8 +680,7 @@ class IssuerModel(RuleBasedStateMachine):
         text = response.json["access_token"]
         claims = claims_of(text)
         assert claims["exp"] - claims["iat"] <= 600
-        header = json.loads(base64.urlsafe_b64decode(text.split(".")[0] + "=="))
-        token = AccessToken(text, claims["sid"], header["kid"], claims["exp"])
+        token = AccessToken(text, claims["sid"], header_of(text)["kid"], claims["exp"])
         self.issued.append(token)
         return token
 

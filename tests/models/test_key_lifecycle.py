@@ -10,7 +10,6 @@ directory are real.
 """
 
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,7 +76,7 @@ class KeyLifecycle(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(prefix="gatepass-keys-")
         self.path = Path(self.folder.name)
         self.patch = pytest.MonkeyPatch()
-        pool: Iterator[RSAPrivateKey] = key_pool(self.keys)()
+        pool = key_pool(self.keys)
         self.patch.setattr(key_management, "new_private", lambda: next(pool))
         self.patch.setattr("issuer.keys.atomic_files.os.fsync", lambda _: None)  # a process crashes, no machine
         self.patch.setattr(key_files, "load_pem_private_key", load_key)

@@ -23,7 +23,6 @@ from uuid import UUID
 
 import asyncpg  # noqa: TID251 - tests look at the database from outside
 import pytest
-from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from starlette.types import Scope
 
@@ -43,6 +42,7 @@ from issuer.sessions import revoke_all_store
 from issuer.settings import IssuerSettings
 from issuer.telemetry.tracing import UNTRACED
 from shared.jwks import parse_jwks
+from tests.support.accounts import CHEAP_HASHES
 from tests.support.recovery_bench import token_in
 from tests.support.signing_keys import load_key
 from tests.support.vectors import Bench
@@ -57,9 +57,6 @@ URL: Final = "https://issuer.example"
 BEGINNING: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KEYS_MAX_AGE: Final = timedelta(seconds=300)
 SESSIONS_PER_ACCOUNT: Final = 3
-_CHEAP: Final = Parameters(
-    type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
-)
 _VIRTUAL_TIME: Final = """
 CREATE SCHEMA virtual;
 CREATE TABLE virtual.clock (at timestamptz NOT NULL);
@@ -115,7 +112,7 @@ class Issuer:
             patch.setattr(serving, "REQUEST_TIMEOUTS", pool.COMMAND_TIMEOUTS)  # they run in real time
             patch.setattr(serving, "_fraction", lambda: 0.5)
             patch.setattr(serving, "uuid4", lambda: UUID(int=ids.getrandbits(128), version=4))
-            patch.setattr(serving, "ARGON2_COSTS", {settings.argon2_memory_mib: _CHEAP})
+            patch.setattr(serving, "ARGON2_COSTS", {settings.argon2_memory_mib: CHEAP_HASHES})
             self.parts = serving._build_infrastructure(settings, UNTRACED)
             self.app = serving._public_app(self.parts)
             tasks: dict[str, Any] = dict(serving._background_tasks(self.parts))
@@ -130,13 +127,7 @@ class Issuer:
         return self.clock.of(self.name)
 
     async def send(
-        self,
-        method: str,
-        path: str,
-        document: object = None,
-        *,
-        form: dict[str, str] | None = None,
-        token: str = "",
+        self, method: str, path: str, document: object = None, *, form: dict[str, str] | None = None, token: str = ""
     ) -> Response:
         """Send a request. Each has another client IP, so that no rate limit applies."""
         self.requests += 1

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import io
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,6 @@ from unittest.mock import patch
 
 import pytest
 from _pytest import unraisableexception
-from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: TID251 - opens keys once
 from mutmut.state import state
 
@@ -36,11 +34,10 @@ from issuer.settings import IssuerSettings
 from issuer.telemetry.tracing import UNTRACED
 from tests.mutants import POSTGRES
 from tests.support import forks, issuer_process, postgres
+from tests.support.accounts import CHEAP_HASHES
 from tests.support.postgres import Postgres, attached_postgres, execute
+from tests.support.services import environment
 
-_CHEAP: Final = Parameters(
-    type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
-)
 _KEYS: Final = cycle([key_files.new_private() for _ in range(12)])
 """More keys than a test creates in one key directory."""
 
@@ -80,9 +77,9 @@ class _Served:
         """Return 0 when it has ended, else None."""
         return None if self._thread.is_alive() else 0
 
-    def terminate(self) -> None:
-        """Stop as on SIGTERM."""
-        self._loop.call_soon_threadsafe(self._loop.handlers[signal.SIGTERM])
+    def send_signal(self, number: int) -> None:
+        """Handle a signal."""
+        self._loop.call_soon_threadsafe(self._loop.handlers[number])
 
     def wait(self, timeout: float) -> int:
         """Wait until it has ended."""
@@ -105,7 +102,7 @@ def _start(
 def _issuer_command(*arguments: str, stdin: str = "", **settings: str) -> CompletedProcess[str]:
     out, err = io.StringIO(), io.StringIO()
     with (
-        patch.dict(os.environ, issuer_process.environment_of(settings), clear=True),
+        patch.dict(os.environ, environment("issuer", settings), clear=True),
         patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode(errors="surrogateescape")))),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -169,6 +166,6 @@ for module, name, replacement in (
     (issuer_process.IssuerProcess, "wait_until_readiness_is", _wait_until_readiness_is),
     (key_management, "new_private", lambda: next(_KEYS)),
     (key_files, "load_pem_private_key", cache(load_pem_private_key)),
-    (app, "ARGON2_COSTS", dict.fromkeys(ARGON2_COSTS, _CHEAP)),
+    (app, "ARGON2_COSTS", dict.fromkeys(ARGON2_COSTS, CHEAP_HASHES)),
 ):
     setattr(module, name, replacement)

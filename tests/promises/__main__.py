@@ -40,13 +40,7 @@ def main() -> int:
             print(f"{scene.__name__} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
     if arguments.only:
         return 0
-    results = Results(
-        datetime.now(UTC).date().isoformat(),
-        machine.describe(),
-        round(load, 2),
-        measured,
-        _held(),
-    )
+    results = Results(datetime.now(UTC).date().isoformat(), machine.describe(), round(load, 2), measured, _held())
     print(f"\n{as_text(results)}")
     if arguments.write:
         RESULTS.write_text(json.dumps(results.__dict__, indent=2) + "\n", encoding="utf-8")

@@ -205,13 +205,10 @@ def gateways() -> Figures:
 def _seconds_until_rejected(name: str) -> float:
     with _folder() as folder, running_application(folder.path) as application:
         verifier = Verifier(folder.path)
-        with (
-            running_gateway(name, folder.path, verifier.port, application) as port,
-            verifier.running() as process,
-        ):
+        with running_gateway(name, folder.path, verifier.port, application) as port, verifier.running() as process:
             token = verifier.forge.token(time.time())
             wait_until(lambda: ask(port, token=token).status == httpx.codes.OK, f"{name} lets a request through")
-            with paused(process):
+            with paused(process.process):
                 asked = time.monotonic()
                 assert ask(port, token=token).status >= httpx.codes.INTERNAL_SERVER_ERROR
                 return time.monotonic() - asked

@@ -1,10 +1,16 @@
-"""Rows that tests insert into the database directly."""
+"""Rows that tests insert into the database directly, and cheap hashes of passwords."""
 
+from typing import Final
 from uuid import UUID, uuid4
+
+from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
 
 from tests.support.postgres import execute
 
-_HASH = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+CHEAP_HASHES: Final = Parameters(
+    type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1
+)
+_HASH: Final = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
 def add_account(url: str) -> UUID:

@@ -96,17 +96,20 @@ class AcknowledgedLoad:
 
     def log_in(self, email: str) -> dict[str, Any]:
         """Log in."""
-        return self._until(lambda: self._post("/login", 200, json={"email": email, "password": PASSWORD}))
+        credentials = {"email": email, "password": PASSWORD}
+        tokens: dict[str, Any] = self._until_acknowledged("/login", 200, json=credentials).json()
+        return tokens
 
     def refresh(self, tokens: dict[str, Any]) -> dict[str, Any]:
         """Refresh; repeat with the same token until it is acknowledged."""
         form = {**_REFRESH, "refresh_token": tokens["refresh_token"]}
-        return self._until(lambda: self._post("/token", 200, data=form))
+        refreshed: dict[str, Any] = self._until_acknowledged("/token", 200, data=form).json()
+        return refreshed
 
     def log_out(self, tokens: dict[str, Any]) -> None:
         """Log out."""
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-        self._until(lambda: self._post("/logout", 204, headers=bearer))
+        self._until_acknowledged("/logout", 204, headers=bearer)
         self.logged_out.append(tokens)
 
     def assert_nothing_was_lost(self, stored: set[str]) -> None:
@@ -143,20 +146,11 @@ class AcknowledgedLoad:
             work()
             time.sleep(_PAUSE_SECONDS)
 
-    def _until(self, work: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
-        done: list[dict[str, Any]] = []
+    def _until_acknowledged(self, path: str, status: int, **request: Any) -> httpx.Response:
+        return wait_until(lambda: self._post(path, status, **request), "a request is acknowledged", 60)
 
-        def try_once() -> bool:
-            result = work()
-            if result is not None:
-                done.append(result)
-            return result is not None
-
-        wait_until(try_once, "a request is acknowledged", 60)
-        return done[0]
-
-    def _post(self, path: str, status: int, **request: Any) -> dict[str, Any] | None:
-        """Send a request to an issuer; return the body of a success, None without one."""
+    def _post(self, path: str, status: int, **request: Any) -> httpx.Response | None:
+        """Send a request to an issuer; return the response if it is a success."""
         urls = self.urls
         url = urls[next(self._turns) % len(urls)]
         try:
@@ -166,7 +160,7 @@ class AcknowledgedLoad:
             return None
         if response.status_code == status:
             self.times.append(time.monotonic())
-            return response.json() if response.content else {}
+            return response
         if response.status_code != 503:
             self.failures.append(f"{path}: {response.status_code} {response.text}")
         return None

@@ -6,9 +6,9 @@ The operator requires the rules inside an object, and kustomize cannot include o
 from textwrap import indent
 from typing import Final
 
+from tests.support.monitoring import RULES
 from tests.support.processes import ROOT
 
-RULES: Final = ROOT / "deploy/prometheus/gatepass.rules.yml"
 OBJECT: Final = ROOT / "deploy/kubernetes/base/alerts.yaml"
 _HEAD: Final = """\
 # The rules of deploy/prometheus/gatepass.rules.yml, for the Prometheus operator. Do not edit them here:

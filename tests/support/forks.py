@@ -25,8 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-from tests.support.processes import ROOT
-
+ROOT: Final = Path(__file__).parents[2]
 _PRELOADED: Final = {
     "issuer": ("issuer.__main__", "issuer.db.migrate"),  # the commands import the migrations when they need them
     "verifier": ("verifier.__main__",),
@@ -59,10 +58,6 @@ class Fork:
         if self.poll() is None:
             with suppress(ProcessLookupError):  # it ends at this moment
                 os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -111,12 +106,7 @@ def run(
         return subprocess.CompletedProcess(arguments, process.wait(), *printed)
 
 
-def _start(
-    program: str,
-    arguments: Sequence[str],
-    environ: Mapping[str, str],
-    *standard: IO[bytes],
-) -> Fork:
+def _start(program: str, arguments: Sequence[str], environ: Mapping[str, str], *standard: IO[bytes]) -> Fork:
     message = json.dumps([arguments, dict(environ)]).encode()
     end, written = os.pipe()
     with _one_request:

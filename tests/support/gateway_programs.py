@@ -120,73 +120,38 @@ def _external(folder: Path) -> list[str]:
     return ["sh", "-c", f"exec {os.environ['GATEPASS_GATEWAY']}"]
 
 
+_CADDY_DIFFERENCES: Final = frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE})
+_HAPROXY_DIFFERENCES: Final = _CADDY_DIFFERENCES | {Difference.REJECTS_CHUNKED_BODIES}
+_TRAEFIK_DIFFERENCES: Final = frozenset(
+    {
+        Difference.IGNORES_CASE,
+        Difference.DISTINGUISHES_VERIFIER_FAILURES,
+        Difference.GENERATES_NO_REQUEST_ID,
+        Difference.CHECKS_DEFAULT_FIRST,
+    }
+)
+_NGINX_DIFFERENCES: Final = frozenset({Difference.REJECTS_TWO_CREDENTIALS_ITSELF})
+_NGINX_SITE_DIFFERENCES: Final = _NGINX_DIFFERENCES | {
+    Difference.REJECTS_CLIENT_IDENTITY,
+    Difference.REJECTS_UNNORMALISED_PATHS,
+}
+
+
+def _with(command: Callable[[Path], list[str]], *options: str) -> Callable[[Path], list[str]]:
+    return lambda folder: [*command(folder), *options]
+
+
 PROGRAMS: Final[dict[str, GatewayProgram]] = {
-    "nginx": GatewayProgram(
-        _nginx,
-        lambda folder: [*_nginx(folder), "-t"],
-        frozenset({Difference.REJECTS_TWO_CREDENTIALS_ITSELF}),
-    ),
-    "nginx/site": GatewayProgram(
-        _nginx_site,
-        lambda folder: [*_nginx_site(folder), "-t"],
-        frozenset(
-            {
-                Difference.REJECTS_CLIENT_IDENTITY,
-                Difference.REJECTS_TWO_CREDENTIALS_ITSELF,
-                Difference.REJECTS_UNNORMALISED_PATHS,
-            }
-        ),
-        tls=True,
-    ),
-    "envoy": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"]),
-    "envoy/site": GatewayProgram(_envoy, lambda folder: [*_envoy(folder), "--mode", "validate"], tls=True),
-    "caddy": GatewayProgram(
-        _caddy, _caddy_check, frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE})
-    ),
-    "caddy/site": GatewayProgram(
-        _caddy,
-        _caddy_check,
-        frozenset({Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE}),
-        tls=True,
-    ),
-    "haproxy": GatewayProgram(
-        _haproxy,
-        lambda folder: [*_haproxy(folder), "-c"],
-        frozenset(
-            {Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE, Difference.REJECTS_CHUNKED_BODIES}
-        ),
-    ),
-    "haproxy/site": GatewayProgram(
-        _haproxy_site,
-        lambda folder: [*_haproxy_site(folder), "-c"],
-        frozenset(
-            {Difference.REJECTS_UNNORMALISED_PATHS, Difference.IGNORES_CASE, Difference.REJECTS_CHUNKED_BODIES}
-        ),
-        tls=True,
-    ),
-    "traefik": GatewayProgram(
-        _traefik,
-        differences=frozenset(
-            {
-                Difference.IGNORES_CASE,
-                Difference.DISTINGUISHES_VERIFIER_FAILURES,
-                Difference.GENERATES_NO_REQUEST_ID,
-                Difference.CHECKS_DEFAULT_FIRST,
-            }
-        ),
-    ),
-    "traefik/site": GatewayProgram(
-        _traefik,
-        tls=True,
-        differences=frozenset(
-            {
-                Difference.IGNORES_CASE,
-                Difference.DISTINGUISHES_VERIFIER_FAILURES,
-                Difference.GENERATES_NO_REQUEST_ID,
-                Difference.CHECKS_DEFAULT_FIRST,
-            }
-        ),
-    ),
+    "nginx": GatewayProgram(_nginx, _with(_nginx, "-t"), _NGINX_DIFFERENCES),
+    "nginx/site": GatewayProgram(_nginx_site, _with(_nginx_site, "-t"), _NGINX_SITE_DIFFERENCES, tls=True),
+    "envoy": GatewayProgram(_envoy, _with(_envoy, "--mode", "validate")),
+    "envoy/site": GatewayProgram(_envoy, _with(_envoy, "--mode", "validate"), tls=True),
+    "caddy": GatewayProgram(_caddy, _caddy_check, _CADDY_DIFFERENCES),
+    "caddy/site": GatewayProgram(_caddy, _caddy_check, _CADDY_DIFFERENCES, tls=True),
+    "haproxy": GatewayProgram(_haproxy, _with(_haproxy, "-c"), _HAPROXY_DIFFERENCES),
+    "haproxy/site": GatewayProgram(_haproxy_site, _with(_haproxy_site, "-c"), _HAPROXY_DIFFERENCES, tls=True),
+    "traefik": GatewayProgram(_traefik, differences=_TRAEFIK_DIFFERENCES),
+    "traefik/site": GatewayProgram(_traefik, differences=_TRAEFIK_DIFFERENCES, tls=True),
 }
 
 COMPLETE: Final = sorted(name for name in PROGRAMS if "/" not in name)

@@ -3,26 +3,26 @@
 import http.client
 import json
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import psutil
 
 from stack import gateway_config
 from tests.support.clusters.running import TRANSLATED, running_translation
+from tests.support.forks import Process
 from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
-from tests.support.plain_http import HTTP
 from tests.support.processes import ROOT, free_port, listens, running, wait_until
+from tests.support.raw_http import bearer, request
 from tests.support.sites import write_site
 from tests.support.tls_bridge import tls_bridge
-from tests.support.token_forge import AUDIENCE, Forge
+from tests.support.token_forge import Forge
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 POLICIES: Final = ROOT / "deploy/gateways/policies.toml"
 GATEWAYS: Final = (*PROGRAMS, *TRANSLATED)
@@ -58,11 +58,9 @@ def ask(
     port: int, path: str = "/", *lines: str, token: bytes | None = None, method: str = "GET", body: bytes = b""
 ) -> Response:
     """Send a request byte for byte as written, without a client library, which would normalise it."""
-    head = [f"{method} {path} HTTP/1.1", "Host: app.example", "Connection: close", *lines]
-    if token is not None:
-        head.append(f"Authorization: Bearer {token.decode()}")
+    fields = ["Host: app.example", "Connection: close", *lines, *([bearer(token)] if token is not None else [])]
     with socket.create_connection(("127.0.0.1", port), _TIMEOUT_SECONDS) as connection:
-        connection.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + body)
+        connection.sendall(request(path, *fields, method=method) + body)
         response = http.client.HTTPResponse(connection, method=method)
         response.begin()
         return Response(response.status, response.headers, response.read())
@@ -70,34 +68,18 @@ def ask(
 
 @dataclass
 class Verifier:
-    """A real verifier that can be stopped and started again on the same port."""
+    """A real verifier that can be stopped and started again on the same ports."""
 
     folder: Path
     forge: Forge = field(default_factory=Forge)
+    policies: str = POLICIES.read_text(encoding="utf-8")
     port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
-    policies: Path = POLICIES
 
-    @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        environ = {
-            "VERIFIER_PORT": str(self.port),
-            "VERIFIER_ADMIN_PORT": str(self.admin_port),
-            "VERIFIER_ISSUER": self.forge.issuer,
-            "VERIFIER_AUDIENCE": AUDIENCE,
-            "VERIFIER_JWKS_FILE": str(self.forge.publish(self.folder)),
-            "VERIFIER_POLICIES_FILE": str(self.policies),
-            "VERIFIER_DRAIN_SECONDS": "0",
-        }
-        with running([sys.executable, "-m", "verifier"], self.folder / "verifier.log", environ) as process:
-            wait_until(self._ready, "the verifier is ready")
-            yield process
-
-    def _ready(self) -> bool:
-        try:
-            return HTTP.get(f"http://127.0.0.1:{self.admin_port}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
+    def running(self) -> AbstractContextManager[VerifierProcess]:
+        """Run it, and stop it with the block."""
+        folder = VerifierFolder(self.folder, self.forge)
+        return folder.running(policies=self.policies, PORT=self.port, ADMIN_PORT=self.admin_port, DRAIN_SECONDS=0)
 
 
 @contextmanager
@@ -105,18 +87,17 @@ def running_application(folder: Path) -> Iterator[int]:
     """Run the sample application; yield its port."""
     port = free_port()
     environ = {"APPLICATION_PORT": str(port)}
-    with running([sys.executable, "-m", "stack.sample_app"], folder / "application.log", environ):
-        wait_until(lambda: listens(port), "the application listens")
+    command = [sys.executable, "-m", "stack.sample_app"]
+    with running(command, folder / "application.log", environ, lambda: listens(port)):
         yield port
 
 
 @contextmanager
-def running_gateway(  # noqa: PLR0913, PLR0917 - all that a test may choose
+def running_gateway(
     name: str,
     folder: Path,
     verifier_port: int,
     application_port: int,
-    change: tuple[str, str, str] | None = None,
     changes: Sequence[tuple[str, str, str]] = (),
     issuer_port: int | None = None,
     prepare: Callable[[Path], None] = lambda _: None,
@@ -129,8 +110,7 @@ def running_gateway(  # noqa: PLR0913, PLR0917 - all that a test may choose
         folder: for its configuration and its log.
         verifier_port: of the verifier.
         application_port: of the application.
-        change: a file of the configuration, what is to be replaced in it, and by what.
-        changes: further ones.
+        changes: of the configuration: each a file, what is to be replaced in it, and by what.
         issuer_port: of the issuer, for a site that has one at /auth/; None: nothing listens there.
         prepare: changes the configuration in its folder further.
         port: of the gateway; None: any free one.
@@ -154,7 +134,7 @@ def running_gateway(  # noqa: PLR0913, PLR0917 - all that a test may choose
     else:
         ports = {443: port, 8000: issuer_port or 0, 8001: verifier_port, 8090: application_port}
         write_site(name, folder, ports)
-    for file, old, new in [*([change] if change else []), *changes]:
+    for file, old, new in changes:
         text = (folder / file).read_text(encoding="utf-8")
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
         (folder / file).write_text(text.replace(old, new), encoding="utf-8")
@@ -162,21 +142,17 @@ def running_gateway(  # noqa: PLR0913, PLR0917 - all that a test may choose
     log = folder / f"{name.replace('/', '-')}.log"
     # Caddy keeps house in its user's data folder otherwise.
     environ = {**addresses, "XDG_DATA_HOME": str(folder)}
-    with running(PROGRAMS[name].command(folder), log, environ) as process:
-
-        def started() -> bool:
-            assert process.poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')}"
-            return listens(port)
-
-        wait_until(started, f"{name} listens")
-        with tls_bridge(port, folder) if PROGRAMS[name].tls else nullcontext(port) as plain:
-            # Some listen before they have read their routes.
-            wait_until(lambda: ask(plain).status != HTTPStatus.NOT_FOUND, f"{name} decides")
-            yield plain
+    with (
+        running(PROGRAMS[name].command(folder), log, environ, lambda: listens(port)),
+        tls_bridge(port, folder) if PROGRAMS[name].tls else nullcontext(port) as plain,
+    ):
+        # Some listen before they have read their routes.
+        wait_until(lambda: ask(plain).status != HTTPStatus.NOT_FOUND, f"{name} decides")
+        yield plain
 
 
 @contextmanager
-def paused(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def paused(process: Process) -> Iterator[None]:
     """Suspend a process and its children."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in family:

@@ -8,31 +8,22 @@ are small scripts that act on those folders.
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from stack.preflight import find_binary
 from tests.support.postgres import Postgres
-from tests.support.processes import ROOT, free_port
+from tests.support.processes import ROOT, free_port, without_settings
 from tests.support.programs import program
 from tests.support.sites import PORTS, with_ports
-from tests.support.transcripts import Step, matches
+from tests.support.transcripts import BLOCK, Step, follow
 
 GUIDES: Final = ROOT / "docs/guides"
 _LINKED: Final = ("issuer", "verifier", "shared", "doctor", "stack", "pyproject.toml")
-_BLOCK: Final = re.compile(
-    r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<body>.*?)^```\n'
-    r"(?:```(?:json|text)\n(?P<output>.*?)^```\n)?",
-    re.DOTALL | re.MULTILINE,
-)
 _GATEWAYS: Final = ("caddy", "haproxy", "traefik")
-_SEPARATOR: Final = "\x1e"
 _SECONDS: Final = 200.0
 # As the user postgres or as root, on the test's own server and folders.
 _SUDO: Final = '#!/bin/sh\n[ "$1" = -u ] && shift 2 && export PGHOST="{socket}" PGUSER=postgres\nexec "$@"\n'
@@ -50,7 +41,7 @@ http {{
 
 def files_of(text: str) -> dict[str, str]:
     """Return the files that a guide tells its reader to save, by name."""
-    return {block["title"]: block["body"] for block in _BLOCK.finditer(text) if block["title"]}
+    return {block["title"]: block["body"] for block in BLOCK.finditer(text) if block["title"]}
 
 
 @dataclass(frozen=True)
@@ -74,16 +65,17 @@ class Reader:
     def follow(self, *texts: str) -> None:
         """Run the commands of each text in order; AssertionError if a response differs from the one that is shown."""
         self._prepare()
+        environ = without_settings() | {
+            "PORT": str(self.ports[8090]),
+            "XDG_DATA_HOME": str(self.folder),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin",
+        }
         steps = [step for text in texts for step in self._steps(text)]
-        script = f"printf '{_SEPARATOR}'\n".join(self._translated(step.commands) for step in steps)
-        outputs = self._typed(script).split(_SEPARATOR)
-        for step, output in zip(steps, outputs, strict=True):
-            shown = self._translated(step.output or "")
-            assert matches(shown, output), f"{step.commands}\nshall print\n{shown}\nand prints\n{output}"
+        follow(steps, self._translated, self.folder / "gatepass", environ, _SECONDS)
 
     def _steps(self, text: str) -> list[Step]:
         steps = []
-        for block in _BLOCK.finditer(text):
+        for block in BLOCK.finditer(text):
             if block["title"]:
                 quoted = block["body"].rstrip("\n")
                 steps.append(Step(f"cat > {block['title']} <<'END_OF_FILE'\n{quoted}\nEND_OF_FILE\n", None))
@@ -91,29 +83,6 @@ class Reader:
                 steps.append(Step(block["body"], block["output"]))
         assert steps
         return steps
-
-    def _typed(self, script: str) -> str:
-        environ = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
-        environ["PORT"] = str(self.ports[8090])
-        environ["XDG_DATA_HOME"] = str(self.folder)
-        environ["PATH"] = f"{self.folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
-        output = self.folder / "output"
-        with output.open("wb") as stream:
-            shell = subprocess.Popen(
-                ["sh"],
-                stdin=subprocess.PIPE,
-                stdout=stream,
-                stderr=stream,
-                env=environ,
-                cwd=self.folder / "gatepass",
-                start_new_session=True,
-            )
-            try:
-                shell.communicate(script.encode(), timeout=_SECONDS)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(shell.pid, signal.SIGTERM)
-        return output.read_text(encoding="utf-8").replace("\r\n", "\n")
 
     def _prepare(self) -> None:
         tree, programs = self.folder / "gatepass", self.folder / "bin"

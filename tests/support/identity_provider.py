@@ -56,13 +56,6 @@ class Provider:
     def table(self) -> str:
         return f'[issuers."{self.forge.issuer}"]\ndiscovery = "{self.discovery}"\n'
 
-    def requests_of(self, path: str) -> int:
-        """Return how often a page was requested."""
-        return sum(head.startswith(f"GET {path} ".encode()) for head in self.server.requests)
-
-    def was_asked_for(self, path: str) -> bool:
-        return self.requests_of(path) > 0
-
     def token(self) -> bytes:
         return self.forge.token(time.time())
 

@@ -6,11 +6,9 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-import httpx
-
 from tests.support.gateway_programs import PROGRAMS
-from tests.support.plain_http import HTTP
-from tests.support.processes import free_port, running, wait_until
+from tests.support.plain_http import get_status
+from tests.support.processes import free_port, running
 
 _NGINX: Final = """\
 upstream issuer { server 127.0.0.1:$upstream; keepalive 2; }
@@ -110,15 +108,11 @@ def gateway_before(issuer_port: int, name: str, folder: Path) -> Iterator[int]:
     port = free_port()
     for file, text in files.items():
         (folder / file).write_text(Template(text).substitute(port=port, upstream=issuer_port), encoding="utf-8")
-    log = folder / "gateway.log"
-    with running(PROGRAMS[program].command(folder), log, {"XDG_DATA_HOME": str(folder)}) as process:
-
-        def serves() -> bool:
-            assert process.poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')}"
-            try:
-                return HTTP.get(f"http://127.0.0.1:{port}/.well-known/jwks.json").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        wait_until(serves, f"{name} serves")
+    served = f"http://127.0.0.1:{port}/.well-known/jwks.json"
+    with running(
+        PROGRAMS[program].command(folder),
+        folder / "gateway.log",
+        {"XDG_DATA_HOME": str(folder)},
+        lambda: get_status(served) == 200,
+    ):
         yield port

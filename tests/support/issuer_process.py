@@ -1,12 +1,9 @@
 """The real `python -m issuer`, as an operator runs it."""
 
-import os
-import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,73 +11,47 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import jwt
 import pytest
 
 from shared.status_list import decode
 from tests.support import forks
-from tests.support.forks import Process
-from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_systemd
+from tests.support.inherited_sockets import InheritedSocket, port_of
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.releases import CURRENT, Release
+from tests.support.services import Service, environment, started
 from tests.support.signing_keys import generate_key
+from tests.support.token_forge import claims_of
 
-START_SECONDS = 30.0
 PASSWORD = "a long and lonely walk"
 
 
 def issuer_command(*arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m issuer …` to its end. `settings` are variables without their prefix."""
-    return forks.run("issuer", arguments, environment_of(settings), stdin.encode(errors="surrogateescape"))
+    return forks.run("issuer", arguments, environment("issuer", settings), stdin.encode(errors="surrogateescape"))
 
 
-@dataclass(frozen=True)
-class IssuerProcess:
+@dataclass(frozen=True, kw_only=True)
+class IssuerProcess(Service):
     """A running `python -m issuer serve`."""
 
-    process: Process
     url: str
-    admin_url: str
     keys_dir: Path
     database_url: str
-    log_file: Path
 
     @property
     def port(self) -> int:
         """Return the port of the public listener."""
         return int(self.url.rsplit(":", 1)[1])
 
-    def logs(self) -> str:
-        """Return all output so far."""
-        return self.log_file.read_text(encoding="utf-8")
-
-    def readiness(self) -> int:
-        """Return the status of /readyz; 0 if nothing listens."""
-        try:
-            return HTTP.get(f"{self.admin_url}/readyz", timeout=5).status_code
-        except httpx.TransportError:
-            return 0
-
-    def wait_until_readiness_is(self, status: int) -> None:
-        """Wait until /readyz has this status."""
-        deadline = time.monotonic() + START_SECONDS
-        while self.readiness() != status:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the issuer ended with {self.process.returncode}: {self.logs()}")
-            if time.monotonic() > deadline:
-                raise AssertionError(f"readiness is not {status}: {self.logs()}")
-            time.sleep(0.05)
-
     def metric(self, name: str) -> float:
         """Return the value of a series, named as in /metrics; 0 if it does not exist."""
-        lines = HTTP.get(f"{self.admin_url}/metrics").text.splitlines()
+        lines = self.admin("/metrics").text.splitlines()
         return float(next((line.rsplit(" ", 1)[1] for line in lines if line.startswith(f"{name} ")), 0))
 
     def bit(self, uri: str, index: int) -> bool:
         """Return whether the published status list at `uri` has this bit set."""
-        claims = jwt.decode(HTTP.get(uri).text, options={"verify_signature": False})  # noqa: TID251 - looks inside
-        return bool(decode(claims["status_list"]["lst"])[index >> 3] >> (index & 7) & 1)
+        return bool(decode(claims_of(HTTP.get(uri).text)["status_list"]["lst"])[index >> 3] >> (index & 7) & 1)
 
     def register(self, email: str, password: str = PASSWORD) -> httpx.Response:
         """POST /register."""
@@ -113,92 +84,54 @@ class IssuerProcess:
         token: str = self.login(email).json()["access_token"]
         return token
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal; return the exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout=15)
 
-
+@contextmanager
 def running_issuer(
     database_url: str,
     keys_dir: Path | None = None,
     *,
     ready: int = 200,
-    program: str = "issuer",
+    inherited: Sequence[InheritedSocket] = (),
+    release: Release = CURRENT,
     **settings: str,
-) -> AbstractContextManager[IssuerProcess]:
+) -> Iterator[IssuerProcess]:
     """Run an issuer with a new signing key, or with the keys of `keys_dir`.
 
     Args:
         database_url: at the head revision, unless `ready` says otherwise.
         keys_dir: an existing keys folder.
         ready: the status of /readyz to wait for.
-        program: the module that is run, with its arguments.
+        inherited: sockets that are passed to it as systemd does.
+        release: the release that is run.
         settings: further variables, without their prefix.
     """
-    return running_issuer_on((), database_url, keys_dir, settings, ready=ready, program=program)
-
-
-@contextmanager
-def running_issuer_on(
-    inherited: Sequence[InheritedSocket],
-    database_url: str,
-    keys_dir: Path | None,
-    settings: Mapping[str, str],
-    *,
-    ready: int = 200,
-    program: str = "issuer",
-    release: Release = CURRENT,
-) -> Iterator[IssuerProcess]:
-    """Do the same with inherited sockets, as under systemd, or with another release."""
     with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:
         if keys_dir is None:
             keys_dir = Path(folder) / "keys"
             generate_key(keys_dir, datetime.now(UTC))
         port, admin_port = port_of(inherited, "public"), port_of(inherited, "admin")
-        settings = {
-            "PORT": str(port),
-            "ADMIN_PORT": str(admin_port),
-            "URL": f"http://127.0.0.1:{port}",
+        url, log_file = f"http://127.0.0.1:{port}", Path(folder) / "issuer.log"
+        values = {
+            "PORT": port,
+            "ADMIN_PORT": admin_port,
+            "URL": url,
             "DATABASE_URL": database_url,
-            "KEYS_DIR": str(keys_dir),
+            "KEYS_DIR": keys_dir,
             # All tests come from one address.
-            "LOGIN_FAILURES_PER_IP": "1000000",
-            "REQUESTS_PER_IP": "1000000",
-        } | dict(settings)
-        log_file = Path(folder) / "issuer.log"
-        with log_file.open("wb") as log:
-            process: Process
-            if program == "issuer" and not inherited and release is CURRENT:
-                process = forks.start("issuer", ["serve"], environment_of(settings), log)
-            else:
-                command = [release.python, "-m", *program.split(), "serve"]
-                process = start_as_systemd(command, inherited, environment_of(settings), log, release.tree)
-        issuer = IssuerProcess(
-            process,
-            f"http://127.0.0.1:{port}",
-            f"http://127.0.0.1:{admin_port}",
-            keys_dir,
-            database_url,
-            log_file,
-        )
-        try:
+            "LOGIN_FAILURES_PER_IP": 1_000_000,
+            "REQUESTS_PER_IP": 1_000_000,
+        } | settings
+        with started("issuer", values, log_file, inherited, release) as process:
+            issuer = IssuerProcess(
+                process=process,
+                admin_port=admin_port,
+                log_file=log_file,
+                url=url,
+                keys_dir=keys_dir,
+                database_url=database_url,
+            )
             issuer.wait_until_readiness_is(ready)
             yield issuer
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def environment_of(settings: dict[str, str]) -> dict[str, str]:
-    """Return an environment without the caller's own settings."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("ISSUER_")}
-    return own | {f"ISSUER_{name}": value for name, value in settings.items()}
 
 
 @pytest.fixture(scope="module")

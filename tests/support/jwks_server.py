@@ -117,11 +117,15 @@ class JwksServer:
         """Return the URL of a path."""
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{path}"
 
+    def requests_of(self, path: str) -> int:
+        """Return how often a path was requested."""
+        return sum(head.startswith(f"GET {path} ".encode()) for head in self.requests)
+
     @contextmanager
     def running(self) -> Iterator["JwksServer"]:
         """Accept connections and respond."""
-        threads = [threading.Thread(target=self._accept)]
-        threads[0].start()
+        thread = threading.Thread(target=self._accept)
+        thread.start()
         try:
             yield self
         finally:
@@ -130,7 +134,7 @@ class JwksServer:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
-            threads[0].join()
+            thread.join()
 
     def _accept(self) -> None:
         serving: list[threading.Thread] = []

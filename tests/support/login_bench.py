@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
 
-from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters for many hashes
-
 from issuer.accounts.authentication import PasswordAuthenticator
 from issuer.accounts.models import Account
 from issuer.accounts.registration import RegistrationService
@@ -28,9 +26,9 @@ from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import LimitedAction, LoginAttempt, LoginDecision, ShownSession
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
+from tests.support.accounts import CHEAP_HASHES
 from tests.support.session_bench import LOGIN
 
-CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "a long and lonely walk"
 _SECRET = MacSecret("", b"s" * 32)
 
@@ -171,7 +169,7 @@ async def login_bench(
     """Yield an issuer without HTTP on a migrated database. With `now`, it shares the clock of another bench."""
     metrics, times = Metrics(), now or [datetime.now(UTC)]
     hash_queue, database = PasswordHashQueue(2, 30), Database(url, 8)
-    users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP)
+    users, passwords = AccountStore(database), PasswordHasher(hash_queue, metrics, CHEAP_HASHES)
     throttle = Throttle(RateLimitStore(database), lambda: secret, per_network, 5, metrics, lambda: times[0])
     registration = RegistrationService(
         users,

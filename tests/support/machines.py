@@ -111,10 +111,10 @@ def public_client(
     return client_id
 
 
-def with_key(issuer: IssuerProcess, scope: str = "", audiences: Sequence[str] = ("gatepass",)) -> Machine:
+def with_key(issuer: IssuerProcess, scope: str = "") -> Machine:
     """Return a new client with `KEY`."""
     jwks = json.dumps({"keys": [public_jwk()]}).encode()
-    made = operate(issuer, lambda registry: registry.create("a machine", None, scope, audiences, jwks))
+    made = operate(issuer, lambda registry: registry.create("a machine", None, scope, ["gatepass"], jwks))
     return Machine(issuer, made.client.id)
 
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import yaml
 
-from tests.support.plain_http import HTTP
-from tests.support.processes import ROOT, free_port, running, wait_until
+from tests.support.plain_http import HTTP, get_status
+from tests.support.processes import ROOT, free_port, running
 from tests.support.programs import program
 
 RULES: Final = ROOT / "deploy/prometheus/gatepass.rules.yml"
@@ -109,13 +108,5 @@ def running_prometheus(folder: Path, jobs: dict[str, str]) -> Iterator[Prometheu
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     prometheus = Prometheus(f"http://127.0.0.1:{port}")
-    with running(command, folder / "prometheus.log"):
-        wait_until(lambda: _is_ready(prometheus), "Prometheus is ready")
+    with running(command, folder / "prometheus.log", ready=lambda: get_status(f"{prometheus.url}/-/ready") == 200):
         yield prometheus
-
-
-def _is_ready(prometheus: Prometheus) -> bool:
-    try:
-        return HTTP.get(f"{prometheus.url}/-/ready").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False

@@ -1,12 +1,12 @@
 """The issuer's contract: read from its YAML source, and written as the JSON that the issuer serves."""
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.support.processes import ROOT
+
 SOURCE: Final = ROOT / "specs/001-register-login-verify/contracts/issuer.openapi.yaml"
 SERVED: Final = ROOT / "issuer/http/openapi.json"
 

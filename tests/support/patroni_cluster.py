@@ -191,14 +191,12 @@ class Cluster:
 
     def primary(self) -> Machine:
         """Return the primary that the machines agree on, once it has a synchronous standby."""
-        found: list[Machine] = []
 
-        def agreed() -> bool:
-            found[:] = [machine for machine in self.machines if self._leads(machine)]
-            return len(found) == 1
+        def agreed() -> Machine | None:
+            leaders = [machine for machine in self.machines if self._leads(machine)]
+            return leaders[0] if len(leaders) == 1 else None
 
-        wait_until(agreed, f"one primary: {[machine.status() for machine in self.machines]}", _SECONDS)
-        return found[0]
+        return wait_until(agreed, "one primary", _SECONDS)
 
     def wait_until_whole(self) -> None:
         """Wait until both standbys stream from the primary."""

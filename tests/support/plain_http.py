@@ -11,6 +11,14 @@ Each request has its own connection, so that no test depends on another.
 """
 
 
+def get_status(url: str, **headers: str) -> int:
+    """Return the status of a GET; 0 without a response."""
+    try:
+        return HTTP.get(url, headers=headers).status_code
+    except httpx.TransportError:
+        return 0
+
+
 def visible(response: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Return the status, fields and body of a response, without the two fields that always differ."""
     fields = [(name, value) for name, value in response.headers.items() if name not in {"date", "x-request-id"}]

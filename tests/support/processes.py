@@ -1,4 +1,4 @@
-"""Real processes for tests: free ports, folders, waiting with a deadline, starting and stopping."""
+"""Real processes for tests: free ports, folders, environments, waiting with a deadline, starting and stopping."""
 
 import os
 import shutil
@@ -12,15 +12,19 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import cycle
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 import psutil
 
+from tests.support.forks import Process
+
 ROOT: Final = Path(__file__).parents[2]
-_STOP_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 15.0
 _BLOCK: Final = 500
 _ROOM_BYTES: Final = 2 << 30
 _owned_block: Final[list[socket.socket]] = []
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -57,33 +61,57 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(happened: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    """Poll until the condition holds; AssertionError after `seconds`."""
+def wait_until(happened: Callable[[], T | None], what: str, seconds: float = 20.0) -> T:
+    """Poll until the result is true, and return it; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not happened():
+    while not (result := happened()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+    return result
+
+
+def wait_until_ready(process: Process, ready: Callable[[], bool], log: Path, seconds: float = 20.0) -> None:
+    """Poll until a process is ready; AssertionError with its log after `seconds`, or if it ends before."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is not None or not ready():
+        written = log.read_text(encoding="utf-8", errors="replace")
+        assert process.poll() is None, f"ended with {process.poll()}: {written}"
+        assert time.monotonic() < deadline, f"not ready within {seconds} s: {written}"
+        time.sleep(0.02)
+
+
+def without_settings() -> dict[str, str]:
+    """Return the environment without settings of issuer and verifier."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ISSUER_", "VERIFIER_"))}
 
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, environ: Mapping[str, str] | None = None
+    command: Sequence[str],
+    log: Path,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    ready: Callable[[], bool] = lambda: True,
+    seconds: float = 20.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process with its output in `log` until the end of the block."""
+    """Run a process with its output in `log`, from when it is ready to the end of the block."""
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, env={**os.environ, **(environ or {})}, cwd=ROOT, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, env={**os.environ, **environ}, cwd=ROOT, stdout=output, stderr=output)
     try:
+        wait_until_ready(process, ready, log, seconds)
         yield process
     finally:
         process.send_signal(signal.SIGCONT)
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
+
+
+def stop(process: Process) -> None:
+    """End a process: by SIGTERM, or by SIGKILL if it does not end."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
 
 def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:

@@ -13,7 +13,6 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pytest
-from argon2 import Parameters, Type  # noqa: TID251 - cheap parameters, so that tests are quick
 
 from issuer.accounts.authentication import PasswordAuthenticator
 from issuer.accounts.email_verification import EmailVerification
@@ -40,10 +39,10 @@ from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import LimitedAction
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
+from tests.support.accounts import CHEAP_HASHES
 
-SELF = RequestContext("self", "192.0.2.1", "a browser", "request-1")
 PASSWORD = "a long and lonely walk"
-CHEAP = Parameters(type=Type.ID, version=19, salt_len=16, hash_len=32, time_cost=1, memory_cost=64, parallelism=1)
+SELF = RequestContext("self", "192.0.2.1", "a browser", "request-1")
 
 _T = TypeVar("_T")
 
@@ -139,7 +138,7 @@ async def recovery_bench(
     clock, metrics, sent = Clock(), Metrics(), Collector()
     database, secret = Database(url, 10), MacSecret("", bytes(32))
     hash_queue = PasswordHashQueue(2, 30.0, started=lambda _: None, rejected=lambda: None)
-    passwords, policy = PasswordHasher(hash_queue, metrics, CHEAP), PasswordPolicy(15)
+    passwords, policy = PasswordHasher(hash_queue, metrics, CHEAP_HASHES), PasswordPolicy(15)
     throttle = Throttle(RateLimitStore(database), lambda: secret, 1000, 1000, metrics, clock)
     users, rows = AccountStore(database), SelfServiceStore(database)
     authenticator = PasswordAuthenticator(users, passwords, throttle, clock, require_verified_email=verified_only)

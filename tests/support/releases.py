@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, without_settings
 from tests.support.programs import absent
 
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatepass/releases"
@@ -18,17 +18,17 @@ _LOCK: Final = "stack/requirements.lock"
 
 @dataclass(frozen=True)
 class Release:
-    """A source tree and the interpreter that runs it."""
+    """A source tree, the interpreter that runs it, and the module of its issuer, with arguments."""
 
     tree: Path
     python: str
+    issuer: str = "issuer"
 
     def command(self, module: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m module …` to its end. `settings` are variables with their prefix."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("ISSUER_", "VERIFIER_"))}
         return subprocess.run(
             [self.python, "-m", module, *arguments],
-            env=own | settings,
+            env=without_settings() | settings,
             cwd=self.tree,
             capture_output=True,
             text=True,
@@ -38,6 +38,11 @@ class Release:
 
 
 CURRENT: Final = Release(ROOT, sys.executable)
+
+
+def with_other_clock(seconds: int) -> Release:
+    """Return this release on a machine whose clock is so many seconds ahead, as its issuer sees it."""
+    return Release(ROOT, sys.executable, f"tests.support.issuer_with_other_clock {seconds}")
 
 
 @cache

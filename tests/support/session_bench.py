@@ -89,8 +89,7 @@ class SessionBench:
         reason = RevocationReason.ACCOUNT_DISABLED if disable else RevocationReason.PASSWORD_CHANGED
         async with self.database.transaction() as connection:
             await connection.execute(
-                f"UPDATE users SET {what}, security_version = security_version + 1 WHERE id = $1",
-                user_id,
+                f"UPDATE users SET {what}, security_version = security_version + 1 WHERE id = $1", user_id
             )
             await revoke_sessions_of_user(connection, user_id, self.now, reason, CONTEXT)
 

@@ -38,12 +38,8 @@ def load_key(pem: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
     return load_pem_private_key(pem, passphrase)
 
 
-def key_pool(keys: Iterable[RSAPrivateKey]) -> Callable[[], Iterator[RSAPrivateKey]]:
-    """Return a function that yields these keys, and new ones when they are used up."""
-
-    def all_keys() -> Iterator[RSAPrivateKey]:
-        yield from keys
-        while True:
-            yield new_private()
-
-    return all_keys
+def key_pool(keys: Iterable[RSAPrivateKey]) -> Iterator[RSAPrivateKey]:
+    """Yield these keys, and new ones when they are used up."""
+    yield from keys
+    while True:
+        yield new_private()

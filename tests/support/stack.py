@@ -1,9 +1,5 @@
 """`python -m stack` as an operator runs it, on free ports and with its own state folder."""
 
-import base64
-import json
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,8 +13,8 @@ import httpx
 import psutil
 
 from stack.settings import DEFAULT_PORTS
-from tests.support.plain_http import HTTP
-from tests.support.processes import ROOT, command_line, free_port, wait_until
+from tests.support.plain_http import HTTP, get_status
+from tests.support.processes import ROOT, command_line, free_port, wait_until_ready, without_settings
 
 COMMAND: Final = [sys.executable, "-m", "stack"]
 _START_SECONDS: Final = 60.0
@@ -50,12 +46,7 @@ class Stack:
 
     def me(self, token: str) -> int:
         """Return the status of the issuer's `GET /me`, or 0 without a response."""
-        try:
-            return HTTP.get(
-                self.url("ISSUER_PORT", "/me"), headers={"Authorization": f"Bearer {token}"}, timeout=5
-            ).status_code
-        except httpx.TransportError:
-            return 0
+        return get_status(self.url("ISSUER_PORT", "/me"), Authorization=f"Bearer {token}")
 
     def child(self, *words: str) -> psutil.Process:
         """Return the process of this stack whose command line contains all `words`."""
@@ -72,8 +63,7 @@ class Stack:
 
 def settings(home: Path) -> dict[str, str]:
     """Return the environment of a stack, without the caller's own settings."""
-    own = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
-    return own | {"GATEPASS_HOME": str(home)} | {name: str(free_port()) for name in DEFAULT_PORTS}
+    return without_settings() | {"GATEPASS_HOME": str(home)} | {name: str(free_port()) for name in DEFAULT_PORTS}
 
 
 @contextmanager
@@ -95,8 +85,7 @@ def starting_stack(home: Path, environ: dict[str, str] | None = None) -> Iterato
 def running_stack(home: Path, environ: dict[str, str] | None = None) -> Iterator[Stack]:
     """Start a stack and yield it when it is ready; stop it at the end of the block."""
     with starting_stack(home, environ) as stack:
-        wait_until(lambda: "ready: " in stack.output or stack.process.poll() is not None, "ready", _START_SECONDS)
-        assert stack.process.poll() is None, stack.output
+        wait_until_ready(stack.process, lambda: "ready: " in stack.output, stack.output_file, _START_SECONDS)
         yield stack
 
 
@@ -113,9 +102,3 @@ def failed_start(environ: dict[str, str]) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stdout
-
-
-def subject(token: str) -> str:
-    """Return the `sub` of a token, without verification."""
-    payload = token.split(".")[1]
-    return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])

@@ -77,10 +77,6 @@ class StatusIssuer:
         document = json.dumps({"status_lists": [self.uri(number) for number in numbers]}).encode()
         self.routes[AGGREGATION] = serves_with_etag(document, f'"{hashlib.sha256(document).hexdigest()}"')
 
-    def fetches(self, path: str) -> int:
-        """Return how often a path was requested."""
-        return sum(request.startswith(f"GET {path} ".encode()) for request in self.server.requests)
-
 
 def down(exchange: Exchange) -> None:
     """Close the connection without a response."""

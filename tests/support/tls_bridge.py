@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.support.processes import free_port, listens, running, wait_until
+from tests.support.processes import free_port, listens, running
 from tests.support.programs import program
 
 _HAPROXY: Final = """\
@@ -24,6 +24,6 @@ def tls_bridge(port: int, folder: Path) -> Iterator[int]:
     """Forward the bytes of plain connections as TLS ones to `port`; yield the port of the plain listener."""
     plain, conf = free_port(), folder / "bridge.cfg"
     conf.write_text(_HAPROXY.format(plain=plain, secure=port), encoding="utf-8")
-    with running([program("haproxy"), "-db", "-f", str(conf)], folder / "bridge.log"):
-        wait_until(lambda: listens(plain), "the bridge listens")
+    command = [program("haproxy"), "-db", "-f", str(conf)]
+    with running(command, folder / "bridge.log", ready=lambda: listens(plain)):
         yield plain

@@ -6,19 +6,25 @@ any text.
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stack.settings import DEFAULT_PORTS
-from tests.support.processes import ROOT
 from tests.support.stack import Stack
 
-_BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```\n(?:```(?:json|text)\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+BLOCK: Final = re.compile(
+    r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<body>.*?)^```\n'
+    r"(?:```(?:json|text)\n(?P<output>.*?)^```\n)?",
+    re.DOTALL | re.MULTILINE,
+)
 _SEPARATOR: Final = "\x1e"
-_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,11 @@ class Step:
 
 def steps(document: Path) -> list[Step]:
     """Return the `sh` blocks of a document, without those that only call make."""
-    found = _BLOCK.findall(document.read_text(encoding="utf-8"))
+    found = BLOCK.finditer(document.read_text(encoding="utf-8"))
     return [
-        Step(body, response or None)
-        for kind, body, response in found
-        if kind == "sh" and not body.startswith("make ")
+        Step(block["body"], block["output"])
+        for block in found
+        if block["kind"] == "sh" and not block["title"] and not block["body"].startswith("make ")
     ]
 
 
@@ -44,21 +50,34 @@ def make_targets(document: Path) -> set[str]:
     return set(re.findall(r"^make (\w+)", document.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def typed(document_steps: list[Step], stack: Stack) -> list[str]:
-    """Return the output of each step, run in order in one shell, with the ports of `stack`."""
-    script = f"printf '{_SEPARATOR}'\n".join(addressed(step.commands, stack) for step in document_steps)
-    own = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
-    done = subprocess.run(
-        ["sh"],
-        input=f"exec 2>&1\n{script}",
-        env=own,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    return done.stdout.split(_SEPARATOR)
+def follow(
+    steps: Sequence[Step], translated: Callable[[str], str], folder: Path, environ: Mapping[str, str], seconds: float
+) -> None:
+    """Type the commands of each step in order into one shell; AssertionError if one prints not what is shown.
+
+    `translated` replaces ports and paths in the commands and in the output. What they start ends with the shell.
+    """
+    script = f"printf '{_SEPARATOR}'\n".join(translated(step.commands) for step in steps)
+    with tempfile.TemporaryFile() as output:
+        shell = subprocess.Popen(
+            ["sh"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=environ,
+            cwd=folder,
+            start_new_session=True,
+        )
+        try:
+            shell.communicate(script.encode(), timeout=seconds)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGTERM)
+        output.seek(0)
+        printed = output.read().decode().replace("\r\n", "\n").split(_SEPARATOR)
+    for step, given in zip(steps, printed, strict=True):
+        shown = translated(step.output or "")
+        assert matches(shown, given), f"{step.commands}\nshall print\n{shown}\nand prints\n{given}"
 
 
 def addressed(text: str, stack: Stack) -> str:

@@ -43,12 +43,12 @@ OTHER: Final = Forge(OTHER_ISSUER, rsa_key("other"))
 UNPUBLISHED: Final = Forge(ISSUER, rsa_key("unpublished-key"))
 
 
-def listed(*bits: int, uri: str = STATUS_LIST, issuer: str = ISSUER, **more: Any) -> Json:
+def listed(*bits: int, issuer: str = ISSUER, **more: Any) -> Json:
     """Return the `status_lists` of a vector: one list of 16 indices in which `bits` are set.
 
     Not compressed, since another version of zlib may compress to other bytes.
     """
-    return {issuer: {uri: {"lst": b64url(zlib.compress(pack(bits, 16), 0)).decode(), **more}}}
+    return {issuer: {STATUS_LIST: {"lst": b64url(zlib.compress(pack(bits, 16), 0)).decode(), **more}}}
 
 
 def having(**claims: Any) -> bytes:

@@ -1,33 +1,27 @@
 """The real `python -m verifier`, as an operator runs it."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import forks
-from tests.support.forks import Process
-from tests.support.inherited_sockets import InheritedSocket, port_of, start_as_systemd
-from tests.support.plain_http import HTTP
-from tests.support.processes import wait_until
-from tests.support.raw_http import Response, Wire
+from tests.support.inherited_sockets import InheritedSocket, port_of
+from tests.support.raw_http import Response, Wire, bearer, request
 from tests.support.releases import CURRENT, Release
+from tests.support.services import Service, environment, started
 from tests.support.token_forge import AUDIENCE, Forge
 
 COMMAND: Final = (sys.executable, "-m", "verifier")
-_START_SECONDS: Final = 20.0
-_STOP_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,40 +42,14 @@ class SubrequestListener:
 
     def ask(self, target: str = "/verify", *lines: str, token: bytes | None = None, method: str = "GET") -> Response:
         """Send one subrequest on a new connection."""
-        fields = [*lines, f"Authorization: Bearer {token.decode()}"] if token is not None else list(lines)
+        fields = [*lines, bearer(token)] if token is not None else list(lines)
         with self.connect() as wire:
-            return wire.ask(
-                "\r\n".join([f"{method} {target} HTTP/1.1", "Host: v", *fields, "", ""]).encode("latin-1")
-            )
+            return wire.ask(request(target, *fields, method=method))
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifierProcess(SubrequestListener):
+class VerifierProcess(SubrequestListener, Service):
     """A running `python -m verifier`."""
-
-    process: Process
-    admin_port: int
-    log_file: Path
-
-    def admin(self, path: str, method: str = "GET") -> httpx.Response:
-        """Ask the admin listener."""
-        return HTTP.request(method, f"http://127.0.0.1:{self.admin_port}{path}", timeout=5)
-
-    def readiness(self) -> int:
-        """Return the status of /readyz; 0 without a response."""
-        try:
-            return self.admin("/readyz").status_code
-        except httpx.TransportError:
-            return 0
-
-    def wait_until_readiness_is(self, status: int, seconds: float = _START_SECONDS) -> None:
-        """Wait until /readyz has this status."""
-
-        def reached() -> bool:
-            assert self.process.poll() is None, f"the verifier ended: {self.log()}"
-            return self.readiness() == status
-
-        wait_until(reached, f"readiness {status}: {self.log()}", seconds)
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
         """Return the labels and the value of each sample of a metric; `name` has no prefix."""
@@ -96,36 +64,9 @@ class VerifierProcess(SubrequestListener):
         """Return the sum of a metric's samples with these labels; `name` has no prefix."""
         return sum(value for known, value in self.samples(name) if labels.items() <= known.items())
 
-    def log(self) -> str:
-        """Return all output so far."""
-        return self.log_file.read_text(encoding="utf-8")
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the log lines of one event."""
-        # The last line may be half written.
-        whole = self.log().rpartition("\n")[0].splitlines()
-        lines = [json.loads(line) for line in whole if line.startswith("{")]
-        return [line for line in lines if line["event"] == name]
-
-    def wait_for_event(self, name: str, seconds: float = 10.0, **members: Any) -> dict[str, Any]:
-        """Wait for a log line of that event with these members, and return it."""
-        found: list[dict[str, Any]] = []
-
-        def seen() -> bool:
-            found.extend(line for line in self.events(name) if members.items() <= line.items())
-            return bool(found)
-
-        wait_until(seen, f"{name} {members} in the log", seconds)
-        return found[0]
-
     def reload(self) -> None:
         """Send Send SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal; return the exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(_STOP_SECONDS)
 
 
 def resident_bytes(pid: int) -> int:
@@ -145,15 +86,9 @@ def open_descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return an environment with these settings, given without their prefix, and no others; None omits one."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")}
-    return own | {f"VERIFIER_{name}": str(value) for name, value in settings.items() if value is not None}
-
-
 def verifier_command(*arguments: str, stdin: bytes = b"", **settings: Any) -> subprocess.CompletedProcess[str]:
     """Run `python -m verifier …` to its end."""
-    return forks.run("verifier", arguments, environment(settings), stdin, timeout=30)
+    return forks.run("verifier", arguments, environment("verifier", settings), stdin, timeout=30)
 
 
 @dataclass
@@ -210,39 +145,18 @@ class VerifierFolder:
             "POLICIES_FILE": None if policies is None else self.policies,
         } | settings
         log_file = self.path / f"verifier-{port}.log"
-        with log_file.open("wb") as log:
-            process: Process
-            if not inherited and release is CURRENT:
-                process = forks.start("verifier", [], environment(values), log)
-            else:
-                command = (release.python, "-m", "verifier")
-                process = start_as_systemd(command, inherited, environment(values), log, release.tree)
-        verifier = VerifierProcess(
-            port=port,
-            forge=self.forge,
-            uds=values.get("UDS"),
-            process=process,
-            admin_port=admin_port,
-            log_file=log_file,
-        )
-        try:
+        with started("verifier", values, log_file, inherited, release) as process:
+            verifier = VerifierProcess(
+                process=process,
+                admin_port=values["ADMIN_PORT"],
+                log_file=log_file,
+                port=values["PORT"],
+                forge=self.forge,
+                uds=values.get("UDS"),
+            )
             if ready is not None:
                 verifier.wait_until_readiness_is(ready)
             yield verifier
-        finally:
-            _end(process)
-
-
-def _end(process: Process) -> None:
-    if process.poll() is None:
-        process.terminate()
-        # The second signal spares the tests the draining.
-        process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 @contextmanager

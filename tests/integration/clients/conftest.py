@@ -1,13 +1,11 @@
-"""Fixtures: one PostgreSQL for the session, and one issuer for all clients that a process of pytest tests."""
+"""One issuer for all clients that a process of pytest tests."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
-from tests.support.postgres import Postgres, database_url, postgres
-
-__all__ = ["database_url", "postgres"]
+from tests.support.postgres import Postgres
 
 
 @pytest.fixture(scope="package")

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from stack import gateway_config
-from tests.support.processes import free_port, running, wait_until
+from tests.support.processes import free_port, listens, running
 from tests.support.programs import program
-from tests.support.raw_http import Wire
 
 _NGINX: Final = """\
 {user}daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
@@ -173,8 +172,8 @@ def running_nginx(configuration: str, folder: Path, port: int) -> Iterator[int]:
     """Run nginx with `configuration` in its http context; yield its port."""
     conf = folder / "nginx.conf"
     conf.write_text(_NGINX.format(user="user root; ", folder=folder, configuration=configuration), encoding="utf-8")
-    with running([program("nginx"), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
-        wait_until(lambda: _listens(port), "nginx listens")
+    command = [program("nginx"), "-p", str(folder), "-c", str(conf)]
+    with running(command, folder / "nginx.log", ready=lambda: listens(port)):
         yield port
 
 
@@ -183,14 +182,6 @@ def running_haproxy(lines: str, folder: Path, behind: int) -> Iterator[int]:
     """Run HAProxy with `lines` in its frontend, in front of the port `behind`; yield its port."""
     port, conf = free_port(), folder / "haproxy.cfg"
     conf.write_text(_HAPROXY.format(port=port, behind=behind, lines=lines), encoding="utf-8")
-    with running([program("haproxy"), "-db", "-f", str(conf)], folder / "haproxy.log"):
-        wait_until(lambda: _listens(port), "HAProxy listens")
+    command = [program("haproxy"), "-db", "-f", str(conf)]
+    with running(command, folder / "haproxy.log", ready=lambda: listens(port)):
         yield port
-
-
-def _listens(port: int) -> bool:
-    try:
-        with Wire(port):
-            return True
-    except OSError:
-        return False

@@ -10,10 +10,7 @@ import pytest
 
 from tests.support.gateway_programs import Difference, differs
 from tests.support.gateways import GATEWAYS, Response, Verifier, ask, running_application, running_gateway
-from tests.support.postgres import postgres
 from tests.support.token_forge import Forge
-
-__all__ = ["postgres"]
 
 
 @dataclass(frozen=True)

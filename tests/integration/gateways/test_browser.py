@@ -25,6 +25,8 @@ from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres, execute
 from tests.support.processes import free_port, listens, running, wait_until
 from tests.support.readme_diffs import apply_diffs
+from tests.support.releases import with_other_clock
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -45,8 +47,7 @@ class Stack:
     port: int
     attacker_port: int
     issuer: IssuerProcess
-    verifier_port: int
-    verifier_admin_port: int
+    verifier: VerifierProcess
     application_port: int
     counts: list[tuple[dict[str, Any], dict[str, float]]] = field(default_factory=list)
 
@@ -56,8 +57,7 @@ class Stack:
 
     def count(self, report: dict[str, Any]) -> None:
         """Count, at each report, the changes that an attack must not cause, and the rejections."""
-        urls = self.issuer.admin_url, f"http://127.0.0.1:{self.verifier_admin_port}"
-        metrics = "".join(HTTP.get(f"{url}/metrics", timeout=30).text for url in urls)
+        metrics = "".join(service.admin("/metrics").text for service in (self.issuer, self.verifier))
 
         def total(labels: str) -> float:
             return sum(float(number) for number in re.findall(rf"_total{{[^}}]*{labels}}} ([\d.]+)", metrics))
@@ -76,15 +76,13 @@ class Stack:
 @pytest.fixture(scope="module")
 def stack(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("browser")
-    port, attacker_port, verifier_port, admin_port, application_port = (free_port() for _ in range(5))
+    port, attacker_port, application_port = (free_port() for _ in range(3))
     origin = f"https://{HOST}:{port}"
     (folder / "static").mkdir()
     for name, text in files_of(GUIDE).items():
         (folder / name).write_text(text, encoding="utf-8")
     written = re.search(r"policies\.toml <<END\n(.*?)^END$", GUIDE, re.DOTALL | re.MULTILINE)
     assert written
-    policies = folder / "policies.toml"
-    policies.write_text(written[1].replace("https://$HOST", origin), encoding="utf-8")
     uvicorn = [
         "env",
         f"--chdir={folder}",
@@ -99,7 +97,7 @@ def stack(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         issuer = processes.enter_context(
             running_issuer(
                 postgres.migrated_database(),
-                program=f"tests.support.issuer_with_other_clock -{BEHIND_SECONDS}",
+                release=with_other_clock(-BEHIND_SECONDS),
                 COOKIE_ORIGINS=origin,
                 # Its pages may call the issuer, which gives them no cookies.
                 CORS_ORIGINS=f"https://other.example.com:{attacker_port}",
@@ -107,21 +105,19 @@ def stack(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
                 TRUSTED_PROXY_HOPS="1",
             )
         )
-        environ = {
-            "VERIFIER_PORT": str(verifier_port),
-            "VERIFIER_ADMIN_PORT": str(admin_port),
-            "VERIFIER_ISSUER": issuer.url,
-            "VERIFIER_JWKS_URL": f"{issuer.url}/.well-known/jwks.json",
-            "VERIFIER_STATUS_LISTS": f"{issuer.url}/status-lists",
-            "VERIFIER_POLICIES_FILE": str(policies),
-            "VERIFIER_LEEWAY_SECONDS": "0",
-        }
-        processes.enter_context(running([sys.executable, "-m", "verifier"], folder / "verifier.log", environ))
-        processes.enter_context(running(uvicorn, folder / "application.log"))
-        wait_until(lambda: listens(application_port), "the application listens", 60)
-        ready = f"http://127.0.0.1:{admin_port}/readyz"
-        wait_until(lambda: listens(admin_port) and HTTP.get(ready).status_code == 200, "the verifier is ready", 60)
-        yield Stack(folder, port, attacker_port, issuer, verifier_port, admin_port, application_port)
+        verifier = processes.enter_context(
+            VerifierFolder(folder).running(
+                policies=written[1].replace("https://$HOST", origin),
+                ISSUER=issuer.url,
+                JWKS_URL=f"{issuer.url}/.well-known/jwks.json",
+                STATUS_LISTS=f"{issuer.url}/status-lists",
+                LEEWAY_SECONDS=0,
+            )
+        )
+        processes.enter_context(
+            running(uvicorn, folder / "application.log", ready=lambda: listens(application_port), seconds=60)
+        )
+        yield Stack(folder, port, attacker_port, issuer, verifier, application_port)
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,7 @@ def visit(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest
         running_gateway(
             request.param,
             folder,
-            stack.verifier_port,
+            stack.verifier.port,
             stack.application_port,
             issuer_port=stack.issuer.port,
             prepare=prepare,

@@ -70,7 +70,7 @@ TOMORROW: dict[str, tuple[str, str, str]] = {
 def test_an_added_route_is_checked(name: str, verifier: Verifier, application: int, tmp_path: Path) -> None:
     file, old, new = TOMORROW[name]
     change = (file, old, new.format(port=application))
-    with running_gateway(name, tmp_path, verifier.port, application, change) as port:
+    with running_gateway(name, tmp_path, verifier.port, application, [change]) as port:
         gateway = Gateway(name, port, verifier)
         assert gateway.ask("/tomorrow/").status == 401
         assert gateway.ask("/tomorrow/", token=gateway.token()).application["path"] == "/tomorrow/"
@@ -84,7 +84,7 @@ def test_a_script_that_fails_or_hangs_lets_no_request_pass(
     verifier: Verifier, application: int, tmp_path: Path, script: str
 ) -> None:
     change = ("gatepass.lua", "    local headers = {", f"    {script}\n    local headers = {{")
-    with running_gateway("haproxy", tmp_path, verifier.port, application, change) as port:
+    with running_gateway("haproxy", tmp_path, verifier.port, application, [change]) as port:
         gateway = Gateway("haproxy", port, verifier)
         assert gateway.ask(token=gateway.token()).status == 503
 
@@ -107,7 +107,7 @@ TYPO: dict[str, tuple[str, str, str]] = {
 def test_an_unknown_policy_lets_no_request_pass(
     name: str, verifier: Verifier, application: int, tmp_path: Path
 ) -> None:
-    with running_gateway(name, tmp_path, verifier.port, application, TYPO[name]) as port:
+    with running_gateway(name, tmp_path, verifier.port, application, [TYPO[name]]) as port:
         gateway = Gateway(name, port, verifier)
         response = gateway.ask(token=gateway.token())
         assert (response.status, response.challenge) == (403, None)

@@ -50,9 +50,7 @@ def site(
     request: pytest.FixtureRequest, application: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     folder: Path = tmp_path_factory.mktemp("cookies")
-    policies = folder / "policies.toml"
-    policies.write_text(POLICIES, encoding="utf-8")
-    verifier = Verifier(folder, policies=policies)
+    verifier = Verifier(folder, policies=POLICIES)
 
     def prepare(configuration: Path) -> None:
         apply_diffs(request.param, "Tokens in cookies", configuration)

@@ -175,7 +175,7 @@ def test_a_site_that_was_merged_wrongly_is_found(
 ) -> None:
     issue, name, (file, old, new) = MERGED_WRONGLY[what]
     change = (file, old, new.replace("@app", f"127.0.0.1:{application}"))
-    with running_gateway(name, tmp_path, verifier.port, application, change) as port:
+    with running_gateway(name, tmp_path, verifier.port, application, [change]) as port:
         assert issue in report_of(token, port).issues
 
 
@@ -249,7 +249,7 @@ def test_an_outage_is_not_a_rejection(addresses: Addresses, token: bytes, tmp_pa
 
 
 def test_a_rejected_token_still_tests_requests_without_a_token(secure_nginx: int) -> None:
-    foreign = Forge.another().token(4_000_000_000)
+    foreign = Forge().token(4_000_000_000)
     report = report_of(foreign, secure_nginx)
     assert (report.status, report.issues) == (2, {"token_rejected"})
     assert "no-token" in [finding["probe"] for finding in report.findings]

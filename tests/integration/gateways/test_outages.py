@@ -50,7 +50,7 @@ def test_a_hanging_verifier_is_a_timely_rejection(lonely: Gateway, to_applicatio
     with ExitStack() as stack:
         verifier = stack.enter_context(lonely.verifier.running())
         wait_until(lambda: lonely.ask(token=token).status == 200, "open")
-        with paused(verifier):
+        with paused(verifier.process):
             to_application.clear()
             asked = time.monotonic()
             slow = HTTPStatus.GATEWAY_TIMEOUT if _distinguishes(lonely) else HTTPStatus.SERVICE_UNAVAILABLE

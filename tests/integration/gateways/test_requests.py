@@ -186,7 +186,7 @@ def test_a_websocket_handshake_is_checked_and_then_tunnelled(
     assert b"x-auth-subject: 7b7f6f3e" in application.heads[0].lower()
 
 
-def test_a_websocket_without_a_good_token_never_reaches_the_application(
+def test_a_websocket_without_a_valid_token_never_reaches_the_application(
     upgrading: tuple[Gateway, UpgradingApplication],
 ) -> None:
     gateway, application = upgrading

@@ -21,7 +21,7 @@ def assert_unavailable(response: httpx.Response, slug: str) -> None:
 def test_it_is_not_ready_before_the_schema_is_migrated(postgres: Postgres) -> None:
     url = postgres.new_database()
     with running_issuer(url, ready=503) as issuer:
-        checks = HTTP.get(f"{issuer.admin_url}/readyz").json()["checks"]
+        checks = issuer.admin("/readyz").json()["checks"]
         assert checks == {"database": "ok", "migrations": "failing", "signing_key": "ok", "status_lists": "failing"}
         assert_unavailable(issuer.register("ann@example.com"), "database-unavailable")
         assert issuer_command("migrate", DATABASE_URL=url).returncode == 0

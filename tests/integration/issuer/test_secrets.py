@@ -235,26 +235,26 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
     assert DATABASE_PASSWORD in database
     (tmp_path / "database").write_text(database, encoding="utf-8")
     keys, mail = tmp_path / "keys", tmp_path / "mail"
-    common = {"KEYS_DIR": str(keys), "KEYS_PASSPHRASE_FILE": str(tmp_path / "passphrase")}
+    common: dict[str, Any] = {"KEYS_DIR": str(keys), "KEYS_PASSPHRASE_FILE": str(tmp_path / "passphrase")}
     operator = Operator(common | {"DATABASE_URL_FILE": str(tmp_path / "database")})
     secrets: set[str] = set()
     arguments: set[str] = set()
     with watched_arguments(arguments):
         operator.record("keys", "generate", "--if-missing")
         client, client_secret = make_client(operator, secrets)
-        verifying = {"EMAIL_VERIFICATION": "required", "MAIL_FROM": "no-reply@example.com", "LOG_LEVEL": "debug"}
-        with running_issuer(database, keys, ready=200, MAIL_URL=mail.as_uri(), **verifying, **common) as issuer:
+        common |= {"EMAIL_VERIFICATION": "required", "MAIL_FROM": "no-reply@example.com", "LOG_LEVEL": "debug"}
+        with running_issuer(database, keys, MAIL_URL=mail.as_uri(), **common) as issuer:
             journey = Journey(issuer, mail)
             drive_endpoints(journey, client, client_secret)
-            metrics = HTTP.get(f"{issuer.admin_url}/metrics").text
-            logs = issuer.logs()
+            metrics = issuer.admin("/metrics").text
+            logs = issuer.log()
         secrets |= journey.secrets
         # A mail server that is down: what is logged about it has no password either.
         broken = f"smtp://gatepass:{MAIL_PASSWORD}@127.0.0.1:{free_port()}"
-        with running_issuer(database, keys, ready=200, MAIL_URL=broken, **verifying, **common) as issuer:
+        with running_issuer(database, keys, MAIL_URL=broken, **common) as issuer:
             issuer.register("carol@example.com", PASSWORDS[0])
-            wait_until(lambda: 'outcome="failed"' in HTTP.get(f"{issuer.admin_url}/metrics").text, "a failed mail")
-            logs += issuer.logs()
+            wait_until(lambda: 'outcome="failed"' in issuer.admin("/metrics").text, "a failed mail")
+            logs += issuer.log()
         drive_commands(operator, client, tmp_path)
     tables = asyncio.run(dump(database))
     documented = {

@@ -13,9 +13,10 @@ import pytest
 
 from tests.integration.issuer.keys.test_key_rotation import verifier_of
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
-from tests.support.plain_http import HTTP
+from tests.support.plain_http import HTTP, get_status
 from tests.support.processes import free_port, running, wait_until
 from tests.support.programs import program
+from tests.support.releases import with_other_clock
 
 CLIENTS = 6
 EMAIL = "ann@example.com"
@@ -41,16 +42,9 @@ def balancer(folder: Path, first: IssuerProcess, second: IssuerProcess) -> Itera
     port, conf = free_port(), folder / "nginx.conf"
     conf.write_text(BALANCER.format(folder=folder, port=port, first=first.port, second=second.port), encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
-    with running([program("nginx"), "-p", str(folder), "-c", str(conf)], folder / "nginx.log"):
-        wait_until(lambda: _responds(url), "the balancer responds")
+    command = [program("nginx"), "-p", str(folder), "-c", str(conf)]
+    with running(command, folder / "nginx.log", ready=lambda: get_status(f"{url}/.well-known/jwks.json") == 200):
         yield url
-
-
-def _responds(url: str) -> bool:
-    try:
-        return HTTP.get(f"{url}/.well-known/jwks.json").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @dataclass
@@ -125,8 +119,8 @@ def test_a_logout_reaches_verifiers_although_an_issuers_clock_differs(
 ) -> None:
     with ExitStack() as stack:
         one = stack.enter_context(running_issuer(database_url))
-        program = f"tests.support.issuer_with_other_clock {seconds}"
-        other = stack.enter_context(running_issuer(database_url, one.keys_dir, program=program, URL=one.url))
+        release = with_other_clock(seconds)
+        other = stack.enter_context(running_issuer(database_url, one.keys_dir, release=release, URL=one.url))
         url = stack.enter_context(balancer(tmp_path, other, one))
         verifier = stack.enter_context(
             verifier_of(

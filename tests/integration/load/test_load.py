@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.http_listener import Handler, serving
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, without_settings
 from tests.support.stack import Stack, running_stack
 
 MET: Final = 0
@@ -25,12 +25,11 @@ class Finished:
     """A run that has ended."""
 
     def __init__(self, out: Path, *arguments: str) -> None:
-        own = {name: value for name, value in os.environ.items() if not re.match("ISSUER_|VERIFIER_", name)}
         self.out = out
         self.done = subprocess.run(
             [sys.executable, "-m", "loadtests", *arguments, "--out", str(out)],
             cwd=ROOT,
-            env=own,
+            env=without_settings(),
             capture_output=True,
             text=True,
             check=False,

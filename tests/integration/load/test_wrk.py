@@ -55,7 +55,7 @@ def test_rejected_or_lost_requests_void_the_run(faulty: Measurement, named: str)
 
 
 class _Recorder(Handler):
-    """Responds 200 to tokens that start with `accepted`, 401 to others; records the requests."""
+    """A handler that responds 200 to tokens that start with `accepted`, else 401, and records the requests."""
 
     protocol_version = "HTTP/1.1"
     seen: ClassVar[list[tuple[str | None, str | None]]] = []

@@ -7,10 +7,8 @@ import pytest
 
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
-from tests.support.postgres import Postgres, database_url, postgres
+from tests.support.postgres import Postgres
 from tests.support.verifier_process import VerifierFolder, VerifierProcess
-
-__all__ = ["database_url", "postgres"]
 
 
 @dataclass(frozen=True)

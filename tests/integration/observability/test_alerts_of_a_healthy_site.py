@@ -160,7 +160,7 @@ def use(site: Site, email: str) -> None:
 
 def scrape(site: Site) -> tuple[Scrape, Scrape]:
     """Scrape both processes as Prometheus does."""
-    issuer = HTTP.get(f"{site.issuer.admin_url}/metrics").text
+    issuer = site.issuer.admin("/metrics").text
     verifier = site.verifier.admin("/metrics").text
     now = time.time()
     return read_scrape("gatepass-issuer", issuer, now), read_scrape("gatepass-verifier", verifier, now)

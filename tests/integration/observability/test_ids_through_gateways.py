@@ -12,6 +12,7 @@ import pytest
 from tests.integration.observability.conftest import Site
 from tests.support.gateways import Verifier, ask, running_application, running_gateway
 from tests.support.processes import wait_until
+from tests.support.verifier_process import VerifierProcess
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -22,11 +23,10 @@ class Way:
     """A gateway and its verifier."""
 
     port: int
-    verifier: Verifier
+    verifier: VerifierProcess
 
     def rejections(self) -> list[dict[str, Any]]:
-        log = (self.verifier.folder / "verifier.log").read_text(encoding="utf-8")
-        return [line for line in map(json.loads, log.splitlines()) if line["event"] == "request_rejected"]
+        return self.verifier.events("request_rejected")
 
     def rejected(self, *lines: str) -> dict[str, Any]:
         """Send a request with these header lines and no token; return the verifier's log line about it."""
@@ -39,9 +39,8 @@ class Way:
 @pytest.fixture(scope="module", params=["nginx", "envoy"])
 def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     folder = tmp_path_factory.mktemp(request.param)
-    verifier = Verifier(folder)
     with (
-        verifier.running(),
+        Verifier(folder).running() as verifier,
         running_application(folder) as application,
         running_gateway(request.param, folder, verifier.port, application) as port,
     ):
@@ -71,8 +70,8 @@ def test_an_issuer_behind_a_gateway_logs_the_trace_that_the_verifier_logs(
     def of_trace(log: str) -> list[dict[str, Any]]:
         return [line for line in map(json.loads, log.splitlines()) if line.get("trace_id") == trace]
 
-    wait_until(lambda: bool(of_trace(site.issuer.logs()) and of_trace(site.verifier.log())), "both have logged")
-    (accepted,), (rejected,) = of_trace(site.issuer.logs()), of_trace(site.verifier.log())
+    wait_until(lambda: bool(of_trace(site.issuer.log()) and of_trace(site.verifier.log())), "both have logged")
+    (accepted,), (rejected,) = of_trace(site.issuer.log()), of_trace(site.verifier.log())
     assert (accepted["route"], accepted["status"]) == ("/me", 200)
     assert rejected["reason"] == "malformed"
     assert accepted["request_id"] != rejected["request_id"]
@@ -81,4 +80,4 @@ def test_an_issuer_behind_a_gateway_logs_the_trace_that_the_verifier_logs(
 def test_the_clients_request_id_is_not_trusted(way: Way) -> None:
     for given in ("<canary>", "canary canary", "canary" * 40):
         assert "canary" not in way.rejected(f"X-Request-Id: {given}")["request_id"]
-    assert "canary" not in (way.verifier.folder / "verifier.log").read_text(encoding="utf-8")
+    assert "canary" not in way.verifier.log()

@@ -20,7 +20,6 @@ from tests.support.monitoring import (
     running_prometheus,
     selectors,
 )
-from tests.support.plain_http import HTTP
 from tests.support.processes import ROOT, wait_until
 
 ALERTS: Final = [rule for rule in rules() if "alert" in rule]
@@ -42,7 +41,7 @@ EVENTS: Final = (
 @pytest.fixture(scope="module")
 def exposed(site: Site) -> dict[str, dict[str, set[str]]]:
     """Return the names of all series of both processes, with their labels and values."""
-    texts = [site.verifier.admin("/metrics").text, HTTP.get(f"{site.issuer.admin_url}/metrics").text]
+    texts = [site.verifier.admin("/metrics").text, site.issuer.admin("/metrics").text]
     found: dict[str, dict[str, set[str]]] = {}
     for family in (family for text in texts for family in text_string_to_metric_families(text)):
         for name in (family.name, f"{family.name}_total") if family.type == "counter" else (family.name,):

@@ -11,11 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.issuer_process import PASSWORD, IssuerProcess, environment_of, running_issuer
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.otlp_receiver import Received, Receiver, running_receiver
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, wait_until
+from tests.support.services import environment
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 UNSAMPLED = "5bf92f3577b34da6a3ce929d0e0e4736"
@@ -60,7 +61,7 @@ def whole_trace(receiver: Receiver, trace_id: str) -> dict[str, list[Received]]:
 
 
 def lines_of(issuer: IssuerProcess, trace_id: str) -> list[dict[str, str]]:
-    return [line for line in map(json.loads, issuer.logs().splitlines()) if line.get("trace_id") == trace_id]
+    return [line for line in map(json.loads, issuer.log().splitlines()) if line.get("trace_id") == trace_id]
 
 
 def test_a_login_is_a_span_of_the_callers_trace_with_its_waits(traced: IssuerProcess, receiver: Receiver) -> None:
@@ -103,7 +104,7 @@ def trace_of(issuer: IssuerProcess, response: httpx.Response) -> str:
     """Return the trace of a response from the log."""
 
     def found() -> list[str]:
-        lines = map(json.loads, issuer.logs().splitlines())
+        lines = map(json.loads, issuer.log().splitlines())
         return [line["trace_id"] for line in lines if line.get("request_id") == response.headers["x-request-id"]]
 
     wait_until(lambda: bool(found()), "it is logged")
@@ -161,7 +162,7 @@ def test_without_tracing_its_packages_are_not_needed(postgres: Postgres, tmp_pat
 def serve(variables: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """`python -m issuer serve` where OpenTelemetry is not installed."""
     hide_opentelemetry(folder)
-    environ = environment_of({"DATABASE_URL": "postgresql://127.0.0.1:1/x"})
+    environ = environment("issuer", {"DATABASE_URL": "postgresql://127.0.0.1:1/x"})
     return subprocess.run(
         [sys.executable, "-m", "issuer", "serve"],
         env=environ | variables | {"PYTHONPATH": str(folder)},

@@ -9,8 +9,9 @@ from typing import Final
 import pytest
 
 from tests.support.real_providers.hydra import AUDIENCE, SUBJECT, Hydra
-from tests.support.real_providers.oauth_client import claims_of, metadata_url
+from tests.support.real_providers.oauth_client import metadata_url
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+from tests.support.token_forge import claims_of
 from tests.support.verifier_process import verifier_command
 
 # Hydra is built before its first start.

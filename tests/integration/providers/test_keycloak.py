@@ -14,8 +14,9 @@ from tests.support.processes import wait_until
 from tests.support.programs import program
 from tests.support.real_providers import install
 from tests.support.real_providers.keycloak import ADA, ADMIN, ALGORITHMS, Keycloak
-from tests.support.real_providers.oauth_client import PASSWORD, claims_of, header_of, metadata_url
+from tests.support.real_providers.oauth_client import PASSWORD, metadata_url
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+from tests.support.token_forge import claims_of, header_of
 from tests.support.verifier_process import verifier_command
 
 # Keycloak is fetched and built before its first start.

@@ -8,9 +8,10 @@ from typing import Final
 
 import pytest
 
-from tests.support.real_providers.oauth_client import claims_of, header_of, metadata_url
+from tests.support.real_providers.oauth_client import metadata_url
 from tests.support.real_providers.oidc_provider import ALGORITHMS, OidcProvider, audience
 from tests.support.real_providers.site import EVERYTHING, GATEWAYS, Site, running_site
+from tests.support.token_forge import claims_of, header_of
 from tests.support.verifier_process import verifier_command
 
 pytestmark = pytest.mark.timeout(300)

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.processes import wait_until
 from tests.support.programs import program
-from tests.support.stack import Stack, running_stack, subject
+from tests.support.stack import Stack, running_stack
+from tests.support.token_forge import claims_of
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def token(stack: Stack) -> str:
 def test_a_registered_user_passes_the_gateway(stack: Stack, token: str) -> None:
     response = stack.gateway("/hello", token)
     assert response.status_code == 200
-    assert response.json()["identity"]["X-Auth-Subject"] == subject(token)
+    assert response.json()["identity"]["X-Auth-Subject"] == claims_of(token)["sub"]
 
 
 def test_progress_and_one_ready_line_are_printed(stack: Stack) -> None:

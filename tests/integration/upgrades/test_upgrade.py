@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.acknowledged_load import AcknowledgedLoad
-from tests.support.issuer_process import running_issuer_on
+from tests.support.issuer_process import running_issuer
 from tests.support.postgres import Postgres, execute
 from tests.support.releases import CURRENT, Release, previous_release, release_before
 from tests.support.verifier_process import VerifierFolder
@@ -34,7 +34,7 @@ def test_releases_run_side_by_side_and_roll_back(postgres: Postgres, tmp_path: P
     previous, url, keys = previous_release(), postgres.new_database(), tmp_path / "keys"
     prepare(previous, url, keys)
     with ExitStack() as stack:
-        old = stack.enter_context(running_issuer_on((), url, keys, {}, release=previous))
+        old = stack.enter_context(running_issuer(url, keys, release=previous))
         verifiers = [
             stack.enter_context(
                 VerifierFolder(new_folder(tmp_path / name)).running(
@@ -51,13 +51,13 @@ def test_releases_run_side_by_side_and_roll_back(postgres: Postgres, tmp_path: P
             load.wait_for_writes(10)
             prepare(CURRENT, url, keys)
             load.wait_for_writes(10)
-            with running_issuer_on((), url, keys, {"URL": old.url}) as new:
+            with running_issuer(url, keys, URL=old.url) as new:
                 load.use(old.url, new.url)
                 load.wait_for_writes(20)
                 load.use(new.url)
                 load.wait_for_writes(10)
                 # Back again, on the newer schema.
-                with running_issuer_on((), url, keys, {"URL": old.url}, release=previous) as again:
+                with running_issuer(url, keys, release=previous, URL=old.url) as again:
                     load.use(new.url, again.url)
                     load.wait_for_writes(20)
                     load.use(again.url)
@@ -73,14 +73,14 @@ def test_builds_before_the_first_release_are_stopped_renamed_and_started(postgre
     url, keys = postgres.new_database(), tmp_path / "keys"
     prepare(old, url, keys)
     load = AcknowledgedLoad([], [])
-    with running_issuer_on((), url, keys, {}, release=old) as issuer:
+    with running_issuer(url, keys, release=old) as issuer:
         load.urls = [issuer.url]
         with load.running():
             load.wait_for_writes(10)
         name = issuer.url
     (keys / "private/ring.json").rename(keys / "private/keys.json")
     prepare(CURRENT, url, keys)
-    with running_issuer_on((), url, keys, {"URL": name}) as issuer:
+    with running_issuer(url, keys, URL=name) as issuer:
         load.urls = [issuer.url]
         load.assert_nothing_was_lost(stored_emails(url))
         assert issuer.login(load.emails[0]).status_code == 200

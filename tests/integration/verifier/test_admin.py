@@ -30,7 +30,7 @@ def asked() -> Iterator[VerifierProcess]:
 
 def _ask_on_many_connections(verifier: VerifierProcess, rounds: int) -> int:
     """Send six kinds of requests, each `rounds` times, over 30 connections; return the number of each."""
-    token, bad = bearer(verifier.token()), bearer(Forge.another().token(time.time(), {"kid": verifier.forge.kid}))
+    token, bad = bearer(verifier.token()), bearer(Forge().token(time.time(), {"kid": verifier.forge.kid}))
     kinds = [
         request("/verify", token),
         request("/verify"),
@@ -148,8 +148,8 @@ def test_no_part_of_a_token_is_ever_in_the_log(folder: VerifierFolder) -> None:
             verifier.token(exp=1),
             verifier.token(aud="other"),
             verifier.token(sub="very-secret-subject", iss="https://other.example"),
-            Forge.another().token(now),
-            Forge.another().token(now, {"kid": verifier.forge.kid}),
+            Forge().token(now),
+            Forge().token(now, {"kid": verifier.forge.kid}),
             b"not.a.token-but-a-secret-word",
             b"x" * 9000,
         ]

@@ -18,10 +18,10 @@ import pytest
 from tests.integration.verifier.test_cookies import OUTCOMES, POLICIES, carriers
 from tests.integration.verifier.test_vector_suite import policies_toml, suite
 from tests.support.processes import ROOT, free_port, listens, running, wait_until
+from tests.support.services import environment
 from tests.support.status_lists import running_status_issuer
 from tests.support.token_forge import AUDIENCE, ISSUER, Forge
 from tests.support.vectors import OTHER_ISSUER, load
-from tests.support.verifier_process import environment
 
 SPELLINGS: Final = ("X-Auth-Subject", "X_Auth_Subject", "X-Auth_Subject", "x.auth.subject", "X-Auth-Claim-Tenant")
 HANDSHAKE: Final = [
@@ -53,9 +53,9 @@ def application(folder: Path, *options: str, policies: str = "", **settings: Any
     (folder / "policies.toml").write_text(policies, encoding="utf-8")
     port = free_port()
     values = {"ISSUER": ISSUER, "AUDIENCE": AUDIENCE, "JWKS_FILE": folder / "jwks.json"}
-    environ = environment(values | {"POLICIES_FILE": folder / "policies.toml"} | settings)
-    with running(command(*options, "--port", str(port)), folder / "application.log", environ):
-        wait_until(lambda: listens(port), "the application listens", 60)
+    environ = environment("verifier", values | {"POLICIES_FILE": folder / "policies.toml"} | settings)
+    served = command(*options, "--port", str(port))
+    with running(served, folder / "application.log", environ, lambda: listens(port), 60):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -213,7 +213,7 @@ def test_an_invalid_setting_stops_the_start(tmp_path: Path, settings: dict[str, 
     done = subprocess.run(
         command("--port", str(free_port())),
         cwd=ROOT,
-        env=environment(values),
+        env=environment("verifier", values),
         capture_output=True,
         text=True,
         timeout=60,

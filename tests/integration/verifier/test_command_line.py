@@ -13,8 +13,9 @@ import pytest
 
 from tests.support.jwks_server import running_jwks_server, serves
 from tests.support.processes import free_port
+from tests.support.services import environment
 from tests.support.token_forge import ISSUER, Forge
-from tests.support.verifier_process import VerifierFolder, environment, verifier_command
+from tests.support.verifier_process import VerifierFolder, verifier_command
 from verifier.__main__ import main
 
 _CHECKS = 14
@@ -33,7 +34,7 @@ def _run(*arguments: str, stdin: bytes = b"", **settings: Any) -> _Done:
     """Run a command other than `serve` in this process, since starting an interpreter would take most of the time."""
     output, faults = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(faults):
-        for name, value in environment(settings).items():
+        for name, value in environment("verifier", settings).items():
             patch.setenv(name, value)
         patch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))
         return _Done(main(list(arguments)), output.getvalue(), faults.getvalue())
@@ -156,7 +157,7 @@ def test_check_config_fails_when_a_key_set_is_unavailable(folder: VerifierFolder
 
 def test_explain_prints_each_numbered_check_and_never_the_token(folder: VerifierFolder, tmp_path: Path) -> None:
     settings = _settings(folder)
-    good, stranger = folder.forge.token(time()), Forge.another().token(time(), {"kid": folder.forge.kid})
+    good, stranger = folder.forge.token(time()), Forge().token(time(), {"kid": folder.forge.kid})
     accepted = _run("explain", stdin=good + b"\n", **settings)
     assert (accepted.status, accepted.faults) == (0, "")
     lines = accepted.output.splitlines()

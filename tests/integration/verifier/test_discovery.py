@@ -106,7 +106,7 @@ def test_metadata_that_go_bad_change_nothing_but_the_log(
         assert resident_bytes(verifier.process.pid) - before < 40 * 2**20
         assert not verifier.events("decision_failed")
         assert "password" not in verifier.log()
-        assert not providers["301 to a good one"].requests_of("/other")
+        assert not providers["301 to a good one"].server.requests_of("/other")
         for it in providers.values():
             it.describe()
         taken = len(verifier.events("metadata_updated"))
@@ -127,7 +127,7 @@ def test_metadata_that_are_bad_from_the_start_affect_the_tokens_of_their_issuer_
         assert verifier.ask(token=verifier.token()).status == 200
         assert verifier.ask(token=provider.token()).status == 503
         assert provider.forge.issuer in verifier.admin("/readyz").text
-        assert not provider.requests_of("/keys")
+        assert not provider.server.requests_of("/keys")
         provider.describe()
         wait_until(lambda: verifier.admin("/readyz").text == "ready\n", "the keys are there")
         assert verifier.ask(token=provider.token()).status == 200
@@ -180,7 +180,7 @@ def test_a_key_set_that_moves_to_where_none_is_leaves_the_keys_as_they_are(
             provider.pages[path] = page
             provider.describe(jwks_uri=provider.server.url_of(path))
             verifier.reload()
-            wait_until(partial(provider.was_asked_for, path), "the new place is asked")
+            wait_until(partial(provider.server.requests_of, path), "the new place is asked")
             assert verifier.ask(token=provider.token()).status == 200
         verifier.wait_for_event("jwks_fetch_failed", cause="invalid", keys_in_use=1)
         verifier.wait_for_event("jwks_fetch_failed", cause="unreachable", keys_in_use=1)
@@ -192,7 +192,7 @@ def test_a_new_key_is_found_without_fetching_the_metadata_again(folder: Verifier
         new = Forge(provider.forge.issuer)
         provider.pages["/keys"] = serves(new.jwks)
         _wait_until_accepted(verifier, new.token(time.time()))
-        assert provider.requests_of(OPENID) == 1
+        assert provider.server.requests_of(OPENID) == 1
 
 
 def test_metadata_and_keys_that_were_cached_let_a_verifier_start_without_their_issuer(

@@ -69,7 +69,7 @@ def test_a_head_over_16_kib_gets_431_and_is_closed(verifier: SubrequestListener,
         assert responses[0].status == 431 or (case == "a huge method" and responses[0].status == 400)
 
 
-def test_an_oversized_head_is_rejected_also_after_good_requests(verifier: SubrequestListener) -> None:
+def test_an_oversized_head_is_rejected_also_after_accepted_requests(verifier: SubrequestListener) -> None:
     token = bearer(verifier.token())
     responses = _responses(verifier, request("/verify", token) * 3 + request_of(3 * _LIMIT, token))
     assert [response.status for response in responses] == [200, 200, 200, 431]

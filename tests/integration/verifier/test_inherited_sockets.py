@@ -15,7 +15,8 @@ from tests.support.inherited_sockets import InheritedSocket, start_as_systemd
 from tests.support.load import Load
 from tests.support.processes import free_port, wait_until
 from tests.support.raw_http import bearer, request
-from tests.support.verifier_process import COMMAND, VerifierFolder, VerifierProcess, environment
+from tests.support.services import environment
+from tests.support.verifier_process import COMMAND, VerifierFolder, VerifierProcess
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -141,7 +142,7 @@ def _fails(folder: VerifierFolder, *inherited: tuple[str, Any], **variables: str
     folder.publish()
     settings = {"ISSUER": folder.forge.issuer, "JWKS_FILE": folder.jwks, "ADMIN_PORT": 0}
     with tempfile.TemporaryFile() as output:
-        process = start_as_systemd(COMMAND, inherited, environment(settings) | variables, output)
+        process = start_as_systemd(COMMAND, inherited, environment("verifier", settings) | variables, output)
         assert process.wait(20) == 1
         output.seek(0)
         (line,) = output.read().decode().splitlines()

@@ -165,7 +165,7 @@ def _write(document: bytes, path: Path) -> None:
     path.write_bytes(document)
 
 
-def test_an_invalid_key_file_never_replaces_a_good_one(folder: VerifierFolder) -> None:
+def test_an_invalid_key_file_never_replaces_a_valid_one(folder: VerifierFolder) -> None:
     changes: dict[str, Callable[[Path], Any]] = {
         **{name: partial(_write, document) for name, document in DOCUMENTS.items()},
         **FILES,
@@ -212,7 +212,7 @@ def servers() -> Iterator[dict[str, JwksServer]]:
         yield {fault: stack.enter_context(JwksServer(serves(_FORGE.jwks)).running()) for fault in RESPONSES}
 
 
-def test_an_invalid_key_set_url_never_replaces_good_keys(
+def test_an_invalid_key_set_url_never_replaces_valid_keys(
     folder: VerifierFolder, servers: dict[str, JwksServer]
 ) -> None:
     issuers = Issuers(list(RESPONSES))
@@ -239,7 +239,7 @@ def test_an_invalid_key_set_url_never_replaces_good_keys(
         assert held < 60, "sockets of sources stay open"
 
 
-def test_an_initially_invalid_source_is_a_503_until_it_is_good(folder: VerifierFolder) -> None:
+def test_an_initially_invalid_source_is_a_503_until_it_is_valid(folder: VerifierFolder) -> None:
     with JwksServer(reset).running() as server, folder.running(JWKS_URL=server.url, ready=503) as verifier:
         assert verifier.ask(token=verifier.token()).status == 503
         assert verifier.ask().status == 401

@@ -118,7 +118,7 @@ def server(routes: dict[str, Behaviour]) -> Iterator[JwksServer]:
         yield running
 
 
-def test_an_invalid_list_never_replaces_a_good_one(
+def test_an_invalid_list_never_replaces_a_valid_one(
     folder: VerifierFolder, server: JwksServer, routes: dict[str, Behaviour]
 ) -> None:
     faults = _faults()
@@ -138,7 +138,7 @@ def test_an_invalid_list_never_replaces_a_good_one(
         before = resident_bytes(verifier.process.pid)
         for name, (what, behaviour) in faults.items():
             routes[issuers[name].path if what == "list" else issuers[name].aggregation] = behaviour
-        _good_tokens_go_on(verifier, issuers)
+        _valid_tokens_are_still_accepted(verifier, issuers)
         assert not verifier.events("decision_failed")
         assert resident_bytes(verifier.process.pid) - before < 60 * 2**20
         assert b"GET /other" not in b"".join(server.requests)
@@ -157,7 +157,7 @@ def test_an_invalid_list_never_replaces_a_good_one(
         assert "Traceback" not in verifier.log()
 
 
-def _good_tokens_go_on(verifier: VerifierProcess, issuers: dict[str, Faulty]) -> None:
+def _valid_tokens_are_still_accepted(verifier: VerifierProcess, issuers: dict[str, Faulty]) -> None:
     """Wait until each fault was counted; meanwhile every token, cached or new, gets the same response."""
     cached = {name: it.token(_GOOD) for name, it in issuers.items()}
     pending = set(issuers)

@@ -86,7 +86,7 @@ def test_lists_with_several_bits_are_read(shared: tuple[VerifierProcess, StatusI
 
 def test_unchanged_lists_are_304(shared: tuple[VerifierProcess, StatusIssuer]) -> None:
     verifier, issuer = shared
-    wait_until(lambda: issuer.fetches(issuer.path(5)) > 12, "it is refreshed")
+    wait_until(lambda: issuer.server.requests_of(issuer.path(5)) > 12, "it is refreshed")
     asked = [head for head in issuer.server.requests if head.startswith(f"GET {issuer.path(5)} ".encode())]
     assert sum(b"If-None-Match" not in head for head in asked) == 1
     refreshed = verifier.metric("status_list_refreshed_timestamp_seconds")
@@ -109,8 +109,8 @@ def test_an_older_list_never_replaces_a_newer_one(
     _becomes(verifier, issuer.token(2, 6), 401)
     _becomes(verifier, issuer.token(1, 6), 401)  # another process of the issuer revoked it
     publish(now - 20, 3)
-    fetches = issuer.fetches(issuer.path(6))
-    wait_until(lambda: issuer.fetches(issuer.path(6)) > fetches + 6, "it is refreshed")
+    fetches = issuer.server.requests_of(issuer.path(6))
+    wait_until(lambda: issuer.server.requests_of(issuer.path(6)) > fetches + 6, "it is refreshed")
     assert [verifier.ask(token=issuer.token(idx, 6)).status for idx in (1, 2, 3)] == [401, 401, 200]
     publish(now + 40, 3)
     _becomes(verifier, issuer.token(3, 6), 401)
@@ -204,11 +204,11 @@ def test_an_unknown_list_is_a_503_with_one_early_refresh(folder: VerifierFolder,
         issuer.publish(2)
         issuer.name(1, 2)
         _becomes(verifier, issuer.token(3, number=2), 200, 4)
-        fetches, started = issuer.fetches(AGGREGATION), time.monotonic()
+        fetches, started = issuer.server.requests_of(AGGREGATION), time.monotonic()
         with verifier.connect() as wire:
             while time.monotonic() < started + 2:
                 assert wire.ask(request("/verify", bearer(issuer.token(3, number=9)))).status == 503
-        assert 1 <= issuer.fetches(AGGREGATION) - fetches <= 2 + (time.monotonic() - started)
+        assert 1 <= issuer.server.requests_of(AGGREGATION) - fetches <= 2 + (time.monotonic() - started)
         # Tokens of another key cause no refresh.
         fetches = _settled(issuer)
         stranger = Forge(issuer.forge.issuer).token(time.time(), status=issuer.status(3, 9))
@@ -219,11 +219,11 @@ def test_an_unknown_list_is_a_503_with_one_early_refresh(folder: VerifierFolder,
 
 def _settled(issuer: StatusIssuer) -> int:
     """Wait until early refreshes are over; return how often the aggregation was fetched."""
-    fetches, seen_at = issuer.fetches(AGGREGATION), time.monotonic()
+    fetches, seen_at = issuer.server.requests_of(AGGREGATION), time.monotonic()
     while time.monotonic() < seen_at + 2:
         time.sleep(0.1)
-        if issuer.fetches(AGGREGATION) != fetches:
-            fetches, seen_at = issuer.fetches(AGGREGATION), time.monotonic()
+        if issuer.server.requests_of(AGGREGATION) != fetches:
+            fetches, seen_at = issuer.server.requests_of(AGGREGATION), time.monotonic()
     return fetches
 
 
@@ -232,9 +232,9 @@ def test_a_list_that_cannot_be_refreshed_is_valid_until_its_exp(folder: Verifier
     with folder.running(**_settings(issuer)) as verifier:
         token = issuer.token(8)
         assert verifier.ask(token=token).status == 200
-        fetches = issuer.fetches(issuer.path())
+        fetches = issuer.server.requests_of(issuer.path())
         issuer.publish(exp=int(time.time()) + 8)
-        wait_until(lambda: issuer.fetches(issuer.path()) > fetches + 2, "the list is fetched")
+        wait_until(lambda: issuer.server.requests_of(issuer.path()) > fetches + 2, "the list is fetched")
         issuer.server.behaviour = unavailable
         time.sleep(5 * POLL)
         assert (verifier.ask(token=token).status, verifier.ask(token=issuer.token(7)).status) == (200, 401)

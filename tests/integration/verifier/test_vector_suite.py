@@ -83,7 +83,7 @@ print(*(name for name in names if not name.startswith("_") and name not in sys.s
 
 
 class Lax(Handler):
-    """Accepts nearly everything that looks like a token, and fails in each other way that the suite tells apart."""
+    """An endpoint that accepts nearly all tokens, and fails in each other way that the suite distinguishes."""
 
     def on_request(self) -> None:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")

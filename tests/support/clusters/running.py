@@ -6,36 +6,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import yaml
 
 from stack.preflight import find_binary
-from tests.support.clusters.recorded import RECORDED, managers
-from tests.support.plain_http import HTTP
-from tests.support.processes import free_port, running, wait_until
+from tests.support.plain_http import get_status
+from tests.support.processes import free_port, running
 
-TRANSLATED: Final = tuple(RECORDED)
+_RECORDED: Final = {"envoy-gateway": "envoy_gateway_1.9.1.yaml", "istio": "istio_1.32.yaml"}
+"""What the generators of Envoy Gateway and Istio write for our configurations."""
+TRANSLATED: Final = tuple(_RECORDED)
 
 
 @contextmanager
 def running_translation(name: str, folder: Path, verifier: int, application: int) -> Iterator[int]:
     """Run the gateway of a translated configuration (one of `TRANSLATED`); yield its port."""
     port = free_port()
-    with running(_envoy(name, folder, port, verifier, application), folder / f"{name}.log"):
-        wait_until(lambda: _responds(port), f"{name} responds")
+    command = _envoy(name, folder, port, verifier, application)
+    with running(command, folder / f"{name}.log", ready=lambda: get_status(f"http://127.0.0.1:{port}/") > 0):
         yield port
 
 
-def _responds(port: int) -> bool:
-    try:
-        HTTP.get(f"http://127.0.0.1:{port}/")
-    except httpx.TransportError:
-        return False
-    return True
-
-
 def _envoy(name: str, folder: Path, port: int, verifier: int, application: int) -> list[str]:
-    """Run Envoy with these connection managers in a row, the last in front of the application; yield its port."""
-    hops = managers(name)
+    """Its connection managers in one process, each before the next, the last before the application.
+
+    They are recorded outermost first; each asks `verifier` and passes on to `next`.
+    """
+    hops = yaml.safe_load(Path(__file__).with_name(_RECORDED[name]).read_text(encoding="utf-8"))["managers"]
     ports = [port, *(free_port() for _ in hops[1:]), application]
     listeners, clusters = [], [_cluster("verifier", verifier)]
     for number, manager in enumerate(hops):

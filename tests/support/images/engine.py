@@ -20,7 +20,7 @@ from threading import Event, Thread
 from types import MappingProxyType
 from typing import Any, Final
 
-from tests.support.processes import ROOT, running, wait_until
+from tests.support.processes import ROOT, running
 from tests.support.programs import absent, program
 from tests.support.real_providers.install import Unavailable, debian
 
@@ -134,8 +134,7 @@ def running_engine() -> Iterator[Engine]:
     try:
         _build(engine)
         service = ["podman", "system", "service", "--time=0", engine.environ["DOCKER_HOST"]]
-        with running(service, folder / "podman.log", engine.environ):
-            wait_until((folder / "podman.sock").exists, "Podman's socket")
+        with running(service, folder / "podman.log", engine.environ, (folder / "podman.sock").exists):
             try:
                 yield engine
             finally:

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import httpx
-
 from tests.support.http_listener import Handler, serving
-from tests.support.processes import free_port, running, wait_until
+from tests.support.plain_http import get_status
+from tests.support.processes import free_port, running
 from tests.support.real_providers import install
 from tests.support.real_providers.browser import REDIRECT_URI, Browser
 from tests.support.real_providers.oauth_client import (
     ASSERTION_TYPE,
     HTTP,
-    Endpoints,
     Login,
     LogoutReceiver,
+    Provider,
     ask,
     authorization_url,
     client_assertion,
@@ -36,20 +35,10 @@ _JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 @dataclass(frozen=True)
-class Hydra:
+class Hydra(Provider):
     """A running Hydra."""
 
-    url: str
     admin_url: str
-    logouts: LogoutReceiver
-
-    @property
-    def issuer(self) -> str:
-        return self.url
-
-    @property
-    def endpoints(self) -> Endpoints:
-        return Endpoints.discover(self.issuer)
 
     def log_in(self, client_id: str = "web", **request: Any) -> Login:
         """Log Ada in, with tokens for the API."""
@@ -182,15 +171,12 @@ class Hydra:
 def running_hydra(folder: Path, logouts: LogoutReceiver) -> Iterator[Hydra]:
     """Run Hydra and its login application, with its log in `folder`."""
     port, admin_port, login_port = free_port(), free_port(), free_port()
-    hydra = Hydra(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", logouts)
+    hydra = Hydra(f"http://127.0.0.1:{port}", logouts, f"http://127.0.0.1:{admin_port}")
     config = {
         "dsn": "memory",
         "strategies": {"access_token": "jwt"},
         "secrets": {"system": ["a secret of the tests, long enough"]},
-        "serve": {
-            "public": {"host": "127.0.0.1", "port": port},
-            "admin": {"host": "127.0.0.1", "port": admin_port},
-        },
+        "serve": {"public": {"host": "127.0.0.1", "port": port}, "admin": {"host": "127.0.0.1", "port": admin_port}},
         "urls": {
             "self": {"issuer": hydra.issuer},
             **{kind: f"http://127.0.0.1:{login_port}/{kind}" for kind in ("login", "consent", "logout")},
@@ -201,16 +187,10 @@ def running_hydra(folder: Path, logouts: LogoutReceiver) -> Iterator[Hydra]:
     file, log = folder / "hydra.json", folder / "hydra.log"
     file.write_text(json.dumps(config), encoding="utf-8")
     command = [str(install.hydra()), "serve", "all", "--dev", "--config", str(file)]
-    with running(command, log) as process, serving(_login_application(hydra), login_port):
-
-        def ready() -> bool:
-            assert process.poll() is None, f"Hydra ended: {log.read_text(encoding='utf-8')}"
-            try:
-                return HTTP.get(f"{hydra.admin_url}/health/ready").is_success
-            except httpx.TransportError:
-                return False
-
-        wait_until(ready, "Hydra is ready", 60)
+    with (
+        serving(_login_application(hydra), login_port),
+        running(command, log, ready=lambda: get_status(f"{hydra.admin_url}/health/ready") == 200, seconds=60),
+    ):
         hydra.set_up()
         yield hydra
 

@@ -12,24 +12,25 @@ import psutil
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.support.processes import free_port, running, wait_until
+from tests.support.plain_http import get_status
+from tests.support.processes import free_port, running, wait_until_ready
 from tests.support.real_providers import install
 from tests.support.real_providers.browser import Browser
 from tests.support.real_providers.oauth_client import (
     ASSERTION_TYPE,
     HTTP,
     PASSWORD,
-    Endpoints,
     Login,
     LogoutReceiver,
+    Provider,
     ask,
     authorization_url,
-    claims_of,
     client_assertion,
     dpop_proof,
     log_in,
     public_jwk,
 )
+from tests.support.token_forge import claims_of
 
 REALM: Final = Path(__file__).with_name("keycloak") / "realm.json"
 ADA: Final = "5f0c3a52-6f0e-4f5e-9a3c-0d6f3f0d7a11"
@@ -46,19 +47,12 @@ _TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:"
 
 
 @dataclass(frozen=True)
-class Keycloak:
+class Keycloak(Provider):
     """A running Keycloak."""
-
-    url: str
-    logouts: LogoutReceiver
 
     @property
     def issuer(self) -> str:
         return f"{self.url}/realms/shop"
-
-    @property
-    def endpoints(self) -> Endpoints:
-        return Endpoints.discover(self.issuer)
 
     def log_in(self, client_id: str = "web", **request: Any) -> Login:
         """Log Ada in with the real login page."""
@@ -220,15 +214,8 @@ def running_keycloak(folder: Path, logouts: LogoutReceiver) -> Iterator[Keycloak
     log = folder / "keycloak.log"
     with running(command, log, environ) as process:
         try:
-
-            def ready() -> bool:
-                assert process.poll() is None, f"Keycloak ended: {log.read_text(encoding='utf-8')}"
-                try:
-                    return HTTP.get(f"http://127.0.0.1:{health_port}/health/ready").is_success
-                except httpx.TransportError:
-                    return False
-
-            wait_until(ready, "Keycloak is ready", _START_SECONDS)
+            health = f"http://127.0.0.1:{health_port}/health/ready"
+            wait_until_ready(process, lambda: get_status(health) == 200, log, _START_SECONDS)
             keycloak = Keycloak(url, logouts)
             keycloak.admin("POST", "", json=_realm(logouts.url))
             yield keycloak

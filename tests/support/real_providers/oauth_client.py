@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,8 @@ PASSWORD: Final = "seven quiet green rivers"
 REPORTS_KEY: Final = ec.generate_private_key(ec.SECP256R1())
 """The key of the client `reports`, for its assertions and its DPoP proofs."""
 
+_JWK: Final = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
+
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 HTTP: Final = httpx.Client(verify=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
@@ -36,8 +37,7 @@ def metadata_url(issuer: str) -> str:
 
 def public_jwk() -> dict[str, Any]:
     """Return the public half of `REPORTS_KEY`."""
-    jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
-    return {**jwk, "kid": "the key of reports", "alg": "ES256", "use": "sig"}
+    return {**_JWK, "kid": "the key of reports", "alg": "ES256", "use": "sig"}
 
 
 def client_assertion(audience: str, **changes: Any) -> str:
@@ -56,32 +56,14 @@ def client_assertion(audience: str, **changes: Any) -> str:
 
 def dpop_proof(url: str) -> str:
     """Return a proof for a POST to `url` (RFC 9449 §4.2)."""
-    jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
     claims = {"htm": "POST", "htu": url, "iat": int(time.time()), "jti": secrets.token_hex(8)}
-    return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "dpop+jwt", "jwk": jwk})
+    return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "dpop+jwt", "jwk": _JWK})
 
 
 def key_proof(audience: str, nonce: str) -> str:
     """Return a proof of `REPORTS_KEY` for a credential that is to be bound to it."""
-    jwk = jwt.algorithms.ECAlgorithm.to_jwk(REPORTS_KEY.public_key(), as_dict=True)
     claims = {"aud": audience, "nonce": nonce, "iat": int(time.time())}
-    return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "openid4vci-proof+jwt", "jwk": jwk})
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    """Return the claims of a JWT, without verification."""
-    claims: dict[str, Any] = json.loads(_decoded(token.split(".")[1]))
-    return claims
-
-
-def header_of(token: str) -> dict[str, Any]:
-    """Return the JOSE header of a JWT, without verification."""
-    header: dict[str, Any] = json.loads(_decoded(token.split(".", maxsplit=1)[0]))
-    return header
-
-
-def _decoded(part: str) -> bytes:
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    return jwt.encode(claims, REPORTS_KEY, "ES256", {"typ": "openid4vci-proof+jwt", "jwk": _JWK})
 
 
 @dataclass(frozen=True)
@@ -213,3 +195,19 @@ def receiving_logouts() -> Iterator[LogoutReceiver]:
     with serving(Endpoint) as url:
         receiver = LogoutReceiver(f"{url}/logout")
         yield receiver
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A running provider, and where it sends logout tokens."""
+
+    url: str
+    logouts: LogoutReceiver
+
+    @property
+    def issuer(self) -> str:
+        return self.url
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints.discover(self.issuer)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import httpx
-
-from tests.support.processes import free_port, running, wait_until
+from tests.support.plain_http import get_status
+from tests.support.processes import free_port, running
 from tests.support.programs import program
 from tests.support.real_providers import install
 from tests.support.real_providers.browser import REDIRECT_URI, Browser
@@ -18,18 +17,19 @@ from tests.support.real_providers.oauth_client import (
     ASSERTION_TYPE,
     HTTP,
     PASSWORD,
-    Endpoints,
     Login,
     LogoutReceiver,
+    Provider,
     ask,
     authorization_url,
     challenge,
-    claims_of,
     client_assertion,
     dpop_proof,
     log_in,
+    metadata_url,
     public_jwk,
 )
+from tests.support.token_forge import claims_of
 
 ALGORITHMS: Final = ("ES256", "EdDSA", "PS256")
 _ENTRIES: Final = {"login": "ada", "password": PASSWORD}
@@ -41,19 +41,8 @@ def audience(algorithm: str) -> str:
 
 
 @dataclass(frozen=True)
-class OidcProvider:
+class OidcProvider(Provider):
     """A running oidc-provider."""
-
-    url: str
-    logouts: LogoutReceiver
-
-    @property
-    def issuer(self) -> str:
-        return self.url
-
-    @property
-    def endpoints(self) -> Endpoints:
-        return Endpoints.discover(self.issuer)
 
     def log_in(self, algorithm: str, **request: Any) -> Login:
         """Log Ada in, with tokens for the API of that algorithm."""
@@ -136,17 +125,8 @@ def running_oidc_provider(folder: Path, logouts: LogoutReceiver) -> Iterator[Oid
         "REDIRECT_URI": REDIRECT_URI,
         "REPORTS_JWKS": json.dumps({"keys": [public_jwk()]}),
     }
-    log = folder / "oidc-provider.log"
     command = [program("node", "nodejs"), str(install.oidc_provider() / "server.mjs")]
-    with running(command, log, environ) as process:
-        provider = OidcProvider(f"http://127.0.0.1:{port}", logouts)
-
-        def ready() -> bool:
-            assert process.poll() is None, f"oidc-provider ended: {log.read_text(encoding='utf-8')}"
-            try:
-                return bool(provider.endpoints.metadata)
-            except httpx.TransportError:
-                return False
-
-        wait_until(ready, "oidc-provider is ready")
+    provider = OidcProvider(f"http://127.0.0.1:{port}", logouts)
+    described = metadata_url(provider.issuer)
+    with running(command, folder / "oidc-provider.log", environ, lambda: get_status(described) == 200):
         yield provider

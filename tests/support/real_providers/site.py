@@ -26,9 +26,9 @@ class Site:
         """Send a request with `token` through the gateway of that name."""
         return ask(self.ports[gateway], path, token=token.encode())
 
-    def identity(self, gateway: str, token: str, path: str = "/") -> dict[str, str]:
+    def identity(self, gateway: str, token: str) -> dict[str, str]:
         """Return the identity headers that the application got; AssertionError if it got none."""
-        return self.ask(gateway, token, path).identity
+        return self.ask(gateway, token).identity
 
     def rejection(self, gateway: str, token: str, path: str = EVERYTHING) -> tuple[int, str]:
         """Return the status of the gateway's response, and the reason that the verifier counted."""

@@ -37,7 +37,7 @@ class Post:
                 if (message["To"], message["Subject"]) == (email, subject):
                     return token_in(message) if "gp" in message.get_content() else ""
             time.sleep(0.05)
-        raise AssertionError(f"no such letter: {self.issuer.logs()}")
+        raise AssertionError(f"no such letter: {self.issuer.log()}")
 
     def ask(self, method: str, path: str, bearer: str | None = None, /, **body: str) -> httpx.Response:
         """Send a request with a JSON body, and a bearer token if one is given."""
@@ -243,7 +243,7 @@ def test_without_a_mail_server_the_responses_are_the_same(issuer: IssuerProcess)
     )
     assert changed.status_code == 204
     assert execute(issuer.database_url, "SELECT FROM outbox") == []
-    assert issuer.logs().count("mail_not_configured") == 1
+    assert issuer.log().count("mail_not_configured") == 1
 
 
 def test_verification_without_a_mail_server_stops_the_start() -> None:

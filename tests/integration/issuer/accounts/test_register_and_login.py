@@ -1,7 +1,5 @@
 """Registration and login on a real PostgreSQL."""
 
-import base64
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -13,7 +11,7 @@ from shared.jwks import parse_jwks
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP, visible
 from tests.support.postgres import Postgres, execute
-from tests.support.token_forge import claims_of
+from tests.support.token_forge import claims_of, header_of
 
 # Of "walrus walrus walrus", at 8 KiB and one pass.
 CHEAP_HASH = "$argon2id$v=19$m=8,t=1,p=1$HnwRC06buitboCiHFdxMYg$bLQxQqhEA+Lmtx/5a54NFwDlGKRU+mcdyZ9rTkTQLlo"
@@ -188,7 +186,7 @@ def test_a_token_outside_the_authorization_header_is_rejected(issuer: IssuerProc
 
 def test_published_keys_verify_issued_tokens(issuer: IssuerProcess) -> None:
     response = HTTP.get(f"{issuer.url}/.well-known/jwks.json")
-    header = json.loads(base64.urlsafe_b64decode(issuer.token("keys@example.com").split(".")[0] + "=="))
+    header = header_of(issuer.token("keys@example.com"))
     assert header["kid"] in parse_jwks(response.content).keys
     assert response.content == (issuer.keys_dir / "public/jwks.json").read_bytes()
     assert response.headers["cache-control"] == "public, max-age=300"

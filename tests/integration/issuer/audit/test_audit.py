@@ -53,7 +53,7 @@ def test_registrations_and_failed_logins_are_recorded_with_their_ip_address(trai
     assert "login_failed" not in recorded[2:]
     event = execute(trail.database_url, "SELECT * FROM audit_events WHERE user_id = $1 ORDER BY at, position", ann)[0]
     assert (event["actor"], str(event["address"])) == ("self", "127.0.0.1")
-    assert event["request_id"] in trail.logs()
+    assert event["request_id"] in trail.log()
 
 
 def test_a_login_of_an_unknown_email_is_recorded_without_it(trail: IssuerProcess) -> None:

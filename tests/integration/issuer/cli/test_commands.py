@@ -152,8 +152,8 @@ def test_an_invalid_listen_address_is_one_line(tmp_path: Path) -> None:
 def test_a_signal_stops_the_issuer_cleanly(database_url: str, number: signal.Signals) -> None:
     with running_issuer(database_url) as issuer:
         assert issuer.stop(number) == 0
-        assert '"stopped"' in issuer.logs()
-        assert "Traceback" not in issuer.logs()
+        assert '"stopped"' in issuer.log()
+        assert "Traceback" not in issuer.log()
 
 
 def test_a_request_in_progress_gets_its_response_before_the_exit(issuer_to_stop: IssuerProcess) -> None:

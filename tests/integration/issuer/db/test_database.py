@@ -146,13 +146,13 @@ def test_a_violated_constraint_is_a_counted_500_without_details(issuer: IssuerPr
     assert response.status_code == 500
     assert response.json()["type"] == "urn:gatepass:problem:internal"
     assert issuer.metric('gatepass_issuer_database_failures_total{failure="unexpected"}') == 1
-    [line] = [line for line in map(json.loads, issuer.logs().splitlines()) if "unexpected" in line["event"]]
+    [line] = [line for line in map(json.loads, issuer.log().splitlines()) if "unexpected" in line["event"]]
     assert line["event"] == "unexpected_database_error"
     assert (line["level"], line["sqlstate"], line["constraint"]) == ("error", "23514", "closed")
     assert line["request_id"] == response.headers["x-request-id"]
     for secret in ("23514", "closed", "users", SECRET_VALUE):
         assert secret not in response.text
-    assert SECRET_VALUE not in issuer.logs()
+    assert SECRET_VALUE not in issuer.log()
 
 
 def test_a_database_error_of_a_command_is_one_line(database_url: str) -> None:

@@ -98,7 +98,7 @@ def assert_everything_is_a_prompt_503(outage: Outage) -> None:
     assert outage.issuer.metric("gatepass_issuer_argon2_computations_total") == hashed
     assert outage.issuer.metric("gatepass_issuer_database_up") == 0
     assert outage.issuer.readiness() == 503
-    assert HTTP.get(f"{outage.issuer.admin_url}/healthz").status_code == 200
+    assert outage.issuer.admin("/healthz").status_code == 200
 
 
 AS_A_USER = [
@@ -121,7 +121,7 @@ def test_a_crashed_server_is_a_503_and_recovers(outage: Outage) -> None:
         assert issuer.refresh(outage.refresh_token).status_code == 503
         assert HTTP.get(f"{issuer.url}/status-lists/1").text == status_list
         assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
-        assert HTTP.get(f"{issuer.admin_url}/readyz").json()["checks"]["database"] == "failing"
+        assert issuer.admin("/readyz").json()["checks"]["database"] == "failing"
     finally:
         outage.postgres.start()
     outage.wait_until_served()

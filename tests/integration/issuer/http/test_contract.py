@@ -262,8 +262,8 @@ def test_every_documented_outage_response_occurs(
     document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
-    mail = {"MAIL_URL": tmp_path_factory.mktemp("mail").as_uri(), "MAIL_FROM": "no-reply@example.com"}
-    with running_issuer(nowhere, tmp_path_factory.mktemp("no-keys"), ready=503, **mail) as issuer:
+    keys, mail = (tmp_path_factory.mktemp(name) for name in ("no-keys", "mail"))
+    with running_issuer(nowhere, keys, ready=503, MAIL_URL=mail.as_uri(), MAIL_FROM="no-reply@example.com") as issuer:
         for (path, method, status), ask in AWAY.items():
             check(document, path, method, status, ask(issuer.url))
 

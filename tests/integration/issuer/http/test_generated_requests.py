@@ -146,7 +146,7 @@ def issuer(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with running_issuer(postgres.migrated_database(), MAIL_URL=folder, MAIL_FROM="no-reply@example.com") as process:
         yield process
         assert process.process.poll() is None
-        assert "unexpected_exception" not in process.logs()
+        assert "unexpected_exception" not in process.log()
 
 
 @pytest.fixture(scope="module")

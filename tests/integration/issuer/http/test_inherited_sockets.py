@@ -10,18 +10,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.inherited_sockets import InheritedSocket, start_as_systemd
-from tests.support.issuer_process import PASSWORD, IssuerProcess, environment_of, running_issuer_on
+from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
 from tests.support.processes import wait_until
-
-_SETTINGS: Final = {"HASH_THREADS": "1"}
+from tests.support.services import environment
 
 
 @pytest.fixture
@@ -32,13 +31,13 @@ def public() -> Iterator[InheritedSocket]:
 
 @pytest.fixture
 def first(postgres: Postgres, public: InheritedSocket) -> Iterator[IssuerProcess]:
-    with running_issuer_on([public], postgres.migrated_database(), None, _SETTINGS) as issuer:
+    with running_issuer(postgres.migrated_database(), inherited=[public], HASH_THREADS="1") as issuer:
         yield issuer
 
 
 @contextmanager
 def _another(first: IssuerProcess, *inherited: InheritedSocket) -> Iterator[IssuerProcess]:
-    with running_issuer_on(inherited, first.database_url, first.keys_dir, _SETTINGS) as issuer:
+    with running_issuer(first.database_url, first.keys_dir, inherited=inherited, HASH_THREADS="1") as issuer:
         yield issuer
 
 
@@ -137,7 +136,7 @@ def _failure(folder: Path, *inherited: tuple[str, Any]) -> str:
     settings = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "KEYS_DIR": str(folder / "keys")}
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "issuer", "serve"]
-        process = start_as_systemd(command, inherited, environment_of(settings), output)
+        process = start_as_systemd(command, inherited, environment("issuer", settings), output)
         assert process.wait(20) == 1
         output.seek(0)
         (line,) = output.read().decode().splitlines()

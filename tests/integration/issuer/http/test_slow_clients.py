@@ -38,7 +38,7 @@ def open_connections(issuer: IssuerProcess) -> int:
 
 
 def events(issuer: IssuerProcess, chosen: Callable[[dict[str, object]], bool]) -> list[dict[str, object]]:
-    return [event for event in map(json.loads, issuer.logs().splitlines()) if chosen(event)]
+    return [event for event in map(json.loads, issuer.log().splitlines()) if chosen(event)]
 
 
 def peak_memory(issuer: IssuerProcess) -> int:

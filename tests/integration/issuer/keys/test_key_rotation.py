@@ -97,7 +97,7 @@ class Load:
         assert self.rejected == []
 
 
-def test_a_rotation_under_load_rejects_no_good_token(database_url: str, tmp_path: Path) -> None:
+def test_a_rotation_under_load_rejects_no_valid_token(database_url: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     first = generate_key(keys, datetime.now(UTC)).kid
     age = str(MAX_AGE_SECONDS)
@@ -181,7 +181,7 @@ def test_an_issuer_with_encrypted_keys_shows_the_passphrase_nowhere(
     with running_issuer(database_url, Path(encrypted["KEYS_DIR"]), KEYS_PASSPHRASE_FILE=passphrase_file) as issuer:
         assert issuer.token(EMAIL)
         process = Path(f"/proc/{issuer.process.pid}")
-        for shown in (issuer.logs(), (process / "cmdline").read_text(), (process / "environ").read_text()):
+        for shown in (issuer.log(), (process / "cmdline").read_text(), (process / "environ").read_text()):
             assert PASSPHRASE not in shown
 
 

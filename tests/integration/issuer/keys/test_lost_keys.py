@@ -30,7 +30,7 @@ def kid_of(token: str) -> str:
 
 
 def readiness(issuer: IssuerProcess) -> tuple[int, str, str]:
-    response = HTTP.get(f"{issuer.admin_url}/readyz")
+    response = issuer.admin("/readyz")
     document = response.json()
     return response.status_code, document["checks"]["signing_key"], document["warnings"]["key_directory"]
 
@@ -50,7 +50,7 @@ def test_a_lost_key_directory_stops_only_rotation(served: IssuerProcess, tmp_pat
     assert served.login(EMAIL).status_code == 200
     assert kid_of(served.refresh(before["refresh_token"]).json()["access_token"]) == kid_of(before["access_token"])
     assert published(served) == [kid_of(before["access_token"])]
-    assert "key_set_reload_failed" in served.logs()
+    assert "key_set_reload_failed" in served.log()
     shutil.rmtree(keys, ignore_errors=True)
     shutil.rmtree(keys.with_name("away"), ignore_errors=True)
     shutil.copytree(backup, keys)

@@ -73,9 +73,9 @@ def test_public_documents_are_counted_and_not_logged(issuer: IssuerProcess, path
     unchanged = HTTP.get(issuer.url + path, headers={"If-None-Match": whole.headers["etag"]})
     assert [response.status_code for response in (whole, unchanged)] == [200, 304]
     barrier = issuer.register(f"{path.count('/')}{len(path)}@example.com")
-    wait_until(lambda: barrier.headers["x-request-id"] in issuer.logs(), "a later request is logged")
-    assert all(response.headers["x-request-id"] not in issuer.logs() for response in (whole, unchanged))
-    counted = HTTP.get(f"{issuer.admin_url}/metrics").text
+    wait_until(lambda: barrier.headers["x-request-id"] in issuer.log(), "a later request is logged")
+    assert all(response.headers["x-request-id"] not in issuer.log() for response in (whole, unchanged))
+    counted = issuer.admin("/metrics").text
     assert f'route="{path.replace("/1", "/{id}")}",status="200"' in counted
 
 

@@ -17,7 +17,7 @@ PASSWORD = "canary: the tide takes everything"
 
 
 def events(issuer: IssuerProcess) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in issuer.logs().splitlines()]
+    return [json.loads(line) for line in issuer.log().splitlines()]
 
 
 def events_of(issuer: IssuerProcess, response: httpx.Response) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ def test_no_secret_is_ever_written(database_url: str) -> None:
         pem = next((issuer.keys_dir / "private").glob("*.pem")).read_text()
         secrets += pem.splitlines()[1:-1]
         issuer.stop()
-        written = issuer.logs()
+        written = issuer.log()
     assert "account_registered" in written
     for secret in secrets:
         for spelling in (secret, quote(secret), quote(secret, safe=""), b64encode(secret.encode()).decode()):
@@ -106,6 +106,6 @@ def exercise(issuer: IssuerProcess) -> str:
 
 def test_metrics_count_routes_and_never_paths(issuer: IssuerProcess) -> None:
     HTTP.get(f"{issuer.url}/no/such/canary")
-    text = HTTP.get(f"{issuer.admin_url}/metrics").text
+    text = issuer.admin("/metrics").text
     assert "canary" not in text
     assert 'route="unmatched"' in text

@@ -121,12 +121,12 @@ def test_logs_and_sessions_have_the_ip_address_of_the_trusted_proxy(
 def test_an_undeclared_proxy_is_warned_about_once(database_url: str, hops: str, warnings: int) -> None:
     with running_issuer(database_url, TRUSTED_PROXY_HOPS=hops) as issuer:
         assert HTTP.get(f"{issuer.url}/.well-known/jwks.json").status_code == 200
-        assert "forwarded_header_ignored" not in issuer.logs()
+        assert "forwarded_header_ignored" not in issuer.log()
         responses = [login(issuer, "nobody@example.com", "192.0.2.80") for _ in range(3)]
         assert clients_of(issuer, responses[-1].headers["x-request-id"]) == (
             "192.0.2.80" if int(hops) else "127.0.0.1"
         )
-        events = [json.loads(line) for line in issuer.logs().splitlines()]
+        events = [json.loads(line) for line in issuer.log().splitlines()]
     found = [event for event in events if event["event"] == "forwarded_header_ignored"]
     assert len(found) == warnings
     assert all("ISSUER_TRUSTED_PROXY_HOPS" in event["hint"] and event["level"] == "warning" for event in found)
@@ -135,7 +135,7 @@ def test_an_undeclared_proxy_is_warned_about_once(database_url: str, hops: str, 
 def clients_of(issuer: IssuerProcess, request_id: str) -> str:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        for line in issuer.logs().splitlines():
+        for line in issuer.log().splitlines():
             event: dict[str, Any] = json.loads(line)
             if event.get("request_id") == request_id and event["event"] == "request":
                 return str(event["client"])

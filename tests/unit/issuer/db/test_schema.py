@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 
 from issuer.db import migrations
 from issuer.db.schema import revisions
-from tests.support.openapi import ROOT
+from tests.support.processes import ROOT
 
 
 def test_migration_files_are_numbered_in_their_order() -> None:

@@ -206,7 +206,7 @@ def test_a_running_issuer_starts_to_sign_when_a_key_appears(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("lose", LOSSES)
-def test_a_lost_folder_never_replaces_a_good_key_set(keys: Path, lose: Callable[[Path], None]) -> None:
+def test_a_lost_folder_never_replaces_a_valid_key_set(keys: Path, lose: Callable[[Path], None]) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
     good = live.key_set
@@ -242,7 +242,7 @@ def test_a_repaired_folder_is_read_though_its_records_did_not_change(keys: Path)
     assert live.key_set.public_key(second.kid) is not None
 
 
-def test_a_change_of_any_file_is_noticed_and_a_bad_one_keeps_the_good_keys(keys: Path) -> None:
+def test_a_change_of_any_file_is_noticed_and_an_invalid_one_keeps_the_keys(keys: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
     good = live.key_set

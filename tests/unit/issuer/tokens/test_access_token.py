@@ -197,7 +197,7 @@ REJECTED = [
 ]
 
 
-def test_the_issuer_reads_the_good_token_of_the_vectors(issuer_of_the_vectors: AccessTokens) -> None:
+def test_the_issuer_reads_the_accepted_token_of_the_vectors(issuer_of_the_vectors: AccessTokens) -> None:
     assert issuer_of_the_vectors.read(GOOD.token(VECTOR_TIME).decode()).subject
 
 
