@@ -98,7 +98,7 @@ def failed_start(environ: dict[str, str]) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=20,
+        timeout=_START_SECONDS,
         check=False,
     )
     return done.returncode, done.stdout
