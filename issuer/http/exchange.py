@@ -3,7 +3,6 @@
 Nothing is streamed, so a response does not depend on how the bytes of its request arrive.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -34,12 +33,9 @@ class Exchange:
     """
 
     def __init__(self, scope: Scope, body: bytes, reply: Callable[[bytes | None, bytes], None]) -> None:
-        self._scope = scope
-        self._body: bytes | None = body
-        self._reply = reply
+        self._scope, self._body, self._reply = scope, body, reply
         self._start: Message | None = None
         self._replied = False
-        self._disconnected = asyncio.Event()
 
     async def run(self, app: ASGIApp) -> None:
         """Run the application and send its response."""
@@ -51,16 +47,8 @@ class Exchange:
             if not self._replied:
                 self._reply(None, b"")
 
-    def disconnect(self) -> None:
-        """Note that the client has disconnected."""
-        self._disconnected.set()
-
     async def _receive(self) -> Message:
-        if (body := self._body) is not None:
-            self._body = None
-            return {"type": "http.request", "body": body, "more_body": False}
-        await self._disconnected.wait()
-        return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self._body, "more_body": False}
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -61,17 +61,14 @@ class HttpConnection(Connection):
         super().__init__(connections)
         self._app, self._tasks, self._default_fields = app, tasks, default_fields
         self._parser = httptools.HttpRequestParser(self)
-        self._exchange: Exchange | None = None
         self._draining = False
         self._tail = b""
         self._begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove the connection, and notify its request (asyncio)."""
+        """Remove the connection (asyncio)."""
         super().connection_lost(exc)
-        if self._exchange is not None:
-            self._exchange.disconnect()
-        elif self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._bytes):
+        if self.phase is Phase.BODY or (self.phase is Phase.HEAD and self._bytes):
             _log.debug("client_disconnected", request="incomplete")
         # The parser refers to this object. Breaking the cycle frees the connection without the garbage collector.
         del self._parser
@@ -242,16 +239,13 @@ class HttpConnection(Connection):
             return
         self.phase = Phase.PROCESSING
         body, self._body = bytes(self._body), bytearray()
-        self._exchange = Exchange(self._scope, b"" if self._too_large else body, self._reply)
-        if self.transport.is_closing():
-            self._exchange.disconnect()
+        exchange = Exchange(self._scope, b"" if self._too_large else body, self._reply)
         # A new context: values that one request binds for its log must not appear in the next.
-        task = asyncio.get_running_loop().create_task(self._exchange.run(self._app), context=contextvars.Context())
+        task = asyncio.get_running_loop().create_task(exchange.run(self._app), context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _reply(self, head: bytes | None, body: bytes) -> None:
-        self._exchange = None
         if self.phase is not Phase.PROCESSING or self.transport.is_closing():
             return
         if head is None:
