@@ -1,15 +1,16 @@
 """The issuer's settings: every one has a safe default, its unit in its name and bounds."""
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from issuer.db.url import parse_database_url
-from issuer.email_address import InvalidEmailError, mailbox_of
+from issuer.email_address import mailbox_of
 from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
 from issuer.passwords.hasher import ARGON2_COSTS
@@ -20,6 +21,22 @@ from issuer.tokens.size import TokenBudget
 from shared.access_token import MAX_ISSUED_TOKEN_BYTES, MAX_LIFETIME_SECONDS
 from shared.logs import LogLevel
 from shared.settings import Settings, SettingsError
+
+_ORIGIN: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+_DEFAULT_SERVICE_NAME: Final = "Gatepass"
+
+_PASSPHRASE_MIN: Final = 16
+_PASSPHRASE_MAX: Final = 256
+
+_SERVICE_NAME_MAX: Final = 64
+"""The name is part of every subject line, of which mail programs show little more than this."""
+
+_MAX_COOKIE_TOKEN_BYTES: Final = 4000
+"""Browsers store cookies of up to 4096 bytes, including the name (RFC 6265bis §5.7)."""
 
 
 def _issuer_identifier(url: str) -> str:
@@ -41,10 +58,6 @@ def _is_local(host: str) -> bool:
     return True
 
 
-def _listed(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",")] if text else []
-
-
 def _check_origin(origin: str) -> None:
     """Require an origin as browsers send it (RFC 6454 §6.2), so that it can be compared whole.
 
@@ -60,23 +73,51 @@ def _check_origin(origin: str) -> None:
         raise ValueError("must not name the default port, which browsers omit")
 
 
-_ORIGIN: Final = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
-)
-_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+def _parse_origins(text: str) -> frozenset[str]:
+    origins = [item.strip() for item in text.split(",")] if text else []
+    for origin in origins:
+        _check_origin(origin)
+    return frozenset(origins)
 
-_DEFAULT_SERVICE_NAME: Final = "Gatepass"
 
-_PASSPHRASE_MIN: Final = 16
-_PASSPHRASE_MAX: Final = 256
+def _check_argon2_memory_mib(memory: int) -> int:
+    if memory not in ARGON2_COSTS:
+        raise ValueError(f"must be one of {', '.join(map(str, ARGON2_COSTS))}")
+    return memory
 
-_SERVICE_NAME_MAX: Final = 64
-"""The name is part of every subject line, of which mail programs show little more than this."""
 
-_MAX_COOKIE_TOKEN_BYTES: Final = 4000
-"""Browsers store cookies of up to 4096 bytes, including the name (RFC 6265bis §5.7)."""
+def _check_passphrase(passphrase: SecretStr) -> SecretStr:
+    # A short one could be guessed: PKCS#8 derives its key with little work.
+    if passphrase.get_secret_value() and not _PASSPHRASE_MIN <= len(passphrase) <= _PASSPHRASE_MAX:
+        raise ValueError(f"must have {_PASSPHRASE_MIN} to {_PASSPHRASE_MAX} characters")
+    return passphrase
+
+
+def _check_service_name(name: str) -> str:
+    if not name.isprintable() or name != name.strip() or "=?" in name:
+        raise ValueError("must be one line of printable characters, without spaces around it and without `=?`")
+    return name
+
+
+def _link_base_url(link: str) -> str:
+    if link and not link.isascii():
+        raise ValueError("must be in ASCII")
+    return _issuer_identifier(link).rstrip("/") if link else ""
+
+
+def _accepted_by(parse: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that keeps a setting as it is if `parse` accepts its text, or if it is empty."""
+
+    def check(setting: Any) -> Any:
+        if text := setting.get_secret_value() if isinstance(setting, SecretStr) else setting:
+            parse(text)
+        return setting
+
+    return AfterValidator(check)
+
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Origins = Annotated[str, Field(max_length=4096), _accepted_by(_parse_origins)]
 ClaimText = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$")]
 """Visible ASCII that JSON does not escape, since every token contains it."""
 
@@ -97,7 +138,7 @@ class IssuerSettings(Settings):
         description="the issuer identifier (`iss`) in tokens",
     )
     audience: ClaimText = Field(default="gatepass", max_length=MAX_AUDIENCE_CHARACTERS, description="the `aud` claim")
-    database_url: SecretStr = Field(
+    database_url: Annotated[SecretStr, _accepted_by(parse_database_url)] = Field(
         default=SecretStr(""), description="postgresql:// URL; names several hosts if there are standbys"
     )
     database_connections: int = Field(
@@ -107,7 +148,7 @@ class IssuerSettings(Settings):
         description="maximum number of connections for requests; `serve` opens one more to detect outages",
     )
     keys_dir: Path = Field(default=Path("keys"), description="key directory, with `private/` and `public/`")
-    keys_passphrase: SecretStr = Field(
+    keys_passphrase: Annotated[SecretStr, AfterValidator(_check_passphrase)] = Field(
         default=SecretStr(""), description="encrypts private keys and MAC secrets; 16 to 256 characters"
     )
     key_rotation_days: int = Field(
@@ -131,7 +172,7 @@ class IssuerSettings(Settings):
         le=MAX_ISSUED_TOKEN_BYTES,
         description="maximum size of an access token; commands reject scopes, roles and claims that do not fit",
     )
-    additional_claims: str = Field(
+    additional_claims: Annotated[str, _accepted_by(ClaimTypes.parse)] = Field(
         default="",
         description="additional claims of access tokens, such as `tenant:string, seats:number`;"
         " types are string, number, boolean and strings",
@@ -167,7 +208,7 @@ class IssuerSettings(Settings):
     hash_threads: int = Field(
         default=0, ge=0, le=256, description="maximum number of concurrent password hashes; 0 means one for each CPU"
     )
-    argon2_memory_mib: int = Field(
+    argon2_memory_mib: Annotated[int, AfterValidator(_check_argon2_memory_mib)] = Field(
         default=19,
         description="memory of each password hash: 46, 19, 12, 9 or 7 MiB, OWASP's parameter sets of equal strength",
     )
@@ -192,111 +233,46 @@ class IssuerSettings(Settings):
     email_verification: Literal["off", "required"] = Field(
         default="off", description="`required`: a login needs a verified email"
     )
-    mail_url: SecretStr = Field(
+    mail_url: Annotated[SecretStr, _accepted_by(parse_mail_url)] = Field(
         default=SecretStr(""),
         description="smtp:// (STARTTLS), smtps:// or smtp+plain:// URL of a mail server, or file:// URL of a folder",
     )
-    service_name: str = Field(
+    service_name: Annotated[str, Field(max_length=_SERVICE_NAME_MAX), AfterValidator(_check_service_name)] = Field(
         default="",
-        max_length=_SERVICE_NAME_MAX,
         description="name of the service in mail; if empty, the host of the URL, or `Gatepass` for an IP address",
     )
-    mail_from: str = Field(default="", description="sender of mail; required with a mail URL")
-    mail_link_base_url: str = Field(
-        default="", max_length=500, description="base URL of links in mail, such as https://app.example/auth"
+    mail_from: Annotated[str, AfterValidator(lambda email: mailbox_of(email) if email else "")] = Field(
+        default="", description="sender of mail; required with a mail URL"
     )
-    cors_origins: str = Field(
+    mail_link_base_url: Annotated[str, Field(max_length=500), AfterValidator(_link_base_url)] = Field(
+        default="", description="base URL of links in mail, such as https://app.example/auth"
+    )
+    cors_origins: Origins = Field(
         default="",
-        max_length=4096,
         description="origins, separated by commas, whose pages may call the issuer with fetch, such as https://app.example",
     )
-    cookie_origins: str = Field(
+    cookie_origins: Origins = Field(
         default="",
-        max_length=4096,
         description="origins, separated by commas, whose pages may keep tokens in cookies, such as https://app.example;"
         " the issuer must be served at the same origin",
     )
     log_level: LogLevel = Field(default="info", description="debug, info, warning or error")
 
-    @field_validator("database_url")
-    @classmethod
-    def _check_database_url(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value():
-            parse_database_url(url.get_secret_value())
-        return url
-
-    @field_validator("argon2_memory_mib")
-    @classmethod
-    def _check_argon2_memory_mib(cls, memory: int) -> int:
-        if memory not in ARGON2_COSTS:
-            raise ValueError(f"must be one of {', '.join(map(str, ARGON2_COSTS))}")
-        return memory
-
-    @field_validator("keys_passphrase")
-    @classmethod
-    def _check_keys_passphrase(cls, passphrase: SecretStr) -> SecretStr:
-        # A short one could be guessed: PKCS#8 derives its key with little work.
-        if passphrase.get_secret_value() and not _PASSPHRASE_MIN <= len(passphrase) <= _PASSPHRASE_MAX:
-            raise ValueError(f"must have {_PASSPHRASE_MIN} to {_PASSPHRASE_MAX} characters")
-        return passphrase
-
     def passphrase(self) -> bytes | None:
         """Return the passphrase of the key directory; None if there is none."""
         return self.keys_passphrase.get_secret_value().encode() or None
-
-    @field_validator("additional_claims")
-    @classmethod
-    def _check_additional_claims(cls, text: str) -> str:
-        ClaimTypes.parse(text)
-        return text
 
     def claim_types(self) -> ClaimTypes:
         """Return the additional claims that tokens may have."""
         return ClaimTypes.parse(self.additional_claims)
 
-    @field_validator("mail_url")
-    @classmethod
-    def _check_mail_url(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value():
-            parse_mail_url(url.get_secret_value())
-        return url
-
-    @field_validator("service_name")
-    @classmethod
-    def _check_service_name(cls, name: str) -> str:
-        if not name.isprintable() or name != name.strip() or "=?" in name:
-            raise ValueError("must be one line of printable characters, without spaces around it and without `=?`")
-        return name
-
-    @field_validator("mail_from")
-    @classmethod
-    def _check_mail_from(cls, address: str) -> str:
-        try:
-            return mailbox_of(address) if address else ""
-        except InvalidEmailError as error:
-            raise ValueError(str(error)) from None
-
-    @field_validator("mail_link_base_url")
-    @classmethod
-    def _check_mail_link_base_url(cls, link: str) -> str:
-        if link and not link.isascii():
-            raise ValueError("must be in ASCII")
-        return _issuer_identifier(link).rstrip("/") if link else ""
-
-    @field_validator("cors_origins", "cookie_origins")
-    @classmethod
-    def _check_origins(cls, origins: str) -> str:
-        for origin in _listed(origins):
-            _check_origin(origin)
-        return origins
-
     def allowed_origins(self) -> frozenset[str]:
         """Return the origins whose pages may call the issuer."""
-        return frozenset(_listed(self.cors_origins))
+        return _parse_origins(self.cors_origins)
 
     def origins_with_cookies(self) -> frozenset[str]:
         """Return the origins whose pages may keep their tokens in cookies."""
-        return frozenset(_listed(self.cookie_origins))
+        return _parse_origins(self.cookie_origins)
 
     @model_validator(mode="after")
     def _check_cookies(self) -> Self:
