@@ -19,7 +19,6 @@ draft-ietf-oauth-status-list-20, unless an RFC is named.
 The caller must never replace a list by an older one.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -58,7 +57,6 @@ class StatusList(NamedTuple):
     """A status list that was verified. Times are seconds since the epoch.
 
     Attributes:
-        uri: the name that tokens refer to.
         key: that signed it; it names the issuer.
         octets: as published, index 0 in the low bits of byte 0.
         bits: for each token; 1, 2, 4 or 8. Any value but 0 revokes.
@@ -67,18 +65,9 @@ class StatusList(NamedTuple):
         ttl: how long it is fresh after it was fetched, in seconds; 0 if the list has no `ttl`.
     """
 
-    uri: str
     key: VerificationKey
     octets: bytes
     bits: int
-    issued_at: int
-    expires_at: int
-    ttl: int
-
-
-class _Claims(NamedTuple):
-    subject: str
-    issuer: str | None
     issued_at: int
     expires_at: int
     ttl: int
@@ -120,50 +109,35 @@ def read_status_list(
 
 def _read_payload(payload: bytes, key: VerificationKey, uri: str, now: float) -> StatusList | StatusListRejection:
     """Run checks 8 to 12."""
-    # 8 claims
+    # 8 claims: `exp` is required, since a list without it would never expire
     try:
         members = parse_object(payload)
-        claims = _read_claims(members)
+        subject, issuer = read_string(members["sub"]), read_string(members.get("iss", key.issuer))
+        issued_at, expires_at = read_integer(members["iat"]), read_integer(members["exp"])
+        ttl = read_integer(members.get("ttl", 0))
     except (StrictJsonError, InvalidClaimsError, KeyError):
         return StatusListRejection.INVALID_CLAIMS
+    if expires_at <= issued_at or (ttl == 0 and "ttl" in members):
+        return StatusListRejection.INVALID_CLAIMS
+    expires_at = min(expires_at, issued_at + MAX_VALIDITY_SECONDS)
 
     # 9 issuer, 10 subject
-    if claims.issuer not in (None, key.issuer):
+    if issuer != key.issuer:
         return StatusListRejection.WRONG_ISSUER
-    if claims.subject != uri:
+    if subject != uri:
         return StatusListRejection.WRONG_SUBJECT
 
     # 11 time
-    if now >= claims.expires_at:
+    if now >= expires_at:
         return StatusListRejection.EXPIRED
-    if claims.issued_at > now + MAX_CLOCK_SKEW_SECONDS:
+    if issued_at > now + MAX_CLOCK_SKEW_SECONDS:
         return StatusListRejection.NOT_YET_VALID
 
     # 12 list
     entries = _read_list(members.get("status_list"))
     if entries is None:
         return StatusListRejection.INVALID_LIST
-    return StatusList(uri, key, *entries, claims.issued_at, claims.expires_at, claims.ttl)
-
-
-def _read_claims(members: Mapping[str, Any]) -> _Claims:
-    """Check 8.
-
-    Raises:
-        InvalidClaimsError: one is not of its type.
-        KeyError: a required one is missing. We require `exp`: a list without one would never expire.
-    """
-    issued_at, expires_at = read_integer(members["iat"]), read_integer(members["exp"])
-    ttl = read_integer(members.get("ttl", MAX_TTL_SECONDS))
-    if expires_at <= issued_at or ttl == 0:
-        raise InvalidClaimsError
-    return _Claims(
-        read_string(members["sub"]),
-        read_string(members["iss"]) if "iss" in members else None,
-        issued_at,
-        min(expires_at, issued_at + MAX_VALIDITY_SECONDS),
-        min(ttl, MAX_TTL_SECONDS) if "ttl" in members else 0,
-    )
+    return StatusList(key, *entries, issued_at, expires_at, min(ttl, MAX_TTL_SECONDS))
 
 
 def _read_list(value: Any) -> tuple[bytes, int] | None:
