@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 import signal
+from functools import partial
 
 from shared.acceptor import Acceptor
 from shared.systemd import notify
@@ -20,12 +21,7 @@ from verifier.subrequest.http_server import HttpServer
 
 
 class VerifierServer:
-    """The parts of a verifier.
-
-    Args:
-        settings: of the process.
-        configuration: as it was read at the start; read again on SIGHUP.
-    """
+    """The parts of a verifier. `configuration` is as it was read at the start; it is read again on SIGHUP."""
 
     def __init__(self, settings: VerifierSettings, configuration: Configuration) -> None:
         self._core = VerifierCore(settings, configuration)
@@ -33,15 +29,11 @@ class VerifierServer:
         self._stopping = asyncio.Event()
         self._loop_monitor = LoopMonitor()
         self._tasks = BackgroundTasks()
-        pages = AdminPages(
+        self._pages = AdminPages(
             metrics.registry, self._unhealthy_reasons, self._not_ready_reasons, self._refresher.missing
         )
-        self._subrequests = HttpServer(
-            lambda server: SubrequestConnection(server, self._core.authorizer),
-            settings.max_connections,
-            settings.drain_seconds,
-        )
-        self._admin = HttpServer(lambda server: AdminConnection(server, pages), MAX_CONNECTIONS, drain_seconds=0)
+        self._subrequests = HttpServer(settings.max_connections, settings.drain_seconds)
+        self._admin = HttpServer(MAX_CONNECTIONS, drain_seconds=0)
         metrics.connections.set_function(lambda: len(self._subrequests.connections))
         metrics.ready.set_function(lambda: not self._not_ready_reasons())
         metrics.event_loop_lag_seconds.set_function(self._loop_monitor.lag_seconds)
@@ -54,8 +46,9 @@ class VerifierServer:
         loop.add_signal_handler(signal.SIGHUP, self._core.reload)
         self._tasks.start("tick", self._tick())
         await self._core.start()
-        admin = Acceptor(listeners.admin, self._admin.connect)
-        subrequests = [Acceptor(listener, self._subrequests.connect) for listener in listeners.subrequests]
+        admin = Acceptor(listeners.admin, partial(AdminConnection, self._admin, self._pages))
+        new_connection = partial(SubrequestConnection, self._subrequests, self._core.authorizer)
+        subrequests = [Acceptor(listener, new_connection) for listener in listeners.subrequests]
         _settle_memory()
         notify(os.environ, "READY=1")
         await self._stopping.wait()

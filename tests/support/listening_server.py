@@ -5,9 +5,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import uvloop
@@ -82,13 +83,13 @@ class ListeningServer:
 @asynccontextmanager
 async def listening_server(max_connections: int = 10, drain_seconds: int = 0) -> AsyncIterator[ListeningServer]:
     """Yield a server with one policy and one key, on a loopback port."""
-    server, metrics = _new_server("", DecisionCache(0, 0))
-    server.max_connections, server.drain_seconds = max_connections, drain_seconds
+    server, metrics = HttpServer(max_connections, drain_seconds), Metrics()
+    connect = _new_connection(server, "", metrics, DecisionCache(0, 0))
     listener, client = socket.create_server(("127.0.0.1", 0)), socket.socket()
     # Small buffers, so that a client that does not read soon holds up the server.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    listening = await asyncio.get_running_loop().create_server(server.connect, sock=listener)
+    listening = await asyncio.get_running_loop().create_server(connect, sock=listener)
     client.connect(listener.getsockname())
     reader, writer = await asyncio.open_connection(sock=client)
     try:
@@ -113,11 +114,12 @@ def running_listener(policies: str) -> Iterator[SubrequestListener]:
 
 @contextmanager
 def _listening_thread(policies: str) -> Iterator[SubrequestListener]:
-    server, _ = _new_server(policies, DecisionCache(10_000, 2**26))
+    server = HttpServer(max_connections=1000, drain_seconds=0)
+    connect = _new_connection(server, policies, Metrics(), DecisionCache(10_000, 2**26))
     loop, stopping = uvloop.new_event_loop(), asyncio.Event()
 
     async def serve() -> None:
-        listening = await loop.create_server(server.connect, sock=listener)
+        listening = await loop.create_server(connect, sock=listener)
         await stopping.wait()
         server.abort()
         listening.close()
@@ -133,14 +135,12 @@ def _listening_thread(policies: str) -> Iterator[SubrequestListener]:
             loop.close()
 
 
-def _new_server(policies: str, cache: DecisionCache) -> tuple[HttpServer, Metrics]:
+def _new_connection(
+    server: HttpServer, policies: str, metrics: Metrics, cache: DecisionCache
+) -> Callable[[], SubrequestConnection]:
     rules = parse_configuration(
         policies, issuers={GOOD.issuer: Issuer(jwks_url="unused")}, audience=AUDIENCE, leeway_seconds=5
     )
-    metrics = Metrics()
     authorizer = Authorizer(rules, realm="gatepass", metrics=metrics, cache=cache)
     authorizer.replace_keys(TrustedKeys.from_issuers({GOOD.issuer: parse_jwks(GOOD.jwks)}))
-    server = HttpServer(
-        lambda server: SubrequestConnection(server, authorizer), max_connections=1000, drain_seconds=0
-    )
-    return server, metrics
+    return partial(SubrequestConnection, server, authorizer)

@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -20,15 +19,11 @@ class HttpServer:
     """State that the connections of one server share.
 
     Args:
-        new_connection: makes the protocol of a connection, given this server.
         max_connections: one more gets 503 and is closed.
         drain_seconds: how long `drain` leaves connections open.
     """
 
-    def __init__(
-        self, new_connection: "Callable[[HttpServer], Connection]", max_connections: int, drain_seconds: int
-    ) -> None:
-        self._new_connection = new_connection
+    def __init__(self, max_connections: int, drain_seconds: int) -> None:
         self.max_connections = max_connections
         self.drain_seconds = drain_seconds
         self.connections: set[Connection] = set()
@@ -37,10 +32,6 @@ class HttpServer:
         self.draining = False
         self.clock_seconds = 0
         """Counted by `expire_connections`: one clock for all connections is cheaper than a timer for each."""
-
-    def connect(self) -> "Connection":
-        """Make the protocol of a new connection."""
-        return self._new_connection(self)
 
     def add(self, connection: "Connection") -> None:
         """Register an open connection."""
