@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from shared.access_token import MAX_TOKEN_BYTES
 from shared.claims import InvalidClaimsError, read_claims
-from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
+from shared.jws import JoseHeader, JwsFault, read_compact
 from shared.strict_json import StrictJsonError, parse_open_object
+from verifier.decision.claim_headers import ClaimHeader
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
 from verifier.decision.profile import ABSENT, CLAIM_NAMES, RFC9068, ClaimRule, Location, Profile
@@ -46,8 +47,9 @@ def explain_profile(token: bytes, *, keys: TrustedKeys, policy: Policy) -> list[
     jws = read_compact(token, MAX_TOKEN_BYTES)
     if isinstance(jws, JwsFault):
         return []
-    claims = _claims_of(jws)
-    if claims is None:
+    try:
+        claims = parse_open_object(jws.payload)
+    except StrictJsonError:
         return []
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer not in policy.issuers:
@@ -61,17 +63,10 @@ def explain_profile(token: bytes, *, keys: TrustedKeys, policy: Policy) -> list[
         lines += _claim_lines(claims, profile)
         lines += _audience_lines(claims, profile, policy)
     lines += [f"policy {policy.name}: {_outcome(rule, claims)}" for rule in policy.claims]
-    for header in policy.headers:
-        if header.location is not None:
-            lines.append(f"header {header.name}: {_header_value(header.value, claims, header.location, header.type)}")
+    lines += [
+        f"header {header.name}: {_header_value(header, claims)}" for header in policy.headers if header.location
+    ]
     return lines
-
-
-def _claims_of(jws: CompactJws) -> Mapping[str, Any] | None:
-    try:
-        return parse_open_object(jws.payload)
-    except StrictJsonError:
-        return None
 
 
 def _header_lines(
@@ -136,14 +131,14 @@ def _outcome(rule: ClaimRule, claims: Mapping[str, Any]) -> str:
     return f"{rule}: {'holds' if rule.holds(claims) else 'does not hold'}"
 
 
-def _header_value(value: Any, claims: Mapping[str, Any], location: Location, kind: str) -> str:
-    if location.find(claims) is ABSENT:
-        return f"empty, claim {location} is missing"
+def _header_value(header: ClaimHeader, claims: Mapping[str, Any]) -> str:
+    if header.location is None or header.location.find(claims) is ABSENT:
+        return f"empty, claim {header.location} is missing"
     try:
-        value(claims)
+        header.value(claims)
     except InvalidClaimsError:
-        return f"claim {location} is no {kind}, or cannot be a header value"
-    return f"claim {location}"
+        return f"claim {header.location} is no {header.type}, or cannot be a header value"
+    return f"claim {header.location}"
 
 
 def _label(member: str) -> str:
