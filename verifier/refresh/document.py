@@ -162,7 +162,7 @@ class Document(ABC, Generic[T]):
 
     async def refresh(self) -> float:
         """Make one attempt. Return the seconds between its start and the next."""
-        max_age = self._error = None
+        max_age = failure = None
         try:
             result = await self._source.fetch(self._version)
             max_age = result.max_age_seconds
@@ -171,13 +171,13 @@ class Document(ABC, Generic[T]):
             else:
                 await self._update(result.body, result.version)
         except RefreshError as error:
-            self._error = error
+            failure = error
         except Exception as error:  # noqa: BLE001 - whatever the reason, the next attempt may succeed
-            self._error = RefreshError("unexpected", type(error).__name__)
-        self._failures = 0 if self._error is None else self._failures + 1
-        if self._error is not None:
-            self._log_failure(self._error)
-            self.on_failure(self._error)
+            failure = RefreshError("unexpected", type(error).__name__)
+        self._error, self._failures = failure, 0 if failure is None else self._failures + 1
+        if failure is not None:
+            self._log_failure(failure)
+            self.on_failure(failure)
         return self._options.schedule.delay(self._failures, max_age, random.random())  # noqa: S311 - spreads load
 
     async def _update(self, body: bytes, version: bytes | None) -> None:
