@@ -49,8 +49,9 @@ class TokenMiddleware:
 
     def __init__(self, app: Application, policy: str = DEFAULT_POLICY, *, public: Collection[str] = ()) -> None:
         self._app, self._core = app, _core()
-        if policy not in self._core.policies:
-            raise PolicyError(f"no policy {policy}: there are {', '.join(sorted(self._core.policies))}")
+        policies = self._core.configuration.policies
+        if policy not in policies:
+            raise PolicyError(f"no policy {policy}: there are {', '.join(sorted(policies))}")
         self._target = f"/verify/{policy}".encode()
         self._public = frozenset(public)
 

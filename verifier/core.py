@@ -25,15 +25,10 @@ _log = structlog.get_logger()
 
 
 class VerifierCore:
-    """An authorizer whose keys, status lists and policies are kept current.
-
-    Args:
-        settings: of the process.
-        configuration: as it was read at the start; `reload` reads it again.
-    """
+    """An authorizer whose keys, status lists and policies are kept current; `reload` reads the policies again."""
 
     def __init__(self, settings: VerifierSettings, configuration: Configuration) -> None:
-        self._settings, self._configuration = settings, configuration
+        self._settings, self.configuration = settings, configuration
         self.metrics = Metrics()
         self.refresher = Refresher(
             settings,
@@ -51,15 +46,10 @@ class VerifierCore:
         )
         self._first_attempts: asyncio.Task[None] | None = None
 
-    @property
-    def policies(self) -> frozenset[str]:
-        """Return the names of the policies."""
-        return frozenset(self._configuration.policies)
-
     async def start(self) -> None:
         """Refresh keys and lists from now on, and wait for the first attempts; a repeated call only waits."""
         if self._first_attempts is None:
-            self.refresher.configure(self._configuration)
+            self.refresher.configure(self.configuration)
             self._first_attempts = asyncio.create_task(self.refresher.wait_until_attempted(INITIAL_FETCH_SECONDS))
         # A request that is cancelled must not end the wait of the others.
         await asyncio.shield(self._first_attempts)
@@ -76,10 +66,10 @@ class VerifierCore:
         except ConfigurationError as error:
             self.metrics.reload_failures.inc()
             _log.error(
-                "policies_reload_failed", detail=str(error), policies_in_use=sorted(self._configuration.policies)
+                "policies_reload_failed", detail=str(error), policies_in_use=sorted(self.configuration.policies)
             )
             return
-        self._configuration = configuration
+        self.configuration = configuration
         self.authorizer.replace_configuration(configuration)
         self.refresher.configure(configuration)
         _log.info("policies_reloaded", policies=sorted(configuration.policies), issuers=sorted(configuration.issuers))

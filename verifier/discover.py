@@ -104,7 +104,7 @@ async def discover(url: str, ssl_context: ssl.SSLContext, *, allow_http: bool) -
     try:
         jwks_uri = read_jwks_uri(members, issuer, found, allow_http=allow_http)
     except RefreshError as error:
-        raise DiscoveryError(f"{source.redacted_url()}: {error}") from error
+        raise DiscoveryError(f"{redact_url(source.url)}: {error}") from error
     keys = await _fetch_keys(build_key_set_source(jwks_uri, ssl_context))
     lists = members.get(_STATUS_LISTS)
     is_usable = isinstance(lists, str) and check_link(lists, found, allow_http=allow_http) is None
@@ -130,7 +130,7 @@ async def _fetch_metadata(url: str, ssl_context: ssl.SSLContext) -> tuple[HttpSo
             result = await source.fetch(None)
             return source, parse_metadata(result.body or b"")
         except RefreshError as error:
-            errors.append(f"{source.redacted_url()}: {error}")
+            errors.append(f"{redact_url(source.url)}: {error}")
             if error.code in _NO_RESPONSE:
                 raise DiscoveryError(f"no response: {errors[-1]}", unreachable=True) from error
     raise DiscoveryError(f"no metadata: {'; '.join(errors)}")
@@ -142,7 +142,7 @@ async def _fetch_keys(source: HttpSource) -> JwkSet:
         return parse_jwks(result.body or b"", KEY_TYPES.keys())
     except (RefreshError, JwksError) as error:
         unreachable = isinstance(error, RefreshError) and error.code in _NO_RESPONSE
-        raise DiscoveryError(f"key set: {source.redacted_url()}: {error}", unreachable=unreachable) from error
+        raise DiscoveryError(f"key set: {redact_url(source.url)}: {error}", unreachable=unreachable) from error
 
 
 def _read_issuer(members: Mapping[str, Any], given: str, found: str) -> str:

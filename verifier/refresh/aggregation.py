@@ -24,10 +24,6 @@ class Aggregation:
     uris: tuple[str, ...]
     invalid_entries: int
 
-    def describe_invalid(self) -> str:
-        """Return what is wrong with the entries that were skipped, for the log."""
-        return f"the aggregation has {self.invalid_entries} entries that are not the URI of a list"
-
 
 def parse_aggregation(body: bytes) -> Aggregation:
     """Read `{"status_lists": [URI, …]}`; entries that are no URI of a list are skipped.

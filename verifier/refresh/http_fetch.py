@@ -13,7 +13,6 @@ from urllib.parse import SplitResult, urlsplit
 import h11
 
 from verifier.refresh.source import FetchResult, RefreshError
-from verifier.urls import redact_url
 
 FETCH_SECONDS: Final = 5.0
 _HEAD_BYTES: Final = 64 * 1024
@@ -25,7 +24,7 @@ class HttpSource:
     """A document at a URL.
 
     Args:
-        url: checked by `check_url` before. It may hold secrets: see `redacted_url`.
+        url: checked by `check_url` before. It may hold secrets: log it by `redact_url`.
         accept: media types to ask for.
         max_bytes: the largest document to accept.
         ssl_context: for https.
@@ -34,10 +33,6 @@ class HttpSource:
     def __init__(self, url: str, accept: str, max_bytes: int, ssl_context: ssl.SSLContext) -> None:
         self.url, self.ssl_context = url, ssl_context
         self._accept, self._max_bytes = accept, max_bytes
-
-    def redacted_url(self) -> str:
-        """Return the URL as it may be logged."""
-        return redact_url(self.url)
 
     async def fetch(self, version: bytes | None) -> FetchResult:
         """Fetch the document once, unless it still has the entity tag `version`."""

@@ -21,6 +21,7 @@ from verifier.decision.keyset import TrustedKeys
 from verifier.decision.status import StatusLists
 from verifier.metrics import Metrics
 from verifier.policy_file import Configuration, Issuer
+from verifier.refresh.aggregation import MAX_AGGREGATION_BYTES
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_cache import DocumentCache
 from verifier.refresh.document_log import DocumentLog
@@ -37,7 +38,7 @@ from verifier.refresh.metadata import (
 )
 from verifier.refresh.schedule import Schedule
 from verifier.refresh.source import Source
-from verifier.refresh.status_lists import STALE_AFTER_POLLS, IssuerLists, build_aggregation_source
+from verifier.refresh.status_lists import STALE_AFTER_POLLS, IssuerLists
 from verifier.settings import VerifierSettings
 
 _log = structlog.get_logger()
@@ -93,7 +94,7 @@ class Refresher:
         }
         self._key_sets = {name: self._key_set(name, issuer, ssl_context) for name, issuer in issuers.items()}
         self._lists = {
-            name: self._issuer_lists(name, build_aggregation_source(issuer.status_lists, ssl_context))
+            name: self._issuer_lists(name, issuer.status_lists, ssl_context)
             for name, issuer in issuers.items()
             if issuer.status_lists
         }
@@ -210,12 +211,12 @@ class Refresher:
             document.inherit(previous)
         return document
 
-    def _issuer_lists(self, issuer: str, source: HttpSource) -> IssuerLists:
+    def _issuer_lists(self, issuer: str, url: str, ssl_context: ssl.SSLContext) -> IssuerLists:
         poll = self._settings.status_poll_seconds
         schedule = Schedule(interval=poll, max_age_bounds=None, max_backoff=poll, min_interval=1)
         lists = IssuerLists(
             issuer,
-            source,
+            HttpSource(url, "application/json", MAX_AGGREGATION_BYTES, ssl_context),
             document_options=partial(self._options, self._list_log, schedule),
             stale_seconds=STALE_AFTER_POLLS * poll if self._settings.status_stale == "reject" else None,
             publish=partial(self._lists_changed, issuer),

@@ -6,7 +6,6 @@ the server of the aggregation: inside a cluster or behind a proxy an issuer has 
 
 import asyncio
 import math
-import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +23,7 @@ from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
 from verifier.refresh.http_fetch import HttpSource
 from verifier.refresh.source import RefreshError
+from verifier.urls import redact_url
 
 MAX_BYTES_PER_ISSUER: Final = 64 * 2**20
 STALE_AFTER_POLLS: Final = 3
@@ -33,11 +33,6 @@ _DECODE_POOL: Final = ThreadPoolExecutor(1, "status-lists")
 """Reading the largest list takes 13 ms, for which no request should wait."""
 
 _log = structlog.get_logger()
-
-
-def build_aggregation_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
-    """Return the source of an aggregation at a URL of the configuration, which has checked it."""
-    return HttpSource(url, "application/json", MAX_AGGREGATION_BYTES, ssl_context)
 
 
 class IssuerLists:
@@ -176,7 +171,7 @@ class _AggregationDocument(Document[Aggregation]):
 
     def __init__(self, lists: IssuerLists, source: HttpSource) -> None:
         options = lists.document_options(".lists.json", MAX_AGGREGATION_BYTES, lists.issuer)
-        super().__init__(source, options, lists.issuer, uri=source.redacted_url())
+        super().__init__(source, options, lists.issuer, uri=redact_url(source.url))
         self._lists = lists
 
     async def run(self) -> None:
@@ -193,8 +188,9 @@ class _AggregationDocument(Document[Aggregation]):
     def on_change(self, change: Change) -> None:
         if self.value is not None and change is not Change.CONFIRMED:
             self._lists.apply(self.value)
-            if self.value.invalid_entries:
-                self._log_failure(RefreshError("entry", self.value.describe_invalid()))
+            if invalid := self.value.invalid_entries:
+                detail = f"the aggregation has {invalid} entries that are not the URI of a list"
+                self._log_failure(RefreshError("entry", detail))
 
     def log_fields(self) -> dict[str, object]:
         return {"lists_in_use": self._lists.count()}
