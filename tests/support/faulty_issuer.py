@@ -1,4 +1,4 @@
-"""A proxy in front of a real issuer that fails the first attempt of every request, like outages and bad networks."""
+"""A proxy in front of a real issuer that fails the first attempt of every request, like an unreliable network."""
 
 import threading
 import time

@@ -25,13 +25,13 @@ def _then(data: bytes, action: Callable[[Exchange], None]) -> Behaviour:
 
 def hostile_responses(document: bytes) -> dict[str, Behaviour]:
     """Return the faults in the delivery of `document`, a valid one, by name."""
-    good = response(document)
+    valid = response(document)
     return {
         "no response": Exchange.hang,
         "hangs within the status line": _then(b"HTTP/1.1 2", Exchange.hang),
         "hangs within the head": _then(_HEAD, Exchange.hang),
-        "hangs before the body": _then(good[: -len(document)], Exchange.hang),
-        "hangs before the last byte": _then(good[:-1], Exchange.hang),
+        "hangs before the body": _then(valid[: -len(document)], Exchange.hang),
+        "hangs before the last byte": _then(valid[:-1], Exchange.hang),
         "hangs after a body without a length": _then(_HEAD + b"\r\n" + document, Exchange.hang),
         "drips a head without end": _then(_HEAD, lambda it: it.drip(b"X: y\r\n")),
         "drips a body without end": _then(_HEAD + b"Content-Length: 100000\r\n\r\n", lambda it: it.drip(b" ")),
@@ -50,7 +50,7 @@ def hostile_responses(document: bytes) -> dict[str, Behaviour]:
         "closes at once": lambda _: None,
         "resets": reset,
         "closes within the head": sends(_HEAD),
-        "closes within the body": sends(good[:-1]),
+        "closes within the body": sends(valid[:-1]),
         "closes within a chunk": sends(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + document),
         "announces too much": sends(response(document, length=10_000)),
         "announces too little": sends(response(document, length=50)),
@@ -63,11 +63,11 @@ def hostile_responses(document: bytes) -> dict[str, Behaviour]:
         "NUL in the head": sends(b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n" + document),
         "204": sends(b"HTTP/1.1 204 No Content\r\n\r\n"),
         "206": sends(response(document, status="206 Partial Content")),
-        "301 to a good one": sends(response(b"", "Location: /other", status="301 Moved Permanently")),
+        "301 to a valid one": sends(response(b"", "Location: /other", status="301 Moved Permanently")),
         "302 to a file": sends(response(document, "Location: file:///etc/passwd", status="302 Found")),
         "307 elsewhere": sends(response(b"", "Location: http://169.254.169.254/", status="307 Temporary Redirect")),
         "304 to an unconditional request": sends(response(b"", status="304 Not Modified")),
         "401": sends(response(b"", status="401 Unauthorized")),
-        "404 with a good document": sends(response(document, status="404 Not Found")),
-        "500 with a good document": sends(response(document, status="500 Internal Server Error")),
+        "404 with a valid document": sends(response(document, status="404 Not Found")),
+        "500 with a valid document": sends(response(document, status="500 Internal Server Error")),
     }

@@ -70,7 +70,7 @@ def running_provider(forge: Forge | None = None, tls: ssl.SSLContext | None = No
 def spoilt_metadata(provider: Provider) -> dict[str, bytes]:
     """Return invalid metadata, by name."""
     name, uri = provider.forge.issuer, provider.server.url_of("/keys")
-    good = json.dumps(metadata(name, uri)).encode()
+    valid = json.dumps(metadata(name, uri)).encode()
 
     def changed(**members: Any) -> bytes:
         return json.dumps(metadata(name, uri, **members)).encode()
@@ -112,16 +112,16 @@ def spoilt_metadata(provider: Provider) -> dict[str, bytes]:
         "no issuer": changed(issuer=...),
         "no jwks_uri": changed(jwks_uri=...),
         "a key set": provider.forge.jwks,
-        "two issuers": good[:-1] + b',"issuer":' + json.dumps(name).encode() + b"}",
-        "NaN": good[:-1] + b',"x":NaN}',
-        "nested deeply": good[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
+        "two issuers": valid[:-1] + b',"issuer":' + json.dumps(name).encode() + b"}",
+        "NaN": valid[:-1] + b',"x":NaN}',
+        "nested deeply": valid[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
         "nested without end": b'{"issuer":' + b"[" * 50_000,
-        "huge": good + b" " * 300_000,
-        "a list": b"[" + good + b"]",
-        "twice in a row": good * 2,
-        "half of it": good[: len(good) // 2],
-        "a byte order mark": b"\xef\xbb\xbf" + good,
-        "UTF-16": good.decode().encode("utf-16"),
+        "huge": valid + b" " * 300_000,
+        "a list": b"[" + valid + b"]",
+        "twice in a row": valid * 2,
+        "half of it": valid[: len(valid) // 2],
+        "a byte order mark": b"\xef\xbb\xbf" + valid,
+        "UTF-16": valid.decode().encode("utf-16"),
         "an HTML page": b"<!doctype html><title>503</title>",
         "empty": b"",
     }
@@ -129,8 +129,8 @@ def spoilt_metadata(provider: Provider) -> dict[str, bytes]:
 
 def metadata_faults(provider: Provider) -> dict[str, Behaviour]:
     """Return the faults in the delivery of valid metadata, by name."""
-    good = json.dumps(metadata(provider.forge.issuer, provider.server.url_of("/keys"))).encode()
+    valid = json.dumps(metadata(provider.forge.issuer, provider.server.url_of("/keys"))).encode()
     return {
-        **hostile_responses(good),
+        **hostile_responses(valid),
         **{f"200 with {name}": serves(document) for name, document in spoilt_metadata(provider).items()},
     }

@@ -20,7 +20,7 @@ CLIENTS: Final = ROOT / "docs/clients"
 
 @pytest.mark.timeout(300)  # Go compiles its standard library once per machine
 def test_the_client_keeps_a_session_through_faults(issuer: IssuerProcess, tmp_path: Path) -> None:
-    """Runs all tests of `example_test.go` in one process; no request was sent more often than necessary."""
+    """Run all tests of `example_test.go` in one process; no request was sent more often than necessary."""
     go = program("go", "golang-go")
     module(tmp_path, issuer)
     issuer.session("ada@example.com")

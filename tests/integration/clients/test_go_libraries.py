@@ -18,7 +18,7 @@ AUDIENCE: Final = "https://orders.example"
 
 @pytest.mark.timeout(300)  # the libraries are compiled once per machine
 def test_oauth2_and_go_oidc_work_with_the_issuer(issuer: IssuerProcess) -> None:
-    """Runs all tests of `go/libraries_test.go` in one process."""
+    """Run all tests of `go/libraries_test.go` in one process."""
     program("go", "golang-go")
     try:
         tests = go_tests(Path(__file__).parent / "go")

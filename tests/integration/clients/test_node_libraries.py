@@ -17,7 +17,7 @@ AUDIENCE: Final = "https://orders.example"
 
 
 def test_node_libraries_work_with_the_issuer(issuer: IssuerProcess) -> None:
-    """Runs all tests of `node/libraries.test.mjs` in one process."""
+    """Run all tests of `node/libraries.test.mjs` in one process."""
     node = program("node", "nodejs")
     try:
         folder = with_npm_packages(Path(__file__).parent / "node")

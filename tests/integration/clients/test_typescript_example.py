@@ -55,7 +55,7 @@ def compiled(tmp_path: Path, issuer: IssuerProcess) -> Path:
 
 
 def test_the_client_keeps_a_session_through_faults(issuer: IssuerProcess, compiled: Path) -> None:
-    """Runs all tests of `example.test.mjs` in one process; no request was sent more often than necessary."""
+    """Run all tests of `example.test.mjs` in one process; no request was sent more often than necessary."""
     issuer.session("ada@example.com")
     expired, rejected, revoked = issuer.session(), issuer.session(), issuer.session()
     assert issuer.request("POST", "/logout", revoked["access_token"]).status_code == 204

@@ -133,7 +133,7 @@ def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Itera
 
 
 class Operator:
-    """Runs commands, and records their output, except what a command must print."""
+    """A runner of commands that records their output, except what a command must print."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         self.settings = settings

@@ -160,7 +160,7 @@ def test_without_tracing_its_packages_are_not_needed(postgres: Postgres, tmp_pat
 
 
 def serve(variables: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """`python -m issuer serve` where OpenTelemetry is not installed."""
+    """Run `python -m issuer serve` where OpenTelemetry is not installed."""
     hide_opentelemetry(folder)
     environ = environment("issuer", {"DATABASE_URL": "postgresql://127.0.0.1:1/x"})
     return subprocess.run(

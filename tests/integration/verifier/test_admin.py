@@ -139,12 +139,12 @@ def test_hostile_requests_do_not_stop_the_admin_listener(asked: VerifierProcess)
 
 def test_no_part_of_a_token_is_ever_in_the_log(folder: VerifierFolder) -> None:
     with folder.running(policies=_POLICIES, LOG_LEVEL="debug") as verifier:
-        good, now = verifier.token(), time.time()
+        valid, now = verifier.token(), time.time()
         tokens = [
-            good,
-            good[:-5],
-            good + b"AAAA",
-            good + b"=",
+            valid,
+            valid[:-5],
+            valid + b"AAAA",
+            valid + b"=",
             verifier.token(exp=1),
             verifier.token(aud="other"),
             verifier.token(sub="very-secret-subject", iss="https://other.example"),

@@ -157,8 +157,8 @@ def test_check_config_fails_when_a_key_set_is_unavailable(folder: VerifierFolder
 
 def test_explain_prints_each_numbered_check_and_never_the_token(folder: VerifierFolder, tmp_path: Path) -> None:
     settings = _settings(folder)
-    good, stranger = folder.forge.token(time()), Forge().token(time(), {"kid": folder.forge.kid})
-    accepted = _run("explain", stdin=good + b"\n", **settings)
+    valid, stranger = folder.forge.token(time()), Forge().token(time(), {"kid": folder.forge.kid})
+    accepted = _run("explain", stdin=valid + b"\n", **settings)
     assert (accepted.status, accepted.faults) == (0, "")
     lines = accepted.output.splitlines()
     assert [line.split(".")[0].strip() for line in lines[:-1]] == [str(number + 1) for number in range(_CHECKS)]
@@ -173,7 +173,7 @@ def test_explain_prints_each_numbered_check_and_never_the_token(folder: Verifier
     assert lines[6].endswith("FAILED: bad_signature")
     assert all(line.endswith("not reached") for line in lines[7:-1])
     assert lines[-1] == "rejected: bad_signature by policy default"
-    for output, token in ((accepted.output, good), (rejected.output, stranger)):
+    for output, token in ((accepted.output, valid), (rejected.output, stranger)):
         assert not any(part in output for part in token.decode().split("."))
 
 

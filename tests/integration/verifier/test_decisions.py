@@ -46,9 +46,9 @@ def test_a_request_without_credentials_is_challenged_without_an_error(verifier: 
 def test_two_credentials_are_rejected_even_if_they_are_equal(
     verifier: SubrequestListener, first: str | None, name: str
 ) -> None:
-    good = bearer(verifier.token())
-    first = first or good
-    for lines in ([first, good.replace("Authorization", name)], [good, first.replace("Authorization", name)]):
+    valid = bearer(verifier.token())
+    first = first or valid
+    for lines in ([first, valid.replace("Authorization", name)], [valid, first.replace("Authorization", name)]):
         response = verifier.ask("/verify", *lines)
         assert response.status == 401
         assert response.challenge in ('Bearer realm="gatepass", error="invalid_request"', 'Bearer realm="gatepass"')
@@ -79,7 +79,7 @@ def test_rfc6750_2_3_a_token_in_the_query_is_ignored(verifier: SubrequestListene
     assert (response.status, response.challenge) == (401, 'Bearer realm="gatepass"')
 
 
-def test_a_bad_token_gets_only_the_error_code_of_rfc_6750(verifier: SubrequestListener) -> None:
+def test_an_invalid_token_gets_only_the_error_code_of_rfc_6750(verifier: SubrequestListener) -> None:
     response = verifier.ask(token=verifier.token(exp=1_000_000_000, iat=999_999_000))
     assert response.status == 401
     assert response.fields == (

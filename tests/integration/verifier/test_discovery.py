@@ -76,7 +76,7 @@ def providers(provider: Provider) -> Iterator[dict[str, Provider]]:
         }
 
 
-def test_metadata_that_go_bad_change_nothing_but_the_log(
+def test_metadata_that_become_invalid_change_nothing_but_the_log(
     folder: VerifierFolder, providers: dict[str, Provider]
 ) -> None:
     policies = "".join(it.table for it in providers.values()) + accepting(
@@ -106,7 +106,7 @@ def test_metadata_that_go_bad_change_nothing_but_the_log(
         assert resident_bytes(verifier.process.pid) - before < 40 * 2**20
         assert not verifier.events("decision_failed")
         assert "password" not in verifier.log()
-        assert not providers["301 to a good one"].server.requests_of("/other")
+        assert not providers["301 to a valid one"].server.requests_of("/other")
         for it in providers.values():
             it.describe()
         taken = len(verifier.events("metadata_updated"))
@@ -118,7 +118,7 @@ def test_metadata_that_go_bad_change_nothing_but_the_log(
 
 
 @pytest.mark.parametrize("members", [{"issuer": "https://another.example"}, {"jwks_uri": "http://10.0.0.1/keys"}])
-def test_metadata_that_are_bad_from_the_start_affect_the_tokens_of_their_issuer_alone(
+def test_initially_invalid_metadata_affect_the_tokens_of_their_issuer_alone(
     folder: VerifierFolder, provider: Provider, members: dict[str, Any]
 ) -> None:
     provider.describe(**members)

@@ -22,13 +22,13 @@ def conversation(verifier: SubrequestListener, data: bytes) -> list[Response]:
 
 
 def _malformed(token: str) -> dict[str, bytes]:
-    good = request("/verify", token)
+    valid = request("/verify", token)
     host = b"Host: verifier\r\n"
     return {
-        "a bare LF after every line": good.replace(b"\r\n", b"\n"),
-        "a bare LF after one line": good.replace(host, host[:-2] + b"\n"),
-        "a bare LF at the end": good[:-2] + b"\n",
-        "a bare CR as the end of a line": good.replace(host, host[:-1]),
+        "a bare LF after every line": valid.replace(b"\r\n", b"\n"),
+        "a bare LF after one line": valid.replace(host, host[:-2] + b"\n"),
+        "a bare LF at the end": valid[:-2] + b"\n",
+        "a bare CR as the end of a line": valid.replace(host, host[:-1]),
         "a bare CR in a value": request("/verify", token, "X: a\rb"),
         "NUL in a value": request("/verify", token, "X: a\0b"),
         "NUL in a name": request("/verify", token, "X\0: a"),
@@ -37,7 +37,7 @@ def _malformed(token: str) -> dict[str, bytes]:
         "obsolete folding of the credentials": request("/verify", token.replace(" Bearer ", " Bearer\r\n ")),
         "a space before the colon": request("/verify", token, "X : a"),
         "a space before the colon of the credentials": request("/verify", token.replace(":", " :", 1)),
-        "a space before the first name": good.replace(host, b" " + host),
+        "a space before the first name": valid.replace(host, b" " + host),
         "a line without a colon": request("/verify", token, "nonsense"),
         "an empty name": request("/verify", token, ": a"),
         "a name with an at sign": request("/verify", token, "X@: a"),
@@ -60,11 +60,11 @@ def _malformed(token: str) -> dict[str, bytes]:
         "a method of RTSP": request("/verify", token, method="PLAY"),
         "CONNECT to an authority": request("verifier:443", token, method="CONNECT"),
         "CONNECT to a path": request("/verify", token, method="CONNECT"),
-        "tabs between the parts of the first line": good.replace(b" /verify ", b"\t/verify\t"),
+        "tabs between the parts of the first line": valid.replace(b" /verify ", b"\t/verify\t"),
         "a space in the target": request("/ver ify", token),
         "a control in the target": request("/verify\x01", token),
         "DEL in the target": request("/verify\x7f", token),
-        "no Host": good.replace(host, b""),
+        "no Host": valid.replace(host, b""),
         "two Hosts": request("/verify", token, "Host: a", "Host: b"),
         "two equal Hosts": request("/verify", token, "Host: a", "Host: a"),
         "no HTTP at all": b"EHLO example.org\r\n\r\n",

@@ -227,7 +227,7 @@ def test_an_invalid_key_set_url_never_replaces_valid_keys(
         assert resident_bytes(verifier.process.pid) - before < 40 * 2**20
         _no_secret_is_in(verifier.log())
         assert not verifier.events("decision_failed")
-        assert b"GET /other" not in b"".join(servers["301 to a good one"].requests)
+        assert b"GET /other" not in b"".join(servers["301 to a valid one"].requests)
         for server in servers.values():
             server.behaviour = serves(_FORGE.jwks)
         taken = len(verifier.events("jwks_updated"))

@@ -84,7 +84,7 @@ async def _until(happened: Callable[[], bool]) -> None:
 
 
 _FORGE: Final = Forge()
-_GOOD: Final = FetchResult(_FORGE.jwks, b"1")
+_FETCHED: Final = FetchResult(_FORGE.jwks, b"1")
 _UNCHANGED: Final = FetchResult(None, b"1")
 _DOWN: Final = RefreshError("unreachable", "ConnectionRefusedError")
 
@@ -100,7 +100,7 @@ def _run(source: Script, story: Callable[[Keys], Awaitable[None]]) -> None:
 
 
 def test_keys_that_cannot_be_refreshed_expire_at_the_bound() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         await asyncio.sleep(1000)
@@ -115,7 +115,7 @@ def test_keys_that_cannot_be_refreshed_expire_at_the_bound() -> None:
 
 
 def test_a_304_keeps_keys_fresh() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         source.result = _UNCHANGED
@@ -126,7 +126,7 @@ def test_a_304_keeps_keys_fresh() -> None:
 
 
 def test_expired_keys_are_fetched_in_full_after_a_304() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         source.result = _DOWN
@@ -138,7 +138,7 @@ def test_expired_keys_are_fetched_in_full_after_a_304() -> None:
 
 
 def test_a_reload_does_not_renew_keys() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         source.result = _DOWN
@@ -152,13 +152,13 @@ def test_a_reload_does_not_renew_keys() -> None:
 
 
 def test_an_unexpected_error_does_not_stop_refreshing() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         source.result = ZeroDivisionError()
         attempts = len(source.attempts)
         await _until(lambda: len(source.attempts) >= attempts + 3)
-        source.result = _GOOD
+        source.result = _FETCHED
         await keys.until_published(_FORGE.kid)
 
     _run(source, story)
@@ -172,7 +172,7 @@ async def _flood(keys: Keys, seconds: float) -> None:
 
 
 def test_a_flood_of_unknown_keys_requests_a_refresh_every_ten_seconds() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         before = len(source.attempts)
@@ -193,7 +193,7 @@ async def _seconds_until_held(forge: Forge, keys: Keys) -> float:
 
 
 def test_a_new_key_is_found_at_once_however_often_the_issuer_rotates() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         for number in range(5):
@@ -207,7 +207,7 @@ def test_a_new_key_is_found_at_once_however_often_the_issuer_rotates() -> None:
 
 
 def test_a_new_key_is_found_within_ten_seconds_during_a_flood_which_gains_no_attempt() -> None:
-    source = Script(_GOOD)
+    source = Script(_FETCHED)
 
     async def story(keys: Keys) -> None:
         before = len(source.attempts)

@@ -25,7 +25,7 @@ _KEY: Final = Forge().key
 _STRANGER: Final = Forge()
 _BOMB: Final = b64url(zlib.compress(bytes(50 * 2**20), 9)).decode()
 _SIZE: Final = 1024
-_GOOD: Final = 8
+_VALID: Final = 8
 _REVOKED: Final = 7
 _LATER: Final = 9
 
@@ -90,16 +90,16 @@ def _faults() -> dict[str, tuple[str, Behaviour]]:
         # Fetched by the same code: a few will do.
         *(
             ("aggregation", name)
-            for name in ("no response", "drips a body without end", "resets", "204", "404 with a good document")
+            for name in ("no response", "drips a body without end", "resets", "204", "404 with a valid document")
         ),
     ]
     faults: dict[str, tuple[str, Behaviour]] = {}
     for number, (what, name) in enumerate(names):
         it = Faulty(number)
-        good = it.list() if what == "list" else it.aggregated(it.uri)
+        valid = it.list() if what == "list" else it.aggregated(it.uri)
         ways: dict[str, Behaviour] = {
-            "compressed and labelled": sends(response(gzip.compress(good), "Content-Encoding: gzip")),
-            **hostile_responses(good),
+            "compressed and labelled": sends(response(gzip.compress(valid), "Content-Encoding: gzip")),
+            **hostile_responses(valid),
             **{name: serves(document) for name, document in _documents(it).items() if what == "list"},
             **{name: serves(document) for name, document in _aggregations(it).items() if what == "aggregation"},
         }
@@ -159,14 +159,14 @@ def test_an_invalid_list_never_replaces_a_valid_one(
 
 def _valid_tokens_are_still_accepted(verifier: VerifierProcess, issuers: dict[str, Faulty]) -> None:
     """Wait until each fault was counted; meanwhile every token, cached or new, gets the same response."""
-    cached = {name: it.token(_GOOD) for name, it in issuers.items()}
+    cached = {name: it.token(_VALID) for name, it in issuers.items()}
     pending = set(issuers)
     deadline = time.monotonic() + 60
     with verifier.connect(timeout=2) as wire:
         while pending:
             assert time.monotonic() < deadline, f"nothing was counted of {sorted(pending)}: {verifier.log()[-3000:]}"
             for name, it in issuers.items():
-                for token, status in ((cached[name], 200), (it.token(_GOOD), 200), (it.token(_REVOKED), 401)):
+                for token, status in ((cached[name], 200), (it.token(_VALID), 200), (it.token(_REVOKED), 401)):
                     assert wire.ask(request("/verify", bearer(token))).status == status, name
             failed = {labels["issuer"] for labels, n in verifier.samples("status_list_failures_total") if n}
             pending = {name for name in pending if issuers[name].forge.issuer not in failed}

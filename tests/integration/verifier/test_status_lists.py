@@ -300,7 +300,7 @@ def test_saved_lists_are_used_after_a_restart(folder: VerifierFolder, issuer: St
 
 
 def _forge_files(cache: Path, stranger: Forge, issuer: StatusIssuer) -> None:
-    """Saved lists are verified like fetched ones."""
+    """Write a list of another key into the cache; saved lists are verified like fetched ones."""
     (file,) = cache.glob("*.jwt")
     forged = StatusIssuer(stranger, issuer.server, {})
     file.write_bytes(forged.list_token())

@@ -75,14 +75,22 @@ def test_a_signature_holds_for_its_algorithm_key_length_and_bytes_alone(algorith
     key = key_of(signer.jwk())
     assert key is not None
     assert key.algorithms == {algorithm}
-    good = signer.signature(data)
-    assert is_signed(algorithm, key.material, good, data)
+    valid = signer.signature(data)
+    assert is_signed(algorithm, key.material, valid, data)
     another = key_of(signing_key(algorithm, "another").jwk())
     assert another is not None
-    assert not is_signed(algorithm, another.material, good, data)
-    for bad in (b"", good[:-1], good + b"\0", b"\0" + good, bytes(len(good)), good[::-1], b"\xff" * len(good)):
-        assert not is_signed(algorithm, key.material, bad, data)
-    assert not is_signed(algorithm, key.material, good, data + b" ")
+    assert not is_signed(algorithm, another.material, valid, data)
+    for invalid in (
+        b"",
+        valid[:-1],
+        valid + b"\0",
+        b"\0" + valid,
+        bytes(len(valid)),
+        valid[::-1],
+        b"\xff" * len(valid),
+    ):
+        assert not is_signed(algorithm, key.material, invalid, data)
+    assert not is_signed(algorithm, key.material, valid, data + b" ")
 
 
 def test_r_and_s_have_exactly_their_length() -> None:
@@ -178,14 +186,14 @@ def test_keys_that_cannot_be_used_are_skipped_and_counted() -> None:
         1,
         {**ED, "x": "!"},
     ]
-    skipped = parse_jwks(json.dumps({"keys": [{**P256, "kid": "good"}, *odd]}).encode(), EVERY)
-    assert set(skipped.keys) == {"good"}
+    skipped = parse_jwks(json.dumps({"keys": [{**P256, "kid": "valid"}, *odd]}).encode(), EVERY)
+    assert set(skipped.keys) == {"valid"}
     assert sum(skipped.skipped.values()) == len(odd)
 
 
 def test_one_name_for_keys_of_two_types_names_neither() -> None:
-    document = json.dumps({"keys": [{**P256, "kid": "k"}, {**RSA, "kid": "k"}, {**ED, "kid": "good"}]}).encode()
-    assert set(parse_jwks(document, EVERY).keys) == {"good"}
+    document = json.dumps({"keys": [{**P256, "kid": "k"}, {**RSA, "kid": "k"}, {**ED, "kid": "valid"}]}).encode()
+    assert set(parse_jwks(document, EVERY).keys) == {"valid"}
 
 
 # The points of order 1, 2, 4 and 8 (RFC 8032 §5.1), and encodings of them with y ≥ p.

@@ -207,7 +207,7 @@ def test_an_unknown_account_or_session_is_reported(url: str) -> None:
 
 
 def test_an_operator_creates_disables_and_deletes_an_account(issuer: IssuerProcess) -> None:
-    """Runs every command once, on one account, while the issuer serves."""
+    """Run every command once, on one account, while the issuer serves."""
     account = run(issuer, "users", "create", "day@example.com", password=PASSWORD)
     token = issuer.login("day@example.com").json()["access_token"]
     assert run(issuer, "users", "update", account["id"], "--scope", "a b", "--role", "x")["roles"] == ["x"]

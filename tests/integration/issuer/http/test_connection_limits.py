@@ -34,10 +34,10 @@ async def test_waiting_clients_are_served_before_pipelined_requests() -> None:
         ahead = [await issuer.connect() for _ in range(50)]
         for client in ahead:
             await client.send(b"".join(GET % 1 for _ in range(20)))
-        good = await issuer.connect()
+        other = await issuer.connect()
         issuer.gate.set()
-        await good.send(GET % 2)
-        await good.echoed()
+        await other.send(GET % 2)
+        await other.echoed()
         assert [path for _, path, _ in issuer.requests].index("/2") < 500
 
 
@@ -105,9 +105,9 @@ async def test_incomplete_bodies_of_all_clients_are_bounded() -> None:
         slow = [await issuer.connect() for _ in range(3)]
         for client in slow:
             await client.send(POST + b"Content-Length: 60000\r\n\r\n", b"a" * 30_000)
-        good = await issuer.connect()
-        await good.send(POST + b"Content-Length: 40000\r\n\r\n", b"a" * 30_000, b"a" * 10_000)
-        assert len((await good.echoed())["body"]) == 40_000
+        other = await issuer.connect()
+        await other.send(POST + b"Content-Length: 40000\r\n\r\n", b"a" * 30_000, b"a" * 10_000)
+        assert len((await other.echoed())["body"]) == 40_000
         assert await _all_connected(slow) == [False, True, True]
         assert issuer.dropped == ["held_bytes"]
 

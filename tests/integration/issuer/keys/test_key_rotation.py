@@ -41,7 +41,7 @@ def signed_by(token: str) -> str:
 
 @dataclass
 class Load:
-    """Logs in at every issuer in turn, and sends every token that must be valid to every verifier.
+    """Load that logs in at every issuer in turn, and sends every token that must be valid to every verifier.
 
     Attributes:
         removed: kids of keys whose tokens need not be valid any more.

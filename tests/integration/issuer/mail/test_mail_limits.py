@@ -57,7 +57,7 @@ async def ask_for(bench: RecoveryBench, duration: timedelta, what: str = "reset"
 
 @pytest.fixture(autouse=True)
 def no_even_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Responses at once: these tests send hundreds of requests and do not measure time."""
+    """Delay no response: these tests send hundreds of requests and do not measure time."""
     monkeypatch.setattr("issuer.accounts.mail_requests.MIN_RESPONSE_SECONDS", 0)
 
 

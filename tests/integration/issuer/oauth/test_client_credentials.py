@@ -26,7 +26,7 @@ FORM = {"grant_type": "client_credentials"}
 
 @pytest.fixture(scope="module")
 def second(issuer: IssuerProcess) -> Iterator[IssuerProcess]:
-    """Another process of the same issuer."""
+    """Yield another process of the same issuer."""
     with running_issuer(issuer.database_url, issuer.keys_dir, URL=issuer.url) as process:
         yield process
 

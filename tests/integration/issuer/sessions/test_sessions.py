@@ -92,12 +92,12 @@ def test_fifty_parallel_refreshes_get_one_successor(issuer: IssuerProcess) -> No
     with ThreadPoolExecutor(50) as pool:
         responses = list(pool.map(lambda _: issuer.refresh(tokens["refresh_token"]), range(50)))
     assert [response.status_code for response in responses] == [200] * 50
-    good = [response.json() for response in responses]
-    assert len({response["refresh_token"] for response in good}) == 1
+    valid = [response.json() for response in responses]
+    assert len({response["refresh_token"] for response in valid}) == 1
     assert outcomes(issuer, "rotated") - rotated == 1
     assert (row(issuer, tokens)["generation"], row(issuer, tokens)["retries"]) == (1, 0)
-    assert issuer.refresh(good[0]["refresh_token"]).status_code == 200
-    assert {issuer.request("GET", "/me", response["access_token"]).status_code for response in good[:5]} == {200}
+    assert issuer.refresh(valid[0]["refresh_token"]).status_code == 200
+    assert {issuer.request("GET", "/me", response["access_token"]).status_code for response in valid[:5]} == {200}
     assert events(issuer, tokens) == ["login_succeeded"]
 
 
@@ -207,36 +207,44 @@ def test_a_disabled_account_is_not_refreshed(issuer: IssuerProcess) -> None:
 def test_guessed_refresh_tokens_change_nothing(issuer: IssuerProcess) -> None:
     tokens = issuer.session("guess@example.com")
     before = row(issuer, tokens)
-    good = tokens["refresh_token"]
-    for guess in (good[:-1], good[:-4] + "AAAA", good + "A", good.replace("gpr_", "gpx_"), "x", "\u00e9", "a" * 5000):
+    valid = tokens["refresh_token"]
+    for guess in (
+        valid[:-1],
+        valid[:-4] + "AAAA",
+        valid + "A",
+        valid.replace("gpr_", "gpx_"),
+        "x",
+        "\u00e9",
+        "a" * 5000,
+    ):
         assert status_and_body(issuer.refresh(guess)) == INVALID_GRANT
     assert row(issuer, tokens) == before
 
 
 def test_rfc_6749_section_5_2_a_malformed_refresh_is_an_invalid_request(issuer: IssuerProcess) -> None:
-    good = issuer.session("request@example.com")["refresh_token"]
+    valid = issuer.session("request@example.com")["refresh_token"]
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     bodies: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({}, form),
-        ({"content": f"refresh_token={good}"}, form),
+        ({"content": f"refresh_token={valid}"}, form),
         ({"content": "grant_type=refresh_token"}, form),
-        ({"content": f"grant_type=refresh_token&refresh_token={good}&refresh_token={good}"}, form),
-        ({"content": f"grant_type=refresh_token&grant_type=refresh_token&refresh_token={good}"}, form),
-        ({"content": f"grant_type=refresh_token&refresh_token={good}&other=%ff"}, form),
+        ({"content": f"grant_type=refresh_token&refresh_token={valid}&refresh_token={valid}"}, form),
+        ({"content": f"grant_type=refresh_token&grant_type=refresh_token&refresh_token={valid}"}, form),
+        ({"content": f"grant_type=refresh_token&refresh_token={valid}&other=%ff"}, form),
         ({"content": b"x" * 65_537}, form),
-        ({"json": {"grant_type": "refresh_token", "refresh_token": good}}, {}),
-        ({"content": f"grant_type=refresh_token&refresh_token={good}"}, {}),
+        ({"json": {"grant_type": "refresh_token", "refresh_token": valid}}, {}),
+        ({"content": f"grant_type=refresh_token&refresh_token={valid}"}, {}),
     ]
     for body, headers in bodies:
         response = HTTP.post(f"{issuer.url}/token", headers=headers, **body)
         assert status_and_body(response) == (400, {"error": "invalid_request"})
         assert response.headers["cache-control"] == "no-store"
-    assert issuer.refresh(good).status_code == 200
+    assert issuer.refresh(valid).status_code == 200
 
 
 def test_a_refresh_token_of_another_client_is_rejected(issuer: IssuerProcess) -> None:
-    good = issuer.session("client@example.com")["refresh_token"]
-    form = {"grant_type": "refresh_token", "refresh_token": good}
+    valid = issuer.session("client@example.com")["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": valid}
     assert status_and_body(token(issuer, **form, client_id="another")) == INVALID_GRANT
     assert token(issuer, **form).status_code == 200
 

@@ -21,7 +21,7 @@ COMPUTED = "gatepass_issuer_argon2_computations_total"
 
 @pytest.fixture(scope="module")
 def issuers(postgres: Postgres) -> Iterator[tuple[IssuerProcess, IssuerProcess]]:
-    """Two issuers with one database and one keys folder, each behind one proxy."""
+    """Yield two issuers with one database and one keys folder, each behind one proxy."""
     with (
         running_issuer(
             postgres.migrated_database(), TRUSTED_PROXY_HOPS="1", PASSWORD_HASH_TIMEOUT_SECONDS="30"

@@ -209,11 +209,11 @@ def test_a_running_issuer_starts_to_sign_when_a_key_appears(tmp_path: Path) -> N
 def test_a_lost_folder_never_replaces_a_valid_key_set(keys: Path, lose: Callable[[Path], None]) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
-    good = live.key_set
+    loaded = live.key_set
     assert usable(metrics) == 1
     lose(keys)
     live.refresh()
-    assert live.key_set is good
+    assert live.key_set is loaded
     assert not live.is_current
     assert usable(metrics) == 0
     assert KeyWatcher(keys, Metrics()).key_set.signing is None, "a process that starts now has nothing to sign with"
@@ -245,7 +245,7 @@ def test_a_repaired_folder_is_read_though_its_records_did_not_change(keys: Path)
 def test_a_change_of_any_file_is_noticed_and_an_invalid_one_keeps_the_keys(keys: Path) -> None:
     metrics = Metrics()
     live = KeyWatcher(keys, metrics)
-    good = live.key_set
+    loaded = live.key_set
     for number, path in enumerate((pem_file(keys), keys / "private/mac-secrets.json"), 1):
         path.chmod(0o644)
         live.refresh()
@@ -256,7 +256,7 @@ def test_a_change_of_any_file_is_noticed_and_an_invalid_one_keeps_the_keys(keys:
     live.refresh()
     assert metrics.registry.get_sample_value("gatepass_issuer_key_set_reload_failures_total") == 3
     assert live.key_set.signing is not None
-    assert live.key_set.keys == good.keys
+    assert live.key_set.keys == loaded.keys
 
 
 def test_a_read_during_a_rotation_is_repeated(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:

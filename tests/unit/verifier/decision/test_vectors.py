@@ -63,7 +63,7 @@ def test_the_authorizer_decides_as_the_token_vectors_state_also_from_the_cache(*
         if reason is None:
             assert identity(response) == vector["expected"].get("identity"), vector["id"]
         else:
-            # As credentials these are more than one token, or none, before they are a bad one.
+            # As credentials these are more than one token, or none, before they are an invalid one.
             spoilt = not vector["token"] or re.search("[ ,\t]", vector["token"])
             assert reason == (
                 RejectionReason.MALFORMED_CREDENTIALS if spoilt else vector["expected"].get("reason")

@@ -53,7 +53,7 @@ def test_a_lack_of_scope_names_the_scopes_and_a_lack_of_a_role_does_not_name_rol
 
 
 def test_a_missing_token_is_challenged_without_an_error() -> None:
-    """RFC 6750 §3.1."""
+    """A request without credentials gets no error code (RFC 6750 §3.1)."""
     assert (
         fields_of(error_response(RejectionReason.MISSING_TOKEN, POLICIES["default"], "here"))["WWW-Authenticate"]
         == 'Bearer realm="here"'
