@@ -61,13 +61,10 @@ class FairQueue:
     """A queue ordered by priority, then by round: each client has one entry in a round. No clock, no threads."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, int]] = []
+        self._waiting: list[tuple[Priority, int, int]] = []
         self._entry_ids = itertools.count()
         self._round = dict.fromkeys(Priority, 0)
         self._last: dict[tuple[Priority, Hashable], int] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
 
     def ahead_of(self, client: QueueClient) -> int:
         """Return how many entries would be served before a new one of `client`."""
@@ -92,8 +89,8 @@ class FairQueue:
             self._last.clear()
             return None
         priority, round_number, entry_id = heapq.heappop(self._waiting)
-        if round_number > self._round[Priority(priority)]:
-            self._round[Priority(priority)] = round_number
+        if round_number > self._round[priority]:
+            self._round[priority] = round_number
             # Delete the clients of earlier rounds, which have no effect any more and would accumulate.
             self._last = {key: last for key, last in self._last.items() if key[0] != priority or last >= round_number}
         return entry_id
@@ -111,7 +108,6 @@ class PasswordHashQueue:
         wait_seconds: the longest wait in the queue.
         started: called with the seconds that each piece of work has waited.
         rejected: called for every rejection.
-        clock: returns seconds since any epoch.
     """
 
     def __init__(
@@ -120,13 +116,11 @@ class PasswordHashQueue:
         wait_seconds: float,
         started: Callable[[float], None] = lambda _: None,
         rejected: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.threads: Final = threads
         self._wait_seconds = wait_seconds
         self._started = started
         self._rejected = rejected
-        self._clock = clock
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hash", initializer=_lower_priority)
         self._queue = FairQueue()
         self._signals: dict[int, asyncio.Future[None]] = {}
@@ -139,7 +133,7 @@ class PasswordHashQueue:
         Uses the shortest of three runs: the first one also starts a thread and allocates its memory.
         """
         loop = asyncio.get_running_loop()
-        self._duration = min([(await loop.run_in_executor(self._pool, self._timed, work))[1] for _ in range(3)])
+        self._duration = min([(await loop.run_in_executor(self._pool, _timed, work))[1] for _ in range(3)])
         return self._duration
 
     def check_capacity(self, client: QueueClient) -> None:
@@ -148,7 +142,9 @@ class PasswordHashQueue:
         Raises:
             OverloadedError: the work would start too late.
         """
-        if self._expected_wait(client) > self._wait_seconds:
+        ahead = self._queue.ahead_of(client)
+        wait = max(0, self._running + ahead - self.threads + 1) * self._duration / self.threads
+        if wait > self._wait_seconds:
             raise self._rejection()
 
     async def run(self, work: Callable[[], T], client: QueueClient = QueueClient()) -> T:
@@ -158,7 +154,7 @@ class PasswordHashQueue:
             OverloadedError: the work would start, or did start, too late; or the client has disconnected.
         """
         self.check_capacity(client)
-        arrived = self._clock()
+        arrived = time.monotonic()
         if self._running < self.threads:
             self._running += 1
         else:
@@ -169,10 +165,6 @@ class PasswordHashQueue:
     def close(self) -> None:
         """Wait for running work and drop the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _expected_wait(self, client: QueueClient) -> float:
-        ahead = self._queue.ahead_of(client)
-        return max(0, self._running + ahead - self.threads + 1) * self._duration / self.threads
 
     async def _wait_for_slot(self, client: QueueClient) -> None:
         entry_id = self._queue.join(client)
@@ -195,11 +187,11 @@ class PasswordHashQueue:
         if client.is_disconnected():
             self._release_slot()
             raise OverloadedError(retry_after=1)  # never sent, and not counted as a rejection
-        self._started(self._clock() - arrived)
+        self._started(time.monotonic() - arrived)
         try:
             # The context carries the request id into the thread's log lines.
             run = contextvars.copy_context().run
-            running = asyncio.get_running_loop().run_in_executor(self._pool, run, self._timed, work)
+            running = asyncio.get_running_loop().run_in_executor(self._pool, run, _timed, work)
         except BaseException:
             self._release_slot()
             raise
@@ -209,10 +201,6 @@ class PasswordHashQueue:
         self._duration = self._duration or duration
         self._duration += (duration - self._duration) * _EMA_ALPHA
         return result
-
-    def _timed(self, work: Callable[[], T]) -> tuple[T, float]:
-        started = self._clock()
-        return work(), self._clock() - started
 
     def _release_slot(self) -> None:
         while (entry_id := self._queue.next()) is not None:
@@ -226,6 +214,12 @@ class PasswordHashQueue:
         self._rejected()
         # Jitter, so that clients that were rejected together do not retry together.
         return OverloadedError(retry_after=random.randint(1, 3))  # noqa: S311 - spreads load, protects no secret
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Return the result of `work`, and its duration in seconds."""
+    started = time.monotonic()
+    return work(), time.monotonic() - started
 
 
 def _lower_priority() -> None:

@@ -91,9 +91,6 @@ class PasswordCheck:
     replacement: str | None = field(default=None, repr=False)
 
 
-_MISMATCH: Final = PasswordCheck(matches=False, outdated=False)
-
-
 class PasswordHasher:
     """The hashing of passwords at one cost, in the threads of `hash_queue`.
 
@@ -116,7 +113,7 @@ class PasswordHasher:
 
     async def calibrate(self) -> float:
         """Measure the duration of a hash in seconds. Call it before the first request."""
-        return await self._hash_queue.calibrate(lambda: self._hasher.hash(b"a password to measure with"))
+        return await self._hash_queue.calibrate(self.measure)
 
     def check_capacity(self, client: QueueClient) -> None:
         """Check that a hash for `client` would start in time. Call it before other work is done for the request.
@@ -126,7 +123,7 @@ class PasswordHasher:
         """
         self._hash_queue.check_capacity(client)
 
-    async def hash(self, password: str, client: QueueClient = QueueClient()) -> str:  # noqa: B008 - frozen
+    async def hash(self, password: str, client: QueueClient) -> str:
         """Return a new encoded hash of `password` (NFC).
 
         Raises:
@@ -135,7 +132,7 @@ class PasswordHasher:
         secret = _normal_form(password)
         return await self._run(lambda: self._hash(secret), client)
 
-    async def verify(self, stored: str | None, password: str, client: QueueClient = QueueClient()) -> PasswordCheck:  # noqa: B008 - frozen
+    async def verify(self, stored: str | None, password: str, client: QueueClient) -> PasswordCheck:
         """Compare `password` (NFC) with a stored hash by exactly one argon2 computation.
 
         Args:
@@ -148,18 +145,11 @@ class PasswordHasher:
             OverloadedError: the hash queue is full.
         """
         found = _usable_hash(stored)
-        secret = _normal_form(password)
-        if isinstance(found, str):
-            return await self._run(lambda: self._compare(found, secret), client)
-        if found is None:
-            return await self._run(lambda: self._reject(secret), client)
-        # Without NFC: the system that the hash came from did not normalise.
-        given = password.encode("utf-8")
-        return await self._run(lambda: self._compare_foreign(found, given, secret), client)
+        return await self._run(lambda: self._compare(found, password), client)
 
     def measure(self) -> None:
-        """Compute one hash in the calling thread."""
-        self._hash(b"a password to measure with")
+        """Compute one hash in the calling thread. It is not counted."""
+        self._hasher.hash(b"a password to measure with")
 
     async def _run(self, work: Callable[[], T], client: QueueClient) -> T:
         """Run `work` in a span that covers the wait in the queue and the hash."""
@@ -170,18 +160,16 @@ class PasswordHasher:
         self._computations.inc()
         return self._hasher.hash(secret)
 
-    def _compare(self, encoded: str, secret: bytes) -> PasswordCheck:
-        matches = self._matches(encoded, secret)
-        return PasswordCheck(matches, matches and self._is_outdated(encoded))
-
-    def _compare_foreign(self, found: ForeignHash, given: bytes, secret: bytes) -> PasswordCheck:
-        if not found.matches(given):
-            return self._reject(secret)
-        return PasswordCheck(matches=True, outdated=False, replacement=self._hash(secret))
-
-    def _reject(self, secret: bytes) -> PasswordCheck:
+    def _compare(self, found: str | ForeignHash | None, password: str) -> PasswordCheck:
+        secret = _normal_form(password)
+        if isinstance(found, str):
+            matches = self._matches(found, secret)
+            return PasswordCheck(matches, matches and self._is_outdated(found))
+        # Without NFC: the system that the hash came from did not normalise.
+        if found is not None and found.matches(password.encode("utf-8")):
+            return PasswordCheck(matches=True, outdated=False, replacement=self._hash(secret))
         self._matches(self._decoy, secret)
-        return _MISMATCH
+        return PasswordCheck(matches=False, outdated=False)
 
     def _matches(self, encoded: str, secret: bytes) -> bool:
         self._computations.inc()

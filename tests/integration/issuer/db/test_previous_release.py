@@ -15,7 +15,7 @@ from issuer.db.migrations import versions
 from issuer.db.queries import load_queries
 from issuer.db.schema import revisions
 from issuer.errors import CommandError
-from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hash_queue import PasswordHashQueue, QueueClient
 from issuer.passwords.hasher import PasswordHasher
 from issuer.telemetry.metrics import Metrics
 from tests.support.issuer_process import PASSWORD, running_issuer
@@ -78,7 +78,7 @@ def test_a_process_of_the_previous_release_starts_on_this_schema(database_url: s
 
 def test_existing_accounts_log_in_after_the_migration(old_url: str) -> None:
     hash_queue = PasswordHashQueue(threads=1, wait_seconds=10)
-    stored = asyncio.run(PasswordHasher(hash_queue, Metrics()).hash(PASSWORD))
+    stored = asyncio.run(PasswordHasher(hash_queue, Metrics()).hash(PASSWORD, QueueClient()))
     hash_queue.close()
     account = UUID(int=1)
     values = (account, "ann@example.com", "ann@example.com", stored, datetime.now(UTC))

@@ -217,7 +217,7 @@ def test_cancelled_work_frees_its_slot(moment: str) -> None:
         result = await third
         await asyncio.gather(first, second, return_exceptions=True)
         await asyncio.sleep(0)
-        assert (queue._running, len(queue._queue)) == (0, 0)
+        assert (queue._running, queue._queue.next()) == (0, None)
         return result
 
     assert asyncio.run(ask()) == "third"

@@ -9,7 +9,7 @@ from argon2 import Parameters, Type  # noqa: TID251 - makes the hashes that were
 from argon2 import PasswordHasher as Argon2Hasher  # noqa: TID251 - likewise
 
 from issuer.passwords.foreign_hashes import UnusableHashError
-from issuer.passwords.hash_queue import PasswordHashQueue
+from issuer.passwords.hash_queue import PasswordHashQueue, QueueClient
 from issuer.passwords.hasher import ARGON2_COSTS, PasswordCheck, PasswordHasher, check_stored_hash
 from issuer.telemetry.metrics import Metrics
 
@@ -27,11 +27,11 @@ class Bench:
         return self.metrics.registry.get_sample_value("gatepass_issuer_argon2_computations_total") or 0
 
     def hash(self, password: str) -> str:
-        return asyncio.run(self.passwords.hash(password))
+        return asyncio.run(self.passwords.hash(password, QueueClient()))
 
     def verify(self, stored: str | None, password: str) -> PasswordCheck:
         before = self.computations()
-        verdict = asyncio.run(self.passwords.verify(stored, password))
+        verdict = asyncio.run(self.passwords.verify(stored, password, QueueClient()))
         assert self.computations() - before == 1
         return verdict
 
