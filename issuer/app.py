@@ -173,7 +173,7 @@ def _background_tasks(infrastructure: Infrastructure) -> Iterator[tuple[str, Wor
     if url := settings.mail_url.get_secret_value():
         composer = MailComposer(settings.service_title(), settings.mail_from, settings.mail_link_base_url)
         transport = transport_for(parse_mail_url(url))
-        outbox = Outbox(OutboxStore(database), transport, composer, metrics, _now, uuid4, os.urandom, _fraction)
+        outbox = Outbox(OutboxStore(database), transport, composer, metrics, _now, _fraction)
         yield "outbox", outbox.run
     else:
         _log.warning("mail_not_configured", hint="users can neither verify an email address nor reset a password")

@@ -6,11 +6,12 @@ between sending and removing a mail, it is sent twice, but never lost.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Final
-from uuid import UUID
+from uuid import uuid4
 
 import structlog
 
@@ -46,8 +47,6 @@ class Outbox:
         composer: writes a mail.
         metrics: counts outcomes.
         now: returns the time.
-        new_id: returns a random UUID.
-        random_bytes: as `os.urandom`.
         fraction: returns a random number in [0, 1).
     """
 
@@ -58,8 +57,6 @@ class Outbox:
         composer: MailComposer,
         metrics: Metrics,
         now: Callable[[], datetime],
-        new_id: Callable[[], UUID],
-        random_bytes: Callable[[int], bytes],
         fraction: Callable[[], float],
     ) -> None:
         self._store = store
@@ -67,8 +64,6 @@ class Outbox:
         self._composer = composer
         self._metrics = metrics
         self._now = now
-        self._new_id = new_id
-        self._random_bytes = random_bytes
         self._fraction = fraction
         self._measured_at = datetime.min.replace(tzinfo=now().tzinfo)
         for template, outcome in product(TEMPLATES, ("sent", "failed", "rejected", "abandoned", "dropped")):
@@ -110,7 +105,7 @@ class Outbox:
 
     async def _deliver(self, mail: QueuedMail) -> None:
         purpose = TEMPLATES[mail.template].purpose
-        token = None if purpose is None else new_token(purpose, self._random_bytes)
+        token = None if purpose is None else new_token(purpose, os.urandom)
         try:
             outcome = await self._send(mail, token)
         except DeliveryError as error:
@@ -132,7 +127,7 @@ class Outbox:
             return "dropped"
         try:
             message = self._composer.compose(
-                mail.template, mailbox_of(mail.email), token.text if token else "", self._now(), self._new_id()
+                mail.template, mailbox_of(mail.email), token.text if token else "", self._now(), uuid4()
             )
         except (InvalidEmailError, ValueError) as error:
             raise DeliveryError(type(error).__name__, is_final=True) from None

@@ -1,7 +1,6 @@
 """The use cases of recovery on a real store, with the time and randomness of the test."""
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -155,8 +154,6 @@ async def recovery_bench(
         MailComposer("Gatepass", "no-reply@gatepass.example", ""),
         metrics,
         clock,
-        uuid4,
-        os.urandom,
         lambda: 0.0,
     )
     try:
