@@ -290,7 +290,7 @@ def _account_routes(
 
 def _counter_secret(key_watcher: KeyWatcher) -> Callable[[], MacSecret]:
     """Return the newest MAC secret. While there is none, and so no login, return a random secret of this process."""
-    own = new_secret(os.urandom)
+    own = new_secret()
     return lambda: next(iter(key_watcher.key_set.mac_secrets), own)
 
 

@@ -11,7 +11,7 @@ from issuer.cli.output import Commands, add_command, add_subject, show
 from issuer.errors import KeyStoreError
 from issuer.keys.mac_secrets import MacSecretRecord
 from issuer.keys.manager import KeyManager
-from issuer.keys.models import KeyRecord, KeyState, key_in_state
+from issuer.keys.models import KeyRecord, KeyState, in_state
 from issuer.keys.rotation import KeyTransition, RotationPolicy
 from issuer.keys.store import load_key_set
 from issuer.settings import IssuerSettings
@@ -66,7 +66,7 @@ def _list(settings: IssuerSettings, options: argparse.Namespace) -> None:
 def _rotate(settings: IssuerSettings, options: argparse.Namespace) -> None:
     manager = _manager(settings)
     _show_transitions(options, manager.rotate())
-    next_key = key_in_state(manager.read(), KeyState.NEXT)
+    next_key = in_state(manager.read(), KeyState.NEXT)
     if next_key is not None:
         due = (next_key.created_at + manager.policy.publish_delay).isoformat(timespec="seconds")
         print(f"{next_key.kid} can be promoted from {due}: run this again or `keys advance` then", file=sys.stderr)

@@ -11,8 +11,8 @@ Tokens of all secrets are accepted; new tokens are signed with the current one:
 import base64
 import json
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from issuer.errors import KeyStoreError
+from issuer.keys.models import KeyState, RotatedRecord
 from issuer.keys.private_files import read_private
 from shared.strict_json import StrictJsonError, parse_object
 
@@ -68,29 +69,19 @@ class MacSecret:
 
 
 @dataclass(frozen=True, slots=True)
-class MacSecretRecord:
-    """A MAC secret with the times of its states."""
+class MacSecretRecord(RotatedRecord):
+    """A MAC secret with its times."""
 
     secret: MacSecret
-    created_at: datetime
-    activated_at: datetime | None = None
-    retired_at: datetime | None = None
 
     @property
     def name(self) -> str:
         """The id that operators use in commands."""
         return self.secret.id
 
-    @property
-    def state(self) -> str:
-        """`next`, `current` or `retired`."""
-        if self.retired_at is not None:
-            return "retired"
-        return "next" if self.activated_at is None else "current"
-
 
 MacSecretRecords = tuple[MacSecretRecord, ...]
-"""The current one first, then the others, newest first."""
+"""All MAC secrets. In the file, the current one is the first."""
 
 
 def mac_secrets_file(folder: Path) -> Path:
@@ -98,43 +89,16 @@ def mac_secrets_file(folder: Path) -> Path:
     return folder / "private" / "mac-secrets.json"
 
 
-def new_secret(random_bytes: Callable[[int], bytes]) -> MacSecret:
+def new_secret() -> MacSecret:
     """Create a secret."""
-    return MacSecret(random_bytes(_ID_BYTES).hex(), random_bytes(_VALUE_BYTES))
+    return MacSecret(os.urandom(_ID_BYTES).hex(), os.urandom(_VALUE_BYTES))
 
 
-def add_secret(records: MacSecretRecords, secret: MacSecret, now: datetime) -> MacSecretRecords:
-    """Add a secret: as current if it is the first, else as next."""
-    if not records:
-        return (MacSecretRecord(secret, now, activated_at=now),)
-    return (records[0], MacSecretRecord(secret, now), *records[1:])
-
-
-def next_secret(records: MacSecretRecords) -> MacSecretRecord | None:
-    """Return the next secret, if there is one."""
-    return next((record for record in records if record.state == "next"), None)
-
-
-def advance_secrets(records: MacSecretRecords, now: datetime) -> MacSecretRecords:
-    """Promote a next secret that every issuer has loaded; remove retired secrets whose tokens have all expired."""
-    next_record = next_secret(records)
-    if next_record is not None and now >= next_record.created_at + PROPAGATION_DELAY:
-        rest = (_retire(record, now) for record in records if record is not next_record)
-        records = (replace(next_record, activated_at=now), *rest)
-    return tuple(record for record in records if record.retired_at is None or now < record.retired_at + MAX_SESSION)
-
-
-def remove_secret(records: MacSecretRecords, name: str, replacement: MacSecret, now: datetime) -> MacSecretRecords:
-    """Remove the secret; if it was the current one, promote the next one or else the replacement."""
-    remaining = tuple(record for record in records if record.secret.id != name)
-    if remaining and remaining[0].state == "current":
-        return remaining
-    next_record = next_secret(remaining) or MacSecretRecord(replacement, now)
-    return (replace(next_record, activated_at=now), *(record for record in remaining if record is not next_record))
-
-
-def _retire(record: MacSecretRecord, now: datetime) -> MacSecretRecord:
-    return replace(record, retired_at=record.retired_at or now)
+def is_secret_due(record: MacSecretRecord, now: datetime) -> bool:
+    """Return whether a next secret has been loaded by every issuer, or all tokens of a retired one have expired."""
+    if record.retired_at is not None:
+        return now >= record.retired_at + MAX_SESSION
+    return record.activated_at is None and now >= record.created_at + PROPAGATION_DELAY
 
 
 def _decode(value: str) -> bytes:
@@ -156,7 +120,12 @@ class _Entry(BaseModel):
 
     def record(self) -> MacSecretRecord:
         """Return the record."""
-        return MacSecretRecord(MacSecret(self.id, self.value), self.created_at, self.activated_at, self.retired_at)
+        return MacSecretRecord(
+            MacSecret(self.id, self.value),
+            created_at=self.created_at,
+            activated_at=self.activated_at,
+            retired_at=self.retired_at,
+        )
 
 
 _ENTRIES: Final = TypeAdapter(list[_Entry])
@@ -181,7 +150,7 @@ def read_mac_secrets(folder: Path, passphrase: bytes | None) -> MacSecretRecords
     except (StrictJsonError, KeyError, TypeError, ValueError, AttributeError):
         # Without its cause: a parser's message may quote a secret.
         raise KeyStoreError(f"{path}: invalid MAC secrets; restore the file from a backup") from None
-    if [number for number, record in enumerate(records) if record.state == "current"] != [0]:
+    if [number for number, record in enumerate(records) if record.state is KeyState.CURRENT] != [0]:
         raise KeyStoreError(f"{path}: the first MAC secret is not current; restore the file from a backup")
     return records
 
@@ -192,7 +161,8 @@ def is_sealed(content: bytes) -> bool:
 
 
 def format_mac_secrets(records: Iterable[MacSecretRecord], passphrase: bytes | None) -> bytes:
-    """Return the content of the file, encrypted if there is a passphrase."""
+    """Return the content of the file, encrypted if there is a passphrase. The current secret is the first."""
+    ordered = sorted(records, key=lambda record: (record.state is KeyState.CURRENT, record.created_at), reverse=True)
     secrets = [
         {
             "id": record.secret.id,
@@ -201,7 +171,7 @@ def format_mac_secrets(records: Iterable[MacSecretRecord], passphrase: bytes | N
             "retired_at": record.retired_at and record.retired_at.isoformat(),
             "value": base64.b64encode(record.secret.value).decode(),
         }
-        for record in records
+        for record in ordered
     ]
     plain = {"secrets": secrets}
     content = {"sealed": _encrypt(json.dumps(plain).encode(), passphrase)} if passphrase else plain

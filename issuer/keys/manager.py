@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,23 +15,21 @@ from issuer.keys.atomic_files import delete, exclusive_lock, remove_temp_files
 from issuer.keys.mac_secrets import (
     MacSecretRecord,
     MacSecretRecords,
-    add_secret,
-    advance_secrets,
+    is_secret_due,
     new_secret,
-    next_secret,
     read_mac_secrets,
-    remove_secret,
 )
-from issuer.keys.models import KeyRecord, KeyRecords, KeyState, key_in_state, key_records_file, read_key_records
+from issuer.keys.models import KeyRecord, KeyRecords, KeyState, in_state, key_records_file, read_key_records
 from issuer.keys.private_files import read_private
 from issuer.keys.rotation import (
     KeyTransition,
     RotationPolicy,
     add_key,
+    add_secret,
+    advance,
     needs_rotation,
     promote,
-    prune_retired,
-    remove_key,
+    remove,
     transitions_between,
 )
 from issuer.keys.store import is_encrypted, new_private, private_file, public_file
@@ -108,9 +105,10 @@ class KeyManager:
             KeyStoreError: the directory cannot be used.
         """
         with self._writing(create=True):
-            self._ensure_mac_secret()
+            mac_secrets = self.mac_secrets()
+            self._store_secrets(mac_secrets, self._with_current(mac_secrets))
             records = self.read()
-            current, next_key = key_in_state(records, KeyState.CURRENT), key_in_state(records, KeyState.NEXT)
+            current, next_key = in_state(records, KeyState.CURRENT), in_state(records, KeyState.NEXT)
             present = current if only_first else current and next_key
             return present or self._store_new(records, records)[-1]
 
@@ -122,7 +120,7 @@ class KeyManager:
         """
         with self._writing():
             records = self.read()
-            next_key = key_in_state(records, KeyState.NEXT)
+            next_key = in_state(records, KeyState.NEXT)
             if next_key is None:
                 return transitions_between(records, self._store_new(records, records))
             self._check_age(next_key)
@@ -138,13 +136,18 @@ class KeyManager:
             KeyStoreError: no key has that name, or the directory cannot be used.
         """
         with self._writing():
-            records = self.mac_secrets()
-            if any(entry.secret.id == name for entry in records):
-                replacement = new_secret(secrets.token_bytes)
-                return self._store_secrets(records, remove_secret(records, name, replacement, self.now()))
-            if not _KID.fullmatch(name) or not self._is_known(name):
+            secrets = self.mac_secrets()
+            if any(record.name == name for record in secrets):
+                return self._store_secrets(secrets, self._with_current(remove(secrets, name, self.now())))
+            records = self.read()
+            has_files = bool(_KID.fullmatch(name)) and has_leftovers(self.path, name)
+            if not has_files and all(key.kid != name for key in records):
                 raise KeyStoreError(f"{self.path}: no key or MAC secret has that name; see `keys list`")
-            transitions = self._replace(self.read(), name)
+            after = remove(records, name, self.now())
+            if in_state(after, KeyState.CURRENT) is None:
+                transitions = transitions_between(records, self._store_new(records, after))
+            else:
+                transitions = self._store(records, after)
             # Also after a crash between the removal of the record and of the file.
             delete(private_file(self.path, name))
             return transitions
@@ -164,15 +167,12 @@ class KeyManager:
             if not held:
                 return ()
             records = self._read_keys()
-            after = prune_retired(records, self.policy, self.now())
-            next_key = key_in_state(after, KeyState.NEXT)
-            if next_key is not None and self.policy.is_due(next_key, self.now()):
-                after = promote(after, self.now())
+            after = advance(records, self.policy.is_due, self.now())
             transitions = self._store(records, after)
             if needs_rotation(after, self.policy, self.now()):
                 transitions += transitions_between(after, self._store_new(after, after))
             mac_secrets = self.mac_secrets()
-            return transitions + self._store_secrets(mac_secrets, advance_secrets(mac_secrets, self.now()))
+            return transitions + self._store_secrets(mac_secrets, advance(mac_secrets, is_secret_due, self.now()))
 
     def rotate_mac_secret(self) -> MacSecretRecord:
         """Create a next MAC secret; `advance` promotes it once every issuer has loaded it. There is at most one.
@@ -181,13 +181,12 @@ class KeyManager:
             KeyStoreError: the directory cannot be used.
         """
         with self._writing():
-            self._ensure_mac_secret()
             records = self.mac_secrets()
-            next_record = next_secret(records)
-            if next_record is None:
-                after = add_secret(records, new_secret(secrets.token_bytes), self.now())
-                self._store_secrets(records, after)
-                next_record = next_secret(after)
+            after = self._with_current(records)
+            if in_state(after, KeyState.NEXT) is None:
+                after = add_secret(after, new_secret(), self.now())
+            self._store_secrets(records, after)
+            next_record = in_state(after, KeyState.NEXT)
             assert next_record is not None
             return next_record
 
@@ -234,15 +233,6 @@ class KeyManager:
         store_key_records(self.path, before, after, self.passphrase, private)
         return after
 
-    def _replace(self, records: KeyRecords, kid: str) -> tuple[KeyTransition, ...]:
-        """Remove the key. If it was the current one, promote the next one, or create one if there is none."""
-        after = remove_key(records, kid)
-        if key_in_state(after, KeyState.CURRENT) is not None:
-            return self._store(records, after)
-        if key_in_state(after, KeyState.NEXT) is not None:
-            return self._store(records, promote(after, self.now()))
-        return transitions_between(records, self._store_new(records, after))
-
     def _check_age(self, key: KeyRecord) -> None:
         now, due_at = self.now(), self.policy.due_at(key)
         if due_at is not None and now < due_at:
@@ -260,9 +250,6 @@ class KeyManager:
             )
         return records
 
-    def _is_known(self, kid: str) -> bool:
-        return any(key.kid == kid for key in self.read()) or has_leftovers(self.path, kid)
-
     def _store(self, before: KeyRecords, after: KeyRecords) -> tuple[KeyTransition, ...]:
         store_key_records(self.path, before, after, self.passphrase)
         return transitions_between(before, after)
@@ -272,6 +259,6 @@ class KeyManager:
             store_mac_secrets(self.path, after, self.passphrase)
         return transitions_between(before, after)
 
-    def _ensure_mac_secret(self) -> None:
-        if not self.mac_secrets():
-            self._store_secrets((), add_secret((), new_secret(secrets.token_bytes), self.now()))
+    def _with_current(self, records: MacSecretRecords) -> MacSecretRecords:
+        """Return the MAC secrets, with a new one if none is current."""
+        return records if in_state(records, KeyState.CURRENT) else add_secret(records, new_secret(), self.now())

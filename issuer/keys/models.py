@@ -1,4 +1,4 @@
-"""Key records: the state and times of each signing key, and the file `keys/private/keys.json` that holds them.
+"""Key records: the times and state of each signing key, and the file `keys/private/keys.json` that holds them.
 
 A key is published before it signs, and stays published until the last token that it signed has expired.
 `rotation` computes the transitions.
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter
 
 from issuer.errors import KeyStoreError
 from shared.jwks import JwksError, parse_key, thumbprint, to_jwk
@@ -23,7 +23,7 @@ _FORMAT: Final = 1
 
 
 class KeyState(StrEnum):
-    """State of a signing key."""
+    """State of a signing key or a MAC secret."""
 
     NEXT = "next"
     """Published, so that verifiers fetch it; does not sign yet. At most one."""
@@ -33,23 +33,38 @@ class KeyState(StrEnum):
     """Does not sign any more; published until its last token has expired."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """One signing key: its public half, state and times. Its repr shows only name and state.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotatedRecord:
+    """The times of a signing key or a MAC secret, from which its state follows.
 
     Attributes:
-        kid: the RFC 7638 thumbprint of `public`.
         created_at: when it was created and published.
         activated_at: when it began to sign.
         retired_at: when it stopped signing.
     """
 
-    kid: str
-    state: KeyState
-    public: rsa.RSAPublicKey = field(repr=False)
     created_at: datetime = field(repr=False)
     activated_at: datetime | None = field(default=None, repr=False)
     retired_at: datetime | None = field(default=None, repr=False)
+
+    @property
+    def state(self) -> KeyState:
+        """The state."""
+        if self.retired_at is not None:
+            return KeyState.RETIRED
+        return KeyState.NEXT if self.activated_at is None else KeyState.CURRENT
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord(RotatedRecord):
+    """One signing key: its public half and its times. Its repr shows only the kid.
+
+    Attributes:
+        kid: the RFC 7638 thumbprint of `public`.
+    """
+
+    kid: str
+    public: rsa.RSAPublicKey = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -57,6 +72,7 @@ class KeyRecord:
         return self.kid
 
 
+R = TypeVar("R", bound=RotatedRecord)
 KeyRecords = tuple[KeyRecord, ...]
 """All keys, oldest first. Every one of them is published."""
 
@@ -66,9 +82,9 @@ def key_records_file(folder: Path) -> Path:
     return folder / "private" / "keys.json"
 
 
-def key_in_state(records: KeyRecords, state: KeyState) -> KeyRecord | None:
-    """Return the first key in that state."""
-    return next((key for key in records if key.state is state), None)
+def in_state(records: Iterable[R], state: KeyState) -> R | None:
+    """Return the first key or secret in that state."""
+    return next((record for record in records if record.state is state), None)
 
 
 class _Entry(BaseModel):
@@ -83,20 +99,21 @@ class _Entry(BaseModel):
     retired_at: AwareDatetime | None
     public: dict[str, str]
 
-    @model_validator(mode="after")
-    def _check_times(self) -> Self:
-        """Reject an entry without the time from which its next transition is computed."""
-        times = {KeyState.CURRENT: self.activated_at, KeyState.RETIRED: self.retired_at}
-        if times.get(self.state, self.created_at) is None:
-            raise ValueError("a time is missing")
-        return self
-
     def record(self) -> KeyRecord:
-        """Return the record, after checking that `kid` is the thumbprint of the key."""
+        """Return the record, after checking that `kid` is that of the key, and `state` that of the times."""
         key = parse_key(self.public)
         if not thumbprint(key.rsa) == key.kid == self.kid:
             raise ValueError("kid is not the thumbprint")
-        return KeyRecord(self.kid, self.state, key.rsa, self.created_at, self.activated_at, self.retired_at)
+        record = KeyRecord(
+            self.kid,
+            key.rsa,
+            created_at=self.created_at,
+            activated_at=self.activated_at,
+            retired_at=self.retired_at,
+        )
+        if record.state is not self.state:
+            raise ValueError("the times are of another state")
+        return record
 
 
 _ENTRIES: Final = TypeAdapter(list[_Entry])

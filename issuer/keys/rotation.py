@@ -1,22 +1,24 @@
-"""Key rotation: `next`, then `current`, then `retired`, then removed. Pure functions of records and time.
+"""Rotation: `next`, then `current`, then `retired`, then removed. Pure functions of records and time.
 
-Rotation causes outages in two ways: signing with a key that verifiers have not fetched, and removing a key whose
-tokens have not expired. All delays that prevent them are computed here.
+Signing keys and MAC secrets are rotated alike. Rotation causes outages in two ways: signing with a key that verifiers
+have not fetched, and removing a key whose tokens have not expired. The delays that prevent them are computed here for
+keys, and by `is_secret_due` for secrets.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from issuer.keys.mac_secrets import MacSecretRecord
-from issuer.keys.models import KeyRecord, KeyRecords, KeyState, key_in_state
+from issuer.keys.mac_secrets import MacSecret, MacSecretRecord, MacSecretRecords
+from issuer.keys.models import KeyRecord, KeyRecords, KeyState, in_state
 from shared.access_token import REVOCATION_RETENTION_SECONDS
 from shared.jwks import thumbprint
 
 _Record = KeyRecord | MacSecretRecord
+R = TypeVar("R", KeyRecord, MacSecretRecord)
 
 JWKS_MAX_AGE_SECONDS: Final = 300
 """Default `max-age` of the key set."""
@@ -86,41 +88,48 @@ class RotationPolicy:
 
 def add_key(records: KeyRecords, public: RSAPublicKey, now: datetime) -> KeyRecords:
     """Add a key: as current if there is none, since then no verifier holds another key set; else as next."""
-    if key_in_state(records, KeyState.CURRENT) is None:
-        return (*records, KeyRecord(thumbprint(public), KeyState.CURRENT, public, now, activated_at=now))
-    return (*records, KeyRecord(thumbprint(public), KeyState.NEXT, public, now))
+    activated_at = None if in_state(records, KeyState.CURRENT) else now
+    return (*records, KeyRecord(thumbprint(public), public, created_at=now, activated_at=activated_at))
 
 
-def promote(records: KeyRecords, now: datetime) -> KeyRecords:
-    """Make the next key current and retire the current one. The caller checks that this is due."""
-
-    def promoted() -> Iterator[KeyRecord]:
-        for key in records:
-            match key.state:
-                case KeyState.NEXT:
-                    yield replace(key, state=KeyState.CURRENT, activated_at=now)
-                case KeyState.CURRENT:
-                    yield replace(key, state=KeyState.RETIRED, retired_at=now)
-                case KeyState.RETIRED:
-                    yield key
-
-    return tuple(promoted()) if key_in_state(records, KeyState.NEXT) else records
+def add_secret(records: MacSecretRecords, secret: MacSecret, now: datetime) -> MacSecretRecords:
+    """Add a secret: as current if there is none, else as next."""
+    activated_at = None if in_state(records, KeyState.CURRENT) else now
+    return (*records, MacSecretRecord(secret, created_at=now, activated_at=activated_at))
 
 
-def prune_retired(records: KeyRecords, policy: RotationPolicy, now: datetime) -> KeyRecords:
-    """Remove the retired keys whose tokens have all expired."""
-    return tuple(key for key in records if not (key.state is KeyState.RETIRED and policy.is_due(key, now)))
+def promote(records: tuple[R, ...], now: datetime) -> tuple[R, ...]:
+    """Make the next record current and retire the current one. The caller checks that this is due."""
+
+    def promoted(record: R) -> R:
+        match record.state:
+            case KeyState.NEXT:
+                return replace(record, activated_at=now)
+            case KeyState.CURRENT:
+                return replace(record, retired_at=now)
+            case KeyState.RETIRED:
+                return record
+
+    return tuple(map(promoted, records)) if in_state(records, KeyState.NEXT) else records
 
 
-def remove_key(records: KeyRecords, kid: str) -> KeyRecords:
-    """Remove the key, even if tokens that it signed are valid."""
-    return tuple(key for key in records if key.kid != kid)
+def advance(records: tuple[R, ...], is_due: Callable[[R, datetime], bool], now: datetime) -> tuple[R, ...]:
+    """Remove the retired records whose tokens have all expired, and promote the next one if that is due."""
+    remaining = tuple(record for record in records if not (record.state is KeyState.RETIRED and is_due(record, now)))
+    next_record = in_state(remaining, KeyState.NEXT)
+    return promote(remaining, now) if next_record is not None and is_due(next_record, now) else remaining
+
+
+def remove(records: tuple[R, ...], name: str, now: datetime) -> tuple[R, ...]:
+    """Remove a record, even if its tokens are valid. If it was the current one, promote the next one at once."""
+    remaining = tuple(record for record in records if record.name != name)
+    return remaining if in_state(remaining, KeyState.CURRENT) else promote(remaining, now)
 
 
 def needs_rotation(records: KeyRecords, policy: RotationPolicy, now: datetime) -> bool:
     """Return whether the current key has reached the age at which the next one is created, and there is none."""
-    current = key_in_state(records, KeyState.CURRENT)
-    return current is not None and key_in_state(records, KeyState.NEXT) is None and policy.is_due(current, now)
+    current = in_state(records, KeyState.CURRENT)
+    return current is not None and in_state(records, KeyState.NEXT) is None and policy.is_due(current, now)
 
 
 def transitions_between(before: Sequence[_Record], after: Sequence[_Record]) -> tuple[KeyTransition, ...]:
@@ -129,7 +138,7 @@ def transitions_between(before: Sequence[_Record], after: Sequence[_Record]) -> 
     removed = [KeyTransition("removed", name) for name in earlier if name not in later]
     created = [KeyTransition("created", name) for name in later if name not in earlier]
     changed = [
-        KeyTransition("promoted" if state == KeyState.CURRENT else "retired", name)
+        KeyTransition("promoted" if state is KeyState.CURRENT else "retired", name)
         for name, state in later.items()
         if earlier.get(name, state) != state
     ]

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from issuer.errors import KeyStoreError
 from issuer.keys.mac_secrets import MacSecret, is_sealed, mac_secrets_file, read_mac_secrets
-from issuer.keys.models import KeyRecord, KeyRecords, KeyState, key_in_state, read_key_records
+from issuer.keys.models import KeyRecord, KeyRecords, KeyState, in_state, read_key_records
 from issuer.keys.private_files import read_private
 from shared.access_token import MIN_KEY_BITS
 from shared.jwks import JwksError, format_jwks, parse_jwks, thumbprint
@@ -87,7 +87,7 @@ def load_key_set(folder: Path, passphrase: bytes | None = None) -> KeySet:
 
 def _load(folder: Path, records: KeyRecords, passphrase: bytes | None) -> KeySet:
     _check_published(folder, records)
-    current = key_in_state(records, KeyState.CURRENT)
+    current = in_state(records, KeyState.CURRENT)
     signing = SigningKey(current.kid, open_private(folder, current, passphrase)) if current else None
     mac_secrets = tuple(entry.secret for entry in read_mac_secrets(folder, passphrase))
     if records and not mac_secrets:

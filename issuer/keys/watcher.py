@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from issuer.errors import KeyStoreError, NoSigningKeyError
-from issuer.keys.models import KeyState, key_in_state, key_records_file
+from issuer.keys.models import KeyState, in_state, key_records_file
 from issuer.keys.store import KeySet, SigningKey, load_key_set, public_file
 from issuer.telemetry.metrics import Metrics
 
@@ -110,7 +110,7 @@ class KeyWatcher:
         states = Counter(key.state for key in key_set.keys)
         for state in KeyState:
             self._metrics.signing_keys.labels(state).set(states[state])
-        current = key_in_state(key_set.keys, KeyState.CURRENT)
+        current = in_state(key_set.keys, KeyState.CURRENT)
         activated_at = current and current.activated_at
         self._metrics.signing_key_activated_timestamp_seconds.set(activated_at.timestamp() if activated_at else 0)
         _log.info("key_set_loaded", kids=[key.kid for key in key_set.keys])

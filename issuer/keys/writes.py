@@ -24,7 +24,7 @@ from issuer.keys.mac_secrets import (
     mac_secrets_file,
     read_mac_secrets,
 )
-from issuer.keys.models import KeyRecord, KeyRecords, KeyState, format_key_records, key_in_state, key_records_file
+from issuer.keys.models import KeyRecord, KeyRecords, KeyState, format_key_records, in_state, key_records_file
 from issuer.keys.private_files import read_private
 from issuer.keys.store import format_private, is_encrypted, open_private, private_file, public_file
 from shared.jwks import format_jwks, thumbprint
@@ -53,7 +53,7 @@ def store_key_records(
     if created is not None:
         path = private_file(folder, thumbprint(created.public_key()))
         atomic_write(path, format_private(created, passphrase), 0o600)
-    current = key_in_state(after, KeyState.CURRENT)
+    current = in_state(after, KeyState.CURRENT)
     if current is not None and current not in before:
         # Check it first: no issuer could load records whose current key does not open.
         open_private(folder, current, passphrase)

@@ -24,7 +24,7 @@ from typing import Final
 
 import psutil
 
-from issuer.keys.models import KeyState, key_in_state, read_key_records
+from issuer.keys.models import KeyState, in_state, read_key_records
 from stack import gateway_config
 from stack.postgres import Postgres
 from stack.probes import http_ready
@@ -87,7 +87,7 @@ class Site:
 
     def current_kid(self) -> str:
         """Return the id of the signing key."""
-        key = key_in_state(read_key_records(self.keys), KeyState.CURRENT)
+        key = in_state(read_key_records(self.keys), KeyState.CURRENT)
         assert key is not None
         return key.kid
 

@@ -254,7 +254,7 @@ def corpus() -> list[bytes]:
         *(b"i" + json.dumps({**line, "password_hash": text}).encode() for text in (password_hash, *others)),
         b"k" + format_key_records(records[:1]),
         b"k" + format_key_records(records),
-        b"m" + format_mac_secrets((MacSecretRecord(_SECRET, _TIME, _TIME),), None),
+        b"m" + format_mac_secrets((MacSecretRecord(_SECRET, created_at=_TIME, activated_at=_TIME),), None),
         b"eAnn+tag@Example.COM",
         "eann@b\u00fccher.example".encode(),
         b"x\x01192.0.2.1, [2001:db8::1]:443",

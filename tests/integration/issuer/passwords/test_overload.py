@@ -59,7 +59,7 @@ def test_an_overload_rejection_does_not_query_the_database() -> None:
     async def log_in_while_hashing() -> None:
         hash_queue, metrics, done = PasswordHashQueue(1, 0.01), Metrics(), threading.Event()
         database = Database(f"postgresql://127.0.0.1:{free_port()}/nobody_listens", 1)
-        throttle = Throttle(RateLimitStore(database), lambda: new_secret(bytes), 5, 5, metrics, _now)
+        throttle = Throttle(RateLimitStore(database), new_secret, 5, 5, metrics, _now)
         authenticator = PasswordAuthenticator(
             AccountStore(database), PasswordHasher(hash_queue, metrics), throttle, _now
         )

@@ -1,7 +1,6 @@
 """MAC secrets: their states, and the file that contains them."""
 
 import json
-import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +14,13 @@ from issuer.keys.mac_secrets import (
     MacSecret,
     MacSecretRecord,
     MacSecretRecords,
-    add_secret,
-    advance_secrets,
+    format_mac_secrets,
+    is_secret_due,
     mac_secrets_file,
     new_secret,
     read_mac_secrets,
-    remove_secret,
 )
+from issuer.keys.rotation import add_secret, advance, remove
 from issuer.keys.store import load_key_set
 from tests.support.signing_keys import generate_key, key_manager
 
@@ -40,10 +39,6 @@ SEALED_BY_0_2 = {
     },
 }
 """A file that is encrypted by `PASSPHRASE`, with the secret 000102…1f. Later versions must be able to read it."""
-
-
-def fresh() -> MacSecret:
-    return new_secret(os.urandom)
 
 
 def ids(records: MacSecretRecords) -> list[tuple[str, str]]:
@@ -74,43 +69,43 @@ def test_a_folder_without_a_mac_secret_gets_one_by_generate_if_missing(keys: Pat
     assert len(key_set.mac_secrets) == 1
 
 
+def rotated(old: MacSecret, new: MacSecret) -> MacSecretRecords:
+    records = add_secret(add_secret((), old, NOW), new, NOW)
+    return advance(records, is_secret_due, NOW + PROPAGATION_DELAY)
+
+
 def test_a_new_secret_signs_only_when_every_issuer_has_read_it() -> None:
-    old, new = fresh(), fresh()
+    old, new = new_secret(), new_secret()
     records = add_secret(add_secret((), old, NOW), new, NOW)
     assert ids(records) == [(old.id, "current"), (new.id, "next")]
-    assert advance_secrets(records, NOW + PROPAGATION_DELAY - SECOND) == records
-    assert ids(advance_secrets(records, NOW + PROPAGATION_DELAY)) == [(new.id, "current"), (old.id, "retired")]
+    assert advance(records, is_secret_due, NOW + PROPAGATION_DELAY - SECOND) == records
+    assert ids(rotated(old, new)) == [(old.id, "retired"), (new.id, "current")]
 
 
 def test_a_retired_secret_is_removed_when_no_session_can_need_it() -> None:
-    old, new = fresh(), fresh()
-    retired_at = NOW + PROPAGATION_DELAY
-    records = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), retired_at)
-    assert advance_secrets(records, retired_at + MAX_SESSION - SECOND) == records
-    assert ids(advance_secrets(records, retired_at + MAX_SESSION)) == [(new.id, "current")]
+    old, new = new_secret(), new_secret()
+    records, retired_at = rotated(old, new), NOW + PROPAGATION_DELAY
+    assert advance(records, is_secret_due, retired_at + MAX_SESSION - SECOND) == records
+    assert ids(advance(records, is_secret_due, retired_at + MAX_SESSION)) == [(new.id, "current")]
 
 
-def test_a_new_secret_leaves_the_tokens_of_retired_ones_valid() -> None:
-    old, current, new = fresh(), fresh(), fresh()
-    records = advance_secrets(add_secret(add_secret((), old, NOW), current, NOW), NOW + PROPAGATION_DELAY)
-    added = add_secret(records, new, NOW + PROPAGATION_DELAY)
-    assert ids(added) == [(current.id, "current"), (new.id, "next"), (old.id, "retired")]
+def test_the_file_has_the_current_secret_first_and_then_the_newest(keys: Path) -> None:
+    old, current, new = new_secret(), new_secret(), new_secret()
+    records = add_secret(rotated(old, current), new, NOW + PROPAGATION_DELAY)
+    assert ids(records) == [(old.id, "retired"), (current.id, "current"), (new.id, "next")]
+    mac_secrets_file(keys).write_bytes(format_mac_secrets(records, None))
+    assert read_mac_secrets(keys, None) == (records[1], records[2], records[0])
 
 
-@pytest.mark.parametrize("next_record", [True, False])
-def test_a_revoked_current_secret_is_replaced_at_once(*, next_record: bool) -> None:
-    leaked, known, spare = fresh(), fresh(), fresh()
-    records = add_secret((), leaked, NOW)
-    if next_record:
-        records = add_secret(records, known, NOW)
-    left = remove_secret(records, leaked.id, spare, NOW)
-    assert ids(left) == [((known if next_record else spare).id, "current")]
+def test_the_next_secret_replaces_a_revoked_current_one_at_once() -> None:
+    leaked, known = new_secret(), new_secret()
+    records = add_secret(add_secret((), leaked, NOW), known, NOW)
+    assert ids(remove(records, leaked.id, NOW)) == [(known.id, "current")]
 
 
 def test_revoking_a_retired_secret_changes_nothing_else() -> None:
-    old, new = fresh(), fresh()
-    records = advance_secrets(add_secret(add_secret((), old, NOW), new, NOW), NOW + PROPAGATION_DELAY)
-    assert remove_secret(records, old.id, fresh(), NOW) == records[:1]
+    records = rotated(new_secret(), new_secret())
+    assert remove(records, records[0].name, NOW) == records[1:]
 
 
 def test_rotating_twice_makes_one_next_secret(keys: Path) -> None:
@@ -149,7 +144,7 @@ def test_a_sealed_file_of_an_earlier_version_opens(tmp_path: Path) -> None:
     path.write_text(json.dumps(SEALED_BY_0_2))
     path.chmod(0o600)
     (record,) = read_mac_secrets(tmp_path, PASSPHRASE)
-    assert record == MacSecretRecord(MacSecret("0badc0de", bytes(range(32))), NOW, activated_at=NOW)
+    assert record == MacSecretRecord(MacSecret("0badc0de", bytes(range(32))), created_at=NOW, activated_at=NOW)
     assert record.secret.refresh_token_key.hex() == "dd7205b05786a05f0759e7fb50687ec85c6591f883c65e9ae7bcb2d8e8f93710"
 
 

@@ -186,14 +186,6 @@ def test_several_processes_advancing_at_once_promote_exactly_once(keys: Path) ->
     assert states(keys) == ["retired", "current"]
 
 
-def test_advancing_without_waiting_leaves_a_locked_folder_alone(keys: Path) -> None:
-    generate_key(keys, NOW)
-    folder = key_manager(keys, LATER)
-    with folder._writing():
-        assert folder.advance(wait=False) == ()
-    assert states(keys) == ["current", "next"]
-
-
 def test_a_command_waits_for_another_writer(keys: Path) -> None:
     generate_key(keys, NOW)
     manager = key_manager(keys, LATER)

@@ -11,10 +11,10 @@ from issuer.keys.rotation import (
     KeyTransition,
     RotationPolicy,
     add_key,
+    advance,
     needs_rotation,
     promote,
-    prune_retired,
-    remove_key,
+    remove,
     transitions_between,
 )
 from shared.access_token import MAX_LIFETIME_SECONDS
@@ -80,15 +80,15 @@ def test_without_a_next_key_the_current_one_stays() -> None:
 def test_a_retired_key_is_published_until_its_last_token_has_expired(pair: KeyRecords) -> None:
     records = promote(pair, NOW)
     last_token_dies = NOW + timedelta(seconds=MAX_LIFETIME_SECONDS) + MOST_LEEWAY + CLOCK_SKEW
-    assert prune_retired(records, POLICY, last_token_dies) == records
+    assert advance(records, POLICY.is_due, last_token_dies) == records
     gone_at = POLICY.due_at(records[0])
     assert gone_at is not None
-    assert prune_retired(records, POLICY, gone_at - SECOND) == records
-    assert states(prune_retired(records, POLICY, gone_at)) == ["current"]
+    assert advance(records, POLICY.is_due, gone_at - SECOND) == records
+    assert states(advance(records, POLICY.is_due, gone_at)) == ["current"]
 
 
 def test_next_and_current_keys_are_never_removed_by_age(pair: KeyRecords) -> None:
-    assert prune_retired(pair, POLICY, NOW + timedelta(days=3650)) == pair
+    assert states(advance(pair, POLICY.is_due, NOW + timedelta(days=3650))) == ["retired", "current"]
 
 
 def test_one_successor_is_due_at_the_configured_age() -> None:
@@ -111,8 +111,12 @@ def test_an_empty_key_set_has_no_successor_due() -> None:
 def test_a_key_can_be_removed_in_any_state(pair: KeyRecords) -> None:
     records = add_key(promote(pair, NOW), PUBLIC[2], NOW)
     assert states(records) == list(map(str, (KeyState.RETIRED, KeyState.CURRENT, KeyState.NEXT)))
-    for key in records:
-        left = remove_key(records, key.kid)
-        assert key not in left
-        assert len(left) == 2
+    retired, current, next_key = records
+    for key in (retired, next_key):
+        left = remove(records, key.kid, NOW)
+        assert left == tuple(other for other in records if other is not key)
         assert transitions_between(records, left) == (KeyTransition("removed", key.kid),)
+    assert transitions_between(records, remove(records, current.kid, NOW)) == (
+        KeyTransition("removed", current.kid),
+        KeyTransition("promoted", next_key.kid),
+    )

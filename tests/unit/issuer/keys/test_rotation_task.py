@@ -89,6 +89,7 @@ def test_the_task_waits_for_no_other_writer(keys: Path) -> None:
         is_waiting = run.is_alive()
     run.join()
     assert not is_waiting
+    assert states(keys) == ["current", "next"]
     assert runs(metrics)["idle"] == 1
 
 
