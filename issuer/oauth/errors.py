@@ -49,20 +49,6 @@ OAUTH_ERROR_CODES: Final[Mapping[type[OAuthError], OAuthErrorCode]] = {
 UNAVAILABLE: Final = OAuthErrorCode("temporarily_unavailable", 503)
 
 
-def oauth_error_response(error: OAuthError | RequestError | UnavailableError) -> Response:
-    """Return the error response, which has only the code."""
-    match error:
-        case UnavailableError():
-            error_code, fields = UNAVAILABLE, {"Retry-After": str(error.retry_after)}
-        case InvalidClientError():
-            error_code, fields = OAUTH_ERROR_CODES[InvalidClientError], {"WWW-Authenticate": _BASIC}
-        case OAuthError():
-            error_code, fields = OAUTH_ERROR_CODES[type(error)], {}
-        case _:
-            error_code, fields = OAUTH_ERROR_CODES[InvalidRequestError], {}
-    return JSONResponse({"error": error_code.code}, error_code.status, fields)
-
-
 def oauth_error_responses(
     handler: Callable[[Any, Request], Awaitable[Response]],
 ) -> Callable[[Any, Request], Awaitable[Response]]:
@@ -71,7 +57,18 @@ def oauth_error_responses(
     async def respond(routes: Any, request: Request) -> Response:
         try:
             return await handler(routes, request)
-        except (OAuthError, RequestError, UnavailableError) as error:
-            return oauth_error_response(error)
+        except UnavailableError as error:
+            return _response(UNAVAILABLE, {"Retry-After": str(error.retry_after)})
+        except InvalidClientError:
+            return _response(OAUTH_ERROR_CODES[InvalidClientError], {"WWW-Authenticate": _BASIC})
+        except OAuthError as error:
+            return _response(OAUTH_ERROR_CODES[type(error)])
+        except RequestError:
+            return _response(OAUTH_ERROR_CODES[InvalidRequestError])
 
     return respond
+
+
+def _response(error: OAuthErrorCode, fields: Mapping[str, str] | None = None) -> Response:
+    """Return the error response, which has only the code."""
+    return JSONResponse({"error": error.code}, error.status, fields)
