@@ -4,7 +4,6 @@ Every change revokes the earlier tokens of the client, because their claims may 
 a new token.
 """
 
-import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from issuer.oauth.store import ClientStore
 from issuer.tokens.additional_claims import NOTHING, ClaimValue, changed_claims
 from issuer.tokens.models import DEFAULT_SCOPE, FIRST_PARTY_CLIENT, MAX_AUDIENCE_CHARACTERS, AccessTokenClaims
 from issuer.tokens.size import TokenBudget
+from shared import base64url
 from shared.claims import SCOPE
 
 _AUDIENCE: Final = re.compile(rf"[\x21\x23-\x5b\x5d-\x7e]{{1,{MAX_AUDIENCE_CHARACTERS}}}")
@@ -40,6 +40,9 @@ class RegisteredClient:
 
 class ClientRegistry:
     """The registry of the clients of one issuer.
+
+    Its methods raise UnavailableError if the database is unavailable, and ClientRegistrationError if an argument is
+    invalid or there is no such client.
 
     Args:
         budget: the size budget of their tokens.
@@ -84,18 +87,20 @@ class ClientRegistry:
 
         Raises:
             ClientRegistrationError: an argument is invalid, or the id is taken.
-            UnavailableError: the database is unavailable.
         """
         client_id = client_id if client_id is not None else f"client-{self._random_bytes(6).hex()}"
         _check_names(name, client_id)
         if public and jwks is not None:
             raise ClientRegistrationError("a public client has no keys")
-        keys = _keys(jwks) if jwks is not None else None
-        secret = self._new_secret() if keys is None and not public else None
+        method, keys, secret = AuthMethod.NONE, None, None
+        if jwks is not None:
+            method, keys = AuthMethod.PRIVATE_KEY_JWT, _keys(jwks)
+        elif not public:
+            method, secret = AuthMethod.CLIENT_SECRET_BASIC, self._new_secret()
         client = Client(
             id=client_id,
             name=name,
-            auth_method=_auth_method(secret, keys),
+            auth_method=method,
             scope=scope,
             audiences=tuple(audiences),
             created_at=self._now(),
@@ -110,20 +115,11 @@ class ClientRegistry:
         return RegisteredClient(client, secret)
 
     async def list(self) -> list[Client]:
-        """Return all clients, the oldest first.
-
-        Raises:
-            UnavailableError: the database is unavailable.
-        """
+        """Return all clients, the oldest first."""
         return await self._store.list_clients()
 
     async def find(self, client_id: str) -> Client:
-        """Return the client with this id.
-
-        Raises:
-            ClientRegistrationError: there is no such client.
-            UnavailableError: the database is unavailable.
-        """
+        """Return the client with this id."""
         return _existing(await self._store.find_client(client_id))
 
     async def update(
@@ -137,10 +133,6 @@ class ClientRegistry:
         """Change scope, audiences, keys or additional claims of a client. None means no change.
 
         The earlier tokens of a machine are revoked. Sessions of a public client follow the change when they refresh.
-
-        Raises:
-            ClientRegistrationError: there is no such client, or an argument is invalid.
-            UnavailableError: the database is unavailable.
         """
         keys = _keys(jwks) if jwks is not None else None
 
@@ -165,7 +157,6 @@ class ClientRegistry:
 
         Raises:
             ClientRegistrationError: there is no such client, or it has no secret.
-            UnavailableError: the database is unavailable.
         """
         secret = self._new_secret()
 
@@ -181,10 +172,6 @@ class ClientRegistry:
         """Disable a client and revoke its tokens, and the sessions of its users.
 
         If it was interrupted, it can be called again.
-
-        Raises:
-            ClientRegistrationError: there is no such client.
-            UnavailableError: the database is unavailable.
         """
         now = self._now()
         client = await self._change(
@@ -197,23 +184,13 @@ class ClientRegistry:
         return client
 
     async def enable(self, client_id: str) -> Client:
-        """Enable a client again. Its revoked tokens stay revoked.
-
-        Raises:
-            ClientRegistrationError: there is no such client.
-            UnavailableError: the database is unavailable.
-        """
+        """Enable a client again. Its revoked tokens stay revoked."""
         return await self._change(
             client_id, lambda client: replace(client, disabled_at=None), AuditEventKind.CLIENT_ENABLED
         )
 
     async def delete(self, client_id: str) -> Client:
-        """Delete a client and revoke its tokens, and the sessions of its users. Return the deleted client.
-
-        Raises:
-            ClientRegistrationError: there is no such client.
-            UnavailableError: the database is unavailable.
-        """
+        """Delete a client and revoke its tokens, and the sessions of its users. Return the deleted client."""
         if (await self.find(client_id)).is_public:
             # Disable it first: a login must not add a session after the last one was revoked.
             await self.disable(client_id)
@@ -260,13 +237,7 @@ class ClientRegistry:
 
     def _new_secret(self) -> str:
         """Return 256 random bits with a prefix that secret scanners recognise."""
-        return "gpc_" + base64.urlsafe_b64encode(self._random_bytes(_SECRET_BYTES)).rstrip(b"=").decode()
-
-
-def _auth_method(secret: str | None, keys: tuple[dict[str, str], ...] | None) -> AuthMethod:
-    if keys is not None:
-        return AuthMethod.PRIVATE_KEY_JWT
-    return AuthMethod.NONE if secret is None else AuthMethod.CLIENT_SECRET_BASIC
+        return "gpc_" + base64url.encode(self._random_bytes(_SECRET_BYTES))
 
 
 def _existing(client: Client | None) -> Client:
