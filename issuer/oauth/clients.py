@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
-from cachetools import LRUCache
+from cachetools import LRUCache, cached
 
 from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import RequestContext
@@ -84,9 +84,6 @@ class ClientAuthenticator:
         self._metrics = metrics
         self._now = now
         self._minute = self._failures = 0
-        self._key_cache: LRUCache[tuple[tuple[tuple[str, str], ...], ...], tuple[ClientKey, ...]] = LRUCache(
-            CACHED_KEY_SETS
-        )
 
     async def authenticate(self, credentials: ClientCredentials, context: RequestContext) -> Client:
         """Return the authenticated client.
@@ -203,7 +200,7 @@ class ClientAuthenticator:
                 return None, AuthFailure.UNKNOWN
             if client.jwks is None:
                 return client, AuthFailure.OTHER_METHOD
-            verified = verify_assertion(assertion, self._parsed_keys(client.jwks), self._urls, self._now())
+            verified = verify_assertion(assertion, _parsed_keys(client.jwks), self._urls, self._now())
         except (InvalidAssertionError, ClientKeysError) as error:
             # Keys that an earlier version stored may be unusable for this one.
             _log.info("client_assertion_rejected", reason=str(error))
@@ -216,15 +213,6 @@ class ClientAuthenticator:
         jti_hash = hashlib.sha256(verified.jti.encode()).digest()
         fresh = await self._store.record_assertion(client.id, jti_hash, verified.expires_at)
         return client, None if fresh else AuthFailure.USED_ASSERTION
-
-    def _parsed_keys(self, jwks: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
-        """Return the keys ready to check signatures. Parsing them takes longer than a signature check."""
-        # Keyed by content, not by client, so that a change of a client cannot leave an old key in use.
-        content = tuple(tuple(key.items()) for key in jwks)
-        keys = self._key_cache.get(content)
-        if keys is None:
-            keys = self._key_cache[content] = load_keys(jwks)
-        return keys
 
     async def _reject(self, client: Client | None, failure: AuthFailure, context: RequestContext) -> None:
         """Count, log and record a failure, without an unknown id, which is arbitrary text."""
@@ -251,6 +239,13 @@ class ClientAuthenticator:
 def hash_secret(secret: str) -> bytes:
     """Return the stored hash of a client secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+# Keyed by content, not by client, so that a change of a client cannot leave an old key in use.
+@cached(LRUCache(CACHED_KEY_SETS), key=lambda jwks: tuple(tuple(key.items()) for key in jwks))
+def _parsed_keys(jwks: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
+    """Return the keys ready to check signatures. Parsing them takes longer than a signature check."""
+    return load_keys(jwks)
 
 
 def _narrowed(allowed: str, requested: str) -> str:
