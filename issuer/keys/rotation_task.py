@@ -17,9 +17,7 @@ _log = structlog.get_logger(__name__)
 class RotationTask:
     """Background task that performs due key transitions every minute, and as soon as one falls due.
 
-    Args:
-        manager: of a key directory that any number of issuers may share.
-        metrics: counts the runs.
+    Any number of issuers may share the key directory.
     """
 
     def __init__(self, manager: KeyManager, metrics: Metrics) -> None:

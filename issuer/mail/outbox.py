@@ -42,11 +42,6 @@ class Outbox:
     """A loop that sends mail.
 
     Args:
-        store: the queued mail.
-        transport: sends a mail.
-        composer: writes a mail.
-        metrics: counts outcomes.
-        now: returns the time.
         fraction: returns a random number in [0, 1).
     """
 

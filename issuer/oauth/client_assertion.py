@@ -130,13 +130,7 @@ def read_assertion(text: str) -> UnverifiedAssertion:
 def verify_assertion(
     assertion: UnverifiedAssertion, keys: tuple[ClientKey, ...], audiences: frozenset[str], now: datetime
 ) -> VerifiedAssertion:
-    """Verify the signature, the client, the audience and the time of an assertion.
-
-    Args:
-        assertion: the parsed assertion.
-        keys: the keys of the client that it names.
-        audiences: the accepted audiences.
-        now: the current time.
+    """Verify the signature, the client, the audience and the time of an assertion by the keys of its client.
 
     Raises:
         InvalidAssertionError: a check failed.

@@ -62,12 +62,11 @@ class AuthFailure(StrEnum):
 class ClientAuthenticator:
     """The authentication of clients and the authorization of their tokens.
 
+    Its methods raise UnavailableError if the database is unavailable.
+
     Args:
-        store: the clients in PostgreSQL.
-        status_lists: allocates the index that revokes their tokens.
+        status_lists: allocates the index that revokes the tokens of a client.
         urls: the accepted audiences of assertions (RFC 7523 §3 (3)).
-        metrics: counts authentications.
-        now: returns the current time.
     """
 
     def __init__(
@@ -90,7 +89,6 @@ class ClientAuthenticator:
 
         Raises:
             InvalidClientError: authentication failed, for any reason.
-            UnavailableError: the database is unavailable.
         """
         if isinstance(credentials, BasicCredentials):
             client, failure = await self._check_secret(credentials)
@@ -105,16 +103,12 @@ class ClientAuthenticator:
     async def authorize(self, client: Client, scope: str | None, audience: str | None) -> AccessTokenClaims:
         """Return the claims of a token for `client` (RFC 6749 §4.4).
 
-        Args:
-            client: the authenticated client.
-            scope: the requested scope; None for everything it may have.
-            audience: the requested audience; None for the first of the client.
+        If no scope is requested, it is everything that the client may have; if no audience, its first one.
 
         Raises:
             InvalidScopeError: the scope exceeds that of the client.
             InvalidTargetError: the audience is not one of the client.
             InvalidClientError: the client was changed after it authenticated.
-            UnavailableError: the database is unavailable.
         """
         granted = client.scope if scope is None else _narrowed(client.scope, scope)
         if audience is not None and audience not in client.audiences:
@@ -137,7 +131,6 @@ class ClientAuthenticator:
         Raises:
             InvalidClientError: there is no such client, or it is disabled.
             UnauthorizedClientError: it is not public, so that users do not log in with it.
-            UnavailableError: the database is unavailable.
         """
         client = await self.find(client_id)
         if client is None or client.disabled_at is not None:
@@ -147,11 +140,7 @@ class ClientAuthenticator:
         return client.as_public()
 
     async def revoke_tokens(self, client: Client, status: StatusReference, context: RequestContext) -> None:
-        """Revoke the tokens of `client` that refer to `status`, unless they are revoked already.
-
-        Raises:
-            UnavailableError: the database is unavailable.
-        """
+        """Revoke the tokens of `client` that refer to `status`, unless they are revoked already."""
         if client.status is None or self._status_lists.reference(client.status) != status:
             return
         await self._store.revoke_status(client, client.status, self._now(), context)
@@ -163,11 +152,7 @@ class ClientAuthenticator:
         return client.disabled_at is None and known is not None and self._status_lists.reference(known) == status
 
     async def find(self, client_id: str) -> Client | None:
-        """Return the client with this id, disabled or not.
-
-        Raises:
-            UnavailableError: the database is unavailable.
-        """
+        """Return the client with this id, disabled or not."""
         return await self._store.find_client(client_id)
 
     async def _first_status(self, client: Client) -> StatusListEntry:

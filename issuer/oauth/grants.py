@@ -18,13 +18,7 @@ from issuer.tokens.models import SignedAccessToken
 
 
 class Grants:
-    """The exchange of grants for tokens.
-
-    Args:
-        sessions: refreshes the sessions of users.
-        clients: authenticates and authorizes machines.
-        access_tokens: mints the tokens of machines.
-    """
+    """The exchange of grants for tokens."""
 
     def __init__(self, sessions: SessionService, clients: ClientAuthenticator, access_tokens: AccessTokens) -> None:
         self._sessions = sessions

@@ -18,14 +18,7 @@ from issuer.tokens.refresh_token import RefreshToken
 
 
 class TokenIntrospection:
-    """The introspection of tokens.
-
-    Args:
-        issuer: the URL of the issuer.
-        access_tokens: verifies access tokens.
-        sessions: the sessions of users.
-        clients: the clients that machines authenticate as.
-    """
+    """The introspection of tokens by the issuer with the URL `issuer`."""
 
     def __init__(
         self, issuer: str, access_tokens: AccessTokens, sessions: SessionService, clients: ClientAuthenticator

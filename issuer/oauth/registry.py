@@ -46,8 +46,6 @@ class ClientRegistry:
 
     Args:
         budget: the size budget of their tokens.
-        store: the clients.
-        now: returns the current time.
         random_bytes: returns that many random bytes from the operating system.
     """
 

@@ -19,13 +19,7 @@ from issuer.tokens.models import FIRST_PARTY_CLIENT
 
 
 class TokenRevocation:
-    """The revocation of tokens.
-
-    Args:
-        access_tokens: verifies access tokens.
-        sessions: the sessions of users.
-        clients: the clients that machines authenticate as.
-    """
+    """The revocation of tokens."""
 
     def __init__(self, access_tokens: AccessTokens, sessions: SessionService, clients: ClientAuthenticator) -> None:
         self._access_tokens = access_tokens

@@ -100,11 +100,7 @@ class ClientStore:
     ) -> Client | None:
         """Change a client and revoke its tokens. Return the previous state; None if there is no such client.
 
-        Args:
-            client_id: the client.
-            change: returns the new state, or None to delete it. Called while the row is locked.
-            event: the audit event of the change.
-            now: the current time.
+        `change` returns the new state, or None to delete the client. It is called while the row is locked.
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock-client"], client_id)

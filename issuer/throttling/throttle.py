@@ -40,12 +40,9 @@ class Throttle:
     """The rejection of attempts and requests beyond their rate limits.
 
     Args:
-        store: of the counters.
         secret: returns the newest MAC secret.
         failures: failed logins of a network per hour before delays start.
         requests: requests of a network for each action per ten minutes.
-        metrics: counts rejections.
-        now: returns the time.
     """
 
     def __init__(
@@ -81,13 +78,7 @@ class Throttle:
             raise self._rejection(action, expires_at - now)
 
     def attempt(self, email_key: str, context: RequestContext, shown: ShownSession | None = None) -> LoginAttempt:
-        """Return the keys of the counters of a login, the same whether or not there is an account.
-
-        Args:
-            email_key: of the account.
-            context: of the request.
-            shown: the session that the request shows, if any.
-        """
+        """Return the keys of the counters of a login, the same whether or not there is an account."""
         network = ip_network_of(context)
         keys = {
             CounterKind.PAIR: self._key(CounterKind.PAIR, email_key, network),
