@@ -41,7 +41,7 @@ _KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class KeyManager:
-    """The key directory and the operations on it.
+    """The key directory and the operations on it, which raise KeyStoreError if it cannot be used.
 
     Args:
         path: created by `generate` if it does not exist.
@@ -56,19 +56,11 @@ class KeyManager:
     passphrase: bytes | None = field(default=None, repr=False)
 
     def read(self) -> KeyRecords:
-        """Read the key records, which hold no private keys.
-
-        Raises:
-            KeyStoreError: the records are invalid.
-        """
+        """Read the key records, which hold no private keys."""
         return read_key_records(self.path)
 
     def mac_secrets(self) -> MacSecretRecords:
-        """Read the MAC secrets.
-
-        Raises:
-            KeyStoreError: they cannot be read.
-        """
+        """Read the MAC secrets."""
         return read_mac_secrets(self.path, self.passphrase)
 
     def is_writable(self) -> bool:
@@ -82,11 +74,7 @@ class KeyManager:
         return all(os.access(folder, os.W_OK | os.X_OK) for folder in folders)
 
     def is_encrypted(self, key: KeyRecord) -> bool | None:
-        """Return whether the private key is encrypted; None if its file does not exist.
-
-        Raises:
-            KeyStoreError: it cannot be read.
-        """
+        """Return whether the private key is encrypted; None if its file does not exist."""
         try:
             return is_encrypted(read_private(private_file(self.path, key.kid)))
         except FileNotFoundError:
@@ -100,9 +88,6 @@ class KeyManager:
 
         Returns:
             The new key, or the existing one if none was created.
-
-        Raises:
-            KeyStoreError: the directory cannot be used.
         """
         with self._writing(create=True):
             mac_secrets = self.mac_secrets()
@@ -116,7 +101,7 @@ class KeyManager:
         """Create a next key, or if there is one, promote it.
 
         Raises:
-            KeyStoreError: verifiers may not have fetched the next key yet; or the directory cannot be used.
+            KeyStoreError: verifiers may not have fetched the next key yet.
         """
         with self._writing():
             records = self.read()
@@ -133,7 +118,7 @@ class KeyManager:
         better than accepting forged ones. After a crash, call it again to finish.
 
         Raises:
-            KeyStoreError: no key has that name, or the directory cannot be used.
+            KeyStoreError: no key or MAC secret has that name.
         """
         with self._writing():
             secrets = self.mac_secrets()
@@ -159,7 +144,7 @@ class KeyManager:
             wait: for other writers; otherwise return if there is one.
 
         Raises:
-            KeyStoreError: there are no keys, or the directory cannot be used.
+            KeyStoreError: there are no keys.
         """
         # Before taking the lock, which creates a file: nothing may be written into an empty mount point.
         self._read_keys()
@@ -175,11 +160,7 @@ class KeyManager:
             return transitions + self._store_secrets(mac_secrets, advance(mac_secrets, is_secret_due, self.now()))
 
     def rotate_mac_secret(self) -> MacSecretRecord:
-        """Create a next MAC secret; `advance` promotes it once every issuer has loaded it. There is at most one.
-
-        Raises:
-            KeyStoreError: the directory cannot be used.
-        """
+        """Create a next MAC secret; `advance` promotes it once every issuer has loaded it. There is at most one."""
         with self._writing():
             records = self.mac_secrets()
             after = self._with_current(records)
@@ -199,7 +180,7 @@ class KeyManager:
             old_passphrase: opens files that the current passphrase does not open.
 
         Raises:
-            KeyStoreError: neither passphrase opens a file, or the directory cannot be used.
+            KeyStoreError: neither passphrase opens a file.
         """
         with self._writing():
             records = self.read()
