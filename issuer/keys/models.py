@@ -49,7 +49,7 @@ class RotatedRecord:
 
     @property
     def state(self) -> KeyState:
-        """The state."""
+        """The state that follows from the times."""
         if self.retired_at is not None:
             return KeyState.RETIRED
         return KeyState.NEXT if self.activated_at is None else KeyState.CURRENT
