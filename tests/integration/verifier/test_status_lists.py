@@ -56,8 +56,6 @@ def test_a_revoked_token_is_rejected_also_from_the_cache(
         issuer.revoke(7)
         wait_until(lambda: wire.ask(revoked).status == 401, "it is rejected")
         assert {wire.ask(revoked).status for _ in range(5)} == {401}
-        # Other bytes of the same request miss the request cache and hit the decision cache.
-        assert wire.ask(revoked.replace(b"Host: ", b"Host:  ")).status == 401
         assert {wire.ask(other).status for _ in range(5)} == {200}
     assert verifier.metric("decisions_total", reason="revoked") >= 6
     _becomes(verifier, issuer.token(7), 401)

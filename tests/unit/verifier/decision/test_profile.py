@@ -12,8 +12,7 @@ from tests.support.providers import NOW, load, parts, signing_key
 from tests.support.token_forge import Forge
 from verifier.decision.keyset import TrustedKeys
 from verifier.decision.policy import Policy
-from verifier.decision.profile import ABSENT, RFC9068, ClaimRule, Location, Pointer, Profile
-from verifier.decision.reasons import RejectionReason
+from verifier.decision.profile import ABSENT, ClaimRule, Location, Pointer, Profile
 from verifier.decision.status import CurrentStatusList, StatusLists
 from verifier.decision.verification import Accepted, Rejected, verify
 from verifier.profile_file import built_in
@@ -168,11 +167,6 @@ def test_a_value_that_is_excluded_is_excluded_from_lists_too(groups: Any) -> Non
     assert outcome(foreign(groups=groups), replace(BOTH, claims=(no_guests,))) == "insufficient_claim"
     assert outcome(foreign(groups=["staff"]), replace(BOTH, claims=(no_guests,))) == "accepted"
     assert outcome(foreign(), replace(BOTH, claims=(no_guests,))) == "accepted"
-
-
-def test_every_reason_of_a_profile_is_one_of_check_8() -> None:
-    assert RFC9068.is_marked({})
-    assert outcome(own({"typ": "at+jwt"}, cnf={})) == RejectionReason.SENDER_CONSTRAINED
 
 
 DOCUMENT: Final = {"a/b": {"~": 1, "~1": 2}, "list": ["first", ["second"]], "text": "word", "none": None, "0": "zero"}
