@@ -109,11 +109,9 @@ def _claim_line(profile: Profile, member: str, claim: str, location: Location, c
 
 def _is_valid(profile: Profile, claim: str, member: str, claims: Mapping[str, Any]) -> bool:
     """Return whether one claim is valid by itself, whatever the others are."""
-    others: dict[str, Any] = {it: None for it in CLAIM_NAMES if it not in (member, "subject", "audience")}
-    alone = replace(profile, required=(), **others)
+    alone = replace(profile, required=(), scopes=profile.scopes if member == "scopes" else None)
     try:
-        read = alone.contract_claims(claims)
-        read_claims({**_VALID_CLAIMS, **({claim: read[claim]} if claim in read else {})})
+        read_claims({**_VALID_CLAIMS, claim: alone.contract_claims(claims)[claim]})
     except InvalidClaimsError:
         return False
     return True
