@@ -49,7 +49,7 @@ class RejectionLog:
         self._key = secrets.token_bytes(32)
         self._tokens, self._refilled_at = float(BURST), monotonic()
 
-    def write(self, policy: str, reason: RejectionReason, credentials: bytes, ids: RequestIds = RequestIds()) -> None:  # noqa: B008 - frozen
+    def write(self, policy: str, reason: RejectionReason, credentials: bytes, ids: RequestIds) -> None:
         """Log that `policy` rejected `credentials`, unless the rate limit is reached."""
         now = self._monotonic()
         self._tokens = min(BURST, self._tokens + (now - self._refilled_at) * LINES_PER_SECOND)

@@ -29,7 +29,7 @@ class Timer:
 def lines_of(log: RejectionLog, count: int) -> int:
     with capture_logs() as lines:
         for _ in range(count):
-            log.write("default", RejectionReason.EXPIRED, b"x")
+            log.write("default", RejectionReason.EXPIRED, b"x", IDS)
     return len(lines)
 
 
