@@ -18,7 +18,6 @@ class AdminPages:
     """The pages of the admin listener.
 
     Args:
-        registry: of the metrics.
         unhealthy_reasons: returns the faults that only a restart repairs.
         not_ready_reasons: returns the reasons to send no requests here; empty when ready.
         missing: returns what is missing to verify the tokens of single issuers; shown also when ready.

@@ -62,12 +62,7 @@ class ClaimHeader:
 
 
 def read_headers(headers: Iterable[ClaimHeader], members: Mapping[str, Any], claims: Claims) -> tuple[str, ...]:
-    """Return the values of additional headers, in their order.
-
-    Args:
-        headers: of the policy.
-        members: the claims as the token has them.
-        claims: as they were read; they share the room of the response.
+    """Return the values of additional headers, in their order. Those of `claims` share the room of the response.
 
     Raises:
         InvalidClaimsError: one is not of its type, or the whole identity is too long for a response.

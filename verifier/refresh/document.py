@@ -50,9 +50,6 @@ class Document(ABC, Generic[T]):
     """A document and the task that refreshes it.
 
     Args:
-        source: where the document is.
-        options: of this document.
-        issuer: of the document, for the log.
         fields: identify it among those of the issuer, in the log.
 
     Attributes:

@@ -22,9 +22,6 @@ class KeySetDocument(Document[JwkSet]):
     """The key set of one issuer.
 
     Args:
-        issuer: of the keys.
-        source: of the document.
-        options: of the document.
         algorithms: keys for others are skipped.
         valid_seconds: how long keys are valid after the last good response of the source.
         publish: called when the valid keys have changed.

@@ -69,10 +69,6 @@ class Authorizer:
     """Decides about every subrequest of this process.
 
     Args:
-        configuration: the policies.
-        realm: named in challenges.
-        metrics: counts decisions.
-        cache: of decisions.
         clock: seconds since the epoch.
         request_key_refresh: called for a token with an unknown key, with the issuer that the token names, which the
             policy accepts; must not block.

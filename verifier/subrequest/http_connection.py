@@ -333,12 +333,7 @@ class Connection(asyncio.Protocol):
 
 
 class SubrequestConnection(Connection):
-    """A connection of a gateway.
-
-    Args:
-        server: of this connection.
-        authorizer: decides about every request.
-    """
+    """A connection of a gateway."""
 
     __slots__ = ("_authorize",)
 
