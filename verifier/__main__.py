@@ -21,7 +21,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return commands.discover(VerifierSettings.for_fetching(os.environ), parsed.url)
         settings = VerifierSettings.from_environment(os.environ)
         configuration = settings.load_configuration()
-        settings.ssl_context(uses_tls=configuration.uses_tls)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return commands.EXIT_USAGE

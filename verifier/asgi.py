@@ -108,9 +108,7 @@ class TokenMiddleware:
 @cache
 def _core() -> VerifierCore:
     settings = VerifierSettings.from_environment(os.environ)
-    configuration = settings.load_configuration()
-    settings.ssl_context(uses_tls=configuration.uses_tls)
-    return VerifierCore(settings, configuration)
+    return VerifierCore(settings, settings.load_configuration())
 
 
 def _path(scope: Scope) -> str:

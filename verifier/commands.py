@@ -97,9 +97,8 @@ def explain(
 
 def discover(settings: VerifierSettings, url: str) -> int:
     """Print the tables of a policy file for the issuer whose metadata are at `url`, or near it."""
-    ssl_context = settings.ssl_context(uses_tls=True)
     try:
-        found = asyncio.run(discover_issuer(url, ssl_context, allow_http=settings.allow_http))
+        found = asyncio.run(discover_issuer(url, settings.ssl_context, allow_http=settings.allow_http))
     except DiscoveryError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED if error.unreachable else EXIT_USAGE

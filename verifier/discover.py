@@ -6,7 +6,7 @@ Everything that is fetched is untrusted: what is printed of it is checked or quo
 import json
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -85,13 +85,8 @@ class Discovered:
     status_lists: str | None
 
 
-async def discover(url: str, ssl_context: ssl.SSLContext, *, allow_http: bool) -> Discovered:
-    """Fetch the metadata of an issuer, and its key set.
-
-    Args:
-        url: the issuer, or its metadata.
-        ssl_context: for https.
-        allow_http: plain http is allowed beyond loopback.
+async def discover(url: str, ssl_context: Callable[[], ssl.SSLContext], *, allow_http: bool) -> Discovered:
+    """Fetch the metadata of an issuer, and its key set. `url` is that of the issuer, or of its metadata.
 
     Raises:
         DiscoveryError: the verifier could not use this issuer.
@@ -121,7 +116,7 @@ def metadata_urls(url: str) -> list[str]:
     return [f"{issuer}{_WELL_KNOWN}openid-configuration", parts._replace(path=path).geturl()]
 
 
-async def _fetch_metadata(url: str, ssl_context: ssl.SSLContext) -> tuple[HttpSource, dict[str, Any]]:
+async def _fetch_metadata(url: str, ssl_context: Callable[[], ssl.SSLContext]) -> tuple[HttpSource, dict[str, Any]]:
     """Return the metadata at the first URL that has some, and their source."""
     errors = []
     for candidate in metadata_urls(url):

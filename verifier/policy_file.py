@@ -95,13 +95,6 @@ class Configuration:
     policies: Mapping[str, Policy]
     issuers: Mapping[str, Issuer]
 
-    @property
-    def uses_tls(self) -> bool:
-        """Return whether a document may be fetched by https. Metadata may name a key set at any https URL."""
-        urls = [url for issuer in self.issuers.values() for url in (issuer.jwks_url, issuer.status_lists) if url]
-        discovers = any(issuer.discovery for issuer in self.issuers.values())
-        return discovers or any(url.lower().startswith("https:") for url in urls)
-
 
 def is_issuer_name(value: str) -> bool:
     """Return whether `value` can be the `iss` of an issuer in the policy file."""

@@ -108,15 +108,14 @@ class VerifierSettings(Settings):
         # Without an issuer settings are valid only with a policy file, which is not read here.
         return cls.from_environment({**known, cls.variable("policies_file"): os.devnull})
 
-    def ssl_context(self, *, uses_tls: bool) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
         """Return the TLS settings of requests for key sets, metadata and status lists.
+
+        The first call takes 30 ms and 1 MiB: not every verifier fetches by https.
 
         Raises:
             SettingsError: the certificate authorities cannot be read.
         """
-        if self.ca_file is None and not uses_tls:
-            # Trusts no authority, and is not used: loading the system's takes 30 ms and 1 MiB.
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             return _load_authorities(self.ca_file)
         except OSError as error:
@@ -124,15 +123,16 @@ class VerifierSettings(Settings):
             raise SettingsError([fault]) from error
 
     def load_configuration(self) -> Configuration:
-        """Read the policy file.
+        """Read the policy file, and check the certificate authorities.
 
         Raises:
             PolicyError: the file cannot be read, or is invalid.
+            SettingsError: the certificate authorities cannot be read.
         """
         own = Issuer(self.jwks_file, self.jwks_url, self.discovery, self.status_lists)
         document = _read(self.policies_file) if self.policies_file else ""
         try:
-            return parse_configuration(
+            configuration = parse_configuration(
                 document,
                 issuers={self.issuer: own} if self.issuer else {},
                 audience=self.audience,
@@ -141,6 +141,9 @@ class VerifierSettings(Settings):
             )
         except RecursionError as error:
             raise PolicyError(f"{self.policies_file}: nested too deeply") from error
+        if self.ca_file is not None:
+            self.ssl_context()
+        return configuration
 
 
 @cache

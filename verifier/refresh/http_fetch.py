@@ -7,6 +7,7 @@ However the server behaves (it hangs, drips, never ends, redirects, sends garbag
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -25,12 +26,10 @@ class HttpSource:
 
     Args:
         url: checked by `check_url` before. It may hold secrets: log it by `redact_url`.
-        accept: media types to ask for.
-        max_bytes: the largest document to accept.
-        ssl_context: for https.
+        ssl_context: called for https.
     """
 
-    def __init__(self, url: str, accept: str, max_bytes: int, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, url: str, accept: str, max_bytes: int, ssl_context: Callable[[], ssl.SSLContext]) -> None:
         self.url, self.ssl_context = url, ssl_context
         self._accept, self._max_bytes = accept, max_bytes
 
@@ -57,7 +56,7 @@ class HttpSource:
         secure = url.scheme == "https"
         assert url.hostname
         reader, writer = await asyncio.open_connection(
-            url.hostname, url.port or (443 if secure else 80), ssl=self.ssl_context if secure else None, limit=2**16
+            url.hostname, url.port or (443 if secure else 80), ssl=self.ssl_context() if secure else None
         )
         try:
             connection = h11.Connection(h11.CLIENT)

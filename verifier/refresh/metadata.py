@@ -25,12 +25,12 @@ METADATA_SCHEDULE: Final = Schedule(
 )
 
 
-def build_metadata_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
+def build_metadata_source(url: str, ssl_context: Callable[[], ssl.SSLContext]) -> HttpSource:
     """Return the source of metadata at a URL of the configuration, which has checked it."""
     return HttpSource(url, "application/json", MAX_METADATA_BYTES, ssl_context)
 
 
-def build_key_set_source(url: str, ssl_context: ssl.SSLContext) -> HttpSource:
+def build_key_set_source(url: str, ssl_context: Callable[[], ssl.SSLContext]) -> HttpSource:
     """Return the source of a key set at a URL, which was checked."""
     return HttpSource(url, JWKS_MEDIA_TYPES, MAX_DOCUMENT_BYTES, ssl_context)
 
@@ -76,9 +76,6 @@ class MetadataDocument(Document[str]):
     """The metadata of one issuer. The value is the URL of its key set, and does not expire: the keys do.
 
     Args:
-        issuer: that it describes.
-        source: of the document.
-        options: of the document.
         allow_http: a key set may be at a plain http URL.
         on_move: called when another URL of the key set is known than before.
     """

@@ -7,7 +7,6 @@ decisions that lack something, and are rate-limited by the schedules of the docu
 import asyncio
 import contextlib
 import math
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -48,8 +47,6 @@ class Refresher:
     """The keys and status lists of every issuer.
 
     Args:
-        settings: of the process.
-        metrics: of documents and failures.
         publish_keys: receives each new snapshot of the keys; must not block.
         publish_status_lists: receives each new snapshot of the lists; must not block.
         now: seconds since the epoch.
@@ -84,17 +81,16 @@ class Refresher:
         Documents of an issuer that stays are valid no longer than before: a reload alone confirms nothing.
         Tokens of a new issuer that have a status are undecidable until its lists are here.
         """
-        ssl_context = self._settings.ssl_context(uses_tls=configuration.uses_tls)
         self.stop()
         issuers, key_sets, lists = configuration.issuers, self._key_sets, self._lists
         self._metadata = {
-            name: self._metadata_document(name, build_metadata_source(issuer.discovery, ssl_context))
+            name: self._metadata_document(name, build_metadata_source(issuer.discovery, self._settings.ssl_context))
             for name, issuer in issuers.items()
             if issuer.discovery
         }
-        self._key_sets = {name: self._key_set(name, issuer, ssl_context) for name, issuer in issuers.items()}
+        self._key_sets = {name: self._key_set(name, issuer) for name, issuer in issuers.items()}
         self._lists = {
-            name: self._issuer_lists(name, issuer.status_lists, ssl_context)
+            name: self._issuer_lists(name, issuer.status_lists)
             for name, issuer in issuers.items()
             if issuer.status_lists
         }
@@ -185,14 +181,14 @@ class Refresher:
             document.inherit(previous)
         return document
 
-    def _key_set(self, name: str, issuer: Issuer, ssl_context: ssl.SSLContext) -> KeySetDocument:
+    def _key_set(self, name: str, issuer: Issuer) -> KeySetDocument:
         source: Source
         valid_seconds: float = self._settings.jwks_max_stale_seconds
         options = self._options(self._key_log, URL_SCHEDULE, ".json", MAX_DOCUMENT_BYTES, name)
         if issuer.discovery:
             source = DiscoveredKeySet(self._metadata[name])
         elif issuer.jwks_url:
-            source = build_key_set_source(issuer.jwks_url, ssl_context)
+            source = build_key_set_source(issuer.jwks_url, self._settings.ssl_context)
         else:
             assert issuer.jwks_file is not None
             source = FileSource(issuer.jwks_file, MAX_DOCUMENT_BYTES)
@@ -211,12 +207,12 @@ class Refresher:
             document.inherit(previous)
         return document
 
-    def _issuer_lists(self, issuer: str, url: str, ssl_context: ssl.SSLContext) -> IssuerLists:
+    def _issuer_lists(self, issuer: str, url: str) -> IssuerLists:
         poll = self._settings.status_poll_seconds
         schedule = Schedule(interval=poll, max_age_bounds=None, max_backoff=poll, min_interval=1)
         lists = IssuerLists(
             issuer,
-            HttpSource(url, "application/json", MAX_AGGREGATION_BYTES, ssl_context),
+            HttpSource(url, "application/json", MAX_AGGREGATION_BYTES, self._settings.ssl_context),
             document_options=partial(self._options, self._list_log, schedule),
             stale_seconds=STALE_AFTER_POLLS * poll if self._settings.status_stale == "reject" else None,
             publish=partial(self._lists_changed, issuer),

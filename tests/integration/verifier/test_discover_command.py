@@ -181,9 +181,8 @@ def test_an_issuer_without_metadata_or_usable_keys_is_one_line(provider: Provide
 
 def test_a_hostile_issuer_is_one_line(provider: Provider) -> None:
     async def describe(url: str) -> str:
-        context = ssl.create_default_context()
         with pytest.raises(DiscoveryError) as rejected:
-            await discover(url, context, allow_http=False)
+            await discover(url, ssl.create_default_context, allow_http=False)
         return str(rejected.value)
 
     async def describe_all() -> list[str]:
