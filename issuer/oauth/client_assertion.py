@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shared.jwks import UnusableKeyError, has_secret, parse_key
+from cachetools import LRUCache, cached
+
+from shared.jwks import PublicKey, UnusableKeyError, has_secret, parse_key
 from shared.jws import CompactJws, JoseHeader, JwsFault, read_compact
-from shared.signatures import PublicKeyMaterial
 from shared.strict_json import JsonObject, StrictJsonError, parse_object
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256")
@@ -34,6 +35,8 @@ LEEWAY: Final = timedelta(seconds=30)
 
 MAX_ASSERTION_BYTES: Final = 4096
 MAX_KEYS: Final = 8
+CACHED_KEY_SETS: Final = 256
+"""Maximum number of parsed key sets, a few KiB each."""
 _MAX_NAME_CHARACTERS: Final = 256
 _TYPES: Final = frozenset({"jwt", "client-authentication+jwt"})
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256"})
@@ -50,15 +53,6 @@ class ClientKeysError(ValueError):
 
 class InvalidAssertionError(ValueError):
     """An invalid assertion. The message is a fixed phrase for the log, and never quotes what was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientKey:
-    """A registered public key with its one algorithm."""
-
-    kid: str
-    algorithm: str
-    public: PublicKeyMaterial = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +95,15 @@ def register_keys(document: bytes) -> tuple[dict[str, str], ...]:
     return keys
 
 
-def load_keys(registered: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
-    """Parse the keys that `register_keys` returned."""
-    return tuple(ClientKey(key["kid"], key["alg"], _public(key, key["alg"])) for key in registered)
+# Keyed by content, not by client, so that a change of a client cannot leave an old key in use.
+@cached(LRUCache(CACHED_KEY_SETS), key=lambda registered: tuple(tuple(key.items()) for key in registered))
+def load_keys(registered: tuple[dict[str, str], ...]) -> tuple[PublicKey, ...]:
+    """Parse the keys that `register_keys` returned. Cached, since it takes longer than a signature check.
+
+    Raises:
+        ClientKeysError: a key is unusable. An earlier version may have stored it.
+    """
+    return tuple(_parse(key, key["alg"]) for key in registered)
 
 
 def read_assertion(text: str) -> UnverifiedAssertion:
@@ -128,15 +128,15 @@ def read_assertion(text: str) -> UnverifiedAssertion:
 
 
 def verify_assertion(
-    assertion: UnverifiedAssertion, keys: tuple[ClientKey, ...], audiences: frozenset[str], now: datetime
+    assertion: UnverifiedAssertion, keys: tuple[PublicKey, ...], audiences: frozenset[str], now: datetime
 ) -> VerifiedAssertion:
     """Verify the signature, the client, the audience and the time of an assertion by the keys of its client.
 
     Raises:
         InvalidAssertionError: a check failed.
     """
-    key, claims, jws = _key_of(assertion.jws.header, keys), assertion.claims, assertion.jws
-    if not jws.is_signed_by(key.public, key.algorithm):
+    claims, jws = assertion.claims, assertion.jws
+    if not jws.is_signed_by(_key_of(jws.header, keys).material, jws.header.algorithm):
         raise InvalidAssertionError("bad signature")
     if claims.get("iss") != assertion.client_id:
         raise InvalidAssertionError("iss and sub are not the client")
@@ -161,7 +161,7 @@ def _registered(entry: Any) -> dict[str, str]:
     if entry.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise ClientKeysError("a key is not for signatures")
     algorithm = _algorithm(entry)
-    _public(entry, algorithm)
+    _parse(entry, algorithm)
     return {name: str(entry[name]) for name in _members(algorithm)} | {"kid": kid, "alg": algorithm}
 
 
@@ -179,21 +179,21 @@ def _members(algorithm: str) -> tuple[str, ...]:
     return _EC_MEMBERS if algorithm == "ES256" else _RSA_MEMBERS
 
 
-def _public(entry: Mapping[str, Any], algorithm: str) -> PublicKeyMaterial:
+def _parse(entry: Mapping[str, Any], algorithm: str) -> PublicKey:
     """Parse a key and check its strength: RFC 7518 §3.3 and §3.5 for RSA, §6.2.1 for P-256."""
-    key = {name: entry.get(name) for name in _members(algorithm)} | {"kid": "-"}
+    key = {name: entry.get(name) for name in ("kid", *_members(algorithm))}
     try:
-        return parse_key(key, {algorithm}).material
+        return parse_key(key, {algorithm})
     except UnusableKeyError:
         raise ClientKeysError("a key is malformed or too weak: RSA of 2048 to 8192 bits, or P-256") from None
 
 
-def _key_of(header: JoseHeader, keys: tuple[ClientKey, ...]) -> ClientKey:
-    """Return the key that `kid` names. Without `kid`, a client must have only one key."""
+def _key_of(header: JoseHeader, keys: tuple[PublicKey, ...]) -> PublicKey:
+    """Return the key that `kid` names, if it has the algorithm. Without `kid`, a client must have only one key."""
     named = [key for key in keys if key.kid == header.kid] if "kid" in header.members else list(keys)
     if len(named) != 1:
         raise InvalidAssertionError("no key of the client has this kid")
-    if header.algorithm != named[0].algorithm:
+    if header.algorithm not in named[0].algorithms:
         raise InvalidAssertionError("algorithm is not that of the key")
     return named[0]
 

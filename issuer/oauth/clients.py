@@ -15,13 +15,11 @@ from enum import StrEnum
 from typing import Final
 
 import structlog
-from cachetools import LRUCache, cached
 
 from issuer.audit.events import AuditEvent, AuditEventKind
 from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidScopeError, InvalidTargetError, UnauthorizedClientError
 from issuer.oauth.client_assertion import (
-    ClientKey,
     ClientKeysError,
     InvalidAssertionError,
     load_keys,
@@ -43,9 +41,6 @@ _NO_SECRET: Final = bytes(32)
 FAILURES_RECORDED: Final = 300
 """Maximum number of audit events per minute and process. Events are never deleted, and failed authentications need no
 credentials: without a limit, an attacker could fill the disk. Metrics count every failure."""
-
-CACHED_KEY_SETS: Final = 256
-"""Maximum number of parsed key sets, a few KiB each."""
 
 
 class AuthFailure(StrEnum):
@@ -185,7 +180,7 @@ class ClientAuthenticator:
                 return None, AuthFailure.UNKNOWN
             if client.jwks is None:
                 return client, AuthFailure.OTHER_METHOD
-            verified = verify_assertion(assertion, _parsed_keys(client.jwks), self._urls, self._now())
+            verified = verify_assertion(assertion, load_keys(client.jwks), self._urls, self._now())
         except (InvalidAssertionError, ClientKeysError) as error:
             # Keys that an earlier version stored may be unusable for this one.
             _log.info("client_assertion_rejected", reason=str(error))
@@ -224,13 +219,6 @@ class ClientAuthenticator:
 def hash_secret(secret: str) -> bytes:
     """Return the stored hash of a client secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
-
-
-# Keyed by content, not by client, so that a change of a client cannot leave an old key in use.
-@cached(LRUCache(CACHED_KEY_SETS), key=lambda jwks: tuple(tuple(key.items()) for key in jwks))
-def _parsed_keys(jwks: tuple[dict[str, str], ...]) -> tuple[ClientKey, ...]:
-    """Return the keys ready to check signatures. Parsing them takes longer than a signature check."""
-    return load_keys(jwks)
 
 
 def _narrowed(allowed: str, requested: str) -> str:

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 from base64 import b64decode
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final
 
 import bcrypt  # noqa: TID251 - the one place for it
@@ -48,51 +48,8 @@ class UnusableHashError(ValueError):
     """The hash cannot be used. The message has the reason and never quotes the hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bcrypt:
-    """A bcrypt hash, which covers the first 72 bytes of a password."""
-
-    encoded: bytes = field(repr=False)
-
-    def matches(self, secret: bytes) -> bool:
-        """Return whether `secret` was hashed."""
-        return bcrypt.checkpw(secret[:_BCRYPT_READS_BYTES], self.encoded)
-
-
-@dataclass(frozen=True, slots=True)
-class Pbkdf2:
-    """A PBKDF2 hash (RFC 8018 §5.2)."""
-
-    algorithm: str
-    iterations: int
-    salt: bytes = field(repr=False)
-    digest: bytes = field(repr=False)
-
-    def matches(self, secret: bytes) -> bool:
-        """Return whether `secret` was hashed."""
-        found = hashlib.pbkdf2_hmac(self.algorithm, secret, self.salt, self.iterations, len(self.digest))
-        return hmac.compare_digest(found, self.digest)
-
-
-@dataclass(frozen=True, slots=True)
-class Scrypt:
-    """A scrypt hash (RFC 7914)."""
-
-    log_n: int
-    r: int
-    p: int
-    salt: bytes = field(repr=False)
-    digest: bytes = field(repr=False)
-
-    def matches(self, secret: bytes) -> bool:
-        """Return whether `secret` was hashed."""
-        n = 1 << self.log_n
-        memory = 128 * self.r * (n + self.p + 2)
-        found = hashlib.scrypt(secret, salt=self.salt, n=n, r=self.r, p=self.p, maxmem=memory, dklen=len(self.digest))
-        return hmac.compare_digest(found, self.digest)
-
-
-ForeignHash = Bcrypt | Pbkdf2 | Scrypt
+ForeignHash = Callable[[bytes], bool]
+"""A parsed hash: returns whether a secret was hashed. Its repr shows nothing of the hash."""
 
 
 def read_foreign_hash(text: str) -> ForeignHash:
@@ -104,7 +61,7 @@ def read_foreign_hash(text: str) -> ForeignHash:
     if not MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS or not text.isascii():
         raise UnusableHashError("is not a password hash")
     if found := _BCRYPT.fullmatch(text):
-        return _bcrypt(text, int(found[1]))
+        return _bcrypt(text.encode(), int(found[1]))
     if found := _PASSLIB_PBKDF2.fullmatch(text):
         return _pbkdf2(found[1], int(found[2]), _bytes(found[3]), _bytes(found[4]))
     if found := _DJANGO_PBKDF2.fullmatch(text):
@@ -114,21 +71,36 @@ def read_foreign_hash(text: str) -> ForeignHash:
     raise UnusableHashError("is malformed or of an unknown kind")
 
 
-def _bcrypt(text: str, cost: int) -> Bcrypt:
+def _bcrypt(encoded: bytes, cost: int) -> ForeignHash:
+    """Return a bcrypt hash, which covers the first 72 bytes of a password."""
     _check(_MIN_BCRYPT_COST <= cost <= _MAX_BCRYPT_COST)
-    return Bcrypt(text.encode())
+    return lambda secret: bcrypt.checkpw(secret[:_BCRYPT_READS_BYTES], encoded)
 
 
-def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> Pbkdf2:
+def _pbkdf2(algorithm: str, iterations: int, salt: bytes, digest: bytes) -> ForeignHash:
+    """Return a PBKDF2 hash (RFC 8018 §5.2)."""
     _check(iterations <= _MAX_PBKDF2_ITERATIONS and len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
-    return Pbkdf2(algorithm, iterations, salt, digest)
+
+    def matches(secret: bytes) -> bool:
+        found = hashlib.pbkdf2_hmac(algorithm, secret, salt, iterations, len(digest))
+        return hmac.compare_digest(found, digest)
+
+    return matches
 
 
-def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> Scrypt:
+def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> ForeignHash:
+    """Return a scrypt hash (RFC 7914)."""
     # RFC 7914 §2: N is less than 2^(128 * r / 8).
     _check(log_n <= min(_MAX_SCRYPT_LOG_N, 16 * r - 1) and r <= _MAX_SCRYPT_R and p <= _MAX_SCRYPT_P)
     _check(len(salt) <= _MAX_SALT_BYTES and len(digest) in _DIGEST_BYTES)
-    return Scrypt(log_n, r, p, salt, digest)
+    n = 1 << log_n
+    memory = 128 * r * (n + p + 2)
+
+    def matches(secret: bytes) -> bool:
+        found = hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=len(digest))
+        return hmac.compare_digest(found, digest)
+
+    return matches
 
 
 def _check(within: bool) -> None:  # noqa: FBT001 - the callers pass a comparison

@@ -166,7 +166,7 @@ class PasswordHasher:
             matches = self._matches(found, secret)
             return PasswordCheck(matches, matches and self._is_outdated(found))
         # Without NFC: the system that the hash came from did not normalise.
-        if found is not None and found.matches(password.encode("utf-8")):
+        if found is not None and found(password.encode("utf-8")):
             return PasswordCheck(matches=True, outdated=False, replacement=self._hash(secret))
         self._matches(self._decoy, secret)
         return PasswordCheck(matches=False, outdated=False)
