@@ -57,8 +57,6 @@ class Fault:
     """A fault that was caused.
 
     Attributes:
-        kind, target: for people.
-        start: when it started.
         excuses: effects by surface.
         recovery_seconds: published time from its end until no client notices it any more.
         end: when it ended; infinite while it lasts.

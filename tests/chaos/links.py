@@ -31,8 +31,6 @@ class Link:
     """A proxy on a loopback port.
 
     Args:
-        name: for reports.
-        port: where it listens.
         connects: how to connect to each server behind it. One is chosen at random; if it cannot be reached, the next.
         rng: chooses servers and flipped bits.
     """

@@ -104,13 +104,7 @@ class Journal:
 
 
 class Load:
-    """The clients of a site.
-
-    Attributes:
-        journal: of the run.
-        accounts: registered, and acknowledged so.
-        sessions: created, and acknowledged so.
-    """
+    """The clients of a site, and the accounts and sessions whose creation was acknowledged."""
 
     def __init__(self, site: Site, journal: Journal, rng: random.Random) -> None:
         self.journal = journal

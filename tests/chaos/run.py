@@ -38,7 +38,6 @@ class Result:
     Attributes:
         skipped: faults that cannot be caused on this machine, with the reason.
         violations: observations that no fault excuses.
-        outcomes: of each fault.
     """
 
     seed: int

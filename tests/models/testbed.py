@@ -215,8 +215,7 @@ class VirtualDatabase:
 
     Rows are copied instead of files. That takes milliseconds and keeps the issuers' connections.
 
-    Args:
-        url: of a migrated database of its own.
+    It is a migrated database that nothing else uses.
     """
 
     def __init__(self, url: str) -> None:

@@ -9,9 +9,7 @@ class Bound:
     """A bound that a measurement must not exceed.
 
     Attributes:
-        promise: what holds, as a sentence.
         limit: the largest value that keeps the promise.
-        unit: of the limit and of the measured value.
         published: the document that states it, and how it writes the bound there.
     """
 
@@ -116,10 +114,7 @@ MEASURED: Final = {
 class Held:
     """A bound that is too long to wait for, or exact: a test checks it in simulated time.
 
-    Attributes:
-        promise: what holds, as a sentence.
-        bound: its value, as published.
-        test: file below `tests/` and function.
+    `test` is a file below `tests/` and a function.
     """
 
     promise: str

@@ -25,11 +25,11 @@ from loadtests.bench_issuer.measurements import OVERLOAD, Lengths, beside_logins
 from loadtests.bench_issuer.testbed import running_testbed
 from shared.claims import StatusReference
 from shared.jwks import format_jwks
-from tests.support.gateways import GATEWAYS, Verifier, ask, paused, running_application, running_gateway
+from tests.support.gateways import GATEWAYS, Verifier, ask, running_application, running_gateway
 from tests.support.issuer_process import IssuerProcess, running_issuer
 from tests.support.jwks_server import running_jwks_server, serves
 from tests.support.postgres import Postgres, running_postgres
-from tests.support.processes import wait_until
+from tests.support.processes import paused, wait_until
 from tests.support.raw_http import request
 from tests.support.stack import running_stack
 from tests.support.token_forge import Forge

@@ -23,8 +23,6 @@ class Results:
     """One run.
 
     Attributes:
-        date: when.
-        machine: on what.
         load: how busy the machine was before the run (mean of a minute, processes that can run).
         measured: the value of each bound that was measured.
         held: the tests that passed.

@@ -45,9 +45,7 @@ class Lax:
     def ambiguous(self, position: int, *, values: bool) -> bool:
         """Return whether the segment is ambiguous JSON (RFC 8725 §2.6), by a reader that is independent of our code.
 
-        Args:
-            position: of the segment.
-            values: also report numbers and strings that implementations represent differently.
+        With `values`, also report numbers and strings that implementations represent differently.
         """
         document = self._segment(position)
         found: list[str] = []

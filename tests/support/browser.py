@@ -28,10 +28,7 @@ _SECONDS: Final = 150.0
 def browsing(url: str, folder: Path, certificates: Sequence[Path]) -> Iterator[None]:
     """Open a page in Chromium, which resolves every host of `example.com` and `foreign.test` to this machine.
 
-    Args:
-        url: of the page.
-        folder: for its profile and log.
-        certificates: those that it accepts.
+    It accepts these certificates, and writes its profile and log into the folder.
     """
     command = [
         found("google-chrome") or program("chromium"),
@@ -65,10 +62,7 @@ class Attacker:
     """A server with TLS, whose page is at `/attack`.
 
     Attributes:
-        port: to serve on.
-        folder: for its certificate.
         on_report: called with each report, before the page goes on.
-        page: the document.
         cookies: values of `Set-Cookie` that come with it.
         reports: of all pages, in one.
     """

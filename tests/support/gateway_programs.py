@@ -43,8 +43,6 @@ class GatewayProgram:
     Attributes:
         command: the command line that serves the configuration in a folder, in the foreground.
         check: the command line of its own checker for the same; None if it has none.
-        differences: where it differs.
-        tls: whether it listens with TLS.
     """
 
     command: Callable[[Path], list[str]]

@@ -11,11 +11,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from stack import gateway_config
 from tests.support.clusters.running import TRANSLATED, running_translation
-from tests.support.forks import Process
 from tests.support.gateway_programs import COMPLETE, EXTERNAL, PROGRAMS
 from tests.support.processes import ROOT, free_port, listens, running, wait_until
 from tests.support.raw_http import bearer, request
@@ -108,8 +105,6 @@ def running_gateway(
     Args:
         name: one of `GATEWAYS`.
         folder: for its configuration and its log.
-        verifier_port: of the verifier.
-        application_port: of the application.
         changes: of the configuration: each a file, what is to be replaced in it, and by what.
         issuer_port: of the issuer, for a site that has one at /auth/; None: nothing listens there.
         prepare: changes the configuration in its folder further.
@@ -149,16 +144,3 @@ def running_gateway(
         # Some listen before they have read their routes.
         wait_until(lambda: ask(plain).status != HTTPStatus.NOT_FOUND, f"{name} decides")
         yield plain
-
-
-@contextmanager
-def paused(process: Process) -> Iterator[None]:
-    """Suspend a process and its children."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for member in family:
-        member.suspend()
-    try:
-        yield
-    finally:
-        for member in family:
-            member.resume()

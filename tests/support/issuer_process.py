@@ -99,10 +99,8 @@ def running_issuer(
 
     Args:
         database_url: at the head revision, unless `ready` says otherwise.
-        keys_dir: an existing keys folder.
         ready: the status of /readyz to wait for.
         inherited: sockets that are passed to it as systemd does.
-        release: the release that is run.
         settings: further variables, without their prefix.
     """
     with tempfile.TemporaryDirectory(prefix="gatepass-issuer-") as folder:

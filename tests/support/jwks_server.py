@@ -94,7 +94,6 @@ class JwksServer:
     """A server. `behaviour` may be changed at any time.
 
     Attributes:
-        tls: for https; None for http.
         requests: the head of every request, in order.
         times: when each request came, by the monotonic clock.
     """

@@ -20,7 +20,6 @@ class Load:
     """The outcomes of the requests.
 
     Attributes:
-        statuses: of the responses.
         lost: requests without a response.
         announced: connections whose last response had `Connection: close`.
         refused: connections that could not be opened.
@@ -46,11 +45,7 @@ class Load:
 
     @contextmanager
     def running(self, *, reconnect: bool) -> Iterator["Load"]:
-        """Run in a thread until the block ends.
-
-        Args:
-            reconnect: whether a connection that ended is followed by another.
-        """
+        """Run in a thread until the block ends; with `reconnect`, open another connection for each that ends."""
         thread = threading.Thread(target=lambda: asyncio.run(self._run(reconnect=reconnect)))
         thread.start()
         try:

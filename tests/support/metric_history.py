@@ -88,9 +88,7 @@ def extend(scrapes: Sequence[Scrape], seconds: int, pace: Pace, refreshed_every:
     if it changed, else it stays.
 
     Args:
-        scrapes: of one process, in their order.
         seconds: length of the history, which begins at 0 with the last scrape.
-        pace: of the history.
         refreshed_every: seconds between changes, by metric, of times that change too seldom for the scrapes.
     """
     first, last = scrapes[0], scrapes[-1]

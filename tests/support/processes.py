@@ -114,6 +114,19 @@ def stop(process: Process) -> None:
         process.wait()
 
 
+@contextmanager
+def paused(process: Process) -> Iterator[None]:
+    """Suspend a process and its children."""
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        member.suspend()
+    try:
+        yield
+    finally:
+        for member in family:
+            member.resume()
+
+
 def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     """Return the processes that have not ended. A zombie has ended."""
     return [process for process in processes if process.is_running() and _status(process) != psutil.STATUS_ZOMBIE]

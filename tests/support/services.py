@@ -3,6 +3,8 @@ them."""
 
 import json
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,3 +99,13 @@ def started(
         # The second signal of `stop` spares the tests the draining of a verifier.
         process.send_signal(signal.SIGTERM)
         stop(process)
+
+
+def failed_start(program: str, inherited: Sequence[tuple[str, Any]], environ: Mapping[str, str]) -> str:
+    """Return the one line that a program prints whose start fails with these inherited sockets."""
+    with tempfile.TemporaryFile() as output:
+        process = start_as_systemd([sys.executable, "-m", program, "serve"], inherited, environ, output)
+        assert process.wait(20) == 1
+        output.seek(0)
+        (line,) = output.read().decode().splitlines()
+        return line

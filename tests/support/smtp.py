@@ -84,7 +84,6 @@ def smtp_server(
     """Run a server on 127.0.0.1. With `tls`, it requires STARTTLS and then user name and password.
 
     Args:
-        port: to listen on.
         tls: the server's certificate.
         rejects: the reply to the command `at`, instead of 250.
         at: MAIL, RCPT or DATA.

@@ -3,14 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -20,8 +19,6 @@ from tests.support.raw_http import Response, Wire, bearer, request
 from tests.support.releases import CURRENT, Release
 from tests.support.services import Service, environment, started
 from tests.support.token_forge import AUDIENCE, Forge
-
-COMMAND: Final = (sys.executable, "-m", "verifier")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +125,6 @@ class VerifierFolder:
             policies: the TOML document, if there is to be one.
             ready: the status of /readyz to wait for; None to wait for none.
             inherited: sockets that are passed to it as systemd does.
-            release: the release that is run.
             settings: further variables without their prefix; None removes a default.
         """
         if not self.jwks.exists():

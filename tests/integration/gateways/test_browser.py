@@ -84,14 +84,8 @@ def stack(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
     written = re.search(r"policies\.toml <<END\n(.*?)^END$", GUIDE, re.DOTALL | re.MULTILINE)
     assert written
     uvicorn = [
-        "env",
-        f"--chdir={folder}",
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "app:app",
-        "--port",
-        str(application_port),
+        *("env", f"--chdir={folder}", sys.executable, "-m", "uvicorn", "app:app"),
+        *("--port", str(application_port)),
     ]
     with ExitStack() as processes:
         issuer = processes.enter_context(

@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.gateways.conftest import Gateway
 from tests.support.gateway_programs import Difference
-from tests.support.gateways import GATEWAYS, Verifier, paused, running_gateway
-from tests.support.processes import wait_until
+from tests.support.gateways import GATEWAYS, Verifier, running_gateway
+from tests.support.processes import paused, wait_until
 from tests.support.taps import Tap, tapped
 
 

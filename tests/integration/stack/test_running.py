@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.support.plain_http import get_status
 from tests.support.processes import wait_until
 from tests.support.programs import program
 from tests.support.stack import Stack, running_stack
@@ -95,14 +95,7 @@ def test_a_killed_process_is_restarted(stack: Stack, token: str, command: str) -
     dead = stack.child(command)
     dead.send_signal(signal.SIGKILL)
     wait_until(lambda: not dead.is_running(), "dead")
-    wait_until(lambda: _passes(stack, token), "back", 30)
-
-
-def _passes(stack: Stack, token: str) -> bool:
-    try:
-        return stack.gateway("/", token).status_code == 200
-    except httpx.TransportError:
-        return False
+    wait_until(lambda: get_status(stack.url("GATEWAY_PORT"), Authorization=f"Bearer {token}") == 200, "back", 30)
 
 
 def _checked_meanwhile(stack: Stack, token: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import alive, wait_until
+from tests.support.processes import alive, listens, wait_until
 from tests.support.stack import Stack, failed_start, running_stack, settings, starting_stack
 
 
@@ -110,7 +110,7 @@ def test_a_child_that_fails_is_reported_and_all_are_stopped(folder: Path) -> Non
     assert status == 1
     assert "verifier exited with status 2. Last lines of " in output
     assert "VERIFIER_AUDIENSE: no such setting" in output
-    assert not [port for port in environ if port.endswith("_PORT") and _listens(int(environ[port]))]
+    assert not [port for port in environ if port.endswith("_PORT") and listens(int(environ[port]))]
 
 
 def test_a_deep_state_folder_with_an_unfinished_database_works(folder: Path) -> None:
@@ -118,8 +118,3 @@ def test_a_deep_state_folder_with_an_unfinished_database_works(folder: Path) -> 
     (home / "postgres.unfinished/base").mkdir(parents=True)
     with running_stack(home) as stack:
         assert stack.account("/register", "grace@example.com").status_code == 201
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

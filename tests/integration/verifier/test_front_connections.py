@@ -1,15 +1,13 @@
 """Many requests on one connection: in any pieces, in order, until one side closes."""
 
 import contextlib
-import os
-import signal
 import threading
 import time
 from typing import Final
 
 import pytest
 
-from tests.support.processes import wait_until
+from tests.support.processes import paused, wait_until
 from tests.support.raw_http import IDENTITY, Wire, bearer, request
 from tests.support.verifier_process import SubrequestListener, VerifierProcess, resident_bytes
 
@@ -200,7 +198,7 @@ def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> N
     with verifier.connect() as wire:
         for _ in range(3):
             assert wire.ask(known).status == 200
-        pid, filler = verifier.process.pid, read_bytes % len(other)
+        filler = read_bytes % len(other)
         for _ in range(10):
             # What a connection carries at once grows with what it has carried.
             wire.send(request("/verify", "X: " + "x" * 10_000) * 100)
@@ -208,11 +206,10 @@ def test_pipelined_responses_wait_for_their_turn(verifier: VerifierProcess) -> N
         count = read_bytes // len(other)
         flood = other * (count - 1) + request("/verify", "X: " + "x" * filler)
         assert len(flood) == read_bytes
-        os.kill(pid, signal.SIGSTOP)
-        writing = threading.Thread(target=wire.send, args=(flood + known,))
-        writing.start()
-        time.sleep(0.2)
-        os.kill(pid, signal.SIGCONT)
+        with paused(verifier.process):
+            writing = threading.Thread(target=wire.send, args=(flood + known,))
+            writing.start()
+            time.sleep(0.2)
         statuses = [response.status for response in wire.responses(count + 1)]
         writing.join()
     assert statuses == [401] * count + [200]

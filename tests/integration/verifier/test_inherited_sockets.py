@@ -1,9 +1,6 @@
 """A verifier serves on inherited sockets, as under systemd: restarts reject nothing, several share one."""
 
-import os
-import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.inherited_sockets import InheritedSocket, start_as_systemd
+from tests.support.inherited_sockets import InheritedSocket
 from tests.support.load import Load
-from tests.support.processes import free_port, wait_until
+from tests.support.processes import free_port, listens, paused, wait_until
 from tests.support.raw_http import bearer, request
-from tests.support.services import environment
-from tests.support.verifier_process import COMMAND, VerifierFolder, VerifierProcess
+from tests.support.services import environment, failed_start
+from tests.support.verifier_process import VerifierFolder, VerifierProcess
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -75,13 +72,9 @@ def test_two_verifiers_share_one_socket(folder: VerifierFolder, place: Inherited
         asked = request("/verify", bearer(one.token()))
         for serving, frozen in ((one, other), (other, one)):
             before = serving.metric("decisions_total")
-            os.kill(frozen.process.pid, signal.SIGSTOP)
-            try:
-                with ExitStack() as stack:
-                    wires = [stack.enter_context(one.connect()) for _ in range(20)]
-                    assert {wire.ask(asked).status for wire in wires} == {200}
-            finally:
-                os.kill(frozen.process.pid, signal.SIGCONT)
+            with paused(frozen.process), ExitStack() as stack:
+                wires = [stack.enter_context(one.connect()) for _ in range(20)]
+                assert {wire.ask(asked).status for wire in wires} == {200}
             assert serving.metric("decisions_total") == before + 20
         one.process.kill()
         one.process.wait()
@@ -126,27 +119,14 @@ def test_sockets_for_another_process_are_ignored(folder: VerifierFolder, tcp: In
     port = free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LISTEN_PID", "1")
-        with folder.running(inherited=[tcp], PORT=port, ready=None) as verifier:
-            wait_until(lambda: _accepts(port), verifier.log())
-
-
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+        with folder.running(inherited=[tcp], PORT=port, ready=None):
+            wait_until(lambda: listens(port), "it listens")
 
 
 def _fails(folder: VerifierFolder, *inherited: tuple[str, Any], **variables: str) -> str:
     folder.publish()
     settings = {"ISSUER": folder.forge.issuer, "JWKS_FILE": folder.jwks, "ADMIN_PORT": 0}
-    with tempfile.TemporaryFile() as output:
-        process = start_as_systemd(COMMAND, inherited, environment("verifier", settings) | variables, output)
-        assert process.wait(20) == 1
-        output.seek(0)
-        (line,) = output.read().decode().splitlines()
-        return line
+    return failed_start("verifier", inherited, environment("verifier", settings) | variables)
 
 
 def test_an_unusable_socket_is_one_line(folder: VerifierFolder, tcp: InheritedSocket) -> None:

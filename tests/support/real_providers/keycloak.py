@@ -72,7 +72,6 @@ class Keycloak(Provider):
         """Exchange the access token of a user as the client `billing`, and return the new token (RFC 8693).
 
         Args:
-            token: the access token.
             kind: the requested kind: `access_token`, `refresh_token` or `id_token`.
         """
         asked = {"subject_token_type": f"{_TOKEN_TYPE}access_token", "requested_token_type": f"{_TOKEN_TYPE}{kind}"}

@@ -147,8 +147,6 @@ def log_in(
     """Do the code flow with PKCE (RFC 7636) as a user with a browser and a public client.
 
     Args:
-        endpoints: of the provider.
-        client_id: of a public client.
         entries: the inputs of the user.
         browser: of the user; a new one if None.
         headers: of the token request.

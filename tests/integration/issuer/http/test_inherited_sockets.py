@@ -1,9 +1,6 @@
 """Issuers serve on inherited sockets, as under systemd: several share one, and restarts reject nothing."""
 
-import os
-import signal
 import socket
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -15,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.inherited_sockets import InheritedSocket, start_as_systemd
+from tests.support.inherited_sockets import InheritedSocket
 from tests.support.issuer_process import PASSWORD, IssuerProcess, running_issuer
 from tests.support.plain_http import HTTP
 from tests.support.postgres import Postgres
-from tests.support.processes import wait_until
-from tests.support.services import environment
+from tests.support.processes import paused, wait_until
+from tests.support.services import environment, failed_start
 
 
 @pytest.fixture
@@ -41,21 +38,12 @@ def _another(first: IssuerProcess, *inherited: InheritedSocket) -> Iterator[Issu
         yield issuer
 
 
-@contextmanager
-def _frozen(issuer: IssuerProcess) -> Iterator[None]:
-    os.kill(issuer.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(issuer.process.pid, signal.SIGCONT)
-
-
 def test_two_issuers_serve_one_socket(first: IssuerProcess, public: InheritedSocket) -> None:
     first.register("two@example.com")
     with _another(first, public) as second:
-        with _frozen(second):
+        with paused(second.process):
             tokens = first.login("two@example.com").json()
-        with _frozen(first):
+        with paused(first.process):
             assert second.login("two@example.com").status_code == 200
             form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
             assert HTTP.post(f"{second.url}/token", data=form, timeout=10).status_code == 200
@@ -134,10 +122,4 @@ def test_an_unusable_socket_is_one_line(public: InheritedSocket, tmp_path: Path)
 
 def _failure(folder: Path, *inherited: tuple[str, Any]) -> str:
     settings = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "KEYS_DIR": str(folder / "keys")}
-    with tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-m", "issuer", "serve"]
-        process = start_as_systemd(command, inherited, environment("issuer", settings), output)
-        assert process.wait(20) == 1
-        output.seek(0)
-        (line,) = output.read().decode().splitlines()
-        return line
+    return failed_start("issuer", inherited, environment("issuer", settings))
