@@ -31,10 +31,6 @@ class Cleanup:
     """A task that deletes expired rows.
 
     Args:
-        database: PostgreSQL.
-        metrics: counts deleted rows.
-        now: returns the time.
-        pause: waits for a number of seconds.
         fraction: returns a random number in [0, 1).
     """
 

@@ -35,13 +35,9 @@ async def connect(url: DatabaseUrl, seconds: float, **options: Any) -> asyncpg.C
         OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError: every server failed.
     """
     options |= {"timeout": seconds, "connection_class": _Connection}
-    if not url.servers:
-        return await asyncpg.connect(url.dsn, **options)
-
+    hosts = [{"host": server.host, "port": server.port} for server in url.servers]
     async with asyncio.timeout(seconds):
-        return await _first(
-            [partial(asyncpg.connect, url.dsn, host=each.host, port=each.port, **options) for each in url.servers]
-        )
+        return await _first([partial(asyncpg.connect, url.dsn, **host, **options) for host in hosts or [{}]])
 
 
 async def _first(waiting: list[Callable[[], Awaitable[asyncpg.Connection]]]) -> asyncpg.Connection:

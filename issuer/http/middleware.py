@@ -47,10 +47,7 @@ class RequestMiddleware:
     """Middleware around an ASGI application.
 
     Args:
-        app: the application.
-        metrics: count requests and their time.
         trusted_proxy_hops: number of trusted proxies in front, whose X-Forwarded-For is used.
-        tracing: creates a span for each request.
         quiet: log requests at debug level, for endpoints that are polled.
     """
 

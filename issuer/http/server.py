@@ -39,7 +39,7 @@ class Listener(uvicorn.Server):
     """One application on one socket. uvicorn ticks and drains; `HttpConnection` is the protocol (ADR 0087).
 
     Args:
-        listening: the socket, from `bind`.
+        listening: from `open_sockets`.
         app: the ASGI application.
         connections: of this listener.
         ready: called when the listener accepts connections.
@@ -72,10 +72,6 @@ class Listener(uvicorn.Server):
         self.servers = cast("Any", [Acceptor(self._listening, self._connect)])
         self.started = True
         self._ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, and drain (uvicorn)."""
-        await super().shutdown([*(sockets or []), self._listening])
 
     def _connect(self) -> HttpConnection:
         return HttpConnection(self._connections, self._app, self.server_state.tasks, self._default_fields)
