@@ -6,7 +6,6 @@ An unexpected exception is logged with its type and stack frames, without its me
 
 import logging
 import time
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -29,18 +28,6 @@ _WARNING_SECONDS: Final = 3600
 """Between two warnings about X-Forwarded-For: any client may send that field."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class RequestRecord:
-    """A request and its response, for log, metrics and trace."""
-
-    request_id: str
-    span: RequestSpan
-    client: str | None
-    started_at: float
-    status: int = 0
-    is_disconnected: bool = False
 
 
 class RequestMiddleware:
@@ -81,12 +68,15 @@ class RequestMiddleware:
         if forwarded and not self._trusted_proxy_hops:
             self._warn_of_proxy(client)
         request_id = parse_request_id(values[b"x-request-id"])
+        scope["state"].update(request_id=request_id, client_ip=client)
         with self._tracing.request(parse_traceparent(values[b"traceparent"])) as span:
             # For the log. Each request has a context of its own (`protocol.py`), so nothing has to be unbound.
             structlog.contextvars.bind_contextvars(
                 request_id=request_id, trace_id=span.trace_id, span_id=span.span_id
             )
-            await self._handle(scope, receive, send, RequestRecord(request_id, span, client, time.perf_counter()))
+            started_at = time.perf_counter()
+            status = await self._respond(scope, receive, send)
+            self._record(scope, span, status, time.perf_counter() - started_at)
 
     def _warn_of_proxy(self, client: str | None) -> None:
         """Warn that a proxy seems to be in front, whose clients then share one rate limit."""
@@ -100,42 +90,40 @@ class RequestMiddleware:
                 "until then all its clients share one rate limit",
             )
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send, record: RequestRecord) -> None:
-        scope["state"].update(request_id=record.request_id, client_ip=record.client)
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Run the application, and return the status for log and metrics."""
+        status = 0
 
         async def send_with_fields(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                record.status = message["status"]
-                record.is_disconnected = scope["state"]["is_disconnected"]()
-                message["headers"] = _completed(message["headers"], record.request_id)
+                status = CLIENT_CLOSED_REQUEST if scope["state"]["is_disconnected"]() else message["status"]
+                message["headers"] = _completed(message["headers"], scope["state"]["request_id"])
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_fields)
         except Exception as error:  # noqa: BLE001 - no exception may leave the application
             _log.error("unexpected_exception", kind=type(error).__name__, frames=frames_of(error))
-            if not record.status:
+            if not status:
                 await problem_response(error)(scope, receive, send_with_fields)
-        self._record(scope, record)
+        return status
 
-    def _record(self, scope: Scope, record: RequestRecord) -> None:
-        seconds = time.perf_counter() - record.started_at
-        route = scope.get("route", "unmatched")
+    def _record(self, scope: Scope, span: RequestSpan, status: int, seconds: float) -> None:
+        state, route = scope["state"], scope.get("route", "unmatched")
         method = scope["method"] if scope["method"] in _KNOWN_METHODS else "other"
-        status = CLIENT_CLOSED_REQUEST if record.is_disconnected else record.status
         self._count(route, method, status).inc()
         self._time(route).observe(seconds)
-        record.span.describe(record.request_id, method, route, status)
-        # At debug level: every verifier fetches the public documents every two seconds.
-        level = logging.DEBUG if "public_document" in scope["state"] else self._level
+        span.describe(state["request_id"], method, route, status)
         _log.log(
-            level,
-            "client_disconnected" if record.is_disconnected else "request",
+            # At debug level: every verifier fetches the public documents every two seconds.
+            logging.DEBUG if "public_document" in state else self._level,
+            "client_disconnected" if status == CLIENT_CLOSED_REQUEST else "request",
             method=method,
             route=route,
             status=status,
             milliseconds=round(seconds * 1000, 1),
-            client=record.client or "",
+            client=state["client_ip"] or "",
         )
 
 
