@@ -251,11 +251,7 @@ def _administration(settings: IssuerSettings, database: Database) -> Administrat
 
 def _document(account: AccountRecord) -> Mapping[str, Any]:
     state = "disabled" if account.disabled_at else "enabled"
-    return {
-        "id": account.id,
-        "state": state,
-        **{name: value for name, value in asdict(account).items() if name != "id"},
-    }
+    return {"id": account.id, "state": state} | asdict(account)
 
 
 def _now() -> datetime:
