@@ -54,7 +54,7 @@ from issuer.oauth.store import ClientStore
 from issuer.passwords.hash_queue import PasswordHashQueue
 from issuer.passwords.hasher import ARGON2_COSTS, PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
-from issuer.passwords.resources import available_cpus, available_memory, ensure_memory
+from issuer.passwords.resources import available_memory, ensure_memory
 from issuer.sessions.cookies import SessionCookies
 from issuer.sessions.models import SessionLimits
 from issuer.sessions.routes import SessionRoutes
@@ -85,9 +85,8 @@ async def serve(settings: IssuerSettings, tracing: Tracing) -> None:
     Raises:
         CommandError: a listen address or the key directory cannot be used, or there is too little memory.
     """
-    ensure_memory(
-        hash_threads(settings), ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024, available_memory()
-    )
+    hash_bytes = ARGON2_COSTS[settings.argon2_memory_mib].memory_cost * 1024
+    ensure_memory(settings.concurrent_hashes(), hash_bytes, available_memory())
     sockets = open_sockets(settings, os.environ)
     maximum = allow_connections()
     infrastructure = _build_infrastructure(settings, tracing)
@@ -125,11 +124,6 @@ def _freeze_gc() -> None:
     gc.freeze()
 
 
-def hash_threads(settings: IssuerSettings) -> int:
-    """Return how many passwords are hashed at once."""
-    return settings.hash_threads or available_cpus()
-
-
 @dataclass(frozen=True, slots=True)
 class Infrastructure:
     """Infrastructure that the services share, one of each per process."""
@@ -150,7 +144,7 @@ def _build_infrastructure(settings: IssuerSettings, tracing: Tracing) -> Infrast
     url, connections = settings.database_url.get_secret_value(), settings.database_connections
     database = Database(url, connections, REQUEST_TIMEOUTS, metrics, tracing)
     hash_queue = PasswordHashQueue(
-        hash_threads(settings),
+        settings.concurrent_hashes(),
         settings.password_hash_timeout_seconds,
         started=metrics.hash_wait_seconds.observe,
         rejected=metrics.password_hash_rejections.inc,

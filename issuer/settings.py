@@ -14,6 +14,7 @@ from issuer.email_address import mailbox_of
 from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
 from issuer.passwords.hasher import ARGON2_COSTS
+from issuer.passwords.resources import available_cpus
 from issuer.throttling.client_ip import MAX_TRUSTED_PROXY_HOPS
 from issuer.tokens.additional_claims import ClaimTypes
 from issuer.tokens.models import DEFAULT_MAX_BYTES, MAX_AUDIENCE_CHARACTERS, TokenProfile
@@ -261,6 +262,10 @@ class IssuerSettings(Settings):
     def passphrase(self) -> bytes | None:
         """Return the passphrase of the key directory; None if there is none."""
         return self.keys_passphrase.get_secret_value().encode() or None
+
+    def concurrent_hashes(self) -> int:
+        """Return how many passwords are hashed at once."""
+        return self.hash_threads or available_cpus()
 
     def claim_types(self) -> ClaimTypes:
         """Return the additional claims that tokens may have."""

@@ -91,18 +91,16 @@ def _sentence(found: Measurement) -> str:
 
 
 def _measurements(settings: IssuerSettings, seconds: float) -> Iterator[Measurement]:
-    """Measure the configured parameters in one thread up to all CPUs, then the others on all CPUs."""
-    cores = available_cpus()
-    others = [mib for mib in ARGON2_COSTS if mib != settings.argon2_memory_mib]
-    plan = [(settings.argon2_memory_mib, threads) for threads in range(1, cores + 1)] + [
-        (mib, cores) for mib in others
-    ]
+    """Measure the configured parameters in 1 to `most` threads, then the others in `most` threads."""
+    configured, most = settings.argon2_memory_mib, settings.concurrent_hashes()
+    plan = [(configured, threads) for threads in range(1, most + 1)]
+    plan += [(mib, most) for mib in ARGON2_COSTS if mib != configured]
     for mib, threads in plan:
         durations, elapsed = _measure(mib, threads, seconds / len(plan))
         rate = len(durations) / elapsed
         yield Measurement(
             argon2_memory_mib=mib,
-            configured=(mib, threads) == (settings.argon2_memory_mib, cores),
+            configured=(mib, threads) == (configured, most),
             threads=threads,
             hashes_per_second=round(rate, 1),
             p50_milliseconds=round(statistics.median(durations) * 1000, 1),

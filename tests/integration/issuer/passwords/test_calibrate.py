@@ -23,6 +23,13 @@ def test_the_configured_set_is_measured_in_each_number_of_threads_and_the_others
         assert abs(line["queue_length"] - 2 * line["hashes_per_second"]) <= 1
 
 
+def test_the_configured_number_of_threads_is_that_of_serve() -> None:
+    run = issuer_command("calibrate", "--json", "--seconds", "1", HASH_THREADS="1")
+    found = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [(line["argon2_memory_mib"], line["threads"]) for line in found if line["configured"]] == [(19, 1)]
+    assert {line["threads"] for line in found} == {1}
+
+
 def test_the_result_is_printed_in_columns() -> None:
     run = issuer_command("calibrate", "--seconds", "1")
     head, *rows = run.stdout.splitlines()
