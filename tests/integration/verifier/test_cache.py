@@ -9,7 +9,7 @@ from tests.support.raw_http import Wire, bearer, request
 from tests.support.token_forge import Forge
 from tests.support.verifier_process import VerifierFolder, resident_bytes
 
-_TOKENS = 4000
+_TOKENS = 2000
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_a_flood_of_distinct_tokens_stays_within_the_cache_size(
     tokens, folder.forge = flood, forge
     with folder.running(**settings) as verifier, verifier.connect() as wire:
         pid = verifier.process.pid
-        _ask_all(wire, tokens[:1000])
+        _ask_all(wire, tokens[:600])
         before = resident_bytes(pid)
         _ask_all(wire, tokens)
         assert resident_bytes(pid) - before < 2 * 2**20

@@ -14,13 +14,12 @@ from issuer.context import RequestContext
 from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidScopeError, TooManyAttemptsError
 from issuer.keys.mac_secrets import MacSecret
 from issuer.passwords.hasher import PasswordCheck
-from issuer.telemetry.metrics import Metrics
 from issuer.throttling.login_limits import delay
 from issuer.throttling.models import LimitedAction, ShownSession
 from issuer.tokens.models import PublicClient
 from tests.support.login_bench import PASSWORD, LoginBench, burst, login_bench
 from tests.support.postgres import execute
-from tests.support.session_bench import LOGIN, session_bench
+from tests.support.session_bench import LOGIN, SessionBench, session_bench
 
 pytestmark = pytest.mark.anyio
 
@@ -132,58 +131,47 @@ async def test_a_correct_guess_beyond_the_limit_is_not_revealed(issuer: LoginBen
             await bench.sessions.create(in_work.account, LOGIN, ELSEWHERE, in_work.limits)
 
 
+def login_service(issuer: LoginBench, bench: SessionBench) -> LoginService:
+    """Return the login of first-party users, whose clock becomes that of the sessions."""
+    issuer.now[0], sessions = bench.now, bench.sessions
+    return LoginService(
+        issuer.authenticator, LOGIN.client, _no_other_client, sessions, sessions.refresh_tokens, sessions.metrics
+    )
+
+
+def fail_after_the_hash(monkeypatch: pytest.MonkeyPatch, issuer: LoginBench, other: LoginBench) -> None:
+    """Let ten logins fail at another issuer after each hash and before the login is counted."""
+    verify = issuer.authenticator._passwords.verify
+
+    async def verify_while_others_fail(*arguments: Any) -> PasswordCheck:
+        check = await verify(*arguments)
+        await other.fail(ANN, ELSEWHERE, 10)
+        return check
+
+    monkeypatch.setattr(issuer.authenticator._passwords, "verify", verify_while_others_fail)
+
+
 async def test_a_login_that_is_limited_after_its_hash_counts_once(
     issuer: LoginBench, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with session_bench(database_url) as bench, login_bench(database_url, now=issuer.now) as other:
-        issuer.now[0] = bench.now
-        metrics = bench.sessions.metrics
-        logins = LoginService(
-            issuer.authenticator,
-            LOGIN.client,
-            _no_other_client,
-            bench.sessions,
-            bench.sessions.refresh_tokens,
-            metrics,
-        )
-        verify = issuer.authenticator._passwords.verify
-
-        async def verify_while_others_fail(*arguments: Any) -> PasswordCheck:
-            check = await verify(*arguments)
-            await other.fail(ANN, ELSEWHERE, 10)
-            return check
-
-        monkeypatch.setattr(issuer.authenticator._passwords, "verify", verify_while_others_fail)
+        logins = login_service(issuer, bench)
+        fail_after_the_hash(monkeypatch, issuer, other)
         with pytest.raises(TooManyAttemptsError):
             await logins.log_in(ANN, PASSWORD, ELSEWHERE)
-        throttled = metrics.registry.get_sample_value("gatepass_issuer_logins_total", {"outcome": "throttled"})
-        assert throttled == 1
+        count = bench.sessions.metrics.registry.get_sample_value
+        assert count("gatepass_issuer_logins_total", {"outcome": "throttled"}) == 1
 
 
 async def test_an_invalid_scope_does_not_reveal_a_correct_guess_beyond_the_limit(
     issuer: LoginBench, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with session_bench(database_url) as bench, login_bench(database_url, now=issuer.now) as other:
-        issuer.now[0] = bench.now
-        logins = LoginService(
-            issuer.authenticator,
-            LOGIN.client,
-            _no_other_client,
-            bench.sessions,
-            bench.sessions.refresh_tokens,
-            Metrics(),
-        )
+        logins = login_service(issuer, bench)
         parameters = TokenParameters(scope="more than the account has")
         with pytest.raises(InvalidScopeError):
             await logins.log_in(ANN, PASSWORD, ELSEWHERE, parameters=parameters)
-        verify = issuer.authenticator._passwords.verify
-
-        async def verify_while_others_fail(*arguments: Any) -> PasswordCheck:
-            check = await verify(*arguments)
-            await other.fail(ANN, ELSEWHERE, 10)
-            return check
-
-        monkeypatch.setattr(issuer.authenticator._passwords, "verify", verify_while_others_fail)
+        fail_after_the_hash(monkeypatch, issuer, other)
         with pytest.raises(TooManyAttemptsError):
             await logins.log_in(ANN, PASSWORD, ELSEWHERE, parameters=parameters)
 
