@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection; reject it above `max_connections`."""
         self._transport = cast("asyncio.Transport", transport)
-        self._server.add(self)
+        self._server.connections.add(self)
         if len(self._server.connections) > self._server.max_connections:
             self._close_with(_TOO_MANY_CONNECTIONS)
 

@@ -33,10 +33,6 @@ class HttpServer:
         self.clock_seconds = 0
         """Counted by `expire_connections`: one clock for all connections is cheaper than a timer for each."""
 
-    def add(self, connection: "Connection") -> None:
-        """Register an open connection."""
-        self.connections.add(connection)
-
     def remove(self, connection: "Connection") -> None:
         """Unregister a closed connection."""
         self.connections.discard(connection)
