@@ -277,6 +277,9 @@ def _policy(
         scopes_all=frozenset(given.scopes_all),
         scopes_any=frozenset(given.scopes_any),
         roles_any=frozenset(given.roles_any),
+        roles_all=frozenset(given.roles_all),
+        claims=tuple(rule.rule() for rule in given.claims),
+        headers=tuple(_header(header, given.headers.get(header)) for header in headers),
         leeway_seconds=leeway_seconds if given.leeway_seconds is None else given.leeway_seconds,
         max_lifetime_seconds={issuer: given.max_lifetime_seconds or lifetimes[issuer] for issuer in issuers},
         max_age_seconds=given.max_age_seconds,
@@ -284,9 +287,6 @@ def _policy(
         cookie=given.cookie,
         origins=frozenset(given.origins),
         profiles=profiles,
-        roles_all=frozenset(given.roles_all),
-        claims=tuple(rule.rule() for rule in given.claims),
-        headers=tuple(_header(header, given.headers.get(header)) for header in headers),
     )
 
 

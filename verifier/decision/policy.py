@@ -45,6 +45,9 @@ class Policy:
     scopes_all: frozenset[str] = frozenset()
     scopes_any: frozenset[str] = frozenset()
     roles_any: frozenset[str] = frozenset()
+    roles_all: frozenset[str] = frozenset()
+    claims: tuple[ClaimRule, ...] = ()
+    headers: tuple[ClaimHeader, ...] = ()
     leeway_seconds: int = 5
     max_lifetime_seconds: Mapping[str, int] = field(default_factory=dict)
     max_age_seconds: int | None = None
@@ -52,9 +55,6 @@ class Policy:
     cookie: str | None = None
     origins: frozenset[str] = frozenset()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
-    roles_all: frozenset[str] = frozenset()
-    claims: tuple[ClaimRule, ...] = ()
-    headers: tuple[ClaimHeader, ...] = ()
     accepted_algorithms: frozenset[str] = field(init=False, repr=False, compare=False)
     accepted_types: frozenset[str] = field(init=False, repr=False, compare=False)
 
