@@ -18,13 +18,13 @@ _IS_SHORT_NAME: Final = re.compile(r"[A-Za-z0-9+._-]{1,32}").fullmatch
 # Valid claims. One of them at a time is replaced by that of the token, to learn whether that one is valid.
 _VALID_CLAIMS: Final = {"iss": "i", "sub": "s", "aud": "a", "exp": 2, "iat": 1, "jti": "j", "client_id": "c"}
 _FORMS: Final = {
-    "sub": "1 to 255 visible ASCII characters",
-    "aud": "a string, or a list of strings",
-    "client_id": "1 to 255 visible ASCII characters",
-    "scope": "scopes separated by single spaces, or a list of them, at most 800 characters",
+    "subject": "1 to 255 visible ASCII characters",
+    "audience": "a string, or a list of strings",
+    "client": "1 to 255 visible ASCII characters",
+    "scopes": "scopes separated by single spaces, or a list of them, at most 800 characters",
     "roles": "a list of visible ASCII strings without comma, or one, at most 800 characters",
-    "sid": "1 to 255 visible ASCII characters",
-    "jti": "1 to 255 visible ASCII characters",
+    "session": "1 to 255 visible ASCII characters",
+    "token_id": "1 to 255 visible ASCII characters",
 }
 
 
@@ -91,24 +91,25 @@ def _claim_lines(claims: Mapping[str, Any], profile: Profile) -> Iterator[str]:
     for pointer in profile.required:
         if pointer.find(claims) is ABSENT:
             yield f"  claim {pointer.text} is missing; profile {profile.name} requires it"
-    for member, claim in CLAIM_NAMES.items():
+    for member in CLAIM_NAMES:
         location = profile.location(member)
         if location is not None:
-            yield f"  {_claim_line(profile, member, claim, location, claims)}"
+            yield f"  {_claim_line(profile, member, location, claims)}"
 
 
-def _claim_line(profile: Profile, member: str, claim: str, location: Location, claims: Mapping[str, Any]) -> str:
+def _claim_line(profile: Profile, member: str, location: Location, claims: Mapping[str, Any]) -> str:
     found = next((pointer for pointer in location.pointers if pointer.find(claims) is not ABSENT), None)
     if found is None:
         needed = "; it is required" if member in ("subject", "audience") else ""
         return f"claim {location} is missing: no {_label(member)}{needed}"
-    if not _is_valid(profile, claim, member, claims):
-        return f"claim {found.text} is no {_label(member)}: accepted are {_FORMS[claim]}"
+    if not _is_valid(profile, member, claims):
+        return f"claim {found.text} is no {_label(member)}: accepted are {_FORMS[member]}"
     return f"claim {found.text} → {_label(member)}"
 
 
-def _is_valid(profile: Profile, claim: str, member: str, claims: Mapping[str, Any]) -> bool:
+def _is_valid(profile: Profile, member: str, claims: Mapping[str, Any]) -> bool:
     """Return whether one claim is valid by itself, whatever the others are."""
+    claim = CLAIM_NAMES[member]
     alone = replace(profile, required=(), scopes=profile.scopes if member == "scopes" else None)
     try:
         read_claims({**_VALID_CLAIMS, claim: alone.contract_claims(claims)[claim]})
