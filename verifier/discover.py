@@ -19,13 +19,13 @@ from verifier.policy_file import is_issuer_name
 from verifier.profile_file import BUILT_IN, built_in
 from verifier.refresh.http_fetch import HttpSource
 from verifier.refresh.metadata import (
+    MAX_METADATA_BYTES,
     build_key_set_source,
     build_metadata_source,
     escape,
-    parse_metadata,
     read_jwks_uri,
 )
-from verifier.refresh.source import RefreshError
+from verifier.refresh.source import RefreshError, read_json
 from verifier.urls import check_link, check_url, redact_url
 
 _WELL_KNOWN: Final = "/.well-known/"
@@ -123,7 +123,7 @@ async def _fetch_metadata(url: str, ssl_context: Callable[[], ssl.SSLContext]) -
         source = build_metadata_source(candidate, ssl_context)
         try:
             result = await source.fetch(None)
-            return source, parse_metadata(result.body or b"")
+            return source, read_json(result.body or b"", MAX_METADATA_BYTES)
         except RefreshError as error:
             errors.append(f"{redact_url(source.url)}: {error}")
             if error.code in _NO_RESPONSE:

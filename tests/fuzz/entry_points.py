@@ -19,8 +19,8 @@ from tests.support.vector_keys import GOOD, NOW, STATUS_LIST
 from tests.support.vectors import KEY_SETS, POLICIES, REALM, Bench, load, octets
 from verifier.decision.reasons import RejectionReason
 from verifier.decision.status_list_token import read_status_list
-from verifier.refresh.metadata import parse_metadata, read_jwks_uri
-from verifier.refresh.source import RefreshError
+from verifier.refresh.metadata import MAX_METADATA_BYTES, read_jwks_uri
+from verifier.refresh.source import RefreshError, read_json
 from verifier.subrequest.responses import anonymous_response, error_response
 
 structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=True)
@@ -58,7 +58,7 @@ def key_set(data: bytes) -> None:
 def metadata(data: bytes) -> None:
     """Parse an issuer's metadata."""
     try:
-        result = read_jwks_uri(parse_metadata(data), ISSUER, ISSUER, allow_http=False)
+        result = read_jwks_uri(read_json(data, MAX_METADATA_BYTES), ISSUER, ISSUER, allow_http=False)
         assert result.startswith("https://")
     except RefreshError as error:
         result = str(error)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.status_list import MAX_LISTS
-from shared.strict_json import StrictJsonError, parse_object
-from verifier.refresh.source import RefreshError
+from verifier.refresh.source import RefreshError, read_json
 from verifier.urls import check_url
 
 MAX_AGGREGATION_BYTES: Final = 256 * 1024
@@ -31,12 +30,7 @@ def parse_aggregation(body: bytes) -> Aggregation:
     Raises:
         RefreshError: it is too large, or no aggregation.
     """
-    if len(body) > MAX_AGGREGATION_BYTES:
-        raise RefreshError("invalid", f"larger than {MAX_AGGREGATION_BYTES} bytes")
-    try:
-        entries = parse_object(body).get("status_lists")
-    except StrictJsonError as error:
-        raise RefreshError("invalid", str(error)) from error
+    entries = read_json(body, MAX_AGGREGATION_BYTES).get("status_lists")
     if type(entries) is not list:
         raise RefreshError("invalid", 'no "status_lists" array')
     if len(entries) > MAX_LISTS:

@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shared.jwks import MAX_DOCUMENT_BYTES
-from shared.strict_json import StrictJsonError, parse_object
 from verifier.refresh.document import Document, DocumentOptions
 from verifier.refresh.document_log import Change
 from verifier.refresh.http_fetch import HttpSource
 from verifier.refresh.schedule import Schedule
-from verifier.refresh.source import FetchResult, RefreshError
+from verifier.refresh.source import FetchResult, RefreshError, read_json
 from verifier.urls import check_link, redact_url
 
 MAX_METADATA_BYTES: Final = 256 * 1024
@@ -53,20 +52,6 @@ def read_jwks_uri(members: dict[str, Any], issuer: str, url: str, *, allow_http:
     return jwks_uri
 
 
-def parse_metadata(body: bytes) -> dict[str, Any]:
-    """Read the metadata of any issuer.
-
-    Raises:
-        RefreshError: larger than the limit, or not strict JSON.
-    """
-    if len(body) > MAX_METADATA_BYTES:
-        raise RefreshError("invalid", f"larger than {MAX_METADATA_BYTES} bytes")
-    try:
-        return parse_object(body)
-    except StrictJsonError as error:
-        raise RefreshError("invalid", str(error)) from error
-
-
 def escape(value: object) -> str:
     """Return an untrusted string as it may be printed: escaped and shortened."""
     return ascii(value[:200]) if isinstance(value, str) else "not a string"
@@ -95,8 +80,8 @@ class MetadataDocument(Document[str]):
 
     async def parse(self, body: bytes) -> str:
         """Read the URL of the key set."""
-        members, url = parse_metadata(body), self._http_source.url
-        return read_jwks_uri(members, self._issuer, url, allow_http=self._allow_http)
+        members = read_json(body, MAX_METADATA_BYTES)
+        return read_jwks_uri(members, self._issuer, self._http_source.url, allow_http=self._allow_http)
 
     def expiry(self, value: str, validated_at: float) -> float:
         """Return infinity: metadata never expire."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.strict_json import JsonObject, StrictJsonError, parse_object
+
 
 class RefreshError(Exception):
     """An attempt that gave no valid document. `code` is a short label from a closed set, for metrics."""
@@ -39,3 +41,17 @@ class Source(Protocol):
         Raises:
             RefreshError: the attempt gave no usable document.
         """
+
+
+def read_json(body: bytes, max_bytes: int) -> JsonObject:
+    """Return the JSON object that a document is. A cached copy may be longer than what a source gives.
+
+    Raises:
+        RefreshError: larger than the limit, or not strict JSON.
+    """
+    if len(body) > max_bytes:
+        raise RefreshError("invalid", f"larger than {max_bytes} bytes")
+    try:
+        return parse_object(body)
+    except StrictJsonError as error:
+        raise RefreshError("invalid", str(error)) from error
