@@ -179,6 +179,12 @@ def test_an_issuer_without_metadata_or_usable_keys_is_one_line(provider: Provide
     assert done.stderr.count("\n") == 1
 
 
+def test_certificate_authorities_that_cannot_be_read_are_one_line() -> None:
+    done = verifier_command("discover", "https://127.0.0.1:1/", CA_FILE=__file__)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "VERIFIER_CA_FILE: no PEM certificates can be read (SSLError)\n"
+
+
 def test_a_hostile_issuer_is_one_line(provider: Provider) -> None:
     async def describe(url: str) -> str:
         with pytest.raises(DiscoveryError) as rejected:
