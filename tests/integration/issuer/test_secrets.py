@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import hashlib
 import json
 import re
 import threading
@@ -30,6 +31,7 @@ PASSPHRASE: Final = "canary-passphrase-of-the-keys-folder"
 DATABASE_PASSWORD: Final = "canary-database-password"
 MAIL_PASSWORD: Final = "canary-mail-password"
 ANN: Final = "ann@example.com"
+REJECTED: Final = "canary@example.com"
 
 
 @dataclass
@@ -119,7 +121,21 @@ def drive_endpoints(journey: Journey, client: str, secret: str) -> None:
     ):
         ask("GET", path, headers=bearer(last["access_token"]))
     ask("GET", "/status-lists/1", "/status-lists/{id}")
-    ask("GET", f"/{first}", "/nowhere")
+    fields = {"Cookie": f"token={last['access_token']}", "Referer": first, "User-Agent": secret}
+    ask("GET", f"/{first}", "/nowhere", headers=fields)
+    ask("POST", "/login", data={"email": ANN, "password": first})
+
+
+def drive_errors_of_postgresql(journey: Journey, database: str) -> None:
+    """Cause errors whose messages quote the values of a row."""
+    account = {"email": REJECTED, "password": PASSWORDS[0]}
+    execute(database, f"ALTER TABLE users ADD CONSTRAINT odd CHECK (email_key <> '{REJECTED}')")
+    assert journey.ask("POST", "/register", json=account).status_code == 500
+    execute(database, "ALTER TABLE users DROP CONSTRAINT odd")
+    execute(database, "ALTER TABLE users RENAME TO elsewhere")
+    for path in ("/register", "/login"):
+        assert journey.ask("POST", path, json=account).status_code == 503
+    execute(database, "ALTER TABLE elsewhere RENAME TO users")
 
 
 def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -246,6 +262,7 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
         with running_issuer(database, keys, MAIL_URL=mail.as_uri(), **common) as issuer:
             journey = Journey(issuer, mail)
             drive_endpoints(journey, client, client_secret)
+            drive_errors_of_postgresql(journey, database)
             metrics = issuer.admin("/metrics").text
             logs = issuer.log()
         secrets |= journey.secrets
@@ -266,7 +283,13 @@ def test_no_secret_is_written_anywhere(postgres: Postgres, tmp_path: Path) -> No
     assert journey.asked - {("GET", "/nowhere")} == documented
     assert operator.ran | {("serve",)} >= set(leaves(_parser())) - {("sessions", "revoke")}
     assert len(secrets) >= 15
-    secrets |= {*PASSWORDS, PASSPHRASE, DATABASE_PASSWORD, MAIL_PASSWORD}
+    secrets |= {*PASSWORDS, PASSPHRASE, DATABASE_PASSWORD, MAIL_PASSWORD, REJECTED}
+    secrets.update(line for pem in (keys / "private").glob("*.pem") for line in pem.read_text().splitlines()[1:-1])
+    # These are in the database.
+    stored = [row[0].rsplit("$", 1)[1] for row in execute(database, "SELECT password_hash FROM users")]
+    hashes = [hashlib.sha256(secret.encode()).hexdigest() for secret in secrets]
+    assert stored
+    assert [text for text in (ANN, *stored, *hashes) if text in logs] == []
     written = {
         "logs": logs,
         "metrics": metrics,
