@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 
 from issuer.audit.events import AuditEventKind
-from issuer.email_address import InvalidEmailError, mailbox_of
+from issuer.email_address import mailbox_of
 from issuer.errors import DatabaseUnavailableError
 from issuer.mail.store import OutboxStore, QueuedMail
 from issuer.mail.templates import TEMPLATES, MailComposer
@@ -124,7 +124,8 @@ class Outbox:
             message = self._composer.compose(
                 mail.template, mailbox_of(mail.email), token.text if token else "", self._now(), uuid4()
             )
-        except (InvalidEmailError, ValueError) as error:
+        except ValueError as error:
+            # The stored email address cannot be a recipient, and never will be.
             raise DeliveryError(type(error).__name__, is_final=True) from None
         await self._transport.send(message)
         _log.info("mail_sent", template=mail.template, account=str(mail.user_id))

@@ -182,7 +182,6 @@ class ClientAuthenticator:
                 return client, AuthFailure.OTHER_METHOD
             verified = verify_assertion(assertion, load_keys(client.jwks), self._urls, self._now())
         except (InvalidAssertionError, ClientKeysError) as error:
-            # Keys that an earlier version stored may be unusable for this one.
             _log.info("client_assertion_rejected", reason=str(error))
             return client, AuthFailure.BAD_ASSERTION
         if credentials.client_id not in {None, client.id}:
