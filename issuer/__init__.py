@@ -8,8 +8,8 @@ One package for each subject, listed from the top: a package imports only packag
     status_lists    which tokens are revoked: allocate an index, publish the lists
     http settings   server, limits, request bodies, problem documents; ISSUER_ variables
     throttling mail rate limits; the outbox and its templates
-    audit tokens    the audit trail; the three token formats
-    db keys passwords   PostgreSQL; private keys; argon2
+    audit tokens cleanup            the audit trail; the three token formats; deletion of expired rows
+    db keys passwords background    PostgreSQL; private keys; argon2; restarts of failed tasks
     errors context telemetry email_address   used everywhere
 
 Inside a package, only `routes.py` uses HTTP, and only `store.py` with its `.sql` file uses PostgreSQL.

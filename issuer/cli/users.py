@@ -155,8 +155,8 @@ def _administer_passwords(settings: IssuerSettings, use: Callable[[PasswordAdmin
         KeyStoreError: the key directory cannot be read.
         CommandError: it has no keys.
     """
-    secrets = load_key_set(settings.keys_dir, settings.passphrase()).mac_secrets
-    if not secrets:
+    mac_secrets = load_key_set(settings.keys_dir, settings.passphrase()).mac_secrets
+    if not mac_secrets:
         raise CommandError(
             f"there are no keys in {settings.keys_dir}: set ISSUER_KEYS_DIR to the key directory of the issuers"
         )
@@ -164,13 +164,13 @@ def _administer_passwords(settings: IssuerSettings, use: Callable[[PasswordAdmin
     async def run(database: Database) -> T:
         throttle = Throttle(
             RateLimitStore(database),
-            lambda: secrets[0],
+            lambda: mac_secrets[0],
             settings.login_failures_per_ip,
             settings.requests_per_ip,
             Metrics(),
             _now,
         )
-        recipients = RecipientKeys(lambda: secrets[0]) if settings.mail_url.get_secret_value() else None
+        recipients = RecipientKeys(lambda: mac_secrets[0]) if settings.mail_url.get_secret_value() else None
         with _hasher(settings) as passwords:
             store = AdministrationStore(database)
             return await use(PasswordAdministration(store, passwords, _policy(settings), throttle, recipients, _now))

@@ -1,1 +1,1 @@
-"""HTTP plumbing without any domain: server, limits, bodies, problem documents."""
+"""HTTP, whatever is served: listeners, limits, request bodies, problem documents."""
