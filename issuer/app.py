@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -18,7 +17,6 @@ from starlette.types import ASGIApp
 from issuer.accounts.authentication import PasswordAuthenticator
 from issuer.accounts.email_verification import EmailVerification
 from issuer.accounts.login import LoginService
-from issuer.accounts.mail_requests import MailRequests
 from issuer.accounts.password_reset import PasswordReset
 from issuer.accounts.registration import RegistrationService
 from issuer.accounts.routes import AccountRoutes
@@ -67,7 +65,6 @@ from issuer.status_lists.routes import StatusListRoutes
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.telemetry.tracing import Tracing
-from issuer.throttling.models import LimitedAction
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from issuer.tokens.access_token import AccessTokens
@@ -240,13 +237,12 @@ def _account_routes(
     passwords = infrastructure.passwords
     policy = PasswordPolicy(settings.password_min_length, settings.service_names())
     verification_required = settings.email_verification == "required"
-    accounts, self_service_store = AccountStore(database), SelfServiceStore(database)
+    accounts = AccountStore(database)
     authenticator = PasswordAuthenticator(
         accounts, passwords, throttle, _now, require_verified_email=verification_required
     )
     recipients = RecipientKeys(_counter_secret(infrastructure.key_watcher))
-    mail_recipients = recipients if settings.mail_url.get_secret_value() else None
-    mail = MailRequests(self_service_store, throttle, mail_recipients, _now)
+    self_service_store = SelfServiceStore(database, recipients if settings.mail_url.get_secret_value() else None)
     registration = RegistrationService(
         accounts,
         passwords,
@@ -254,7 +250,7 @@ def _account_routes(
         metrics,
         _now,
         uuid4,
-        partial(throttle.admit, LimitedAction.REGISTER),
+        throttle,
         recipients if verification_required else None,
     )
     login = LoginService(
@@ -271,14 +267,11 @@ def _account_routes(
         passwords,
         policy,
         throttle,
-        mail_recipients,
         sessions.on_revoked,
         _now,
     )
-    reset = PasswordReset(
-        self_service_store, mail, passwords, policy, throttle, mail_recipients, sessions.on_revoked, _now
-    )
-    verification = EmailVerification(self_service_store, mail, _now)
+    reset = PasswordReset(self_service_store, passwords, policy, throttle, sessions.on_revoked, _now)
+    verification = EmailVerification(self_service_store, throttle, _now)
     return AccountRoutes(registration, login, self_service, reset, verification, tokens, cookies).routes()
 
 

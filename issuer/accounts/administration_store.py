@@ -16,6 +16,7 @@ from issuer.audit.store import record
 from issuer.context import OPERATOR
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
+from issuer.mail.limits import RecipientKeys
 from issuer.sessions.store import revoke_session, revoke_sessions_of_user
 from issuer.tokens.additional_claims import read_claims_column
 from issuer.tokens.models import PublicClient
@@ -90,7 +91,7 @@ class AdministrationStore:
                 await record(connection, AuditEvent(AuditEventKind.ACCOUNT_ENABLED, OPERATOR, account_id))
 
     async def set_password(
-        self, account_id: UUID, password_hash: str, now: datetime, notice_limit: bytes | None
+        self, account_id: UUID, password_hash: str, now: datetime, recipients: RecipientKeys | None
     ) -> int | None:
         """Set a password and revoke every session; return how many, or None if there is no such account.
 
@@ -98,14 +99,14 @@ class AdministrationStore:
             account_id: of any account, disabled or not.
             password_hash: of the new password.
             now: the time.
-            notice_limit: counter of the mails about changed passwords to this user; None for no mail.
+            recipients: names the counters of mails; None for no mail about the new password.
         """
         async with self._database.transaction() as connection:
-            if await connection.fetchval(_SQL["set-password"], account_id, now, password_hash) is None:
+            email_key = await connection.fetchval(_SQL["set-password"], account_id, now, password_hash)
+            if email_key is None:
                 return None
             await delete_tokens(connection, account_id)
-            if notice_limit is not None:
-                await queue_notice(connection, account_id, notice_limit, now)
+            await queue_notice(connection, account_id, email_key, recipients, now)
             revoked = await revoke_sessions_of_user(
                 connection, account_id, now, RevocationReason.PASSWORD_SET, OPERATOR
             )

@@ -47,7 +47,7 @@ UPDATE users
 SET password_hash = $3, password_changed_at = $2, password_disabled_at = NULL,
     security_version = security_version + 1
 WHERE id = $1
-RETURNING id;
+RETURNING email_key;
 
 -- name: enable-password
 UPDATE users SET password_disabled_at = NULL WHERE id = $1 AND password_disabled_at IS NOT NULL RETURNING id;

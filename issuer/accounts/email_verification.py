@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from issuer.accounts.mail_requests import MailRequests
+from issuer.accounts.mail_requests import request_mail
 from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.context import RequestContext
 from issuer.errors import InvalidOneTimeTokenError
 from issuer.mail.templates import Template
+from issuer.throttling.throttle import Throttle
 from issuer.tokens.one_time_token import TokenPurpose, hash_of
 
 
@@ -18,12 +19,12 @@ class EmailVerification:
 
     Attributes:
         store: of accounts and one-time tokens.
-        mail: queues the mails.
+        throttle: limits requests for mail per network.
         now: returns the time.
     """
 
     store: SelfServiceStore
-    mail: MailRequests
+    throttle: Throttle
     now: Callable[[], datetime]
 
     async def resend(self, email: str, context: RequestContext) -> None:
@@ -34,7 +35,7 @@ class EmailVerification:
             TooManyAttemptsError: the rate limit of this network was reached.
             UnavailableError: the database is unavailable.
         """
-        await self.mail.request(email, Template.VERIFY_EMAIL, None, context)
+        await request_mail(self.store, self.throttle, email, Template.VERIFY_EMAIL, None, self.now(), context)
 
     async def verify(self, token: str, context: RequestContext) -> None:
         """Mark the email of the token's account as verified.

@@ -5,18 +5,15 @@ Every request gets the same response, runs the same statement, and takes at leas
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Final, TypeVar
 
 from issuer.accounts.input_checks import read_email
-from issuer.accounts.models import MailRequest
 from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.audit.events import AuditEventKind
 from issuer.context import RequestContext
-from issuer.mail.limits import RecipientKeys
-from issuer.mail.templates import TEMPLATES, Template
+from issuer.mail.templates import Template
 from issuer.throttling.models import LimitedAction
 from issuer.throttling.throttle import Throttle
 
@@ -43,35 +40,22 @@ def _sleep_until(deadline: float) -> None:
     time.sleep(max(0.0, deadline - time.monotonic()))
 
 
-@dataclass(frozen=True, slots=True)
-class MailRequests:
-    """Requests of users for a mail to an email.
+async def request_mail(
+    store: SelfServiceStore,
+    throttle: Throttle,
+    email: str,
+    template: Template,
+    kind: AuditEventKind | None,
+    now: datetime,
+    context: RequestContext,
+) -> None:
+    """Queue a mail if there is an account for it, and record an event of `kind`.
 
-    Attributes:
-        store: of accounts and queued mail.
-        throttle: limits requests per network.
-        recipients: names the counters of mails; None if no mail server is configured, so that nothing is queued.
-        now: returns the time.
+    Raises:
+        InvalidFieldsError: this is not an email.
+        TooManyAttemptsError: the rate limit of this network was reached.
+        UnavailableError: the database is unavailable.
     """
-
-    store: SelfServiceStore
-    throttle: Throttle
-    recipients: RecipientKeys | None
-    now: Callable[[], datetime]
-
-    async def request(
-        self, email: str, template: Template, kind: AuditEventKind | None, context: RequestContext
-    ) -> None:
-        """Queue a mail if there is an account for it, and record an event of `kind`.
-
-        Raises:
-            InvalidFieldsError: this is not an email.
-            TooManyAttemptsError: the rate limit of this network was reached.
-            UnavailableError: the database is unavailable.
-        """
-        parsed, now = read_email(email), self.now()
-        await self.throttle.admit(LimitedAction.FORGOT, context)
-        purpose = TEMPLATES[template].purpose
-        if self.recipients is not None and purpose is not None:
-            request = MailRequest(template, now, self.recipients.for_purpose(purpose, parsed.key), kind)
-            await pad_to_minimum(self.store.request_mail(parsed.key, request, context))
+    email_key = read_email(email).key
+    await throttle.admit(LimitedAction.FORGOT, context)
+    await pad_to_minimum(store.request_mail(email_key, template, kind, now, context))

@@ -49,8 +49,7 @@ class PasswordAdministration:
         check_new_password(self.policy, "password", password, email)
         email_key = parse_email(email).key
         password_hash = await self.passwords.hash(password, queue_client_of(OPERATOR, Priority.OTHER))
-        notice = None if self.recipients is None else self.recipients.for_notice(email_key)
-        revoked = existing(await self.store.set_password(account_id, password_hash, self.now(), notice))
+        revoked = existing(await self.store.set_password(account_id, password_hash, self.now(), self.recipients))
         await self.throttle.reset(email_key, OPERATOR)
         return revoked
 

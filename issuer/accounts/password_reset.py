@@ -7,14 +7,12 @@ from datetime import datetime
 import structlog
 
 from issuer.accounts.authentication import queue_client_of
-from issuer.accounts.input_checks import check_new_password, read_email
-from issuer.accounts.mail_requests import MailRequests
-from issuer.accounts.models import ResetLimits
+from issuer.accounts.input_checks import check_new_password
+from issuer.accounts.mail_requests import request_mail
 from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.audit.events import AuditEventKind, RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import InvalidOneTimeTokenError
-from issuer.mail.limits import RecipientKeys
 from issuer.mail.templates import Template
 from issuer.passwords.hash_queue import Priority
 from issuer.passwords.hasher import PasswordHasher
@@ -32,21 +30,17 @@ class PasswordReset:
 
     Attributes:
         store: of accounts and one-time tokens.
-        mail: queues the mails.
         passwords: hashes new passwords.
         policy: accepts or rejects new passwords.
-        throttle: limits resets per network; its login counters are reset with the password.
-        recipients: names the counters of mails; None if no mail server is configured.
+        throttle: limits resets and requests for mail per network; its login counters are reset with the password.
         on_revoked: called with the number of sessions that a reset revoked.
         now: returns the time.
     """
 
     store: SelfServiceStore
-    mail: MailRequests
     passwords: PasswordHasher
     policy: PasswordPolicy
     throttle: Throttle
-    recipients: RecipientKeys | None
     on_revoked: Callable[[RevocationReason, int], None]
     now: Callable[[], datetime]
 
@@ -58,7 +52,8 @@ class PasswordReset:
             TooManyAttemptsError: the rate limit of this network was reached.
             UnavailableError: the database is unavailable.
         """
-        await self.mail.request(email, Template.RESET_PASSWORD, AuditEventKind.PASSWORD_RESET_REQUESTED, context)
+        kind = AuditEventKind.PASSWORD_RESET_REQUESTED
+        await request_mail(self.store, self.throttle, email, Template.RESET_PASSWORD, kind, self.now(), context)
 
     async def reset(self, token: str, password: str, context: RequestContext) -> None:
         """Set a new password for the token's account and revoke every session.
@@ -82,17 +77,10 @@ class PasswordReset:
             raise InvalidOneTimeTokenError
         check_new_password(self.policy, "password", password, account.email)
         password_hash = await self.passwords.hash(password, queue_client_of(context, Priority.OTHER))
-        limits = self._limits(read_email(account.email).key)
-        done = await self.store.reset_password(token_hash, password_hash, self.now(), context, limits)
+        done = await self.store.reset_password(token_hash, password_hash, self.now(), context)
         if done is None:
             raise InvalidOneTimeTokenError
         email_key, revoked = done
         self.on_revoked(RevocationReason.PASSWORD_RESET, revoked)
         _log.info("password_reset", account=str(account.id))
         await self.throttle.reset(email_key, context)
-
-    def _limits(self, email_key: str) -> ResetLimits | None:
-        if self.recipients is None:
-            return None
-        requests = self.recipients.for_purpose(TokenPurpose.RESET_PASSWORD, email_key)
-        return ResetLimits(requests, self.recipients.for_notice(email_key))

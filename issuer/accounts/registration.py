@@ -1,7 +1,6 @@
 """Registration: check email and password, hash, insert the account; queue a mail if emails must be verified."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -19,25 +18,10 @@ from issuer.passwords.hash_queue import Priority
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.one_time_token import TokenPurpose
+from issuer.throttling.models import LimitedAction
+from issuer.throttling.throttle import Throttle
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """The account exists, and its user can log in."""
-
-    account: Account
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationSent:
-    """A mail was queued, whether or not the email had an account."""
-
-
-async def _unlimited(_: RequestContext) -> None:
-    """Admit every registration: operators have no limit."""
 
 
 class RegistrationService:
@@ -50,7 +34,7 @@ class RegistrationService:
         metrics: counts registrations.
         now: returns the time.
         new_id: returns a random UUID.
-        admit: raises TooManyAttemptsError if this context has registered too often.
+        throttle: limits registrations per network; None for operators, who have no limit.
         recipients: names the counters of mails, if emails must be verified before the first login; else None.
     """
 
@@ -62,7 +46,7 @@ class RegistrationService:
         metrics: Metrics,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
-        admit: Callable[[RequestContext], Awaitable[None]] = _unlimited,
+        throttle: Throttle | None = None,
         recipients: RecipientKeys | None = None,
     ) -> None:
         self._store = store
@@ -71,11 +55,13 @@ class RegistrationService:
         self._registrations = metrics.registrations
         self._now = now
         self._new_id = new_id
-        self._admit = admit
+        self._throttle = throttle
         self._recipients = recipients
 
-    async def register(self, email: str, password: str, context: RequestContext) -> Created | VerificationSent:
-        """Create an account. Where emails must be verified, reveal nothing about accounts.
+    async def register(self, email: str, password: str, context: RequestContext) -> Account | None:
+        """Create an account and return it.
+
+        Where emails must be verified, queue a mail and return None, whether or not the email had an account.
 
         Raises:
             InvalidFieldsError: the email or the password is not acceptable.
@@ -84,25 +70,19 @@ class RegistrationService:
             UnavailableError: the database or the hash queue is unavailable.
         """
         parsed = self._check(email, password)
-        await self._admit(context)
+        if self._throttle is not None:
+            await self._throttle.admit(LimitedAction.REGISTER, context)
         password_hash = await self._passwords.hash(password, queue_client_of(context, Priority.OTHER))
         account = Account(self._new_id(), parsed.given, self._now())
         new = NewAccount(account, parsed.key, password_hash)
-        if self._recipients is not None:
-            return await self._insert_unverified(new, self._recipients, context)
-        if not await self._store.insert_account(new, context):
-            raise EmailTakenError
-        self._count(account)
-        return Created(account)
-
-    async def _insert_unverified(
-        self, new: NewAccount, recipients: RecipientKeys, context: RequestContext
-    ) -> VerificationSent:
-        verify_limit = recipients.for_purpose(TokenPurpose.VERIFY_EMAIL, new.email_key)
-        reset_limit = recipients.for_purpose(TokenPurpose.RESET_PASSWORD, new.email_key)
-        if await pad_to_minimum(self._store.insert_unverified(new, verify_limit, reset_limit, context)):
-            self._count(new.account)
-        return VerificationSent()
+        if self._recipients is None:
+            if not await self._store.insert_account(new, context):
+                raise EmailTakenError
+            self._count(account)
+            return account
+        if await pad_to_minimum(self._store.insert_unverified(new, self._recipients, context)):
+            self._count(account)
+        return None
 
     def _count(self, account: Account) -> None:
         self._registrations.inc()

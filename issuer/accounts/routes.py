@@ -10,7 +10,7 @@ from issuer.accounts.email_verification import EmailVerification
 from issuer.accounts.login import LoginService, TokenParameters
 from issuer.accounts.models import Account
 from issuer.accounts.password_reset import PasswordReset
-from issuer.accounts.registration import Created, RegistrationService
+from issuer.accounts.registration import RegistrationService
 from issuer.accounts.self_service import SelfService
 from issuer.http.request_body import (
     EmailBody,
@@ -67,8 +67,8 @@ class AccountRoutes:
     async def register(self, request: Request) -> Response:
         """Return 201 with the new account, or 202 if its email must be verified first."""
         body = await read_body(request, RegistrationBody)
-        outcome = await self._registration.register(body.email, body.password, request_context(request))
-        return JSONResponse(_document(outcome.account), 201) if isinstance(outcome, Created) else _accepted()
+        account = await self._registration.register(body.email, body.password, request_context(request))
+        return _accepted() if account is None else JSONResponse(_document(account), 201)
 
     async def login(self, request: Request) -> Response:
         """Return 200 with the tokens of a new session, in the form of RFC 6749 §5.1 or in cookies."""

@@ -13,12 +13,11 @@ import structlog
 
 from issuer.accounts.authentication import PasswordAuthenticator, queue_client_of
 from issuer.accounts.input_checks import check_new_password, check_password_length, read_email
-from issuer.accounts.models import Account, PasswordChange
+from issuer.accounts.models import Account
 from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
 from issuer.errors import InvalidCredentialsError, InvalidTokenError
-from issuer.mail.limits import RecipientKeys
 from issuer.passwords.hash_queue import Priority
 from issuer.passwords.hasher import PasswordHasher
 from issuer.passwords.policy import PasswordPolicy
@@ -38,7 +37,6 @@ class SelfService:
         passwords: hashes new passwords.
         policy: accepts or rejects new passwords.
         throttle: its login counters are reset with the password.
-        recipients: names the counters of mails; None if no mail server is configured.
         on_revoked: called with the number of sessions that a change revoked.
         now: returns the time.
     """
@@ -48,7 +46,6 @@ class SelfService:
     passwords: PasswordHasher
     policy: PasswordPolicy
     throttle: Throttle
-    recipients: RecipientKeys | None
     on_revoked: Callable[[RevocationReason, int], None]
     now: Callable[[], datetime]
 
@@ -80,9 +77,9 @@ class SelfService:
         shown, email_key = ShownSession(session_id), read_email(account.email).key
         known = await self.authenticator.reauthenticate(account, current, context, shown)
         password_hash = await self.passwords.hash(new, queue_client_of(context, Priority.OTHER))
-        change = PasswordChange(account.id, known.security_version, password_hash, session_id)
-        notice_limit = None if self.recipients is None else self.recipients.for_notice(email_key)
-        revoked = await self.store.change_password(change, self.now(), context, notice_limit)
+        revoked = await self.store.change_password(
+            account.id, known.security_version, password_hash, session_id, self.now(), context
+        )
         if revoked is None:
             raise InvalidCredentialsError
         self.on_revoked(RevocationReason.PASSWORD_CHANGED, revoked)

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from issuer.accounts.models import Account, MailRequest, PasswordChange, ResetLimits, TokenAccount
+from issuer.accounts.models import Account
 from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
 from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
-from issuer.mail.limits import QUIET, WAITS
-from issuer.mail.templates import Template
+from issuer.mail.limits import QUIET, WAITS, RecipientKeys
+from issuer.mail.templates import TEMPLATES, Template
 from issuer.sessions.store import revoke_sessions_of_user
 from issuer.tokens.one_time_token import TokenPurpose
 
@@ -22,6 +22,15 @@ _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 async def delete_tokens(connection: Connection, user_id: UUID) -> None:
     """Delete every one-time token of an account, in the transaction that changed its state."""
     await connection.execute(_SQL["delete-tokens"], user_id)
+
+
+async def queue_notice(
+    connection: Connection, user_id: UUID, email_key: str, recipients: RecipientKeys | None, now: datetime
+) -> None:
+    """Queue the mail about a changed password, in the transaction that changed it, unless `recipients` is None."""
+    if recipients is not None:
+        limit = recipients.for_notice(email_key)
+        await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now, limit, WAITS, QUIET)
 
 
 async def delete_locked_account(connection: Connection, user_id: UUID, now: datetime, context: RequestContext) -> int:
@@ -35,10 +44,16 @@ async def delete_locked_account(connection: Connection, user_id: UUID, now: date
 
 
 class SelfServiceStore:
-    """Email verification, password reset and change, deletion: each method is one transaction."""
+    """Email verification, password reset and change, deletion: each method is one transaction.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: with the accounts and the outbox.
+        recipients: names the counters of mails; None if no mail server is configured, so that no mail is queued.
+    """
+
+    def __init__(self, database: Database, recipients: RecipientKeys | None) -> None:
         self._database = database
+        self._recipients = recipients
 
     async def find_account(self, account_id: UUID, session_id: UUID, now: datetime) -> Account | None:
         """Return the account, unless it is disabled or this session of it is expired or revoked."""
@@ -46,31 +61,41 @@ class SelfServiceStore:
             row = await connection.fetchrow(_SQL["find-account"], account_id, session_id, now)
         return None if row is None else Account(**row)
 
-    async def request_mail(self, email_key: str, request: MailRequest, context: RequestContext) -> None:
-        """Queue the mail if there is an account that qualifies and the recipient's limit allows it."""
+    async def request_mail(
+        self,
+        email_key: str,
+        template: Template,
+        kind: AuditEventKind | None,
+        now: datetime,
+        context: RequestContext,
+    ) -> None:
+        """Queue a mail with a token if there is an account that qualifies and the recipient's limit allows it.
+
+        If it is queued, record an event of `kind`, unless that is None.
+        """
+        purpose = TEMPLATES[template].purpose
+        if self._recipients is None or purpose is None:
+            return
         async with self._database.connection() as connection:
             await connection.execute(
                 _SQL["request-mail"],
                 email_key,
-                request.template,
-                request.purpose,
-                request.now,
-                request.limit,
+                template,
+                now,
+                self._recipients.for_purpose(purpose, email_key),
                 WAITS,
                 QUIET,
-                request.kind,
+                kind,
                 context.actor,
                 context.ip_address,
                 context.request_id,
             )
 
-    async def find_token_account(
-        self, token_hash: bytes, purpose: TokenPurpose, now: datetime
-    ) -> TokenAccount | None:
+    async def find_token_account(self, token_hash: bytes, purpose: TokenPurpose, now: datetime) -> Account | None:
         """Return the account of a valid token; the token stays valid."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["find-token-account"], token_hash, purpose, now)
-        return None if row is None else TokenAccount(**row)
+        return None if row is None else Account(**row)
 
     async def verify_email(self, token_hash: bytes, now: datetime, context: RequestContext) -> bool:
         """Consume the token and mark the email as verified; return False if the token is invalid."""
@@ -81,14 +106,9 @@ class SelfServiceStore:
         return verified is not None
 
     async def reset_password(
-        self,
-        token_hash: bytes,
-        password_hash: str,
-        now: datetime,
-        context: RequestContext,
-        limits: ResetLimits | None,
+        self, token_hash: bytes, password_hash: str, now: datetime, context: RequestContext
     ) -> tuple[str, int] | None:
-        """Consume the token, set the password and revoke every session.
+        """Consume the token, set the password, revoke every session and reset the limit of mails with tokens.
 
         Returns the account's email_key and the number of sessions; None if the token is invalid.
         """
@@ -96,29 +116,38 @@ class SelfServiceStore:
             row = await connection.fetchrow(_SQL["reset-password"], token_hash, now, password_hash)
             if row is None:
                 return None
-            if limits is not None:
-                await connection.execute(_SQL["reset-limit"], limits.requests)
-                await queue_notice(connection, row["id"], limits.notices, now)
+            user_id, email_key = row["id"], row["email_key"]
+            if self._recipients is not None:
+                limit = self._recipients.for_purpose(TokenPurpose.RESET_PASSWORD, email_key)
+                await connection.execute(_SQL["reset-limit"], limit)
+            await queue_notice(connection, user_id, email_key, self._recipients, now)
             revoked = await revoke_sessions_of_user(
-                connection, row["id"], now, RevocationReason.PASSWORD_RESET, context
+                connection, user_id, now, RevocationReason.PASSWORD_RESET, context
             )
-            await record(connection, AuditEvent(AuditEventKind.PASSWORD_RESET, context, row["id"]))
-        return row["email_key"], revoked
+            await record(connection, AuditEvent(AuditEventKind.PASSWORD_RESET, context, user_id))
+        return email_key, revoked
 
     async def change_password(
-        self, change: PasswordChange, now: datetime, context: RequestContext, notice_limit: bytes | None
+        self,
+        user_id: UUID,
+        security_version: int,
+        password_hash: str,
+        current: UUID,
+        now: datetime,
+        context: RequestContext,
     ) -> int | None:
-        """Set the password and revoke every other session; return how many, or None if the account has changed."""
-        user_id, current = change.account_id, change.session_id
+        """Set the password if the account still has `security_version`, and revoke every session except `current`.
+
+        Returns the number of sessions; None if the account has changed.
+        """
         async with self._database.transaction() as connection:
-            changed = await connection.fetchval(
-                _SQL["change-password"], user_id, change.security_version, now, change.password_hash
+            email_key = await connection.fetchval(
+                _SQL["change-password"], user_id, security_version, now, password_hash
             )
-            if changed is None:
+            if email_key is None:
                 return None
             await delete_tokens(connection, user_id)
-            if notice_limit is not None:
-                await queue_notice(connection, user_id, notice_limit, now)
+            await queue_notice(connection, user_id, email_key, self._recipients, now)
             revoked = await revoke_sessions_of_user(
                 connection, user_id, now, RevocationReason.PASSWORD_CHANGED, context, current
             )
@@ -133,8 +162,3 @@ class SelfServiceStore:
             if await connection.fetchval(_SQL["lock-account"], account_id, security_version) is None:
                 return None
             return await delete_locked_account(connection, account_id, now, context)
-
-
-async def queue_notice(connection: Connection, user_id: UUID, limit: bytes, now: datetime) -> None:
-    """Queue the mail about a changed password, in the transaction that changed it."""
-    await connection.execute(_SQL["queue-notice"], user_id, Template.PASSWORD_CHANGED, now, limit, WAITS, QUIET)

@@ -8,40 +8,40 @@ FROM users u JOIN sessions s ON s.user_id = u.id
 WHERE u.id = $1 AND u.disabled_at IS NULL AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > $3;
 
 -- name: request-mail
--- $1 email_key, $2 template, $3 purpose of the token in it, $4 now, $5 key of the recipient's limit, $6 waits after the
--- first, second, ... mail, $7 time without mail after which they start again with the first, $8 kind of the event or
--- null, $9 actor, $10 IP address, $11 request id.
+-- $1 email_key, $2 template, $3 now, $4 key of the recipient's limit, $5 waits after the first, second, ... mail,
+-- $6 time without mail after which they start again with the first, $7 kind of the event or null, $8 actor, $9 IP
+-- address, $10 request id.
 -- One statement whether or not there is an account. It counts only mails that are queued: an attacker can send any
 -- number of requests, which must not delay the next mail. Of concurrent requests, one updates the counter, and the
 -- others find that it has changed.
 WITH recipient AS (
   SELECT id FROM users
-  WHERE email_key = $1 AND disabled_at IS NULL AND ($3 <> 'verify_email' OR email_verified_at IS NULL)
+  WHERE email_key = $1 AND disabled_at IS NULL AND ($2 <> 'verify_email' OR email_verified_at IS NULL)
     AND NOT EXISTS (SELECT FROM outbox WHERE outbox.user_id = users.id AND template = $2)
   FOR KEY SHARE
 ), counted AS (
   INSERT INTO mail_limits (key, mails, next_at, expires_at)
-  SELECT $5, 1, $4::timestamptz + ($6::interval[])[1], $4 + $7::interval FROM recipient
+  SELECT $4, 1, $3::timestamptz + ($5::interval[])[1], $3 + $6::interval FROM recipient
   ON CONFLICT (key) DO UPDATE
   SET (mails, next_at, expires_at) = (
-    SELECT count, $4 + ($6::interval[])[count], $4 + $7
+    SELECT count, $3 + ($5::interval[])[count], $3 + $6
     FROM (
-      SELECT CASE WHEN mail_limits.expires_at <= $4 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($6)) END
+      SELECT CASE WHEN mail_limits.expires_at <= $3 THEN 1 ELSE least(mail_limits.mails + 1, cardinality($5)) END
     ) AS mail (count)
   )
-  WHERE mail_limits.next_at <= $4
+  WHERE mail_limits.next_at <= $3
   RETURNING key
 ), queued AS (
   INSERT INTO outbox (user_id, template, created_at, next_attempt_at)
-  SELECT id, $2, $4, $4 FROM recipient, counted
+  SELECT id, $2, $3, $3 FROM recipient, counted
   ON CONFLICT (user_id, template) DO NOTHING
   RETURNING user_id
 )
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
-SELECT $8, user_id, $9, $10, $11 FROM queued WHERE $8::text IS NOT NULL;
+SELECT $7, user_id, $8, $9, $10 FROM queued WHERE $7::text IS NOT NULL;
 
 -- name: find-token-account
-SELECT users.id, users.email
+SELECT users.id, users.email, users.created_at
 FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
 WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 AND disabled_at IS NULL;
 
@@ -94,7 +94,7 @@ UPDATE users
 SET password_hash = $4, password_changed_at = $3, password_disabled_at = NULL,
     security_version = security_version + 1
 WHERE id = $1 AND security_version = $2 AND disabled_at IS NULL
-RETURNING id;
+RETURNING email_key;
 
 -- name: delete-tokens
 -- Deletes every one-time token of an account, after the statement that changed it.

@@ -13,11 +13,12 @@ from issuer.accounts.models import ImportedAccount, NewAccount
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
-from issuer.mail.limits import QUIET, WAITS
+from issuer.mail.limits import QUIET, WAITS, RecipientKeys
 from issuer.sessions.models import StoredAccount
 from issuer.throttling.login_limits import DELAYS, MAX_FAILURES
 from issuer.throttling.models import Counter, CounterIncrement, LoginAttempt, LoginHistory
 from issuer.tokens.additional_claims import read_claims_column
+from issuer.tokens.one_time_token import TokenPurpose
 
 _SQL: Final = load_queries(Path(__file__).with_suffix(".sql"))
 
@@ -45,9 +46,7 @@ class AccountStore:
             )
         return inserted is not None
 
-    async def insert_unverified(
-        self, new: NewAccount, verify_limit: bytes, reset_limit: bytes, context: RequestContext
-    ) -> bool:
+    async def insert_unverified(self, new: NewAccount, recipients: RecipientKeys, context: RequestContext) -> bool:
         """Insert an account and queue a mail to verify its email.
 
         If the email is taken, queue a mail to the user of that account instead, and return False.
@@ -61,8 +60,8 @@ class AccountStore:
                 new.email_key,
                 new.password_hash,
                 account.created_at,
-                verify_limit,
-                reset_limit,
+                recipients.for_purpose(TokenPurpose.VERIFY_EMAIL, new.email_key),
+                recipients.for_purpose(TokenPurpose.RESET_PASSWORD, new.email_key),
                 WAITS,
                 QUIET,
                 context.actor,

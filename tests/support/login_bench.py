@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import UUID, uuid4
 
 from issuer.accounts.authentication import PasswordAuthenticator
@@ -23,7 +22,7 @@ from issuer.sessions.models import InsertResult, NewSession
 from issuer.sessions.store import SessionStore
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.throttling.models import LimitedAction, LoginAttempt, LoginDecision, ShownSession
+from issuer.throttling.models import LoginAttempt, LoginDecision, ShownSession
 from issuer.throttling.store import RateLimitStore
 from issuer.throttling.throttle import Throttle
 from tests.support.accounts import CHEAP_HASHES
@@ -178,7 +177,7 @@ async def login_bench(
         metrics,
         lambda: times[0],
         uuid4,
-        partial(throttle.admit, LimitedAction.REGISTER),
+        throttle,
     )
     authenticator = PasswordAuthenticator(users, passwords, throttle, lambda: times[0])
     try:

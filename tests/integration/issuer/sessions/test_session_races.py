@@ -11,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from issuer.accounts.administration_store import AdministrationStore
-from issuer.accounts.models import PasswordChange
 from issuer.accounts.self_service_store import SelfServiceStore
 from issuer.audit.events import RevocationReason
 from issuer.errors import InvalidClientError, InvalidCredentialsError, InvalidGrantError
@@ -77,11 +76,11 @@ ENDINGS: dict[str, Callable[[SessionBench, UUID], Awaitable[object]]] = {
     "disable": lambda bench, account: AdministrationStore(bench.database).disable_account(account, bench.now),
     "end sessions": lambda bench, account: AdministrationStore(bench.database).revoke_sessions(account, bench.now),
     "delete": lambda bench, account: AdministrationStore(bench.database).delete_account(account, bench.now),
-    "delete own account": lambda bench, account: SelfServiceStore(bench.database).delete_account(
+    "delete own account": lambda bench, account: SelfServiceStore(bench.database, None).delete_account(
         account, 0, bench.now, CONTEXT
     ),
-    "change password": lambda bench, account: SelfServiceStore(bench.database).change_password(
-        PasswordChange(account, 0, OTHER_HASH, uuid4()), bench.now, CONTEXT, None
+    "change password": lambda bench, account: SelfServiceStore(bench.database, None).change_password(
+        account, 0, OTHER_HASH, uuid4(), bench.now, CONTEXT
     ),
     "set password": lambda bench, account: AdministrationStore(bench.database).set_password(
         account, OTHER_HASH, bench.now, None
