@@ -220,9 +220,7 @@ class ClientRegistry:
     def _fault_of_machine(self, client: Client) -> str | None:
         audience = max(client.audiences, key=len)
         return self._budget.fault(
-            AccessTokenClaims(
-                client.id, None, None, client.id, client.scope, audience=audience, additional=client.claims
-            )
+            AccessTokenClaims(client.id, None, None, client.id, client.scope, audience, additional=client.claims)
         )
 
     async def _fault_of_users(self, client: Client) -> str | None:

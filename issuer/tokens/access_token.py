@@ -81,14 +81,7 @@ class AccessTokens:
         # On the event loop: signing takes a quarter of a millisecond, and a thread would cost about as much.
         if claims.additional:
             claims = replace(claims, additional=self._profile.claim_types.select(claims.additional))
-        payload = token_payload(
-            claims,
-            self._profile.issuer,
-            self._profile.audience,
-            int(self._now().timestamp()),
-            lifetime,
-            self._new_id(),
-        )
+        payload = token_payload(claims, self._profile.issuer, int(self._now().timestamp()), lifetime, self._new_id())
         token = jwt.encode(payload, key.private, ALGORITHM, token_header(key.kid))
         if len(token) > self._profile.max_bytes:
             # After scope and roles were set, the settings were changed: a smaller budget, a longer URL or audience.
@@ -96,7 +89,7 @@ class AccessTokens:
         return SignedAccessToken(token, lifetime, claims.scope)
 
     def read(self, token: str) -> VerifiedAccessToken:
-        """Verify one of our own tokens for our own audience. The session is not checked.
+        """Verify one of our own tokens for our own endpoints. The session is not checked.
 
         Raises:
             InvalidTokenError: the token is invalid, expired, or not from this issuer.
@@ -149,14 +142,13 @@ def token_header(kid: str) -> dict[str, Any]:
 
 
 def token_payload(
-    claims: AccessTokenClaims, issuer: str, audience: str, issued_at: int, lifetime: int, token_id: UUID
+    claims: AccessTokenClaims, issuer: str, issued_at: int, lifetime: int, token_id: UUID
 ) -> dict[str, Any]:
     """Return the claims of a token (contract A).
 
     Args:
         claims: those that differ from token to token.
         issuer: the `iss` claim.
-        audience: the `aud` claim if `claims` name no audience.
         issued_at: seconds since the epoch.
         lifetime: seconds.
         token_id: random.
@@ -165,7 +157,7 @@ def token_payload(
         **claims.additional,
         "iss": issuer,
         "sub": claims.subject,
-        "aud": claims.audience or audience,
+        "aud": claims.audience,
         "exp": issued_at + lifetime,
         "iat": issued_at,
         "jti": base64url.encode(token_id.bytes),

@@ -22,7 +22,7 @@ class TokenProfile:
 
     Attributes:
         issuer: the `iss` claim.
-        audience: the `aud` claim of tokens whose claims name no audience.
+        audience: that of the issuer's own endpoints.
         lifetime_seconds: the maximum lifetime.
         max_bytes: the size budget. A longer token is issued and logged: see `size.py`.
         claim_types: the additional claims that tokens may have.
@@ -89,8 +89,6 @@ class AccessTokenClaims:
         auth_time: when the password was verified.
         client_id: the client that requested the token.
         scope: scope tokens with single spaces between them.
-        roles: may be empty.
-        audience: None for the default audience of the issuer.
         status: the status list index that revokes the token.
         session_expires_at: when the session expires; the token expires no later.
         additional: additional claims as they are stored; the token gets those that are configured.
@@ -99,10 +97,10 @@ class AccessTokenClaims:
     subject: str
     session_id: UUID | None
     auth_time: datetime | None
-    client_id: str = FIRST_PARTY_CLIENT
-    scope: str = DEFAULT_SCOPE
+    client_id: str
+    scope: str
+    audience: str
     roles: tuple[str, ...] = ()
-    audience: str | None = None
     status: StatusReference | None = None
     session_expires_at: datetime | None = None
     additional: ClaimValues = field(default_factory=dict)

@@ -43,7 +43,7 @@ class TokenBudget:
 
     Attributes:
         issuer: the `iss` claim.
-        audience: the `aud` claim of tokens whose claims name no audience.
+        audience: that of logins that name no client.
         max_bytes: the maximum size of a token.
     """
 
@@ -83,8 +83,8 @@ class TokenBudget:
             _LATEST,
             client.id,
             narrowed,
-            tuple(roles),
             audience,
+            tuple(roles),
             additional={**client.claims, **claims},
         )
         fault = self.fault(longest)
@@ -112,7 +112,7 @@ class TokenBudget:
         """
         status = StatusReference.of(self.issuer, _LARGEST_LIST_ID, LIST_BITS - 1)
         longest = replace(claims, status=status, auth_time=claims.auth_time and _LATEST)
-        payload = token_payload(longest, self.issuer, self.audience, int(_LATEST.timestamp()), 0, _ID)
+        payload = token_payload(longest, self.issuer, int(_LATEST.timestamp()), 0, _ID)
         return _encoded(token_header(_KID)) + 1 + _encoded(payload) + 1 + _base64url(MIN_KEY_BITS // 8)
 
 

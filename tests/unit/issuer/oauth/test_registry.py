@@ -36,7 +36,7 @@ def register(client_id: str, scope: str, audience: str) -> Client:
 @pytest.mark.parametrize(("client_id", "audience"), [("c", "a"), ("c" * 60, "a"), ("c", "a" * 100)])
 def test_a_client_is_registered_if_its_longest_token_fits(client_id: str, audience: str) -> None:
     def fits(length: int) -> bool:
-        return BUDGET.fault(AccessTokenClaims(client_id, None, None, client_id, "s" * length, (), audience)) is None
+        return BUDGET.fault(AccessTokenClaims(client_id, None, None, client_id, "s" * length, audience)) is None
 
     longest = max(filter(fits, range(800)))
     assert register(client_id, "s" * longest, audience).id == client_id

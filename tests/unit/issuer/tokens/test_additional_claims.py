@@ -57,10 +57,9 @@ def test_a_faulty_list_is_rejected(text: str, fault: str) -> None:
 
 
 def test_no_claim_of_a_token_can_be_replaced() -> None:
-    claims = AccessTokenClaims(
-        "x", SESSION, NOW, roles=("admin",), status=StatusReference("https://issuer.example/status-lists/1", 1)
-    )
-    payload = token_payload(claims, "https://issuer.example", "gatepass", 1, 1, SESSION)
+    status = StatusReference("https://issuer.example/status-lists/1", 1)
+    claims = AccessTokenClaims("x", SESSION, NOW, "first-party", "profile", "gatepass", ("admin",), status)
+    payload = token_payload(claims, "https://issuer.example", 1, 1, SESSION)
     assert set(payload) | {"nbf", "cnf", "act"} <= RESERVED
     for name in RESERVED:
         with pytest.raises(ClaimError):
