@@ -83,7 +83,4 @@ def parse_email(text: str) -> EmailAddress:
         raise InvalidEmailError("must be an email address such as name@example.com") from error
     if _ENCODED_WORD.search(text):
         raise InvalidEmailError("must not contain `=?` followed by `?=`: mail programs would decode it")
-    key = f"{valid.ascii_local_part}@{valid.ascii_domain}".lower()
-    if len(key) > MAX_CHARACTERS:
-        raise InvalidEmailError(f"must have at most {MAX_CHARACTERS} characters")
-    return EmailAddress(text, key)
+    return EmailAddress(text, f"{valid.ascii_local_part}@{valid.ascii_domain}".lower())

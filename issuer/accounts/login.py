@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -33,9 +32,6 @@ class TokenParameters:
     client_id: str = FIRST_PARTY_CLIENT
     scope: str | None = None
     audiences: tuple[str, ...] = ()
-
-
-_DEFAULTS: Final = TokenParameters()
 
 
 class LoginService:
@@ -73,8 +69,8 @@ class LoginService:
         email: str,
         password: str,
         context: RequestContext,
-        refresh_token: str | None = None,
-        parameters: TokenParameters = _DEFAULTS,
+        refresh_token: str,
+        parameters: TokenParameters,
     ) -> TokenPair:
         """Return the tokens of a new session.
 
@@ -82,7 +78,8 @@ class LoginService:
             email: as the user typed it.
             password: as the user typed it.
             context: of the request.
-            refresh_token: of an earlier session of the account, which exempts from limits that others have used up.
+            refresh_token: of an earlier session of the account, which exempts from limits that others have used up;
+                may be empty.
             parameters: the client, and the scope and audiences of its tokens.
 
         Raises:
@@ -125,6 +122,6 @@ class LoginService:
         check_login(request)
         return request
 
-    def _shown(self, refresh_token: str | None) -> ShownSession | None:
+    def _shown(self, refresh_token: str) -> ShownSession | None:
         token = self._refresh_tokens.read(refresh_token) if refresh_token else None
         return ShownSession(token.session_id, token.generation) if token else None

@@ -58,6 +58,7 @@ class NewSession:
         scope: the scope that the login is granted.
         scope_limited: whether the login requested this scope, so that the session never gets more.
         audiences: those that the login requested; None for all of its client.
+        idle_expires_at: when it expires without a refresh, no later than `expires_at`.
     """
 
     id: UUID

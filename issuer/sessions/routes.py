@@ -61,9 +61,7 @@ class SessionRoutes:
         presented = self._sessions.read_refresh_token(refresh_token)
         if presented is None:
             return self._cookies.clear(problem_response(InvalidTokenError()))
-        state = await self._sessions.get(presented.session_id)
-        if state is not None:
-            await self._sessions.revoke(state.id, state.user_id, RevocationReason.LOGOUT, request_context(request))
+        await self._sessions.revoke(presented.session_id, None, RevocationReason.LOGOUT, request_context(request))
         return self._cookies.clear(Response(status_code=204))
 
     async def list(self, request: Request) -> Response:

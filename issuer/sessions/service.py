@@ -112,10 +112,9 @@ class SessionService:
             request.scope is not None,
             request.audiences,
             now,
-            now + self.limits.idle,
+            now + min(self.limits.idle, self.limits.absolute),
             now + self.limits.absolute,
         )
-        expires_at = min(session.idle_expires_at, session.expires_at)
         index = await self._insert(session, account, context, counters)
         self.metrics.sessions_created.inc()
         _log.info("session_created", account=str(account.id), session=str(session_id))
@@ -128,10 +127,10 @@ class SessionService:
             request.audience,
             account.roles,
             status=self.status_lists.reference(index),
-            session_expires_at=expires_at,
+            session_expires_at=session.idle_expires_at,
             additional={**request.client.claims, **account.claims},
         )
-        return self._issue(claims, refresh_token, expires_at)
+        return self._issue(claims, refresh_token, session.idle_expires_at)
 
     async def refresh(self, refresh_token: str, request: RefreshRequest, context: RequestContext) -> TokenPair:
         """Exchange a refresh token for new tokens, as `evaluate_refresh` and `authorize_refresh` decide.
@@ -167,9 +166,9 @@ class SessionService:
         return self._issue(claims, successor, state.expires_at)
 
     async def revoke(
-        self, session_id: UUID, user_id: UUID, reason: RevocationReason, context: RequestContext
+        self, session_id: UUID, user_id: UUID | None, reason: RevocationReason, context: RequestContext
     ) -> bool:
-        """Revoke one session of an account; return False if it was revoked before or is of another account.
+        """Revoke one session, of this account unless `user_id` is None; return False if there is none to revoke.
 
         Raises:
             UnavailableError: the database is unavailable.

@@ -72,7 +72,7 @@ async def revoke_session(
     reason: RevocationReason,
     context: RequestContext,
 ) -> bool:
-    """Revoke one session, of `user_id` if that is given; return False if there is no such live session."""
+    """Revoke one session, of this account unless `user_id` is None; return False if there is none to revoke."""
     revoked = await connection.fetchval(
         _SQL["revoke-session"],
         session_id,
@@ -238,9 +238,9 @@ class SessionStore:
             await audit.record(connection, event)
 
     async def revoke(
-        self, session_id: UUID, user_id: UUID, now: datetime, reason: RevocationReason, context: RequestContext
+        self, session_id: UUID, user_id: UUID | None, now: datetime, reason: RevocationReason, context: RequestContext
     ) -> bool:
-        """Revoke one session of an account; return False if there is no such live session."""
+        """Revoke one session, of this account unless `user_id` is None; return False if there is none to revoke."""
         async with self._database.connection() as connection:
             return await revoke_session(connection, session_id, user_id, now, reason, context)
 

@@ -85,7 +85,7 @@ WITH decision AS MATERIALIZED (
     id, user_id, client_id, scope, created_at, rotated_at, idle_expires_at, expires_at,
     status_list_id, status_idx, address, user_agent, scope_limited, audiences
   )
-  SELECT $1, id, $4, $5, $6, $6, least($7::timestamptz, $8::timestamptz), $8, $9, $10, $11, $12, $19, $20 FROM account
+  SELECT $1, id, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $19, $20 FROM account
   RETURNING id, user_id, client_id
 ), cleared AS (
   DELETE FROM rate_limit_counters USING created WHERE key = ($16::bytea[])[1]

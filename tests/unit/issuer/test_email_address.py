@@ -2,7 +2,7 @@
 
 import pytest
 
-from issuer.email_address import InvalidEmailError, parse_email, parse_new_email
+from issuer.email_address import MAX_CHARACTERS, InvalidEmailError, parse_email, parse_new_email
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,7 @@ def test_the_email_is_kept_as_it_was_given() -> None:
 
 def test_an_email_key_fits_its_column() -> None:
     assert parse_email("Ann@Exämple.com").key == "ann@xn--exmple-cua.com"
+    longest = f"{'a' * 64}@{'ä.' * 23}com"
+    assert len(parse_email(longest).key) == 252 <= MAX_CHARACTERS
+    with pytest.raises(InvalidEmailError):
+        parse_email(longest.replace("com", "ä.com"))

@@ -158,7 +158,7 @@ async def test_a_login_that_is_limited_after_its_hash_counts_once(
         logins = login_service(issuer, bench)
         fail_after_the_hash(monkeypatch, issuer, other)
         with pytest.raises(TooManyAttemptsError):
-            await logins.log_in(ANN, PASSWORD, ELSEWHERE)
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE, "", TokenParameters())
         count = bench.sessions.metrics.registry.get_sample_value
         assert count("gatepass_issuer_logins_total", {"outcome": "throttled"}) == 1
 
@@ -170,10 +170,10 @@ async def test_an_invalid_scope_does_not_reveal_a_correct_guess_beyond_the_limit
         logins = login_service(issuer, bench)
         parameters = TokenParameters(scope="more than the account has")
         with pytest.raises(InvalidScopeError):
-            await logins.log_in(ANN, PASSWORD, ELSEWHERE, parameters=parameters)
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE, "", parameters)
         fail_after_the_hash(monkeypatch, issuer, other)
         with pytest.raises(TooManyAttemptsError):
-            await logins.log_in(ANN, PASSWORD, ELSEWHERE, parameters=parameters)
+            await logins.log_in(ANN, PASSWORD, ELSEWHERE, "", parameters)
 
 
 async def _no_other_client(client_id: str) -> PublicClient:
