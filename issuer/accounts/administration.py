@@ -26,13 +26,7 @@ T = TypeVar("T")
 
 
 class Administration:
-    """The operator's use cases.
-
-    Args:
-        store: of accounts and sessions.
-        now: returns the time.
-        budget: the size budget of access tokens.
-    """
+    """The operator's use cases."""
 
     def __init__(self, store: AdministrationStore, now: Callable[[], datetime], budget: TokenBudget) -> None:
         self._store = store
@@ -66,11 +60,7 @@ class Administration:
     ) -> AccountRecord:
         """Set scope, roles or additional claims. Issued tokens keep theirs; the next refresh returns the new ones.
 
-        Args:
-            account_id: the account.
-            scope: None for no change.
-            roles: None for no change.
-            claims: those to set, as `ClaimTypes` has checked them; None removes one.
+        None means no change. Each of `claims`, which `ClaimTypes` has checked, is changed alone; None removes it.
 
         Raises:
             InvalidFieldsError: one of them is malformed, or both together do not fit into a token.

@@ -95,11 +95,7 @@ class AdministrationStore:
     ) -> int | None:
         """Set a password and revoke every session; return how many, or None if there is no such account.
 
-        Args:
-            account_id: of any account, disabled or not.
-            password_hash: of the new password.
-            now: the time.
-            recipients: names the counters of mails; None for no mail about the new password.
+        The account may be disabled. Without `recipients`, no mail about the new password is queued.
         """
         async with self._database.transaction() as connection:
             email_key = await connection.fetchval(_SQL["set-password"], account_id, now, password_hash)

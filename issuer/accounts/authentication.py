@@ -53,12 +53,6 @@ class PasswordAuthenticator:
         during the hash, and then the outcome must not be revealed. Creating a session checks them; for everything
         else, call `reauthenticate` instead, or `confirm` afterwards.
 
-        Args:
-            email: as the user typed it.
-            password: as the user typed it.
-            context: of the request.
-            shown: the session that the request shows, if any.
-
         Raises:
             InvalidFieldsError: not an email, or longer than any password; the same for every account.
             TooManyAttemptsError: too many attempts have failed; the same for every account, existing or not.

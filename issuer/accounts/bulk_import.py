@@ -44,9 +44,7 @@ class ImportRules:
     """Limits of imported accounts.
 
     Attributes:
-        budget: the size budget of access tokens.
         clients: the public clients with which their users may log in.
-        claim_types: the additional claims that they may have.
     """
 
     budget: TokenBudget

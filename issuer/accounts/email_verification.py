@@ -15,13 +15,7 @@ from issuer.tokens.one_time_token import TokenPurpose, hash_of
 
 @dataclass(frozen=True, slots=True)
 class EmailVerification:
-    """The email verification of accounts.
-
-    Attributes:
-        store: of accounts and one-time tokens.
-        throttle: limits requests for mail per network.
-        now: returns the time.
-    """
+    """The email verification of accounts."""
 
     store: SelfServiceStore
     throttle: Throttle

@@ -38,12 +38,8 @@ class LoginService:
     """The login of users.
 
     Args:
-        authenticator: checks passwords.
         default_client: the client of logins that name none.
         find_client: returns a registered public client, or raises an OAuthError.
-        sessions: creates sessions.
-        refresh_tokens: reads the refresh token that a request shows.
-        metrics: counts logins.
     """
 
     def __init__(
@@ -74,13 +70,8 @@ class LoginService:
     ) -> TokenPair:
         """Return the tokens of a new session.
 
-        Args:
-            email: as the user typed it.
-            password: as the user typed it.
-            context: of the request.
-            refresh_token: of an earlier session of the account, which exempts from limits that others have used up;
-                may be empty.
-            parameters: the client, and the scope and audiences of its tokens.
+        `refresh_token` is of an earlier session of the account, or empty. It exempts from limits that others have
+        used up.
 
         Raises:
             InvalidClientError: the client is unknown or disabled.

@@ -23,12 +23,7 @@ class PasswordAdministration:
     """Help for users who have failed to log in too often, or do not know their password any more.
 
     Attributes:
-        store: of accounts.
-        passwords: hashes new passwords.
-        policy: accepts or rejects new passwords.
-        throttle: has the login counters.
         recipients: names the counters of mails; None if no mail server is configured, so that no notice is sent.
-        now: returns the time.
     """
 
     store: AdministrationStore

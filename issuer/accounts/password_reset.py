@@ -29,12 +29,8 @@ class PasswordReset:
     """The password reset, for users who can read the account's mail.
 
     Attributes:
-        store: of accounts and one-time tokens.
-        passwords: hashes new passwords.
-        policy: accepts or rejects new passwords.
         throttle: limits resets and requests for mail per network; its login counters are reset with the password.
         on_revoked: called with the number of sessions that a reset revoked.
-        now: returns the time.
     """
 
     store: SelfServiceStore

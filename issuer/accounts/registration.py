@@ -28,12 +28,6 @@ class RegistrationService:
     """The registration of accounts.
 
     Args:
-        store: of accounts.
-        passwords: hashes passwords.
-        policy: accepts or rejects new passwords.
-        metrics: counts registrations.
-        now: returns the time.
-        new_id: returns a random UUID.
         throttle: limits registrations per network; None for operators, who have no limit.
         recipients: names the counters of mails, if emails must be verified before the first login; else None.
     """

@@ -32,13 +32,8 @@ class SelfService:
     """Changes of accounts by their users, who must enter their password again.
 
     Attributes:
-        store: of accounts.
-        authenticator: checks current passwords.
-        passwords: hashes new passwords.
-        policy: accepts or rejects new passwords.
         throttle: its login counters are reset with the password.
         on_revoked: called with the number of sessions that a change revoked.
-        now: returns the time.
     """
 
     store: SelfServiceStore

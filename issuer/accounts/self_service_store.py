@@ -47,7 +47,6 @@ class SelfServiceStore:
     """Email verification, password reset and change, deletion: each method is one transaction.
 
     Args:
-        database: with the accounts and the outbox.
         recipients: names the counters of mails; None if no mail server is configured, so that no mail is queued.
     """
 

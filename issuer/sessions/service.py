@@ -52,18 +52,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SessionService:
-    """Creates, refreshes, revokes and lists sessions.
-
-    Attributes:
-        store: the sessions in PostgreSQL.
-        access_tokens: mints access tokens.
-        refresh_tokens: encodes and decodes refresh tokens.
-        status_lists: allocates status list indices, and publishes revocations.
-        metrics: counts outcomes.
-        limits: lifetimes and number of sessions.
-        now: returns the current time.
-        new_id: returns a random UUID.
-    """
+    """The sessions of users: created, refreshed, revoked and listed."""
 
     store: SessionStore
     access_tokens: AccessTokens
@@ -87,11 +76,7 @@ class SessionService:
     ) -> TokenPair:
         """Create a session for an account whose password was just verified.
 
-        Args:
-            account: as it was read.
-            request: checked by `check_login`.
-            context: of the request.
-            counters: those that limit the login.
+        `check_login` has checked the request. `counters` limit the login.
 
         Raises:
             InvalidScopeError: the account may not have the scope.

@@ -112,7 +112,6 @@ class SessionStore:
     """The `sessions` table. Each method is one committed transaction.
 
     Args:
-        database: with the table.
         client: the client of logins that name none.
     """
 

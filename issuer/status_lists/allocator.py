@@ -24,7 +24,6 @@ class StatusIndexAllocator:
     """An allocator of status list indices.
 
     Args:
-        store: leases ranges.
         issuer: the issuer's URL.
         revoked: called after this process has set a bit.
         is_closed: returns whether all bits of a list are set, so that its indices cannot be used.

@@ -51,9 +51,6 @@ class StatusListPublisher:
     """The current signed lists; `run` is the background task that refreshes them.
 
     Args:
-        store: reads revocations.
-        key_watcher: has the signing key.
-        metrics: records builds, size and age.
         issuer: the issuer's URL.
     """
 

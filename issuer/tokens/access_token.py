@@ -38,10 +38,6 @@ class AccessTokens:
     """The access tokens of one issuer, minted and verified.
 
     Args:
-        key_watcher: the signing and public keys.
-        profile: the properties that all of them share.
-        now: returns the current time.
-        new_id: returns a random UUID.
         fraction: returns a random number in [0, 1).
     """
 
@@ -144,15 +140,7 @@ def token_header(kid: str) -> dict[str, Any]:
 def token_payload(
     claims: AccessTokenClaims, issuer: str, issued_at: int, lifetime: int, token_id: UUID
 ) -> dict[str, Any]:
-    """Return the claims of a token (contract A).
-
-    Args:
-        claims: those that differ from token to token.
-        issuer: the `iss` claim.
-        issued_at: seconds since the epoch.
-        lifetime: seconds.
-        token_id: random.
-    """
+    """Return the claims of a token (contract A). `issued_at` is in seconds since the epoch, `lifetime` in seconds."""
     members: dict[str, Any] = {
         **claims.additional,
         "iss": issuer,

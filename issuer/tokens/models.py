@@ -25,7 +25,6 @@ class TokenProfile:
         audience: that of the issuer's own endpoints.
         lifetime_seconds: the maximum lifetime.
         max_bytes: the size budget. A longer token is issued and logged: see `size.py`.
-        claim_types: the additional claims that tokens may have.
     """
 
     issuer: str

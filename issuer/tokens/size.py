@@ -44,7 +44,6 @@ class TokenBudget:
     Attributes:
         issuer: the `iss` claim.
         audience: that of logins that name no client.
-        max_bytes: the maximum size of a token.
     """
 
     issuer: str
@@ -60,11 +59,7 @@ class TokenBudget:
     ) -> str | None:
         """Return why an account must not have `scope`, `roles` and `claims`; None if it may.
 
-        Args:
-            scope: of the account.
-            roles: of the account.
-            claims: additional claims of the account.
-            clients: the registered public clients, with which its user may log in.
+        Its user may log in with any of `clients`, the registered public clients.
         """
         for client in (default_client(self.audience), *clients):
             if fault := self.client_fault(client, scope, roles, claims):
