@@ -21,15 +21,15 @@ WRONG = "not the right walk at all"
 FROM = "no-reply@gatepass.example"
 
 
-class Post:
+class MailingIssuer:
     """An issuer that writes its mail into a folder, and that folder."""
 
     def __init__(self, issuer: IssuerProcess, folder: Path) -> None:
         self.issuer = issuer
         self.folder = folder
 
-    def letter(self, email: str, subject: str) -> str:
-        """Wait for the newest mail to `email` with this subject; return its token."""
+    def token_in_mail(self, email: str, subject: str) -> str:
+        """Wait for the newest mail to `email` with this subject; return its token, or an empty string."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for file in sorted(self.folder.glob("*.eml"), key=os.path.getmtime, reverse=True):
@@ -37,7 +37,7 @@ class Post:
                 if (message["To"], message["Subject"]) == (email, subject):
                     return token_in(message) if "gp" in message.get_content() else ""
             time.sleep(0.05)
-        raise AssertionError(f"no such letter: {self.issuer.log()}")
+        raise AssertionError(f"no such mail: {self.issuer.log()}")
 
     def ask(self, method: str, path: str, bearer: str | None = None, /, **body: str) -> httpx.Response:
         """Send a request with a JSON body, and a bearer token if one is given."""
@@ -60,7 +60,7 @@ class Post:
 
 
 @pytest.fixture(scope="module")
-def post(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
+def post(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailingIssuer]:
     folder = tmp_path_factory.mktemp("mail")
     with running_issuer(
         postgres.migrated_database(),
@@ -68,43 +68,43 @@ def post(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         MAIL_FROM=FROM,
         MAIL_LINK_BASE_URL="https://app.example/auth/",
     ) as issuer:
-        yield Post(issuer, folder)
+        yield MailingIssuer(issuer, folder)
 
 
 @pytest.fixture(scope="module")
-def strict(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
+def strict(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailingIssuer]:
     """Yield an issuer that requires verified emails."""
     folder = tmp_path_factory.mktemp("strict-mail")
     with running_issuer(
         postgres.migrated_database(), MAIL_URL=folder.as_uri(), MAIL_FROM=FROM, EMAIL_VERIFICATION="required"
     ) as issuer:
-        yield Post(issuer, folder)
+        yield MailingIssuer(issuer, folder)
 
 
-def test_a_forgotten_password_is_reset_by_mail(post: Post) -> None:
+def test_a_forgotten_password_is_reset_by_mail(post: MailingIssuer) -> None:
     email = "forgetful@example.com"
     post.issuer.register(email)
     sessions = [post.login(email) for _ in range(2)]
     assert post.ask("POST", "/password/forgot", email=email).status_code == 202
-    token = post.letter(email, "Reset your Gatepass password")
+    token = post.token_in_mail(email, "Reset your Gatepass password")
     response = post.ask("POST", "/password/reset", token=token, password=NEW)
     assert (response.status_code, response.content) == (204, b"")
     assert [post.me(session) for session in sessions] == [401, 401]
     assert execute(post.issuer.database_url, "SELECT FROM sessions WHERE ended_at IS NULL") == []
     assert post.issuer.login(email).status_code == 401
     assert post.me(post.login(email, NEW)) == 200
-    assert post.letter(email, "Your Gatepass password was changed") == ""
+    assert post.token_in_mail(email, "Your Gatepass password was changed") == ""
 
 
-def test_a_link_leads_to_the_configured_page(post: Post) -> None:
+def test_a_link_leads_to_the_configured_page(post: MailingIssuer) -> None:
     post.issuer.register("link@example.com")
     post.ask("POST", "/password/forgot", email="link@example.com")
-    token = post.letter("link@example.com", "Reset your Gatepass password")
-    letters = [read_mail(file.read_bytes()).get_content() for file in post.folder.glob("*.eml")]
-    assert any(f"https://app.example/auth/password/reset#token={token}" in letter for letter in letters)
+    token = post.token_in_mail("link@example.com", "Reset your Gatepass password")
+    mails = [read_mail(file.read_bytes()).get_content() for file in post.folder.glob("*.eml")]
+    assert any(f"https://app.example/auth/password/reset#token={token}" in mail for mail in mails)
 
 
-def test_a_mail_request_does_not_show_whether_an_account_exists(post: Post) -> None:
+def test_a_mail_request_does_not_show_whether_an_account_exists(post: MailingIssuer) -> None:
     post.issuer.register("here@example.com")
     post.issuer.register("shut@example.com")
     execute(post.issuer.database_url, "UPDATE users SET disabled_at = now() WHERE email_key = 'shut@example.com'")
@@ -117,11 +117,11 @@ def test_a_mail_request_does_not_show_whether_an_account_exists(post: Post) -> N
     assert post.hashes() == before
 
 
-def test_every_invalid_one_time_token_gets_the_same_response(post: Post) -> None:
+def test_every_invalid_one_time_token_gets_the_same_response(post: MailingIssuer) -> None:
     email = "onetime@example.com"
     post.issuer.register(email)
     post.ask("POST", "/email/verify/resend", email=email)
-    token = post.letter(email, "Confirm your email address for Gatepass")
+    token = post.token_in_mail(email, "Confirm your email address for Gatepass")
     assert post.ask("POST", "/email/verify", token=token).status_code == 204
     before = post.hashes()
     invalid = [token, "", "gpw_", "gpv_" + "a" * 43, "gpw_" + "a" * 43, "x" * 60_000, "gpv_\u0130"]
@@ -133,7 +133,7 @@ def test_every_invalid_one_time_token_gets_the_same_response(post: Post) -> None
     assert post.hashes() == before
 
 
-def test_a_password_change_revokes_the_other_sessions(post: Post) -> None:
+def test_a_password_change_revokes_the_other_sessions(post: MailingIssuer) -> None:
     email = "changed@example.com"
     post.issuer.register(email)
     present, other = post.login(email), post.login(email)
@@ -148,7 +148,7 @@ def test_a_password_change_revokes_the_other_sessions(post: Post) -> None:
     assert post.me(post.login(email, NEW)) == 200
 
 
-def test_a_password_change_does_not_count_as_a_login(post: Post) -> None:
+def test_a_password_change_does_not_count_as_a_login(post: MailingIssuer) -> None:
     post.issuer.register("counted@example.com")
     token = post.login("counted@example.com")
     before = logins(post.issuer)
@@ -165,7 +165,7 @@ def logins(issuer: IssuerProcess) -> list[float]:
     return [issuer.metric(f'gatepass_issuer_logins_total{{outcome="{outcome}"}}') for outcome in outcomes]
 
 
-def test_a_weak_new_password_is_rejected(post: Post) -> None:
+def test_a_weak_new_password_is_rejected(post: MailingIssuer) -> None:
     post.issuer.register("poor@example.com")
     token = post.login("poor@example.com")
     for members, field in [
@@ -179,7 +179,7 @@ def test_a_weak_new_password_is_rejected(post: Post) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/password"), ("DELETE", "/me")])
-def test_without_a_valid_session_no_body_is_read(post: Post, method: str, path: str) -> None:
+def test_without_a_valid_session_no_body_is_read(post: MailingIssuer, method: str, path: str) -> None:
     assert post.ask(method, path, unknown="member").json()["type"] == "urn:gatepass:problem:missing-token"
     rejected = post.ask(method, path, "not.a.token", unknown="member")
     assert rejected.json()["type"] == "urn:gatepass:problem:invalid-token"
@@ -195,7 +195,7 @@ def test_without_a_valid_session_no_body_is_read(post: Post, method: str, path: 
     ],
 )
 @pytest.mark.parametrize("junk", [None, 7, True, [], {"$ne": ""}, "a\0b", "\ud800"])
-def test_unacceptable_members_are_named(post: Post, path: str, members: set[str], junk: object) -> None:
+def test_unacceptable_members_are_named(post: MailingIssuer, path: str, members: set[str], junk: object) -> None:
     for member in members:
         body: dict[str, Any] = dict.fromkeys(members, "x") | {"email": "ann@example.com", member: junk}
         body = {name: value for name, value in body.items() if name in members}
@@ -207,17 +207,17 @@ def test_unacceptable_members_are_named(post: Post, path: str, members: set[str]
     assert HTTP.post(post.issuer.url + path, json=dict.fromkeys(members, "x") | {"user_id": "1"}).status_code == 422
 
 
-def test_an_account_is_verified_by_mail(strict: Post) -> None:
+def test_an_account_is_verified_by_mail(strict: MailingIssuer) -> None:
     email = "fresh@example.com"
     assert strict.ask("POST", "/register", email=email, password=PASSWORD).status_code == 202
     rejected = strict.issuer.login(email)
     assert visible(rejected) == visible(strict.issuer.login("nobody@example.com"))
-    token = strict.letter(email, "Confirm your email address for Gatepass")
+    token = strict.token_in_mail(email, "Confirm your email address for Gatepass")
     assert strict.ask("POST", "/email/verify", token=token).status_code == 204
     assert strict.me(strict.login(email)) == 200
 
 
-def test_registration_does_not_show_whether_an_email_is_registered(strict: Post) -> None:
+def test_registration_does_not_show_whether_an_email_is_registered(strict: MailingIssuer) -> None:
     responses, costs = [], []
     for email in ("alike@example.com", "ALIKE@example.com", "Alike@Example.com", "unlike@example.com"):
         before = strict.hashes()
@@ -226,7 +226,7 @@ def test_registration_does_not_show_whether_an_email_is_registered(strict: Post)
     assert responses == [responses[0]] * len(responses)
     assert responses[0][:2] == (202, b'{"status":"accepted"}')
     assert costs == [1] * len(costs)
-    assert strict.letter("alike@example.com", "You already have a Gatepass account")
+    assert strict.token_in_mail("alike@example.com", "You already have a Gatepass account")
 
 
 def test_without_a_mail_server_the_responses_are_the_same(issuer: IssuerProcess) -> None:
