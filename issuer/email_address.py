@@ -36,22 +36,14 @@ class EmailAddress:
     """A valid email address.
 
     Attributes:
-        given: as the user wrote it; mail is sent to it.
+        given: as the user wrote it.
+        mailbox: the addr-spec for mail servers: ASCII, the local part as written.
         key: the identity: lower case, ASCII, compared byte by byte.
     """
 
     given: str
+    mailbox: str
     key: str
-
-
-def mailbox_of(text: str) -> str:
-    """Return the ASCII addr-spec of an email for mail servers, with the local part as written.
-
-    Raises:
-        InvalidEmailError: it is not an email address.
-    """
-    domain = parse_email(text).key.rpartition("@")[2]
-    return f"{text.rpartition('@')[0]}@{domain}"
 
 
 def parse_new_email(text: str) -> EmailAddress:
@@ -83,4 +75,5 @@ def parse_email(text: str) -> EmailAddress:
         raise InvalidEmailError("must be an email address such as name@example.com") from error
     if _ENCODED_WORD.search(text):
         raise InvalidEmailError("must not contain `=?` followed by `?=`: mail programs would decode it")
-    return EmailAddress(text, f"{valid.ascii_local_part}@{valid.ascii_domain}".lower())
+    mailbox = f"{valid.ascii_local_part}@{valid.ascii_domain}"
+    return EmailAddress(text, mailbox, mailbox.lower())

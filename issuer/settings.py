@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from issuer.db.url import parse_database_url
-from issuer.email_address import mailbox_of
+from issuer.email_address import parse_email
 from issuer.keys.rotation import JWKS_MAX_AGE_SECONDS, ROTATION_DAYS
 from issuer.mail.transport import parse_mail_url
 from issuer.passwords.hasher import ARGON2_COSTS
@@ -242,7 +242,7 @@ class IssuerSettings(Settings):
         default="",
         description="name of the service in mail; if empty, the host of the URL, or `Gatepass` for an IP address",
     )
-    mail_from: Annotated[str, AfterValidator(lambda email: mailbox_of(email) if email else "")] = Field(
+    mail_from: Annotated[str, AfterValidator(lambda email: parse_email(email).mailbox if email else "")] = Field(
         default="", description="sender of mail; required with a mail URL"
     )
     mail_link_base_url: Annotated[str, Field(max_length=500), AfterValidator(_link_base_url)] = Field(

@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 
 from issuer.audit.events import AuditEventKind
-from issuer.email_address import mailbox_of
+from issuer.email_address import parse_email
 from issuer.errors import DatabaseUnavailableError
 from issuer.mail.store import OutboxStore, QueuedMail
 from issuer.mail.templates import TEMPLATES, MailComposer
@@ -121,8 +121,9 @@ class Outbox:
         if token is not None and not await self._store.add_token(mail.user_id, token, self._now()):
             return "dropped"
         try:
+            recipient = parse_email(mail.email).mailbox
             message = self._composer.compose(
-                mail.template, mailbox_of(mail.email), token.text if token else "", self._now(), uuid4()
+                mail.template, recipient, token.text if token else "", self._now(), uuid4()
             )
         except ValueError as error:
             # The stored email address cannot be a recipient, and never will be.

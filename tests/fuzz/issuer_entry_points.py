@@ -16,7 +16,7 @@ from starlette.types import Message
 
 from issuer.accounts.bulk_import import ImportRules, InvalidRecordError, read_line
 from issuer.context import RequestContext
-from issuer.email_address import InvalidEmailError, mailbox_of, parse_email, parse_new_email
+from issuer.email_address import InvalidEmailError, parse_email, parse_new_email
 from issuer.errors import InvalidFieldsError, IssuerError, KeyStoreError, OAuthError, RequestError
 from issuer.http import request_body
 from issuer.http.forms import parse_form
@@ -162,7 +162,7 @@ def email(data: bytes) -> None:
         assert address.key.isascii()
         assert address.key == address.key.lower()
         assert parse_email(address.key).key == address.key
-        assert parse_email(mailbox_of(text)).key == address.key
+        assert parse_email(address.mailbox).key == address.key
         assert parse_new_email(text) == address
 
 

@@ -98,6 +98,10 @@ def test_the_email_is_kept_as_it_was_given() -> None:
     assert parse_email("Ann@Exämple.com").given == "Ann@Exämple.com"
 
 
+def test_mail_servers_get_the_local_part_as_it_was_given() -> None:
+    assert parse_email("Ann@EXÄMPLE.com").mailbox == "Ann@xn--exmple-cua.com"
+
+
 def test_an_email_key_fits_its_column() -> None:
     assert parse_email("Ann@Exämple.com").key == "ann@xn--exmple-cua.com"
     longest = f"{'a' * 64}@{'ä.' * 23}com"
