@@ -164,14 +164,19 @@ class SessionService:
         return revoked
 
     async def revoke_all(
-        self, user_id: UUID, reason: RevocationReason, context: RequestContext, except_session: UUID | None = None
+        self,
+        user_id: UUID,
+        reason: RevocationReason,
+        context: RequestContext,
+        except_session: UUID | None = None,
+        newest: int = 0,
     ) -> int:
-        """Revoke all sessions of an account except one; return how many.
+        """Revoke the sessions of an account except `except_session` and the `newest` newest ones; return how many.
 
         Raises:
             UnavailableError: the database is unavailable.
         """
-        revoked = await self.store.revoke_all(user_id, self.now(), reason, context, except_session)
+        revoked = await self.store.revoke_all(user_id, self.now(), reason, context, except_session, newest)
         if revoked:
             self.on_revoked(reason, revoked)
         return revoked
@@ -259,14 +264,9 @@ class SessionService:
         """Revoke sessions beyond the limit. If the database fails, the login succeeds and the next one retries."""
         newest = self.limits.per_account - 1
         try:
-            revoked = await self.store.revoke_all(
-                user_id, self.now(), RevocationReason.SESSION_LIMIT, context, created, newest=newest
-            )
+            await self.revoke_all(user_id, RevocationReason.SESSION_LIMIT, context, created, newest)
         except DatabaseUnavailableError:
             _log.warning("session_limit_not_enforced", account=str(user_id))
-            return
-        if revoked:
-            self.on_revoked(RevocationReason.SESSION_LIMIT, revoked)
 
     async def _rotate(
         self, presented: RefreshToken, request: RefreshRequest, context: RequestContext

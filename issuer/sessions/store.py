@@ -250,7 +250,7 @@ class SessionStore:
         reason: RevocationReason,
         context: RequestContext,
         except_session: UUID | None,
-        newest: int = 0,
+        newest: int,
     ) -> int:
         """Revoke the sessions of an account except `except_session` and the `newest` newest ones; return how many."""
         async with self._database.transaction() as connection:
