@@ -180,9 +180,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
         _fraction,
     )
     refresh_tokens = RefreshTokens(lambda: infrastructure.key_watcher.key_set.mac_secrets)
-    status_lists = StatusIndexAllocator(
-        StatusListStore(database), settings.url, infrastructure.published.notify, infrastructure.published.is_closed
-    )
+    status_lists = StatusIndexAllocator(StatusListStore(database), settings.url, infrastructure.published)
     limits_of_sessions = SessionLimits(
         idle=timedelta(seconds=settings.session_idle_seconds),
         absolute=timedelta(seconds=settings.session_seconds),

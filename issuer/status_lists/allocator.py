@@ -8,12 +8,12 @@ lost when the issuer stops; that costs 32 bytes of a list.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 
 import structlog
 
 from issuer.errors import DatabaseUnavailableError
 from issuer.status_lists.models import LEASE_SIZE, StatusListEntry
+from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.store import StatusListStore
 from issuer.tokens.models import StatusReference
 
@@ -25,21 +25,12 @@ class StatusIndexAllocator:
 
     Args:
         issuer: the issuer's URL.
-        revoked: called after this process has set a bit.
-        is_closed: returns whether all bits of a list are set, so that its indices cannot be used.
     """
 
-    def __init__(
-        self,
-        store: StatusListStore,
-        issuer: str,
-        revoked: Callable[[], None] = lambda: None,
-        is_closed: Callable[[int], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, store: StatusListStore, issuer: str, publisher: StatusListPublisher) -> None:
         self._store = store
         self._issuer = issuer
-        self._revoked = revoked
-        self._is_closed = is_closed
+        self._publisher = publisher
         self._free: deque[StatusListEntry] = deque()
         self._leasing: asyncio.Task[None] | None = None
 
@@ -49,7 +40,7 @@ class StatusIndexAllocator:
         Raises:
             UnavailableError: no index is left in memory, and the database is unavailable.
         """
-        if self._free and self._is_closed(self._free[0].list_id):
+        if self._free and self._publisher.is_closed(self._free[0].list_id):
             self.discard_leases()
         if len(self._free) <= LEASE_SIZE // 2:
             self._begin_leasing()
@@ -68,7 +59,7 @@ class StatusIndexAllocator:
 
     def revoked(self) -> None:
         """Publish now that this process has set a bit, instead of at the next poll."""
-        self._revoked()
+        self._publisher.notify()
 
     def _begin_leasing(self) -> asyncio.Task[None]:
         if self._leasing is None or self._leasing.done():

@@ -60,7 +60,7 @@ class SessionBench:
             self.rows,
             self.tokens,
             RefreshTokens(lambda: self.key_watcher.key_set.mac_secrets),
-            StatusIndexAllocator(self.lists, ISSUER),
+            StatusIndexAllocator(self.lists, ISSUER, self.published),
             self.metrics,
             SessionLimits(timedelta(days=14), timedelta(days=30), timedelta(seconds=120), self.per_account),
             self.clock,

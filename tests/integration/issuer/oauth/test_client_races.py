@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from issuer.context import OPERATOR, RequestContext
 from issuer.db.pool import Database
 from issuer.errors import ClientRegistrationError, InvalidClientError
+from issuer.keys.watcher import KeyWatcher
 from issuer.oauth.clients import FAILURES_RECORDED, ClientAuthenticator
 from issuer.oauth.models import BasicCredentials, Client, ClientAssertion, ClientCredentials
 from issuer.oauth.registry import ClientRegistry
 from issuer.oauth.store import ClientStore
 from issuer.status_lists.allocator import StatusIndexAllocator
+from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.models import StatusReference
@@ -37,8 +40,10 @@ class Bench:
         self.metrics = Metrics()
         self.database = database
         self.rows = ClientStore(database)
-        lists = StatusIndexAllocator(StatusListStore(database), URL, lambda: None)
-        self.clients = ClientAuthenticator(self.rows, lists, frozenset({URL}), self.metrics, lambda: self.now)
+        lists = StatusListStore(database)
+        publisher = StatusListPublisher(lists, KeyWatcher(Path("no keys"), self.metrics), self.metrics, URL)
+        status_lists = StatusIndexAllocator(lists, URL, publisher)
+        self.clients = ClientAuthenticator(self.rows, status_lists, frozenset({URL}), self.metrics, lambda: self.now)
         self.registry = ClientRegistry(TokenBudget(URL, "api"), self.rows, lambda: self.now, secrets.token_bytes)
 
     async def proven(self) -> tuple[Client, str]:

@@ -20,7 +20,6 @@ from issuer.sessions.authorization import LoginRequest
 from issuer.sessions.models import MAX_RETRIES
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
-from issuer.status_lists.store import StatusListStore
 from issuer.tokens.size import TokenBudget
 from tests.support.postgres import execute, wait_until_blocked
 from tests.support.session_bench import CONTEXT, ISSUER, LOGIN, SessionBench, session_bench
@@ -286,9 +285,7 @@ def test_300_leases_at_once_over_several_issuers_never_collide(database_url: str
         async with session_bench(database_url) as one, session_bench(database_url) as other:
             await one.lists.extend()
             firsts = await asyncio.gather(*((one, other)[n % 2].lists.lease(256) for n in range(300)))
-            issuers = [
-                StatusIndexAllocator(StatusListStore(bench.database), ISSUER) for bench in (one, other, one, other)
-            ]
+            issuers = [StatusIndexAllocator(each.lists, ISSUER, each.published) for each in (one, other, one, other)]
             singles = await asyncio.gather(*(issuer.lease() for issuer in issuers for _ in range(700)))
         ranges = [StatusListEntry(first.list_id, first.idx + n) for first in firsts if first for n in range(256)]
         return ranges + singles
