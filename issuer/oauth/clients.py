@@ -31,7 +31,8 @@ from issuer.oauth.store import ClientStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.models import AccessTokenClaims, PublicClient, StatusReference
+from issuer.tokens.models import AccessTokenClaims, PublicClient
+from shared.claims import StatusReference
 
 _log = structlog.get_logger(__name__)
 

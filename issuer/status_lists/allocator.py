@@ -15,7 +15,8 @@ from issuer.errors import DatabaseUnavailableError
 from issuer.status_lists.models import LEASE_SIZE, StatusListEntry
 from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.store import StatusListStore
-from issuer.tokens.models import StatusReference
+from issuer.tokens.models import status_reference
+from shared.claims import StatusReference
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +56,7 @@ class StatusIndexAllocator:
 
     def reference(self, index: StatusListEntry) -> StatusReference:
         """Return the reference that tokens carry."""
-        return StatusReference.of(self._issuer, index.list_id, index.idx)
+        return status_reference(self._issuer, index.list_id, index.idx)
 
     def revoked(self) -> None:
         """Publish now that this process has set a bit, instead of at the next poll."""

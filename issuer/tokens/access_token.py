@@ -19,7 +19,6 @@ from issuer.tokens.additional_claims import ClaimValues
 from issuer.tokens.models import (
     AccessTokenClaims,
     SignedAccessToken,
-    StatusReference,
     TokenProfile,
     VerifiedAccessToken,
 )
@@ -181,7 +180,7 @@ def _verified(claims: Claims, additional: ClaimValues) -> VerifiedAccessToken:
         int(claims.issued_at),
         int(claims.expires_at),
         claims.audience[0],
-        StatusReference(claims.status.uri, claims.status.idx) if claims.status else None,
+        claims.status,
         additional,
     )
 

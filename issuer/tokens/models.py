@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from issuer.tokens.additional_claims import NO_CLAIMS, ClaimTypes, ClaimValues
+from shared.claims import StatusReference
 
 FIRST_PARTY_CLIENT: Final = "first-party"
 """The `client_id` of logins that name no client (RFC 9068 §2.2). It is not registered: settings define it."""
@@ -32,19 +33,6 @@ class TokenProfile:
     lifetime_seconds: int = 600
     max_bytes: int = DEFAULT_MAX_BYTES
     claim_types: ClaimTypes = NO_CLAIMS
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReference:
-    """The status list index that a token refers to (draft-ietf-oauth-status-list-20 §6.1)."""
-
-    uri: str
-    idx: int
-
-    @classmethod
-    def of(cls, issuer: str, list_id: int, idx: int) -> "StatusReference":
-        """Return the reference to an index of a list of `issuer`."""
-        return cls(status_list_uri(issuer, list_id), idx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +116,11 @@ class VerifiedAccessToken:
     audience: str
     status: StatusReference | None
     additional: ClaimValues = field(default_factory=dict)
+
+
+def status_reference(issuer: str, list_id: int, idx: int) -> StatusReference:
+    """Return the reference of a token to an index of a list of `issuer` (draft-ietf-oauth-status-list-20 §6.1)."""
+    return StatusReference(issuer, status_list_uri(issuer, list_id), idx)
 
 
 def status_list_uri(issuer: str, list_id: int) -> str:

@@ -18,8 +18,8 @@ from issuer.tokens.models import (
     FIRST_PARTY_CLIENT,
     AccessTokenClaims,
     PublicClient,
-    StatusReference,
     default_client,
+    status_reference,
 )
 from shared.access_token import MIN_KEY_BITS
 from shared.claims import MAX_LIST_CHARACTERS
@@ -105,7 +105,7 @@ class TokenBudget:
 
         The signature is that of a key of `MIN_KEY_BITS`, as the issuer creates them.
         """
-        status = StatusReference.of(self.issuer, _LARGEST_LIST_ID, LIST_BITS - 1)
+        status = status_reference(self.issuer, _LARGEST_LIST_ID, LIST_BITS - 1)
         longest = replace(claims, status=status, auth_time=claims.auth_time and _LATEST)
         payload = token_payload(longest, self.issuer, int(_LATEST.timestamp()), 0, _ID)
         return _encoded(token_header(_KID)) + 1 + _encoded(payload) + 1 + _base64url(MIN_KEY_BITS // 8)

@@ -21,9 +21,9 @@ from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.publisher import StatusListPublisher
 from issuer.status_lists.store import StatusListStore
 from issuer.telemetry.metrics import Metrics
-from issuer.tokens.models import StatusReference
 from issuer.tokens.size import TokenBudget
 from shared.access_token import REVOCATION_RETENTION_SECONDS
+from shared.claims import StatusReference
 from tests.support.machines import KEY, public_jwk
 from tests.support.postgres import execute, wait_until_blocked
 from tests.unit.issuer.oauth.test_client_assertion import RSA_KEY, document, rsa_jwk, sign

@@ -16,7 +16,7 @@ from issuer.errors import InvalidTokenError
 from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.access_token import AccessTokens
-from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, StatusReference, TokenProfile
+from issuer.tokens.models import AccessTokenClaims, SignedAccessToken, TokenProfile, status_reference
 from shared.jwks import format_jwks, parse_jwks
 from tests.support.signing_keys import generate_key
 from tests.support.vector_keys import GOOD
@@ -120,7 +120,7 @@ def test_a_token_over_the_budget_is_issued_and_logged(bench: Bench) -> None:
 
 
 def test_a_session_token_has_roles_and_a_status_list_index(bench: Bench) -> None:
-    reference = StatusReference("https://issuer.example/status-lists/1", 7)
+    reference = status_reference("https://issuer.example", 1, 7)
     grant = replace(CLAIMS, roles=("admin", "editor"), status=reference)
     claims = parts(bench.tokens.mint(grant).token)[1]
     assert claims["roles"] == ["admin", "editor"]

@@ -15,7 +15,7 @@ from issuer.tokens.additional_claims import (
     ClaimTypes,
     changed_claims,
 )
-from issuer.tokens.models import AccessTokenClaims, StatusReference
+from issuer.tokens.models import AccessTokenClaims, status_reference
 from tests.unit.issuer.sessions.test_refresh_policy import NOW, SESSION
 
 TYPES = ClaimTypes.parse("tenant:string, seats:number,beta:boolean , https://acme.example/teams:strings,")
@@ -57,9 +57,10 @@ def test_a_faulty_list_is_rejected(text: str, fault: str) -> None:
 
 
 def test_no_claim_of_a_token_can_be_replaced() -> None:
-    status = StatusReference("https://issuer.example/status-lists/1", 1)
+    issuer = "https://issuer.example"
+    status = status_reference(issuer, 1, 1)
     claims = AccessTokenClaims("x", SESSION, NOW, "first-party", "profile", "gatepass", ("admin",), status)
-    payload = token_payload(claims, "https://issuer.example", 1, 1, SESSION)
+    payload = token_payload(claims, issuer, 1, 1, SESSION)
     assert set(payload) | {"nbf", "cnf", "act"} <= RESERVED
     for name in RESERVED:
         with pytest.raises(ClaimError):

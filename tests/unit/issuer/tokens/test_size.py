@@ -12,7 +12,7 @@ from issuer.keys.watcher import KeyWatcher
 from issuer.telemetry.metrics import Metrics
 from issuer.tokens.access_token import AccessTokens
 from issuer.tokens.additional_claims import ClaimTypes
-from issuer.tokens.models import AccessTokenClaims, StatusReference, TokenProfile
+from issuer.tokens.models import AccessTokenClaims, TokenProfile, status_reference
 from issuer.tokens.size import TokenBudget
 from shared.access_token import MAX_ISSUED_TOKEN_BYTES
 from shared.jwks import format_jwks, parse_jwks
@@ -80,7 +80,7 @@ def test_the_computed_size_is_that_of_the_longest_token(watcher: KeyWatcher, cla
     longest = replace(
         claims,
         auth_time=claims.auth_time and LAST,
-        status=StatusReference.of(ISSUER, 999_999_999, LIST_BITS - 1),
+        status=status_reference(ISSUER, 999_999_999, LIST_BITS - 1),
     )
     assert BUDGET.size(claims) == len(mint(watcher, longest, LAST))
 
@@ -89,7 +89,7 @@ def test_the_computed_size_is_that_of_the_longest_token(watcher: KeyWatcher, cla
 def test_no_token_is_longer_and_a_verifier_accepts_what_the_budget_allows(
     watcher: KeyWatcher, claims: AccessTokenClaims, list_id: int, idx: int
 ) -> None:
-    token = mint(watcher, replace(claims, status=StatusReference.of(ISSUER, list_id, idx)))
+    token = mint(watcher, replace(claims, status=status_reference(ISSUER, list_id, idx)))
     assert len(token) <= BUDGET.size(claims)
     keys = TrustedKeys.from_issuers({ISSUER: parse_jwks(format_jwks([watcher.signing.private.public_key()]))})
     policy = Policy("default", frozenset({ISSUER}), frozenset({claims.audience}))
