@@ -194,7 +194,7 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
     clients = ClientAuthenticator(ClientStore(database), status_lists, endpoint_urls(settings.url), metrics, _now)
     cookies = SessionCookies(settings.origins_with_cookies())
     routes = [
-        *_account_routes(infrastructure, tokens, refresh_tokens, sessions, clients, cookies),
+        *_account_routes(infrastructure, tokens, sessions, clients, cookies),
         *SessionRoutes(sessions, tokens, cookies).routes(),
         *OAuthRoutes(
             Grants(sessions, clients, tokens),
@@ -218,7 +218,6 @@ def _public_app(infrastructure: Infrastructure) -> ASGIApp:
 def _account_routes(
     infrastructure: Infrastructure,
     tokens: AccessTokens,
-    refresh_tokens: RefreshTokens,
     sessions: SessionService,
     clients: ClientAuthenticator,
     cookies: SessionCookies,
@@ -251,22 +250,9 @@ def _account_routes(
         throttle,
         recipients if verification_required else None,
     )
-    login = LoginService(
-        authenticator,
-        default_client(settings.audience),
-        clients.public_client,
-        sessions,
-        refresh_tokens,
-        metrics,
-    )
+    login = LoginService(authenticator, default_client(settings.audience), clients.public_client, sessions, metrics)
     self_service = SelfService(
-        self_service_store,
-        authenticator,
-        passwords,
-        policy,
-        throttle,
-        sessions.on_revoked,
-        _now,
+        self_service_store, authenticator, passwords, policy, throttle, sessions.on_revoked, _now
     )
     reset = PasswordReset(self_service_store, passwords, policy, throttle, sessions.on_revoked, _now)
     verification = EmailVerification(self_service_store, throttle, _now)

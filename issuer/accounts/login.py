@@ -14,7 +14,6 @@ from issuer.sessions.service import SessionService
 from issuer.telemetry.metrics import Metrics
 from issuer.throttling.models import ShownSession
 from issuer.tokens.models import FIRST_PARTY_CLIENT, PublicClient
-from issuer.tokens.refresh_token import RefreshTokens
 
 _log = structlog.get_logger(__name__)
 
@@ -48,14 +47,12 @@ class LoginService:
         default_client: PublicClient,
         find_client: Callable[[str], Awaitable[PublicClient]],
         sessions: SessionService,
-        refresh_tokens: RefreshTokens,
         metrics: Metrics,
     ) -> None:
         self._authenticator = authenticator
         self._default_client = default_client
         self._find_client = find_client
         self._sessions = sessions
-        self._refresh_tokens = refresh_tokens
         self._logins = metrics.logins
         for outcome in ("accepted", "rejected", "throttled"):
             self._logins.labels(outcome)  # create the series, so that rate() sees the first increment
@@ -114,5 +111,5 @@ class LoginService:
         return request
 
     def _shown(self, refresh_token: str) -> ShownSession | None:
-        token = self._refresh_tokens.read(refresh_token) if refresh_token else None
+        token = self._sessions.read_refresh_token(refresh_token) if refresh_token else None
         return ShownSession(token.session_id, token.generation) if token else None

@@ -19,7 +19,7 @@ class StoredAccount:
     """An account as the database has it. Its repr omits the password hash."""
 
     id: UUID
-    password_hash: str
+    password_hash: str = field(repr=False)
     disabled_at: datetime | None
     email_verified_at: datetime | None
     password_disabled_at: datetime | None
@@ -27,9 +27,6 @@ class StoredAccount:
     scope: str
     roles: tuple[str, ...]
     claims: ClaimValues
-
-    def __repr__(self) -> str:
-        return f"StoredAccount(id={self.id})"
 
 
 @dataclass(frozen=True, slots=True)

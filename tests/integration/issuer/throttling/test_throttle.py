@@ -134,9 +134,7 @@ async def test_a_correct_guess_beyond_the_limit_is_not_revealed(issuer: LoginBen
 def login_service(issuer: LoginBench, bench: SessionBench) -> LoginService:
     """Return the login of first-party users, whose clock becomes that of the sessions."""
     issuer.now[0], sessions = bench.now, bench.sessions
-    return LoginService(
-        issuer.authenticator, LOGIN.client, _no_other_client, sessions, sessions.refresh_tokens, sessions.metrics
-    )
+    return LoginService(issuer.authenticator, LOGIN.client, _no_other_client, sessions, sessions.metrics)
 
 
 def fail_after_the_hash(monkeypatch: pytest.MonkeyPatch, issuer: LoginBench, other: LoginBench) -> None:
