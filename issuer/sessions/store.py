@@ -9,8 +9,8 @@ from uuid import UUID
 
 import asyncpg  # noqa: TID251 - a store
 
-from issuer.audit import store as audit
 from issuer.audit.events import AuditEvent, AuditEventKind, RevocationReason
+from issuer.audit.store import record
 from issuer.context import RequestContext
 from issuer.db.pool import Connection, Database
 from issuer.db.queries import load_queries
@@ -234,7 +234,7 @@ class SessionStore:
             {"generations_ahead": ahead},
         )
         async with self._database.connection() as connection:
-            await audit.record(connection, event)
+            await record(connection, event)
 
     async def revoke(
         self, session_id: UUID, user_id: UUID | None, now: datetime, reason: RevocationReason, context: RequestContext

@@ -130,14 +130,16 @@ RETURNING s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_
   interval '0' AS rotated_ago, s.idle_expires_at AS expires_at, s.ended_at, u.disabled_at, s.scope AS login_scope,
   s.scope_limited, s.audiences, u.scope, u.roles, u.claims, s.status_list_id, s.status_idx,
   CASE WHEN s.client_id <> 'first-party' THEN (
-    SELECT jsonb_build_object('audiences', c.audiences, 'scope', c.scope, 'claims', c.claims) FROM clients c WHERE c.id = s.client_id
+    SELECT jsonb_build_object('audiences', c.audiences, 'scope', c.scope, 'claims', c.claims)
+    FROM clients c WHERE c.id = s.client_id
   ) END AS client;
 
 -- name: find-session
 SELECT s.id, s.user_id, s.client_id, s.generation, s.retries, s.retried_in_a_row, s.created_at,
   clock_timestamp() - s.rotated_at AS rotated_ago, least(s.idle_expires_at, s.expires_at) AS expires_at, s.ended_at,
-  u.disabled_at, s.scope AS login_scope, s.scope_limited, s.audiences, u.scope, u.roles, u.claims, s.status_list_id, s.status_idx,
-  CASE WHEN c.id IS NOT NULL THEN jsonb_build_object('audiences', c.audiences, 'scope', c.scope, 'claims', c.claims) END AS client
+  u.disabled_at, s.scope AS login_scope, s.scope_limited, s.audiences, u.scope, u.roles, u.claims, s.status_list_id,
+  s.status_idx, CASE WHEN c.id IS NOT NULL
+    THEN jsonb_build_object('audiences', c.audiences, 'scope', c.scope, 'claims', c.claims) END AS client
 FROM sessions s JOIN users u ON u.id = s.user_id
 LEFT JOIN clients c ON c.id = s.client_id AND c.auth_method = 'none' AND c.disabled_at IS NULL
 WHERE s.id = $1;
