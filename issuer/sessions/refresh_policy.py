@@ -32,15 +32,6 @@ class RefreshOutcome(Enum):
 SUCCESSES: Final = {RefreshOutcome.ROTATE, RefreshOutcome.PARALLEL, RefreshOutcome.RETRY}
 """Outcomes with new tokens."""
 
-REJECTED_UNCHANGED: Final = {
-    RefreshOutcome.RETRY_LIMIT_EXCEEDED,
-    RefreshOutcome.EXPIRED,
-    RefreshOutcome.REVOKED,
-    RefreshOutcome.DISABLED,
-    RefreshOutcome.INVALID,
-}
-"""Outcomes that reject the request and leave the session as it is."""
-
 
 def evaluate_refresh(  # noqa: PLR0911 - one return for each case of the rule
     state: SessionState | None, presented: RefreshToken, client_id: str | None, now: datetime, retry: timedelta

@@ -35,7 +35,7 @@ from issuer.sessions.models import (
     StoredAccount,
     TokenPair,
 )
-from issuer.sessions.refresh_policy import REJECTED_UNCHANGED, SUCCESSES, RefreshOutcome, evaluate_refresh
+from issuer.sessions.refresh_policy import SUCCESSES, RefreshOutcome, evaluate_refresh
 from issuer.sessions.store import SessionStore
 from issuer.status_lists.allocator import StatusIndexAllocator
 from issuer.status_lists.models import StatusListEntry
@@ -285,7 +285,7 @@ class SessionService:
                 waited = timedelta(seconds=time.monotonic() - arrived)
                 state = replace(state, rotated_ago=state.rotated_ago - waited)
             outcome = evaluate_refresh(state, presented, request.client_id, now, self.limits.retry)
-            if state is None or outcome in REJECTED_UNCHANGED:
+            if state is None:
                 raise self._rejection(outcome)
             if outcome in SUCCESSES:
                 authorize_refresh(state, request)
@@ -303,17 +303,23 @@ class SessionService:
         now: datetime,
         context: RequestContext,
     ) -> bool:
-        """Apply a decision. Return True if new tokens follow, False if the row has changed since it was read."""
+        """Apply a decision. Return True if new tokens follow, False if the row has changed since it was read.
+
+        Raises:
+            InvalidGrantError: the decision rejects the token.
+        """
         match outcome:
+            case RefreshOutcome.ROTATE:
+                return False
             case RefreshOutcome.PARALLEL:
                 return True
             case RefreshOutcome.RETRY:
                 return await self.store.count_retry(presented, now)
             case RefreshOutcome.REUSED:
-                if await self.store.revoke_reused(presented, now, context):
-                    _log.warning("refresh_token_reused", session=str(state.id))
-                    self.on_revoked(RevocationReason.REFRESH_TOKEN_REUSE, 1)
-                    raise self._rejection(outcome)
+                if not await self.store.revoke_reused(presented, now, context):
+                    return False
+                _log.warning("refresh_token_reused", session=str(state.id))
+                self.on_revoked(RevocationReason.REFRESH_TOKEN_REUSE, 1)
             case RefreshOutcome.GENERATION_AHEAD:
                 await self.store.record_generation_ahead(state, presented, context)
                 _log.error(
@@ -322,10 +328,9 @@ class SessionService:
                     generations_ahead=presented.generation - state.generation,
                     hint="was an older backup of the database restored?",
                 )
-                raise self._rejection(outcome)
             case _:
-                pass
-        return False
+                pass  # the session stays as it is
+        raise self._rejection(outcome)
 
     def _rejection(self, outcome: RefreshOutcome) -> InvalidGrantError:
         self.metrics.refreshes.labels(outcome.value).inc()
