@@ -20,15 +20,6 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class NewAccount:
-    """An account to insert."""
-
-    account: Account
-    email_key: str
-    password_hash: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class AuthenticatedAccount:
     """An account whose password was verified.
 

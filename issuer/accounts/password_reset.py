@@ -68,7 +68,7 @@ class PasswordReset:
         if token_hash is None:
             raise InvalidOneTimeTokenError
         await self.throttle.admit(LimitedAction.RESET, context)
-        account = await self.store.find_token_account(token_hash, TokenPurpose.RESET_PASSWORD, self.now())
+        account = await self.store.find_reset_account(token_hash, self.now())
         if account is None:
             raise InvalidOneTimeTokenError
         check_new_password(self.policy, "password", password, account.email)

@@ -8,7 +8,7 @@ import structlog
 
 from issuer.accounts.authentication import queue_client_of
 from issuer.accounts.mail_requests import pad_to_minimum
-from issuer.accounts.models import Account, NewAccount
+from issuer.accounts.models import Account
 from issuer.accounts.store import AccountStore
 from issuer.context import RequestContext
 from issuer.email_address import EmailAddress, InvalidEmailError, parse_new_email
@@ -68,13 +68,13 @@ class RegistrationService:
             await self._throttle.admit(LimitedAction.REGISTER, context)
         password_hash = await self._passwords.hash(password, queue_client_of(context, Priority.OTHER))
         account = Account(self._new_id(), parsed.given, self._now())
-        new = NewAccount(account, parsed.key, password_hash)
         if self._recipients is None:
-            if not await self._store.insert_account(new, context):
+            if not await self._store.insert_account(account, parsed.key, password_hash, context):
                 raise EmailTakenError
             self._count(account)
             return account
-        if await pad_to_minimum(self._store.insert_unverified(new, self._recipients, context)):
+        insertion = self._store.insert_unverified(account, parsed.key, password_hash, self._recipients, context)
+        if await pad_to_minimum(insertion):
             self._count(account)
         return None
 

@@ -90,10 +90,10 @@ class SelfServiceStore:
                 context.request_id,
             )
 
-    async def find_token_account(self, token_hash: bytes, purpose: TokenPurpose, now: datetime) -> Account | None:
-        """Return the account of a valid token; the token stays valid."""
+    async def find_reset_account(self, token_hash: bytes, now: datetime) -> Account | None:
+        """Return the account of a valid token to reset a password; the token stays valid."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find-token-account"], token_hash, purpose, now)
+            row = await connection.fetchrow(_SQL["find-reset-account"], token_hash, now)
         return None if row is None else Account(**row)
 
     async def verify_email(self, token_hash: bytes, now: datetime, context: RequestContext) -> bool:

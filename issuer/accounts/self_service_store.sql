@@ -40,10 +40,10 @@ WITH recipient AS (
 INSERT INTO audit_events (kind, user_id, actor, address, request_id)
 SELECT $7, user_id, $8, $9, $10 FROM queued WHERE $7::text IS NOT NULL;
 
--- name: find-token-account
+-- name: find-reset-account
 SELECT users.id, users.email, users.created_at
 FROM one_time_tokens JOIN users ON users.id = one_time_tokens.user_id
-WHERE token_hash = $1 AND purpose = $2 AND expires_at > $3 AND disabled_at IS NULL;
+WHERE token_hash = $1 AND purpose = 'reset_password' AND expires_at > $2 AND disabled_at IS NULL;
 
 -- name: verify-email
 -- $1 hash, $2 now, $3 actor, $4 IP address, $5 request id. The deletion makes a token valid once: of any number of

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg  # noqa: TID251 - a store
 
-from issuer.accounts.models import ImportedAccount, NewAccount
+from issuer.accounts.models import Account, ImportedAccount
 from issuer.context import RequestContext
 from issuer.db.pool import Database
 from issuer.db.queries import load_queries
@@ -29,16 +29,17 @@ class AccountStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def insert_account(self, new: NewAccount, context: RequestContext) -> bool:
+    async def insert_account(
+        self, account: Account, email_key: str, password_hash: str, context: RequestContext
+    ) -> bool:
         """Insert an account with its event; return False if the email is taken."""
-        account = new.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
                 _SQL["insert-account"],
                 account.id,
                 account.email,
-                new.email_key,
-                new.password_hash,
+                email_key,
+                password_hash,
                 account.created_at,
                 context.actor,
                 context.ip_address,
@@ -46,22 +47,23 @@ class AccountStore:
             )
         return inserted is not None
 
-    async def insert_unverified(self, new: NewAccount, recipients: RecipientKeys, context: RequestContext) -> bool:
+    async def insert_unverified(
+        self, account: Account, email_key: str, password_hash: str, recipients: RecipientKeys, context: RequestContext
+    ) -> bool:
         """Insert an account and queue a mail to verify its email.
 
         If the email is taken, queue a mail to the user of that account instead, and return False.
         """
-        account = new.account
         async with self._database.connection() as connection:
             inserted = await connection.fetchval(
                 _SQL["insert-unverified"],
                 account.id,
                 account.email,
-                new.email_key,
-                new.password_hash,
+                email_key,
+                password_hash,
                 account.created_at,
-                recipients.for_purpose(TokenPurpose.VERIFY_EMAIL, new.email_key),
-                recipients.for_purpose(TokenPurpose.RESET_PASSWORD, new.email_key),
+                recipients.for_purpose(TokenPurpose.VERIFY_EMAIL, email_key),
+                recipients.for_purpose(TokenPurpose.RESET_PASSWORD, email_key),
                 WAITS,
                 QUIET,
                 context.actor,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from issuer.accounts.models import Account, NewAccount
+from issuer.accounts.models import Account
 from issuer.accounts.store import AccountStore
 from issuer.audit.events import RevocationReason
 from issuer.context import RequestContext
@@ -74,7 +74,7 @@ class SessionBench:
     async def account(self) -> StoredAccount:
         """Return a new account, as a login reads it."""
         key = f"{uuid4().hex}@example.com"
-        await self.users.insert_account(NewAccount(Account(uuid4(), key, self.now), key, _HASH), CONTEXT)
+        await self.users.insert_account(Account(uuid4(), key, self.now), key, _HASH, CONTEXT)
         _, found = await self.users.get_login_state(LoginAttempt(key, {}), self.now)
         assert found is not None
         return found

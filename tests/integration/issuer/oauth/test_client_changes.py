@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from issuer.accounts.models import Account, NewAccount
+from issuer.accounts.models import Account
 from issuer.accounts.store import AccountStore
 from issuer.context import OPERATOR
 from issuer.errors import ClientRegistrationError
@@ -22,7 +22,7 @@ from tests.unit.issuer.oauth.test_client_assertion import document, rsa_jwk
 
 async def add_account(bench: Bench, **values: str) -> None:
     account = Account(uuid4(), f"{uuid4().hex}@example.com", NOW)
-    await AccountStore(bench.database).insert_account(NewAccount(account, account.email, "h" * 40), OPERATOR)
+    await AccountStore(bench.database).insert_account(account, account.email, "h" * 40, OPERATOR)
     async with bench.database.connection() as connection:
         for column, value in values.items():
             await connection.execute(f"UPDATE users SET {column} = $2 WHERE id = $1", account.id, value)
