@@ -28,6 +28,11 @@ class RequestContext:
     request_id: str | None = None
     is_disconnected: Callable[[], bool] = field(default=never_disconnected, repr=False, compare=False)
 
+    @property
+    def audit_columns(self) -> tuple[str, str | None, str | None]:
+        """The columns `actor`, `address` and `request_id` of an audit event."""
+        return self.actor, self.ip_address, self.request_id
+
 
 OPERATOR = RequestContext("operator")
 """The context of an operator's command."""

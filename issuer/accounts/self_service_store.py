@@ -85,9 +85,7 @@ class SelfServiceStore:
                 WAITS,
                 QUIET,
                 kind,
-                context.actor,
-                context.ip_address,
-                context.request_id,
+                *context.audit_columns,
             )
 
     async def find_reset_account(self, token_hash: bytes, now: datetime) -> Account | None:
@@ -99,9 +97,7 @@ class SelfServiceStore:
     async def verify_email(self, token_hash: bytes, now: datetime, context: RequestContext) -> bool:
         """Consume the token and mark the email as verified; return False if the token is invalid."""
         async with self._database.connection() as connection:
-            verified = await connection.fetchval(
-                _SQL["verify-email"], token_hash, now, context.actor, context.ip_address, context.request_id
-            )
+            verified = await connection.fetchval(_SQL["verify-email"], token_hash, now, *context.audit_columns)
         return verified is not None
 
     async def reset_password(

@@ -41,9 +41,7 @@ class AccountStore:
                 email_key,
                 password_hash,
                 account.created_at,
-                context.actor,
-                context.ip_address,
-                context.request_id,
+                *context.audit_columns,
             )
         return inserted is not None
 
@@ -66,9 +64,7 @@ class AccountStore:
                 recipients.for_purpose(TokenPurpose.RESET_PASSWORD, email_key),
                 WAITS,
                 QUIET,
-                context.actor,
-                context.ip_address,
-                context.request_id,
+                *context.audit_columns,
             )
         return inserted is not None
 
@@ -115,9 +111,7 @@ class AccountStore:
                 DELAYS,
                 now,
                 MAX_FAILURES if may_disable else None,
-                context.actor,
-                context.ip_address,
-                context.request_id,
+                *context.audit_columns,
             )
         return counted is not None
 

@@ -26,9 +26,7 @@ async def record(connection: Connection, event: AuditEvent) -> None:
         event.user_id,
         event.session_id,
         event.client_id,
-        event.context.actor,
-        event.context.ip_address,
-        event.context.request_id,
+        *event.context.audit_columns,
         json.dumps(dict(event.detail)),
     )
 

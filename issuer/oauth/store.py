@@ -66,9 +66,7 @@ class ClientStore:
                 status.list_id,
                 status.idx,
                 now + timedelta(seconds=REVOCATION_RETENTION_SECONDS),
-                context.actor,
-                context.ip_address,
-                context.request_id,
+                *context.audit_columns,
             )
 
     async def record_failure(self, event: AuditEvent) -> None:

@@ -56,9 +56,7 @@ async def revoke_sessions_of_user(
         now,
         reason,
         _last_token_expiry(now),
-        context.actor,
-        context.ip_address,
-        context.request_id,
+        *context.audit_columns,
         newest,
     )
     return sum(row["sessions"] for row in rows)
@@ -80,9 +78,7 @@ async def revoke_session(
         now,
         reason,
         _last_token_expiry(now),
-        context.actor,
-        context.ip_address,
-        context.request_id,
+        *context.audit_columns,
     )
     return revoked is not None
 
@@ -100,9 +96,7 @@ async def revoke_sessions_of_client(
                 now,
                 reason,
                 _last_token_expiry(now),
-                context.actor,
-                context.ip_address,
-                context.request_id,
+                *context.audit_columns,
                 _BATCH,
             )
         revoked = len(rows)
@@ -214,9 +208,7 @@ class SessionStore:
                 presented.generation,
                 now,
                 _last_token_expiry(now),
-                context.actor,
-                context.ip_address,
-                context.request_id,
+                *context.audit_columns,
             )
         return bool(revoked)
 
